@@ -44,13 +44,6 @@ def change_tensor(project: Project, end: str, change: Callable[[torch.Tensor], o
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def index_of(project: Project, *shards: str) -> None:
-    """Put an index that names these files in the place of the weights."""
-    (project.folder / WEIGHTS).unlink()
-    index = {"weight_map": {str(place): shard for place, shard in enumerate(shards)}}
-    (project.folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-
-
 def extracted_anew(project: Project, **settings) -> Jobs:
     """Ask for other activations."""
     project.write_config(extraction={"dtype": "float32", **settings})
@@ -86,12 +79,6 @@ def _(project: Project):
     content = (project.folder / WEIGHTS).read_bytes()
     (project.folder / WEIGHTS).write_bytes(content[:-100])
     return Run([SOURCE])
-
-
-@CASES.of("an index of weights that names a missing file and one elsewhere")
-def _(project: Project):
-    index_of(project, "model-00001-of-00002.safetensors", "../outside.safetensors")
-    return FETCHED
 
 
 @CASES.of("a tensor that is missing, another of the wrong shape")

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 
-from projects import without_figures
 from warm_python import python
 
 STUDY = "results/tiny/small/attention/notebook"
@@ -24,11 +23,6 @@ def verify(project):
     )
     *lines, last = result.stdout.splitlines()
     return result.returncode, dict(line.split(": ", 1) for line in lines), last
-
-
-def append(project, path, text="\n"):
-    with (project.folder / path).open("a") as file:
-        file.write(text)
 
 
 def test_a_run_leaves_a_record_of_every_file(finished):
@@ -60,20 +54,3 @@ def test_the_check_names_files_that_the_results_were_not_made_from(finished):
     assert status == 1
     assert lines.pop("data/small.jsonl").startswith("its content has changed: found SHA-256 ")
     assert lines == {"mine/config.json": "missing"}
-
-
-def test_the_check_names_each_file_that_differs_from_the_record(finished):
-    """A run does not record a file that it has not made. A rerun of its job restores it."""
-    append(finished, f"{STUDY}/fits.csv")
-    (finished.folder / "results/note.txt").write_text("mine")
-    status, lines, last = verify(finished)
-    assert status == 1
-    assert lines.pop("results/note.txt") == "not in the record"
-    assert lines.pop(f"{STUDY}/fits.csv").startswith("its content has changed: found SHA-256 ")
-    assert not lines
-    assert last.startswith("2 files not as recorded, of ")
-    (finished.folder / "results/note.txt").unlink()
-    finished.run("--forcerun", "check_fits")
-    assert set(verify(finished)[1]) == {f"{STUDY}/fits.csv"}
-    finished.run("--forcerun", "fit_regression", *without_figures())
-    assert verify(finished)[:2] == (0, {})

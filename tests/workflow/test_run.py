@@ -146,12 +146,6 @@ def test_a_notebook_reads_the_results_of_a_run(finished_once):
         study.table("influences")
 
 
-def test_a_second_run_has_nothing_to_do(finished):
-    before = finished.results()
-    assert "Nothing to be done" in finished.run()
-    assert finished.results() == before
-
-
 def test_the_coefficients_equal_those_of_transformers_and_statsmodels(finished_once):
     """The whole study by hand: adjustments from hidden states, lags in numpy, and statsmodels."""
     project, _ = finished_once

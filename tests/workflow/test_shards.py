@@ -4,7 +4,6 @@ import json
 import re
 
 import pyarrow.parquet as pq
-from check_reproducibility import differing
 from planning import plan
 from projects import write_several
 
@@ -51,19 +50,6 @@ def test_the_plan_grows_in_proportion_to_the_shards(fresh):
 
     two, four, six = map(inputs, (2, 4, 6))
     assert 0 < four - two == six - four
-
-
-def test_the_order_in_which_shards_are_made_changes_no_byte(fresh, several_once):
-    """`make check-repro` checks this and more for all files."""
-    write_several(fresh, shards=2)
-    site = "results/tiny/small/attention"
-    fresh.run(f"{site}/rich/design/0001.parquet")
-    fresh.run(f"{site}/rich/coefficients.csv", f"{site}/figures/norms_by_layer.png")
-    made, all_at_once = fresh.results(), several_once[0].results()
-    # The record of this run lists fewer files.
-    del made["provenance.json"]
-    assert "tiny/small/attention/rich/coefficients.csv" in made
-    assert differing(made, {path: all_at_once[path] for path in made}) == []
 
 
 def test_no_file_of_a_former_shard_is_left(several):

@@ -1,10 +1,7 @@
 """The figure of diagnostics: its points, squares and bars match the residuals."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from pictures import overlaps, texts_of
 from scipy import stats
@@ -12,11 +9,7 @@ from scipy import stats
 from attnlag.errors import UserError
 from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
-from attnlag.figures.inputs.regressions import RegressionInputs
 from attnlag.figures.sizes import COLUMN, PAGE, SLIDE
-from attnlag.regression.estimation import residuals
-from attnlag.regression.inference.diagnostics import order_left
-from attnlag.storage import tables
 
 EDGES, COARSE = diagnostics.EDGES, diagnostics.COARSE_EDGES
 LAGS = [3, 4, 5]
@@ -220,88 +213,3 @@ def test_the_influence_of_a_single_document_is_not_drawn():
 def test_files_stay_small(tmp_path):
     files.save(drawn(*synthetic(12)), [tmp_path / "a.svg"])
     assert (tmp_path / "a.svg").stat().st_size < 800_000
-
-
-def test_the_program_draws_the_residuals(tmp_path):
-    random = np.random.default_rng(0)
-    lag, y = random.normal(size=(2, 600))
-    y += 0.3 * lag
-    slope, intercept = np.polyfit(lag, y, 1)
-    fitted = intercept + slope * lag
-    sigma, spread = np.std(y - fitted), np.std(fitted)
-    model = residuals.ResidualModel(
-        terms=["lag_1"],
-        layers=[0],
-        slopes=np.array([[slope]]),
-        level=np.array([intercept + slope * lag.mean()]),
-        means=np.array([[y.mean(), lag.mean()]]),
-        inverse=np.linalg.inv(np.diag([600, 600 * lag.var()]))[None],
-        sigma=np.array([sigma]),
-        fitted_mean=np.array([fitted.mean()]),
-        fitted_sd=np.array([spread]),
-        document_effects=False,
-    )
-    batches = [
-        pa.record_batch(
-            {
-                "document": pa.array([f"document {place}"] * 300).dictionary_encode(),
-                "window": pa.array(np.zeros(300, np.int32)),
-                "position": pa.array(np.arange(300, dtype=np.int32)),
-                "layer_00.y": y[300 * place :][:300],
-                "layer_00.lag_1": lag[300 * place :][:300],
-            }
-        )
-        for place in range(2)
-    ]
-    sums = residuals.sum_residuals(batches, model, 0)
-    path = tmp_path / "residuals.parquet"
-    tables.write_table(residuals.to_table(sums), path, {"residuals": residuals.record_of(sums)})
-    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": "notebook"}
-    fits = pd.DataFrame(
-        [{**keys, "layer": 0, "n_obs": 600, "kurtosis": 3, "breusch_pagan": 9, "status": "ok"}]
-    )
-    influence = pd.DataFrame(
-        {
-            "layer": 0,
-            "term": ["intercept", "lag_1", "lag_1"],
-            "document": ["other", "document 0", "document 1"],
-            "change_in_se": [9.0, 0.7, -0.7],
-        }
-    )
-    for name, table in (("fits", fits), ("influence", influence)):
-        tables.write_frame(table, tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", {})
-    nowhere = Path("nowhere")
-    inputs = RegressionInputs(
-        coefficients_file=nowhere,
-        fits_file=tmp_path / "fits.parquet",
-        groups_file=nowhere,
-        influence_file=tmp_path / "influence.parquet",
-        residuals_file=path,
-        design=[],
-        layers=None,
-    )
-    found = diagnostics.figure(inputs)
-    assert found.claim == "Residuals have light tails (kurtosis 3.0, median layer; 3 if normal)"
-    files.save(found.draw(TITLE, PAGE), [tmp_path / "found.svg"])
-
-    residual = (y - fitted) / sigma
-    products = [
-        (
-            residual[:300][step:] @ residual[:300][:-step]
-            + residual[300:][step:] @ residual[300:-step]
-        )
-        for step in range(1, 21)
-    ]
-    pairs = 600 - 2 * np.arange(1, 21)
-    panel = DiagnosticPanel(
-        layer=0,
-        counts=np.histogram(residual, EDGES)[0],
-        joint=np.histogram2d((fitted - fitted.mean()) / spread, residual, bins=[COARSE] * 2)[0],
-        autocorrelation=np.array(products) / pairs / np.mean(residual**2),
-        pairs=pairs,
-        influence=influence.iloc[1:],
-    )
-    lags, left = order_left(sums)
-    data = diagnostics.Data([panel], fits, None, "lag_1", lags, left.to_numpy())
-    files.save(diagnostics.draw(data, TITLE), [tmp_path / "expected.svg"])
-    assert (tmp_path / "found.svg").read_bytes() == (tmp_path / "expected.svg").read_bytes()

@@ -126,19 +126,6 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
             assert sums.positions[lag] == len(targets)
 
 
-def test_the_mean_over_random_signs_converges_to_the_effect(gpt2_in_double, ids, forward_mode):
-    """The contributions of other tokens average out over many signs."""
-    draws = 60
-    runs = [
-        effects_of(gpt2_in_double, ids, settings(seed=seed, lags=1, targets=(3,)))
-        for seed in range(draws)
-    ]
-    for layer in range(3):
-        found = [run["attention", "attention", 3].effects[layer, 1] for run in runs]
-        error = np.std(found, ddof=1) / np.sqrt(draws)
-        assert abs(np.mean(found) - truth(forward_mode, 3, layer, 1)) < 4 * error
-
-
 def test_with_as_many_probes_as_tokens_the_estimate_is_exact(gpt2_in_double, ids, forward_mode):
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(probes=TOKENS)).items():
         for lag in range(4):

@@ -40,20 +40,6 @@ def test_weights_count_the_documents_of_each_draw_in_any_block(documents, draws,
 
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
-def test_a_draw_counts_each_document_as_often_as_it_is_drawn(mean):
-    stack = stack_of(design_table(LENGTHS, 2, mean=mean, missing=0.1))
-    solutions = least_squares.solve_all(stack)
-    weights = next(bootstrap.weights_of_draws(7, 5, 3))
-    assert (weights.sum(axis=1) == 7).all()
-    found = bootstrap.drawn(stack, solutions, 5, 3)
-    for layer in range(2):
-        y, x, codes = columns_of(design_table(LENGTHS, 2, mean=mean, missing=0.1), layer)
-        for draw, weight in enumerate(weights):
-            expected = sm.WLS(y, x, weights=weight[codes]).fit().params
-            np.testing.assert_allclose(found[draw, layer], expected, rtol=1e-7)
-
-
-@pytest.mark.parametrize("mean", [1.0, 1000.0])
 @pytest.mark.parametrize("effects", [False, True])
 def test_errors_of_draws_equal_those_of_fits_to_the_redrawn_rows(mean, effects):
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import patsy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +17,7 @@ from stage_settings import settings_text
 from attnlag.adjustments import columns
 from attnlag.errors import UserError
 from attnlag.regression.design import design
-from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies, position_spline
+from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies
 from attnlag.regression.settings import SampleSettings
 from attnlag.storage import tables
 
@@ -233,17 +232,6 @@ def test_the_design_equals_its_literal_definition(
 # --- rows ----------------------------------------------------------------------------------
 
 
-def test_a_text_of_n_tokens_gives_n_minus_3_rows():
-    found, _ = build(norms_table([95]), design_settings((1, 2)))
-    assert found.num_rows == 92
-    assert found["position"].to_pylist()[0] == 3
-
-
-def test_leads_do_not_extend_beyond_the_sequence():
-    found, _ = build(norms_table([6, 4]), design_settings(leads=(1, 2)))
-    assert found["position"].to_pylist() == [1, 2, 3, 1]
-
-
 def test_lags_do_not_cross_windows():
     table = norms_table([6, 6])
     columns = table.to_pydict() | {"document": ["a"] * 12, "window": [0] * 6 + [1] * 6}
@@ -298,55 +286,7 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
     assert kept(each[3], 0) == set()
 
 
-# --- what a permutation needs --------------------------------------------------------------
-
-
-def test_cells_state_the_source_of_each_term():
-    spec = design_settings((1, 3), (2,), ("previous_layer", "position"))
-    values = np.random.default_rng(1).normal(size=(3, 20))
-    keys = norms_table([20], 3).select(columns.KEYS)
-    terms = design.terms_of(values, keys, spec, {})
-    rows = terms.keys["position"].to_numpy()
-    assert rows.tolist() == list(range(4, 18))
-    assert list(design.cells_of(spec)) == [
-        "y",
-        "lag_1",
-        "lag_3",
-        "lead_2",
-        "previous_layer",
-        "previous_layer_lag_1",
-    ]
-    for term, cell in zip(terms.layers, design.cells_of(spec).values(), strict=True):
-        for layer in (1, 2):
-            source = values[layer - cell.layers_before]
-            assert term[layer].tolist() == source[rows + cell.offset].tolist()
-    assert terms.shared.shape == (3, len(rows))
-
-
 # --- covariates ----------------------------------------------------------------------------
-
-
-def test_the_spline_spans_that_of_patsy_and_is_linear_beyond_the_knots():
-    position = np.arange(600)
-    columns = position_spline(position, (4, 16, 64, 256))
-    x = np.log1p(position)
-    # patsy's natural cubic spline lets the outer knots be the bounds.
-    inner = np.clip(x, np.log(5), np.log(257))
-    place = (x >= np.log(5)) & (x <= np.log(257))
-    natural = np.asarray(
-        patsy.dmatrix(
-            "cr(x, knots=k[1:-1], lower_bound=k[0], upper_bound=k[-1]) - 1",
-            {"x": inner[place], "k": np.log1p([4, 16, 64, 256])},
-        )
-    )
-    ours = np.column_stack([np.ones(place.sum()), *columns[:, place]])
-    assert np.linalg.matrix_rank(natural) == np.linalg.matrix_rank(ours) == 4
-    assert np.linalg.matrix_rank(np.column_stack([natural, ours]), tol=1e-8) == 4
-    for outside in (x < np.log(5), x > np.log(257)):
-        for column in columns:
-            slopes = np.diff(column[outside]) / np.diff(x[outside])
-            assert np.ptp(slopes) < 1e-10 * max(1, abs(slopes).max())
-    assert np.allclose(columns[1:, :5], 0)
 
 
 def test_an_unknown_token_or_document_is_refused(tmp_path):
@@ -368,46 +308,6 @@ def test_an_unknown_token_or_document_is_refused(tmp_path):
 
 
 # --- the program ---------------------------------------------------------------------------
-
-
-def test_the_program_reads_the_files_that_the_covariates_need(tmp_path):
-    table = norms_table([30, 20, 25])
-    record = {"model": {"name": "tiny"}, "corpus": {"name": "small"}}
-    paths = {name: tmp_path / f"{name}.parquet" for name in ("norms", "counts", "corpus", "out")}
-    tables.write_table(table, paths["norms"], record)
-    ids, counts = np.unique(table["token_id"].to_numpy(), return_counts=True)
-    pq.write_table(pa.table({"token_id": ids, "count": counts}), paths["counts"])
-    corpus = {"document": ["d0", "d1", "d2"], "group": ["b", "a", "b"], "text": ["", "", ""]}
-    pq.write_table(pa.table(corpus), paths["corpus"])
-
-    def run(covariates, **files):
-        stated = settings_text("build_design", regression={"lags": [1], "covariates": covariates})
-        given = {"norms": paths["norms"], "stream": [], "token_counts": [], "corpus": [], **files}
-        command = command_of("build_design", given, {"design": paths["out"]}, stated)
-        return subprocess.run(command, capture_output=True, text=True)
-
-    assert run([]).returncode == 0
-    assert pq.read_schema(paths["out"]).names[-1] == "layer_01.lag_1"
-    asked = ["position", "log_frequency", "group"]
-    result = run(asked, token_counts=paths["counts"], corpus=paths["corpus"])
-    assert result.returncode == 0, result.stderr
-    found = pq.read_table(paths["out"])
-    assert found.column_names[-5:] == [
-        "position_1",
-        "position_2",
-        "position_3",
-        "log_frequency",
-        "group_b",
-    ]
-    expected, _ = build(
-        table,
-        design_settings((1,), covariates=tuple(asked)),
-        facts=facts_in(tmp_path, pq.read_table(paths["counts"]), pq.read_table(paths["corpus"])),
-    )
-    assert found.to_pydict() == expected.to_pydict()
-    missing = run(["group"])
-    assert missing.returncode == 1
-    assert missing.stderr == "error: found the covariate group without corpus, expected both\n"
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):

@@ -17,38 +17,6 @@ from attnlag.report.causal import causal_findings
 SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1)
 
 
-def test_the_interval_covers_the_ratio_of_unequal_documents():
-    """The truth is the ratio of expectations. Long documents have larger effects in this test."""
-    rng = np.random.default_rng(8)
-    covered, joint, runs = 0, 0, 400
-    for _ in range(runs):
-        counts = rng.integers(20, 200, size=(25, 1)).astype(float).repeat(6, axis=1)
-        means = 0.02 + 0.0002 * (counts - 110)
-        effects = counts * means + rng.normal(size=counts.shape) * np.sqrt(counts) * 0.3
-        found = elasticities.ratios(effects, counts, 0.05, 200, 1)
-        sizes = np.arange(20, 200)
-        truth = np.average(0.02 + 0.0002 * (sizes - 110), weights=sizes)
-        inside = (found["conf_low"] < truth) & (truth < found["conf_high"])
-        covered += inside.mean()
-        joint += ((found["joint_low"] < truth) & (truth < found["joint_high"])).all()
-    assert 0.925 < covered / runs < 0.975
-    # All six at once, where six intervals alone would all hold in about 0.75.
-    assert 0.93 < joint / runs < 0.99
-
-
-def test_bands_of_few_documents_hold_for_all_pairs_at_once():
-    """13 documents and 57 pairs, as in the default run: fixed errors would cover about 0.6."""
-    random = np.random.default_rng(3)
-    counts = np.full((13, 57), 60.0)
-    inside = 0
-    for run in range(200):
-        common = random.normal(size=(13, 1))
-        effects = counts * (0.01 * (common + random.normal(size=(13, 57))))
-        found = elasticities.ratios(effects, counts, 0.05, 199, run)
-        inside += ((found["joint_low"] < 0) & (found["joint_high"] > 0)).all()
-    assert inside / 200 > 0.95
-
-
 def test_joint_bands_equal_those_of_documents_drawn_one_by_one():
     random = np.random.default_rng(5)
     counts = random.integers(5, 50, size=(8, 3)).astype(float)
@@ -137,28 +105,19 @@ def blocks_of(model):
     return [BlockModules(b, {"attention": (b.attention,), "mlp": (b.mlp,)}) for b in model.blocks]
 
 
-def test_intervals_cover_the_elasticities_of_a_linear_chain(chain):
+def test_elasticities_of_a_linear_chain_are_those_by_hand(chain):
     from test_derivative import settings
 
     rng = np.random.default_rng(2)
-    pool = [rng.integers(0, 50, rng.integers(8, 40)) for _ in range(1500)]
+    pool = [rng.integers(0, 50, rng.integers(8, 40)) for _ in range(20)]
     values = chain.embedding.weight[:, 0].numpy()
     by_hand = [elasticity_of(values[ids]) for ids in pool]
-    truth = np.concatenate(by_hand).mean()
     batch = derivative.batch_of(
         {(f"d{i}", 0): ids for i, ids in enumerate(pool)}, torch.device("cpu")
     )
     sums = derivative.sums_of_batch(chain, blocks_of(chain), batch, settings(lags=1), [1])
-    effects = np.array([one.effects[0, 1] for _, one in sums])[:, None]
-    counts = np.array([one.positions[1] for _, one in sums], float)[:, None]
-    covered, runs, size = 0, 400, 12
-    for _ in range(runs):
-        drawn = rng.choice(len(pool), size, replace=False)
-        row = elasticities.ratios(effects[drawn], counts[drawn], 0.05, 0, 0).iloc[0]
-        covered += row["conf_low"] < truth < row["conf_high"]
-    assert 0.91 < covered / runs < 0.99
     # Its own cause, and none of another token of its layer.
-    rows = table({key: [one] for key, one in sums[:20]}, {}, 1).to_pandas()
+    rows = table({key: [one] for key, one in sums}, {}, 1).to_pandas()
     result = elasticities.table(rows, SETTINGS).set_index(["source_layer", "lag"])
     assert result.loc[(1, 0), "estimate"] == pytest.approx(1)
     assert result.loc[(1, 1), "estimate"] == 0

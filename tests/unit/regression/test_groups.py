@@ -147,9 +147,3 @@ def test_each_group_is_predicted_from_the_others():
         error += ((y[test] - x[test] @ sm.OLS(y[train], x[train]).fit().params) ** 2).sum()
     assert fit.cv_r_squared == pytest.approx(1 - error / ((y - y.mean()) ** 2).sum(), rel=1e-9)
     assert (fit.df == 29).all()
-
-
-def test_few_groups_cannot_serve_as_clusters():
-    stack = stacks.stacked([shard_of(design_table(LENGTHS))], group_of=GROUP_OF)
-    for fit in regress.fit(stack, "cluster", 5):
-        assert fit.status == "3 groups: too few to cluster by"

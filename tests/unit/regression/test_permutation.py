@@ -51,25 +51,17 @@ def test_within_classes_tokens_keep_the_order_of_the_classes():
     kinds = Property("upos", starts, classes.astype(float))
     options = {"draws": 5, "seed": 0, "fixed_effects": False}
     batches = table.to_batches(20)
-    sums = permutation.permuted_products(batches, DESIGNS["lags"], {}, classes=kinds, **options)
+    sums = permutation.permuted_products(batches, LAGS, {}, classes=kinds, **options)
     assert sums.within == "upos"
     observed, *drawn = sums.products
     assert all(np.allclose(one, observed, atol=1e-9) for one in drawn)
-    free = permutation.permuted_products(batches, DESIGNS["lags"], {}, **options)
+    free = permutation.permuted_products(batches, LAGS, {}, **options)
     assert not any(np.allclose(one, free.products[0], atol=1e-3) for one in free.products[1:])
 
 
 FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
 FACTS = {"log_frequency": FREQUENCY}
-DESIGNS = {
-    "lags": design_settings(lags=(1, 2)),
-    "leads": design_settings(lags=(2,), leads=(1,), drop_first=0),
-    "covariates": design_settings(
-        lags=(1,),
-        covariates=("position", "log_frequency", "previous_layer"),
-        position_knots=(1, 2, 4),
-    ),
-}
+LAGS = design_settings(lags=(1, 2))
 
 
 def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
@@ -83,71 +75,10 @@ def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
     )
 
 
-def literal_products(table, settings, layer, orders, centre, fixed_effects):
-    """Return Σ w w' of a layer when the tokens of each document stand in another order.
-
-    ``orders`` has for each document the places of its tokens, dropped ones excluded.
-    """
-    frame = table.to_pandas()
-    logs = np.log(frame[[layer_name(i) for i in range(2)]].to_numpy())
-    frequency = FREQUENCY[frame["token_id"]]
-    own = logs.copy()
-    seen = frequency.copy()
-    for places, order in orders:
-        own[places], seen[places] = logs[order], frequency[order]
-    spline = covariates.position_spline(frame["position"].to_numpy(), settings.position_knots)
-    rows, names = [], []
-    for t in range(len(frame)):
-        w = [1.0]
-        cells = design.cells_of(settings)
-        offsets = [cell.offset for cell in cells.values()]
-        first = frame["position"][t] + min(offsets) >= settings.drop_first
-        last = t + max(offsets)
-        same = last < len(frame) and (
-            frame["position"][last] == frame["position"][t] + max(offsets)
-        )
-        if not (first and same):
-            continue
-        w += [own[t + cell.offset, layer - cell.layers_before] for cell in cells.values()]
-        if "position" in settings.covariates:
-            w += spline[:, t].tolist()
-        if "log_frequency" in settings.covariates:
-            w.append(seen[t])
-        rows.append(np.array(w) - centre)
-        names.append(frame["document"][t])
-    rows = np.array(rows)
-    if fixed_effects:
-        names = np.array(names)
-        for name in set(names):
-            rows[names == name, 1:] -= rows[names == name, 1:].mean(axis=0)
-    return rows.T @ rows
-
-
-def test_the_draws_of_a_document_depend_on_its_name():
-    settings = DESIGNS["covariates"]
-    table = norms_table([("a", 9), ("a", 6), ("b", 12)])
-    sums = sums_of(table, settings, draws=4, seed=3)
-    positions = table["position"].to_numpy()
-    documents = np.array(table["document"].to_pylist())
-    for draw in range(4):
-        pairs = []
-        for name in "ab":
-            places = np.flatnonzero(documents == name)
-            keys = permutation.keys_of_draws(name, len(places), 4, 3)[draw]
-            moves = positions[places] >= 1
-            places, keys = places[moves], keys[moves]
-            pairs.append((places, places[np.argsort(keys)]))
-        expected = literal_products(table, settings, 1, pairs, sums.centre[1], False)
-        found = unpacked(sums.products[1 + draw, 1], len(expected))
-        np.testing.assert_allclose(found, expected, atol=1e-10)
-    # The first layer has no layer before it.
-    assert (sums.products[:, 0] == 0).all()
-
-
 @pytest.mark.parametrize("fixed_effects", [False, True])
-@pytest.mark.parametrize("rows", [1, 5, 1000])
+@pytest.mark.parametrize("rows", [5, 1000])
 def test_batches_and_shards_change_nothing(rows, fixed_effects):
-    settings = DESIGNS["lags"]
+    settings = LAGS
     sequences = [("a", 9), ("a", 6), ("b", 12), ("c", 2), ("d", 8)]
     table = norms_table(sequences)
     options = {"fixed_effects": fixed_effects, "draws": 20}
@@ -171,7 +102,7 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
         permutation, "keys_of_draws", lambda *arguments: np.floor(20 * drawn(*arguments)) / 20
     )
     table = norms_table([(name, 90) for name in "abcdef"])
-    settings = DESIGNS["lags"]
+    settings = LAGS
     _, whole = permutation.estimates_of_orders(sums_of(table, settings, draws=20))
     parts = [sums_of(table.slice(start, 90), settings, draws=20) for start in range(0, 540, 90)]
     _, alone = permutation.estimates_of_orders(permutation.merged_products(parts))
@@ -180,7 +111,7 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
 
 def test_the_observed_coefficients_equal_those_of_statsmodels():
     table = norms_table([("a", 30), ("b", 25)], seed=4)
-    _, found = permutation.estimates_of_orders(sums_of(table, DESIGNS["lags"]))
+    _, found = permutation.estimates_of_orders(sums_of(table, LAGS))
     frame = table.to_pandas()
     logs = np.log(frame["layer_01"].to_numpy())
     t = np.flatnonzero(frame["position"] >= 3)
@@ -193,11 +124,11 @@ def test_tokens_without_a_norm_are_excluded_in_all_layers():
     broken = table["layer_00"].to_pylist()
     broken[5] = 0.0
     table = table.set_column(4, "layer_00", pa.array(broken))
-    sums = sums_of(table, DESIGNS["lags"])
+    sums = sums_of(table, LAGS)
     # Positions 3 to 11 less the outcomes 5, 6 and 7; and 3 to 8.
     assert sums.products[:, :, 0].tolist() == [[12, 12]] * 4
     dead = table.set_column(4, "layer_00", pa.array([0.0] * 21))
-    sums = sums_of(dead, DESIGNS["lags"])
+    sums = sums_of(dead, LAGS)
     assert sums.products[0, :, 0].tolist() == [0, 15]
     test = permutation.order_test(sums, alpha=0.05, adjust="holm")
     assert test.layers["order_p_value"].isna().tolist() == [True, False]
@@ -224,7 +155,7 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
     table = corpus_of(level=1.0)
     pooled, within = (
         permutation.order_test(
-            sums_of(table, DESIGNS["lags"], draws=99, fixed_effects=effects),
+            sums_of(table, LAGS, draws=99, fixed_effects=effects),
             alpha=0.05,
             adjust="max-t",
         )
@@ -244,14 +175,14 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
 
 def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
-        sums = sums_of(corpus_of(dynamics=dynamics), DESIGNS["lags"], draws=99)
+        sums = sums_of(corpus_of(dynamics=dynamics), LAGS, draws=99)
         test = permutation.order_test(sums, alpha=0.05, adjust="holm")
         assert test.layers["order_p_value"].tolist() == [0.01, 0.01]
         assert test.layers["order_p_adjusted"].tolist() == [0.01, 0.01]
 
 
 def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
-    sums = sums_of(corpus_of(documents=6), DESIGNS["lags"], draws=49)
+    sums = sums_of(corpus_of(documents=6), LAGS, draws=49)
     names, found = permutation.estimates_of_orders(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
     test = permutation.order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
@@ -271,20 +202,10 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     np.testing.assert_allclose(test.layers["order_p_adjusted"], adjusted)
 
 
-def test_the_test_of_order_rejects_a_true_null_at_its_level():
-    rejected = 0
-    for seed in range(200):
-        sums = sums_of(corpus_of(1.0, documents=5, tokens=15, seed=seed), DESIGNS["lags"], draws=19)
-        layers = permutation.order_test(sums, alpha=0.05, adjust="holm").layers
-        rejected += int((layers["order_p_value"] <= 0.1).sum())
-    # 400 tests at a level of 0.1: 40 expected, standard deviation 6.
-    assert 22 <= rejected <= 58
-
-
 def test_sums_are_read_back_as_they_were_written(tmp_path):
     from attnlag.storage import tables
 
-    sums = sums_of(norms_table([("a", 9), ("b", 7)]), DESIGNS["lags"])
+    sums = sums_of(norms_table([("a", 9), ("b", 7)]), LAGS)
     path = tmp_path / "p.parquet"
     record = {"permutations": permutation.record_of(sums)}
     table = permutation.to_table(sums)
@@ -375,11 +296,15 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
         ).astype(float),
     )
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy)
-    settings = design_settings(lags=(1,), covariates=("log_frequency", "toy"), position_knots=None)
+    names = ("previous_layer", "log_frequency", "toy")
+    settings = design_settings(lags=(1,), covariates=names, position_knots=None)
     table = norms_table([("a", 30), ("b", 25)])
     draws = 5
     sums = sums_of(table, settings, draws=draws, fixed_effects=fixed_effects)
-    assert sums.terms == ["y", "lag_1", "log_frequency", "toy_1", "toy_2"]
+    of_layers = ["y", "lag_1", "previous_layer", "previous_layer_lag_1"]
+    assert sums.terms == [*of_layers, "log_frequency", "toy_1", "toy_2"]
+    # The first layer has no layer before it.
+    assert (sums.products[:, 0] == 0).all()
 
     for draw in range(draws):
         order = np.arange(table.num_rows)
@@ -395,7 +320,7 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
             for column in ("toy_1", "toy_2"):
                 place = built.schema.names.index(column)
                 built = built.set_column(place, column, real[column])
-        names = ["layer_01.y", "layer_01.lag_1", *sums.terms[2:]]
+        names = [*(f"layer_01.{term}" for term in of_layers), *sums.terms[4:]]
         rows = built.select(names).to_pandas()
         if fixed_effects:
             rows -= rows.groupby(built["document"].to_pandas()).transform("mean")
