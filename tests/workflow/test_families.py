@@ -1,6 +1,5 @@
 """Models of each kind that is not GPT-2's, from their weights to their figures."""
 
-import json
 import re
 import shutil
 import xml.etree.ElementTree
@@ -9,6 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from projects import new_project
+
+from attnlag.storage.tables import read_provenance
 
 WIDTH = {"vocab_size": 50257, "hidden_size": 32, "num_hidden_layers": 2}
 GROUPED = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}
@@ -64,7 +65,7 @@ def test_layers_without_attention_are_named_and_marked(project):
     results = project.folder / "results" / "jamba" / "small"
     mixers = {"0": "JambaMambaMixer", "2": "JambaMambaMixer"}
     for path in ("attention/norms/0000.parquet", "causal/effects/0000.parquet"):
-        record = json.loads(pq.read_schema(results / path).metadata[b"attnlag"])
+        record = read_provenance(results / path)
         assert record["model"]["mixers"] == mixers
     fits = pd.read_parquet(results / "attention/notebook/fits.parquet")
     assert fits["mixer"].tolist() == ["JambaMambaMixer", "attention"] * 2

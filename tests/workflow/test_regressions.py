@@ -18,6 +18,7 @@ from stage_settings import settings_text
 import attnlag
 from attnlag.model.random_weights import drawn_model
 from attnlag.regression.inference import permutation
+from attnlag.storage.tables import read_provenance
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -314,7 +315,7 @@ def test_errors_from_residuals_equal_those_of_statsmodels(project, norms, tmp_pa
     names = {"site": "attention", "regression": "rich"}
     command = command_of("fit_regression", given, made, settings, names)
     subprocess.run(command, cwd=project.folder, check=True, capture_output=True)
-    record = json.loads(pq.read_schema(made["coefficients"]).metadata[b"attnlag"])
+    record = read_provenance(made["coefficients"])
     oracle = ols(rows)
     if covariance == "hac":
         lags = record["stages"]["regression"]["hac_lags"]

@@ -27,6 +27,7 @@ from attnlag.config.problems import check
 from attnlag.errors import UserError
 from attnlag.pipeline.outputs import files_of
 from attnlag.report.explorer import page
+from attnlag.storage.tables import read_provenance
 
 STUDY = "results/tiny/small/attention/notebook"
 
@@ -217,7 +218,7 @@ def test_every_parquet_file_states_what_made_it(finished_once):
     project, _ = finished_once
     source = json.loads((project.folder / "data/models/tiny/source.json").read_text())
     for path in project.folder.glob("results/**/*.parquet"):
-        record = json.loads(pq.read_schema(path).metadata[b"attnlag"])
+        record = read_provenance(path)
         assert record["corpus"]["name"] == "small"
         assert record["versions"]
         if "corpora" not in path.parts:
@@ -262,11 +263,7 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
         for site in ("attention", "mlp", "block")
     }
     np.testing.assert_array_equal(vectors["block"], vectors["attention"] + vectors["mlp"])
-    record = json.loads(
-        pq.read_schema(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet").metadata[
-            b"attnlag"
-        ]
-    )
+    record = read_provenance(fresh.folder / "results/tiny/small/mlp/norms/0000.parquet")
     assert record["stages"]["activations"]["site"] == "mlp"
 
 

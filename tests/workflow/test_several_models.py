@@ -3,9 +3,10 @@
 import json
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from described import undescribed
+
+from attnlag.storage.tables import read_provenance
 
 TABLES = [
     *(
@@ -55,7 +56,7 @@ def test_two_models_of_one_run_are_compared(both_once, both):
     assert (pairs["documents"] == 8).all()
     assert pairs["correlation_observed"].between(-1, 1).all()
     assert (pairs["draws"] > 150).all()
-    record = json.loads(pq.read_schema(folder / "pairs.parquet").metadata[b"attnlag"])
+    record = read_provenance(folder / "pairs.parquet")
     assert record["stages"]["comparison"] == {"draws": 200, "seed": 0}
     assert [study["model"] for study in record["studies"]] == ["tiny", "llama"]
     assert str(project.folder) not in json.dumps(record)

@@ -3,8 +3,9 @@
 import json
 
 import pandas as pd
-import pyarrow.parquet as pq
 from projects import without_figures
+
+from attnlag.storage.tables import read_provenance
 
 TWIN = {"source": "random", "of": "tiny", "seed": 7}
 # No hub answers there.
@@ -38,7 +39,7 @@ def test_a_twin_is_measured_as_a_control_of_its_original(both):
     tables = list((both.folder / "results/twin").rglob("*.parquet"))
     assert tables
     for path in tables:
-        model = json.loads(pq.read_schema(path).metadata[b"attnlag"])["model"]
+        model = read_provenance(path)["model"]
         assert model == {
             "name": "twin",
             "source": "random",

@@ -173,15 +173,6 @@ def test_all_sites_come_from_one_pass(models, name):
     np.testing.assert_allclose(added["block"][0], update, rtol=1e-4, atol=1e-6)
 
 
-def test_the_norms_of_a_block_equal_those_of_its_update(models):
-    sequences = ragged([5, 30, 17])
-    vectors = run_sites(models["llama"], sequences, ["block", "mlp"])
-    norms = run_sites(models["llama"], sequences, ["block", "mlp"], keep="norms")
-    for site in ("block", "mlp"):
-        expected = np.linalg.norm(vectors[site].astype(float), axis=-1)
-        np.testing.assert_allclose(norms[site], expected, rtol=1e-5)
-
-
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 def test_the_vectors_of_one_run_fill_half_of_the_buffer(models, monkeypatch, keep):
     row = 4 * 2 * 32
@@ -353,24 +344,6 @@ def tokens_table(sequences):
         "input_ids": sequences,
     }
     return pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows]))
-
-
-def test_the_table_has_one_row_per_token_in_order(models):
-    sequences = ragged([3, 2])
-    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
-    layers = adjustments.of(sequences)
-    schema = columns.schema(2, 32)
-    keys = batches.Run(["a", "b"], [0, 1], sequences)
-    table = layout.table(keys, layers["attention"], schema, "float32")
-    assert table.schema == schema
-    assert table["document"].to_pylist() == ["a", "a", "a", "b", "b"]
-    assert table["window"].to_pylist() == [0, 0, 0, 1, 1]
-    assert table["position"].to_pylist() == [0, 1, 2, 0, 1]
-    assert table["token_id"].to_pylist() == np.concatenate(sequences).tolist()
-    kind = table.schema.field("layer_01").type
-    assert pa.types.is_fixed_size_list(kind)
-    assert (kind.value_type, kind.list_size) == (pa.float32(), 32)
-    np.testing.assert_array_equal(np.array(table["layer_01"].to_pylist()), layers["attention"][1])
 
 
 def hooks_of(model):

@@ -1,7 +1,6 @@
 """Directions of adjustments, against plain hooks in float64 and against direct enumeration."""
 
 import itertools
-import math
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
-from designs import cr2_by_matrices
 from scipy import stats
 from test_architectures import GPT, LLAMA
 from transformers import AutoConfig, AutoModel
@@ -107,33 +105,6 @@ def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
             assert (np.abs(mine[..., place] - expected[quantity]) < 2e-5 * scale).all(), quantity
         assert np.isnan(mine[:, 0, -1]).all()
         np.testing.assert_allclose(mine[:, 1:, -1], before, atol=2e-5)
-
-
-def test_each_site_has_directions_of_its_own():
-    model = small_model("llama")
-
-    def found(*wanted):
-        options = {"batch_tokens": 256, "keep": "norms", "turns": True}
-        return extraction.Adjustments(model, wanted=wanted, **options).of(sequences())
-
-    both = found("attention", "mlp")
-    for site in ("attention", "mlp"):
-        (rows, alone) = (np.stack(one[geometry.rows_of(site)]) for one in (both, found(site)))
-        np.testing.assert_array_equal(rows, alone)
-
-
-def test_products_of_float32_vectors_are_within_rounding_of_exact_ones():
-    a, b = torch.from_numpy(np.random.default_rng(3).normal(size=(2, 50, 4096)).astype(np.float32))
-    found = geometry.dots(a, b).numpy()
-    exact = [
-        math.fsum(x * y for x, y in zip(*rows, strict=True))
-        for rows in zip(a.tolist(), b.tolist(), strict=True)
-    ]
-    sizes = np.linalg.norm(a.numpy().astype(float), axis=1) * np.linalg.norm(
-        b.numpy().astype(float), axis=1
-    )
-    assert (np.abs(found - exact) < 1e-7 * sizes).all()
-    assert geometry.dots(a.double(), b.double()).tolist() == pytest.approx(exact, rel=1e-12)
 
 
 def vectors(tokens=40, width=24):
@@ -279,15 +250,6 @@ def test_the_error_of_a_mean_is_clustered_by_document():
     assert alone.mean == pytest.approx(values[:9].mean())
     assert np.isnan(alone.std_error)
     assert np.isnan(geometry_means.NOTHING.mean)
-
-
-def test_the_error_of_a_mean_is_cr2s_if_documents_are_equal():
-    generator = np.random.default_rng(3)
-    document = np.repeat(np.arange(12), 7)
-    values = generator.normal(size=84) + generator.normal(size=12)[document]
-    sums = RatioSums.of_rows(values, document)
-    v, (df,) = cr2_by_matrices(values, np.ones((84, 1)), document, [[1.0]])
-    np.testing.assert_allclose([sums.std_error, sums.df], [np.sqrt(v.item()), df], rtol=1e-10)
 
 
 def geometry_of_shard(folder, number):

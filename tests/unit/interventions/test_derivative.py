@@ -145,27 +145,6 @@ def test_forward_mode_equals_central_differences(gpt2_in_double, ids, forward_mo
         np.testing.assert_allclose(found, forward_mode[..., layer, token], atol=1e-8)
 
 
-def test_an_adjustment_has_unit_effect_on_itself_and_none_on_the_past(forward_mode):
-    for layer in range(4):
-        own = forward_mode[layer, :, layer, :]
-        np.testing.assert_allclose(np.diag(own), 1, atol=1e-14)
-        # Other tokens of the layer, and layers before it: exactly nothing.
-        assert np.all(own[~np.eye(TOKENS, dtype=bool)] == 0)
-        assert np.all(forward_mode[:layer, :, layer, :] == 0)
-        for s in range(TOKENS):
-            assert np.all(forward_mode[layer:, :s, layer, s] == 0)
-    # And something of the future.
-    assert np.abs(forward_mode[3, 5, 0, 4]) > 1e-3
-
-
-def test_estimates_within_one_layer_are_exact(gpt2_in_double, ids):
-    """A single vector of signs gives exactly 1 and 0, because these sums hold nothing else."""
-    for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings()).items():
-        np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-13)
-        assert np.all(sums.effects[m, 1:] == 0)
-        assert len(sums.effects) == m + 1
-
-
 @pytest.mark.parametrize("site", ["attention", "mlp", "block"])
 def test_each_site_has_unit_effect_on_itself(gpt2_in_double, ids, site):
     chosen = settings(source_sites=(site,), target_sites=(site,))
@@ -178,37 +157,6 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
     found = effects_of(gpt2_in_double, ids, settings(source_sites=both, target_sites=both))
     assert np.abs(found["attention", "mlp", 2].effects[2, 0]) > 1e-3
     assert np.all(found["mlp", "attention", 2].effects[2] == 0)
-
-
-def test_a_stream_that_is_scaled_as_a_whole_changes_nothing(gpt2_in_double, ids):
-    """Euler's rule: with a norm before it, a sublayer is homogeneous of degree 0 in its input."""
-    for normed in (m for m in gpt2_in_double.modules() if isinstance(m, torch.nn.LayerNorm)):
-        assert normed.eps > 0
-    layer, token = 2, 4
-    block = architectures.locate(gpt2_in_double)[layer]
-    epsilons = [m for m in gpt2_in_double.modules() if isinstance(m, torch.nn.LayerNorm)]
-    before = [m.eps for m in epsilons]
-    for module in epsilons:
-        module.eps = 0.0
-    gate = torch.ones((), dtype=torch.float64, requires_grad=True)
-
-    def scale(_, args):
-        factor = torch.ones(TOKENS, 1, dtype=torch.float64).index_fill(0, torch.tensor(token), 0)
-        return (args[0] * (factor + (1 - factor) * gate), *args[1:])
-
-    handle = block.block.register_forward_pre_hook(scale)
-    blocks = architectures.locate(gpt2_in_double)
-    logs = derivative.log_norms(
-        gpt2_in_double, blocks, ids, ["attention"], lambda layer, site, added: added
-    )
-    handle.remove()
-    for module, eps in zip(epsilons, before, strict=True):
-        module.eps = eps
-    (slope,) = torch.autograd.grad(logs["attention", layer].sum(), gate, retain_graph=True)
-    assert abs(slope) < 1e-12
-    # It is the next layer's stream that is no longer scaled as a whole.
-    (later,) = torch.autograd.grad(logs["attention", layer + 1].sum(), gate)
-    assert abs(later) > 1e-3
 
 
 def test_batches_and_shards_change_nothing(gpt2_in_double):

@@ -11,14 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from designs import cr2_by_matrices, design_settings, regression_settings
+from designs import cr2_by_matrices, design_settings, regression_settings, shard_of
 from scipy import stats
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import covariates, design, moderators, properties
-from attnlag.regression.estimation import crossproducts, merging
-from attnlag.regression.estimation.crossproducts import Shard, Totals
+from attnlag.regression.estimation import merging
 from attnlag.regression.settings import ClassesSettings
 
 LAYERS = 2
@@ -86,20 +85,6 @@ def design_of(tokens, rows=10**6, counts=None, **settings):
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
-def shard_of(batches, schema, halves=False):
-    """Return the cross-products of some batches as a shard that lies in memory."""
-    batches = list(batches)
-    layers, terms = crossproducts.layers_and_terms(schema)
-    centre = crossproducts.centre_of(batches[0], schema)
-    names = [batch.select(["document"]) for batch in batches]
-    of_documents = crossproducts.rows_of_documents(names) if halves else None
-    blocks = list(crossproducts.products_by_document(batches, schema, centre, of_documents))
-    totals = Totals.empty(len(layers), 1 + len(terms), 1 + halves)
-    for block in blocks:
-        totals.add(block.products)
-    return Shard(terms, layers, 1 + halves, centre, totals, lambda: iter(blocks))
-
-
 def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_terms=None, **changes):
     """Return the slopes by class as the programs find them, and the design with classes."""
     _, path = tokens
@@ -108,7 +93,7 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
     schema = classes.schema_of(table.schema, properties.CLASSES[of])
     halves = changes.get("bias_correction") == "half-panel"
     batches = list(classes.expanded(table.to_batches(rows), facts, offset))
-    shard = shard_of(batches, schema, halves)
+    shard = shard_of(pa.Table.from_batches(batches, schema), halves=halves)
     settings = ClassesSettings(
         regression_settings(**{"covariance": "cluster-crv1"} | changes), of, offset, least_rows
     )
@@ -268,7 +253,7 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
     schema = classes.schema_of(moderators.schema_of(table.schema), properties.TERCILES)
     rows = moderators.expanded(table.to_batches(500), number, scale, offset)
     batches = list(classes.expanded(rows, moderators.terciles(number, scale), offset))
-    shard = shard_of(batches, schema)
+    shard = shard_of(pa.Table.from_batches(batches, schema))
     settings = ClassesSettings(
         regression_settings(**{"covariance": "cluster-crv1"} | changes), of, offset, 30
     )
@@ -352,7 +337,7 @@ def test_classes_and_indicators_without_rows_are_dropped(tokens):
     table, _ = tokens
     known = table.filter(pa.compute.equal(table["zipf_known"], True))
     design = design_of(tokens, lags=(1,), covariates=("upos", "zipf"))
-    shard = shard_of(design.to_batches(), design.schema)
+    shard = shard_of(design)
     kept = merging.kept_terms([shard])
     assert "zipf_unknown" in kept
     assert "upos_X" not in kept
@@ -361,7 +346,7 @@ def test_classes_and_indicators_without_rows_are_dropped(tokens):
     assert own == ["upos_ADJ", "upos_DET", "upos_INTJ", "upos_VERB"]
     rows = design.filter(pa.compute.equal(design["zipf_unknown"], 0))
     assert 0 < rows.num_rows < known.num_rows
-    shard = shard_of(rows.unify_dictionaries().combine_chunks().to_batches(), design.schema)
+    shard = shard_of(rows.unify_dictionaries().combine_chunks())
     assert "zipf_unknown" not in merging.kept_terms([shard])
 
 

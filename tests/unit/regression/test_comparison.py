@@ -7,7 +7,6 @@ import designs
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from programs import command_of
 from scipy import stats
@@ -19,6 +18,7 @@ from attnlag.regression.estimation import crossproducts, regress, stacks
 from attnlag.regression.inference import results
 from attnlag.report import summaries
 from attnlag.storage import tables
+from attnlag.storage.tables import read_provenance
 
 TERMS = ["y", "lag_1", "lag_2"]
 NAMES = [f"d{number}" for number in range(12)]
@@ -548,7 +548,7 @@ def test_the_program_writes_the_same_tables_twice(tmp_path):
     pd.testing.assert_frame_equal(
         pairs, pd.read_csv(tmp_path / "one" / "pairs.csv"), check_dtype=False
     )
-    record = json.loads(pq.read_schema(tmp_path / "one" / "pairs.parquet").metadata[b"attnlag"])
+    record = read_provenance(tmp_path / "one" / "pairs.parquet")
     assert record["stages"]["comparison"] == {"draws": 100, "seed": 0}
     assert record["stages"]["regression"]["alpha"] == 0.05
     assert [study["model"] for study in record["studies"]] == ["a", "b"]
