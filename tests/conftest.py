@@ -65,7 +65,6 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files of the tests."""
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
 
@@ -152,7 +151,6 @@ def llama(gpt2_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def fetched(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the small models as fetch_model leaves them."""
     models = tmp_path_factory.mktemp("models")
     for name, folder in (("gpt2", gpt2), ("llama", llama)):
         fetching.fetch_model(name, {"source": "path", "path": str(folder)}, models / name)

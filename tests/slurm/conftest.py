@@ -46,7 +46,6 @@ class Submitting(Project):
         return self.snakemake(*arguments, *COMMAND)
 
     def start(self, *arguments: str, interpreter: str = sys.executable) -> "subprocess.Popen[str]":
-        """Start a run, and return at once."""
         return subprocess.Popen(
             [interpreter, "-m", "snakemake", *arguments],
             cwd=self.folder,
@@ -62,7 +61,6 @@ class Submitting(Project):
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[LocalSlurm]:
-    """Return a Slurm of two nodes."""
     # The end that a scheduler or `timeout` sends takes the daemons down too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -146,7 +144,6 @@ def finished(chain: Chain, tmp_path: Path) -> Submitting:
 
 
 def wait_for(condition, seconds: float, what: str) -> None:
-    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"

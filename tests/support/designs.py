@@ -23,14 +23,12 @@ def design_settings(
     sample=None,
     outcome="norm",
 ):
-    """Return the settings of a design, stated in part."""
     return DesignSettings(
         lags, leads, tuple(covariates), position_knots, drop_first, sample, outcome
     )
 
 
 def regression_settings(**changes):
-    """Return the settings of a regression, stated in part."""
     settings = {
         "fixed_effects": "none",
         "bias_correction": "none",
@@ -76,7 +74,6 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
 
 
 def shard_of(table, rows=10**6, halves=False):
-    """Return the cross-products of a design as a shard in memory."""
     schema = table.schema
     layers, terms = crossproducts.layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))

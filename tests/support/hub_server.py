@@ -29,8 +29,6 @@ class Repository:
 
 @dataclass
 class Hub:
-    """The state of one server."""
-
     repositories: dict[str, Repository] = field(default_factory=dict)
     # Files that are listed but absent, truncated, or altered.
     absent: set[str] = field(default_factory=set)
@@ -43,7 +41,6 @@ class Hub:
     content_endpoint: str = ""
 
     def fetched(self) -> set[str]:
-        """Return the names of the files whose content was requested."""
         return {
             path.rsplit("/", 1)[-1]
             for method, path in self.requests

@@ -21,7 +21,6 @@ NAMES = ["model", "corpus", "site", "regression"]
 
 
 def whole(folder: Path) -> pd.DataFrame:
-    """Return the rows of all shards."""
     return pd.concat(map(pd.read_parquet, sorted(folder.glob("0*.parquet"))), ignore_index=True)
 
 

@@ -71,7 +71,6 @@ def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) 
 
 
 def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]:
-    """Return the jobs that a run in a project's folder would do, by rule."""
     return {
         rule: count
         for rule, count in plan(folder, targets).jobs.items()

@@ -32,8 +32,6 @@ NAMES = SimpleNamespace(model="tiny", corpus="small", site="attention", regressi
 
 
 class Ended(NamedTuple):
-    """The exit status of a program and its standard error."""
-
     status: int
     printed: str
 
@@ -65,7 +63,6 @@ def within(folder: Path, environment: Mapping[str, str] | None = None) -> Iterat
 def run_program(
     folder: Path, name: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Ended:
-    """Run a program of ``scripts/`` in a folder."""
     path = str(ROOT / "scripts" / f"{name}.py")
     printed = io.StringIO()
     with within(folder, environment), redirect_stderr(printed):

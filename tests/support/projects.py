@@ -98,13 +98,11 @@ class Project:
         return result.stdout
 
     def would_run(self, *targets: str) -> dict[str, int]:
-        """Return the number of jobs of each rule that a run would do."""
         from planning import jobs_of_a_run  # Snakemake's imports take time
 
         return jobs_of_a_run(self.folder, targets)
 
     def dry_run(self, *arguments: str) -> dict[str, int]:
-        """Return the number of jobs of each rule, as the command line prints them."""
         result = self.snakemake("--cores", "2", "-n", *arguments)
         assert result.returncode == 0, result.stdout
         if "Nothing to be done" in result.stdout:
@@ -124,7 +122,6 @@ class Project:
         return Project(folder, json.loads(json.dumps(self.config)))
 
     def results(self, pattern: str = "**/*") -> dict[str, bytes]:
-        """Return the results by path."""
         base = self.folder / "results"
         paths = sorted(path for path in base.glob(pattern) if path.is_file())
         return {str(path.relative_to(base)): path.read_bytes() for path in paths}

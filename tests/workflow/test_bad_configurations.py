@@ -8,7 +8,6 @@ CASES = Cases("Configuration")
 
 
 def add(project: Project, text: str) -> None:
-    """Add lines to the end of the configuration."""
     path = project.folder / "config/config.yaml"
     path.write_text(path.read_text() + text)
 

@@ -18,22 +18,18 @@ CORPUS = Jobs(("prepare_corpus",))
 
 
 def change_corpus(project: Project, **changes) -> None:
-    """Change keys of the corpus in the configuration."""
     project.write_config(corpora={"small": {**project.config["corpora"]["small"], **changes}})
 
 
 def corpus_of(project: Project) -> Path:
-    """Return the path of the corpus as it is."""
     return project.folder / "data/small.jsonl"
 
 
 def rows_of(project: Project) -> list[dict[str, str]]:
-    """Return the documents as they are."""
     return [json.loads(line) for line in corpus_of(project).read_text().splitlines()]
 
 
 def change_row(project: Project, number: int, **changes) -> Jobs:
-    """Change fields of the document in a line, from 1; None takes them away."""
     rows = rows_of(project)
     changed = {**rows[number - 1], **changes}
     rows[number - 1] = {key: value for key, value in changed.items() if value is not None}
@@ -42,7 +38,6 @@ def change_row(project: Project, number: int, **changes) -> Jobs:
 
 
 def change_line(project: Project, number: int, line: bytes) -> Jobs:
-    """Put bytes in place of a line, from 1."""
     lines = corpus_of(project).read_bytes().splitlines()
     lines[number - 1] = line
     corpus_of(project).write_bytes(b"\n".join(lines) + b"\n")
@@ -121,7 +116,6 @@ def _(project: Project):
 
 
 def tag_file(project: Project, text: str) -> Jobs:
-    """Give the corpus a file of tags."""
     (project.folder / "data/tags.csv").write_text(text)
     change_corpus(project, tagger={"file": "data/tags.csv"})
     return PROPERTIES

@@ -22,12 +22,10 @@ CASES = Cases("Models", made_anew=r"data/models/tiny/|results/(corpora|tiny/smal
 
 
 def state_model(project: Project, **settings) -> None:
-    """Write the model's settings."""
     project.write_config(models={"tiny": {"source": "path", "path": "mine", **settings}})
 
 
 def change_config(project: Project, **changes) -> None:
-    """Change keys of the model's config.json; None takes one out."""
     path = project.folder / "mine/config.json"
     content = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
@@ -45,7 +43,6 @@ def change_tensor(project: Project, end: str, change: Callable[[torch.Tensor], o
 
 
 def extracted_anew(project: Project, **settings) -> Jobs:
-    """Ask for other activations."""
     project.write_config(extraction={"dtype": "float32", **settings})
     return Jobs(("extract_activations",))
 

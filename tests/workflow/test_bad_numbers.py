@@ -31,7 +31,6 @@ CHECKED = Jobs((*FITTED.stages, "check_fits"))
 
 
 def change_norms(project: Project, change: Callable[[np.ndarray], object], layer: int = 1) -> None:
-    """Change the norms of a layer in place."""
     path = project.folder / NORMS
     table = pq.read_table(path)
     name = f"layer_{layer:02d}"
@@ -42,7 +41,6 @@ def change_norms(project: Project, change: Callable[[np.ndarray], object], layer
 
 
 def keep_documents(project: Project, *documents: str) -> None:
-    """Keep the norms of some documents."""
     path = project.folder / NORMS
     table = pq.read_table(path)
     pq.write_table(table.filter(np.isin(table["document"].to_pylist(), documents)), path)

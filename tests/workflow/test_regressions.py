@@ -55,7 +55,6 @@ def norms(project):
 
 
 def shifted(norms, layer, by):
-    """Return the log norms of a layer so many tokens before, within their sequence."""
     return norms.groupby(SEQUENCE)[layer].shift(by)
 
 

@@ -18,7 +18,6 @@ REMOTE = (
 
 
 def marked(project):
-    """Return whether the target is marked as incomplete."""
     name = base64.urlsafe_b64encode(TARGET.encode()).decode()
     return [path.name for path in (project.folder / ".snakemake/incomplete").rglob(name)] == [name]
 

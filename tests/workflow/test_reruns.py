@@ -55,7 +55,6 @@ def change(**sections):
 
 
 def notebook(**keys):
-    """Change keys of the one regression that there is."""
     return change(regressions={"notebook": {"lags": [1, 2], **keys}})
 
 
@@ -85,8 +84,6 @@ def touch_everything(project):
 
 
 def replace(path, old, new):
-    """Change the text of a file in one place."""
-
     def apply(project):
         file = project.folder / path
         text = file.read_text(encoding="utf-8")
@@ -120,7 +117,6 @@ def without(section):
 
 
 def without_effects(jobs):
-    """Return the jobs of a regression whose coefficients no effects stand beside."""
     return {rule: count for rule, count in jobs.items() if rule not in EFFECTS or rule in EXPLORER}
 
 
@@ -412,8 +408,6 @@ REFITTED = {
 
 
 def keys_of(regression, **keys):
-    """Change keys of one of several regressions."""
-
     def apply(project):
         old = project.config["regressions"][regression]
         project.write_config(regressions={regression: {**old, **keys}})

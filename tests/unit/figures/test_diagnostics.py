@@ -59,7 +59,6 @@ def synthetic(layers: int, unfitted=()):
 
 
 def left_of(panels) -> np.ndarray:
-    """Return a number for each layer that was fitted."""
     return np.array([0.1 + panel.autocorrelation[0] for panel in panels])
 
 

@@ -29,7 +29,6 @@ LATEST, EARLIER = "b" * 40, "a" * 40
 
 @pytest.fixture(scope="module")
 def sharded(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the same model with its weights in several files."""
     from transformers import GPT2LMHeadModel
 
     folder = tmp_path_factory.mktemp("sharded")
@@ -92,7 +91,6 @@ def errors_of(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Return what lies in the folder of models besides the models."""
     models = folder / "models"
     return [path.name for path in models.iterdir() if path.name.startswith(".")]
 
@@ -279,7 +277,6 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mine(gpt2: Path, tmp_path: Path) -> Path:
-    """Return a folder of the user's own, to be spoilt by the test."""
     return Path(shutil.copytree(gpt2, tmp_path / "mine"))
 
 

@@ -34,18 +34,15 @@ def code_that_leaves(file: Path) -> str:
 
 @pytest.fixture
 def mine(gpt2: Path, tmp_path: Path) -> Path:
-    """Return a model's folder, to be made hostile."""
     return Path(shutil.copytree(gpt2, tmp_path / "mine"))
 
 
 @pytest.fixture
 def ran(tmp_path: Path) -> Path:
-    """Return the file that hostile code leaves where it is run."""
     return tmp_path / "ran"
 
 
 def fetch(path: Path) -> Path:
-    """Return the folder that a model on this machine becomes."""
     target = path.parent / "models" / "mine"
     fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target)
     return target

@@ -25,13 +25,11 @@ def ragged(lengths: list[int]) -> list[np.ndarray]:
 
 
 def norms_of(model: torch.nn.Module, keep: str = "norms") -> np.ndarray:
-    """Return the attention adjustments, or their norms, over three sequences."""
     adjustments = extraction.Adjustments(model, batch_tokens=64, keep=keep)
     return np.stack(adjustments.of(ragged([30, 7, 19]))["attention"])
 
 
 def saved(source: Path, folder: Path, **options: object) -> Path:
-    """Save a model again, in another form."""
     dtype = options.pop("dtype", torch.float32)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     model.save_pretrained(folder, **options)

@@ -13,7 +13,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def by_name(lines):
-    """Return requirements by the name of their package."""
     requirements = map(Requirement, lines)
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 

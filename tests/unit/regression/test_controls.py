@@ -32,12 +32,10 @@ def controlled(**changes):
 
 
 def shard_of(norms):
-    """Return the cross-products of the regression, without halves."""
     return controls.shard_of(norms, controlled().control_design, FACTS)
 
 
 def rows_of(norms, documents=None):
-    """Return the rows of the regression, by layer, with documents as texts."""
     settings = controlled().control_design
     (rows,) = design.designs(tables.batches(norms, 10**6, "norms"), settings, COUNTS, FACTS)
     frame = rows.to_pandas()

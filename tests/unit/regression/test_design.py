@@ -53,7 +53,6 @@ def norms_table(lengths, layers=2, seed=0, values=None):
 
 
 def facts_in(folder, counts, corpus):
-    """Return the facts that all covariates know from these tables."""
     pq.write_table(counts, folder / "counts.parquet")
     pq.write_table(corpus, folder / "corpus.parquet")
     return {

@@ -116,7 +116,6 @@ def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
 
 
 def solve_exactly(x, y):
-    """Solve the normal equations in rational arithmetic."""
     rows = [[Fraction(float(value)) for value in row] for row in x]
     outcome = [Fraction(float(value)) for value in y]
     k = x.shape[1]
@@ -171,7 +170,6 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
 
 
 def without_each(y, x, codes, estimate):
-    """Return an estimator's values without each document."""
     groups = np.unique(codes)
     return np.stack([estimate(y[codes != g], x[codes != g], codes[codes != g]) for g in groups])
 

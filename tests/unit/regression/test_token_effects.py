@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import cr2_by_matrices
-from test_classes import design_of, shard_of, tokens  # noqa: F401
+from designs import cr2_by_matrices, shard_of
+from test_classes import design_of, tokens  # noqa: F401
 
 from attnlag.regression.estimation import regress, sampling, stacks, token_effects
 
@@ -31,7 +31,7 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     solved, facts = token_effects.solved(paths, [path], effects)
     known = token_effects.tokens_of([path])
     left = pa.concat_tables([token_effects.without_effects(half, known, solved) for half in halves])
-    shard = shard_of(left.unify_dictionaries().combine_chunks().to_batches(), left.schema)
+    shard = shard_of(left.unify_dictionaries().combine_chunks())
     shard.absorbed = facts["absorbed"]
     stack = stacks.stacked([shard], fixed_effects=True)
     cr2, fit = (regress.fit(stack, one, 2)[1] for one in ("cluster", "cluster-crv1"))
