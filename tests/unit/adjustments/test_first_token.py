@@ -70,10 +70,8 @@ def adding(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("model", "prepend_bos", "bos"),
     [
         ("llama", "auto", 0),
-        ("llama", False, 0),
         ("llama", True, 1),
         ("adding", "auto", 1),
-        ("adding", True, 1),
         ("adding", False, 0),
     ],
 )

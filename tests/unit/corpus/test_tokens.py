@@ -1,11 +1,9 @@
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +14,6 @@ from attnlag.errors import UserError
 from attnlag.model import checks
 from attnlag.model.checks import context_length
 from attnlag.model.folder import verify_folder
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +43,6 @@ def encode(
         special_in_text=special_in_text,
     )
     return pa.concat_tables(parts), counts
-
-
-def test_the_tokenizer_has_the_vocabulary_of_gpt2(tokenizer):
-    assert len(tokenizer) == 50257
-    table, _ = encode(tokenizer, ["a rock"])
-    assert table["input_ids"].to_pylist() == [[64, 3881]]
 
 
 def test_the_context_length_is_read_from_the_config(fetched):
@@ -102,22 +92,6 @@ def test_text_that_looks_like_a_control_token_is_encoded_as_text(tokenizer):
         "the model, and 1 more; expected none, or to read them as text or as tokens",
     ]
     encode(tokenizer, ["plain"], special_in_text="refuse")
-
-
-def test_text_like_a_control_token_is_counted_in_the_window_that_holds_it(tokenizer):
-    table, counts = encode(tokenizer, [LIKE_SPECIAL], max_length=9)
-    ends = [ends[-1] for ends in table["char_end"].to_pylist()]
-    expected = [
-        sum(start <= place < end for place in (4, 22))
-        for start, end in zip([0, *ends], ends, strict=False)
-    ]
-    assert table["special_in_text"].to_pylist() == expected
-    assert (sum(expected), len(expected)) == (2, 2)
-    _, counts = encode(tokenizer, [LIKE_SPECIAL], max_length=9, long_documents="truncate")
-    assert counts["special_in_text"] == expected[0] == 1
-    corpus = pa.table({"document": ["d0"], "group": ["g"]})
-    summary = tokens.summarize(table.to_batches(), corpus, 0)
-    assert summary["special_in_text"].tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("max_length", "bos"), [(1, True), (0, False)])
@@ -244,11 +218,6 @@ def test_shards_are_contiguous_and_none_is_empty(case):
     assert (np.diff(bounds) >= 1).all()
 
 
-def test_shards_have_equal_numbers_of_equally_long_documents():
-    bounds = tokens.shard_bounds(np.full(100, 50), 4)
-    assert np.diff(bounds).tolist() == [25, 25, 25, 25]
-
-
 def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
     texts = [" one two three four five", "Übergrößen", " six"]
     names = ["d0", "d1", "d2"]
@@ -265,24 +234,6 @@ def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
         assert summary.loc["all", "documents"] == 3
         ratio = summary["characters"] / summary["tokens"]
         pd.testing.assert_series_equal(ratio, summary["characters_per_token"], check_names=False)
-
-
-def test_shards_of_the_bundled_corpus_hold_about_as_many_tokens(gpt2_tokenizer):
-    """The genres of the corpus range from one to five characters per token."""
-    rows = [json.loads(line) for line in (ROOT / "data" / "prompts.jsonl").read_text().splitlines()]
-    texts = pa.array([row["text"] for row in rows])
-    tokenizer = tokens.load_tokenizer(gpt2_tokenizer)
-    counts = np.array(
-        [len(ids) for ids in tokenizer(texts.to_pylist(), verbose=False)["input_ids"]]
-    )
-
-    def largest(sizes):
-        sums = np.add.reduceat(counts, tokens.shard_bounds(sizes, 8)[:-1])
-        return sums.max() / sums.mean()
-
-    # Beyond the even share there may be a document, the largest of which is a seventh of it.
-    assert largest(tokens.about_tokens(texts)) < 1.17
-    assert largest(pc.utf8_length(texts).to_numpy()) > 1.2
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
