@@ -31,6 +31,6 @@ if CONFIG.with_heads():
         benchmark:
             "logs/{model}/{corpus}/attention/heads/summarize_heads.tsv"
         resources:
-            **needs(2000, 60, per_mb=0.02, per_gb=4),
+            **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
         params:
             **stage("summarize_heads"),

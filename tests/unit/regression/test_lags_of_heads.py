@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ import statsmodels.api as sm
 
 from attnlag.adjustments import batches, columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
+from attnlag.regression.design import covariates
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
+from summarize_heads import fitted, of_sample
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
@@ -233,6 +236,32 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     first = lags[(lags["part"] == "0") & (lags["term"] == "lag_1")]["estimate"].median()
     assert f": median {first:.3f}, " in text
     assert f"{first:.3f} with random weights" in text
+
+
+def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
+    """One of the shards has none of them. Attention to first tokens is that of all shards."""
+    paths, frame, _ = files
+    given = {kind: paths[kind][:2] for kind in ("heads", "norms", "sinks")}
+    others = {name: [] for name in (*covariates.SHARDED, "random_weights")}
+    # They are too few for clustered errors.
+    settings = replace(SETTINGS, covariance="nonrobust")
+    job = SimpleNamespace(input=SimpleNamespace(**given, **others), settings=settings)
+    documents = ["d0", "d1", "d3", "d4"]
+    of_heads, norms, sequences = of_sample(job, documents, tmp_path)
+    found = heads.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
+    every = heads.table(*given.values(), drop_first=1)
+    sinks = [name for name in heads.COLUMNS if name.startswith("sink")]
+    pd.testing.assert_frame_equal(found[sinks], every[sinks])
+    some = frame[frame["document"].isin(documents)].reset_index(drop=True)
+    squares = some.loc[some["position"] >= 1, ["01", "11", "21"]].astype(float) ** 2
+    shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
+    np.testing.assert_allclose(shares, squares.sum() / squares.sum().sum())
+    table = fitted(job, of_heads, norms, documents).set_index(["layer", "part", "term"])
+    for part in PARTS:
+        fit, _ = within(some, part_of(some, part, 1))
+        assert table.loc[(1, part, "lag_1"), "rows"] == fit.nobs
+        estimate = table.loc[(1, part, "lag_1"), "estimate"]
+        np.testing.assert_allclose(estimate, fit.params["lag_1"], rtol=1e-6)
 
 
 def test_a_model_without_heads_has_an_empty_table(tmp_path):

@@ -95,6 +95,10 @@ OUTPUTS = [
             "sink_above": ("", "that of other tokens"),
             "sink_uniform": ("", "the same if all tokens up to its own had equal attention"),
             "sink_tokens": ("", "tokens in these means"),
+            "sampled": (
+                "",
+                "whether the first three are of a sample, with at most 1,000,000 tokens",
+            ),
         },
         when=with_heads,
     ),

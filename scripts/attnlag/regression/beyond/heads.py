@@ -41,6 +41,7 @@ def table(
     heads: Sequence[Path],
     norms: Sequence[Path],
     sinks: Sequence[Path] = (),
+    sequences: Sequence[Path] = (),
     *,
     drop_first: int,
 ) -> pd.DataFrame:
@@ -51,10 +52,12 @@ def table(
     Parameters
     ----------
     heads, norms : sequence of Path
-        Files of all shards: the norms of heads, and of the adjustments.
+        Files of the same documents: the norms of heads, and of the adjustments.
     sinks : sequence of Path
         Files of all shards with the attention of some tokens to the first token of their sequence;
         without layers if a model gives no attention weights.
+    sequences : sequence of Path
+        Files with the norms of heads in the sequences of these tokens; by default those of heads.
     drop_first : int
         Number of tokens at the start of every sequence that are left out.
 
@@ -68,26 +71,28 @@ def table(
         equal attention to all tokens up to the current one; ``sink_tokens``, the number of tokens.
     """
     rows: list[dict[str, object]] = []
-    sampled = [_sampled(*pair) for pair in zip(sinks, heads, strict=False)]
+    sequences = sequences or heads
+    sampled = [_sampled(*pair) for pair in zip(sinks, sequences, strict=False)]
     for name in layers_in(pq.read_schema(heads[0])):
         energy, ratios, tokens, at = np.zeros(0), 0.0, 0, 0
         attention, floors, positions = [], [], []
-        for shard, (path, other) in enumerate(zip(heads, norms, strict=True)):
-            keys, of_heads, whole = read_layer(path, other, name)
-            position = keys["position"].to_numpy()
-            floor = at_floor(of_heads, position)
+        for path, other in zip(heads, norms, strict=True):
+            position, of_heads = _norms_of_heads(path, name)
             kept = position >= drop_first
             squares = of_heads[kept].astype(np.float64) ** 2
+            whole = pq.read_table(other, columns=[name])[name].to_numpy()[kept].astype(np.float64)
             energy = squares.sum(axis=0) + (energy if len(energy) else 0)
             with np.errstate(invalid="ignore", divide="ignore"):
-                ratios += np.nansum(whole[kept].astype(np.float64) ** 2 / squares.sum(axis=1))
+                ratios += np.nansum(whole**2 / squares.sum(axis=1))
             tokens += int(kept.sum())
-            at += int(floor[kept].sum())
-            if sampled and name in pq.read_schema(sinks[shard]).names:
-                place, used = sampled[shard], kept[sampled[shard]]
-                attention.append(_vectors(pq.read_table(sinks[shard], columns=[name]))[used])
-                floors.append(floor[place][used])
-                positions.append(position[place][used])
+            at += int(at_floor(of_heads, position)[kept].sum())
+        for path, scores, places in zip(sequences, sinks, sampled, strict=False):
+            if name in pq.read_schema(scores).names:
+                position, of_heads = _norms_of_heads(path, name)
+                used = position[places] >= drop_first
+                attention.append(_vectors(pq.read_table(scores, columns=[name]))[used])
+                floors.append(at_floor(of_heads, position)[places][used])
+                positions.append(position[places][used])
         layer = layer_number(name)
         found = np.concatenate(attention or [np.zeros((0, len(energy)), np.float32)])
         on_floor = np.concatenate(floors or [np.zeros(0, bool)])
@@ -136,3 +141,9 @@ def read_layer(heads: Path, norms: Path, name: str) -> tuple[pa.Table, np.ndarra
     found = pq.read_table(heads, columns=[*KEYS, name]).unify_dictionaries().combine_chunks()
     whole = pq.read_table(norms, columns=[name])[name].to_numpy()
     return found.select(KEYS), _vectors(found.select([name])), whole
+
+
+def _norms_of_heads(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of tokens and one layer's norms of their heads, (tokens, heads)."""
+    found = pq.read_table(path, columns=["position", name])
+    return found["position"].to_numpy(), _vectors(found.select([name]))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attnlag.regression.estimation.crossproducts import runs
@@ -73,6 +74,22 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
         rows=np.concatenate([np.zeros(0, np.int64), *rows]),
         end=end,
     )
+
+
+def copied(paths: Sequence[Path], documents: Sequence[str], folder: Path) -> list[Path]:
+    """Write the rows of some documents of each table to a new folder; return the files there."""
+    folder.mkdir()
+    chosen, copies = pa.array(documents, pa.string()), list[Path]()
+    for path in paths:
+        file = pq.ParquetFile(path, pre_buffer=False)
+        copies.append(folder / f"{len(copies)}.parquet")
+        with pq.ParquetWriter(copies[-1], file.schema_arrow) as writer:
+            for group in range(file.num_row_groups):
+                names = file.read_row_group(group, columns=["document"])[0].cast(pa.string())
+                kept = pc.is_in(names, chosen)
+                if pc.any(kept).as_py():
+                    writer.write_table(file.read_row_group(group).filter(kept))
+    return copies
 
 
 def in_sample(documents: Iterable[str], end: str) -> np.ndarray:
