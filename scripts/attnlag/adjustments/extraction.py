@@ -29,8 +29,11 @@ BUFFER_BATCHES = 32
 LANDING_BYTES = 256 * 2**20
 
 
-class AllSeen(Exception):
-    """Everything that is needed from a forward pass has been computed."""
+class AllSeen(BaseException):
+    """Everything that is needed from a forward pass has been computed.
+
+    On an Exception, torch looks through the hooks of a module, which other passes may be changing.
+    """
 
 
 class Landing:

@@ -39,7 +39,7 @@ FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
-class HeadReached(Exception):
+class HeadReached(BaseException):
     """A pass has computed the input of the head."""
 
 

@@ -1,3 +1,4 @@
+import copy
 import threading
 import time
 
@@ -298,6 +299,24 @@ def test_an_error_in_one_of_several_passes_is_raised(models):
     with pytest.raises(ZeroDivisionError):
         adjustments.of(ragged([5] * 6))
     handle.remove()
+
+
+def test_a_pass_may_end_while_others_change_the_hooks(models):
+    """Another pass that registers its hooks is one that is called when this pass ends."""
+    adjustments = extraction.Adjustments(
+        copy.deepcopy(models["gpt2"]), batch_tokens=64, keep="norms"
+    )
+    (module,) = adjustments.blocks[-1].parts["attention"]
+
+    def change(*_):
+        module.register_forward_hook(lambda *_: None)
+
+    module.register_forward_pre_hook(
+        lambda *_: module.register_forward_hook(change, always_call=True) and None
+    )
+    expected = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="norms")
+    found, expected = (each.of(ragged([9, 5])) for each in (adjustments, expected))
+    np.testing.assert_array_equal(found["attention"], expected["attention"])
 
 
 def test_every_real_token_is_counted_once(models):
