@@ -35,6 +35,19 @@ def test_no_command_grows_with_the_shards(fresh):
         assert len(set(re.findall(r"/(\d{4})\.parquet", command))) <= 1, command
 
 
+def test_no_command_grows_with_the_studies(fresh):
+    """Long names in 200 studies stand for 20 models, 5 corpora, 5 regressions and 3 sites."""
+    models = {f"{'m' * 99}{n}": fresh.config["models"]["tiny"] for n in range(4)}
+    corpora = {f"{'c' * 99}{n}": fresh.config["corpora"]["small"] for n in range(5)}
+    regressions = {f"{'r' * 99}{n}": {"lags": [n + 1]} for n in range(5)}
+    fresh.config |= {"models": models, "corpora": corpora, "regressions": regressions}
+    fresh.write_config(extraction={"keep": "norms", "sites": ["attention", "mlp"]})
+    targets = ("results/explorer.html", "results/comparison/findings.txt")
+    commands = plan(fresh.folder, targets).commands
+    assert {"build_explorer", "compare_models"} <= set(commands)
+    assert max(map(len, commands.values())) < 100_000
+
+
 def test_the_plan_grows_in_proportion_to_the_shards(fresh):
     """If each shard's job read the files of all shards, a thousand shards would take minutes."""
 
