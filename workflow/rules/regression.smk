@@ -60,7 +60,8 @@ use rule program as fit_regression with:
     # Shards are read in parallel.
     threads: lambda wildcards: min(8, CONFIG.corpora[wildcards.corpus].shards)
     resources:
-        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
+        # A GB of designs, read for the residuals, takes up to a CPU minute.
+        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=1),
     params:
         **stage("fit_regression"),
 

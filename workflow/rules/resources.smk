@@ -1,7 +1,7 @@
 # Resources of jobs. A job that is retried, perhaps after running out of memory or time, gets more.
 
 
-def needs(mb, minutes, per_mb=0, **others):
+def needs(mb, minutes, per_mb=0, per_gb=0, **others):
     """Return the resources of a rule.
 
     Parameters
@@ -11,6 +11,8 @@ def needs(mb, minutes, per_mb=0, **others):
     minutes : int
     per_mb : float
         Further memory in MB for each MB of input.
+    per_gb : float
+        Further minutes for each GB of input.
     others : object
         Further resources.
     """
@@ -18,10 +20,15 @@ def needs(mb, minutes, per_mb=0, **others):
     def with_input(wildcards, input, attempt):
         return attempt * round(mb + per_mb * input.size_mb)
 
+    def time_with_input(wildcards, input, attempt):
+        return f"{attempt * round(minutes + per_gb * input.size_mb / 1000)}m"
+
     fixed = mb if callable(mb) else lambda wildcards, attempt: attempt * mb
     return {
         "mem_mb": with_input if per_mb else fixed,
-        "runtime": lambda wildcards, attempt: f"{attempt * minutes}m",
+        "runtime": (
+            time_with_input if per_gb else lambda wildcards, attempt: f"{attempt * minutes}m"
+        ),
         **others,
     }
 
