@@ -77,7 +77,8 @@ for drawing, files in DRAWN_FROM.items():
             ENVIRONMENT
         threads: 1
         resources:
-            **needs(1000, 30, per_mb=2 if drawing in OF_TOKENS else 0),
+            # Samples of tables of all tokens are drawn, for which these are read.
+            **needs(1500, 30, per_gb=0.05) if drawing in OF_TOKENS else needs(1000, 30),
         params:
             **stage(drawing, "draw_figures"),
         message:
