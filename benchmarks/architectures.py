@@ -236,7 +236,7 @@ def differs_from_plain_hooks(model, adjustments, layers, sequences):
 
 
 def row_of(model_type):
-    """Return the row of the page for one type: type, verdict, and modules or the reason."""
+    """Return the row of the page for one type: type, verdict, and the reason or ``hybrids``."""
     if model_type not in CONFIG_MAPPING:
         return model_type, "refused", "transformers has no configuration of this type"
     try:
@@ -263,11 +263,8 @@ def row_of(model_type):
     worst = differs_from_plain_hooks(model, adjustments, layers, sequences)
     if not worst < 1e-4:
         return model_type, "WRONG", f"off by {worst:.1e} from plain hooks"
-    paths = list(dict.fromkeys(block.paths for block in adjustments.blocks))
-    measured = ", ".join(f"`{path}`".replace(" and ", "` and `") for path in paths)
-    if any(block.kind != "attention" for block in adjustments.blocks):
-        measured += " (hybrid)"
-    return model_type, "proved" if known else "proved by trying", measured
+    hybrid = any(block.kind != "attention" for block in adjustments.blocks)
+    return model_type, "proved" if known else "proved by trying", "hybrids" if hybrid else ""
 
 
 def reason_of(error):
@@ -292,16 +289,16 @@ batches. Every proved type agrees with plain hooks on the same modules, one sequ
 10⁻⁴ of each vector. `make architectures` writes this page.
 
 - *proved*: the type is in the [table](families.md).
-- *proved by trying*: one of the known layouts passes the proof. A run does the same and logs what
-  it found. Hybrids have other mixers in some layers.
+- *proved by trying*: one of the known layouts passes the proof. A run does the same and logs the
+  modules that it found. Hybrids have mixers other than attention.
 - *refused*: no layout passes. [Declared](families.md#in-the-configuration) modules may, unless the
   model normalises the stream itself or a block adds more than two vectors.
 - *not run*: a tiny model cannot be guessed, or needs other libraries. A run tries it all the same.
 
 {counts}
 
-| outcome | modules, or why not | types |
-|---|---|---|
+| outcome | types |
+|---|---|
 """
 VERDICTS = ("proved", "proved by trying", "refused", "not run")
 
@@ -316,10 +313,10 @@ def page_of(rows):
         version=importlib.metadata.version("transformers"),
         counts=f"{len(rows)} types: {', '.join(counts)}.",
     )
-    ordered = sorted(lines, key=lambda found: (VERDICTS.index(found[0]), -len(lines[found]), found))
+    ordered = sorted(lines, key=lambda found: (VERDICTS.index(found[0]), -len(lines[found])))
     return head + "".join(
-        f"| {verdict} | {why} | {', '.join(sorted(lines[verdict, why]))} |\n"
-        for verdict, why in ordered
+        f"| {', '.join(filter(None, found))} | {', '.join(sorted(lines[found]))} |\n"
+        for found in ordered
     )
 
 
@@ -327,9 +324,9 @@ def rows_of(page):
     """Return the rows of a page."""
     lines = (line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| "))
     return [
-        (model_type, verdict, why)
-        for verdict, why, types in lines
-        if verdict in VERDICTS
+        (model_type, *outcome.partition(", ")[::2])
+        for outcome, types in lines
+        if outcome.startswith(VERDICTS)
         for model_type in types.split(", ")
     ]
 

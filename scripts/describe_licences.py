@@ -14,10 +14,10 @@ from attnlag.pipeline.generated_pages import write_or_check
 HEADER = """\
 # Licences of the packages
 
-What the packages of attnlag and its default run state, in the versions of `requirements.txt`.
-`python scripts/describe_licences.py` generates this page, and `make lint` checks it. torch, of
-which a range of versions is allowed, is under BSD-3-Clause, with parts under other licences.
-attnlag itself is under the [MIT licence](../LICENSE).
+attnlag is under the [MIT licence](../LICENSE). Its packages and those of its default run, in the
+versions of `requirements.txt`, state these. torch, of which a range of versions is allowed, is
+under BSD-3-Clause, with parts under other licences. `python scripts/describe_licences.py` generates
+this page, and `make lint` checks it.
 
 """
 # A longer field is the text of a licence, not its name.
