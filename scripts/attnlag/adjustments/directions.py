@@ -86,8 +86,6 @@ class Comparison:
 
     Parameters
     ----------
-    file : pyarrow.parquet.ParquetFile
-        The adjustments.
     means : (layers, width) float array
         Mean vectors of the layers.
     drop_first : int

@@ -79,8 +79,6 @@ class Adjustments:
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A trunk from ``loading.load_model``.
     wanted : sequence of str
         Names of sites, from the catalogue.
     modules : mapping or None

@@ -109,8 +109,6 @@ class PairSample:
 
     Parameters
     ----------
-    sequences : int
-        Number of sequences in the shard.
     layers, width : int
         Number of layers, and width of the residual stream.
     names : sequence of str

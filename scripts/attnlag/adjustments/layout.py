@@ -19,8 +19,6 @@ def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) ->
 
     Parameters
     ----------
-    run : Run
-        The sequences and their keys.
     layers : list of float32 arrays
         Arrays of one site, from ``Adjustments.of``.
     schema : pyarrow.Schema

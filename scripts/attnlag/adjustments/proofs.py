@@ -70,10 +70,6 @@ class Proofs:
 
     Attributes
     ----------
-    model : torch.nn.Module
-        A trunk.
-    blocks : list of BlockModules
-        Its blocks.
     name : str
         The model's name in the configuration, for the messages.
     run : callable
@@ -118,8 +114,6 @@ class Proofs:
         Parameters
         ----------
         ids : (tokens,) int tensor
-        layers : sequence of LayerHeads
-            The heads to prove.
         predictions : Predictions or None
             If given, the whole model is run, and its predictions are proved.
         """

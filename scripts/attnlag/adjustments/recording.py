@@ -42,8 +42,6 @@ def record(
         Files by the name of their values in the results of `Adjustments.of`, or from `norms_of`.
     made : callable
         Returns the record of a file, given this name.
-    stored : str
-        Precision of vectors.
     """
     layers, sites = len(adjustments.blocks), adjustments.wanted
     turns = {geometry.rows_of(site) for site in sites}

@@ -43,8 +43,6 @@ def sink_scores(
     sequences : sequence of (tokens,) int arrays
         Token ids of whole sequences; the first ``TOKENS`` of each are used, with the position
         embeddings that the whole sequence has.
-    heads : int
-        Number of heads per layer.
 
     Returns
     -------

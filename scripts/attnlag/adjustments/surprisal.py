@@ -48,8 +48,6 @@ class Predictions:
 
     Parameters
     ----------
-    model : transformers.PreTrainedModel
-        A model with its language-model head.
     name : str
         The model's name in the configuration, for the messages.
 

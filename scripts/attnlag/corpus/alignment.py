@@ -71,12 +71,8 @@ class Speller:
 
         Parameters
         ----------
-        document : str
-            Its id, for the message.
         ids : sequence of int
             The document's tokens, in order, without begin-of-sequence tokens.
-        text : bytes
-            The whole document in UTF-8.
         whole : bool
             Whether the tokens cover the whole document; otherwise they cover its beginning.
 

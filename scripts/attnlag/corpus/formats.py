@@ -146,11 +146,6 @@ def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
 class Lines:
     """The lines of a UTF-8 stream, with their line ends and without a byte order mark.
 
-    Parameters
-    ----------
-    file : Path
-        Its name, for the messages.
-
     Raises
     ------
     UserError

@@ -221,10 +221,6 @@ def table(
 
     Parameters
     ----------
-    words : Words
-        The words of the document's text.
-    tagged : bool
-        Whether the words have tags.
     bos : int
         Number of begin-of-sequence tokens at the start of each sequence.
     whole : bool

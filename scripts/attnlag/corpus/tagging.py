@@ -74,8 +74,6 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Word
     ----------
     pairs : iterable of (word, tag)
         In the order of the text, covering all of it except white space.
-    place : str
-        Source of the pairs, for messages.
 
     Raises
     ------

@@ -64,8 +64,6 @@ def within_vocabulary(
     ----------
     size : int or None
         Number of tokens in the embedding, or None if the model's config does not state it.
-    folder : path
-        The model's folder, for the message.
 
     Raises
     ------
@@ -181,8 +179,6 @@ def tokenize(
     ----------
     batches : iterable of (documents, texts)
         Ids and texts, in corpus order.
-    tokenizer : transformers tokenizer
-        A fast one.
     max_length : int or None
         Longest sequence in tokens, a begin-of-sequence token included; None for no limit.
     long_documents : {"split", "truncate"}

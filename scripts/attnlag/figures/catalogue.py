@@ -40,8 +40,6 @@ class Figure:
         Names of the programs that draw it.
     category, subcategory : str
         Place in the report.
-    module : Path
-        File of the module.
     on_request : bool
         Whether only runs draw it that name it.
     """

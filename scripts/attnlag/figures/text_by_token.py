@@ -85,8 +85,6 @@ def chosen_documents(
     ----------
     group_of : mapping of document to group
         In the order of the corpus.
-    corpus : str
-        Name of the corpus, for messages.
 
     Raises
     ------

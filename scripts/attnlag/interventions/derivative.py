@@ -289,12 +289,8 @@ def effects(
         A trunk from ``loading.load_model``; its parameters lose their gradients.
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
-    name : str
-        The model's name, for the messages.
     batch_tokens : int
         Tokens in simultaneous passes, including padding.
-    threads : int
-        Threads on CPU, for parallel passes.
     free : int
         Bytes of memory available for the graph.
     receive : callable

@@ -35,10 +35,6 @@ def edited(
 
     Parameters
     ----------
-    blocks : sequence of BlockModules
-        From ``architectures.locate``.
-    sites : collection of str
-        Names of sites.
     change : callable
         ``change(layer, site, added)`` returns the replacement of ``added``, whose last dimension
         is the width; sequences and tokens may share one dimension.

@@ -55,8 +55,6 @@ class Vectors:
     ----------
     sequences : mapping of (str, int) to int array
         Token ids by document and window.
-    layers : sequence of int
-        Layers that are intervened on.
     tags : mapping of (str, int) to sequence of str, optional
         Part of speech of each token, by document and window, used as strata.
 
@@ -162,8 +160,6 @@ def effects_at(
         Token ids.
     layer, token : int
         The adjustment that is changed.
-    changes : sequence
-        From `variants`.
     """
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     part = sequence[: token + settings.lags + 1]

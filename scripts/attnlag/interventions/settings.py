@@ -24,10 +24,6 @@ class EffectsSettings:
         Number of documents, taken from the groups in turn.
     document_tokens : int
         Largest number of tokens used per document, from its beginning.
-    interventions : tuple of str
-        Kinds of finite interventions.
-    scales : tuple of float
-        Factors of the intervention "scale".
     sources : int, tuple of int or "all"
         Source layers of finite interventions.
     positions : int
@@ -36,8 +32,6 @@ class EffectsSettings:
         Seed of the signs and of the positions.
     drop_first : int
         Number of tokens at the start of every sequence that are neither source nor target.
-    dtype : str
-        Precision of the model, or "auto".
     modules : dict or None
         Declared module paths of the model; None for those of a known architecture.
     """

@@ -163,8 +163,6 @@ def locate(
     declared : mapping or None
         ``blocks``, ``attention``, ``mlp`` and ``scale`` as in `Family`, for an architecture that
         is not in the table, or to replace its entry.
-    name : str
-        The model's name, for the messages.
 
     Raises
     ------

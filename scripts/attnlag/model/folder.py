@@ -89,8 +89,6 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
     ----------
     names : iterable of str
         File names; those in subfolders contain ``/`` and are ignored.
-    where : str
-        Name of the folder in messages.
 
     Raises
     ------
@@ -151,8 +149,6 @@ def take_files(
 
     Parameters
     ----------
-    where : str
-        Name of the source in messages.
     place : callable
         Copies or links the first path to the second.
 

@@ -70,13 +70,6 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     This needs no network. Quantised weights are expanded, so the folder is several times as large
     as the file. It takes seconds and no more memory than the largest tensor.
 
-    Parameters
-    ----------
-    gguf : Path
-        The file, with any name.
-    folder : Path
-        Folder for weights, config and tokenizer.
-
     Returns
     -------
     dict

@@ -92,8 +92,6 @@ def watched(
 
     Parameters
     ----------
-    blocks : list of BlockModules
-        From `locate`.
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
     receive : callable
@@ -165,8 +163,6 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
 
     Parameters
     ----------
-    blocks : list of BlockModules
-        From `locate`.
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
 

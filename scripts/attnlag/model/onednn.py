@@ -82,10 +82,6 @@ def accelerate(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A trunk from ``loading.load_model``.
-    blocks : list of architectures.BlockModules
-        Its blocks, from ``architectures.locate``.
     ids : (tokens,) int64 tensor
         A short sequence.
     plain : Plain
@@ -95,8 +91,6 @@ def accelerate(
 
     Returns
     -------
-    way : {"off", "fused", "packed"}
-        The way used.
     words : str
         Description of the way, for the log.
 

@@ -42,8 +42,6 @@ def draw_weights(original: Path, seed: int, folder: Path) -> None:
     ----------
     original : Path
         A Hugging Face folder, of which only the config is read.
-    folder : Path
-        Folder for config and float32 safetensors.
     """
     with quiet_transformers():
         drawn_model(original, seed).save_pretrained(folder)

@@ -49,8 +49,6 @@ class Contents:
 
     Attributes
     ----------
-    index : dict
-        List of the contents, for JSON.
     blocks : dict of str to str
         Compressed numbers and texts, by name.
     values : int
