@@ -20,7 +20,7 @@ from attnlag.corpus.documents import Document, corpus_table, first_of_groups, of
 from attnlag.corpus.tokens import token_counts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
-from attnlag.figures import coefficients_by_layer
+from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.pipeline.entries.output import permuted
@@ -58,6 +58,8 @@ class Fit:
         Coefficients of a separate regression for each group of documents.
     controls : pandas.DataFrame
         One row per layer, lag and lead: the coefficient beside those of the controls.
+    norms : (layers, tokens) float32 array
+        L2 norms at the site, without the tokens that are left out at the start of sequences.
     classes, equal_slopes : pandas.DataFrame or None
         With ``by``: slopes by class of token, and the tests that they are equal.
     steps, parts : pandas.DataFrame or None
@@ -69,6 +71,7 @@ class Fit:
     fitted: fitting.FittedRegression
     groups: pd.DataFrame = field(repr=False)
     controls: pd.DataFrame = field(repr=False)
+    norms: np.ndarray = field(repr=False)
     classes: pd.DataFrame | None = None
     equal_slopes: pd.DataFrame | None = None
     steps: pd.DataFrame | None = None
@@ -124,6 +127,14 @@ class Fit:
             controls=self.controls if self.controls.columns.isin(CONTROLS).any() else None,
         )
         return sheet.draw(sheet.claim, PAGE)
+
+    def plot_as_in_the_post(self) -> Figure:
+        """Draw the pictures of the notebook that this project grew from (Cohen, 2025).
+
+        They are the norms of all tokens by layer, histograms of a few layers, and the coefficients
+        with a cross where their p-value, not corrected over the layers, is at least ``alpha``.
+        """
+        return as_in_the_post.draw(self.norms, self.coefficients, self.fitted.settings.alpha)
 
     def __repr__(self) -> str:
         lines = summaries.sizes(self.fitted.medians, self.coefficients, self.fitted.settings)
@@ -242,7 +253,8 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         measurement.groups,
         groups.settings_of_groups(fitted.settings),
     )
-    found = Fit(name, fitted, by_group, pd.DataFrame())
+    kept = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
+    found = Fit(name, fitted, by_group, pd.DataFrame(), measurement.sizes[site][:, kept])
     if asked.by_file:
         scale, by_class = None, folder / "class_crossproducts.parquet"
         class_settings = stages.accumulate_classes(config, NAMES)
