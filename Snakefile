@@ -31,7 +31,7 @@ onstart:
 
 
 onsuccess:
-    write_record()
+    write_record(complete=LAST_LOG.exists())
     print(closing_words())
 
 

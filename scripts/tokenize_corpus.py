@@ -13,7 +13,7 @@ import attnlag.pipeline.program as program
 import numpy as np
 
 from attnlag.corpus import tokens
-from attnlag.corpus.documents import stored_batches
+from attnlag.corpus.documents import shards_problem, stored_batches
 from attnlag.corpus.settings import TokensSettings
 from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
@@ -33,11 +33,8 @@ def main(job):
     record = tables.read_provenance(job.input.corpus)
     name = record["corpus"]["name"]
     documents = record["corpus"]["documents"]
-    if settings.shards > documents:
-        raise UserError(
-            f"corpora.{name}.shards: found {settings.shards}, expected at most "
-            f"{documents}: the corpus has {counted(documents, 'document')}"
-        )
+    if problem := shards_problem(name, settings.shards, documents):
+        raise UserError(problem)
     start, stop = 0, documents
     if settings.shards > 1:
         texts = stored_batches(job.input.corpus, columns=["text"])

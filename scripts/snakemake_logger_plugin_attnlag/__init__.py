@@ -4,10 +4,11 @@ Snakemake finds this module by its name, and the profile of the project selects 
 (``logger: attnlag``). Jobs print their own messages to the terminal. Another profile, or none
 (``--workflow-profile none``), shows all messages of Snakemake.
 
-This module imports nothing from attnlag: a workflow imports the library from its own folder, which
-may be another copy than that of this module.
+This module imports nothing from attnlag before a run ends: a workflow imports the library from its
+own folder, which may be another copy than that of this module.
 """
 
+import argparse
 import re
 import sys
 from logging import WARNING, LogRecord
@@ -23,8 +24,20 @@ NEEDED = re.compile(r"Nothing to be done|Reasons:|Complete log|Unlock|Touching|W
 # Messages that are replaced or shortened.
 STOPPING = re.compile(r"Terminating processes on user request")
 FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", re.M | re.S)
+# A file of --configfile that Snakemake cannot read, of which it says neither name nor line.
+UNREAD = re.compile(r"WorkflowError:\s+Config file (is not valid|must be given)")
 # A reference to the reasons of each job, which attnlag's profiles do not show.
 SEE_ABOVE = re.compile(r"\n +\(check individual jobs above for details\)")
+
+
+def problems_of_configfiles() -> str:
+    """Return what is wrong with the files of --configfile, a line each."""
+    from attnlag.config.problems import reading_problems
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", default=[])
+    files = parser.parse_known_args()[0].configfile
+    return "\n".join(problem for file in files for problem in reading_problems(file))
 
 
 class LogHandler(LogHandlerBase):
@@ -73,7 +86,8 @@ class LogHandler(LogHandlerBase):
         elif record.levelno >= WARNING or event == LogEvent.ERROR:
             # A program that ends with an error has printed the problem itself.
             said = self.stopped or FAILED.search(record.getMessage())
-            return None if said else record.getMessage()
+            unread = UNREAD.match(record.getMessage()) and problems_of_configfiles()
+            return None if said else unread or record.getMessage()
         elif STOPPING.search(record.getMessage()):
             self.stopped = True
         elif NEEDED.match(record.getMessage()):

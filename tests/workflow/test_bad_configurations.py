@@ -47,11 +47,6 @@ STUDY = ["--configfile", "study.yaml"]
 # What study.yaml holds, if it is there, and the arguments of snakemake.
 SNAKEMAKES_OWN = {
     "a file of `--configfile` that is missing": (None, STUDY),
-    "a file of `--configfile` that is no YAML": (b"norms: [", STUDY),
-    "a file of `--configfile` that is empty or a list": (
-        b"- norms",
-        STUDY,
-    ),
     "a file of `--configfile` that is not UTF-8": (b"a: caf\xe9\n", STUDY),
     "`--config norms`, without a value": (None, ["--config", "norms"]),
     "`--config inference.alpha=0.1`, in place of `--config inference='{alpha: 0.1}'`": (
@@ -72,6 +67,14 @@ def test_the_documented_lines_are_those_that_snakemake_prints_itself(wrong: str,
     assert result.returncode == 1
     assert row.split("`")[-2] in result.stdout
     assert not (fresh.folder / "results").exists()
+
+
+def test_a_file_of_configfile_that_is_no_yaml_is_named_with_its_line(fresh: Project):
+    (fresh.folder / "study.yaml").write_text("norms:\n\tdrop_first: 1\n")
+    result = fresh.snakemake("-n", *STUDY)
+    (line,) = result.stdout.splitlines()[1:]
+    assert line.startswith("study.yaml:2: no YAML at column 1: ")
+    assert line.endswith("; expected spaces in place of a tab")
 
 
 @each_row(CASES)

@@ -31,6 +31,12 @@ if not workflow.overwrite_configfiles:
 
 CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
 # A job may run on a machine without the user's files. The submitting run has checked them.
+if workflow.is_main_process:
+    from attnlag.pipeline import records, texts
+
+    problems = problems or texts.problems(CONFIG)
+    for change in [] if problems else records.changed_settings(CONFIG):
+        print(change, file=sys.stderr)
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 
@@ -363,15 +369,13 @@ def closing_words():
     return closing.words(CONFIG, workflow.storage_settings.default_storage_prefix)
 
 
-def write_record(finished=True):
+def write_record(finished=True, complete=False):
     """Write results/provenance.json; results in a storage provider's hands are not read back.
 
     After a run that has ended well, files of shards that a corpus no longer has are removed first.
+    A run that is complete has made everything.
     """
     if not workflow.storage_settings.default_storage_provider:
-        # Imported here, because every job reads this file.
-        from attnlag.pipeline import records
-
         if finished:
             records.remove_former_shards({name: of.shards for name, of in CONFIG.corpora.items()})
-        records.write(BEGUN, files_of_user())
+        records.write(BEGUN, files_of_user(), CONFIG if complete else None)

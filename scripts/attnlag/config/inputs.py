@@ -245,6 +245,9 @@ class Corpus(Section):
         default="none",
         description="For plain text: one document per file, or one per block between blank lines",
     )
+    empty: Literal["refuse", "skip"] = Field(
+        default="refuse", description="Documents without words: refused, or left out"
+    )
     shards: Positive = Field(
         default=1, description="Number of parts, made of whole documents; each is a separate job"
     )

@@ -517,7 +517,8 @@ def reading_problems(file: str | Path) -> list[str]:
     except UserError as error:
         return [text_for("line", problem) for problem in error.problems]
     if values is None:
-        return [f"{file}: found nothing in it, expected at least models and corpora"]
+        least = "corpora: {mine: {files: my.txt}}"
+        return [f"{file}: found nothing in it, expected at least corpora, as in {least}"]
     if not isinstance(values, Mapping):
         return [f"{file}: found {shown(values)}, expected {EXPECTED['model_type']}"]
     return []

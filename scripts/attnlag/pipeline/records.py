@@ -2,19 +2,24 @@
 
 The metadata of every Parquet file hold its provenance: model, corpus, the settings of each stage
 and the versions of packages. The record collects them at the end of a run, successful or not,
-together with the SHA-256 of every file, the user's own included. It contains no clock time, host
-name or absolute path, so equal inputs give equal bytes.
+together with the SHA-256 of every file, the user's own included, and the configuration of the last
+run that made everything. It contains no clock time, host name or absolute path, so equal inputs
+give equal bytes.
 """
 
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import ValidationError
+
+from attnlag.config.schema import Config
+from attnlag.errors import shown
 from attnlag.storage.contents import digests, remembered
 from attnlag.storage.tables import read_provenance
 from attnlag.storage.writing import write_text
@@ -62,7 +67,37 @@ def remove_former_shards(shards: Mapping[str, int]) -> None:
                 path.unlink()
 
 
-def write(begun: float = 0.0, made_from: Mapping[str, list[str]] = MappingProxyType({})) -> None:
+def changed_settings(config: Config) -> list[str]:
+    """Return what differs from the configuration of the last run that made everything.
+
+    Returns
+    -------
+    lines : list of str
+        For each key, ``"inference.alpha: 0.05 → 0.01"``.
+    """
+    try:
+        before = Config.model_validate((read() or {}).get("configuration", {}))
+    except ValidationError:  # There is none, or it is that of another version.
+        return []
+    return list(_changes(before.model_dump(mode="json"), config.model_dump(mode="json")))
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
+    for key in [*now, *(key for key in before if key not in now)]:
+        name, old, new = f"{within}{key}", before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _changes(old, new, f"{name}.")
+        elif key not in before or key not in now:
+            yield f"{name}: {'new' if key in now else 'removed'}"
+        elif old != new:
+            yield f"{name}: {shown(old)} → {shown(new)}"
+
+
+def write(
+    begun: float = 0.0,
+    made_from: Mapping[str, list[str]] = MappingProxyType({}),
+    config: Config | None = None,
+) -> None:
     """Write the record of the results in this folder.
 
     Parameters
@@ -73,6 +108,9 @@ def write(begun: float = 0.0, made_from: Mapping[str, list[str]] = MappingProxyT
     made_from : dict
         The user's files by the result that is made from them. They are recorded when that result
         is written.
+    config : Config, optional
+        The configuration, if everything has been made with it; by default that of the last such
+        run.
     """
     before = read() or {}
     old = before.get("files", {})
@@ -89,7 +127,9 @@ def write(begun: float = 0.0, made_from: Mapping[str, list[str]] = MappingProxyT
     }
     known = before.get("inputs", {})
     now = remembered(path for path, changed in given.items() if changed or path not in known)
+    made_with = config.model_dump(mode="json") if config else before.get("configuration")
     record = {
+        **({"configuration": made_with} if made_with else {}),
         "environment": versions(),
         "files": {path: entries.get(path) or old[path] for path in present},
         "inputs": {path: {"sha256": now[path]} if path in now else known[path] for path in given},

@@ -67,6 +67,7 @@ def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
         group=corpus.group,
         split=corpus.split,
         tags=corpus.tagger.column if corpus.tagger else None,
+        empty=corpus.empty,
     )
 
 
@@ -293,6 +294,10 @@ def fit_vectors(config: Config, names: Names) -> VectorsSettings:
         bootstrap=inference.bootstrap,
         seed=inference.seed,
     )
+
+
+def write_paper(config: Config, names: Names) -> dict[str, Any]:
+    return config.model_dump(mode="json")
 
 
 def compare_models(config: Config, names: Names) -> ComparisonSettings:

@@ -15,6 +15,7 @@ from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
 from attnlag.regression.beyond.vector_fits import PERMUTED, VECTOR
 from attnlag.regression.inference import results
+from attnlag.regression.settings import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
 
@@ -150,6 +151,9 @@ def _of_lags(main: Regression) -> list[Line]:
             word = "No, a small one"
         elif -bound < lower and upper < bound:
             word = "No"
+        if (texts := int(main.fits["n_documents"].max())) < FEWEST_DOCUMENTS:
+            # Too few to draw from: it is said of these texts alone.
+            word += " in this text" if texts == 1 else f" in these {texts} texts"
         change = 100 * (1.1**size - 1)
         lines.append(
             Line(

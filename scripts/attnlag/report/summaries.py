@@ -30,7 +30,7 @@ from attnlag.regression.labels import (
     spans,
     with_minus_signs,
 )
-from attnlag.regression.settings import CLUSTERED, RegressionSettings
+from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS, RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
 
@@ -290,13 +290,14 @@ def findings(
     if len(others):
         mixers = dict(zip(others["layer"].astype(str), others["mixer"], strict=True))
         lines.append(f"in place of attention: {others_in_words(mixers)}")
-    one_document = len(known) > 0 and known["n_documents"].max() == 1
-    if one_document:
+    documents = int(known["n_documents"].max()) if len(known) else 0
+    one_document = documents == 1
+    if 0 < documents < FEWEST_DOCUMENTS:
         errors = COVARIANCE[fitted.coefficients["vcov_type"].iloc[0]]
-        lines.append(
-            "with one document there are no document effects and no clusters; errors are "
-            f"{errors}, and intervals say nothing about other texts"
-        )
+        why = "with one document there are no document effects and no clusters"
+        if not one_document:
+            why = f"{documents} documents are too few to cluster by"
+        lines.append(f"{why}; errors are {errors}, and intervals say nothing about other texts")
     if len(known):
         lines += sizes(fitted.medians, fitted.coefficients, settings, one_document=one_document)
         lines += order_finding(controls, alpha=alpha, adjust=adjust)

@@ -15,7 +15,7 @@ from snakemake.common.configfile import load_configfile
 from warm_python import python
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.config.reading import read_yaml
+from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
 
 ROOT = Path(__file__).parents[3]
@@ -223,7 +223,6 @@ MODELS = {
         "alternatives: `self_attn|mamba`"
     ),
     # the models of a file, the first of them in line 2: its one problem
-    "": f"1: models: found null, {NAMES}",
     "  - tiny": f'1: models: found ["tiny"], {NAMES}',
     "  tiny: {repository: a/b}": (
         "2: models.tiny.source: is missing, expected one of hub, path, package, random"
@@ -402,16 +401,26 @@ def test_documents_of_an_invalid_corpus_are_not_checked(corpora: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"models": None}, {"corpora": "null"}])
-def test_an_empty_configuration_lacks_models_and_corpora(raw: Any) -> None:
+def test_an_empty_configuration_lacks_corpora(raw: Any) -> None:
     Path(FILE).write_text("")
-    config, problems = check(raw, [FILE])
+    config, (problem,) = check(raw, [FILE])
     assert config is None
-    assert len(problems) == 2
+    assert "corpora: " in problem
     assert check({})[1] == [
-        "configuration: models: is missing, expected the models, each under a name of your choice",
         "configuration: corpora: is missing, expected the corpora, each under a name of your "
         "choice",
     ]
+
+
+def test_three_lines_are_a_configuration_with_the_model_of_the_default_run() -> None:
+    Path("mine.txt").write_text("words")
+    config, problems = check({"corpora": {"mine": {"files": "mine.txt"}}})
+    assert problems == []
+    default = null_named(read_yaml(ROOT / "config/config.yaml").values)
+    (model,) = Config.model_validate(default).models.values()
+    assert config.models["smollm2-135m-instruct"] == model.model_copy(
+        update={"layers": None, "width": None}
+    )
 
 
 @pytest.mark.parametrize("raw", [[], ["models"], "models", 3])
@@ -422,8 +431,9 @@ def test_a_configuration_that_is_not_a_mapping_is_refused(raw: Any) -> None:
 
 BROKEN = {
     # the content of a file: what keeps it from being read
-    b"": ": found nothing in it, expected at least models and corpora",
-    b"# nothing": ": found nothing in it, expected at least models and corpora",
+    b"": ": found nothing in it, expected at least corpora, as in corpora: {mine: {files: my.txt}}",
+    b"# nothing": ": found nothing in it, expected at least corpora, as in "
+    "corpora: {mine: {files: my.txt}}",
     b"- 1": f": found [1], {MAPPING}",
     b"words": f': found "words", {MAPPING}',
     b"a: 1\nb: [1\n": (
@@ -706,7 +716,7 @@ corpora: {words: {files: [words.txt]}}
     [
         name
         for name, field in Config.model_fields.items()
-        if not field.is_required() and name not in Config.switched_off_by_null
+        if not field.is_required() and name not in {*Config.switched_off_by_null, "models"}
     ],
 )
 def test_a_section_without_a_value_has_its_defaults(section: str) -> None:

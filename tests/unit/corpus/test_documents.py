@@ -289,7 +289,7 @@ def test_all_problems_of_all_files_come_at_once(tmp_path):
         'x.jsonl:3: ["a list"]; expected one JSON object a line',
         "x.jsonl:4: no field 'text'; found 'id', 'texts', 'genre'; did you mean 'texts'?",
         "x.jsonl:5: the text is 3; expected a string",
-        "x.jsonl:6: the text is empty; expected words",
+        "x.jsonl:6: the text is empty; expected words, or empty: skip",
         "x.jsonl:7: the id is empty; expected a value",
         "x.jsonl:7: the group is empty; expected a value",
         "x.jsonl:8: the id 'a' is that of x.jsonl:1 too; expected another for each document",
@@ -346,7 +346,7 @@ def test_csv_problems_name_the_line_on_which_a_row_starts(tmp_path):
     text = 'id,text,genre\na,"one\ntwo",news\nb,three\nc,"four\n\nfive", news\nd, ,news\ne,"six,x\n'
     found = problems(write(tmp_path / "x.csv", text))
     assert found[0] == "x.csv:4: 2 cells; expected 3, as in the header"
-    assert found[1] == "x.csv:8: the text is empty; expected words"
+    assert found[1] == "x.csv:8: the text is empty; expected words, or empty: skip"
     assert found[2].startswith("x.csv:9: the row that starts here is broken: unexpected end of")
     assert len(found) == 3
 
@@ -376,9 +376,9 @@ def test_each_column_must_occur_exactly_once(tmp_path):
     pq.write_table(pa.table({"id": ["a"], "genre": ["news"]}), tmp_path / "y.parquet")
     assert problems(first, tmp_path / "y.parquet") == [
         "x.csv:1: 2 columns are called 'genre'; expected one, among 'id', 'txt', 'genre', 'genre'",
-        "x.csv:1: 0 columns are called 'text'; expected one, among 'id', 'txt', 'genre', 'genre'; "
+        "x.csv:1: no column 'text'; found 'id', 'txt', 'genre', 'genre'; "
         "did you mean 'txt'?",
-        "y.parquet: 0 columns are called 'text'; expected one, among 'id', 'genre'",
+        "y.parquet: no column 'text'; found 'id', 'genre'",
     ]
 
 
@@ -394,7 +394,7 @@ def test_files_without_documents_are_problems(tmp_path):
         "y.csv: no document in it; expected at least one",
     ]
     blank = write(tmp_path / "z.txt", "\n \n")
-    assert problems(blank) == ["z.txt: the text is empty; expected words"]
+    assert problems(blank) == ["z.txt: the text is empty; expected words, or empty: skip"]
     assert problems(blank, settings=BLOCKS) == ["z.txt: no document in it; expected at least one"]
 
 
@@ -599,3 +599,28 @@ def test_texts_that_occur_again_are_counted():
     texts = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")]
     assert len(list(tally.counting(Document(id, "g", text) for id, text in texts))) == 4
     assert tally.notice.startswith("2 documents, 'c' the first, with the text of an earlier one")
+
+
+def test_documents_without_words_are_left_out_on_request(tmp_path):
+    given = [
+        write(tmp_path / "x.jsonl", json_lines({"text": "words"}, {"text": " "}, {"text": None})),
+        write(tmp_path / "y.txt", ""),
+        write(tmp_path / "z.txt", "\n\n"),
+    ]
+    skipping = replace(DEFAULTS, empty="skip")
+    tally = Tally()
+    (kept,) = tally.counting(read_documents(given, skipping))
+    assert (kept.id, kept.text) == ("x-000001", "words")
+    assert documents.corpus_summary("x", tally) == (
+        "x: 1 document in 1 group, 5 characters; 4 documents without words left out"
+    )
+    # A missing field and a file of another format without a row are still problems.
+    broken = [
+        write(tmp_path / "v.jsonl", json_lines({"txt": "words"})),
+        write(tmp_path / "w.jsonl", ""),
+    ]
+    with pytest.raises(UserError) as found:
+        list(read_documents(broken, skipping))
+    assert len(found.value.problems) == 2
+    with pytest.raises(UserError, match="found only documents without words"):
+        list(Tally().counting(read_documents(given[1:], skipping)))

@@ -8,6 +8,7 @@ import time
 import pyarrow as pa
 import pytest
 
+from attnlag.config.schema import Config
 from attnlag.pipeline import records
 from attnlag.storage import tables
 
@@ -67,3 +68,24 @@ def test_a_deleted_file_leaves_the_record(folder):
     (folder / "results/a.txt").unlink()
     records.write()
     assert list(json.loads((folder / records.RECORD).read_text())["files"]) == ["results/b.parquet"]
+
+
+def test_the_settings_that_changed_since_everything_was_made_are_named(folder):
+    corpora = {"prompts": {"files": ["x.txt"]}}
+    before = {"corpora": corpora, "regressions": {"a": {"lags": [1]}, "b": {"lags": [2]}}}
+    now = {
+        "corpora": corpora,
+        "regressions": {"a": {"lags": [1, 2]}, "c": {"lags": [2]}},
+        "inference": {"alpha": 0.01},
+    }
+    # Nothing is known of a run that did not make everything.
+    assert records.changed_settings(Config.model_validate(now)) == []
+    records.write(config=Config.model_validate(before))
+    records.write()
+    assert records.changed_settings(Config.model_validate(before)) == []
+    assert records.changed_settings(Config.model_validate(now)) == [
+        "regressions.a.lags: [1] → [1, 2]",
+        "regressions.c: new",
+        "regressions.b: removed",
+        "inference.alpha: 0.05 → 0.01",
+    ]

@@ -33,6 +33,7 @@ def regression(folder, size, effects, medians, **settings):
         columns=["subset", "layer", "term", "estimate", "finding"],
     )
     fits = pd.DataFrame({"layer": [0, 1, 2], "r_squared": [0.1, 0.28, 0.4], "status": "ok"})
+    fits["n_documents"] = 20
     fits["partial_r_squared"] = [0.07, 0.2, 0.3]
     fits["breusch_godfrey_p_value"] = [1e-6, 0.4, 1e-6]
     fits["halves_p_adjusted"] = [0.01, 0.5, 0.5] if effects == "document" else np.nan
@@ -120,6 +121,15 @@ def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
     assert lines[0].text.startswith(word)
     # Without a pooled regression, interventions or vectors, there are no lines on them.
     assert [line.label for line in lines[4:]] == ["before training", "Check"]
+
+
+@pytest.mark.parametrize(("documents", "word"), [(1, "in this text"), (3, "in these 3 texts")])
+def test_few_texts_are_answered_for_alone(base, documents, word):
+    path = base / "attention" / "within" / "fits.parquet"
+    fits = pd.read_parquet(path).assign(n_documents=documents)
+    tables.write_frame(fits, path, path.with_suffix(".csv"), tables.read_provenance(path))
+    _, lines = answers.answers(base, "attention", ["within"])
+    assert lines[0].text.startswith(f"Yes {word}: 10% longer")
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):

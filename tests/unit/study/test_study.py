@@ -144,6 +144,38 @@ def test_coefficients_equal_those_of_statsmodels(measured):
     assert "attention" in measured._repr_html_()
 
 
+def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured):
+    """Two to five documents are too few to cluster by: neither the correction nor max-t is left."""
+    few = dict(list(measured.texts.items())[:3])
+    three = attnlag.measure(model, tokenizer, few, progress=False)
+    asked = {"lags": [1], "fixed_effects": "document"}
+    inference = {"covariance": "cluster-jackknife", "adjust": "max-t"}
+    fit = attnlag.fit(three, **asked, bias_correction="half-panel", inference=inference)
+    plain = attnlag.fit(three, **asked, inference={"covariance": "hac"})
+    pd.testing.assert_frame_equal(fit.coefficients, plain.coefficients)
+    assert (fit.coefficients["vcov_type"] == "hac").all()
+    assert fit.coefficients["std_error"].notna().all()
+    assert "3 documents are too few to cluster by" in fit.findings
+    assert "nan" not in fit.findings
+
+
+def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
+    fit = attnlag.fit(measured, lags=[1, 2])
+    tokens = int((measured.tokens["position"] >= 1).sum())
+    dots, first, _, lines = fit.plot_as_in_the_post().axes
+    (points,) = dots.collections
+    assert len(points.get_offsets()) == 2 * tokens
+    x, y = np.asarray(points.get_offsets()).T
+    assert set(np.round(x)) == {0, 1}
+    np.testing.assert_allclose(np.sort(y), np.sort(fit.norms.ravel()))
+    edges = np.histogram_bin_edges(fit.norms[0], bins="fd")
+    assert len(first.patches) == len(edges) - 1
+    weak = fit.coefficients.query("term != 'intercept' and p_value >= 0.05")
+    crosses = [line for line in lines.lines if line.get_marker() == "x"]
+    drawn = sorted(value for line in crosses for value in line.get_ydata())
+    assert drawn == sorted(weak["estimate"])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -40,7 +40,7 @@ class FittedRegression:
     Attributes
     ----------
     settings : RegressionSettings
-        The settings used; with one document, those of `settings_of_one_document`.
+        The settings used; with few documents, those of `settings_of_few_documents`.
     fits : list of Fit
         One per layer.
     coefficients, goodness, influence : pandas.DataFrame
@@ -96,8 +96,9 @@ def fit_regression(
     records = [tables.read_provenance(path) for path in products]
     sequences = _usable_sequences(records)
     shards = [crossproducts.read_shard(path) for path in products]
-    if np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0) == 1:
-        settings = settings_of_one_document(settings)
+    documents = int(np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0))
+    if documents < FEWEST_DOCUMENTS:
+        settings = settings_of_few_documents(settings, documents)
         shards = [crossproducts.without_halves(shard) for shard in shards]
     kept = merging.kept_terms(shards)
     shards = [merging.merged_shard(shard, kept) for shard in shards]
@@ -114,20 +115,12 @@ def fit_regression(
             f"found {settings.covariance} errors with effects of tokens, expected cluster, "
             "cluster-jackknife or nonrobust: leverages do not account for the removed effects"
         )
-    documents = int(stack.documents.max(initial=0))
     clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
     if grouped and clusters < FEWEST_DOCUMENTS:
         raise UserError(
             f"found {counted(clusters, 'group')} of documents with rows, expected at least "
             f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
             "documents of more groups"
-        )
-    if settings.covariance in CLUSTERED and documents < FEWEST_DOCUMENTS:
-        raise UserError(
-            f"found {counted(documents, 'document')} with rows, expected at least "
-            f"{FEWEST_DOCUMENTS} for errors clustered by document; ask for hac errors (Newey-West "
-            "within sequences) or nonrobust ones (independent, as in the teaching notebook), "
-            "neither with the half-panel correction, or give more documents"
         )
     solutions = least_squares.solve_all(stack)
     model = residuals.residual_model(stack, solutions)
@@ -191,16 +184,16 @@ def fit_regression(
     )
 
 
-def settings_of_one_document(settings: RegressionSettings) -> RegressionSettings:
-    """Return the settings with which a single document is fitted.
+def settings_of_few_documents(settings: RegressionSettings, documents: int) -> RegressionSettings:
+    """Return the settings with which documents are fitted that are too few to cluster by.
 
-    The mean of a single document is the intercept, and a single document allows neither clustering
-    nor a bootstrap. Clustered errors therefore become HAC errors within sequences, and max-t
-    becomes Holm. The half-panel jackknife has no HAC errors, so it is switched off.
+    Clustered errors become HAC errors within sequences. The half-panel jackknife has no HAC errors,
+    so it is switched off, and there is no bootstrap: max-t becomes Holm. The mean of a single
+    document is the intercept.
     """
     return replace(
         settings,
-        fixed_effects="none",
+        fixed_effects=settings.fixed_effects if documents > 1 else "none",
         bias_correction="none",
         covariance="hac" if settings.covariance in CLUSTERED else settings.covariance,
         cluster="document",
@@ -229,18 +222,7 @@ def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
 def draws_of_estimates(
     stack: Stack, solutions: Sequence[Solution], settings: RegressionSettings
 ) -> bootstrap.Draws:
-    """Return the estimates in each draw of documents; no draws if there are too few documents.
-
-    Raises
-    ------
-    UserError
-        If the correction of p-values needs the draws and there are too few documents.
-    """
+    """Return the estimates in each draw of documents; no draws if there are too few documents."""
     documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
     draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
-    if settings.adjust == "max-t" and not draws:
-        raise UserError(
-            f"found the correction max-t with {counted(documents, 'document')}, expected at least "
-            f"{FEWEST_DOCUMENTS} to draw from; use holm"
-        )
     return bootstrap.drawn_with_errors(stack, solutions, draws, settings.seed)

@@ -1,0 +1,38 @@
+"""Check of the user's texts when the workflow is read, before any job."""
+
+from pathlib import Path
+
+from attnlag.config.schema import Config
+from attnlag.corpus.documents import Tally, read_documents, shards_problem
+from attnlag.errors import UserError, counted
+from attnlag.pipeline import stages
+from attnlag.regression.settings import FEWEST_DOCUMENTS
+
+# Larger corpora, in bytes, are checked by the job that reads them: this check is made each time.
+MOST_READ = 5_000_000
+
+
+def problems(config: Config) -> list[str]:
+    """Return the problems of the corpora whose files are small enough to be read at once."""
+    found = []
+    for name, corpus in config.corpora.items():
+        files = config.files_of(name)
+        if sum(Path(file).stat().st_size for file in files) > MOST_READ:
+            continue
+        tally = Tally()
+        settings = stages.prepare_corpus(config, stages.Names(corpus=name))
+        try:
+            for _ in tally.counting(read_documents(files, settings)):
+                pass
+        except UserError as error:
+            found += error.problems
+            continue
+        if problem := shards_problem(name, corpus.shards, tally.documents):
+            found.append(problem)
+        groups = len(tally.groups)
+        if config.inference.cluster == "group" and groups < FEWEST_DOCUMENTS <= tally.documents:
+            found.append(
+                f"inference.cluster: found group, but corpora.{name} has "
+                f"{counted(groups, 'group')}, expected at least {FEWEST_DOCUMENTS}; or document"
+            )
+    return found
