@@ -1,17 +1,19 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run list figure test test-slurm test-storage test-report crashes lint audit bench report verify \
+.PHONY: run list figure paper test test-slurm test-storage test-report crashes lint audit bench report verify \
 	check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 TESTED := .venv/.tested
+# make CONFIG=mine.yaml
+CONFIGURED = $(if $(CONFIG),--configfile $(CONFIG))
 PIP := -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
 
-run: $(READY) ## the main job: set up .venv, fetch the model, run everything
-	$(BIN)/snakemake --cores all
+run: $(READY) ## the main job: set up .venv, fetch the model, run everything (CONFIG=FILE: of that configuration)
+	$(BIN)/snakemake --cores all $(CONFIGURED)
 
 test: $(TESTED) ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(OPTIONS)
@@ -78,11 +80,15 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py
 
-list: $(READY) ## list what config/config.yaml names, and the figures with their paths
-	@$(BIN)/python scripts/list_study.py
+list: $(READY) ## list what the configuration names, and the figures with their paths
+	@$(BIN)/python scripts/list_study.py $(CONFIGURED)
 
 figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coefficients
-	figures=$$($(BIN)/python scripts/list_study.py --figure '$(FIGURE)') && $(BIN)/snakemake --cores all $$figures
+	figures=$$($(BIN)/python scripts/list_study.py $(CONFIGURED) --figure '$(FIGURE)') \
+		&& $(BIN)/snakemake --cores all $(CONFIGURED) $$figures
+
+paper: run ## write results/paper: tables in LaTeX, methods, references, figures without titles
+	$(BIN)/snakemake --cores all paper $(CONFIGURED)
 
 report: run ## make the report of the results, in one file
 	$(BIN)/snakemake --report results/report.zip
@@ -91,7 +97,7 @@ verify: $(READY) ## check every file against the record of what made it
 	$(BIN)/python scripts/verify_results.py
 
 check-repro: $(TESTED) ### check that variants of a run give the same results; CONFIG=FILE names a configuration
-	$(BIN)/python tests/support/check_reproducibility.py $(if $(CONFIG),--configfile $(CONFIG))
+	$(BIN)/python tests/support/check_reproducibility.py $(CONFIGURED)
 
 docs: $(TESTED) ### write the pages that are generated from the code
 	$(BIN)/python scripts/describe_config.py

@@ -67,7 +67,8 @@ INPUTS: dict[str, Callable[[Job], Named]] = {
 
 def main(job):
     inputs = INPUTS[job.stage](job)
-    program.log.info("%s: drew %s", inputs.name, files.draw_figures(inputs, job.output.figures))
+    drawn = files.draw_figures(inputs, job.output.figures, job.options.titled)
+    program.log.info("%s: drew %s", inputs.name, drawn)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,10 @@ from warm_python import python
 from attnlag.figures import catalogue
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "scripts", "profiles", "config", "data/prompts.jsonl")
+PARTS = (
+    *("Snakefile", "CITATION.cff", "workflow", "scripts", "profiles", "config"),
+    "data/prompts.jsonl",
+)
 
 WORDS = (
     "the river ran low that summer and nobody in town could say when rain had last come so they "

@@ -58,20 +58,23 @@ QUICK = ("plot_classes", "plot_specifications", "plot_effects", "plot_vectors", 
 LABELS = {"plot_heads": {"site": "attention"}, "plot_effects": {"site": "{pair}"}}
 
 
-for drawing, files in DRAWN_FROM.items():
+# Each program draws the figures of a run, and on request those of a paper, without titles.
+for drawing, paper in itertools.product(DRAWN_FROM, ("", "_of_paper")):
     folder = outputs.FIGURES[drawing][0].replace("results", "logs", 1)
 
     rule:
         name:
-            drawing
+            drawing + paper
         input:
-            together(**files),
+            together(**DRAWN_FROM[drawing]),
         output:
-            figures=figures_of(drawing, **LABELS.get(drawing, {})),
+            figures=outputs.figures_of_paper(drawing, CONFIG)
+            if paper
+            else figures_of(drawing, **LABELS.get(drawing, {})),
         log:
-            f"{folder}/{drawing}.log",
+            f"{folder}/{drawing}{paper}.log",
         benchmark:
-            f"{folder}/{drawing}.tsv"
+            f"{folder}/{drawing}{paper}.tsv"
         localrule: drawing in QUICK
         conda:
             ENVIRONMENT
@@ -80,7 +83,7 @@ for drawing, files in DRAWN_FROM.items():
             # Samples of tables of all tokens are drawn, for which these are read.
             **needs(1500, 30, per_gb=0.05) if drawing in OF_TOKENS else needs(1000, 30),
         params:
-            **stage(drawing, "draw_figures"),
+            **stage(drawing, "draw_figures", titled=not paper),
         message:
             "{rule} {wildcards}"
         shell:

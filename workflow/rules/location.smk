@@ -25,7 +25,7 @@ def project_folder():
             tempfile.TemporaryDirectory(dir=folder.parent) as place,
             tempfile.TemporaryFile() as packed,
         ):
-            repository.archive(packed, commit, path=["scripts", "workflow"])
+            repository.archive(packed, commit, path=["CITATION.cff", "scripts", "workflow"])
             packed.seek(0)
             with tarfile.open(fileobj=packed) as archive:
                 archive.extractall(place, filter="data")

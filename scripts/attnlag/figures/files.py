@@ -55,7 +55,7 @@ def style() -> Iterator[None]:
             np.random.set_state(state)
 
 
-def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
+def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str:
     """Draw the figures that the names of files stand for, from their common inputs.
 
     Parameters
@@ -64,6 +64,8 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
         Inputs of the figures' modules, with the ``subtitle`` of the titles.
     paths : sequence of path
         Files of figures in any sizes and formats.
+    titled : bool
+        Whether a title states the claim and the data, as a paper's caption would.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def draw_figures(inputs: Any, paths: Sequence[Path]) -> str:
     names = list(dict.fromkeys(catalogue.figure_of(path).name for path in paths))
     for name in names:
         figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
-        title = f"{figure.claim}\n{inputs.subtitle}"
+        title = f"{figure.claim}\n{inputs.subtitle}" if titled else ""
         own = [path for path in paths if catalogue.figure_of(path).name == name]
         for size in dict.fromkeys(map(size_of, own)):
             drawn = figure.draw(title, size)

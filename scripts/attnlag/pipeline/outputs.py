@@ -116,11 +116,21 @@ OUTPUTS = [
         "the report that `make report` makes; unpack it and open it",
         when=never,
     ),
+    Output(
+        "results/paper/coefficients.tex",
+        "coefficients of lags by layer, a table of LaTeX per regression (`make paper`)",
+        when=never,
+    ),
+    Output("results/paper/methods.md", "the methods, a paragraph per model and corpus", when=never),
+    Output("results/paper/methods.tex", "the same in LaTeX", when=never),
+    Output("results/paper/references.bib", "what the methods cite, in BibTeX", when=never),
+    Output("results/paper/config.yaml", "the configuration with all defaults", when=never),
     Output("results/layers_fitted.txt", "number of layers in which each regression was fitted"),
     Output(
         "results/provenance.json",
         "the provenance of every file",
         {
+            "configuration": ("", "that of the last run which made everything"),
             "environment": ("", "versions of Python and packages"),
             "files": ("", "SHA-256 and size of each file, and the provenance in a Parquet file"),
             "inputs": ("", "SHA-256 of each file of yours that they were made from"),
@@ -180,6 +190,25 @@ def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
 
 
 OUTPUTS += _of_figures()
+
+
+def figures_of_paper(program: str, config: Config) -> list[str]:
+    """Return the paths, with wildcards, of the figures of a program that `make paper` draws."""
+    folder = FIGURES[program][0].removeprefix("results/").replace("/figures", "")
+    return [
+        f"results/paper/figures/{folder}/{figure.name}_column.pdf"
+        for figure in figures_drawn(program, config)
+    ]
+
+
+def paper(config: Config) -> list[str]:
+    """Return the figures that `make paper` draws."""
+    return [
+        path
+        for program, (_, when) in FIGURES.items()
+        for pattern in figures_of_paper(program, config)
+        for path in expanded(Output(pattern, "", when=when), config)
+    ]
 
 
 def shards(config: Config, corpus: str) -> list[str]:

@@ -1,0 +1,341 @@
+"""What a paper needs: a table of coefficients in LaTeX, a paragraph of methods, and references.
+
+Everything is said of the settings with which the tables were made, which their provenance records.
+The paragraphs are Markdown with Pandoc's citations (``[@holm1979]``); the LaTeX is made from it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnlag import __version__
+from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.sites import SITES
+from attnlag.corpus.documents import group_by_document
+from attnlag.errors import counted
+from attnlag.regression.design.covariates import CATALOGUE
+from attnlag.regression.labels import R_SQUARED, correction, spans
+from attnlag.regression.terms import named
+from attnlag.report.answers import Regression
+from attnlag.report.references import REFERENCES
+from attnlag.storage import tables
+
+ERRORS = {
+    "hac": "are Newey-West ones within sequences [@newey1987], over {1} lags",
+    "cluster": "are clustered by {} (CR2 [@bell2002], with the degrees of freedom of "
+    "Satterthwaite [@pustejovsky2018])",
+    "cluster-crv1": "are clustered by {} (CRV1 [@liang1986], t with one degree of freedom less "
+    "than there are clusters)",
+    "cluster-jackknife": "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
+    "nonrobust": "are classical: errors are taken to be independent and of equal variance",
+    "hc1": "allow for heteroskedasticity (HC1 [@mackinnon1985]), not for dependence",
+    "hc3": "allow for heteroskedasticity (HC3 [@mackinnon1985]), not for dependence",
+}
+CORRECTIONS = {
+    "holm": "corrected over the layers for each term (Holm [@holm1979])",
+    "benjamini-hochberg": "corrected over the layers for each term (Benjamini and Hochberg "
+    "[@benjamini1995])",
+    "max-t": "corrected over the layers for each term by the step-down max-t of Romano and Wolf "
+    "[@romano2005; @romano2016]",
+    "none": "not corrected for the number of layers",
+}
+PREDICTIVE = (
+    "The coefficients are predictive associations, not effects: all tokens of a layer are computed "
+    "in parallel from the layer before."
+)
+# What LaTeX takes for commands, and characters that it lacks.
+ESCAPES = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"±": r"$\pm$", "²": "$^2$", "−": "$-$"},
+}
+
+
+def methods(regressions: Sequence[Regression], models: Mapping[str, dict[str, Any]]) -> str:
+    """Return the methods as Markdown, a paragraph for each model and corpus.
+
+    Parameters
+    ----------
+    regressions : sequence of Regression
+        All regressions of a run.
+    models : dict
+        The content of the ``source.json`` of each model.
+    """
+    of_texts: dict[Path, list[Regression]] = {}
+    for one in regressions:
+        of_texts.setdefault(one.folder.parents[1], []).append(one)
+    parts = [
+        " ".join(
+            [
+                *_materials(base, own[0], models[own[0].record["model"]["name"]]),
+                *_measured(own),
+                *_regressed(own),
+                PREDICTIVE,
+                _software(own),
+            ]
+        )
+        for base, own in of_texts.items()
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _materials(base: Path, one: Regression, model: Mapping[str, Any]) -> Iterable[str]:
+    """Yield the model, its precision, and the corpus with its counts."""
+    used = one.record["stages"]["activations"]["used"]
+    bits = f", {model['bits']}-bit weights" if "bits" in model else ""
+    bits += f", {model['quantization']}" if "quantization" in model else ""
+    corpus, shards = one.record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
+    counts = [tables.read_provenance(path)["tokens"] for path in shards]
+    total = {name: sum(of[name] for of in counts) for name in counts[0]}
+    groups = set(
+        group_by_document(base.parents[1] / "corpora" / f"{corpus['name']}.parquet").values()
+    )
+    yield (
+        f"We ran `{model['name']}` ({_origin(model)}; {model['layers']} layers of width "
+        f"{model['width']}, {model['parameters']:,} parameters{bits}) in {used['dtype']} on "
+        f"{used['device'].upper()} over the corpus `{corpus['name']}` "
+        f"({counted(corpus['documents'], 'document')} in {counted(len(groups), 'group')}, "
+        f"{corpus['characters']:,} characters, {counted(total['tokens'], 'token')}; SHA-256 "
+        f"{corpus['digest'][:12]})."
+    )
+    settings = one.record["stages"]["tokens"]
+    limits = [settings["max_length"], model["context_length"]]
+    longest = min((limit for limit in limits if limit), default=0)
+    if total["split"]:
+        yield (
+            f"The {counted(total['split'], 'document')} longer than {longest:,} tokens became "
+            f"windows of at most that length; no lag crosses from one into the next."
+        )
+    if total["truncated"]:
+        yield f"{counted(total['truncated'], 'document')} were cut off after {longest:,} tokens."
+    if total["bos"]:
+        yield "A begin-of-sequence token preceded every sequence."
+
+
+def _origin(model: Mapping[str, Any]) -> str:
+    """Return where a model comes from, with its revision."""
+    if model["source"] == "hub":
+        return f"`{model['repository']}` on the Hugging Face hub at {model['revision']}"
+    if model["source"] == "package":
+        return f"`{model['file']}` in the Python package {model['package']} {model['version']}"
+    if model["source"] == "random":
+        return f"the untrained twin of `{model['of']}`, seed {model['seed']}"
+    return f"a copy on disk with the SHA-256 {model['digest'][:12]}"
+
+
+def _measured(own: Sequence[Regression]) -> Iterable[str]:
+    """Yield what was measured in each layer, and the tokens that were left out."""
+    sites = dict.fromkeys(one.folder.parent.name for one in own)
+    meanings = ", and of ".join(f"{SITES[site].meaning} ({SITES[site].label})" for site in sites)
+    yield (
+        f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
+        "checks on the first batch that a block's input and what its parts add give its output."
+    )
+    drop = own[0].record["stages"]["design"]["drop_first"]
+    if drop:
+        first = "The first token" if drop == 1 else f"The first {drop} tokens"
+        yield f"{first} of each sequence served neither as outcome nor as predictor."
+    else:
+        yield "No token was left out."
+    if own[0].record["stages"]["design"]["sample"]:
+        yield "All regressions use the rows that they have in common."
+
+
+def _regressed(own: Sequence[Regression]) -> Iterable[str]:
+    """Yield the terms, the estimator, the errors, the corrections and the controls.
+
+    What holds for all regressions is said once.
+    """
+    of_sites: dict[str, list[Regression]] = {}
+    for one in own:
+        of_sites.setdefault(one.folder.name, []).append(one)
+    said = [list(_one_regression(sites)) for sites in of_sites.values()]
+    shared = [text for text in said[0] if all(text in others for others in said)]
+    yield from (text for each in said for text in each if text not in shared)
+    yield from shared
+
+
+def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
+    """Yield what was done in one regression, which is the same at all sites."""
+    one = sites[0]
+    design, settings = one.record["stages"]["design"], one.settings
+    terms = [spans(design["lags"], "lag")] if design["lags"] else []
+    terms += [spans(design["leads"], "lead")] if design["leads"] else []
+    others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
+    others += [f"effects of {each}" for each in _effects(settings)]
+    beside = f", with {_listed(others)}" if others else ""
+    fits = pd.concat([pd.read_parquet(site.folder / "fits.parquet") for site in sites])
+    rows, documents = fits["n_obs"], counted(int(fits["n_documents"].max()), "document")
+    size = f"{rows.max():,}" if rows.min() == rows.max() else f"{rows.min():,} to {rows.max():,}"
+    yield (
+        f"Regression `{one.folder.name}`: in each layer, least squares of the "
+        f"{OUTCOMES[design['outcome']].label} of a token on its {' and '.join(terms)} "
+        f"(in tokens){beside}; {size} rows from {documents}."
+    )
+    if unfitted := int((fits["status"] != "ok").sum()):
+        yield f"It could not be fitted in {counted(unfitted, 'layer')}."
+    if design["position_knots"]:
+        knots = ", ".join(map(str, design["position_knots"]))
+        yield f"The spline [@durrleman1989] has knots at {knots} tokens."
+    if settings["bias_correction"] == "half-panel":
+        yield (
+            "Coefficients of lags and leads are corrected by the half-panel jackknife "
+            "[@dhaene2015] for the bias that effects of documents cause [@nickell1981]."
+        )
+    unit = "group of documents" if settings["cluster"] == "group" else "document"
+    yield (
+        f"Standard errors {ERRORS[settings['covariance']].format(unit, settings['hac_lags'])}; "
+        f"intervals cover {100 * (1 - settings['alpha']):g}% for one coefficient alone; p-values "
+        f"are {CORRECTIONS[settings['adjust']]}."
+    )
+    if settings["wild_bootstrap"]:
+        yield (
+            f"Further p-values come from {settings['wild_bootstrap']:,} draws of the restricted "
+            f"wild cluster bootstrap [@cameron2008] (seed {settings['seed']})."
+        )
+    yield from _controls(one)
+
+
+def _effects(settings: Mapping[str, Any]) -> list[str]:
+    documents = ["documents"] if settings["fixed_effects"] == "document" else []
+    return documents + [effect.replace("_", " ") + "s" for effect in settings["token_effects"]]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _controls(one: Regression) -> Iterable[str]:
+    """Yield what the coefficients are compared with."""
+    table = pd.read_parquet(one.folder / "controls.parquet")
+    if "permutations" in table:
+        path = one.folder / "permutations" / "0000.parquet"
+        used = tables.read_provenance(path)["stages"]["permutations"]
+        class_of = "" if used["within"] == "document" else "of each part of speech "
+        yield (
+            f"As a control, the tokens {class_of}in each document were put in random order "
+            f"{used['draws']:,} times (seed {used['seed']}), with one test per layer of all its "
+            "lags jointly."
+        )
+    if "random_weights" in table:
+        path = one.folder.parent / "random_weights.parquet"
+        used = tables.read_provenance(path)["stages"]["random_weights"]
+        row, seed = table.iloc[0], used["seed"]
+        draws = int(row["random_weights_draws"])
+        seeds = f"seed {seed}" if draws == 1 else f"seeds {seed} to {seed + draws - 1}"
+        texts = counted(int(row["random_weights_documents"]), "document")
+        fewer = f", the others {int(row['random_weights_draws_documents'])}" * (draws > 1)
+        yield (
+            "As a control, the regression was fitted, without correction of bias, to the same "
+            f"architecture before training ({counted(draws, 'draw')} of the weights, {seeds}; the "
+            f"first read {texts}{fewer})."
+        )
+
+
+def _software(own: Sequence[Regression]) -> str:
+    versions = {name: version for one in own for name, version in one.record["versions"].items()}
+    listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    return f"Software: attnlag {__version__} [@attnlag] with {listed}."
+
+
+def in_latex(text: str) -> str:
+    """Return Markdown as LaTeX: citations, code, and characters that LaTeX takes for commands."""
+    parts = re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)
+    return "".join(map(_part_in_latex, parts))
+
+
+def _part_in_latex(part: str) -> str:
+    if part.startswith("[@"):
+        return rf"\cite{{{','.join(cited(part))}}}"
+    plain = "".join(ESCAPES.get(sign, sign) for sign in part.strip("`"))
+    # Long names may be broken after their parts.
+    breakable = re.sub(r"([/.-]|\\_)", r"\1\\allowbreak{}", plain)
+    return rf"\texttt{{{breakable}}}" if part.startswith("`") else plain
+
+
+def cited(text: str) -> list[str]:
+    """Return the keys of the references that a text cites, each once, in order."""
+    return list(dict.fromkeys(re.findall(r"@(\w+)", " ".join(re.findall(r"\[@[^\]]+\]", text)))))
+
+
+def coefficients(one: Regression) -> str:
+    """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
+    fits = pd.read_parquet(one.folder / "fits.parquet").set_index("layer")
+    of_term = {term: one.of(term).set_index("layer") for term in one.terms}
+    level = f"{100 * (1 - one.settings['alpha']):g}"
+    name = ", ".join(f"`{part}`" for part in one.folder.parts[-4:])
+    caption = in_latex(
+        f"Coefficients by layer: {name}. Standard errors in parentheses; intervals of one "
+        f"coefficient alone; p-values: {correction(one.settings['adjust'])}; "
+        f"{R_SQUARED[one.settings['fixed_effects']]}."
+    )
+    heads = [rf"\multicolumn{{3}}{{c}}{{{named(term).capitalize()}}}" for term in of_term]
+    rules = [rf"\cmidrule(lr){{{place}-{place + 2}}}" for place in range(2, 3 * len(heads), 3)]
+    columns = ["Estimate (SE)", rf"{level}\% interval", "$p$"]
+    lines = [
+        *(r"\begin{table}", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{2.4pt}"),
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{':'.join(one.folder.parts[-4:])}}}",
+        rf"\begin{{tabular}}{{r{'rcr' * len(heads)}r}}",
+        r"\toprule",
+        " & ".join(["", *heads, ""]) + r"\\",
+        "".join(rules),
+        " & ".join(["Layer", *columns * len(heads), "$R^2$"]) + r"\\",
+        r"\midrule",
+    ]
+    for layer in fits.index.astype(int):
+        cells = [str(layer)]
+        for rows in of_term.values():
+            cells += _cells(rows.loc[layer]) if layer in rows.index else ["---"] * 3
+        lines.append(" & ".join([*cells, digits(fits.loc[layer, "r_squared"])]) + r"\\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def _cells(row: pd.Series) -> list[str]:
+    """Return a coefficient with its error, its interval and its p-value."""
+    p_value = row["p_adjusted"]
+    return [
+        f"{digits(row['estimate'])} ({digits(row['std_error'])})",
+        f"[{digits(row['conf_low'])}, {digits(row['conf_high'])}]",
+        "$<$0.001" if p_value < 0.001 else digits(p_value),
+    ]
+
+
+def digits(value: float) -> str:
+    """Return a number with three decimals and LaTeX's minus sign; dashes for a missing one."""
+    if not np.isfinite(value):
+        return "---"
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "$-$")
+
+
+def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
+    """Return entries of BibTeX for the methods that are cited, and for attnlag itself.
+
+    Parameters
+    ----------
+    keys : iterable of str
+        Keys of the references.
+    citation : mapping
+        The content of CITATION.cff.
+    """
+    own = {
+        "author": " and ".join(f"{{{author['name']}}}" for author in citation["authors"]),
+        "title": f"{{{citation['title']}}}",
+        "note": f"Software, version {citation['version']}, {citation['date-released']}",
+        "year": str(citation["date-released"])[:4],
+        "howpublished": rf"\url{{{citation['url']}}}" if "url" in citation else None,
+    }
+    entries = [_entry("misc", "attnlag", own)]
+    for key in sorted({*keys} - {"attnlag"}):
+        names = ("author", "title", "journal", "volume", "pages", "year")
+        entries.append(_entry("article", key, dict(zip(names, REFERENCES[key], strict=True))))
+    return "\n".join(entries)
+
+
+def _entry(kind: str, key: str, fields: Mapping[str, str | None]) -> str:
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"]) + "\n"

@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Write what a paper on a run needs: tables in LaTeX, methods, references and the configuration."""
+
+import json
+from pathlib import Path
+
+import attnlag.pipeline.program as program
+
+import yaml
+
+from attnlag.report import paper
+from attnlag.report.answers import Regression
+from attnlag.storage.writing import write_text
+
+CITATION = Path(__file__).parents[1] / "CITATION.cff"
+
+
+def main(job):
+    regressions = [Regression(path.parent) for path in job.input.coefficients]
+    models = [json.loads(path.read_text(encoding="utf-8")) for path in job.input.models]
+    methods = paper.methods(regressions, {model["name"]: model for model in models})
+    citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
+    for path, text in (
+        (job.output.coefficients, "\n".join(map(paper.coefficients, regressions))),
+        (job.output.methods, methods),
+        (job.output.methods_tex, paper.in_latex(methods)),
+        (job.output.references, paper.references(paper.cited(methods), citation)),
+        (job.output.config, yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True)),
+    ):
+        write_text(text, path)
+    program.log.info("%s: wrote tables, methods and references", job.output.methods.parent)
+
+
+if __name__ == "__main__":
+    program.run(main, dict)

@@ -1,0 +1,158 @@
+"""What `make paper` writes, against the tables of runs with other settings."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from attnlag.report import paper
+from attnlag.report.answers import Regression
+from attnlag.report.references import REFERENCES
+
+FOLDER = "results/paper"
+TABLE = f"{FOLDER}/coefficients.tex"
+FIGURE = f"{FOLDER}/figures/tiny/small/attention/notebook/coefficients_by_layer_column.pdf"
+DOCUMENT = r"""\documentclass{article}
+\usepackage[utf8]{inputenc}\usepackage{booktabs}\usepackage{url}
+\begin{document}
+%s
+\input{coefficients}
+\bibliographystyle{plain}\bibliography{references}
+\end{document}
+"""
+
+
+@pytest.fixture(scope="module")
+def written(several_once, tmp_path_factory):
+    """Return the folder of the project with several regressions, with what a paper needs."""
+    project = several_once[0].copy(tmp_path_factory.mktemp("paper") / "project")
+    project.run(TABLE, FIGURE)
+    return project
+
+
+def methods_of(project):
+    """Return the methods of all regressions of a finished project."""
+    paths = sorted(project.folder.glob("results/*/*/*/*/coefficients.parquet"))
+    models = [
+        json.loads(path.read_text()) for path in project.folder.glob("data/models/*/source.json")
+    ]
+    regressions = [Regression(path.parent) for path in paths]
+    return paper.methods(regressions, {model["name"]: model for model in models})
+
+
+def check_latex(text):
+    """Check that braces and environments close, and that rows have as many cells as columns."""
+    bare = re.sub(r"\\[\\&%$#_{}]", "", text)
+    depth = 0
+    for sign in bare:
+        depth += (sign == "{") - (sign == "}")
+        assert depth >= 0
+    assert depth == 0
+    assert bare.count("$") % 2 == 0
+    outside = re.sub(r"\$[^$]*\$|\\(label|cite|texttt)\{[^}]*\}", "", bare)
+    assert not re.search(r"[_#^~]", outside)
+    opened = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if kind == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert not opened
+    for columns, rows in re.findall(
+        r"\\begin\{tabular\}\{(\w+)\}\n(.*?)\\end\{tabular\}", text, re.S
+    ):
+        for row in re.findall(r"^(.*)\\\\$", rows, re.M):
+            spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", row))
+            assert row.count("&") + 1 + spans == len(columns)
+
+
+def test_the_table_has_the_coefficients_with_three_digits(written):
+    text = (written.folder / TABLE).read_text()
+    check_latex(text)
+    assert text.count(r"\toprule") == 5
+    (of_study,) = [part for part in text.split(r"\begin{table}") if ":attention:notebook}" in part]
+    rows = re.findall(r"^(\d+) & (.*)\\\\$", of_study, re.M)
+    found = pd.read_csv(written.folder / "results/tiny/small/attention/notebook/coefficients.csv")
+    for layer, cells in rows:
+        of_layer = found[found["layer"] == int(layer)].set_index("term")
+        numbers = re.findall(r"-?\d+\.\d{3}", cells.replace("$", ""))
+        columns = ["estimate", "std_error", "conf_low", "conf_high", "p_adjusted"]
+        expected = of_layer.loc[["lag_1", "lag_2"], columns].to_numpy().ravel()
+        shown = [max(value, 0.001) if i % 5 == 4 else value for i, value in enumerate(expected)]
+        assert [float(number) for number in numbers[:-1]] == pytest.approx(shown, abs=5.1e-4)
+    assert len(rows) == found["layer"].nunique()
+
+
+def test_the_methods_are_those_of_the_settings(written, finished_once):
+    text = (written.folder / FOLDER / "methods.md").read_text()
+    for words in (
+        "We ran `tiny` (a copy on disk with the SHA-256 ",
+        "; 2 layers of width 32, ",
+        "in float32 on CPU over the corpus `small` (8 documents in 2 groups, ",
+        "became windows of at most that length",
+        "The first token of each sequence",
+        "least squares of the log norm of a token on its lags 1 and 2 (in tokens); ",
+        "on its leads 1 and 2 (in tokens); ",
+        "least squares of the log relative norm of a token",
+        "with a restricted cubic spline of the position in the sequence and effects of documents; ",
+        "half-panel jackknife [@dhaene2015]",
+        "clustered by document (the jackknife CRV3 [@mackinnon2023])",
+        "max-t of Romano and Wolf [@romano2005; @romano2016]",
+        "99 draws of the restricted wild cluster bootstrap [@cameron2008] (seed 0)",
+        "put in random order 19 times (seed 0)",
+        "3 draws of the weights, seeds 0 to 2; the first read 6 documents, the others 6)",
+        "torch 2.",
+    ):
+        assert words in text
+    assert "[@bell2002" not in text
+    # What holds for all regressions is said once.
+    assert text.count("Standard errors") == 1
+    # Neither controls nor effects of documents, and other errors.
+    other = methods_of(finished_once[0])
+    assert "(CR2 [@bell2002], with the degrees of freedom of Satterthwaite" in other
+    assert "(Holm [@holm1979])" in other
+    for absent in ("control", "half-panel", "effects of documents", "windows", "bootstrap"):
+        assert absent not in other
+
+
+def test_what_is_cited_is_in_the_references_and_nothing_else(written):
+    folder = written.folder / FOLDER
+    keys = re.findall(r"^@\w+\{(\w+),$", (folder / "references.bib").read_text(), re.M)
+    assert set(keys) == set(paper.cited((folder / "methods.md").read_text()))
+    tex = (folder / "methods.tex").read_text()
+    check_latex(tex)
+    cites = {key for each in re.findall(r"\\cite\{([^}]*)\}", tex) for key in each.split(",")}
+    assert cites == set(keys)
+    own = (folder / "references.bib").read_text().split("\n\n")[0]
+    assert "The attnlag authors" in own
+    assert re.search(r"version \d+\.\d+\.\d+, 20\d\d-\d\d-\d\d", own)
+
+
+def test_every_reference_is_one_that_some_setting_cites():
+    said = " ".join([*paper.ERRORS.values(), *paper.CORRECTIONS.values()])
+    assert set(paper.cited(said)) <= set(REFERENCES)
+    in_code = Path(paper.__file__).read_text(encoding="utf-8")
+    assert set(REFERENCES) == set(paper.cited(in_code)) - {"attnlag"}
+
+
+def test_the_configuration_is_complete_and_figures_have_no_title(written):
+    config = yaml.safe_load((written.folder / FOLDER / "config.yaml").read_text())
+    assert config["inference"]["wild_bootstrap"] == 99
+    assert config["norms"] == {"drop_first": 1, "common_sample": False}
+    assert (written.folder / FIGURE).read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_latex_accepts_the_table_the_methods_and_the_references(written):
+    folder = written.folder / FOLDER
+    (folder / "main.tex").write_text(DOCUMENT % (folder / "methods.tex").read_text())
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main"]
+    for command in (latex, ["bibtex", "main"], latex, latex):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+    assert "undefined" not in (folder / "main.log").read_text()
