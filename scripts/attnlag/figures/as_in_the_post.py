@@ -4,6 +4,8 @@ They show the norms of all tokens by layer as jittered dots, histograms of a few
 by the rule of Freedman and Diaconis, and two coefficients by layer with crosses where p >= alpha.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -35,7 +37,8 @@ def draw(norms: np.ndarray, coefficients: pd.DataFrame, alpha: float) -> Figure:
         Coefficients with a larger p-value, not corrected for the number of layers, have a cross.
     """
     figure = Figure(figsize=(10, 10), layout="constrained")
-    top, middle, bottom = np.ravel(figure.subfigures(3, height_ratios=(1.1, 0.9, 1)))
+    parts: Any = figure.subfigures(3, height_ratios=(1.1, 0.9, 1))
+    top, middle, bottom = parts
     _draw_dots(top, norms)
     _draw_histograms(middle, norms)
     _draw_coefficients(bottom, coefficients, alpha)

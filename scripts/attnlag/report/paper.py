@@ -264,8 +264,10 @@ def cited(text: str) -> list[str]:
 
 def coefficients(one: Regression) -> str:
     """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits = pd.read_parquet(one.folder / "fits.parquet").set_index("layer")
-    of_term = {term: one.of(term).set_index("layer") for term in one.terms}
+    fits = pd.read_parquet(one.folder / "fits.parquet")
+    of_term = {
+        term: {row["layer"]: row for row in one.of(term).to_dict("records")} for term in one.terms
+    }
     level = f"{100 * (1 - one.settings['alpha']):g}"
     name = ", ".join(f"`{part}`" for part in one.folder.parts[-4:])
     caption = in_latex(
@@ -287,15 +289,15 @@ def coefficients(one: Regression) -> str:
         " & ".join(["Layer", *columns * len(heads), "$R^2$"]) + r"\\",
         r"\midrule",
     ]
-    for layer in fits.index.astype(int):
+    for layer, r_squared in zip(fits["layer"], fits["r_squared"], strict=True):
         cells = [str(layer)]
         for rows in of_term.values():
-            cells += _cells(rows.loc[layer]) if layer in rows.index else ["---"] * 3
-        lines.append(" & ".join([*cells, digits(fits.loc[layer, "r_squared"])]) + r"\\")
+            cells += _cells(rows[layer]) if layer in rows else ["---"] * 3
+        lines.append(" & ".join([*cells, digits(r_squared)]) + r"\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
-def _cells(row: pd.Series) -> list[str]:
+def _cells(row: Mapping[Any, Any]) -> list[str]:
     """Return a coefficient with its error, its interval and its p-value."""
     p_value = row["p_adjusted"]
     return [
