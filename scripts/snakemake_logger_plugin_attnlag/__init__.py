@@ -24,6 +24,8 @@ NEEDED = re.compile(r"Nothing to be done|Reasons:|Complete log|Unlock|Touching|W
 # Messages that are replaced or shortened.
 STOPPING = re.compile(r"Terminating processes on user request")
 FAILED = re.compile(r"^CalledProcessError .*returned non-zero exit status \d+", re.M | re.S)
+# What says no more than the lines on the jobs that failed.
+REPEATED = re.compile(r"WorkflowError:\s+At least one job did not complete|Complete log")
 # A file of --configfile that Snakemake cannot read, of which it says neither name nor line.
 UNREAD = re.compile(r"WorkflowError:\s+Config file (is not valid|must be given)")
 # A reference to the reasons of each job, which attnlag's profiles do not show.
@@ -53,6 +55,7 @@ class LogHandler(LogHandlerBase):
         self.jobs: dict[Any, str] = {}
         self.finished: list[str] = []
         self.stopped = False
+        self.failed = False
         self.told = False
         self.clear = "\r\x1b[K" if sys.stderr.isatty() else ""
 
@@ -79,7 +82,10 @@ class LogHandler(LogHandlerBase):
             return f"[{facts['done']} of {facts['total']}] {names}"
         elif event == LogEvent.RUN_INFO:
             return self.plan(facts["stats"])
+        elif self.failed and REPEATED.match(record.getMessage()):
+            return None
         elif event == LogEvent.JOB_ERROR:
+            self.failed = True
             logs = ", ".join(facts["log"] or ())
             job = self.jobs.get(facts["jobid"], facts["rule_name"])
             return None if self.stopped else f"failed: {job}" + (f", log in {logs}" if logs else "")

@@ -165,6 +165,8 @@ def try_row(row: Row, cases: Cases, request: pytest.FixtureRequest) -> Project:
     before = files(project)
     ended = run_of(run, project, lambda: request.getfixturevalue("commands"))
     assert "Traceback" not in ended.printed, ended.printed
+    # What Snakemake would say again of jobs that failed.
+    assert "did not complete successfully" not in ended.printed
     assert ended.status == row.status, ended.printed
     after = files(project)
     assert not [path for path in after if path.endswith(".tmp")]
