@@ -105,7 +105,7 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
         "max-t of Romano and Wolf [@romano2005; @romano2016]",
         "99 draws of the restricted wild cluster bootstrap [@cameron2008] (seed 0)",
         "put in random order 19 times (seed 0)",
-        "3 draws of the weights, seeds 0 to 2; the first read 6 documents, the others 6)",
+        "3 draws of the weights, seeds 0 to 2; each read 6 documents)",
         "torch 2.",
     ):
         assert words in text

@@ -169,14 +169,15 @@ def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
     others += [f"effects of {each}" for each in _effects(settings)]
     beside = f", with {_listed(others)}" if others else ""
     fits = pd.concat([pd.read_parquet(site.folder / "fits.parquet") for site in sites])
-    rows, documents = fits["n_obs"], counted(int(fits["n_documents"].max()), "document")
+    fitted = fits[fits["status"] == "ok"] if (fits["status"] == "ok").any() else fits
+    rows, documents = fitted["n_obs"], counted(int(fitted["n_documents"].max()), "document")
     size = f"{rows.max():,}" if rows.min() == rows.max() else f"{rows.min():,} to {rows.max():,}"
     yield (
         f"Regression `{one.folder.name}`: in each layer, least squares of the "
         f"{OUTCOMES[design['outcome']].label} of a token on its {' and '.join(terms)} "
         f"(in tokens){beside}; {size} rows from {documents}."
     )
-    if unfitted := int((fits["status"] != "ok").sum()):
+    if unfitted := len(fits) - len(fitted):
         yield f"It could not be fitted in {counted(unfitted, 'layer')}."
     if design["position_knots"]:
         knots = ", ".join(map(str, design["position_knots"]))
@@ -219,20 +220,24 @@ def _controls(one: Regression) -> Iterable[str]:
         yield (
             f"As a control, the tokens {class_of}in each document were put in random order "
             f"{used['draws']:,} times (seed {used['seed']}), with one test per layer of all its "
-            "lags jointly."
+            "lags and leads jointly."
         )
     if "random_weights" in table:
         path = one.folder.parent / "random_weights.parquet"
         used = tables.read_provenance(path)["stages"]["random_weights"]
-        row, seed = table.iloc[0], used["seed"]
-        draws = int(row["random_weights_draws"])
-        seeds = f"seed {seed}" if draws == 1 else f"seeds {seed} to {seed + draws - 1}"
-        texts = counted(int(row["random_weights_documents"]), "document")
-        fewer = f", the others {int(row['random_weights_draws_documents'])}" * (draws > 1)
+        draws, first, others = (
+            int(table[f"random_weights_{name}"].max())
+            for name in ("draws", "documents", "draws_documents")
+        )
+        last = used["seed"] + draws - 1
+        seeds = f"seed {last}" if draws == 1 else f"seeds {used['seed']} to {last}"
+        read = f"each read {counted(first, 'document')}"
+        if others != first:
+            read = f"the first read {counted(first, 'document')}, the others {others}"
         yield (
             "As a control, the regression was fitted, without correction of bias, to the same "
-            f"architecture before training ({counted(draws, 'draw')} of the weights, {seeds}; the "
-            f"first read {texts}{fewer})."
+            f"architecture before training ({counted(draws, 'draw')} of the weights, {seeds}; "
+            f"{read})."
         )
 
 
