@@ -376,8 +376,7 @@ def test_each_column_must_occur_exactly_once(tmp_path):
     pq.write_table(pa.table({"id": ["a"], "genre": ["news"]}), tmp_path / "y.parquet")
     assert problems(first, tmp_path / "y.parquet") == [
         "x.csv:1: 2 columns are called 'genre'; expected one, among 'id', 'txt', 'genre', 'genre'",
-        "x.csv:1: no column 'text'; found 'id', 'txt', 'genre', 'genre'; "
-        "did you mean 'txt'?",
+        "x.csv:1: no column 'text'; found 'id', 'txt', 'genre', 'genre'; did you mean 'txt'?",
         "y.parquet: no column 'text'; found 'id', 'genre'",
     ]
 
