@@ -68,9 +68,11 @@ for drawing, paper in itertools.product(DRAWN_FROM, ("", "_of_paper")):
         input:
             together(**DRAWN_FROM[drawing]),
         output:
-            figures=outputs.figures_of_paper(drawing, CONFIG)
-            if paper
-            else figures_of(drawing, **LABELS.get(drawing, {})),
+            figures=(
+                outputs.figures_of_paper(drawing, CONFIG)
+                if paper
+                else figures_of(drawing, **LABELS.get(drawing, {}))
+            ),
         log:
             f"{folder}/{drawing}{paper}.log",
         benchmark:
