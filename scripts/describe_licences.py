@@ -1,9 +1,10 @@
-"""Write docs/licences.md: the packages that attnlag needs, and the licences that they state.
+"""Write docs/licences.md: the licences that the packages of attnlag state, where not permissive.
 
 Each package is looked up in the environment that runs this program. With --check, nothing is
 written: a list that is not up to date is named, and the exit status is 1.
 """
 
+import re
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -14,12 +15,17 @@ from attnlag.pipeline.generated_pages import write_or_check
 HEADER = """\
 # Licences of the packages
 
-attnlag is under the [MIT licence](../LICENSE). Its packages and those of its default run, in the
-versions of `requirements.txt`, state these. torch, of which a range of versions is allowed, is
-under BSD-3-Clause, with parts under other licences. `python scripts/describe_licences.py` generates
-this page, and `make lint` checks it.
+attnlag is under the [MIT licence](../LICENSE). Of its packages and those of its default run, in the
+versions of `requirements.txt`, {permissive} state permissive licences (MIT, BSD, Apache and the
+like); the others are below. torch, of which a range of versions is allowed, is under BSD-3-Clause,
+with parts under other licences. `python scripts/describe_licences.py` generates this page, and
+`make lint` checks it.
 
 """
+# Beginnings of the names of permissive licences.
+PERMISSIVE = re.compile(
+    r"(2-clause )?(MIT|0?BSD|Apache|ISC|PSF|Python Software|Zlib|CC0|CNRI|Public Domain)"
+)
 # A longer field is the text of a licence, not its name.
 LONGEST_NAME = 60
 
@@ -48,7 +54,7 @@ def licence_of(package: metadata.Distribution) -> str:
         return name
     classifiers = [c for c in stated.get_all("Classifier", []) if c.startswith("License ::")]
     if classifiers:
-        return ", ".join(classifier.split(" :: ")[-1] for classifier in classifiers)
+        return "; ".join(classifier.split(" :: ")[-1] for classifier in classifiers)
     for file in sorted(package.files or [], key=str):
         # The package may have data files with such names.
         if ".dist-info" in str(file) and file.name.upper().startswith(("LICENSE", "LICENCE")):
@@ -65,11 +71,12 @@ def page() -> str:
         # The dependencies of torch depend on its build.
         if name != "torch" and not name.startswith(("triton", "nvidia-", "cuda-"))
     ]
-    stating: dict[str, list[str]] = {}
+    lines = []
     for name in packages:
-        stating.setdefault(licence_of(metadata.distribution(name)), []).append(name)
-    lines = [f"- **{licence}**: {', '.join(names)}" for licence, names in sorted(stating.items())]
-    return HEADER + "\n".join(lines) + "\n"
+        licence = licence_of(metadata.distribution(name))
+        if not all(map(PERMISSIVE.match, re.split(r"; | AND | OR ", licence))):
+            lines.append(f"- {name}: {licence}\n")
+    return HEADER.format(permissive=len(packages) - len(lines)) + "".join(lines)
 
 
 if __name__ == "__main__":
