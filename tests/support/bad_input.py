@@ -35,19 +35,12 @@ Spoil = Callable[[Project], Run | Jobs | None]
 
 
 class Cases(dict[str, Spoil]):
-    """The functions that spoil a project, by the row of the table.
-
-    Parameters
-    ----------
-    section : str
-        The heading of the table in tests/workflow/errors.md.
-    made_anew : str
-        A pattern for the results that come before what fails, and may have been made anew.
-    """
+    """The functions that spoil a project, by the row of the table below a heading of the page."""
 
     def __init__(self, section: str, made_anew: str = r"[^\s\S]"):
         super().__init__()
         self.section = section
+        # A pattern for the results that come before what fails, and may have been made anew.
         self.made_anew = made_anew
         # Rows that run on the command line, which needs the whole project.
         self.whole: set[str] = set()

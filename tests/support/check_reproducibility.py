@@ -47,30 +47,16 @@ STAMP = ".snakemake_timestamp"
 
 @dataclass
 class Variant:
-    """A way in which a run differs from the first.
-
-    Attributes
-    ----------
-    name : str
-    bytes : bool
-        Whether all files must have equal bytes. Otherwise, estimates must agree within the
-        tolerance.
-    arguments : tuple of str
-        Arguments for snakemake.
-    change : callable
-        Changes the project before the run.
-    first : callable
-        Returns files to be made first, in a separate run.
-    left_out : set of str
-        Interventions whose effects may differ.
-    """
+    """A way in which a run differs from the first."""
 
     name: str
+    # Whether all files must have equal bytes. Otherwise, estimates must agree within the tolerance.
     bytes: bool
-    arguments: tuple[str, ...] = ()
-    change: Callable[[Project], None] = lambda project: None
+    arguments: tuple[str, ...] = ()  # for snakemake
+    change: Callable[[Project], None] = lambda project: None  # before the run
+    # Returns files to be made first, in a separate run.
     first: Callable[[Project], list[str]] = field(default=lambda project: [])
-    left_out: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)  # interventions whose effects may differ
 
 
 def last_shards(project: Project) -> list[str]:

@@ -45,24 +45,12 @@ STAGES = (None, "tokenize_corpus", "extract_activations", "accumulate_crossprodu
 
 @dataclass
 class Prepared:
-    """Starting points of the runs to be killed, and the files that an undisturbed run leaves.
+    """Starting points of the runs to be killed, and the files that an undisturbed run leaves."""
 
-    Parameters
-    ----------
-    states : list of Project
-        Not to be changed.
-    seconds : list of float
-        Time of a run from each state to the next, and from the last state to the end.
-    expected : dict
-        The content of every file that an undisturbed run leaves, by path.
-    targets : tuple of str
-        Targets of all runs; everything if empty.
-    """
-
-    states: list[Project]
-    seconds: list[float]
-    expected: dict[str, bytes]
-    targets: tuple[str, ...]
+    states: list[Project]  # not to be changed
+    seconds: list[float]  # of a run from each state to the next, and from the last to the end
+    expected: dict[str, bytes]  # contents by path
+    targets: tuple[str, ...]  # of all runs; everything if empty
 
 
 def left_by(project: Project) -> dict[str, bytes]:
@@ -180,12 +168,7 @@ def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
 def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) -> tuple[str, list]:
     """Kill a run at a random moment, run again, and check the files.
 
-    Returns
-    -------
-    str
-        Description of what was killed, and when.
-    list of str
-        Problems found. If there are none, the folder is removed.
+    Return what was killed, and when, and the problems found; without any the folder is removed.
     """
     killed = "nothing"
     # A run may end before its moment comes.

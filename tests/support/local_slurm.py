@@ -149,15 +149,10 @@ def remove_left_behind() -> None:
 
 
 class LocalSlurm:
-    """A controller and its nodes, between ``start`` and ``stop``.
+    """A controller and its virtual nodes, between ``start`` and ``stop``.
 
-    Parameters
-    ----------
-    nodes, cpus, memory : int
-        Number of virtual nodes, and the processors and MB that each claims, which may exceed those
-        of the machine.
-    port : int
-        Port of the controller; the nodes have the next ones.
+    The processors and MB that each node claims may exceed those of the machine. The nodes have the
+    ports after that of the controller.
     """
 
     def __init__(self, nodes: int = 2, cpus: int = 2, memory: int = 8000, port: int = 26817):

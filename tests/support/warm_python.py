@@ -105,14 +105,9 @@ def python() -> str:
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the server, and write its socket and the client to a folder.
+    """Start the server, which the caller ends, and write its socket and the client to a folder.
 
-    Returns
-    -------
-    server : subprocess.Popen
-        The server; the caller ends it.
-    python : str
-        The program to call in place of ``python``.
+    Return the server, and the program to call in place of ``python``.
     """
     address = folder / "socket"
     listening = socket.socket(socket.AF_UNIX)
