@@ -79,14 +79,6 @@ def test_an_activation_is_fused_with_the_product_before_it(name, activation, pos
     assert all(m.forward.keywords["post"] == ("none", "") for m in others)
 
 
-def test_an_activation_that_several_products_share_is_not_fused():
-    model = small_model(*MODELS["llama"])
-    for block in model.layers:
-        block.mlp.act_fn = model.layers[0].mlp.act_fn
-    assert "packed for oneDNN" in of(model)
-    assert "forward" not in vars(model.layers[0].mlp.act_fn)
-
-
 def unchanged(model, plain):
     """Tell whether a model is as it was, weights and functions."""
     same = all(
@@ -138,11 +130,6 @@ def test_single_tokens_do_not_decide(tokens, used, monkeypatch):
 
     monkeypatch.setattr(onednn, "product", off)
     assert of(small_model(*MODELS["llama"])).startswith("plain torch") != used
-
-
-def test_the_wrong_approximation_of_an_activation_is_noticed(monkeypatch):
-    monkeypatch.setitem(onednn.FUSED, "NewGELUActivation", ("gelu", "none"))
-    assert of(small_model(*MODELS["gpt2"])).startswith("plain torch; fast paths")
 
 
 def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
@@ -206,22 +193,6 @@ def test_a_configured_path_that_does_not_work_is_an_error(broken, monkeypatch):
     assert unchanged(model, plain)
 
 
-def test_each_path_of_a_product_with_its_activation_is_timed():
-    model = small_model(*MODELS["gpt2"])
-    mlp = model.h[0].mlp
-    seconds = onednn.seconds_of(mlp.c_fc, mlp.act)
-    assert set(seconds) == {"off", "fused", "packed"}
-    assert min(seconds.values()) > 0
-    alone = onednn.seconds_of(mlp.c_proj, None)
-    assert alone["off"] == alone["fused"]
-
-
-def test_small_matrices_are_computed_by_plain_torch(monkeypatch):
-    monkeypatch.setattr(onednn, "SMALLEST", 2**16)
-    model = small_model(*MODELS["llama"])
-    assert of(model) == "plain torch"
-
-
 def test_weights_used_outside_their_module_prevent_the_fast_path(monkeypatch):
     """Nothing is packed in this case, because packing removes the plain weights."""
     model = small_model(*MODELS["llama"])
@@ -252,11 +223,3 @@ def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
     kernels = "packed for oneDNN" if packs else "plain torch; fast paths do not work here"
     assert kernels in runner.computed_by
     np.testing.assert_allclose(found["attention"], expected["attention"], rtol=0.05)
-
-
-def test_off_leaves_plain_torch_as_it_is():
-    model = small_model(*MODELS["gpt2"])
-    plain = copy.deepcopy(model)
-    runner, _ = norms_of(model, "off")
-    assert runner.computed_by == "plain torch"
-    assert unchanged(model, plain)

@@ -394,16 +394,6 @@ def test_no_document_in_common_gives_no_comparison(tmp_path):
     )
 
 
-def test_a_layer_that_one_model_could_not_fit_is_left_out_of_the_comparison(tmp_path):
-    rows, other = rows_of(bump(6), seed=1), rows_of(bump(6), seed=2)
-    rows[1][:, 0, 2] = 1.5
-    table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", other))
-    assert (table["points"] == 5).all()
-    assert (table["layers_compared"] == 5).all()
-    assert (table["draws"] == 200).all()
-    assert table["correlation"].notna().all()
-
-
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     paths = [
         write_study(tmp_path, model, rows_of(bump(3), seed=seed), corpus=corpus, site=site)
