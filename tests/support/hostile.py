@@ -39,7 +39,7 @@ def write_hostile_corpus(project: Project) -> None:
         },
         figures={
             "also": list(ON_REQUEST),
-            "formats": ["svg", "png"],
+            "formats": ["svg"],
             "documents": {"small": [row["id"] for row in rows[::DOCUMENTS_OF_EACH]]},
         },
     )

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 from designs import columns_of, cr2_by_matrices, design_table, multipletests, stack_of
 from scipy import stats
 
-from attnlag.regression.estimation import least_squares, regress, stacks
+from attnlag.regression.estimation import clustered, least_squares, regress, stacks
 from attnlag.regression.inference import bootstrap, results
 
 LENGTHS = {
@@ -357,6 +357,12 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
         assert two.p_value == pytest.approx(stats.f.sf(two.statistic, 2, eta - 1), rel=1e-9)
         if effects:
             assert fit.f_statistic == pytest.approx(two.statistic)
+
+
+def test_the_root_for_small_leverages_is_precise_to_rounding():
+    leverages = np.full((1, 2, 2), 0.49 * clustered.SMALL)
+    (root,) = clustered.root_of_rest(leverages)
+    np.testing.assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
 
 
 def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
