@@ -1,4 +1,4 @@
-"""Many shards: the command lines of their jobs, and their order."""
+"""Many shards: the command lines of their jobs, and what is left of former ones."""
 
 import json
 import re
