@@ -49,10 +49,10 @@ def figures(config: Config) -> dict[str, str]:
     """
     found = {}
     fixed = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
-    for program, (folder, when) in outputs.FIGURES.items():
-        having = [regression for regression in config.regressions if when(config, regression)]
-        for figure in outputs.figures_drawn(program, config) if having else ():
-            site, regression = config.extraction.sites[0], having[0]
+    for output in outputs.OUTPUTS:
+        having = [name for name in config.regressions if output.made(config, name)]
+        if (figure := output.figure) and having:
+            site, regression, folder = config.extraction.sites[0], having[0], output.folder
             names = {**fixed, "site": site, "pair": site, "regression": regression}
             short = f"{regression}_{figure.name.partition('_by_')[0]}"
             own = short if "{regression}" in folder else figure.name

@@ -30,5 +30,5 @@ def undescribed(project: Path) -> Iterator[str]:
         if not found and not file.name.startswith("."):
             yield path
         for column in columns_of(file) if found else []:
-            if not any(matches(name, column) for name in found[0].columns):
+            if not any(matches(name, column) for name in found[0].column_names()):
                 yield f"{path}: {column}"

@@ -14,7 +14,6 @@ from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, name_problem, reading_problems
 from attnlag.pipeline import closing, job, outputs, stages
 from attnlag.pipeline.digests import code_digest
-from attnlag.pipeline.entries.output import permuted
 from attnlag.storage import contents
 from attnlag.storage.names import NAME_PATTERN
 
@@ -230,7 +229,7 @@ def for_permutations(wildcards):
 
 def if_permuted(files):
     """Return the input function of files of the control with permuted order."""
-    return of_regressions(lambda regression: permuted(CONFIG, regression), files)
+    return of_regressions(CONFIG.permuted, files)
 
 
 def if_by_class(files):

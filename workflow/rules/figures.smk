@@ -60,7 +60,7 @@ LABELS = {"plot_heads": {"site": "attention"}, "plot_effects": {"site": "{pair}"
 
 # Each program draws the figures of a run, and on request those of a paper, without titles.
 for drawing, paper in itertools.product(DRAWN_FROM, ("", "_of_paper")):
-    folder = outputs.FIGURES[drawing][0].replace("results", "logs", 1)
+    folder = outputs.FOLDERS[drawing].replace("results", "logs", 1)
 
     rule:
         name:

@@ -37,7 +37,7 @@ def figures_of(stage, **labels):
     Each has a file per size and format. The report shows the page's size in the format that
     scales best.
     """
-    files, (folder, _) = [], outputs.FIGURES[stage]
+    files, folder = [], outputs.FOLDERS[stage]
     for figure in outputs.figures_drawn(stage, CONFIG):
         caption = figure.name if (CAPTIONS / f"{figure.name}.rst").exists() else "figure"
         about = (caption, figure.category, figure.subcategory)

@@ -168,6 +168,12 @@ class Config(Section):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
 
+    def permuted(self, regression: str) -> bool:
+        """Return whether tokens are permuted as a control of a regression."""
+        # Effects of tokens would have to be removed anew in every permuted order.
+        effects = self.regressions[regression].token_effects
+        return self.controls.permutation is not None and not effects
+
     def further_draws(self) -> range:
         """Return the numbers of the draws of random weights after the first."""
         control = self.controls.random_weights

@@ -6,7 +6,6 @@ for drawing.
 
 The module of a figure has
 
-- a docstring, whose first line says what the figure shows;
 - ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
 - ``ON_REQUEST``, if only runs draw it that name it in ``figures.also``;
@@ -34,8 +33,6 @@ class Figure:
     ----------
     name : str
         Name of the module, and of the figure's files.
-    shows : str
-        First line of the module's docstring.
     drawn_by : tuple of str
         Names of the programs that draw it.
     category, subcategory : str
@@ -45,7 +42,6 @@ class Figure:
     """
 
     name: str
-    shows: str
     drawn_by: tuple[str, ...]
     category: str
     subcategory: str
@@ -71,12 +67,11 @@ def _stated(source: bytes) -> dict[str, Any]:
     }
     if "DRAWN_BY" not in constants:
         return {}
-    stated = {
+    return {
         name.lower(): ast.literal_eval(constants[name])
         for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "ON_REQUEST")
         if name in constants
     }
-    return {**stated, "shows": (ast.get_docstring(tree) or "").partition("\n")[0]}
 
 
 def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:

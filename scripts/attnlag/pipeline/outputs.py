@@ -1,200 +1,144 @@
 """The catalogue of outputs: every file of a run, its meaning, and the condition for it.
 
-The targets of the workflow, the page docs/outputs.md and the files that tests expect derive from
-it. The rules also state the paths, so that the flow can be read in them; a test compares the two.
+The table is outputs.yaml. The targets of the workflow, the page docs/outputs.md and the files that
+tests expect derive from it. The rules also state the paths, so that the flow can be read in them.
 """
 
+import glob
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
 
 from attnlag.config.schema import Config
+from attnlag.corpus import catalogue as properties
 from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
-from attnlag.pipeline.entries import beyond_the_norm, regressions, tokens
-from attnlag.pipeline.entries.output import (
-    COEFFICIENTS,
-    HEADS_FOLDER,
-    SITE_FOLDER,
-    STUDY,
-    Output,
-    always,
-    by_class,
-    causal,
-    compared,
-    never,
-    on_several_tokens,
-    several_regressions,
-    several_sites,
-    with_geometry,
-    with_groups,
-    with_heads,
-    with_parts_of_speech,
-    with_surprisal,
-    with_vector_regression,
-)
 from attnlag.regression.design import covariates
 
+# Where libyaml is missing, the table takes a fifth of a second.
+TABLE = yaml.load(
+    Path(__file__).with_name("outputs.yaml").read_bytes(),
+    getattr(yaml, "CSafeLoader", yaml.SafeLoader),
+)
+
+# The conditions for files, given a regression if their paths name one.
+CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
+    "another command": lambda config, regression: False,  # as `make report`
+    "by": lambda config, regression: config.regressions[regression].by is not None,
+    "by_number": lambda config, regression: config.regressions[regression].by_number,
+    "causal": lambda config, regression: bool(config.sites_changed()),
+    "comparison": lambda config, regression: len(config.models) * len(config.corpora) > 1,
+    "geometry": lambda config, regression: config.extraction.geometry,
+    # A field of groups, or several files, of a corpus.
+    "groups": lambda config, regression: any(
+        corpus.group or len(corpus.files) > 1 or glob.has_magic(corpus.files[0])
+        for corpus in config.corpora.values()
+    ),
+    "heads": lambda config, regression: config.with_heads(),
+    "permuted": lambda config, regression: config.permuted(regression),
+    "random_weights": lambda config, regression: config.controls.random_weights is not None,
+    # With one token per document there is nothing to divide by part of speech.
+    "several_positions": lambda config, regression: (
+        config.causal is not None and config.causal.positions > 1
+    ),
+    "several_regressions": lambda config, regression: len(config.regressions) > 1,
+    "several_sites": lambda config, regression: len(config.extraction.sites) > 1,
+    "surprisal": lambda config, regression: config.with_surprisal(),
+    "tagger": lambda config, regression: any(of.tagger for of in config.corpora.values()),
+    "token_effects": lambda config, regression: bool(config.regressions[regression].token_effects),
+    "vector_regression": lambda config, regression: config.vector_regression() is not None,
+    "vectors": lambda config, regression: config.extraction.keep == "vectors",
+}
+
+
+def holds(conditions: Iterable[str], config: Config, regression: str = "") -> bool:
+    """Return whether all conditions hold, for a regression if they are about one."""
+    return all(CONDITIONS[name](config, regression) for name in conditions)
+
+
+def drawn(figure: catalogue.Figure, config: Config) -> bool:
+    """Return whether the program of a figure draws it if it runs."""
+    asked = not figure.on_request or figure.name in config.figures.also
+    return asked and holds(TABLE["drawn_when"].get(figure.name, []), config)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file of a run."""
+
+    folder: str  # with the names of Snakemake's wildcards in braces
+    name: str  # from its folder on
+    meaning: str  # of the file and its rows
+    # Meanings by name; None: that of `SHARED`, in which the name may also be a group's.
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    when: Sequence[str] = ()  # `CONDITIONS`, all of which must hold for a run to make it
+    target: bool = False  # whether a run is to make it; other files are intermediate
+    figure: catalogue.Figure | None = None
+
+    @property
+    def path(self) -> str:
+        """The path with wildcards."""
+        return f"{self.folder}/{self.name}".removeprefix("/")
+
+    def made(self, config: Config, regression: str) -> bool:
+        """Return whether a run makes the file, for a regression if its path names one."""
+        asked = self.figure is None or drawn(self.figure, config)
+        return asked and holds(self.when, config, regression)
+
+    def column_names(self) -> list[str]:
+        """Return the names of all columns."""
+        groups = (
+            [name] if meaning else SHARED.get(name, [name])
+            for name, meaning in self.columns.items()
+        )
+        return [each for group in groups for names in group for each in names.split(", ")]
+
+
+# Meanings of columns that several files have, by the name of their group.
+SHARED: dict[str, dict[str, str]] = {
+    **TABLE["shared"],
+    **{
+        file: {
+            name: entry.meaning + f" [{entry.unit}]" * bool(entry.unit)
+            for name, entry in properties.of_file(file).items()
+        }
+        for file in properties.FILES
+    },
+}
+
+# The folder of the figures of each program.
+FOLDERS: dict[str, str] = {program: entry["folder"] for program, entry in TABLE["figures"].items()}
+
 OUTPUTS = [
-    *tokens.OUTPUTS,
-    *regressions.OUTPUTS,
-    *beyond_the_norm.OUTPUTS,
+    Output(folder, name, **(entry if isinstance(entry, dict) else {"meaning": entry}))
+    for folder, files in TABLE["files"].items()
+    for name, entry in files.items()
+] + [
     Output(
-        "results/comparison/coefficients.csv",
-        "the coefficients of all models, corpora, sites and regressions",
-        {
-            **COEFFICIENTS,
-            "depth": ("", "layer / (layers - 1): 0 for the first layer, 1 for the last"),
-            "control": ("", "whether the model has random weights"),
-        },
-        when=compared,
-    ),
-    Output(
-        "results/comparison/pairs.csv",
-        "similarity of two models: a row per pair, corpus, site, regression and lag",
-        {
-            "model_a": ("", "one model"),
-            "model_b": ("", "the other"),
-            "control_a": ("", "whether the first model has random weights"),
-            "control_b": ("", "whether the second model has random weights"),
-            "corpus": STUDY["corpus"],
-            "site": STUDY["site"],
-            "regression": STUDY["regression"],
-            "term": ("", "the lag or lead"),
-            "layers_a": ("", "number of layers of the first model"),
-            "layers_b": ("", "number of layers of the second model"),
-            "median_a": ("", "median coefficient over the layers of the first, in these documents"),
-            "median_b": ("", "the same for the second model"),
-            "points": ("", "depths at which both have a coefficient"),
-            "correlation": (
-                "",
-                "Pearson's, of coefficients over relative depth, corrected for their errors",
-            ),
-            "correlation_observed": ("", "the same, not corrected"),
-            "conf_low": ("", "lower end of the bootstrap interval of `correlation`"),
-            "conf_high": ("", "its upper end"),
-            "draws": ("", "draws of documents that gave a correlation"),
-            "documents": ("", "documents with rows in both"),
-            "documents_only_a": ("", "documents left out, with rows only in the first"),
-            "documents_only_b": ("", "documents left out, with rows only in the second"),
-            "layers_compared": ("", "layers of the deeper model that were compared with another"),
-            "layers_differing": (
-                "",
-                "number of these whose difference is shown to be beyond ± `negligible`",
-            ),
-            "layers_alike": ("", "number of these whose difference is shown to be within"),
-            "median_difference": ("", "median over these layers of the first minus the second"),
-        },
-        when=compared,
-    ),
-    Output(
-        "results/comparison/coefficients.html",
-        "the same as a page to sort and filter",
-        when=compared,
-        wanted=True,
-    ),
-    Output(
-        "results/comparison/pairs.html",
-        "the pairs as a page to sort and filter",
-        when=compared,
-        wanted=True,
-    ),
-    Output("results/comparison/findings.txt", "the pairs in words", when=compared),
-    Output(
-        "results/answers.txt",
-        "the answers in a dozen lines for each model, corpus and site, which a run prints last",
-        wanted=True,
-    ),
-    Output(
-        "results/explorer.html",
-        "all studies in one page, for a browser: findings, coefficients by layer, tokens shaded "
-        "and as points",
-        wanted=True,
-    ),
-    Output(
-        "results/report.zip",
-        "the report that `make report` makes; unpack it and open it",
-        when=never,
-    ),
-    Output(
-        "results/paper/coefficients.tex",
-        "coefficients of lags by layer, a table of LaTeX per regression (`make paper`)",
-        when=never,
-    ),
-    Output("results/paper/methods.md", "the methods, a paragraph per model and corpus", when=never),
-    Output("results/paper/methods.tex", "the same in LaTeX", when=never),
-    Output("results/paper/references.bib", "what the methods cite, in BibTeX", when=never),
-    Output("results/paper/config.yaml", "the configuration with all defaults", when=never),
-    Output("results/layers_fitted.txt", "number of layers in which each regression was fitted"),
-    Output(
-        "results/provenance.json",
-        "the provenance of every file",
-        {
-            "configuration": ("", "that of the last run which made everything"),
-            "environment": ("", "versions of Python and packages"),
-            "files": ("", "SHA-256 and size of each file, and the provenance in a Parquet file"),
-            "inputs": ("", "SHA-256 of each file of yours that they were made from"),
-        },
-    ),
+        figures["folder"],
+        f"{figure.name}{{size}}.{{format}}",
+        "a figure",
+        when=figures.get("when", []),
+        target=True,
+        figure=figure,
+    )
+    for program, figures in TABLE["figures"].items()
+    for figure in catalogue.drawn_by(program)
 ]
-
-# Folder of the figures of each program, and the condition for them. No regression or site may be
-# called figures, because these folders lie beside theirs.
-FIGURES: dict[str, tuple[str, Callable[[Config, str], bool]]] = {
-    "plot_norms": ("results/{model}/{corpus}/{site}/figures", always),
-    "plot_surprisal": ("results/{model}/{corpus}/{site}/figures", with_surprisal),
-    "plot_geometry": (f"{SITE_FOLDER}/figures", with_geometry),
-    "plot_heads": (f"{HEADS_FOLDER}/figures", with_heads),
-    "plot_specifications": ("results/{model}/{corpus}/{site}/figures", several_regressions),
-    "plot_regression": (f"{regressions.STUDY_FOLDER}/figures", always),
-    "plot_classes": (f"{regressions.STUDY_FOLDER}/figures", by_class),
-    "plot_effects": (f"{beyond_the_norm.CAUSAL_FOLDER}/figures/{{pair}}", causal),
-    "plot_vectors": ("results/{model}/{corpus}/{site}/figures", with_vector_regression),
-    "plot_sites": ("results/{model}/{corpus}/figures/{regression}", several_sites),
-    "plot_comparison": ("results/comparison/figures/{site}/{regression}", compared),
-}
-
-# Figures that not every run of their program draws.
-DRAWN_WHEN: dict[str, Callable[[Config, str], bool]] = {
-    "finite_effects_by_part_of_speech": on_several_tokens,
-    "norms_by_part_of_speech": with_parts_of_speech,
-    "groups_by_layer": with_groups,
-}
-
-
-def _of_figures() -> Iterator[Output]:
-    """Yield the outputs of each figure in the catalogue of figures."""
-    for program, (folder, when) in FIGURES.items():
-        for figure in catalogue.drawn_by(program):
-            shows = figure.shows.rstrip(".")
-            path = f"{folder}/{figure.name}{{size}}.{{format}}"
-            yield Output(path, shows, when=drawn_when(figure, when), wanted=True)
-
-
-def drawn_when(
-    figure: catalogue.Figure, when: Callable[[Config, str], bool] = always
-) -> Callable[[Config, str], bool]:
-    """Return the condition for a figure, given that of its program."""
-
-    def drawn(config: Config, regression: str) -> bool:
-        asked = not figure.on_request or figure.name in config.figures.also
-        own = DRAWN_WHEN.get(figure.name, always)
-        return asked and own(config, regression) and when(config, regression)
-
-    return drawn
 
 
 def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
     """Return the figures that a program draws if it runs."""
-    return [figure for figure in catalogue.drawn_by(program) if drawn_when(figure)(config, "")]
-
-
-OUTPUTS += _of_figures()
+    return [figure for figure in catalogue.drawn_by(program) if drawn(figure, config)]
 
 
 def figures_of_paper(program: str, config: Config) -> list[str]:
     """Return the paths, with wildcards, of the figures of a program that `make paper` draws."""
-    folder = FIGURES[program][0].removeprefix("results/").replace("/figures", "")
+    folder = FOLDERS[program].removeprefix("results/").replace("/figures", "")
     return [
         f"results/paper/figures/{folder}/{figure.name}_column.pdf"
         for figure in figures_drawn(program, config)
@@ -205,9 +149,9 @@ def paper(config: Config) -> list[str]:
     """Return the figures that `make paper` draws."""
     return [
         path
-        for program, (_, when) in FIGURES.items()
+        for program, figures in TABLE["figures"].items()
         for pattern in figures_of_paper(program, config)
-        for path in expanded(Output(pattern, "", when=when), config)
+        for path in expanded(Output("", pattern, "", when=figures.get("when", [])), config)
     ]
 
 
@@ -236,14 +180,14 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
     asked = [name for name in values if f"{{{name}}}" in output.path]
     for chosen in itertools.product(*(values[name] for name in asked)):
         names = dict(zip(asked, chosen, strict=True))
-        if output.when(config, names.get("regression", next(iter(config.regressions)))):
+        if output.made(config, names.get("regression", next(iter(config.regressions)))):
             every = shards(config, names["corpus"]) if "{shard}" in output.path else [""]
             yield from (output.path.format(**names, shard=shard) for shard in every)
 
 
 def targets(config: Config) -> list[str]:
     """Return the target files of a run."""
-    return files_of(config, wanted=True)
+    return files_of(config, target=True)
 
 
 def one_of_each_job(config: Config) -> list[str]:
@@ -254,14 +198,17 @@ def one_of_each_job(config: Config) -> list[str]:
     ending = f"{endings(config)[0]}.{config.figures.formats[0]}"
     first = [
         path
-        for program, (folder, when) in FIGURES.items()
+        for program, figures in TABLE["figures"].items()
         for figure in figures_drawn(program, config)[:1]
-        for path in expanded(Output(f"{folder}/{figure.name}{ending}", "", when=when), config)
+        for path in expanded(
+            Output(figures["folder"], figure.name + ending, "", when=figures.get("when", [])),
+            config,
+        )
     ]
     return [*(path for path in targets(config) if "/figures/" not in path), *first]
 
 
-def files_of(config: Config, name: str = "", wanted: bool = False) -> list[str]:
+def files_of(config: Config, name: str = "", target: bool = False) -> list[str]:
     """Return the files that a run makes, in the order of the catalogue.
 
     Parameters
@@ -269,11 +216,11 @@ def files_of(config: Config, name: str = "", wanted: bool = False) -> list[str]:
     config : Config
     name : str
         Only files of this name; by default all.
-    wanted : bool
+    target : bool
         Only target files.
     """
     chosen = [
-        output for output in OUTPUTS if output.path.endswith(name) and (output.wanted or not wanted)
+        output for output in OUTPUTS if output.path.endswith(name) and (output.target or not target)
     ]
     paths = [path for output in chosen for path in expanded(output, config)]
     # Every table in CSV also exists in Parquet.

@@ -23,7 +23,6 @@ from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
-from attnlag.pipeline.entries.output import permuted
 from attnlag.regression.beyond import classes, decomposition, groups
 from attnlag.regression.design import covariates, design, moderators, properties
 from attnlag.regression.estimation import crossproducts, token_effects
@@ -221,7 +220,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     asked = config.regressions["fit"]
     settings = stages.build_design(config, NAMES)
     needed = covariates.files_needed(settings.covariates) | {"corpus"}
-    control = config.controls.permutation if permuted(config, "fit") else None
+    control = config.controls.permutation if config.permuted("fit") else None
     within = control.within if control else "document"
     if asked.by_file:
         # The steps of the decomposition hold parts of speech fixed.
