@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from attnlag.figures import catalogue
 from attnlag.figures.drawing import mark_layers
@@ -23,6 +24,9 @@ METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
 }
+
+# Above what is drawn, in inches, where there is no title.
+MARGIN = 0.05
 
 # Differences from seaborn's theme.
 SETTINGS = {
@@ -80,16 +84,26 @@ def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str
         for size in dict.fromkeys(map(size_of, own)):
             drawn = figure.draw(title, size)
             mark_layers(drawn, list(map(int, inputs.mixers)))
-            save(drawn, [path for path in own if size_of(path) is size], size)
+            of_size = [path for path in own if size_of(path) is size]
+            save(drawn, of_size, size, without_title=not titled)
     return ", ".join(names)
 
 
 @style()
-def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
-    """Write a figure to each path in the format of its suffix, whole or not at all."""
+def save(
+    figure: Figure, paths: Sequence[Path], size: Size = PAGE, *, without_title: bool = False
+) -> None:
+    """Write a figure to each path in the format of its suffix, whole or not at all.
+
+    Without a title, the room for it is cut off.
+    """
     _settle(figure)
     for path in paths:
         options: dict[str, Any] = {}
+        if without_title:
+            drawn = [*figure.legends, *(text for text in figure.texts if text.get_text())]
+            top = figure.get_tightbbox(bbox_extra_artists=[*drawn, *figure.axes]).y1 + MARGIN
+            options["bbox_inches"] = Bbox.from_extents(0, 0, figure.get_figwidth(), top)
         if path.suffix == ".png":
             options["pil_kwargs"] = {"dpi": (size.dpi, size.dpi)}
         with writing.written_whole(path) as temporary:
