@@ -204,6 +204,11 @@ class Tagger(Section):
         "tags nor frequencies. null: all groups",
     )
 
+    @property
+    def gives_tags(self) -> bool:
+        """Whether words have parts of speech; with a language alone, only frequencies."""
+        return bool(self.package or self.column or self.file)
+
     @model_validator(mode="after")
     def _one_source(self) -> "Tagger":
         given = [name for name in ("package", "column", "file") if getattr(self, name)]

@@ -228,7 +228,7 @@ def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[tuple[
     needed = needed_of_tagger(name)
     for of, corpus in config.corpora.items():
         tagger = corpus.tagger
-        if needed == "tags" and not (tagger and (tagger.package or tagger.column or tagger.file)):
+        if needed == "tags" and not (tagger and tagger.gives_tags):
             lacks, gives = "tagger", "part of speech of tokens"
         elif needed == "language" and not (tagger and tagger.language):
             lacks, gives = "tagger.language", "frequency of words"

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import yaml
 
+from attnlag.config.inputs import Corpus
 from attnlag.config.schema import Config
 from attnlag.corpus import catalogue as properties
+from attnlag.corpus.formats import PLAIN_TEXT, name_parts
 from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.regression.design import covariates
@@ -25,6 +27,20 @@ TABLE = yaml.load(
     getattr(yaml, "CSafeLoader", yaml.SafeLoader),
 )
 
+
+def may_have_groups(corpus: Corpus) -> bool:
+    """Return whether the documents of a corpus may be of several groups.
+
+    The group is a field, the folder of a plain text that is one document, or else the file's name.
+    A job elsewhere may not have the files, so the patterns alone count.
+    """
+    whole = corpus.split == "none" and all(
+        name_parts(Path(file))[1] in PLAIN_TEXT for file in corpus.files
+    )
+    names = {str(Path(file).parent) if whole else file for file in corpus.files}
+    return bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
+
+
 # The conditions for files, given a regression if their paths name one.
 CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "another command": lambda config, regression: False,  # as `make report`
@@ -33,11 +49,7 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "causal": lambda config, regression: bool(config.sites_changed()),
     "comparison": lambda config, regression: len(config.models) * len(config.corpora) > 1,
     "geometry": lambda config, regression: config.extraction.geometry,
-    # A field of groups, or several files, of a corpus.
-    "groups": lambda config, regression: any(
-        corpus.group or len(corpus.files) > 1 or glob.has_magic(corpus.files[0])
-        for corpus in config.corpora.values()
-    ),
+    "groups": lambda config, regression: any(map(may_have_groups, config.corpora.values())),
     "heads": lambda config, regression: config.with_heads(),
     "permuted": lambda config, regression: config.permuted(regression),
     "random_weights": lambda config, regression: config.controls.random_weights is not None,
@@ -48,7 +60,9 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "several_regressions": lambda config, regression: len(config.regressions) > 1,
     "several_sites": lambda config, regression: len(config.extraction.sites) > 1,
     "surprisal": lambda config, regression: config.with_surprisal(),
-    "tagger": lambda config, regression: any(of.tagger for of in config.corpora.values()),
+    "tags": lambda config, regression: any(
+        of.tagger and of.tagger.gives_tags for of in config.corpora.values()
+    ),
     "token_effects": lambda config, regression: bool(config.regressions[regression].token_effects),
     "vector_regression": lambda config, regression: config.vector_regression() is not None,
     "vectors": lambda config, regression: config.extraction.keep == "vectors",

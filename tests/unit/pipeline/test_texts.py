@@ -1,11 +1,12 @@
-"""The check of the user's texts when the workflow is read."""
+"""What is known of the user's texts when the workflow is read."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from attnlag.config.schema import Config
-from attnlag.pipeline import texts
+from attnlag.pipeline import outputs, texts
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,24 @@ def test_a_problem_is_found_before_any_job(corpus, sections, expected):
 def test_a_large_corpus_is_left_to_its_job(monkeypatch):
     monkeypatch.setattr(texts, "MOST_READ", 10)
     assert problems({"shards": 500}) == []
+
+
+@pytest.mark.parametrize(
+    ("corpus", "expected"),
+    [
+        ({"files": "letters/*.txt"}, set()),
+        ({"files": ["a.txt", "b.md.gz"]}, set()),
+        ({"files": "*/*.txt"}, {"groups_by_layer"}),
+        ({"files": ["a/x.txt", "b/x.txt"]}, {"groups_by_layer"}),
+        ({"files": "all.txt", "split": "blank-lines"}, set()),
+        ({"files": "*.txt", "split": "blank-lines"}, {"groups_by_layer"}),
+        ({"files": "x.csv"}, set()),
+        ({"files": "x.csv", "group": "genre"}, {"groups_by_layer"}),
+        ({"files": "x.csv", "tagger": {"language": "en"}}, set()),
+        ({"files": "x.csv", "tagger": {"column": "tags"}}, {"norms_by_part_of_speech"}),
+    ],
+)
+def test_figures_of_groups_and_tags_are_drawn_where_there_may_be_some(corpus, expected):
+    config = Config.model_validate({"corpora": {"mine": corpus}})
+    drawn = {Path(path).stem for path in outputs.targets(config)}
+    assert drawn & {"groups_by_layer", "norms_by_group", "norms_by_part_of_speech"} == expected
