@@ -141,11 +141,12 @@ def document_losses(
     }
     for one, found in pairs(of_layer, rows, fold, settings.products.lags, frame):
         mean_x, mean_y, coefficients, directions = single[one]
-        x, y = found.x - mean_x, found.y - mean_y
+        x, y = found.x, found.y
+        x -= mean_x
+        y -= mean_y
         predicted = x @ coefficients
-        scaled = np.zeros_like(y)
-        for lag, factor in enumerate(models[one].factors):
-            scaled += np.float32(factor) * x[:, lag * width : (lag + 1) * width]
+        factors = models[one].factors.astype(np.float32)
+        scaled = np.einsum("ilj,l->ij", x.reshape(len(x), -1, width), factors)
         square = np.einsum("ij,ij->i", y, y) + found.outside
         along, towards = predicted @ directions, y @ directions
         gains = np.cumsum(along * (2 * towards - along), axis=1)
@@ -319,7 +320,8 @@ def table_of(
             chosen = folds_of_documents(rows_of_control.documents, settings.products.folds)
             frame = frame_of(control, names[index], settings.products.components)
             random = layer_products(
-                blocks(control, names[index]), rows_of_control, chosen, settings.products, frame
+                *(blocks(control, names[index]), rows_of_control, chosen, settings.products, frame),
+                permute=False,
             ).observed
         return fit_layer(read(products, index), random, files, names[index], settings)
 

@@ -4,7 +4,7 @@ The vectors of a layer are read one row group at a time, so memory does not grow
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class Rows:
     used: np.ndarray
     # (n,) int array: tokens with all lags; lags cross neither windows nor first tokens.
     outcome: np.ndarray
+    # From `order_of`: all layers exchange the same tokens, unless a vector is not finite.
+    orders: dict[bytes, np.ndarray] = field(default_factory=dict)
 
 
 def rows_of(path: str | Path, settings: VectorProductsSettings) -> Rows:
@@ -194,9 +196,17 @@ def pairs(
         for one in np.unique(fold[document]):
             own = fold[document] == one
             at = place[own]
-            x = np.concatenate([z[at - lag] for lag in lags], axis=1)
+            x = z[at[:, None] - np.array(lags)].reshape(len(at), -1)
             yield int(one), Pairs(document[own], token[own], x, z[at], outside[at])
         held, held_outside, start = z[-before:], outside[-before:], stop
+
+
+def order_of(found: Pairs, lags: Sequence[int], rows: Rows) -> np.ndarray:
+    """Return `exchanged` for some pairs of a file, drawn once for all its layers."""
+    key = found.token.tobytes()
+    if key not in rows.orders:
+        rows.orders[key] = exchanged(found, lags, rows.documents)
+    return rows.orders[key]
 
 
 def exchanged(found: Pairs, lags: Sequence[int], names: Sequence[str]) -> np.ndarray:

@@ -23,8 +23,8 @@ from attnlag.regression.beyond.vector_pairs import (
     Frame,
     Rows,
     blocks,
-    exchanged,
     frame_of,
+    order_of,
     pairs,
     rows_of,
     sums_by_document,
@@ -89,9 +89,13 @@ class PairSums(Sums):
 
     def error(self, coefficients: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
         """Return Σ ‖y - ȳ - B'(x - x̄)‖² for given means."""
+        return self.yy + float(self.excess(coefficients, x, y).sum())
+
+    def excess(self, coefficients: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the error of each element of y, less its sum of squares."""
         start = y - x @ coefficients
-        fitted = np.vdot(coefficients, self.xx @ coefficients - 2 * self.xy)
-        return self.variation(start) + float(fitted + 2 * start @ (self.x @ coefficients))
+        fitted = np.einsum("ij,ij->j", coefficients, self.xx @ coefficients - 2 * self.xy)
+        return fitted + start * (self.n * start + 2 * (self.x @ coefficients - self.y))
 
 
 @dataclass
@@ -101,7 +105,7 @@ class LayerProducts:
     frame: Frame
     # Sums over tokens and their predecessors, in each fold.
     observed: list[PairSums]
-    # Sums with the same predictors, and with the outcomes exchanged within documents.
+    # Sums with the same predictors, and with the outcomes exchanged within documents; or none.
     permuted: list[PairSums]
 
 
@@ -111,6 +115,8 @@ def layer_products(
     fold_of: Mapping[str, int],
     settings: VectorProductsSettings,
     frame: Frame,
+    *,
+    permute: bool = True,
 ) -> LayerProducts:
     """Return the cross-products of a layer's vectors in each fold."""
     lags, folds = settings.lags, settings.folds
@@ -118,13 +124,14 @@ def layer_products(
     width = frame.centre.size if frame.components is None else frame.components.shape[1]
     p = width * len(lags)
     observed = [PairSums.zero(p, width) for _ in range(folds)]
-    permuted = [np.zeros((p, width)) for _ in range(folds)]
+    permuted = [np.zeros((p, width)) for _ in range(folds if permute else 0)]
     for one, found in pairs(of_layer, rows, fold, lags, frame):
         sums = observed[one]
         sums.n += len(found.y)
         sums.xx += found.x.T @ found.x
         sums.xy += found.x.T @ found.y
-        permuted[one] += found.x.T @ found.y[exchanged(found, lags, rows.documents)]
+        if permute:
+            permuted[one] += found.x.T @ found.y[order_of(found, lags, rows)]
         sums.x += sums_by_document(found.document, found.x)[1].sum(0)
         sums.y += sums_by_document(found.document, found.y)[1].sum(0)
         y_squares = np.einsum("ij,ij->i", found.y, found.y) + found.outside
@@ -135,8 +142,8 @@ def layer_products(
 def with_outcomes_exchanged(
     observed: Sequence[PairSums], xy: Sequence[np.ndarray]
 ) -> list[PairSums]:
-    """Return the sums of each fold with other products of predictors and outcomes."""
-    return [replace(sums, xy=own) for sums, own in zip(observed, xy, strict=True)]
+    """Return the sums of the folds with other products of predictors and outcomes."""
+    return [replace(sums, xy=own) for sums, own in zip(observed, xy, strict=False)]
 
 
 def products(

@@ -24,9 +24,10 @@ def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
     penalty : float
         In units of the mean of the diagonal of xx.
     """
-    penalised = xx.copy()
-    penalised.flat[:: len(xx) + 1] += penalty * np.trace(xx) / len(xx)
-    factor = scipy.linalg.cho_factor(penalised, overwrite_a=True, check_finite=False)
+    # LAPACK takes this order of elements without another copy.
+    penalised = xx.T.copy(order="F")
+    penalised[np.diag_indices(len(xx))] += penalty * np.trace(xx) / len(xx)
+    factor = scipy.linalg.cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
     return scipy.linalg.cho_solve(factor, xy, check_finite=False)
 
 
@@ -49,29 +50,35 @@ def chosen_penalties(
     count = len(outcomes[0])
     if len(penalties) == 1:
         return np.full((len(outcomes), count), penalties[0])
-    c = len(outcomes[0][0].y)
+    c, tried = len(outcomes[0][0].y), len(penalties)
+    sketch = np.eye(c)
     if c > DIRECTIONS:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (c, DIRECTIONS))
         sketch = signs / np.sqrt(DIRECTIONS)
-        outcomes = [
-            [replace(sums, y=sums.y @ sketch, xy=sums.xy @ sketch) for sums in folds]
-            for folds in outcomes
-        ]
-    totals = [sum_of(folds) for folds in outcomes]
-    errors = np.full((len(outcomes), count, count, len(penalties)), np.nan)
+    # All sets of outcomes side by side: they share the sums of their predictors.
+    folds = [
+        replace(
+            of_fold[0],
+            y=np.concatenate([sums.y @ sketch for sums in of_fold]),
+            xy=np.concatenate([sums.xy @ sketch for sums in of_fold], axis=1),
+        )
+        for of_fold in zip(*outcomes, strict=True)
+    ]
+    total = sum_of(folds)
+    errors = np.full((len(outcomes), count, count, tried), np.nan)
     for one, other in combinations(range(count), 2):
-        rests = [
-            total - folds[one] - folds[other] for total, folds in zip(totals, outcomes, strict=True)
-        ]
-        xx = rests[0].centred()[0]
-        xy = np.concatenate([rest.centred()[1] for rest in rests], axis=1)
-        for place, penalty in enumerate(penalties):
-            every = np.split(ridge(xx, xy, penalty), len(outcomes), axis=1)
-            for kind, (coefficients, rest) in enumerate(zip(every, rests, strict=True)):
-                for unseen, left_out in ((one, other), (other, one)):
-                    sums = outcomes[kind][unseen]
-                    error = sums.error(coefficients, *rest.means) / sums.variation(rest.means[1])
-                    errors[kind, left_out, unseen, place] = error
+        rest = total - folds[one] - folds[other]
+        xx, xy = rest.centred()
+        x, y = rest.means
+        every = np.concatenate([ridge(xx, xy, penalty) for penalty in penalties], axis=1)
+        for unseen, left_out in ((one, other), (other, one)):
+            sums = folds[unseen]
+            repeated = replace(sums, y=np.tile(sums.y, tried), xy=np.tile(sums.xy, tried))
+            excess = repeated.excess(every, x, np.tile(y, tried))
+            error = sums.yy + excess.reshape(tried, len(outcomes), -1).sum(axis=2)
+            by_element = y * (sums.n * y - 2 * sums.y)
+            error /= sums.yy + by_element.reshape(len(outcomes), -1).sum(axis=1)
+            errors[:, left_out, unseen] = error.T
     chosen = np.empty((len(outcomes), count))
     for kind, fold in np.ndindex(chosen.shape):
         # The errors of the other folds, each predicted without this one.
