@@ -210,14 +210,14 @@ class RandomWeights(Section):
     """The same architecture before any training."""
 
     documents: Positive = Field(
-        default=32,
+        default=16,
         description="Number of documents for the untrained model: the first of each group, then "
         "the second, and so on",
     )
     draws: Positive = Field(
         default=3,
         description="Number of draws of the weights. The first has all documents; the others have "
-        "the first of these, as many as one draw's share, and show the spread over draws",
+        "the first of these, one draw's share but at least 8, and show the spread over draws",
     )
     seed: Natural = Field(default=0, description="Seed of the first draw; the next has the next")
 

@@ -63,6 +63,9 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
     )
     medians = in_common(others.loc[found.index], [*map(str, others.columns)]).median()
     beside = [f"{words} {medians[one]:.3f}" for one, words in BESIDE.items() if one in medians]
+    if RANDOM in medians:
+        rows = table.loc[table["predictor"] == RANDOM, "rows"].max()
+        beside[-1] += f" ({counted(int(rows), 'token')} of {int(found['rows'].max()):,})"
     lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
     if found["half_rank"].notna().any():
         lines.append(_ranks(found["half_rank"]))

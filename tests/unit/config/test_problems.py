@@ -834,7 +834,7 @@ def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
 def test_null_turns_a_control_off_and_an_omitted_one_stays_on() -> None:
     controls = checked(controls={"permutation": None}).controls
     assert controls.permutation is None
-    assert controls.random_weights.documents == 32
+    assert controls.random_weights.documents == 16
     assert checked(controls={"random_weights": "null"}).controls.random_weights is None
     assert checked().controls.permutation.draws == 200
 

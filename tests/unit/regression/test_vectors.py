@@ -339,6 +339,9 @@ def test_random_weights_are_a_control_and_equal_vectors_give_no_fit(tmp_path):
     alone = fitted(tmp_path, [tmp_path / "random.parquet"])
     found = table.set_index("predictor")["r_squared"]["random_weights"]
     assert found == pytest.approx(alone.query("rank == 5")["r_squared"].iloc[0], abs=1e-5)
+    assert table["rows"].tolist() == alone["rows"].tolist() + alone["rows"].tolist()[:1]
+    words = vector_findings(table, name="m, c, s", alpha=0.05, lags=[1])
+    assert f"random weights {found:.3f} (188 tokens of 188)\n" in words
     write(tmp_path / "flat.parquet", np.ones_like(vectors), lengths)
     flat = fitted(tmp_path, [tmp_path / "flat.parquet"])
     assert flat["r_squared"].isna().all()

@@ -277,14 +277,17 @@ def fit_layer(
         }
         for place, (predictor, rank) in enumerate(predictors)
     ]
-    found = [(PERMUTED, full, *r_squared_of_products(permuted, of_permuted))]
+    found = PERMUTED, full, *r_squared_of_products(permuted, of_permuted)
+    table.append(shared | dict(zip(NAMES, found, strict=True)))
     if control is not None:
         control = [sums for sums in control if sums.n]
-        alone = (np.nan, np.nan)
+        found = RANDOM, full, np.nan, np.nan
         if can_be_fitted(control, settings.ridge):
-            alone = r_squared_of_products(control, *chosen_penalties([control], settings.ridge))
-        found.append((RANDOM, full, *alone))
-    return table + [shared | dict(zip(NAMES, row, strict=False)) for row in found]
+            chosen = chosen_penalties([control], settings.ridge)
+            found = RANDOM, full, *r_squared_of_products(control, *chosen)
+        own = {"rows": int(sum(sums.n for sums in control))}
+        table.append(shared | dict(zip(NAMES, found, strict=True)) | own)
+    return table
 
 
 def table_of(
