@@ -109,6 +109,25 @@ def test_coefficients_equal_those_of_scikit_learn_and_unpenalised_lstsq():
     np.testing.assert_allclose(vector_ridge.ridge(*centred, 0), expected, atol=1e-9)
 
 
+def test_fewer_rows_than_predictors_give_coefficients_although_rounding_makes_variances_negative():
+    """Vectors of an untrained model are nearly equal: what is left after centring is rounded."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 40)), rng.normal(size=(20, 3))
+    x -= x.mean(axis=0)
+    xx, xy, penalty = x.T @ x, x.T @ y, 1e-7
+    noise = rng.normal(scale=1e-5, size=xx.shape)
+    rounded = xx + noise + noise.T
+    added = penalty * np.trace(rounded) / 40
+    variances = scipy.linalg.eigvalsh(rounded)
+    assert variances[0] < -added
+    with pytest.raises(np.linalg.LinAlgError):
+        scipy.linalg.cholesky(rounded + added * np.eye(40))
+    found = vector_ridge.ridge(rounded, xy, penalty)
+    expected = Ridge(alpha=penalty * np.trace(xx) / 40, fit_intercept=False).fit(x, y).coef_.T
+    # What the rows determine is as without rounding.
+    np.testing.assert_allclose(x @ found, x @ expected, atol=0.01)
+
+
 def test_sums_equal_those_of_the_rows_for_any_row_groups(tmp_path):
     """A document of two windows, row groups that cut sequences, two lags and a damaged vector."""
     vectors, _ = process(B, LENGTHS)

@@ -24,10 +24,18 @@ def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
     penalty : float
         In units of the mean of the diagonal of xx.
     """
+    added = penalty * np.trace(xx) / len(xx)
     # LAPACK takes this order of elements without another copy.
     penalised = xx.T.copy(order="F")
-    penalised[np.diag_indices(len(xx))] += penalty * np.trace(xx) / len(xx)
-    factor = scipy.linalg.cho_factor(penalised, lower=True, overwrite_a=True, check_finite=False)
+    penalised[np.diag_indices(len(xx))] += added
+    try:
+        factor = scipy.linalg.cho_factor(
+            penalised, lower=True, overwrite_a=True, check_finite=False
+        )
+    except np.linalg.LinAlgError:
+        # With fewer rows than predictors, variances of zero may be negative by rounding.
+        variances, axes = scipy.linalg.eigh(xx, check_finite=False)
+        return axes @ ((axes.T @ xy) / (np.maximum(variances, 0) + added)[:, None])
     return scipy.linalg.cho_solve(factor, xy, check_finite=False)
 
 
