@@ -1,7 +1,6 @@
 """Regressions of every kind in one run, against pandas and statsmodels on the norms alone."""
 
 import json
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -11,14 +10,11 @@ import statsmodels.api as sm
 import torch
 from described import undescribed
 from in_memory import assert_equal_tables, measured_again
-from programs import command_of
 from projects import SEVERAL, write_several
-from stage_settings import settings_text
 
 import attnlag
 from attnlag.model.random_weights import drawn_model
 from attnlag.regression.inference import permutation
-from attnlag.storage.tables import read_provenance
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -294,45 +290,6 @@ def test_each_draw_of_the_weights_is_a_model_of_its_own_seed(project, draw):
     assert (controls["random_weights_sd"] > 0).all()
 
 
-@pytest.mark.parametrize("covariance", ["hc1", "hc3", "hac"])
-def test_errors_from_residuals_equal_those_of_statsmodels(project, norms, tmp_path, covariance):
-    """The program runs alone on the files of a finished run."""
-    rows = rich_rows(project, norms)
-    folder = project.folder / SITE / "rich"
-    names = ("coefficients", "controls", "fits", "influence", "groups", "residuals")
-    made = {name: tmp_path / f"{name}.parquet" for name in names}
-    made |= {"joint": tmp_path / "joint.json", "summary": tmp_path / "summary"}
-    made |= {"findings": tmp_path / "findings.txt"}
-    none = ("permutations", "random_weights", "classes")
-    given = {
-        **{name: [] for name in none},
-        "crossproducts": sorted((folder / "crossproducts").glob("0*.parquet")),
-        "design": sorted((folder / "design").glob("0*.parquet")),
-        "corpus": project.folder / "results/corpora/small.parquet",
-    }
-    settings = settings_text("fit_regression", inference={"covariance": covariance})
-    names = {"site": "attention", "regression": "rich"}
-    command = command_of("fit_regression", given, made, settings, names)
-    subprocess.run(command, cwd=project.folder, check=True, capture_output=True)
-    record = read_provenance(made["coefficients"])
-    oracle = ols(rows)
-    if covariance == "hac":
-        lags = record["stages"]["regression"]["hac_lags"]
-        length = norms.groupby(SEQUENCE).size()
-        # Rows per sequence that gives any, of all layers but the first.
-        assert lags == int(4 * (len(rows) / (length > 6).sum() / 100) ** (2 / 9)) > 0
-        code = rows.groupby(SEQUENCE, sort=False).ngroup()
-        oracle = oracle.get_robustcov_results("hac-panel", groups=code.to_numpy(), maxlags=lags)
-        errors = pd.Series(oracle.bse, index=["intercept", *oracle.model.exog_names[1:]])
-    else:
-        errors = oracle.get_robustcov_results(covariance.upper()).bse
-        errors = pd.Series(errors, index=["intercept", *oracle.model.exog_names[1:]])
-    mine = of_layer(pd.read_csv(made["coefficients"].with_suffix(".csv")), 1)
-    assert set(mine["vcov_type"]) == {covariance}
-    assert "p_wild" not in mine
-    np.testing.assert_allclose(mine["std_error"], errors[mine.index], rtol=1e-8)
-
-
 def test_every_file_and_column_is_described(project):
     assert list(undescribed(project.folder)) == []
 
@@ -389,14 +346,6 @@ def test_the_table_of_influence_names_every_document(project, norms, regression)
     assert (of_term["n_obs"].sum() == fits.loc[1, "n_obs"]).all()
     csv = pd.read_csv(project.folder / SITE / regression / "influence.csv")
     pd.testing.assert_frame_equal(csv, influence, check_dtype=False)
-
-
-def test_tokens_are_counted_over_all_shards(project):
-    paths = (project.folder / BASE / "tokens").iterdir()
-    ids = pd.concat([pd.read_parquet(path) for path in paths])["input_ids"].explode()
-    counts = pd.read_parquet(project.folder / BASE / "token_counts.parquet")
-    expected = ids.astype(int).value_counts()
-    assert dict(zip(counts["token_id"], counts["count"], strict=True)) == expected.to_dict()
 
 
 def test_one_shard_and_one_core_change_no_number(project, norms, fresh):

@@ -341,22 +341,6 @@ def test_enough_lags_leave_no_partial_autocorrelation(slopes, least, most):
     assert least < partial[2:].sum() < most
 
 
-def test_moments_and_the_auxiliary_r_squared_ignore_the_mean():
-    """A wrong intercept moves the mean of the residuals but not their shape."""
-    table = design(RAGGED, 1)
-    model, _ = model_of(table, 1)
-    right = diagnostics.table(sums_of(table, model, None), model).iloc[0]
-    model.level += 2 * model.sigma
-    moved = diagnostics.table(sums_of(table, model, None), model).iloc[0]
-    for name in ("skewness", "kurtosis", "jarque_bera"):
-        assert moved[name] == pytest.approx(right[name], rel=1e-9)
-    _, x, e, sequence, position, _ = frame_of(table, 0, False)
-    e = e - 2 * model.sigma[0]
-    shifted = [lagged(e, sequence, position, lag)[0] for lag in range(1, 11)]
-    bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
-    assert moved["breusch_godfrey"] == pytest.approx(bg, rel=1e-9)
-
-
 def test_sequences_without_a_past_have_no_breusch_godfrey():
     table = design([[1]] * 40, 1)
     model, _ = model_of(table, 1)
