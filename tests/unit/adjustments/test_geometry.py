@@ -20,8 +20,10 @@ from attnlag.adjustments import (
     extraction,
     geometry,
     layout,
+    recording,
 )
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
+from attnlag.corpus import tokens
 from attnlag.model.hooks import STREAM
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.estimation.clustered import RatioSums
@@ -161,6 +163,28 @@ def test_random_pairs_come_from_two_documents():
     gaps = np.abs(everything[:, 33:42] - kept[:, None]).max(axis=(0, 2))
     assert gaps.min() < 1e-5
     assert gaps.argmin() > 0
+
+
+def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
+    rows = {"document": list("abcd"), "window": [0] * 4, "input_ids": sequences()}
+    schema = pa.schema([tokens.SCHEMA.field(name) for name in rows])
+    pq.write_table(pa.table(rows, schema=schema), tmp_path / "tokens.parquet")
+    sites = ["attention", "mlp"]
+    adjustments = extraction.Adjustments(
+        small_model("llama"), wanted=sites, batch_tokens=64, keep="vectors", turns=True
+    )
+    adjustments.sample = geometry.PairSample(4, 3, 48, [*sites, STREAM])
+    of = {site: (geometry.rows_of(site), recording.norms_of(site)) for site in sites}
+    paths = {name: tmp_path / f"{name}.parquet" for names in of.values() for name in names}
+    recording.record(tmp_path / "tokens.parquet", adjustments, paths, lambda name: {})
+    pairs = {site: geometry.metadata(adjustments.sample.means(site, STREAM)) for site in sites}
+    adjustments.sample = None
+    vectors = adjustments.of(sequences())
+    for site, (turns, norms) in of.items():
+        stored = pq.read_metadata(paths[turns]).metadata
+        assert pairs[site].items() <= stored.items()
+        found = np.stack([pq.read_table(paths[norms])[f"layer_0{n}"] for n in range(3)])
+        np.testing.assert_allclose(found, np.linalg.norm(vectors[site], axis=-1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [7, 1000])
