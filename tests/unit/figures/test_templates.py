@@ -117,9 +117,13 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
 
 
 def test_panels_share_limits_labels_and_the_legend():
-    figure = lines_sheet().draw(TITLE, PAGE)
+    sheet = lines_sheet()
+    # One panel reaches higher than the other.
+    sheet.panels[1].lines[0].high = np.full(6, 3.0)
+    figure = sheet.draw(TITLE, PAGE)
     one, two = figure.axes
     assert one.get_ylim() == two.get_ylim()
+    assert one.get_ylim()[1] > 3
     assert one.get_xlabel() == two.get_xlabel() == "layer"
     labels = ["lag 1", "before training", "tokens in random order", "95% confidence band"]
     assert legend_of(figure) == labels
