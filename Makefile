@@ -90,8 +90,8 @@ figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coeffi
 paper: run ## write results/paper: tables in LaTeX, methods, references, figures without titles
 	$(BIN)/snakemake --cores all paper $(CONFIGURED)
 
-report: run ## make the report of the results, in one file
-	$(BIN)/snakemake --report results/report.zip
+report: $(READY) ## make the page that shows the study, in one file that opens without a network
+	$(BIN)/snakemake --cores all results/explorer.html
 
 verify: $(READY) ## check every file against the record of what made it
 	$(BIN)/python scripts/verify_results.py

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "config/study.yaml": "study.yaml",
     "CHANGELOG.md": "changes.md",
     "LICENSE": "LICENSE.txt",
+    "scripts/attnlag/report/explorer/page.glossary.md": "glossary.md",
 }
 LINK = re.compile(r"\]\(([^()#:\s]+)((?:#[^()\s]*)?)\)")
 

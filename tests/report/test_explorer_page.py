@@ -1,27 +1,32 @@
 """The explorer in a browser, from the disk, without a network."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 from playwright.sync_api import Page, expect
 from programs import command_of
 from projects import SEVERAL, Project, new_project
 
 from attnlag.adjustments.columns import KEYS
 from attnlag.report.explorer import contents
+from attnlag.report.explorer import page as pages
 
 HOSTILE = (
     '</script><script>alert("text")</script><img src=x onerror=alert("image")> &amp; $x$ \u2028'
 )
 RICH = {**SEVERAL["rich"], "outcome": "relative"}
 SITES = ["attention", "mlp"]
+SMALL = "model=tiny&corpus=small&site=attention&regression=within"
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +39,29 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     with (project.folder / "data/small.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
+    by = {"by": {"word_initial": "outcome"}, "by_rows": 20}
     project.write_config(
-        extraction={"sites": SITES, "keep": "norms", "geometry": True},
+        extraction={"sites": SITES, "geometry": True, "heads": True},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         regressions={
-            **{"within": SEVERAL["within"], "rich": RICH},
+            **{"within": SEVERAL["within"] | by, "rich": RICH},
             "turned": {"outcome": "angle", "lags": [1]},
         },
+        causal={"documents": 4, "document_tokens": 12, "interventions": []},
+        vectors={},
     )
     project.run("results/explorer.html")
     results = project.folder / "results"
     norms = pq.read_table(results / "tiny/small/attention/norms/0000.parquet")
     tags = np.array(["NOUN", "VERB", "PUNCT", "<b>"])[np.arange(len(norms)) % 4]
-    surprisal = np.linspace(0, 12, len(norms))
-    for folder, name, values in (
-        ("token_properties", "upos", tags),
-        ("surprisal", "surprisal", surprisal),
-    ):
-        path = results / "tiny/small" / folder / "0000.parquet"
-        path.parent.mkdir(exist_ok=True)
-        pq.write_table(norms.select(KEYS).append_column(name, pa.array(values)), path)
+    path = results / "tiny/small/token_properties/0000.parquet"
+    table = pq.read_table(path)
+    table = table.set_column(table.schema.get_field_index("upos"), "upos", pa.array(tags))
+    pq.write_table(table, path)
+    path = results / "tiny/small/surprisal/0000.parquet"
+    path.parent.mkdir(exist_ok=True)
+    surprisal = pa.array(np.linspace(0, 12, len(norms)))
+    pq.write_table(norms.select(KEYS).append_column("surprisal", surprisal), path)
     # Another model and another corpus, as far as names go.
     shutil.copytree(results / "tiny/small", results / "tiny/other")
     shutil.copy(results / "corpora/small.parquet", results / "corpora/other.parquet")
@@ -86,6 +94,7 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
 def page(file: Path, opened: tuple[Page, list[str], list[str]]) -> Page:
     """Return the page, opened; nothing may go wrong in it, and nothing may be asked for."""
     page, asked, wrong = opened
+    page.on("console", lambda message: wrong.append(message.text))
     yield ready(page, file)
     assert not wrong
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
@@ -108,8 +117,14 @@ def shades(page: Page) -> list[str]:
     )
 
 
-def model(name: str) -> str:
-    return f"Bokeh.documents.map(one => one.get_model_by_name('{name}')).find(Boolean)"
+def drawn(page: Page, chart: str, series: int = 0, panel: int = 0) -> list[float]:
+    """Return the values of a series of a chart."""
+    return page.evaluate(f"explorer.charts.{chart}.spec.panels[{panel}].series[{series}].y")
+
+
+def tab(page: Page, name: str) -> None:
+    page.locator(f"#tab-{name}").click()
+    expect(page.locator(f"#panel-{name}")).to_be_visible()
 
 
 @pytest.mark.parametrize("regression", ["within", "rich", "turned"])
@@ -145,9 +160,25 @@ def test_the_page_computes_the_residuals_of_the_design(page, file, studies, regr
     assert known == (1 if regression == "rich" else 2)
 
 
+def test_the_first_screen_asks_and_answers(page):
+    expect(page.locator("#title")).to_contain_text("· small: ")
+    expect(page.locator("#question")).to_have_text(re.compile(r"residual stream .*\..*\?$"))
+    expect(page.locator("#equation")).to_contain_text("log at = b0 + b1 log at−1 + b2 log at−2")
+    labels = page.locator("#answers th").all_inner_texts()
+    assert labels[0] == "Does a large adjustment follow a large one?"
+    assert {"tokens in random order", "before training", "Whole vectors", "Check"} < set(labels)
+    keys = page.locator("#first .keys > span").all_inner_texts()
+    assert {"random order", "before training"} < {key.strip() for key in keys}
+    # What a word means is one hover away, and one key.
+    for show in ("hover", "focus"):
+        getattr(page.locator("#question dfn").first, show)()
+        expect(page.locator("#tip")).to_contain_text("sublayer")
+        page.mouse.move(2, 2)
+        page.locator("#theme").focus()
+        expect(page.locator("#tip")).to_be_hidden()
+
+
 def test_every_choice_changes_the_page_and_its_address(page):
-    expect(page.locator("#answers tr")).not_to_have_count(0)
-    expect(page.locator("#answers-title")).to_contain_text("tiny · small: ")
     for key in ("model", "corpus", "site", "regression"):
         options = page.locator(f"#{key} option").all_inner_texts()
         assert len(options) > 1
@@ -156,25 +187,27 @@ def test_every_choice_changes_the_page_and_its_address(page):
         page.wait_for_function(f"location.hash.includes('{key}={chosen}')")
     page.locator("#regression").select_option("within")
     page.wait_for_function("location.hash.includes('regression=within')")
+    before = drawn(page, "profile", 1)
+    page.locator("#lag").select_option("lag_2")
+    assert drawn(page, "profile", 1) != before
+    page.locator("#table summary").click()
+    expect(page.locator("#table tbody tr")).to_have_count(2)
+    tab(page, "text")
     before = shades(page)
     page.locator("#layer").press("ArrowLeft")
     assert state_of(page)["layer"] == "0"
-    assert "layer 0: lag 1" in page.locator("#layer").get_attribute("aria-valuetext")
+    assert "layer 0: lag 2" in page.locator("#layer").get_attribute("aria-valuetext")
     assert shades(page) != before
-    assert page.evaluate(f"{model('trainedCursor')}.location") == 0
-    drawn = page.evaluate(f"Array.from({model('coefficients')}.data.estimate)")
-    page.locator("#lag").select_option("lag_2")
-    assert page.evaluate(f"Array.from({model('coefficients')}.data.estimate)") != drawn
-    page.locator("#table summary").click()
-    expect(page.locator("#table tbody tr")).to_have_count(2)
     seen = []
     for shade in page.locator("#shade option").evaluate_all("all => all.map(one => one.value)"):
         page.locator("#shade").select_option(shade)
-        seen.append(tuple(shades(page)))
+        colours = page.locator("#cloud path").evaluate_all("all => all.map(p => p.style.stroke)")
+        seen.append((*shades(page), *colours))
     assert len(set(seen)) == len(seen) >= 5
-    for points, name in (("all", "others"), ("density", "cells")):
+    for points in ("all", "density"):
+        count = page.locator("#cloud g > *").count()
         page.locator("#points").select_option(points)
-        assert page.evaluate(f"Object.values({model(name)}.data)[0].length") > 20
+        assert page.locator("#cloud g > *").count() != count
     page.locator("#theme").select_option("dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
     state = state_of(page)
@@ -185,83 +218,239 @@ def test_every_choice_changes_the_page_and_its_address(page):
     assert page.locator("#cloud-note").inner_text() == told
 
 
-def test_the_search_finds_documents_by_their_words(page):
+def test_back_and_forward_go_through_tabs_layers_documents_and_tokens(page, file):
+    ready(page, file, f"{SMALL}&tab=text&document=doc-7&layer=1")
+    steps = [state_of(page)]
+    for step in (
+        lambda: page.locator("#text span").nth(5).click(),
+        lambda: page.locator("#document").select_option("doc-3"),
+        lambda: page.locator("#layer").press("ArrowLeft"),
+        lambda: tab(page, "vectors"),
+    ):
+        page.wait_for_timeout(20)
+        step()
+        steps.append(state_of(page))
+    assert len({json.dumps(step) for step in steps}) == 5
+    for expected in steps[-2::-1]:
+        page.go_back()
+        page.wait_for_function(f"explorer.state.tab === '{expected['tab']}'")
+        page.locator("html[data-ready=yes]").wait_for()
+        assert state_of(page) == expected
+    expect(page.locator("#panel-text")).to_be_visible()
+    page.go_forward()
+    expect(page.locator("#text .active")).to_have_count(1)
+    assert state_of(page) == steps[1]
+
+
+def test_the_search_finds_documents_by_their_words(page, file):
+    ready(page, file, f"{SMALL}&tab=text&document=doc-3")
     total = page.locator("#document option").count()
     assert total == 10
+    # What is found nowhere leaves the selection.
+    page.locator("#find").fill("no document says this")
+    expect(page.locator("#found")).to_have_text(
+        "No document has “no document says this”; doc-3 stays."
+    )
+    assert page.locator("#document").input_value() == state_of(page)["document"] == "doc-3"
     page.locator("#find").fill("onerror")
     expect(page.locator("#found")).to_have_text("2 of 10 documents")
     assert page.locator("#document option").count() == 2
     assert "onerror" in page.locator("#text").inner_text()
-    page.locator("#find").fill("no document says this")
-    expect(page.locator("#found")).to_have_text("0 of 10 documents")
     page.locator("#find").fill("")
     assert page.locator("#document option").count() == total
-    page.locator("#document").select_option("doc-3")
-    assert state_of(page)["document"] == "doc-3"
 
 
-def test_markup_in_a_corpus_is_shown_as_text(page):
+def test_markup_in_a_corpus_is_shown_as_text(page, file):
+    ready(page, file, f"{SMALL}&tab=text&shade=upos")
     page.locator("#find").fill("onerror")
     assert HOSTILE.split(" &")[0] in page.locator("#text").inner_text()
     page.locator("#text span").nth(8).click()
-    expect(page.locator("#token")).to_contain_text("</script>")
-    page.locator("#shade").select_option("upos")
+    expect(page.locator("#card")).to_contain_text("</script>")
     told = []
     for place in range(4):
         page.locator("#text span").nth(place).hover()
-        told.append(page.locator("#token").inner_text())
+        told.append(page.locator("#card").inner_text())
     assert "<b>" in "".join(told)
-    assert page.locator("main img, main script, main b").count() == 0
+    tab(page, "kinds")
+    expect(page.locator("#means")).to_contain_text("<b>")
+    assert page.locator("main img, main script, main b:not(#answers b, #card b)").count() == 0
+    # A formula in the CSV is text.
+    cells = page.evaluate("['=1+1', '-2', '-x', 'a\"b', 3].map(explorer.cell)")
+    assert cells == ["'=1+1", "-2", "'-x", '"a""b"', "3"]
 
 
-def test_a_token_and_its_point_highlight_each_other(page, file):
-    ready(page, file, "model=tiny&corpus=small&document=doc-7&regression=within")
+def test_a_token_and_its_point_tell_of_each_other(page, file):
+    ready(page, file, f"{SMALL}&tab=text&document=doc-7")
     page.locator("#text span").nth(9).hover()
     expect(page.locator("#words mark")).to_have_count(1)
     assert page.locator("#words > *").count() == 13
-    x, y = page.evaluate(f"[{model('active')}.data.x[0], {model('active')}.data.y[0]]")
-    found = page.evaluate(
+    assert near(page, "#card", "#text .active") < 60
+    x, y = page.evaluate(
         "(() => { const {x, y} = explorer.tokens.pairs(1, -1);"
         " const t = explorer.tokens.first[7] + 9; return [x[t], y[t]]; })()"
     )
-    assert [x, y] == found
-    # The other way: over its point the token is told, and a click keeps it.
     spot = place_of(page, x, y)
+    ring = page.locator("#cloud circle[visibility=visible]").bounding_box()
+    assert abs(ring["x"] + ring["width"] / 2 - spot[0]) < 1
+    # The other way: over its point the token is told, and a click keeps it.
     page.mouse.move(5, 5)
-    expect(page.locator("#words mark")).to_have_count(0)
+    expect(page.locator("#card")).to_be_hidden()
     page.mouse.move(*spot, steps=3)
     expect(page.locator("#words mark")).to_have_count(1)
     page.mouse.click(*spot)
     assert "token" in state_of(page)
+    page.locator("#card .close").click()
+    assert "token" not in state_of(page)
+
+
+def near(page: Page, one: str, other: str) -> float:
+    """Return the vertical distance in pixels between two elements, 0 if they are side by side."""
+    a, b = (page.locator(name).bounding_box() for name in (one, other))
+    return max(0.0, a["y"] - b["y"] - b["height"], b["y"] - a["y"] - a["height"])
 
 
 def test_the_scatter_plot_shows_the_chosen_lag(page, file):
-    ready(page, file, "model=tiny&corpus=small&document=doc-7&regression=within&layer=1")
-    lag_1 = page.evaluate(f"Array.from({model('own')}.data.y)")
+    ready(page, file, f"{SMALL}&tab=text&document=doc-7&layer=1")
+    lag_1 = page.evaluate("explorer.charts.cloud.spec.own.length")
     page.locator("#lag").select_option("lag_2")
     expect(page.locator("#limits")).to_contain_text("t−2 from")
     expect(page.locator("#cloud-note")).to_contain_text("the coefficient of lag 2")
-    found = page.evaluate(f"""(() => {{
-        const {{x, y, token}} = {model("own")}.data, {{tokens}} = explorer;
-        const [centred] = [tokens.pairs(1, -1).y];
-        return [Array.from(x), Array.from(token, one => centred[one - 2])];
-    }})()""")
+    found = page.evaluate("""(() => {
+        const {x, own} = explorer.charts.cloud.spec, centred = explorer.tokens.pairs(1, -1).y;
+        return [own.map(one => x[one]), own.map(one => centred[one - 2])];
+    })()""")
     assert found[0] == found[1]
-    assert len(found[0]) == len(lag_1) - 1
+    assert len(found[0]) == lag_1 - 1
+
+
+def test_kinds_of_token_have_the_means_of_their_tokens(page, file):
+    """The means, their intervals and what documents alone would give, computed with numpy."""
+    ready(page, file, f"{SMALL}&tab=kinds&layer=1&kind=upos")
+    values, codes, documents, position = (
+        np.array(one, float)
+        for one in page.evaluate(
+            "[explorer.tokens.norm(1), explorer.tokens.column('upos'), explorer.tokens.document,"
+            " explorer.tokens.position].map(one => Array.from(one))"
+        )
+    )
+    spec = page.evaluate("explorer.charts.means.spec")
+    names = page.evaluate("explorer.tokens.columns.find(one => one.name === 'upos').categories")
+    said = [page.evaluate(f"explorer.index.categories['{name}'] ?? '{name}'") for name in names]
+    kept = position >= 1
+    values, codes, documents = values[kept], codes[kept], documents[kept]
+    mean, chance = spec["panels"][0]["series"]
+    for place, name in enumerate(spec["x"]):
+        own = codes == said.index(name)
+        difference = values[own].mean() - values.mean()
+        assert mean["y"][place] == pytest.approx(np.exp(difference))
+        each = np.where(own, (values - values[own].mean()) / own.sum(), 0.0)
+        each -= (values - values.mean()) / len(values)
+        sums = np.bincount(documents.astype(int), each)
+        error = np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1))
+        half = scipy.stats.t.ppf(0.975, len(sums) - 1) * error
+        assert np.log(mean["high"][place]) == pytest.approx(difference + half, abs=0.01 * half)
+        of_documents = pd.Series(values).groupby(documents).transform("mean")[own].mean()
+        assert chance["y"][place] == pytest.approx(np.exp(of_documents - values.mean()))
+
+
+def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_path):
+    ready(page, file, f"{SMALL}&tab=kinds&layer=1&kind=word_initial")
+    base = project.folder / "results/tiny/small"
+    classes = pd.read_parquet(base / "attention/within/classes.parquet")
+    rows = classes.query("layer == 1 and term == 'lag_1' and subset in ['true', 'false']")
+    expected = sorted(rows["estimate"], reverse=True)
+    assert drawn(page, "slopes", 2) == pytest.approx(expected, rel=1e-4)
+    page.locator("#means svg").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tip")).to_contain_text("random order")
+    page.keyboard.press("Enter")
+    expect(page.locator("#highlighted-title")).to_contain_text("documents")
+    assert state_of(page)["tab"] == "text"
+    # Heads: a map, and the text by a head.
+    tab(page, "heads")
+    heads = pd.read_parquet(base / "attention/heads/head_coefficients.parquet")
+    heads = heads[(heads["term"] == "lag_1") & heads["part"].isin(["0", "1"])]
+    found = page.evaluate("explorer.charts.heads.spec.values")
+    wide = heads.pivot(index="part", columns="layer", values="estimate")
+    np.testing.assert_allclose(np.array(found, float), wide.to_numpy(), rtol=1e-4)
+    for measure in page.locator("#measure option").evaluate_all("all => all.map(o => o.value)"):
+        page.locator("#measure").select_option(measure)
+        expect(page.locator("#heads-claim")).not_to_be_empty()
+    page.locator("#heads svg").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert state_of(page)["shade"] == "head_1"
+    norms = pq.read_table(base / "attention/heads/0000.parquet").to_pandas()
+    layer = int(state_of(page)["layer"])
+    expected = np.log(np.stack(norms[f"layer_{layer:02d}"].to_numpy())[:, 1])
+    low, high = np.quantile(expected, [0.005, 0.995])
+    found = np.array(page.evaluate(f"Array.from(explorer.tokens.head({layer}, 1))"), float)
+    assert np.abs(found - np.clip(expected, low, high)).max() <= (high - low) / 14 / 2 * 1.001
+    # Causes: predicted beside caused.
+    tab(page, "causes")
+    table = pd.read_parquet(base / "causal/transmitted.parquet")
+    own = table.query("source_site == 'attention' and target_site == 'attention' and lag == 1")
+    for series, name in enumerate(("coefficient", "estimate")):
+        expected = own[name].astype(float)
+        np.testing.assert_allclose(
+            np.array(drawn(page, "causes", series), float), expected, rtol=1e-4
+        )
+    for choice in ("pair", "later", "target"):
+        options = page.locator(f"#{choice} option").evaluate_all("all => all.map(o => o.value)")
+        page.locator(f"#{choice}").select_option(options[-1])
+        assert state_of(page)[choice] == options[-1]
+    # Vectors: beside their controls.
+    tab(page, "vectors")
+    fits = pd.read_parquet(base / "attention/vector_fits.parquet")
+    for series, name in ((1, "scalar"), (3, "permuted_order"), (4, "random_weights")):
+        expected = fits[fits["predictor"] == name].sort_values("layer")["r_squared"]
+        np.testing.assert_allclose(drawn(page, "vectors", series), expected, rtol=1e-4)
+    for kind in ("CSV", "SVG"):
+        with page.expect_download() as saved:
+            page.locator("#vectors").get_by_text(kind).click()
+        saved.value.save_as(tmp_path / kind)
+    csv = pd.read_csv(tmp_path / "CSV")
+    assert csv["layer"].tolist() == [0, 1]
+    np.testing.assert_allclose(csv["before training"], expected, rtol=1e-4)
+    picture = (tmp_path / "SVG").read_text()
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert "var(" not in picture
+    assert "before training" in picture
+
+
+def test_a_study_without_heads_causes_vectors_or_kinds_shows_no_empty_tab(
+    browser, studies, tmp_path
+):
+    """The second site has no heads, and vectors of its own."""
+    found = contents.contents(studies, [], [])
+    for one in found.index["beyond"].values():
+        one.update(heads=None, causes=None, vectors=None)
+    (tmp_path / "bare.html").write_text(pages._page(found), encoding="utf-8")
+    page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")
+    assert page.locator("#tabs button").all_inner_texts() == ["Coefficients", "Text"]
+    expect(page.locator("#trouble")).to_contain_text("tab “heads” (shown: coefficients)")
+    page.close()
 
 
 def test_every_focusable_element_has_a_role_and_a_name(page):
     """The accessibility tree is what a screen reader gets."""
-    page.locator("#numbers summary").click()
-    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
-    controls = []
-    for node in tree["nodes"]:
-        states = {one["name"]: one["value"].get("value") for one in node.get("properties", [])}
-        if not node["ignored"] and states.get("focusable"):
-            controls.append((node["role"]["value"], node["name"]["value"]))
-    assert [(role, name) for role, name in controls if role == "generic" or not name.strip()] == []
-    roles = {role for role, _ in controls}
-    assert {"combobox", "searchbox", "slider", "listbox", "button", "spinbutton"} <= roles
+    roles = set()
+    for name in ("text", "coefficients", "kinds", "heads", "causes", "vectors"):
+        page.locator("#tabs [aria-selected=true]").focus()
+        page.keyboard.press("ArrowRight") if name != "text" else tab(page, "text")
+        tab(page, name)
+        if name == "text":
+            page.locator("#numbers summary").click()
+        tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
+        controls = []
+        for node in tree["nodes"]:
+            states = {one["name"]: one["value"].get("value") for one in node.get("properties", [])}
+            if not node["ignored"] and states.get("focusable"):
+                controls.append((node["role"]["value"], node["name"]["value"]))
+        unclear = [(role, said) for role, said in controls if role == "generic" or not said.strip()]
+        assert unclear == []
+        roles |= {role for role, _ in controls}
+    assert {"combobox", "searchbox", "slider", "listbox", "button", "spinbutton", "tab"} <= roles
 
 
 def place_of(page: Page, x: float, y: float) -> tuple[float, float]:
@@ -270,26 +459,18 @@ def place_of(page: Page, x: float, y: float) -> tuple[float, float]:
     return tuple(
         page.evaluate(
             """([x, y]) => {
-              const find = views => {
-                for (const view of views) {
-                  if (view.model.name === "scatter") return view;
-                  const found = find(view.child_views ?? []);
-                  if (found) return found;
-                }
-              };
-              const view = find(Bokeh.index.roots), frame = view.frame;
-              const box = view.el.getBoundingClientRect();
-              return [box.left + frame.x_scale.compute(x), box.top + frame.y_scale.compute(y)];
+              const {cloud} = explorer.charts, box = cloud.svg.getBoundingClientRect();
+              return [box.left + cloud.at(x), box.top + cloud.at(y, true)];
             }""",
             [x, y],
         )
     )
 
 
-def test_a_brush_highlights_tokens_and_text_highlights_points(page, file):
-    ready(page, file, "model=tiny&corpus=small&document=doc-7&regression=within")
-    page.locator("#cloud").scroll_into_view_if_needed()
-    box = page.locator("#cloud").bounding_box()
+def test_a_brush_a_class_or_text_highlights_tokens(page, file):
+    ready(page, file, f"{SMALL}&tab=text&document=doc-7")
+    page.locator("#cloud svg").scroll_into_view_if_needed()
+    box = page.locator("#cloud svg").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 30, box["y"] + box["height"] - 70, steps=4)
@@ -297,11 +478,11 @@ def test_a_brush_highlights_tokens_and_text_highlights_points(page, file):
     page.wait_for_function("location.hash.includes('brush=')")
     high = page.locator("#text .high").count()
     assert high > 5
-    assert page.evaluate(f"{model('own')}.selected.indices.length") == high
+    assert page.evaluate("explorer.charts.cloud.spec.chosen.size") == high
     expect(page.locator("#highlighted-title")).to_contain_text("highlighted")
     page.locator("#points").select_option("all")
     expect(page.locator("#highlighted-title")).to_contain_text("documents")
-    page.locator("#elsewhere button").first.click()
+    page.locator("#elsewhere a").first.click()
     assert state_of(page)["document"] != "doc-7"
     page.locator("#clear").click()
     expect(page.locator("#text .high")).to_have_count(0)
@@ -309,6 +490,24 @@ def test_a_brush_highlights_tokens_and_text_highlights_points(page, file):
     page.locator("#limits input[name=x0]").fill("0")
     page.locator("#limits button").click()
     assert page.locator("#text .high").count() > 0
+    # A class, in all documents.
+    page.locator("#shade").select_option("upos")
+    page.locator("#scale").get_by_text("verbs").click()
+    expect(page.locator("#highlighted-title")).to_contain_text("in 10 documents")
+    assert state_of(page)["class"] == "verbs"
+    assert "brush" not in state_of(page)
+    # The largest tokens of the layer.
+    page.locator("#shade").select_option("norm")
+    largest = page.evaluate(
+        "Math.max(...explorer.tokens.norm(1).filter((_, t) => explorer.tokens.position[t] > 0))"
+    )
+    expect(page.locator("#largest li")).to_have_count(10)
+    page.locator("#largest a").first.click()
+    token = page.evaluate(
+        "explorer.tokens.first[explorer.tokens.documents.findIndex(one => "
+        "one.name === explorer.state.document)] + explorer.state.token"
+    )
+    assert page.evaluate(f"explorer.tokens.norm(1)[{token}]") == largest
     # From the text, by keyboard.
     page.locator("#text").focus()
     page.keyboard.press("Home")
@@ -332,15 +531,20 @@ def test_a_brush_highlights_tokens_and_text_highlights_points(page, file):
 
 
 def test_a_click_on_a_layer_selects_it(page):
-    box = page.locator("#profile").bounding_box()
+    box = page.locator("#profile svg").bounding_box()
     page.mouse.click(box["x"] + 140, box["y"] + 100)
     page.wait_for_function("location.hash.includes('layer=0')")
 
 
-def test_an_address_with_invalid_values_opens_the_page_with_its_defaults(page, file):
-    ready(page, file, "model=x&layer=99&shade=y&document=z&brush=1,b&span=1&token=9999&theme=q")
+def test_an_address_with_invalid_values_says_what_is_shown_instead(page, file):
+    ready(page, file, "model=x&layer=99&shade=y&document=z&brush=1,b&span=1&token=9999&tab=q&why=1")
     assert state_of(page)["layer"] == "1"
     assert "brush" not in state_of(page)
+    said = page.locator("#trouble").inner_text()
+    for part in ("model “x” (shown: t", "layer “99” (shown: 1)", "token “9999”", "why “1”"):
+        assert part in said
+    tab(page, "text")
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -349,9 +553,15 @@ def test_the_page_fits_the_width_of_the_screen(browser, file, shots, width, sche
     context = browser.new_context(
         viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme
     )
-    page = ready(context.new_page(), file, "token=7&points=density&site=attention")
-    page.wait_for_timeout(300)
-    page.screenshot(path=shots / f"explorer {width} {scheme}.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page = ready(context.new_page(), file, f"{SMALL}&token=7&points=density")
+    for name in ("text", "kinds", "heads", "causes", "vectors", "coefficients"):
+        tab(page, name)
+        page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    tab(page, "text")
+    page.locator("#text span").nth(3).click()
+    card = page.locator("#card").bounding_box()
+    assert card["y"] >= 0
+    assert card["y"] + card["height"] <= 901
     context.close()

@@ -29,7 +29,6 @@ from pathlib import Path
 LIBRARIES = (
     *(
         "accelerate",
-        "bokeh.plotting",
         "itables",
         "matplotlib.backends.backend_agg",
         "matplotlib.backends.backend_svg",

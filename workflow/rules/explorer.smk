@@ -8,7 +8,13 @@ use rule program as build_explorer with:
         studies(f"{RESULTS}/controls.parquet"),
         studies(f"{RESULTS}/joint.json"),
         outputs.files_of(CONFIG, name="transmitted.parquet"),
-        outputs.files_of(CONFIG, name="vector_fits.parquet"),
+        *(
+            outputs.files_of(CONFIG, name=name)
+            for name in (
+                *("classes.parquet", "heads.parquet", "head_coefficients.parquet"),
+                *("elasticities.parquet", "vector_fits.parquet", "/heads/{shard}.parquet"),
+            )
+        ),
         every_table(
             f"{RESULTS}/design/{{shard}}.parquet",
             # Outcomes other than norms.

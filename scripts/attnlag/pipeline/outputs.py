@@ -43,7 +43,7 @@ def may_have_groups(corpus: Corpus) -> bool:
 
 # The conditions for files, given a regression if their paths name one.
 CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
-    "another command": lambda config, regression: False,  # as `make report`
+    "another command": lambda config, regression: False,  # as `make paper`
     "by": lambda config, regression: config.regressions[regression].by is not None,
     "by_number": lambda config, regression: config.regressions[regression].by_number,
     "causal": lambda config, regression: bool(config.sites_changed()),

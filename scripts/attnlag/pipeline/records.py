@@ -29,7 +29,7 @@ RECORD = "results/provenance.json"
 BESIDE = ("results/README.md", "results/report.zip", "results/report.html")
 # Packages that may affect numbers and figures.
 PACKAGES = (
-    "accelerate bokeh gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
+    "accelerate gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
     "safetensors scipy seaborn snakemake statsmodels tokenizers torch transformers"
 ).split()
 

@@ -36,6 +36,15 @@ class Line(NamedTuple):
     is_part: bool = True
 
 
+class Answers(NamedTuple):
+    """The answers for one site."""
+
+    title: str
+    lines: list[Line]
+    # The regression that answers.
+    main: str
+
+
 @dataclass
 class Regression:
     """The tables of one regression."""
@@ -78,8 +87,8 @@ class Regression:
         return rows.dropna(subset="estimate")
 
 
-def answers(base: Path, site: str, regressions: Sequence[str]) -> tuple[str, list[Line]]:
-    """Return the title of the answers for one site, and the answers.
+def answers(base: Path, site: str, regressions: Sequence[str]) -> Answers:
+    """Return the answers for one site.
 
     Parameters
     ----------
@@ -104,8 +113,8 @@ def answers(base: Path, site: str, regressions: Sequence[str]) -> tuple[str, lis
         f"{site}, {counted(count, 'layer')}"
     )
     lines: list[Line] = []
+    main = (within or of_norms or found)[0]
     if of_norms:
-        main = (within or of_norms)[0]
         lines += _of_lags(main)
         lines += _controls(main)
         pooled = [one for one in of_norms if one.settings["fixed_effects"] == "none"]
@@ -117,7 +126,7 @@ def answers(base: Path, site: str, regressions: Sequence[str]) -> tuple[str, lis
     lines += _vectors(base / site / "vector_fits.parquet")
     if of_norms:
         lines += _checks(main)
-    return title, lines
+    return Answers(title, lines, main.folder.name)
 
 
 def _of_lags(main: Regression) -> list[Line]:
@@ -263,7 +272,7 @@ def text_of(title: str, lines: Sequence[Line]) -> str:
     return "\n".join([title, *rows]) + "\n"
 
 
-def of_sites(coefficients: Sequence[Path]) -> dict[tuple[str, str, str], tuple[str, list[Line]]]:
+def of_sites(coefficients: Sequence[Path]) -> dict[tuple[str, str, str], Answers]:
     """Return the answers by model, corpus and site.
 
     Parameters
@@ -285,4 +294,4 @@ def of_sites(coefficients: Sequence[Path]) -> dict[tuple[str, str, str], tuple[s
 
 def of_run(coefficients: Sequence[Path]) -> str:
     """Return the answers of a run as text, site by site."""
-    return "\n".join(text_of(*found) for found in of_sites(coefficients).values())
+    return "\n".join(text_of(found.title, found.lines) for found in of_sites(coefficients).values())

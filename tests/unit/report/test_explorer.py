@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-import re
 
 import numpy as np
 import pandas as pd
@@ -12,16 +11,16 @@ import pytest
 
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table
-from attnlag.report.explorer import charts, documents, packing
+from attnlag.report.explorer import documents, packing, page
 
 
 def unpacked(packed, row):
     codes = packed.codes[row].astype(float)
-    none = codes == np.iinfo(packed.codes.dtype).max
+    none = codes == 2**packed.bits - 1
     return np.where(none, np.nan, packed.low[row] + packed.step[row] * codes)
 
 
-@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bits", [4, 8, 16])
 def test_a_packed_number_is_within_half_a_step_of_its_value(bits):
     values = np.random.default_rng(0).normal(3, [[0.1], [5.0]], (2, 4000))
     values[0, [5, 9]] = np.nan, np.inf
@@ -40,6 +39,11 @@ def test_whole_numbers_are_packed_exactly():
     packed = packing.quantised(values, bits=16)
     for row in range(3):
         np.testing.assert_array_equal(unpacked(packed, row), values[row])
+
+
+def test_two_codes_of_four_bits_share_a_byte():
+    values = np.array([[0.0, 1, 14], [np.nan, 14, 0]])
+    assert packing.quantised(values, bits=4).tobytes() == bytes([0x10, 0xFE, 0x0E])
 
 
 def test_values_that_are_all_missing_stay_missing():
@@ -81,8 +85,8 @@ def test_a_document_that_is_too_long_is_shown_in_part(tmp_path):
     assert documents.chosen(["a", "b"], tokens, [30], values=room) == (["a", "b"], room)
 
 
-def test_bokeh_comes_from_its_package_and_loads_nothing_from_elsewhere():
-    assert set(charts.items()) == {"profile", "cloud"}
-    library = charts.library()
-    assert library.count("<script") == library.count("</script>") == 2
-    assert not re.search(r"<(script|link)[^>]+(src|href)=", library)
+def test_the_glossary_defines_each_name_of_a_term():
+    found = page.glossary()
+    assert found["residual stream"].startswith("the vector that a model keeps for each token")
+    assert found["lag"] == found["lead"]
+    assert not [text for text in found.values() if "*" in text or "`" in text]

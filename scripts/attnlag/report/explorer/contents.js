@@ -22,10 +22,12 @@ function block(name, json = false) {
   return unpackedBlocks.get(name);
 }
 
-// The numbers of a row of codes; NaN for the largest code.
+// The numbers of a row of codes; NaN for the largest code. Two codes of 4 bits share a byte.
 function decoded(buffer, scale, row, count) {
+  const halves = place => new Uint8Array(buffer)[place >> 1] >> 4 * (place & 1) & 15;
   const codes = scale.bits === 8 ? new Uint8Array(buffer, row * count, count)
-    : new Uint16Array(buffer, 2 * row * count, count);
+    : scale.bits === 4 ? Uint8Array.from({length: count}, (_, at) => halves(row * count + at))
+      : new Uint16Array(buffer, 2 * row * count, count);
   const none = 2 ** scale.bits - 1, low = scale.low[row], step = scale.step[row];
   return Float64Array.from(codes, code => code === none ? NaN : low + step * code);
 }
@@ -45,19 +47,19 @@ class Tokens {
     const pair = `${study.model}/${study.corpus}`, site = `${pair}/${study.site}`;
     const design = study.design ? `${site}/${study.regression}.design` : null;
     const outcome = study.regressed ? `${site}/${study.regression}.outcome` : null;
-    const columns = index.texts[pair].columns;
-    const [documents, stream, norms, own, extra, ...codes] = await Promise.all([
-      block(`${pair}.texts`, true), block(`${pair}/stream`), block(site),
-      outcome && block(outcome), design && block(design), ...columns.map(column => block(column.block)),
+    const {columns} = index.texts[pair], heads = index.heads[site];
+    const [documents, stream, norms, own, extra, parts, ...codes] = await Promise.all([
+      block(`${pair}.texts`, true), block(`${pair}/stream`), block(site), outcome && block(outcome),
+      design && block(design), heads && block(`${site}.heads`), ...columns.map(column => block(column.block)),
     ]);
     return new Tokens(study, documents, {buffer: stream, scale: index.texts[pair].stream},
       {buffer: norms, scale: index.norms[site]}, {buffer: own, scale: study.regressed},
       {buffer: extra, scale: study.design},
-      columns.map((column, place) => ({...column, buffer: codes[place]})));
+      columns.map((column, place) => ({...column, buffer: codes[place]})), heads && {...heads, buffer: parts});
   }
 
-  constructor(study, documents, stream, norms, own, design, columns) {
-    Object.assign(this, {study, documents, stream, norms, own, design, columns});
+  constructor(study, documents, stream, norms, own, design, columns, heads) {
+    Object.assign(this, {study, documents, stream, norms, own, design, columns, heads});
     this.count = documents.reduce((sum, one) => sum + one.tokens.length, 0);
     // For each token: its document, its position in its sequence, and the number of tokens after it.
     this.document = new Int32Array(this.count);
@@ -103,6 +105,22 @@ class Tokens {
     return this.cached(`relative ${layer}`, () => {
       const stream = decoded(this.stream.buffer, this.stream.scale, layer, this.count);
       return this.norm(layer).map((log, token) => log - stream[token]);
+    });
+  }
+
+  // Log norms of what a head writes; NaN in the documents for whose heads there was no room.
+  head(layer, head) {
+    return this.cached(`head ${layer} ${head}`, () => {
+      const {documents, scale, buffer, heads} = this.heads, found = new Float64Array(this.count).fill(NaN);
+      const shown = [...this.documents.entries()].filter(([, one]) => documents.includes(one.name));
+      const total = shown.reduce((sum, [, one]) => sum + one.tokens.length, 0);
+      const values = decoded(buffer, scale, layer * heads + head, total);
+      let at = 0;
+      for (const [number, {tokens}] of shown) {
+        found.set(values.subarray(at, at + tokens.length), this.first[number]);
+        at += tokens.length;
+      }
+      return found;
     });
   }
 

@@ -6,7 +6,7 @@ layers, the page computes the residuals from the coefficients and the outcome. O
 residuals are stored.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from attnlag.adjustments.sites import SITES
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression.design import design
-from attnlag.regression.labels import OUTCOMES, R_SQUARED, weights_in_words
+from attnlag.regression.labels import OUTCOMES, R_SQUARED, UNITS, UPOS, weights_in_words
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import lags_among, named
 from attnlag.report import answers
+from attnlag.report.explorer import beyond
 from attnlag.report.explorer import documents as shown
 from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.storage import tables
@@ -121,11 +122,11 @@ def contents(
     regressions = {study.regression for study in studies}
     made = Contents({"findings": [_findings(path, results, regressions) for path in findings]})
     made.index["answers"] = [
-        {"of": of, "title": title, "lines": lines}
-        for of, (title, lines) in answers.of_sites(coefficients).items()
+        {"of": of, **found._asdict()} for of, found in answers.of_sites(coefficients).items()
     ]
-    made.index["studies"] = [_study(study, made.blocks) for study in studies]
-    made.index["corpora"], made.index["texts"], made.index["norms"] = {}, {}, {}
+    made.index["studies"] = [_study(study) for study in studies]
+    made.index |= {"corpora": {}, "texts": {}, "norms": {}, "heads": {}, "beyond": {}}
+    made.index["categories"] = UPOS
     corpora = list(dict.fromkeys(study.corpus for study in studies))
     for corpus in corpora:
         own = [study for study in studies if study.corpus == corpus]
@@ -143,7 +144,7 @@ def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[s
     return {"of": of, "lines": [*filter(None, lines)]}
 
 
-def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
+def _study(study: Study) -> dict[str, Any]:
     """Return the coefficients of one study, its controls and the data for residuals."""
     table = pd.read_parquet(study.folder / "coefficients.parquet").query("subset == 'all'")
     fits = pd.read_parquet(study.folder / "fits.parquet").sort_values("layer")
@@ -191,6 +192,9 @@ def _study(study: Study, blocks: dict[str, str]) -> dict[str, Any]:
         "documents": int(fits["n_documents"].max()),
         "outcome": settings.outcome,
         "outcomeName": OUTCOMES[settings.outcome],
+        "unit": UNITS[settings.outcome],
+        "covariates": list(settings.covariates),
+        "slopes": beyond.slopes(study.folder),
         "effects": effects,
         "level": round(100 * (1 - regression["alpha"]), 6),
         "dropFirst": settings.drop_first,
@@ -217,7 +221,10 @@ def _add_corpus(
     }
     per_token = [_values_per_token(made, study, len(sites), beside) for study in by_model.values()]
     counts = [shown.token_counts(sequences[model]) for model in by_model]
-    names, taken = shown.chosen(order, counts, per_token, values)
+    # Heads take what documents leave, and at least a quarter.
+    with_heads = [study for study in _by_site(studies) if beyond.heads(study.base / study.site)]
+    reserved = values // 4 if with_heads else 0
+    names, taken = shown.chosen(order, counts, per_token, values - reserved)
     made.values += taken
     groups = group_by_document(corpus)
     made.index["corpora"][corpus.stem] = {
@@ -226,6 +233,17 @@ def _add_corpus(
         "shown": len(names),
         "longest": shown.LONGEST,
     }
+    for study in with_heads:
+        counts_here = counts[list(by_model).index(study.model)]
+        room = max(values - taken, 0) // len(with_heads)
+        made.values += _add_heads(made, study, names, counts_here, room)
+    for study in _by_site(studies):
+        folder = study.base / study.site
+        made.index["beyond"][f"{study.model}/{study.corpus}/{study.site}"] = {
+            "heads": beyond.heads(folder),
+            "vectors": beyond.vectors(folder),
+            "causes": beyond.causes(study.base),
+        }
     for model, study in by_model.items():
         found = shown.shown_documents(names, corpus, sequences[model])
         keys = _keys(study, names, found)
@@ -238,6 +256,39 @@ def _add_corpus(
             if each.model == model:
                 _add_outcome(made, each, names, keys)
                 _add_design(made, each, names, keys)
+
+
+def _by_site(studies: Sequence[Study]) -> list[Study]:
+    """Return one study for each model and site."""
+    return list({(study.model, study.site): study for study in studies}.values())
+
+
+def _add_heads(
+    made: Contents, study: Study, names: Sequence[str], counts: Mapping[str, int], room: int
+) -> int:
+    """Add log norms of what heads write, half a byte each, and return their values.
+
+    There is room for the first documents in the order of ``names``, perhaps for none.
+    """
+    paths = study.shards(study.site, "heads")
+    layers = columns.layers_in(pq.read_schema(paths[0]))
+    heads = pq.read_schema(paths[0]).field(layers[0]).type.list_size
+    own, taken = shown.chosen(names, [counts], [len(layers) * heads // 2], room)
+    if taken > room:
+        return 0
+    frame = tables.rows_of_documents(paths, own, [*KEYS, *layers])
+    frame = frame[frame.groupby("document").cumcount() < shown.LONGEST]
+    logs = log_norms(np.concatenate([np.stack(frame[layer].to_numpy()).T for layer in layers]))
+    # A shade needs no more than the central values of a head.
+    ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
+    packed = quantised(np.clip(logs, *ends), bits=4)
+    name = f"{study.model}/{study.corpus}/{study.site}"
+    made.blocks[f"{name}.heads"] = block(packed.tobytes())
+    made.index["heads"][name] = {
+        **{"heads": heads, "documents": list(dict.fromkeys(frame["document"]))},
+        "scale": packed.scale(),
+    }
+    return taken
 
 
 def _values_per_token(made: Contents, study: Study, sites: int, beside: Sequence[str]) -> int:
@@ -313,7 +364,7 @@ def _packed_norms(
     layers = columns.layers_in(pq.read_schema(paths[0]))
     frame = _values(paths, names, layers, keys)
     packed = quantised(np.stack([log_norms(frame[layer].to_numpy()) for layer in layers]))
-    made.blocks[name] = block(packed.codes.tobytes())
+    made.blocks[name] = block(packed.tobytes())
     return packed.scale()
 
 
@@ -365,7 +416,7 @@ def _add_outcome(made: Contents, study: Study, names: Sequence[str], keys: pd.Mu
     frame = _values(paths, names, chosen, keys)
     packed = quantised(np.stack([regressed(outcome, frame[name].to_numpy()) for name in chosen]))
     entry["regressed"] = packed.scale()
-    made.blocks[f"{study.name}.outcome"] = block(packed.codes.tobytes())
+    made.blocks[f"{study.name}.outcome"] = block(packed.tobytes())
 
 
 def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
@@ -379,7 +430,7 @@ def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.Mul
     else:
         return
     entry["design"] = packed.scale()
-    made.blocks[f"{study.name}.design"] = block(packed.codes.tobytes())
+    made.blocks[f"{study.name}.design"] = block(packed.tobytes())
 
 
 def residuals(

@@ -44,7 +44,8 @@ class Shading {
   constructor(tokens, layer, name, theme) {
     Object.assign(this, {tokens, layer, name});
     const column = tokens.columns.find(one => one.name === name);
-    this.values = column ? tokens.column(name) : tokens[name](layer);
+    const head = /^head_(\d+)$/.exec(name);
+    this.values = column ? tokens.column(name) : head ? tokens.head(layer, Number(head[1])) : tokens[name](layer);
     this.categories = column?.categories;
     this.diverging = name === "residual";
     if (this.categories) {
@@ -88,7 +89,13 @@ class Shading {
   }
 
   get exponential() {
-    return this.name === "norm" || this.name === "relative";
+    return /^(norm|relative|head_\d+)$/.test(this.name);
+  }
+
+  // Whether a token is of a family or a category.
+  isOf(token, name) {
+    const value = this.values[token];
+    return this.categories[value] === name || this.families[this.familyOf[value]]?.[0] === name;
   }
 }
 
@@ -102,7 +109,7 @@ function three(value) {
 }
 
 class TextPane {
-  constructor(element, {onPoint, onPick, onSpan}) {
+  constructor(element, {onPoint, onPick, onSpan, onDrop}) {
     this.element = element;
     this.spans = [];
     this.active = null;
@@ -120,14 +127,16 @@ class TextPane {
       getSelection().removeAllRanges();
       if (chosen.length) onSpan(Number(chosen[0].dataset.token), Number(chosen.at(-1).dataset.token));
     });
-    element.addEventListener("keydown", event => this.move(event, onPick, onSpan));
+    element.addEventListener("keydown", event => this.move(event, onPick, onSpan, onDrop));
+    element.addEventListener("scroll", () => this.told && this.beside(...this.told));
   }
 
   // Arrows, Home and End move; with Shift they highlight from where it went down.
-  move(event, onPick, onSpan) {
+  move(event, onPick, onSpan, onDrop) {
     if (event.key === "Escape") {
       this.anchor = null;
       onSpan(null);
+      onDrop();
       return;
     }
     const last = this.first + this.spans.length - 1, now = this.active ?? this.first;
@@ -209,6 +218,19 @@ class TextPane {
     if (box.top < pane.top || box.bottom > pane.bottom) {
       this.element.scrollTop += box.top - pane.top - pane.height / 2;
     }
+  }
+
+  // Places a card below a token, or above it where there is more room.
+  beside(token, card) {
+    this.told = [token, card];
+    const span = this.spans[token - this.first];
+    card.style.left = card.style.top = "";
+    if (!span || getComputedStyle(card).position === "fixed") return;
+    const pane = this.element.getBoundingClientRect(), [box] = span.getClientRects();
+    const left = Math.min(box.left - pane.left, pane.width - card.offsetWidth - 8);
+    const above = box.bottom + card.offsetHeight + 8 > innerHeight && box.top > card.offsetHeight + 8;
+    card.style.left = `${Math.max(8, left)}px`;
+    card.style.top = `${above ? box.top - pane.top - card.offsetHeight - 6 : box.bottom - pane.top + 6}px`;
   }
 }
 

@@ -1,6 +1,7 @@
 """Compression of numbers and texts that are stored inside a page.
 
-Log norms are stored in 8 bits, with the range of a layer divided into 254 steps. A block is bytes
+Log norms are stored in 8 bits, with the range of a layer divided into 254 steps, and those of heads
+in 4 bits. A block is bytes
 or JSON, compressed with gzip and encoded in base64, so that no text of a corpus can become markup.
 """
 
@@ -17,24 +18,32 @@ import numpy as np
 class Quantised:
     """Numbers as small integers."""
 
-    # (rows, n) uint8 or uint16 array: the largest integer of the type stands for NaN.
+    # (rows, n) uint8 or uint16 array: the largest integer of ``bits`` bits stands for NaN.
     codes: np.ndarray
     # low, step, (rows,) float array: a code stands for ``low + step * code``, at most half a step
     # from the number.
     low: np.ndarray
     step: np.ndarray
+    bits: int
+
+    def tobytes(self) -> bytes:
+        """Return the codes row by row; of two with 4 bits, the first is in the lower half."""
+        if self.bits > 4:
+            return self.codes.tobytes()
+        flat = np.append(self.codes.ravel(), np.zeros(self.codes.size % 2, np.uint8))
+        return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
 
     def scale(self) -> dict[str, Any]:
         """Return the scale that turns codes into numbers, for JSON."""
         return {
-            "bits": 8 * self.codes.itemsize,
+            "bits": self.bits,
             "low": self.low.tolist(),
             "step": self.step.tolist(),
         }
 
 
 def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
-    """Return numbers as integers of 8 or 16 bits, with a separate scale for each row.
+    """Return numbers as integers of 4, 8 or 16 bits, with a separate scale for each row.
 
     Whole numbers are stored exactly if their range fits.
 
@@ -42,6 +51,7 @@ def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
     ----------
     values : (rows, n) float array
         Values that are not finite become NaN.
+    bits : {4, 8, 16}
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2
@@ -55,7 +65,7 @@ def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
         (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
     )
     codes = np.where(finite, np.clip(places, 0, levels), levels + 1)
-    return Quantised(codes.astype(f"<u{bits // 8}"), low, step)
+    return Quantised(codes.astype(f"<u{max(bits // 8, 1)}"), low, step, bits)
 
 
 def block(content: bytes) -> str:

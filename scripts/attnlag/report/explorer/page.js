@@ -9,21 +9,20 @@ for (const key of ["model", "corpus", "site", "regression"]) {
 find("theme").addEventListener("change", event => {
   state.theme = event.target.value;
   paint();
-  drawTokens();
+  showLayer();
 });
 themes.addEventListener("change", () => {
   paint();
-  drawTokens();
-});
-find("lag").addEventListener("change", event => {
-  state.lag = event.target.value;
-  showProfile();
   showLayer();
 });
-find("layer").addEventListener("input", event => {
-  state.layer = study.layers[event.target.value];
-  showLayer();
-});
+for (const key of ["lag", "shade", "points", "kind", "measure", "pair", "later", "target"]) {
+  find(key).addEventListener("change", event => {
+    state[key] = event.target.value;
+    if (key === "shade") delete state.class;
+    showLayer();
+  });
+}
+find("layer").addEventListener("input", event => setLayer(study.layers[event.target.value]));
 find("find").addEventListener("input", () => {
   if (showDocuments()) showDocument();
 });
@@ -33,15 +32,11 @@ find("document").addEventListener("change", event => {
   delete state.span;
   showDocument();
 });
-for (const key of ["shade", "points"]) {
-  find(key).addEventListener("change", event => {
-    state[key] = event.target.value;
-    drawTokens();
-  });
-}
 function brushed(box) {
   delete state.span;
+  delete state.class;
   state.brush = box?.map(value => Number(value.toPrecision(4)));
+  showScale();
   showHighlight();
   writeAddress();
 }
@@ -54,33 +49,17 @@ find("limits").addEventListener("submit", event => {
 });
 for (const form of document.forms) form.addEventListener("submit", event => event.preventDefault());
 
-document.addEventListener("chart", ({detail}) => {
-  if (detail.kind === "layer") {
-    const near = Math.max(0, Math.round(detail.x) - study.layers[0]);
-    state.layer = study.layers[near] ?? study.layers.at(-1);
-    showLayer();
-  } else if (detail.kind === "hover") {
-    tell(detail.tokens.length ? detail.tokens[0] : kept());
-  } else if (detail.kind === "point") {
-    const near = nearest(detail.x, detail.y);
-    if (near !== null) pick(near);
-  } else if (detail.kind === "brush" && detail.type === "rect") {
-    brushed([detail.x0, detail.x1, detail.y0, detail.y1]);
-  }
+// Arrow keys move between tabs.
+find("tabs").addEventListener("keydown", event => {
+  const tabs = [...find("tabs").children], at = tabs.indexOf(document.activeElement);
+  const to = {ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tabs.length - 1}[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  const tab = tabs[(to + tabs.length) % tabs.length];
+  openTab(tab.id.replace("tab-", ""));
+  tab.focus();
 });
-
-// The token whose point is nearest to a position in the chart, if one is near.
-function nearest(atX, atY) {
-  const {x, y} = points(), range = charts.model("scatter").x_range;
-  let best = null, least = (range.end - range.start) * 0.03;
-  for (let token = 0; token < tokens.count; token++) {
-    if (state.points === "document" && tokens.document[token] !== number) continue;
-    const away = Math.hypot(x[token] - atX, y[token] - atY);
-    if (away < least) [best, least] = [token, away];
-  }
-  return best;
-}
-
+addEventListener("scroll", hideTip, {passive: true});
 addEventListener("hashchange", () => {
   readAddress();
   paint();
@@ -88,12 +67,10 @@ addEventListener("hashchange", () => {
 });
 
 // For the console of the browser: the data of the page.
-globalThis.explorer = {index, state, get tokens() { return tokens; }, get study() { return study; }};
+globalThis.explorer = {index, state, cell, charts: Object.fromEntries(Chart.all.map(chart => [chart.id, chart])), get tokens() { return tokens; }, get study() { return study; }};
 
 readAddress();
 find("main").hidden = false;
 paint();
 await showStudy();
-await new Promise(requestAnimationFrame);
-charts.mendControls();
 document.documentElement.dataset.ready = "yes";

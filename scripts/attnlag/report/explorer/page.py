@@ -1,24 +1,25 @@
 """The explorer: one page that shows a study and opens without a network.
 
-The page is HTML that contains its style, its scripts, Bokeh and all numbers. Names and texts of a
-run reach it only as compressed data, and it writes them as text, never as markup.
+The page is HTML that contains its style, its scripts, its glossary and all numbers. Names and texts
+of a run reach it only as compressed data, and it writes them as text, never as markup.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnlag.report.explorer import charts
 from attnlag.report.explorer.contents import Contents, contents
 from attnlag.report.explorer.documents import MOST_VALUES
 from attnlag.report.explorer.packing import json_block
 
 FOLDER = Path(__file__).parent
 
-# Largest page in bytes, of which the library and the programs take a third.
+# Largest page in bytes.
 MOST_BYTES = 4_000_000
 
 PROGRAMS = (
-    *("contents", "charts", "documents", "page.state", "page.study", "page.tokens", "page"),
+    *("contents", "page.charts", "documents", "page.state", "page.study", "page.tabs"),
+    *("page.tokens", "page"),
 )
 
 
@@ -49,7 +50,7 @@ def _page(made: Contents) -> str:
     """Return the page of some contents."""
     blocks = {
         "index": json_block(made.index),
-        "charts": json_block(charts.items()),
+        "glossary": json_block(glossary()),
         **made.blocks,
     }
     # Base64 needs no escaping in HTML; blocks are numbered in order.
@@ -62,12 +63,21 @@ def _page(made: Contents) -> str:
         "@NAMES@": json_block(list(blocks)),
         "@DATA@": data,
         "@PROGRAM@": "\n".join(_read(f"{name}.js") for name in PROGRAMS),
-        "@LIBRARY@": charts.library(),
     }
     text = _read("page.html")
     for mark, part in parts.items():
         text = text.replace(mark, part)
     return text
+
+
+def glossary() -> dict[str, str]:
+    """Return the definition of each term, by its names in lower case."""
+    entries = re.findall(r"- \*\*(.+?)\*\*: ((?:.|\n  )+)", _read("page.glossary.md"))
+    return {
+        name: " ".join(re.sub("[*`]", "", meaning).split())
+        for names, meaning in entries
+        for name in names.lower().split(", ")
+    }
 
 
 def _read(name: str) -> str:

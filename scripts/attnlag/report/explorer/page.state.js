@@ -1,11 +1,12 @@
-// The state of the page, which is also kept in its address.
+// The state of the page, which is also kept in its address and its history, and what all parts use.
 
 const find = id => document.getElementById(id);
-const KEYS = ["model", "corpus", "site", "regression", "lag", "layer", "shade", "document", "points",
-  "token", "brush", "span", "theme"];
-const index = await block("index", true);
+const KEYS = ["model", "corpus", "site", "regression", "tab", "lag", "layer", "shade", "document", "points",
+  "token", "brush", "span", "kind", "class", "measure", "pair", "later", "target", "theme"];
+// Changes of these can be taken back with the browser's button.
+const STEPS = ["model", "corpus", "site", "regression", "tab", "layer", "document", "token"];
+const index = await block("index", true), glossary = await block("glossary", true);
 const state = {points: "document", shade: "norm", theme: "auto"};
-const charts = await Charts.made();
 let tokens, study, shading, chosen = null, number = 0;
 
 const make = (tag, text, properties = {}) =>
@@ -13,7 +14,8 @@ const make = (tag, text, properties = {}) =>
 
 const counted = (count, one) => `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
 
-// Fills a select and returns its value: the wanted one if it exists, otherwise the first.
+// Fills a select and returns its value: the wanted one if it exists, otherwise the first. A choice
+// between fewer than two is not shown.
 function fill(id, options, wanted) {
   const select = find(id);
   select.replaceChildren(...options.map(option => {
@@ -22,14 +24,21 @@ function fill(id, options, wanted) {
   }));
   const values = options.map(option => String(Array.isArray(option) ? option[0] : option));
   select.value = values.includes(String(wanted)) ? wanted : values[0];
+  select.closest("label").hidden = options.length < 2;
   return select.value;
 }
 
+// --- the address and the history --------------------------------------------------------------------
+
+// What the address asked for, until the page has shown it; and the steps that the history has.
+let asked = {}, arriving = true, steps = "", lastKeys = "", lastTime = 0;
+
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
+  asked = Object.fromEntries(given);
   for (const key of KEYS) {
     if (given.has(key)) state[key] = given.get(key);
-    else if (["token", "brush", "span"].includes(key)) delete state[key];
+    else if (["token", "brush", "span", "class"].includes(key)) delete state[key];
   }
   // The address may contain anything.
   state.layer = state.layer === undefined ? undefined : Number(state.layer);
@@ -37,17 +46,38 @@ function readAddress() {
     const numbers = state[key]?.toString().split(",").map(Number);
     state[key] = numbers?.length === count && numbers.every(Number.isFinite) ? numbers : undefined;
   }
+  arriving = true;
 }
 
+// Says what the address asked for in vain.
+function sayUnknown() {
+  const unknown = Object.entries(asked).filter(([key, value]) => String(state[key] ?? "") !== value);
+  find("trouble").hidden = !unknown.length;
+  find("trouble").textContent = "The address asks for what this study does not have: " + unknown.map(([key, value]) =>
+    `${key} “${value}”${KEYS.includes(key) && state[key] !== undefined ? ` (shown: ${state[key]})` : ""}`).join(", ") + ".";
+  asked = {};
+}
+
+// Keeps the state in the address. A step makes an entry of the history, unless it goes on with the
+// one before, as dragging and arrow keys do.
 function writeAddress() {
   const known = KEYS.filter(key => state[key] !== undefined && state[key] !== null);
-  const text = new URLSearchParams(known.map(key => [key, state[key]])).toString();
+  const text = `#${new URLSearchParams(known.map(key => [key, state[key]]))}`;
+  const now = STEPS.map(key => state[key]), before = steps ? JSON.parse(steps) : now;
+  const keys = STEPS.filter((_, at) => String(now[at]) !== String(before[at] ?? undefined)).join();
+  const isStep = keys && !arriving && !(keys === lastKeys && performance.now() - lastTime < 1000);
+  if (keys && !arriving) [lastKeys, lastTime] = [keys, performance.now()];
+  if (!arriving) find("trouble").hidden = true;
+  steps = JSON.stringify(now);
+  if (text === location.hash) return;
   try {
-    history.replaceState(null, "", `#${text}`);
+    history[isStep ? "pushState" : "replaceState"](null, "", text);
   } catch {
     // A page inside a frame may not be allowed to change its address.
   }
 }
+
+// --- colours, and what is a hover away ----------------------------------------------------------------
 
 const themes = matchMedia("(prefers-color-scheme: dark)");
 const theme = () => state.theme === "auto" ? (themes.matches ? "dark" : "light") : state.theme;
@@ -56,5 +86,47 @@ function paint() {
   if (!["auto", "light", "dark"].includes(state.theme)) state.theme = "auto";
   find("theme").value = state.theme;
   document.documentElement.dataset.theme = theme();
-  charts.paint();
+  for (const chart of Chart.all) chart.repaint();
 }
+
+// Shows lines beside a place on the screen.
+function showTip(lines, x, y) {
+  const tip = find("tip");
+  tip.replaceChildren(...lines.map(line => make("div", line)));
+  tip.hidden = false;
+  const {width, height} = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - width - 4))}px`;
+  tip.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - height - 10) : y + 18}px`;
+}
+
+function hideTip() {
+  find("tip").hidden = true;
+}
+
+const TERMS = new RegExp(`(?<![\\w-])(${Object.keys(glossary).sort((a, b) => b.length - a.length).join("|")})(?![\\w-])`, "gi");
+
+// A text as nodes, in which each term of the glossary shows its definition.
+function withTerms(text) {
+  const seen = new Set();
+  return text.split(TERMS).map(part => {
+    const meaning = glossary[part.toLowerCase()];
+    if (!meaning || seen.has(meaning)) return part;
+    seen.add(meaning);
+    const term = make("dfn", part, {tabIndex: 0});
+    term.setAttribute("role", "button");
+    const show = () => {
+      const box = term.getBoundingClientRect();
+      showTip([meaning], box.left - 14, box.bottom - 12);
+    };
+    for (const kind of ["mouseenter", "focus", "click"]) term.addEventListener(kind, show);
+    for (const kind of ["mouseleave", "blur"]) term.addEventListener(kind, hideTip);
+    return term;
+  });
+}
+
+const say = (id, text) => find(id).replaceChildren(...withTerms(text));
+
+const median = values => {
+  const known = values.filter(Number.isFinite).sort((a, b) => a - b), half = known.length / 2;
+  return known.length ? (known[Math.ceil(half) - 1] + known[Math.floor(half)]) / 2 : NaN;
+};

@@ -7,37 +7,42 @@ function matching() {
     one.group.toLowerCase().includes(words) || one.tokens.join("").toLowerCase().includes(words));
 }
 
-// Lists the documents that match the search, and chooses the first one if none is chosen.
+// Lists the documents that match the search, or all if none does, and chooses the first one if the
+// one that is shown does not match.
 function showDocuments() {
-  const found = matching(), select = find("document");
+  const words = find("find").value.trim(), matched = matching(), select = find("document");
+  const total = tokens.documents.length, found = matched.length ? matched
+    : tokens.documents.map((one, place) => ({one, place}));
   const groups = new Map();
   for (const {one} of found) {
     if (!groups.has(one.group)) groups.set(one.group, make("optgroup", "", {label: one.group}));
     groups.get(one.group).append(new Option(one.name, one.name));
   }
   select.replaceChildren(...groups.values());
-  const total = tokens.documents.length;
-  find("found").textContent = found.length === total ? counted(total, "document")
-    : `${found.length} of ${counted(total, "document")}`;
-  if (!found.length) return false;
+  const known = tokens.documents.some(one => one.name === state.document);
   const here = found.some(({one}) => one.name === state.document);
   if (!here) {
     // The kept token belongs to the previous document.
-    if (state.document !== undefined) {
+    if (known) {
       delete state.token;
       delete state.span;
     }
     state.document = found[0].one.name;
   }
   select.value = state.document;
+  find("found").textContent = !matched.length ? `No document has “${words}”; ${state.document} stays.`
+    : words ? `${matched.length} of ${counted(total, "document")}` : counted(total, "document");
   return !here;
 }
 
+const cloud = new Cloud("cloud");
 const pane = new TextPane(find("text"), {
   onPoint: token => tell(token ?? kept()),
   onPick: pick,
+  onDrop: drop,
   onSpan: (from, to) => {
     delete state.brush;
+    delete state.class;
     state.span = from === null ? undefined : [from - tokens.first[number], to - tokens.first[number]];
     showHighlight();
     writeAddress();
@@ -67,27 +72,34 @@ function kept() {
 
 function pick(token, scroll = true) {
   const of = tokens.document[token];
+  state.token = token - tokens.first[of];
   if (of !== number) {
     delete state.span;
     state.document = tokens.documents[of].name;
     find("find").value = "";
     showDocuments();
-    number = of;
-    pane.write(tokens, number);
-    drawTokens();
+    showDocument();
   }
-  state.token = token - tokens.first[of];
   pane.activate(token, true);
   tell(token);
-  if (scroll) pane.element.focus({preventScroll: true});
+  if (scroll) {
+    pane.element.focus({preventScroll: true});
+    pane.element.scrollIntoView({block: "nearest"});
+  }
+  writeAddress();
+}
+
+function drop() {
+  delete state.token;
+  pane.activate(null, true);
+  tell(null);
   writeAddress();
 }
 
 // --- the layer ----------------------------------------------------------------------------------
 
 function showLayer() {
-  const term = study.terms[state.lag], at = place();
-  const slider = find("layer");
+  const term = study.terms[state.lag], at = place(), slider = find("layer");
   slider.value = at;
   const name = find("lag").selectedOptions[0].textContent;
   const said = term.estimate[at] === null ? `layer ${state.layer}: not fitted`
@@ -95,11 +107,8 @@ function showLayer() {
       `${three(term.high[at])}), ${study.rSquaredName} ${three(study.rSquared[at])}`;
   find("layer-says").textContent = said;
   slider.setAttribute("aria-valuetext", said);
-  charts.moveCursor(state.layer);
-  for (const [row, one] of [...document.querySelectorAll("#table tbody tr")].entries()) {
-    one.classList.toggle("now", row === at);
-  }
-  drawTokens();
+  showTab();
+  writeAddress();
 }
 
 function drawTokens() {
@@ -107,7 +116,16 @@ function drawTokens() {
   shading = new Shading(tokens, at, state.shade, theme());
   pane.shade(shading);
   showScale();
-  const {x, y} = points(), all = [];
+  showHighlight();
+  showExtremes();
+  const now = kept();
+  if (now === null) delete state.token;
+  pane.activate(now, true);
+  tell(now);
+}
+
+function drawCloud() {
+  const at = place(), {x, y} = points(), all = [];
   for (let token = 0; token < tokens.count; token++) {
     if (Number.isFinite(x[token]) && Number.isFinite(y[token])) all.push(token);
   }
@@ -118,39 +136,78 @@ function drawTokens() {
   const covered = all.reduce((sum, token) => sum + (x[token] - mx) * (y[token] - my), 0) /
     all.reduce((sum, token) => sum + (x[token] - mx) ** 2, 0);
   const what = study.outcomeName + (study.effects ? ", minus its document's mean" : "");
-  charts.drawCloud({x, y}, own, all, state.points,
-    [`token ${otherToken()}: ${what}`, `token t: ${what}`],
-    slope === null ? null : {x: mx, y: my, slope});
+  const [low, high] = centralRange(Float64Array.from(all, token => x[token])), beside = (high - low) * 0.15;
+  const colours = new Map();
+  const colour = token => {
+    const [rgb] = shading.colours(token) ?? [parts(OTHER[1])];
+    if (!colours.has(rgb.join())) colours.set(rgb.join(), `rgb(${rgb})`);
+    return colours.get(rgb.join());
+  };
+  cloud.draw({x, y, own, all, mode: state.points, chosen, colour, brush: state.brush, range: [low - beside, high + beside],
+    labels: [`token ${otherToken()}: ${what}`, `token t: ${what}`], label: "each token against the one at the chosen lag; " +
+      "the text names its points", line: slope === null ? null : {x: mx, y: my, slope},
+    onPoint: token => tell(token ?? kept()), onPick: pick, onBrush: brushed,
+    describe: token => {
+      const of = tokens.document[token];
+      return [tokens.documents[of].name, token - tokens.first[of], tokens.text(token), shading.said(token)];
+    }});
   for (const label of document.querySelectorAll(".other")) label.textContent = otherToken();
   find("cloud-note").textContent = `Layer ${state.layer}: ${counted(own.length, "point")} of this ` +
     `document, ${all.length.toLocaleString("en")} of all documents. The slope of the whole cloud ` +
     `is ${three(covered)}` + (slope === null ? "." : `; that of the line is the coefficient of ` +
     `${find("lag").selectedOptions[0].textContent}, ${three(slope)}, with the other terms held ` +
     "fixed.") + " Drag over points to highlight them.";
-  showHighlight();
-  const now = kept();
-  pane.activate(now, true);
-  tell(now);
-  writeAddress();
+}
+
+// The ten tokens with the largest and the smallest values of what colours the text, or norms.
+function showExtremes() {
+  const by = shading.categories ? new Shading(tokens, place(), "norm", theme()) : shading;
+  const usable = [];
+  for (let token = 0; token < tokens.count; token++) {
+    if (Number.isFinite(by.values[token]) && tokens.position[token] >= study.dropFirst) usable.push(token);
+  }
+  usable.sort((a, b) => by.values[b] - by.values[a]);
+  const name = find("shade").querySelector(`[value="${by.name}"]`).textContent;
+  for (const [id, found] of [["largest", usable.slice(0, 10)], ["smallest", usable.slice(-10).reverse()]]) {
+    find(`${id}-title`).textContent = `Ten ${id} in layer ${state.layer}: ${name}`;
+    find(id).replaceChildren(...found.map(token => placeOf(token, by.said(token))));
+  }
+}
+
+// A link to a token, with the words around it.
+function placeOf(token, value = "") {
+  const item = make("li", ""), link = make("a", ""), of = tokens.document[token];
+  const address = new URLSearchParams(location.hash.slice(1));
+  address.set("document", tokens.documents[of].name);
+  address.set("token", token - tokens.first[of]);
+  link.href = `#${address}`;
+  link.append(value && `${value}  `, make("small", tokens.documents[of].name), " ", ...around(tokens, token, 4));
+  link.addEventListener("click", event => {
+    event.preventDefault();
+    pick(token);
+  });
+  item.append(link);
+  return item;
 }
 
 function showScale() {
   const scale = find("scale");
   if (shading.categories) {
-    const present = new Set(pane.spans.map((_, token) =>
-      shading.familyOf[shading.values[tokens.first[number] + token]]));
+    const used = new Set(shading.familyOf);
     scale.replaceChildren(...shading.families.flatMap(([name, colour, tags], family) => {
-      if (!present.has(family)) return [];
-      const button = make("button", name, {type: "button", title: tags.join(", ")});
+      if (!used.has(family)) return [];
+      const button = make("button", name, {type: "button", title: tags.map(named).join(", ")});
       button.style.background = colour;
       button.style.color = inkOn(parts(colour));
-      button.setAttribute("aria-label", `highlight ${name}`);
+      button.setAttribute("aria-label", `highlight ${name} in all documents`);
+      button.setAttribute("aria-pressed", String(state.class === name));
       button.addEventListener("click", () => {
-        const own = pane.spans.map((_, token) => tokens.first[number] + token);
-        chosen = new Set(own.filter(token => shading.familyOf[shading.values[token]] === family));
         delete state.brush;
         delete state.span;
-        sayHighlight();
+        state.class = state.class === name ? undefined : name;
+        showScale();
+        showHighlight();
+        writeAddress();
       });
       return [button];
     }));
@@ -165,31 +222,28 @@ function showScale() {
 
 // --- highlight and pointing ---------------------------------------------------------------------
 
-// Highlights the tokens in the brush or the span; the points in a brush differ between layers.
+// Highlights the tokens of a class, in the brush or in the span; the points in a brush differ
+// between layers.
 function showHighlight() {
-  const {brush, span} = state, {x, y} = points();
+  const {brush, span} = state, {x, y} = points(), every = () => Array.from({length: tokens.count}, (_, token) => token);
   chosen = null;
   if (brush) {
     const [x0, x1, y0, y1] = brush;
-    chosen = new Set();
-    for (let token = 0; token < tokens.count; token++) {
-      const inside = x[token] >= x0 && x[token] <= x1 && y[token] >= y0 && y[token] <= y1;
-      const shown = state.points !== "document" || tokens.document[token] === number;
-      if (inside && shown) chosen.add(token);
-    }
+    chosen = new Set(every().filter(token => x[token] >= x0 && x[token] <= x1 && y[token] >= y0 && y[token] <= y1 &&
+      (state.points !== "document" || tokens.document[token] === number)));
     for (const [at, name] of ["x0", "x1", "y0", "y1"].entries()) find("limits").elements[name].value = brush[at];
   } else if (span) {
     const first = tokens.first[number], last = tokens.documents[number].tokens.length - 1;
-    chosen = new Set();
-    for (let at = Math.max(0, span[0]); at <= Math.min(span[1], last); at++) chosen.add(first + at);
+    chosen = new Set(every().slice(first + Math.max(0, span[0]), first + Math.min(span[1], last) + 1));
+  } else if (state.class !== undefined && shading.categories) {
+    chosen = new Set(every().filter(token => shading.isOf(token, state.class)));
   }
-  sayHighlight();
-}
-
-function sayHighlight() {
-  charts.showBrush(state.brush);
-  charts.select(chosen);
+  if (state.class !== undefined && !chosen?.size) {
+    chosen = null;
+    delete state.class;
+  }
   pane.highlight(chosen);
+  drawCloud();
   find("clear").disabled = chosen === null;
   find("highlighted").hidden = chosen === null;
   if (chosen === null) return;
@@ -200,35 +254,52 @@ function sayHighlight() {
   // The list samples the other documents evenly.
   const others = all.filter(token => tokens.document[token] !== number);
   const step = Math.max(1, Math.floor(others.length / 12));
-  find("elsewhere").replaceChildren(...others.filter((_, at) => at % step === 0).slice(0, 12).map(token => {
-    const item = make("li", ""), button = make("button", "", {type: "button"});
-    button.append(`${tokens.documents[tokens.document[token]].name}: `, ...around(tokens, token));
-    button.addEventListener("click", () => pick(token));
-    item.append(button);
-    return item;
-  }));
+  find("elsewhere").replaceChildren(...others.filter((_, at) => at % step === 0).slice(0, 12).map(token => placeOf(token)));
 }
 
-// Describes a token with the text around it, and rings its point.
+// --- the card of a token ------------------------------------------------------------------------
+
+// What a card shows of a token, part by part: each returns nodes, or nothing.
+const CARD = [
+  function what(token) {
+    const of = tokens.document[token], head = make("p", "", {id: "token"});
+    head.append(make("b", JSON.stringify(tokens.text(token))),
+      ` · token ${token - tokens.first[of]} of ${tokens.documents[of].name} · layer ${state.layer}` +
+      (tokens.position[token] < study.dropFirst ? " · left out of the regressions" : ""));
+    return [head];
+  },
+  function facts(token) {
+    const at = place(), {x, y} = points(), list = make("dl", "");
+    const known = [["norm", three(Math.exp(tokens.norm(at)[token]))], ["relative norm", three(Math.exp(tokens.relative(at)[token]))],
+      ["residual", three(tokens.residual(at)[token])]];
+    if (Number.isFinite(x[token])) known.push([otherToken(), three(x[token])], ["t", three(y[token])]);
+    for (const {name, label} of tokens.columns) known.push([label, new Shading(tokens, at, name, theme()).said(token)]);
+    if (state.shade.startsWith("head_")) known.push([find("shade").selectedOptions[0].textContent, shading.said(token)]);
+    list.append(...known.map(([name, value]) => {
+      const one = make("div", "");
+      one.append(make("dt", name), make("dd", value));
+      return one;
+    }));
+    return [list];
+  },
+  function context(token) {
+    const text = make("p", "", {id: "words"});
+    text.append(...around(tokens, token));
+    return [text];
+  },
+];
+
+// Shows the card of a token beside it, and rings its point.
 function tell(token) {
   pane.activate(token, false);
-  if (token === null) {
-    charts.ring(NaN, NaN);
-    find("token").textContent = "Point at a token or at a point of the chart; click to keep it.";
-    find("words").replaceChildren();
-    return;
-  }
-  const at = place(), {x, y} = points(), of = tokens.document[token];
-  charts.ring(x[token], y[token]);
-  const facts = [`norm ${three(Math.exp(tokens.norm(at)[token]))}`,
-    `relative ${three(Math.exp(tokens.relative(at)[token]))}`,
-    `residual ${three(tokens.residual(at)[token])}`];
-  if (Number.isFinite(x[token])) facts.unshift(`${otherToken()} ${three(x[token])}, t ${three(y[token])}`);
-  for (const {name, label} of tokens.columns) {
-    facts.push(`${label} ${new Shading(tokens, at, name, theme()).said(token)}`);
-  }
-  const left = tokens.position[token] < study.dropFirst ? "; left out of the regressions" : "";
-  find("token").textContent = `${tokens.documents[of].name}, token ${token - tokens.first[of]} ` +
-    `${JSON.stringify(tokens.text(token))} in layer ${state.layer}: ${facts.join("; ")}${left}`;
-  find("words").replaceChildren(...around(tokens, token));
+  const card = find("card"), {x, y} = points();
+  card.hidden = token === null;
+  if (token === null) return cloud.ring(NaN, NaN);
+  cloud.ring(x[token], y[token]);
+  const close = make("button", "×", {type: "button", className: "close"});
+  close.setAttribute("aria-label", "close the card");
+  close.addEventListener("click", drop);
+  card.classList.toggle("kept", token === kept());
+  card.replaceChildren(close, ...CARD.flatMap(part => part(token) ?? []));
+  pane.beside(token, card);
 }

@@ -1,0 +1,105 @@
+"""What the explorer shows beside coefficients: slopes by class, heads, causes and vectors.
+
+Each function returns None if a run has not made its tables.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attnlag.regression.beyond.classes import ALL
+from attnlag.regression.beyond.heads import ABOVE, WHOLE
+from attnlag.regression.design.moderators import PER_SD
+from attnlag.regression.design.properties import OTHER, SLOPES
+from attnlag.regression.labels import UPOS
+from attnlag.regression.terms import lags_among, named
+from attnlag.storage import tables
+
+# Digits of numbers, of which a page shows three.
+DIGITS = 5
+
+INTERVAL = ("estimate", "conf_low", "conf_high")
+
+
+def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
+    """Return columns of a table as lists for JSON, with rounded numbers; an absent one is empty."""
+    frame = frame.reindex(columns=list(names))
+    numbers = frame.select_dtypes("float")
+    frame = frame.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
+    return {name: frame[name].tolist() for name in names}
+
+
+def slopes(folder: Path) -> dict[str, Any] | None:
+    """Return the slopes of the nearest lag by class of token, for the folder of a regression."""
+    path = folder / "classes.parquet"
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path)
+    settings = tables.read_provenance(path)["stages"]["classes"]
+    term = lags_among(list(table["term"]))[0]
+    rows = table[(table["term"] == term) & ~table["subset"].isin([PER_SD, OTHER])]
+    several = rows[rows["subset"] != ALL].dropna(subset="estimate")
+    if several["subset"].nunique() < 2:
+        return None
+    rows = rows.assign(subset=rows["subset"].map(lambda name: UPOS.get(name, name)))
+    return {
+        "term": [term, named(term)],
+        "property": settings["property"],
+        "by": SLOPES[settings["property"]].label,
+        **columns_of(rows, "subset", "layer", *INTERVAL, "n_obs"),
+    }
+
+
+def heads(folder: Path) -> dict[str, Any] | None:
+    """Return single heads with their nearest lag and its controls, for the folder of a site."""
+    path = folder / "heads" / "heads.parquet"
+    if not path.exists():
+        return None
+    parts = pd.read_parquet(path).query("part != @WHOLE")
+    if parts.empty or parts["share"].isna().all():
+        return None
+    fitted = pd.read_parquet(path.with_name("head_coefficients.parquet"))
+    term = next(iter(lags_among(list(fitted["term"]))), "")
+    fitted = fitted[(fitted["term"] == term) & ~fitted["part"].isin([WHOLE, ABOVE])]
+    controls = [name for name in ("permuted_mean", "random_weights") if name in fitted]
+    own = ["layer", "part", *INTERVAL, *controls]
+    rows = parts.merge(fitted[own], on=["layer", "part"], how="left")
+    rows["part"] = rows["part"].astype(int)
+    return {
+        "term": named(term) if term else "",
+        "regression": str(next(iter(fitted["regression"]), "")),
+        **columns_of(rows, *own, "share", "sink"),
+        "equal": float(parts["sink_uniform"].iloc[0]),
+    }
+
+
+def vectors(folder: Path) -> dict[str, Any] | None:
+    """Return the R² of predictions of whole vectors and of controls, for the folder of a site."""
+    path = folder / "vector_fits.parquet"
+    if not path.exists():
+        return None
+    rows = pd.read_parquet(path).dropna(subset="r_squared")
+    names = ("layer", "predictor", "rank", "r_squared", "conf_low", "conf_high")
+    return columns_of(rows, *names) if len(rows) else None
+
+
+def causes(folder: Path) -> dict[str, Any] | None:
+    """Return effects on later tokens beside their predictions, for the folder of a corpus."""
+    path = folder / "causal" / "transmitted.parquet"
+    if not path.exists():
+        return None
+    ends = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
+    found = pd.read_parquet(path)
+    single = pd.read_parquet(path.with_name("elasticities.parquet"))
+    single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
+    if found.empty:
+        return None
+    of_lags = (f"coefficient{end}" for end in ("", "_conf_low", "_conf_high"))
+    jointly = (f"predicted{end}" for end in ("", "_conf_low", "_conf_high"))
+    return {
+        "documents": int(found["documents"].max()),
+        "regression": str(next(iter(found["regression"].dropna()), "")),
+        "all": columns_of(found, *ends, *of_lags, *jointly),
+        "single": columns_of(single, *ends, "source_layer", "predictive"),
+    }

@@ -1,0 +1,501 @@
+// Charts in SVG: lines by category, maps and clouds. Their colours are properties of the page's style.
+
+const NS = "http://www.w3.org/2000/svg";
+const LEFT = 46, RIGHT = 8;
+
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// About `count` round numbers between two.
+function ticks(low, high, count) {
+  const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find(factor => factor * power >= rough);
+  const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);
+  return Array.from({length: last - first + 1}, (_, at) => Number(((first + at) * step).toPrecision(12)));
+}
+
+const plain = value => String(value).replace("-", "−");
+
+function rangeOf(values) {
+  const known = values.filter(Number.isFinite);
+  if (!known.length) return [0, 1];
+  const low = Math.min(...known), high = Math.max(...known), beside = (high - low) * 0.06 || 0.5;
+  return [low - beside, high + beside];
+}
+
+// A mark of a series at a place: its kind tells series apart without colour.
+function mark(kind, colour, x, y, size = 4) {
+  const fill = `fill:var(${colour})`, hollow = `fill:var(--page);stroke:var(${colour});stroke-width:2`;
+  if (kind === "band") return svg("rect", {x: x - 8, y: y - 5, width: 16, height: 10, style: fill});
+  if (kind === "line") return svg("path", {d: `M${x - 8},${y}h16`, style: `stroke:var(${colour});stroke-width:2`});
+  if (kind === "square") {
+    return svg("rect", {x: x - size, y: y - size, width: 2 * size, height: 2 * size, style: hollow});
+  }
+  if (kind === "diamond") {
+    return svg("path", {d: `M${x},${y - size - 1}l${size + 1},${size + 1}l${-size - 1},${size + 1}l${-size - 1},${-size - 1}z`, style: fill});
+  }
+  return svg("circle", {cx: x, cy: y, r: size, style: kind === "ring" ? hollow : fill});
+}
+
+const words = (text, x, y, attributes = {}) => {
+  const node = svg("text", {x, y, ...attributes});
+  node.textContent = text;
+  return node;
+};
+
+// What all charts share: a key, buttons that save, what they tell, and the keyboard. A chart has a
+// `spec`, and a kind of chart says how to `paint` it, what it `says` of a place and its `rows`.
+class Chart {
+  static all = [];
+
+  constructor(id, {role = "slider"} = {}) {
+    this.id = id;
+    this.element = find(id);
+    this.keys = make("div", "", {className: "keys"});
+    const save = make("div", "", {className: "save"}), head = make("figcaption", "");
+    for (const [kind, action] of [["CSV", "saveNumbers"], ["SVG", "savePicture"]]) {
+      const button = make("button", kind, {type: "button"});
+      button.addEventListener("click", () => this[action]());
+      button.setAttribute("aria-label", `save this chart as ${kind}`);
+      save.append(button);
+    }
+    head.append(this.keys, save);
+    this.svg = svg("svg", {role, tabindex: role === "slider" ? 0 : -1});
+    if (role !== "slider") this.svg.removeAttribute("tabindex");
+    this.element.replaceChildren(head, this.svg);
+    this.told = null;
+    this.svg.addEventListener("pointermove", event => this.point(this.placeAt(event), event));
+    this.svg.addEventListener("pointerleave", () => this.point(null));
+    this.svg.addEventListener("blur", () => this.point(null));
+    this.svg.addEventListener("click", event => this.pick(this.placeAt(event)));
+    this.svg.addEventListener("keydown", event => this.press(event));
+    new ResizeObserver(() => this.element.clientWidth !== this.width && this.repaint()).observe(this.element);
+    Chart.all.push(this);
+  }
+
+  draw(spec) {
+    this.spec = spec;
+    this.svg.setAttribute("aria-label", spec.label);
+    this.repaint();
+  }
+
+  repaint() {
+    this.width = this.element.clientWidth;
+    if (!this.spec || !this.width) return;
+    this.svg.replaceChildren();
+    this.keys.replaceChildren();
+    this.paint();
+    if (this.constructor === Cloud) return;
+    const ends = {"aria-valuemin": 0, "aria-valuemax": this.spec.x.length - 1, "aria-valuenow": this.spec.cursor ?? 0};
+    for (const [name, value] of Object.entries(ends)) this.svg.setAttribute(name, value);
+  }
+
+  size(height) {
+    for (const [name, value] of Object.entries({width: this.width, height, viewBox: `0 0 ${this.width} ${height}`})) {
+      this.svg.setAttribute(name, value);
+    }
+  }
+
+  key(kind, colour, name) {
+    const sign = svg("svg", {width: 18, height: 12, "aria-hidden": "true"}, mark(kind, colour, 9, 6));
+    const one = make("span", "");
+    one.append(sign, ...withTerms(name));
+    this.keys.append(one);
+  }
+
+  point(place, event) {
+    this.told = place;
+    const said = place && this.says(place);
+    this.mark?.(place);
+    if (!said) return hideTip();
+    const box = this.svg.getBoundingClientRect(), [x, y] = this.spot(place);
+    showTip(said, event?.clientX ?? box.left + x, event?.clientY ?? box.top + y);
+  }
+
+  pick(place) {
+    if (place) this.spec.onPick?.(...place);
+  }
+
+  press(event) {
+    const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+      Home: [-1e9, 0], End: [1e9, 0]}[event.key];
+    if (event.key === "Enter" && this.told) this.pick(this.told);
+    if (event.key === "Escape") this.point(null);
+    if (!step) return;
+    event.preventDefault();
+    const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const [column, row] = this.told ?? [this.spec.cursor ?? 0, 0];
+    const rows = this.spec.rows?.length ?? 1;
+    const place = [clamp(column + step[0], this.spec.x.length), clamp(row + step[1], rows)];
+    this.svg.setAttribute("aria-valuenow", place[0]);
+    this.svg.setAttribute("aria-valuetext", this.says(place).join("; "));
+    this.point(place);
+  }
+
+  saveNumbers() {
+    save(`${this.id}.csv`, "text/csv", this.rows().map(row => row.map(cell).join(",")).join("\r\n"));
+  }
+
+  // The picture with its key, in the colours of the page.
+  savePicture() {
+    const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
+    const height = Number(copy.getAttribute("height")) + 24, {width} = this;
+    let x = LEFT;
+    for (const one of this.keys.children) {
+      const sign = one.querySelector("svg");
+      if (sign) {
+        copy.append(svg("g", {transform: `translate(${x},${height - 18})`}, ...sign.cloneNode(true).children));
+        x += 22;
+      }
+      copy.append(words(one.textContent, x, height - 8));
+      x += 7 * one.textContent.length + 16;
+    }
+    for (const [name, value] of Object.entries({xmlns: NS, width: Math.max(width, x), height,
+      viewBox: `0 0 ${Math.max(width, x)} ${height}`})) copy.setAttribute(name, value);
+    copy.prepend(svg("rect", {width: "100%", height: "100%", style: "fill:var(--page)"}),
+      svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
+    const text = new XMLSerializer().serializeToString(copy)
+      .replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+    save(`${this.id}.svg`, "image/svg+xml", text);
+  }
+}
+
+// Series by category, in panels that share it: bands, lines, and marks with intervals.
+class LineChart extends Chart {
+  band() {
+    return (this.width - LEFT - RIGHT) / this.spec.x.length;
+  }
+
+  place(at) {
+    return LEFT + (at + 0.5) * this.band();
+  }
+
+  paint() {
+    const {x, xLabel, panels, cursor} = this.spec, band = this.band();
+    const longest = Math.max(...x.map(one => 7 * String(one).length)), turned = isNaN(x[0]) && longest > band - 4;
+    const below = turned ? 20 + Math.min(longest * 0.66, 110) : 24;
+    let top = 22;
+    const wide = Math.min(Math.max(band, 4), 40);
+    this.cursor = svg("rect", {width: wide, y: 20, style: "fill:var(--mark);opacity:.45"});
+    if (cursor >= 0) {
+      this.cursor.setAttribute("x", this.place(cursor) - wide / 2);
+      this.svg.append(this.cursor);
+    }
+    for (const panel of panels) {
+      this.panel(panel, top);
+      top += panel.height + 30;
+    }
+    const bottom = top - 30;
+    this.cursor.setAttribute("height", bottom - 20);
+    const every = isNaN(x[0]) ? 1 : Math.ceil(30 / band);
+    for (const [at, name] of x.entries()) {
+      if (at % every) continue;
+      const label = words(name, this.place(at), bottom + 16, {"text-anchor": turned ? "end" : "middle"});
+      if (turned) label.setAttribute("transform", `rotate(-45 ${this.place(at)} ${bottom + 10})`);
+      this.svg.append(label);
+    }
+    if (!turned) this.svg.append(words(xLabel, 4, bottom + 16));
+    this.pointer = svg("path", {style: "stroke:var(--soft);stroke-dasharray:2 3"});
+    this.svg.append(this.pointer);
+    this.bottom = bottom;
+    this.size(bottom + below);
+  }
+
+  panel({label, height, series, base = 0, format = plain}, top) {
+    const shown = series.filter(one => [one.y, one.low].some(values => values?.some(Number.isFinite)));
+    const [low, high] = rangeOf([base, ...shown.flatMap(one => [one.y, one.low, one.high].flatMap(values => values ?? []))]);
+    const y = value => top + height - (value - low) / (high - low) * height;
+    this.svg.append(words(label, 4, top - 8));
+    for (const tick of ticks(low, high, height / 45)) {
+      this.svg.append(svg("path", {class: tick === base ? "base" : "grid", d: `M${LEFT},${y(tick)}H${this.width - RIGHT}`,
+        style: `stroke:var(${tick === base ? "--soft" : "--line"})`}),
+      words(format(tick), LEFT - 6, y(tick) + 4, {"text-anchor": "end"}));
+    }
+    const shift = Object.fromEntries(shown.filter(one => one.kind !== "band" && one.aside)
+      .map((one, at) => [one.name, one.aside * Math.min(this.band() * 0.2, 9)]));
+    for (const one of shown) {
+      const {kind, colour, line} = one, at = place => this.place(place) + (shift[one.name] ?? 0);
+      this.key(kind, colour, one.name);
+      if (kind === "band") {
+        this.svg.append(this.area(one, y));
+        continue;
+      }
+      const known = one.y.flatMap((value, place) => Number.isFinite(value) ? [place] : []);
+      if (line || kind === "line") {
+        const d = known.map((place, n) => `${n && known[n - 1] === place - 1 ? "L" : "M"}${at(place)},${y(one.y[place])}`);
+        this.svg.append(svg("path", {d: d.join(""), style: `fill:none;stroke:var(${colour});stroke-width:1.5`}));
+      }
+      for (const place of known) {
+        if (Number.isFinite(one.low?.[place])) {
+          this.svg.append(svg("path", {d: `M${at(place)},${y(one.low[place])}V${y(one.high[place])}`,
+            style: `stroke:var(${colour});stroke-width:2`}));
+        }
+        if (kind !== "line") this.svg.append(mark(kind, colour, at(place), y(one.y[place]), this.band() < 12 ? 2.5 : 4));
+      }
+    }
+  }
+
+  area({low, high, colour}, y) {
+    const half = this.band() / 2;
+    const d = low.flatMap((value, at) => Number.isFinite(value)
+      ? [`M${this.place(at) - half},${y(value)}h${2 * half}V${y(high[at])}h${-2 * half}z`] : []);
+    return svg("path", {d: d.join(""), style: `fill:var(${colour});opacity:.8`});
+  }
+
+  placeAt(event) {
+    const at = Math.floor((event.clientX - this.svg.getBoundingClientRect().left - LEFT) / this.band());
+    return at >= 0 && at < this.spec.x.length ? [at, 0] : null;
+  }
+
+  spot([at]) {
+    return [this.place(at), 30];
+  }
+
+  mark(place) {
+    this.pointer?.setAttribute("d", place ? `M${this.place(place[0])},20V${this.bottom}` : "");
+  }
+
+  says([at]) {
+    const {x, xLabel, panels} = this.spec;
+    return [`${isNaN(x[at]) ? "" : `${xLabel} `}${x[at]}`, ...panels.flatMap(({series, format = three}) =>
+      series.flatMap(({name, y, low, high}) => {
+        const ends = Number.isFinite(low?.[at]) ? `${format(low[at])} to ${format(high[at])}` : "";
+        if (!y) return ends ? [`${name}: ${ends}`] : [];
+        return Number.isFinite(y[at]) ? [`${name}: ${format(y[at])}${ends && ` (${ends})`}`] : [];
+      }))];
+  }
+
+  rows() {
+    const columns = this.spec.panels.flatMap(({series}) => series.flatMap(({name, y, low, high}) =>
+      [[name, y], [`${name}, from`, low], [`${name}, to`, high]].filter(([, values]) => values)));
+    return [[this.spec.xLabel, ...columns.map(([name]) => name)],
+      ...this.spec.x.map((one, at) => [one, ...columns.map(([, values]) => values[at])])];
+  }
+}
+
+// A map of rows by categories.
+class MapChart extends Chart {
+  cell() {
+    return [(this.width - LEFT - RIGHT) / this.spec.x.length, this.spec.cellHeight ?? 24];
+  }
+
+  paint() {
+    const {x, rows, values, xLabel, rowLabel, unit, format = three, diverging} = this.spec;
+    const [width, height] = this.cell(), known = values.flat().filter(Number.isFinite);
+    let [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
+    if (diverging) [low, high] = [-1, 1].map(sign => sign * Math.max(Math.abs(low), Math.abs(high)));
+    else low = Math.min(low, 0);
+    const ramp = (diverging ? DIVERGING : RAMPS)[theme()];
+    this.svg.append(words(rowLabel, 4, 14));
+    for (const [row, name] of rows.entries()) {
+      this.svg.append(words(name, LEFT - 6, 22 + (row + 0.5) * height + 4, {"text-anchor": "end"}));
+      for (const at of x.keys()) {
+        const value = values[row][at];
+        if (!Number.isFinite(value)) continue;
+        this.svg.append(svg("rect", {x: LEFT + at * width, y: 22 + row * height, width: width - 0.5, height: height - 1,
+          style: `fill:rgb(${mixed(ramp, (value - low) / (high - low || 1))})`}));
+      }
+    }
+    const bottom = 22 + rows.length * height, every = Math.ceil(30 / width);
+    for (const [at, name] of x.entries()) {
+      if (at % every === 0) this.svg.append(words(name, LEFT + (at + 0.5) * width, bottom + 16, {"text-anchor": "middle"}));
+    }
+    this.svg.append(words(xLabel, 4, bottom + 16));
+    this.ring = svg("rect", {width: width + 1, height: height + 1, style: "fill:none;stroke:var(--orange);stroke-width:3", visibility: "hidden"});
+    this.svg.append(this.ring);
+    const scale = make("span", "", {className: "ramp"});
+    scale.style.background = `linear-gradient(to right, ${ramp.join(", ")})`;
+    this.keys.append(make("span", `${unit} ${format(low)}`), scale, make("span", format(high)));
+    this.size(bottom + 24);
+  }
+
+  placeAt(event) {
+    const box = this.svg.getBoundingClientRect(), [width, height] = this.cell();
+    const at = Math.floor((event.clientX - box.left - LEFT) / width), row = Math.floor((event.clientY - box.top - 22) / height);
+    return at >= 0 && row >= 0 && at < this.spec.x.length && row < this.spec.rows.length ? [at, row] : null;
+  }
+
+  spot([at, row]) {
+    const [width, height] = this.cell();
+    return [LEFT + (at + 0.5) * width, 22 + (row + 0.5) * height];
+  }
+
+  mark(place) {
+    if (!this.ring) return;
+    const [width, height] = this.cell();
+    this.ring.setAttribute("visibility", place ? "visible" : "hidden");
+    if (!place) return;
+    this.ring.setAttribute("x", LEFT + place[0] * width - 1);
+    this.ring.setAttribute("y", 22 + place[1] * height - 1);
+  }
+
+  says([at, row]) {
+    const {x, rows, xLabel, rowLabel, tells} = this.spec;
+    return [`${xLabel} ${x[at]}, ${rowLabel} ${rows[row]}`, ...tells(at, row)];
+  }
+
+  rows() {
+    const {x, rows, values, xLabel, rowLabel, unit} = this.spec;
+    return [[xLabel, rowLabel, unit], ...rows.flatMap((name, row) => x.map((one, at) => [one, name, values[row][at]]))];
+  }
+}
+
+// Points of tokens: the value at a token against that at another one; a drag highlights.
+class Cloud extends Chart {
+  constructor(id) {
+    super(id, {role: "img"});
+    this.svg.addEventListener("pointerdown", event => {
+      this.from = this.values(event);
+      this.start = [event.clientX, event.clientY];
+      this.svg.setPointerCapture(event.pointerId);
+    });
+    this.svg.addEventListener("pointerup", event => {
+      const moved = this.start && Math.hypot(event.clientX - this.start[0], event.clientY - this.start[1]);
+      this.start = null;
+      this.dragged = moved > 5;
+      if (this.dragged) this.spec.onBrush(this.box(this.values(event)));
+    });
+    this.svg.addEventListener("pointercancel", () => { this.start = null; });
+  }
+
+  // Frame: places of values, which are the same on both axes.
+  at(value, vertical) {
+    const [low, high] = this.spec.range, share = (value - low) / (high - low);
+    return vertical ? 22 + (1 - share) * this.high : LEFT + share * this.wide;
+  }
+
+  values(event) {
+    const box = this.svg.getBoundingClientRect(), [low, high] = this.spec.range;
+    return [low + (event.clientX - box.left - LEFT) / this.wide * (high - low),
+      high - (event.clientY - box.top - 22) / this.high * (high - low)];
+  }
+
+  box([x, y]) {
+    const [from, to] = [this.from, [x, y]];
+    return [0, 1].flatMap(axis => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis])]);
+  }
+
+  paint() {
+    const {range, labels, mode, own, all, line, brush} = this.spec;
+    [this.wide, this.high] = [this.width - LEFT - RIGHT, Math.min(420, Math.max(260, this.width * 0.75))];
+    const bottom = 22 + this.high;
+    for (const tick of ticks(...range, this.wide / 70)) {
+      this.svg.append(words(plain(tick), this.at(tick), bottom + 16, {"text-anchor": "middle"}));
+    }
+    for (const tick of ticks(...range, this.high / 50)) {
+      const y = this.at(tick, true);
+      this.svg.append(svg("path", {d: `M${LEFT},${y}H${LEFT + this.wide}`, style: "stroke:var(--line)"}),
+        words(plain(tick), LEFT - 6, y + 4, {"text-anchor": "end"}));
+    }
+    this.svg.append(words(labels[1], 4, 14), words(labels[0], LEFT + this.wide / 2, bottom + 34, {"text-anchor": "middle"}));
+    const frame = {x: LEFT, y: 22, width: this.wide, height: this.high};
+    const clip = svg("clipPath", {id: "frame"}, svg("rect", frame)), inside = svg("g", {"clip-path": "url(#frame)"});
+    if (mode === "density") inside.append(...this.density(all));
+    const rest = mode === "all" ? all : [];
+    inside.append(...this.dots(rest, 3.5), ...this.dots(own, 7));
+    if (line) {
+      const [x, y] = [range, range.map(at => line.y + line.slope * (at - line.x))];
+      inside.append(svg("path", {d: `M${this.at(x[0])},${this.at(y[0], true)}L${this.at(x[1])},${this.at(y[1], true)}`,
+        style: "stroke:var(--ink);stroke-width:2"}));
+    }
+    this.brush = svg("rect", {style: "fill:var(--orange);fill-opacity:.1;stroke:var(--orange)"});
+    this.active = svg("circle", {r: 8, style: "fill:none;stroke:var(--orange);stroke-width:3", visibility: "hidden"});
+    inside.append(this.brush, this.active);
+    if (brush) this.showBrush(brush);
+    this.svg.append(clip, inside);
+    this.size(bottom + 42);
+  }
+
+  // One path for all points of a colour; those that are not highlighted are faint.
+  dots(tokens, size) {
+    const {x, y, colour, chosen} = this.spec, paths = new Map();
+    for (const token of tokens) {
+      const key = `${colour(token)}/${!chosen || chosen.has(token)}`;
+      if (!paths.has(key)) paths.set(key, []);
+      paths.get(key).push(`M${this.at(x[token]).toFixed(1)},${this.at(y[token], true).toFixed(1)}h0`);
+    }
+    const drawn = [...paths].sort(([a], [b]) => a.endsWith("true") - b.endsWith("true"));
+    return drawn.flatMap(([key, path]) => {
+      const [rgb, high] = key.split("/"), d = path.join("");
+      const style = (stroke, width) =>
+        `fill:none;stroke-linecap:round;stroke:${stroke};stroke-width:${width};opacity:${high === "true" ? 0.9 : 0.12}`;
+      const edge = size > 5 ? [svg("path", {d, style: style("var(--soft)", size + 1.5)})] : [];
+      return [...edge, svg("path", {d, style: style(rgb, size)})];
+    });
+  }
+
+  // Counts of points in squares, as shades on a logarithmic scale.
+  density(tokens) {
+    const {x, y, range: [low, high]} = this.spec, cells = 44, width = (high - low) / cells, counts = new Map();
+    for (const token of tokens) {
+      const column = Math.floor((x[token] - low) / width), row = Math.floor((y[token] - low) / width);
+      if (column < 0 || row < 0 || column >= cells || row >= cells) continue;
+      counts.set(row * cells + column, (counts.get(row * cells + column) ?? 0) + 1);
+    }
+    const most = Math.log1p(Math.max(1, ...counts.values()));
+    return [...counts].map(([cell, count]) => svg("rect", {
+      x: LEFT + cell % cells * this.wide / cells, y: 22 + (cells - 1 - Math.floor(cell / cells)) * this.high / cells,
+      width: this.wide / cells, height: this.high / cells,
+      style: `fill:var(--soft);opacity:${(0.08 + 0.8 * Math.log1p(count) / most).toFixed(2)}`}));
+  }
+
+  showBrush([x0, x1, y0, y1]) {
+    const [left, right, top, bottom] = [this.at(x0), this.at(x1), this.at(y1, true), this.at(y0, true)];
+    for (const [name, value] of Object.entries({x: left, y: top, width: right - left, height: bottom - top})) {
+      this.brush.setAttribute(name, value);
+    }
+  }
+
+  ring(x, y) {
+    const known = Number.isFinite(x) && Number.isFinite(y);
+    this.active?.setAttribute("visibility", known ? "visible" : "hidden");
+    if (!known || !this.active) return;
+    this.active.setAttribute("cx", this.at(x));
+    this.active.setAttribute("cy", this.at(y, true));
+  }
+
+  // The token whose point is nearest, if one is near.
+  placeAt(event) {
+    const {x, y, own, all, mode} = this.spec, [atX, atY] = this.values(event);
+    let best = null, least = 12 * (this.spec.range[1] - this.spec.range[0]) / this.wide;
+    for (const token of mode === "document" ? own : all) {
+      const away = Math.hypot(x[token] - atX, y[token] - atY);
+      if (away < least) [best, least] = [token, away];
+    }
+    return best === null ? null : [best];
+  }
+
+  point(place, event) {
+    if (this.start && event) return this.showBrush(this.box(this.values(event)));
+    const token = place?.[0] ?? null;
+    if (token !== this.told) this.spec?.onPoint(token);
+    this.told = token;
+  }
+
+  pick(place) {
+    if (place && !this.dragged) this.spec.onPick(...place);
+  }
+
+  rows() {
+    const {x, y, own, all, mode, labels, describe} = this.spec;
+    return [["document", "token", "text", ...labels, "colour"], ...(mode === "document" ? own : all)
+      .map(token => [...describe(token).slice(0, 3), x[token], y[token], describe(token)[3]])];
+  }
+}
+
+// A cell of CSV, in which a spreadsheet takes nothing for a formula.
+function cell(value) {
+  if (typeof value === "number") return Number.isFinite(value) ? String(value) : "";
+  const text = String(value ?? "").replace(/^([=@\t\r]|[+-](?![\d.]*$))/, "'$1");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function save(name, type, text) {
+  const link = make("a", "", {download: name, href: URL.createObjectURL(new Blob([text], {type}))});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,218 @@
+// Kinds of token, heads, causes and vectors: each a sentence, a chart, and what to compare it with.
+
+const means = new LineChart("means"), slopes = new LineChart("slopes"), heads = new MapChart("heads"),
+  causes = new LineChart("causes"), sources = new LineChart("sources"), vectors = new LineChart("vectors"),
+  ranks = new LineChart("ranks");
+
+const two = value => Number.isFinite(value) ? (Math.round(value * 100) / 100 + 0).toFixed(2).replace("-", "−") : "none";
+const percent = value => `${Math.round(100 * value)}%`;
+// The rows of a table in columns that fulfil a condition, as objects.
+const rowsOf = (table, keep = () => true) => Object.values(table)[0].map((_, at) =>
+  Object.fromEntries(Object.entries(table).map(([name, values]) => [name, values[at]]))).filter(keep);
+// The values of some rows by layer.
+const over = (xs, rows, key, name) => xs.map(x => rows.find(row => row[key] === x)?.[name] ?? null);
+
+// --- kinds of token ---------------------------------------------------------------------------------------
+
+const FEWEST_TOKENS = 20;
+const kinds = () => tokens.columns.filter(one => one.categories?.length > 1);
+
+// Mean log norm of each kind minus the layer's mean, with intervals clustered by document, and what
+// it is if the tokens of each document are exchanged.
+function meansByKind(column, layer) {
+  const values = tokens.norm(layer), codes = tokens.column(column.name), count = column.categories.length;
+  const cell = () => Array.from({length: count}, () => new Float64Array(tokens.documents.length));
+  const n = cell(), sums = cell(), all = tokens.documents.map(() => 0), rows = tokens.documents.map(() => 0);
+  for (let token = 0; token < tokens.count; token++) {
+    const code = codes[token], of = tokens.document[token];
+    if (code >= count || tokens.position[token] < study.dropFirst || Number.isNaN(values[token])) continue;
+    n[code][of]++;
+    sums[code][of] += values[token];
+    rows[of]++;
+    all[of] += values[token];
+  }
+  const sum = list => list.reduce((total, value) => total + value, 0);
+  const total = sum(rows), mean = sum(all) / total, clusters = rows.filter(Boolean).length;
+  // The quantile of t, expanded in its degrees of freedom.
+  const free = clusters - 1, quantile = 1.96 + 2.37 / free + 2.82 / free ** 2;
+  return column.categories.map((name, code) => {
+    const own = sum(n[code]), at = sum(sums[code]) / own;
+    const errors = n[code].map((here, of) => (sums[code][of] - at * here) / own - (all[of] - mean * rows[of]) / total);
+    const half = quantile * Math.sqrt(sum(errors.map(one => one ** 2)) * clusters / free);
+    const chance = sum(n[code].map((here, of) => here ? here * all[of] / rows[of] : 0)) / own - mean;
+    return {name: named(name), count: own, ratio: Math.exp(at - mean), low: Math.exp(at - mean - half),
+      high: Math.exp(at - mean + half), chance: Math.exp(chance)};
+  }).filter(one => one.count >= FEWEST_TOKENS).sort((a, b) => b.ratio - a.ratio);
+}
+
+const named = category => index.categories[category] ?? category;
+
+function showKinds() {
+  const all = kinds();
+  state.kind = fill("kind", all.map(one => [one.name, one.label]), state.kind);
+  const column = all.find(one => one.name === state.kind), found = meansByKind(column, place());
+  const open = at => {
+    state.shade = column.name;
+    find("shade").value = state.shade;
+    state.class = column.categories.find(one => named(one) === found[at].name);
+    delete state.brush;
+    delete state.span;
+    openTab("text");
+  };
+  const of = name => found.map(one => one[name]);
+  means.draw({label: "mean norm by kind of token", x: of("name"), xLabel: column.label, onPick: open, panels: [
+    {label: "norm / layer's mean (geometric means)", height: 260, base: 1, series: [
+      {name: "mean with its 95% interval", kind: "dot", colour: "--blue", y: of("ratio"), low: of("low"), high: of("high")},
+      {name: "random order", kind: "diamond", colour: "--soft", y: of("chance")}]}]});
+  say("means-claim", found.length < 2 ? "Too few tokens have a kind." :
+    `In layer ${state.layer}, norms are largest for “${found[0].name}”, ${two(found[0].ratio)} times the layer's mean, ` +
+    `and smallest for “${found.at(-1).name}”, ${two(found.at(-1).ratio)} times.`);
+  showSlopes(column);
+  say("kinds-note", `Kinds with at least ${FEWEST_TOKENS} tokens on this page. Random order: the mean that a kind has if the tokens ` +
+    "of each document are exchanged. Click a kind to highlight its tokens in the text.");
+}
+
+// Slopes of the chosen regression, or of another one of the site.
+function showSlopes(column) {
+  const owner = [study, ...index.studies.filter(one => ofStudy({of: [one.model, one.corpus, one.site]}))]
+    .find(one => one.slopes?.property === column.name);
+  find("slopes").hidden = find("slopes-claim").hidden = !owner;
+  if (!owner) return;
+  const table = owner.slopes, [term, said] = table.term, rows = rowsOf(Object.fromEntries(
+    ["subset", "layer", "estimate", "conf_low", "conf_high", "n_obs"].map(name => [name, table[name]])));
+  const here = rows.filter(row => row.layer === state.layer && row.subset !== "all" && Number.isFinite(row.estimate))
+    .sort((a, b) => b.estimate - a.estimate);
+  const shared = rows.find(row => row.layer === state.layer && row.subset === "all")?.estimate ?? null;
+  const at = owner.layers.indexOf(state.layer), control = owner.terms[term];
+  const same = value => here.map(() => value);
+  slopes.draw({label: `${said} by ${table.by}`, x: here.map(row => row.subset), xLabel: table.by, panels: [
+    {label: `${said}: ${owner.unit}`, height: 260, series: [
+      {name: "random order, all tokens", kind: "band", colour: "--band", low: same(control.permutedLow[at]), high: same(control.permutedHigh[at])},
+      {name: "all tokens", kind: "line", colour: "--soft", y: same(shared)},
+      {name: `${said} with its interval`, kind: "dot", colour: "--blue", y: here.map(row => row.estimate),
+        low: here.map(row => row.conf_low), high: here.map(row => row.conf_high)}]}]});
+  say("slopes-claim", here.length ? `In layer ${state.layer}, ${said} is ${two(here[0].estimate)} for “${here[0].subset}” and ` +
+    `${two(here.at(-1).estimate)} for “${here.at(-1).subset}”; of all tokens ${two(shared)} (regression ${owner.regression}).`
+    : `Layer ${state.layer} was not fitted.`);
+}
+
+// --- heads ------------------------------------------------------------------------------------------------
+
+function showHeads() {
+  const table = beyond().heads, {term, regression, equal, ...columns} = table, rows = rowsOf(columns);
+  const measures = {
+    estimate: {label: term, has: term, diverging: true, format: three},
+    permuted_mean: {label: `${term} in random order`, has: term, diverging: true, format: three},
+    random_weights: {label: `${term} before training`, has: term, diverging: true, format: three},
+    share: {label: "share of squared norms", has: true, format: percent},
+    sink: {label: "attention to the first token", has: true, format: percent},
+  };
+  const known = Object.entries(measures).filter(([name, {has}]) => has && table[name].some(Number.isFinite));
+  state.measure = fill("measure", known.map(([name, {label}]) => [name, label]), state.measure);
+  const {label, diverging, format} = measures[state.measure];
+  const parts = [...new Set(table.part)], at = new Map(rows.map(row => [`${row.layer}.${row.part}`, row]));
+  const {layers} = study, cell = (x, row) => at.get(`${layers[x]}.${parts[row]}`);
+  heads.draw({label: `map of ${label}: arrow keys read it, Enter colours the text by a head`, x: layers, xLabel: "layer",
+    rowLabel: "head", rows: parts, unit: label, diverging, format, cellHeight: Math.max(12, Math.min(30, 360 / parts.length)),
+    values: parts.map((_, row) => layers.map((_, x) => cell(x, row)?.[state.measure] ?? NaN)),
+    tells: (x, row) => known.filter(([name]) => Number.isFinite(cell(x, row)?.[name]))
+      .map(([name, one]) => `${one.label}: ${one.format(cell(x, row)[name])}` + (name === "estimate" && Number.isFinite(cell(x, row).conf_low)
+        ? ` (${three(cell(x, row).conf_low)} to ${three(cell(x, row).conf_high)})` : "")),
+    onPick: (x, row) => showHead(layers[x], parts[row])});
+  const values = name => table[name].filter(Number.isFinite), of = name => two(median(values(name)));
+  const claims = {
+    share: () => `The largest head of a layer has up to ${percent(Math.max(...values("share")))} of its squared norms; equal heads ` +
+      `would have ${percent(1 / parts.length)}.`,
+    sink: () => `Heads give ${percent(median(values("sink")))} of their attention to the first token (median); equal attention to all ` +
+      `tokens would give ${percent(equal)}.`,
+  };
+  say("heads-claim", (claims[state.measure] ?? (() => `${term[0].toUpperCase()}${term.slice(1)} of single heads is ${of("estimate")} in the ` +
+    `median, ${two(Math.min(...values("estimate")))} to ${two(Math.max(...values("estimate")))}` +
+    (values("permuted_mean").length ? `; in random order ${of("permuted_mean")}` : "") +
+    (values("random_weights").length ? `; before training ${of("random_weights")}` : "") + "."))());
+  say("heads-note", (term && `The terms are those of the regression ${regression}. `) +
+    (tokens.heads ? "Click a head to colour the text by the norm of what it writes." : "The page has no room for the norms of single heads."));
+}
+
+function showHead(layer, part) {
+  if (!tokens.heads) return;
+  state.layer = layer;
+  state.shade = `head_${part}`;
+  find("shade").value = state.shade;
+  const {documents} = tokens.heads;
+  if (!documents.includes(state.document)) {
+    [state.document] = documents;
+    delete state.token;
+    delete state.span;
+    find("find").value = "";
+    showDocuments();
+  }
+  state.tab = "text";
+  showDocument();
+}
+
+// --- causes -----------------------------------------------------------------------------------------------
+
+function showCauses() {
+  const {all, single, documents, regression} = beyond().causes, rows = rowsOf(all), {site} = study;
+  const pairs = [...new Set(rows.map(row => `${row.source_site} → ${row.target_site}`))];
+  const own = `${site} → ${site}`;
+  state.pair = fill("pair", pairs, pairs.includes(state.pair) ? state.pair : own);
+  const ofPair = row => `${row.source_site} → ${row.target_site}` === state.pair;
+  state.later = fill("later", [...new Set(rows.filter(ofPair).map(row => row.lag))], state.later ?? 1);
+  const kept = row => ofPair(row) && row.lag === Number(state.later), found = rows.filter(kept);
+  const targets = found.map(row => row.target_layer), of = name => found.map(row => row[name]);
+  state.target = fill("target", targets, targets.includes(Number(state.target)) ? state.target : targets.at(-1));
+  const target = Number(state.target);
+  causes.draw({label: "predicted beside caused by layer", x: targets, xLabel: "layer of the later token", cursor: targets.indexOf(target),
+    onPick: at => { state.target = targets[at]; showCauses(); writeAddress(); }, panels: [
+      {label: "% longer per 1% longer before", height: 240, series: [
+        {name: `predicted: lag ${state.later} of ${regression}`, kind: "ring", colour: "--blue", aside: -1, y: of("coefficient"),
+          low: of("coefficient_conf_low"), high: of("coefficient_conf_high")},
+        {name: "caused by all layers before", kind: "dot", colour: "--orange", aside: 1, y: of("estimate"), low: of("conf_low"),
+          high: of("conf_high")}]}]});
+  const each = rowsOf(single, row => kept(row) && row.target_layer === target);
+  const layers = [...new Set(each.map(row => row.source_layer))].sort((a, b) => a - b);
+  const by = name => over(layers, each, "source_layer", name);
+  find("sources").hidden = !layers.length;
+  sources.draw({label: "predicted beside caused by the layer that is changed", x: layers, xLabel: "layer that is changed", panels: [
+    {label: `% in layer ${target} per 1% in one layer before`, height: 240, series: [
+      {name: "predicted", kind: "ring", colour: "--blue", y: by("predictive")},
+      {name: "caused, with its interval", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
+  const said = found.filter(row => Number.isFinite(row.coefficient)).map(row =>
+    `${two(row.coefficient)} predicted and ${two(row.estimate)} caused in layer ${row.target_layer}`);
+  const later = Number(state.later) === 1 ? "the next token's" : `that of the token ${state.later} later`;
+  say("causes-claim", said.length ? `1% longer adjustments go with ${later} being longer by (in %) ${said.slice(0, 3).join("; ")}.`
+    : `If adjustments are made 1% longer in all layers before, ${later} changes by ` +
+      `${found.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
+  say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
+    "Predicted: what the regression associates with it. Click a layer on the left to see which layers before it matter.");
+}
+
+// --- vectors ----------------------------------------------------------------------------------------------
+
+function showVectors() {
+  const rows = rowsOf(beyond().vectors), {layers} = study;
+  const most = Math.max(...rows.filter(row => row.predictor === "vector").map(row => row.rank));
+  const of = (predictor, name = "r_squared") =>
+    over(layers, rows.filter(row => row.predictor === predictor && (predictor !== "vector" || row.rank === most)), "layer", name);
+  const chosen = {x: layers, xLabel: "layer", cursor: place(), onPick: at => setLayer(layers[at])};
+  vectors.draw({...chosen, label: "R² of predictions of whole vectors by layer", panels: [
+    {label: "R² in unseen documents", height: 260, format: percent, series: [
+      {name: "the vector before", kind: "dot", colour: "--blue", y: of("vector"), low: of("vector", "conf_low"), high: of("vector", "conf_high")},
+      {name: "the same times one number", kind: "line", colour: "--blue", y: of("scalar")},
+      {name: "mean of the document", kind: "diamond", colour: "--green", y: of("document_mean")},
+      {name: "random order", kind: "ring", colour: "--soft", y: of("permuted_order")},
+      {name: "before training", kind: "square", colour: "--orange", y: of("random_weights")}]}]});
+  const here = rows.filter(row => row.layer === state.layer && row.predictor === "vector").sort((a, b) => a.rank - b.rank);
+  const by = name => here.map(row => row[name]);
+  const same = predictor => here.map(() => rows.find(row => row.layer === state.layer && row.predictor === predictor)?.r_squared ?? null);
+  ranks.draw({label: "R² by the number of dimensions", x: by("rank").map(rank => `${rank}`), xLabel: "dimensions of the prediction", panels: [
+    {label: `R² in unseen documents, layer ${state.layer}`, height: 260, format: percent, series: [
+      {name: "the vector before", kind: "dot", colour: "--blue", line: true, y: by("r_squared"), low: by("conf_low"), high: by("conf_high")},
+      {name: "random order, all dimensions", kind: "line", colour: "--soft", y: same("permuted_order")}]}]});
+  const middle = predictor => median(of(predictor));
+  const control = (predictor, words) => Number.isFinite(middle(predictor)) ? `; ${words} ${percent(middle(predictor))}` : "";
+  say("vectors-claim", `The vector before predicts ${percent(middle("vector"))} of a token's whole vector in the median layer` +
+    control("permuted_order", "in random order") + control("random_weights", "before training") + ".");
+}
