@@ -46,9 +46,9 @@ def test_no_text_of_the_corpus_runs_in_the_explorer_or_a_table(project, opened, 
     assert len(pages) > 3
     for path in pages:
         page.goto(f"file://{path}")
-        page.wait_for_function("document.querySelectorAll('td, #text span').length > 5")
+        page.locator("td, #text span").nth(5).wait_for(state="attached")
         page.screenshot(path=shots / f"hostile {path.parent.name} {path.stem}.png", full_page=True)
-    page.goto(f"file://{project.folder / 'results/explorer.html'}")
+    page.goto(f"file://{project.folder / 'results/explorer.html'}#tab=text")
     for place in range(page.locator("#document option").count()):
         page.locator("#document").select_option(index=place)
         page.wait_for_timeout(50)

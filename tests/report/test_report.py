@@ -125,7 +125,7 @@ def test_every_figure_and_page_of_the_report_loads(unpacked, opened, shots):
     for number, (path, file) in enumerate(items.items()):
         page.goto(f"file://{file}")
         if path.endswith(".html"):
-            page.wait_for_function("document.querySelectorAll('td, #text span').length > 5")
+            page.locator("td, #text span").nth(5).wait_for(state="attached")
         else:
             assert page.evaluate("document.querySelectorAll('svg text').length") > 3
             size = page.evaluate("document.documentElement.getBoundingClientRect().width")

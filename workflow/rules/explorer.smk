@@ -7,12 +7,11 @@ use rule program as build_explorer with:
         studies(f"{RESULTS}/fits.parquet"),
         studies(f"{RESULTS}/controls.parquet"),
         studies(f"{RESULTS}/joint.json"),
-        outputs.files_of(CONFIG, name="transmitted.parquet"),
         *(
             outputs.files_of(CONFIG, name=name)
             for name in (
-                *("classes.parquet", "heads.parquet", "head_coefficients.parquet"),
-                *("elasticities.parquet", "vector_fits.parquet", "/heads/{shard}.parquet"),
+                *("transmitted.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
+                *("elasticities.csv", "vector_fits.csv", "/heads/{shard}.parquet"),
             )
         ),
         every_table(

@@ -278,7 +278,7 @@ def _add_heads(
         return 0
     frame = tables.rows_of_documents(paths, own, [*KEYS, *layers])
     frame = frame[frame.groupby("document").cumcount() < shown.LONGEST]
-    logs = log_norms(np.concatenate([np.stack(frame[layer].to_numpy()).T for layer in layers]))
+    logs = log_norms(np.concatenate([np.stack(list(frame[layer])).T for layer in layers]))
     # A shade needs no more than the central values of a head.
     ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
     packed = quantised(np.clip(logs, *ends), bits=4)

@@ -6,7 +6,7 @@ const KEYS = ["model", "corpus", "site", "regression", "tab", "lag", "layer", "s
 // Changes of these can be taken back with the browser's button.
 const STEPS = ["model", "corpus", "site", "regression", "tab", "layer", "document", "token"];
 const index = await block("index", true), glossary = await block("glossary", true);
-const state = {points: "document", shade: "norm", theme: "auto"};
+const DEFAULTS = {points: "document", shade: "norm", theme: "auto"}, state = {};
 let tokens, study, shading, chosen = null, number = 0;
 
 const make = (tag, text, properties = {}) =>
@@ -37,8 +37,8 @@ function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   asked = Object.fromEntries(given);
   for (const key of KEYS) {
-    if (given.has(key)) state[key] = given.get(key);
-    else if (["token", "brush", "span", "class"].includes(key)) delete state[key];
+    delete state[key];
+    if (given.has(key) || key in DEFAULTS) state[key] = given.get(key) ?? DEFAULTS[key];
   }
   // The address may contain anything.
   state.layer = state.layer === undefined ? undefined : Number(state.layer);

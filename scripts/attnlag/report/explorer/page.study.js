@@ -35,7 +35,7 @@ async function showStudy() {
   const terms = study.lags.length ? study.lags : Object.keys(study.terms).map(term => [term, term]);
   state.lag = fill("lag", terms, state.lag);
   showOverview();
-  const tabs = Object.keys(TABS).filter(name => TABS[name].has?.() ?? true);
+  const tabs = Object.keys(TABS).filter(name => !TABS[name].has || TABS[name].has());
   if (!tabs.includes(state.tab)) [state.tab] = tabs;
   find("tabs").replaceChildren(...tabs.map(name => {
     const panel = document.querySelector(`[data-tab=${name}]`);
@@ -55,6 +55,7 @@ async function showStudy() {
   showFindings();
   describe();
   showDocument();
+  if (kept() === null) delete state.token;
   if (arriving) sayUnknown();
   arriving = false;
 }

@@ -72,10 +72,11 @@ function showKinds() {
     "of each document are exchanged. Click a kind to highlight its tokens in the text.");
 }
 
-// Slopes of the chosen regression, or of another one of the site.
+// Slopes of the chosen regression, or of another one of the site: by this kind, or by a number.
 function showSlopes(column) {
-  const owner = [study, ...index.studies.filter(one => ofStudy({of: [one.model, one.corpus, one.site]}))]
-    .find(one => one.slopes?.property === column.name);
+  const all = [study, ...index.studies.filter(one => ofStudy({of: [one.model, one.corpus, one.site]}))].filter(one => one.slopes);
+  const owner = all.find(({slopes}) => slopes.property === column.name) ??
+    all.find(({slopes}) => !kinds().some(one => one.name === slopes.property));
   find("slopes").hidden = find("slopes-claim").hidden = !owner;
   if (!owner) return;
   const table = owner.slopes, [term, said] = table.term, rows = rowsOf(Object.fromEntries(

@@ -161,7 +161,7 @@ function drawCloud() {
 
 // The ten tokens with the largest and the smallest values of what colours the text, or norms.
 function showExtremes() {
-  const by = shading.categories ? new Shading(tokens, place(), "norm", theme()) : shading;
+  const by = shading.categories || state.shade.startsWith("head_") ? new Shading(tokens, place(), "norm", theme()) : shading;
   const usable = [];
   for (let token = 0; token < tokens.count; token++) {
     if (Number.isFinite(by.values[token]) && tokens.position[token] >= study.dropFirst) usable.push(token);
