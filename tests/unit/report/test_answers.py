@@ -128,7 +128,7 @@ def test_few_texts_are_answered_for_alone(base, documents, word):
     path = base / "attention" / "within" / "fits.parquet"
     fits = pd.read_parquet(path).assign(n_documents=documents)
     tables.write_frame(fits, path, path.with_suffix(".csv"), tables.read_provenance(path))
-    _, lines = answers.answers(base, "attention", ["within"])
+    lines = answers.answers(base, "attention", ["within"]).lines
     assert lines[0].text.startswith(f"Yes {word}: 10% longer")
 
 
