@@ -138,7 +138,7 @@ def _settle(figure: Figure) -> None:
     Without this, a second run or a second file would have different bytes.
     """
     engine = figure.get_layout_engine()
-    if engine is not None:
+    if engine is not None and figure.axes:
         engine.execute(figure)
     # The placeholder engine of "none" would make matplotlib draw every file twice.
     figure.set_layout_engine(None)

@@ -4,7 +4,7 @@ from typing import Any
 
 from attnlag.figures.inputs.vectors import VectorsInputs
 from attnlag.figures.legends import PALETTE, PERMUTED, RANDOM_LINE, layer_colours
-from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet
+from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.regression.beyond import vector_fits
 from attnlag.regression.labels import spans
 
@@ -32,6 +32,8 @@ def figure(inputs: VectorsInputs) -> Sheet:
     own = of.pop(vector_fits.VECTOR)
     ranks = sorted(map(int, own["rank"].unique()))
     full = own[own["rank"] == ranks[-1]].reindex(layers)
+    if full["r_squared"].isna().all():
+        return Notice("No vectors could be fitted: too few documents, or vectors that do not vary")
     low, high = (full[end].to_numpy(float) for end in BOUNDS)
     label = f"previous vector (rank {ranks[-1]})"
     whole = Line(full["r_squared"], label, PALETTE[0], low, high, marker="o")
@@ -46,12 +48,10 @@ def figure(inputs: VectorsInputs) -> Sheet:
         for (rank, rows), shade in zip(own.groupby("rank"), shades, strict=True)
     ]
     label = "R² in unseen documents"
-    claim = "No vectors could be fitted"
-    if full["r_squared"].notna().any():
-        claim = f"Previous vectors predict {full['r_squared'].median():.0%} of a token's vector"
-        if vector_fits.PERMUTED in of:
-            claim += f"; in random order, {of[vector_fits.PERMUTED]['r_squared'].median():.0%}"
-        claim += " (median layer)"
+    claim = f"Previous vectors predict {full['r_squared'].median():.0%} of a token's vector"
+    if vector_fits.PERMUTED in of:
+        claim += f"; in random order, {of[vector_fits.PERMUTED]['r_squared'].median():.0%}"
+    claim += " (median layer)"
     return Sheet(
         claim,
         layers,

@@ -449,6 +449,9 @@ def test_ranks_and_controls_of_vectors_are_lines():
     assert sheet.claim == (
         "Previous vectors predict 40% of a token's vector; in random order, 9% (median layer)"
     )
+    # Too few documents to predict one from the others: a line of text, no empty panels.
+    none = SimpleNamespace(fits=fits.assign(r_squared=np.nan), settings=settings)
+    assert vectors_by_layer.figure(none).panels == ()
 
 
 def geometry():
