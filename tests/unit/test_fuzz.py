@@ -236,7 +236,6 @@ yaml_values = st.recursive(
 def test_any_values_of_a_configuration_are_accepted_or_refused_in_plain_lines(
     data: st.DataObject, folder: Path
 ) -> None:
-    """Values of any kind are put in any place of a configuration."""
     changed = json.loads(json.dumps(SETTINGS))
     for _ in range(data.draw(st.integers(1, 3))):
         place = changed

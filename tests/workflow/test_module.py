@@ -134,5 +134,4 @@ def test_a_run_in_another_folder_gives_the_same_results(elsewhere, finished_once
 
 
 def test_both_snakefiles_make_the_same_results(finished):
-    """workflow/Snakefile finds nothing to do after a run of Snakefile."""
     assert finished.dry_run("--snakefile", "workflow/Snakefile") == {}

@@ -202,7 +202,6 @@ def test_the_tables_of_results_are_tidy(finished_once):
 
 
 def test_a_run_makes_the_files_of_the_catalogue(finished_once):
-    """The files are exactly those of the catalogue, and every column has a description."""
     project, _ = finished_once
     assert list(undescribed(project.folder)) == []
     with within(project.folder):
@@ -316,7 +315,6 @@ def unlisted(fresh):
 
 
 def test_zero_norms_are_dropped_and_counted(finished):
-    """The rows of a norm of zero in one layer are dropped, and the table of fits counts them."""
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     table = pq.read_table(path)
     norms = table["layer_01"].to_numpy().copy()

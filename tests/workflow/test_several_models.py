@@ -76,7 +76,6 @@ def test_one_model_over_one_corpus_is_not_compared(finished_once):
 
 
 def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
-    """Only its own jobs and the comparison run. The results of the others keep their bytes."""
     before = both.results()
     both.write_config(models={"third": {"source": "path", "path": "mine"}})
     assert both.would_run() == {**CHAIN, **COMPARISON}

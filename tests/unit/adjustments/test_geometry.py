@@ -321,7 +321,6 @@ def geometry_of_shard(folder, number):
 
 
 def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
-    """Against statsmodels, with errors clustered by document."""
     shards = [geometry_of_shard(tmp_path, number) for number in (0, 1)]
     sums = [geometry_means.sums_of_shard(*paths, 1) for *paths, _ in shards]
     # Each shard has sums of the cosines at each distance.

@@ -258,7 +258,6 @@ def test_a_part_of_two_modules_is_changed_as_one():
 
 @pytest.mark.parametrize("name", [*MODELS, *SUMS])
 def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
-    """In every family the derivative predicts the effect of a small change of one gate."""
     model = small_model(*{**MODELS, **SUMS}[name]).requires_grad_(False)
     blocks, _ = trying.blocks_of(model)
     sites = ["attention", "mlp", "block"]

@@ -158,7 +158,6 @@ def fetch_package(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> l
 def test_members_whose_paths_lead_elsewhere_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the requested member is written, and only to its own place."""
     (tmp_path / "index").mkdir()
     information = "tiny_model-1.0.dist-info"
     outside = "../" * 8 + str(tmp_path)[1:]

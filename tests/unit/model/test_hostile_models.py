@@ -238,7 +238,6 @@ def test_links_are_replaced_by_copies(mine: Path) -> None:
 
 
 def test_pipes_in_a_folder_are_ignored(mine: Path) -> None:
-    """A path that is not a file is not part of a model."""
     os.mkfifo(mine / "added_tokens.json")
     assert not (fetch(mine) / "added_tokens.json").exists()
     (mine / "model.safetensors").unlink()

@@ -56,7 +56,6 @@ def test_a_sharded_checkpoint_gives_the_same_norms(
 def test_tied_embeddings_may_be_stored_once_or_twice(
     tmp_path: Path, fetched: dict[str, Path]
 ) -> None:
-    """Weights stored once or also under the head's name give the same trunk."""
     weights = load_file(fetched["gpt2"] / "model.safetensors")
     assert not any("lm_head" in key for key in weights)
     shutil.copytree(fetched["gpt2"], tmp_path / "twice")
@@ -100,7 +99,6 @@ def test_a_checkpoint_of_integers_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_norms_are_summed_in_float32(fetched: dict[str, Path], name: str, dtype: str) -> None:
-    """The norms of a half-precision model against the float64 norms of its own vectors."""
     model = loading.load_model(fetched[name], CPU, dtype)
     vectors = norms_of(model, "vectors").astype(np.float64)
     assert (vectors.astype(np.float32) == vectors).all()

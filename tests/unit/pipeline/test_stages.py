@@ -38,7 +38,6 @@ def test_every_spelling_of_true_gives_the_same_setting(value: Any) -> None:
 
 
 def test_the_precision_of_storage_is_omitted_if_vectors_are_not_stored() -> None:
-    """The precision of storage has no effect if only norms are kept."""
     text = settings_text("extract_activations", extraction={"keep": "norms"})
     stated = {"keep": "norms", "storage_dtype": "float16"}
     assert settings_text("extract_activations", extraction=stated) == text

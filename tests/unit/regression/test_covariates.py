@@ -44,6 +44,5 @@ def test_other_names_are_not_terms_of_covariates(name):
 
 
 def test_an_unknown_covariate_is_an_error():
-    """An unknown covariate would be silently missing from the design and from the control."""
     with pytest.raises(ValueError, match="unknown covariates: \\['odd_token'\\]"):
         covariates.shared_terms(design_settings(covariates=("odd_token",)), {})

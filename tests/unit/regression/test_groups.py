@@ -63,7 +63,6 @@ def test_groups_without_estimates_are_named():
 
 
 def test_dummies_of_groups_are_dropped_within_a_group():
-    """Dummies of groups are constant within a group."""
     table = design_table(LENGTHS)
     verse = table["document"].to_pandas().astype(str).map(GROUP_OF) == "verse"
     with_dummy = table.append_column("group_verse", pa.array(verse.astype(float)))
