@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from projects import without_figures
 
 STUDY = "results/tiny/small/attention/notebook"
 
@@ -35,54 +34,11 @@ def test_more_shards_than_documents_are_refused(finished):
     assert result.returncode == 1
 
 
-def keep_documents(project, number):
-    path = project.folder / "data/small.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:number]))
-
-
 def errors_of(result):
     """Return the lines with errors of a run that failed for its user's sake."""
     assert result.returncode == 1
     assert "Traceback" not in result.stdout
     return [line for line in result.stdout.splitlines() if line.startswith("error:")]
-
-
-def test_one_document_can_be_regressed_with_errors_within_it(finished):
-    """The safeguards of the default file do not prevent errors within the document."""
-    keep_documents(finished, 1)
-    within = {
-        "lags": [1, 2],
-        "covariates": ["position"],
-        "position_knots": [3, 6, 12],
-        "fixed_effects": "document",
-        "bias_correction": "half-panel",
-    }
-    # What is left of it: no effects and no correction, with HAC errors.
-    plain = {**within, "fixed_effects": "none", "bias_correction": "none"}
-    finished.write_config(
-        regressions={"within": within, "plain": plain}, inference={"adjust": "max-t"}
-    )
-    printed = finished.run(*without_figures())
-    findings = (finished.folder / "results/tiny/small/attention/within/findings.txt").read_text()
-    assert "2 of 2 layers fitted, 17 rows from 1 document\n" in findings
-    assert "errors are HAC within sequences (Newey-West)" in findings
-    assert "lag 1, in one document" in findings
-    assert "nan" not in printed
-    # As soon as the document is counted, before any model runs.
-    assert printed.index("\nsmall: 1 document: ") < printed.index("\ntiny, small: 1 document, ")
-    fits = pd.read_csv(finished.folder / STUDY / "fits.csv")
-    assert (fits["status"] == "ok").all()
-    assert (fits["n_documents"] == 1).all()
-    assert fits["cv_r_squared"].isna().all()
-    assert json.loads((finished.folder / STUDY / "joint.json").read_text())["draws"] == 0
-    tables = [
-        pd.read_csv(finished.folder / f"results/tiny/small/attention/{name}/coefficients.csv")
-        for name in ("within", "plain")
-    ]
-    numbers = ["estimate", "std_error", "p_value", "p_adjusted", "conf_low", "conf_high"]
-    assert (tables[0]["std_error"] > 0).all()
-    assert set(tables[0]["vcov_type"]) == {"hac"}
-    np.testing.assert_allclose(tables[0][numbers], tables[1][numbers], rtol=1e-7)
 
 
 def test_a_layer_that_cannot_be_fitted_is_reported_and_the_others_are_fitted(finished):
