@@ -266,54 +266,6 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     assert record["stages"]["activations"]["site"] == "mlp"
 
 
-def test_an_architecture_outside_the_table_runs_with_or_without_declaration(unlisted):
-    norms = "results/tiny/small/attention/norms/0000.parquet"
-    model = unlisted.config["models"]["tiny"]
-    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "self_attn_layer_norm"}
-    unlisted.write_config(models={"tiny": {**model, "modules": modules}})
-    result = unlisted.snakemake("--cores", "2", norms)
-    assert result.returncode == 1
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("error:")]
-    assert "model tiny, of type 'biogpt', fails the proof of its sites" in line
-    assert "tried self_attn and self_attn_layer_norm" in line
-    assert not list(unlisted.folder.glob("results/**/norms/*"))
-
-    modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc2"}
-    unlisted.write_config(models={"tiny": {**model, "modules": modules}})
-    assert "fetch_model" not in unlisted.would_run()
-    assert "is in no table" not in unlisted.run(norms)
-    declared = (unlisted.folder / norms).read_bytes()
-    unlisted.write_config(models={"tiny": model})
-    printed = unlisted.run(f"{STUDY}/findings.txt")
-    assert "tiny: 'biogpt' is in no table; self_attn and fc2 in 'layers' were tried and" in printed
-    assert "block input + adjustments = block output within" in printed
-    assert (unlisted.folder / norms).read_bytes() != declared  # its record says what was declared
-    assert (unlisted.folder / STUDY / "findings.txt").exists()
-
-
-@pytest.fixture
-def unlisted(fresh):
-    from transformers import BioGptConfig, BioGptForCausalLM
-
-    torch.manual_seed(3)
-    config = BioGptConfig(
-        vocab_size=50257,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=50256,
-        eos_token_id=50256,
-        pad_token_id=None,
-    )
-    for name in ("config.json", "model.safetensors"):
-        (fresh.folder / "mine" / name).unlink()
-    BioGptForCausalLM(config).save_pretrained(fresh.folder / "mine")
-    fresh.write_config(extraction={"keep": "norms"})
-    return fresh
-
-
 def test_zero_norms_are_dropped_and_counted(finished):
     path = finished.folder / "results/tiny/small/attention/norms/0000.parquet"
     table = pq.read_table(path)
