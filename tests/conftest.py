@@ -59,8 +59,8 @@ def pytest_configure(config: pytest.Config) -> None:
 # two make projects that others read.
 LONGEST = (
     *("test_run", "test_regressions", "test_crashes", "test_reruns", "test_several_models"),
-    *("test_safety", "test_figures", "test_fetching", "test_bad_models", "test_slopes_by_class"),
-    *("test_errors", "test_bad_corpora", "test_bad_numbers", "test_twin", "test_module"),
+    *("test_safety", "test_hostile_text", "test_slopes_by_class", "test_directions", "test_paper"),
+    *("test_contributing", "test_fetching", "test_architectures", "test_errors", "test_module"),
 )
 
 
