@@ -15,6 +15,7 @@ from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
 from attnlag.regression.beyond.vector_fits import PERMUTED, VECTOR
 from attnlag.regression.inference import results
+from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.settings import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
@@ -241,7 +242,7 @@ def _vectors(path: Path) -> list[Line]:
     permuted = table.loc[table["predictor"] == PERMUTED, "r_squared"]
     if len(permuted):
         text += f"; in random order at most {permuted.max():.0%}"
-    return [Line("Whole vectors", text, False)]
+    return [Line("Whole vectors", with_minus_signs(text), False)]
 
 
 def _checks(main: Regression) -> list[Line]:
