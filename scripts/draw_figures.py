@@ -60,6 +60,7 @@ INPUTS: dict[str, Callable[[Job], Named]] = {
     ),
     "plot_geometry": lambda job: vectors.GeometryInputs(job.input.means),
     "plot_heads": lambda job: vectors.HeadsInputs(job.input.heads, job.input.coefficients),
+    "plot_sources": lambda job: vectors.TracedInputs(**vars(job.input)),
     "plot_effects": lambda job: vectors.EffectsInputs(job.input.elasticities, **job.settings),
     "plot_vectors": lambda job: vectors.VectorsInputs(job.input.fits),
 }

@@ -184,6 +184,7 @@ def new_project(folder: Path, model: Path) -> Project:
             # Tests of these slow parts ask for them.
             "causal": None,
             "vectors": None,
+            "sources": None,
             "extraction": {"geometry": False, "heads": False},
             "controls": {"permutation": None, "random_weights": None},
         },

@@ -17,7 +17,7 @@ from attnlag.storage.tables import read_provenance
 
 SITE = "results/tiny/small/attention"
 CENTRED = "cosine_previous_centred"
-FILES = {"parallel": "geometry", CENTRED: "centred"}
+FILES = {"parallel": "geometry", CENTRED: "centred", "self": "written"}
 CLOSE = {"rtol": 1e-6, "atol": 1e-8}
 
 
@@ -33,6 +33,7 @@ def project(gpt2, tmp_path_factory):
         # Heads have the terms of the one of norms.
         regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
+        sources={},
         # Those of statsmodels.
         inference={"covariance": "cluster-crv1"},
     )
@@ -45,6 +46,7 @@ def rows_of(path, outcome):
     values = pq.read_table(path).to_pandas()
     values["document"] = values["document"].astype(str)
     y = values[f"layer_01.{outcome}"].astype(np.float64).where(values["position"] >= 1)
+    y = np.log(y) if outcome == "self" else y
     by_sequence = y.groupby([values["document"], values["window"]])
     rows = {"y": y, "lag_1": by_sequence.shift(1), "lag_2": by_sequence.shift(2)}
     return pd.DataFrame(rows).assign(document=values["document"]).dropna()
@@ -140,6 +142,43 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
     text = (base / "heads" / "findings.txt").read_text()
     assert "with the terms of the regression 'notebook': median" in text
     assert "equal attention to all tokens would give" in text
+
+
+def test_sources_and_readout_are_means_over_tokens(project):
+    base = project.folder / SITE / "sources"
+    rows, random = (pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights"))
+    kept, untrained = (one.query("layer == 1 and position >= 1") for one in (rows, random))
+    shares = pd.read_parquet(base / "shares.parquet").query("layer == 1").set_index("source")
+    for name in ("first", "previous_2", "rest", "effective"):
+        expected = kept[name].mean(), kept[name].median(), untrained[name].mean()
+        np.testing.assert_allclose(
+            shares.loc[name, ["mean", "median", "random_weights"]].astype(float), expected, 1e-5
+        )
+    assert shares.loc["self", "attention"] == pytest.approx(kept["attention_self"].mean(), 1e-5)
+    pairs = pd.read_parquet(base / "neighbours.parquet").query("layer == 1").set_index("part")
+    later = kept[kept["position"] >= 2]
+    assert pairs.loc["common", "mean"] == pytest.approx(later["cosine_common"].mean(), 1e-5)
+    stored = json.loads(pq.read_metadata(base / "0000.parquet").metadata[b"attnlag.random_pairs"])
+    assert pairs.loc["first", "random_pairs"] == stored["first"]["1"]
+    # The norms are those of another pass.
+    lags = pd.read_parquet(base / "lags.parquet").query("part == 'all'")
+    whole = pd.read_parquet(base.parent / "notebook" / "coefficients.parquet")
+    both = lags.merge(whole, on=["layer", "term"])
+    for column in ("estimate", "std_error", "conf_high"):
+        np.testing.assert_allclose(both[f"{column}_x"], both[f"{column}_y"], atol=2e-3)
+    assert "the token before writes" in (base / "findings.txt").read_text()
+    effects = pd.read_parquet(base.parent / "readout" / "0000.parquet")
+    effects = effects.query("layer == 1 and position >= 1")
+    means = pd.read_parquet(base.parent / "readout" / "means.parquet").query("layer == 1")
+    means = means.set_index("target").loc["next"]
+    difference = effects["next"] - effects["next_control"]
+    assert means["difference"] == pytest.approx(difference.mean(), 1e-5)
+    assert means["mean"] - means["control"] == pytest.approx(means["difference"], 1e-5)
+    assert "more than their own" in (base.parent / "readout" / "findings.txt").read_text()
+    project.write_config(sources={"document_tokens": 9})
+    jobs = project.would_run()
+    assert {"trace_sources", "summarize_sources"} <= set(jobs)
+    assert not {"extract_activations", "extract_random_weights"} & set(jobs)
 
 
 @pytest.mark.parametrize(

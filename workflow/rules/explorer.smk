@@ -19,7 +19,7 @@ use rule program as build_explorer with:
             # Outcomes other than norms.
             *(
                 f"{SITE}/{folder}/{{shard}}.parquet"
-                for folder in ("geometry", "centred")
+                for folder in ("geometry", "centred", "written")
                 if CONFIG.regresses(folder)
             ),
             f"{SITE}/norms/{{shard}}.parquet",

@@ -43,6 +43,11 @@ DRAWN_FROM = {
         "heads": f"{HEADS}/heads.parquet",
         "coefficients": f"{HEADS}/head_coefficients.parquet",
     },
+    "plot_sources": {
+        "shares": f"{SOURCES}/shares.parquet",
+        "lags": f"{SOURCES}/lags.parquet",
+        "readout": of_sites(f"{SITE}/readout/means.parquet"),
+    },
     "plot_effects": {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
         "beside": [f"{CAUSAL}/transmitted.parquet", f"{CAUSAL}/by_part_of_speech.parquet"],
@@ -53,9 +58,11 @@ DRAWN_FROM = {
 # These read tables of all tokens.
 OF_TOKENS = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
 # These take less time than their submission to a cluster.
-QUICK = ("plot_classes", "plot_specifications", "plot_effects", "plot_vectors", "plot_comparison")
+QUICK = ("plot_classes", "plot_specifications", "plot_sources", "plot_effects", "plot_vectors")
+QUICK += ("plot_comparison",)
 # Labels that the paths of figures do not contain.
-LABELS = {"plot_heads": {"site": "attention"}, "plot_effects": {"site": "{pair}"}}
+LABELS = dict.fromkeys(("plot_heads", "plot_sources"), {"site": "attention"})
+LABELS |= {"plot_effects": {"site": "{pair}"}}
 
 
 # Each program draws the figures of a run, and on request those of a paper, without titles.

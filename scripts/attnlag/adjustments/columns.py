@@ -6,7 +6,7 @@ from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 __all__ = ["KEYS", "KEY_FIELDS"]
 
-# Metadata key of a geometry file for random pairs, which are known after its schema is written.
+# Metadata key of a file of geometry or sources for random pairs, known after all its rows.
 PAIRS_KEY = b"attnlag.random_pairs"
 
 # Metadata key of a file of heads for the error of their sum, or the reason for their absence.
@@ -14,6 +14,9 @@ HEADS_KEY = b"attnlag.heads"
 
 # Metadata key of a file of attention to first tokens for its method, or the reason for its absence.
 SINKS_KEY = b"attnlag.sinks"
+
+# Metadata key of a file of sources or of readout for its proof, or the reason for its absence.
+TRACED_KEY = b"attnlag.traced"
 
 
 def layer_name(layer: int) -> str:

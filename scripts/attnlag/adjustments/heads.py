@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,10 +50,17 @@ class LayerHeads:
     bias: torch.Tensor
     # (width,) tensor or None: g, up to a factor, if the output is normalised.
     gain: torch.Tensor | None
-    # (heads, inputs / heads, rank) float32 tensor: R_h', transposed.
-    roots: torch.Tensor
     # c, if nothing is normalised.
     scale: float
+
+    @cached_property
+    def roots(self) -> torch.Tensor:
+        """R_h', (heads, inputs / heads, rank) float32."""
+        weighted = self.weights if self.gain is None else self.weights * self.gain
+        by_head = weighted.view(self.count, -1, weighted.shape[1])
+        # The QR decomposition of the transpose gives |z W| = |Q R z'| = |R z'|.
+        roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
+        return roots.float().contiguous()
 
     def factor(self, projected: torch.Tensor, added: torch.Tensor) -> torch.Tensor | float:
         """Return c of each token, given the output of the projection and the adjustment."""
@@ -98,15 +106,16 @@ def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
     NoHeads
         If a block has no output projection with a known name, or heads do not divide it.
     """
+    return [of_block(layer, block, config) for layer, block in enumerate(blocks)]
+
+
+def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
+    """Return the heads of one layer, as `located` does."""
     count = getattr(config, "num_attention_heads", None)
     if not isinstance(count, int):
         raise NoHeads("the configuration states no number of heads")
     # A differential head subtracts the attention of one of these from that of another.
     count //= 2 if config.model_type in DIFFERENTIAL else 1
-    return [_of_block(layer, block, count) for layer, block in enumerate(blocks)]
-
-
-def _of_block(layer: int, block: BlockModules, count: int) -> LayerHeads:
     if block.kind != "attention":
         raise NoHeads(f"layer {layer} has {block.kind} in place of attention")
     attention, *others = block.parts["attention"]
@@ -125,14 +134,8 @@ def _of_block(layer: int, block: BlockModules, count: int) -> LayerHeads:
         raise NoHeads(f"layer {layer} has {weights.shape[0]} inputs for {count} heads")
     bias = getattr(projection, "bias", None)
     bias = torch.zeros(weights.shape[1]) if bias is None else bias.detach()
-    weighted = weights if gain is None else weights * gain
-    by_head = weighted.view(count, -1, weights.shape[1])
-    # The QR decomposition of the transpose gives |z W| = |Q R z'| = |R z'|.
-    roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
     scale = 1.0 if block.scale is None else block.scale
-    return LayerHeads(
-        projection, count, weights, bias.double().cpu(), gain, roots.float().contiguous(), scale
-    )
+    return LayerHeads(projection, count, weights, bias.double().cpu(), gain, scale)
 
 
 def _submodules(module: torch.nn.Module, paths: Sequence[str]) -> Iterator[torch.nn.Module]:

@@ -23,7 +23,7 @@ class Outcome:
     meaning : str
         Half a sentence for the documentation.
     folder : str
-        Folder of its files, beside the norms: "norms", "geometry" or "centred".
+        Folder of its files, beside the norms: "norms", "geometry", "centred" or "written".
     logarithm : bool
         Whether its natural logarithm is regressed.
     first_position : int
@@ -109,6 +109,22 @@ OUTCOMES = {
             "the same after the layer's mean vector has been taken from both",
             folder="centred",
             first_position=1,
+        ),
+        Outcome(
+            "self",
+            "log norm of the own part",
+            "log norm per log norm",
+            "the norm of what the token writes to itself, in the documents of `sources`",
+            folder="written",
+            logarithm=True,
+        ),
+        Outcome(
+            "shared",
+            "log norm of the others' part",
+            "log norm per log norm",
+            "the norm of what earlier tokens write, in the same documents",
+            folder="written",
+            logarithm=True,
         ),
     )
 }

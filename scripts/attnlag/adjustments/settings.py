@@ -83,3 +83,31 @@ class RandomWeightsSettings:
     documents: int
     draws: int
     seed: int
+
+
+@dataclass(frozen=True)
+class TracingSettings:
+    """Settings of the passes that trace sources and what adjustments say.
+
+    Attributes
+    ----------
+    sites : tuple of str
+        Sites whose effects are measured; sources are those of attention.
+    documents : int or "all"
+        Number of documents, the first of each group in turn.
+    document_tokens : int
+        Largest number of tokens of a document, from its beginning.
+    dtype : str
+        Precision of the model, or "auto".
+    modules : dict or None
+        Declared module paths of the model; None for those of a known architecture.
+    untrained : int or None
+        Seed of the weights of the control; None without it.
+    """
+
+    sites: tuple[str, ...]
+    documents: int | Literal["all"]
+    document_tokens: int
+    dtype: str
+    modules: dict[str, Any] | None
+    untrained: int | None

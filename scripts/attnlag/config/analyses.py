@@ -77,8 +77,9 @@ class Regression(Section):
     outcome: RegressedOutcome = Field(
         default="norm",
         description="Quantity that is the outcome and whose lags are regressors: "
-        f"{outcomes.in_words()}. In logs: {outcomes.of_logs()}. All except the first two need "
-        "`extraction.geometry`, and the last one also needs `keep: vectors`",
+        f"{outcomes.in_words()}. In logs: {outcomes.of_logs()}. `self` and `shared` need "
+        "`sources`, all others but the first two `extraction.geometry`, and "
+        "`cosine_previous_centred` also `keep: vectors`",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
@@ -418,6 +419,22 @@ class Vectors(Section):
         description="Wider vectors are first projected onto this number of principal components; "
         "the remainder counts as not predicted. 256 takes a sixteenth of the memory of 1024, and "
         "lowers R² by at most the variance that it leaves out",
+    )
+
+
+class Sources(Section):
+    """Which tokens write an adjustment, and what it says: its effects on the logits of some words.
+
+    `sources: null` leaves them out.
+    """
+
+    documents: NumberOrAll = Field(
+        default=13, description="Number of documents, taken from the groups in turn; or all"
+    )
+    document_tokens: AtLeastTwo = Field(
+        default=64,
+        description="Largest number of tokens used per document, from its beginning. Memory grows "
+        "with their square, for one layer at a time",
     )
 
 

@@ -196,7 +196,15 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
             own = "covariates" if property_of_token in regression.covariates else "by"
             yield from _tagger_problems(("regressions", name, own), property_of_token, config)
         folder = OUTCOMES[regression.outcome].folder
-        if folder != "norms" and not config.extraction.geometry:
+        if folder == "written":
+            if config.sources is None or config.extraction.sites != ["attention"]:
+                given = "sources: null" if config.sources is None else "other sites than attention"
+                yield (
+                    ("regressions", name, "outcome"),
+                    f"found {regression.outcome} with {given}, expected sources of attention, and "
+                    "extraction.sites: [attention]",
+                )
+        elif folder != "norms" and not config.extraction.geometry:
             yield (
                 ("regressions", name, "outcome"),
                 f"found {regression.outcome} with extraction.geometry: false, expected true there, "

@@ -13,7 +13,15 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 from pydantic import Field
 
 from attnlag.adjustments import outcomes, sites
-from attnlag.config.analyses import Causal, Comparison, Controls, Inference, Regression, Vectors
+from attnlag.config.analyses import (
+    Causal,
+    Comparison,
+    Controls,
+    Inference,
+    Regression,
+    Sources,
+    Vectors,
+)
 from attnlag.config.inputs import (
     SOURCES,
     Corpus,
@@ -70,7 +78,7 @@ class Figures(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
-    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "vectors"})
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "vectors", "sources"})
 
     models: dict[Name, Source] = Field(
         default={
@@ -119,6 +127,10 @@ class Config(Section):
     )
     vectors: Vectors | None = Field(
         default=Vectors(), description="Regressions of whole vectors; null: none"
+    )
+    sources: Sources | None = Field(
+        default=Sources(),
+        description="The tokens that write adjustments, and the words that these raise; null: none",
     )
     comparison: Comparison = Field(default=Comparison(), description="The comparison of models")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
@@ -187,6 +199,10 @@ class Config(Section):
     def with_heads(self) -> bool:
         """Return whether the parts of attention heads are measured."""
         return self.extraction.heads and "attention" in self.extraction.sites
+
+    def with_sources(self) -> bool:
+        """Return whether it is measured which tokens write the adjustments of attention."""
+        return self.sources is not None and "attention" in self.extraction.sites
 
     def regression_of_heads(self) -> str:
         """Return the regression whose terms those of heads have, "" where none will do.

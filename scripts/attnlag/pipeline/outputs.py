@@ -59,6 +59,8 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     ),
     "several_regressions": lambda config, regression: len(config.regressions) > 1,
     "several_sites": lambda config, regression: len(config.extraction.sites) > 1,
+    "readout": lambda config, regression: config.sources is not None,
+    "sources": lambda config, regression: config.with_sources(),
     "surprisal": lambda config, regression: config.with_surprisal(),
     "tags": lambda config, regression: any(
         of.tagger and of.tagger.gives_tags for of in config.corpora.values()

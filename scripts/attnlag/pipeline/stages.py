@@ -16,6 +16,7 @@ from attnlag.adjustments.settings import (
     ExtractionSettings,
     GeometrySettings,
     RandomWeightsSettings,
+    TracingSettings,
 )
 from attnlag.adjustments.sites import changeable
 from attnlag.config.inputs import Tagger
@@ -147,6 +148,30 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
         draws=min(control.draws, DRAWS_OF_HEADS) if control else 0,
         within=control.within if control else "document",
         seed=control.seed if control else 0,
+    )
+
+
+def trace_sources(config: Config, names: Names) -> TracingSettings:
+    asked, control = config.sources, config.controls.random_weights
+    assert asked is not None
+    return TracingSettings(
+        sites=tuple(config.extraction.sites),
+        documents=asked.documents,
+        document_tokens=asked.document_tokens,
+        dtype=config.extraction.dtype,
+        modules=config.modules_of(names.model),
+        untrained=control.seed if control else None,
+    )
+
+
+def summarize_sources(config: Config, names: Names) -> HeadsSettings:
+    settings = dataclasses.replace(summarize_heads(config, names), draws=0)
+    if settings.design is None:
+        return settings
+    # Other covariates need files of whole documents.
+    kept = tuple(name for name in settings.design.covariates if name == "position")
+    return dataclasses.replace(
+        settings, design=dataclasses.replace(settings.design, covariates=kept)
     )
 
 

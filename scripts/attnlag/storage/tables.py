@@ -130,11 +130,11 @@ def shards(first: str | Path) -> list[Path]:
     return [first.with_name(f"{shard:04d}.parquet") for shard in range(count)]
 
 
-def by_site(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Return the files of shards by site, whose folder contains theirs."""
+def by_site(paths: Iterable[Path], above: int = 1) -> dict[str, list[Path]]:
+    """Return the files of shards by site, whose folder lies a number of folders above theirs."""
     found: dict[str, list[Path]] = {}
     for path in paths:
-        found.setdefault(path.parents[1].name, []).append(path)
+        found.setdefault(path.parents[above].name, []).append(path)
     return found
 
 

@@ -70,7 +70,7 @@ def checked(**sections: Any) -> Config:
 
 SECTIONS = (
     "models, corpora, tokens, extraction, norms, regressions, controls, inference, causal, "
-    "vectors, comparison, "
+    "vectors, sources, comparison, "
     "figures"
 )
 MAPPING = "expected a mapping, as in {key: value}"

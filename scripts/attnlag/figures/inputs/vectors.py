@@ -86,6 +86,42 @@ class HeadsInputs(Named):
 
 
 @dataclass
+class TracedInputs(Named):
+    """Tables of what writes the adjustments of attention, and of what those of each site say."""
+
+    # shares, lags: Path; readout: list of Path, one per site.
+    shares: Any
+    lags: Any
+    readout: Any
+
+    def __post_init__(self) -> None:
+        self.shares_file = self.shares
+        self.shares, self.lags = map(pd.read_parquet, (self.shares, self.lags))
+        self.readout = pd.concat(map(pd.read_parquet, self.readout))
+        self.sites = list(self.readout["site"].unique())
+
+    @property
+    def recorded(self) -> Path:
+        """The table of shares."""
+        return self.shares_file
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the tables."""
+        return self.stages["traced_table"]
+
+    @property
+    def name(self) -> str:
+        """Names of the model and the corpus, for titles."""
+        return f"{self.record['model']['name']}, {self.record['corpus']['name']}"
+
+    @property
+    def extent(self) -> str:
+        known = self.readout if self.shares.empty else self.shares
+        return "" if known.empty else rows_of(known, "tokens", "documents", "token")
+
+
+@dataclass
 class EffectsInputs(Named):
     """Tables of the effects of interventions, of one pair of sites."""
 

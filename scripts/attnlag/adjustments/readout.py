@@ -1,0 +1,209 @@
+"""What adjustments say: their direct effect on the logits of some words, given the last norm.
+
+The input of the head is h = (x ∘ γ) / σ + β, where x is the stream after the last block, less its
+mean in a LayerNorm, and σ is a number per token, treated as given. The logits W h + b are then
+linear in x, which is the sum of the embedding and of all that sublayers add: an adjustment a adds
+d_w = ⟨W_w - W̄, z⟩ / σ, z = a ∘ γ (a less its mean in a LayerNorm), to the logit of word w, centred
+over the vocabulary. In units of its standard deviation over the vocabulary, σ and any factor of the
+logits cancel: d_w = ⟨W_w - W̄, z⟩ / √(z'Cz), where C is the covariance of the rows of W over the
+vocabulary. A soft cap bends the sum of all effects, so effects are on logits before it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from attnlag.adjustments.surprisal import PART, ROWS
+from attnlag.adjustments.traced_tables import TARGETS
+from attnlag.model import hooks
+from attnlag.model.architectures import PARTS, BlockModules
+
+# Bound on the error of the sum of all effects, relative to the size of the centred logits.
+BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+class NoReadout(Exception):
+    """Effects on the logits are not known of a model; the message says why."""
+
+
+class Readout:
+    """The last norm and the head of a model, as a linear map of what sublayers add.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A model with its head.
+    blocks : list of BlockModules
+    ids : (tokens,) int tensor
+        Tokens of a sequence, for the proof.
+
+    Attributes
+    ----------
+    error : float
+        Error of the sum of all effects and biases, relative to the model's centred logits.
+
+    Raises
+    ------
+    NoReadout
+        If there is no head, or no LayerNorm or RMSNorm between the last block and the head, or if
+        the sum of all effects is not the model's logits.
+    """
+
+    def __init__(self, model: Any, blocks: list[BlockModules], ids: torch.Tensor):
+        self.head: Any = model.get_output_embeddings()
+        if getattr(self.head, "weight", None) is None:
+            raise NoReadout("the model has no head that predicts tokens")
+        weight = self.head.weight
+        self.dtype = torch.promote_types(weight.dtype, torch.float32)
+        stream, hidden, logits, norm = self._observed(model, blocks, ids)
+        # A norm of ones is zero if the mean is removed, and one of zeros is its bias.
+        like = next(norm.parameters(), weight)
+        probes = like.new_tensor([[0.0], [1.0]]).expand(2, weight.shape[1]).clone()
+        signs = torch.ones_like(probes[:1])
+        signs[:, 1::2] = -1
+        with torch.inference_mode():
+            self.bias, ones, signed = norm(torch.cat([probes, signs])).double().to(weight.device)
+        self.centred = bool((ones - self.bias).norm() < 0.1 * (signed - self.bias).norm())
+        signs = signs[0].double().to(weight.device)
+        self.gain = (signed - self.bias) / (signs - signs.mean() if self.centred else signs)
+        count = len(weight)
+        self.mean: torch.Tensor = weight.new_zeros(weight.shape[1], dtype=torch.float64)
+        covariance = torch.zeros(2 * weight.shape[1:], dtype=torch.float64, device=weight.device)
+        for start in range(0, count, PART):
+            rows = weight[start : start + PART].detach().to(self.dtype)
+            self.mean += rows.sum(0, dtype=torch.float64)
+            covariance += rows.T @ rows
+        self.mean /= count
+        covariance = covariance / count - torch.outer(self.mean, self.mean)
+        self.covariance = covariance.to(self.dtype)
+        with torch.inference_mode():
+            self.error = self._error(stream, hidden, logits)
+        if not self.error <= BOUND[weight.dtype]:
+            raise NoReadout(
+                f"the effects of all sublayers add up to the logits only within {self.error:.1e}"
+            )
+
+    def _observed(
+        self, model: Any, blocks: list[BlockModules], ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.nn.Module]:
+        """Return the sum of embedding and parts, input and output of the head, and the norm."""
+        inside = {id(module) for block in blocks for module in block.block.modules()}
+        total: list[torch.Tensor] = []
+        outputs: list[tuple[torch.nn.Module, Any]] = []
+        ends: list[tuple[Any, Any]] = []
+
+        def keep(layer: int, part: str, vectors: torch.Tensor) -> None:
+            if part != hooks.STREAM or layer == 0:
+                total.append(vectors.double().cpu())
+
+        def after(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if module is self.head:
+                ends.append((args[0], output))
+            else:
+                outputs.append((module, output))
+
+        every = torch.ones(1, len(ids), dtype=torch.bool)
+        handles = [
+            module.register_forward_hook(after)
+            for module in model.modules()
+            if id(module) not in inside
+        ]
+        try:
+            with torch.inference_mode(), hooks.watched(blocks, every, keep, (*PARTS, hooks.STREAM)):
+                given = ids[None].to(model.get_input_embeddings().weight.device)
+                model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if len(ends) != 1:
+            raise NoReadout(f"the model runs its head {len(ends)} times, expected once")
+        hidden, logits = (values[0] for values in ends[0])
+        for module, output in outputs:
+            alike = isinstance(output, torch.Tensor) and output.shape == ends[0][0].shape
+            if alike and torch.equal(output[0], hidden) and "norm" in type(module).__name__.lower():
+                return sum(total[1:], total[0]), hidden, logits, module
+        raise NoReadout("no norm between the last block and the head is found")
+
+    def _error(self, stream: torch.Tensor, hidden: torch.Tensor, logits: torch.Tensor) -> float:
+        """Return the error of the sum of all effects, relative to the model's centred logits."""
+        device = self.head.weight.device
+        z, hidden = self.seen(stream.to(device)), hidden.to(device).double()
+        beyond = hidden - self.bias
+        inverse = (z * beyond).sum(-1) / z.square().sum(-1)
+        offset = getattr(self.head, "bias", None)
+        gap = size = 0.0
+        centre = logits.double().mean(-1, keepdim=True)
+        middle = 0.0 if offset is None else offset.double().mean()
+        for start in range(0, len(self.head.weight), PART):
+            part = slice(start, start + PART)
+            rows = self.head.weight[part].double() - self.mean
+            found = (z * inverse[:, None] + self.bias) @ rows.T
+            if offset is not None:
+                found += offset[part].double() - middle
+            expected = logits[:, part].double() - centre
+            gap += float((found - expected).square().sum())
+            size += float(expected.square().sum())
+        return (gap / size) ** 0.5
+
+    def seen(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return z of vectors, (tokens, width), as the head sees them up to σ."""
+        if self.centred:
+            vectors = vectors - vectors.mean(-1, keepdim=True)
+        return vectors * self.gain.to(vectors)
+
+    def first_choice(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the word with the largest logit for each input of the head, (tokens,)."""
+        best = torch.full((len(hidden),), -torch.inf, device=hidden.device)
+        word = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+        weight, bias = self.head.weight, getattr(self.head, "bias", None)
+        for start in range(0, len(weight), PART):
+            part = slice(start, start + PART)
+            for first in range(0, len(hidden), ROWS):
+                rows = slice(first, first + ROWS)
+                offset = None if bias is None else bias[part]
+                high, place = functional.linear(hidden[rows], weight[part], offset).max(-1)
+                above = high > best[rows]
+                best[rows] = torch.where(above, high.to(best.dtype), best[rows])
+                word[rows] = torch.where(above, place + start, word[rows])
+        return word
+
+    @torch.inference_mode()
+    def of(
+        self,
+        layers: Sequence[torch.Tensor],
+        ids: torch.Tensor,
+        hidden: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the effects of the vectors of some layers in one sequence.
+
+        Parameters
+        ----------
+        layers : sequence of (tokens, width) tensors
+        ids : (tokens,) int tensor
+        hidden : (tokens, width) tensor
+            The inputs of the head.
+
+        Returns
+        -------
+        effects : (layers, tokens, 2 targets) tensor
+            On the `TARGETS` of each token, then on those of the token half a sequence away. The
+            last token has no next one: NaN.
+        """
+        device = self.head.weight.device
+        ids = ids.to(device)
+        words = torch.stack([ids, ids.roll(-1), self.first_choice(hidden.to(device))])
+        words = torch.cat([words, words.roll(len(ids) // 2, dims=1)])
+        weight: torch.Tensor = self.head.weight
+        rows = [(weight[each].double() - self.mean).to(self.dtype) for each in words]
+        found = []
+        for vectors in layers:
+            z = self.seen(vectors.to(device, self.dtype))
+            spread = ((z @ self.covariance) * z).sum(-1).sqrt()
+            found.append(torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1))
+        effects = torch.stack(found)
+        place = TARGETS.index("next")
+        effects[:, -1, place] = torch.nan
+        effects[:, (len(ids) // 2 - 1) % len(ids), place + len(TARGETS)] = torch.nan
+        return effects

@@ -1,0 +1,253 @@
+"""The parts of an attention adjustment that each earlier token writes, and the pairs they make.
+
+With the notation of `heads`, an adjustment is a_t = Σ_j c_tj + b_t, where c_tj = c Σ_h α^h_tj v^h_j
+W_h g is what token j writes to token t through its values v and the weights α of attention, and b_t
+is the bias. The share of token j is s_tj = ⟨c_tj, a_t⟩ / |a_t|². Shares are exact and signed, and
+those of all tokens and the bias add up to 1. With u^h_t = (a_t ∘ g) W_h', ⟨c^h_tj, a_t⟩ is α^h_tj
+(v^h_j · u^h_t), so no vector of the width of the stream is formed for a pair of tokens. The
+factor c cancels.
+
+Neighbours are alike as far as the same tokens write to both: ⟨a_t, a_t-1⟩ = Σ_jk ⟨c_tj, c_t-1,k⟩.
+The terms with j = k need only the products of the heads' vectors of one token, Σ_hh' α^h_tj
+α^h'_t-1,j ⟨v^h_j W_h g, v^h'_j W_h' g⟩.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+from attnlag.adjustments import heads
+from attnlag.adjustments.heads import LayerHeads
+from attnlag.adjustments.traced_tables import CLASSES, PAIRS, PREVIOUS, STRONGEST
+from attnlag.model.architectures import BlockModules
+from attnlag.model.gguf import quiet_transformers
+
+# Name under which the function below serves as an implementation of attention.
+IMPLEMENTATION = "attnlag_sources"
+
+# Numbers in a piece of the vectors that tokens write, at most.
+PIECE = 2**23
+
+Numbers = dict[str, torch.Tensor]
+
+
+class NoSources(Exception):
+    """What tokens write is not known of a model or a layer; the message says why."""
+
+
+def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
+    """Return the heads of each layer of attention, and why other layers have none."""
+    found, without = {}, []
+    for number, block in enumerate(blocks):
+        try:
+            found[number] = heads.of_block(number, block, config)
+        except heads.NoHeads as reason:
+            without.append(str(reason))
+    return found, without
+
+
+@contextmanager
+def traced(
+    model: Any,
+    blocks: Sequence[BlockModules],
+    layers: Mapping[int, LayerHeads],
+    proved: int = 0,
+) -> Iterator[dict[int, Numbers]]:
+    """Yield what tokens write in a pass over one sequence, by layer, see `parts`.
+
+    One layer's weights of attention are in memory at a time.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Its implementation of attention is changed within the context.
+    layers : mapping of int to LayerHeads
+        The layers to trace; those that do not call the function of attention are left out.
+    proved : int
+        Number of tokens for which the vectors are built and compared.
+
+    Raises
+    ------
+    NoSources
+        In the pass, if weights or values are not those of one number for each head and pair of
+        tokens.
+    """
+    owners = {id(part): number for number in layers for part in blocks[number].block.modules()}
+    found: dict[int, Numbers] = {}
+
+    def attend(module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any) -> Any:
+        eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+        if eager is None:
+            raise NoSources(f"{type(module).__name__} has no attention that gives its weights")
+        out, weights = eager(module, query, key, value, *args, **options)
+        number = owners.get(id(module))
+        if number is not None:
+            given = _checked(layers[number], value, weights)
+            found[number] = parts(layers[number], *given, proved)
+        return out, weights
+
+    AttentionInterface.register(IMPLEMENTATION, attend)
+    AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
+    before = model.config._attn_implementation
+    with quiet_transformers():
+        model.set_attn_implementation(IMPLEMENTATION)
+    try:
+        yield found
+    finally:
+        with quiet_transformers():
+            model.set_attn_implementation(before)
+
+
+def _checked(layer: LayerHeads, value: Any, weights: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the values and the weights of one sequence, by head, of groups of queries too."""
+    shape = None if weights is None else tuple(weights.shape)
+    tokens = value.shape[2]
+    if shape != (1, layer.count, tokens, tokens) or layer.count % value.shape[1]:
+        raise NoSources(
+            f"attention gives weights of shape {shape} and values of shape {tuple(value.shape)}, "
+            f"expected weights for each pair of tokens and {layer.count} heads"
+        )
+    if weights.triu(1).any():
+        raise NoSources("attention gives weights of tokens after a token's own")
+    values = value[0].repeat_interleave(layer.count // value.shape[1], dim=0)
+    if values.shape[2] * layer.count != len(layer.weights):
+        raise NoSources(
+            f"heads have {values.shape[2]} values, and {len(layer.weights)} inputs of their "
+            f"projection are not {layer.count} times as many"
+        )
+    return values, weights[0]
+
+
+def classes_of(tokens: int) -> torch.Tensor:
+    """Return the class of each source (columns) of each token (rows), as a place in `CLASSES`."""
+    places = torch.arange(tokens)
+    distance = (places[:, None] - places).clamp(0, PREVIOUS + 1)
+    classes = distance + 1
+    classes[:, :1] = 0
+    return classes
+
+
+def parts(
+    layer: LayerHeads, values: torch.Tensor, weights: torch.Tensor, proved: int = 0
+) -> Numbers:
+    """Return what each token of a sequence writes to each later one, summed up by token.
+
+    Parameters
+    ----------
+    layer : LayerHeads
+    values : (heads, tokens, inputs) tensor
+    weights : (heads, tokens, tokens) tensor
+
+    Returns
+    -------
+    numbers : dict of str to float64 tensor
+        ``shares`` and ``attention`` (mean over heads) of the `CLASSES` of each token; ``bias``, its
+        share; ``effective``, (Σ|s|)² / Σ s²; ``strongest``, the `STRONGEST` sources, and
+        ``strongest_shares``; ``to_self`` and ``from_before``, norms relative to the adjustment's;
+        ``pairs``, the `PAIRS` of the cosine with the token before, NaN for the first token;
+        ``added``, the adjustment up to c; ``unit`` and ``unit_first``, the sums over tokens but the
+        first of the adjustment, and of what the first token writes, over the adjustment's norm;
+        ``error``, the difference between shares and those of the vectors, for the first tokens.
+    """
+    count, tokens, _ = values.shape
+    precision = torch.promote_types(values.dtype, torch.float32)
+    # What vectors say of pairs and norms; shares may be small differences of large parts.
+    given, values, device = values.to(precision), values.double(), values.device
+    projection = layer.weights if layer.gain is None else layer.weights * layer.gain
+    bias = layer.bias if layer.gain is None else layer.bias * layer.gain
+    projection, bias = projection.to(device), bias.to(device)
+    gathered = torch.stack([weights[h].double() @ values[h] for h in range(count)], dim=1)
+    written = gathered.reshape(tokens, -1) @ projection
+    added = written + bias
+    size = added.square().sum(-1)
+    along = (added @ projection.T).view(tokens, count, -1)
+    shares = torch.zeros(tokens, tokens, dtype=torch.float64, device=device)
+    for head in range(count):
+        shares += weights[head].double() * (along[:, head] @ values[head].T)
+    shares /= size[:, None]
+    pairs, to_first, to_self = _products(
+        given, weights.to(precision), projection.to(precision).view(count, -1, len(bias))
+    )
+    places = classes_of(tokens).to(device)
+    by_class = torch.zeros(tokens, len(CLASSES), dtype=torch.float64, device=device)
+    later = torch.ones_like(shares, dtype=torch.bool).triu(1)
+    strongest = shares.abs().masked_fill(later, -1).topk(min(STRONGEST, tokens)).indices
+    norm = size.sqrt()
+    numbers = {
+        "shares": by_class.scatter_add(1, places, shares),
+        "attention": by_class.scatter_add(1, places, weights.mean(0, dtype=torch.float64)),
+        "bias": added @ bias / size,
+        "effective": shares.abs().sum(1).square() / shares.square().sum(1),
+        "strongest": strongest,
+        "strongest_shares": shares.gather(1, strongest),
+        "to_self": to_self.norm(dim=-1) / norm,
+        "from_before": (written - to_self).norm(dim=-1) / norm,
+        "added": added,
+        "unit": (added / norm[:, None])[1:].sum(0),
+        "unit_first": (to_first / norm[:, None])[1:].sum(0),
+    }
+    some = values[:, :proved], weights[:, :proved, :proved]
+    numbers["error"] = _error(*some, projection, numbers)
+    # The token before the second one is the first one.
+    before = pairs.diagonal().clone()
+    before[:1] = 0
+    of_written = (written[1:] * written[:-1]).sum(-1)
+    same = pairs.sum(1)
+    split = [pairs[:, 0], before, same - pairs[:, 0] - before, of_written - same]
+    split.append((added[1:] * added[:-1]).sum(-1) - of_written)
+    cosines = torch.stack(split, dim=1) / (norm[1:] * norm[:-1])[:, None]
+    missing = cosines.new_full((1, len(PAIRS)), torch.nan)
+    return numbers | {"pairs": torch.cat([missing, cosines])}
+
+
+def _products(
+    values: torch.Tensor, weights: torch.Tensor, projection: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the products of what a token writes to neighbours, and some of what it writes.
+
+    Returns
+    -------
+    pairs : (tokens - 1, tokens) tensor
+        ⟨c_tj, c_t-1,j⟩ for t from 1 and each j, up to the factors c.
+    to_first, to_self : (tokens, width) tensors
+        What the first token and each token itself write to it.
+    """
+    count, tokens, _ = values.shape
+    width = projection.shape[2]
+    pairs = values.new_empty(tokens - 1, tokens)
+    to_self = values.new_empty(tokens, width)
+    step = max(1, PIECE // (count * max(width, tokens)))
+    for start in range(0, tokens, step):
+        part = slice(start, start + step)
+        # (sources, heads, width), and (sources, tokens, heads).
+        written = (values[:, part] @ projection).transpose(0, 1)
+        alpha = weights[:, :, part].permute(2, 1, 0)
+        gram = written @ written.transpose(1, 2)
+        pairs[:, part] = ((alpha[:, 1:] @ gram) * alpha[:, :-1]).sum(-1).T
+        places = torch.arange(len(alpha), device=values.device)
+        own = alpha[places, places + start]
+        to_self[part] = (own[:, None] @ written)[:, 0]
+        if start == 0:
+            to_first = alpha[0] @ written[0]
+    return pairs, to_first, to_self
+
+
+def _error(
+    values: torch.Tensor, weights: torch.Tensor, projection: torch.Tensor, numbers: Numbers
+) -> torch.Tensor:
+    """Return how far shares are from those of the vectors that tokens write, and sums from 1."""
+    count, tokens, _ = values.shape
+    vectors = torch.einsum(
+        "htj,hjw->tjw", weights.double(), values @ projection.view(count, -1, projection.shape[1])
+    )
+    added, shares = numbers["added"][:tokens], numbers["shares"]
+    direct = (vectors @ added[:, :, None])[..., 0] / added.square().sum(-1, keepdim=True)
+    places = classes_of(tokens).to(direct.device)
+    by_class = torch.zeros_like(shares[:tokens]).scatter_add(1, places, direct)
+    sums = shares.sum(1) + numbers["bias"] - 1
+    return torch.cat([(by_class - shares[:tokens]).flatten(), sums]).abs().max()

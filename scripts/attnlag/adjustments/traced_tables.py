@@ -1,0 +1,100 @@
+"""The tables of what adjustments are written by and of what they say, a row per token and layer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from attnlag.adjustments.columns import layer_name
+from attnlag.storage.keys import KEY_FIELDS, KEYS
+
+# The classes of a token's sources. A source belongs to the first that it fits.
+PREVIOUS = 4
+CLASSES = ("first", "self", *(f"previous_{k}" for k in range(1, PREVIOUS + 1)), "rest")
+
+# Parts of the cosine with the token before: the first token, the token before and any other one, as
+# far as each writes to both; different tokens; the bias.
+PAIRS = ("first", "previous", "common", "other", "bias")
+
+# Number of a token's sources that are named, those with the largest shares.
+STRONGEST = 10
+
+# The words that effects are measured on: the token itself, the true next token, and the token that
+# the model finds most likely; and the same at another place of the document.
+TARGETS = ("own", "next", "first_choice")
+EFFECTS = (*TARGETS, *(f"{name}_control" for name in TARGETS))
+
+# Norms of what a token writes to itself and of what earlier ones write: outcomes, by column.
+WRITTEN = {"self": "self_norm", "shared": "shared_norm"}
+
+NUMBERS = (
+    *CLASSES,
+    *("bias", "effective"),
+    *(f"attention_{name}" for name in CLASSES),
+    *("norm", *WRITTEN.values(), "cosine"),
+    *(f"cosine_{name}" for name in PAIRS),
+)
+LISTS = {"strongest": pa.list_(pa.int32()), "strongest_shares": pa.list_(pa.float32())}
+
+ROW = [*KEY_FIELDS, pa.field("layer", pa.int32())]
+SOURCES = pa.schema([*ROW, *((name, pa.float32()) for name in NUMBERS), *LISTS.items()])
+READOUT = pa.schema([*ROW, *((name, pa.float32()) for name in EFFECTS)])
+
+
+def keys_of(document: str, window: int, ids: np.ndarray) -> list[pa.Array]:
+    """Return the keys of the tokens of a sequence."""
+    count = len(ids)
+    return [
+        pa.array([document] * count).dictionary_encode(),
+        pa.array(np.full(count, window, np.int32)),
+        pa.array(np.arange(count, dtype=np.int32)),
+        pa.array(ids.astype(np.int32)),
+    ]
+
+
+def table(
+    keys: list[pa.Array], layers: Sequence[int], columns: Mapping[str, Any], schema: pa.Schema
+) -> pa.Table:
+    """Return a row for each token and layer of a sequence.
+
+    Parameters
+    ----------
+    keys : list of pyarrow.Array
+        From `keys_of`.
+    columns : mapping of str to (tokens × layers,) arrays
+        Of lists, (tokens × layers, values): a token has no more than the tokens up to itself.
+    """
+    places = np.repeat(np.arange(len(keys[0])), len(layers))
+    rows = [key.take(pa.array(places)) for key in keys]
+    rows.append(pa.array(np.tile(np.array(layers, np.int32), len(keys[0]))))
+    for name in schema.names[len(rows) :]:
+        kind, values = schema.field(name).type, columns[name]
+        if name not in LISTS:
+            rows.append(pa.array(values.astype(np.float32)))
+            continue
+        lengths = np.minimum(places + 1, values.shape[1])
+        flat = values[np.arange(values.shape[1]) < lengths[:, None]]
+        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        flat = pa.array(flat.astype(kind.value_type.to_pandas_dtype()))
+        rows.append(pa.ListArray.from_arrays(ends, flat, type=kind))
+    return pa.Table.from_arrays(rows, schema=schema)
+
+
+def written(found: pa.Table) -> pa.Table:
+    """Return the norms of what each token and earlier ones write, a row for each token.
+
+    Parameters
+    ----------
+    found : pyarrow.Table
+        Rows of `SOURCES`, with the same layers for each token.
+    """
+    layers = pc.unique(found["layer"]).to_pylist()
+    rows = found.filter(pc.equal(found["layer"], layers[0])) if layers else found
+    rows = rows.select(KEYS)
+    for name, column in WRITTEN.items():
+        by_layer = found[column].to_numpy().reshape(-1, max(len(layers), 1))
+        for layer, values in zip(layers, by_layer.T, strict=False):
+            rows = rows.append_column(f"{layer_name(layer)}.{name}", pa.array(values))
+    return rows

@@ -1,0 +1,239 @@
+"""Passes over the beginnings of some documents: what wrote adjustments, and what they say.
+
+The values and weights of attention come from the implementation ``eager``, for one layer of one
+sequence at a time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from attnlag.adjustments import sources, traced_tables
+from attnlag.adjustments.batches import Rotary
+from attnlag.adjustments.readout import NoReadout, Readout
+from attnlag.adjustments.sites import SITES
+from attnlag.adjustments.sources import NoSources
+from attnlag.adjustments.surprisal import Predictions
+from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, PAIRS
+from attnlag.errors import UserError, counted
+from attnlag.model import hooks, trying
+from attnlag.model.architectures import PARTS
+
+# Bound on the errors of shares.
+BOUND = 1e-5
+
+# Number of tokens of the first sequence for which the vectors are built, as a proof.
+PROVED = 48
+
+
+class Tracer:
+    """Runs a model over single sequences.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A model with its head, if it has one.
+    sites : sequence of str
+        Names of the sites whose readout is wanted; sources are those of attention.
+    modules : mapping or None
+        Declared module paths; see ``architectures.locate``.
+    name : str
+        The model's name in the configuration, for the messages.
+
+    Attributes
+    ----------
+    sources : list of pyarrow.Table
+        One for each sequence, as in ``traced_tables.SOURCES``; empty if none are known.
+    readout : dict of str to list of pyarrow.Table
+        The same for each site, as in ``traced_tables.READOUT``.
+    sources_found, readout_found : str
+        The errors of the proofs in words, or why there are no sources or readout.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        sites: Sequence[str],
+        modules: Mapping[str, Any] | None = None,
+        name: str = "NAME",
+    ):
+        self.model, self.trunk = model, model.base_model
+        self.blocks, _ = trying.blocks_of(self.trunk, modules, name)
+        self.sites = [SITES[site] for site in sites]
+        self.rotary = Rotary(self.trunk)
+        self.layers: dict[int, Any] = {}
+        self.without = ["attention is not among the sites"]
+        if "attention" in sites:
+            config = self.trunk.config.get_text_config()
+            self.layers, self.without = sources.located(self.blocks, config)
+        self.predictions: Predictions | None = None
+        self.words: Readout | None = None
+        self.readout_found = ""
+        try:
+            self.predictions = Predictions(model, name)
+        except UserError as reason:
+            self.readout_found = f"no readout: {reason}"
+        self.error = 0.0
+        self.sources: list[pa.Table] = []
+        self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
+        self.units: dict[int, list[torch.Tensor]] = {layer: [] for layer in self.layers}
+        self.units_first: dict[int, list[torch.Tensor]] = {layer: [] for layer in self.layers}
+        self.pairs_of: list[int] = []
+
+    @property
+    def sources_found(self) -> str:
+        """The errors of the proof in words, or why layers have no sources."""
+        if not self.layers:
+            return f"no sources: {self.without[0]}"
+        words = f"shares add up to 1 within {self.error:.1e}"
+        if self.without:
+            words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
+        return words
+
+    def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
+        """Run the beginning of a sequence and add its tables."""
+        device = self.model.get_input_embeddings().weight.device
+        ids = torch.from_numpy(sequence.astype(np.int64)).to(device)
+        if self.words is None and not self.readout_found:
+            try:
+                self.rotary.reset()
+                self.words = Readout(self.model, self.blocks, ids[:64])
+                self.readout_found = f"effects add up to the logits within {self.words.error:.1e}"
+            except NoReadout as reason:
+                self.readout_found = f"no readout: {reason}"
+        count = len(ids)
+        found, vectors, hidden = self._pass(ids)
+        keys = traced_tables.keys_of(document, window, sequence)
+        if found:
+            self._add_pairs(found, count)
+            order = sorted(found)
+            columns = _columns(found)
+            self.sources.append(traced_tables.table(keys, order, columns, traced_tables.SOURCES))
+        if self.words is not None and hidden is not None:
+            for site in self.readout:
+                of_site = {n: values for (n, name), values in vectors.items() if name == site}
+                order = sorted(of_site)
+                effects = self.words.of([of_site[n] for n in order], ids, hidden)
+                by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
+                columns = dict(zip(EFFECTS, by_token.T, strict=True))
+                rows = traced_tables.table(keys, order, columns, traced_tables.READOUT)
+                self.readout[site].append(rows)
+
+    def _pass(
+        self, ids: torch.Tensor
+    ) -> tuple[dict[int, sources.Numbers], dict[tuple[int, str], torch.Tensor], Any]:
+        """Return sources by layer, the vectors of sites, and the inputs of the head."""
+        if self.layers:
+            try:
+                proved = 0 if self.sources else PROVED
+                with sources.traced(self.trunk, self.blocks, self.layers, proved) as found:
+                    vectors, hidden = self._run(ids, found)
+                silent = sorted(set(self.layers) - set(found))
+                self.without += [f"layer {n} computes attention by itself" for n in silent]
+                self.layers = {n: one for n, one in self.layers.items() if n in found}
+                return found, vectors, hidden
+            except NoSources as reason:
+                self.without.insert(0, str(reason))
+            except hooks.FAILURES as failure:
+                # A pass without the function of attention tells whether the model itself fails.
+                words = (str(failure).splitlines() or [type(failure).__name__])[0]
+                self.without.insert(
+                    0, f"a pass that is to give weights of attention fails: {words}"
+                )
+            self.layers, self.sources = {}, []
+        return {}, *self._run(ids, {})
+
+    def _run(
+        self, ids: torch.Tensor, found: dict[int, sources.Numbers]
+    ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
+        seen: dict[str, tuple[int, torch.Tensor]] = {}
+        vectors: dict[tuple[int, str], torch.Tensor] = {}
+
+        def keep(layer: int, part: str, added: torch.Tensor) -> None:
+            added = added.to(torch.promote_types(added.dtype, torch.float32))
+            if part == "attention" and layer in found:
+                self._compare(layer, added, found[layer])
+            seen[part] = layer, added
+            for site in self.sites if self.words else ():
+                # Either part may come first.
+                of_parts = [seen.get(each, (-1, added)) for each in site.parts]
+                if part in site.parts and all(number == layer for number, _ in of_parts):
+                    values = (one.to(added.device) for _, one in of_parts)
+                    vectors[layer, site.name] = site.value(*values)
+
+        run: Callable[..., Any] = self.predictions.hidden if self.predictions else self.trunk
+        self.rotary.reset()
+        every = torch.ones(1, len(ids), dtype=torch.bool)
+        with torch.inference_mode(), hooks.watched(self.blocks, every, keep, PARTS):
+            given = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids[None])}
+            hidden = run(**given, use_cache=False)
+        return vectors, hidden[0] if self.predictions else None
+
+    def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
+        """Prove that what tokens write and the bias are the adjustment, and keep its norm."""
+        own, found = added.double(), numbers.pop("added").to(added.device)
+        scale: Any = self.layers[layer].scale
+        if self.layers[layer].gain is not None:
+            scale = (own * found).sum(-1, keepdim=True) / found.square().sum(-1, keepdim=True)
+        size = own.norm(dim=-1)
+        gap = float(((scale * found - own).norm(dim=-1) / size.clamp_min(size.median())).max())
+        bound = hooks.TOLERANCE[next(self.trunk.parameters()).dtype]
+        error = float(numbers.pop("error"))
+        if not (gap <= bound and error <= BOUND):
+            raise NoSources(
+                f"in layer {layer}, what tokens write adds up to the adjustment only within "
+                f"{gap:.1e}, and shares to 1 within {error:.1e}"
+            )
+        self.error = max(self.error, error)
+        numbers["norm"] = size
+
+    def _add_pairs(self, found: dict[int, sources.Numbers], count: int) -> None:
+        """Keep the sums of a document's unit vectors, for pairs of tokens of different ones."""
+        self.pairs_of.append(count - 1)
+        for layer, numbers in found.items():
+            self.units[layer].append(numbers.pop("unit").cpu())
+            self.units_first[layer].append(numbers.pop("unit_first").cpu())
+
+    def random_pairs(self) -> dict[str, Any]:
+        """Return the mean cosine of adjustments in different documents, and the first tokens' part.
+
+        Returns
+        -------
+        pairs : dict
+            ``pairs``, their number; ``all`` and ``first``, means by layer.
+        """
+        counts = np.array(self.pairs_of, dtype=float)
+        pairs = float(counts.sum() ** 2 - (counts**2).sum())
+
+        def means(sums: dict[int, list[torch.Tensor]]) -> dict[str, float]:
+            stacked = {layer: torch.stack(each) for layer, each in sums.items() if each}
+            products = {
+                layer: float(each.sum(0).square().sum() - each.square().sum())
+                for layer, each in stacked.items()
+            }
+            return {str(layer): value / pairs for layer, value in products.items() if pairs}
+
+        return {"pairs": pairs, "all": means(self.units), "first": means(self.units_first)}
+
+
+def _columns(found: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
+    """Return the columns of a sequence's sources, (tokens × layers, ...), tokens first."""
+
+    def stacked(name: str) -> np.ndarray:
+        values = torch.stack([found[layer][name].cpu() for layer in sorted(found)], dim=1)
+        return values.flatten(0, 1).numpy()
+
+    shares, attention, pairs, norm = map(stacked, ("shares", "attention", "pairs", "norm"))
+    return {
+        **dict(zip(CLASSES, shares.T, strict=True)),
+        **{f"attention_{name}": one for name, one in zip(CLASSES, attention.T, strict=True)},
+        **{name: stacked(name) for name in ("bias", "effective", *traced_tables.LISTS)},
+        "norm": norm,
+        "self_norm": norm * stacked("to_self"),
+        "shared_norm": norm * stacked("from_before"),
+        "cosine": pairs.sum(axis=1),
+        **{f"cosine_{name}": one for name, one in zip(PAIRS, pairs.T, strict=True)},
+    }

@@ -1,0 +1,48 @@
+"""Effects of adjustments on the logits of own token, next token and first choice, by layer."""
+
+from attnlag.adjustments.sites import SITES
+from attnlag.figures.inputs.vectors import TracedInputs
+from attnlag.figures.legends import PALETTE
+from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
+
+DRAWN_BY = ("plot_sources",)
+
+CATEGORY = "directions"
+
+SUBCATEGORY = "readout"
+
+TARGETS = {
+    "own": ("the token itself", PALETTE[1]),
+    "next": ("the next token", PALETTE[0]),
+    "first_choice": ("the model's first choice", PALETTE[2]),
+}
+
+
+def figure(inputs: TracedInputs) -> Sheet:
+    """Return for each site the effects, less those on the targets of another place."""
+    table = inputs.readout.dropna(subset="difference")
+    if table.empty:
+        return Notice("Effects on the logits are not known")
+    layers = sorted(map(int, table["layer"].unique()))
+    panels = []
+    for site, of_site in table.groupby("site", sort=False):
+        lines: list[Line] = []
+        for target, (label, colour) in TARGETS.items():
+            rows = of_site[of_site["target"] == target]
+            before = rows.set_index("layer")["random_weights"].reindex(layers)
+            lines.append(profile(rows, layers, colour, "difference", label=label, marker="o"))
+            lines += [untrained(before, color=colour)] if before.notna().any() else []
+        title = SITES[str(site)].label if len(inputs.sites) > 1 else ""
+        panels.append(Lines(lines, "effect (SD over the vocabulary)", title, height=3.0))
+    first = table[table["site"] == table["site"].iloc[0]]
+    by_target = first.pivot(index="layer", columns="target", values="difference")
+    ahead = int((by_target["next"] > by_target["own"]).sum())
+    return Sheet(
+        f"The {SITES[first['site'].iloc[0]].label} raises the next token more than the token "
+        f"itself in {ahead} of {len(by_target)} layers",
+        layers,
+        panels,
+        "Direct effects on the logits through the last norm and the head, less the effects on the "
+        "tokens of another place in the same document.",
+        alpha=inputs.settings["alpha"],
+    )

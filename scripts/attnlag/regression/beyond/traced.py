@@ -1,0 +1,240 @@
+"""Means over tokens of what adjustments are written by and of what they say, and their lags."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import stats
+
+from attnlag.adjustments import traced_tables
+from attnlag.adjustments.columns import KEYS, PAIRS_KEY, layer_name
+from attnlag.adjustments.traced_tables import CLASSES, TARGETS, WRITTEN
+from attnlag.regression.beyond.heads import WHOLE
+from attnlag.regression.estimation import crossproducts, merging, regress, stacks
+from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.regression.inference import controls, results
+from attnlag.regression.settings import CLUSTERED, HeadsSettings
+
+# The parts of a layer whose lags stand beside each other, and the columns of their norms.
+PARTS = {WHOLE: "norm", **WRITTEN}
+
+# Sources of an adjustment, and parts of the cosine, in the order of their rows.
+SOURCES = (*CLASSES, "bias", "effective")
+PAIRS = ("all", *traced_tables.PAIRS)
+
+OF_LAGS = ["subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"]
+OF_LAGS += ["statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
+OF_LAGS += ["random_weights"]
+
+OF_MEANS = ["mean", "std_error", "conf_low", "conf_high"]
+
+
+def read(paths: Sequence[Path]) -> pd.DataFrame:
+    """Return the rows of all shards, with documents as categories."""
+    tables = [pq.read_table(path) for path in paths]
+    drop = [name for name in traced_tables.LISTS if name in tables[0].column_names]
+    tables = [table.drop_columns(drop).replace_schema_metadata() for table in tables]
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+
+
+def means(
+    rows: pd.DataFrame, values: Mapping[str, Callable[[pd.DataFrame], pd.Series]], alpha: float
+) -> pd.DataFrame:
+    """Return the mean of some values by layer, with intervals clustered by document.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        A row for each token and layer.
+    values : mapping of str to callable
+        What to take means of, given rows.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        By layer and name: `OF_MEANS`, ``median``, ``tokens``, ``documents``.
+    """
+    found = []
+    for layer, of_layer in rows.groupby("layer"):
+        document = of_layer["document"].cat.codes.to_numpy()
+        for name, of in values.items():
+            one = of(of_layer).to_numpy(dtype=float)
+            sums = RatioSums.of_rows(one, document)
+            reach = stats.t.ppf(1 - alpha / 2, sums.df) * sums.std_error
+            ends = sums.mean, sums.std_error, sums.mean - reach, sums.mean + reach
+            median = np.nan if np.isnan(one).all() else np.nanmedian(one)
+            counts = int(sums.rows), int(sums.clusters)
+            found.append((layer, name, *map(float, ends), median, *counts))
+    names = ["layer", "name", *OF_MEANS, "median", "tokens", "documents"]
+    return pd.DataFrame(found, columns=names).set_index(["layer", "name"])
+
+
+def column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+    """Return the function that returns a column of rows."""
+    return lambda rows: rows[name]
+
+
+def _as_table(found: pd.DataFrame, names: Sequence[str], key: str) -> pd.DataFrame:
+    """Return rows by layer and name in the order of the names."""
+    kind = pd.CategoricalDtype(list(names), ordered=True)
+    table = found.reset_index().rename(columns={"name": key}).astype({key: kind})
+    return table.sort_values(["layer", key], ignore_index=True).astype({key: str})
+
+
+def shares(
+    rows: pd.DataFrame, random: pd.DataFrame | None, drop_first: int, alpha: float
+) -> pd.DataFrame:
+    """Return the share of each source of each layer, and the effective number of sources.
+
+    Parameters
+    ----------
+    rows, random : pandas.DataFrame
+        From `read`, of the trained model and of the one before training.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row per layer and ``source``, with the mean ``attention`` to it and the mean share with
+        ``random_weights``.
+    """
+    of = {name: column(name) for name in SOURCES}
+    kept = rows[rows["position"] >= drop_first]
+    table = means(kept, of, alpha)
+    attention = {
+        name: column(f"attention_{name}") for name in SOURCES if f"attention_{name}" in rows
+    }
+    table["attention"] = means(kept, attention, alpha)["mean"].reindex(table.index)
+    table["random_weights"] = np.nan
+    if random is not None:
+        untrained = means(random[random["position"] >= drop_first], of, alpha)
+        table["random_weights"] = untrained["mean"].reindex(table.index)
+    return _as_table(table, SOURCES, "source")
+
+
+def neighbours(
+    rows: pd.DataFrame,
+    random: pd.DataFrame | None,
+    pairs: Mapping[tuple[int, str], float],
+    drop_first: int,
+    alpha: float,
+) -> pd.DataFrame:
+    """Return the parts of the cosine with the adjustment of the token before, by layer."""
+    of = {name: column("cosine" if name == "all" else f"cosine_{name}") for name in PAIRS}
+    table = means(rows[rows["position"] > drop_first], of, alpha)
+    table["random_pairs"] = [pairs.get(key, np.nan) for key in table.index]
+    table["random_weights"] = np.nan
+    if random is not None:
+        untrained = means(random[random["position"] > drop_first], of, alpha)
+        table["random_weights"] = untrained["mean"].reindex(table.index)
+    return _as_table(table.drop(columns="median"), PAIRS, "part")
+
+
+def random_pairs(paths: Sequence[Path]) -> dict[tuple[int, str], float]:
+    """Return the mean cosine of adjustments in different documents, over all shards."""
+    weights: dict[tuple[int, str], float] = {}
+    totals: dict[tuple[int, str], float] = {}
+    for path in paths:
+        found = json.loads(pq.read_schema(path).metadata[PAIRS_KEY])
+        for part in ("all", "first"):
+            for layer, value in found.get(part, {}).items():
+                key = int(layer), part
+                weights[key] = weights.get(key, 0.0) + found["pairs"]
+                totals[key] = totals.get(key, 0.0) + found["pairs"] * value
+    return {key: totals[key] / weight for key, weight in weights.items()}
+
+
+def readout(
+    rows: pd.DataFrame, random: pd.DataFrame | None, drop_first: int, alpha: float
+) -> pd.DataFrame:
+    """Return the effect on each target by layer, less that on the target of another place.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row per layer and ``target``: ``mean``, ``control``, ``difference`` with its interval,
+        and the difference with ``random_weights``.
+    """
+
+    def difference(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+        return lambda rows: rows[name] - rows[f"{name}_control"]
+
+    def both(name: str, own: str) -> Callable[[pd.DataFrame], pd.Series]:
+        return lambda rows: rows[own].where(difference(name)(rows).notna())
+
+    kept = rows[rows["position"] >= drop_first]
+    of = {name: difference(name) for name in TARGETS}
+    table = means(kept, of, alpha).rename(columns={"mean": "difference"})
+    for column_name, ending in (("mean", ""), ("control", "_control")):
+        found = means(kept, {name: both(name, f"{name}{ending}") for name in TARGETS}, alpha)
+        table[column_name] = found["mean"]
+    table["random_weights"] = np.nan
+    if random is not None:
+        untrained = means(random[random["position"] >= drop_first], of, alpha)
+        table["random_weights"] = untrained["mean"].reindex(table.index)
+    order = ["mean", "control", "difference", *OF_MEANS[1:], "random_weights"]
+    return _as_table(table[[*order, "tokens", "documents"]], TARGETS, "target")
+
+
+def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings) -> pd.DataFrame:
+    """Return the coefficients of the log norms of adjustments, and of what tokens write.
+
+    All layers and `PARTS` are fitted with the same terms.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        As from `results.coefficients_table`, with the ``part`` of each layer; ``random_weights`` is
+        not corrected for bias, as ``uncorrected``.
+    """
+    design = settings.design
+    assert design is not None
+    layers = sorted(map(int, rows["layer"].unique()))
+    cells = [(layer, part) for part in PARTS for layer in layers]
+    effects = settings.fixed_effects == "document"
+
+    def shard_of(found: pd.DataFrame, halves: int) -> crossproducts.Shard:
+        wide = found.pivot(index=KEYS, columns="layer", values=list(PARTS.values()))
+        # Sequences in their order, which the index of a pivot loses.
+        keys = found.drop_duplicates(KEYS)[KEYS]
+        wide = wide.reindex(pd.MultiIndex.from_frame(keys))
+        table = pa.Table.from_pandas(keys, preserve_index=False)
+        for place, (layer, part) in enumerate(cells):
+            values = wide[PARTS[part], layer].to_numpy(dtype=np.float32)
+            table = table.append_column(layer_name(place), pa.array(values))
+        names = [layer_name(place) for place in range(len(cells))]
+        return controls.shard_of_batches(table.to_batches(), names, design, {}, halves)
+
+    shard = shard_of(rows, 2 if settings.halves else 1)
+    kept = merging.kept_terms([shard])
+    budget = settings.stack_mb * 1e6
+    stack = stacks.stacked(
+        [merging.merged_shard(shard, kept)], fixed_effects=effects, budget=budget
+    )
+    known = (*CLUSTERED, "nonrobust")
+    covariance = settings.covariance if settings.covariance in known else "cluster"
+    fits = regress.fit(stack, covariance, folds=None)
+    table = results.coefficients_table(
+        fits,
+        replace(stack, layers=list(range(len(fits)))),
+        covariance=covariance,
+        alpha=settings.alpha,
+        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+        negligible=settings.negligible,
+    )
+    table["random_weights"] = np.nan
+    if random is not None and len(random):
+        untrained, _, _ = controls.fitted_alone(
+            [shard_of(random, 1)], fixed_effects=effects, stack_mb=settings.stack_mb
+        )
+        beside = untrained.set_index(["layer", "term"])["estimate"]
+        keys = pd.MultiIndex.from_frame(table[["layer", "term"]])
+        table["random_weights"] = beside.reindex(keys).to_numpy()
+    places = table["layer"].to_numpy(dtype=int)
+    table["layer"] = [cells[place][0] for place in places]
+    table.insert(1, "part", [cells[place][1] for place in places])
+    return table[OF_LAGS]

@@ -1,0 +1,101 @@
+"""Findings on what adjustments are written by and what they say, in words."""
+
+from typing import Any
+
+import pandas as pd
+
+from attnlag.regression.beyond.heads import WHOLE
+from attnlag.regression.labels import with_minus_signs
+from attnlag.regression.terms import lags_among, named
+
+# In layers from this one on, the next token is raised more than the own one.
+OF_TARGETS = {"own": "their own token", "next": "the next one", "first_choice": "its first choice"}
+
+
+def sources_findings(
+    shares: pd.DataFrame, neighbours: pd.DataFrame, lags: pd.DataFrame, name: str, found: str
+) -> str:
+    """Return who writes adjustments, and whose part of them lags.
+
+    Parameters
+    ----------
+    shares, neighbours, lags : pandas.DataFrame
+        From `regression.beyond.traced`.
+    name : str
+        Names of the model and the corpus.
+    found : str
+        The error of the proof in words, or the reason why there are no sources.
+    """
+    if shares.empty:
+        return f"{name}, sources:\n  {found}\n"
+    medians = shares.pivot(index="layer", columns="source", values="median")
+    before, first = medians["previous_1"], medians["first"]
+    attention = shares[shares["source"] == "first"].set_index("layer")["attention"]
+    most: Any = (attention - first).idxmax()
+    effective = medians["effective"]
+    lines = [
+        f"the token before writes {before.max():.0%} of the adjustment in layer {before.idxmax()} "
+        f"and {before.median():.0%} in the median layer, the token itself "
+        f"{medians['self'].median():.0%} (at most {medians['self'].max():.0%}, in layer "
+        f"{medians['self'].idxmax()}); the first token has {attention[most]:.0%} of the attention "
+        f"in layer {most} and writes {first[most]:.0%}; an adjustment is written by "
+        f"{effective.median():.0f} tokens in the median layer (medians over tokens)",
+        *_lag(lags, neighbours),
+    ]
+    text = "\n".join([f"{name}, sources:", *(f"  {line}" for line in lines)])
+    return with_minus_signs(text) + "\n"
+
+
+def _lag(lags: pd.DataFrame, neighbours: pd.DataFrame) -> list[str]:
+    """Return the lags of what tokens write to themselves and of the rest, and why there is one."""
+    words = []
+    term = (lags_among(list(lags["term"])) or ["lag_1"])[0]
+    own = lags[lags["term"] == term].dropna(subset="estimate")
+    if len(own):
+        by_part = own.groupby("part")["estimate"].median()
+        words.append(
+            f"{named(term)} of what a token writes to itself is {by_part['self']:.2f} in the "
+            f"median layer, of what earlier tokens write {by_part['shared']:.2f}, of both together "
+            f"{by_part[WHOLE]:.2f}"
+        )
+    means = neighbours.pivot(index="layer", columns="part", values="mean").dropna(how="all")
+    if len(means):
+        middle = means.median()
+        words.append(
+            f"the cosine of neighbours ({middle['all']:.2f}) comes from the first token "
+            f"({middle['first']:.2f}), the token before ({middle['previous']:.2f}), other tokens "
+            f"that write to both ({middle['common']:.2f}) and pairs of different tokens "
+            f"({middle['other']:.2f})"
+        )
+    return ["; ".join(words)] if words else []
+
+
+def readout_findings(table: pd.DataFrame, name: str, found: str) -> str:
+    """Return from which layer on adjustments raise the next token more than their own.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `traced.readout`.
+    """
+    if table.empty or table["difference"].isna().all():
+        return f"{name}, readout:\n  {found}\n"
+    by_target = table.pivot(index="layer", columns="target", values="difference")
+    ahead = by_target["next"] > by_target["own"]
+    # The first layer from which on this holds in all.
+    lasting = ahead[::-1].cummin()[::-1]
+    if lasting.any():
+        start = f"from layer {lasting.idxmax()} on, adjustments raise the next token more than "
+        start += "their own"
+    else:
+        start = "up to the last layer, adjustments do not lastingly raise the next token more than "
+        start += "their own"
+    peaks = ", ".join(
+        f"{words} by {by_target[target].max():.2f} SD in layer {by_target[target].idxmax()}"
+        for target, words in OF_TARGETS.items()
+    )
+    line = (
+        f"{start} ({int(ahead.sum())} of {len(ahead)} layers in all); more than the same of "
+        f"another place in the document, they raise most {peaks}"
+    )
+    return with_minus_signs(f"{name}, readout:\n  {line}\n")

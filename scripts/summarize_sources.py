@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Summarise by layer which tokens write adjustments, why neighbours are alike, and what is said."""
+
+from dataclasses import asdict
+
+import attnlag.pipeline.program as program
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.adjustments import traced_tables
+from attnlag.adjustments.columns import TRACED_KEY
+from attnlag.errors import counted
+from attnlag.regression.beyond import traced
+from attnlag.regression.settings import HeadsSettings
+from attnlag.report import sources
+from attnlag.storage import tables, writing
+
+
+def main(job):
+    settings, given, output = job.settings, job.input, job.output
+    bounds = settings.drop_first, settings.alpha
+    sites = tables.by_site(given.readout)
+    untrained = tables.by_site(given.random_readout, above=2)
+    shared = tables.of_all_shards(given.readout)
+    record = tables.provenance(shared, "traced_table", asdict(settings), "numpy", "scipy")
+    model, corpus = record["model"]["name"], record["corpus"]["name"]
+
+    def write(table, path, site):
+        for place, (key, value) in enumerate(
+            {"model": model, "corpus": corpus, "site": site}.items()
+        ):
+            table.insert(place, key, value)
+        tables.write_frame(table, path, path.with_suffix(".csv"), record)
+
+    if given.sources:
+        rows = traced.read(given.sources)
+        random = traced.read(given.random_sources) if given.random_sources else None
+        shares = traced.shares(rows, random, *bounds)
+        pairs = traced.random_pairs(given.sources)
+        neighbours = traced.neighbours(rows, random, pairs, *bounds)
+        lags = pd.DataFrame(columns=traced.OF_LAGS)
+        if settings.design is not None and len(rows):
+            lags = traced.lags(rows, random, settings)
+        found = said(given.sources)
+        words = sources.sources_findings(shares, neighbours, lags, f"{model}, {corpus}", found)
+        for table, path in zip(
+            (shares, neighbours, lags),
+            (output.shares, output.neighbours, output.lags),
+            strict=True,
+        ):
+            write(table, path, "attention")
+        writing.write_text(words, output.findings)
+        if given.random_sources:
+            whole = pa.concat_tables(map(pq.read_table, given.random_sources))
+            tables.write_table(
+                traced_tables.written(whole.unify_dictionaries()), output.written, record
+            )
+    for site, means, findings in zip(sites, output.readout, output.readout_findings, strict=True):
+        rows = traced.read(sites[site])
+        random = traced.read(untrained[site]) if untrained else None
+        table = traced.readout(rows, random, *bounds)
+        words = sources.readout_findings(table, f"{model}, {corpus}, {site}", said(sites[site]))
+        write(table, means, site)
+        writing.write_text(words, findings)
+    program.log.info("%s, %s: %s", model, corpus, counted(len(sites), "site"))
+
+
+def said(paths):
+    """Return what the passes said of their proof: the first shard with a document."""
+    texts = [pq.read_metadata(path).metadata[TRACED_KEY].decode() for path in paths]
+    return next(filter(None, texts), "no documents")
+
+
+if __name__ == "__main__":
+    program.run(main, HeadsSettings)

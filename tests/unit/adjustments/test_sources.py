@@ -1,0 +1,241 @@
+"""Sources and readout, against vectors that a model writes if one token alone has values."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from test_architectures import LLAMA
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from attnlag.adjustments import tracing
+from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, LISTS, PAIRS, written
+from attnlag.model.gguf import quiet_transformers
+
+# Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
+# window of four tokens; a factor of what is added, and of logits; biases of values.
+MODELS = {
+    "gpt2": {"vocab_size": 200, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "llama": LLAMA,
+    "gemma2": LLAMA | {"head_dim": 12, "sliding_window": 4, "final_logit_softcapping": 3.0},
+    "granite": LLAMA | {"residual_multiplier": 0.22, "logits_scaling": 8.0},
+    "qwen2": LLAMA,
+}
+TOKENS = 13
+
+
+def small_model(name):
+    torch.manual_seed(0)
+    with quiet_transformers():
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **MODELS[name]))
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
+    # The implementation that gives weights rounds them to float32.
+    model.set_attn_implementation("eager")
+    return model.double().eval()
+
+
+class Run:
+    """Everything that one pass in float64 shows, and the passes with values at one token."""
+
+    def __init__(self, name, ids):
+        self.model, self.ids, self.name = small_model(name), ids, name
+        trunk = self.model.base_model
+        self.blocks = trunk.h if name == "gpt2" else trunk.layers
+        self.final = trunk.ln_f if name == "gpt2" else trunk.norm
+        self.streams, self.added = [], []
+        handles = [self.final.register_forward_pre_hook(lambda _, a: self.streams.append(a[0][0]))]
+        self.logits = self._pass()
+        for handle in handles:
+            handle.remove()
+
+    def _pass(self):
+        with torch.no_grad():
+            ids = torch.from_numpy(self.ids)[None]
+            return self.model(input_ids=ids, use_cache=False).logits[0]
+
+    def written(self, layer):
+        """Return what each token writes to each, (tokens, sources, width), and the bias."""
+        block, gpt2 = self.blocks[layer], self.name == "gpt2"
+        attention = block.attn if gpt2 else block.self_attn
+        projection, values = (
+            (attention.c_proj, attention.c_attn) if gpt2 else (attention.o_proj, attention.v_proj)
+        )
+        kept, outputs = [None], []
+
+        def only(_, __, output):
+            output = output.clone()
+            place = slice(96, None) if gpt2 else slice(None)
+            others = [t for t in range(len(self.ids)) if t not in kept]
+            if kept[0] is not None:
+                output[:, others, place] = 0
+            return output
+
+        hooks = [
+            values.register_forward_hook(only),
+            projection.register_forward_hook(lambda _, __, out: outputs.append(out[0])),
+        ]
+        for token in (None, *range(len(self.ids))):
+            kept[0] = token
+            self._pass()
+        for hook in hooks:
+            hook.remove()
+        whole, *single = outputs
+        bias = projection.bias if getattr(projection, "bias", None) is not None else 0 * whole[0]
+        parts = torch.stack(single, dim=1) - bias
+        factor = torch.ones(len(whole), 1, dtype=torch.float64)
+        if self.name == "gemma2":
+            gain = 1 + block.post_attention_layernorm.weight
+            factor = gain / (whole.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        if self.name == "granite":
+            factor = 0.22 * factor
+        return (parts * factor[:, None]).detach(), (bias * factor).detach()
+
+
+@pytest.fixture(scope="module")
+def ids():
+    return np.random.default_rng(0).integers(1, 200, TOKENS)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def run(request, ids):
+    return Run(request.param, ids)
+
+
+@pytest.fixture(scope="module")
+def tracer(run, ids):
+    found = tracing.Tracer(run.model, ["attention", "mlp"])
+    found.trace("a", 0, ids)
+    found.trace("b", 0, ids[::-1][:5].copy())
+    return found
+
+
+def rows(tables, layer, place=0):
+    frame = tables[place].to_pandas()
+    return frame[frame["layer"] == layer]
+
+
+def test_shares_and_pairs_are_those_of_the_vectors(run, tracer):
+    for layer in range(2):
+        parts, bias = run.written(layer)
+        added = parts.sum(1) + bias
+        size = added.square().sum(-1)
+        shares = (torch.einsum("tjw,tw->tj", parts, added) / size[:, None]).numpy()
+        found = rows(tracer.sources, layer)
+        for t in range(TOKENS):
+            row, left = found.iloc[t], set(range(t + 1))
+            chosen = {"first": 0, "self": t, **{f"previous_{k}": t - k for k in range(1, 5)}}
+            for name, j in chosen.items():
+                expected = shares[t, j] if j in left else 0
+                left -= {j}
+                assert row[name] == pytest.approx(expected, abs=1e-6), (t, name)
+            assert row["rest"] == pytest.approx(shares[t, sorted(left)].sum(), abs=1e-6)
+            most = np.argsort(-abs(shares[t]))[: min(10, t + 1)]
+            # Shares may be equal, and heads may cancel.
+            if np.diff(np.sort(abs(shares[t, : t + 1]))).min(initial=1) > 1e-6:
+                np.testing.assert_array_equal(row["strongest"], most)
+            np.testing.assert_allclose(row["strongest_shares"], shares[t, most], atol=1e-6)
+        sums = found[[*CLASSES, "bias"]].sum(axis=1)
+        np.testing.assert_allclose(sums, 1, atol=1e-6)
+        effective = abs(shares).sum(1) ** 2 / (shares**2).sum(1)
+        np.testing.assert_allclose(found["effective"], effective, rtol=1e-6)
+        own = parts[range(TOKENS), range(TOKENS)]
+        np.testing.assert_allclose(found["norm"], size.sqrt(), rtol=1e-6)
+        np.testing.assert_allclose(found["self_norm"], own.norm(dim=-1), rtol=1e-5)
+        shared = (parts.sum(1) - own).norm(dim=-1)
+        np.testing.assert_allclose(found["shared_norm"], shared, rtol=1e-5, atol=1e-6)
+        products = torch.einsum("tjw,tkw->tjk", parts[1:], parts[:-1])
+        products /= (size[1:] * size[:-1]).sqrt()[:, None, None]
+        same = products.diagonal(dim1=1, dim2=2)
+        for t in range(2, TOKENS):
+            row = found.iloc[t]
+            expected = {
+                "first": same[t - 1, 0],
+                "previous": same[t - 1, t - 1],
+                "common": same[t - 1, 1 : t - 1].sum(),
+                "other": products[t - 1].sum() - same[t - 1].sum(),
+            }
+            for name, value in expected.items():
+                assert row[f"cosine_{name}"] == pytest.approx(float(value), abs=1e-6), name
+        cosines = torch.nn.functional.cosine_similarity(added[1:], added[:-1])
+        np.testing.assert_allclose(found["cosine"][1:], cosines, atol=1e-6)
+        sums = found[[f"cosine_{name}" for name in PAIRS]].sum(axis=1)[1:]
+        np.testing.assert_allclose(sums, cosines, atol=1e-6)
+
+
+def test_pairs_of_documents_are_all_pairs(run, tracer, ids):
+    found, other = tracer.random_pairs(), Run.__new__(Run)
+    other.__dict__.update(run.__dict__ | {"ids": ids[::-1][:5].copy()})
+    (one, one_bias), (two, two_bias) = run.written(0), other.written(0)
+    a, b = (one.sum(1) + one_bias)[1:], (two.sum(1) + two_bias)[1:]
+    cosines = torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
+    assert found["all"]["0"] == pytest.approx(float(cosines.mean()), abs=1e-6)
+    first = (one[1:, 0] / a.norm(dim=-1, keepdim=True)) @ (
+        two[1:, 0] / b.norm(dim=-1, keepdim=True)
+    ).T
+    assert found["first"]["0"] == pytest.approx(float(first.mean()), abs=1e-6)
+
+
+def test_effects_are_those_on_the_logits(run, tracer, ids):
+    model, weight = run.model, run.model.get_output_embeddings().weight.detach()
+    centred = run.name == "gpt2"
+    gain = run.final.weight.detach() + (run.name == "gemma2")
+    x = run.streams[0] - (run.streams[0].mean(-1, keepdim=True) if centred else 0)
+    rms = x.square().mean(-1, keepdim=True).sqrt()
+    places = np.arange(TOKENS)
+    words = {"own": ids, "next": np.roll(ids, -1), "first_choice": run.logits.argmax(-1).numpy()}
+    for layer in range(2):
+        parts, bias = run.written(layer)
+        a = parts.sum(1) + bias
+        a = a - a.mean(-1, keepdim=True) if centred else a
+        effects = (a * gain / rms) @ weight.T
+        effects = (effects - effects.mean(-1, keepdim=True)) / effects.std(
+            -1, correction=0, keepdim=True
+        )
+        found = rows(tracer.readout["attention"], layer)
+        for name, of_words in words.items():
+            kept = places < TOKENS - 1 if name == "next" else places >= 0
+            expected = effects[places, of_words].numpy()
+            np.testing.assert_allclose(found[name][kept], expected[kept], atol=1e-6)
+            there = (places - TOKENS // 2) % TOKENS
+            kept = there < TOKENS - 1 if name == "next" else kept
+            expected = effects[places, of_words[there]].numpy()
+            np.testing.assert_allclose(found[f"{name}_control"][kept], expected[kept], atol=1e-6)
+            assert found[f"{name}_control"][~kept].isna().all()
+    assert "within" in tracer.readout_found
+    assert len(tracer.readout["mlp"]) == 2
+    assert model.config._attn_implementation != "attnlag_sources"
+
+
+def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
+    alone = tracing.Tracer(run.model, ["attention"])
+    alone.trace("b", 0, ids[::-1][:5].copy())
+    pd.testing.assert_frame_equal(alone.sources[0].to_pandas(), tracer.sources[1].to_pandas())
+    assert "add up to 1 within" in tracer.sources_found
+    wide = written(pa.concat_tables(tracer.sources).unify_dictionaries())
+    assert wide.num_rows == TOKENS + 5
+    np.testing.assert_array_equal(
+        wide["layer_01.shared"][:TOKENS], rows(tracer.sources, 1)["shared_norm"]
+    )
+    assert set(LISTS) <= set(tracer.sources[0].column_names)
+    assert set(EFFECTS) <= set(tracer.readout["mlp"][0].column_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("bloom", {"hidden_size": 48, "n_layer": 2, "n_head": 4, "vocab_size": 200}, "by itself"),
+        ("diffllama", LLAMA | {"head_dim": 12}, "and 2 heads"),
+    ],
+)
+def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
+    with quiet_transformers():
+        config = AutoConfig.for_model(name, **options)
+        model = AutoModelForCausalLM.from_config(config).eval()
+    found = tracing.Tracer(model, ["attention"])
+    found.trace("a", 0, ids)
+    assert found.sources == []
+    assert reason in found.sources_found
+    assert "within" in found.readout_found
+    assert found.readout["attention"][0].num_rows == config.num_hidden_layers * TOKENS
