@@ -12,6 +12,7 @@ use rule program as build_explorer with:
             for name in (
                 *("transmitted.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
                 *("elasticities.csv", "vector_fits.csv", "/heads/{shard}.parquet"),
+                "/sources/{shard}.parquet",
             )
         ),
         every_table(

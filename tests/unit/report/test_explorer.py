@@ -9,9 +9,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from attnlag.adjustments import traced_tables
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table
-from attnlag.report.explorer import documents, packing, page
+from attnlag.report.explorer import beyond, documents, packing, page
+from attnlag.storage import tables
 
 
 def unpacked(packed, row):
@@ -90,3 +92,22 @@ def test_the_glossary_defines_each_name_of_a_term():
     assert found["residual stream"].startswith("the vector that a model keeps for each token")
     assert found["lag"] == found["lead"]
     assert not [text for text in found.values() if "*" in text or "`" in text]
+
+
+def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
+    strongest = np.array([[0, 9, 9], [0, 9, 9], [1, 0, 9], [0, 1, 9], [2, 0, 1], [1, 2, 0]])
+    shares = np.array([[1, 0, 0]] * 2 + [[0.7, 0.3, 0], [-0.6, 0.004, 0], [2, -1.2, 0.2], [1] * 3])
+    columns = dict.fromkeys(traced_tables.NUMBERS, np.zeros(6))
+    columns |= {"strongest": strongest, "strongest_shares": shares}
+    keys = traced_tables.keys_of("a", 0, np.array([7, 8, 9]))
+    table = traced_tables.table(keys, [1, 4], columns, traced_tables.SOURCES)
+    path = tmp_path / "sources" / "0000.parquet"
+    tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})
+    entry, codes = beyond.sources(tmp_path, ["a"])
+    assert entry == {"layers": [1, 4], "documents": ["a"], "counts": [3]}
+    assert codes.shape == (2, 3, 10, 2)
+    assert codes[0, 1, :3].tolist() == [[0, 198], [1, 158], [255, 255]]
+    # A share below half a percent is left out, and one beyond the range is its end.
+    assert codes[1, 1, :2].tolist() == [[1, 68], [255, 255]]
+    assert codes[0, 2, :3].tolist() == [[0, 254], [2, 8], [1, 148]]
+    assert beyond.sources(tmp_path / "none", ["a"]) is None

@@ -3,11 +3,14 @@
 Each function returns None if a run has not made its tables.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from attnlag.adjustments.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.moderators import PER_SD
@@ -72,6 +75,40 @@ def heads(folder: Path) -> dict[str, Any] | None:
         **columns_of(rows, *own, "share", "sink"),
         "equal": float(parts["sink_uniform"].iloc[0]),
     }
+
+
+def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.ndarray] | None:
+    """Return the tokens that wrote those at the beginnings of documents, for the folder of a site.
+
+    Returns
+    -------
+    entry : dict
+        ``layers``, ``documents`` and the ``counts`` of their tokens, in the order of the codes.
+    codes : (layers, tokens, sources, 2) uint8 array
+        How many tokens back each source lies, and 128 plus its share in percent; 255 for none.
+    """
+    first = folder / "sources" / "0000.parquet"
+    if not first.exists():
+        return None
+    chosen = ["document", "window", "position", "layer", *LISTS]
+    rows = tables.rows_of_documents(tables.shards(first), documents, chosen)
+    rows = rows[rows["window"] == 0]
+    if rows.empty:
+        return None
+    layers = sorted(map(int, rows["layer"].unique()))
+    lengths = rows["strongest"].str.len().to_numpy()
+    row = np.repeat(np.arange(len(rows)), lengths)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    found, shares = (np.concatenate(rows[name].to_list()) for name in LISTS)
+    back = rows["position"].to_numpy()[row] - found
+    percent = np.clip(np.rint(100 * shares), -127, 126)
+    kept = (back < 255) & (percent != 0)
+    codes = np.full((len(rows), STRONGEST, 2), 255, np.uint8)
+    codes[row[kept], place[kept]] = np.stack([back, percent + 128], axis=1)[kept]
+    by_token = codes.reshape(-1, len(layers), STRONGEST, 2).swapaxes(0, 1)
+    counts = rows.groupby("document", sort=False).size() // len(layers)
+    entry = {"layers": layers, "documents": list(counts.index), "counts": counts.tolist()}
+    return entry, by_token
 
 
 def vectors(folder: Path) -> dict[str, Any] | None:

@@ -47,19 +47,21 @@ class Tokens {
     const pair = `${study.model}/${study.corpus}`, site = `${pair}/${study.site}`;
     const design = study.design ? `${site}/${study.regression}.design` : null;
     const outcome = study.regressed ? `${site}/${study.regression}.outcome` : null;
-    const {columns} = index.texts[pair], heads = index.heads[site];
-    const [documents, stream, norms, own, extra, parts, ...codes] = await Promise.all([
+    const {columns} = index.texts[pair], heads = index.heads[site], sources = index.sources[site];
+    const [documents, stream, norms, own, extra, parts, written, ...codes] = await Promise.all([
       block(`${pair}.texts`, true), block(`${pair}/stream`), block(site), outcome && block(outcome),
-      design && block(design), heads && block(`${site}.heads`), ...columns.map(column => block(column.block)),
+      design && block(design), heads && block(`${site}.heads`),
+      sources && block(`${site}.sources`), ...columns.map(column => block(column.block)),
     ]);
     return new Tokens(study, documents, {buffer: stream, scale: index.texts[pair].stream},
       {buffer: norms, scale: index.norms[site]}, {buffer: own, scale: study.regressed},
       {buffer: extra, scale: study.design},
-      columns.map((column, place) => ({...column, buffer: codes[place]})), heads && {...heads, buffer: parts});
+      columns.map((column, place) => ({...column, buffer: codes[place]})), heads && {...heads, buffer: parts},
+      sources && {...sources, codes: new Uint8Array(written)});
   }
 
-  constructor(study, documents, stream, norms, own, design, columns, heads) {
-    Object.assign(this, {study, documents, stream, norms, own, design, columns, heads});
+  constructor(study, documents, stream, norms, own, design, columns, heads, sources) {
+    Object.assign(this, {study, documents, stream, norms, own, design, columns, heads, sources});
     this.count = documents.reduce((sum, one) => sum + one.tokens.length, 0);
     // For each token: its document, its position in its sequence, and the number of tokens after it.
     this.document = new Int32Array(this.count);
@@ -122,6 +124,22 @@ class Tokens {
       }
       return found;
     });
+  }
+
+  // The tokens that wrote the adjustment to a token in a layer, and their shares, largest first.
+  writers(layer, token) {
+    const {layers, documents, counts, codes} = this.sources ?? {layers: []};
+    if (!layers.includes(layer)) return [];
+    const of = this.document[token], own = token - this.first[of];
+    const before = documents.indexOf(this.documents[of].name);
+    if (!(own < counts[before])) return [];
+    const sum = some => some.reduce((total, count) => total + count, 0), total = sum(counts);
+    const each = codes.length / (layers.length * total), found = [];
+    const from = (layers.indexOf(layer) * total + sum(counts.slice(0, before)) + own) * each;
+    for (let at = from; at < from + each; at += 2) {
+      if (codes[at + 1] < 255) found.push([token - codes[at], (codes[at + 1] - 128) / 100]);
+    }
+    return found;
   }
 
   // Outcome of the regression.

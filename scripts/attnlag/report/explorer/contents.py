@@ -125,7 +125,14 @@ def contents(
         {"of": of, **found._asdict()} for of, found in answers.of_sites(coefficients).items()
     ]
     made.index["studies"] = [_study(study) for study in studies]
-    made.index |= {"corpora": {}, "texts": {}, "norms": {}, "heads": {}, "beyond": {}}
+    made.index |= {
+        "corpora": {},
+        "texts": {},
+        "norms": {},
+        "heads": {},
+        "beyond": {},
+        "sources": {},
+    }
     made.index["categories"] = UPOS
     corpora = list(dict.fromkeys(study.corpus for study in studies))
     for corpus in corpora:
@@ -233,6 +240,14 @@ def _add_corpus(
         "shown": len(names),
         "longest": shown.LONGEST,
     }
+    for study in _by_site(studies):
+        if written := beyond.sources(study.base / study.site, names):
+            entry, codes = written
+            own = f"{study.model}/{study.corpus}/{study.site}"
+            made.index["sources"][own] = entry
+            made.blocks[f"{own}.sources"] = block(codes.tobytes())
+            taken += codes.size
+            made.values += codes.size
     for study in with_heads:
         counts_here = counts[list(by_model).index(study.model)]
         room = max(values - taken, 0) // len(with_heads)

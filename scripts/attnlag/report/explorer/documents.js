@@ -198,6 +198,17 @@ class TextPane {
     }
   }
 
+  // Underlines tokens, the more so the larger their share; those against it in another colour.
+  mark(shares) {
+    for (const span of this.marked ?? []) span.style.boxShadow = "";
+    this.marked = shares.map(([token, share]) => {
+      const span = this.spans[token - this.first];
+      const height = 1 + Math.min(12, 14 * Math.abs(share));
+      if (span) span.style.boxShadow = `inset 0 -${height}px ${share < 0 ? "#d55e00" : "#0072b2"}`;
+      return span;
+    }).filter(Boolean);
+  }
+
   highlight(chosen) {
     for (const [place, span] of this.spans.entries()) {
       const high = Boolean(chosen?.has(this.first + place));

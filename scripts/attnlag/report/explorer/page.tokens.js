@@ -282,6 +282,19 @@ const CARD = [
     }));
     return [list];
   },
+  function writers(token) {
+    const found = tokens.writers(state.layer, token);
+    pane.mark(found);
+    if (!found.length) return [];
+    const list = make("p", "written by ", {id: "writers"});
+    for (const [source, share] of found) {
+      const back = source === token ? "itself" : source === tokens.first[tokens.document[token]] ? "the first token"
+        : JSON.stringify(tokens.text(source));
+      list.append(`${back} ${Math.round(100 * share)}%`.replace("-", "−"), " · ");
+    }
+    list.lastChild.remove();
+    return [list];
+  },
   function context(token) {
     const text = make("p", "", {id: "words"});
     text.append(...around(tokens, token));
@@ -294,6 +307,7 @@ function tell(token) {
   pane.activate(token, false);
   const card = find("card"), {x, y} = points();
   card.hidden = token === null;
+  if (token === null) pane.mark([]);
   if (token === null) return cloud.ring(NaN, NaN);
   cloud.ring(x[token], y[token]);
   const close = make("button", "×", {type: "button", className: "close"});
