@@ -3,7 +3,6 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-import statsmodels.api as sm
 from designs import design_settings
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
@@ -107,16 +106,6 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
     parts = [sums_of(table.slice(start, 90), settings, draws=20) for start in range(0, 540, 90)]
     _, alone = permutation.estimates_of_orders(permutation.merged_products(parts))
     np.testing.assert_allclose(alone, whole, rtol=1e-8)
-
-
-def test_the_observed_coefficients_equal_those_of_statsmodels():
-    table = norms_table([("a", 30), ("b", 25)], seed=4)
-    _, found = permutation.estimates_of_orders(sums_of(table, LAGS))
-    frame = table.to_pandas()
-    logs = np.log(frame["layer_01"].to_numpy())
-    t = np.flatnonzero(frame["position"] >= 3)
-    x = sm.add_constant(np.column_stack([logs[t - 1], logs[t - 2]]))
-    np.testing.assert_allclose(found[0, 1], sm.OLS(logs[t], x).fit().params, rtol=1e-9)
 
 
 def test_tokens_without_a_norm_are_excluded_in_all_layers():

@@ -98,17 +98,6 @@ LENGTHS = [9, 23, 14, 30, 12, 18]
 B = np.diag([0.9, 0.6, 0.3, 0.0, 0.0])
 
 
-def test_coefficients_equal_those_of_scikit_learn_and_unpenalised_lstsq():
-    vectors, _ = process(B, LENGTHS)
-    x, y, _ = rows_of(vectors, LENGTHS, lags=(1, 2))
-    centred = sums_of(x, y).centred()
-    for ridge in (0.001, 0.3):
-        expected = Ridge(alpha=penalty_of(x, ridge)).fit(x, y).coef_.T
-        np.testing.assert_allclose(vector_ridge.ridge(*centred, ridge), expected, atol=1e-9)
-    expected = np.linalg.lstsq(x - x.mean(0), y - y.mean(0))[0]
-    np.testing.assert_allclose(vector_ridge.ridge(*centred, 0), expected, atol=1e-9)
-
-
 def test_fewer_rows_than_predictors_give_coefficients_although_rounding_makes_variances_negative():
     """Vectors of an untrained model are nearly equal: what is left after centring is rounded."""
     rng = np.random.default_rng(0)
