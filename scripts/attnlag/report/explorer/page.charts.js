@@ -177,7 +177,8 @@ class LineChart extends Chart {
   paint() {
     const {x, xLabel, panels, cursor} = this.spec, band = this.band();
     const longest = Math.max(...x.map(one => 7 * String(one).length)), turned = isNaN(x[0]) && longest > band - 4;
-    const below = turned ? 20 + Math.min(longest * 0.66, 110) : 24;
+    const short = 7 * xLabel.length < LEFT;
+    const below = turned ? 20 + Math.min(longest * 0.66, 110) : short ? 24 : 40;
     let top = 22;
     const wide = Math.min(Math.max(band, 4), 40);
     this.cursor = svg("rect", {width: wide, y: 20, style: "fill:var(--mark);opacity:.45"});
@@ -198,7 +199,7 @@ class LineChart extends Chart {
       if (turned) label.setAttribute("transform", `rotate(-45 ${this.place(at)} ${bottom + 10})`);
       this.svg.append(label);
     }
-    if (!turned) this.svg.append(words(xLabel, 4, bottom + 16));
+    if (!turned) this.svg.append(words(xLabel, short ? 4 : LEFT, bottom + (short ? 16 : 34)));
     this.pointer = svg("path", {style: "stroke:var(--soft);stroke-dasharray:2 3"});
     this.svg.append(this.pointer);
     this.bottom = bottom;

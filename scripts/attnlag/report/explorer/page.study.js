@@ -79,6 +79,7 @@ function showTab() {
     panel.setAttribute("role", "tabpanel");
     panel.setAttribute("aria-labelledby", tab.id);
   }
+  find("tabs").scrollLeft = find(`tab-${state.tab}`).offsetLeft - 60;
   const {bar, draw} = TABS[state.tab];
   for (const part of ["term", "layer"]) find(`of-${part}`).hidden = !bar.includes(part);
   find("of-regression").hidden = !bar.includes("regression") || find("regression").length < 2;
