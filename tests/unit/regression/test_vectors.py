@@ -279,6 +279,30 @@ def test_the_penalty_of_a_fold_is_chosen_on_the_other_folds():
     assert len(set(expected)) > 1 or expected[0] not in (penalties[0], penalties[-1])
 
 
+def test_random_directions_choose_the_same_penalties_as_all_directions(monkeypatch):
+    random = np.random.default_rng(2)
+    x = random.normal(size=(1500, 80)) * np.geomspace(0.1, 10, 80)
+    y = 0.5 * x + random.normal(size=(1500, 80)) * 12
+    folds = [sums_of(x[one::5], y[one::5]) for one in range(5)]
+    penalties = (0.0001, 0.01, 1.0, 100.0)
+    (some,) = vector_ridge.chosen_penalties([folds], penalties)
+    monkeypatch.setattr(vector_ridge, "DIRECTIONS", 80)
+    assert some.tolist() == vector_ridge.chosen_penalties([folds], penalties)[0].tolist()
+    assert set(some) <= {0.01, 1.0}
+
+
+def test_intervals_of_r_squared_are_percentiles_over_draws_of_documents():
+    # A row per document: Σ y², and the squared errors of two predictions.
+    losses = np.array([[10.0, 4.0, 8.0], [30.0, 21.0, 6.0]])
+    low, high = vector_fits.intervals(losses, SETTINGS)
+    (weights,) = weights_of_draws(2, 100, 3)
+    drawn = [1 - (row @ losses)[1:] / (row @ losses)[0] for row in weights]
+    np.testing.assert_allclose((low, high), np.percentile(drawn, [5, 95], axis=0))
+    assert np.isnan(vector_fits.intervals(losses[:1], SETTINGS)).all()
+    without = dataclasses.replace(SETTINGS, bootstrap=0)
+    assert np.isnan(vector_fits.intervals(losses, without)).all()
+
+
 def test_rank_and_r_squared_of_a_process_are_found(tmp_path):
     """The truth: B of rank 2, and R² = 1 - c / trace of the stationary covariance."""
     random = np.random.default_rng(1)
