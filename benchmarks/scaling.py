@@ -2,16 +2,16 @@
 
     python benchmarks/scaling.py                  # hours on two cores
     python benchmarks/scaling.py --parts dry-run  # or growth, default, dry-run
-    python benchmarks/scaling.py --figure docs/scaling.png
 
-**growth**: the real workflow on a copy of the project, over generated corpora of 10⁵ and 10⁶ tokens
-with parts of speech, with a tiny model with random weights and its twin, and a configuration in
-which every rule has a job; then what takes all shards together, over ten copies of the shard of 10⁶
-tokens with documents of other names. Beside the peak stands the memory that the job asks for. Time
-is that of Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks
-twice a second at first and every half minute later, and misses what a program reaches in between.
-So each program also notes its peak as the kernel has it, and the larger of the two counts. Besides,
-a rule's work is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
+**growth**: the real workflow on copies of the project, over generated corpora of 10⁵ and 10⁶ tokens
+with parts of speech, with a tiny model with random weights; then what takes all shards together,
+over ten copies of the shard of 10⁶ tokens with documents of other names. Two configurations have a
+job of every rule between them: a study of one model, and its comparison with an untrained twin
+(``--measured`` chooses). Beside the peak stands the memory that the job asks for. Time is that of
+Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks twice a second
+at first and every half minute later, and misses what a program reaches in between. So each program
+also notes its peak as the kernel has it, and the larger of the two counts. Besides, a rule's work
+is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
 after a change of ``inference``. What neither computes nor writes results: start-up of the
@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,20 +41,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 ROOT = SUPPORT.parents[1]
 OBSERVER = Path(__file__).with_name("observer")
 sys.path[:0] = [str(SUPPORT), str(ROOT / "scripts")]
 
-from projects import Project, copy_of_project, new_project, save_gpt2, save_tokenizer  # noqa: E402
+from projects import Project, copy_of_project, new_project  # noqa: E402
 
 from attnlag.corpus.tags import UPOS  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 PARTS = ("growth", "default", "dry-run")
+STUDIES = ("study", "comparison")
 
 # The rules in the order of the flow.
 FLOW = [
@@ -84,9 +84,20 @@ SHARDS = 498
 
 
 def save_model(folder: Path) -> None:
-    """Write a random GPT-2 of 4 layers and width 32, with GPT-2's own tokenizer."""
-    save_tokenizer(folder)
-    save_gpt2(folder, layers=4, positions=256)
+    """Write a random GPT-2 of 2 layers and width 32, with a tokenizer of 2,000 tokens."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+
+    folder.mkdir()
+    trained = ByteLevelBPETokenizer()
+    trained.train(str(ROOT / "data" / "prompts.jsonl"), 2000, special_tokens=["<|endoftext|>"])
+    trained.save_model(str(folder))
+    GPT2TokenizerFast.from_pretrained(folder).save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 256}
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    GPT2LMHeadModel(GPT2Config(vocab_size=2000, **shape, **ends)).save_pretrained(folder)
 
 
 def write_corpus(tokens: int, tokens_per_word: float, path: Path) -> None:
@@ -216,28 +227,48 @@ def jobs_of(project: Project, notes: Path) -> pd.DataFrame:
 # --- growth --------------------------------------------------------------------------------
 
 
-def everything(corpus: str) -> dict[str, Any]:
-    """Return a configuration in which every rule has a job."""
+def studied(corpus: str) -> dict[str, Any]:
+    """Return a configuration of one model in which every rule but comparisons has a job."""
     source = {"files": [f"data/{corpus}.jsonl"], "id": "id", "text": "text", "group": "genre"}
     return {
-        "models": {
-            "tiny": {"source": "path", "path": "mine"},
-            "twin": {"source": "random", "of": "tiny"},
-        },
+        "models": {"tiny": {"source": "path", "path": "mine"}},
         "corpora": {corpus: {**source, "tagger": {"column": "tags", "language": "en"}}},
-        "extraction": {"sites": ["attention", "mlp"], "surprisal": True},
+        "extraction": {"surprisal": True},
         "regressions": {
-            **default_config()["regressions"],
+            "within": {**default_config()["regressions"]["within"], "by": {"upos": "outcome"}},
             "by_token": {"lags": [1], "fixed_effects": ["document", "token", "previous_token"]},
             "surprising": {"lags": [1], "by": {"surprisal": "outcome"}},
         },
         "controls": {"permutation": {"draws": DRAWS}},
+    }
+
+
+def compared(corpus: str) -> dict[str, Any]:
+    """Return a configuration of a model and its twin at two sites, and little else."""
+    return {
+        **studied(corpus),
+        "models": {**studied(corpus)["models"], "twin": {"source": "random", "of": "tiny"}},
+        "extraction": {
+            **{"sites": ["attention", "mlp"], "keep": "norms"},
+            **{"geometry": False, "heads": False},
+        },
+        "regressions": {"notebook": {"lags": [1, 2]}},
+        "controls": {"permutation": None, "random_weights": None},
+        "causal": None,
+        "vectors": None,
         "comparison": {"draws": 2 * DRAWS},
     }
 
 
-def growth(folder: Path, sizes: list[int], alone: bool = False) -> pd.DataFrame:
-    """Run the workflow over corpora of each size; return a row per rule and size.
+# What shards depend on and is made of all of them, and what they no longer need.
+TOKENS = "results/tiny/{corpus}/token_summary.csv"
+EFFECTS = "results/tiny/{corpus}/attention/by_token/token_effects.parquet"
+# Rules that only the second configuration has; of the others it measures what they need.
+COMPARING = ("plot_sites", "compare_models", "plot_comparison")
+
+
+def growth(folder: Path, sizes: list[int], parts: Sequence[str]) -> pd.DataFrame:
+    """Run both configurations over corpora of each size; return a row per rule and size.
 
     The largest size is several shards of the one before: copies of its only shard under other
     names of documents, over which those rules run that take all shards together.
@@ -245,31 +276,52 @@ def growth(folder: Path, sizes: list[int], alone: bool = False) -> pd.DataFrame:
     folder.mkdir()
     model = folder / "model"
     save_model(model)
-    project = new_project(folder / "project", model)
-    rate = tokens_per_word(model)
-    found = []
-    for size in sizes[:-1]:
-        name = f"tokens-{size}"
-        write_corpus(size, rate, project.folder / "data" / f"{name}.jsonl")
-        project.config = everything(name)
-        if alone:
-            del project.config["models"]["twin"]
-        project.write_config()
-        found.append(observed(project, "--cores", "1").jobs.assign(size=size))
-        print(f"  {tokens_in(project, name):,} tokens", flush=True)
-    shards = sizes[-1] // sizes[-2]
-    project.config["corpora"][name]["shards"] = shards
-    project.write_config()
-    multiply_shards(project.folder / "results", name, shards)
-    run = observed(project, "--cores", "1", "--rerun-triggers", "mtime")
-    found.append(run.jobs.assign(size=sizes[-1]))
-    print(f"  {tokens_in(project, name):,} tokens in {shards} shards", flush=True)
+    rate, found = tokens_per_word(model), []
+    if "study" in parts:
+        calls = [[TOKENS], [], [EFFECTS]]
+        found += grown(new_project(folder / "study", model), studied, sizes, rate, calls)
+    if "comparison" in parts:
+        calls = [["--until", *COMPARING]]
+        found += grown(new_project(folder / "comparison", model), compared, sizes, rate, calls)
     jobs = pd.concat(found)
     jobs = jobs[jobs["rule"] != "fetch_model"]
     jobs["memory"] = jobs[["sampled", "peak"]].max(axis=1)
     # If a rule has several jobs, the longest and the largest count.
     jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
     return jobs.sort_values("rule", key=lambda rules: rules.map(FLOW.index), kind="stable")
+
+
+def grown(
+    project: Project,
+    configured: Callable[[str], dict[str, Any]],
+    sizes: list[int],
+    rate: float,
+    calls: list[list[str]],
+) -> list[pd.DataFrame]:
+    """Return the jobs of a project at each size, the largest made by several calls."""
+    found = []
+    for size in sizes[:-1]:
+        name = f"tokens-{size}"
+        write_corpus(size, rate, project.folder / "data" / f"{name}.jsonl")
+        project.config = configured(name)
+        project.write_config()
+        targets = calls[0] if len(calls) == 1 else []
+        found.append(observed(project, "--cores", "1", *targets).jobs.assign(size=size))
+        print(f"  {tokens_in(project, name):,} tokens", flush=True)
+    shards = sizes[-1] // sizes[-2]
+    project.config["corpora"][name]["shards"] = shards
+    project.write_config()
+    multiply_shards(project.folder / "results", name, shards)
+    for call in calls:
+        targets = [part.format(corpus=name) for part in call]
+        run = observed(project, "--cores", "1", "--rerun-triggers", "mtime", *targets)
+        found.append(run.jobs.assign(size=sizes[-1]))
+        # What a call has made of all shards is no reason to make any of them again.
+        now = time.time_ns()
+        for path in (project.folder / "results" / "tiny").rglob("0???.parquet"):
+            os.utime(path, ns=(now, now))
+    print(f"  {tokens_in(project, name):,} tokens in {shards} shards", flush=True)
+    return found
 
 
 def multiply_shards(results: Path, corpus: str, shards: int) -> None:
@@ -320,8 +372,9 @@ def renamed(table: pa.Table, shard: int) -> pa.Table:
 
 def tokens_in(project: Project, corpus: str) -> int:
     """Return how many tokens a corpus has."""
-    table = project.folder / f"results/tiny/{corpus}/token_summary.csv"
-    return int(pd.read_csv(table)["tokens"].iloc[0])
+    files = (project.folder / f"results/tiny/{corpus}/tokens").glob("*.parquet")
+    ids = (pq.read_table(path, columns=["input_ids"])[0] for path in files)
+    return sum(pc.sum(pc.list_value_length(each)).as_py() for each in ids)
 
 
 def print_growth(jobs: pd.DataFrame) -> None:
@@ -369,7 +422,7 @@ def uses_of(run: Run) -> dict[str, float]:
     }
 
 
-def print_uses(title: str, run: Run) -> dict[str, float]:
+def print_uses(title: str, run: Run) -> None:
     uses = uses_of(run)
     whole = sum(uses.values())
     print(
@@ -380,22 +433,20 @@ def print_uses(title: str, run: Run) -> dict[str, float]:
         print(f"  {name:<22}{seconds:7.1f} core s {100 * seconds / whole:6.1f}%")
     share = sum(uses[name] for name in OVERHEAD) / whole
     print(f"  neither model nor results: {100 * share:.1f}%", flush=True)
-    return uses
 
 
-def default_run(folder: Path, models: Path) -> dict[str, float]:
-    """Run the default configuration, then again with another inference; return the first's uses."""
+def default_run(folder: Path, models: Path) -> None:
+    """Run the default configuration, then again with another inference."""
     project = copy_of_project(folder, default_config())
     if models.is_dir():
         shutil.copytree(models, project.folder / "data" / "models", copy_function=os.link)
     name = next(iter(project.config["models"]))
     project.run(f"data/models/{name}/source.json")
     cores = str(os.cpu_count())
-    uses = print_uses("default run", observed(project, "--cores", cores))
+    print_uses("default run", observed(project, "--cores", cores))
     project.write_config(inference={"alpha": 0.01, "covariance": "cluster-jackknife"})
     again = observed(project, "--cores", cores)
     print_uses("after a change of inference", again)
-    return uses
 
 
 def dry_run(folder: Path) -> None:
@@ -413,87 +464,15 @@ def dry_run(folder: Path) -> None:
     print(f"snakemake -n, {jobs:,} jobs: {wall:.1f} s ({cpu:.1f} CPU s)", flush=True)
 
 
-# --- figure --------------------------------------------------------------------------------
-
-SHADES = ("#a6c8dd", "#3f8fbf", "#12415f")
-COLOURS_OF_USES = ("#0173b2", "#56b4e9", "#d55e00", "#de8f05", "0.8")
-
-
-def draw(jobs: pd.DataFrame | None, uses: dict[str, float] | None, path: Path) -> None:
-    """Draw time and memory by rule and size, and where the default run's time went."""
-    rules = [] if jobs is None else list(jobs["rule"].unique())
-    below = 1.5 if uses else 0
-    height = (0.24 * len(rules) + 1.3 if rules else 0) + below
-    figure = Figure(figsize=(10, height), layout="constrained")
-    top, bottom = figure, figure
-    if rules and uses:
-        top, bottom = figure.subfigures(2, 1, height_ratios=[height - below, below])
-    if jobs is not None:
-        left, right = top.subplots(1, 2, sharey=True)
-        places = {rule: place for place, rule in enumerate(reversed(rules))}
-        sizes = sorted(jobs["size"].unique())
-        for axes, column, label in (
-            (left, "seconds", "time (s, log scale)"),
-            (right, "memory", "peak memory (MB, log scale)"),
-        ):
-            for rule, rows in jobs.groupby("rule"):
-                ends = rows[column].min(), rows[column].max()
-                axes.plot(ends, [places[rule]] * 2, color="0.8", linewidth=1, zorder=1)
-            for size, colour, marker in zip(sizes, SHADES, "os^", strict=False):
-                rows = jobs[jobs["size"] == size]
-                power = round(np.log10(size))
-                axes.plot(
-                    rows[column],
-                    rows["rule"].map(places),
-                    linestyle="none",
-                    marker=marker,
-                    markersize=5.5,
-                    color=colour,
-                    label=rf"$10^{power}$ tokens",
-                    zorder=2,
-                )
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:,g}")
-            axes.set_xlabel(label)
-            axes.grid(axis="x", color="0.9", linewidth=0.6)
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
-        right.xaxis.set_major_locator(FixedLocator([100, 200, 500, 1000]))
-        right.xaxis.set_minor_locator(NullLocator())
-        left.set_yticks(list(places.values()), list(places))
-        top.legend(
-            *left.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False
-        )
-    if uses is not None:
-        axes = bottom.subplots()
-        whole, done = sum(uses.values()), 0.0
-        for (name, seconds), colour in zip(uses.items(), COLOURS_OF_USES, strict=True):
-            share = 100 * seconds / whole
-            label = f"{name} {share:.0f}%"
-            axes.barh(0, share, left=done, color=colour, edgecolor="w", label=label)
-            done += share
-        axes.set_xlim(0, 100)
-        axes.set_yticks([])
-        axes.set_xlabel("share of the cores' time in the default run (%)")
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=5, frameon=False)
-    for suffix in (".png", ".svg"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    print(f"drawn: {path.with_suffix('.png')}, {path.with_suffix('.svg')}")
-
-
 def main(arguments: argparse.Namespace, folder: Path) -> None:
-    jobs = uses = None
     if "growth" in arguments.parts:
-        jobs = growth(folder / "growth", arguments.sizes, arguments.alone)
+        jobs = growth(folder / "growth", arguments.sizes, arguments.measured)
         jobs.to_csv(folder / "growth.csv", index=False)
         print_growth(jobs)
     if "default" in arguments.parts:
-        uses = default_run(folder / "default", arguments.models)
+        default_run(folder / "default", arguments.models)
     if "dry-run" in arguments.parts:
         dry_run(folder / "dry-run")
-    if arguments.figure:
-        draw(jobs, uses, arguments.figure)
 
 
 if __name__ == "__main__":
@@ -502,9 +481,11 @@ if __name__ == "__main__":
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument(
-        "--sizes", type=int, nargs=3, default=[10**5, 10**6, 10**7], metavar="TOKENS"
+        "--sizes", type=int, nargs="+", default=[10**5, 10**6, 10**7], metavar="TOKENS"
     )
-    parser.add_argument("--alone", action="store_true", help="growth without a second model")
+    parser.add_argument(
+        "--measured", nargs="+", choices=STUDIES, default=STUDIES, help="parts of growth"
+    )
     parser.add_argument(
         "--models",
         type=Path,
@@ -512,7 +493,6 @@ if __name__ == "__main__":
         metavar="FOLDER",
         help="where the default model is, if it was fetched before",
     )
-    parser.add_argument("--figure", type=Path, help="draw it here, as .png and .svg")
     parser.add_argument("--folder", type=Path, help="keep the projects here (default: a temporary)")
     given = parser.parse_args()
     if given.folder:
