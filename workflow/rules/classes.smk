@@ -44,7 +44,8 @@ use rule program as fit_classes with:
     benchmark:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.tsv"
     resources:
-        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
+        # A GB of cross-products takes six CPU minutes.
+        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=8),
     params:
         **stage("fit_classes"),
 
