@@ -58,8 +58,14 @@ DRAWN_FROM = {
 # These read tables of all tokens.
 OF_TOKENS = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
 # These take less time than their submission to a cluster.
-QUICK = ("plot_classes", "plot_specifications", "plot_sources", "plot_effects", "plot_vectors")
-QUICK += ("plot_comparison",)
+QUICK = (
+    "plot_classes",
+    "plot_specifications",
+    "plot_sources",
+    "plot_effects",
+    "plot_vectors",
+    "plot_comparison",
+)
 # Labels that the paths of figures do not contain.
 LABELS = dict.fromkeys(("plot_heads", "plot_sources"), {"site": "attention"})
 LABELS |= {"plot_effects": {"site": "{pair}"}}
