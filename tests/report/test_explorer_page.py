@@ -432,6 +432,8 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_
 def test_every_focusable_element_has_a_role_and_a_name(page, file):
     """The accessibility tree is what a screen reader gets."""
     ready(page, file, SMALL)
+    page.locator("#tab-coefficients").press("ArrowRight")
+    expect(page.locator("#tab-text")).to_be_focused()
     roles = set()
     for name in ("text", "coefficients", "kinds", "heads", "causes", "vectors"):
         tab(page, name)
