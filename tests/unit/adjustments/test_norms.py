@@ -87,6 +87,6 @@ def test_a_common_sample_has_the_tokens_with_both_norms(tmp_path):
 def test_sizes_enter_as_logarithms_and_signed_quantities_unchanged():
     numbers = np.array([2.0, 0.0, -1.0, np.inf, np.nan], np.float32)
     for name, outcome in OUTCOMES.items():
-        logarithm = name in ("norm", "relative", "orthogonal")
+        logarithm = name in ("norm", "relative", "orthogonal", "self", "shared")
         own = [np.log(2), np.nan, np.nan] if logarithm else [2, 0, -1]
         np.testing.assert_allclose(norms.regressed(outcome, numbers), [*own, np.nan, np.nan])
