@@ -6,7 +6,7 @@ from attnlag.figures.inputs.vectors import VectorsInputs
 from attnlag.figures.legends import PALETTE, PERMUTED, RANDOM_LINE, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.regression.beyond import vector_fits
-from attnlag.regression.labels import spans
+from attnlag.regression.labels import spans, with_minus_signs
 
 DRAWN_BY = ("plot_vectors",)
 
@@ -53,7 +53,7 @@ def figure(inputs: VectorsInputs) -> Sheet:
         claim += f"; in random order, {of[vector_fits.PERMUTED]['r_squared'].median():.0%}"
     claim += " (median layer)"
     return Sheet(
-        claim,
+        with_minus_signs(claim),
         layers,
         [
             Lines([*lines, whole], label, "full rank and controls", share="r"),
