@@ -6,6 +6,7 @@ source layer, over all documents.
 """
 
 from dataclasses import asdict
+from functools import partial
 
 import attnlag.pipeline.program as program
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.regression.beyond import cross_layer, elasticities
+from attnlag.regression.beyond import cross_layer, elasticities, verdicts
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 from attnlag.storage import tables, writing
@@ -32,12 +33,21 @@ def main(job):
     }
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0
-    partners = []
+    multipliers = verdicts.multipliers(settings.seed)
+    predictions = {}
     for (source, target), rows in derivative.groupby(["source_site", "target_site"], observed=True):
         layers = sorted(map(int, rows["target_layer"].unique()))
-        found = cross_layer.of_files(norms, source, target, layers, lags, settings.drop_first)
-        partners.append((source, target, cross_layer.table(found)))
-    table = elasticities.with_predictive(elasticities.table(effects, settings), partners)
+        read = partial(cross_layer.pairs_in, norms, source, target, settings.drop_first)
+        predictions[source, target] = cross_layer.cross_layer(read, layers, lags, multipliers)
+    caused = elasticities.table(effects, settings)
+    partners = [(*pair, cross_layer.table(found)) for pair, found in predictions.items()]
+    table = elasticities.with_predictive(caused, partners)
+    trial = pd.concat(
+        [
+            verdicts.of_pairs(effects, caused, predictions, settings),
+            verdicts.of_the_same_layer(coefficients, settings.alpha),
+        ]
+    )
     summed = elasticities.over_sources(effects, settings)
     made = shared["stages"]["effects"]
     predicted = [
@@ -60,11 +70,17 @@ def main(job):
         (table, job.output.elasticities),
         (by_tag, job.output.by_part_of_speech),
         (beside, job.output.transmitted),
+        (trial, job.output.verdicts),
     ):
         frame.insert(0, "model", names[0])
         frame.insert(1, "corpus", names[1])
         tables.write_frame(frame, path, path.with_suffix(".csv"), record)
-    words = causal_findings(beside, name=", ".join(names), alpha=settings.alpha)
+    words = causal_findings(
+        *(beside, trial),
+        name=", ".join(names),
+        alpha=settings.alpha,
+        negligible=settings.negligible,
+    )
     writing.write_text(words, job.output.findings)
     program.log.info(
         "%s: %s from %s",

@@ -50,7 +50,10 @@ DRAWN_FROM = {
     },
     "plot_effects": {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
-        "beside": [f"{CAUSAL}/transmitted.parquet", f"{CAUSAL}/by_part_of_speech.parquet"],
+        "beside": [
+            f"{CAUSAL}/{name}.parquet"
+            for name in ("transmitted", "by_part_of_speech", "verdicts")
+        ],
     },
     "plot_vectors": {"fits": f"{SITE}/vector_fits.parquet"},
     "plot_comparison": {"coefficients": "results/comparison/coefficients.parquet"},

@@ -51,6 +51,8 @@ use rule program as fit_effects with:
         transmitted_csv=f"{CAUSAL}/transmitted.csv",
         by_part_of_speech=f"{CAUSAL}/by_part_of_speech.parquet",
         by_part_of_speech_csv=f"{CAUSAL}/by_part_of_speech.csv",
+        verdicts=f"{CAUSAL}/verdicts.parquet",
+        verdicts_csv=f"{CAUSAL}/verdicts.csv",
         findings=f"{CAUSAL}/findings.txt",
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",

@@ -294,6 +294,7 @@ def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
         bootstrap=inference.bootstrap,
         seed=inference.seed,
         drop_first=config.norms.drop_first,
+        negligible=inference.negligible,
     )
 
 

@@ -262,12 +262,15 @@ class ElasticitiesSettings:
         Seed of the draws.
     drop_first : int
         Number of tokens at the start of every sequence that are left out of regressions.
+    negligible : float
+        Effects up to this size are of no interest.
     """
 
     alpha: float
     bootstrap: int
     seed: int
     drop_first: int
+    negligible: float
 
 
 @dataclass(frozen=True)

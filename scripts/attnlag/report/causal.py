@@ -1,26 +1,36 @@
 """Findings of interventions in words."""
 
+from itertools import repeat
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from attnlag.errors import counted
+from attnlag.regression.beyond.verdicts import ALONE, SAME
 from attnlag.regression.labels import with_minus_signs
 
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
 
 
-def causal_findings(found: pd.DataFrame, *, name: str, alpha: float) -> str:
+def causal_findings(
+    found: pd.DataFrame, verdicts: pd.DataFrame, *, name: str, alpha: float, negligible: float
+) -> str:
     """Return the effects on the next token, layer by layer, beside what is predicted, in words.
 
     Parameters
     ----------
     found : pandas.DataFrame
         From `regression.elasticities.transmitted`.
+    verdicts : pandas.DataFrame
+        From `regression.verdicts`.
     name : str
         Names of the model and the corpus.
     alpha : float
         Intervals cover 1 - ``alpha``.
+    negligible : float
+        Effects up to this size are of no interest.
     """
     level = f"{100 * (1 - alpha):g}% intervals"
     lines = [f"{name}, interventions:"]
@@ -49,9 +59,38 @@ def causal_findings(found: pd.DataFrame, *, name: str, alpha: float) -> str:
         if len(known):
             per_cent = known.assign(**100 * known[["share", "share_low", "share_high"]])
             lines.append(f"{sites}: the effects are {by_layer(per_cent, 'share', 0)} of these lags")
+    lines += map(_trial, verdicts.query("lag == 1").itertuples(), repeat(negligible))
     if nearest.empty:
         lines.append("no document has a token with a previous one")
     return with_minus_signs("\n  ".join(lines)) + "\n"
+
+
+def _trial(row: Any, negligible: float) -> str:
+    """Return what the predictions of one kind say of the effects, in words."""
+    source, target = row.source_site, row.target_site
+    sites = target if source == target else f"{source} to {target}"
+    if row.prediction == SAME:
+        return (
+            f"{sites}: lag 1 of a layer on itself is significant in {row.significant} of "
+            f"{counted(row.pairs, 'layer')}, where the effect is exactly zero"
+        )
+    held = "" if row.prediction == ALONE else ", the source layer at that token held fixed,"
+    text = (
+        f"{sites}: prediction from one layer{held} is right about the sign in "
+        f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')}"
+    )
+    if row.clear:
+        ends = (percent(100 * share, 0) for share in (row.agreement_low, row.agreement_high))
+        text += " ({} to {}; at random 50%)".format(*ends)
+    if np.isfinite(row.rank_correlation_low):
+        text += (
+            f"; rank correlation of sizes {row.rank_correlation:.2f} "
+            f"({row.rank_correlation_low:.2f} to {row.rank_correlation_high:.2f})"
+        )
+    return text + (
+        f"; {row.without_effect} of {counted(row.significant, 'significant coefficient')} have an "
+        f"effect below {negligible:g}"
+    )
 
 
 def by_layer(rows: pd.DataFrame, name: str, digits: int) -> str:

@@ -1,5 +1,7 @@
 """The regressions across layers against statsmodels, one at a time."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -40,7 +42,7 @@ def frame(documents, source, target, lag):
 
 
 def test_coefficients_and_errors_equal_those_of_statsmodels(documents):
-    found = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [0, 2], LAGS)
+    found = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [0, 2], LAGS)
     table = cross_layer.table(found).set_index(["target_layer", "source_layer", "lag"])
     for (target, source, lag), row in table.iterrows():
         data = frame(documents, source, target, lag)
@@ -81,8 +83,9 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
         paths.append(tmp_path / f"{shard:04d}.parquet")
         schema = columns.schema(LAYERS)
         tables.write_table(pa.Table.from_pylist(rows, schema=schema), paths[-1], record)
-    found = cross_layer.of_files({"attention": paths}, "attention", "attention", [2], LAGS, 1)
-    expected = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [2], LAGS)
+    read = partial(cross_layer.pairs_in, {"attention": paths}, "attention", "attention", 1)
+    found = cross_layer.cross_layer(read, [2], LAGS)
+    expected = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [2], LAGS)
     np.testing.assert_allclose(found.alone, expected.alone, rtol=1e-4)
     np.testing.assert_allclose(found.given_error, expected.given_error, rtol=1e-4, atol=1e-12)
 
@@ -137,12 +140,12 @@ def test_the_beginning_of_a_document_ends_at_the_same_token_in_every_window():
 def test_a_layer_that_does_not_vary_predicts_nothing():
     rng = np.random.default_rng(0)
     documents = [[np.stack([np.full(20, 2.0), rng.normal(size=20)])] for _ in range(3)]
-    found = cross_layer.cross_layer(lambda: ((d, d) for d in documents), [1], 1)
+    found = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [1], 1)
     assert np.isnan(found.alone[0, 0]).all()
     assert np.isfinite(found.alone[0, 1]).all()
 
 
 def test_documents_that_are_too_short_give_no_rows():
-    found = cross_layer.cross_layer(lambda: iter([([np.ones((2, 2))],) * 2]), [1], 4)
+    found = cross_layer.cross_layer(lambda: iter([("", *[[np.ones((2, 2))]] * 2)]), [1], 4)
     assert (found.documents, found.rows) == (0, 0)
     assert cross_layer.table(found).empty

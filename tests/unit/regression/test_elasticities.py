@@ -9,12 +9,13 @@ from scipy import stats
 from attnlag.interventions import derivative
 from attnlag.interventions.effects import SCHEMA, table
 from attnlag.interventions.finite import Effect
-from attnlag.regression.beyond import cross_layer, elasticities
+from attnlag.regression.beyond import cross_layer, elasticities, verdicts
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
-SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1)
+SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1, negligible=0.05)
+NO_VERDICTS = pd.DataFrame(columns=[*verdicts.KEYS, *verdicts.VERDICT])
 
 
 def test_joint_bands_equal_those_of_documents_drawn_one_by_one():
@@ -177,7 +178,9 @@ def test_the_sum_over_sources_is_that_of_each_document():
     # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
     assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
     assert np.isnan(table.loc[2, "predicted_conf_low"])
-    text = causal_findings(table.reset_index(), name="tiny, small", alpha=0.05)
+    text = causal_findings(
+        table.reset_index(), NO_VERDICTS, name="tiny, small", alpha=0.05, negligible=0.05
+    )
     assert "in all preceding layers, the next token's change by 0.020% (" in text
     assert "together, in the same tokens, predicts 0.10% (0.04% to 0.16%) in layer 1" in text
     assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
@@ -291,6 +294,6 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
         summed, cross_layer.NOTHING, {"attention": coefficients}, 0.05
     )
     assert len(beside) == documents
-    text = causal_findings(beside, name="tiny, small", alpha=0.05)
+    text = causal_findings(beside, NO_VERDICTS, name="tiny, small", alpha=0.05, negligible=0.05)
     words = "change by 0.025% in layer 1 (" if documents else "no document has a token"
     assert words in text

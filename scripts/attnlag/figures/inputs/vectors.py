@@ -152,6 +152,11 @@ class EffectsInputs(Named):
         return pd.read_parquet(self.elasticities_file.with_name("transmitted.parquet"))
 
     @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """What predictions say of the effects, a row per distance and prediction."""
+        return pd.read_parquet(self.elasticities_file.with_name("verdicts.parquet"))
+
+    @cached_property
     def by_part_of_speech(self) -> pd.DataFrame:
         """The effects of finite interventions by part of speech of the changed token."""
         return pd.read_parquet(self.elasticities_file.with_name("by_part_of_speech.parquet"))

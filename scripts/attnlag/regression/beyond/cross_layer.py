@@ -46,6 +46,10 @@ class CrossLayer:
     # documents, rows: numbers of documents and rows of the fits.
     documents: int
     rows: int
+    # alone_noise, given_noise, (draws, targets, layers, lags + 1) float array: what the draws of
+    # the multipliers add to the estimates, which has the variance of their errors.
+    alone_noise: np.ndarray
+    given_noise: np.ndarray
 
 
 def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
@@ -129,19 +133,24 @@ def _moments(x: np.ndarray, xy: np.ndarray, y: np.ndarray, rows: int) -> tuple[n
 
 
 def cross_layer(
-    read: Callable[[], Iterator[tuple[Windows, Windows]]], targets: Sequence[int], lags: int
+    read: Callable[[], Iterator[tuple[str, Windows, Windows]]],
+    targets: Sequence[int],
+    lags: int,
+    multipliers: Callable[[str], np.ndarray] = lambda document: np.zeros(0),
 ) -> CrossLayer:
     """Regress the log norms of target layers on those of all layers, one source at a time.
 
     Parameters
     ----------
     read : callable
-        Yields, whenever it is called, the log norms of the windows of each document, at the site
+        Yields, whenever it is called, each document with the log norms of its windows, at the site
         of the sources and at the targets'.
+    multipliers : callable
+        Returns the multiplier of a document's score in each draw, with mean 0 and variance 1.
     """
     sums: list[np.ndarray] | None = None
     documents = 0
-    for sources, outcomes in read():
+    for _, sources, outcomes in read():
         x, xy, y, count = products(sources, outcomes, targets, lags)
         if not count:
             continue
@@ -150,13 +159,13 @@ def cross_layer(
         sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
     if sums is None:
         empty = np.full((len(targets), 0, lags + 1), np.nan)
-        return CrossLayer(list(targets), empty, empty, empty, empty, 0, 0)
+        return CrossLayer(list(targets), *[empty] * 4, 0, 0, *[empty[None]] * 2)
     rows = int(sums[3])
     # Centred by the means for numerical precision.
     centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
 
-    def centred() -> Iterator[tuple[np.ndarray, ...]]:
-        for sources, outcomes in read():
+    def centred() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for name, sources, outcomes in read():
             moved = [window - centre_x[:, None] for window in sources]
             full = np.zeros(len(outcomes[0]))
             full[list(targets)] = centre_y
@@ -164,29 +173,34 @@ def cross_layer(
                 moved, [window - full[:, None] for window in outcomes], targets, lags
             )
             if count:
-                yield _moments(x, xy, y, count)
+                yield (name, *_moments(x, xy, y, count))
 
-    a, b = next(both := centred())
-    for a_g, b_g in both:
+    _, a, b = next(both := centred())
+    for _, a_g, b_g in both:
         a, b = a + a_g, b + b_g
-    found = []
+    found, noises = [], []
     for size in (2, 3):
         to, estimate = _solved(a[..., :size, :size], b[..., :size])
         across = np.swapaxes(to, -1, -2)
         variance = np.full(estimate.shape[:-1], 0.0 if documents > 1 else np.nan)
-        for a_g, b_g in centred():
+        noise: np.ndarray | float = 0.0
+        for name, a_g, b_g in centred():
             own = a_g[..., :size, :size]
             score = b_g[..., :size, None] - own @ estimate[..., None]
             unit = np.nan_to_num(to @ own @ across).reshape(-1, size, size)
             root = clustered.root_of_rest(unit)
-            adjusted = across @ root.reshape(own.shape) @ to @ score
-            variance += adjusted[..., 1, 0] ** 2
+            adjusted = (across @ root.reshape(own.shape) @ to @ score)[..., 1, 0]
+            variance += adjusted**2
+            noise = noise + multipliers(name)[:, None, None, None] * adjusted
         found += [estimate[..., 1], np.sqrt(variance)]
+        noises.append(np.asarray(noise))
     # At distance 0 the source and the variable held fixed are the same.
     for values in found[2:]:
         values[..., 0] = np.nan
     alone, alone_error, given, given_error = found
-    return CrossLayer(list(targets), alone, alone_error, given, given_error, documents, rows)
+    return CrossLayer(
+        list(targets), alone, alone_error, given, given_error, documents, rows, *noises
+    )
 
 
 def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,22 +212,6 @@ def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     to = np.linalg.inv(np.linalg.cholesky(safe)) / scale[..., None, :]
     to = np.where(sound[..., None, None], to, np.nan)
     return to, (np.swapaxes(to, -1, -2) @ to @ b[..., None])[..., 0]
-
-
-def of_files(
-    norms: Mapping[str, Sequence[Path]],
-    source: str,
-    target: str,
-    targets: Sequence[int],
-    lags: int,
-    drop_first: int,
-) -> CrossLayer:
-    """Return the regressions of the target site on the source site, given all norms."""
-
-    def read() -> Iterator[tuple[Windows, Windows]]:
-        return ((one, two) for _, one, two in pairs_in(norms, source, target, drop_first))
-
-    return cross_layer(read, targets, lags)
 
 
 def pairs_in(

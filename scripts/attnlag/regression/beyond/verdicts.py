@@ -1,0 +1,204 @@
+"""How often the coefficients of a regression would mislead about what an adjustment causes.
+
+In a decoder the effect of one adjustment on another is known: it is measured by changing the one,
+and within a layer it is exactly zero. Each pair of layers at one distance is therefore a trial of
+prediction as evidence of causation: does the coefficient have the sign of the effect, are larger
+coefficients those of larger effects, and how many significant coefficients belong to no effect?
+
+Two sources of uncertainty make the intervals. The pairs stand for others like them, as independent
+draws; the documents give each effect and each coefficient its error. Draws of documents multiply
+the scores of each document by the same normal numbers in both, so that what the two share stays
+shared.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from attnlag.regression.beyond.cross_layer import CrossLayer
+from attnlag.regression.estimation.sampling import generator_of
+from attnlag.regression.settings import ElasticitiesSettings
+
+# Number of draws of documents.
+DRAWS = 1000
+
+KEYS = ["source_site", "target_site", "lag", "prediction"]
+
+# Predictions of an effect: from the source's norm alone, and with the norm of the source layer at
+# the target's own token held fixed.
+ALONE, GIVEN = "alone", "given"
+# Lag 1, 2, … of a layer on itself: nothing is caused.
+SAME = "same layer"
+
+
+def multipliers(seed: int) -> Callable[[str], np.ndarray]:
+    """Return the function that draws a document's multipliers, (DRAWS,) normal numbers."""
+    return lambda document: generator_of(document, seed).standard_normal(DRAWS)
+
+
+def of_pairs(
+    effects: pd.DataFrame,
+    elasticities: pd.DataFrame,
+    predictions: Mapping[tuple[str, str], CrossLayer],
+    settings: ElasticitiesSettings,
+) -> pd.DataFrame:
+    """Return what predictions say of effects on later layers, by pair of sites and distance.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        Sums by document, as in `elasticities.table`.
+    elasticities : pandas.DataFrame
+        From `elasticities.table`.
+    predictions : mapping of (str, str) to CrossLayer
+        Regressions by source and target site, drawn with `multipliers` of the same seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``pairs``, of layers; ``clear``, those whose effect's interval excludes zero; ``same_sign``,
+        the clear ones whose coefficient has the effect's sign; ``agreement``, their share, with
+        ``agreement_low`` and ``agreement_high``; ``rank_correlation`` of the sizes of coefficients
+        and effects over all pairs (Spearman), with its interval; ``significant``, the pairs whose
+        coefficient's interval excludes zero; and ``without_effect``, the number of those whose
+        effect is within ± ``settings.negligible``, interval included.
+    """
+    rows = []
+    local = elasticities[elasticities["intervention"] == "derivative"]
+    later = local[local["source_layer"] < local["target_layer"]]
+    sums = effects[effects["intervention"] == "derivative"]
+    keys = ["source_site", "target_site", "lag"]
+    for (source, target, lag), pairs in later.groupby(keys, observed=True, sort=False):
+        found = predictions[source, target]
+        chosen = sums[
+            (sums["source_site"] == source) & (sums["target_site"] == target) & (sums["lag"] == lag)
+        ]
+        noise = _noise(chosen, pairs, settings.seed)
+        place = (
+            np.searchsorted(found.targets, pairs["target_layer"].to_numpy(int)),
+            pairs["source_layer"].to_numpy(int),
+            int(lag),
+        )
+        for prediction, values in (
+            (ALONE, (found.alone, found.alone_error, found.alone_noise)),
+            (GIVEN, (found.given, found.given_error, found.given_noise)),
+        ):
+            coefficient, error, drawn = (each[..., place[0], place[1], place[2]] for each in values)
+            if np.isfinite(coefficient).sum() > 1:
+                reach = special.stdtrit(found.documents - 1, 1 - settings.alpha / 2) * error
+                verdict = _verdict(pairs, noise, coefficient, reach, drawn, settings)
+                names = dict(zip(KEYS, (source, target, lag, prediction), strict=True))
+                rows.append(names | verdict)
+    return pd.DataFrame(rows, columns=[*KEYS, *VERDICT])
+
+
+VERDICT = [
+    *("pairs", "clear", "same_sign", "agreement", "agreement_low", "agreement_high"),
+    *("rank_correlation", "rank_correlation_low", "rank_correlation_high"),
+    *("significant", "without_effect"),
+]
+
+
+def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> np.ndarray:
+    """Return what the draws of documents add to the effects of pairs, (DRAWS, pairs)."""
+    layers = ["source_layer", "target_layer"]
+    wide = sums.astype({"target_layer": int}).pivot(index="document", columns=layers)
+    order = pd.MultiIndex.from_frame(pairs[layers].astype(int))
+    effect, count = (
+        wide[name].reindex(columns=order).fillna(0).to_numpy(float)
+        for name in ("effect_sum", "positions")
+    )
+    clusters = (count > 0).sum(axis=0)
+    score = (effect - pairs["estimate"].to_numpy(float) * count) / count.sum(axis=0)
+    score *= np.sqrt(clusters / np.maximum(clusters - 1, 1))
+    drawn = np.stack([multipliers(seed)(str(document)) for document in wide.index])
+    return drawn.T @ score
+
+
+def _verdict(
+    pairs: pd.DataFrame,
+    noise: np.ndarray,
+    coefficient: np.ndarray,
+    reach: np.ndarray,
+    drawn: np.ndarray,
+    settings: ElasticitiesSettings,
+) -> dict[str, float]:
+    """Return the columns of one pair of sites, distance and prediction."""
+    effect, low, high = (
+        pairs[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high")
+    )
+    clear = (low * high > 0) & np.isfinite(coefficient)
+    agree = np.sign(effect) == np.sign(coefficient)
+    agree_drawn = np.sign(effect + noise) == np.sign(coefficient + drawn)
+    n, same = int(clear.sum()), int((clear & agree).sum())
+    ends = proportion_interval((clear & agree_drawn).sum(axis=1), n, settings)
+    sizes = np.isfinite(coefficient) & np.isfinite(effect)
+    rank, *rank_ends = rank_interval(
+        *(np.abs(effect[sizes]), np.abs(coefficient[sizes])),
+        np.abs(effect + noise)[:, sizes],
+        np.abs(coefficient + drawn)[:, sizes],
+        settings.alpha,
+    )
+    significant = np.abs(coefficient) > reach
+    none = (np.maximum(-low, high) < settings.negligible) & significant
+    values = [len(pairs), n, same, same / n if n else np.nan, *ends, rank, *rank_ends]
+    return dict(zip(VERDICT, [*values, int(significant.sum()), int(none.sum())], strict=True))
+
+
+def proportion_interval(
+    drawn: np.ndarray, n: int, settings: ElasticitiesSettings
+) -> tuple[float, float]:
+    """Return the interval of a share of n pairs, given its counts in draws of the documents.
+
+    With one count it is the interval of Jeffreys' prior for a proportion (Brown, Cai and DasGupta
+    2001), whose ends are quantiles of a beta distribution; here they are those of its mixture over
+    the draws.
+    """
+    if not n:
+        return np.nan, np.nan
+    random = np.random.default_rng(settings.seed)
+    shares = random.beta(drawn + 0.5, n - drawn + 0.5)
+    low, high = np.quantile(shares, [settings.alpha / 2, 1 - settings.alpha / 2])
+    return float(low), float(high)
+
+
+def rank_interval(
+    x: np.ndarray, y: np.ndarray, drawn_x: np.ndarray, drawn_y: np.ndarray, alpha: float
+) -> tuple[float, float, float]:
+    """Return Spearman's correlation and its interval, on Fisher's scale.
+
+    The variance is that of the draws of documents, and (1 + r²/2) / (n - 3) for the pairs (Bonett
+    and Wright 2000).
+    """
+    n = len(x)
+    r = float(stats.spearmanr(x, y).statistic) if n > 3 else np.nan
+    if not abs(r) < 1:
+        return r, np.nan, np.nan
+    ranks_x, ranks_y = (stats.rankdata(each, axis=1) - (n + 1) / 2 for each in (drawn_x, drawn_y))
+    length = np.sqrt((ranks_x**2).sum(axis=1) * (ranks_y**2).sum(axis=1))
+    drawn = np.arctanh(np.clip((ranks_x * ranks_y).sum(axis=1) / length, -1 + 1e-12, 1 - 1e-12))
+    spread = np.sqrt(drawn.var() + (1 + r**2 / 2) / (n - 3))
+    reach = special.ndtri(1 - alpha / 2) * spread
+    return r, float(np.tanh(np.arctanh(r) - reach)), float(np.tanh(np.arctanh(r) + reach))
+
+
+def of_the_same_layer(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFrame:
+    """Return the verdicts on lags of a layer on itself, whose effect is zero by construction.
+
+    Parameters
+    ----------
+    coefficients : mapping of str to pandas.DataFrame
+        Tidy tables of all documents, by site; significance is corrected over the layers.
+    """
+    rows = []
+    for site, table in coefficients.items():
+        lags = table[table["term"].str.fullmatch(r"lag_\d+") & table["p_adjusted"].notna()]
+        for term, layers in lags.groupby("term", sort=False):
+            significant = int((layers["p_adjusted"] < alpha).sum())
+            lag = int(str(term).removeprefix("lag_"))
+            counts = {"pairs": len(layers), "significant": significant}
+            keys = dict(zip(KEYS, (site, site, lag, SAME), strict=True))
+            rows.append(keys | counts | {"without_effect": significant, "clear": 0})
+    return pd.DataFrame(rows, columns=[*KEYS, *VERDICT])
