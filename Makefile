@@ -1,8 +1,8 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run list figure paper test test-slurm test-storage test-report crashes lint audit bench report verify \
-	check-repro docs site gallery lock clean help help-developers
+.PHONY: run list figure paper models validate test test-slurm test-storage test-report crashes lint \
+	audit bench report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -76,6 +76,12 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/derivative.py
 	$(BIN)/python benchmarks/quantization.py
 	$(BIN)/python benchmarks/scaling.py
+
+validate: run ### compare the default run with published numbers
+	$(BIN)/python benchmarks/validation.py
+
+models: $(READY) ## compare two real models: config/models.yaml, 15 minutes
+	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)
 
 architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py

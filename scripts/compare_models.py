@@ -10,7 +10,9 @@ from dataclasses import asdict
 
 import attnlag.pipeline.program as program
 
-from attnlag.regression.beyond import comparison
+import pandas as pd
+
+from attnlag.regression.beyond import claims, comparison
 from attnlag.regression.settings import ComparisonSettings
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing
@@ -30,6 +32,17 @@ def main(job):
         adjust=inference["adjust"],
         negligible=inference["negligible"],
     )
+    held = pd.concat(
+        [
+            claims.of_study(
+                *(study, comparison.profile(comparison.stack_of(study), 0, settings.seed)),
+                study.controls,
+                alpha=alpha,
+                negligible=inference["negligible"],
+            )
+            for study in studies
+        ]
+    )
 
     # The provenance of each study is that of its own table.
     keys = comparison.STUDY_KEYS
@@ -42,7 +55,11 @@ def main(job):
         "pandas",
         studies=made,
     )
-    for table, path in ((coefficients, job.output.coefficients), (pairs, job.output.pairs)):
+    for table, path in (
+        (coefficients, job.output.coefficients),
+        (pairs, job.output.pairs),
+        (held, job.output.claims),
+    ):
         tables.write_frame(table, path, path.with_suffix(".csv"), record)
     html_tables.write_coefficients_of_models(
         coefficients,
@@ -53,6 +70,10 @@ def main(job):
     )
     html_tables.write_pairs(pairs, job.output.pairs.with_suffix(".html"))
     found = summaries.comparison_findings(pairs, alpha, inference["negligible"])
+    real = list(dict.fromkeys(study.model for study in studies if not study.control))
+    for regression, rows in held.groupby("regression", sort=False) if len(real) > 1 else ():
+        found += f"what holds in {regression}:\n"
+        found += "".join(f"  {line}\n" for line in claims.sentences(rows, real))
     writing.write_text(found, job.output.findings)
     program.log.info("compared %d studies in %d pairs and lags", len(studies), len(pairs))
 

@@ -25,6 +25,8 @@ use rule program as compare_models with:
             "tables",
             shows="pairs of models",
         ),
+        claims="results/comparison/claims.parquet",
+        claims_csv="results/comparison/claims.csv",
         findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",

@@ -79,6 +79,11 @@ class Study:
     def layers(self) -> int:
         return int(self.coefficients["layer"].max()) + 1
 
+    @property
+    def controls(self) -> pd.DataFrame:
+        """The controls of its coefficients, from the table beside the cross-products."""
+        return pd.read_parquet(self.shards[0].parents[1] / "controls.parquet")
+
 
 def read_study(path: Path) -> Study:
     """Read a study from its ``coefficients.parquet`` and the cross-products beside it."""
@@ -358,6 +363,17 @@ def differences(
     }
 
 
+def stack_of(study: Study) -> Stack:
+    """Return the cross-products of a study, as its regression fitted them."""
+    used = study.record["stages"]["regression"]
+    shards = [crossproducts.read_shard(path) for path in study.shards]
+    if used["bias_correction"] == "none":
+        shards = [crossproducts.without_halves(shard) for shard in shards]
+    kept = merging.kept_terms(shards)
+    shards = [merging.merged_shard(shard, kept) for shard in shards]
+    return stacks.stacked(shards, fixed_effects=used["fixed_effects"] == "document")
+
+
 def documents_of(study: Study) -> list[str]:
     """Return the documents that contribute rows to a study, in order."""
     parts = [pq.read_table(shard, columns=["document", "n"]).to_pandas() for shard in study.shards]
@@ -420,16 +436,7 @@ def _pairs_of_group(
 
     @cache
     def profile_of(place: int, common: tuple[str, ...]) -> Profile:
-        study = group[place]
-        used = study.record["stages"]["regression"]
-        effects = used["fixed_effects"] == "document"
-        shards = [crossproducts.read_shard(path) for path in study.shards]
-        if used["bias_correction"] == "none":
-            shards = [crossproducts.without_halves(shard) for shard in shards]
-        kept = merging.kept_terms(shards)
-        shards = [merging.merged_shard(shard, kept) for shard in shards]
-        stack = stacks.stacked(shards, fixed_effects=effects)
-        return profile(restricted(stack, common), draws, seed)
+        return profile(restricted(stack_of(group[place]), common), draws, seed)
 
     rows = []
     for (a, one), (b, other) in combinations(enumerate(group), 2):

@@ -1,0 +1,77 @@
+"""Published findings about attention, from the files of the default run.
+
+``python benchmarks/validation.py`` after ``make`` prints one line for each; docs/validation.md
+compares them with the published numbers.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+# A head whose mean weight on the first token exceeds this has a sink (Gu et al. 2024).
+SINK = 0.3
+# Share of the variance that the principal directions hold (Wang et al. 2025).
+VARIANCE = 0.99
+
+
+def layers_in(file: pq.ParquetFile) -> list[str]:
+    return [name for name in file.schema_arrow.names if name.startswith("layer_")]
+
+
+def share_of_sinks(folder: Path) -> tuple[float, int]:
+    """Return the share of heads with a sink, and the number of heads."""
+    heads = pd.read_parquet(folder / "attention" / "heads" / "heads.parquet")
+    scores = heads[heads["part"].astype(str).str.isdigit()]["sink"].dropna()
+    return float((scores > SINK).mean()), len(scores)
+
+
+def directions(folder: Path) -> pd.Series:
+    """Return the share of directions that hold 99% of the variance of adjustments, by layer.
+
+    The first tokens of sequences, which are outliers, are left out.
+    """
+    file = pq.ParquetFile(folder / "attention" / "activations" / "0000.parquet")
+    later = file.read(["position"])["position"].to_numpy() > 0
+    found = {}
+    for layer in layers_in(file):
+        column = file.read([layer])[layer].combine_chunks()
+        vectors = column.flatten().to_numpy().reshape(len(column), -1)[later]
+        values = np.linalg.eigvalsh(np.cov(vectors.T.astype(np.float64)))[::-1]
+        needed = np.searchsorted(np.cumsum(values), VARIANCE * values.sum()) + 1
+        found[layer] = needed / len(values)
+    return pd.Series(found)
+
+
+def growth(folder: Path) -> pd.Series:
+    """Return the factor by which the stream's norm grows from each layer to the next, in the mean.
+
+    The first tokens of sequences are left out, as in the regressions.
+    """
+    stream = pd.read_parquet(folder / "stream" / "0000.parquet")
+    logs = np.log(stream[stream["position"] > 0].filter(like="layer_"))
+    return np.exp(logs.mean().diff().dropna())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default="results/smollm2-135m-instruct/prompts")
+    folder = parser.parse_args().results
+    share, heads = share_of_sinks(folder)
+    print(f"heads whose mean weight on the first token exceeds {SINK}: {share:.0%} of {heads}")
+    found = directions(folder)
+    print(
+        f"directions that hold {VARIANCE:.0%} of the variance: {found.median():.0%} of the width "
+        f"in the median layer, {found.min():.0%} to {found.max():.0%}"
+    )
+    found = growth(folder)
+    print(
+        f"growth of the stream's norm: {found.median():.3f} times in the median layer, "
+        f"{found.min():.2f} to {found.max():.2f}, {found.prod():.0f} times from first to last"
+    )
+
+
+if __name__ == "__main__":
+    main()

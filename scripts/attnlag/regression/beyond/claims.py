@@ -1,0 +1,147 @@
+"""Which findings about sizes hold in every model, which in some and which in none.
+
+A claim is about the means of coefficients over the layers of one model at one site. Its interval
+comes from what each document adds to these means (CR2), so it includes the choice of the
+documents; models are taken as given.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from attnlag.regression.beyond.comparison import Profile, Study
+
+HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
+
+KEYS = ["model", "corpus", "site", "regression"]
+COLUMNS = [*KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
+
+
+@dataclass
+class Evidence:
+    """The coefficients of one study, and its controls."""
+
+    profile: Profile
+    # Rows by layer and term; empty without controls.
+    controls: pd.DataFrame
+    negligible: float
+
+    def mean(self, term: str, layers: slice = slice(None)) -> tuple[float, np.ndarray]:
+        """Return the mean of a coefficient over layers, and each document's part of its error."""
+        column = self.profile.terms.index(term)
+        values = self.profile.estimate[layers, column]
+        known = np.isfinite(values)
+        return values[known].mean(), self.profile.scores[:, layers, column][:, known].mean(axis=1)
+
+    def control(self, name: str) -> float:
+        """Return the mean of a control of lag 1 over the layers; NaN if it was not run."""
+        if name not in self.controls:
+            return np.nan
+        return float(self.controls.loc[self.controls["term"] == "lag_1", name].mean())
+
+
+Contrast = tuple[float, np.ndarray]
+
+
+def _sign(found: Evidence) -> Contrast:
+    return found.mean("lag_1")
+
+
+def _size(found: Evidence) -> Contrast:
+    value, scores = found.mean("lag_1")
+    return value - found.negligible, scores
+
+
+def _nearest(found: Evidence) -> Contrast:
+    (near, own), (far, other) = found.mean("lag_1"), found.mean("lag_2")
+    return near - far, own - other
+
+
+def _order(found: Evidence) -> Contrast:
+    value, scores = found.mean("lag_1")
+    return value - found.control("permuted_mean"), scores
+
+
+def _training(found: Evidence) -> Contrast:
+    # Both on the same documents; the errors are those over all documents, which are more.
+    _, scores = found.mean("lag_1")
+    factor = np.sqrt(len(scores) / found.control("random_weights_documents"))
+    return found.control("random_weights") - found.control("trained"), factor * scores
+
+
+def _depth(found: Evidence) -> Contrast:
+    middle = len(found.profile.estimate) // 2
+    early, late = found.mean("lag_1", slice(middle)), found.mean("lag_1", slice(middle, None))
+    return late[0] - early[0], late[1] - early[1]
+
+
+# What a claim says, and the contrast that is above zero if it holds.
+CLAIMS: dict[str, Callable[[Evidence], Contrast]] = {
+    "a large adjustment follows a large one": _sign,
+    "lag 1 is above the negligible size": _size,
+    "lag 1 is larger than lag 2": _nearest,
+    "lag 1 is larger than with tokens in random order": _order,
+    "lag 1 is smaller than before training": _training,
+    "lag 1 is larger in the deeper half of the layers": _depth,
+}
+
+
+def of_study(
+    study: Study, profile: Profile, controls: pd.DataFrame, *, alpha: float, negligible: float
+) -> pd.DataFrame:
+    """Return the verdict on each claim in one study, a row each.
+
+    A claim holds if the interval of its contrast is above zero, fails if it is below, and is
+    undecided if the interval has zero. Claims about lags or controls that the study lacks have no
+    row.
+    """
+    found, rows = Evidence(profile, controls, negligible), []
+    for claim, contrast in CLAIMS.items():
+        if not {"lag_1", "lag_2"} <= set(profile.terms):
+            continue
+        value, scores = contrast(found)
+        error = float(np.sqrt((scores**2).sum()))
+        if not np.isfinite([value, error]).all():
+            continue
+        df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
+        reach = special.stdtrit(df, 1 - alpha / 2) * error
+        verdict = HOLDS if value > reach else FAILS if value < -reach else OPEN
+        names = [getattr(study, key) for key in KEYS]
+        rows.append((*names, claim, value, error, value - reach, value + reach, verdict))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
+    """Return what holds in all studies, in some of them, and in none.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The verdicts of all studies to compare.
+    models : sequence of str
+        The models to count, which excludes controls.
+    """
+    table = table[table["model"].isin(models)]
+    kinds: dict[str, list[str]] = {"every": [], "some": [], "none": []}
+    several_sites = table["site"].nunique() > 1
+    for claim, rows in table.groupby("claim", sort=False):
+        holding = rows[rows["verdict"] == HOLDS]
+        kind = "every" if len(holding) == len(rows) else "some" if len(holding) else "none"
+        text = str(claim)
+        if kind == "some":
+            where = [
+                f"{row.model}, {row.site}" if several_sites else row.model
+                for row in holding.itertuples()
+            ]
+            text += f" ({'; '.join(where)})"
+        kinds[kind].append(text)
+    scope = f"of {len(models)} models" + " and each site" * several_sites
+    starts = {
+        "every": f"holds in each {scope}",
+        "some": "holds in some only",
+        "none": "is shown in none",
+    }
+    return [f"{starts[kind]}: {'; '.join(found)}" for kind, found in kinds.items() if found]
