@@ -1,7 +1,7 @@
 """The keys of a configuration for what is measured: models, corpora, tokens, extraction, norms."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -80,6 +80,28 @@ class ModelSource(Section):
         "architecture, or those found by trying known layouts. A change reruns the extraction of "
         "this model",
     )
+    terms: Text | None = Field(
+        default=None,
+        description="Address of the terms under which the model may be used, if you must accept "
+        "them. Without `accept_terms` the model is refused",
+    )
+    accept_terms: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=False, description="Whether you have read and accept these terms"
+    )
+
+    @model_validator(mode="after")
+    def _accepted(self) -> Self:
+        if self.terms and not self.accept_terms:
+            raise impossible(
+                "accept_terms",
+                f"found false, expected true once you have read and accept {self.terms}",
+            )
+        return self
+
+    def origin(self) -> dict[str, Any]:
+        """Return the keys that say which weights are meant, without what only checks."""
+        checks = {"layers", "width", "terms", "accept_terms"}
+        return self.model_dump(mode="json", exclude=checks | {"modules"})
 
 
 class HubSource(ModelSource):

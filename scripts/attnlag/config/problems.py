@@ -382,7 +382,7 @@ def _facts(name: str, model: ModelSource) -> dict[str, int]:
         facts = text if isinstance(text, dict) else facts
     else:
         facts = _json_object(Path("data/models", name, "source.json")) or {}
-        source = model.model_dump(exclude={"layers", "width", "modules"})
+        source = model.origin()
         # The record holds the commit, which is unknown here for a branch or tag.
         if not re.fullmatch(COMMIT, source.get("revision", "")):
             source.pop("revision", None)

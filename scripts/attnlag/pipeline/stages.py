@@ -55,9 +55,7 @@ class Names(NamedTuple):
 
 
 def fetch_model(config: Config, names: Names) -> dict[str, Any]:
-    return config.models[names.model].model_dump(
-        mode="json", exclude={"modules", "layers", "width"}
-    )
+    return config.models[names.model].origin()
 
 
 def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
