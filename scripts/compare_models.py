@@ -12,7 +12,7 @@ import attnlag.pipeline.program as program
 
 import pandas as pd
 
-from attnlag.regression.beyond import claims, comparison
+from attnlag.regression.beyond import claims, comparison, population
 from attnlag.regression.settings import ComparisonSettings
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing
@@ -44,6 +44,8 @@ def main(job):
         ]
     )
 
+    spread = population.of_studies(studies, alpha)
+
     # The provenance of each study is that of its own table.
     keys = comparison.STUDY_KEYS
     made = [{**{k: getattr(s, k) for k in keys}, "record": s.record} for s in studies]
@@ -59,6 +61,7 @@ def main(job):
         (coefficients, job.output.coefficients),
         (pairs, job.output.pairs),
         (held, job.output.claims),
+        (spread, job.output.population),
     ):
         tables.write_frame(table, path, path.with_suffix(".csv"), record)
     html_tables.write_coefficients_of_models(
@@ -74,6 +77,9 @@ def main(job):
     for regression, rows in held.groupby("regression", sort=False) if len(real) > 1 else ():
         found += f"what holds in {regression}:\n"
         found += "".join(f"  {line}\n" for line in claims.sentences(rows, real))
+        of_group = spread[(spread["regression"] == regression) & (spread["term"] == "lag_1")]
+        for _, rows in of_group.groupby(population.COLUMNS[:5], sort=False):
+            found += f"  {population.sentence(rows)}\n"
     writing.write_text(found, job.output.findings)
     program.log.info("compared %d studies in %d pairs and lags", len(studies), len(pairs))
 

@@ -14,6 +14,7 @@ TABLES = [
         for table in ("coefficients", "pairs")
         for kind in ("csv", "html", "parquet")
     ),
+    *(f"{table}.{kind}" for table in ("claims", "population") for kind in ("csv", "parquet")),
     "findings.txt",
 ]
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"

@@ -27,6 +27,8 @@ use rule program as compare_models with:
         ),
         claims="results/comparison/claims.parquet",
         claims_csv="results/comparison/claims.csv",
+        population="results/comparison/population.parquet",
+        population_csv="results/comparison/population.csv",
         findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",
