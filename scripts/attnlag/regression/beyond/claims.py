@@ -96,7 +96,7 @@ def of_study(
 
     A claim holds if the interval of its contrast is above zero, fails if it is below, and is
     undecided if the interval has zero. Claims about lags or controls that the study lacks have no
-    row.
+    row, nor have those about an untrained model whose norms do not vary.
     """
     found, rows = Evidence(profile, controls, negligible), []
     for claim, contrast in CLAIMS.items():
@@ -131,6 +131,9 @@ def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
         holding = rows[rows["verdict"] == HOLDS]
         kind = "every" if len(holding) == len(rows) else "some" if len(holding) else "none"
         text = str(claim)
+        unknown = sorted(set(table["model"]) - set(rows["model"]))
+        if unknown:
+            text += f" (not known in {', '.join(unknown)})"
         if kind == "some":
             where = [
                 f"{row.model}, {row.site}" if several_sites else row.model
