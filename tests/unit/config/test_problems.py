@@ -289,6 +289,10 @@ MODELS = {
         "2: models.tiny.path: is missing, expected a Hugging Face folder (config.json, "
         "safetensors, tokenizer files) or a .gguf file"
     ),
+    "  tiny: {source: path, path: mine, terms: 'https://example.org/terms'}": (
+        "2: models.tiny.accept_terms: found false, expected true once you have read and accept "
+        "https://example.org/terms"
+    ),
     # A twin has the layers of its original.
     "  tiny: {source: path, path: mine}\n  twin: {source: random, of: tiny, layers: 6}": (
         "3: models.twin.layers: found 6, but the model has 4 layers"
@@ -382,8 +386,8 @@ tokens:
         for line in (
             "2: models.tiny.revision: is missing, expected the commit (best), tag or branch; "
             "the run records the commit that it found",
-            "2: models.tiny.revison: unknown key, expected one of layers, width, modules, source, "
-            "repository, revision; did you mean 'revision'?",
+            "2: models.tiny.revison: unknown key, expected one of layers, width, modules, terms, "
+            "accept_terms, source, repository, revision; did you mean 'revision'?",
             f"4: models.lost.path: found no folder 'lost', {FOLDER}",
             "8: corpora.words.shards: found 0, expected at least 1",
             "9: corpora.others.files[0]: '*.csv' matches no file",
