@@ -51,8 +51,7 @@ DRAWN_FROM = {
     "plot_effects": {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
         "beside": [
-            f"{CAUSAL}/{name}.parquet"
-            for name in ("transmitted", "by_part_of_speech", "verdicts")
+            f"{CAUSAL}/{name}.parquet" for name in ("transmitted", "by_part_of_speech", "verdicts")
         ],
     },
     "plot_vectors": {"fits": f"{SITE}/vector_fits.parquet"},

@@ -1,5 +1,6 @@
 """Predicted against caused, pair by pair of layers: where the signs agree, and where not."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,11 @@ def figure(inputs: EffectsInputs) -> Own | Sheet:
     """Return a panel for each of the two predictions, one token apart."""
     pairs = inputs.of_pair(inputs.elasticities).query("intervention == 'derivative' and lag == 1")
     pairs = pairs[(pairs["source_layer"] < pairs["target_layer"]) & pairs["predictive"].notna()]
-    verdicts = inputs.of_pair(inputs.verdicts).query("lag == 1").set_index("prediction")
-    if pairs.empty or "alone" not in verdicts.index:
+    table = inputs.of_pair(inputs.verdicts).query("lag == 1")
+    verdicts = {str(row["prediction"]): row for row in table.to_dict("records")}
+    if pairs.empty or "alone" not in verdicts:
         return Notice("No layer was changed before an observed one")
-    alone = verdicts.loc["alone"]
+    alone = verdicts["alone"]
     claim = "No effect on a next token is clear of zero"
     if alone["clear"]:
         right = int(alone["same_sign"]), int(alone["clear"])
@@ -59,7 +61,11 @@ def figure(inputs: EffectsInputs) -> Own | Sheet:
 
 @style()
 def draw(
-    pairs: pd.DataFrame, verdicts: pd.DataFrame, note: str, title: str, size: Size = PAGE
+    pairs: pd.DataFrame,
+    verdicts: Mapping[str, Mapping[Any, Any]],
+    note: str,
+    title: str,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw effects against predictions, a colour and shape for each target layer."""
     shape = (2, 1) if size.narrow else (1, 2)
@@ -98,12 +104,12 @@ def draw(
         axes.set_title(
             f"predicted from the {given}" if column == "predictive" else given, loc="left"
         )
-        if prediction in verdicts.index:
-            row = verdicts.loc[prediction]
+        if prediction in verdicts:
+            row = verdicts[prediction]
             text = f"{int(row['same_sign'])} of {int(row['clear'])} signs agree"
             if np.isfinite(row["agreement"]):
-                ends = (round(100 * row[f"agreement_{end}"]) for end in ("low", "high"))
-                text += " ({}% to {}%)".format(*ends)
+                low, high = (row[f"agreement_{end}"] for end in ("low", "high"))
+                text += f" ({low:.0%} to {high:.0%})"
             text += f"\nrank correlation of sizes {number(row['rank_correlation'])}"
             axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, color=GREY)
     frame(

@@ -131,12 +131,12 @@ def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
         holding = rows[rows["verdict"] == HOLDS]
         kind = "every" if len(holding) == len(rows) else "some" if len(holding) else "none"
         text = str(claim)
-        unknown = sorted(set(table["model"]) - set(rows["model"]))
+        unknown = sorted(map(str, set(table["model"]) - set(rows["model"])))
         if unknown:
             text += f" (not known in {', '.join(unknown)})"
         if kind == "some":
             where = [
-                f"{row.model}, {row.site}" if several_sites else row.model
+                f"{row.model}, {row.site}" if several_sites else str(row.model)
                 for row in holding.itertuples()
             ]
             text += f" ({'; '.join(where)})"

@@ -118,7 +118,9 @@ def products(
     return x, xy, y, rows
 
 
-def _moments(x: np.ndarray, xy: np.ndarray, y: np.ndarray, rows: int) -> tuple[np.ndarray, ...]:
+def _moments(
+    x: np.ndarray, xy: np.ndarray, y: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return X'X and X'y of [1, x] and of [1, x, x₀], for every target, source and distance."""
     lags, layers, _ = x.shape
     shape = (y.shape[0], layers, lags)
@@ -159,7 +161,8 @@ def cross_layer(
         sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
     if sums is None:
         empty = np.full((len(targets), 0, lags + 1), np.nan)
-        return CrossLayer(list(targets), *[empty] * 4, 0, 0, *[empty[None]] * 2)
+        none = empty[None]
+        return CrossLayer(list(targets), empty, empty, empty, empty, 0, 0, none, none)
     rows = int(sums[3])
     # Centred by the means for numerical precision.
     centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
@@ -199,7 +202,7 @@ def cross_layer(
         values[..., 0] = np.nan
     alone, alone_error, given, given_error = found
     return CrossLayer(
-        list(targets), alone, alone_error, given, given_error, documents, rows, *noises
+        list(targets), alone, alone_error, given, given_error, documents, rows, noises[0], noises[1]
     )
 
 

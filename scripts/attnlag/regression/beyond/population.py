@@ -50,7 +50,8 @@ def of_studies(studies: Sequence[Study], alpha: float) -> pd.DataFrame:
         common = [document for document in documents_of(group[0]) if document in there]
         profiles = [profile(restricted(stack_of(study), common), 0, 0) for study in group]
         found = summary(profiles, alpha)
-        tables.append(found.assign(**dict(zip(COLUMNS, key, strict=False)))[COLUMNS])
+        named = pd.DataFrame([key] * len(found), columns=COLUMNS[: len(key)])
+        tables.append(pd.concat([named, found], axis=1))
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 

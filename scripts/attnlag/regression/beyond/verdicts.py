@@ -70,7 +70,8 @@ def of_pairs(
     later = local[local["source_layer"] < local["target_layer"]]
     sums = effects[effects["intervention"] == "derivative"]
     keys = ["source_site", "target_site", "lag"]
-    for (source, target, lag), pairs in later.groupby(keys, observed=True, sort=False):
+    for key, pairs in later.groupby(keys, observed=True, sort=False):
+        source, target, lag = str(key[0]), str(key[1]), int(str(key[2]))
         found = predictions[source, target]
         chosen = sums[
             (sums["source_site"] == source) & (sums["target_site"] == target) & (sums["lag"] == lag)
@@ -79,7 +80,7 @@ def of_pairs(
         place = (
             np.searchsorted(found.targets, pairs["target_layer"].to_numpy(int)),
             pairs["source_layer"].to_numpy(int),
-            int(lag),
+            lag,
         )
         for prediction, values in (
             (ALONE, (found.alone, found.alone_error, found.alone_noise)),
@@ -107,7 +108,7 @@ def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> np.ndarray:
     wide = sums.astype({"target_layer": int}).pivot(index="document", columns=layers)
     order = pd.MultiIndex.from_frame(pairs[layers].astype(int))
     effect, count = (
-        wide[name].reindex(columns=order).fillna(0).to_numpy(float)
+        pd.DataFrame(wide[name]).reindex(columns=order).fillna(0).to_numpy(float)
         for name in ("effect_sum", "positions")
     )
     clusters = (count > 0).sum(axis=0)
