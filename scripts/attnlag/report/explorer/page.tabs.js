@@ -187,7 +187,7 @@ function showCauses() {
     : `If adjustments are made 1% longer in all layers before, ${later} changes by ` +
       `${found.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
-    "Predicted: what the regression associates with it. Click a layer on the left to see which layers before it matter.");
+    "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");
 }
 
 // --- vectors ----------------------------------------------------------------------------------------------
