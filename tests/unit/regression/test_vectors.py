@@ -1,6 +1,8 @@
 """Vectors regressed on vectors, against scikit-learn, lstsq, and a process whose truth is known."""
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -343,6 +345,25 @@ def test_r_squared_does_not_depend_on_the_coordinates_or_the_shards(tmp_path):
         np.testing.assert_allclose(
             other[numbers].astype(float), one[numbers].astype(float), atol=1e-4
         )
+
+
+def test_the_rows_of_one_shard_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    vectors, _ = process(B, LENGTHS)
+    paths = [tmp_path / f"{shard:04d}.parquet" for shard in range(3)]
+    for shard, path in enumerate(paths):
+        write(path, vectors, LENGTHS, first=shard * len(LENGTHS))
+    read, alive = vector_fits.rows_of, []
+
+    def observed(*arguments):
+        gc.collect()
+        assert sum(one() is not None for one in alive) <= 1
+        rows = read(*arguments)
+        alive.append(weakref.ref(rows))
+        return rows
+
+    monkeypatch.setattr(vector_fits, "rows_of", observed)
+    fitted(tmp_path, paths)
+    assert len(alive) == 3
 
 
 def test_variance_outside_the_components_is_not_predicted(tmp_path):

@@ -6,6 +6,7 @@ A reduced rank projects the predictions onto their leading principal directions 
 2011, Statistical Analysis and Data Mining 4, 612-622).
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,7 +214,7 @@ def mean_share(total: PairSums, frame: Frame) -> float:
 def fit_layer(
     products: LayerProducts,
     control: Sequence[PairSums] | None,
-    files: Sequence[tuple[Path, Rows, np.ndarray]],
+    files: Iterable[tuple[Path, Rows, np.ndarray]],
     column: str,
     settings: VectorsSettings,
 ) -> list[dict[str, Any]]:
@@ -225,7 +226,7 @@ def fit_layer(
         Products over all shards.
     control : sequence of PairSums, or None
         Sums in each fold for the model with random weights.
-    files : sequence of (path, rows, fold of each document)
+    files : iterable of (path, rows, fold of each document)
         The vectors of all shards.
     column : str
         Column of the layer in the files.
@@ -310,10 +311,12 @@ def table_of(
         Fold of each document.
     """
     names = layers_in(pq.read_schema(activations[0]))
-    files = []
-    for path in activations:
+
+    # All layers share those of a single shard.
+    @functools.lru_cache(maxsize=1)
+    def rows_in(path: Path) -> tuple[Rows, np.ndarray]:
         rows = rows_of(path, settings.products)
-        files.append((path, rows, np.array([fold_of[one] for one in rows.documents], int)))
+        return rows, np.array([fold_of[one] for one in rows.documents], int)
 
     rows_of_control = None if control is None else rows_of(control, settings.products)
 
@@ -326,6 +329,7 @@ def table_of(
                 *(blocks(control, names[index]), rows_of_control, chosen, settings.products, frame),
                 permute=False,
             ).observed
+        files = ((path, *rows_in(path)) for path in activations)
         return fit_layer(read(products, index), random, files, names[index], settings)
 
     found = [row for rows in side_by_side(of, range(len(names)), threads) for row in rows]
