@@ -60,7 +60,6 @@ from attnlag.regression.estimation import clustered, crossproducts, least_square
 from attnlag.regression.inference import bootstrap, halves, permutation  # noqa: E402
 from attnlag.regression.settings import (  # noqa: E402
     ClassesSettings,
-    Covariance,
     DesignSettings,
     RegressionSettings,
 )
@@ -619,32 +618,23 @@ def of_classes(
 
 
 def slopes_by_class(
-    shard: crossproducts.Shard, covariance: Covariance = "cluster"
+    shard: crossproducts.Shard, covariance: str = "cluster"
 ) -> classes.SlopesByClass:
     settings = RegressionSettings(
         fixed_effects="none",
         bias_correction="none",
         covariance=covariance,
-        cluster="document",
         alpha=ALPHA,
         adjust="none",
-        negligible=0.05,
         bootstrap=0,
-        wild_bootstrap=0,
-        seed=0,
         folds=2,
-        hac_lags=None,
         stack_mb=4000,
-        outcome="norm",
-        control_design=None,
     )
-    own = ClassesSettings(settings, property="upos", offset=0, least_rows=1)
+    own = ClassesSettings(regression=settings, property="upos", offset=0, least_rows=1)
     return classes.slopes_by_class([shard], own)
 
 
-def by_class(
-    documents: int, tokens: int, covariance: Covariance, replications: int, seed: int
-) -> None:
+def by_class(documents: int, tokens: int, covariance: str, replications: int, seed: int) -> None:
     """Print the coverage of slopes by class, and the rejection rate of equal slopes.
 
     Classes of very different size have slopes of 0.5, 0.2, 0 and 0.3, or all of 0.3. Replications
@@ -740,7 +730,7 @@ def order(documents: int, replications: int, draws: int, seed: int) -> None:
         "token_id": pa.array(np.zeros(documents * tokens, np.int32)),
     }
     keys["document"] = keys["document"].dictionary_encode()
-    design = DesignSettings((1, 2), (), (), None, 1, None, "norm")
+    design = DesignSettings(lags=[1, 2])
     cells = []
     for lag, slope, growth in ((1, 0.0, 0.0), (1, 0.0, np.log(3)), (1, 0.1, 0.0), (3, 0.1, 0.0)):
         y = random.normal(size=(replications, documents, tokens))

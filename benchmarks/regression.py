@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,31 +50,9 @@ START_UPS = 3
 
 DRAWS = 2000
 
-DESIGN = DesignSettings(
-    lags=tuple(LAGS),
-    leads=(),
-    covariates=(),
-    position_knots=None,
-    drop_first=1,
-    sample=None,
-    outcome="norm",
-)
+DESIGN = DesignSettings(lags=LAGS)
 REGRESSION = RegressionSettings(
-    fixed_effects="none",
-    bias_correction="none",
-    covariance="cluster-crv1",
-    cluster="document",
-    alpha=0.05,
-    adjust="holm",
-    negligible=0.05,
-    bootstrap=DRAWS,
-    wild_bootstrap=0,
-    seed=0,
-    folds=10,
-    hac_lags=None,
-    stack_mb=256,
-    outcome="norm",
-    control_design=None,
+    fixed_effects="none", bias_correction="none", covariance="cluster-crv1", bootstrap=DRAWS
 )
 BOOTSTRAPPED = f"fit, {DRAWS} draws"
 
@@ -140,7 +118,7 @@ def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
         writer.start()
         writer.join()
         none: dict[str, list[str]] = {name: [] for name in ("stream", *covariates.FILES)}
-        program("build_design", none | {"norms": norms}, {"design": design}, asdict(DESIGN))
+        program("build_design", none | {"norms": norms}, {"design": design}, DESIGN.model_dump())
         norms.unlink()
     return design
 
@@ -221,7 +199,7 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
             "fit_regression",
             given | {"permutations": [], "random_weights": [], "classes": []},
             made | {"findings": folder / "findings.txt"},
-            asdict(replace(REGRESSION, bootstrap=draws)),
+            REGRESSION.changed(bootstrap=draws).model_dump(),
         )
     return stages
 

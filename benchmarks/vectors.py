@@ -30,15 +30,8 @@ from attnlag.adjustments import columns  # noqa: E402
 from attnlag.regression.beyond import vector_fits, vector_pairs, vector_products  # noqa: E402
 from attnlag.regression.settings import VectorProductsSettings, VectorsSettings  # noqa: E402
 
-PRODUCTS = VectorProductsSettings(lags=(1,), folds=5, components=1024, drop_first=1)
-SETTINGS = VectorsSettings(
-    products=PRODUCTS,
-    ranks=(1, 4, 16, 64),
-    ridge=(0.0001, 0.001, 0.01, 0.1, 1.0),
-    alpha=0.05,
-    bootstrap=2000,
-    seed=0,
-)
+PRODUCTS = VectorProductsSettings()
+SETTINGS = VectorsSettings(products=PRODUCTS)
 
 
 def write(path: Path, documents: int, tokens: int, width: int) -> np.ndarray:

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Sum the products of one shard's vectors with the preceding vectors, per layer and fold."""
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
@@ -16,7 +14,7 @@ from attnlag.storage import tables
 def main(job):
     settings = job.settings
     record = tables.provenance(
-        tables.read_provenance(job.input.activations), "vector_products", asdict(settings), "numpy"
+        tables.read_provenance(job.input.activations), "vector_products", settings, "numpy"
     )
     documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
     found = vector_products.products(

@@ -5,22 +5,20 @@ The mean vector is that of all shards. The output has the cosine of each token w
 token and, for each layer, the mean cosine at distances up to 16 tokens and of random pairs.
 """
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.adjustments import directions
-from attnlag.adjustments.settings import DirectionsSettings
+from attnlag.adjustments.settings import FirstTokens
 from attnlag.errors import counted
 from attnlag.storage import tables
 
 
 def main(job):
     record = tables.provenance(
-        tables.read_provenance(job.input.activations), "directions", asdict(job.settings), "numpy"
+        tables.read_provenance(job.input.activations), "directions", job.settings, "numpy"
     )
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     means = directions.read_sums([job.input.sums]).means()
@@ -37,4 +35,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, DirectionsSettings)
+    program.run(main, FirstTokens)

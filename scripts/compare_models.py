@@ -6,14 +6,12 @@ Takes the coefficients of any number of regressions, models, corpora and sites. 
 of all coefficients, a table of pairs of models, a page for each table, and the findings.
 """
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 import pandas as pd
 
 from attnlag.regression.beyond import claims, comparison, population
-from attnlag.regression.settings import ComparisonSettings
+from attnlag.regression.settings import Comparison
 from attnlag.report import html_tables, summaries
 from attnlag.storage import tables, writing
 
@@ -52,7 +50,7 @@ def main(job):
     record = tables.provenance(
         {"stages": {"regression": inference}},
         "comparison",
-        asdict(settings),
+        settings,
         "numpy",
         "pandas",
         studies=made,
@@ -85,4 +83,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, ComparisonSettings)
+    program.run(main, Comparison)

@@ -4,13 +4,11 @@
 Also decompose the change of the lags into the contribution of each.
 """
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
 from attnlag.regression.beyond import decomposition
-from attnlag.regression.settings import DecompositionSettings
+from attnlag.regression.settings import Level
 from attnlag.storage import tables
 
 
@@ -18,7 +16,7 @@ def main(job):
     designs = job.input.design
     found = decomposition.decomposed(designs, job.input.token_properties, job.settings.alpha)
     shared = tables.of_all_shards(designs)
-    settings, end = asdict(job.settings), found.sample_end
+    settings, end = job.settings, found.sample_end
     record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
     frames = {job.output.steps: found.steps, job.output.parts: found.parts}
     name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)
@@ -27,4 +25,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, DecompositionSettings)
+    program.run(main, Level)

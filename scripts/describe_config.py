@@ -8,14 +8,16 @@ nothing is written: files that are not up to date are named, and the exit status
 import inspect
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from attnlag.config.inputs import SOURCES, ModulePaths, Tagger
 from attnlag.config.schema import Config, classes_of, is_named
-from attnlag.config.values import IN_WORDS, Section
+from attnlag.corpus.settings import Tagger
+from attnlag.model.settings import SOURCES, ModelSource, ModulePaths
 from attnlag.pipeline.generated_pages import write_or_check
 from attnlag.regression.design import covariates
+from attnlag.section import IN_WORDS, Section
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"
@@ -36,43 +38,45 @@ def tables() -> str:
     for name in Config.model_fields:
         keys_of = f"### {name}{', for each name' if is_named(name) else ''}"
         if name == "models":
+            parts.append(f"{keys_of}\n\n{table(ModelSource)}")
+            known = {*ModelSource.model_fields, "source"}
             for source, kind in SOURCES.items():
-                parts.append(f"{keys_of}, `source: {source}`\n\n{table(kind)}")
-            parts.append(f"{keys_of}, `modules`\n\n{table(ModulePaths)}")
+                parts.append(f"### {name}, `source: {source}`\n\n{table(kind, without=known)}")
+            parts.append(f"### {name}, `modules`\n\n{table(ModulePaths)}")
         else:
             (section,) = classes_of(name)
             parts.append(f"{keys_of}\n\n{table(section)}")
         if name == "corpora":
-            parts.append(f"{keys_of}, `tagger`\n\n{table(Tagger)}")
+            parts.append(f"### {name}, `tagger`\n\n{table(Tagger)}")
     return "\n\n".join(parts)
 
 
-def table(section: type[Section]) -> str:
+def table(section: type[Section], without: Collection[str] = ()) -> str:
     """Return the table of one section: key, value, default, meaning."""
     description = section.model_json_schema()
     properties = description["properties"]
     # A key that must be given comes first; what all sources share comes last.
     order = sorted(properties, key=lambda key: key not in description.get("required", []))
-    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for key in order:
+    rows = ["key | value | default | meaning", "---|---|---|---"]
+    for key in (key for key in order if key not in without):
         field = properties[key]
         default = f"`{plain(field['default'])}`" if "default" in field else "required"
         cells = [f"`{key}`", value(field), default, field["description"]]
-        rows.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        rows.append(" | ".join(cell.replace("|", r"\|") for cell in cells))
     return f"{inspect.getdoc(section)}\n\n" + "\n".join(rows)
 
 
 def covariates_table() -> str:
     """Return the table of covariates: terms, meaning, what holds under permutation and effects."""
     rows = [
-        "| covariate | terms | what it is | moves with its token | one value in a document |",
-        "|---|---|---|---|---|",
+        "covariate | terms | what it is | moves with its token | one value in a document",
+        "---|---|---|---|---",
     ]
     for name, entry in covariates.CATALOGUE.items():
         terms = ", ".join(f"`{term}`" for term in entry.terms)
         constant = bool(covariates.constant_in_document([name]))
         facts = ["yes" if fact else "no" for fact in (entry.moves, constant)]
-        rows.append(f"| `{name}` | {terms} | {entry.description} | {' | '.join(facts)} |")
+        rows.append(f"`{name}` | {terms} | {entry.description} | {' | '.join(facts)}")
     return "\n".join(rows)
 
 
@@ -82,7 +86,7 @@ def value(field: dict[str, Any]) -> str:
         if several in field:
             return " or ".join(value(choice) for choice in field[several])
     if "$ref" in field:
-        return "a mapping, described below"
+        return "a mapping"
     if "const" in field:
         return f"`{plain(field['const'])}`"
     if "enum" in field:

@@ -6,7 +6,6 @@ come from a tagger or from the corpus. Tokens of a document in a language withou
 tag.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 import attnlag.pipeline.program as program
@@ -30,7 +29,7 @@ def main(job):
     properties.check_groups(settings.groups, set(corpus["group"]), key)
     sources = properties.sources_of(settings, corpus["document"], *job.input.tags)
     counts: dict[str, int] = {}
-    made = tables.provenance(record, "token_properties", asdict(settings), *sources.packages)
+    made = tables.provenance(record, "token_properties", settings, *sources.packages)
     schema = properties.SCHEMA.with_metadata(tables.metadata(made))
     with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(

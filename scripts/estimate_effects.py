@@ -6,7 +6,6 @@ one adjustment at a time, at tokens of all parts of speech, and run the model ag
 one set of sums per document.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def main(job):
                     progress=bar.update,
                 )
     table = effects.table(derivatives, changed, settings.probes)
-    stated = asdict(settings) | {"used": used}
+    stated = settings.model_dump() | {"used": used}
     made = tables.provenance(record, "effects", stated, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)
     program.log.info(

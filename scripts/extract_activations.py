@@ -9,7 +9,6 @@ adjustments, the norms of attention heads and the surprisal of each token; the a
 first tokens comes from another pass, over the beginnings of some sequences.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def main(job):
     vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
     # A file's bytes do not depend on the sites beside it.
     beside = ("sites", "surprisal", "geometry", "heads")
-    recorded = {key: value for key, value in asdict(settings).items() if key not in beside}
+    recorded = {key: value for key, value in settings.model_dump().items() if key not in beside}
     device = loading.choose_device(job.options.device)
     model: Any = loading.load_model(
         folder,

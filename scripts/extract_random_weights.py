@@ -7,7 +7,6 @@ kept, the vectors of these documents are stored too. Further draws of the weight
 of fewer documents.
 """
 
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -57,7 +56,7 @@ def main(job):
 
     def record_of(name, **beside):
         used = {"device": device.type, "dtype": str(precision).removeprefix("torch.")}
-        stated = asdict(settings) | {"site": name.partition(":")[0], "used": used}
+        stated = settings.model_dump() | {"site": name.partition(":")[0], "used": used}
         made = tables.provenance(record, "random_weights", stated, "torch", "transformers")
         return made | beside
 

@@ -4,8 +4,6 @@
 If the classes are thirds of a number, slopes that change linearly with it are fitted as well.
 """
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
@@ -18,7 +16,7 @@ def main(job):
     products = job.input.crossproducts
     found = classes.fit_classes(products, job.settings)
     shared = tables.of_all_shards(products)
-    record = tables.provenance(shared, "classes", asdict(job.settings), "numpy", "scipy")
+    record = tables.provenance(shared, "classes", job.settings, "numpy", "scipy")
     frames = {job.output.classes: found.coefficients, job.output.equal_slopes: found.tests}
     name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)
     program.log.info(

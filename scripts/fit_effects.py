@@ -5,7 +5,6 @@ The counterpart of each elasticity is the regression of the target layer's log n
 source layer, over all documents.
 """
 
-from dataclasses import asdict
 from functools import partial
 
 import attnlag.pipeline.program as program
@@ -63,7 +62,7 @@ def main(job):
     beside = elasticities.transmitted(
         *(summed, pd.concat(predicted or [cross_layer.NOTHING]), coefficients), settings.alpha
     )
-    record = tables.provenance(shared, "elasticities", asdict(settings), "numpy", "scipy")
+    record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"]
     by_tag = elasticities.by_part_of_speech(effects, settings)
     for frame, path in (

@@ -8,7 +8,6 @@ findings.
 """
 
 import json
-from dataclasses import asdict
 
 import attnlag.pipeline.program as program
 
@@ -61,7 +60,7 @@ def main(job):
 
     shared = tables.of_all_shards(products)
     packages = ("numpy", "scipy", "statsmodels")
-    used = {**asdict(settings), "hac_lags": fitted.residual_sums.hac_lags}
+    used = {**settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
     record = tables.provenance(shared, "regression", used, *packages)
     study = {"site": job.names.site, "regression": job.names.regression}
     frames = {
@@ -71,7 +70,7 @@ def main(job):
         job.output.controls: held_against,
     }
     name = tables.write_study(frames, record, **study)
-    record_of_groups = tables.provenance(shared, "groups", asdict(of_groups), *packages)
+    record_of_groups = tables.provenance(shared, "groups", of_groups, *packages)
     tables.write_study({job.output.groups: by_group}, record_of_groups, **study)
     record["residuals"] = residuals.record_of(fitted.residual_sums)
     tables.write_table(residuals.to_table(fitted.residual_sums), job.output.residuals, record)

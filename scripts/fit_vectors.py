@@ -5,8 +5,6 @@ The fits come from the cross-products of all shards; the vectors are read again 
 each document, which the intervals need.
 """
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
@@ -24,7 +22,7 @@ def main(job):
     record = tables.provenance(
         tables.of_all_shards(products),
         "vectors",
-        asdict(settings),
+        settings,
         "numpy",
         "scipy",
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from attnlag.config.problems import check
 from attnlag.config.reading import read_yaml
-from attnlag.config.schema import ON_REQUEST, Config
+from attnlag.config.schema import Config
 from attnlag.errors import UserError, nearest
 from attnlag.figures import catalogue
+from attnlag.figures.settings import ON_REQUEST
 from attnlag.pipeline import outputs
 
 parser = argparse.ArgumentParser(

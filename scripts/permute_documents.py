@@ -4,8 +4,6 @@
 These sums show what the coefficients would be if order meant nothing.
 """
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 from attnlag.adjustments.norms import in_batches
@@ -39,7 +37,7 @@ def main(job):
     record = tables.provenance(
         tables.read_provenance(job.input.norms),
         "permutations",
-        asdict(settings),
+        settings,
         "numpy",
         permutations=permutation.record_of(products),
     )

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
 """Take the means of where adjustments point, by layer, and say what they show."""
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
-from attnlag.adjustments.settings import GeometrySettings
 from attnlag.regression.beyond import geometry_means
+from attnlag.regression.settings import GeometrySettings
 from attnlag.report.geometry import geometry_findings
 from attnlag.storage import tables, writing
 
@@ -37,7 +35,7 @@ def main(job):
         settings.alpha,
     )
     shared = tables.of_all_shards(paths)
-    record = tables.provenance(shared, "geometry_means", asdict(settings), "numpy", "scipy")
+    record = tables.provenance(shared, "geometry_means", settings, "numpy", "scipy")
     names = record["model"]["name"], record["corpus"]["name"], job.names.site
     for place, (key, value) in enumerate(zip(("model", "corpus", "site"), names, strict=True)):
         table.insert(place, key, value)

@@ -7,7 +7,6 @@ documents.
 """
 
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import attnlag.pipeline.program as program
@@ -37,8 +36,8 @@ def main(job):
             lags = fitted(job, of_heads, norms, documents)
     parts["sampled"] = documents is not None
     shared = tables.of_all_shards(paths)
-    stated, end = asdict(settings), sample.end
-    record = tables.provenance(shared, "heads_table", stated, "numpy", "scipy", sample_end=end)
+    end = sample.end
+    record = tables.provenance(shared, "heads_table", settings, "numpy", "scipy", sample_end=end)
     names = record["model"]["name"], record["corpus"]["name"], "attention"
     found = pq.read_metadata(paths[0]).metadata[HEADS_KEY].decode()
     sunk = pq.read_metadata(sinks[0]).metadata[SINKS_KEY].decode()

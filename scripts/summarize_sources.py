@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Summarise by layer which tokens write adjustments, why neighbours are alike, and what is said."""
 
-from dataclasses import asdict
-
 import attnlag.pipeline.program as program
 
 import pandas as pd
@@ -24,7 +22,7 @@ def main(job):
     sites = tables.by_site(given.readout)
     untrained = tables.by_site(given.random_readout, above=2)
     shared = tables.of_all_shards(given.readout)
-    record = tables.provenance(shared, "traced_table", asdict(settings), "numpy", "scipy")
+    record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     model, corpus = record["model"]["name"], record["corpus"]["name"]
 
     def write(table, path, site):

@@ -5,7 +5,6 @@ One row per sequence: a document, or a window of a document that is longer than 
 context. Offsets into the text are kept, so that every token can be traced to its characters.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 import attnlag.pipeline.program as program
@@ -64,7 +63,7 @@ def main(job):
         tokens.SCHEMA,
         job.output.tokens,
         lambda: tables.provenance(
-            record, "tokens", asdict(settings), *packages, model=model, tokens=counts
+            record, "tokens", settings, *packages, model=model, tokens=counts
         ),
     )
     places = counted(counts["special_in_text"], "place") * bool(counts["special_in_text"])

@@ -6,7 +6,6 @@ weights. The model before any training runs over the same documents.
 """
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def main(job):
         return tracer
 
     def write(parts, path, schema, said, **beside):
-        stated = asdict(settings) | {"used": used}
+        stated = settings.model_dump() | {"used": used}
         made = tables.provenance(record, "traced", stated, "torch", "transformers") | beside
         whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries()
         whole = whole.replace_schema_metadata({**tables.metadata(made), **said})

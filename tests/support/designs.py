@@ -14,39 +14,16 @@ from attnlag.regression.settings import DesignSettings, RegressionSettings
 TERMS = ["y", "lag_1", "lag_2"]
 
 
-def design_settings(
-    lags=(),
-    leads=(),
-    covariates=(),
-    position_knots=(4, 16, 64, 256),
-    drop_first=1,
-    sample=None,
-    outcome="norm",
-):
-    return DesignSettings(
-        lags, leads, tuple(covariates), position_knots, drop_first, sample, outcome
-    )
+def design_settings(lags=(), leads=(), covariates=(), **stated):
+    """Return the settings of a design, stated in part, with any covariates."""
+    terms = {"lags": lags, "leads": leads, "covariates": list(covariates)}
+    return DesignSettings.model_construct(**terms, **stated)
 
 
 def regression_settings(**changes):
-    settings = {
-        "fixed_effects": "none",
-        "bias_correction": "none",
-        "covariance": "cluster",
-        "cluster": "document",
-        "alpha": 0.05,
-        "adjust": "holm",
-        "negligible": 0.05,
-        "bootstrap": 0,
-        "wild_bootstrap": 0,
-        "seed": 0,
-        "folds": 10,
-        "hac_lags": None,
-        "stack_mb": 2000,
-        "outcome": "norm",
-        "control_design": None,
-    }
-    return RegressionSettings(**settings | changes)
+    """Return the settings of a regression, stated in part and not checked."""
+    stated = {"fixed_effects": "none", "bias_correction": "none", "bootstrap": 0, "stack_mb": 2000}
+    return RegressionSettings.model_construct(**stated | changes)
 
 
 def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):

@@ -4,7 +4,7 @@ import json
 
 from projects import WORDS, Project
 
-from attnlag.config.schema import ON_REQUEST
+from attnlag.figures.settings import ON_REQUEST
 
 MARK = "hostile"
 SCRIPT = f"</script><script>alert('{MARK}')</script><img src=x onerror=alert('{MARK}')>"

@@ -118,7 +118,7 @@ def test_the_generated_documentation_includes_the_additions(extended, tmp_path):
     outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
     keys = (extended.folder / "config/README.md").read_text(encoding="utf-8")
-    assert "`odd_token` (whether the token's number is odd)" in keys
+    assert "`odd_token` | `odd_token` | whether the token's number is odd | yes | no" in keys
     assert "`difference` (the difference of the two)" in keys
 
 

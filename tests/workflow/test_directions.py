@@ -12,7 +12,7 @@ from programs import checked
 from projects import new_project, without_figures
 
 from attnlag.regression.inference import permutation
-from attnlag.regression.settings import DRAWS_OF_HEADS
+from attnlag.regression.limits import DRAWS_OF_HEADS
 from attnlag.storage.tables import read_provenance
 
 SITE = "results/tiny/small/attention"

@@ -1,113 +1,150 @@
-"""Settings of the stages that run the model and summarise its adjustments."""
+"""The keys of a configuration about what is measured, and the settings of the stages that do."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from attnlag.adjustments import sites
+from attnlag.model.settings import Precision, Running
+from attnlag.section import (
+    DEVICE,
+    AtLeastTwo,
+    Distinct,
+    Natural,
+    NumberOrAll,
+    OneOf,
+    Positive,
+    Section,
+    off_as_word,
+    truth,
+)
+
+SITES = OneOf(tuple(sites.SITES))
+Site = Annotated[str, SITES]
 
 
-@dataclass(frozen=True)
-class ExtractionSettings:
-    """Settings of the forward passes and of the values to keep.
+class Measured(Running):
+    """What is measured."""
 
-    Attributes
-    ----------
-    sites : tuple of str
-        Names from the catalogue of sites.
-    storage_dtype : str or None
-        Precision of stored vectors; None if only norms are kept.
-    dtype : str
-        Precision of the model, or "auto".
-    fast : {"auto", "off", "fused", "packed"}
-        The fast path on CPU; "auto" measures which is fastest.
-    modules : dict or None
-        Declared module paths of the model; None for those of a known architecture.
-    surprisal : bool
-        Whether the model's predictions at each token are stored.
-    geometry : bool
-        Whether the directions of adjustments are measured.
-    heads : bool
-        Whether the norms of attention heads and their attention to the first token are measured.
+    sites: Annotated[list[Site], Distinct, SITES.in_order()] = Field(
+        default=["attention"],
+        min_length=1,
+        description=f"What is measured in each layer: {sites.meanings()}. Adding one reruns the "
+        "extraction",
+    )
+    keep: Literal["vectors", "norms"] = Field(
+        default="vectors",
+        description="The adjustment vectors (layers × width × 4 bytes per token), or only their "
+        "norms",
+    )
+    storage_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Precision of the stored vectors. bfloat16 takes 0.35 of the disk and "
+        "float16 0.43; norms err by 3e-3 and 4e-4 at most",
+    )
+    geometry: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=True,
+        description="Also measure directions of adjustments: along the stream, at right angles "
+        "to it, and to the adjustment before (20 bytes per token, layer and site)",
+    )
+    heads: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=True,
+        description="Also measure the part of each attention head (4 bytes per token, layer and "
+        "head) and its attention to the first token; needs the site attention",
+    )
+    fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(off_as_word)] = (
+        Field(
+            default="auto",
+            description="How products are computed on CPU: by plain torch (off), each "
+            "activation in one "
+            "operation (fused), also products by oneDNN (packed), or the fastest of these (auto); "
+            "the same numbers up to rounding",
+        )
+    )
+    surprisal: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=False,
+        description="Also measure surprisal, rank and entropies of the predictions",
+    )
+
+
+class Extraction(Measured):
+    """How the model is run and which of its outputs are kept."""
+
+    device: str = Field(
+        default="auto",
+        pattern=DEVICE,
+        description="auto: CUDA if present, else CPU",
+    )
+    batch_tokens: Positive = Field(
+        default=4096,
+        description="Tokens in simultaneous passes, padding included (speed and memory)",
+    )
+
+
+class ExtractionSettings(Measured):
+    """Settings of the forward passes and of the values to keep."""
+
+    modules: dict[str, Any] | None = None  # declared module paths of the model
+
+
+class FirstTokens(Section):
+    """Which tokens are left out."""
+
+    drop_first: Natural = Field(
+        default=1,
+        description="Tokens to drop from the start of every sequence, as outcome and as lag: "
+        "they are attention sinks. A begin-of-sequence token counts as one",
+    )
+
+
+class Norms(FirstTokens):
+    """Which norms enter the regressions."""
+
+    common_sample: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=False,
+        description="Fit all regressions of norms to the rows that they have in common",
+    )
+
+
+class RandomWeights(Section):
+    """The same architecture before any training."""
+
+    documents: Positive = Field(
+        default=16,
+        description="Documents for the untrained model, from the groups in turn",
+    )
+    draws: Positive = Field(
+        default=3,
+        description="Draws of the weights: the first for all documents, the others for a share "
+        "of them, to show the spread",
+    )
+    seed: Natural = Field(default=0, description="Seed of the first draw; the next has the next")
+
+
+class RandomWeightsSettings(RandomWeights):
+    """Settings of the model with random weights; norms are always kept."""
+
+    extraction: ExtractionSettings  # as for the trained model
+
+
+class Sources(Section):
+    """Which tokens write an adjustment, and what it says: its effects on the logits of some words.
+
+    `sources: null` leaves them out.
     """
 
-    sites: tuple[str, ...]
-    keep: Literal["vectors", "norms"]
-    storage_dtype: str | None
-    dtype: str
-    attention_implementation: Literal["auto", "sdpa", "eager"]
-    fast: Literal["auto", "off", "fused", "packed"]
-    modules: dict[str, Any] | None
-    geometry: bool
-    heads: bool
-    surprisal: bool = False
+    documents: NumberOrAll = Field(
+        default=13, description="Number of documents, from the groups in turn"
+    )
+    document_tokens: AtLeastTwo = Field(
+        default=64,
+        description="Tokens used per document, from its beginning. Memory grows with their square",
+    )
 
 
-@dataclass(frozen=True)
-class DirectionsSettings:
-    """Number of tokens at the start of every sequence that are left out of means."""
+class TracingSettings(Sources, Precision):
+    """Settings of the passes that trace sources and what adjustments say."""
 
-    drop_first: int
-
-
-@dataclass(frozen=True)
-class GeometrySettings:
-    """Settings of the summary of the directions of adjustments.
-
-    Attributes
-    ----------
-    drop_first : int
-        Number of tokens at the start of every sequence that are left out of means.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    """
-
-    drop_first: int
-    alpha: float
-
-
-@dataclass(frozen=True)
-class RandomWeightsSettings:
-    """Settings of the model with random weights.
-
-    Attributes
-    ----------
-    extraction : ExtractionSettings
-        As for the trained model; norms are always kept.
-    documents : int
-        Number of documents, the first of each group in turn.
-    draws : int
-        Number of draws of the weights, the first over all documents.
-    seed : int
-        Seed of the first draw; the next has the next.
-    """
-
-    extraction: ExtractionSettings
-    documents: int
-    draws: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class TracingSettings:
-    """Settings of the passes that trace sources and what adjustments say.
-
-    Attributes
-    ----------
-    sites : tuple of str
-        Sites whose effects are measured; sources are those of attention.
-    documents : int or "all"
-        Number of documents, the first of each group in turn.
-    document_tokens : int
-        Largest number of tokens of a document, from its beginning.
-    dtype : str
-        Precision of the model, or "auto".
-    modules : dict or None
-        Declared module paths of the model; None for those of a known architecture.
-    untrained : int or None
-        Seed of the weights of the control; None without it.
-    """
-
-    sites: tuple[str, ...]
-    documents: int | Literal["all"]
-    document_tokens: int
-    dtype: str
-    modules: dict[str, Any] | None
-    untrained: int | None
+    sites: list[str]  # whose effects are measured; sources are those of attention
+    modules: dict[str, Any] | None = None  # declared module paths of the model
+    untrained: int | None = None  # seed of the weights of the control; None without it

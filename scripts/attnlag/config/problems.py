@@ -12,8 +12,6 @@ from pydantic import Field, ValidationError
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.adjustments.sites import changeable
-from attnlag.config.analyses import Regression
-from attnlag.config.inputs import SOURCES, Corpus, ModelSource, PathSource, RandomSource, Source
 from attnlag.config.reading import (
     KeyPath,
     Reading,
@@ -24,10 +22,13 @@ from attnlag.config.reading import (
     values_by_path,
 )
 from attnlag.config.schema import Config, files_matching
-from attnlag.config.values import IN_WORDS, Name, Section
+from attnlag.corpus.settings import Corpus
 from attnlag.errors import UserError, counted, nearest, shown, unreadable
 from attnlag.escaping import text_for
+from attnlag.model.settings import SOURCES, ModelSource, PathSource, RandomSource, Source
 from attnlag.regression.design.covariates import layer_cells, needed_of_tagger
+from attnlag.regression.settings import Regression
+from attnlag.section import IN_WORDS, Name, Section
 
 # Expected values, by the type of pydantic's error.
 EXPECTED = {
@@ -299,7 +300,7 @@ def _length_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
             key = "lags" if regression.lags else "leads"
             yield ("regressions", name, key), f"found {sentence}"
     sample = config.sample()
-    needed = sample and [sample[name] for name in ("lags", "leads", "covariates")]
+    needed = sample and (sample.lags, sample.leads, sample.covariates)
     if all_fit and needed and (sentence := problem(*needed)):
         yield ("norms", "common_sample"), f"found true: over all regressions {sentence}"
 

@@ -1,78 +1,32 @@
-"""The configuration as a whole.
+"""The configuration as a whole: it collects the sections of all packages.
 
-The classes in this module and in those that it imports define every key once. The check that runs
-before the workflow, the JSON schema in ``workflow/schemas/`` and the tables in
+The check that runs before the workflow, the JSON schema in ``workflow/schemas/`` and the tables in
 ``config/README.md`` are generated from them.
 """
 
 import glob
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field
 
 from attnlag.adjustments import outcomes, sites
-from attnlag.config.analyses import (
-    Causal,
+from attnlag.adjustments.settings import Extraction, Norms, Sources
+from attnlag.corpus.settings import Corpus, Tokens
+from attnlag.figures.settings import Figures
+from attnlag.interventions.settings import Causal
+from attnlag.model.settings import SOURCES, PackageSource, RandomSource, Source
+from attnlag.regression.design import covariates
+from attnlag.regression.settings import (
     Comparison,
     Controls,
     Inference,
     Regression,
-    Sources,
+    SampleSettings,
     Vectors,
 )
-from attnlag.config.inputs import (
-    SOURCES,
-    Corpus,
-    Extraction,
-    Norms,
-    PackageSource,
-    RandomSource,
-    Source,
-    Tokens,
-)
-from attnlag.config.values import NAMED, Distinct, Name, Natural, Section, Text
-from attnlag.figures import catalogue
-from attnlag.regression.design import covariates
-
-ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
-
-
-class Figures(Section):
-    """How figures are drawn."""
-
-    also: Annotated[list[Literal[ON_REQUEST]], Distinct] = Field(  # type: ignore[valid-type]
-        default=[],
-        description="Figures that are drawn besides those of every run. `make figure` makes one "
-        "without a change of the configuration",
-    )
-    formats: Annotated[list[Literal["svg", "png", "pdf"]], Distinct] = Field(
-        default=["svg", "png"], min_length=1, description="File formats of every figure"
-    )
-    sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
-        default=["page"],
-        min_length=1,
-        description="Sizes of every figure: `page` is 10 inches wide, as in the report; `column` "
-        "is 3.5 inches (89 mm) wide, as in a paper; `slide` fills a 16:9 slide of 13.3 inches",
-    )
-    layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
-        default=None, description="Layers that get their own panel; null: all layers"
-    )
-    bands: Literal["single", "joint"] = Field(
-        default="single",
-        description="Confidence bands for each coefficient, or joint bands that hold for all "
-        "layers of a term at once (from the bootstrap)",
-    )
-    documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
-        default=None,
-        description="Documents whose tokens are shaded by their norms, for each corpus; null: the "
-        "first document of each group",
-    )
-    text_layer: Natural | None = Field(
-        default=None,
-        description="Layer of the figure of shaded tokens; null: the middle layer",
-    )
+from attnlag.section import NAMED, Name, Section
 
 
 class Config(Section):
@@ -135,25 +89,25 @@ class Config(Section):
     comparison: Comparison = Field(default=Comparison(), description="The comparison of models")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
-    def sample(self) -> dict[str, Any] | None:
+    def sample(self) -> SampleSettings | None:
         """Return the requirements on a row of the common sample; None without a common sample."""
         if not self.norms.common_sample:
             return None
         regressions = self.regressions.values()
-        return {
-            "lags": sorted({lag for regression in regressions for lag in regression.lags}),
-            "leads": sorted({lead for regression in regressions for lead in regression.leads}),
-            "covariates": sorted(
+        return SampleSettings(
+            lags=sorted({lag for regression in regressions for lag in regression.lags}),
+            leads=sorted({lead for regression in regressions for lead in regression.leads}),
+            covariates=sorted(
                 {name for one in regressions for name in one.layer_covariates}
                 | {name for one in regressions for name in covariates.that_may_lack(one.covariates)}
             ),
-            "relative": any(regression.outcome == "relative" for regression in regressions),
-        }
+            relative=any(regression.outcome == "relative" for regression in regressions),
+        )
 
     def needs_stream(self, name: str) -> bool:
         """Return whether the rows of a regression depend on norms of the stream."""
         sample = self.sample()
-        return self.regressions[name].outcome == "relative" or bool(sample and sample["relative"])
+        return self.regressions[name].outcome == "relative" or bool(sample and sample.relative)
 
     def with_surprisal(self) -> bool:
         """Return whether surprisal is measured: requested, or used by a regression."""
@@ -166,11 +120,9 @@ class Config(Section):
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates and common sample need."""
-        names = {
-            *self.regressions[regression].covariates,
-            *(self.sample() or {}).get("covariates", []),
-        }
-        return covariates.files_needed(names)
+        sample = self.sample()
+        shared = sample.covariates if sample else []
+        return covariates.files_needed({*self.regressions[regression].covariates, *shared})
 
     def modules_of(self, name: str) -> dict[str, Any] | None:
         """Return the module paths declared for a model, or for the one whose twin it is."""

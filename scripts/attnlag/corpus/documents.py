@@ -9,7 +9,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from dataclasses import field as attribute
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -294,7 +294,7 @@ def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str
         "documents": tally.documents,
         "characters": tally.characters,
     }
-    return provenance({}, "corpus", asdict(settings), "pyarrow", corpus=corpus)
+    return provenance({}, "corpus", settings, "pyarrow", corpus=corpus)
 
 
 def corpus_summary(name: str, tally: Tally) -> str:

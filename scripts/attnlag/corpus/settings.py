@@ -1,39 +1,169 @@
-"""The settings of the stages that read a corpus and cut it into tokens."""
+"""The keys of a configuration about corpora, and the settings of the stages that read them."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from attnlag.section import (
+    PACKAGE,
+    SHA256,
+    VERSION,
+    AtLeastTwo,
+    Distinct,
+    Positive,
+    Section,
+    Text,
+    impossible,
+    one_or_more,
+    truth,
+)
+
+Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)]
 
 
-@dataclass(frozen=True)
-class CorpusSettings:
-    """How documents are read from files: the fields of a row, and the parts of a plain text."""
+class Words(Section):
+    """The source of words and their parts of speech, and the frequencies of words."""
 
-    id: str | None  # None: from the file's name, as for the group
-    text: str
-    group: str | None
-    split: Literal["none", "blank-lines"]  # whether a plain text, or each of its blocks, is one
+    package: str | None = Field(
+        default=None,
+        pattern=PACKAGE,
+        description="Package with a spaCy pipeline that assigns universal tags",
+    )
+    version: str | None = Field(
+        default=None, pattern=VERSION, description="The package's exact version"
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern=SHA256,
+        description="SHA-256 over the pipeline's files (`docs/tokens.md`)",
+    )
+    language: Text | None = Field(
+        default=None,
+        description="Language of the words for wordfreq, as `en`; null: words get no frequencies",
+    )
+    groups: Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)] | None = (
+        Field(
+            default=None,
+            description="Groups of documents in this language; others get neither tags nor "
+            "frequencies. null: all",
+        )
+    )
+
+
+class Tagger(Words):
+    """The source of the words of a corpus and their parts of speech.
+
+    One of a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
+    documents (`column`) or a `file`; without these, no token has a part of speech.
+    """
+
+    column: Text | None = Field(
+        default=None,
+        description="Field with all words of a document and their tags: `The/DET cat/NOUN "
+        "sat/VERB ./PUNCT`; empty: no tags",
+    )
+    file: Text | None = Field(
+        default=None,
+        description="CSV, TSV or Parquet file with columns `document`, `word` and `tag`, a row "
+        "per word in the order of the text; a document without rows has no tags",
+    )
+
+    @property
+    def gives_tags(self) -> bool:
+        """Whether words have parts of speech; with a language alone, only frequencies."""
+        return bool(self.package or self.column or self.file)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Tagger":
+        given = [name for name in ("package", "column", "file") if getattr(self, name)]
+        if len(given) > 1:
+            raise impossible(
+                given[1], f"found {given[1]} beside {given[0]}, expected one source of tags"
+            )
+        for name in ("version", "sha256"):
+            if (self.package is None) != (getattr(self, name) is None):
+                found, other = (name, "package") if self.package is None else ("package", name)
+                raise impossible(found, f"found {found} without {other}, expected both")
+        return self
+
+
+class PropertiesSettings(Words):
+    """What describes tokens."""
+
+    given: Literal["column", "file"] | None = None  # where tagged words are given instead
+
+
+class Fields(Section):
+    """The fields of a document, and the parts of a plain text."""
+
+    id: Text | None = Field(
+        default=None, description="Field with the document's id; null: file name and row number"
+    )
+    text: Text = Field(default="text", description="Field with the document's text")
+    group: Text | None = Field(
+        default=None,
+        description="Field with the genre or source; null: the file's name, or its folder's if "
+        "each file is a document",
+    )
+    split: Literal["none", "blank-lines"] = Field(
+        default="none",
+        description="For plain text: one document per file, or one per block between blank lines",
+    )
+    empty: Literal["refuse", "skip"] = Field(
+        default="refuse", description="Documents without words: refused, or left out"
+    )
+
+
+class CorpusSettings(Fields):
+    """How documents are read from files."""
+
     tags: str | None = None  # field with the words and their parts of speech
-    empty: Literal["refuse", "skip"] = "refuse"  # documents without words
 
 
-@dataclass(frozen=True)
-class TokensSettings:
+def _none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class Corpus(Fields):
+    """The documents of a corpus and how they are read.
+
+    A document may have up to 64 MB with all else in its row, its id and its group 1,000 characters.
+    """
+
+    files: Annotated[list[Text], Field(min_length=1), BeforeValidator(one_or_more)] = Field(
+        description="Files or globs: JSON lines, plain text, CSV, TSV or Parquet, also .gz and .zst"
+    )
+    shards: Positive = Field(
+        default=1, description="Number of parts of whole documents, a job each"
+    )
+    tagger: Annotated[Tagger | None, BeforeValidator(_none)] = Field(
+        default=None,
+        description="Words and their parts of speech, described below; `none`: none",
+    )
+
+
+class Tokens(Section):
     """How documents become sequences of tokens."""
 
-    max_length: int | None  # in tokens; None: the model's context length
-    long_documents: Literal["split", "truncate"]
-    prepend_bos: bool | Literal["auto"]  # auto: as the tokenizer does by default
-    special_in_text: Literal["text", "token", "refuse"]  # what looks like a control token
+    max_length: AtLeastTwo | None = Field(
+        default=None, description="Longest sequence in tokens; null: the model's context length"
+    )
+    long_documents: Literal["split", "truncate"] = Field(
+        default="split",
+        description="Longer documents: split into windows, or cut off",
+    )
+    prepend_bos: Annotated[Literal["auto", True, False], BeforeValidator(truth)] = Field(
+        default="auto",
+        description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
+    )
+    special_in_text: Literal["text", "token", "refuse"] = Field(
+        default="text",
+        description="Text that looks like a control token (`<|endoftext|>`): tokenized like "
+        "other text, turned into that token, or refused",
+    )
+
+
+class TokensSettings(Tokens):
+    """How documents become sequences of tokens, in shards."""
+
     shards: int
-
-
-@dataclass(frozen=True)
-class PropertiesSettings:
-    """The source of words, their parts of speech and their frequencies."""
-
-    package: str | None  # with a spaCy pipeline, in this version and with this digest of its files
-    version: str | None
-    sha256: str | None
-    given: Literal["column", "file"] | None  # where tagged words are given instead
-    language: str | None  # of the words, for their frequencies
-    groups: tuple[str, ...] | None  # that these settings apply to; None: all

@@ -1,36 +1,61 @@
-"""The settings of the stages that draw figures."""
+"""The keys of a configuration about figures, and the settings of the stages that draw them."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from pydantic import Field
 
-@dataclass(frozen=True)
-class NormsFiguresSettings:
-    """Settings of the figures of norms and of shaded tokens.
+from attnlag.adjustments.settings import FirstTokens
+from attnlag.figures import catalogue
+from attnlag.section import Distinct, Name, Natural, Section, Text
 
-    Attributes
-    ----------
-    drop_first : int
-        Number of tokens at the start of every sequence that are left out of regressions.
-    documents : tuple of str or None
-        Ids of the documents to shade; None for the first one of each group.
-    text_layer : int or None
-        Layer of the figure of shaded tokens; None for the middle one.
-    """
-
-    drop_first: int
-    documents: tuple[str, ...] | None
-    text_layer: int | None
+ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
 
 
-@dataclass(frozen=True)
-class SurprisalFiguresSettings:
-    """Number of tokens at the start of every sequence that are left out of regressions."""
+class PanelsSettings(Section):
+    """Layers with a panel of their own."""
 
-    drop_first: int
+    layers: Annotated[list[Natural], Field(min_length=1), Distinct] | None = Field(
+        default=None, description="Layers that get their own panel; null: all layers"
+    )
 
 
-@dataclass(frozen=True)
-class PanelsSettings:
-    """Layers with a panel of their own; None for all."""
+class Shading(Section):
+    """The figure of shaded tokens."""
 
-    layers: tuple[int, ...] | None
+    text_layer: Natural | None = Field(
+        default=None,
+        description="Layer of the figure of shaded tokens; null: the middle layer",
+    )
+
+
+class NormsFiguresSettings(Shading, FirstTokens):
+    """Settings of the figures of norms and of shaded tokens."""
+
+    documents: list[str] | None = None  # to shade; None: the first one of each group
+
+
+class Figures(PanelsSettings, Shading):
+    """How figures are drawn."""
+
+    also: Annotated[list[Literal[ON_REQUEST]], Distinct] = Field(  # type: ignore[valid-type]
+        default=[],
+        description="Figures besides those of every run, as `make figure` makes them",
+    )
+    formats: Annotated[list[Literal["svg", "png", "pdf"]], Distinct] = Field(
+        default=["svg", "png"], min_length=1, description="File formats of every figure"
+    )
+    sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
+        default=["page"],
+        min_length=1,
+        description="Sizes: `page` is 10 inches wide; `column` 3.5, as in a paper; `slide` 13.3 "
+        "at 16:9",
+    )
+    bands: Literal["single", "joint"] = Field(
+        default="single",
+        description="Bands for each coefficient, or joint ones for all layers of a term (from "
+        "the bootstrap)",
+    )
+    documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
+        default=None,
+        description="Documents whose tokens are shaded, by corpus; null: the first of each group",
+    )

@@ -1,54 +1,100 @@
-"""Settings of the stages that intervene on adjustments."""
+"""The keys of a configuration about interventions, and the settings of their stage."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-Kind = Literal["scale", "zero", "mean", "resample"]
+from pydantic import AfterValidator, Field
+
+from attnlag.adjustments.settings import SITES, FirstTokens, Site
+from attnlag.model.settings import Running
+from attnlag.section import (
+    AtLeastTwo,
+    Distinct,
+    Layers,
+    Natural,
+    NotBool,
+    NumberOrAll,
+    Positive,
+    Section,
+)
 
 
-@dataclass(frozen=True)
-class EffectsSettings:
-    """Sources and targets of interventions, and the documents used.
+def _not_one(value: float) -> float:
+    if value == 1:
+        raise ValueError("found 1, expected a factor that changes something")
+    return value
 
-    Attributes
-    ----------
-    source_sites, target_sites : tuple of str
-        Sites whose adjustments are changed, and sites whose norms are observed.
-    targets : int, tuple of int or "all"
-        Target layers of the derivative; a number is spread over depth, the last layer included.
-    lags : int
-        Largest distance in tokens from a source to its target.
-    probes : int
-        Number of backward passes per target; pass i covers tokens i, i + probes, i + 2 probes, ….
-    documents : int or "all"
-        Number of documents, taken from the groups in turn.
-    document_tokens : int
-        Largest number of tokens used per document, from its beginning.
-    sources : int, tuple of int or "all"
-        Source layers of finite interventions.
-    positions : int
-        Number of tokens of a document that finite interventions change, one at a time.
-    seed : int
-        Seed of the signs and of the positions.
-    drop_first : int
-        Number of tokens at the start of every sequence that are neither source nor target.
-    modules : dict or None
-        Declared module paths of the model; None for those of a known architecture.
+
+class Interventions(Section):
+    """Sources and targets of interventions, and the documents used."""
+
+    targets: Layers = Field(
+        default=3,
+        description="Layers that are observed: a number spread over depth (the last included), a "
+        "list, or all",
+    )
+    lags: Positive = Field(
+        default=4, description="Largest distance in tokens from a changed token to another"
+    )
+    probes: Positive = Field(
+        default=5,
+        description="Backward passes per target, at most `lags` + 1; more give smaller errors",
+    )
+    documents: NumberOrAll = Field(
+        default=13, description="Number of documents, from the groups in turn"
+    )
+    document_tokens: AtLeastTwo = Field(
+        default=64, description="Tokens used per document, from its beginning"
+    )
+    source_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
+        Field(
+            default=None,
+            description="Sites that are changed; null: those of the extraction",
+        )
+    )
+    target_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
+        Field(
+            default=None,
+            description="Sites that are observed; null: those of the extraction",
+        )
+    )
+    interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
+        default=["scale", "zero", "mean", "resample"],
+        description="Finite interventions besides the derivative: a multiple, zero, the "
+        "layer's mean, or "
+        "the adjustment of a token in another document; empty: none",
+    )
+    scales: Annotated[
+        list[Annotated[float, Field(gt=0), NotBool, AfterValidator(_not_one)]],
+        Distinct,
+        AfterValidator(sorted),
+    ] = Field(default=[0.5, 0.9, 1.1, 2.0], description="Factors of `scale`")
+    sources: Layers = Field(
+        default=1,
+        description="Layers that finite interventions change, as in `targets`",
+    )
+    positions: Positive = Field(
+        default=1,
+        description="Random tokens per document that they change, one at a time, in proportion "
+        "to parts of speech",
+    )
+    seed: Natural = Field(default=0, description="Seed of signs and tokens")
+
+
+class Causal(Interventions):
+    """Interventions: the effect of changing one adjustment on the sizes of later ones.
+
+    `causal: null` leaves them out.
     """
 
-    source_sites: tuple[str, ...]
-    target_sites: tuple[str, ...]
-    targets: int | tuple[int, ...] | Literal["all"]
-    lags: int
-    probes: int
-    documents: int | Literal["all"]
-    document_tokens: int
-    interventions: tuple[Kind, ...]
-    scales: tuple[float, ...]
-    sources: int | tuple[int, ...] | Literal["all"]
-    positions: int
-    seed: int
-    drop_first: int
-    dtype: str
-    attention_implementation: Literal["auto", "sdpa", "eager"]
-    modules: dict[str, Any] | None
+    batch_tokens: Positive = Field(
+        default=1024,
+        description="Tokens in simultaneous passes (speed and memory)",
+    )
+
+
+class EffectsSettings(Interventions, FirstTokens, Running):
+    """Settings of the estimation of effects."""
+
+    source_sites: list[str]
+    target_sites: list[str]
+    modules: dict[str, Any] | None = None  # declared module paths of the model

@@ -4,8 +4,8 @@ A digest covers the modules in the computing packages that the stage's script im
 that it draws, and the parts of a page that lie beside a module and begin with its name. It covers
 the executed code of a module without comments, docstrings and texts of errors and log messages.
 The script itself counts, because it may compute. Modules that only read, write, name, explain or
-report (``errors.py``, ``config/``, ``pipeline/``, ``storage/``) do not, and neither does the
-version.
+report (``errors.py``, ``config/``, ``pipeline/``, ``storage/``) do not, and neither do the version
+and the ``settings.py`` of a package, whose values are parameters of the rules.
 """
 
 import ast
@@ -70,7 +70,9 @@ def _read(source: bytes) -> tuple[frozenset[str], bytes]:
     computed: list[str] = []
     _collect(ast.parse(source), imported, computed)
     names = (name.split(".")[1:] for name in imported if name.startswith("attnlag."))
-    files = {"/".join(name) + ".py" for name in names if name[0] in COMPUTING}
+    files = {
+        "/".join(name) + ".py" for name in names if name[0] in COMPUTING and name[-1] != "settings"
+    }
     return frozenset(files), " ".join(computed).encode()
 
 

@@ -14,7 +14,7 @@ def notice(documents: int, covariance: str) -> str | None:
         Kind of standard errors of the regressions.
     """
     # Imported here, so that a change in that module does not rerun the reading of the corpus.
-    from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
+    from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 
     if covariance not in CLUSTERED or documents >= FEWEST_DOCUMENTS:
         return None

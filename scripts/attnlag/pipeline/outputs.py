@@ -13,10 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from attnlag.config.inputs import Corpus
 from attnlag.config.schema import Config
 from attnlag.corpus import catalogue as properties
 from attnlag.corpus.formats import PLAIN_TEXT, name_parts
+from attnlag.corpus.settings import Corpus
 from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.regression.design import covariates

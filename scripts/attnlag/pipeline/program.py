@@ -13,7 +13,6 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
     Parameters
     ----------
     settings : type, optional
-        The dataclass of the stage's settings.
+        The class of the stage's settings.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--job")
@@ -132,9 +131,10 @@ def _needs(main: Callable[[Job], None], settings: Any) -> str:
     for kind in ("input", "output", "names", "options"):
         used = dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source))
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
-    stated = [field.name for field in fields(settings)] if is_dataclass(settings) else []
-    lines.append(f"settings: {', '.join(stated) or 'as in the configuration' * bool(settings)}")
-    return "\n".join([*lines, "", inspect.getdoc(settings) or "" if stated else ""]).rstrip()
+    lines.append(f"settings: {'' if settings else 'none'}")
+    for name, key in getattr(settings, "model_fields", {}).items():
+        lines.append(f"  {name}{': ' * bool(key.description)}{key.description or ''}")
+    return "\n".join(lines)
 
 
 def _command() -> str:

@@ -1,47 +1,49 @@
-"""The settings of the configuration that change the output of each stage.
+"""The sections of the configuration that each stage sees.
 
-For each stage that has settings, one function below fills the dataclass that stands beside the
-stage's code. The parameters of the stage's rule are this dataclass as one JSON text, so a stage
-runs again when these settings change and not when others do. Its script reads the same text.
+For each stage that has settings, one function below fills the class of its settings, which stands
+in ``settings.py`` of the stage's package, from the sections that it sees; a setting on which
+several sections bear is stated by name. The parameters of the stage's rule are this class as one
+JSON text, so a stage runs again when these settings change and not when others do. Its program
+reads the same text.
 """
 
-import dataclasses
 import functools
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from attnlag.adjustments.settings import (
-    DirectionsSettings,
     ExtractionSettings,
-    GeometrySettings,
+    FirstTokens,
     RandomWeightsSettings,
     TracingSettings,
 )
 from attnlag.adjustments.sites import changeable
-from attnlag.config.inputs import Tagger
 from attnlag.config.schema import Config
-from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, TokensSettings
+from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
-from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings, SurprisalFiguresSettings
+from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.regression.limits import DRAWS_OF_HEADS
 from attnlag.regression.settings import (
-    DRAWS_OF_HEADS,
     ClassesSettings,
     ClassProductsSettings,
-    ComparisonSettings,
+    Comparison,
     CrossproductsSettings,
-    DecompositionSettings,
     DesignSettings,
     ElasticitiesSettings,
+    GeometrySettings,
     HeadsSettings,
+    Level,
     PermutationsSettings,
     RegressionSettings,
-    SampleSettings,
     TokenEffectsSettings,
     VectorProductsSettings,
     VectorsSettings,
 )
+from attnlag.section import Section
+
+Settings = TypeVar("Settings", bound=Section)
 
 
 class Names(NamedTuple):
@@ -54,95 +56,71 @@ class Names(NamedTuple):
     pair: str = ""
 
 
+def filled(kind: type[Settings], *sections: Section | None, **stated: Any) -> Settings:
+    """Return settings with the keys that they share with sections, and with what is stated."""
+    values = {
+        key: getattr(section, key)
+        for section in sections
+        if section is not None
+        for key in type(section).model_fields
+        if key in kind.model_fields
+    }
+    return kind(**values | stated)
+
+
 def fetch_model(config: Config, names: Names) -> dict[str, Any]:
     return config.models[names.model].origin()
 
 
 def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
     corpus = config.corpora[names.corpus]
-    return CorpusSettings(
-        id=corpus.id,
-        text=corpus.text,
-        group=corpus.group,
-        split=corpus.split,
-        tags=corpus.tagger.column if corpus.tagger else None,
-        empty=corpus.empty,
-    )
+    return filled(CorpusSettings, corpus, tags=corpus.tagger.column if corpus.tagger else None)
 
 
 def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
-    return TokensSettings(
-        max_length=config.tokens.max_length,
-        long_documents=config.tokens.long_documents,
-        prepend_bos=config.tokens.prepend_bos,
-        special_in_text=config.tokens.special_in_text,
-        shards=config.corpora[names.corpus].shards,
-    )
+    return filled(TokensSettings, config.tokens, config.corpora[names.corpus])
 
 
 def describe_tokens(config: Config, names: Names) -> PropertiesSettings:
     tagger = config.corpora[names.corpus].tagger or Tagger()
-    return PropertiesSettings(
-        package=tagger.package,
-        version=tagger.version,
-        sha256=tagger.sha256,
-        given="column" if tagger.column else "file" if tagger.file else None,
-        language=tagger.language,
-        groups=None if tagger.groups is None else tuple(sorted(tagger.groups)),
-    )
+    given = "column" if tagger.column else "file" if tagger.file else None
+    return filled(PropertiesSettings, tagger, given=given)
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:
-    extraction = config.extraction
-    vectors = extraction.keep == "vectors"
-    return ExtractionSettings(
-        sites=tuple(extraction.sites),
-        keep=extraction.keep,
-        storage_dtype=extraction.storage_dtype if vectors else None,
-        dtype=extraction.dtype,
-        attention_implementation=extraction.attention_implementation,
-        fast=extraction.fast,
+    settings = filled(
+        ExtractionSettings,
+        config.extraction,
         modules=config.modules_of(names.model),
-        geometry=extraction.geometry,
         heads=config.with_heads(),
         surprisal=config.with_surprisal(),
     )
+    return settings if settings.keep == "vectors" else settings.default("storage_dtype")
 
 
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
-    control = config.controls.random_weights
-    assert control is not None
-    extraction = dataclasses.replace(extract_activations(config, names), surprisal=False)
-    return RandomWeightsSettings(
-        extraction,
-        documents=control.documents,
-        draws=control.draws,
-        seed=control.seed,
-    )
+    extraction = extract_activations(config, names).changed(surprisal=False)
+    return filled(RandomWeightsSettings, config.controls.random_weights, extraction=extraction)
 
 
-def compare_directions(config: Config, names: Names) -> DirectionsSettings:
-    return DirectionsSettings(drop_first=config.norms.drop_first)
+def compare_directions(config: Config, names: Names) -> FirstTokens:
+    return filled(FirstTokens, config.norms)
 
 
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
-    inference, control = config.inference, config.controls.permutation
+    control = config.controls.permutation
     name = config.regression_of_heads()
-    regression = config.regressions.get(name)
     as_named = Names(model=names.model, regression=name)
-    return HeadsSettings(
-        drop_first=config.norms.drop_first,
+    # A head has no rows in common with regressions of whole layers.
+    design = name and build_design(config, as_named).changed(sample=None)
+    return filled(
+        HeadsSettings,
+        config.inference,
+        config.norms,
         regression=name,
-        # A head has no rows in common with regressions of whole layers.
-        design=dataclasses.replace(build_design(config, as_named), sample=None) if name else None,
-        fixed_effects=regression.document_effects if regression else "none",
+        design=design or None,
+        fixed_effects=config.regressions[name].document_effects if name else "none",
         halves=bool(name) and accumulate_crossproducts(config, as_named).halves,
-        covariance=inference.covariance,
-        cluster=inference.cluster,
-        adjust=inference.adjust,
-        negligible=inference.negligible,
-        alpha=inference.alpha,
-        stack_mb=inference.stack_mb,
         draws=min(control.draws, DRAWS_OF_HEADS) if control else 0,
         within=control.within if control else "document",
         seed=control.seed if control else 0,
@@ -150,53 +128,33 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
 
 
 def trace_sources(config: Config, names: Names) -> TracingSettings:
-    asked, control = config.sources, config.controls.random_weights
-    assert asked is not None
-    return TracingSettings(
-        sites=tuple(config.extraction.sites),
-        documents=asked.documents,
-        document_tokens=asked.document_tokens,
-        dtype=config.extraction.dtype,
+    control = config.controls.random_weights
+    return filled(
+        TracingSettings,
+        config.extraction,
+        config.sources,
         modules=config.modules_of(names.model),
         untrained=control.seed if control else None,
     )
 
 
 def summarize_sources(config: Config, names: Names) -> HeadsSettings:
-    settings = dataclasses.replace(summarize_heads(config, names), draws=0)
+    settings = summarize_heads(config, names).changed(draws=0)
     if settings.design is None:
         return settings
     # Other covariates need files of whole documents.
-    kept = tuple(name for name in settings.design.covariates if name == "position")
-    return dataclasses.replace(
-        settings, design=dataclasses.replace(settings.design, covariates=kept)
-    )
+    kept = [name for name in settings.design.covariates if name == "position"]
+    return settings.changed(design=settings.design.changed(covariates=kept))
 
 
 def summarize_geometry(config: Config, names: Names) -> GeometrySettings:
-    return GeometrySettings(drop_first=config.norms.drop_first, alpha=config.inference.alpha)
+    return filled(GeometrySettings, config.norms, config.inference)
 
 
 def build_design(config: Config, names: Names) -> DesignSettings:
     regression = config.regressions[names.regression]
-    sample = config.sample()
-    with_position = "position" in regression.covariates
-    return DesignSettings(
-        lags=tuple(regression.lags),
-        leads=tuple(regression.leads),
-        covariates=tuple(regression.covariates),
-        position_knots=tuple(regression.position_knots) if with_position else None,
-        drop_first=config.norms.drop_first,
-        sample=None
-        if sample is None
-        else SampleSettings(
-            lags=tuple(sample["lags"]),
-            leads=tuple(sample["leads"]),
-            covariates=tuple(sample["covariates"]),
-            relative=sample["relative"],
-        ),
-        outcome=regression.outcome,
-    )
+    settings = filled(DesignSettings, regression, config.norms, sample=config.sample())
+    return settings if "position" in settings.covariates else settings.default("position_knots")
 
 
 def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSettings:
@@ -206,144 +164,112 @@ def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSetti
 
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
     regression = config.regressions[names.regression]
-    return RegressionSettings(
+    return filled(
+        RegressionSettings,
+        regression,
+        config.inference,
         fixed_effects=regression.document_effects,
         token_effects=regression.token_effects,
         bias_correction=config.bias_correction(names.model, names.regression),
-        **config.inference.model_dump(),
-        outcome=regression.outcome,
         control_design=build_design(config, names) if config.controls.random_weights else None,
     )
 
 
-def scale_number(config: Config, names: Names) -> dict[str, str]:
+def _classes(config: Config, names: Names) -> tuple[str, int]:
+    """Return the property by which slopes differ, and the offset of the token that has it."""
     found = config.regressions[names.regression].classes
     assert found is not None
-    return {"number": found[0]}
+    return found
+
+
+def scale_number(config: Config, names: Names) -> dict[str, str]:
+    return {"number": _classes(config, names)[0]}
 
 
 def accumulate_classes(config: Config, names: Names) -> ClassProductsSettings:
-    found = config.regressions[names.regression].classes
-    assert found is not None
+    name, offset = _classes(config, names)
     halves = accumulate_crossproducts(config, names).halves
-    return ClassProductsSettings(property=found[0], offset=found[1], halves=halves)
+    return ClassProductsSettings(property=name, offset=offset, halves=halves)
 
 
 def fit_classes(config: Config, names: Names) -> ClassesSettings:
-    regression = config.regressions[names.regression]
-    assert regression.classes is not None
-    name, offset = regression.classes
-    settings = dataclasses.replace(fit_regression(config, names), control_design=None)
-    return ClassesSettings(settings, name, offset, least_rows=regression.by_rows)
+    name, offset = _classes(config, names)
+    return ClassesSettings(
+        regression=fit_regression(config, names).changed(control_design=None),
+        property=name,
+        offset=offset,
+        least_rows=config.regressions[names.regression].by_rows,
+    )
 
 
 def solve_token_effects(config: Config, names: Names) -> TokenEffectsSettings:
-    return TokenEffectsSettings(config.regressions[names.regression].token_effects)
+    return TokenEffectsSettings(effects=config.regressions[names.regression].token_effects)
 
 
-def decompose_lags(config: Config, names: Names) -> DecompositionSettings:
-    return DecompositionSettings(alpha=config.inference.alpha)
+def decompose_lags(config: Config, names: Names) -> Level:
+    return filled(Level, config.inference)
 
 
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
-    control = config.controls.permutation
-    assert control is not None
-    return PermutationsSettings(
+    return filled(
+        PermutationsSettings,
+        config.controls.permutation,
         design=build_design(config, names),
         fixed_effects=config.regressions[names.regression].document_effects,
-        draws=control.draws,
-        within=control.within,
-        seed=control.seed,
     )
 
 
 def estimate_effects(config: Config, names: Names) -> EffectsSettings:
-    causal, extraction = config.causal, config.extraction
+    causal = config.causal
     assert causal is not None
-    finite = bool(causal.interventions)
-    known = changeable(extraction.sites)
-    return EffectsSettings(
-        source_sites=tuple(causal.source_sites or known),
-        target_sites=tuple(causal.target_sites or known),
-        targets=tuple(causal.targets) if isinstance(causal.targets, list) else causal.targets,
-        lags=causal.lags,
-        probes=causal.probes,
-        documents=causal.documents,
-        document_tokens=causal.document_tokens,
-        interventions=tuple(causal.interventions),
-        # Settings of interventions that are not requested change nothing.
-        scales=tuple(causal.scales) if "scale" in causal.interventions else (),
-        sources=(tuple(causal.sources) if isinstance(causal.sources, list) else causal.sources)
-        if finite
-        else 1,
-        positions=causal.positions if finite else 1,
-        seed=causal.seed,
-        drop_first=config.norms.drop_first,
-        dtype=extraction.dtype,
-        attention_implementation=extraction.attention_implementation,
+    known = changeable(config.extraction.sites)
+    settings = filled(
+        EffectsSettings,
+        config.extraction,
+        config.norms,
+        causal,
+        source_sites=causal.source_sites or known,
+        target_sites=causal.target_sites or known,
         modules=config.modules_of(names.model),
     )
+    # Settings of interventions that are not requested change nothing.
+    if "scale" not in causal.interventions:
+        settings = settings.default("scales")
+    return settings if causal.interventions else settings.default("sources", "positions")
 
 
 def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
-    inference = config.inference
-    return ElasticitiesSettings(
-        alpha=inference.alpha,
-        bootstrap=inference.bootstrap,
-        seed=inference.seed,
-        drop_first=config.norms.drop_first,
-        negligible=inference.negligible,
-    )
+    return filled(ElasticitiesSettings, config.inference, config.norms)
 
 
 def accumulate_vectors(config: Config, names: Names) -> VectorProductsSettings:
-    vectors = config.vectors
-    assert vectors is not None
-    return VectorProductsSettings(
-        lags=tuple(vectors.lags),
-        folds=vectors.folds,
-        components=vectors.components,
-        drop_first=config.norms.drop_first,
-    )
+    return filled(VectorProductsSettings, config.vectors, config.norms)
 
 
 def fit_vectors(config: Config, names: Names) -> VectorsSettings:
-    vectors, inference = config.vectors, config.inference
-    assert vectors is not None
-    return VectorsSettings(
-        products=accumulate_vectors(config, names),
-        ranks=tuple(vectors.ranks),
-        ridge=tuple(vectors.ridge),
-        alpha=inference.alpha,
-        bootstrap=inference.bootstrap,
-        seed=inference.seed,
-    )
+    products = accumulate_vectors(config, names)
+    return filled(VectorsSettings, config.inference, config.vectors, products=products)
 
 
 def write_paper(config: Config, names: Names) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def compare_models(config: Config, names: Names) -> ComparisonSettings:
-    return ComparisonSettings(draws=config.comparison.draws, seed=config.comparison.seed)
+def compare_models(config: Config, names: Names) -> Comparison:
+    return config.comparison
 
 
 def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
     documents = (config.figures.documents or {}).get(names.corpus)
-    return NormsFiguresSettings(
-        drop_first=config.norms.drop_first,
-        documents=None if documents is None else tuple(documents),
-        text_layer=config.figures.text_layer,
-    )
+    return filled(NormsFiguresSettings, config.norms, config.figures, documents=documents)
 
 
-def plot_surprisal(config: Config, names: Names) -> SurprisalFiguresSettings:
-    return SurprisalFiguresSettings(drop_first=config.norms.drop_first)
+def plot_surprisal(config: Config, names: Names) -> FirstTokens:
+    return filled(FirstTokens, config.norms)
 
 
 def plot_regression(config: Config, names: Names) -> PanelsSettings:
-    layers = config.figures.layers
-    return PanelsSettings(layers=None if layers is None else tuple(layers))
+    return filled(PanelsSettings, config.figures)
 
 
 def plot_specifications(config: Config, names: Names) -> dict[str, list[str]]:
@@ -358,13 +284,13 @@ def plot_effects(config: Config, names: Names) -> dict[str, str]:
     return dict(zip(("source", "target"), config.pairs_changed()[names.pair], strict=True))
 
 
-def canonical(settings: Any) -> str:
+def canonical(settings: Section | dict[str, Any]) -> str:
     """Return settings as one JSON text that is equal whenever the settings are.
 
     Snakemake compares the parameters of a job by their text and without their names, so the
     settings of a stage are handed to it as this one string.
     """
-    values = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
+    values = settings if isinstance(settings, dict) else settings.model_dump(mode="json")
     return text_for("script", json.dumps(values, sort_keys=True, ensure_ascii=False))
 
 

@@ -6,7 +6,7 @@ from attnlag.config.schema import Config
 from attnlag.corpus.documents import Tally, read_documents, shards_problem
 from attnlag.errors import UserError, counted
 from attnlag.pipeline import stages
-from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 # Larger corpora, in bytes, are checked by the job that reads them: this check is made each time.
 MOST_READ = 5_000_000

@@ -1,321 +1,456 @@
-"""The settings of the stages from the design to the comparison of models."""
+"""The keys of a configuration about regressions, and the settings of their stages."""
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from typing import Annotated, Any, ClassVar, Literal
 
-Covariance = Literal[
-    "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from attnlag.adjustments import outcomes
+from attnlag.adjustments.settings import FirstTokens, RandomWeights
+from attnlag.errors import counted
+from attnlag.regression.design import covariates, properties
+from attnlag.section import (
+    AtLeastTwo,
+    Distinct,
+    Natural,
+    NotBool,
+    OneOf,
+    Positive,
+    Section,
+    impossible,
+)
+
+COVARIATES = OneOf(tuple(covariates.CATALOGUE))
+CLASSES = OneOf((*properties.CLASSES, *properties.MODERATORS))
+
+
+def _not_refused(name: Any) -> Any:
+    if name in covariates.REFUSED:
+        raise ValueError(f"found {name}, which is no covariate: {covariates.REFUSED[name]}")
+    return name
+
+
+def _one(values: dict[str, Any]) -> dict[str, Any]:
+    if len(values) != 1:
+        raise ValueError(
+            f"found {len(values)} properties, expected one, as in {{upos: outcome}}; give another "
+            "regression for another"
+        )
+    return values
+
+
+# Any value except this word is validated as a number, so that only one message appears.
+Folds = Annotated[
+    Annotated[AtLeastTwo, Tag("number")] | Annotated[Literal["groups"], Tag("groups")],
+    Discriminator(lambda value: "groups" if value == "groups" else "number"),
 ]
-Adjustment = Literal["holm", "benjamini-hochberg", "max-t", "none"]
-FixedEffects = Literal["none", "document"]
 
-# Kinds of standard errors that use clusters.
-CLUSTERED = ("cluster", "cluster-crv1", "cluster-jackknife")
+TOKEN_EFFECTS = ("token", "previous_token")
+FixedEffects = Annotated[
+    Annotated[Literal["none", "document"], Tag("word")]
+    | Annotated[
+        list[Literal["document", "token", "previous_token"]],
+        Field(min_length=1),
+        Distinct,
+        Tag("list"),
+    ],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "word"),
+]
 
-# With fewer clusters, bootstraps and the jackknife have too little to draw from or leave out, and
-# intervals of pooled regressions cover too little.
-FEWEST_DOCUMENTS = 6
-
-# Permuted orders of heads, at most: what is asked of them is a mean for each head, not a tail.
-DRAWS_OF_HEADS = 4
+DocumentEffects = Literal["none", "document"]
+Classes = Annotated[str, CLASSES]
+Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
+RegressedOutcome = Annotated[str, OneOf(tuple(outcomes.OUTCOMES))]
 
 
-@dataclass(frozen=True)
-class SampleSettings:
-    """Requirements of all regressions of a study on a row, for a common sample.
+class Terms(Section):
+    """The terms of a regression."""
 
-    Attributes
-    ----------
-    lags, leads : tuple of int
-        Distances in tokens that occur in any of them.
-    covariates : tuple of str
-        Covariates with separate values in each layer that occur in any of them.
-    relative : bool
-        Whether the outcome of any of them is the relative norm. The stream must then have a norm
-        for every token for which the adjustment has one.
-    """
+    outcome: RegressedOutcome = Field(
+        default="norm",
+        description=f"Outcome, whose lags are regressors: {outcomes.in_words()}. In logs: "
+        f"{outcomes.of_logs()}. `self` and `shared` need `sources`, all others but the first two "
+        "`extraction.geometry`, and `cosine_previous_centred` also `keep: vectors`",
+    )
+    # [2, 1] is the same regression as [1, 2].
+    lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[], description="Distances in tokens to preceding tokens"
+    )
+    leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[],
+        description="Distances in tokens to following tokens, a placebo",
+    )
+    covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
+        default=[],
+        description="Variables held fixed, described in [the table of covariates](#regressions)",
+    )
+    position_knots: Annotated[
+        list[Positive], Field(min_length=3), Distinct, AfterValidator(sorted)
+    ] = Field(
+        default=[4, 16, 64, 256],
+        description="Knots of the spline of the position, in tokens from the start of the sequence",
+    )
 
-    lags: tuple[int, ...]
-    leads: tuple[int, ...]
-    covariates: tuple[str, ...]
+
+class SampleSettings(Section):
+    """Requirements of all regressions of a study on a row, for a common sample."""
+
+    lags: list[int]  # distances in tokens that occur in any of them
+    leads: list[int]
+    covariates: list[str]  # with separate values in each layer, in any of them
+    # Whether the outcome of any is the relative norm: a token with an adjustment needs a stream.
     relative: bool
 
 
-@dataclass(frozen=True)
-class DesignSettings:
-    """The terms of a regression and the rule for its rows.
+class DesignSettings(Terms, FirstTokens):
+    """The terms of a regression and the rule for its rows."""
 
-    Attributes
-    ----------
-    lags, leads : tuple of int
-        Distances in tokens to previous and following tokens, ascending.
-    covariates : tuple of str
-        Names from the catalogue of covariates.
-    position_knots : tuple of int or None
-        Knots of the spline of position, in tokens; None if position is not a covariate.
-    drop_first : int
-        Number of tokens at the start of every sequence that are neither outcome nor predictor.
-    sample : SampleSettings or None
-        Requirements of a common sample; None for all rows that the terms allow.
-    outcome : str
-        Name from the catalogue of outcomes, which applies to outcomes and predictors.
-    """
-
-    lags: tuple[int, ...]
-    leads: tuple[int, ...]
-    covariates: tuple[str, ...]
-    position_knots: tuple[int, ...] | None
-    drop_first: int
-    sample: SampleSettings | None
-    outcome: str
+    sample: SampleSettings | None = None  # None: all rows that the terms allow
 
 
-@dataclass(frozen=True)
-class CrossproductsSettings:
+class Regression(Terms):
+    """One regression of log norms, fitted layer by layer."""
+
+    by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
+        default=None,
+        description="Also fit slopes by class of token: `{upos: outcome}` by that of the token, "
+        "`{upos: lag}` by that at the nearest lag. A number (`surprisal`) gives slopes that "
+        "change with it, and those of thirds",
+    )
+    by_rows: Positive = Field(
+        default=200,
+        description="Rows that a class needs; smaller ones, or those in fewer than six "
+        "documents, are merged into `other`",
+    )
+    fixed_effects: FixedEffects = Field(
+        default="none",
+        description="`document` removes document means; `[document, token]` also effects of "
+        "tokens, and `previous_token` those of the token before",
+    )
+    bias_correction: Literal["none", "half-panel"] = Field(
+        default="none",
+        description="Half-panel jackknife against the bias of document effects in short "
+        "documents (Nickell)",
+    )
+
+    @property
+    def layer_covariates(self) -> list[str]:
+        """Covariates whose values differ between layers."""
+        return [name for name in self.covariates if covariates.layer_cells([name])]
+
+    @property
+    def document_effects(self) -> Literal["none", "document"]:
+        """Whether the means of documents are removed."""
+        return "none" if self.fixed_effects == "none" else "document"
+
+    @property
+    def token_effects(self) -> list[str]:
+        """Effects of tokens that are removed together with those of documents."""
+        asked = self.fixed_effects if isinstance(self.fixed_effects, list) else []
+        return [name for name in TOKEN_EFFECTS if name in asked]
+
+    @property
+    def classes(self) -> tuple[str, int] | None:
+        """The property that defines the class, and the offset of the token that has it."""
+        if not self.by:
+            return None
+        ((name, of),) = self.by.items()
+        nearest = -self.lags[0] if self.lags else self.leads[0]
+        return name, 0 if of == "outcome" else nearest
+
+    @property
+    def by_number(self) -> bool:
+        """Whether slopes differ by a number."""
+        return bool(self.classes and self.classes[0] in properties.MODERATORS)
+
+    @property
+    def by_file(self) -> str | None:
+        """The file with the property that slopes differ by."""
+        if not self.classes:
+            return None
+        return properties.MODERATORS.get(self.classes[0], "token_properties")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Regression":
+        if not self.lags and not self.leads:
+            raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
+        constant = covariates.constant_in_document(self.covariates)
+        if isinstance(self.fixed_effects, list) and "document" not in self.fixed_effects:
+            raise impossible(
+                "fixed_effects",
+                f"found fixed_effects: [{', '.join(self.fixed_effects)}], expected document among "
+                "them: tokens differ between documents",
+            )
+        if self.bias_correction == "half-panel" and self.token_effects:
+            raise impossible(
+                "bias_correction",
+                "found bias_correction: half-panel with effects of tokens, expected none: the "
+                "halves of documents do not tell the effects of all tokens",
+            )
+        if self.document_effects == "document" and constant:
+            raise impossible(
+                "covariates",
+                f"found the covariate {constant[0]} beside fixed_effects: document, expected one "
+                f"of the two: {constant[0]} is constant within documents",
+            )
+        if self.bias_correction == "half-panel" and self.fixed_effects == "none":
+            raise impossible(
+                "bias_correction",
+                "found bias_correction: half-panel without fixed_effects, expected "
+                "fixed_effects: document: there is no such bias without document effects",
+            )
+        return self
+
+
+class CrossproductsSettings(Section):
     """Whether the halves of documents are summed separately, for the half-panel jackknife."""
 
     halves: bool
 
 
-@dataclass(frozen=True)
-class RegressionSettings:
-    """Settings of the fit and the inference of a regression.
+class ClassProductsSettings(CrossproductsSettings):
+    """Settings of cross-products with separate slopes for classes of tokens."""
 
-    Attributes
-    ----------
-    fixed_effects : {"none", "document"}
-    bias_correction : {"none", "half-panel"}
-    covariance : str
-        Kind of standard errors.
-    cluster : {"document", "group"}
-        Unit of clustering and of the bootstraps.
-    alpha : float
-        Significance level.
-    adjust : str
-        Correction of p-values over the layers.
-    negligible : float
-        Largest coefficient that is regarded as negligible.
-    bootstrap, wild_bootstrap : int
-        Number of draws.
-    seed : int
-        Seed of all draws.
-    folds : int or "groups"
-        Number of folds of documents for the cross-validated R², or "groups" for a fold per group.
-    hac_lags : int or None
-        Lags of the Newey-West errors; None for the rule of thumb.
-    stack_mb : int
-        Memory for the cross-products of documents, in MB.
-    outcome : str
-        Outcome of the design.
-    control_design : DesignSettings or None
-        Design of the control with random weights; None without that control.
-    token_effects : tuple of str
-        Effects of tokens that are removed besides those of documents.
-    """
-
-    fixed_effects: FixedEffects
-    bias_correction: Literal["none", "half-panel"]
-    covariance: Covariance
-    cluster: Literal["document", "group"]
-    alpha: float
-    adjust: Adjustment
-    negligible: float
-    bootstrap: int
-    wild_bootstrap: int
-    seed: int
-    folds: int | Literal["groups"]
-    hac_lags: int | None
-    stack_mb: int
-    outcome: str
-    control_design: DesignSettings | None
-    token_effects: tuple[str, ...] = ()
+    property: str  # of a token, that determines its class
+    offset: int  # of the token whose class it is: 0 for the outcome, negative before it
 
 
-@dataclass(frozen=True)
-class TokenEffectsSettings:
-    """Effects of tokens to remove: ``token``, ``previous_token``."""
+class TokenEffectsSettings(Section):
+    """Effects of tokens to remove."""
 
-    effects: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClassProductsSettings:
-    """Settings of cross-products with separate slopes for classes of tokens.
-
-    Attributes
-    ----------
-    property : str
-        The property of a token that determines its class.
-    offset : int
-        The token whose class is used: 0 for the outcome, negative before it, positive after it.
-    halves : bool
-        Whether the halves of documents are summed separately, for the half-panel jackknife.
-    """
-
-    property: str
-    offset: int
-    halves: bool
+    effects: list[str]
 
 
-@dataclass(frozen=True)
-class ClassesSettings:
-    """Settings of the fit of slopes by class of token.
+class Permutation(Section):
+    """Tokens are exchanged within documents, to give the coefficients if order means nothing."""
 
-    Attributes
-    ----------
-    property : str
-        The property of a token that determines its class.
-    offset : int
-        The token whose class is used: 0 for the outcome, negative before it, positive after it.
-    least_rows : int
-        Classes with fewer rows are merged into one.
-    """
-
-    regression: RegressionSettings
-    property: str
-    offset: int
-    least_rows: int
+    draws: Annotated[int, Field(ge=19), NotBool] = Field(
+        default=200, description="Number of permutations; the smallest p-value is 1 / (1 + draws)"
+    )
+    within: Literal["document", "upos"] = Field(
+        default="document",
+        description="Exchange tokens within a document, or also within one part of speech, whose "
+        "order then stays",
+    )
+    seed: Natural = Field(default=0, description="Seed of the permutations")
 
 
-@dataclass(frozen=True)
-class DecompositionSettings:
-    """Settings of the decomposition; intervals cover 1 - ``alpha``."""
+class Controls(Section):
+    """Controls: the results of every regression if nothing were going on."""
 
-    alpha: float
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"permutation", "random_weights"})
+
+    permutation: Permutation | None = Field(
+        default=Permutation(), description="Exchanges of tokens within documents; null: none"
+    )
+    random_weights: RandomWeights | None = Field(
+        default=RandomWeights(),
+        description="The same regressions for the model with random weights; null: none",
+    )
 
 
-@dataclass(frozen=True)
-class PermutationsSettings:
-    """Settings of the permutation: the design, the number of draws and their seed.
-
-    ``within`` says whether tokens are exchanged within documents or, within these, within parts of
-    speech.
-    """
+class PermutationsSettings(Permutation):
+    """Settings of the permutation of a design."""
 
     design: DesignSettings
-    fixed_effects: FixedEffects
-    draws: int
-    within: Literal["document", "upos"]
-    seed: int
+    fixed_effects: DocumentEffects
 
 
-@dataclass(frozen=True)
-class HeadsSettings:
+class Level(Section):
+    """The level of intervals."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1), NotBool] = Field(
+        default=0.05, description="Significance level; intervals cover 1 - alpha"
+    )
+
+
+class Draws(Level):
+    """The bootstrap of documents."""
+
+    bootstrap: Natural = Field(
+        default=2000,
+        description="Draws of documents for `max-t` and joint bands; 0: none",
+    )
+    seed: Natural = Field(default=0, description="Seed of all these draws")
+
+
+class Negligible(Section):
+    """What is of no interest."""
+
+    negligible: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
+        default=0.05,
+        description="Size below which a coefficient does not matter (column `finding`)",
+    )
+
+
+class Errors(Level, Negligible):
+    """Standard errors and the correction for many layers."""
+
+    covariance: Literal[
+        "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
+    ] = Field(
+        default="cluster",
+        description="Standard errors: clustered by document (`cluster` CR2 with Satterthwaite "
+        "degrees of freedom, `cluster-crv1`, `cluster-jackknife` CRV3), `hac` (Newey-West within "
+        "sequences), `hc1` and `hc3` (heteroskedasticity only), or `nonrobust`",
+    )
+    cluster: Literal["document", "group"] = Field(
+        default="document",
+        description="Unit of clustering and bootstraps: documents, for statements about more "
+        "texts of these groups, or groups, for statements about other groups",
+    )
+    adjust: Literal["holm", "benjamini-hochberg", "max-t", "none"] = Field(
+        default="holm",
+        description="Correction of p-values over the layers, for each term; `max-t`: Romano and "
+        "Wolf's step-down",
+    )
+    stack_mb: Positive = Field(
+        default=256,
+        description="MB for the cross-products of documents. Beyond it, documents share "
+        "bins for the "
+        "bootstrap; CR2 and CRV1 stay exact",
+    )
+
+
+class Inference(Errors, Draws):
+    """Standard errors, intervals and the correction for many layers."""
+
+    wild_bootstrap: Natural = Field(
+        default=0,
+        description="Draws of the restricted wild cluster bootstrap (column `p_wild`); 0: none",
+    )
+    folds: Folds = Field(
+        default=10,
+        description="Folds of documents for the cross-validated R²; `groups`: a fold per group",
+    )
+    hac_lags: Natural | None = Field(
+        default=None,
+        description="Lags of the Newey-West errors; null: floor(4 (T / 100)^(2/9)), T the mean "
+        "length of sequences",
+    )
+
+    @model_validator(mode="after")
+    def _has_clusters(self) -> "Inference":
+        if self.cluster == "group" and not self.covariance.startswith("cluster"):
+            raise impossible(
+                "cluster",
+                f"found cluster: group with covariance: {self.covariance}, expected covariance: "
+                "cluster, cluster-crv1 or cluster-jackknife: the others know no clusters",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_draws(self) -> "Inference":
+        # The smallest possible p-value is 1 / (draws + 1).
+        least = math.ceil(2 / self.alpha) - 1
+        if self.adjust == "max-t" and self.bootstrap < least:
+            raise impossible(
+                "adjust",
+                f"found adjust: max-t with {counted(self.bootstrap, 'draw')} of bootstrap, "
+                f"expected at least {least} at alpha {self.alpha:g}",
+            )
+        return self
+
+
+class RegressionSettings(Inference):
+    """Settings of the fit and the inference of a regression."""
+
+    fixed_effects: DocumentEffects
+    bias_correction: Literal["none", "half-panel"]
+    outcome: str = "norm"
+    control_design: DesignSettings | None = None  # None: no control with random weights
+    token_effects: list[str] = Field(default=[])  # removed besides those of documents
+
+
+class ClassesSettings(Section):
+    """Settings of the fit of slopes by class of token."""
+
+    regression: RegressionSettings
+    property: str  # as in `ClassProductsSettings`
+    offset: int
+    least_rows: int  # classes with fewer rows are merged into one
+
+
+class HeadsSettings(Errors, FirstTokens):
     """How the norms of heads are summarised and regressed.
 
-    Attributes
-    ----------
-    drop_first : int
-        Tokens at the start of every sequence that are neither an outcome nor a predictor.
-    regression : str
-        Name of the regression whose terms they have; "" where none will do.
-    design : DesignSettings or None
-        Its terms; None without it.
-    fixed_effects : {"none", "document"}
-    halves : bool
-        Whether documents are summed in halves, for the half-panel jackknife.
-    covariance, cluster, adjust, negligible, alpha, stack_mb
-        As in `RegressionSettings`; errors that need residuals are clustered by document instead.
-    draws : int
-        Number of permuted orders; 0: none.
-    within : {"document", "upos"}
-        What tokens are exchanged in.
-    seed : int
-        Seed of the permutations.
+    Errors that need residuals are clustered by document instead.
     """
 
-    drop_first: int
-    regression: str
-    design: DesignSettings | None
-    fixed_effects: FixedEffects
+    regression: str  # whose terms they have; "" where none will do
+    design: DesignSettings | None = None  # its terms
+    fixed_effects: DocumentEffects
     halves: bool
-    covariance: Covariance
-    cluster: Literal["document", "group"]
-    adjust: Adjustment
-    negligible: float
-    alpha: float
-    stack_mb: int
-    draws: int
+    draws: int  # permuted orders; 0: none
     within: Literal["document", "upos"]
-    seed: int
+    seed: int  # of the permutations
 
 
-@dataclass(frozen=True)
-class ComparisonSettings:
-    """Number of draws and seed of the bootstrap of a correlation over depth."""
-
-    draws: int
-    seed: int
+class GeometrySettings(Level, FirstTokens):
+    """Settings of the summary of the directions of adjustments."""
 
 
-@dataclass(frozen=True)
-class ElasticitiesSettings:
-    """Settings of elasticities and their intervals.
-
-    Attributes
-    ----------
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    bootstrap : int
-        Number of draws of documents for the joint bands; 0 for no bands.
-    seed : int
-        Seed of the draws.
-    drop_first : int
-        Number of tokens at the start of every sequence that are left out of regressions.
-    negligible : float
-        Effects up to this size are of no interest.
-    """
-
-    alpha: float
-    bootstrap: int
-    seed: int
-    drop_first: int
-    negligible: float
+class ElasticitiesSettings(Draws, Negligible, FirstTokens):
+    """Settings of elasticities and their intervals."""
 
 
-@dataclass(frozen=True)
-class VectorProductsSettings:
-    """Settings of the predictors of vectors and of the folds of documents.
+class Predictors(Section):
+    """The predictors of vectors, and the folds of documents."""
 
-    Attributes
-    ----------
-    lags : tuple of int
-        Distances in tokens to the previous vectors, ascending.
-    folds : int
-        Number of folds of documents.
-    components : int
-        Wider vectors are projected onto this number of principal components.
-    drop_first : int
-        Number of tokens at the start of every sequence that are neither outcome nor predictor.
-    """
-
-    lags: tuple[int, ...]
-    folds: int
-    components: int
-    drop_first: int
+    lags: Annotated[list[Positive], Field(min_length=1), Distinct, AfterValidator(sorted)] = Field(
+        default=[1], description="Distances in tokens to preceding tokens"
+    )
+    folds: Annotated[int, Field(ge=3), NotBool] = Field(
+        default=5,
+        description="Folds of documents, each predicted by a fit without it; time grows with "
+        "their square",
+    )
+    components: Positive = Field(
+        default=1024,
+        description="Wider vectors are projected onto this number of principal components; the "
+        "rest counts as not predicted. Memory grows with the square",
+    )
 
 
-@dataclass(frozen=True)
-class VectorsSettings:
-    """Settings of the regression of vectors on vectors.
+class VectorProductsSettings(Predictors, FirstTokens):
+    """Settings of the sums of products of vectors."""
 
-    Attributes
-    ----------
-    ranks : tuple of int
-        Ranks of the reduced coefficients, ascending; the full rank is always included.
-    ridge : tuple of float
-        Penalties to choose from, ascending, in units of the mean variance of the predictors.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    bootstrap : int
-        Number of draws of documents for the intervals; 0 for no intervals.
-    seed : int
-        Seed of the draws.
-    """
+
+class Ridge(Section):
+    """The fits of vectors."""
+
+    ranks: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
+        default=[1, 4, 16, 64],
+        description="Ranks to which the coefficients are reduced, beside the full one",
+    )
+    ridge: Annotated[
+        list[Annotated[float, Field(ge=1e-5, allow_inf_nan=False), NotBool]],
+        Field(min_length=1),
+        Distinct,
+        AfterValidator(sorted),
+    ] = Field(
+        default=[0.0001, 0.001, 0.01, 0.1, 1.0],
+        description="Candidate penalties in units of the predictors' mean variance, chosen by "
+        "cross-validation",
+    )
+
+
+class VectorsSettings(Ridge, Draws):
+    """Settings of the regression of vectors on vectors."""
 
     products: VectorProductsSettings
-    ranks: tuple[int, ...]
-    ridge: tuple[float, ...]
-    alpha: float
-    bootstrap: int
-    seed: int
+
+
+class Vectors(Predictors, Ridge):
+    """Regressions of a token's vector on those of preceding tokens, in addition to the regressions
+    of norms. `vectors: null` leaves them out, and so does `extraction.keep: norms`.
+    """
+
+
+class Comparison(Section):
+    """The comparison of models; used if there are several."""
+
+    draws: Annotated[int, Field(ge=100), NotBool] = Field(
+        default=2000, description="Draws of documents in the bootstrap of a correlation"
+    )
+    seed: Natural = Field(default=0, description="Seed of these draws")

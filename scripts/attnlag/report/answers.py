@@ -16,7 +16,7 @@ from attnlag.errors import counted
 from attnlag.regression.beyond.vector_fits import PERMUTED, VECTOR
 from attnlag.regression.inference import results
 from attnlag.regression.labels import with_minus_signs
-from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
 

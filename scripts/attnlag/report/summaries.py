@@ -30,7 +30,8 @@ from attnlag.regression.labels import (
     spans,
     with_minus_signs,
 )
-from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS, RegressionSettings
+from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError
 from attnlag.escaping import text_for
+from attnlag.section import Section
 from attnlag.storage.writing import written_whole
 
 if TYPE_CHECKING:
@@ -43,18 +44,19 @@ def provenance(
         The provenance of the stage before, ``{}`` for the first.
     stage : str
         The output's name in the flow, for example ``"norms"``.
-    settings : object
-        The settings that affect the output, JSON-serialisable.
+    settings : Section or object
+        The settings that affect the output, JSON-serialisable if they are no section.
     packages : str
         Names of the packages whose versions affect the output.
     facts : object
         Further entries (``model=``, ``corpus=``, counts of this stage).
     """
+    stated = settings.model_dump() if isinstance(settings, Section) else settings
     versions = {package: importlib.metadata.version(package) for package in packages}
     return {
         **upstream,
         **facts,
-        "stages": {**upstream.get("stages", {}), stage: settings},
+        "stages": {**upstream.get("stages", {}), stage: stated},
         "versions": {**upstream.get("versions", {}), **versions},
     }
 

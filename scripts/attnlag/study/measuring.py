@@ -372,7 +372,7 @@ class Words:
 
 def words_of(tagger: Any, groups: Mapping[str, str]) -> Words:
     """Return where the words of some documents come from; see `measure`."""
-    settings = PropertiesSettings(None, None, None, None, None, None)
+    settings = PropertiesSettings()
     if hasattr(tagger, "pipe"):
         zipf = None
         with contextlib.suppress(UserError):

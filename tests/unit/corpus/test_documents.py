@@ -9,7 +9,6 @@ import re
 import string
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,9 +35,9 @@ from attnlag.errors import UserError
 from attnlag.pipeline.stages import canonical
 from attnlag.storage import tables
 
-FIELDS = CorpusSettings(id="id", text="text", group="genre", split="none")
-DEFAULTS = CorpusSettings(id=None, text="text", group=None, split="none")
-BLOCKS = replace(DEFAULTS, split="blank-lines")
+FIELDS = CorpusSettings(id="id", group="genre")
+DEFAULTS = CorpusSettings()
+BLOCKS = DEFAULTS.changed(split="blank-lines")
 
 # Anything that UTF-8 can hold and that has something to read in it.
 words = st.text(st.characters(codec="utf-8"), min_size=1).filter(str.strip)
@@ -581,7 +580,7 @@ def test_the_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
             "documents": 2,
             "characters": 12,
         },
-        "stages": {"corpus": asdict(FIELDS)},
+        "stages": {"corpus": FIELDS.model_dump()},
         "versions": {"pyarrow": pa.__version__},
     }
     assert pq.read_table(outputs[0])["text"].to_pylist() == ["words", "ünïcode"]
@@ -606,7 +605,7 @@ def test_documents_without_words_are_left_out_on_request(tmp_path):
         write(tmp_path / "y.txt", ""),
         write(tmp_path / "z.txt", "\n\n"),
     ]
-    skipping = replace(DEFAULTS, empty="skip")
+    skipping = DEFAULTS.changed(empty="skip")
     tally = Tally()
     (kept,) = tally.counting(read_documents(given, skipping))
     assert (kept.id, kept.text) == ("x-000001", "words")

@@ -195,7 +195,7 @@ def norms(tmp_path_factory):
 
 def norms_inputs(folder: Path, **more):
     files = [[folder / f"{name}.parquet"] for name in ("norms", "stream", "norms", "properties")]
-    settings = NormsFiguresSettings(1, None, None)
+    settings = NormsFiguresSettings()
     return NormsInputs(*files, folder / "corpus.parquet", "attention", settings)
 
 

@@ -15,8 +15,8 @@ from attnlag.model import architectures, trying
 from attnlag.model.hooks import first_tensor
 
 SETTINGS = EffectsSettings(
-    source_sites=("attention",),
-    target_sites=("attention",),
+    source_sites=["attention"],
+    target_sites=["attention"],
     targets="all",
     lags=3,
     probes=1,
@@ -24,19 +24,12 @@ SETTINGS = EffectsSettings(
     document_tokens=512,
     interventions=(),
     scales=(),
-    sources=1,
-    positions=1,
-    seed=0,
-    drop_first=1,
-    dtype="auto",
-    attention_implementation="auto",
-    modules=None,
 )
 TOKENS = 11
 
 
 def settings(**changes):
-    return EffectsSettings(**{**SETTINGS.__dict__, **changes})
+    return SETTINGS.changed(**changes)
 
 
 def gpt2_of_large_weights():

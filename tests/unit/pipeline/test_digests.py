@@ -21,16 +21,33 @@ DRAWN = [SCRIPTS / f"{stage}.py" for stage in draw_figures.INPUTS]
 STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
 
 
-# Imports each program anew, and lists the modules of the library that came with it.
+# Imports each program anew, and lists the modules of the library that came with it. What only the
+# classes of settings import computes nothing of the stage.
 LISTING = """\
-import json, runpy, sys
+import builtins, json, runpy, sys
 
+real, imports = builtins.__import__, {}
+
+def recorded(name, names=None, *others):
+    if name.startswith("attnlag"):
+        of_module = imports.setdefault((names or {}).get("__name__"), set())
+        of_module |= {name, *(f"{name}.{one}" for one in (others[1:2] or [()])[0] or ())}
+    return real(name, names, *others)
+
+builtins.__import__ = recorded
 found = {}
 for program in sys.argv[1:]:
     for name in [name for name in sys.modules if name.startswith("attnlag")]:
         del sys.modules[name]
+    imports.clear()
     runpy.run_path(program, run_name="imported")
-    found[program] = [name for name in sys.modules if name.startswith("attnlag")]
+    reached, waiting = set(), ["imported"]
+    while waiting:
+        name = waiting.pop()
+        new = imports.get(name, set()) - reached if not name.endswith(".settings") else set()
+        reached |= new
+        waiting += new
+    found[program] = [name for name in reached & {*sys.modules} if not name.endswith(".settings")]
 readers = {"transformers", "huggingface_hub"}
 print(json.dumps([found, sorted(readers & set(sys.modules))]))
 """

@@ -95,7 +95,7 @@ def test_a_program_without_a_job_says_what_it_needs() -> None:
     assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
     assert {"coefficients", "findings"} <= set(needed["output"].split(", "))
     assert needed["names"] == "site, regression"
-    assert {"covariance", "alpha"} <= set(needed["settings"].split(", "))
+    assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
 
 
 def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path: Path) -> None:

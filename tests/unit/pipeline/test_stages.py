@@ -13,7 +13,8 @@ from attnlag.pipeline import stages
 FUNCTIONS = [
     name
     for name, function in inspect.getmembers(stages, inspect.isfunction)
-    if list(inspect.signature(function).parameters) == ["config", "names"]
+    if not name.startswith("_")
+    and list(inspect.signature(function).parameters) == ["config", "names"]
 ]
 
 

@@ -95,7 +95,10 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
     batches = list(classes.expanded(table.to_batches(rows), facts, offset))
     shard = shard_of(pa.Table.from_batches(batches, schema), halves=halves)
     settings = ClassesSettings(
-        regression_settings(**{"covariance": "cluster-crv1"} | changes), of, offset, least_rows
+        regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
+        property=of,
+        offset=offset,
+        least_rows=least_rows,
     )
     frame = table.to_pandas()
     keys = table.set_column(2, "position", pa.array(frame["position"] + offset))
@@ -190,7 +193,7 @@ def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
 
 def test_only_dummies_of_the_same_token_are_dropped_beside_class_levels(tokens):
     """The classes are those of the token before. The outcome's part of speech stays."""
-    terms = {"covariates": ("upos", "upos_previous"), "position_knots": None}
+    terms = {"covariates": ("upos", "upos_previous")}
     found, frame = by_class(tokens, -1, design_terms=terms)
     assert (found.coefficients["status"] == "ok").all()
     own = [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)]
@@ -255,7 +258,10 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
     batches = list(classes.expanded(rows, moderators.terciles(number, scale), offset))
     shard = shard_of(pa.Table.from_batches(batches, schema))
     settings = ClassesSettings(
-        regression_settings(**{"covariance": "cluster-crv1"} | changes), of, offset, 30
+        regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
+        property=of,
+        offset=offset,
+        least_rows=30,
     )
     frame = table.to_pandas()
     values = number.of(table.set_column(2, "position", pa.array(frame["position"] + offset)))
@@ -373,7 +379,7 @@ def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):
     for names, sample in (
         ((), None),
         (("surprisal",), None),
-        ((), SampleSettings((), (1,), ("surprisal",), False)),
+        ((), SampleSettings(lags=(), leads=(1,), covariates=["surprisal"], relative=False)),
         (("upos_previous",), None),
     ):
         counts = design.Counts()

@@ -27,7 +27,7 @@ def norms(tmp_path):
 
 
 def controlled(**changes):
-    design_of_control = design_settings(lags=(1, 2), position_knots=None)
+    design_of_control = design_settings(lags=(1, 2))
     return regression_settings(control_design=design_of_control, **changes)
 
 

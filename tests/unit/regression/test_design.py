@@ -112,7 +112,7 @@ def by_definition(table, spec, facts):
     def usable(value):
         return value > 0 and math.isfinite(value)
 
-    sample = spec.sample or SampleSettings((), (), (), False)
+    sample = spec.sample or SampleSettings(lags=[], leads=[], covariates=[], relative=False)
     own_previous = "previous_layer" in spec.covariates
     before_too = [0, -1] if own_previous or sample.covariates else []
     offsets = [0, *(-lag for lag in (*spec.lags, *sample.lags)), *spec.leads, *sample.leads]
@@ -183,10 +183,10 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
     sample=st.none()
     | st.builds(
         SampleSettings,
-        DISTANCES,
-        DISTANCES,
-        st.sampled_from([(), ("previous_layer",)]),
-        st.just(False),
+        lags=DISTANCES,
+        leads=DISTANCES,
+        covariates=st.sampled_from([(), ("previous_layer",)]),
+        relative=st.just(False),
     ),
     rows=st.integers(1, 40),
     spoiled=st.lists(
@@ -201,7 +201,9 @@ def test_the_design_equals_its_literal_definition(
     for place, value in spoiled:
         values.reshape(-1)[place % values.size] = value
     table = norms_table(lengths, 3, values=values)
-    spec = design_settings(lags, leads, covariates, KNOTS, drop_first, sample)
+    spec = design_settings(
+        lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first, sample=sample
+    )
     with tempfile.TemporaryDirectory() as folder:
         facts = facts_of(Path(folder), table, len(lengths))
     found, counts = build(table, spec, rows, facts)
@@ -264,7 +266,7 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
         design_settings(leads=(2,)),
         design_settings((1,), covariates=("previous_layer",)),
     ]
-    union = SampleSettings((1, 2, 5), (2,), ("previous_layer",), False)
+    union = SampleSettings(lags=[1, 2, 5], leads=[2], covariates=["previous_layer"], relative=False)
 
     def kept(settings, layer):
         rows = build(table, settings)[0].to_pylist()

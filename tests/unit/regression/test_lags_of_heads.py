@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +23,7 @@ PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
 SETTINGS = HeadsSettings(
     drop_first=1,
     regression="within",
-    design=DesignSettings((1, 2), (), (), None, 1, None, "norm"),
+    design=DesignSettings(lags=[1, 2]),
     fixed_effects="document",
     halves=False,
     covariance="cluster-crv1",
@@ -176,7 +175,7 @@ def permuted(frame, values):
 def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     """The settings have no permutations, errors from residuals and the step-down bootstrap."""
     paths, _, _ = files
-    settings = replace(SETTINGS, draws=0, covariance="hac", adjust="max-t", halves=True)
+    settings = SETTINGS.changed(draws=0, covariance="hac", adjust="max-t", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)
     assert table[["permuted_mean", "random_weights", "trained"]].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
@@ -187,7 +186,7 @@ def test_random_weights_are_compared_without_correction_of_bias(files):
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_heads.coefficients(
-        sources(paths), replace(SETTINGS, draws=0, halves=True), random=untrained
+        sources(paths), SETTINGS.changed(draws=0, halves=True), random=untrained
     )
     found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
     for rows, column in ((random, "random_weights"), (frame, "trained")):
@@ -244,7 +243,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     given = {kind: paths[kind][:2] for kind in ("heads", "norms", "sinks")}
     others = {name: [] for name in (*covariates.SHARDED, "random_weights")}
     # They are too few for clustered errors.
-    settings = replace(SETTINGS, covariance="nonrobust")
+    settings = SETTINGS.changed(covariance="nonrobust")
     job = SimpleNamespace(input=SimpleNamespace(**given, **others), settings=settings)
     documents = ["d0", "d1", "d3", "d4"]
     of_heads, norms, sequences = of_sample(job, documents, tmp_path)

@@ -212,7 +212,7 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used(held):
     surprisal[[0, 6, 14, 20]] = np.nan
     facts = {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 14}, surprisal)}
     names = ("surprisal",)
-    sample = None if held else SampleSettings((1,), (), names, False)
+    sample = None if held else SampleSettings(lags=[1], leads=[], covariates=names, relative=False)
     settings = design_settings(
         lags=(1,), covariates=names if held else (), drop_first=0, sample=sample
     )
@@ -251,7 +251,7 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
         )
 
     table = norms_table([("a", 30), ("b", 25)])
-    settings = design_settings(lags=(1,), covariates=("toy",), position_knots=None)
+    settings = design_settings(lags=(1,), covariates=("toy",))
     three = {f"toy_{one}": [one] for one in (1, 2, 3)}
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy(three))
     apart = sums_of(table, settings)
@@ -286,7 +286,7 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     )
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy)
     names = ("previous_layer", "log_frequency", "toy")
-    settings = design_settings(lags=(1,), covariates=names, position_knots=None)
+    settings = design_settings(lags=(1,), covariates=names)
     table = norms_table([("a", 30), ("b", 25)])
     draws = 5
     sums = sums_of(table, settings, draws=draws, fixed_effects=fixed_effects)

@@ -20,7 +20,7 @@ from attnlag.regression.inference.bootstrap import weights_of_draws
 from attnlag.regression.settings import VectorProductsSettings, VectorsSettings
 from attnlag.report.vectors import vector_findings
 
-PRODUCTS = VectorProductsSettings(lags=(1,), folds=3, components=1024, drop_first=1)
+PRODUCTS = VectorProductsSettings(folds=3)
 SETTINGS = VectorsSettings(
     products=PRODUCTS, ranks=(1, 2), ridge=(0.01,), alpha=0.1, bootstrap=100, seed=3
 )
@@ -126,7 +126,7 @@ def test_sums_equal_those_of_the_rows_for_any_row_groups(tmp_path):
     documents = ["d0", "d1", "d1", "d2", "d3", "d4"]
     path = tmp_path / "0000.parquet"
     write(path, vectors, LENGTHS, windows=documents, row_group=7)
-    settings = dataclasses.replace(PRODUCTS, lags=(1, 3), drop_first=2)
+    settings = PRODUCTS.changed(lags=(1, 3), drop_first=2)
     folds = vector_pairs.folds_of_documents(sorted(set(documents)), 3)
     ((layer, found),) = vector_products.products(path, path, folds, settings, 1)
     x, y, sequence = rows_of(vectors - found.frame.centre, LENGTHS, (1, 3), 2)
@@ -148,7 +148,7 @@ def test_outcomes_are_exchanged_within_documents_and_never_meet_their_own_predic
     vectors, _ = process(B, LENGTHS)
     path = tmp_path / "0000.parquet"
     write(path, vectors, LENGTHS, row_group=50)
-    settings = dataclasses.replace(PRODUCTS, lags=lags)
+    settings = PRODUCTS.changed(lags=lags)
     folds = vector_pairs.folds_of_documents([f"d{n}" for n in range(6)], 3)
     ((_, found),) = vector_products.products(path, path, folds, settings, 1)
     again = [np.zeros_like(sums.xy) for sums in found.observed]
@@ -314,7 +314,7 @@ def test_rank_and_r_squared_of_a_process_are_found(tmp_path):
     vectors, covariance = process(coefficients, lengths)
     path = tmp_path / "0000.parquet"
     write(path, vectors, lengths)
-    settings = dataclasses.replace(SETTINGS, ranks=(1, 2), ridge=(1e-5,))
+    settings = SETTINGS.changed(ranks=(1, 2), ridge=(1e-5,))
     table = fitted(tmp_path, [path], settings).set_index(["predictor", "rank"])["r_squared"]
     truth = 1 - 8 / np.trace(covariance)
     strengths = np.array([0.9, 0.75]) ** 2 / (1 - np.array([0.9, 0.75]) ** 2)
@@ -336,7 +336,7 @@ def test_r_squared_does_not_depend_on_the_coordinates_or_the_shards(tmp_path):
     half = sum(lengths[:9])
     write(tmp_path / "0000.parquet", vectors[:half], lengths[:9])
     write(tmp_path / "0001.parquet", vectors[half:], lengths[9:], first=9)
-    settings = dataclasses.replace(SETTINGS, ridge=(0.001, 0.1, 1.0))
+    settings = SETTINGS.changed(ridge=(0.001, 0.1, 1.0))
     one = fitted(tmp_path, [tmp_path / "one.parquet"], settings)
     turned = fitted(tmp_path, [tmp_path / "turned.parquet"], settings)
     shards = [tmp_path / "0000.parquet", tmp_path / "0001.parquet"]
@@ -372,8 +372,8 @@ def test_variance_outside_the_components_is_not_predicted(tmp_path):
     inside, _ = process(np.diag([0.9, 0.9, 0.8, 0.8]), lengths)
     outside = np.random.default_rng(3).normal(size=(len(inside), 4)).astype(np.float32)
     write(tmp_path / "all.parquet", np.concatenate([inside, outside], axis=1), lengths)
-    wide = dataclasses.replace(SETTINGS, ridge=(1e-5,))
-    few = dataclasses.replace(wide, products=dataclasses.replace(PRODUCTS, components=4))
+    wide = SETTINGS.changed(ridge=(1e-5,))
+    few = wide.changed(products=PRODUCTS.changed(components=4))
     full, projected = (fitted(tmp_path, [tmp_path / "all.parquet"], one) for one in (wide, few))
     found, expected = (one.query("predictor == 'vector'") for one in (projected, full))
     assert found["rank"].max() == 4

@@ -29,12 +29,8 @@ from attnlag.regression.estimation.merging import Sums
 from attnlag.regression.estimation.regress import Fit
 from attnlag.regression.estimation.stacks import Stack, stacked
 from attnlag.regression.inference import bootstrap, results
-from attnlag.regression.settings import (
-    FEWEST_DOCUMENTS,
-    ClassesSettings,
-    ClassProductsSettings,
-    RegressionSettings,
-)
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LINEAR, OF, class_of, is_lag, of_class
 from attnlag.storage import tables
 
@@ -124,7 +120,7 @@ def products_of_design(
         design,
         path,
         halves=settings.halves,
-        stage={"class_crossproducts": {**asdict(settings), "scale": scale and asdict(scale)}},
+        stage={"class_crossproducts": {**settings.model_dump(), "scale": scale and asdict(scale)}},
     )
 
 

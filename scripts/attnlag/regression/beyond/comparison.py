@@ -23,7 +23,7 @@ from attnlag.regression.estimation.least_squares import LEAST_VARIATION
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.labels import FEWEST_POINTS
-from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 

@@ -19,7 +19,7 @@ from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
-from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 Windows = list[np.ndarray]
 

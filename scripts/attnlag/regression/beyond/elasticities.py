@@ -7,7 +7,6 @@ max |θ* - θ| / error* over draws of whole documents, each with its own errors.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from scipy import special, stats
 
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.regression.inference.bootstrap import critical_value, studentised, weights_of_draws
-from attnlag.regression.settings import FEWEST_DOCUMENTS, ElasticitiesSettings
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import ElasticitiesSettings
 
 CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
@@ -151,7 +151,7 @@ def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> 
     """
     finite = effects[effects["upos"].notna()]
     finite = finite.assign(upos=finite["upos"].astype(str))
-    found = table(finite, replace(settings, bootstrap=0), ["upos"])
+    found = table(finite, settings.changed(bootstrap=0), ["upos"])
     return found.drop(columns=["joint_low", "joint_high"])
 
 

@@ -13,7 +13,8 @@ from attnlag.regression.estimation.crossproducts import DocumentProducts, Shard,
 from attnlag.regression.estimation.least_squares import names_of
 from attnlag.regression.estimation.stacks import stacked
 from attnlag.regression.inference import bootstrap, results
-from attnlag.regression.settings import CLUSTERED, RegressionSettings
+from attnlag.regression.limits import CLUSTERED
+from attnlag.regression.settings import RegressionSettings
 
 # Covariances that need no residuals.
 FROM_SUMS = (*CLUSTERED, "nonrobust")
@@ -26,8 +27,7 @@ def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
     group are replaced by clustering by document. Max-t becomes Holm, because its draws are those
     of the whole corpus.
     """
-    return replace(
-        settings,
+    return settings.changed(
         cluster="document",
         covariance=settings.covariance if settings.covariance in FROM_SUMS else "cluster",
         adjust="holm" if settings.adjust == "max-t" else settings.adjust,

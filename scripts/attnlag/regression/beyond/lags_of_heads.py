@@ -21,7 +21,8 @@ from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress, stacks
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import controls, permutation, results
-from attnlag.regression.settings import CLUSTERED, HeadsSettings
+from attnlag.regression.limits import CLUSTERED
+from attnlag.regression.settings import HeadsSettings
 
 # The empty table, without a regression.
 COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]

@@ -18,7 +18,8 @@ from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.estimation import crossproducts, merging, regress, stacks
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.regression.inference import controls, results
-from attnlag.regression.settings import CLUSTERED, HeadsSettings
+from attnlag.regression.limits import CLUSTERED
+from attnlag.regression.settings import HeadsSettings
 
 # The parts of a layer whose lags stand beside each other, and the columns of their norms.
 PARTS = {WHOLE: "norm", **WRITTEN}

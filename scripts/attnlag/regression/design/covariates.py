@@ -24,12 +24,13 @@ from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
 from attnlag.regression.design import properties
 from attnlag.regression.design.properties import Property
-from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+    from attnlag.regression.settings import DesignSettings
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,11 @@ REFUSED = {
 
 
 def _position_columns(settings: DesignSettings, facts: None) -> list[str]:
-    return [f"position_{i}" for i in range(1, len(settings.position_knots or ()))]
+    return [f"position_{i}" for i in range(1, len(settings.position_knots))]
 
 
 def _position_values(keys: pa.Table, settings: DesignSettings, facts: None) -> np.ndarray:
-    return position_spline(keys["position"].to_numpy(), settings.position_knots or ())
+    return position_spline(keys["position"].to_numpy(), settings.position_knots)
 
 
 def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:

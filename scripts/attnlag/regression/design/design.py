@@ -328,7 +328,7 @@ def write(
     outcome = OUTCOMES[settings.outcome]
     columns = schema(list(outcome.columns(pq.read_schema(norms).names)), settings, facts)
     record = tables.read_provenance(norms)
-    record = tables.provenance(record, "design", asdict(settings), "numpy")
+    record = tables.provenance(record, "design", settings, "numpy")
     counts = Counts()
     rows = 0
     with tables.parquet_writer(

@@ -9,7 +9,7 @@ number of rows and the first p elements are the sums of w.
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -289,7 +289,7 @@ def of_design(design: Path, path: Path, settings: CrossproductsSettings) -> "Tot
     def rows() -> Iterator[pa.RecordBatch]:
         return tables.batches(design, ROWS, "cross-products", columns=needed)
 
-    stage = {"crossproducts": asdict(settings)}
+    stage = {"crossproducts": settings.model_dump()}
     return of_rows(rows, schema, design, path, halves=settings.halves, stage=stage)
 
 

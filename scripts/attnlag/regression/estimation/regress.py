@@ -15,7 +15,7 @@ from attnlag.regression.estimation.least_squares import (
 )
 from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
 # Numbers in the cross-products of documents that are solved together.

@@ -19,7 +19,7 @@ from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import TOLD, Solution, names_of
 from attnlag.regression.estimation.regress import Fit, influences
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
 # Weights in one block of draws: 8 MB, whatever the numbers of documents and draws.

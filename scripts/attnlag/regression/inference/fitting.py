@@ -5,7 +5,7 @@ need residuals.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from attnlag.regression.estimation.regress import Fit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, diagnostics, halves, results
-from attnlag.regression.settings import CLUSTERED, FEWEST_DOCUMENTS, RegressionSettings
+from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
 ROBUST = ("hc1", "hc3", "hac")
@@ -191,8 +192,7 @@ def settings_of_few_documents(settings: RegressionSettings, documents: int) -> R
     so it is switched off, and there is no bootstrap: max-t becomes Holm. The mean of a single
     document is the intercept.
     """
-    return replace(
-        settings,
+    return settings.changed(
         fixed_effects=settings.fixed_effects if documents > 1 else "none",
         bias_correction="none",
         covariance="hac" if settings.covariance in CLUSTERED else settings.covariance,

@@ -14,7 +14,7 @@ from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
 from attnlag.regression.estimation.least_squares import Solution, names_of
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.settings import FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import has_lag
 
 

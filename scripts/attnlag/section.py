@@ -1,15 +1,18 @@
-"""The types of values that the keys of a configuration have, and the base class of its sections."""
+"""The base class of sections of the configuration, and the types of values that their keys have.
+
+A section is defined in ``settings.py`` of the package that uses it. It states each key once, with
+type, default and meaning, and is the settings of the stages that see it.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError, core_schema
 
-from attnlag.adjustments import sites
 from attnlag.errors import shown
 from attnlag.storage.names import NAME_PATTERN
 
@@ -105,8 +108,6 @@ class OneOf:
         return AfterValidator(lambda chosen: sorted(chosen, key=list(self.names).index))
 
 
-SITES = OneOf(tuple(sites.SITES))
-
 NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}
 Name = Annotated[str, BeforeValidator(_checked_name)]
 Text = Annotated[str, Field(min_length=1)]
@@ -115,7 +116,6 @@ Natural = Annotated[int, Field(ge=0), NotBool]
 Positive = Annotated[int, Field(ge=1), NotBool]
 AtLeastTwo = Annotated[int, Field(ge=2), NotBool]
 Distinct = AfterValidator(_distinct)
-Site = Annotated[str, SITES]
 
 
 def _number_or_all(value: Any) -> Any:
@@ -155,6 +155,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
     # Keys that null switches off; for all others null stands for the default.
     switched_off_by_null: ClassVar[frozenset[str]] = frozenset()
+
+    def changed(self, **values: Any) -> Self:
+        """Return a copy with other values of some keys."""
+        return self.model_copy(update=values)
+
+    def default(self, *keys: str) -> Self:
+        """Return a copy in which some keys, which change nothing, have their defaults."""
+        return self.changed(**{key: type(self).model_fields[key].default for key in keys})
 
     @model_validator(mode="before")
     @classmethod

