@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import json
 import re
 import shutil
 import subprocess
@@ -20,13 +21,19 @@ PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/design/covariates.py"
 PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
 SITES = "scripts/attnlag/adjustments/sites.py"
+OUTPUTS = "scripts/attnlag/pipeline/outputs.yaml"
 STUDY = "results/tiny/small/{}/notebook"
 
 
-def block_of(walk):
-    """Return the code of a walk of the page."""
+def blocks_of(walk):
+    """Return the blocks of code of a walk of the page."""
     section = PAGE.split(f"## Add a {walk}\n")[1].split("\n## ")[0]
-    return re.search(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)[1]
+    return re.findall(r"^```\w+\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+
+
+def block_of(walk):
+    """Return the first of these."""
+    return blocks_of(walk)[0]
 
 
 def insert(project, file, after, block):
@@ -48,6 +55,11 @@ def extended(gpt2, tmp_path_factory):
     insert(project, SITES, "    for site in (\n", f"{site},\n")
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")
+    rule, program, row = blocks_of("stage")
+    with (project.folder / "workflow/rules/tokens.smk").open("a") as rules:
+        rules.write(f"\n\n{rule}")
+    (project.folder / "scripts/measure_lengths.py").write_text(program, encoding="utf-8")
+    insert(project, OUTPUTS, "\n  results/{model}/{corpus}:\n", row)
     project.write_config(
         extraction={"sites": ["attention", "mlp", "difference"]},
         regressions={
@@ -103,6 +115,13 @@ def test_a_site_is_measured_and_regressed(extended):
     assert (extended.folder / STUDY.format("difference") / "coefficients.csv").exists()
 
 
+def test_a_stage_makes_its_output(extended):
+    folder = extended.folder / "results/tiny/small"
+    rows = pq.read_table(folder / "tokens/0000.parquet")["input_ids"].to_pylist()
+    found = json.loads((folder / "lengths.json").read_text(encoding="utf-8"))
+    assert found == {"mean": pytest.approx(np.mean([len(row) for row in rows]))}
+
+
 def test_a_figure_is_drawn_for_every_regression(extended):
     for site in ("attention", "difference"):
         figures = extended.folder / STUDY.format(site) / "figures"
@@ -117,6 +136,7 @@ def test_the_generated_documentation_includes_the_additions(extended, tmp_path):
         subprocess.run(command, cwd=extended.folder, check=True)
     outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
+    assert "`mean`: their mean [tokens]" in outputs
     keys = (extended.folder / "config/README.md").read_text(encoding="utf-8")
     assert "`odd_token` | `odd_token` | whether the token's number is odd | yes | no" in keys
     assert "`difference` (the difference of the two)" in keys
