@@ -17,7 +17,7 @@ from scipy import stats
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import covariates, design, moderators, properties
-from attnlag.regression.estimation import merging
+from attnlag.regression.estimation import merging, stacks
 from attnlag.regression.settings import ClassesSettings
 
 LAYERS = 2
@@ -177,6 +177,23 @@ def test_the_difference_is_taken_from_the_common_slope(tokens):
     # One median a class, over both layers.
     every = found.coefficients.query("term == 'lag_1' and subset == 'DET'")
     assert every["median"].to_numpy() == pytest.approx([every["estimate"].median()] * 2)
+
+
+def test_both_regressions_leave_out_the_same_bins_of_documents(tokens, monkeypatch):
+    """Many more bins of the common slopes would fit the memory."""
+    monkeypatch.setattr(stacks, "FEWEST_BINS", 6)
+    found, frame = by_class(tokens, stack_mb=0.01)
+    data = columns(frame)
+    data["bin"] = pd.factorize(data["document"])[0] % 6
+    each, shared = "y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", "y ~ C(kind) + lag_1 + lag_2"
+    change = []
+    for place in range(6):
+        rest = data[data["bin"] != place]
+        one = smf.ols(each, rest).fit().params["C(kind)[DET]:lag_1"]
+        change.append(one - smf.ols(shared, rest).fit().params["lag_1"])
+    row = estimates(found).loc["DET"]
+    error = np.sqrt(5 / 6 * ((np.array(change) - row["difference"]) ** 2).sum())
+    assert row["difference_std_error"] == pytest.approx(error, rel=1e-8)
 
 
 def test_document_effects_and_covariates_are_common_to_all_classes(tokens):

@@ -224,7 +224,9 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
     apart = _fitted(shards, {**by_class, **common}, regression, lags, jackknife=True)
     shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
-    together = _fitted(shards, {**shared, **common}, regression, jackknife=True)
+    # Both leave out the same documents, or the same bins of them.
+    bins = len(apart.stack.clusters)
+    together = _fitted(shards, {**shared, **common}, regression, jackknife=True, most=bins)
 
     table = _tidy(apart, regression)
     table["subset"] = table["term"].map(class_of)
@@ -338,6 +340,7 @@ def _fitted(
     along: Sequence[str] = (),
     *,
     jackknife: bool = False,
+    most: int | None = None,
 ) -> _Fitted:
     """Fit a regression whose terms are sums of terms of the shards.
 
@@ -348,6 +351,7 @@ def _fitted(
         [merging.merged_shard(shard, sums) for shard in shards],
         fixed_effects=settings.fixed_effects == "document",
         budget=settings.stack_mb * 1e6,
+        most=most,
     )
     names, weights = least_squares.names_of(stack), None
     equal = [_contrasts(names, lag) for lag in tested]

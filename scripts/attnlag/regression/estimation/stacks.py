@@ -96,6 +96,7 @@ def stacked(
     *,
     fixed_effects: bool = False,
     budget: float = np.inf,
+    most: int | None = None,
     group_of: Mapping[str, str] | None = None,
 ) -> Stack:
     """Return the stack of all documents, centred by the overall means of each layer.
@@ -110,6 +111,8 @@ def stacked(
         Bytes for the cross-products of the clusters. If the documents need more, they share as
         many bins as fit. Document i is in bin i modulo the number of bins, so the bins do not
         depend on the shards.
+    most : int, optional
+        Largest number of bins: the clusters of a stack that this one is compared with.
     group_of : mapping of document to group, optional
         Makes the groups the clusters, in the order of the mapping.
     """
@@ -132,6 +135,8 @@ def stacked(
         bins = len(groups)
     elif pooled.nbytes * count > budget:
         bins = min(count, max(FEWEST_BINS, int(budget // pooled.nbytes)))
+    if most is not None:
+        bins = min(bins, most)
     # The numbers of a cluster are contiguous, so weighted sums over clusters are matrix products.
     products = np.zeros((bins, *pooled.shape)).transpose(1, 2, 0, 3)
     names: list[str] = []
