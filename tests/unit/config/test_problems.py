@@ -600,9 +600,9 @@ def test_values_from_the_command_line_have_no_line() -> None:
     assert problems_of(text, inference={"alpha": "2", "folds": "x", "fold": "5"}) == [
         'command line: inference.alpha: found "2", expected less than 1',
         'command line: inference.folds: found "x", expected a whole number',
-        "command line: inference.fold: unknown key, expected one of alpha, bootstrap, seed, "
-        "covariance, cluster, adjust, negligible, stack_mb, wild_bootstrap, folds, hac_lags; did "
-        "you mean 'folds'?",
+        "command line: inference.fold: unknown key, expected one of negligible, alpha, bootstrap, "
+        "seed, covariance, cluster, adjust, stack_mb, wild_bootstrap, folds, hac_lags; did you "
+        "mean 'folds'?",
     ]
     models = {**yaml.safe_load(LEAST)["models"], "more": {"source": "hub", "repository": "a/b"}}
     assert problems_of(LEAST, models=models) == [
