@@ -176,6 +176,11 @@ def if_vectors(files):
     return files if CONFIG.extraction.keep == "vectors" else []
 
 
+def if_sources(files):
+    """Return files of the sources of attention, or none if these are not measured."""
+    return files if CONFIG.with_sources() else []
+
+
 def if_random(files):
     """Return files of the control with random weights, or none without it."""
     return files if CONFIG.controls.random_weights else []

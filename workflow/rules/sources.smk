@@ -3,11 +3,6 @@
 SOURCES = "results/{model}/{corpus}/attention/sources"
 
 
-def if_sources(files):
-    """Return files of the sources of attention, or none if these are not measured."""
-    return files if CONFIG.with_sources() else []
-
-
 use rule program as trace_sources with:
     input:
         "data/models/{model}/source.json",
