@@ -14,12 +14,13 @@ from local_slurm import ACCOUNT, PARTITION, Job, LocalSlurm, SlurmError
 from projects import Project, environment_of_a_user, new_project
 from warm_python import python
 
-# More than the nodes have processors, so that some jobs wait for others.
-SHARDS = 6
-# Faster than a shared cluster would like to be asked.
+# As many as the nodes have processors: a job of each shard runs at once.
+SHARDS = 4
+# Faster than a shared cluster would like to be asked. If no job has ended when Snakemake asks, it
+# waits for ten seconds more.
 COMMAND = (
     *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
-    *("--slurm-init-seconds-before-status-checks", "1", "--slurm-status-command", "squeue"),
+    *("--slurm-init-seconds-before-status-checks", "4", "--slurm-status-command", "squeue"),
     # The nodes have two processors each.
     *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
     *("extract_random_weights=2", "accumulate_vectors=2", "fit_vectors=2"),

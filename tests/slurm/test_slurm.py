@@ -100,13 +100,13 @@ def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
 
 
 def test_ctrl_c_cancels_the_jobs(finished, slurm):
-    """Both running and queued jobs are cancelled."""
+    """Both running and queued jobs are cancelled: each node has room for one."""
     before = max(slurm.jobs())
     tokens = sorted((finished.folder / "results" / "tiny" / "small" / "tokens").iterdir())
     for path in tokens:
         path.unlink()
     targets = [str(path.relative_to(finished.folder)) for path in tokens]
-    run = finished.start(*targets, *COMMAND)
+    run = finished.start(*targets, *COMMAND, "--set-threads", "tokenize_corpus=2")
     wait_for(
         lambda: slurm.jobs("RUNNING", before) and len(slurm.jobs(since=before)) == SHARDS,
         60,
