@@ -155,7 +155,6 @@ ROWS = {
         (
             {**REGRESSION, **HEADS},
             change(inference={"covariance": "nonrobust"}),
-            change(inference={"cluster": "group"}),
             change(inference={"adjust": "none"}),
             change(inference={"negligible": 0.1}),
             change(inference={"stack_mb": 1}),
