@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
 
 from attnlag.config.schema import Config
 from attnlag.corpus import catalogue as properties
@@ -21,11 +21,7 @@ from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
 from attnlag.regression.design import covariates
 
-# Where libyaml is missing, the table takes a fifth of a second.
-TABLE = yaml.load(
-    Path(__file__).with_name("outputs.yaml").read_bytes(),
-    getattr(yaml, "CSafeLoader", yaml.SafeLoader),
-)
+TABLE = YAML(typ="safe").load(Path(__file__).with_name("outputs.yaml").read_bytes())
 
 
 def may_have_groups(corpus: Corpus) -> bool:

@@ -513,8 +513,9 @@ def test_regressions_with_different_settings_are_not_compared(tmp_path):
 
 
 def compare(folder, *paths, **changes):
-    names = ("coefficients.parquet", "pairs.parquet", "findings.txt")
-    made = {name.partition(".")[0]: folder / name for name in names}
+    tables = ("coefficients", "pairs", "claims", "population")
+    made = {name: folder / f"{name}.parquet" for name in tables}
+    made["findings"] = folder / "findings.txt"
     settings = settings_text("compare_models", comparison={"draws": 100, **changes})
     command = command_of("compare_models", {"studies": paths}, made, settings)
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -529,8 +530,9 @@ def test_the_program_writes_the_same_tables_twice(tmp_path):
         assert "Warning" not in done.stderr
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == [
+        *("claims.csv", "claims.parquet"),
         *("coefficients.csv", "coefficients.html", "coefficients.parquet", "findings.txt"),
-        *("pairs.csv", "pairs.html", "pairs.parquet"),
+        *("pairs.csv", "pairs.html", "pairs.parquet", "population.csv", "population.parquet"),
     ]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

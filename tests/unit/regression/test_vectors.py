@@ -301,7 +301,7 @@ def test_intervals_of_r_squared_are_percentiles_over_draws_of_documents():
     drawn = [1 - (row @ losses)[1:] / (row @ losses)[0] for row in weights]
     np.testing.assert_allclose((low, high), np.percentile(drawn, [5, 95], axis=0))
     assert np.isnan(vector_fits.intervals(losses[:1], SETTINGS)).all()
-    without = dataclasses.replace(SETTINGS, bootstrap=0)
+    without = SETTINGS.changed(bootstrap=0)
     assert np.isnan(vector_fits.intervals(losses, without)).all()
 
 

@@ -81,8 +81,9 @@ class Study:
 
     @property
     def controls(self) -> pd.DataFrame:
-        """The controls of its coefficients, from the table beside the cross-products."""
-        return pd.read_parquet(self.shards[0].parents[1] / "controls.parquet")
+        """The controls of its coefficients, from the table beside them; empty without one."""
+        path = self.shards[0].parents[1] / "controls.parquet"
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
 
 def read_study(path: Path) -> Study:
