@@ -14,8 +14,8 @@ from local_slurm import ACCOUNT, PARTITION, Job, LocalSlurm, SlurmError
 from projects import Project, environment_of_a_user, new_project
 from warm_python import python
 
-# As many as the nodes have processors: a job of each shard runs at once.
-SHARDS = 4
+# One more than the nodes, so that one waits where a job takes a whole node.
+SHARDS = 3
 # Faster than a shared cluster would like to be asked. If no job has ended when Snakemake asks, it
 # waits for ten seconds more.
 COMMAND = (

@@ -36,13 +36,14 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
     beside : sequence of str
         Folders of further tables of tokens.
     """
-    values = MOST_VALUES
+    values, shown = MOST_VALUES, -1
     while True:
         made = contents(coefficients, findings, beside, values)
         text = _page(made)
         data, rest = sum(map(len, made.blocks.values())), MOST_BYTES - len(text.encode())
-        if rest >= 0 or not values:
+        if rest >= 0 or made.values == shown:
             return text
+        shown = made.values
         values = int(max(0.97 * made.values * (1 + rest / data), 0))
 
 
