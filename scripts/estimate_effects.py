@@ -13,7 +13,6 @@ import attnlag.pipeline.program as program
 
 from tqdm import tqdm
 
-from attnlag.corpus.documents import group_by_document
 from attnlag.errors import UserError, counted
 from attnlag.interventions import sampling
 from attnlag.interventions.settings import EffectsSettings
@@ -29,8 +28,9 @@ def main(job):
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
-    documents = sampling.chosen_documents(group_by_document(job.input.corpus), settings.documents)
-    sequences = sampling.sequences_of(job.input.tokens, documents, settings.document_tokens)
+    sequences = sampling.beginnings(
+        job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
+    )
     name = f"{source['name']}, {record['corpus']['name']}"
     derivatives, changed, used = {}, {}, {}
     if sequences:

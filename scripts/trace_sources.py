@@ -16,7 +16,6 @@ import torch
 
 from attnlag.adjustments import columns, traced_tables
 from attnlag.adjustments.settings import TracingSettings
-from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
@@ -31,8 +30,9 @@ def main(job):
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
-    documents = sampling.chosen_documents(group_by_document(job.input.corpus), settings.documents)
-    sequences = sampling.sequences_of(job.input.tokens, documents, settings.document_tokens)
+    sequences = sampling.beginnings(
+        job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
+    )
     device = loading.choose_device(job.options.device)
     torch.set_num_threads(program.usable_threads(job.threads))
     used: dict[str, str] = {}

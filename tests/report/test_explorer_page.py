@@ -291,7 +291,7 @@ def test_a_token_and_its_point_tell_of_each_other(page, file):
     spot = place_of(page, x, y)
     ring = page.locator("#cloud circle[visibility=visible]").bounding_box()
     assert abs(ring["x"] + ring["width"] / 2 - spot[0]) < 1
-    # The other way: over its point the token is told, and a click keeps it.
+    # Conversely, the pointer over a point shows the card of its token, and a click keeps it.
     page.mouse.move(5, 5)
     expect(page.locator("#card")).to_be_hidden()
     page.mouse.move(*spot, steps=3)

@@ -112,7 +112,7 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
     assert "[@bell2002" not in text
     # What holds for all regressions is said once.
     assert text.count("Standard errors") == 1
-    # Neither controls nor effects of documents, and other errors.
+    # The other project has no controls, no effects of documents, and another kind of errors.
     other = methods_of(finished_once[0])
     assert "(CR2 [@bell2002], with the degrees of freedom of Satterthwaite" in other
     assert "(Holm [@holm1979])" in other
@@ -147,7 +147,10 @@ def test_the_configuration_is_complete_and_figures_have_no_title(written):
     assert (written.folder / FIGURE).read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"),
+    reason="needs pdflatex; other tests check braces, cells and environments",
+)
 def test_latex_accepts_the_table_the_methods_and_the_references(written):
     folder = written.folder / FOLDER
     (folder / "main.tex").write_text(DOCUMENT % (folder / "methods.tex").read_text())

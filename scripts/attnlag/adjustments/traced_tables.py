@@ -64,7 +64,7 @@ def table(
     keys : list of pyarrow.Array
         From `keys_of`.
     columns : mapping of str to (tokens × layers,) arrays
-        Of lists, (tokens × layers, values): a token has no more than the tokens up to itself.
+        Lists are (tokens × layers, values); those of a token end at the token itself.
     """
     places = np.repeat(np.arange(len(keys[0])), len(layers))
     rows = [key.take(pa.array(places)) for key in keys]

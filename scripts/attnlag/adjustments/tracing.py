@@ -138,7 +138,7 @@ class Tracer:
             except NoSources as reason:
                 self.without.insert(0, str(reason))
             except hooks.FAILURES as failure:
-                # A pass without the function of attention tells whether the model itself fails.
+                # If the model itself fails, so does the pass without weights, which says why.
                 words = (str(failure).splitlines() or [type(failure).__name__])[0]
                 self.without.insert(
                     0, f"a pass that is to give weights of attention fails: {words}"

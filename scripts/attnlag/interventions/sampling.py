@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
+from attnlag.corpus.documents import group_by_document
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import CLASSES, read_property
 
@@ -63,8 +64,15 @@ def chosen_documents(groups: Mapping[str, str], wanted: int | Literal["all"]) ->
     return [document for document in groups if document in chosen]
 
 
+def beginnings(
+    tokens: Path, corpus: Path, documents: int | Literal["all"], most: int
+) -> dict[tuple[str, int], np.ndarray]:
+    """Return the first tokens of chosen documents of a corpus, see `sequences_of`."""
+    return sequences_of(tokens, chosen_documents(group_by_document(corpus), documents), most)
+
+
 def sequences_of(
-    path: str, documents: Sequence[str], most: int
+    path: str | Path, documents: Sequence[str], most: int
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the token ids of documents in a tokens file, by document and window.
 

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.beyond.comparison import Profile, Study
+from attnlag.regression.beyond.comparison import STUDY_KEYS, Profile, Study
 
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
-KEYS = ["model", "corpus", "site", "regression"]
-COLUMNS = [*KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
+COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
 
 
 @dataclass
@@ -99,9 +98,8 @@ def of_study(
     row, nor have those about an untrained model whose norms do not vary.
     """
     found, rows = Evidence(profile, controls, negligible), []
-    for claim, contrast in CLAIMS.items():
-        if not {"lag_1", "lag_2"} <= set(profile.terms):
-            continue
+    known = {"lag_1", "lag_2"} <= set(profile.terms)
+    for claim, contrast in CLAIMS.items() if known else ():
         value, scores = contrast(found)
         error = float(np.sqrt((scores**2).sum()))
         if not np.isfinite([value, error]).all():
@@ -109,7 +107,7 @@ def of_study(
         df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
         reach = special.stdtrit(df, 1 - alpha / 2) * error
         verdict = HOLDS if value > reach else FAILS if value < -reach else OPEN
-        names = [getattr(study, key) for key in KEYS]
+        names = [getattr(study, key) for key in STUDY_KEYS]
         rows.append((*names, claim, value, error, value - reach, value + reach, verdict))
     return pd.DataFrame(rows, columns=COLUMNS)
 
