@@ -13,32 +13,31 @@ PAGE = "docs/outputs.md"
 HEADER = """\
 # Files and columns
 
-This page lists the files of a run by folder. `python scripts/describe_outputs.py` generates it, and
-the tests compare it with the files of real runs. `{model}`, `{corpus}`, `{site}` and `{regression}`
-are names in the configuration, `{pair}` is a site that is changed and observed, or two sites as in
-`attention_to_mlp`, `{shard}` is `0000` and so on, and `{draw}` is 1 and so on. In names of columns,
-NN stands for a layer, counted from 0, and TERM for a regressor: `lag_1`, `lead_1` or a covariate.
+The files of a run, by folder. `{model}`, `{corpus}`, `{site}` and `{regression}` are names in the
+configuration, `{pair}` is a site that is changed and observed, or two as in `attention_to_mlp`,
+`{shard}` is `0000` and so on, `{draw}` is 1 and so on. In columns, NN is a layer, counted from 0,
+and TERM a regressor: `lag_1`, `lead_1` or a covariate. Below a file are the columns that it alone
+has; in parentheses are those that it [shares](#columns-of-several-files).
 
-Tables with *keys* have a row per token, all in the same order. Every CSV table is also stored as
-Parquet, with the same columns and all digits. The metadata of a Parquet file contain, under
-`attnlag`, a JSON text that records what made it. Values that could not be computed are empty (NaN).
-Vectors and norms are in units of the residual stream, estimates in those of the outcome (log norm)
-per unit of the term, as are their errors and intervals; other units stand in brackets. [Read the
-results](reading.md) has examples.
+Tables with *keys* have a row per token. Every CSV table is also stored as Parquet, whose metadata
+record [what made it](reproducibility.md#what-made-a-file). Values that could not be computed are
+empty (NaN). Vectors and norms are in units of the residual stream, estimates in those of the
+outcome per unit of the term; other units stand in brackets. *Before training* means with random
+weights; errors and intervals of means are clustered by document. [Read the results](reading.md) has
+examples.
+
+`python scripts/describe_outputs.py` generates this page; tests compare it with real runs.
 """
 FIGURES = """\
 ## Figures
 
-A figure is a file `{name}{size}.{format}`: `{size}` is empty for a page, and `_column` or `_slide`
-if `figures.sizes` asks for these; `{format}` is svg, png or pdf. [The gallery](gallery.md) explains
-them.
+A figure is a file `{name}{size}.{format}`: `{size}` is empty, `_column` or `_slide`
+(`figures.sizes`), `{format}` svg, png or pdf. [How to read each](gallery.md).
 
 folder | figures
 ---|---"""
 GROUPS = """
 ## Columns of several files
-
-Tables of files name these groups, or single columns of them.
 """
 
 
@@ -50,24 +49,20 @@ def names_of(names: str) -> str:
 def defined(columns: Mapping[str, str | None]) -> Iterator[str]:
     """Yield the lines of a list of the columns that have a meaning here."""
     yield from (f"- {names_of(name)}: {meaning}" for name, meaning in columns.items() if meaning)
-    yield ""
 
 
 def listed(folder: str, outputs: list[Output]) -> Iterator[str]:
-    """Yield the section of a folder: its files, and the columns that are theirs alone."""
-    yield from [f"## `{folder}/`\n", "file | contents | shared columns", "---|---|---"]
+    """Yield the section of a folder: its files, each with the columns that are its alone."""
+    yield f"## `{folder}/`\n"
     for output in outputs:
         shared = [
             f"[{name}](#{name.replace(' ', '-')})" if name in SHARED else names_of(name)
             for name, meaning in output.columns.items()
             if not meaning
         ]
-        contents = output.meaning[0].upper() + output.meaning[1:]
-        yield " | ".join([f"`{output.name}`", contents, *[", ".join(shared)] * bool(shared)])
+        yield f"- `{output.name}`: {output.meaning}" + f" ({', '.join(shared)})" * bool(shared)
+        yield from (f"    {line}" for line in defined(output.columns))
     yield ""
-    for output in outputs:
-        if any(output.columns.values()):
-            yield from [f"### `{output.name}`\n", *defined(output.columns)]
 
 
 def page() -> str:
@@ -83,7 +78,7 @@ def page() -> str:
     lines += [FIGURES, *(f"`{folder}/` | {', '.join(names)}" for folder, names in figures.items())]
     lines.append(GROUPS)
     for group, columns in SHARED.items():
-        lines += [f"### {group}\n", *defined(columns)]
+        lines += [f"### {group}\n", *defined(columns), ""]
     return "\n".join(lines)
 
 
