@@ -18,6 +18,7 @@ ELSEWHERE = {
     "config/README.md": "configuration.md",
     "config/config.yaml": "config.yaml",
     "config/gpt2.yaml": "gpt2.yaml",
+    "config/models.yaml": "models.yaml",
     "config/study.yaml": "study.yaml",
     "CHANGELOG.md": "changes.md",
     "LICENSE": "LICENSE.txt",

@@ -949,12 +949,13 @@ def test_the_gpt2_file_lists_the_gpt2_family_in_lines_to_uncomment() -> None:
         assert re.fullmatch("[0-9a-f]{40}", model.revision)
 
 
-def test_the_examples_of_the_readme_are_well_formed() -> None:
-    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    examples = [yaml.safe_load(block.split("```")[0]) for block in text.split("```yaml\n")[1:]]
-    assert len(examples) >= 6
+@pytest.mark.parametrize("page", ["corpora", "families", "gpu", "models", "questions", "tutorial"])
+def test_the_examples_of_a_page_are_well_formed(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert examples
     for example in examples:
-        Config.model_validate({**yaml.safe_load(LEAST), **example})
+        Config.model_validate({**yaml.safe_load(LEAST), **yaml.safe_load(example)})
 
 
 def test_the_study_asks_for_effects_between_all_pairs_of_layers(
