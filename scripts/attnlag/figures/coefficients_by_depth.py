@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
-from attnlag.figures.inputs.regressions import ComparisonInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import NO_ATTENTION, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, sizes_in_words
@@ -32,7 +32,7 @@ DASHES: list[Any] = ["-", "-.", ":"]
 DASHES_OF_CONTROLS: list[Any] = [(0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2))]
 
 
-def figure(inputs: ComparisonInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a row of panels per lag and a column per corpus."""
     table = inputs.coefficients
     lags = lags_among(list(table["term"]))
@@ -56,7 +56,7 @@ def figure(inputs: ComparisonInputs) -> Sheet:
 
 
 def panel(
-    rows: pd.DataFrame, styles: dict[str, dict[str, Any]], inputs: ComparisonInputs, title: str
+    rows: pd.DataFrame, styles: dict[str, dict[str, Any]], inputs: Inputs, title: str
 ) -> Lines:
     """Return one lag in one corpus: a line for each model over an axis of all depths."""
     depths = np.array(sorted(rows["depth"].unique()))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.outcomes import OUTCOMES
-from attnlag.figures.inputs.regressions import CoefficientsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import dashes, lag_colours, lag_markers
 from attnlag.figures.templates import Line, Lines, Sheet, permuted, profile, untrained
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
@@ -23,7 +23,7 @@ SUBCATEGORY = "by layer"
 MOST_PANELS = 4
 
 
-def figure(inputs: CoefficientsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the coefficients beside their controls."""
     return sheet_of(
         inputs.coefficients,

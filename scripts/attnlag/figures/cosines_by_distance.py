@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 
 from attnlag.adjustments.sites import SITES
-from attnlag.figures.inputs.vectors import GeometryInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
 
@@ -20,7 +20,7 @@ SUBCATEGORY = "cosines"
 PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"
 
 
-def figure(inputs: GeometryInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the cosines of neighbours by layer, and the centred cosines at all distances."""
     means = inputs.means
     layers = sorted(means["layer"].unique())

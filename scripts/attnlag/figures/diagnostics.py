@@ -29,7 +29,7 @@ from attnlag.figures.drawing import (
     rule_values,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs.regressions import RegressionInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import Own
@@ -152,11 +152,11 @@ class Data:
     left: np.ndarray  # sum of the partial autocorrelations at these lags
 
 
-def figure(inputs: RegressionInputs) -> Own:
+def figure(inputs: Inputs) -> Own:
     """Read the residual sums and select the documents for the nearest lag."""
-    sums = residuals.read_sums(inputs.residuals_file)
+    sums = residuals.read_sums(inputs.residuals)
     term = lags_among(sums.terms)[0]
-    influence = pd.read_parquet(inputs.influence_file).query("term == @term")
+    influence = inputs.influence.query("term == @term")
     autocorrelation = diagnostics.autocorrelation(sums).groupby("layer")["autocorrelation"]
     panels = [
         DiagnosticPanel(

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import SymLogNorm
 
 from attnlag.errors import counted
-from attnlag.figures.inputs.vectors import EffectsInputs
+from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Line, Lines, Map, Notice, Sheet
 from attnlag.figures.wording import number
@@ -35,9 +35,9 @@ LINEAR = 0.003
 TICKS = (-0.3, -0.03, -0.003, 0.003, 0.03, 0.3)
 
 
-def figure(inputs: EffectsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return maps of source by target layer, one token apart, and the sums over the sources."""
-    table = inputs.of_pair(inputs.elasticities)
+    table = of_pair(inputs, inputs.elasticities)
     near = table[(table["intervention"] == "derivative") & (table["lag"] == 1)]
     pairs = near[near["source_layer"] < near["target_layer"]]
     if pairs.empty:
@@ -60,7 +60,7 @@ def figure(inputs: EffectsInputs) -> Sheet:
                 ticks=TICKS,
             )
         )
-    sums = inputs.of_pair(inputs.transmitted).query("lag == 1").set_index("target_layer")
+    sums = of_pair(inputs, inputs.transmitted).query("lag == 1").set_index("target_layer")
     lines = []
     for names, kind in zip(SUMS, STYLES, strict=True):
         value, low, high = (sums[name].reindex(layers).to_numpy(dtype=float) for name in names)

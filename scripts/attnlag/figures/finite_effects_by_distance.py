@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from attnlag.figures.inputs.vectors import EffectsInputs
+from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.figures.wording import number
@@ -26,9 +26,9 @@ LAGS = {0: "same token", 1: "next token"}
 NEXT_TOKEN = {"kl_divergence": "KL divergence (nats)", "surprisal": "change of surprisal (nats)"}
 
 
-def figure(inputs: EffectsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the effects on predictions, and on norms with a panel per lag."""
-    whole, own = inputs.elasticities, inputs.of_pair(inputs.elasticities)
+    whole, own = inputs.elasticities, of_pair(inputs, inputs.elasticities)
     own = own.assign(distance=own["target_layer"] - own["source_layer"])
     own = own[own["distance"] > 0]
     finite = own[own["intervention"] != "derivative"]

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from attnlag.corpus.tags import NONE
 from attnlag.figures.finite_effects_by_distance import lines_of, of_line
-from attnlag.figures.inputs.vectors import EffectsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.figures.wording import number
 from attnlag.regression.labels import UPOS
@@ -31,7 +31,7 @@ PANELS = {
 }
 
 
-def figure(inputs: EffectsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a panel for each quantity, with the parts of speech along x, largest effect first."""
     whole = inputs.by_part_of_speech
     # Rows at distance 0 describe the changed token itself.
@@ -59,7 +59,7 @@ def figure(inputs: EffectsInputs) -> Sheet:
     )
 
 
-def means(table: pd.DataFrame, inputs: EffectsInputs) -> pd.DataFrame:
+def means(table: pd.DataFrame, inputs: Inputs) -> pd.DataFrame:
     """Return the effects on each panel's target, means over the source and target layers."""
     of_next = table["target_site"].isin(["kl_divergence", "surprisal"])
     later = (table["target_site"] == inputs.target) & (

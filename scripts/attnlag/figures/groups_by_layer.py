@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from attnlag.figures.inputs.regressions import RegressionInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
 from attnlag.regression.beyond.groups import fitted_groups
@@ -16,9 +16,9 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "by group of documents"
 
 
-def figure(inputs: RegressionInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each group."""
-    table = pd.read_parquet(inputs.groups_file)
+    table = inputs.groups
     term = lags_among(list(table["term"]))[0]
     rows = table[table["term"] == term]
     documents = rows.groupby("subset", sort=False)["n_documents"].max().astype(int)

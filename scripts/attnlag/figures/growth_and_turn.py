@@ -4,7 +4,7 @@ import numpy as np
 
 from attnlag.adjustments.outcomes import STREAM_GROWTH
 from attnlag.adjustments.sites import SITES
-from attnlag.figures.inputs.vectors import GeometryInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, untrained
 
@@ -25,7 +25,7 @@ PANELS = (
 )
 
 
-def figure(inputs: GeometryInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a panel for each quantity, with random pairs and the untrained model beside it."""
     means = inputs.means
     layers = sorted(means["layer"].unique())

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from attnlag.figures.inputs.vectors import HeadsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
 from attnlag.figures.wording import number
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
@@ -20,7 +20,7 @@ SUBCATEGORY = "heads"
 ALIKE = 0.05
 
 
-def figure(inputs: HeadsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return up to three maps with a row for each head."""
     table = inputs.heads[inputs.heads["part"] != WHOLE]
     term = (lags_among(list(inputs.coefficients["term"])) or ["lag_1"])[0]

@@ -2,7 +2,7 @@
 
 import seaborn as sns
 
-from attnlag.figures.inputs.regressions import ClassesInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, number
 from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
@@ -33,7 +33,7 @@ OF_PARTS = {
 }
 
 
-def figure(inputs: ClassesInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the lag and R² of each step, and the change of the lag due to each part."""
     term = lags_among(list(inputs.steps["term"]))[0]
     steps, parts = (table[table["term"] == term] for table in (inputs.steps, inputs.parts))

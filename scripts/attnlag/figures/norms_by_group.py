@@ -7,8 +7,8 @@ import pandas as pd
 
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document, largest_groups
-from attnlag.figures.inputs.norms import NormsInputs
-from attnlag.figures.inputs.sampling import share_between
+from attnlag.figures.inputs import Inputs
+from attnlag.figures.sampling import share_between
 from attnlag.figures.templates import Map, Notice, Sheet
 from attnlag.figures.wording import shortened, tokens_shown
 from attnlag.storage import tables
@@ -22,7 +22,7 @@ CATEGORY = "norms"
 SUBCATEGORY = "by group of documents"
 
 
-def figure(inputs: NormsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each group."""
     sample, label = inputs.sample, SITES[inputs.site].label
     kept = sample.position >= inputs.settings.drop_first

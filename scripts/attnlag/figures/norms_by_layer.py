@@ -7,9 +7,9 @@ import pandas as pd
 
 from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import NORMS, quantiles_of
-from attnlag.figures.inputs.norms import NormsInputs
-from attnlag.figures.inputs.sampling import NormsSample
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
+from attnlag.figures.sampling import NormsSample
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import significant, tokens_shown
 
@@ -26,7 +26,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TREND = 0.7
 
 
-def figure(inputs: NormsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
     sample, drop_first = inputs.sample, inputs.settings.drop_first
     label = SITES[inputs.site].label

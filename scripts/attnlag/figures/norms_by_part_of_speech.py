@@ -5,8 +5,8 @@ import pandas as pd
 
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.tags import NONE
-from attnlag.figures.inputs.norms import NormsInputs
-from attnlag.figures.inputs.sampling import share_between
+from attnlag.figures.inputs import Inputs
+from attnlag.figures.sampling import share_between
 from attnlag.figures.templates import Map, Notice, Sheet
 from attnlag.figures.wording import tokens_shown
 from attnlag.regression.labels import UPOS
@@ -25,7 +25,7 @@ FEWEST_TOKENS = 20
 CONTINUATIONS = "continuation of a word"
 
 
-def figure(inputs: NormsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each part of speech, largest norms first."""
     sample, label = inputs.sample, SITES[inputs.site].label
     kept = sample.position >= inputs.settings.drop_first

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from attnlag.adjustments.sites import SITES
 from attnlag.figures.drawing import reach_of
-from attnlag.figures.inputs.norms import NormsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet
 from attnlag.figures.wording import sample_shown
 from attnlag.storage import tables
@@ -39,7 +39,7 @@ def position_edges(longest: int) -> np.ndarray:
     return edges[: int(np.searchsorted(edges, longest, side="right")) + 1]
 
 
-def figure(inputs: NormsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each position, the first one on top."""
     sample, drop_first = inputs.sample, inputs.settings.drop_first
     edges = position_edges(int(sample.position.max(initial=0)))

@@ -7,9 +7,9 @@ from scipy import stats
 from attnlag.adjustments.sites import SITES
 from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS, evenly_chosen
-from attnlag.figures.inputs.norms import SurprisalInputs
-from attnlag.figures.inputs.sampling import sample_norms
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE, layer_colours
+from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
 from attnlag.regression.estimation import clustered
@@ -51,7 +51,7 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
     return permuted
 
 
-def figure(inputs: SurprisalInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return mean log norms against surprisal for some layers, and the slope in every layer."""
     sample = sample_norms(inputs.norms, inputs.drop_first)
     surprisal = tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float)

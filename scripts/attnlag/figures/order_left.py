@@ -1,6 +1,6 @@
 """Partial autocorrelation of the residuals at each lag and layer: the order that the lags leave."""
 
-from attnlag.figures.inputs.regressions import RegressionInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Line, Lines, Map, Sheet
 from attnlag.figures.wording import order_in_words
 from attnlag.regression.estimation import residuals
@@ -16,9 +16,9 @@ CATEGORY = "diagnostics"
 SUBCATEGORY = "lags that are left out"
 
 
-def figure(inputs: RegressionInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a map of lags and layers, and the sum over the omitted lags."""
-    sums = residuals.read_sums(inputs.residuals_file)
+    sums = residuals.read_sums(inputs.residuals)
     table = diagnostics.autocorrelation(sums).pivot(index="lag", columns="layer", values="partial")
     partial = table[sums.layers].to_numpy(dtype=float)
     lags, left = diagnostics.order_left(sums)

@@ -32,9 +32,9 @@ from attnlag.figures.drawing import (
     wrapped_footnote,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs.regressions import RegressionInputs
-from attnlag.figures.inputs.sampling import sampled_rows
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY
+from attnlag.figures.sampling import sampled_rows
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import Own
 from attnlag.figures.wording import PREDICTIVE, sample_shown
@@ -159,7 +159,7 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
     return max(low - margin, -REACH), min(high + margin, REACH)
 
 
-def figure(inputs: RegressionInputs) -> Own:
+def figure(inputs: Inputs) -> Own:
     """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
     present, terms = crossproducts.layers_and_terms(schema)
@@ -170,7 +170,7 @@ def figure(inputs: RegressionInputs) -> Own:
     status = inputs.fits.set_index("layer")["status"]
     count = tables.row_count(inputs.design)
     rows = sampled_rows(count)
-    within = inputs.stages["regression"]["fixed_effects"] == "document"
+    within = inputs.regression["fixed_effects"] == "document"
     groups = np.zeros(len(rows), np.int64)
     if within:
         groups = pd.factorize(tables.values_of(inputs.design, "document", rows))[0]

@@ -1,7 +1,7 @@
 """Effects of adjustments on the logits of own token, next token and first choice, by layer."""
 
 from attnlag.adjustments.sites import SITES
-from attnlag.figures.inputs.vectors import TracedInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
 
@@ -18,7 +18,7 @@ TARGETS = {
 }
 
 
-def figure(inputs: TracedInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return for each site the effects, less those on the targets of another place."""
     table = inputs.readout.dropna(subset="difference")
     if table.empty:
@@ -32,7 +32,7 @@ def figure(inputs: TracedInputs) -> Sheet:
             before = rows.set_index("layer")["random_weights"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label, marker="o"))
             lines += [untrained(before, color=colour)] if before.notna().any() else []
-        title = SITES[str(site)].label if len(inputs.sites) > 1 else ""
+        title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         panels.append(Lines(lines, "effect (SD over the vocabulary)", title, height=3.0))
     first = table[table["site"] == table["site"].iloc[0]]
     by_target = first.pivot(index="layer", columns="target", values="difference")

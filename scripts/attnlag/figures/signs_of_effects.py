@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator
 from attnlag.errors import counted
 from attnlag.figures.drawing import frame
 from attnlag.figures.files import style
-from attnlag.figures.inputs.vectors import EffectsInputs
+from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import GREY, MARKERS, layer_colours
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import Notice, Own, Sheet
@@ -34,11 +34,11 @@ PANELS = {
 LINEAR_X, LINEAR_Y = 0.03, 0.003
 
 
-def figure(inputs: EffectsInputs) -> Own | Sheet:
+def figure(inputs: Inputs) -> Own | Sheet:
     """Return a panel for each of the two predictions, one token apart."""
-    pairs = inputs.of_pair(inputs.elasticities).query("intervention == 'derivative' and lag == 1")
+    pairs = of_pair(inputs, inputs.elasticities).query("intervention == 'derivative' and lag == 1")
     pairs = pairs[(pairs["source_layer"] < pairs["target_layer"]) & pairs["predictive"].notna()]
-    table = inputs.of_pair(inputs.verdicts).query("lag == 1")
+    table = of_pair(inputs, inputs.verdicts).query("lag == 1")
     verdicts = {str(row["prediction"]): row for row in table.to_dict("records")}
     if pairs.empty or "alone" not in verdicts:
         return Notice("No layer was changed before an observed one")

@@ -1,10 +1,10 @@
 """Norms and coefficients of all sites side by side, by layer."""
 
 from attnlag.adjustments.sites import SITES
-from attnlag.figures.inputs.regressions import SitesInputs
-from attnlag.figures.inputs.sampling import sample_norms
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import lag_colours, lag_markers
 from attnlag.figures.norms_by_layer import norms_panel
+from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Lines, Sheet, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
 from attnlag.regression.labels import UNITS
@@ -17,7 +17,7 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "sites side by side"
 
 
-def figure(inputs: SitesInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a column for each site: norms above coefficients."""
     first = inputs.studies[0]
     terms = lags_among(list(first.coefficients["term"]))

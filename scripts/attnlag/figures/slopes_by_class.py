@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnlag.corpus.tags import NONE
-from attnlag.figures.inputs.regressions import ClassesInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import MARKERS, PALETTE, layer_colours
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
@@ -21,7 +21,7 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "by class of tokens"
 
 
-def figure(inputs: ClassesInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the slope shared by all classes, and below it the difference of each class."""
     settings = inputs.settings
     term = lags_among(list(inputs.tests["term"]))[0]

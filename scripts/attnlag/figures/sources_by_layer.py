@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from attnlag.figures.inputs.vectors import TracedInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile
 from attnlag.regression.beyond.heads import WHOLE
@@ -32,7 +32,7 @@ PARTS = {
 }
 
 
-def figure(inputs: TracedInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return the stacked shares, and the lag of the norm of each part."""
     table = inputs.shares
     if table.empty:

@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from attnlag.figures.inputs.regressions import SpecificationsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number, what_is_held_fixed
@@ -27,7 +27,7 @@ DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
 MOST_BANDS = 4
 
 
-def figure(inputs: SpecificationsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
     tables = [study.coefficients for study in inputs.studies]
     layers = sorted(set().union(*(table["layer"] for table in tables)))

@@ -28,7 +28,7 @@ from attnlag.figures.drawing import (
     quantiles_of,
 )
 from attnlag.figures.files import style
-from attnlag.figures.inputs.norms import NormsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
 from attnlag.figures.templates import Own
 from attnlag.figures.wording import number, shortened, significant
@@ -126,7 +126,7 @@ def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def figure(inputs: NormsInputs) -> Own:
+def figure(inputs: Inputs) -> Own:
     """Return the beginnings of the chosen documents, shaded on the scale of all documents."""
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attnlag.figures.inputs.vectors import VectorsInputs
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE, PERMUTED, RANDOM_LINE, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.regression.beyond import vector_fits
@@ -23,7 +23,7 @@ CONTROLS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def figure(inputs: VectorsInputs) -> Sheet:
+def figure(inputs: Inputs) -> Sheet:
     """Return R² of the full rank beside its controls, and of each rank."""
     # Predictors without a rank have none.
     fits = inputs.fits.astype({"rank": "Int64"})

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from attnlag.escaping import text_for
-from attnlag.figures.inputs.regressions import Coefficients
-from attnlag.figures.inputs.sampling import MOST_ROWS
+from attnlag.figures.inputs import Inputs
+from attnlag.figures.sampling import MOST_ROWS
 from attnlag.regression.labels import COVARIANCE, correction_text, plural, spans
 from attnlag.regression.terms import named
 
@@ -107,11 +107,11 @@ def significant(value: float) -> str:
     return f"{float(f'{value:.2g}'):,g}"
 
 
-def what_is_held_fixed(studies: Sequence[Coefficients]) -> list[str]:
+def what_is_held_fixed(studies: Sequence[Inputs]) -> list[str]:
     """Return the name of each regression in words, with its own name only where it is needed."""
     words = []
     for study in studies:
-        effects = study.stages["regression"]
+        effects = study.regression
         name = "within documents" if effects["fixed_effects"] == "document" else "pooled"
         if effects.get("token_effects"):
             name += ", tokens held fixed"

@@ -20,7 +20,7 @@ COMPUTING = (
     *("adjustments", "corpus", "figures", "interventions", "model", "regression", "report"),
 )
 
-PAGES = (".css", ".html", ".js", ".md")
+PAGES = (".bib", ".css", ".html", ".js", ".md")
 
 
 def _is_said(node: ast.AST) -> bool:

@@ -23,61 +23,7 @@ COLUMNS = {"finding": "FINDING", "term": "TERM"}
 # Columns that identify rows, which are shown even if they are constant.
 KEYS = ["model", "corpus", "site", "regression", "layer", "document", "group", "level", "name"]
 
-# The policy allows only the scripts and styles in the page itself.
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data:; \
-font-src data:">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-  body { font: 15px/1.45 system-ui, sans-serif; color: #262626; background: #fff; margin: 1rem; }
-  h1 { font-size: 1.15rem; margin: 0 0 .4rem; }
-  p { max-width: 60rem; margin: 0 0 .8rem; }
-  table thead input { width: 100%; min-width: 4em; box-sizing: border-box; font: inherit; }
-  table thead td { padding: 2px 4px !important; background: #fff; }
-  table td { font-variant-numeric: tabular-nums; }
-  table.dataTable > tbody > tr > td { background: #fff; }
-  table.dataTable > tbody > tr.present > td { background: #fdf0d5; }
-  table.dataTable > tbody > tr.present > td:first-child { box-shadow: inset 4px 0 #de8f05; }
-  table.dataTable > tbody > tr.absent > td { background: #e3eef6; }
-  table.dataTable > tbody > tr.absent > td:first-child { box-shadow: inset 4px 0 #0173b2; }
-</style>
-$library
-</head>
-<body>
-<h1>$title</h1>
-<p>$note</p>
-$table
-</body>
-</html>
-""")
-
-
-# Only rows of lags and leads are tinted: other terms have other units, and an intercept exceeds
-# any bound.
-MARK = """function (row, data) {
-  const means = TERM < 0 || /^(lag|lead)_/.test(data[TERM]);
-  if (FINDING >= 0 && means) row.classList.add(data[FINDING]);
-}"""
-
-# Adds a search field below the name of each column.
-FILTERS = """function () {
-  const table = this.api(), head = ".dt-scroll-head thead";
-  const cells = table.table().container().querySelector(head).rows[1].cells;
-  if (cells[0].querySelector("input")) return;
-  table.columns().every(function (place) {
-    const field = document.createElement("input");
-    field.setAttribute("aria-label", "filter " + this.title());
-    field.placeholder = "filter";
-    field.addEventListener("input", () => this.search(field.value).draw());
-    cells[place].replaceChildren(field);
-  });
-  table.columns.adjust();
-}"""
+FOLDER = Path(__file__).parent
 
 
 def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int = 1) -> str:
@@ -103,7 +49,7 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
     numbers = shown.select_dtypes("float")
     shown = shown.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
     place = {name: shown.columns.get_loc(name) if name in shown else -1 for name in COLUMNS}
-    mark = MARK
+    mark = _read("mark.js").strip()
     for column, word in COLUMNS.items():
         mark = mark.replace(word, str(place[column]))
     options: dict[str, Any] = {
@@ -126,7 +72,7 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
             "bottomEnd": "paging",
         },
         "createdRow": JavascriptCode(mark),
-        "drawCallback": JavascriptCode(FILTERS),
+        "drawCallback": JavascriptCode(_read("filters.js").strip()),
         # These options of DataTables are not listed by itables.
         "warn_on_undocumented_option": False,
     }
@@ -139,7 +85,12 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
     table = f"{before}<tr>{'<td></td>' * shown.shape[1]}</tr></thead>{after}"
     library = generate_init_offline_itables_html(dt_bundle)
     texts = {"title": text_for("html", title), "note": text_for("html", note)}
-    return PAGE.substitute(texts, library=library, table=table)
+    return Template(_read("html")).substitute(texts, library=library, table=table)
+
+
+def _read(part: str) -> str:
+    """Return a part of the page, which lies beside this module."""
+    return (FOLDER / f"html_tables.{part}").read_text(encoding="utf-8")
 
 
 def digits_of(value: float) -> str:

@@ -21,7 +21,6 @@ from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named
 from attnlag.report.answers import Regression
-from attnlag.report.references import REFERENCES
 from attnlag.storage import tables
 
 ERRORS = {
@@ -320,15 +319,7 @@ def digits(value: float) -> str:
 
 
 def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
-    """Return entries of BibTeX for the methods that are cited, and for attnlag itself.
-
-    Parameters
-    ----------
-    keys : iterable of str
-        Keys of the references.
-    citation : mapping
-        The content of CITATION.cff.
-    """
+    """Return entries of BibTeX for attnlag itself, as in CITATION.cff, and for methods by key."""
     own = {
         "author": " and ".join(f"{{{author['name']}}}" for author in citation["authors"]),
         "title": f"{{{citation['title']}}}",
@@ -336,13 +327,14 @@ def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
         "year": str(citation["date-released"])[:4],
         "howpublished": rf"\url{{{citation['url']}}}" if "url" in citation else None,
     }
-    entries = [_entry("misc", "attnlag", own)]
-    for key in sorted({*keys} - {"attnlag"}):
-        names = ("author", "title", "journal", "volume", "pages", "year")
-        entries.append(_entry("article", key, dict(zip(names, REFERENCES[key], strict=True))))
-    return "\n".join(entries)
+    lines = [f"  {name} = {{{value}}}," for name, value in own.items() if value]
+    entries = ["\n".join(["@misc{attnlag,", *lines, "}"]) + "\n"]
+    known = all_references()
+    return "\n".join([*entries, *(known[key] for key in sorted({*keys} - {"attnlag"}))])
 
 
-def _entry(kind: str, key: str, fields: Mapping[str, str | None]) -> str:
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@{kind}{{{key},", *lines, "}"]) + "\n"
+def all_references() -> dict[str, str]:
+    """Return the entries of the methods that a study may cite, by key."""
+    text = Path(__file__).with_suffix(".bib").read_text(encoding="utf-8")
+    entries = re.findall(r"^@\w+\{(\w+),\n(?:.+\n)+", text, re.M)
+    return dict(zip(entries, (f"{entry.strip()}\n" for entry in text.split("\n\n")), strict=True))

@@ -31,8 +31,7 @@ from attnlag.figures import (
     vectors_by_layer,
     wording,
 )
-from attnlag.figures.inputs.norms import NormsInputs
-from attnlag.figures.inputs.sampling import share_between
+from attnlag.figures.sampling import read_norms, share_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.templates import Notice
 from attnlag.regression.beyond.classes import LINE
@@ -139,25 +138,22 @@ def groups_table(groups, estimates):
     )
 
 
-def of_groups(tmp_path, groups, estimates):
-    groups_table(groups, estimates).to_parquet(tmp_path / "groups.parquet")
+def of_groups(groups, estimates):
     inputs = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
-    return groups_by_layer.figure(
-        SimpleNamespace(groups_file=tmp_path / "groups.parquet", **inputs)
-    )
+    return groups_by_layer.figure(SimpleNamespace(groups=groups_table(groups, estimates), **inputs))
 
 
-def test_groups_are_rows_of_a_map(tmp_path):
-    sheet = of_groups(tmp_path, ["prose", "verse", "rare"], [0.2, 0.4, np.nan])
+def test_groups_are_rows_of_a_map():
+    sheet = of_groups(["prose", "verse", "rare"], [0.2, 0.4, np.nan])
     (cells,) = sheet.panels
     assert cells.rows == ["prose (7)", "verse (7)", "rare (7)"]
     np.testing.assert_array_equal(cells.values[:2], [[0.2] * 4, [0.4] * 4])
     assert cells.weak[0].tolist() == [False, True, False, False]
     assert cells.texts == {2: "not fitted: 2 documents"}
     assert sheet.claim == "Lag 1 is positive in every group of documents (median layer)"
-    mixed = of_groups(tmp_path, ["prose", "verse", "law"], [0.2, 0.4, -0.1])
+    mixed = of_groups(["prose", "verse", "law"], [0.2, 0.4, -0.1])
     assert mixed.claim == "Lag 1 is positive in 2 of 3 groups of documents (median layer)"
-    assert isinstance(of_groups(tmp_path, ["prose"], [0.2]), Notice)
+    assert isinstance(of_groups(["prose"], [0.2]), Notice)
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +190,10 @@ def norms(tmp_path_factory):
 
 
 def norms_inputs(folder: Path, **more):
-    files = [[folder / f"{name}.parquet"] for name in ("norms", "stream", "norms", "properties")]
-    settings = NormsFiguresSettings()
-    return NormsInputs(*files, folder / "corpus.parquet", "attention", settings)
+    names = ("norms", "stream", "properties")
+    files = {name: [folder / f"{name}.parquet"] for name in names}
+    given = SimpleNamespace(**files, tokens=[], corpus=folder / "corpus.parquet")
+    return read_norms(given, "attention", NormsFiguresSettings())
 
 
 def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
@@ -281,9 +278,12 @@ def study(name, effects, estimate, term="lag_1", outcome="norm"):
     table = pd.DataFrame(
         {"regression": name, "layer": LAYERS, "term": term, "estimate": estimate}
     ).assign(conf_low=estimate - 0.1, conf_high=estimate + 0.1, vcov_type="cluster")
-    stages = {"regression": {"fixed_effects": effects}}
     return SimpleNamespace(
-        coefficients=table, stages=stages, outcome=outcome, alpha=0.05, adjust="holm"
+        coefficients=table,
+        regression={"fixed_effects": effects},
+        outcome=outcome,
+        alpha=0.05,
+        adjust="holm",
     )
 
 
@@ -520,7 +520,7 @@ def effects():
     table = table.assign(conf_low=table["estimate"] - 0.1, conf_high=table["estimate"] + 0.1)
     sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
     sums = sums.assign(coefficient=0.3, conf_low=0.0, conf_high=0.1, target_site="attention")
-    sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4)
+    sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4, source_site="attention")
     upos = pd.concat(
         table.assign(upos=tag, documents=documents, estimate=table["estimate"] * times)
         for tag, documents, times in (("NOUN", 5, 1), ("VERB", 6, 3), ("X", 4, 9))
@@ -529,7 +529,6 @@ def effects():
         elasticities=table,
         transmitted=sums,
         by_part_of_speech=upos,
-        of_pair=lambda rows: rows[rows["target_site"] == "attention"],
         source="attention",
         target="attention",
         alpha=0.05,

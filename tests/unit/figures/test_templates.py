@@ -23,8 +23,7 @@ from pictures import (
 )
 
 from attnlag.errors import UserError
-from attnlag.figures import drawing, files, legends
-from attnlag.figures.inputs import sampling
+from attnlag.figures import drawing, files, legends, sampling
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, size_of, suffix_of
 from attnlag.figures.templates import (
     Line,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from tqdm import tqdm
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import regressed, relative_norms
 from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.errors import counted
+from attnlag.figures.inputs import Inputs
+from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.
@@ -86,3 +90,29 @@ def share_between(values: np.ndarray, classes: np.ndarray) -> float:
     between = ((by_class.mean() - values[known].mean()) ** 2 * by_class.size()).sum()
     whole = ((values[known] - values[known].mean()) ** 2).sum()
     return float(between / whole) if whole > 0 else np.nan
+
+
+def read_norms(given: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
+    """Return the norms of one site, with the files of their texts.
+
+    ``sample`` has the tokens that the figures are made from, first tokens of sequences included;
+    ``relative`` has the same tokens, their norms relative to the stream.
+    """
+    sample = sample_norms(given.norms)
+    return Inputs(
+        given.norms[0],
+        f"{tables.names_in(tables.read_provenance(given.norms[0]))}, {site}",
+        counted(sample.tokens, "token"),
+        **vars(given),
+        sample=sample,
+        relative=sample_norms(given.norms, stream=given.stream),
+        site=site,
+        settings=settings,
+    )
+
+
+def read_surprisal(given: Any, site: str, drop_first: int) -> Inputs:
+    """Return the files of norms of one site, and of the model's predictions at each token."""
+    name = f"{tables.names_in(tables.read_provenance(given.norms[0]))}, {site}"
+    extent, beside = counted(tables.row_count(given.norms), "token"), vars(given)
+    return Inputs(given.norms[0], name, extent, **beside, site=site, drop_first=drop_first)
