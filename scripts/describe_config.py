@@ -1,22 +1,25 @@
 """Write the files that are generated from the classes of the configuration.
 
 These are the JSON schema in workflow/schemas/, with which editors complete and check a
-configuration, and the tables of keys in config/README.md, between two marks. With --check,
+configuration, and the lists of keys in config/README.md, between two marks. With --check,
 nothing is written: files that are not up to date are named, and the exit status is 1.
 """
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from attnlag.adjustments.settings import RandomWeights
 from attnlag.config.schema import Config, classes_of, is_named
 from attnlag.corpus.settings import Tagger
 from attnlag.model.settings import SOURCES, ModelSource, ModulePaths
 from attnlag.pipeline.generated_pages import write_or_check
 from attnlag.regression.design import covariates
+from attnlag.regression.settings import Permutation
 from attnlag.section import IN_WORDS, Section
 
 SCHEMA = "workflow/schemas/config.schema.json"
@@ -32,37 +35,41 @@ def schema() -> str:
     return json.dumps(dialect | Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def tables() -> str:
-    """Return the tables of keys in Markdown, section by section."""
+def lists() -> str:
+    """Return the lists of keys in Markdown, section by section."""
     parts = []
     for name in Config.model_fields:
         keys_of = f"### {name}{', for each name' if is_named(name) else ''}"
         if name == "models":
-            parts.append(f"{keys_of}\n\n{table(ModelSource)}")
+            parts.append(f"{keys_of}\n\n{listed(ModelSource)}")
             known = {*ModelSource.model_fields, "source"}
             for source, kind in SOURCES.items():
-                parts.append(f"### {name}, `source: {source}`\n\n{table(kind, without=known)}")
-            parts.append(f"### {name}, `modules`\n\n{table(ModulePaths)}")
+                parts.append(f"### {name}, `source: {source}`\n\n{listed(kind, without=known)}")
+            parts.append(f"### {name}, `modules`\n\n{listed(ModulePaths)}")
         else:
             (section,) = classes_of(name)
-            parts.append(f"{keys_of}\n\n{table(section)}")
-        if name == "corpora":
-            parts.append(f"### {name}, `tagger`\n\n{table(Tagger)}")
+            parts.append(f"{keys_of}\n\n{listed(section)}")
+        within = {"corpora": [Tagger], "controls": [Permutation, RandomWeights]}.get(name, [])
+        for section in within:
+            key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", section.__name__).lower()
+            parts.append(f"### {name}, `{key}`\n\n{listed(section)}")
     return "\n\n".join(parts)
 
 
-def table(section: type[Section], without: Collection[str] = ()) -> str:
-    """Return the table of one section: key, value, default, meaning."""
+def listed(section: type[Section], without: Collection[str] = ()) -> str:
+    """Return the keys of one section as a list: key, value and default, meaning."""
     description = section.model_json_schema()
     properties = description["properties"]
     # A key that must be given comes first; what all sources share comes last.
     order = sorted(properties, key=lambda key: key not in description.get("required", []))
-    rows = ["key | value | default | meaning", "---|---|---|---"]
+    rows = []
     for key in (key for key in order if key not in without):
         field = properties[key]
-        default = f"`{plain(field['default'])}`" if "default" in field else "required"
-        cells = [f"`{key}`", value(field), default, field["description"]]
-        rows.append(" | ".join(cell.replace("|", r"\|") for cell in cells))
+        default = f"default `{plain(field['default'])}`" if "default" in field else "required"
+        values = value(field)
+        if default == "default `null`":
+            values = values.removesuffix(" or `null`")
+        rows.append(f"- `{key}` ({values}; {default}): {field['description']}")
     return f"{inspect.getdoc(section)}\n\n" + "\n".join(rows)
 
 
@@ -119,7 +126,7 @@ def up_to_date(root: Path) -> dict[Path, str]:
     """Return the content of each generated file, by path."""
     readme = (root / README).read_text(encoding="utf-8")
     for begin, content, end in (
-        (BEGIN, tables(), END),
+        (BEGIN, lists(), END),
         (BEGIN_COVARIATES, covariates_table(), END_COVARIATES),
     ):
         before, _, rest = readme.partition(begin)
