@@ -24,6 +24,11 @@ from attnlag.section import IN_WORDS, Section
 
 SCHEMA = "workflow/schemas/config.schema.json"
 README = "config/README.md"
+# Sections that are a key of a section.
+WITHIN: dict[str, list[type[Section]]] = {
+    "corpora": [Tagger],
+    "controls": [Permutation, RandomWeights],
+}
 SIGNS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 BEGIN, END = "<!-- keys -->", "<!-- /keys -->"
 BEGIN_COVARIATES, END_COVARIATES = "<!-- covariates -->", "<!-- /covariates -->"
@@ -49,8 +54,7 @@ def lists() -> str:
         else:
             (section,) = classes_of(name)
             parts.append(f"{keys_of}\n\n{listed(section)}")
-        within = {"corpora": [Tagger], "controls": [Permutation, RandomWeights]}.get(name, [])
-        for section in within:
+        for section in WITHIN.get(name, []):
             key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", section.__name__).lower()
             parts.append(f"### {name}, `{key}`\n\n{listed(section)}")
     return "\n\n".join(parts)
