@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from attnlag.regression.estimation import crossproducts, least_squares, regress, stacks  # noqa: E402
 from attnlag.regression.inference import results  # noqa: E402
+from attnlag.regression.settings import Errors  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 
 FOLDS = 10
@@ -29,7 +30,5 @@ if __name__ == "__main__":
     stack = stacks.stacked(shards, budget=STACK_BYTES)
     fits = regress.fit(stack, "cluster-crv1", FOLDS, least_squares.solve_all(stack))
     results.influence_table(fits, stack)
-    coefficients = results.coefficients_table(
-        fits, stack, covariance="cluster", alpha=0.05, adjust="holm", negligible=0.05
-    )
+    coefficients = results.coefficients_table(fits, stack, Errors())
     coefficients.to_parquet(arguments.output)

@@ -1,7 +1,7 @@
 """The keys of a configuration about regressions, and the settings of their stages."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -9,6 +9,7 @@ from attnlag.adjustments import outcomes
 from attnlag.adjustments.settings import FirstTokens, RandomWeights
 from attnlag.errors import counted
 from attnlag.regression.design import covariates, properties
+from attnlag.regression.limits import CLUSTERED
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -310,6 +311,17 @@ class Errors(Level, Negligible):
         "bins for the "
         "bootstrap; CR2 and CRV1 stay exact",
     )
+
+    def from_sums(self) -> Self:
+        """Return the settings with errors and a correction that need neither residuals nor draws.
+
+        Clustered errors replace those that need residuals, and Holm's method max-t.
+        """
+        without_residuals = self.covariance in (*CLUSTERED, "nonrobust")
+        return self.changed(
+            covariance=self.covariance if without_residuals else "cluster",
+            adjust="holm" if self.adjust == "max-t" else self.adjust,
+        )
 
 
 class Inference(Errors, Draws):

@@ -16,6 +16,7 @@ from attnlag.errors import UserError
 from attnlag.regression.beyond import comparison
 from attnlag.regression.estimation import crossproducts, regress, stacks
 from attnlag.regression.inference import results
+from attnlag.regression.settings import Errors
 from attnlag.report import summaries
 from attnlag.storage import tables
 from attnlag.storage.tables import read_provenance
@@ -83,9 +84,9 @@ def write_study(
         written.append(crossproducts.read_shard(path))
     stack = stacks.stacked(written)
     fits = regress.fit(stack, stated["covariance"], stated["folds"])
-    table = results.coefficients_table(
-        fits, stack, **{key: stated[key] for key in ("covariance", "alpha", "adjust", "negligible")}
-    )
+    keys = "covariance", "alpha", "adjust", "negligible"
+    errors = Errors(**{key: stated[key] for key in keys})
+    table = results.coefficients_table(fits, stack, errors)
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     for place, (key, value) in enumerate(keys.items()):
         table.insert(place, key, value)

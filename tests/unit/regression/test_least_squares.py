@@ -13,6 +13,7 @@ from scipy import stats
 
 from attnlag.regression.estimation import clustered, least_squares, regress, stacks
 from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.settings import Errors
 
 LENGTHS = {
     "one document": [60],
@@ -35,9 +36,7 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
     # The centre of the shard is the mean of its first rows, and not of all.
     stack = stack_of(table, rows=20)
     fits = regress.fit(stack, covariance, 5)
-    tidy = results.coefficients_table(
-        fits, stack, covariance=covariance, alpha=0.1, adjust="holm", negligible=0.05
-    )
+    tidy = results.coefficients_table(fits, stack, Errors(covariance=covariance, alpha=0.1))
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         options = {}
@@ -72,15 +71,11 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
     stack = stack_of(design_table(LENGTHS["many"], 6))
     fits = regress.fit(stack, "cluster", 5)
     for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
-        tidy = results.coefficients_table(
-            fits, stack, covariance="cluster", alpha=0.05, adjust=adjust, negligible=0.05
-        )
+        tidy = results.coefficients_table(fits, stack, Errors(adjust=adjust))
         for _, rows in tidy.groupby("term"):
             expected = multipletests(rows["p_value"], method=method)[1]
             np.testing.assert_allclose(rows["p_adjusted"], expected)
-    tidy = results.coefficients_table(
-        fits, stack, covariance="cluster", alpha=0.05, adjust="none", negligible=0.05
-    )
+    tidy = results.coefficients_table(fits, stack, Errors(adjust="none"))
     assert (tidy["p_adjusted"] == tidy["p_value"]).all()
 
 
@@ -145,9 +140,7 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
     table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
     stack = stack_of(table, rows=40, fixed_effects=True)
     fits = regress.fit(stack, covariance, 5)
-    tidy = results.coefficients_table(
-        fits, stack, covariance=covariance, alpha=0.05, adjust="none", negligible=0.05
-    )
+    tidy = results.coefficients_table(fits, stack, Errors(covariance=covariance, adjust="none"))
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
@@ -411,19 +404,10 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
         "lag_2 is constant",
         "lag_1 and lag_2 are collinear",
     ]
-    tidy = results.coefficients_table(
-        fits, stack, covariance="cluster", alpha=0.05, adjust="holm", negligible=0.05
-    )
+    tidy = results.coefficients_table(fits, stack, Errors())
     assert tidy["estimate"].isna().sum() == 9
     alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
-    first = results.coefficients_table(
-        regress.fit(alone, "cluster", 4),
-        alone,
-        covariance="cluster",
-        alpha=0.05,
-        adjust="holm",
-        negligible=0.05,
-    )
+    first = results.coefficients_table(regress.fit(alone, "cluster", 4), alone, Errors())
     pd.testing.assert_frame_equal(tidy.iloc[:3], first)
 
 
@@ -529,14 +513,8 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha,
     fits = regress.fit(stack, "nonrobust", 5)
     seen = set()
     for negligible in (0.02, 0.05, 0.1, 0.2, 0.4):
-        tidy = results.coefficients_table(
-            fits,
-            stack,
-            covariance="nonrobust",
-            alpha=alpha,
-            adjust=adjust,
-            negligible=negligible,
-        )
+        errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, negligible=negligible)
+        tidy = results.coefficients_table(fits, stack, errors)
         for place in range(3):
             row, p = np.eye(3)[place], {"present": [], "absent": []}
             for layer in range(4):

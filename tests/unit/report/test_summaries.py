@@ -10,6 +10,7 @@ from designs import columns_of, design_table, regression_settings, stack_of
 from attnlag.regression import labels
 from attnlag.regression.estimation import least_squares, regress
 from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.settings import Errors
 from attnlag.report import summaries
 
 
@@ -18,9 +19,7 @@ def fitted_results():
     table = design_table([30] * 10, 3)
     stack = stack_of(table)
     fits = regress.fit(stack, "nonrobust", 5)
-    tidy = results.coefficients_table(
-        fits, stack, covariance="nonrobust", alpha=0.05, adjust="holm", negligible=0.05
-    )
+    tidy = results.coefficients_table(fits, stack, Errors(covariance="nonrobust"))
     tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
     numbers = pd.DataFrame(0.25, range(3), [*names, "skewness", "kurtosis", "durbin_watson"])

@@ -27,7 +27,7 @@ from attnlag.regression.estimation import crossproducts, least_squares, merging,
 from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.estimation.merging import Sums
 from attnlag.regression.estimation.regress import Fit
-from attnlag.regression.estimation.stacks import Stack, stacked
+from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
@@ -347,12 +347,7 @@ def _fitted(
     Layers are fitted one after another: with many terms, the solution of a layer needs more memory
     than the stack.
     """
-    stack = stacked(
-        [merging.merged_shard(shard, sums) for shard in shards],
-        fixed_effects=settings.fixed_effects == "document",
-        budget=settings.stack_mb * 1e6,
-        most=most,
-    )
+    stack = merging.stack_of(shards, settings, sums, most=most)
     names, weights = least_squares.names_of(stack), None
     equal = [_contrasts(names, lag) for lag in tested]
     if along:
@@ -383,15 +378,7 @@ def tests_of(fitted: _Fitted, lags: Sequence[str], hypothesis: str) -> list[tupl
 
 def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
     """Return the tidy table of lags and leads."""
-    table = results.coefficients_table(
-        fitted.fits,
-        fitted.stack,
-        names=fitted.names,
-        covariance=settings.covariance,
-        alpha=settings.alpha,
-        adjust=settings.adjust,
-        negligible=settings.negligible,
-    )
+    table = results.coefficients_table(fitted.fits, fitted.stack, settings, fitted.names)
     return table[table["term"].map(is_lag)].reset_index(drop=True)
 
 

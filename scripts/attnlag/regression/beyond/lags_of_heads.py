@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, read_layer
 from attnlag.regression.design.properties import Property
-from attnlag.regression.estimation import crossproducts, least_squares, merging, regress, stacks
+from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import controls, permutation, results
-from attnlag.regression.limits import CLUSTERED
 from attnlag.regression.settings import HeadsSettings
 
 # The empty table, without a regression.
@@ -81,6 +80,7 @@ def coefficients(
         fit, and the controls ``permuted_mean`` and ``random_weights``, the latter beside the
         ``trained`` model on the same documents, neither corrected for bias; NaN without them.
     """
+    settings = settings.from_sums()
     rows: list[pd.DataFrame] = []
     fits: list[regress.Fit] = []
     kept: merging.Sums | None = None
@@ -96,13 +96,8 @@ def coefficients(
                 orders.append(_orders(source, table, settings))
         parts = [*map(str, range(len(products[0].layers) - 2)), WHOLE, ABOVE]
         kept = merging.kept_terms(products) if kept is None else kept
-        stack = stacks.stacked(
-            [merging.merged_shard(shard, kept) for shard in products],
-            fixed_effects=settings.fixed_effects == "document",
-            budget=settings.stack_mb * 1e6,
-            group_of=group_of,
-        )
-        of_layer = regress.fit(stack, _covariance(settings), folds=None)
+        stack = merging.stack_of(products, settings, kept, group_of=group_of)
+        of_layer = regress.fit(stack, settings.covariance, folds=None)
         terms = least_squares.names_of(stack)
         frame = pd.DataFrame({"part": np.repeat(parts, len(terms)), "term": terms * len(parts)})
         frame["layer"] = layer_number(name)
@@ -121,24 +116,10 @@ def coefficients(
     if stack is None:
         return NOTHING.copy()
     beside = pd.concat(rows, ignore_index=True)
-    grouped = group_of is not None
-    table = results.coefficients_table(
-        fits,
-        replace(stack, layers=list(range(len(fits)))),
-        covariance=_covariance(settings) + "-group" * grouped,
-        alpha=settings.alpha,
-        # The maximum over layers would need draws of the documents.
-        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
-        negligible=settings.negligible,
-    )
+    of_all = replace(stack, layers=list(range(len(fits))))
+    table = results.coefficients_table(fits, of_all, settings)
     table["layer"] = beside["layer"]
     return table.join(beside[["part", "rows", *CONTROLS]])[COLUMNS]
-
-
-def _covariance(settings: HeadsSettings) -> str:
-    """Return the kind of errors; those that need residuals are replaced by clustered errors."""
-    known = (*CLUSTERED, "nonrobust")
-    return settings.covariance if settings.covariance in known else "cluster"
 
 
 def _values(source: Source, name: str) -> pa.Table:
@@ -208,10 +189,6 @@ def _random_weights(
         "random_weights": [untrained],
         "trained": [crossproducts.of_documents(shard, documents) for shard in trained],
     }
-    effects, budget = settings.fixed_effects == "document", settings.stack_mb
-    fits = {
-        column: controls.fitted_alone(shards, fixed_effects=effects, stack_mb=budget)[0]
-        for column, shards in found.items()
-    }
+    fits = {column: controls.fitted_alone(shards, settings)[0] for column, shards in found.items()}
     by_term = [fit.set_index(["layer", "term"])["estimate"] for fit in fits.values()]
     return pd.concat(by_term, axis=1, keys=fits).dropna(subset="random_weights")

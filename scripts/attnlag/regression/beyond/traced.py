@@ -15,10 +15,9 @@ from attnlag.adjustments import traced_tables
 from attnlag.adjustments.columns import KEYS, PAIRS_KEY, layer_name
 from attnlag.adjustments.traced_tables import CLASSES, TARGETS, WRITTEN
 from attnlag.regression.beyond.heads import WHOLE
-from attnlag.regression.estimation import crossproducts, merging, regress, stacks
+from attnlag.regression.estimation import crossproducts, merging, regress
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.regression.inference import controls, results
-from attnlag.regression.limits import CLUSTERED
 from attnlag.regression.settings import HeadsSettings
 
 # The parts of a layer whose lags stand beside each other, and the columns of their norms.
@@ -194,9 +193,9 @@ def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSetting
     """
     design = settings.design
     assert design is not None
+    settings = settings.from_sums().changed(cluster="document")
     layers = sorted(map(int, rows["layer"].unique()))
     cells = [(layer, part) for part in PARTS for layer in layers]
-    effects = settings.fixed_effects == "document"
 
     def shard_of(found: pd.DataFrame, halves: int) -> crossproducts.Shard:
         wide = found.pivot(index=KEYS, columns="layer", values=list(PARTS.values()))
@@ -210,28 +209,13 @@ def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSetting
         names = [layer_name(place) for place in range(len(cells))]
         return controls.shard_of_batches(table.to_batches(), names, design, {}, halves)
 
-    shard = shard_of(rows, 2 if settings.halves else 1)
-    kept = merging.kept_terms([shard])
-    budget = settings.stack_mb * 1e6
-    stack = stacks.stacked(
-        [merging.merged_shard(shard, kept)], fixed_effects=effects, budget=budget
-    )
-    known = (*CLUSTERED, "nonrobust")
-    covariance = settings.covariance if settings.covariance in known else "cluster"
-    fits = regress.fit(stack, covariance, folds=None)
-    table = results.coefficients_table(
-        fits,
-        replace(stack, layers=list(range(len(fits)))),
-        covariance=covariance,
-        alpha=settings.alpha,
-        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
-        negligible=settings.negligible,
-    )
+    stack = merging.stack_of([shard_of(rows, 2 if settings.halves else 1)], settings)
+    fits = regress.fit(stack, settings.covariance, folds=None)
+    of_all = replace(stack, layers=list(range(len(fits))))
+    table = results.coefficients_table(fits, of_all, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
-        untrained, _, _ = controls.fitted_alone(
-            [shard_of(random, 1)], fixed_effects=effects, stack_mb=settings.stack_mb
-        )
+        untrained, _, _ = controls.fitted_alone([shard_of(random, 1)], settings)
         beside = untrained.set_index(["layer", "term"])["estimate"]
         keys = pd.MultiIndex.from_frame(table[["layer", "term"]])
         table["random_weights"] = beside.reindex(keys).to_numpy()

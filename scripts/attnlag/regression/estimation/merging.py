@@ -7,6 +7,7 @@ sums of cross-products, so the design need not be read again.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,9 @@ from attnlag.regression.design.covariates import CATALOGUE, classes_of, indicato
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.crossproducts import DocumentProducts, Shard, values_of
 from attnlag.regression.estimation.packed import packed_size
-from attnlag.regression.estimation.regress import FEWEST_DOCUMENTS
+from attnlag.regression.estimation.stacks import Stack, stacked
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import HeadsSettings, RegressionSettings
 
 # Smallest number of rows that identify the slopes of the merged class.
 FEWEST_ROWS = 30
@@ -148,6 +151,25 @@ def merged_shard(shard: Shard, sums: Sums) -> Shard:
         ),
         batches=batches,
         merged=sums,
+    )
+
+
+def stack_of(
+    shards: Sequence[Shard],
+    settings: RegressionSettings | HeadsSettings,
+    sums: Sums | None = None,
+    **options: Any,
+) -> Stack:
+    """Return the stack of a regression, whose terms are sums of those of the shards.
+
+    The sums are by default those of `kept_terms`. The options are those of `stacks.stacked`.
+    """
+    sums = kept_terms(shards) if sums is None else sums
+    return stacked(
+        [merged_shard(shard, sums) for shard in shards],
+        fixed_effects=settings.fixed_effects == "document",
+        budget=settings.stack_mb * 1e6,
+        **options,
     )
 
 

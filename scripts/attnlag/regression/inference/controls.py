@@ -24,19 +24,13 @@ import pyarrow.parquet as pq
 from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.design import design
-from attnlag.regression.estimation import (
-    crossproducts,
-    least_squares,
-    merging,
-    stacks,
-    token_effects,
-)
+from attnlag.regression.estimation import crossproducts, least_squares, merging, token_effects
 from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference.permutation import OrderTest
-from attnlag.regression.settings import DesignSettings, RegressionSettings
+from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
 
 # Rows of norms in memory at a time.
@@ -114,7 +108,7 @@ def shard_of_batches(
 
 
 def fitted_alone(
-    shards: Sequence[Shard], *, fixed_effects: bool, stack_mb: float
+    shards: Sequence[Shard], settings: RegressionSettings | HeadsSettings
 ) -> tuple[pd.DataFrame, Stack, list[Solution]]:
     """Fit cross-products without any correction and without errors of the coefficients.
 
@@ -125,10 +119,7 @@ def fitted_alone(
     solutions : list of Solution
         One per layer.
     """
-    shards = [crossproducts.without_halves(shard) for shard in shards]
-    kept = merging.kept_terms(shards)
-    shards = [merging.merged_shard(shard, kept) for shard in shards]
-    stack = stacks.stacked(shards, fixed_effects=fixed_effects, budget=stack_mb * 1e6)
+    stack = merging.stack_of([crossproducts.without_halves(shard) for shard in shards], settings)
     solutions = least_squares.solve_all(stack)
     names = least_squares.names_of(stack)
     (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
@@ -185,9 +176,7 @@ def random_weights(
     ]
 
     def fitted(shards: Sequence[Shard]) -> tuple[pd.Series, pd.DataFrame]:
-        coefficients, stack, solutions = fitted_alone(
-            shards, fixed_effects=settings.fixed_effects == "document", stack_mb=settings.stack_mb
-        )
+        coefficients, stack, solutions = fitted_alone(shards, settings)
         is_sum = coefficients["term"].map(lambda term: is_lag(term) and not is_lead(term))
         of_lags = coefficients[is_sum].groupby("layer")["estimate"]
         layers = pd.DataFrame(

@@ -20,7 +20,6 @@ from attnlag.regression.estimation import (
     merging,
     regress,
     residuals,
-    stacks,
 )
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.regress import Fit
@@ -103,14 +102,9 @@ def fit_regression(
         shards = [crossproducts.without_halves(shard) for shard in shards]
     kept = merging.kept_terms(shards)
     shards = [merging.merged_shard(shard, kept) for shard in shards]
-    effects = settings.fixed_effects == "document"
     grouped = settings.cluster == "group"
-    stack = stacks.stacked(
-        shards,
-        fixed_effects=effects,
-        budget=settings.stack_mb * 1e6,
-        group_of=group_of if grouped else None,
-    )
+    own_terms = {term: (term,) for term in kept}
+    stack = merging.stack_of(shards, settings, own_terms, group_of=group_of if grouped else None)
     if settings.token_effects and settings.covariance in ROBUST:
         raise UserError(
             f"found {settings.covariance} errors with effects of tokens, expected cluster, "
@@ -136,7 +130,7 @@ def fit_regression(
         robust = list(residuals.robust_covariance(sums, model, settings.covariance))
     folds: int | Stack
     if settings.folds == "groups":
-        folds = stacks.stacked(shards, fixed_effects=effects, group_of=group_of)
+        folds = merging.stack_of(shards, settings, own_terms, group_of=group_of)
     else:
         folds = settings.folds
     fits = regress.fit(stack, settings.covariance, folds, solutions, robust)
@@ -148,14 +142,7 @@ def fit_regression(
                 fit.p_wild = bootstrap.wild_p_values(
                     stack, index, solution, settings.wild_bootstrap, settings.seed
                 )
-    coefficients = results.coefficients_table(
-        fits,
-        stack,
-        covariance=f"{settings.covariance}-group" if grouped else settings.covariance,
-        alpha=settings.alpha,
-        adjust=settings.adjust,
-        negligible=settings.negligible,
-    )
+    coefficients = results.coefficients_table(fits, stack, settings)
     draws = draws_of_estimates(stack, solutions, settings)
     joint = bootstrap.joint(fits, stack, draws, settings.alpha)
     medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
@@ -174,7 +161,7 @@ def fit_regression(
         coefficients=coefficients,
         goodness=results.fits_table(
             *(fits, stack.layers, dropped, tests, records[0]["model"].get("mixers")),
-            adjust="holm" if settings.adjust == "max-t" else settings.adjust,
+            adjust=settings.adjust,
         ),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, medians, stack, alpha=settings.alpha, seed=settings.seed),

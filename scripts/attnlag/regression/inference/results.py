@@ -9,6 +9,7 @@ from scipy import special
 from attnlag.regression.estimation.least_squares import names_of
 from attnlag.regression.estimation.regress import Fit
 from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag
 
 # Number of influential documents that are kept for each layer and term.
@@ -18,21 +19,15 @@ INFLUENTIAL = 100
 def coefficients_table(
     fits: Sequence[Fit],
     stack: Stack,
-    *,
-    covariance: str,
-    alpha: float,
-    adjust: str,
-    negligible: float,
+    settings: Errors,
     names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
 
     ``names`` gives the names of the estimates if they differ from the terms of the stack.
 
-    ``p_adjusted`` corrects the p-values of a term over the layers; it is NaN for ``max-t``, which
-    needs the bootstrap. Intervals are those of single coefficients at level 1 - ``alpha``.
-    ``finding`` states for each coefficient whether it is ``negligible`` (`verdicts`); Holm's method
-    stands in for ``max-t``.
+    ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
+    coefficients. ``finding`` states for each coefficient whether it is negligible (`verdicts`).
     """
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
@@ -45,22 +40,19 @@ def coefficients_table(
     table = pd.DataFrame(rows, columns=columns)
     table["statistic"] = table["estimate"] / table["std_error"]
     table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
-    table["p_adjusted"] = np.nan
-    if adjust != "max-t":
-        table["p_adjusted"] = table.groupby("term")["p_value"].transform(adjusted, adjust=adjust)
-    reach = special.stdtrit(table["df"], 1 - alpha / 2) * table["std_error"]
+    by_term = table.groupby("term")
+    table["p_adjusted"] = by_term["p_value"].transform(adjusted, adjust=settings.adjust)
+    reach = special.stdtrit(table["df"], 1 - settings.alpha / 2) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
-    for _, of_term in table.groupby("term"):
+    for _, of_term in by_term:
         table.loc[of_term.index, "finding"] = verdicts(
-            of_term["estimate"],
-            of_term["std_error"],
-            of_term["df"],
-            negligible=negligible,
-            alpha=alpha,
-            adjust=adjust,
+            *(of_term[column] for column in ("estimate", "std_error", "df")),
+            negligible=settings.negligible,
+            alpha=settings.alpha,
+            adjust=settings.adjust,
         )
-    table["vcov_type"] = covariance
+    table["vcov_type"] = settings.covariance + "-group" * (settings.cluster == "group")
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
     order += ["p_adjusted", "conf_low", "conf_high", "finding", "vcov_type", "uncorrected"]
@@ -86,15 +78,14 @@ def verdicts(
     ``"present"``: |β| ≤ δ is rejected by the p-value of |b| at the bound, which at δ = 0 is the
     two-sided one of β = 0; what is present is thus significant too. ``"absent"``: |β| ≥ δ is
     rejected by two one-sided tests. ``"undecided"``: neither, or no estimate. The p-values of
-    either kind are corrected over the layers; Holm's method stands in for ``max-t``.
+    either kind are corrected over the layers.
     """
     size, error = np.abs(np.asarray(estimate, dtype=float)), np.asarray(error, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         beyond, within = (size - negligible) / error, (negligible - size) / error
         opposite = (size + negligible) / error
-    kind = "holm" if adjust == "max-t" else adjust
     present, absent = (
-        adjusted(pd.Series(p), kind) < alpha
+        adjusted(pd.Series(p), adjust) < alpha
         for p in (
             special.stdtr(df, -beyond) + special.stdtr(df, -opposite),
             special.stdtr(df, -within),
@@ -104,13 +95,16 @@ def verdicts(
 
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
-    """Return p-values corrected for their number; NaN stays NaN and is not counted."""
+    """Return p-values corrected for their number; NaN stays NaN and is not counted.
+
+    Holm's method stands in for ``max-t``, which needs draws.
+    """
     corrected = p_values.to_numpy(copy=True)
     known = ~np.isnan(corrected)
     if adjust == "none" or not known.any():
         return corrected
     p = corrected[known]
-    if adjust == "holm":
+    if adjust in ("holm", "max-t"):
         # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
         order = np.argsort(p)
         steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
