@@ -85,8 +85,7 @@ def covariates_table() -> str:
     ]
     for name, entry in covariates.CATALOGUE.items():
         terms = ", ".join(f"`{term}`" for term in entry.terms)
-        constant = bool(covariates.constant_in_document([name]))
-        facts = ["yes" if fact else "no" for fact in (entry.moves, constant)]
+        facts = ["yes" if fact else "no" for fact in (entry.moves, entry.constant_in_document)]
         rows.append(f"`{name}` | {terms} | {entry.description} | {' | '.join(facts)}")
     return "\n".join(rows)
 

@@ -26,7 +26,7 @@ from attnlag.corpus.settings import Corpus
 from attnlag.errors import UserError, counted, nearest, shown, unreadable
 from attnlag.escaping import text_for
 from attnlag.model.settings import SOURCES, ModelSource, PathSource, RandomSource, Source
-from attnlag.regression.design.covariates import layer_cells, needed_of_tagger
+from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression
 from attnlag.section import IN_WORDS, Name, Section
 
@@ -234,7 +234,7 @@ def _value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[tuple[Ke
 
 def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[tuple[KeyPath, str]]:
     """Yield the corpora whose tagger does not give what a property of tokens needs."""
-    needed = needed_of_tagger(name)
+    needed = CATALOGUE[name].of_tagger
     for of, corpus in config.corpora.items():
         tagger = corpus.tagger
         if needed == "tags" and not (tagger and tagger.gives_tags):

@@ -137,7 +137,7 @@ class Regression(Terms):
     @property
     def layer_covariates(self) -> list[str]:
         """Covariates whose values differ between layers."""
-        return [name for name in self.covariates if covariates.layer_cells([name])]
+        return [name for name in self.covariates if covariates.CATALOGUE[name].cells]
 
     @property
     def document_effects(self) -> Literal["none", "document"]:

@@ -239,11 +239,10 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     """The terms are dummies of classes that are merged."""
 
     def toy(columns):
-        return covariates.TokenCovariate(
+        return covariates.Covariate(
             description="a toy",
             terms=("toy_N",),
             moves=True,
-            constant_in_document=False,
             columns=lambda settings, facts: list(columns),
             values=lambda keys, settings, facts: np.stack(
                 [np.isin(keys["token_id"].to_numpy(), ids) for ids in columns.values()]
@@ -274,11 +273,10 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     monkeypatch, moves, fixed_effects
 ):
     """The oracle is the design of a corpus whose tokens are permuted by hand."""
-    toy = covariates.TokenCovariate(
+    toy = covariates.Covariate(
         description="a toy",
         terms=("toy_N",),
         moves=moves,
-        constant_in_document=False,
         columns=lambda settings, facts: ["toy_1", "toy_2"],
         values=lambda keys, settings, facts: np.stack(
             [np.sqrt(keys["token_id"].to_numpy()), keys["token_id"].to_numpy() == 2]

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
 from attnlag.corpus.catalogue import FILES as SHARDED
@@ -34,80 +34,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LayerCovariate:
-    """A covariate with separate values in each layer: log norms at other tokens or layers.
-
-    Its values move with their tokens under permutation.
-
-    Attributes
-    ----------
-    description : str
-        Short description.
-    cells : mapping of str to Cell
-        Its terms, each with the place of its value.
-    """
+class Covariate:
+    """A variable that a regression can hold fixed."""
 
     description: str
-    cells: Mapping[str, Cell]
-    moves: ClassVar = True
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        return tuple(self.cells)
-
-
-@dataclass(frozen=True)
-class TokenCovariate:
-    """A covariate with the same values in all layers.
-
-    Attributes
-    ----------
-    description : str
-        Short description.
-    terms : tuple of str
-        Names of its terms. N stands for a number, NAME for any text.
-    moves : bool
-        Whether its value moves with a token under permutation. A property of the token moves; a
-        property of the position or the document does not.
-    constant_in_document : bool
-        Whether all tokens of a document have the same value. If so, it cannot be combined with
-        document effects.
-    columns : function
-        Returns the names of the columns of a design, given its settings and the facts.
-    values : function
-        Returns the values, (columns, tokens) float64, given the keys of the tokens (``document``,
-        ``window``, ``position``, ``token_id``), the settings and the facts. A token without a
-        value has NaN, and the rows that need it are dropped.
-    file : str or None
-        The file that the covariate needs, one of `FILES`.
-    read : function or None
-        Returns the facts from that file. If it is None, ``columns`` and ``values`` get None as
-        facts. For a file of `SHARDED` it receives the files of shards and the documents needed.
-    offset : int
-        Token that the covariate describes: 0 for the outcome, -1 for the token before it.
-    may_lack : bool
-        Whether tokens may lack a value. A common sample leaves such tokens out everywhere.
-    classes : tuple of str
-        Endings of the names of its terms, if the covariate consists of the dummies of classes. The
-        class with the most rows is the reference.
-    indicator : str or None
-        A term that is 0 or 1, and is left out if all rows have the same value.
-    of_tagger : {"tags", "language"} or None
-        What the tagger of the corpus must give.
-    """
-
-    description: str
+    # Names of its terms. N stands for a number, NAME for any text.
     terms: tuple[str, ...]
+    # Whether its value moves with a token under permutation. A property of the token moves; a
+    # property of the position or the document does not.
     moves: bool
-    constant_in_document: bool
-    columns: Callable[[DesignSettings, Any], list[str]]
-    values: Callable[[pa.Table, DesignSettings, Any], np.ndarray]
+    # Places of the values of the terms, if these differ between layers. What follows is about
+    # covariates with the same values in all layers.
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    # Returns the values, (columns, tokens) float64, given the keys of the tokens (``document``,
+    # ``window``, ``position``, ``token_id``), the settings and the facts. A token without a value
+    # has NaN, and the rows that need it are dropped.
+    values: Callable[[pa.Table, DesignSettings, Any], np.ndarray] | None = None
+    # Returns the names of the columns of a design, given its settings and the facts. None: these
+    # are the terms, one for each class.
+    columns: Callable[[DesignSettings, Any], list[str]] | None = None
+    # Whether all tokens of a document have the same value, so that it cannot be combined with
+    # document effects.
+    constant_in_document: bool = False
+    # The file that the covariate needs, one of `FILES`.
     file: str | None = None
+    # Returns the facts from that file. For a file of `SHARDED` it receives the files of shards and
+    # the documents needed.
     read: Callable[..., Any] | None = None
+    # Token that the covariate describes: 0 for the outcome, -1 for the token before it.
     offset: int = 0
+    # Whether tokens may lack a value. A common sample leaves such tokens out everywhere.
     may_lack: bool = False
+    # Endings of the names of its terms, if the covariate consists of the dummies of classes. The
+    # class with the most rows is the reference.
     classes: tuple[str, ...] = ()
+    # A term that is 0 or 1, and is left out if all rows have the same value.
     indicator: str | None = None
+    # What the tagger of the corpus must give.
     of_tagger: Literal["tags", "language"] | None = None
 
 
@@ -126,10 +89,6 @@ REFUSED = {
 
 
 # --- position ------------------------------------------------------------------------------
-
-
-def _position_columns(settings: DesignSettings, facts: None) -> list[str]:
-    return [f"position_{i}" for i in range(1, len(settings.position_knots))]
 
 
 def _position_values(keys: pa.Table, settings: DesignSettings, facts: None) -> np.ndarray:
@@ -154,10 +113,6 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     knots : sequence of int
         The k knots in tokens, ascending, at least 3.
 
-    Returns
-    -------
-    columns : (k - 1, tokens) float64 array
-
     References
     ----------
     Harrell, Regression Modeling Strategies, 2nd edition, 2015, section 2.4.5; ``rcspline.eval``
@@ -178,10 +133,6 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
 
 
 # --- log_frequency -------------------------------------------------------------------------
-
-
-def _log_frequency_columns(settings: DesignSettings, facts: np.ndarray) -> list[str]:
-    return ["log_frequency"]
 
 
 def _log_frequency_values(
@@ -205,21 +156,11 @@ def _log_frequency_values(
 
 
 class Groups(NamedTuple):
-    """The groups of a corpus.
-
-    Attributes
-    ----------
-    documents : pyarrow.Array
-        Ids of the documents.
-    names : list of str
-        Names of the groups, sorted.
-    of_document : (documents,) int array
-        Index of each document's group in ``names``.
-    """
+    """The groups of a corpus."""
 
     documents: pa.Array
-    names: list[str]
-    of_document: np.ndarray
+    names: list[str]  # sorted
+    of_document: np.ndarray  # (documents,) int array: index of each document's group in ``names``
 
 
 def groups_of_corpus(corpus: Path) -> Groups:
@@ -233,11 +174,6 @@ def groups_of_corpus(corpus: Path) -> Groups:
     names = sorted(pc.unique(of_document).to_pylist())
     places = pc.index_in(of_document, pa.array(names, pa.string())).to_numpy()
     return Groups(table["document"].combine_chunks(), names, places)
-
-
-def _group_columns(settings: DesignSettings, facts: Groups) -> list[str]:
-    # The first group is the reference.
-    return [f"group_{name}" for name in facts.names[1:]]
 
 
 def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np.ndarray:
@@ -263,50 +199,38 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 # --- properties of tokens ------------------------------------------------------------------
 
 
-def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, TokenCovariate]]:
+def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
     covariate = partial(
-        TokenCovariate,
-        moves=True,
-        constant_in_document=False,
-        file=entry.file,
-        may_lack=entry.may_lack,
-        of_tagger=entry.of_tagger,
+        Covariate, moves=True, file=entry.file, may_lack=entry.may_lack, of_tagger=entry.of_tagger
     )
-    if entry.classes:
-        for prefix, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
-            terms = [f"{prefix}_{one}" for one in entry.classes]
-            yield (
-                prefix,
-                covariate(
-                    description=entry.covariate + before,
-                    terms=(f"{prefix}_NAME",),
-                    columns=partial(_stated, terms),
-                    values=lambda keys, settings, facts: properties.dummies(
-                        facts.of(keys), len(entry.classes)
-                    ),
-                    read=partial(properties.read_property, name),
-                    offset=offset,
-                    classes=entry.classes,
-                ),
-            )
-    else:
-        terms = [name, f"{name}_unknown"] if entry.known else [name]
+    if not entry.classes:
+        terms = (name, f"{name}_unknown") if entry.known else (name,)
         yield (
             name,
             covariate(
                 description=entry.covariate,
-                terms=tuple(terms),
-                columns=partial(_stated, terms),
+                terms=terms,
                 values=_known_and_unknown if entry.known else _values,
                 read=partial(properties.read_moderator, name),
                 indicator=f"{name}_unknown" if entry.known else None,
             ),
         )
-
-
-def _stated(terms: list[str], settings: DesignSettings, facts: Property) -> list[str]:
-    return terms
+        return
+    for prefix, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
+        yield (
+            prefix,
+            covariate(
+                description=entry.covariate + before,
+                terms=(f"{prefix}_NAME",),
+                values=lambda keys, settings, facts: properties.dummies(
+                    facts.of(keys), len(entry.classes)
+                ),
+                read=partial(properties.read_property, name),
+                offset=offset,
+                classes=entry.classes,
+            ),
+        )
 
 
 def _values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
@@ -323,43 +247,45 @@ def _known_and_unknown(keys: pa.Table, settings: DesignSettings, facts: Property
 # --- the catalogue -------------------------------------------------------------------------
 
 # In the order in which the terms stand in a design.
-CATALOGUE: dict[str, TokenCovariate | LayerCovariate] = {
-    "position": TokenCovariate(
+CATALOGUE: dict[str, Covariate] = {
+    "position": Covariate(
         description="a restricted cubic spline of the position in the sequence",
         terms=("position_N",),
         moves=False,
-        constant_in_document=False,
-        columns=_position_columns,
+        columns=lambda settings, facts: [
+            f"position_{number}" for number in range(1, len(settings.position_knots))
+        ],
         values=_position_values,
     ),
-    "log_frequency": TokenCovariate(
+    "log_frequency": Covariate(
         description="log relative frequency of the token in the corpus",
         terms=("log_frequency",),
         moves=True,
-        constant_in_document=False,
-        columns=_log_frequency_columns,
         values=_log_frequency_values,
         file="token_counts",
         read=log_frequencies,
     ),
-    "group": TokenCovariate(
+    "group": Covariate(
         description="dummies of the groups",
         terms=("group_NAME",),
         moves=False,
         constant_in_document=True,
-        columns=_group_columns,
+        # The first group is the reference.
+        columns=lambda settings, facts: [f"group_{name}" for name in facts.names[1:]],
         values=_group_values,
         file="corpus",
         read=groups_of_corpus,
     ),
     **{
-        covariate: made
-        for name, entry in PROPERTIES.items()
+        name: covariate
+        for property_name, entry in PROPERTIES.items()
         if entry.covariate
-        for covariate, made in _of_property(name, entry)
+        for name, covariate in _of_property(property_name, entry)
     },
-    "previous_layer": LayerCovariate(
+    "previous_layer": Covariate(
         description="log norms of the layer before at this token and the one before it",
+        terms=("previous_layer", "previous_layer_lag_1"),
+        moves=True,
         cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},
     ),
 }
@@ -372,8 +298,7 @@ def in_words() -> str:
 
 def constant_in_document(names: Iterable[str]) -> list[str]:
     """Return the covariates that are constant within documents."""
-    found = [(name, CATALOGUE[name]) for name in names]
-    return [n for n, one in found if isinstance(one, TokenCovariate) and one.constant_in_document]
+    return [name for name in names if CATALOGUE[name].constant_in_document]
 
 
 def is_term(name: str, covariate: str | None = None) -> bool:
@@ -392,41 +317,29 @@ def term_pattern(covariate: str | None = None) -> str:
 def _terms_of(name: str) -> tuple[str, ...]:
     """Return the terms of a covariate, one for each class of its tokens."""
     classes = classes_of(name)
-    return tuple(f"{name}_{one}" for one in classes) if classes else CATALOGUE[name].terms
+    return tuple(f"{name}_{label}" for label in classes) if classes else CATALOGUE[name].terms
 
 
 def classes_of(name: str) -> tuple[str, ...]:
     """Return the classes of a covariate of dummies, including the class for the rest."""
-    entry = CATALOGUE[name]
-    classes = entry.classes if isinstance(entry, TokenCovariate) else ()
+    classes = CATALOGUE[name].classes
     return (*classes, properties.OTHER) if classes else ()
 
 
 def indicators() -> set[str]:
     """Return the terms that are left out if all rows have the same value."""
-    entries = [one for one in CATALOGUE.values() if isinstance(one, TokenCovariate)]
-    return {one.indicator for one in entries if one.indicator is not None}
-
-
-def needed_of_tagger(name: str) -> str | None:
-    """Return what a covariate, or classes of its name, need of the tagger of a corpus."""
-    entry = CATALOGUE[name]
-    return entry.of_tagger if isinstance(entry, TokenCovariate) else None
+    return {entry.indicator for entry in CATALOGUE.values() if entry.indicator is not None}
 
 
 def that_may_lack(names: Iterable[str]) -> list[str]:
     """Return the covariates that tokens may lack."""
-    found = [(name, CATALOGUE[name]) for name in names]
-    return [n for n, one in found if isinstance(one, TokenCovariate) and one.may_lack]
+    return [name for name in names if CATALOGUE[name].may_lack]
 
 
-def layer_cells(names: Iterable[str]) -> dict[str, Cell]:
+def layer_cells(names: Collection[str]) -> dict[str, Cell]:
     """Return the terms of the covariates that have separate values in each layer."""
-    entries = [entry for name, entry in CATALOGUE.items() if name in set(names)]
-    found: dict[str, Cell] = {}
-    for entry in entries:
-        found |= entry.cells if isinstance(entry, LayerCovariate) else {}
-    return found
+    entries = [entry for name, entry in CATALOGUE.items() if name in names]
+    return {term: cell for entry in entries for term, cell in entry.cells.items()}
 
 
 def layers_before(terms: Iterable[str]) -> int:
@@ -437,26 +350,25 @@ def layers_before(terms: Iterable[str]) -> int:
 
 def files_needed(names: Iterable[str]) -> set[str]:
     """Return the files that some covariates need, by their names in `FILES`."""
-    entries = [CATALOGUE[name] for name in names]
-    return {e.file for e in entries if isinstance(e, TokenCovariate) and e.file is not None}
+    files = [CATALOGUE[name].file for name in names]
+    return {file for file in files if file is not None}
 
 
-def _token_covariates(settings: DesignSettings) -> dict[str, TokenCovariate]:
+def _shared_covariates(settings: DesignSettings) -> dict[str, Covariate]:
     """Return the covariates of a design that all layers share, in the order of the catalogue."""
     if unknown := set(settings.covariates) - set(CATALOGUE):
         raise ValueError(f"unknown covariates: {sorted(unknown)}")
     return {
         name: entry
         for name, entry in CATALOGUE.items()
-        if name in settings.covariates and isinstance(entry, TokenCovariate)
+        if name in settings.covariates and not entry.cells
     }
 
 
-def _needed_in_sample(settings: DesignSettings) -> dict[str, TokenCovariate]:
+def _needed_in_sample(settings: DesignSettings) -> dict[str, Covariate]:
     """Return the covariates that a common sample requires although the design does not use them."""
     names = that_may_lack(settings.sample.covariates) if settings.sample else []
-    found = {name: CATALOGUE[name] for name in names if name not in settings.covariates}
-    return {name: one for name, one in found.items() if isinstance(one, TokenCovariate)}
+    return {name: CATALOGUE[name] for name in names if name not in settings.covariates}
 
 
 def read_facts(
@@ -478,14 +390,9 @@ def read_facts(
     -------
     facts : dict
         The result of ``read``, by covariate.
-
-    Raises
-    ------
-    UserError
-        If the file of a covariate is missing.
     """
     facts = {}
-    needed = _token_covariates(settings) | _needed_in_sample(settings)
+    needed = _shared_covariates(settings) | _needed_in_sample(settings)
     for name, entry in needed.items():
         if entry.file is None or entry.read is None:
             continue
@@ -499,25 +406,15 @@ def read_facts(
     return facts
 
 
-def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str, bool]:
-    """Return the terms shared by all layers, in order, and whether each moves with its token."""
-    return {
-        term: entry.moves
-        for name, entry in _token_covariates(settings).items()
-        for term in entry.columns(settings, facts.get(name))
-    }
-
-
-def shared_offsets(settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
-    """Return the token of each shared term: 0 for the outcome, -1 for the token before it."""
-    import numpy as np
-
-    offsets = [
-        entry.offset
-        for name, entry in _token_covariates(settings).items()
-        for _ in entry.columns(settings, facts.get(name))
-    ]
-    return np.array(offsets, dtype=np.int64)
+def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str, Covariate]:
+    """Return the terms shared by all layers, in order, with their covariates."""
+    terms: dict[str, Covariate] = {}
+    for name, entry in _shared_covariates(settings).items():
+        columns = [f"{name}_{label}" for label in entry.classes] or entry.terms
+        if entry.columns:
+            columns = entry.columns(settings, facts.get(name))
+        terms |= dict.fromkeys(columns, entry)
+    return terms
 
 
 def complete_tokens(
@@ -526,37 +423,31 @@ def complete_tokens(
     """Return which tokens have the covariates that a common sample requires."""
     import numpy as np
 
-    complete = np.ones(keys.num_rows, dtype=bool)
-    for name, entry in _needed_in_sample(settings).items():
-        complete &= ~np.isnan(entry.values(keys, settings, facts.get(name))).any(axis=0)
-    return complete
+    needed = _needed_in_sample(settings)
+    return ~np.isnan(_values_of(needed, keys, settings, facts)).any(axis=0)
 
 
 def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
-    """Return the values of the terms shared by all layers.
+    """Return the values of the terms shared by all layers, (shared terms, tokens).
 
-    Parameters
-    ----------
-    keys : pyarrow.Table
-        ``document``, ``window``, ``position`` and ``token_id`` of each token.
-    facts : mapping
-        From `read_facts`.
-
-    Returns
-    -------
-    values : (shared terms, tokens) float64 array
-        In the order of `shared_terms`. The value of a token belongs to the rows whose outcome it
-        is offset from by `shared_offsets`. NaN if the token has no value.
-
-    Raises
-    ------
-    UserError
-        If a token or a document is not in the corpus that the facts describe.
+    The value of a token belongs to the rows whose outcome is offset from it as the covariate says.
+    It is NaN if the token has none. A UserError says if a token or a document is not in the corpus
+    that the facts describe.
     """
+    return _values_of(_shared_covariates(settings), keys, settings, facts)
+
+
+def _values_of(
+    entries: Mapping[str, Covariate],
+    keys: pa.Table,
+    settings: DesignSettings,
+    facts: Mapping[str, Any],
+) -> np.ndarray:
     import numpy as np
 
     parts = [
         entry.values(keys, settings, facts.get(name))
-        for name, entry in _token_covariates(settings).items()
+        for name, entry in entries.items()
+        if entry.values
     ]
     return np.concatenate([np.zeros((0, keys.num_rows)), *parts])

@@ -20,7 +20,6 @@ from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.design.covariates import (
     complete_tokens,
     layer_cells,
-    shared_offsets,
     shared_terms,
     shared_values,
 )
@@ -146,7 +145,7 @@ def terms_of(
     position = keys["position"].to_numpy()
     rows = outcome_rows(position, settings)
     shared = shared_values(keys, settings, facts)
-    offsets = shared_offsets(settings, facts)
+    offsets = [entry.offset for entry in shared_terms(settings, facts).values()]
     complete = complete_tokens(keys, settings, facts)[rows]
     of_rows = np.empty((len(shared), len(rows)))
     for row, column, offset in zip(of_rows, shared, offsets, strict=True):

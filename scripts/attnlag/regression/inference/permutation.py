@@ -163,8 +163,8 @@ def permuted_products(
         If given, tokens are permuted only within their class; by default within their document.
     """
     shared = covariates.shared_terms(settings, facts)
-    with_token = np.array(list(shared.values()), dtype=bool)
-    offsets = covariates.shared_offsets(settings, facts)
+    with_token = np.array([entry.moves for entry in shared.values()], dtype=bool)
+    offsets = np.array([entry.offset for entry in shared.values()], dtype=np.int64)
     terms = [*design.cells_of(settings), *shared]
     p = 1 + len(terms)
     sums: PermutedProducts | None = None
@@ -230,7 +230,7 @@ def _tokens(
     values[:, ~moves] = 0
     rows = design.outcome_rows(position, settings)
     needed = {cell.offset for cell in design.needed_cells(settings)}
-    needed |= set(covariates.shared_offsets(settings, facts).tolist())
+    needed |= {entry.offset for entry in covariates.shared_terms(settings, facts).values()}
     rows = rows[position[rows] + min(needed) >= 0]
     rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
     pool = document
