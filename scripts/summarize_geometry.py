@@ -3,6 +3,7 @@
 
 import attnlag.pipeline.program as program
 
+from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.settings import GeometrySettings
 from attnlag.report.geometry import geometry_findings
@@ -28,7 +29,7 @@ def main(job):
         untrained = geometry_means.by_distance([job.input.random_weights_distances])
     table = geometry_means.table(
         geometry_means.over_shards(found),
-        geometry_means.random_pairs(paths),
+        geometry_means.random_pairs(paths, (*OF_A_PASS, *RELATIVE)),
         random,
         distances,
         untrained,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import traced_tables
 from attnlag.adjustments.columns import TRACED_KEY
 from attnlag.errors import counted
-from attnlag.regression.beyond import traced
+from attnlag.regression.beyond import geometry_means, traced
 from attnlag.regression.settings import HeadsSettings
 from attnlag.report import sources
 from attnlag.storage import tables, writing
@@ -36,7 +36,7 @@ def main(job):
         rows = traced.read(given.sources)
         random = traced.read(given.random_sources) if given.random_sources else None
         shares = traced.shares(rows, random, *bounds)
-        pairs = traced.random_pairs(given.sources)
+        pairs = geometry_means.random_pairs(given.sources, ("all", "first"))
         neighbours = traced.neighbours(rows, random, pairs, *bounds)
         lags = pd.DataFrame(columns=traced.OF_LAGS)
         if settings.design is not None and len(rows):

@@ -334,7 +334,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
         pd.DataFrame([row | {"random_pairs": 5, "random_total": 1.0}]).to_parquet(paths[-1])
     found = geometry_means.table(
         geometry_means.over_shards(sums),
-        geometry_means.random_pairs([geometry for geometry, *_ in shards]),
+        geometry_means.random_pairs([geometry for geometry, *_ in shards], (*OF_A_PASS, *RELATIVE)),
         sums[1],
         geometry_means.by_distance(paths),
         geometry_means.by_distance(paths[:2]),

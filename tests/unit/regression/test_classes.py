@@ -90,7 +90,7 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
     _, path = tokens
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
     facts = properties.read_property(of, [path])
-    schema = classes.schema_of(table.schema, properties.CLASSES[of])
+    schema = classes.schema_of(table.schema, properties.CLASSES[of], linear=False)
     halves = changes.get("bias_correction") == "half-panel"
     batches = list(classes.expanded(table.to_batches(rows), facts, offset))
     shard = shard_of(pa.Table.from_batches(batches, schema), halves=halves)
@@ -270,9 +270,8 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
     number = properties.read_moderator(of, [tokens[1]])
     scale = moderators.scale_of(number)
-    schema = classes.schema_of(moderators.schema_of(table.schema), properties.TERCILES)
-    rows = moderators.expanded(table.to_batches(500), number, scale, offset)
-    batches = list(classes.expanded(rows, moderators.terciles(number, scale), offset))
+    schema = classes.schema_of(table.schema, properties.TERCILES, linear=True)
+    batches = list(classes.expanded(table.to_batches(500), number, offset, scale))
     shard = shard_of(pa.Table.from_batches(batches, schema))
     settings = ClassesSettings(
         regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import special
 
@@ -46,42 +47,70 @@ ALL = "all"
 EQUAL, LINE = "equal", "linear"
 
 
-def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
-    """Return the schema of a design with the slopes and the level of each class."""
-    slopes = [
-        pa.field(of_class(name, one), pa.float64())
-        for name in design.names
-        if name.startswith("layer_") and is_lag(name.rpartition(".")[2])
-        for one in classes
-    ]
-    levels = [pa.field(of_class(LEVEL, one), pa.float64()) for one in classes]
-    return pa.schema([*design, *slopes, *levels])
+def schema_of(design: pa.Schema, classes: Sequence[str], *, linear: bool) -> pa.Schema:
+    """Return the schema of a design with the slopes and the level of each class.
+
+    Before them come, if asked for, a number and its products with each lag and lead.
+    """
+    lags = [name for name in design.names if _is_lag_of_layer(name)]
+    names = []
+    if linear:
+        pairs = [name.split(".") for name in lags]
+        names = [*(f"{layer}.{LINEAR}_{lag}" for layer, lag in pairs), LINEAR]
+    names += [of_class(term, label) for term in (*lags, LEVEL) for label in classes]
+    return pa.schema([*design, *((name, pa.float64()) for name in names)])
 
 
 def expanded(
-    batches: Iterable[pa.RecordBatch], facts: Property, offset: int
+    batches: Iterable[pa.RecordBatch],
+    tokens: Property,
+    offset: int,
+    scale: moderators.Scale | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a design extended by the slopes and the level of each class.
+    """Yield a design extended by the slopes and the level of each class, as `schema_of` says.
+
+    A row whose token lacks the number is dropped by setting its outcomes to null.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
         A design with its keys.
-    facts : Property
-        The property that gives the class of a token.
+    tokens : Property
+        The class of each token, or the number whose thirds are the classes.
     offset : int
         The token whose class is used: 0 for the outcome, -1 for the token before it.
+    scale : Scale, optional
+        Distribution of the number over the corpus.
     """
-    classes = classes_of(facts.name)
+    classes = classes_of(tokens.name)
     for batch in batches:
-        here = dummies(facts.at(batch, offset), len(classes))
-        columns = list(batch.columns)
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if name.startswith("layer_") and is_lag(name.rpartition(".")[2]):
-                values = column.to_numpy(zero_copy_only=False)
-                columns += [pa.array(np.where(one, values, 0.0)) for one in here == 1]
-        columns += [pa.array(one) for one in here]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema_of(batch.schema, classes))
+        values = tokens.at(batch, offset)
+        named = dict(zip(batch.schema.names, batch.columns, strict=True))
+        lags = [
+            column.to_numpy(zero_copy_only=False)
+            for name, column in named.items()
+            if _is_lag_of_layer(name)
+        ]
+        products: list[np.ndarray] = []
+        if scale is not None:
+            z = (values - scale.mean) / scale.std
+            known, z = pa.array(~np.isnan(z)), np.nan_to_num(z)
+            named |= {
+                name: pc.if_else(known, column, pa.scalar(None, column.type))
+                for name, column in named.items()
+                if name.endswith(".y")
+            }
+            products = [*(lag * z for lag in lags), z]
+            values = moderators.thirds_of(values, scale)
+        levels = dummies(values, len(classes))
+        products += [np.where(level == 1, lag, 0.0) for lag in lags for level in levels]
+        columns = [*named.values(), *map(pa.array, (*products, *levels))]
+        schema = schema_of(batch.schema, classes, linear=scale is not None)
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _is_lag_of_layer(name: str) -> bool:
+    return name.startswith("layer_") and is_lag(name.rpartition(".")[2])
 
 
 def products_of_design(
@@ -100,23 +129,17 @@ def products_of_design(
     scale : Scale or None
         Distribution of the property over the corpus, if it is a number.
     """
-    schema = pq.read_schema(design)
-    if scale is None:
-        facts = properties.read_property(settings.property, [tokens])
-    else:
-        number = properties.read_moderator(settings.property, [tokens])
-        facts = moderators.terciles(number, scale)
-        schema = moderators.schema_of(schema)
+    read = properties.read_property if scale is None else properties.read_moderator
+    property_of_tokens = read(settings.property, [tokens])
 
     def rows() -> Iterator[pa.RecordBatch]:
         batches = tables.batches(design, ROWS, "cross-products by class")
-        if scale is not None:
-            batches = moderators.expanded(batches, number, scale, settings.offset)
-        return expanded(batches, facts, settings.offset)
+        return expanded(batches, property_of_tokens, settings.offset, scale)
 
+    classes = classes_of(settings.property)
     return crossproducts.of_rows(
         rows,
-        schema_of(schema, classes_of(settings.property)),
+        schema_of(pq.read_schema(design), classes, linear=scale is not None),
         design,
         path,
         halves=settings.halves,
@@ -130,15 +153,15 @@ def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesB
     The column ``at`` of the coefficients has the number that a subset stands for, NaN for classes;
     the column ``merged`` of the tests names the classes in ``other``.
     """
-    found = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
+    slopes = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
     scale = tables.read_provenance(products[0])["stages"]["class_crossproducts"]["scale"]
-    found.coefficients["at"] = np.nan
+    slopes.coefficients["at"] = np.nan
     if scale is not None:
         along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]
         thirds = pd.Series(scale["means"], index=properties.TERCILES)
-        found.coefficients["at"] = found.coefficients["subset"].map(pd.concat([along, thirds]))
-    found.tests["merged"] = ", ".join(found.other)
-    return found
+        slopes.coefficients["at"] = slopes.coefficients["subset"].map(pd.concat([along, thirds]))
+    slopes.tests["merged"] = ", ".join(slopes.other)
+    return slopes
 
 
 @dataclass
@@ -183,23 +206,6 @@ def covariates_beside(
     }
 
 
-def linear_terms(lags: Sequence[str]) -> Sums:
-    """Return the terms of a number and of its products with lags and leads."""
-    names = [*(f"{LINEAR}_{lag}" for lag in lags), LINEAR]
-    return {name: (name,) for name in names}
-
-
-def terms_in_common(
-    shards: Sequence[Shard], merged: dict[str, list[str]], settings: ClassesSettings
-) -> Sums:
-    """Return the covariates and the levels of all classes except the reference."""
-    levels = {
-        of_class(LEVEL, one): [of_class(LEVEL, member) for member in members]
-        for one, members in merged.items()
-    }
-    return {**covariates_beside(shards, settings), **dict(list(levels.items())[:-1])}
-
-
 def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
     """Fit slopes by class of token, and the slopes shared by all classes, in every layer.
 
@@ -219,7 +225,12 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     merged = merging.merged_classes(
         classes, rows, documents, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
     )
-    common = terms_in_common(shards, merged, settings)
+    levels = {
+        of_class(LEVEL, label): [of_class(LEVEL, member) for member in members]
+        for label, members in merged.items()
+    }
+    # The last class is the reference.
+    common = {**covariates_beside(shards, settings), **dict(list(levels.items())[:-1])}
     by_class = terms_by_class(shards, merged)
     lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
     apart = _fitted(shards, {**by_class, **common}, regression, lags, jackknife=True)
@@ -229,8 +240,6 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     together = _fitted(shards, {**shared, **common}, regression, jackknife=True, most=bins)
 
     table = _tidy(apart, regression)
-    table["subset"] = table["term"].map(class_of)
-    table["term"] = table["term"].str.partition(OF)[0]
     of_all = _tidy(together, regression)
     pooled = of_all.set_index(["layer", "term"])["estimate"]
     table["difference"] = (
@@ -246,10 +255,8 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
-    levels = {one: [of_class(LEVEL, member) for member in each] for one, each in merged.items()}
-    named = {of_class(LEVEL, one): parts for one, parts in levels.items()}
-    of_classes = [merging.merged_shard(shard, {"y": ("y",), **named}) for shard in shards]
-    sizes = np.stack(merging.sizes_of(of_classes, list(named)))
+    of_classes = [merging.merged_shard(shard, {"y": ("y",), **levels}) for shard in shards]
+    sizes = np.stack(merging.sizes_of(of_classes, list(levels)))
     whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
     count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
     medians = bootstrap.medians_of_jackknife(
@@ -304,7 +311,7 @@ def slopes_along(
         For each layer and lag or lead, the Wald test that slopes of thirds add nothing to the line.
     """
     regression = settings_of_groups(settings.regression)
-    line = linear_terms(lags)
+    line = {name: (name,) for name in (*(f"{LINEAR}_{lag}" for lag in lags), LINEAR)}
     beside = covariates_beside(shards, settings, levels=False)
     own: Sums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
     linear = _fitted(shards, own, regression, along=lags)
@@ -312,8 +319,6 @@ def slopes_along(
     thirds = {name: parts for name, parts in by_third.items() if name not in known}
     both = _fitted(shards, {**thirds, **line, **beside}, regression, lags)
     table = _tidy(linear, regression)
-    table["subset"] = table["term"].map(class_of)
-    table["term"] = table["term"].str.partition(OF)[0]
     of_layer = {
         layer: fit.status for layer, fit in zip(linear.stack.layers, linear.fits, strict=True)
     }
@@ -377,27 +382,19 @@ def tests_of(fitted: _Fitted, lags: Sequence[str], hypothesis: str) -> list[tupl
 
 
 def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
-    """Return the tidy table of lags and leads."""
+    """Return the tidy table of lags and leads, whose class or point is the subset."""
     table = results.coefficients_table(fitted.fits, fitted.stack, settings, fitted.names)
-    return table[table["term"].map(is_lag)].reset_index(drop=True)
+    table = table[table["term"].map(is_lag)].reset_index(drop=True)
+    table["subset"] = table["term"].map(class_of).replace("", ALL)
+    table["term"] = table["term"].str.partition(OF)[0]
+    return table
 
 
 def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.ndarray:
     """Return the standard errors of the differences between class slopes and shared slopes.
 
-    They are the jackknife's: both regressions leave out the same document.
-
-    Parameters
-    ----------
-    apart, together : _Fitted
-        The regressions with a slope per class and with shared slopes.
-    index : int
-        Place of the layer.
-
-    Returns
-    -------
-    errors : (slopes,) array
-        In the order of the slopes of classes; NaN if there is only one class.
+    They are the jackknife's: both regressions leave out the same document. NaN if there is only one
+    class.
     """
     slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
     shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]

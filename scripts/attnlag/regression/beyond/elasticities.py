@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.regression.inference.bootstrap import critical_value, studentised, weights_of_draws
@@ -52,7 +52,7 @@ def ratios(
     # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
     exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
     error = np.where(exact, 0.0, error)
-    half = stats.t.ppf(1 - alpha / 2, sums.df) * error
+    half = special.stdtrit(sums.df, 1 - alpha / 2) * error
     varying = ~exact & np.isfinite(error)
     critical = np.nan
     if draws and varying.any() and len(effects) >= FEWEST_DOCUMENTS:

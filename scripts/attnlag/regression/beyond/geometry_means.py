@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy import stats
 
 from attnlag.adjustments import directions
 from attnlag.adjustments.columns import PAIRS_KEY, layers_in
@@ -68,16 +67,18 @@ def over_shards(
     return together
 
 
-def random_pairs(paths: Sequence[Path]) -> dict[tuple[int, str], float]:
-    """Return the mean over random pairs of each quantity and layer, over all shards."""
+def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[tuple[int, str], float]:
+    """Return the mean over random pairs of each layer and quantity, over all shards."""
     weights: dict[tuple[int, str], float] = {}
     totals: dict[tuple[int, str], float] = {}
     for path in paths:
-        pairs = json.loads(pq.ParquetFile(path).metadata.metadata[PAIRS_KEY])
-        for quantity in (*OF_A_PASS, *RELATIVE):
-            for layer, value in enumerate(pairs[quantity]):
+        pairs = json.loads(pq.read_metadata(path).metadata[PAIRS_KEY])
+        for quantity in quantities:
+            values = pairs.get(quantity, {})
+            by_layer = dict(enumerate(values)) if isinstance(values, list) else values
+            for layer, value in by_layer.items():
                 if value is not None:
-                    key = layer, quantity
+                    key = int(layer), quantity
                     weights[key] = weights.get(key, 0) + pairs["pairs"]
                     totals[key] = totals.get(key, 0) + pairs["pairs"] * value
     return {key: totals[key] / weight for key, weight in weights.items()}
@@ -130,17 +131,16 @@ def table(
         rows.append((row["layer"], directions.QUANTITY, row["distance"], found, against, control))
     records = []
     for layer, quantity, distance, found, against, control in rows:
-        error = float(found.std_error)
-        reach = stats.t.ppf(1 - alpha / 2, found.df) * error
+        low, high = found.interval(alpha)
         records.append(
             {
                 "layer": layer,
                 "quantity": quantity,
                 "distance": distance,
                 "mean": found.mean,
-                "std_error": error,
-                "conf_low": found.mean - reach,
-                "conf_high": found.mean + reach,
+                "std_error": float(found.std_error),
+                "conf_low": low,
+                "conf_high": high,
                 "random_pairs": against,
                 "random_weights": control,
                 "tokens": found.rows,

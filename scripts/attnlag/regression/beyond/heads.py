@@ -77,7 +77,8 @@ def table(
         energy, ratios, tokens, at = np.zeros(0), 0.0, 0, 0
         attention, floors, positions = [], [], []
         for path, other in zip(heads, norms, strict=True):
-            position, of_heads = _norms_of_heads(path, name)
+            keys, of_heads = norms_of_heads(path, name)
+            position = keys["position"].to_numpy()
             kept = position >= drop_first
             squares = of_heads[kept].astype(np.float64) ** 2
             whole = pq.read_table(other, columns=[name])[name].to_numpy()[kept].astype(np.float64)
@@ -88,9 +89,10 @@ def table(
             at += int(at_floor(of_heads, position)[kept].sum())
         for path, scores, places in zip(sequences, sinks, sampled, strict=False):
             if name in pq.read_schema(scores).names:
-                position, of_heads = _norms_of_heads(path, name)
+                keys, of_heads = norms_of_heads(path, name)
+                position = keys["position"].to_numpy()
                 used = position[places] >= drop_first
-                attention.append(_vectors(pq.read_table(scores, columns=[name]))[used])
+                attention.append(_vectors(pq.read_table(scores, columns=[name])[name])[used])
                 floors.append(at_floor(of_heads, position)[places][used])
                 positions.append(position[places][used])
         layer = layer_number(name)
@@ -130,20 +132,15 @@ def _sampled(sinks: Path, heads: Path) -> np.ndarray:
     return every.get_indexer(some)
 
 
-def _vectors(found: pa.Table) -> np.ndarray:
+def _vectors(lists: pa.ChunkedArray) -> np.ndarray:
     """Return a column of lists as an array with one row per list."""
-    column = found.column(0).combine_chunks()
+    column = lists.combine_chunks()
     return column.flatten().to_numpy().reshape(-1, column.type.list_size)
 
 
-def read_layer(heads: Path, norms: Path, name: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-    """Return the keys of a shard, one layer's norms of heads, (tokens, heads), and its norms."""
-    found = pq.read_table(heads, columns=[*KEYS, name]).unify_dictionaries().combine_chunks()
-    whole = pq.read_table(norms, columns=[name])[name].to_numpy()
-    return found.select(KEYS), _vectors(found.select([name])), whole
-
-
-def _norms_of_heads(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of tokens and one layer's norms of their heads, (tokens, heads)."""
-    found = pq.read_table(path, columns=["position", name])
-    return found["position"].to_numpy(), _vectors(found.select([name]))
+def norms_of_heads(
+    path: Path, name: str, keys: Sequence[str] = ("position",)
+) -> tuple[pa.Table, np.ndarray]:
+    """Return the keys of a shard and one layer's norms of heads, (tokens, heads)."""
+    table = pq.read_table(path, columns=[*keys, name]).unify_dictionaries().combine_chunks()
+    return table.select(keys), _vectors(table[name])

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
-from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, read_layer
+from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.stacks import Stack
@@ -127,7 +127,8 @@ def _values(source: Source, name: str) -> pa.Table:
 
     The parts are the heads in order, their sum, and their sum for tokens above the floor.
     """
-    keys, of_heads, whole = read_layer(source.heads, source.norms, name)
+    keys, of_heads = norms_of_heads(source.heads, name, KEYS)
+    whole = pq.read_table(source.norms, columns=[name])[name].to_numpy()
     floor = at_floor(of_heads, keys["position"].to_numpy())
     values = [*of_heads.T, whole, np.where(floor, np.nan, whole)]
     names = [layer_name(place) for place in range(len(values))]

@@ -1,6 +1,5 @@
 """Means over tokens of what adjustments are written by and of what they say, and their lags."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import stats
 
 from attnlag.adjustments import traced_tables
-from attnlag.adjustments.columns import KEYS, PAIRS_KEY, layer_name
+from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.adjustments.traced_tables import CLASSES, TARGETS, WRITTEN
 from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.estimation import crossproducts, merging, regress
@@ -63,13 +61,13 @@ def means(
     for layer, of_layer in rows.groupby("layer"):
         document = of_layer["document"].cat.codes.to_numpy()
         for name, of in values.items():
-            one = of(of_layer).to_numpy(dtype=float)
-            sums = RatioSums.of_rows(one, document)
-            reach = stats.t.ppf(1 - alpha / 2, sums.df) * sums.std_error
-            ends = sums.mean, sums.std_error, sums.mean - reach, sums.mean + reach
-            median = np.nan if np.isnan(one).all() else np.nanmedian(one)
-            counts = int(sums.rows), int(sums.clusters)
-            found.append((layer, name, *map(float, ends), median, *counts))
+            values_of_rows = of(of_layer).to_numpy(dtype=float)
+            sums = RatioSums.of_rows(values_of_rows, document)
+            numbers = map(float, (sums.mean, sums.std_error, *sums.interval(alpha)))
+            median = np.nan
+            if not np.isnan(values_of_rows).all():
+                median = np.nanmedian(values_of_rows)
+            found.append((layer, name, *numbers, median, int(sums.rows), int(sums.clusters)))
     names = ["layer", "name", *OF_MEANS, "median", "tokens", "documents"]
     return pd.DataFrame(found, columns=names).set_index(["layer", "name"])
 
@@ -132,20 +130,6 @@ def neighbours(
         untrained = means(random[random["position"] > drop_first], of, alpha)
         table["random_weights"] = untrained["mean"].reindex(table.index)
     return _as_table(table.drop(columns="median"), PAIRS, "part")
-
-
-def random_pairs(paths: Sequence[Path]) -> dict[tuple[int, str], float]:
-    """Return the mean cosine of adjustments in different documents, over all shards."""
-    weights: dict[tuple[int, str], float] = {}
-    totals: dict[tuple[int, str], float] = {}
-    for path in paths:
-        found = json.loads(pq.read_schema(path).metadata[PAIRS_KEY])
-        for part in ("all", "first"):
-            for layer, value in found.get(part, {}).items():
-                key = int(layer), part
-                weights[key] = weights.get(key, 0.0) + found["pairs"]
-                totals[key] = totals.get(key, 0.0) + found["pairs"] * value
-    return {key: totals[key] / weight for key, weight in weights.items()}
 
 
 def readout(

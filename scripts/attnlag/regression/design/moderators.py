@@ -10,15 +10,13 @@ form, by the test whether these add anything to the line (Hainmueller, Mummolo a
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from attnlag.regression.design.properties import TERCILES, Property
-from attnlag.regression.terms import LINEAR, is_lag, of_class
+from attnlag.regression.terms import LINEAR, of_class
 
 # Points, in standard deviations from the mean, and the name of the change of a slope per one.
 POINTS = {"-1 SD": -1.0, "0 SD": 0.0, "+1 SD": 1.0}
@@ -43,9 +41,9 @@ class Scale:
 
     @classmethod
     def from_json(cls, text: str) -> "Scale":
-        found = json.loads(text)
-        means = (np.nan if mean is None else mean for mean in found["means"])
-        return cls(found["mean"], found["std"], tuple(found["cuts"]), tuple(means))
+        values = json.loads(text)
+        means = (np.nan if mean is None else mean for mean in values["means"])
+        return cls(values["mean"], values["std"], tuple(values["cuts"]), tuple(means))
 
 
 def scale_of(facts: Property) -> Scale:
@@ -62,65 +60,20 @@ def scale_of(facts: Property) -> Scale:
     return Scale(float(known.mean()), std, tuple(cuts.tolist()), tuple(means.tolist()))
 
 
-def terciles(facts: Property, scale: Scale) -> Property:
-    """Return the third of each token as an index into `TERCILES`.
+def thirds_of(numbers: np.ndarray, scale: Scale) -> np.ndarray:
+    """Return the third of each number as an index into `TERCILES`; NaN if the number is unknown.
 
     Equal numbers are in the same third, so the thirds of a number with few values differ in size.
     """
-    codes = np.searchsorted(scale.cuts, facts.values, side="left").astype(np.float64)
-    codes[np.isnan(facts.values)] = np.nan
-    return Property(facts.name, facts.starts, codes)
-
-
-def schema_of(design: pa.Schema) -> pa.Schema:
-    """Return the schema of a design with a number and its products with each lag and lead."""
-    slopes = [
-        pa.field(f"{layer}.{LINEAR}_{term}", pa.float64()) for layer, term in _lags(design.names)
-    ]
-    return pa.schema([*design, *slopes, pa.field(LINEAR, pa.float64())])
-
-
-def expanded(
-    batches: Iterable[pa.RecordBatch], facts: Property, scale: Scale, offset: int
-) -> Iterator[pa.RecordBatch]:
-    """Yield a design with a standardised number and its products with each lag and lead.
-
-    A row whose token lacks the number is dropped by setting its outcomes to null.
-
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        A design with its keys.
-    facts : Property
-        The number of each token.
-    offset : int
-        The token whose number is used: 0 for the outcome, -1 for the token before it.
-    """
-    for batch in batches:
-        z = (facts.at(batch, offset) - scale.mean) / scale.std
-        known = pa.array(~np.isnan(z))
-        z = np.nan_to_num(z)
-        columns = [
-            pc.if_else(known, column, pa.scalar(None, column.type))
-            if name.endswith(".y")
-            else column
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        ]
-        for layer, term in _lags(batch.schema.names):
-            values = batch.column(f"{layer}.{term}").to_numpy(zero_copy_only=False)
-            columns.append(pa.array(values * z))
-        columns.append(pa.array(z))
-        yield pa.RecordBatch.from_arrays(columns, schema=schema_of(batch.schema))
+    thirds = np.searchsorted(scale.cuts, numbers, side="left").astype(np.float64)
+    thirds[np.isnan(numbers)] = np.nan
+    return thirds
 
 
 def points(names: Sequence[str], lags: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """Return the weights that turn the terms of a regression into slopes at `POINTS`.
+    """Return names and weights, (slopes, terms), of the slopes at `POINTS` and of `PER_SD`.
 
-    Returns
-    -------
-    slopes : list of str
-        Each lag and lead at each point, such as ``lag_1|-1 SD``, and `PER_SD`.
-    weights : (slopes, terms) array
+    Slopes are named by lag or lead and point, as in ``lag_1|-1 SD``.
     """
     slopes, rows = [], []
     for lag in lags:
@@ -131,9 +84,3 @@ def points(names: Sequence[str], lags: Sequence[str]) -> tuple[list[str], np.nda
             slopes.append(of_class(lag, subset))
             rows.append(row)
     return slopes, np.stack(rows)
-
-
-def _lags(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the layer and the term of each lag and lead in the columns of a design."""
-    columns = (name.partition(".") for name in names if name.startswith("layer_"))
-    return [(layer, term) for layer, _, term in columns if is_lag(term)]

@@ -257,3 +257,8 @@ class RatioSums(Sums):
         squares = self.total_squared - 2 * mean * self.crossed + mean**2 * self.rows_squared
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows
+
+    def interval(self, alpha: float) -> tuple[Any, Any]:
+        """Return the ends of the interval of the mean that covers 1 - ``alpha``."""
+        reach = special.stdtrit(self.df, 1 - alpha / 2) * self.std_error
+        return self.mean - reach, self.mean + reach
