@@ -15,6 +15,8 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 # Files of the repository by their place in the site.
 ELSEWHERE = {
+    "README.md": "index.md",
+    "CITATION.cff": "CITATION.cff",
     "config/README.md": "configuration.md",
     "config/config.yaml": "config.yaml",
     "config/gpt2.yaml": "gpt2.yaml",

@@ -61,7 +61,7 @@ def lists() -> str:
 
 
 def listed(section: type[Section], without: Collection[str] = ()) -> str:
-    """Return the keys of one section as a list: key, value and default, meaning."""
+    """Return the keys of one section as a list: key and default, allowed values, meaning."""
     description = section.model_json_schema()
     properties = description["properties"]
     # A key that must be given comes first; what all sources share comes last.
@@ -69,11 +69,11 @@ def listed(section: type[Section], without: Collection[str] = ()) -> str:
     rows = []
     for key in (key for key in order if key not in without):
         field = properties[key]
-        default = f"default `{plain(field['default'])}`" if "default" in field else "required"
-        values = value(field)
-        if default == "default `null`":
+        values, required = value(field), "default" not in field
+        entry = key if required else f"{key}: {plain(field['default'])}"
+        if not required and field["default"] is None:
             values = values.removesuffix(" or `null`")
-        rows.append(f"- `{key}` ({values}; {default}): {field['description']}")
+        rows.append(f"- `{entry}` ({values}{'; required' * required}): {field['description']}")
     return f"{inspect.getdoc(section)}\n\n" + "\n".join(rows)
 
 
@@ -108,7 +108,7 @@ def value(field: dict[str, Any]) -> str:
     if field["type"] == "null":
         return "`null`"
     if field["type"] == "boolean":
-        return "`true`, `false`"
+        return "true or false"
     words = {"integer": "whole number", "number": "number", "string": "text"}[field["type"]]
     if "pattern" in field:
         return IN_WORDS[field["pattern"]]
@@ -122,6 +122,8 @@ def plain(setting: Any) -> str:
     """Return a value as it is written in YAML, in one line."""
     if isinstance(setting, list):
         return f"[{', '.join(map(plain, setting))}]"
+    if isinstance(setting, dict):
+        return f"{{{', '.join(f'{key}: {plain(of)}' for key, of in setting.items())}}}"
     return setting if isinstance(setting, str) else json.dumps(setting)
 
 

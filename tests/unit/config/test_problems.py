@@ -996,7 +996,7 @@ def test_describe_config_names_stale_files_and_updates_them(folder: Path) -> Non
     shutil.copytree(ROOT / "config", "config")
     readme = Path("config/README.md")
     text = readme.read_text(encoding="utf-8")
-    readme.write_text(text.replace("- `alpha` ", "- `beta` "), encoding="utf-8")
+    readme.write_text(text.replace("`alpha: ", "`beta: "), encoding="utf-8")
     stale = describe("--check", "--root", folder)
     assert stale.returncode == 1
     assert stale.stderr.splitlines() == [
