@@ -160,7 +160,12 @@ def test_sources_and_readout_are_means_over_tokens(project):
     assert pairs.loc["common", "mean"] == pytest.approx(later["cosine_common"].mean(), 1e-5)
     stored = json.loads(pq.read_metadata(base / "0000.parquet").metadata[b"attnlag.random_pairs"])
     assert pairs.loc["first", "random_pairs"] == stored["first"]["1"]
-    # The norms are those of another pass.
+    # The norms are those of another pass, in which sequences share padded batches, up to the half
+    # precision of its vectors.
+    norms = pd.read_parquet(base.parent / "norms" / "0000.parquet")
+    of_layer = rows.query("layer == 1").merge(norms, on=["document", "window", "position"])
+    assert len(of_layer) == len(rows) / 2
+    np.testing.assert_allclose(of_layer["norm"], of_layer["layer_01"], rtol=5e-4)
     lags = pd.read_parquet(base / "lags.parquet").query("part == 'all'")
     whole = pd.read_parquet(base.parent / "notebook" / "coefficients.parquet")
     both = lags.merge(whole, on=["layer", "term"])

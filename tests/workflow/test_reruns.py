@@ -33,6 +33,7 @@ DIRECTIONS = {"merge_vector_sums": 1, **COSINES}
 WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
 OF_HEADS = {"plot_heads": 1}
 HEADS = {"summarize_heads": 1, **OF_HEADS, **EXPLORER}
+SOURCES = {"trace_sources": 1, "summarize_sources": 1, "plot_sources": 1, **EXPLORER}
 NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
 ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **OF_VECTORS, **FIGURES}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
@@ -300,6 +301,10 @@ ROWS = {
         ({**VECTORS, **EXPLORER}, change(vectors={"lags": [1, 2]}))
     ],
     "`vectors: null`": [(EXPLORER, without("vectors"))],
+    "`sources`: documents, tokens": [
+        # They were null.
+        (SOURCES, change(sources={"documents": 2, "document_tokens": 9})),
+    ],
     "stated `layers` and `width` of a model": [
         ({}, change(models={"tiny": {"source": "path", "path": "mine", "layers": 2, "width": 32}}))
     ],

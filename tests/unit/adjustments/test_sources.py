@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from test_architectures import LLAMA
@@ -10,16 +11,24 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.adjustments import tracing
 from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, LISTS, PAIRS, written
+from attnlag.corpus.tokens import load_tokenizer, tokenize
+from attnlag.interventions import sampling
 from attnlag.model.gguf import quiet_transformers
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
-# window of four tokens; a factor of what is added, and of logits; biases of values.
+# window of four tokens; a factor of what is added, and of logits; biases of values; attention in
+# half of the layers.
 MODELS = {
     "gpt2": {"vocab_size": 200, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64},
     "llama": LLAMA,
     "gemma2": LLAMA | {"head_dim": 12, "sliding_window": 4, "final_logit_softcapping": 3.0},
     "granite": LLAMA | {"residual_multiplier": 0.22, "logits_scaling": 8.0},
     "qwen2": LLAMA,
+    "jamba": {
+        **LLAMA,
+        **{"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1},
+        **{"mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False, "num_experts": 1},
+    },
 }
 TOKENS = 13
 
@@ -39,11 +48,12 @@ def small_model(name):
 class Run:
     """Everything that one pass in float64 shows, and the passes with values at one token."""
 
-    def __init__(self, name, ids):
-        self.model, self.ids, self.name = small_model(name), ids, name
+    def __init__(self, name, ids, model=None):
+        self.model, self.ids, self.name = model or small_model(name), ids, name
         trunk = self.model.base_model
         self.blocks = trunk.h if name == "gpt2" else trunk.layers
-        self.final = trunk.ln_f if name == "gpt2" else trunk.norm
+        self.layers = [1, 3] if name == "jamba" else range(len(self.blocks))
+        self.final = getattr(trunk, {"gpt2": "ln_f", "jamba": "final_layernorm"}.get(name, "norm"))
         self.streams, self.added = [], []
         handles = [self.final.register_forward_pre_hook(lambda _, a: self.streams.append(a[0][0]))]
         self.logits = self._pass()
@@ -66,7 +76,7 @@ class Run:
 
         def only(_, __, output):
             output = output.clone()
-            place = slice(96, None) if gpt2 else slice(None)
+            place = slice(-output.shape[-1] // 3 if gpt2 else 0, None)
             others = [t for t in range(len(self.ids)) if t not in kept]
             if kept[0] is not None:
                 output[:, others, place] = 0
@@ -117,7 +127,7 @@ def rows(tables, layer, place=0):
 
 
 def test_shares_and_pairs_are_those_of_the_vectors(run, tracer):
-    for layer in range(2):
+    for layer in run.layers[:2]:
         parts, bias = run.written(layer)
         added = parts.sum(1) + bias
         size = added.square().sum(-1)
@@ -167,14 +177,15 @@ def test_shares_and_pairs_are_those_of_the_vectors(run, tracer):
 def test_pairs_of_documents_are_all_pairs(run, tracer, ids):
     found, other = tracer.random_pairs(), Run.__new__(Run)
     other.__dict__.update(run.__dict__ | {"ids": ids[::-1][:5].copy()})
-    (one, one_bias), (two, two_bias) = run.written(0), other.written(0)
+    layer = run.layers[0]
+    (one, one_bias), (two, two_bias) = run.written(layer), other.written(layer)
     a, b = (one.sum(1) + one_bias)[1:], (two.sum(1) + two_bias)[1:]
     cosines = torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
-    assert found["all"]["0"] == pytest.approx(float(cosines.mean()), abs=1e-6)
+    assert found["all"][str(layer)] == pytest.approx(float(cosines.mean()), abs=1e-6)
     first = (one[1:, 0] / a.norm(dim=-1, keepdim=True)) @ (
         two[1:, 0] / b.norm(dim=-1, keepdim=True)
     ).T
-    assert found["first"]["0"] == pytest.approx(float(first.mean()), abs=1e-6)
+    assert found["first"][str(layer)] == pytest.approx(float(first.mean()), abs=1e-6)
 
 
 def test_effects_are_those_on_the_logits(run, tracer, ids):
@@ -185,7 +196,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
     rms = x.square().mean(-1, keepdim=True).sqrt()
     places = np.arange(TOKENS)
     words = {"own": ids, "next": np.roll(ids, -1), "first_choice": run.logits.argmax(-1).numpy()}
-    for layer in range(2):
+    for layer in run.layers[:2]:
         parts, bias = run.written(layer)
         a = parts.sum(1) + bias
         a = a - a.mean(-1, keepdim=True) if centred else a
@@ -213,6 +224,7 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     alone.trace("b", 0, ids[::-1][:5].copy())
     pd.testing.assert_frame_equal(alone.sources[0].to_pandas(), tracer.sources[1].to_pandas())
     assert "add up to 1 within" in tracer.sources_found
+    assert ("2 layers without, as layer 0 has Jamba" in tracer.sources_found) == (run.name == "jamba")
     wide = written(pa.concat_tables(tracer.sources).unify_dictionaries())
     assert wide.num_rows == TOKENS + 5
     np.testing.assert_array_equal(
@@ -220,6 +232,37 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     )
     assert set(LISTS) <= set(tracer.sources[0].column_names)
     assert set(EFFECTS) <= set(tracer.readout["mlp"][0].column_names)
+
+
+def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetched, tmp_path):
+    """Windows of six tokens, the begin-of-sequence token included, of which the last is cut."""
+    tokenizer = load_tokenizer(fetched["gpt2"])
+    parts = tokenize(
+        *([(["a", "b"], ["one two three four five six seven eight nine ten", "one two"])], tokenizer),
+        *({},),
+        **{"max_length": 6, "long_documents": "split", "prepend_bos": True},
+        special_in_text="text",
+    )
+    pq.write_table(pa.concat_tables(parts), tmp_path / "tokens.parquet")
+    sequences = sampling.sequences_of(tmp_path / "tokens.parquet", ["a", "b"], 11)
+    assert [(key, len(ids)) for key, ids in sequences.items()] == [
+        *((("a", 0), 6), (("a", 1), 5), (("b", 0), 3))
+    ]
+    model = AutoModelForCausalLM.from_pretrained(fetched["gpt2"], attn_implementation="eager")
+    tracer = tracing.Tracer(model.double().eval(), ["attention"])
+    for (document, window), ids in sequences.items():
+        tracer.trace(document, window, ids)
+    for (key, ids), table in zip(sequences.items(), tracer.sources, strict=True):
+        assert ids[0] == tokenizer.bos_token_id
+        parts, bias = Run("gpt2", ids, model).written(1)
+        added = parts.sum(1) + bias
+        shares = torch.einsum("tjw,tw->tj", parts, added) / added.square().sum(-1)[:, None]
+        found = rows([table], 1)
+        assert (found["document"].iloc[0], found["window"].iloc[0]) == key
+        assert found["position"].tolist() == list(range(len(ids)))
+        np.testing.assert_allclose(found["first"], shares[:, 0], atol=1e-6)
+        np.testing.assert_allclose(found["self"][1:], shares.diagonal()[1:], atol=1e-6)
+        np.testing.assert_allclose(found["previous_1"][2:], shares.diagonal(-1)[1:], atol=1e-6)
 
 
 @pytest.mark.parametrize(
