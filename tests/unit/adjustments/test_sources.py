@@ -224,7 +224,8 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     alone.trace("b", 0, ids[::-1][:5].copy())
     pd.testing.assert_frame_equal(alone.sources[0].to_pandas(), tracer.sources[1].to_pandas())
     assert "add up to 1 within" in tracer.sources_found
-    assert ("2 layers without, as layer 0 has Jamba" in tracer.sources_found) == (run.name == "jamba")
+    hybrid = "2 layers without, as layer 0 has JambaMambaMixer" in tracer.sources_found
+    assert hybrid == (run.name == "jamba")
     wide = written(pa.concat_tables(tracer.sources).unify_dictionaries())
     assert wide.num_rows == TOKENS + 5
     np.testing.assert_array_equal(
@@ -237,12 +238,9 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
 def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetched, tmp_path):
     """Windows of six tokens, the begin-of-sequence token included, of which the last is cut."""
     tokenizer = load_tokenizer(fetched["gpt2"])
-    parts = tokenize(
-        *([(["a", "b"], ["one two three four five six seven eight nine ten", "one two"])], tokenizer),
-        *({},),
-        **{"max_length": 6, "long_documents": "split", "prepend_bos": True},
-        special_in_text="text",
-    )
+    texts = [(["a", "b"], ["one two three four five six seven eight nine ten", "one two"])]
+    options = {"max_length": 6, "long_documents": "split", "prepend_bos": True}
+    parts = tokenize(texts, tokenizer, {}, special_in_text="text", **options)
     pq.write_table(pa.concat_tables(parts), tmp_path / "tokens.parquet")
     sequences = sampling.sequences_of(tmp_path / "tokens.parquet", ["a", "b"], 11)
     assert [(key, len(ids)) for key, ids in sequences.items()] == [

@@ -970,7 +970,30 @@ def test_the_study_asks_for_effects_between_all_pairs_of_layers(
     assert config.causal.probes > config.causal.lags
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml", "study.yaml"])
+def test_the_models_ask_for_nothing_but_the_terms_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    values = load("models.yaml")
+    _, (problem,) = check(values, ["config/models.yaml"])
+    assert "models.gemma-3-270m.accept_terms: found false, expected true" in problem
+    values["models"]["gemma-3-270m"]["accept_terms"] = True
+    config, problems = check(values, ["config/models.yaml"])
+    assert (config is not None, problems) == (True, [])
+
+
+def test_the_seeds_are_a_population_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config, problems = check(load("seeds.yaml"), ["config/seeds.yaml"])
+    assert (config is not None, problems) == (True, [])
+    models = list(config.models.values()) if config else []
+    assert len(models) >= 3
+    assert len({(model.layers, model.width) for model in models}) == 1
+    assert len({model.repository for model in models}) == len(models)
+
+
+SHIPPED = ["config.yaml", "gpt2.yaml", "models.yaml", "seeds.yaml", "study.yaml"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name: str) -> None:
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)

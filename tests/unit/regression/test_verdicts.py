@@ -71,13 +71,14 @@ def test_draws_of_documents_have_the_errors_of_the_estimates():
     values = random.normal(0.1, 0.05, (15, 3))
     rows = effects_of(values)
     table = elasticities.table(rows, SETTINGS)
-    drawn = verdicts._noise(rows, table, 0)
+    draw = verdicts.multipliers(0)
+    drawn = verdicts._noise(rows, table, {name: draw(name) for name in rows["document"].unique()})
     np.testing.assert_allclose(drawn.std(axis=0), table["std_error"], rtol=0.08)
 
     logs = random.normal(size=(15, 7, 30)) + random.normal(size=(15, 1, 30))
     found = cross_layer.cross_layer(
         lambda: ((f"d{number}", [one], [one]) for number, one in enumerate(logs)),
-        *([6], 1, verdicts.multipliers(0)),
+        *([6], 1, draw),
     )
     np.testing.assert_allclose(found.alone_noise.std(axis=0), found.alone_error, rtol=0.08)
     spread = found.given_noise[..., 1].std(axis=0)

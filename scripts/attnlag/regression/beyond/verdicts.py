@@ -69,26 +69,29 @@ def of_pairs(
     local = elasticities[elasticities["intervention"] == "derivative"]
     later = local[local["source_layer"] < local["target_layer"]]
     sums = effects[effects["intervention"] == "derivative"]
+    # Once for all pairs of sites and distances.
+    draw = multipliers(settings.seed)
+    draws = {document: draw(str(document)) for document in sums["document"].unique()}
     keys = ["source_site", "target_site", "lag"]
     for key, pairs in later.groupby(keys, observed=True, sort=False):
         source, target, lag = str(key[0]), str(key[1]), int(str(key[2]))
-        found = predictions[source, target]
-        chosen = sums[
+        fit = predictions[source, target]
+        of_key = sums[
             (sums["source_site"] == source) & (sums["target_site"] == target) & (sums["lag"] == lag)
         ]
-        noise = _noise(chosen, pairs, settings.seed)
-        place = (
-            np.searchsorted(found.targets, pairs["target_layer"].to_numpy(int)),
+        noise = _noise(of_key, pairs, draws)
+        places = (
+            np.searchsorted(fit.targets, pairs["target_layer"].to_numpy(int)),
             pairs["source_layer"].to_numpy(int),
             lag,
         )
         for prediction, values in (
-            (ALONE, (found.alone, found.alone_error, found.alone_noise)),
-            (GIVEN, (found.given, found.given_error, found.given_noise)),
+            (ALONE, (fit.alone, fit.alone_error, fit.alone_noise)),
+            (GIVEN, (fit.given, fit.given_error, fit.given_noise)),
         ):
-            coefficient, error, drawn = (each[..., place[0], place[1], place[2]] for each in values)
+            coefficient, error, drawn = (array[..., *places] for array in values)
             if np.isfinite(coefficient).sum() > 1:
-                reach = special.stdtrit(found.documents - 1, 1 - settings.alpha / 2) * error
+                reach = special.stdtrit(fit.documents - 1, 1 - settings.alpha / 2) * error
                 verdict = _verdict(pairs, noise, coefficient, reach, drawn, settings)
                 names = dict(zip(KEYS, (source, target, lag, prediction), strict=True))
                 rows.append(names | verdict)
@@ -102,7 +105,9 @@ VERDICT = [
 ]
 
 
-def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> np.ndarray:
+def _noise(
+    sums: pd.DataFrame, pairs: pd.DataFrame, draws: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """Return what the draws of documents add to the effects of pairs, (DRAWS, pairs)."""
     layers = ["source_layer", "target_layer"]
     wide = sums.astype({"target_layer": int}).pivot(index="document", columns=layers)
@@ -114,8 +119,7 @@ def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> np.ndarray:
     clusters = (count > 0).sum(axis=0)
     score = (effect - pairs["estimate"].to_numpy(float) * count) / count.sum(axis=0)
     score *= np.sqrt(clusters / np.maximum(clusters - 1, 1))
-    drawn = np.stack([multipliers(seed)(str(document)) for document in wide.index])
-    return drawn.T @ score
+    return np.stack([draws[document] for document in wide.index], axis=1) @ score
 
 
 def _verdict(
