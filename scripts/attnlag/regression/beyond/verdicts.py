@@ -105,9 +105,7 @@ VERDICT = [
 ]
 
 
-def _noise(
-    sums: pd.DataFrame, pairs: pd.DataFrame, draws: Mapping[str, np.ndarray]
-) -> np.ndarray:
+def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, draws: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return what the draws of documents add to the effects of pairs, (DRAWS, pairs)."""
     layers = ["source_layer", "target_layer"]
     wide = sums.astype({"target_layer": int}).pivot(index="document", columns=layers)
