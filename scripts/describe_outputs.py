@@ -21,10 +21,9 @@ has; in parentheses are those that it [shares](#columns-of-several-files).
 
 Tables with *keys* have a row per token. Every CSV table is also stored as Parquet, whose metadata
 record [what made it](reproducibility.md#what-made-a-file). Values that could not be computed are
-empty (NaN). Vectors and norms are in units of the residual stream, estimates in those of the
-outcome per unit of the term; other units stand in brackets. *Before training* means with random
-weights; errors and intervals of means are clustered by document. [Read the results](reading.md) has
-examples.
+empty (NaN). Units other than those of the residual stream and of the outcome per term stand in
+brackets. *Before training* means with random weights; errors and intervals of means are clustered
+by document. [Read the results](reading.md) has examples.
 
 `python scripts/describe_outputs.py` generates this page; tests compare it with real runs.
 """
