@@ -20,7 +20,8 @@ use rule program as extract_activations with:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     benchmark:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.tsv"
-    threads: 8
+    priority: 2
+    threads: THREADS
     resources:
         **needs(memory_of_extraction, 240, gpu=ON_GPU),
     params:

@@ -38,7 +38,7 @@ use rule program as extract_random_weights with:
         "logs/{model}/{corpus}/random_weights.log",
     benchmark:
         "logs/{model}/{corpus}/random_weights.tsv"
-    threads: 8
+    threads: THREADS
     resources:
         **needs(memory_of_extraction, 120, gpu=ON_GPU),
     params:

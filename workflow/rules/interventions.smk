@@ -20,7 +20,7 @@ use rule program as estimate_effects with:
         "logs/{model}/{corpus}/causal/effects/{shard}.log",
     benchmark:
         "logs/{model}/{corpus}/causal/effects/{shard}.tsv"
-    threads: 8
+    threads: THREADS
     resources:
         **needs(memory_of_effects, 240, gpu=ON_GPU),
     params:

@@ -14,5 +14,6 @@ if CONFIG.extraction.keep == "vectors":
             "logs/{model}/{corpus}/{site}/norms/{shard}.log",
         benchmark:
             "logs/{model}/{corpus}/{site}/norms/{shard}.tsv"
+        priority: 1
         params:
             **stage("compute_norms"),

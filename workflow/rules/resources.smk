@@ -1,5 +1,10 @@
 # Resources of jobs. A job that is retried, perhaps after running out of memory or time, gets more.
 
+# Threads of a job that runs a model or multiplies its vectors. On one machine, two of these share the
+# cores, because each imports, reads and writes on a single thread.
+CORES = workflow.resource_settings.cores if workflow.is_main_process else None
+THREADS = max(1, min(8, CORES // 2)) if CORES else 8
+
 
 def needs(mb, minutes, per_mb=0, per_gb=0, **others):
     """Return the resources of a rule.

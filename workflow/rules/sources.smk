@@ -18,7 +18,7 @@ use rule program as trace_sources with:
         "logs/{model}/{corpus}/sources/{shard}.log",
     benchmark:
         "logs/{model}/{corpus}/sources/{shard}.tsv"
-    threads: 8
+    threads: THREADS
     resources:
         **needs(memory_of_extraction, 60, gpu=ON_GPU),
     params:

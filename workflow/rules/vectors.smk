@@ -13,8 +13,9 @@ use rule program as accumulate_vectors with:
         "logs/{model}/{corpus}/{site}/vector_products/{shard}.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/vector_products/{shard}.tsv"
+    priority: 2
     # Layers run in parallel, each on a thread.
-    threads: 8
+    threads: THREADS
     resources:
         **needs(2500, 120),
     params:
@@ -35,7 +36,8 @@ use rule program as fit_vectors with:
         "logs/{model}/{corpus}/{site}/fit_vectors.log",
     benchmark:
         "logs/{model}/{corpus}/{site}/fit_vectors.tsv"
-    threads: 8
+    priority: 2
+    threads: THREADS
     resources:
         **needs(3000, 240),
     params:

@@ -233,7 +233,7 @@ def fit_layer(
     """
     folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
     observed, permuted = (
-        [sums[fold] for fold in folds] for sums in (products.observed, products.permuted)
+        [sums[fold].single() for fold in folds] for sums in (products.observed, products.permuted)
     )
     p, c = products.observed[0].xy.shape
     full = min(p, c)
@@ -284,7 +284,8 @@ def fit_layer(
         control = [sums for sums in control if sums.n]
         found = RANDOM, full, np.nan, np.nan
         if can_be_fitted(control, settings.ridge):
-            chosen = chosen_penalties([control], settings.ridge)
+            # Its variances differ so much that fits with small penalties need double precision.
+            chosen = chosen_penalties([[sums.single() for sums in control]], settings.ridge)
             found = RANDOM, full, *r_squared_of_products(control, *chosen)
         own = {"rows": int(sum(sums.n for sums in control))}
         table.append(shared | dict(zip(NAMES, found, strict=True)) | own)

@@ -62,7 +62,7 @@ class PairSums(Sums):
     # x, y, (p,) and (c,) float64 arrays
     x: np.ndarray
     y: np.ndarray
-    # xx, xy, (p, p) and (p, c) float64 arrays
+    # xx, xy, (p, p) and (p, c) arrays: float64, or float32 for fits.
     xx: np.ndarray
     xy: np.ndarray
     # Sum of ‖y‖², including the part outside the coordinates.
@@ -80,8 +80,14 @@ class PairSums(Sums):
 
     def centred(self) -> tuple[np.ndarray, np.ndarray]:
         """Return xx and xy about the means."""
-        x = self.x / self.n
-        return self.xx - np.outer(x, self.x), self.xy - np.outer(x, self.y)
+        precision = self.xx.dtype
+        x, y = self.x.astype(precision), self.y.astype(precision)
+        mean = (self.x / self.n).astype(precision)
+        return self.xx - np.outer(mean, x), self.xy - np.outer(mean, y)
+
+    def single(self) -> "PairSums":
+        """Return the sums with products in single precision."""
+        return replace(self, xx=self.xx.astype(np.float32), xy=self.xy.astype(np.float32))
 
     def variation(self, y: np.ndarray) -> float:
         """Return Σ ‖y‖² about a point."""
@@ -93,9 +99,13 @@ class PairSums(Sums):
 
     def excess(self, coefficients: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return the error of each element of y, less its sum of squares."""
-        start = y - x @ coefficients
-        fitted = np.einsum("ij,ij->j", coefficients, self.xx @ coefficients - 2 * self.xy)
-        return fitted + start * (self.n * start + 2 * (self.x @ coefficients - self.y))
+        at = np.stack([x, self.x]).astype(coefficients.dtype) @ coefficients
+        start = y - at[0]
+        fitted = self.xx @ coefficients
+        fitted -= 2 * self.xy
+        fitted *= coefficients
+        fitted = fitted.sum(axis=0, dtype=np.float64)
+        return fitted + start * (self.n * start + 2 * (at[1] - self.y))
 
 
 @dataclass

@@ -20,22 +20,24 @@ def ridge(xx: np.ndarray, xy: np.ndarray, penalty: float) -> np.ndarray:
 
     Parameters
     ----------
-    xx, xy : (p, p) and (p, c) float64 arrays
+    xx, xy : (p, p) and (p, c) arrays
+        Their precision is that of the result.
     penalty : float
         In units of the mean of the diagonal of xx.
     """
-    added = penalty * np.trace(xx) / len(xx)
-    # LAPACK takes this order of elements without another copy.
-    penalised = xx.T.copy(order="F")
-    penalised[np.diag_indices(len(xx))] += added
+    # LAPACK takes this order of elements without another copy. Its numbers are near one, because
+    # single precision cannot hold the squares of very small ones.
+    scale = float(np.trace(xx, dtype=np.float64)) / len(xx) or 1.0
+    penalised, xy = np.divide(xx.T, scale, order="F"), xy / scale
+    penalised[np.diag_indices(len(xx))] += penalty
     try:
         factor = scipy.linalg.cho_factor(
             penalised, lower=True, overwrite_a=True, check_finite=False
         )
     except np.linalg.LinAlgError:
         # With fewer rows than predictors, variances of zero may be negative by rounding.
-        variances, axes = scipy.linalg.eigh(xx, check_finite=False)
-        return axes @ ((axes.T @ xy) / (np.maximum(variances, 0) + added)[:, None])
+        variances, axes = scipy.linalg.eigh(xx / scale, check_finite=False)
+        return axes @ ((axes.T @ xy) / (np.maximum(variances, 0) + penalty)[:, None])
     return scipy.linalg.cho_solve(factor, xy, check_finite=False)
 
 
@@ -59,10 +61,10 @@ def chosen_penalties(
     if len(penalties) == 1:
         return np.full((len(outcomes), count), penalties[0])
     c, tried = len(outcomes[0][0].y), len(penalties)
-    sketch = np.eye(c)
+    sketch = np.eye(c, dtype=outcomes[0][0].xy.dtype)
     if c > DIRECTIONS:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (c, DIRECTIONS))
-        sketch = signs / np.sqrt(DIRECTIONS)
+        sketch = (signs / np.sqrt(DIRECTIONS)).astype(sketch.dtype)
     # All sets of outcomes side by side: they share the sums of their predictors.
     folds = [
         replace(
