@@ -10,7 +10,9 @@ READY := .venv/.installed
 TESTED := .venv/.tested
 # make CONFIG=mine.yaml
 CONFIGURED = $(if $(CONFIG),--configfile $(CONFIG))
-PIP := -m pip install --quiet --disable-pip-version-check --constraint requirements.txt
+# Python compiles a module when it first imports it. To compile all modules here would take as long as
+# to install them.
+PIP := -m pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.txt
 
 run: $(READY) ## the main job: set up .venv, fetch the model, run everything (CONFIG=FILE: of that configuration)
 	$(BIN)/snakemake --cores all $(CONFIGURED)

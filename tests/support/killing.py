@@ -35,7 +35,8 @@ SUPPORT = Path(__file__).parent
 sys.path[:0] = [str(SUPPORT), str(SUPPORT.parents[1] / "scripts")]
 
 from projects import Project, environment_of_a_user, new_project, save_gpt2, save_tokenizer  # noqa: E402
-from warm_python import python  # noqa: E402
+from warm_python import VARIABLE, python  # noqa: E402
+from warm_python import start as start_server  # noqa: E402
 
 WHAT = ("workflow", "group", "job")
 SHARDS = 3
@@ -222,6 +223,8 @@ def main() -> None:
     save_gpt2(folder / "model")
     began = time.monotonic()
     prepared = prepare(folder / "prepared", folder / "model")
+    # What mends a killed run may start at once; what is killed and its undisturbed time are real.
+    server, os.environ[VARIABLE] = start_server(folder)
     print(f"undisturbed: {sum(prepared.seconds):.1f} s, {len(prepared.expected)} files", flush=True)
     failed = 0
     for what in arguments.what:
@@ -232,6 +235,8 @@ def main() -> None:
             print(f"{what} {number}: {described}", *problems, sep="\n    ", flush=True)
     tried = arguments.kills * len(arguments.what)
     print(f"{tried - failed} of {tried} mended, {time.monotonic() - began:.0f} s")
+    server.terminate()
+    server.wait()
     if failed:
         sys.exit(f"what was left is in {folder}")
     shutil.rmtree(folder)
