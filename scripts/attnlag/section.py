@@ -152,7 +152,8 @@ def impossible(key: str, sentence: str) -> PydanticCustomError:
 class Section(BaseModel):
     """A mapping of the configuration; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid")
+    # A job builds the validators of the settings that it reads, and no others.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     # Keys that null switches off; for all others null stands for the default.
     switched_off_by_null: ClassVar[frozenset[str]] = frozenset()
 

@@ -116,7 +116,7 @@ def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, befor
     run = start(before_fits, printed, (FITS,))
     job = wait_for(lambda: program_of(run, "fit_regression"), run)
     # Room for what it has yet to import, and not for so many draws.
-    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 1_000_000_000,) * 2)
+    job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 500_000_000,) * 2)
     assert run.wait() == 1
     text = printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]

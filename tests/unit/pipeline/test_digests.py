@@ -21,8 +21,8 @@ DRAWN = [SCRIPTS / f"{stage}.py" for stage in draw_figures.INPUTS]
 STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
 
 
-# Imports each program anew, and lists the modules of the library that came with it. What only the
-# classes of settings import computes nothing of the stage.
+# Imports each program, and lists the modules of the library that it reaches through imports. What
+# only the classes of settings import computes nothing of the stage.
 LISTING = """\
 import builtins, json, runpy, sys
 
@@ -37,9 +37,7 @@ def recorded(name, names=None, *others):
 builtins.__import__ = recorded
 found = {}
 for program in sys.argv[1:]:
-    for name in [name for name in sys.modules if name.startswith("attnlag")]:
-        del sys.modules[name]
-    imports.clear()
+    imports.pop("imported", None)
     runpy.run_path(program, run_name="imported")
     reached, waiting = set(), ["imported"]
     while waiting:
