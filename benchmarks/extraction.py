@@ -169,7 +169,7 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
                 rows = layout.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 
-            extraction.write_runs(tokens_path, runner, write)
+            extraction.write_runs(batches.stored_sequences(tokens_path), runner, write)
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 norms.norms_of_row_group(file, group)

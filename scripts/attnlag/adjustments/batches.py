@@ -35,14 +35,9 @@ def stored_sequences(path: str | Path) -> Iterator[pa.RecordBatch]:
 
 
 def runs(batches: Iterable[pa.RecordBatch], tokens: int) -> Iterator[Run]:
-    """Yield sequences in runs of at most ``tokens`` tokens.
+    """Yield sequences in runs of at most ``tokens`` tokens, or of one longer sequence.
 
-    A sequence longer than that is a run of its own.
-
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        With the columns ``document``, ``window`` and ``input_ids`` of a tokens file.
+    The batches have the columns ``document``, ``window`` and ``input_ids`` of a tokens file.
     """
     held: list[tuple[str, int, np.ndarray]] = []
     count = 0
@@ -90,29 +85,24 @@ class Rotary:
     LongRoPE has two embeddings: a pass uses the long one for all its sequences if one of them is
     longer than the model's original length. Dynamic embeddings are stretched to the longest
     sequence beyond that length and stay stretched in later passes.
-
-    Attributes
-    ----------
-    stretched : list of torch.nn.Module
-        Modules whose embeddings stay stretched.
-    limits : set of (str, int)
-        The kinds, "longrope" or "dynamic", and the length from which each changes.
     """
 
     def __init__(self, model: torch.nn.Module):
+        # Modules whose embeddings stay stretched.
         self.stretched: list[torch.nn.Module] = []
+        # The kinds, "longrope" or "dynamic", and the length from which each changes.
         self.limits: set[tuple[str, int]] = set()
         for module in model.modules():
             # If layers differ, there is one entry per type of layer.
-            found = getattr(module, "rope_type", None)
-            for layer_type, kind in found.items() if isinstance(found, dict) else [("", found)]:
+            kinds = getattr(module, "rope_type", None)
+            for layer_type, kind in kinds.items() if isinstance(kinds, dict) else [("", kinds)]:
                 if "dynamic" in str(kind):
                     self.stretched.append(module)
                     self.limits.add(("dynamic", int(module.original_max_seq_len)))  # type: ignore[arg-type]
                 elif kind == "longrope":
-                    stated: Any = module.config.rope_parameters  # type: ignore[union-attr]
-                    stated = stated[layer_type] if layer_type else stated
-                    self.limits.add(("longrope", int(stated["original_max_position_embeddings"])))
+                    rope: Any = module.config.rope_parameters  # type: ignore[union-attr]
+                    rope = rope[layer_type] if layer_type else rope
+                    self.limits.add(("longrope", int(rope["original_max_position_embeddings"])))
 
     def stretches(self, lengths: np.ndarray) -> np.ndarray:
         """Return the stretch of each length; sequences with equal stretches share an embedding."""

@@ -38,8 +38,7 @@ def schema(layers: int, width: int | None = None, stored: str = "float32") -> pa
     """Return the schema of activations (vectors of ``width``) or of norms (no width).
 
     ``position`` counts from 0 within the sequence that the model saw, including a begin-of-sequence
-    token. Vectors are float16 or float32. They are declared as not null, which saves Parquet a
-    level for each number.
+    token. Vectors are declared as not null, which saves Parquet a level for each number.
     """
     if width is None:
         fields = [pa.field(layer_name(layer), pa.float32()) for layer in range(layers)]

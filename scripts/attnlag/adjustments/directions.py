@@ -84,17 +84,8 @@ def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
 class Comparison:
     """Compares the adjustments of a shard, one row group and layer at a time.
 
-    Parameters
-    ----------
-    means : (layers, width) float array
-        Mean vectors of the layers.
-    drop_first : int
-        Number of tokens at the start of every sequence that are left out of means.
-
-    Attributes
-    ----------
-    counts, totals : (layers, distances, documents) float arrays
-        Number of pairs of tokens at each distance, and the sum of their cosines, by document.
+    ``means`` are those of the layers, (layers, width); means over tokens leave out the first
+    ``drop_first`` tokens of every sequence.
     """
 
     def __init__(self, file: pq.ParquetFile, means: np.ndarray, drop_first: int):
@@ -104,6 +95,8 @@ class Comparison:
         self._document = keys["document"].combine_chunks().indices.to_numpy()
         self._position = keys["position"].to_numpy()
         documents = int(self._document.max(initial=-1)) + 1
+        # Pairs of tokens at each distance and the sum of their cosines, by document, both (layers,
+        # distances, documents).
         self.counts, self.totals = np.zeros((2, len(means), DISTANCES, documents))
         usable = np.flatnonzero(self._position >= max(drop_first, 1))
         spread = np.linspace(0, len(usable) - 1, min(len(usable), PAIRED_TOKENS)).round()
@@ -112,54 +105,54 @@ class Comparison:
 
     def previous(self) -> Iterator[pa.Table]:
         """Yield the cosine of each token with the previous one, by row group; NaN without one."""
-        held = [np.empty((0, self.means.shape[1]), np.float32)] * len(self.means)
+        last = [np.empty((0, self.means.shape[1]), np.float32)] * len(self.means)
         first = 0
         for group in range(self.file.num_row_groups):
             rows = self.file.read_row_group(group, columns=columns.KEYS)
-            found = []
+            cosines = []
             for layer, name in enumerate(self.layers):
                 vectors = units(vectors_of(self.file, group, name), self.means[layer])
                 # The last tokens of the previous row group precede the first token of this one.
-                joined = np.concatenate([held[layer], vectors])
-                found.append(self._of_layer(layer, joined, first, len(held[layer])))
-                held[layer] = joined[-DISTANCES:].copy()
+                joined = np.concatenate([last[layer], vectors])
+                cosines.append(self._cosines(layer, joined, first, len(last[layer])))
+                last[layer] = joined[-DISTANCES:].copy()
             first += len(rows)
-            yield pa.Table.from_arrays(
-                [*rows.columns, *map(pa.array, found)], names=schema(len(self.layers)).names
-            ).cast(schema(len(self.layers)))
+            layers = schema(len(self.layers))
+            columns_of_rows = [*rows.columns, *map(pa.array, cosines)]
+            yield pa.Table.from_arrays(columns_of_rows, names=layers.names).cast(layers)
 
-    def _of_layer(self, layer: int, joined: np.ndarray, first: int, held: int) -> np.ndarray:
+    def _cosines(self, layer: int, joined: np.ndarray, first: int, earlier: int) -> np.ndarray:
         """Return the cosines with the previous token in a row group, and sum all distances."""
-        stop = first + len(joined) - held
+        stop = first + len(joined) - earlier
         low, high = np.searchsorted(self._paired, [first, stop])
-        self._sample[layer, low:high] = joined[self._paired[low:high] - first + held]
+        self._sample[layer, low:high] = joined[self._paired[low:high] - first + earlier]
         previous = np.full(stop - first, np.nan, np.float32)
         for distance in range(1, min(DISTANCES, len(joined) - 1) + 1):
-            skipped = max(0, distance - held)
-            near, far = joined[held + skipped :], joined[held + skipped - distance : -distance]
+            skipped = max(0, distance - earlier)
+            place = earlier + skipped
+            near, far = joined[place:], joined[place - distance : -distance]
             cosines = np.einsum("ij,ij->i", near, far)
             rows = slice(first + skipped, stop)
             inside = self._position[rows] >= distance
             if distance == 1:
                 previous[skipped:][inside] = cosines[inside]
             kept = (self._position[rows] >= distance + self.drop_first) & np.isfinite(cosines)
-            of, documents = self._document[rows][kept], self.counts.shape[2]
-            self.counts[layer, distance - 1] += np.bincount(of, minlength=documents)
-            self.totals[layer, distance - 1] += np.bincount(of, cosines[kept], documents)
+            document, documents = self._document[rows][kept], self.counts.shape[2]
+            self.counts[layer, distance - 1] += np.bincount(document, minlength=documents)
+            self.totals[layer, distance - 1] += np.bincount(document, cosines[kept], documents)
         return previous
 
     def by_distance(self) -> pa.Table:
         """Return sums over the documents of the shard, a row per layer and distance.
 
-        Documents never span shards, so these sums add up over shards, also for errors clustered by
-        document.
+        They add up over shards, also for errors clustered by document: documents never span shards.
         """
         document = self._document[self._paired]
         apart = document[:, None] != document[None, :]
         rows = []
         for layer, sample in enumerate(self._sample):
             cosines = sample @ sample.T
-            known = apart & np.isfinite(cosines)
+            finite = apart & np.isfinite(cosines)
             for distance in range(1, DISTANCES + 1):
                 n, total = self.counts[layer, distance - 1], self.totals[layer, distance - 1]
                 rows.append(
@@ -172,8 +165,8 @@ class Comparison:
                         "total": float(total.sum()),
                         "total_squared": float(total @ total),
                         "total_pairs": float(total @ n),
-                        "random_pairs": int(known.sum()),
-                        "random_total": float(cosines[known].sum(dtype=np.float64)),
+                        "random_pairs": int(finite.sum()),
+                        "random_total": float(cosines[finite].sum(dtype=np.float64)),
                     }
                 )
         return pa.Table.from_pylist(rows)

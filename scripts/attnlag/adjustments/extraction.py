@@ -1,17 +1,18 @@
 """Forward passes over batches of sequences, and the resulting adjustments."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from attnlag.adjustments import geometry, heads, proofs
-from attnlag.adjustments.batches import PASSES, Rotary, Run, batches, runs, stored_sequences
+from attnlag.adjustments.batches import PASSES, Rotary, Run, batches, runs
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES
@@ -37,12 +38,8 @@ class AllSeen(BaseException):
 
 
 class Landing:
-    """Values in transfer to main memory, so that a GPU need not wait for each of them.
-
-    Parameters
-    ----------
-    rows : (tokens,) int array
-        Target rows of the tokens' values.
+    """Values in transfer to the rows of tokens in main memory, so that a GPU need not wait for
+    each.
     """
 
     def __init__(self, rows: np.ndarray):
@@ -71,120 +68,82 @@ class Landing:
             self.bytes -= landed.nbytes
 
 
+@dataclass(eq=False, repr=False)
 class Adjustments:
     """Runs a model over sequences and returns the vectors that its sublayers add to each token.
 
     One forward pass serves all sites. It also gives the L2 norm of the residual stream that each
     block receives, for relative norms.
-
-    Parameters
-    ----------
-    wanted : sequence of str
-        Names of sites, from the catalogue.
-    modules : mapping or None
-        Declared module paths; see ``architectures.locate``.
-    name : str
-        The model's name in the configuration, for the messages.
-    batch_tokens : int
-        Tokens in simultaneous forward passes, including padding.
-    threads : int
-        Threads on CPU, for parallel passes.
-    keep : {"vectors", "norms"}
-        Result per token, layer and site: the vector (float32) or its L2 norm.
-    fast : {"auto", "off", "fused", "packed"}
-        The fast path to use from the first forward pass on, see ``onednn.accelerate``, which
-        changes the model itself.
-    progress : callable
-        Called with the number of tokens done after each forward pass.
-    predictions : Predictions or None
-        The head of the model, if its predictions are requested; every pass then runs to its end.
-    turns : bool
-        Whether to measure the geometry of the adjustments too; see ``geometry``.
-    by_head : bool
-        Whether to measure the norms of attention heads, if they are found; see ``heads``.
-    proved : Adjustments or None
-        That of a model that differs in its weights alone, which has passed the proofs; there is
-        then neither a proof nor a fast path.
-
-    Attributes
-    ----------
-    sample : geometry.PairSample or None
-        Set by the caller; keeps the vectors of some tokens for random pairs.
-    heads : list of LayerHeads
-        The heads of each layer; empty if none are found or requested.
-    heads_found : str
-        Error of their sum in words, or the reason why there are none.
-    identity_error : float or None
-        Error from the proof of the sites, after the first pass.
-    fast : {"off", "fused", "packed"}
-        The fast path used, after the first pass.
-    found : str
-        Layout found for a model of an unknown type, and layers with another mixer than attention,
-        in words; empty if neither applies.
-    computed_by : str
-        Description of the fast path in words.
-    tokens, cells : int
-        Number of tokens run through the model, without and with padding.
     """
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        *,
-        wanted: Sequence[str] = ("attention",),
-        modules: Mapping[str, Any] | None = None,
-        name: str = "NAME",
-        batch_tokens: int,
-        keep: str,
-        threads: int = 1,
-        fast: str = "off",
-        progress: Callable[[int], object] = lambda tokens: None,
-        predictions: Predictions | None = None,
-        turns: bool = False,
-        by_head: bool = False,
-        proved: "Adjustments | None" = None,
-    ):
-        self.model = model
-        self.predictions = predictions
-        self.heads: list[heads.LayerHeads] = []
-        self.heads_found = ""
-        self.turns = turns
-        self.sample: geometry.PairSample | None = None
-        self.blocks, self.found = trying.blocks_of(model, modules, name)
-        self.wanted = list(wanted)
+    model: torch.nn.Module
+    _: KW_ONLY
+    # Names of sites, from the catalogue.
+    wanted: Sequence[str] = ("attention",)
+    # Declared module paths; see ``architectures.locate``.
+    modules: Mapping[str, Any] | None = None
+    # The model's name in the configuration, for the messages.
+    name: str = "NAME"
+    # Tokens in simultaneous forward passes, including padding.
+    batch_tokens: int
+    # Result per token, layer and site: the "vectors" (float32) or their L2 "norms".
+    keep: str
+    # Threads on CPU, for parallel passes.
+    threads: int = 1
+    # The fast path: "auto", "off", "fused" or "packed"; after the first pass the one that is used.
+    # It changes the model itself, see ``onednn.accelerate``.
+    fast: str = "off"
+    # Called with the number of tokens done after each forward pass.
+    progress: Callable[[int], object] = lambda tokens: None
+    # The head of the model, if its predictions are requested; every pass then runs to its end.
+    predictions: Predictions | None = None
+    # Whether to measure the geometry of the adjustments, and the norms of attention heads.
+    turns: bool = False
+    by_head: bool = False
+    # That of a model that differs in its weights alone, which has passed the proofs; there is then
+    # neither a proof nor a fast path.
+    proved: "Adjustments | None" = None
+    # Keeps the vectors of some tokens for random pairs.
+    sample: geometry.PairSample | None = None
+
+    def __post_init__(self) -> None:
+        model = self.model
+        # Layout found for a model of an unknown type, and layers with another mixer than attention,
+        # in words; empty if neither applies.
+        self.blocks, self.found = trying.blocks_of(model, self.modules, self.name)
         for site in self.wanted:
             if any(part not in block.parts for block in self.blocks for part in SITES[site].parts):
                 raise UserError(
-                    f"model {name} has one mixer in a block, and nothing beside it: found the site "
-                    f"'{site}', expected attention, which is all that a block adds"
+                    f"model {self.name} has one mixer in a block, and nothing beside it: found the "
+                    f"site '{site}', expected attention, which is all that a block adds"
                 )
-        if by_head:
+        config: Any = model.config
+        config = config.get_text_config()
+        self.width = int(config.hidden_size)
+        self.heads: list[heads.LayerHeads] = []
+        # Error of the sum of heads in words, or the reason why there are none.
+        self.heads_found = ""
+        if self.by_head:
             try:
-                config: Any = model.config
-                self.heads = heads.located(self.blocks, config.get_text_config())
+                self.heads = heads.located(self.blocks, config)
             except heads.NoHeads as reason:
                 self.heads_found = f"no heads: {reason}"
-        self.name = name
-        self.batch_tokens = batch_tokens
-        self.pass_tokens = batch_tokens
-        self.passes = 1
         self.rotary = Rotary(model)
-        self.proofs = proofs.Proofs(model, self.blocks, name, self._run)
+        self.proofs = proofs.Proofs(model, self.blocks, self.name, self._run)
+        self.passes, self.pass_tokens = 1, self.batch_tokens
         # Parallel passes would change these embeddings concurrently.
         if next(model.parameters()).device.type == "cpu" and not self.rotary.limits:
-            self.pass_tokens = max(1, batch_tokens // PASSES)
-            self.passes = min(threads, PASSES)
-        self.threads = threads
-        self.keep = keep
-        self.fast = fast
-        self.computed_by = "plain torch"
-        self.tokens = self.cells = 0
-        self.progress = progress
-        self.width = int(model.config.get_text_config().hidden_size)  # type: ignore[union-attr,operator]
+            self.pass_tokens = max(1, self.batch_tokens // PASSES)
+            self.passes = min(self.threads, PASSES)
+        # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
-        if proved:
-            self.identity_error = proved.identity_error
-            self.passes, self.pass_tokens = proved.passes, proved.pass_tokens
+        if self.proved:
+            self.identity_error = self.proved.identity_error
+            self.passes, self.pass_tokens = self.proved.passes, self.proved.pass_tokens
+        # The fast path in words.
+        self.computed_by = "plain torch"
+        # Number of tokens run through the model, without and with padding.
+        self.tokens = self.cells = 0
         # Two halves of the buffer are used in turn.
         self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
 
@@ -200,18 +159,13 @@ class Adjustments:
     def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
         """Return the vectors or norms that the sublayers add to each token of some sequences.
 
-        Parameters
-        ----------
-        sequences : sequence of (tokens,) int arrays
-            Token ids.
-
         Returns
         -------
         layers : dict of str to list of float32 arrays
             One array per layer for each site, (tokens, width) or (tokens,), for ``STREAM`` (norms)
-            and for ``geometry.rows_of(site)`` (quantities), and one per column for
-            ``PREDICTIONS``, if requested. Rows are in the order of the sequences and their tokens.
-            The arrays are overwritten by the call after next.
+            and for ``geometry.rows_of(site)`` (quantities), and one per column for ``PREDICTIONS``,
+            if requested. Rows are in the order of the sequences and their tokens. The arrays are
+            overwritten by the call after next.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -252,9 +206,9 @@ class Adjustments:
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]) if first else ():
             rows = slice(starts[index], starts[index + 1])
             beside = {site: [values[rows] for values in arrays] for site, arrays in layers.items()}
-            known = index == longest and not limits
-            alone = of_longest if known else self._alone(sequences[index])
-            if known and self.proofs.may_depend_on_later_ones(beside, alone):
+            measured = index == longest and not limits
+            alone = of_longest if measured else self._alone(sequences[index])
+            if measured and self.proofs.may_depend_on_later_ones(beside, alone):
                 self.proofs.no_token_sees_later_ones(self._first_tokens(sequences[index]))
             if index in shared:
                 self.proofs.company_changes_nothing(beside, alone)
@@ -263,22 +217,24 @@ class Adjustments:
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
         """Return arrays with the given number of rows, by site and layer, from the next buffer."""
         self._buffers.rotate(1)
-        held = self._buffers[0]
-        if not held or len(held[self.wanted[0]][0]) < rows:
-            held.clear()
-            shape = (rows, self.width) if self.keep == "vectors" else (rows,)
+        buffer = self._buffers[0]
+        if not buffer or len(buffer[self.wanted[0]][0]) < rows:
+            buffer.clear()
+            layers = len(self.blocks)
+
+            def add(name: str, count: int, *columns: int) -> None:
+                buffer[name] = [np.empty((rows, *columns), np.float32) for _ in range(count)]
+
             for site in self.wanted:
-                held[site] = [np.empty(shape, np.float32) for _ in self.blocks]
+                add(site, layers, *[self.width] * (self.keep == "vectors"))
                 if self.turns:
-                    room = (rows, len(OF_A_PASS))
-                    held[geometry.rows_of(site)] = [np.empty(room, np.float32) for _ in self.blocks]
-            for layer in self.heads:
-                room = (rows, layer.count)
-                held.setdefault(heads.ROWS, []).append(np.empty(room, np.float32))
-            held[STREAM] = [np.empty(rows, np.float32) for _ in self.blocks]
+                    add(geometry.rows_of(site), layers, len(OF_A_PASS))
+            if self.heads:
+                add(heads.ROWS, layers, self.heads[0].count)
+            add(STREAM, layers)
             if self.predictions is not None:
-                held[PREDICTIONS] = [np.empty(rows, np.float32) for _ in COLUMNS]
-        return {site: [values[:rows] for values in arrays] for site, arrays in held.items()}
+                add(PREDICTIONS, len(COLUMNS))
+        return {site: [values[:rows] for values in arrays] for site, arrays in buffer.items()}
 
     def _forward(
         self,
@@ -292,7 +248,6 @@ class Adjustments:
         """Run one batch and store the adjustment of token ``i`` in ``layers[site][.][rows[i]]``.
 
         With ``sites_only``, only sites are stored. The pass stops when all sites have occurred.
-
         Padding is on the right, where no token can attend to it. The model gets no mask, which
         permits faster implementations of attention.
         """
@@ -356,7 +311,9 @@ class Adjustments:
         ):
             hidden = self._run(ids)
         if self.predictions is not None and not sites_only:
-            self._predict(hidden, sequences, mask, layers[PREDICTIONS], landing)
+            predicted = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
+            for column, values in zip(layers[PREDICTIONS], predicted, strict=True):
+                landing.add(column, values)
         landing.settle()
 
     def _alone(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
@@ -371,39 +328,38 @@ class Adjustments:
         else:
             sequence = sequence[: proofs.TOKENS]
         shape = (len(sequence), self.width) if self.keep == "vectors" else (len(sequence),)
-        found = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.wanted}
-        self._forward([sequence], np.arange(len(sequence)), found, sites_only=True)
-        return found
+        layers = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.wanted}
+        self._forward([sequence], np.arange(len(sequence)), layers, sites_only=True)
+        return layers
 
     def _begin(self, sequence: np.ndarray) -> dict[str, list[np.ndarray]]:
         """Run the proofs on the first tokens of a sequence, and choose the fast path."""
         ids = self._first_tokens(sequence)
         self.rotary.reset()
         with hooks.written(self.model) as names:
-            found = self.proofs.short_pass(ids, self.heads, self.predictions)
+            short_pass = self.proofs.short_pass(ids, self.heads, self.predictions)
         if names:
             self.passes, self.pass_tokens = 1, self.batch_tokens
         if len(sequence) == len(ids) or self.rotary.limits:
             # There are no numbers of the first tokens beside later ones to compare with.
-            self.proofs.no_token_sees_later_ones(ids, found)
-        self.identity_error = self.proofs.parts_add_up(found)
+            self.proofs.no_token_sees_later_ones(ids, short_pass)
+        self.identity_error = self.proofs.parts_add_up(short_pass)
         if self.heads:
             try:
-                self.heads_found = self.proofs.heads_add_up(self.heads, found)
+                self.heads_found = self.proofs.heads_add_up(self.heads, short_pass)
             except heads.NoHeads as reason:
                 self.heads_found = f"no heads: {reason}"
                 self.heads = []
         self.fast, self.computed_by = onednn.accelerate(
-            self.model, self.blocks, ids, found.plain, self.fast
+            self.model, self.blocks, ids, short_pass.plain, self.fast
         )
+        vectors = short_pass.vectors
         return {
-            site: [
-                self._kept(
-                    SITES[site].value(*(found.vectors[layer, part] for part in SITES[site].parts))
-                ).numpy()
+            site.name: [
+                self._kept(site.value(*(vectors[layer, part] for part in site.parts))).numpy()
                 for layer in range(len(self.blocks))
             ]
-            for site in self.wanted
+            for site in map(SITES.__getitem__, self.wanted)
         }
 
     def _first_tokens(self, sequence: np.ndarray) -> torch.Tensor:
@@ -415,20 +371,6 @@ class Adjustments:
         device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
         here = torch.from_numpy(ids.astype(np.int64))
         return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
-
-    def _predict(
-        self,
-        hidden: torch.Tensor,
-        sequences: list[np.ndarray],
-        mask: torch.Tensor,
-        columns: list[np.ndarray],
-        landing: Landing,
-    ) -> None:
-        """Send the predictions at the tokens of a batch to the rows of their columns."""
-        assert self.predictions is not None
-        found = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
-        for column, values in zip(columns, found, strict=True):
-            landing.add(column, values)
 
     def _run(self, ids: torch.Tensor) -> Any:
         """Run the model over a batch, treating padding as tokens; return the head's input."""
@@ -450,17 +392,17 @@ def norms_of(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def write_runs(
-    path: str | Path,
+    sequences: Iterable[pa.RecordBatch],
     adjustments: Adjustments,
     write: Callable[[Run, dict[str, list[np.ndarray]]], object],
 ) -> None:
-    """Call ``write(run, layers)`` in a thread for the runs of a tokens file, in order.
+    """Call ``write(run, layers)`` in a thread for the runs of sequences, see ``runs``, in order.
 
     The last run is written while the next one is computed.
     """
     with ThreadPoolExecutor(1) as pool:
         writing = None
-        for run in runs(stored_sequences(path), adjustments.run_tokens):
+        for run in runs(sequences, adjustments.run_tokens):
             if adjustments.sample:
                 adjustments.sample.begin(*run[:2], [len(sequence) for sequence in run.sequences])
             layers = adjustments.of(run.sequences)

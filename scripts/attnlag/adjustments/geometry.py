@@ -82,12 +82,8 @@ def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor
 def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """Return the quantities of the tokens of a batch, (tokens, quantities) float32.
 
-    Parameters
-    ----------
-    added, stream : (tokens, width) tensors
-        The adjustments and the input of the block, sequence after sequence.
-    starts : (sequences,) int tensor
-        Rows of first tokens, whose cosine with the previous token is NaN.
+    The adjustments and the inputs of the block are (tokens, width), sequence after sequence.
+    ``starts`` are the rows of first tokens, whose cosine with the previous token is NaN.
     """
     a, x = (
         values if values.dtype == torch.float64 else values.float() for values in (added, stream)
@@ -101,18 +97,11 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
 
 
 class PairSample:
-    """Vectors of some tokens of a shard, for random pairs of tokens.
+    """Vectors of some tokens of a shard, for random pairs of tokens, by site and for the stream.
 
     The sample has one token of each of at most ``PAIRED_TOKENS`` sequences, evenly spread over the
     shard. The choice within a sequence depends only on the names of its document and window. First
     tokens are excluded, because they are attention sinks.
-
-    Parameters
-    ----------
-    layers, width : int
-        Number of layers, and width of the residual stream.
-    names : sequence of str
-        Sites, and the stream.
     """
 
     def __init__(self, sequences: int, layers: int, width: int, names: Sequence[str]):
@@ -146,26 +135,22 @@ class PairSample:
         _, places, chosen = np.intersect1d(rows, self._rows, return_indices=True)
         return torch.from_numpy(places), self._slots[chosen]
 
-    def keep(self, name: str, layer: int, found: tuple[torch.Tensor, np.ndarray], vectors: Any):
+    def keep(self, name: str, layer: int, chosen: tuple[torch.Tensor, np.ndarray], vectors: Any):
         """Keep the vectors of chosen tokens, given those of a batch."""
-        places, slots = found
+        places, slots = chosen
         if len(slots):
             picked = vectors.index_select(0, places.to(vectors.device)).float().cpu()
             self.vectors[name][slots, layer] = picked.numpy()
 
     def means(self, site: str, stream: str) -> dict[str, Any]:
-        """Return the mean of each quantity over random pairs, per layer.
+        """Return the number of random ``pairs``, and the mean of each quantity per layer.
 
-        Returns
-        -------
-        means : dict
-            ``pairs``, their number, and for each of ``OF_A_PASS`` and ``RELATIVE`` a mean per
-            layer, for the adjustment of one token and the stream or the adjustment of another;
-            None if no pair has a finite value.
+        They are the adjustment of one token and the stream or the adjustment of another one. The
+        mean is None if no pair has a finite value.
         """
         codes = np.unique(self.documents, return_inverse=True)[1]
         apart = torch.from_numpy(codes[:, None] != codes[None, :])
-        found: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
+        means: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
         for layer in range(self.vectors[site].shape[1]):
             a, x = (
                 torch.from_numpy(self.vectors[name][: len(codes), layer]).double()
@@ -177,9 +162,9 @@ class PairSample:
             values["parallel_relative"] = turned.parallel / xx.sqrt()
             values["orthogonal_relative"] = turned.orthogonal / xx.sqrt()
             for name, value in values.items():
-                known = value[apart & value.isfinite()]
-                found[name].append(float(known.mean()) if len(known) else None)
-        return {"pairs": int(apart.sum()), **found}
+                finite = value[apart & value.isfinite()]
+                means[name].append(float(finite.mean()) if len(finite) else None)
+        return {"pairs": int(apart.sum()), **means}
 
 
 def metadata(pairs: dict[str, Any]) -> dict[bytes, bytes]:

@@ -8,9 +8,8 @@ of the block. The vector of a head is a_h = c z_h W_h g. With W_h g = R_h'Q_h, w
 are orthonormal, its norm is |c| |z_h R_h'|, because its square is c² z_h (W_h g)(W_h g)' z_h'.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,17 +93,9 @@ class LayerHeads:
 
 
 def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
-    """Return the heads of every layer.
+    """Return the heads of every layer, whose number the config of the text model states.
 
-    Parameters
-    ----------
-    config : transformers configuration
-        The configuration of the text model, which states the number of heads.
-
-    Raises
-    ------
-    NoHeads
-        If a block has no output projection with a known name, or heads do not divide it.
+    NoHeads if a block has no output projection with a known name, or heads do not divide it.
     """
     return [of_block(layer, block, config) for layer, block in enumerate(blocks)]
 
@@ -168,35 +159,26 @@ Seen = dict[int, tuple[torch.Tensor, torch.Tensor | None]]
 def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
     """Yield the inputs of projections and, if normalised, their outputs in a pass of this thread.
 
-    Parameters
-    ----------
-    mask : (sequences, tokens) bool tensor
-        True for tokens, False for padding.
-
-    Yields
-    ------
-    seen : dict of int to pair of tensors
-        By layer, each (tokens, inputs or width), until the entry is removed.
+    By layer, each is (tokens, inputs or width); ``mask`` is (sequences, tokens), False for padding.
     """
-    real_tokens, thread = hooks.selector(mask), threading.get_ident()
+    real_tokens = hooks.selector(mask)
     seen: Seen = {}
 
     def hook_of(layer: int, normalised: bool) -> Callable[..., None]:
         def hook(_: object, args: tuple[Any, ...], output: Any) -> None:
-            if threading.get_ident() == thread:
-                projected = real_tokens(output) if normalised else None
-                seen[layer] = real_tokens(args[0]), projected
+            seen[layer] = real_tokens(args[0]), real_tokens(output) if normalised else None
 
         return hook
 
-    with ExitStack() as handles:
-        # Two hooks registered concurrently may get the same id, and one would be lost.
-        with hooks.REGISTERING:
-            for number, layer in enumerate(layers):
-                hook = hook_of(number, layer.gain is not None)
-                # This hook must run before those of the part, which may be this module.
-                handle = layer.projection.register_forward_hook(hook, prepend=True)
-                handles.callback(handle.remove)
+    with hooks.attached(
+        # This hook must run before those of the part, which may be this module.
+        (
+            layer.projection.register_forward_hook,
+            hook_of(number, layer.gain is not None),
+            {"prepend": True},
+        )
+        for number, layer in enumerate(layers)
+    ):
         yield seen
 
 
@@ -211,25 +193,21 @@ def norms_of(
 
 def prove(
     layers: Sequence[LayerHeads],
-    found: Sequence[tuple[tuple[torch.Tensor, torch.Tensor | None], torch.Tensor]],
+    observed: Sequence[tuple[tuple[torch.Tensor, torch.Tensor | None], torch.Tensor]],
     bound: float,
 ) -> float:
     """Return the largest error of the sum of heads; raise NoHeads if it exceeds the bound.
 
     Parameters
     ----------
-    found : sequence of pairs
+    observed : sequence of pairs
         The vectors at the projection of each layer, and the vectors that the layer adds.
     bound : float
         Bound on |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and on
         the differences between the norms of heads and those of their vectors.
-
-    Raises
-    ------
-    NoHeads
     """
     worst = 0.0
-    for number, (layer, (seen, added)) in enumerate(zip(layers, found, strict=True)):
+    for number, (layer, (seen, added)) in enumerate(zip(layers, observed, strict=True)):
         factor = layer.scale if seen[1] is None else layer.factor(seen[1], added)
         vectors = layer.vectors(seen[0], factor)
         sizes = vectors.norm(dim=-1)

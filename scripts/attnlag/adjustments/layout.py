@@ -15,21 +15,9 @@ STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
-    """Return the rows of a run: one per token, the keys first, then the layers.
+    """Return the rows of a run: one per token, the keys first, then the layers of one site.
 
-    Parameters
-    ----------
-    layers : list of float32 arrays
-        Arrays of one site, from ``Adjustments.of``.
-    schema : pyarrow.Schema
-        From ``columns.schema``.
-    stored : str
-        The precision that vectors are rounded to, see ``rounded``.
-
-    Raises
-    ------
-    UserError
-        If a vector is too large for float16.
+    Vectors are rounded to the precision ``stored``. UserError if one is too large for float16.
     """
     lengths = [len(sequence) for sequence in run.sequences]
     columns: list[pa.Array] = [

@@ -17,16 +17,7 @@ PIECE = 64
 
 
 def l2_norms(vectors: np.ndarray) -> np.ndarray:
-    """Return the L2 norm of each row, accumulated in float64.
-
-    Parameters
-    ----------
-    vectors : (tokens, width) float array
-
-    Returns
-    -------
-    norms : (tokens,) float32 array
-    """
+    """Return the L2 norm of each row of (tokens, width) floats, summed in float64, as float32."""
     squares = np.empty(len(vectors))
     for start in range(0, len(vectors), PIECE):
         piece = vectors[start : start + PIECE].astype(np.float64)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns, geometry, heads, layout, surprisal
-from attnlag.adjustments.batches import Run
+from attnlag.adjustments.batches import Run, stored_sequences
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms
 from attnlag.model.hooks import STREAM
@@ -93,7 +93,7 @@ def record(
                 rows = ROWS["vectors" if name in vectors else "norms"]
                 writer_of(name).write_table(table, row_group_size=rows)
 
-        write_runs(tokens, adjustments, write)
+        write_runs(stored_sequences(tokens), adjustments, write)
         for name in outputs:
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
             said: dict[Any, Any] = {"fast": adjustments.fast}

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from attnlag.adjustments.batches import Rotary
 from attnlag.model.gguf import quiet_transformers
+from attnlag.model.hooks import FAILURES
 
 # Number of sequences of a shard, evenly spread, and of tokens at the beginning of each.
 SEQUENCES = 16
@@ -34,31 +35,17 @@ def chosen(sequences: int) -> np.ndarray:
 def sink_scores(
     model: torch.nn.Module, sequences: Sequence[np.ndarray], heads: int
 ) -> list[np.ndarray]:
-    """Return the attention to the first token of each sequence.
+    """Return the attention to the first token of each sequence, (tokens, heads) float32 per layer.
 
-    The model's implementation of attention is changed permanently.
-
-    Parameters
-    ----------
-    sequences : sequence of (tokens,) int arrays
-        Token ids of whole sequences; the first ``TOKENS`` of each are used, with the position
-        embeddings that the whole sequence has.
-
-    Returns
-    -------
-    scores : list of (tokens, heads) float32 arrays
-        One array per layer, with the tokens of all sequences in order.
-
-    Raises
-    ------
-    NoWeights
-        If the model does not give a number for each head and pair of tokens.
+    The first ``TOKENS`` tokens of whole sequences are used, with the position embeddings that the
+    whole sequence has. The model's implementation of attention is changed permanently. NoWeights if
+    the model does not give a number for each head and pair of tokens.
     """
     trunk: Any = model
     rotary = Rotary(model)
     lengths = np.array([len(sequence) for sequence in sequences])
     stretches = rotary.stretches(lengths)
-    found: dict[int, list[np.ndarray]] = {}
+    scores: dict[int, list[np.ndarray]] = {}
     with quiet_transformers(), torch.inference_mode():
         # Models with a single implementation of attention keep it.
         trunk.set_attn_implementation("eager")
@@ -73,10 +60,11 @@ def sink_scores(
                 rotary.reset()
                 layers = [_of_first(w, ids.shape, heads) for w in _weights(trunk, ids, last)]
                 for place, (i, sequence) in enumerate(zip(some, beginnings, strict=True)):
-                    found[int(i)] = [layer[place, : len(sequence)] for layer in layers]
-    if not any(found.values()):
+                    scores[int(i)] = [layer[place, : len(sequence)] for layer in layers]
+    if not any(scores.values()):
         raise NoWeights("the model gives none")
-    return [np.concatenate(parts) for parts in zip(*(found[i] for i in sorted(found)), strict=True)]
+    by_layer = zip(*(scores[i] for i in sorted(scores)), strict=True)
+    return [np.concatenate(parts) for parts in by_layer]
 
 
 def _weights(trunk: Any, ids: np.ndarray, last: int | None) -> list[torch.Tensor | None]:
@@ -85,20 +73,18 @@ def _weights(trunk: Any, ids: np.ndarray, last: int | None) -> list[torch.Tensor
     With ``last``, another token follows at this position, unseen by the others, so that embeddings
     are stretched as in a pass over whole sequences.
     """
-    given = {"input_ids": torch.from_numpy(ids)}
+    tokens, positions = torch.from_numpy(ids).to(trunk.get_input_embeddings().weight.device), None
     if last is not None:
-        given["input_ids"] = functional.pad(given["input_ids"], (0, 1))
-        positions = torch.tensor([*range(ids.shape[1]), last])
-        given["position_ids"] = positions.expand_as(given["input_ids"])
-    given["attention_mask"] = torch.ones_like(given["input_ids"])
-    device = trunk.get_input_embeddings().weight.device
-    given = {name: values.to(device) for name, values in given.items()}
+        tokens = functional.pad(tokens, (0, 1))
+        positions = torch.tensor([*range(ids.shape[1]), last]).expand_as(tokens).to(tokens.device)
+    arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    arguments |= {} if positions is None else {"position_ids": positions}
     try:
         # Padding is on the right, where no token sees it.
-        out = trunk(**given, use_cache=False, output_attentions=True)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        # Any exception of a model is possible here; the other results are already stored.
-        words = (str(e).splitlines() or [type(e).__name__])[0]
+        out = trunk(**arguments, use_cache=False, output_attentions=True)
+    except FAILURES as failure:
+        # The other results are already stored.
+        words = (str(failure).splitlines() or [type(failure).__name__])[0]
         raise NoWeights(f"a pass that is to give weights of attention fails: {words}") from None
     layers = getattr(out, "attentions", None) or ()
     if last is None:

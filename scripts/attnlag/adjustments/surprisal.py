@@ -6,7 +6,6 @@ surprisal of token t is m + log s - z_t, and the entropy is log s - u / s. Memor
 tokens and the size of a part, not with the vocabulary.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -46,15 +45,7 @@ class HeadReached(BaseException):
 class Predictions:
     """The head of a model, applied to its own input one part of the vocabulary at a time.
 
-    Parameters
-    ----------
-    name : str
-        The model's name in the configuration, for the messages.
-
-    Raises
-    ------
-    UserError
-        If the model has no head.
+    UserError if the model has no head; ``name`` is that of the configuration, for the messages.
     """
 
     def __init__(self, model: Any, name: str):
@@ -99,14 +90,7 @@ class Predictions:
     def prove(self, ids: torch.Tensor) -> None:
         """Compare the logits with those that the model gives for a short sequence, in one pass.
 
-        Parameters
-        ----------
-        ids : (tokens,) int tensor
-
-        Raises
-        ------
-        UserError
-            If they differ, or if the model does not run its head exactly once.
+        UserError if they differ, or if the model does not run its head exactly once.
         """
         refused = (
             f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
@@ -133,21 +117,14 @@ class Predictions:
     def _inputs_of_head(self, *, stop: bool = False) -> Iterator[list[torch.Tensor]]:
         """Yield the inputs of the head in passes of this thread, which it may stop."""
         states: list[torch.Tensor] = []
-        thread = threading.get_ident()
 
         def keep(_: object, args: tuple[Any, ...]) -> None:
-            if threading.get_ident() == thread:
-                states.append(args[0].to(self.head.weight.device))
-                if stop:
-                    raise HeadReached
+            states.append(args[0].to(self.head.weight.device))
+            if stop:
+                raise HeadReached
 
-        # Two hooks registered concurrently may get the same id, and one would be lost.
-        with hooks.REGISTERING:
-            handle = self.head.register_forward_pre_hook(keep)
-        try:
+        with hooks.attached([(self.head.register_forward_pre_hook, keep, {})]):
             yield states
-        finally:
-            handle.remove()
 
     def hidden(self, **given: Any) -> torch.Tensor:
         """Run the model up to its head and return what this gets, (sequences, tokens, width)."""
@@ -157,22 +134,12 @@ class Predictions:
 
     @torch.inference_mode()
     def of(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """Return the predictions at the tokens of some sequences.
+        """Return the predictions at the tokens of some sequences, ``COLUMNS``, (tokens,) float32
+        each.
 
-        Parameters
-        ----------
-        hidden : (tokens, width) tensor
-            The inputs of the head, sequence after sequence.
-        sequences : sequence of int arrays
-            Token ids.
-
-        Returns
-        -------
-        values : list of (tokens,) float32 tensors
-            ``COLUMNS``: the surprisal of a token given the previous ones, the entropy of the
-            prediction that it comes from and of the next prediction, all in nats, and the rank of
-            the token in the prediction, 1 for the most likely. The first token of a sequence has
-            NaN in all columns except the entropy of the next prediction.
+        ``hidden`` are the inputs of the head, (tokens, width), sequence after sequence. The
+        surprisal and rank of a token, and the entropy before it, are NaN for the first token of a
+        sequence.
         """
         ids = torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(hidden.device)
         # The last token of a sequence does not predict the next sequence.
@@ -219,15 +186,7 @@ class Predictions:
 
 
 def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
-    """Return the rows of the file of predictions: keys and ``COLUMNS``, null for NaN.
-
-    Parameters
-    ----------
-    keys : pyarrow.Table
-        A table that begins with the keys of the tokens.
-    values : sequence of (tokens,) float32 arrays
-        From `Predictions.of`.
-    """
+    """Return the rows of the file of predictions: keys and ``COLUMNS``, null for NaN."""
     columns = [keys[field.name] for field in KEY_FIELDS]
     for name, of_tokens in zip(COLUMNS, values, strict=True):
         kind = SCHEMA.field(name).type

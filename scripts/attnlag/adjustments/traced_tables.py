@@ -57,14 +57,10 @@ def keys_of(document: str, window: int, ids: np.ndarray) -> list[pa.Array]:
 def table(
     keys: list[pa.Array], layers: Sequence[int], columns: Mapping[str, Any], schema: pa.Schema
 ) -> pa.Table:
-    """Return a row for each token and layer of a sequence.
+    """Return a row for each token and layer of a sequence, given its keys from `keys_of`.
 
-    Parameters
-    ----------
-    keys : list of pyarrow.Array
-        From `keys_of`.
-    columns : mapping of str to (tokens × layers,) arrays
-        Lists are (tokens × layers, values); those of a token end at the token itself.
+    Columns are (tokens × layers,); lists are (tokens × layers, values), and those of a token end at
+    the token itself.
     """
     places = np.repeat(np.arange(len(keys[0])), len(layers))
     rows = [key.take(pa.array(places)) for key in keys]
@@ -82,19 +78,16 @@ def table(
     return pa.Table.from_arrays(rows, schema=schema)
 
 
-def written(found: pa.Table) -> pa.Table:
+def written(sources: pa.Table) -> pa.Table:
     """Return the norms of what each token and earlier ones write, a row for each token.
 
-    Parameters
-    ----------
-    found : pyarrow.Table
-        Rows of `SOURCES`, with the same layers for each token.
+    ``sources`` are rows of `SOURCES`, with the same layers for each token.
     """
-    layers = pc.unique(found["layer"]).to_pylist()
-    rows = found.filter(pc.equal(found["layer"], layers[0])) if layers else found
+    layers = pc.unique(sources["layer"]).to_pylist()
+    rows = sources.filter(pc.equal(sources["layer"], layers[0])) if layers else sources
     rows = rows.select(KEYS)
     for name, column in WRITTEN.items():
-        by_layer = found[column].to_numpy().reshape(-1, max(len(layers), 1))
+        by_layer = sources[column].to_numpy().reshape(-1, max(len(layers), 1))
         for layer, values in zip(layers, by_layer.T, strict=False):
             rows = rows.append_column(f"{layer_name(layer)}.{name}", pa.array(values))
     return rows

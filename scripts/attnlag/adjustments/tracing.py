@@ -30,18 +30,9 @@ PROVED = 48
 
 
 class Tracer:
-    """Runs a model over single sequences.
+    """Runs a model, with its head if it has one, over single sequences.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A model with its head, if it has one.
-    sites : sequence of str
-        Names of the sites whose readout is wanted; sources are those of attention.
-    modules : mapping or None
-        Declared module paths; see ``architectures.locate``.
-    name : str
-        The model's name in the configuration, for the messages.
+    ``sites`` are those whose readout is wanted; sources are those of attention.
 
     Attributes
     ----------
@@ -198,12 +189,10 @@ class Tracer:
             self.units_first[layer].append(numbers.pop("unit_first").cpu())
 
     def random_pairs(self) -> dict[str, Any]:
-        """Return the mean cosine of adjustments in different documents, and the first tokens' part.
+        """Return the number of random pairs, and means by layer of the cosine of their adjustments.
 
-        Returns
-        -------
-        pairs : dict
-            ``pairs``, their number; ``all`` and ``first``, means by layer.
+        ``pairs`` are tokens in different documents. ``all`` is the mean cosine, ``first`` that of
+        what the first tokens write.
         """
         counts = np.array(self.pairs_of, dtype=float)
         pairs = float(counts.sum() ** 2 - (counts**2).sum())

@@ -67,19 +67,10 @@ class Speller:
         }
 
     def spans(self, document: str, ids: Sequence[int], text: bytes, *, whole: bool) -> Spans:
-        """Return the bytes of a text that its tokens stand for.
+        """Return the bytes of a text that the tokens of a document stand for, in order.
 
-        Parameters
-        ----------
-        ids : sequence of int
-            The document's tokens, in order, without begin-of-sequence tokens.
-        whole : bool
-            Whether the tokens cover the whole document; otherwise they cover its beginning.
-
-        Raises
-        ------
-        UserError
-            If the tokens do not spell the text, byte by byte.
+        ``ids`` has no begin-of-sequence tokens. If ``whole`` is false, they cover only the
+        beginning of the text. UserError if they do not spell it, byte by byte.
         """
         furthest = 0
         for spelling in SPELLINGS:
@@ -101,14 +92,14 @@ class Speller:
         )
 
     def _bytes(self, spelling: Callable[[str], bytes], token: int) -> bytes:
-        known = self._spelled[spelling]
-        if token not in known:
+        spelled = self._spelled[spelling]
+        if token not in spelled:
             if token in self.added:
-                known[token] = self.added[token].encode()
+                spelled[token] = self.added[token].encode()
             else:
                 # Ids beyond the vocabulary have no text.
-                known[token] = spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
-        return known[token]
+                spelled[token] = spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
+        return spelled[token]
 
 
 def _shared(a: bytes, b: bytes) -> int:

@@ -73,34 +73,23 @@ LEFT_OUT = Document("", "", "")
 def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Iterator[Document]:
     """Yield the documents of a corpus, in the order of the files and of the rows in them.
 
-    Problems are raised after everything has been read; the documents yielded before are then not
-    to be used.
-
-    Parameters
-    ----------
-    files : iterable of str or Path
-        Files in JSON lines, plain text, CSV, TSV or Parquet, optionally compressed with gzip or
-        zstd.
-    settings : CorpusSettings
-        ``id``, ``text`` and ``group`` name the fields of a row. Without ``id`` the id is made of
-        the file's name and the row's number; without ``group`` the group is the file's name.
-        ``split`` says whether a plain-text file is one document (``"none"``: the id is the name
-        of the file, the group that of its folder) or each block between blank lines is one
-        (``"blank-lines"``). With ``empty`` ``"skip"``, `LEFT_OUT` stands for each document
-        without words, and `Tally.counting` leaves it out.
+    Problems are raised after everything has been read; the documents yielded before are then not to
+    be used. Without a field for the id, it is made of the file's name and the row's number; without
+    one for the group, it is the file's name. The id of a plain-text file that is one document is
+    the name of the file, and its group that of its folder. With ``empty`` ``"skip"``, `LEFT_OUT`
+    stands for each document without words, and `Tally.counting` leaves it out.
 
     Raises
     ------
     UserError
-        If there are problems, with one line for each: a missing file, an unknown suffix, a broken
-        archive, text that is not UTF-8, invalid JSON or CSV, a missing field, a value of the
-        wrong type, a document that is empty or too long, an id that occurs twice or a file
-        without documents.
+        One line for each problem: a missing file, an unknown suffix, a broken archive, text that is
+        not UTF-8, invalid JSON or CSV, a missing field, a value of the wrong type, a document that
+        is empty or too long, an id that occurs twice or a file without documents.
     """
     problems = Problems()
     first_places: dict[str, str] = {}
     for file in map(Path, files):
-        found_before = problems.count
+        problems_before = problems.count
         rows_seen = 0
         stem, suffix, _ = name_parts(file)
         whole = suffix in PLAIN_TEXT and settings.split == "none"
@@ -138,7 +127,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             yield document
         if whole and not rows_seen and settings.empty == "skip":
             yield LEFT_OUT
-        elif not rows_seen and problems.count == found_before:
+        elif not rows_seen and problems.count == problems_before:
             problems.add(f"{file}: no document in it; expected at least one")
     if problems.count:
         more = problems.count - MOST_PROBLEMS
@@ -165,7 +154,7 @@ def schema_of(settings: CorpusSettings) -> pa.Schema:
 
 
 def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
-    """Yield tables with the columns ``document``, ``text``, ``group`` and, if read, ``tags``."""
+    """Return the documents with the columns ``document``, ``text``, ``group`` and any ``tags``."""
     groups = pa.array([document.group for document in documents], pa.string())
     columns = [
         pa.array([document.id for document in documents], pa.string()),
@@ -184,15 +173,7 @@ def group_by_document(path: str | Path) -> dict[str, str]:
 
 
 def largest_groups(group_of: Mapping[str, str]) -> list[str]:
-    """Return the groups in the order of the corpus, at most ``MOST_GROUPS`` of them.
-
-    If there are more, those with the most documents are kept.
-
-    Parameters
-    ----------
-    group_of : mapping of document to group
-        In the order of the corpus.
-    """
+    """Return the ``MOST_GROUPS`` groups with the most documents, in the order of the corpus."""
     sizes = Counter(group_of.values())
     # Sorting is stable: among groups of equal size, the first ones are kept.
     kept = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
@@ -205,7 +186,7 @@ def first_of_groups(path: str | Path) -> Iterator[str]:
     for document, group in group_by_document(path).items():
         groups.setdefault(group, []).append(document)
     rounds = itertools.zip_longest(*groups.values())
-    return (document for each in rounds for document in each if document is not None)
+    return (document for drawn in rounds for document in drawn if document is not None)
 
 
 def of_draws(chosen: list[str], documents: int, draws: int) -> list[list[str]]:
@@ -278,11 +259,7 @@ class Tally:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all ids, groups and texts, as hexadecimal digits.
-
-        Each string is preceded by its length in bytes, so that different corpora give different
-        streams.
-        """
+        """The SHA-256 of all ids, groups and texts, each preceded by its length in bytes."""
         return self._sha256.hexdigest()
 
 

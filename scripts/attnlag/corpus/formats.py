@@ -80,16 +80,8 @@ def file_rows(
 ) -> Iterator[Row]:
     """Yield the rows of one file, and add what prevents its reading to ``problems``.
 
-    Parameters
-    ----------
-    file : Path
-        Its suffixes determine how it is read.
-    fields : mapping
-        The fields needed, by part of a document; other columns may stay unread.
-    whole : bool
-        Whether a plain-text file is one row; otherwise each of its blocks is one.
-    problems : Problems
-        Extended in place; a file that cannot be read raises nothing.
+    ``fields`` are those needed, by part of a document; other columns may stay unread. With
+    ``whole``, a plain-text file is one row; otherwise each of its blocks is one.
     """
     _, suffix, compression = name_parts(file)
     if suffix not in FORMATS:
@@ -146,11 +138,8 @@ def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
 class Lines:
     """The lines of a UTF-8 stream, with their line ends and without a byte order mark.
 
-    Raises
-    ------
-    UserError
-        At the first line that is not text in UTF-8, or when the lines since ``begin_document``
-        have more than ``LONGEST_DOCUMENT`` bytes.
+    UserError at the first line that is not text in UTF-8, or when the lines since
+    ``begin_document`` have more than ``LONGEST_DOCUMENT`` bytes.
     """
 
     def __init__(self, stream: BinaryIO, file: Path):
@@ -279,10 +268,9 @@ def serves_as(part: str, kind: pa.DataType) -> bool:
     """Return whether the values of a column can be the ids, groups or texts of documents."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    strings = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(of(kind) for of in strings) or (
-        part in ("id", "group") and pa.types.is_integer(kind)
-    )
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+        return True
+    return part in ("id", "group") and pa.types.is_integer(kind)
 
 
 def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
@@ -315,8 +303,8 @@ def has_columns(
     for field in wrong:
         alike = "" if field in names else nearest(field, names)
         several = f"{names.count(field)} columns are called '{field}'; expected one, among"
-        found = several if field in names else f"no column '{field}'; found"
-        problems.add(f"{place}: {found} {listed(names)}{alike}")
+        number = several if field in names else f"no column '{field}'; found"
+        problems.add(f"{place}: {number} {listed(names)}{alike}")
     return not wrong
 
 

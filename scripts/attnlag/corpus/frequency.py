@@ -11,18 +11,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def log_frequencies(token_counts: Path) -> np.ndarray:
+def log_frequencies(token_counts: Path | pa.Table) -> np.ndarray:
     """Return the log relative frequency of each token id in a corpus; NaN if it does not occur."""
+    import numpy as np
     import pyarrow.parquet as pq
 
-    return of_counts(pq.read_table(token_counts))
-
-
-def of_counts(counts: pa.Table) -> np.ndarray:
-    """Return log relative frequencies, as `log_frequencies` does, from a table of counts."""
-    import numpy as np
-
-    ids, count = counts["token_id"].to_numpy(), counts["count"].to_numpy()
-    found = np.full(ids.max(initial=-1) + 1, np.nan)
-    found[ids] = np.log(count / count.sum())
-    return found
+    table = pq.read_table(token_counts) if isinstance(token_counts, Path) else token_counts
+    ids, counts = table["token_id"].to_numpy(), table["count"].to_numpy()
+    logs = np.full(ids.max(initial=-1) + 1, np.nan)
+    logs[ids] = np.log(counts / counts.sum())
+    return logs

@@ -7,22 +7,19 @@ EMPTY, WITHIN = "⊢", "·"
 
 
 def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[str]:
-    """Return the text that each token of a sequence stands for.
+    """Return the text that each token of a sequence stands for, given its offsets into the text.
 
-    Parameters
-    ----------
-    starts, ends : sequences of int
-        Character offsets into the text. A character that spans several tokens is shown with the
-        first of them; text between tokens is shown with the token that follows.
+    A character that spans several tokens is shown with the first of them; text between tokens is
+    shown with the token that follows.
     """
-    found = []
+    pieces = []
     done = starts[0] if len(starts) else 0
     for start, end in zip(starts, ends, strict=True):
         if start == end:
-            found.append(EMPTY)
+            pieces.append(EMPTY)
         elif end <= done:
-            found.append(WITHIN)
+            pieces.append(WITHIN)
         else:
-            found.append(text[min(done, start) if found else start : end])
+            pieces.append(text[min(done, start) if pieces else start : end])
         done = max(done, end)
-    return found
+    return pieces

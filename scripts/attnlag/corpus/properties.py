@@ -37,34 +37,23 @@ SCHEMA = pa.schema(
 
 
 class Sources(NamedTuple):
-    """Where words, their tags and their frequencies come from.
+    """Where words, their tags and their frequencies come from."""
 
-    ``words_of`` yields the words of each document and whether they have tags; ``zipf`` returns the
-    Zipf frequency of a word, 0 if it is unknown, and is None without a language; ``packages`` are
-    those that the results depend on.
-    """
-
+    # Yields the words of each document and whether they have tags.
     words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[Words, bool]]]
+    # Returns the Zipf frequency of a word, 0 if it is unknown; None without a language.
     zipf: Callable[[str], float] | None
+    # Those that the results depend on.
     packages: list[str]
 
 
 def sources_of(
     settings: PropertiesSettings, documents: Iterable[str], tags: Path | None = None
 ) -> Sources:
-    """Return the sources that settings name.
+    """Return the sources that settings name, or raise UserError if one is missing or unsuitable.
 
-    Parameters
-    ----------
-    documents : iterable of str
-        Ids of all documents of the corpus.
-    tags : Path, optional
-        The file of words and tags, if there is one.
-
-    Raises
-    ------
-    UserError
-        If a package is missing, or a file is unsuitable.
+    ``documents`` are the ids of the whole corpus, and ``tags`` is the file of words and tags, if
+    any.
     """
     words_of, packages = no_tags, []
     if settings.package is not None:
@@ -83,12 +72,12 @@ def sources_of(
     return Sources(words_of, word_frequencies(settings.language), [*packages, "wordfreq"])
 
 
-def check_groups(asked: Iterable[str] | None, found: Collection[str], key: str) -> None:
+def check_groups(stated: Iterable[str] | None, groups: Collection[str], key: str) -> None:
     """Raise UserError for groups that the corpus lacks; no document would be tagged for them."""
-    if missing := sorted(set(asked or ()) - set(found)):
+    if missing := sorted(set(stated or ()) - set(groups)):
         raise UserError(
             f"{key}: found '{missing[0]}', expected groups of the corpus: "
-            f"{', '.join(sorted(found))}{nearest(missing[0], found)}"
+            f"{', '.join(sorted(groups))}{nearest(missing[0], groups)}"
         )
 
 
@@ -104,28 +93,10 @@ def unknown_words(counts: dict[str, int], language: str | None) -> str | None:
 
 
 def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the word that each token of a text belongs to.
+    """Return the word that each token of a text belongs to, and what derives from it.
 
-    A token belongs to the word that contains its first byte that is not white space.
-
-    Parameters
-    ----------
-    spans : Spans
-        The bytes of each token, in order.
-    words : Words
-        The words of the text, in order.
-    control : (tokens,) bool array
-        Control tokens, which belong to no word.
-
-    Returns
-    -------
-    columns : dict of (tokens,) arrays
-        ``word``, the number of the word in the document, from 0; ``piece``, the number of the
-        token within its word; ``pieces``, the number of tokens of the word; ``word_initial`` and
-        ``word_final``, whether the token contains the first and the last byte of the word;
-        ``words_touched``, the number of words that share bytes with the token; and
-        ``token_characters``, the number of characters that begin in the token. Control tokens
-        and tokens of white space have -1 for ``word`` and ``piece`` and 0 for ``pieces``.
+    A token belongs to the word that contains its first byte that is not white space. Control tokens
+    belong to none. The columns are described in the catalogue; each is (tokens,).
     """
     data = np.frombuffer(text.encode(), np.uint8)
     # Continuation bytes of UTF-8 are 10xxxxxx.
@@ -142,18 +113,17 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
     word = np.searchsorted(starts, first, side="right") - 1
     inside &= (word >= 0) & (first < np.append(ends, 0)[word])
     word[~inside] = -1
-    held = word[inside]
-    counts = np.bincount(held, minlength=len(starts))
+    own = word[inside]
+    counts = np.bincount(own, minlength=len(starts))
     before = np.concatenate([[0], np.cumsum(counts)])
     piece, pieces = np.full(len(word), -1), np.zeros(len(word), int)
-    piece[inside] = np.arange(len(held)) - before[held]
-    pieces[inside] = counts[held]
-    touched = np.searchsorted(starts, spans.ends) - np.searchsorted(
-        ends, spans.starts, side="right"
-    )
+    piece[inside] = np.arange(len(own)) - before[own]
+    pieces[inside] = counts[own]
+    finished = np.searchsorted(ends, spans.starts, side="right")
+    touched = np.searchsorted(starts, spans.ends) - finished
     initial, final = np.zeros((2, len(word)), bool)
-    initial[inside] = starts[held] >= spans.starts[inside]
-    final[inside] = ends[held] <= spans.ends[inside]
+    initial[inside] = starts[own] >= spans.starts[inside]
+    final[inside] = ends[own] <= spans.ends[inside]
     return {
         "word": word,
         "piece": piece,
@@ -173,7 +143,7 @@ def describe(
     groups: Sequence[str] | None,
     **common: Any,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of documents, one table per batch.
+    """Yield the rows of documents, one table per batch; ``common`` are arguments of `table`.
 
     Parameters
     ----------
@@ -182,10 +152,7 @@ def describe(
         documents in the language, of tokens in words (``in_words``) and in words without a
         frequency (``unknown``).
     groups : sequence of str or None
-        Groups in the language of the tags and frequencies; None for all. The other groups get
-        neither.
-    common
-        See `table`.
+        Groups in the language of the tags and frequencies; None for all. The others get neither.
     """
     counts |= dict.fromkeys(("documents", "tagged", "tokens", "in_words", "unknown"), 0)
     for documents in batches:
@@ -249,12 +216,11 @@ def table(
     else:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, TAGS.index(NONE), codes[columns["word"]])
-    known = np.zeros(len(words.tags) + 1)
+    # Tokens without a word index the last entry.
+    frequencies = np.zeros(len(words.tags) + 1)
     if zipf is not None:
         bounds = zip(words.starts.tolist(), words.ends.tolist(), strict=True)
-        known[:-1] = [zipf(document.text[start:end]) for start, end in bounds]
-    # Tokens without a word index the last entry.
-    frequency = known[columns["word"]]
+        frequencies[:-1] = [zipf(document.text[start:end]) for start, end in bounds]
     rows = {
         "document": pa.array([document.document] * len(ids)).dictionary_encode(),
         "window": np.repeat(document.windows, lengths),
@@ -265,7 +231,7 @@ def table(
         "byte_end": spans.ends,
         **columns,
         "upos": pa.DictionaryArray.from_arrays(pa.array(upos, pa.int32()), list(TAGS)),
-        "zipf": frequency,
+        "zipf": frequencies[columns["word"]],
         "log_frequency": log_frequencies[ids],
     }
     for name, entry in PROPERTIES.items():
@@ -274,13 +240,13 @@ def table(
     return pa.table([pa.array(rows[field.name]).cast(field.type) for field in SCHEMA], SCHEMA)
 
 
-def _with_empty(spans: Spans, held: np.ndarray) -> Spans:
+def _with_empty(spans: Spans, own: np.ndarray) -> Spans:
     """Return the spans of all tokens, given those of some; the others get empty spans in place."""
     # An empty span begins where the next span begins.
-    place = np.cumsum(held) - held
+    place = np.cumsum(own) - own
     after = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]
     starts, ends = after.copy(), after.copy()
-    ends[held] = spans.ends
+    ends[own] = spans.ends
     return Spans(starts, ends)
 
 

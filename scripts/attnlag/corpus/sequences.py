@@ -28,10 +28,7 @@ class Tokenized(NamedTuple):
 def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
     """Yield the documents of a shard with their tokens, in order and in batches.
 
-    Raises
-    ------
-    UserError
-        If the corpus lacks a document of the shard.
+    UserError if the corpus lacks a document of the shard.
     """
     grouped = (
         (document, list(rows))
@@ -41,16 +38,16 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
     documents = pq.read_table(corpus, columns=["document"])["document"]
     first = documents.index(pa.scalar(document)).as_py()
     for batch in stored_batches(corpus, max(first, 0)):
-        found = []
+        documents_of_batch = []
         for row in batch.to_pylist():
             # A document without tokens has no sequence.
             if rows and row["document"] == document:
                 windows, sequences = [r[1] for r in rows], [r[2] for r in rows]
-                given = (row["document"], row["group"], row["text"], row.get("tags"))
-                found.append(Tokenized(*given, windows, sequences))
+                fields = (row["document"], row["group"], row["text"], row.get("tags"))
+                documents_of_batch.append(Tokenized(*fields, windows, sequences))
                 document, rows = next(grouped, ("", []))
-        if found:
-            yield found
+        if documents_of_batch:
+            yield documents_of_batch
         if not rows:
             return
     raise UserError(

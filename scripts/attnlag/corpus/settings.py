@@ -41,12 +41,10 @@ class Words(Section):
         default=None,
         description="Language of the words for wordfreq, as `en`; null: words get no frequencies",
     )
-    groups: Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)] | None = (
-        Field(
-            default=None,
-            description="Groups of documents in this language; others get neither tags nor "
-            "frequencies. null: all",
-        )
+    groups: Groups | None = Field(
+        default=None,
+        description="Groups of documents in this language; others get neither tags nor "
+        "frequencies. null: all",
     )
 
 

@@ -38,8 +38,8 @@ class Words(NamedTuple):
     tags: list[str]
 
 
-def _words(found: Iterable[tuple[int, int, str]]) -> Words:
-    rows = list(found)
+def _words(words: Iterable[tuple[int, int, str]]) -> Words:
+    rows = list(words)
     bounds = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
     return Words(bounds[:, 0], bounds[:, 1], [row[2] for row in rows])
 
@@ -57,31 +57,20 @@ def untagged_words(text: str) -> Words:
     Each punctuation mark and each Chinese character is a word of its own.
     """
 
-    def found() -> Iterator[tuple[int, int, str]]:
-        start = 0
-        for part in regex.split(r"(?V1w)\b", text):
-            if part.strip():
-                yield _trimmed(start, part, NONE)
-            start += len(part)
-
-    return _words(found())
+    parts = regex.split(r"(?V1w)\b", text)
+    starts = itertools.accumulate(map(len, parts), initial=0)
+    pairs = zip(starts, parts, strict=False)
+    return _words(_trimmed(start, part, NONE) for start, part in pairs if part.strip())
 
 
 def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Words:
     """Return the words of a text that was split and tagged elsewhere.
 
-    Parameters
-    ----------
-    pairs : iterable of (word, tag)
-        In the order of the text, covering all of it except white space.
-
-    Raises
-    ------
-    UserError
-        If the words are not those of the text, or a tag is not a universal tag.
+    The pairs of word and tag are in the order of the text and cover all of it except white space.
+    UserError if the words are not those of the text, or a tag is not a universal one.
     """
 
-    def found() -> Iterator[tuple[int, int, str]]:
+    def placed() -> Iterator[tuple[int, int, str]]:
         end = _next_word(text, 0)
         for number, (word, tag) in enumerate(pairs, 1):
             if tag not in UPOS:
@@ -102,7 +91,7 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Word
                 f"{shown(text[end : end + 20])}"
             )
 
-    return _words(found())
+    return _words(placed())
 
 
 def _next_word(text: str, start: int) -> int:
@@ -112,13 +101,7 @@ def _next_word(text: str, start: int) -> int:
 
 
 def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
-    """Return the words and tags of ``"The/DET cat/NOUN sat/VERB"``.
-
-    Raises
-    ------
-    UserError
-        If a word has no tag.
-    """
+    """Return the words and tags of ``"The/DET cat/NOUN sat/VERB"``, or raise UserError."""
     pairs = []
     for number, item in enumerate(tags.split(), 1):
         word, slash, tag = item.rpartition("/")
@@ -142,8 +125,7 @@ def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
         place = f"the tags of document '{document.document}'"
-        pairs = pairs_of(document.tags, place) if document.tags else None
-        yield _given_or_untagged(document.text, pairs, place)
+        yield _given_or_untagged(document.text, pairs_of(document.tags or "", place), place)
 
 
 def from_file(
@@ -152,32 +134,20 @@ def from_file(
     """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
     for document in documents:
         place = f"{path}: document '{document.document}'"
-        yield _given_or_untagged(document.text, pairs.get(document.document), place)
+        yield _given_or_untagged(document.text, pairs.get(document.document, []), place)
 
 
-def _given_or_untagged(
-    text: str, pairs: list[tuple[str, str]] | None, place: str
-) -> tuple[Words, bool]:
-    if pairs:
-        return given_words(text, pairs, place), True
-    return untagged_words(text), False
+def _given_or_untagged(text: str, pairs: list[tuple[str, str]], place: str) -> tuple[Words, bool]:
+    return (given_words(text, pairs, place) if pairs else untagged_words(text)), bool(pairs)
 
 
 FILE_COLUMNS = ("document", "word", "tag")
 
 
 def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return the words and tags of a file, by document, in the order of its rows.
+    """Return the words and tags of a CSV, TSV or Parquet file, by document, in the order of rows.
 
-    Parameters
-    ----------
-    path : Path
-        CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``.
-
-    Raises
-    ------
-    UserError
-        If the file lacks a column or has a document that is not in the corpus.
+    UserError if the file lacks a column or has a document that is not in the corpus.
     """
     with told_as(f"{path}: cannot be read as CSV, TSV or Parquet"):
         if path.suffix == ".parquet":
@@ -197,33 +167,24 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
             f"{path}: found no column '{missing[0]}', expected document, word and tag, among "
             f"{', '.join(table.column_names)}{nearest(missing[0], table.column_names)}"
         )
-    found: dict[str, list[tuple[str, str]]] = {}
+    pairs: dict[str, list[tuple[str, str]]] = {}
     columns = (table[name].cast(pa.string()).to_pylist() for name in FILE_COLUMNS)
     for document, word, tag in zip(*columns, strict=True):
-        found.setdefault(document, []).append((word or "", tag or ""))
-    known = set(documents)
-    if strangers := [document for document in found if document not in known]:
+        pairs.setdefault(document, []).append((word or "", tag or ""))
+    corpus = set(documents)
+    if strangers := [document for document in pairs if document not in corpus]:
         raise UserError(
             f"{path}: found the document {shown(strangers[0])}, which the corpus lacks; expected "
-            f"ids of its documents{nearest(str(strangers[0]), known)}"
+            f"ids of its documents{nearest(str(strangers[0]), corpus)}"
         )
-    return found
+    return pairs
 
 
 def pipeline_of(package: str, version: str, sha256: str) -> Any:
     """Return the part of a packaged spaCy pipeline that gives universal part-of-speech tags.
 
-    Parameters
-    ----------
-    package, version : str
-        The package that contains the pipeline and its exact version.
-    sha256 : str
-        Digest of the pipeline's files, see `pipeline_digest`.
-
-    Raises
-    ------
-    UserError
-        If spaCy or the package is not installed, or its version or files differ.
+    UserError if spaCy or the package is not installed, its version is another one, or the digest of
+    its files, see `pipeline_digest`.
     """
     installed = installed_version(package)
     if installed is None or installed_version("spacy") is None:
@@ -238,9 +199,9 @@ def pipeline_of(package: str, version: str, sha256: str) -> Any:
             "configured; install that version, or state the installed one with its sha256"
         )
     folder = pipeline_folder(package)
-    if (found := pipeline_digest(folder)) != sha256:
+    if (digest := pipeline_digest(folder)) != sha256:
         raise UserError(
-            f"the tagger {package} {version}: found files with the SHA-256 {found}, expected "
+            f"the tagger {package} {version}: found files with the SHA-256 {digest}, expected "
             f"{sha256}, as configured"
         )
     import spacy  # takes a second and is needed only here
@@ -259,13 +220,13 @@ def tagged_by(nlp: Any, documents: Sequence[Tokenized]) -> Iterator[tuple[Words,
     )
     tagged = nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
     for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
-        found = _words(
+        words = (
             _trimmed(start + token.idx, token.text, token.pos_ or "X")
             for part, (_, start) in of_text
             for token in part
             if not token.is_space
         )
-        yield found, True
+        yield _words(words), True
 
 
 def parts_of(text: str) -> Iterator[tuple[int, str]]:

@@ -28,15 +28,10 @@ SCHEMA = pa.schema(
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """Return the tokenizer of a model folder, which must give character offsets.
+    """Return the tokenizer of a model folder.
 
-    tokenizer.json is loaded directly if ``fetch_model`` found that it is complete.
-
-    Raises
-    ------
-    UserError
-        If the tokenizer cannot be loaded, or transformers has only a slow one for the model,
-        which gives no offsets.
+    tokenizer.json is loaded directly if ``fetch_model`` found that it is complete. UserError if it
+    cannot be loaded, or transformers has only a slow one, which gives no character offsets.
     """
     kind: Any
     record = Path(folder) / SOURCE_RECORD
@@ -58,17 +53,10 @@ def load_tokenizer(folder: str | Path) -> Any:
 def within_vocabulary(
     tables: Iterable[pa.Table], size: int | None, folder: str | Path
 ) -> Iterator[pa.Table]:
-    """Yield tables of ``SCHEMA`` after checking that the model's embedding has their tokens.
+    """Yield tables of ``SCHEMA`` whose tokens are in the model's embedding, or raise UserError.
 
-    Parameters
-    ----------
-    size : int or None
-        Number of tokens in the embedding, or None if the model's config does not state it.
-
-    Raises
-    ------
-    UserError
-        If the embedding lacks a token. The message names the first such token.
+    ``size`` is the number of tokens in the embedding, or None if the model's config does not state
+    it.
     """
     for table in tables:
         ids = table["input_ids"].combine_chunks()
@@ -97,19 +85,10 @@ def about_tokens(texts: pa.Array) -> np.ndarray:
 
 
 def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:
-    """Return the bounds of contiguous shards of whole documents, of similar size.
+    """Return the bounds of contiguous shards of whole documents, of similar size, (shards + 1,).
 
-    Parameters
-    ----------
-    sizes : (documents,) int array
-        Size of each document.
-    shards : int
-        Number of shards, at most the number of documents.
-
-    Returns
-    -------
-    bounds : (shards + 1,) int array
-        Shard ``i`` holds documents ``bounds[i]`` to ``bounds[i + 1] - 1``, at least one.
+    ``sizes`` are those of the documents, at least one per shard. Shard ``i`` holds the documents
+    from ``bounds[i]`` to ``bounds[i + 1] - 1``.
     """
     ends = np.cumsum(sizes, dtype=np.int64)
     aims = ends[-1] * np.arange(1, shards) / shards
@@ -149,7 +128,8 @@ def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tupl
             return
 
 
-# Counts of `tokenize`.
+# Counts of `tokenize`: documents, documents split and truncated, tokens cut off, begin-of-sequence
+# tokens at the start of each sequence, and places that look like control tokens.
 COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos", "special_in_text")
 
 
@@ -179,32 +159,25 @@ def tokenize(
     ----------
     batches : iterable of (documents, texts)
         Ids and texts, in corpus order.
+    counts : dict
+        Filled while the batches are read, with ``COUNTS``.
     max_length : int or None
         Longest sequence in tokens, a begin-of-sequence token included; None for no limit.
-    long_documents : {"split", "truncate"}
-        Treatment of a document with more tokens.
-    prepend_bos : {"auto", True, False}
-        Whether each sequence begins with the begin-of-sequence token.
-    special_in_text : {"text", "token", "refuse"}
-        Treatment of text that looks like a control token, such as ``<|endoftext|>`` or ``<unk>``.
-    counts : dict
-        Filled while the batches are read: numbers of documents, sequences, tokens, documents
-        split, documents truncated and tokens cut off; ``bos``, the number of begin-of-sequence
-        tokens at the start of each sequence (0 or 1); and ``special_in_text``, the number of
-        places that look like control tokens.
+    long_documents, prepend_bos, special_in_text
+        As in the configuration.
 
     Yields
     ------
     table : pyarrow.Table
-        ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the
-        first one in the sequence; the offsets count characters of the text, and are empty
-        (start = end) for a begin-of-sequence token.
+        ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the first
+        one in the sequence; the offsets count characters of the text, and are empty (start = end)
+        for a begin-of-sequence token.
 
     Raises
     ------
     UserError
-        If the longest sequence has no room for a token besides the begin-of-sequence token, or
-        text looks like a control token and ``special_in_text`` is ``"refuse"``.
+        If the longest sequence has no room for a token besides the begin-of-sequence token, or text
+        looks like a control token and that is refused.
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
     size = None if max_length is None else max_length - len(bos)
@@ -231,7 +204,7 @@ def tokenize(
             # Whether text that looks like a control token is read as text.
             split_special_tokens=special_in_text != "token",
         )
-        for document, ids, offsets, found in zip(
+        for document, ids, offsets, special_places in zip(
             documents, encoded["input_ids"], encoded["offset_mapping"], places, strict=True
         ):
             stop = 0
@@ -243,7 +216,7 @@ def tokenize(
                 rows["input_ids"].append([*bos, *ids[start:stop]])
                 rows["char_start"].append([*starts[: len(bos)], *starts])
                 rows["char_end"].append([*starts[: len(bos)], *ends])
-                within = sum(starts[0] <= place < ends[-1] for place in found)
+                within = sum(starts[0] <= place < ends[-1] for place in special_places)
                 rows["special_in_text"].append(within)
                 counts["special_in_text"] += within
                 counts["sequences"] += 1
@@ -273,46 +246,30 @@ def _refuse_special(
 def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Count the occurrences of each token in sequences, begin-of-sequence tokens included.
 
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        With the column ``input_ids`` of ``SCHEMA``.
-
-    Returns
-    -------
-    counts : pyarrow.Table
-        ``token_id`` (int32, ascending) and ``count`` (int64, at least 1).
+    The table has ``token_id`` (int32, ascending) and ``count`` (int64, at least 1).
     """
     counts = np.zeros(0, np.int64)
     for batch in batches:
         # flatten() leaves out the values before and after the slice of a list array.
-        found = np.bincount(batch.column("input_ids").flatten().to_numpy(), minlength=len(counts))
-        found[: len(counts)] += counts
-        counts = found
+        ids = batch.column("input_ids").flatten().to_numpy()
+        total = np.bincount(ids, minlength=len(counts))
+        total[: len(counts)] += counts
+        counts = total
     ids = np.flatnonzero(counts)
     return pa.table({"token_id": pa.array(ids.astype(np.int32)), "count": pa.array(counts[ids])})
 
 
 def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> pd.DataFrame:
-    """Count characters and tokens by document, by group and over the corpus.
+    """Count characters and tokens of all shards by document, by group and over the corpus.
 
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        The sequences of all shards: ``document``, ``char_start``, ``char_end`` and
-        ``special_in_text`` of ``SCHEMA``.
-    corpus : pyarrow.Table
-        ``document`` and ``group``.
-    bos : int
-        Number of begin-of-sequence tokens at the start of each sequence, 0 or 1.
+    ``bos`` is the number of begin-of-sequence tokens at the start of each sequence, 0 or 1.
 
     Returns
     -------
     summary : pandas.DataFrame
         ``level`` (document, group or corpus), ``name``, ``group``, ``documents``, ``sequences``,
         ``characters`` (those that the tokens stand for, without truncated text), ``tokens``
-        (without begin-of-sequence tokens), ``special_in_text`` (number of places that look like
-        control tokens) and ``characters_per_token``.
+        (without begin-of-sequence tokens), ``special_in_text`` and ``characters_per_token``.
     """
     frames = []
     for batch in batches:

@@ -146,28 +146,18 @@ class BlockModules:
             with suppress(UserError):
                 name = type(_submodule(self.block, path)).__name__
                 other = path == "linear_attn" or OTHER_ATTENTION.search(name)
-                known = "attn" in path or "attention" in path or name.endswith("Attention")
-                return "attention" if known and not other else name
+                named = "attn" in path or "attention" in path or name.endswith("Attention")
+                return "attention" if named and not other else name
         return "attention"
 
 
 def locate(
     model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> list[BlockModules]:
-    """Return the blocks of a trunk, first layer first.
+    """Return the blocks of a trunk, the model that ``AutoModel`` returns, first layer first.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The model that ``AutoModel`` returns.
-    declared : mapping or None
-        ``blocks``, ``attention``, ``mlp`` and ``scale`` as in `Family`, for an architecture that
-        is not in the table, or to replace its entry.
-
-    Raises
-    ------
-    UserError
-        If nothing is declared and the architecture is in no family, or if a module is missing.
+    ``declared`` has keys as in `Family`, for an architecture that is not in the table or to replace
+    its entry. UserError if the architecture is in no family, or a module is missing.
     """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     if declared:
@@ -194,7 +184,7 @@ def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
     scale = family.scale
     if isinstance(scale, str):
         scale = float(getattr(model.config.get_text_config(), scale))  # type: ignore[union-attr,operator]
-    found = []
+    layers = []
     for layer, block in enumerate(blocks):
         above = f"{family.blocks}.{layer}."
         parts = {
@@ -202,8 +192,8 @@ def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
             for part, paths in zip(PARTS, (family.attention, family.mlp), strict=True)
             if paths is not None
         }
-        found.append(BlockModules(block, parts, scale))
-    return found
+        layers.append(BlockModules(block, parts, scale))
+    return layers
 
 
 def candidates(model: torch.nn.Module) -> Iterator[Family]:
@@ -270,15 +260,9 @@ def is_known(model: torch.nn.Module) -> bool:
 
 
 def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:
-    """Return the message on a model that is in no family and passes the proof with no layout.
-
-    Parameters
-    ----------
-    failures : sequence of str
-        The layouts that were tried, each with its failure.
-    """
+    """Return the message on a model that is in no family; ``failures`` are the layouts tried."""
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
-    found = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
+    what = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
     tried = "tried " + ("; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks")
     # The blocks are the longest list of modules.
     lists = [
@@ -287,8 +271,8 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
         if isinstance(module, torch.nn.ModuleList) and len(module)
     ]
     if not lists:
-        return f"{found}; {tried}; {_how_to_declare()}"
+        return f"{what}; {tried}; {_how_to_declare()}"
     path, blocks = max(lists, key=lambda item: len(item[1]))
     children = ", ".join(child for child, _ in blocks[0].named_children())
-    found += f" with {len(blocks)} blocks in '{path}', each of {children}"
-    return f"{found}; {tried}; {_how_to_declare(path)}"
+    what += f" with {len(blocks)} blocks in '{path}', each of {children}"
+    return f"{what}; {tried}; {_how_to_declare(path)}"

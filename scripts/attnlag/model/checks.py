@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
 from attnlag.model.gguf import quiet_transformers
-from attnlag.model.language_models import class_with_head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,20 +19,10 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_le
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
 ) -> Any:
-    """Return the model's config after checking that attnlag can measure the model.
+    """Return the config of a model that attnlag can measure, or raise UserError.
 
-    Parameters
-    ----------
-    tensors : int
-        Number of tensors in the weights files.
-    layers, width : int or None
-        Expected number of layers and width, if known.
-
-    Raises
-    ------
-    UserError
-        If the config is unreadable, needs custom code, does not belong to a decoder-only model,
-        states no layers or more than there are tensors, or an unexpected number of them or width.
+    It is refused if it is unreadable, needs custom code, does not belong to a decoder-only model,
+    states no layers or more than the weights files have ``tensors``, or is not as stated.
     """
     import transformers
 
@@ -62,12 +51,12 @@ def checked_config(
         ("layers", "num_hidden_layers", layers),
         ("width", "hidden_size", width),
     ):
-        found = getattr(text, attribute, None)
-        if found is None:
+        size = getattr(text, attribute, None)
+        if size is None:
             problems.append(f"config.json states no {attribute}")
-        elif stated is not None and stated != found:
-            problems.append(f"{key} is stated to be {stated}, but the model has {found}")
-        elif found == 0:
+        elif stated is not None and stated != size:
+            problems.append(f"{key} is stated to be {stated}, but the model has {size}")
+        elif size == 0:
             problems.append(f"config.json states 0 for {attribute}, expected at least 1")
     if problems:
         raise UserError(problems)
@@ -75,14 +64,7 @@ def checked_config(
 
 
 def context_length(text: Any) -> int | None:
-    """Return the context length of a model in tokens; None if there is no limit.
-
-    Parameters
-    ----------
-    text : transformers.PreTrainedConfig
-        The text part of the model's config, with the defaults of transformers for values that
-        config.json does not state.
-    """
+    """Return the context length of the text part of a config in tokens; None if unlimited."""
     stated = (getattr(text, key, None) for key in CONTEXT_KEYS)
     return next((length for length in stated if isinstance(length, int) and length > 0), None)
 
@@ -112,13 +94,7 @@ def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
 
 
 def check_safetensors(folder: Path) -> int:
-    """Check each weights file separately, and return the total number of tensors.
-
-    Raises
-    ------
-    UserError
-        If a file has no tensors, or its header is unreadable or does not match its length.
-    """
+    """Return the total number of tensors, after checking each file; an empty one is refused."""
     from safetensors import SafetensorError, safe_open
 
     tensors = 0
@@ -126,12 +102,12 @@ def check_safetensors(folder: Path) -> int:
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
-                held = len(file.keys())
+                count = len(file.keys())
         except SafetensorError as error:
             problems.append(f"{path.name} is no readable safetensors file: {error}")
             continue
-        tensors += held
-        if not held:
+        tensors += count
+        if not count:
             problems.append(f"{path.name} holds no tensors")
     if problems:
         raise UserError(problems)
@@ -139,16 +115,11 @@ def check_safetensors(folder: Path) -> int:
 
 
 def check_weights(folder: Path) -> None:
-    """Check that the weights fit the model: no tensor missing, of another shape or of no numbers.
+    """Raise UserError if a tensor of the model is missing, of another shape or of no numbers.
 
-    transformers would fill missing tensors with random numbers. The check uses transformers' own
-    mapping of names: it loads the files onto torch's meta device, which needs no memory. The head
-    is not checked, because a missing head is an error only where it is run.
-
-    Raises
-    ------
-    UserError
-        If the weights do not fit, or transformers cannot load them.
+    transformers would fill missing tensors with random numbers. Its own mapping of names is used:
+    it loads the files onto torch's meta device, which needs no memory. The head is not checked,
+    because a missing head is an error only where it is run.
     """
     from transformers import AutoModel
 
@@ -182,9 +153,9 @@ def check_weights(folder: Path) -> None:
 def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
     """Yield the kinds of stored numbers that transformers would turn into weights, in words.
 
-    transformers casts integers and truth values like other numbers, and floats of eight bits
-    without the scale that belongs to them. Old checkpoints hold masks of such kinds, which no
-    model loads, so a tensor counts where the model would miss it.
+    It casts integers and truth values like other numbers, and floats of eight bits without the
+    scale that belongs to them. Old checkpoints hold masks of such kinds, which no model loads, so a
+    tensor counts where the model would miss it.
     """
     import torch
     from safetensors import safe_open
@@ -248,6 +219,26 @@ def tokenizer_is_in_json(folder: Path) -> bool:
 
 def _shape(lengths: Iterable[int]) -> str:
     return " × ".join(map(str, lengths)) or "of a single number"
+
+
+def class_with_head(config: Any) -> Any:
+    """Return the class of transformers for a model with its head; None if there is none.
+
+    Most decoders are in one mapping. Most multimodal decoders are in another; they accept text
+    alone like other decoders.
+    """
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+    )
+
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not config.is_encoder_decoder:
+        return AutoModelForImageTextToText
+    return None
 
 
 def hollow_model(config: Any) -> "PreTrainedModel":

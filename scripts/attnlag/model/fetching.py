@@ -1,8 +1,6 @@
 """Sources of models, and the local folder of each model.
 
-``fetch_model`` takes a model from the Hugging Face hub, from a folder or GGUF file on this
-machine, or from a Python package, or makes the random-weights twin of a model fetched before. The
-result is a Hugging Face folder with weights as safetensors, tokenizer, config.json, and two
+The result is a Hugging Face folder with weights as safetensors, tokenizer, config.json, and two
 further files:
 
 - ``source.json``: the identity and the source of the model, with the SHA-256 of every file. It
@@ -11,9 +9,6 @@ further files:
 
 Weights are read only from safetensors or GGUF. Pickles and Python files are neither fetched nor
 copied, and no code that comes with a model is run.
-
-torch, transformers and huggingface_hub take seconds to import. They are imported inside functions,
-so that stages that only call ``verify_folder`` stay fast.
 """
 
 import json
@@ -56,7 +51,7 @@ def fetch_model(
     layers: int | None = None,
     width: int | None = None,
 ) -> dict[str, Any]:
-    """Create the local folder of a model, whole or not at all.
+    """Create the local folder of a model, whole or not at all, and return its ``source.json``.
 
     Parameters
     ----------
@@ -64,21 +59,15 @@ def fetch_model(
         The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
         ``random``), and the settings of that kind.
     target : path
-        The folder to create. An existing folder is replaced at the end and stays unchanged if
-        anything fails. The original of a random twin lies beside it, under its own name.
+        An existing folder is replaced at the end and stays unchanged if anything fails. The
+        original of a random twin lies beside it, under its own name.
     layers, width : int or None
         Expected number of layers and width, if known.
-
-    Returns
-    -------
-    dict
-        The content of ``source.json``.
 
     Raises
     ------
     UserError
-        If the source cannot be reached or is incomplete, or if the model does not match the
-        settings.
+        If the source cannot be reached or is incomplete, or the model does not match the settings.
     """
     try:
         with replaced_whole(target) as folder:

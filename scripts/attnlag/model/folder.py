@@ -47,19 +47,10 @@ OFFLINE_ADVICE = (
 
 
 def verify_folder(folder: str | Path) -> dict[str, Any]:
-    """Check that ``fetch_model`` created a folder and that the folder is complete.
+    """Return the record of a folder that ``fetch_model`` created, after checking all its files.
 
     The content of every file is compared; one that has been read before is not read again.
-
-    Returns
-    -------
-    dict
-        The content of ``source.json``.
-
-    Raises
-    ------
-    UserError
-        If ``source.json`` or a listed file is missing, or a file has changed since it was fetched.
+    UserError if ``source.json`` or a listed file is missing, or a file has changed.
     """
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
@@ -67,10 +58,10 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{path}: no such file; {advice}")
     record = json.loads(path.read_text(encoding="utf-8"))
-    found = remembered(folder / file for file in record["files"])
+    digests = remembered(folder / file for file in record["files"])
     problems = []
     for file, entry in record["files"].items():
-        digest = found.get(str(folder / file))
+        digest = digests.get(str(folder / file))
         if digest != entry["sha256"]:
             wrong = "was changed after it was fetched" if digest else "no such file"
             problems.append(f"{folder / file}: {wrong}; {advice}")
@@ -80,20 +71,11 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
 
 
 def choose_files(names: Iterable[str], where: str) -> list[str]:
-    """Return the files to take from a folder or repository with the given ``names``.
+    """Return the files to take from a folder or repository, all at its top level.
 
     They are the config, the tokenizer files and either ``model.safetensors`` or the index of
-    sharded weights (which names the shards, see ``shard_names``), all at the top level.
-
-    Parameters
-    ----------
-    names : iterable of str
-        File names; those in subfolders contain ``/`` and are ignored.
-
-    Raises
-    ------
-    UserError
-        If the config, the weights as safetensors or the tokenizer is missing.
+    sharded weights (which names the shards, see ``shard_names``). UserError if one of the three is
+    missing.
     """
     top = sorted(name for name in set(names) if "/" not in name and "\\" not in name)
 
@@ -119,12 +101,7 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
 def shard_names(index: Path, where: str) -> list[str]:
     """Return the files that an index of sharded weights names.
 
-    The names come from outside and become paths, so each must be a plain file name.
-
-    Raises
-    ------
-    UserError
-        If the index is invalid, or a name in it is not a plain name of a safetensors file.
+    The names come from outside and become paths, so each must be a plain file name, or UserError.
     """
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -145,18 +122,7 @@ def take_files(
     where: str,
     place: Callable[[Path, Path], object] = shutil.copyfile,
 ) -> None:
-    """Put the files of a model (see `choose_files`) into a folder.
-
-    Parameters
-    ----------
-    place : callable
-        Copies or links the first path to the second.
-
-    Raises
-    ------
-    UserError
-        If a part of the model is missing.
-    """
+    """Put the files of a model (see `choose_files`) into a folder: copy or link each."""
     names = {entry.name for entry in source.iterdir() if entry.is_file()}
     chosen = choose_files(names, where)
     if WEIGHTS_INDEX in chosen:

@@ -10,7 +10,7 @@ import re
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,49 +26,15 @@ UINT32, STRING, ARRAY = 4, 8, 9
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
-Change = Callable[[np.ndarray, str, Any], np.ndarray]
-
-
-def _halves(weights: np.ndarray, name: str, config: Any) -> np.ndarray:
-    """Return the rows of queries and keys in the order of transformers.
-
-    Rotary embeddings rotate neighbouring rows in GGUF files, but the halves of a head in
-    transformers.
-    """
-    heads = {".attn_q.": config.num_attention_heads, ".attn_k.": config.num_key_value_heads}
-    for part, count in heads.items():
-        if part in name:
-            pairs = weights.reshape(count, -1, 2, *weights.shape[1:])
-            return pairs.swapaxes(1, 2).reshape(weights.shape)
-    return weights
-
-
-def _less_one(weights: np.ndarray, name: str, _: Any) -> np.ndarray:
-    """Return the gains of norms minus one, because transformers adds one to them."""
-    return weights - 1 if name.endswith("norm.weight") else weights
-
-
-def _as_it_is(weights: np.ndarray, _: str, __: Any) -> np.ndarray:
-    return weights
-
-
-# Architectures that can be converted, with the type of the model in transformers and the conversion
-# of its tensors. Tests compare each with transformers' own loader.
-ARCHITECTURES: dict[str, tuple[str, Change]] = {
-    "llama": ("llama", _halves),
-    "qwen2": ("qwen2", _as_it_is),
-    "qwen3": ("qwen3", _as_it_is),
-    "phi3": ("phi3", _as_it_is),
-    "gemma2": ("gemma2", _less_one),
-    "gemma3": ("gemma3_text", _less_one),
-}
+# Architectures in GGUF that can be converted; tests compare each with transformers' own loader.
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3")
 
 
 def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
-    """Convert a GGUF file to a Hugging Face folder with float32 safetensors.
+    """Convert a GGUF file to a Hugging Face folder with float32 safetensors, without a network.
 
-    This needs no network. Quantised weights are expanded, so the folder is several times as large
-    as the file. It takes seconds and no more memory than the largest tensor.
+    Quantised weights are expanded, so the folder is several times as large as the file. It takes
+    seconds and no more memory than the largest tensor.
 
     Returns
     -------
@@ -78,8 +44,8 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file is of an architecture that is not in ``ARCHITECTURES``, if transformers cannot
-        read it, or if a part of the model is missing.
+        If the architecture is not in ``ARCHITECTURES``, transformers cannot read the file, or a
+        part of the model is missing.
     """
     with tempfile.TemporaryDirectory() as temporary:
         # transformers would also read other files in the same folder.
@@ -168,16 +134,16 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
 
 
 def _checked_header(path: Path) -> Any:
-    """Return a reader of a GGUF file, after checking its number of layers and tensors' places.
+    """Return a reader of a GGUF file whose number of layers and places of tensors are right.
 
-    transformers creates as many layers as the file states, and neither library checks that the
-    data of a tensor are its own.
+    transformers creates as many layers as the file states, and neither library checks that the data
+    of a tensor are its own.
     """
     from gguf import GGUFReader
 
     reader = GGUFReader(path)
-    blocks = (re.match(r"blk\.(\d+)\.", tensor.name) for tensor in reader.tensors)
-    layers = max((int(block[1]) + 1 for block in blocks if block), default=0)
+    names = " ".join(tensor.name for tensor in reader.tensors)
+    layers = max((int(number) + 1 for number in re.findall(r"\bblk\.(\d+)\.", names)), default=0)
     stated = {name: field for name, field in reader.fields.items() if name.endswith(".block_count")}
     problems = [
         f"{path.name} states {counted(field.contents(), 'layer')} ({name}), but its weights are "
@@ -212,6 +178,7 @@ def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Pat
         AutoModelForCausalLM,
         PreTrainedTokenizerFast,
     )
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     (file,) = (path.name for path in short.iterdir())
     architecture = header.fields["general.architecture"].contents()
@@ -221,7 +188,8 @@ def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Pat
             f"{', '.join(ARCHITECTURES)} in GGUF; others run from safetensors"
         )
     source: dict[str, Any] = {"gguf_file": file, "trust_remote_code": False}
-    model_type, change = ARCHITECTURES[architecture]
+    # Only the text model of Gemma 3 is in GGUF.
+    model_type = {"gemma3": "gemma3_text"}.get(architecture, architecture)
     with quiet_transformers(), told_as(f"transformers cannot convert {file}"):
         config = AutoConfig.from_pretrained(short, **source)
         if config.model_type != model_type:
@@ -235,13 +203,12 @@ def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Pat
         tokenizer = kind.from_pretrained(alone, **source)
     (number,) = (n for n, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
-    held = {tensor.name: tensor for tensor in header.tensors}
+    stored = {tensor.name: tensor for tensor in header.tensors}
     tensors, missing = {}, []
     # The first of tied weights.
     for name, parameter in model.named_parameters():
         path, _, suffix = name.rpartition(".")
-        found = names.get_name(path)
-        tensor = held.get(f"{found}.{suffix}")
+        tensor = stored.get(f"{names.get_name(path)}.{suffix}")
         if tensor is None:
             missing.append(name)
         elif (shape := tuple(tensor.shape[::-1].tolist())) != tuple(parameter.shape):
@@ -263,12 +230,14 @@ def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Pat
     with quiet_transformers():
         tokenizer.save_pretrained(folder)
     data = np.memmap(alone / file, mode="r")
+    # llama.cpp orders queries and keys otherwise, and adds one to the gains of some norms.
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config.to_dict())
 
     def values_of(tensor: Any) -> np.ndarray:
         start = tensor.data_offset + data_moved
-        stored = data[start : start + tensor.n_bytes].view(tensor.data.dtype)
-        values = gguf.dequantize(stored.reshape(tensor.data.shape), tensor.tensor_type)
-        return change(values, tensor.name, config)
+        bytes_of_tensor = data[start : start + tensor.n_bytes].view(tensor.data.dtype)
+        values = gguf.dequantize(bytes_of_tensor.reshape(tensor.data.shape), tensor.tensor_type)
+        return processor.process(values, tensor.name).weights
 
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     bar = tqdm(sorted(tensors), desc=f"{file}: tensors", unit="tensor", mininterval=1)

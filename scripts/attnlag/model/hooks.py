@@ -4,7 +4,7 @@ import copy
 import math
 import operator
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -39,6 +39,10 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, tor
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
+# A method of a module that registers a hook, the hook, and options of the method.
+Hook = tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
+
+
 class NoVectors(Exception):
     """A module returned something other than one vector per token; the message says what."""
 
@@ -56,27 +60,42 @@ def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     """Return a function that copies the rows of a module's output that are tokens, not padding.
 
-    The rows are copied because later operations may overwrite the output: Falcon adds the output
-    of one sublayer to that of the other in place. Sequences and tokens may share one dimension, as
-    in OPT. The row indices are computed once, because a GPU would otherwise synchronise in every
-    layer.
+    Later operations may overwrite the output: Falcon adds the output of one sublayer to that of the
+    other in place. Sequences and tokens may share one dimension, as in OPT. The row indices are
+    computed once, because a GPU would otherwise synchronise in every layer.
     """
     places = mask.flatten().nonzero().squeeze(1)
     on = {places.device: places}
 
     def real_tokens(output: Any) -> torch.Tensor:
-        found = first_tensor(output)
-        if not isinstance(found, torch.Tensor):
-            raise NoVectors(f"a {type(found).__name__}")
-        if found.ndim not in (2, 3) or found.shape[:-1].numel() != mask.numel():
-            shape = " × ".join(map(str, found.shape)) or "()"
+        vectors = first_tensor(output)
+        if not isinstance(vectors, torch.Tensor):
+            raise NoVectors(f"a {type(vectors).__name__}")
+        if vectors.ndim not in (2, 3) or vectors.shape[:-1].numel() != mask.numel():
+            shape = " × ".join(map(str, vectors.shape)) or "()"
             raise NoVectors(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
-        rows = found.reshape(mask.numel(), -1)
+        rows = vectors.reshape(mask.numel(), -1)
         if rows.device not in on:
             on[rows.device] = places.to(rows.device)
         return rows.index_select(0, on[rows.device])
 
     return real_tokens
+
+
+@contextmanager
+def attached(hooks: Iterable[Hook]) -> Iterator[None]:
+    """Attach hooks that see only passes of the thread that enters this context."""
+    thread = threading.get_ident()
+
+    def of_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: hook(*args) if threading.get_ident() == thread else None
+
+    with ExitStack() as stack:
+        # Two hooks registered concurrently may get the same id, and one would be lost.
+        with REGISTERING:
+            for register, hook, options in hooks:
+                stack.callback(register(of_thread(hook), **options).remove)
+        yield
 
 
 @contextmanager
@@ -95,51 +114,37 @@ def watched(
     mask : (sequences, tokens) bool tensor
         True for tokens, False for padding.
     receive : callable
-        ``part`` is one of ``parts``; ``vectors`` is (tokens, width), in the order of the mask.
+        The vectors are (tokens, width), in the order of the mask.
     parts : collection of str
         The observed ones of ``PARTS``, and ``STREAM`` for the input of each block; others are not
         copied.
     """
     real_tokens = selector(mask)
 
-    thread = threading.get_ident()
-
     def hook_of(layer: int, part: str, block: BlockModules) -> Callable[..., None]:
-        found: list[torch.Tensor] = []
+        summands: list[torch.Tensor] = []
 
         def hook(_: torch.nn.Module, __: object, output: object) -> None:
-            if threading.get_ident() != thread:
-                return
-            found.append(real_tokens(output))
-            if len(found) == len(block.parts[part]):
-                added = reduce(operator.add, found)
-                found.clear()
+            summands.append(real_tokens(output))
+            if len(summands) == len(block.parts[part]):
+                added = reduce(operator.add, summands)
+                summands.clear()
                 receive(layer, part, added if block.scale is None else added * block.scale)
 
         return hook
 
-    def stream_hook_of(layer: int) -> Callable[..., None]:
-        # Passes of other threads may call this hook while it is being registered or removed, when
-        # torch does not pass the keywords.
-        def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
-            if threading.get_ident() == thread:
-                receive(layer, STREAM, real_tokens(stream_of(args, kwargs or {})))
+    def stream_hook_of(layer: int) -> Callable[..., object]:
+        return lambda _, args, kwargs: receive(layer, STREAM, real_tokens(stream_of(args, kwargs)))
 
-        return hook
-
-    with ExitStack() as hooks:
-        # Two hooks registered concurrently may get the same id, and one would be lost.
-        with REGISTERING:
-            for layer, block in enumerate(blocks):
-                if STREAM in parts:
-                    before = block.block.register_forward_pre_hook(
-                        stream_hook_of(layer), with_kwargs=True
-                    )
-                    hooks.callback(before.remove)
-                for part, modules in block.parts.items():
-                    hook = hook_of(layer, part, block)
-                    for module in modules if part in parts else ():
-                        hooks.callback(module.register_forward_hook(hook).remove)
+    hooks: list[Hook] = []
+    for layer, block in enumerate(blocks):
+        if STREAM in parts:
+            before = block.block.register_forward_pre_hook
+            hooks.append((before, stream_hook_of(layer), {"with_kwargs": True}))
+        for part, modules in block.parts.items():
+            hook = hook_of(layer, part, block)
+            hooks += [(m.register_forward_hook, hook, {}) for m in modules if part in parts]
+    with attached(hooks):
         yield
 
 
@@ -161,15 +166,8 @@ class Evidence:
 def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[list[Evidence]]:
     """Measure the error of the residual identity of each block in one forward pass.
 
-    Parameters
-    ----------
-    mask : (sequences, tokens) bool tensor
-        True for tokens, False for padding.
-
-    Yields
-    ------
-    evidence : list of Evidence
-        Empty at first; one entry per layer after a forward pass, when the context is left.
+    The evidence, an entry per layer, is complete when the context is left. ``mask`` is (sequences,
+    tokens), False for padding.
     """
     real_tokens = selector(mask)
     evidence: list[Evidence] = []
@@ -192,19 +190,18 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
                     f"vectors of {added.shape[1]} from {part} in a stream of {result.shape[1]}"
                 )
         vectors = stream[0].to(result.device), [added.to(result.device) for _, added in parts]
-        found = Evidence(tuple(part for part, _ in parts), _error(*vectors, result))
-        if found.error > BOUND:
-            found.scale = _factor(block, *vectors, result)
-            if found.scale is None and result.dtype in HALF:
+        observation = Evidence(tuple(part for part, _ in parts), _error(*vectors, result))
+        if observation.error > BOUND:
+            observation.scale = _factor(block, *vectors, result)
+            if observation.scale is None and result.dtype in HALF:
                 doubtful[len(evidence)] = given[0]
-        evidence.append(found)
+        evidence.append(observation)
 
-    with ExitStack() as hooks:
-        hooks.enter_context(watched(blocks, mask, lambda _, *part: parts.append(part)))
-        for item in blocks:
-            before = item.block.register_forward_pre_hook(begin, with_kwargs=True)
-            hooks.callback(before.remove)
-            hooks.callback(item.block.register_forward_hook(compare).remove)
+    hooks: list[Hook] = []
+    for block in (layer.block for layer in blocks):
+        hooks.append((block.register_forward_pre_hook, begin, {"with_kwargs": True}))
+        hooks.append((block.register_forward_hook, compare, {}))
+    with watched(blocks, mask, lambda _, *part: parts.append(part)), attached(hooks):
         yield evidence
     for layer, (args, kwargs) in doubtful.items():
         twin = copy.deepcopy(blocks[layer])
@@ -260,8 +257,8 @@ def _factor(
         return None
     total = reduce(operator.add, (part.double() for part in added))
     estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
-    held = [value for value in vars(block).values() if isinstance(value, float)]
-    near = [value for value in held if abs(value - estimate) <= NEAR * abs(estimate)]
+    numbers = [value for value in vars(block).values() if isinstance(value, float)]
+    near = [value for value in numbers if abs(value - estimate) <= NEAR * abs(estimate)]
     for scale in (*near, float(f"{estimate:.7g}")):
         if _error(stream, [part * scale for part in added], result) <= BOUND:
             return scale
@@ -281,8 +278,8 @@ def check_identity(
     Every block must have run once, and each of its parts once within it. Otherwise the identity
     says nothing about them.
     """
-    for layer, found in enumerate(evidence):
-        if math.isnan(found.error):
+    for layer, observation in enumerate(evidence):
+        if math.isnan(observation.error):
             advice = "; float32 and bfloat16 have the range for more" * (dtype == torch.float16)
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
@@ -290,16 +287,15 @@ def check_identity(
             )
     problems = problems_of(evidence, blocks)
     if problems:
-        tried = blocks[0].paths
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
             f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
             "attention adjustment + MLP adjustment is not shown to be the block's output "
             f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, relative); tried "
-            f"{tried}; nothing was stored; other modules can be declared, but a block "
+            f"{blocks[0].paths}; nothing was stored; other modules can be declared, but a block "
             "that normalises the sum itself has none"
         )
-    return max(found.error for found in evidence)
+    return max(observation.error for observation in evidence)
 
 
 def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[str]:
@@ -307,13 +303,13 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[st
     problems = []
     if len(evidence) != len(blocks):
         problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
-    for layer, found in enumerate(evidence):
+    for layer, observation in enumerate(evidence):
         expected = blocks[layer].parts if layer < len(blocks) else PARTS
-        if sorted(found.seen) != sorted(expected):
-            seen = " and ".join(found.seen) or "neither of them"
+        if sorted(observation.seen) != sorted(expected):
+            seen = " and ".join(observation.seen) or "neither of them"
             problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
-        elif not found.error <= BOUND:
-            problems.append(f"layer {layer}: {found.error:.1e}")
+        elif not observation.error <= BOUND:
+            problems.append(f"layer {layer}: {observation.error:.1e}")
     return problems
 
 
@@ -324,21 +320,21 @@ def written(model: torch.nn.Module) -> Iterator[list[str]]:
     The list is complete when the context is left. Parallel passes of a model that keeps state on
     its modules would change each other's numbers.
     """
-    before, names = _held(model), list[str]()
+    before, names = _state(model), list[str]()
     yield names
-    for name, (value, version) in _held(model).items():
+    for name, (value, version) in _state(model).items():
         was, then = before.get(name, (names, None))
         same = was is value or (isinstance(value, int | float | str) and was == value)
         if not same or version != then:
             names.append(name)
 
 
-def _held(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
+def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
     """Return public attributes and buffers of all modules, with the versions of tensors."""
-    held: dict[str, tuple[Any, int | None]] = {}
+    state: dict[str, tuple[Any, int | None]] = {}
     for path, module in model.named_modules():
         for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
             if not name.startswith("_"):
                 counts = isinstance(value, torch.Tensor) and not value.is_inference()
-                held[f"{path}.{name}"] = value, value._version if counts else None
-    return held
+                state[f"{path}.{name}"] = value, value._version if counts else None
+    return state

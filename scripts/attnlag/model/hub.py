@@ -33,14 +33,9 @@ HUB_TIMEOUT_SECONDS = 30
 
 
 def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` from a repository of the hub, through the cache of the hub's client.
+    """Fill ``folder`` from a repository of the hub, and return the commit and the licence.
 
-    Only the files that `take_files` needs are downloaded.
-
-    Returns
-    -------
-    dict
-        The commit and the licence.
+    Only the files that `take_files` needs are downloaded, through the cache of the hub's client.
     """
     repository = settings["repository"]
     with offline.lifted(), _problems_in_words(repository, settings["revision"]):

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModel
 
 from attnlag.errors import UserError, counted, told_as
+from attnlag.model.checks import class_with_head
 from attnlag.model.gguf import quiet_transformers
-from attnlag.model.language_models import class_with_head
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -60,8 +60,7 @@ def load_model(
     folder : path
         A Hugging Face folder with safetensors, in one file or in shards.
     device : torch.device
-        Device of the model. On ``cuda`` without a number, a model that does not fit on a single
-        GPU is spread over all GPUs.
+        On ``cuda`` without a number, a model that does not fit on one GPU is spread over all.
     dtype : {"auto", "float32", "bfloat16", "float16"}
         ``auto`` is float32 on CPU and the precision of the weights on CUDA.
     attention : {"auto", "sdpa", "eager"}
@@ -74,9 +73,8 @@ def load_model(
     Raises
     ------
     UserError
-        If the model does not fit into free memory, if its architecture lacks the implementation
-        of attention, or if weights of the trunk are missing from the checkpoint (transformers
-        would initialise them at random).
+        If the model does not fit into free memory, its architecture lacks the implementation of
+        attention, or weights are missing, which transformers would initialise at random.
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
@@ -133,10 +131,7 @@ def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
 def stored_dtype(folder: Path) -> torch.dtype:
     """Return the precision of most of the weights in a folder, from the headers of its files.
 
-    Raises
-    ------
-    UserError
-        If a model cannot run in that precision.
+    UserError if a model cannot run in that precision.
     """
     elements: Counter[str] = Counter()
     for path in sorted(folder.glob("*.safetensors")):
@@ -189,28 +184,11 @@ def free_bytes(device: torch.device) -> dict[str, int]:
 
 
 def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> dict[str, str]:
-    """Return the device of each part of a model.
+    """Return the device of each part of a model, as a ``device_map`` of accelerate.
 
     A model is placed on one device if it fits, otherwise on several with whole blocks on each.
-
-    Parameters
-    ----------
-    name : str
-        Name of the model in the message.
-    trunk : transformers.PreTrainedModel
-        May be without values.
-    free : mapping of str to int
-        Free bytes on each device.
-
-    Returns
-    -------
-    places : dict of str to str
-        A ``device_map`` of accelerate; ``{"": device}`` stands for the whole model.
-
-    Raises
-    ------
-    UserError
-        If there is too little memory.
+    ``free`` has the free bytes of each device; the trunk may be without values. UserError if there
+    is too little memory.
     """
     weights = trunk.get_memory_footprint()
     working = working_bytes(trunk.config, batch_tokens, trunk.dtype)
@@ -222,12 +200,12 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
         places = places_on_several(trunk, list(room.values()))
         if not {"cpu", "disk"}.intersection(places.values()):
             return {part: list(room)[index] for part, index in places.items()}
-    found = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
+    on_devices = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
     precision = str(trunk.dtype).removeprefix("torch.")
     raise UserError(
         f"the weights of {name} need {amount(weights)} in {precision} and a forward pass over "
         f"{counted(batch_tokens, 'token')} about {amount(working)}, but the free memory is "
-        f"{found}; expected more, a smaller precision (bfloat16) or fewer tokens at a time"
+        f"{on_devices}; expected more, a smaller precision (bfloat16) or fewer tokens at a time"
     )
 
 

@@ -1,11 +1,12 @@
 """Fast paths of a model on CPU: the same functions, computed in less time.
 
-There are two ways in addition to plain torch. *Fused* activations compute in one operation what
-models compute in about six. *Packed* products run on weights that oneDNN has arranged once for its
-own kernels, and apply the activation to the product directly. They gain most if torch's default
-library is not optimised for the processor. Their operators belong to torch but are private. A way
-is used only after it has been measured and the model's norms have been compared with those of plain
-torch. Modules stay in place and only their ``forward`` changes, so hooks work as before.
+*Fused* activations compute in one operation what models compute in about six. *Packed* products run
+on weights that oneDNN has arranged once for its own kernels, and apply the activation to the
+product directly. They gain most if torch's default library is not optimised for the processor.
+Their operators belong to torch but are private. A way is used only after it has been measured and
+the model's norms have been compared with those of plain torch. Modules stay in place and only their
+``forward`` changes, so hooks work as before. This module can go once torch's public products are as
+fast as the packed ones on the processors that are used.
 """
 
 import time
@@ -83,16 +84,14 @@ def accelerate(
     Parameters
     ----------
     ids : (tokens,) int64 tensor
-        A short sequence.
-    plain : Plain
-        Results of a pass over this sequence.
+        A short sequence, of which ``plain`` has the results.
     fast : {"auto", "off", "fused", "packed"}
         The way to use; "auto" measures which is fastest.
 
     Returns
     -------
-    words : str
-        Description of the way, for the log.
+    way, words : str
+        The way that is used, and its description for the log.
 
     Raises
     ------

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError
+from attnlag.model.checks import class_with_head
 from attnlag.model.folder import WEIGHTS_INDEX, is_weights, verify_folder
 from attnlag.model.gguf import quiet_transformers, share_weights
-from attnlag.model.language_models import class_with_head
 from attnlag.storage import memory
 
 log = logging.getLogger("attnlag")
@@ -36,34 +36,24 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def draw_weights(original: Path, seed: int, folder: Path) -> None:
-    """Save a model of the same config with new weights, see `drawn_model`.
-
-    Parameters
-    ----------
-    original : Path
-        A Hugging Face folder, of which only the config is read.
-    """
+    """Save a model of the config in a folder with new weights, see `drawn_model`."""
     with quiet_transformers():
         drawn_model(original, seed).save_pretrained(folder)
     share_weights(folder)
 
 
 def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:
-    """Return a model of the same config with new weights, initialised by transformers.
+    """Return a model of the same config with new weights, as transformers initialises it.
+
+    It has its language-model head and is in float32, on the CPU. Equal seeds give equal weights,
+    with the same versions of torch and transformers.
 
     Parameters
     ----------
     original : Path or transformers.PretrainedConfig
         A Hugging Face folder, of which only the config is read, or a config.
-    seed : int
-        Equal seeds give equal weights, with the same versions of torch and transformers.
     attention : {"auto", "sdpa", "eager"}
         The implementation of attention; ``auto`` leaves it to transformers.
-
-    Returns
-    -------
-    model : transformers.PreTrainedModel
-        With its language-model head, in float32, on the CPU.
     """
     import torch
     from transformers import AutoConfig

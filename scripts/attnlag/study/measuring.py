@@ -17,8 +17,8 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments.batches import runs
-from attnlag.adjustments.extraction import Adjustments
+from attnlag.adjustments import batches
+from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
@@ -140,7 +140,7 @@ class Measurement:
             speller=Speller(self.tokenizer),
             bos=int(bos),
             whole=True,
-            log_frequencies=frequency.of_counts(counted_ids),
+            log_frequencies=frequency.log_frequencies(counted_ids),
         )
         if notice := token_properties.unknown_words(counts, self.words.language):
             warnings.warn(notice, stacklevel=3)
@@ -436,11 +436,14 @@ def _passed(
         predictions=predictions,
     )
     found: dict[str, list[list[np.ndarray]]] = {}
+
+    def keep_run(_: batches.Run, layers: dict[str, list[np.ndarray]]) -> None:
+        for site, arrays in layers.items():
+            # These arrays are overwritten two runs later.
+            found.setdefault(site, []).append([values.copy() for values in arrays])
+
     try:
-        for run in runs([batch], runner.run_tokens):
-            for site, arrays in runner.of(run.sequences).items():
-                # These arrays are overwritten two batches later.
-                found.setdefault(site, []).append([values.copy() for values in arrays])
+        write_runs([batch], runner, keep_run)
     finally:
         torch.set_num_threads(threads)
         bar.close()

@@ -4,23 +4,14 @@ import functools
 
 import numpy as np
 import pytest
+import test_architectures
 import torch
-from transformers import AutoConfig, AutoModel
+from test_architectures import LLAMA, outputs_of, ragged
 
 from attnlag.adjustments import batches, extraction, proofs
 from attnlag.errors import UserError
 
-SMALL = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "pad_token_id": None,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-}
+SMALL = {**LLAMA, "num_key_value_heads": 4}
 
 
 def longrope(original):
@@ -55,28 +46,13 @@ STRETCHED = {
 
 
 def small_model(model_type, settings):
-    model = AutoModel.from_config(AutoConfig.for_model(model_type, **SMALL, **settings)).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weights in model.parameters():
-            noise = torch.randn(weights.shape, generator=generator)
-            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
-    return model
-
-
-def ragged(lengths):
-    generator = np.random.default_rng(0)
-    return [generator.integers(1, 200, n).astype(np.int32) for n in lengths]
+    return test_architectures.small_model(model_type, {**SMALL, **settings})
 
 
 def alone(model_type, settings, sequence):
-    """Return what attention adds: a model of its own, one sequence, and a hook of our own."""
-    model, found = small_model(model_type, settings), []
-    for layer in model.layers:
-        layer.self_attn.register_forward_hook(lambda _, __, output: found.append(output[0][0]))
-    with torch.inference_mode():
-        model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
-    return torch.stack(found).numpy()
+    """Return what attention adds, by a model of its own."""
+    model = small_model(model_type, settings)
+    return outputs_of(model, [layer.self_attn for layer in model.layers], sequence)
 
 
 # On both sides of the original length, at it, and twice of one length.

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
+import test_architectures
 import torch
 from scipy import stats
 from test_architectures import GPT, LLAMA
-from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import (
     batches,
@@ -38,18 +38,11 @@ MODELS = {
 
 
 def small_model(name):
-    torch.manual_seed(0)
-    model = AutoModel.from_config(AutoConfig.for_model(name, **MODELS[name][0])).eval()
-    with torch.no_grad():
-        for weights in model.parameters():
-            noise = torch.randn(weights.shape)
-            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
-    return model
+    return test_architectures.small_model(name, MODELS[name][0])
 
 
 def sequences():
-    generator = np.random.default_rng(0)
-    return [generator.integers(1, 200, n).astype(np.int32) for n in (20, 13, 9, 1)]
+    return test_architectures.ragged((20, 13, 9, 1))
 
 
 def hooked(name, model, sequence):

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import test_architectures
 import torch
-from test_architectures import GPT, LLAMA
+from test_architectures import BLOOM, GPT, LLAMA
+from test_architectures import ragged as sequences
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import extraction, heads
@@ -21,27 +23,12 @@ MODELS = {
     "gemma2": (HEADS, "self_attn.o_proj", "post_attention_layernorm", 1.0),
     "olmo2": (LLAMA, "self_attn.o_proj", "post_attention_layernorm", 1.0),
     "granite": ({**LLAMA, "residual_multiplier": 0.22}, "self_attn.o_proj", "self_attn", 0.22),
-    "bloom": (
-        {"vocab_size": 200, "hidden_size": 48, "n_layer": 3, "n_head": 4},
-        *("self_attention.dense", "self_attention.dense", 1.0),
-    ),
+    "bloom": (BLOOM, "self_attention.dense", "self_attention.dense", 1.0),
 }
 
 
 def small_model(name):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(name, **MODELS[name][0])
-    model = AutoModel.from_config(config, attn_implementation="eager").eval()
-    with torch.no_grad():
-        for weights in model.parameters():
-            noise = torch.randn(weights.shape)
-            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
-    return model
-
-
-def sequences():
-    generator = np.random.default_rng(0)
-    return [generator.integers(1, 200, n).astype(np.int32) for n in (20, 13, 9)]
+    return test_architectures.small_model(name, MODELS[name][0], attn_implementation="eager")
 
 
 def outright(name, model, sequence):

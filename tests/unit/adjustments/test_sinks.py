@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from test_architectures import FALCON, LLAMA
+from test_architectures import FALCON, LLAMA, ragged
 from test_architectures import small_model as model_of
-from test_company import STRETCHED, ragged
+from test_company import STRETCHED
 from test_company import small_model as stretched
-from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import sinks
 
@@ -28,12 +27,7 @@ LENGTHS = (9, 5, 7)
 
 
 def small_model(name):
-    torch.manual_seed(0)
-    model = AutoModel.from_config(AutoConfig.for_model(name, **LLAMA, **MODELS[name])).eval()
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
-    return model
+    return model_of(name, {**LLAMA, **MODELS[name]})
 
 
 def gathered(model, layer, ids):

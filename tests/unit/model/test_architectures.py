@@ -154,14 +154,20 @@ def model(request):
     return small_model(*request.param)
 
 
+@pytest.fixture(scope="module")
+def measured(model):
+    return adjustments_of(model)
+
+
 def test_every_family_has_a_model():
     tested = {model_type for model_type, _ in MODELS.values()}
     assert tested == {name for family in architectures.FAMILIES for name in family.model_types}
     assert len(tested) == sum(len(family.model_types) for family in architectures.FAMILIES)
 
 
-def test_the_proof_holds_for_each_family_and_is_not_trivial(model):
-    adjustments, added = adjustments_of(model)
+def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model, measured):
+    """The last layer is left out: transformers returns its output with the final norm applied."""
+    adjustments, added = measured
     assert adjustments.identity_error < 1e-5
     assert len(adjustments.blocks) == len(added["mlp"]) >= 2
     states = hidden_states(model, ragged()[0])
@@ -170,6 +176,8 @@ def test_the_proof_holds_for_each_family_and_is_not_trivial(model):
         norms = np.linalg.norm(added[site][:, :20], axis=-1)
         assert (norms > 0.01 * np.linalg.norm(states, axis=-1)).all()
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
+    gap = np.linalg.norm(added["block"][:-1, :20] - np.diff(states, axis=0), axis=-1)
+    assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
 
 
 def hidden_states(model, sequence):
@@ -180,14 +188,19 @@ def hidden_states(model, sequence):
     return np.stack([state[0].numpy() for state in states[:-1]])
 
 
-def test_the_whole_update_is_the_difference_of_the_hidden_states(model):
-    """The last layer is left out: transformers returns its output with the final norm applied."""
-    _, added = adjustments_of(model)
-    states = hidden_states(model, ragged()[0])
-    update = np.diff(states, axis=0)
-    found = added["block"][:-1, :20]
-    gap = np.linalg.norm(found - update, axis=-1)
-    assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
+def outputs_of(model, modules, sequence=None):
+    """Return the outputs of modules in a pass over one sequence, by hooks of our own."""
+    outputs = []
+    handles = [
+        module.register_forward_hook(lambda _, __, out: outputs.append(hooks.first_tensor(out)))
+        for module in modules
+    ]
+    sequence = ragged()[0] if sequence is None else sequence
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return torch.stack([output.view(len(sequence), -1) for output in outputs]).float().numpy()
 
 
 def test_a_token_with_a_zero_stream_passes_the_proof():
@@ -229,19 +242,12 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
         hooks.check_identity(evidence, blocks, dtype=torch.float32, model_type="x")
 
 
-def test_padding_changes_no_number(model):
+def test_padding_changes_no_number(model, measured):
     """Sequences in one padded batch are compared with each sequence alone."""
-    _, together = adjustments_of(model)
-    alone = []
-    for sequence in ragged():
-        adjustments = extraction.Adjustments(
-            model, wanted=list(SITES), batch_tokens=256, keep="vectors"
-        )
-        layers = adjustments.of([sequence])
-        alone.append(layers)
-    for site, found in together.items():
-        expected = np.concatenate([np.stack(layers[site]) for layers in alone], axis=1)
-        close(found, expected)
+    options = {"wanted": list(SITES), "batch_tokens": 256, "keep": "vectors"}
+    alone = [extraction.Adjustments(model, **options).of([sequence]) for sequence in ragged()]
+    for site, vectors in measured[1].items():
+        close(vectors, np.concatenate([np.stack(layers[site]) for layers in alone], axis=1))
 
 
 def test_parallel_passes_change_no_bit(model):
@@ -333,12 +339,7 @@ def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, modules):
     adjustments, added = adjustments_of(model, modules)
     assert {block.scale for block in adjustments.blocks} == {0.7}
     assert "times 0.7, were tried" in adjustments.found or modules
-    plain = []
-    for layer in model.layers:
-        layer.self_attn.register_forward_hook(lambda _, __, output: plain.append(output[0][0]))
-    with torch.inference_mode():
-        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
-    expected = 0.7 * torch.stack(plain).float().numpy()
+    expected = 0.7 * outputs_of(model, [layer.self_attn for layer in model.layers])
     gap = np.linalg.norm(added["attention"][:, :20] - expected, axis=-1)
     bound = 1e-6 if dtype == torch.float32 else 0.02
     assert (gap <= bound * np.linalg.norm(expected, axis=-1)).all()
@@ -443,18 +444,8 @@ def test_the_proof_needs_the_scale_of_the_residual():
             np.testing.assert_array_equal(declared[site], known[site])
 
 
-UNLISTED = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 64,
-}
-
-
 def test_modules_of_an_architecture_outside_the_table_are_found_by_trying():
-    model = small_model("biogpt", UNLISTED)
+    model = small_model("biogpt", {**LLAMA, "pad_token_id": 1})
     blocks, words = trying.blocks_of(model)
     assert words == (
         "'biogpt' is in no table; self_attn and fc2 in 'layers' were tried and pass the proof"
@@ -516,15 +507,10 @@ def test_other_layouts_are_found_by_trying(model_type, settings, mixer, others):
     adjustments, added = adjustments_of(model)
     assert f"{mixer} and {'+'.join(others)} in" in adjustments.found
     scale = settings.get("residual_multiplier", 1)
-    plain = {mixer: [], **{other: [] for other in others}}
-    for block in adjustments.blocks:
-        for name, seen in plain.items():
-            block.block.get_submodule(name).register_forward_hook(
-                lambda _, __, out, seen=seen: seen.append(hooks.first_tensor(out).view(20, -1))
-            )
-    with torch.inference_mode():
-        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
-    outputs = {name: torch.stack(seen).numpy() for name, seen in plain.items()}
+    outputs = {
+        name: outputs_of(model, [b.block.get_submodule(name) for b in adjustments.blocks])
+        for name in (mixer, *others)
+    }
     close(added["attention"][:, :20], scale * outputs[mixer])
     close(added["mlp"][:, :20], scale * sum(outputs[other] for other in others))
 
@@ -574,13 +560,8 @@ def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
     assert adjustments.found.endswith(
         "pass the proof; layers 0, 2 have JambaMambaMixer in place of attention"
     )
-    plain = []
-    for layer in model.layers:
-        mixer = layer.mamba if hasattr(layer, "mamba") else layer.self_attn
-        mixer.register_forward_hook(lambda _, __, out: plain.append(hooks.first_tensor(out)[0]))
-    with torch.inference_mode():
-        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
-    close(added["attention"][:, :20], torch.stack(plain).numpy())
+    mixers = [getattr(layer, "mamba", None) or layer.self_attn for layer in model.layers]
+    close(added["attention"][:, :20], outputs_of(model, mixers))
     # The same, declared.
     modules = {"blocks": "layers", "attention": "self_attn|mamba", "mlp": "feed_forward"}
     declared, found = adjustments_of(model, modules)
