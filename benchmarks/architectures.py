@@ -245,17 +245,17 @@ def row_of(model_type):
         return model_type, "not run", "too large"
     except Exception:
         return model_type, "not run", "no tiny model"
-    known = architectures.is_known(model)
+    known = architectures.family_of(model) is not None
     sequences = sequences_of(model)
     try:
         adjustments = extraction.Adjustments(
-            model, wanted=["attention"], batch_tokens=4096, keep="vectors"
+            model, sites=["attention"], batch_tokens=4096, keep="vectors"
         )
         if "mlp" in adjustments.blocks[0].parts:
             adjustments = extraction.Adjustments(
-                model, wanted=["attention", "mlp"], batch_tokens=4096, keep="vectors"
+                model, sites=["attention", "mlp"], batch_tokens=4096, keep="vectors"
             )
-        layers = adjustments.of(sequences)
+        layers = adjustments.measure(sequences)
     except UserError as error:
         return model_type, "refused", reason_of(str(error))
     except Exception:

@@ -50,6 +50,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import attnlag  # noqa: E402
 from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
+from attnlag.corpus.sequences import stored_sequences  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
 from attnlag.pipeline.job import text_of  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
@@ -144,7 +145,7 @@ def runner_of(
         keep=keep,
         fast=fast,
     )
-    runner.of([first])
+    runner.measure([first])
     return runner
 
 
@@ -169,7 +170,7 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
                 rows = layout.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 
-            extraction.write_runs(batches.stored_sequences(tokens_path), runner, write)
+            extraction.write_runs(stored_sequences(tokens_path), runner, write)
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 norms.norms_of_row_group(file, group)
@@ -313,15 +314,15 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
         "a. language model with logits, no hooks": plain(model, trunk, in_batches, None),
         "c. trunk, hooks take norms": plain(trunk, trunk, in_batches, norm),
         "notebook: text by text, logits, vectors kept": plain(model, trunk, alone, torch.clone),
-        "attnlag, fast: off": lambda: off.of(sequences),
-        "attnlag": lambda: attnlag.of(sequences),
+        "attnlag, fast: off": lambda: off.measure(sequences),
+        "attnlag": lambda: attnlag.measure(sequences),
         "attnlag, through Parquet": through_parquet(vectors, sequences, folder / "v.parquet"),
     }
     runners = {"float32": attnlag}
     if multiplies_bfloat16():
         bfloat16 = ours(copy.deepcopy(trunk).bfloat16(), "norms", "auto")
         print(f"  bfloat16: {bfloat16.fast}, {bfloat16.computed_by}")
-        ways["attnlag, bfloat16"] = lambda: bfloat16.of(sequences)
+        ways["attnlag, bfloat16"] = lambda: bfloat16.measure(sequences)
         runners["bfloat16"] = bfloat16
     peers = {}
     if arguments.peers and kind == "gpt2" and len(ids) % per_batch == 0:
@@ -361,7 +362,7 @@ def multiplies_bfloat16() -> bool:
 
 def norms_by(runner: extraction.Adjustments, sequences: list[np.ndarray]) -> np.ndarray:
     """Return norms (layers, tokens), float64."""
-    return np.stack(runner.of(sequences)["attention"]).astype(float)
+    return np.stack(runner.measure(sequences)["attention"]).astype(float)
 
 
 def padded(sequences: list[np.ndarray]) -> np.ndarray:
@@ -383,7 +384,7 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
     ratios = []
     for number in range(1, arguments.rounds + 1):
         plainly = seconds(in_order, arguments.threads)
-        ratios.append(plainly / seconds(lambda: quick.of(sequences), arguments.threads))
+        ratios.append(plainly / seconds(lambda: quick.measure(sequences), arguments.threads))
         print(f"  mixed lengths, round {number} of {arguments.rounds}: {ratios[-1]:.2f}")
     lengths = np.array([len(sequence) for sequence in sequences])
     ours = batches.batches(lengths, quick.pass_tokens)

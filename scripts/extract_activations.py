@@ -63,7 +63,7 @@ def main(job):
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
         adjustments = extraction.Adjustments(
             model,
-            wanted=wanted,
+            sites=wanted,
             modules=settings.modules,
             name=source["name"],
             batch_tokens=job.options.batch_tokens,
@@ -72,20 +72,20 @@ def main(job):
             fast=settings.fast,
             progress=bar.update,
             predictions=predictions,
-            turns=settings.geometry,
-            by_head=settings.heads,
+            with_geometry=settings.geometry,
+            with_heads=settings.heads,
         )
-        if adjustments.found:
-            program.log.info("%s: %s", source["name"], adjustments.found)
+        if adjustments.remark:
+            program.log.info("%s: %s", source["name"], adjustments.remark)
         if mixers := trying.mixers_of(adjustments.blocks):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
         layers = len(adjustments.blocks)
-        turns = {geometry.rows_of(site): site for site in wanted if settings.geometry}
+        turns = {geometry.name_of(site): site for site in wanted if settings.geometry}
         outputs = dict(zip([*wanted, STREAM], [*job.output.sites, job.output.stream], strict=True))
         outputs |= dict(zip(turns, job.output.geometry, strict=True))
         if settings.heads:
-            outputs[heads.ROWS] = job.output.heads
+            outputs[heads.NAME] = job.output.heads
         if predictions is not None:
             outputs[surprisal.PREDICTIONS] = job.output.surprisal[0]
         if turns:
@@ -105,11 +105,11 @@ def main(job):
             versions = "torch", "transformers"
             if name == surprisal.PREDICTIONS:
                 return tables.provenance(record, name, recorded, *versions)
-            site = "attention" if name == heads.ROWS else turns.get(name, name)
+            site = "attention" if name == heads.NAME else turns.get(name, name)
             of_site = tables.provenance(record, "activations", recorded | {"site": site}, *versions)
             if vectors and name in wanted:
                 return of_site
-            kind = "heads" if name == heads.ROWS else "geometry" if name in turns else "norms"
+            kind = "heads" if name == heads.NAME else "geometry" if name in turns else "norms"
             return tables.provenance(of_site, kind, {})
 
         recording.record(job.input.tokens, adjustments, outputs, record_of, stored)
@@ -129,7 +129,7 @@ def main(job):
         adjustments.computed_by,
         100 * (1 - adjustments.tokens / adjustments.cells),
         adjustments.identity_error,
-        f"; {adjustments.heads_found}; {sunk}" if settings.heads else "",
+        f"; {adjustments.heads_remark}; {sunk}" if settings.heads else "",
     )
 
 

@@ -47,12 +47,12 @@ def main(job):
     name = f"{source['name']}, {record['corpus']['name']}, random weights"
     vectors, stored = run.keep == "vectors", run.storage_dtype or "float32"
     names = list(map(recording.norms_of, run.sites)) if vectors else run.sites
-    turns = list(map(geometry.rows_of, run.sites)) if run.geometry else []
+    turns = list(map(geometry.name_of, run.sites)) if run.geometry else []
     outputs = dict(zip([*names, STREAM], [*job.output.sites, job.output.stream], strict=True))
     outputs |= dict(zip(turns, job.output.geometry, strict=True))
     outputs |= dict(zip(run.sites, job.output.vectors, strict=False))
     if run.heads:
-        outputs[heads.ROWS] = job.output.heads
+        outputs[heads.NAME] = job.output.heads
 
     def record_of(name, **beside):
         used = {"device": device.type, "dtype": str(precision).removeprefix("torch.")}
@@ -66,7 +66,7 @@ def main(job):
         )
         return extraction.Adjustments(
             whole.base_model.to(device, precision).eval(),
-            wanted=run.sites,
+            sites=run.sites,
             modules=run.modules,
             name=source["name"],
             batch_tokens=job.options.batch_tokens,
@@ -87,8 +87,8 @@ def main(job):
                 keep=run.keep,
                 fast=run.fast,
                 progress=bar.update,
-                turns=run.geometry,
-                by_head=run.heads,
+                with_geometry=run.geometry,
+                with_heads=run.heads,
             )
             recording.record(path, first, outputs, record_of, stored)
         further = settings.draws - 1

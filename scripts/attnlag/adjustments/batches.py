@@ -1,13 +1,12 @@
 """Grouping of sequences that are computed together: runs, and batches of similar length."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
+
+from attnlag.corpus.sequences import TokenSequence
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
 # than one pass on as many threads, which wait for each other, and a pass on one thread gives the
@@ -27,33 +26,18 @@ class Run(NamedTuple):
     sequences: list[np.ndarray]
 
 
-def stored_sequences(path: str | Path) -> Iterator[pa.RecordBatch]:
-    """Yield the sequences of a tokens file, for ``runs``."""
-    file = pq.ParquetFile(path, pre_buffer=False)
-    columns = ["document", "window", "input_ids"]
-    yield from file.iter_batches(1000, columns=columns, use_threads=False)
-
-
-def runs(batches: Iterable[pa.RecordBatch], tokens: int) -> Iterator[Run]:
-    """Yield sequences in runs of at most ``tokens`` tokens, or of one longer sequence.
-
-    The batches have the columns ``document``, ``window`` and ``input_ids`` of a tokens file.
-    """
-    held: list[tuple[str, int, np.ndarray]] = []
+def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[Run]:
+    """Yield sequences in runs of at most ``tokens`` tokens, or of one longer sequence."""
+    waiting: list[TokenSequence] = []
     count = 0
-    for batch in batches:
-        ids = batch["input_ids"]
-        starts = ids.offsets.to_numpy()[:-1] - ids.offsets[0].as_py()
-        sequences = np.split(ids.flatten().to_numpy(), starts[1:])
-        keys = batch["document"].to_pylist(), batch["window"].to_pylist()
-        for row in zip(*keys, sequences, strict=True):
-            if held and count + len(row[2]) > tokens:
-                yield Run(*map(list, zip(*held, strict=True)))
-                held, count = [], 0
-            held.append(row)
-            count += len(row[2])
-    if held:
-        yield Run(*map(list, zip(*held, strict=True)))
+    for sequence in sequences:
+        if waiting and count + len(sequence.ids) > tokens:
+            yield Run(*map(list, zip(*waiting, strict=True)))
+            waiting, count = [], 0
+        waiting.append(sequence)
+        count += len(sequence.ids)
+    if waiting:
+        yield Run(*map(list, zip(*waiting, strict=True)))
 
 
 def batches(

@@ -8,7 +8,6 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from attnlag.adjustments import geometry, heads, proofs
@@ -17,6 +16,7 @@ from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
+from attnlag.corpus.sequences import TokenSequence
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
 from attnlag.model.hooks import STREAM
@@ -79,7 +79,7 @@ class Adjustments:
     model: torch.nn.Module
     _: KW_ONLY
     # Names of sites, from the catalogue.
-    wanted: Sequence[str] = ("attention",)
+    sites: Sequence[str] = ("attention",)
     # Declared module paths; see ``architectures.locate``.
     modules: Mapping[str, Any] | None = None
     # The model's name in the configuration, for the messages.
@@ -98,8 +98,8 @@ class Adjustments:
     # The head of the model, if its predictions are requested; every pass then runs to its end.
     predictions: Predictions | None = None
     # Whether to measure the geometry of the adjustments, and the norms of attention heads.
-    turns: bool = False
-    by_head: bool = False
+    with_geometry: bool = False
+    with_heads: bool = False
     # That of a model that differs in its weights alone, which has passed the proofs; there is then
     # neither a proof nor a fast path.
     proved: "Adjustments | None" = None
@@ -110,8 +110,8 @@ class Adjustments:
         model = self.model
         # Layout found for a model of an unknown type, and layers with another mixer than attention,
         # in words; empty if neither applies.
-        self.blocks, self.found = trying.blocks_of(model, self.modules, self.name)
-        for site in self.wanted:
+        self.blocks, self.remark = trying.blocks_of(model, self.modules, self.name)
+        for site in self.sites:
             if any(part not in block.parts for block in self.blocks for part in SITES[site].parts):
                 raise UserError(
                     f"model {self.name} has one mixer in a block, and nothing beside it: found the "
@@ -122,12 +122,12 @@ class Adjustments:
         self.width = int(config.hidden_size)
         self.heads: list[heads.LayerHeads] = []
         # Error of the sum of heads in words, or the reason why there are none.
-        self.heads_found = ""
-        if self.by_head:
+        self.heads_remark = ""
+        if self.with_heads:
             try:
                 self.heads = heads.located(self.blocks, config)
             except heads.NoHeads as reason:
-                self.heads_found = f"no heads: {reason}"
+                self.heads_remark = f"no heads: {reason}"
         self.rotary = Rotary(model)
         self.proofs = proofs.Proofs(model, self.blocks, self.name, self._run)
         self.passes, self.pass_tokens = 1, self.batch_tokens
@@ -153,17 +153,17 @@ class Adjustments:
 
         It is the same if only norms are kept, because equal batches give equal bits.
         """
-        row_bytes = 4 * len(self.wanted) * len(self.blocks) * self.width
+        row_bytes = 4 * len(self.sites) * len(self.blocks) * self.width
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
-    def of(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    def measure(self, sequences: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
         """Return the vectors or norms that the sublayers add to each token of some sequences.
 
         Returns
         -------
         layers : dict of str to list of float32 arrays
             One array per layer for each site, (tokens, width) or (tokens,), for ``STREAM`` (norms)
-            and for ``geometry.rows_of(site)`` (quantities), and one per column for ``PREDICTIONS``,
+            and for ``geometry.name_of(site)`` (quantities), and one per column for ``PREDICTIONS``,
             if requested. Rows are in the order of the sequences and their tokens. The arrays are
             overwritten by the call after next.
         """
@@ -218,19 +218,19 @@ class Adjustments:
         """Return arrays with the given number of rows, by site and layer, from the next buffer."""
         self._buffers.rotate(1)
         buffer = self._buffers[0]
-        if not buffer or len(buffer[self.wanted[0]][0]) < rows:
+        if not buffer or len(buffer[self.sites[0]][0]) < rows:
             buffer.clear()
             layers = len(self.blocks)
 
             def add(name: str, count: int, *columns: int) -> None:
                 buffer[name] = [np.empty((rows, *columns), np.float32) for _ in range(count)]
 
-            for site in self.wanted:
+            for site in self.sites:
                 add(site, layers, *[self.width] * (self.keep == "vectors"))
-                if self.turns:
-                    add(geometry.rows_of(site), layers, len(OF_A_PASS))
+                if self.with_geometry:
+                    add(geometry.name_of(site), layers, len(OF_A_PASS))
             if self.heads:
-                add(heads.ROWS, layers, self.heads[0].count)
+                add(heads.NAME, layers, self.heads[0].count)
             add(STREAM, layers)
             if self.predictions is not None:
                 add(PREDICTIONS, len(COLUMNS))
@@ -257,7 +257,7 @@ class Adjustments:
         padded[real] = np.concatenate(sequences)
         ids, mask = self._on_device(padded), torch.from_numpy(real)
         landing = Landing(rows)
-        sites = [SITES[name] for name in self.wanted]
+        sites = [SITES[name] for name in self.sites]
         seen: dict[str, dict[str, torch.Tensor]] = {site.name: {} for site in sites}
         needed = {part for site in sites for part in site.parts}
         if not sites_only:
@@ -293,10 +293,10 @@ class Adjustments:
                     continue
                 if self.heads and site.name == "attention":
                     norms = heads.norms_of(self.heads[layer], at_heads.pop(layer), value)
-                    landing.add(layers[heads.ROWS][layer], norms)
-                if self.turns:
+                    landing.add(layers[heads.NAME][layer], norms)
+                if self.with_geometry:
                     turned = geometry.of_batch(value, received, starts)
-                    landing.add(layers[geometry.rows_of(site.name)][layer], turned)
+                    landing.add(layers[geometry.name_of(site.name)][layer], turned)
                 if sample and chosen:
                     sample.keep(site.name, layer, chosen, value)
             unseen -= 1
@@ -311,7 +311,7 @@ class Adjustments:
         ):
             hidden = self._run(ids)
         if self.predictions is not None and not sites_only:
-            predicted = self.predictions.of(hidden[mask.to(hidden.device)], sequences)
+            predicted = self.predictions.predict(hidden[mask.to(hidden.device)], sequences)
             for column, values in zip(layers[PREDICTIONS], predicted, strict=True):
                 landing.add(column, values)
         landing.settle()
@@ -328,7 +328,7 @@ class Adjustments:
         else:
             sequence = sequence[: proofs.TOKENS]
         shape = (len(sequence), self.width) if self.keep == "vectors" else (len(sequence),)
-        layers = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.wanted}
+        layers = {site: [np.empty(shape, np.float32) for _ in self.blocks] for site in self.sites}
         self._forward([sequence], np.arange(len(sequence)), layers, sites_only=True)
         return layers
 
@@ -346,9 +346,9 @@ class Adjustments:
         self.identity_error = self.proofs.parts_add_up(short_pass)
         if self.heads:
             try:
-                self.heads_found = self.proofs.heads_add_up(self.heads, short_pass)
+                self.heads_remark = self.proofs.heads_add_up(self.heads, short_pass)
             except heads.NoHeads as reason:
-                self.heads_found = f"no heads: {reason}"
+                self.heads_remark = f"no heads: {reason}"
                 self.heads = []
         self.fast, self.computed_by = onednn.accelerate(
             self.model, self.blocks, ids, short_pass.plain, self.fast
@@ -359,7 +359,7 @@ class Adjustments:
                 self._kept(site.value(*(vectors[layer, part] for part in site.parts))).numpy()
                 for layer in range(len(self.blocks))
             ]
-            for site in map(SITES.__getitem__, self.wanted)
+            for site in map(SITES.__getitem__, self.sites)
         }
 
     def _first_tokens(self, sequence: np.ndarray) -> torch.Tensor:
@@ -392,7 +392,7 @@ def norms_of(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def write_runs(
-    sequences: Iterable[pa.RecordBatch],
+    sequences: Iterable[TokenSequence],
     adjustments: Adjustments,
     write: Callable[[Run, dict[str, list[np.ndarray]]], object],
 ) -> None:
@@ -405,7 +405,7 @@ def write_runs(
         for run in runs(sequences, adjustments.run_tokens):
             if adjustments.sample:
                 adjustments.sample.begin(*run[:2], [len(sequence) for sequence in run.sequences])
-            layers = adjustments.of(run.sequences)
+            layers = adjustments.measure(run.sequences)
             if writing:
                 writing.result()
             writing = pool.submit(write, run, layers)

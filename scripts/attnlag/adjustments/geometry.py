@@ -29,7 +29,7 @@ from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE
 PAIRED_TOKENS = 128
 
 
-def rows_of(site: str) -> str:
+def name_of(site: str) -> str:
     """Return the name under which a pass gives the geometry of a site."""
     return f"{site}: geometry"
 

@@ -21,7 +21,7 @@ from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 
 # Name under which a pass gives the norms of heads.
-ROWS = "attention: heads"
+NAME = "attention: heads"
 
 # Known names of the token mixer of a block, and of its output projection.
 MIXERS = ("self_attn", "attn", "attention", "self_attention")

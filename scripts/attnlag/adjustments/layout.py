@@ -14,18 +14,23 @@ from attnlag.storage import tables
 STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
-    """Return the rows of a run: one per token, the keys first, then the layers of one site.
-
-    Vectors are rounded to the precision ``stored``. UserError if one is too large for float16.
-    """
+def keys_of(run: Run) -> list[pa.Array]:
+    """Return the keys of the tokens of a run."""
     lengths = [len(sequence) for sequence in run.sequences]
-    columns: list[pa.Array] = [
+    return [
         pa.array(np.repeat(np.array(run.documents, dtype=object), lengths)).dictionary_encode(),
         pa.array(np.repeat(np.array(run.windows, dtype=np.int32), lengths)),
         pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
         pa.array(np.concatenate(run.sequences).astype(np.int32)),
     ]
+
+
+def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
+    """Return the rows of a run: one per token, the keys first, then the layers of one site.
+
+    Vectors are rounded to the precision ``stored``. UserError if one is too large for float16.
+    """
+    columns = keys_of(run)
     for layer, values in enumerate(layers):
         if values.ndim == 1:
             columns.append(pa.array(values))

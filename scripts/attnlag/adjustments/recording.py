@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns, geometry, heads, layout, surprisal
-from attnlag.adjustments.batches import Run, stored_sequences
+from attnlag.adjustments.batches import Run
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms
+from attnlag.corpus.sequences import stored_sequences
 from attnlag.model.hooks import STREAM
 from attnlag.storage import tables
 
 # Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
-ROWS = {"vectors": 4096, "norms": 16_384}
+ROWS_OF_GROUP = {"vectors": 4096, "norms": 16_384}
 
 
 def norms_of(site: str) -> str:
@@ -39,19 +40,19 @@ def record(
     Parameters
     ----------
     outputs : mapping of str to Path
-        Files by the name of their values in the results of `Adjustments.of`, or from `norms_of`.
+        Files by the name of their values, from `Adjustments.measure` or `norms_of`.
     made : callable
         Returns the record of a file, given this name.
     """
-    layers, sites = len(adjustments.blocks), adjustments.wanted
-    turns = {geometry.rows_of(site) for site in sites}
+    layers, sites = len(adjustments.blocks), adjustments.sites
+    turns = {geometry.name_of(site) for site in sites}
     vectors = set(sites) if adjustments.keep == "vectors" else set()
     writers: dict[str, pq.ParquetWriter] = {}
 
     def schema_of(name: str) -> pa.Schema:
         if name == surprisal.PREDICTIONS:
             return surprisal.SCHEMA
-        if name == heads.ROWS:
+        if name == heads.NAME:
             # Heads have been proved by the time that the first ones are written.
             found = adjustments.heads
             return columns.schema(layers, found[0].count) if found else columns.schema(0)
@@ -82,7 +83,7 @@ def record(
 
         def write(run: Run, found: dict[str, list[np.ndarray]]) -> None:
             for name in outputs:
-                if name == heads.ROWS and not adjustments.heads:
+                if name == heads.NAME and not adjustments.heads:
                     continue
                 if name == surprisal.PREDICTIONS:
                     keys = layout.table(run, [], columns.schema(0), "float32")
@@ -90,17 +91,17 @@ def record(
                 else:
                     precision = stored if name in vectors else "float32"
                     table = layout.table(run, values_of(name, found), schema_of(name), precision)
-                rows = ROWS["vectors" if name in vectors else "norms"]
+                rows = ROWS_OF_GROUP["vectors" if name in vectors else "norms"]
                 writer_of(name).write_table(table, row_group_size=rows)
 
         write_runs(stored_sequences(tokens), adjustments, write)
         for name in outputs:
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
             said: dict[Any, Any] = {"fast": adjustments.fast}
-            if name == heads.ROWS:
-                said[columns.HEADS_KEY] = adjustments.heads_found
+            if name == heads.NAME:
+                said[columns.HEADS_KEY] = adjustments.heads_remark
             writer_of(name).add_key_value_metadata(said)
         if adjustments.sample:
             for site in sites:
                 pairs = adjustments.sample.means(site, STREAM)
-                writer_of(geometry.rows_of(site)).add_key_value_metadata(geometry.metadata(pairs))
+                writer_of(geometry.name_of(site)).add_key_value_metadata(geometry.metadata(pairs))

@@ -133,7 +133,7 @@ class Predictions:
         return states[0]
 
     @torch.inference_mode()
-    def of(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
+    def predict(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Return the predictions at the tokens of some sequences, ``COLUMNS``, (tokens,) float32
         each.
 

@@ -43,21 +43,10 @@ SOURCES = pa.schema([*ROW, *((name, pa.float32()) for name in NUMBERS), *LISTS.i
 READOUT = pa.schema([*ROW, *((name, pa.float32()) for name in EFFECTS)])
 
 
-def keys_of(document: str, window: int, ids: np.ndarray) -> list[pa.Array]:
-    """Return the keys of the tokens of a sequence."""
-    count = len(ids)
-    return [
-        pa.array([document] * count).dictionary_encode(),
-        pa.array(np.full(count, window, np.int32)),
-        pa.array(np.arange(count, dtype=np.int32)),
-        pa.array(ids.astype(np.int32)),
-    ]
-
-
 def table(
     keys: list[pa.Array], layers: Sequence[int], columns: Mapping[str, Any], schema: pa.Schema
 ) -> pa.Table:
-    """Return a row for each token and layer of a sequence, given its keys from `keys_of`.
+    """Return a row for each token and layer of a sequence, given its keys from ``layout.keys_of``.
 
     Columns are (tokens × layers,); lists are (tokens × layers, values), and those of a token end at
     the token itself.

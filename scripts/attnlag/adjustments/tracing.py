@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag.adjustments import sources, traced_tables
-from attnlag.adjustments.batches import Rotary
+from attnlag.adjustments import layout, sources, traced_tables
+from attnlag.adjustments.batches import Rotary, Run
 from attnlag.adjustments.readout import NoReadout, Readout
 from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.sources import NoSources
@@ -97,7 +97,7 @@ class Tracer:
                 self.readout_found = f"no readout: {reason}"
         count = len(ids)
         found, vectors, hidden = self._pass(ids)
-        keys = traced_tables.keys_of(document, window, sequence)
+        keys = layout.keys_of(Run([document], [window], [sequence]))
         if found:
             self._add_pairs(found, count)
             order = sorted(found)

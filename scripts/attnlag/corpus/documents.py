@@ -99,7 +99,9 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
                 "their own, or documents in a format with fields"
             )
         # The rows of plain text have no fields besides the text.
-        fields = {"text": "text"} if suffix in PLAIN_TEXT else named_fields(settings)
+        named = {part: getattr(settings, part) for part in ("id", "group", "text", "tags")}
+        fields = {part: field for part, field in named.items() if field is not None}
+        fields = {"text": "text"} if suffix in PLAIN_TEXT else fields
         for line, row in file_rows(file, fields, whole, problems):
             rows_seen += 1
             if settings.empty == "skip" and _lacks_words(row.get(fields["text"], "missing")):
@@ -292,15 +294,6 @@ def shards_problem(name: str, shards: int, documents: int) -> str | None:
         f"corpora.{name}.shards: found {shards:,}, expected at most {documents:,}: the corpus has "
         f"{counted(documents, 'document')}"
     )
-
-
-def named_fields(settings: CorpusSettings) -> dict[str, str]:
-    """Return the fields to read from a row, by the part of a document that each provides."""
-    return {
-        part: field
-        for part in ("id", "group", "text", "tags")
-        if (field := getattr(settings, part)) is not None
-    }
 
 
 def _lacks_words(value: Any) -> bool:

@@ -8,10 +8,18 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from attnlag.corpus.documents import stored_batches
 from attnlag.errors import UserError
-from attnlag.storage import tables
+
+
+class TokenSequence(NamedTuple):
+    """The token ids of a document, or of a window of a long one."""
+
+    document: str
+    window: int
+    ids: np.ndarray
 
 
 class Tokenized(NamedTuple):
@@ -30,9 +38,16 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
 
     UserError if the corpus lacks a document of the shard.
     """
+    rows_of_shard = tqdm(
+        stored_sequences(tokens),
+        total=pq.read_metadata(tokens).num_rows,
+        unit="sequence",
+        desc="sequences",
+        delay=2,
+    )
     grouped = (
         (document, list(rows))
-        for document, rows in itertools.groupby(_sequences(tokens), key=lambda row: row[0])
+        for document, rows in itertools.groupby(rows_of_shard, key=lambda row: row.document)
     )
     document, rows = next(grouped, ("", []))
     documents = pq.read_table(corpus, columns=["document"])["document"]
@@ -42,7 +57,7 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
         for row in batch.to_pylist():
             # A document without tokens has no sequence.
             if rows and row["document"] == document:
-                windows, sequences = [r[1] for r in rows], [r[2] for r in rows]
+                windows, sequences = [r.window for r in rows], [r.ids for r in rows]
                 fields = (row["document"], row["group"], row["text"], row.get("tags"))
                 documents_of_batch.append(Tokenized(*fields, windows, sequences))
                 document, rows = next(grouped, ("", []))
@@ -56,9 +71,11 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
     )
 
 
-def _sequences(tokens: Path) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Yield document, window and token ids of the sequences of a shard."""
+def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
+    """Yield the sequences of a tokens file, in order."""
+    file = pq.ParquetFile(tokens, pre_buffer=False)
     columns = ["document", "window", "input_ids"]
-    for batch in tables.batches(tokens, 250, "sequences", columns):
+    for batch in file.iter_batches(250, columns=columns, use_threads=False):
         ids = [row.values.to_numpy() for row in batch["input_ids"]]
-        yield from zip(batch["document"].to_pylist(), batch["window"].to_pylist(), ids, strict=True)
+        keys = batch["document"].to_pylist(), batch["window"].to_pylist()
+        yield from map(TokenSequence, *keys, ids)

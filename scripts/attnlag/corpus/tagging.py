@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import regex
 
+from attnlag.corpus.formats import DELIMITERS, PARQUET, Problems, file_rows, name_parts
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tags import NONE, UPOS
 from attnlag.errors import UserError, nearest, shown, told_as
@@ -141,41 +139,27 @@ def _given_or_untagged(text: str, pairs: list[tuple[str, str]], place: str) -> t
     return (given_words(text, pairs, place) if pairs else untagged_words(text)), bool(pairs)
 
 
-FILE_COLUMNS = ("document", "word", "tag")
-
-
 def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return the words and tags of a CSV, TSV or Parquet file, by document, in the order of rows.
+    """Return the words and tags of a file, by document, in the order of its rows.
 
-    UserError if the file lacks a column or has a document that is not in the corpus.
+    It is CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``. UserError if a
+    column is missing or a document is not in the corpus.
     """
-    with told_as(f"{path}: cannot be read as CSV, TSV or Parquet"):
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            table = pyarrow.csv.read_csv(
-                path,
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter="\t" if path.suffix == ".tsv" else ",", newlines_in_values=True
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(FILE_COLUMNS, pa.string()), strings_can_be_null=False
-                ),
-            )
-    if missing := [name for name in FILE_COLUMNS if name not in table.column_names]:
-        raise UserError(
-            f"{path}: found no column '{missing[0]}', expected document, word and tag, among "
-            f"{', '.join(table.column_names)}{nearest(missing[0], table.column_names)}"
-        )
+    problems = Problems()
+    if name_parts(path)[1] not in (*DELIMITERS, PARQUET):
+        problems.add(f"{path}: found another format, expected CSV, TSV or Parquet")
+    fields = {"id": "document", "text": "word", "tags": "tag"}
+    rows = () if problems.count else file_rows(path, fields, False, problems)
     pairs: dict[str, list[tuple[str, str]]] = {}
-    columns = (table[name].cast(pa.string()).to_pylist() for name in FILE_COLUMNS)
-    for document, word, tag in zip(*columns, strict=True):
-        pairs.setdefault(document, []).append((word or "", tag or ""))
+    for _, row in rows:
+        pairs.setdefault(str(row["document"]), []).append((row["word"] or "", row["tag"] or ""))
+    if problems.count:
+        raise UserError(problems.first)
     corpus = set(documents)
     if strangers := [document for document in pairs if document not in corpus]:
         raise UserError(
             f"{path}: found the document {shown(strangers[0])}, which the corpus lacks; expected "
-            f"ids of its documents{nearest(str(strangers[0]), corpus)}"
+            f"ids of its documents{nearest(strangers[0], corpus)}"
         )
     return pairs
 

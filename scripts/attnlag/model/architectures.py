@@ -160,10 +160,7 @@ def locate(
     its entry. UserError if the architecture is in no family, or a module is missing.
     """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
-    if declared:
-        family: Family | None = Family((model_type,), **declared)
-    else:
-        family = next((f for f in FAMILIES if model_type in f.model_types), None)
+    family = Family((model_type,), **declared) if declared else family_of(model)
     if family is None:
         raise UserError(unknown(model, name))
     where = f"model {name}, of type '{model_type}'" + (", modules declared" if declared else "")
@@ -253,10 +250,10 @@ def _how_to_declare(blocks: str = "PATH") -> str:
     )
 
 
-def is_known(model: torch.nn.Module) -> bool:
-    """Return whether the table contains the type of a model."""
+def family_of(model: torch.nn.Module) -> Family | None:
+    """Return the entry of the table for the type of a model, if there is one."""
     model_type = model.config.model_type  # type: ignore[union-attr]
-    return any(model_type in family.model_types for family in FAMILIES)
+    return next((family for family in FAMILIES if model_type in family.model_types), None)
 
 
 def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:

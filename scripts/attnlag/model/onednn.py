@@ -39,7 +39,7 @@ GAIN = 1.1
 BOUNDS = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
 # Amounts of work for measuring, which take a fraction of a second.
-ROWS = 256
+MEASURED_ROWS = 256
 ROUNDS = 5
 
 # Classes that compute the tanh approximation of GELU in several operations. They are listed by
@@ -227,7 +227,7 @@ def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Mod
 
 def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, float]:
     """Return the time of a product in each way, including its activation, if any."""
-    x = torch.randn(ROWS, width_of(linear)).to(linear.weight.dtype)
+    x = torch.randn(MEASURED_ROWS, width_of(linear)).to(linear.weight.dtype)
     after: Callable[[torch.Tensor], torch.Tensor] = activation or (lambda values: values)
     fused = fused_gelu if type(activation).__name__ in SPELLED_OUT else after
     post = FUSED[type(activation).__name__] if activation else ("none", "")
@@ -258,7 +258,7 @@ def packed_weight(linear: Linear) -> torch.Tensor:
     weight = linear.weight.detach()
     if isinstance(linear, Conv1D):
         weight = weight.t().contiguous()
-    return torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+    return torch.ops.mkldnn._reorder_linear_weight(weight, MEASURED_ROWS)
 
 
 def product(

@@ -27,19 +27,14 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             "memory are free; expected more memory, or a twin of a smaller model"
         )
     log.info("drawing the weights of a twin of %s with seed %d", settings["of"], settings["seed"])
-    draw_weights(original, settings["seed"], folder)
+    with quiet_transformers():
+        drawn_model(original, settings["seed"]).save_pretrained(folder)
+    share_weights(folder)
     for file in record["files"]:
         # The twin has its own config and weights; all other files are those of the original.
         if file not in ("config.json", WEIGHTS_INDEX) and not is_weights(file):
             shutil.copyfile(original / file, folder / file)
     return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
-
-
-def draw_weights(original: Path, seed: int, folder: Path) -> None:
-    """Save a model of the config in a folder with new weights, see `drawn_model`."""
-    with quiet_transformers():
-        drawn_model(original, seed).save_pretrained(folder)
-    share_weights(folder)
 
 
 def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:

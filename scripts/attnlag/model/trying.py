@@ -24,7 +24,7 @@ def blocks_of(
     table nor declared is found by the proof. Parameters as of ``architectures.locate``; UserError
     if a module is missing or no layout passes.
     """
-    if declared or architectures.is_known(model):
+    if declared or architectures.family_of(model):
         blocks = architectures.locate(model, declared, name)
         if declared and declared.get("scale") is None:
             blocks, _ = tried(model, blocks)

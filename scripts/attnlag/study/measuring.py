@@ -26,7 +26,7 @@ from attnlag.corpus import frequency, tagging
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.documents import Document, Tally, value_problem
-from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.sequences import Tokenized, TokenSequence
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
 from attnlag.corpus.zipf import word_frequencies
@@ -411,22 +411,15 @@ def _passed(
 ) -> tuple[dict[str, list[np.ndarray]], float]:
     """Return what passes over some tokens give, by site and layer, and the error of the proof."""
     of_sequence = tokens.groupby(["document", "window"], sort=False)["token_id"]
-    rows = [(*key, ids.to_numpy()) for key, ids in of_sequence]
-    batch = pa.RecordBatch.from_arrays(
-        [
-            pa.array([row[0] for row in rows]),
-            pa.array([row[1] for row in rows]),
-            pa.array([row[2] for row in rows], pa.list_(pa.int32())),
-        ],
-        ["document", "window", "input_ids"],
-    )
+    rows: list[Any] = [(*key, ids.to_numpy()) for key, ids in of_sequence]
+    sequences = [TokenSequence(*row) for row in rows]
     bar = tqdm(
         total=len(tokens), unit="token", desc=f"{name}: tokens", disable=not progress, delay=2
     )
     threads = torch.get_num_threads()
     runner = Adjustments(
         trunk,
-        wanted=sites,
+        sites=sites,
         modules=how.modules,
         name=name,
         batch_tokens=how.batch_tokens,
@@ -443,7 +436,7 @@ def _passed(
             found.setdefault(site, []).append([values.copy() for values in arrays])
 
     try:
-        write_runs([batch], runner, keep_run)
+        write_runs(sequences, runner, keep_run)
     finally:
         torch.set_num_threads(threads)
         bar.close()

@@ -75,7 +75,7 @@ def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_to
     # Twice: a second run must not find what the first one left.
     for _ in range(2):
         found = np.split(
-            np.stack(adjustments.of(sequences)["attention"]), np.cumsum(LENGTHS)[:-1], axis=1
+            np.stack(adjustments.measure(sequences)["attention"]), np.cumsum(LENGTHS)[:-1], axis=1
         )
         for expected, vectors in zip(each, found, strict=True):
             gap = np.linalg.norm(vectors - expected, axis=-1)
@@ -87,7 +87,7 @@ def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_to
 def test_a_short_original_context_length_is_accepted(kind, original):
     model = small_model(kind[0], kind[1](original))
     adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
-    adjustments.of(ragged([300, 150]))
+    adjustments.measure(ragged([300, 150]))
     assert adjustments.identity_error < 1e-5
 
 
@@ -121,10 +121,10 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     for lengths in ([40, 39, 38, 40], [80, 40, 39, 10]):
         adjustments = extraction.Adjustments(model, batch_tokens=2048, name="mine", keep="norms")
         with pytest.raises(UserError, match=r"model mine, of type 'llama', gives a sequence other"):
-            adjustments.of(ragged(lengths))
+            adjustments.measure(ragged(lengths))
     # One that has every pass to itself is what it is.
     adjustments = extraction.Adjustments(model, batch_tokens=1, name="mine", keep="norms")
-    adjustments.of(ragged([40, 39, 38, 40]))
+    adjustments.measure(ragged([40, 39, 38, 40]))
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 4096])
@@ -135,7 +135,7 @@ def test_a_stretch_that_outlives_its_pass_is_detected(monkeypatch, batch_tokens)
         small_model(*STRETCHED["dynamic"]), batch_tokens=batch_tokens, name="mine", keep="norms"
     )
     with pytest.raises(UserError, match="gives a sequence other adjustments beside others"):
-        adjustments.of(ragged([60, 34, 40]))
+        adjustments.measure(ragged([60, 34, 40]))
 
 
 @pytest.mark.parametrize("window", [4, 8])
@@ -148,9 +148,9 @@ def test_a_window_that_looks_ahead_is_refused(window):
         adjustments = extraction.Adjustments(model, batch_tokens=512, name="mine", keep="norms")
         if ahead:
             with pytest.raises(UserError, match=r"'gemma3_text', lets a token see the tokens afte"):
-                adjustments.of(ragged([300, 200]))
+                adjustments.measure(ragged([300, 200]))
         else:
-            adjustments.of(ragged([300, 200]))
+            adjustments.measure(ragged([300, 200]))
 
 
 def test_a_text_of_one_repeated_token_is_checked():
@@ -158,7 +158,7 @@ def test_a_text_of_one_repeated_token_is_checked():
     for token in (0, 7):
         adjustments = extraction.Adjustments(model, batch_tokens=512, keep="norms")
         with pytest.raises(UserError, match="lets a token see"):
-            adjustments.of([np.full(20, token, np.int32)])
+            adjustments.measure([np.full(20, token, np.int32)])
 
 
 def test_values_finite_in_one_pass_only_differ_infinitely():

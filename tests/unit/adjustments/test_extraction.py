@@ -14,6 +14,7 @@ from transformers import AutoModel
 from attnlag.adjustments import batches, columns, extraction, layout
 from attnlag.adjustments.norms import norms_of_row_group
 from attnlag.corpus import tokens
+from attnlag.corpus.sequences import stored_sequences
 from attnlag.errors import UserError
 from attnlag.model import hooks, loading
 
@@ -31,8 +32,8 @@ def ragged(lengths, seed=0):
 
 def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
     """Return (layers, tokens[, width]) over all sequences, for each site."""
-    adjustments = extraction.Adjustments(model, wanted=wanted, batch_tokens=batch_tokens, keep=keep)
-    layers = adjustments.of(sequences)
+    adjustments = extraction.Adjustments(model, sites=wanted, batch_tokens=batch_tokens, keep=keep)
+    layers = adjustments.measure(sequences)
     return {site: np.stack(layers[site]) for site in wanted}
 
 
@@ -47,7 +48,7 @@ def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep
     model = models[name]
     sequences = ragged([40, 7, 38, 21])
     adjustments = extraction.Adjustments(model, batch_tokens=99, keep=keep)
-    found = np.stack(adjustments.of(sequences)[hooks.STREAM])
+    found = np.stack(adjustments.measure(sequences)[hooks.STREAM])
     expected = []
     for sequence in sequences:
         with torch.inference_mode():
@@ -180,7 +181,7 @@ def test_the_vectors_of_one_run_fill_half_of_the_buffer(models, monkeypatch, kee
     monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
     for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
         adjustments = extraction.Adjustments(
-            models["gpt2"], wanted=wanted, batch_tokens=64, keep=keep
+            models["gpt2"], sites=wanted, batch_tokens=64, keep=keep
         )
         assert adjustments.run_tokens == tokens_held
         adjustments.batch_tokens = 2
@@ -189,12 +190,12 @@ def test_the_vectors_of_one_run_fill_half_of_the_buffer(models, monkeypatch, kee
 
 def test_vectors_of_a_run_are_kept_while_the_next_one_is_computed(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
-    first = adjustments.of(ragged([30, 5]))["attention"]
+    first = adjustments.measure(ragged([30, 5]))["attention"]
     before = np.stack(first)
-    second = adjustments.of(ragged([20], seed=1))["attention"]
+    second = adjustments.measure(ragged([20], seed=1))["attention"]
     np.testing.assert_array_equal(np.stack(first), before)
-    assert adjustments.of(ragged([30, 5]))["attention"][0].shape == (35, 32)
-    third = adjustments.of(ragged([12], seed=2))["attention"]
+    assert adjustments.measure(ragged([30, 5]))["attention"][0].shape == (35, 32)
+    third = adjustments.measure(ragged([12], seed=2))["attention"]
     assert np.shares_memory(first[0], adjustments._buffers[1]["attention"][0])
     assert not np.shares_memory(third[0], first[0])
     # Fewer tokens than the buffer has room for are given as they are.
@@ -252,7 +253,7 @@ def test_parallel_passes_are_limited_by_threads_and_batches(
 
     monkeypatch.setattr(extraction.Adjustments, "_forward", counted)
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=3, keep="norms")
-    adjustments.of(ragged(lengths))
+    adjustments.measure(ragged(lengths))
     assert max(seen) == most
     assert set(shared) == {each}
 
@@ -287,17 +288,17 @@ def test_a_model_that_writes_to_itself_runs_pass_by_pass():
     sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14] * 4)
     expected = np.concatenate([run(model, [sequence]) for sequence in sequences], axis=1)
     adjustments = extraction.Adjustments(model, batch_tokens=64, threads=8, keep="vectors")
-    found = np.stack(adjustments.of(sequences)["attention"])
+    found = np.stack(adjustments.measure(sequences)["attention"])
     assert adjustments.passes == 1
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_an_error_in_one_of_several_passes_is_raised(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=2, keep="norms")
-    adjustments.of(ragged([5]))
+    adjustments.measure(ragged([5]))
     handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        adjustments.of(ragged([5] * 6))
+        adjustments.measure(ragged([5] * 6))
     handle.remove()
 
 
@@ -315,7 +316,7 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
         lambda *_: module.register_forward_hook(change, always_call=True) and None
     )
     expected = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="norms")
-    found, expected = (each.of(ragged([9, 5])) for each in (adjustments, expected))
+    found, expected = (each.measure(ragged([9, 5])) for each in (adjustments, expected))
     np.testing.assert_array_equal(found["attention"], expected["attention"])
 
 
@@ -325,7 +326,7 @@ def test_every_real_token_is_counted_once(models):
         models["gpt2"], batch_tokens=64, keep="norms", progress=seen.append
     )
     sequences = ragged([5, 30, 17, 8])
-    adjustments.of(sequences)
+    adjustments.measure(sequences)
     assert sum(seen) == 60
 
 
@@ -346,7 +347,7 @@ def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most)
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)
     pq.write_table(tokens_table(sequences), path, row_group_size=7)
-    runs = list(batches.runs(batches.stored_sequences(path), most))
+    runs = list(batches.runs(stored_sequences(path), most))
     found = [ids.tolist() for run in runs for ids in run.sequences]
     assert found == [ids.tolist() for ids in sequences]
     assert [d for run in runs for d in run.documents] == [f"d{i}" for i in range(len(lengths))]
@@ -397,10 +398,10 @@ def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, 
 
 def test_an_error_of_the_model_is_raised_and_hooks_are_removed(models):
     adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=40, keep="norms")
-    adjustments.of(ragged([20]))
+    adjustments.measure(ragged([20]))
     before = hooks_of(models["gpt2"])
     handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        adjustments.of(ragged([20]))
+        adjustments.measure(ragged([20]))
     handle.remove()
     assert hooks_of(models["gpt2"]) == before

@@ -75,8 +75,8 @@ def hooked(name, model, sequence):
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     model = small_model(name)
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep=keep, turns=True)
-    found = np.stack(adjustments.of(sequences())[geometry.rows_of("attention")])
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep=keep, with_geometry=True)
+    found = np.stack(adjustments.measure(sequences())[geometry.name_of("attention")])
     first = 0
     for sequence in sequences():
         mine = found[:, first : first + len(sequence)]
@@ -125,14 +125,14 @@ def test_the_parts_add_up_and_are_invariant_under_rotation():
 
 def test_random_pairs_come_from_two_documents():
     model = small_model("llama")
-    adjustments = extraction.Adjustments(model, batch_tokens=64, keep="vectors", turns=True)
+    adjustments = extraction.Adjustments(model, batch_tokens=64, keep="vectors", with_geometry=True)
     runs = [sequences(), sequences()[::-1]]
     names = [["a", "a", "b", "c"], ["d", "e", "f", "f"]]
     sample = geometry.PairSample(8, 3, 48, ["attention", STREAM])
     adjustments.sample = sample
     for documents, run in zip(names, runs, strict=True):
         sample.begin(documents, [0, 1, 0, 0], list(map(len, run)))
-        adjustments.of(run)
+        adjustments.measure(run)
     # A sequence of one token has none that is not a first one.
     assert sample.documents == ["a", "a", "b", "e", "f", "f"]
     found = sample.means("attention", STREAM)
@@ -151,7 +151,7 @@ def test_random_pairs_come_from_two_documents():
         along = [a[i, layer] @ x[j, layer] / (x[j, layer] @ x[j, layer]) for i, j in pairs]
         np.testing.assert_allclose(found["parallel_relative"][layer], np.mean(along), rtol=1e-6)
     # What is kept is what the pass gave, and in another run of the same sequences the same.
-    everything = np.stack(adjustments.of(runs[0])["attention"])
+    everything = np.stack(adjustments.measure(runs[0])["attention"])
     kept = a[2]
     gaps = np.abs(everything[:, 33:42] - kept[:, None]).max(axis=(0, 2))
     assert gaps.min() < 1e-5
@@ -164,15 +164,15 @@ def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
     pq.write_table(pa.table(rows, schema=schema), tmp_path / "tokens.parquet")
     sites = ["attention", "mlp"]
     adjustments = extraction.Adjustments(
-        small_model("llama"), wanted=sites, batch_tokens=64, keep="vectors", turns=True
+        small_model("llama"), sites=sites, batch_tokens=64, keep="vectors", with_geometry=True
     )
     adjustments.sample = geometry.PairSample(4, 3, 48, [*sites, STREAM])
-    of = {site: (geometry.rows_of(site), recording.norms_of(site)) for site in sites}
+    of = {site: (geometry.name_of(site), recording.norms_of(site)) for site in sites}
     paths = {name: tmp_path / f"{name}.parquet" for names in of.values() for name in names}
     recording.record(tmp_path / "tokens.parquet", adjustments, paths, lambda name: {})
     pairs = {site: geometry.metadata(adjustments.sample.means(site, STREAM)) for site in sites}
     adjustments.sample = None
-    vectors = adjustments.of(sequences())
+    vectors = adjustments.measure(sequences())
     for site, (turns, norms) in of.items():
         stored = pq.read_metadata(paths[turns]).metadata
         assert pairs[site].items() <= stored.items()

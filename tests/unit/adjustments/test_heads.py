@@ -70,9 +70,9 @@ def outright(name, model, sequence):
 @pytest.mark.parametrize("name", MODELS)
 def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
-    found = np.stack(adjustments.of(sequences())[heads.ROWS])
-    assert adjustments.heads_found.startswith("heads + bias = adjustment within ")
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    found = np.stack(adjustments.measure(sequences())[heads.NAME])
+    assert adjustments.heads_remark.startswith("heads + bias = adjustment within ")
     assert found.shape == (3, 42, 4)
     expected = np.concatenate([outright(name, model, one) for one in sequences()], axis=1)
     np.testing.assert_allclose(found, expected, rtol=2e-4)
@@ -82,8 +82,8 @@ def test_the_norm_of_a_head_is_that_of_its_weighted_values():
     """The oracle is a Llama's own attention weights times the values of its two key-value heads."""
     model = small_model("llama")
     (sequence, *_) = sequences()
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
-    found = np.stack(adjustments.of([sequence])[heads.ROWS])
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    found = np.stack(adjustments.measure([sequence])[heads.NAME])
     with torch.no_grad():
         ids = torch.tensor(sequence[None].astype(np.int64))
         out = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
@@ -104,8 +104,8 @@ def test_a_differential_head_is_made_by_two_attention_heads():
     model = AutoModel.from_config(AutoConfig.for_model("diffllama", **LLAMA)).eval()
 
     def norms():
-        adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
-        return adjustments.of(sequences())[heads.ROWS][-1]
+        adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+        return adjustments.measure(sequences())[heads.NAME][-1]
 
     before = norms()
     with torch.no_grad():
@@ -132,9 +132,9 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model.config.num_attention_heads = 7
     with pytest.raises(heads.NoHeads, match="48 inputs for 7 heads"):
         heads.located(architectures.locate(model), model.config)
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
-    assert heads.ROWS not in adjustments.of(sequences())
-    assert adjustments.heads_found == "no heads: layer 0 has 48 inputs for 7 heads"
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    assert heads.NAME not in adjustments.measure(sequences())
+    assert adjustments.heads_remark == "no heads: layer 0 has 48 inputs for 7 heads"
 
 
 class Uncalled(torch.nn.Linear):
@@ -147,10 +147,10 @@ class Uncalled(torch.nn.Linear):
 def test_a_projection_that_is_not_called_gives_no_heads():
     model = small_model("llama")
     model.layers[1].self_attn.o_proj.__class__ = Uncalled
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
-    assert heads.ROWS not in adjustments.of(sequences())
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    assert heads.NAME not in adjustments.measure(sequences())
     expected = "no heads: layer 1 adds what its output projection has not made"
-    assert adjustments.heads_found == expected
+    assert adjustments.heads_remark == expected
 
 
 WIDTH = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -174,6 +174,6 @@ MIXERS = {"layers_block_type": ["mamba", "attention", "mlp"], "head_dim": 16}
 )
 def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
     model = AutoModel.from_config(AutoConfig.for_model(kind, **WIDTH, **settings)).eval()
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", by_head=True)
-    assert (heads.ROWS in adjustments.of(sequences())) == found.startswith("heads")
-    assert adjustments.heads_found.startswith(found)
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    assert (heads.NAME in adjustments.measure(sequences())) == found.startswith("heads")
+    assert adjustments.heads_remark.startswith(found)

@@ -47,7 +47,7 @@ def predicted(model, of, batch_tokens=48):
         keep="norms",
         predictions=surprisal.Predictions(model, "tiny"),
     )
-    return dict(zip(surprisal.COLUMNS, adjustments.of(of)[surprisal.PREDICTIONS], strict=True))
+    return dict(zip(surprisal.COLUMNS, adjustments.measure(of)[surprisal.PREDICTIONS], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,8 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
     with torch.no_grad():
         model.get_output_embeddings().weight.zero_()
     head = surprisal.Predictions(model, "tiny")
-    said, before, after, rank = head.of(torch.randn(5, 32), [np.array([3, 20_010, 8192, 0, 8191])])
+    ids = np.array([3, 20_010, 8192, 0, 8191])
+    said, before, after, rank = head.predict(torch.randn(5, 32), [ids])
     for values in (said[1:], before[1:], after):
         np.testing.assert_allclose(values, np.log(20_011), rtol=1e-7)
     # None is above the token itself.
@@ -115,7 +116,7 @@ def test_the_likeliest_token_has_the_first_rank_despite_rounding():
     with torch.inference_mode():
         likeliest = model.get_output_embeddings()(hidden).argmax(-1).numpy()
     # Row t predicts token t + 1.
-    rank = head.of(hidden, [np.append([0], likeliest[:-1])])[3]
+    rank = head.predict(hidden, [np.append([0], likeliest[:-1])])[3]
     assert (rank[1:] == 1).float().mean() > 0.95
 
 
@@ -123,21 +124,21 @@ def test_logits_that_the_head_does_not_reproduce_are_refused():
     model = tiny("granite", logits_scaling=4.0)
     head = surprisal.Predictions(model, "mine")
     options = {"batch_tokens": 64, "keep": "norms", "predictions": head}
-    extraction.Adjustments(model.base_model, **options).of([np.arange(8)])
+    extraction.Adjustments(model.base_model, **options).measure([np.arange(8)])
     head.scale = 1.0
     with pytest.raises(
         UserError, match="model mine, of type 'granite', fails the proof of its pre"
     ):
-        extraction.Adjustments(model.base_model, **options).of([np.arange(8)])
+        extraction.Adjustments(model.base_model, **options).measure([np.arange(8)])
 
 
 def test_measuring_predictions_does_not_change_the_norms(fetched):
     of = sequences(50257)
     whole = loading.load_model(fetched["gpt2"], torch.device("cpu"), "auto", head=True)
     options = {"batch_tokens": 48, "keep": "norms"}
-    alone = extraction.Adjustments(whole.base_model, **options).of(of)
+    alone = extraction.Adjustments(whole.base_model, **options).measure(of)
     head = surprisal.Predictions(whole, "gpt2")
-    beside = extraction.Adjustments(whole.base_model, predictions=head, **options).of(of)
+    beside = extraction.Adjustments(whole.base_model, predictions=head, **options).measure(of)
     for site, layers in alone.items():
         for found, expected in zip(beside[site], layers, strict=True):
             np.testing.assert_array_equal(found, expected)

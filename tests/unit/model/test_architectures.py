@@ -139,13 +139,13 @@ def adjustments_of(model, modules=None, keep="vectors"):
     """Return the adjustments object after a run, and what it gave for each site."""
     adjustments = extraction.Adjustments(
         model,
-        wanted=list(SITES),
+        sites=list(SITES),
         modules=modules,
         batch_tokens=256,
         keep=keep,
         name="mine",
     )
-    layers = adjustments.of(ragged())
+    layers = adjustments.measure(ragged())
     return adjustments, {site: np.stack(arrays) for site, arrays in layers.items()}
 
 
@@ -209,7 +209,7 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
     with torch.no_grad():
         model.embed_tokens.weight[7] = 0
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms")
-    norms = adjustments.of([np.array([7, 1, 2, 3], np.int32)])["attention"][0]
+    norms = adjustments.measure([np.array([7, 1, 2, 3], np.int32)])["attention"][0]
     assert norms[0] == 0
     assert (norms[1:] > 0).all()
     assert adjustments.identity_error < 1e-5
@@ -245,7 +245,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
 def test_padding_changes_no_number(model, measured):
     """Sequences in one padded batch are compared with each sequence alone."""
     options = {"wanted": list(SITES), "batch_tokens": 256, "keep": "vectors"}
-    alone = [extraction.Adjustments(model, **options).of([sequence]) for sequence in ragged()]
+    alone = [extraction.Adjustments(model, **options).measure([sequence]) for sequence in ragged()]
     for site, vectors in measured[1].items():
         close(vectors, np.concatenate([np.stack(layers[site]) for layers in alone], axis=1))
 
@@ -258,12 +258,12 @@ def test_parallel_passes_change_no_bit(model):
     def run(threads):
         adjustments = extraction.Adjustments(
             model,
-            wanted=list(SITES),
+            sites=list(SITES),
             batch_tokens=64,
             threads=threads,
             keep="vectors",
         )
-        layers = adjustments.of(sequences)
+        layers = adjustments.measure(sequences)
         # None of these families writes to itself.
         assert adjustments.passes == threads
         return layers
@@ -312,9 +312,9 @@ def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_in_half_precision_the_parts_of_each_family_add_up_bit_for_bit(model, dtype):
     adjustments = extraction.Adjustments(
-        copy.deepcopy(model).to(dtype), wanted=["block"], batch_tokens=256, keep="norms"
+        copy.deepcopy(model).to(dtype), sites=["block"], batch_tokens=256, keep="norms"
     )
-    adjustments.of(ragged())
+    adjustments.measure(ragged())
     assert adjustments.identity_error == 0
 
 
@@ -338,7 +338,7 @@ def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, modules):
     model = as_initialised("minicpm3", MINICPM3, 0.002).to(dtype)
     adjustments, added = adjustments_of(model, modules)
     assert {block.scale for block in adjustments.blocks} == {0.7}
-    assert "times 0.7, were tried" in adjustments.found or modules
+    assert "times 0.7, were tried" in adjustments.remark or modules
     expected = 0.7 * outputs_of(model, [layer.self_attn for layer in model.layers])
     gap = np.linalg.norm(added["attention"][:, :20] - expected, axis=-1)
     bound = 1e-6 if dtype == torch.float32 else 0.02
@@ -482,7 +482,7 @@ def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():
     vision = {"model_type": "siglip_vision_model", **tower}
     model = small_model("gemma3", {"text_config": text, "vision_config": vision})
     adjustments, added = adjustments_of(model)
-    assert "in 'language_model.layers' were tried" in adjustments.found
+    assert "in 'language_model.layers' were tried" in adjustments.remark
     assert added["attention"].shape == (3, 42, 48)
 
 
@@ -505,7 +505,7 @@ def test_other_layouts_are_found_by_trying(model_type, settings, mixer, others):
     """The MLP of Granite 4 is the sum of experts and of an MLP that all tokens share."""
     model = small_model(model_type, settings)
     adjustments, added = adjustments_of(model)
-    assert f"{mixer} and {'+'.join(others)} in" in adjustments.found
+    assert f"{mixer} and {'+'.join(others)} in" in adjustments.remark
     scale = settings.get("residual_multiplier", 1)
     outputs = {
         name: outputs_of(model, [b.block.get_submodule(name) for b in adjustments.blocks])
@@ -557,7 +557,7 @@ def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
     adjustments, added = adjustments_of(model)
     kinds = [block.kind for block in adjustments.blocks]
     assert kinds == ["JambaMambaMixer", "attention", "JambaMambaMixer"]
-    assert adjustments.found.endswith(
+    assert adjustments.remark.endswith(
         "pass the proof; layers 0, 2 have JambaMambaMixer in place of attention"
     )
     mixers = [getattr(layer, "mamba", None) or layer.self_attn for layer in model.layers]
@@ -565,7 +565,7 @@ def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
     # The same, declared.
     modules = {"blocks": "layers", "attention": "self_attn|mamba", "mlp": "feed_forward"}
     declared, found = adjustments_of(model, modules)
-    assert declared.found == "layers 0, 2 have JambaMambaMixer in place of attention"
+    assert declared.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
     np.testing.assert_array_equal(found["mlp"], added["mlp"])
     with pytest.raises(UserError, match=r"found none of self_attn, mlp in 'layers\.0', expected "):
         adjustments_of(model, {**modules, "attention": "self_attn|mlp"})
@@ -577,7 +577,7 @@ def test_a_block_with_one_mixer_has_one_part():
     with pytest.raises(UserError, match=r"one mixer in a block.*site 'mlp', expected attention"):
         adjustments_of(model)
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep="vectors")
-    added = np.stack(adjustments.of(ragged())["attention"])
+    added = np.stack(adjustments.measure(ragged())["attention"])
     assert adjustments.identity_error < 1e-5
     # For this type, transformers returns the state after each block.
     states = hidden_states(model, ragged()[0])

@@ -26,7 +26,7 @@ def ragged(lengths: list[int]) -> list[np.ndarray]:
 
 def norms_of(model: torch.nn.Module, keep: str = "norms") -> np.ndarray:
     adjustments = extraction.Adjustments(model, batch_tokens=64, keep=keep)
-    return np.stack(adjustments.of(ragged([30, 7, 19]))["attention"])
+    return np.stack(adjustments.measure(ragged([30, 7, 19]))["attention"])
 
 
 def saved(source: Path, folder: Path, **options: object) -> Path:

@@ -30,12 +30,12 @@ def tiny_matrices_count(monkeypatch):
     monkeypatch.setattr(onednn, "GAIN", 0.0)
 
 
-def norms_of(model, fast, wanted=("attention",), batch_tokens=25):
+def norms_of(model, fast, sites=("attention",), batch_tokens=25):
     """Return the object that ran, and norms by site; the first batch of three is the proof's."""
     runner = extraction.Adjustments(
-        model, wanted=wanted, batch_tokens=batch_tokens, keep="norms", fast=fast
+        model, sites=sites, batch_tokens=batch_tokens, keep="norms", fast=fast
     )
-    layers = runner.of(ragged())
+    layers = runner.measure(ragged())
     return runner, {site: np.stack(arrays) for site, arrays in layers.items()}
 
 
