@@ -55,9 +55,9 @@ class VectorSums(Sums):
 
     def add(self, layer: int, vectors: np.ndarray, position: np.ndarray) -> None:
         """Add the vectors of some tokens, except first tokens, which are attention sinks."""
-        kept = (position > 0) & np.isfinite(vectors).all(axis=1)
-        self.tokens[layer] += np.count_nonzero(kept)
-        self.sum[layer] += vectors[kept].sum(axis=0, dtype=np.float64)
+        used = (position > 0) & np.isfinite(vectors).all(axis=1)
+        self.tokens[layer] += np.count_nonzero(used)
+        self.sum[layer] += vectors[used].sum(axis=0, dtype=np.float64)
 
     def means(self) -> np.ndarray:
         """Return the mean vector of each layer, (layers, width) float64."""
@@ -136,10 +136,10 @@ class Comparison:
             inside = self._position[rows] >= distance
             if distance == 1:
                 previous[skipped:][inside] = cosines[inside]
-            kept = (self._position[rows] >= distance + self.drop_first) & np.isfinite(cosines)
-            document, documents = self._document[rows][kept], self.counts.shape[2]
+            used = (self._position[rows] >= distance + self.drop_first) & np.isfinite(cosines)
+            document, documents = self._document[rows][used], self.counts.shape[2]
             self.counts[layer, distance - 1] += np.bincount(document, minlength=documents)
-            self.totals[layer, distance - 1] += np.bincount(document, cosines[kept], documents)
+            self.totals[layer, distance - 1] += np.bincount(document, cosines[used], documents)
         return previous
 
     def by_distance(self) -> pa.Table:

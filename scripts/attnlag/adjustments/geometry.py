@@ -105,13 +105,13 @@ class PairSample:
     """
 
     def __init__(self, sequences: int, layers: int, width: int, names: Sequence[str]):
-        chosen = np.linspace(0, sequences - 1, min(sequences, PAIRED_TOKENS)).round()
-        self._chosen = {int(index) for index in chosen}
+        indices = np.linspace(0, sequences - 1, min(sequences, PAIRED_TOKENS)).round()
+        self._chosen = {int(index) for index in indices}
         self._seen = 0
         self._rows = np.zeros(0, np.int64)
         self._slots = np.zeros(0, np.int64)
         self.documents: list[str] = []
-        shape = (len(chosen), layers, width)
+        shape = (len(indices), layers, width)
         self.vectors = {name: np.zeros(shape, np.float32) for name in names}
 
     def begin(
@@ -132,8 +132,8 @@ class PairSample:
 
     def among(self, rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         """Return the rows of chosen tokens in a batch, and their indices in the sample."""
-        _, places, chosen = np.intersect1d(rows, self._rows, return_indices=True)
-        return torch.from_numpy(places), self._slots[chosen]
+        _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
+        return torch.from_numpy(places), self._slots[sampled]
 
     def keep(self, name: str, layer: int, chosen: tuple[torch.Tensor, np.ndarray], vectors: Any):
         """Keep the vectors of chosen tokens, given those of a batch."""

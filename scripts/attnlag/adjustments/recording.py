@@ -54,18 +54,19 @@ def record(
             return surprisal.SCHEMA
         if name == heads.NAME:
             # Heads have been proved by the time that the first ones are written.
-            found = adjustments.heads
-            return columns.schema(layers, found[0].count) if found else columns.schema(0)
+            if not adjustments.heads:
+                return columns.schema(0)
+            return columns.schema(layers, adjustments.heads[0].count)
         if name in turns:
             return geometry.schema(layers)
         return columns.schema(layers, adjustments.width if name in vectors else None, stored)
 
-    def values_of(name: str, found: dict[str, list[np.ndarray]]) -> list[np.ndarray]:
+    def values_of(name: str, results: dict[str, list[np.ndarray]]) -> list[np.ndarray]:
         if name in turns:
-            return geometry.columns_of(found[name])
-        if name not in found:
-            return [l2_norms(values) for values in found[name.removesuffix(norms_of(""))]]
-        return found[name]
+            return geometry.columns_of(results[name])
+        if name not in results:
+            return [l2_norms(values) for values in results[name.removesuffix(norms_of(""))]]
+        return results[name]
 
     with ExitStack() as files:
 
@@ -81,16 +82,16 @@ def record(
                 )
             return writers[name]
 
-        def write(run: Run, found: dict[str, list[np.ndarray]]) -> None:
+        def write(run: Run, results: dict[str, list[np.ndarray]]) -> None:
             for name in outputs:
                 if name == heads.NAME and not adjustments.heads:
                     continue
                 if name == surprisal.PREDICTIONS:
                     keys = layout.table(run, [], columns.schema(0), "float32")
-                    table = surprisal.table(keys, found[name])
+                    table = surprisal.table(keys, results[name])
                 else:
                     precision = stored if name in vectors else "float32"
-                    table = layout.table(run, values_of(name, found), schema_of(name), precision)
+                    table = layout.table(run, values_of(name, results), schema_of(name), precision)
                 rows = ROWS_OF_GROUP["vectors" if name in vectors else "norms"]
                 writer_of(name).write_table(table, row_group_size=rows)
 

@@ -51,15 +51,15 @@ def sink_scores(
         trunk.set_attn_implementation("eager")
         for stretch in np.unique(stretches):
             (alike,) = np.nonzero(stretches == stretch)
-            for some in np.split(alike, range(AT_ONCE, len(alike), AT_ONCE)):
-                beginnings = [sequences[i][:TOKENS] for i in some]
-                ids = np.zeros((len(some), max(map(len, beginnings))), np.int64)
+            for batch in np.split(alike, range(AT_ONCE, len(alike), AT_ONCE)):
+                beginnings = [sequences[i][:TOKENS] for i in batch]
+                ids = np.zeros((len(batch), max(map(len, beginnings))), np.int64)
                 for row, sequence in zip(ids, beginnings, strict=True):
                     row[: len(sequence)] = sequence
-                last = int(lengths[some].max()) - 1 if rotary.limits else None
+                last = int(lengths[batch].max()) - 1 if rotary.limits else None
                 rotary.reset()
                 layers = [_of_first(w, ids.shape, heads) for w in _weights(trunk, ids, last)]
-                for place, (i, sequence) in enumerate(zip(some, beginnings, strict=True)):
+                for place, (i, sequence) in enumerate(zip(batch, beginnings, strict=True)):
                     scores[int(i)] = [layer[place, : len(sequence)] for layer in layers]
     if not any(scores.values()):
         raise NoWeights("the model gives none")

@@ -57,10 +57,10 @@ class Predictions:
                 f"model {name}, of type '{self.model.config.model_type}': found no head that "
                 "predicts tokens, expected a model with one, or extraction.surprisal: false"
             )
-        stated = self.model.config.get_text_config()
+        config = self.model.config.get_text_config()
 
         def value(names: Sequence[str]) -> float | None:
-            found = (getattr(stated, name, None) for name in names)
+            found = (getattr(config, name, None) for name in names)
             return next((float(one) for one in found if one is not None), None)
 
         self.scale = (value(FACTORS) or 1.0) / (value(DIVISORS) or 1.0)
@@ -109,9 +109,9 @@ class Predictions:
                 gap += float((logits - own).double().square().sum())
                 size += float(own.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
-            found = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
+            difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
             alike = "those of its head applied to its input"
-            raise UserError(refused.format(found, alike))
+            raise UserError(refused.format(difference, alike))
 
     @contextmanager
     def _inputs_of_head(self, *, stop: bool = False) -> Iterator[list[torch.Tensor]]:
@@ -126,10 +126,10 @@ class Predictions:
         with hooks.attached([(self.head.register_forward_pre_hook, keep, {})]):
             yield states
 
-    def hidden(self, **given: Any) -> torch.Tensor:
+    def hidden(self, **arguments: Any) -> torch.Tensor:
         """Run the model up to its head and return what this gets, (sequences, tokens, width)."""
         with self._inputs_of_head(stop=True) as states, suppress(HeadReached):
-            self.model(**given)
+            self.model(**arguments)
         return states[0]
 
     @torch.inference_mode()

@@ -178,8 +178,8 @@ def largest_groups(group_of: Mapping[str, str]) -> list[str]:
     """Return the ``MOST_GROUPS`` groups with the most documents, in the order of the corpus."""
     sizes = Counter(group_of.values())
     # Sorting is stable: among groups of equal size, the first ones are kept.
-    kept = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
-    return [group for group in sizes if group in kept]
+    largest = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
+    return [group for group in sizes if group in largest]
 
 
 def first_of_groups(path: str | Path) -> Iterator[str]:

@@ -73,10 +73,10 @@ class Tagger(Words):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Tagger":
-        given = [name for name in ("package", "column", "file") if getattr(self, name)]
-        if len(given) > 1:
+        sources = [name for name in ("package", "column", "file") if getattr(self, name)]
+        if len(sources) > 1:
             raise impossible(
-                given[1], f"found {given[1]} beside {given[0]}, expected one source of tags"
+                sources[1], f"found {sources[1]} beside {sources[0]}, expected one source of tags"
             )
         for name in ("version", "sha256"):
             if (self.package is None) != (getattr(self, name) is None):

@@ -232,12 +232,12 @@ def _refuse_special(
 ) -> None:
     """Raise UserError if the text of a document looks like a control token."""
     problems = [
-        f"document '{document}', character {found[0] + 1}: found "
-        f"'{special.match(text, found[0])[0]}', which looks like a control token of the model"  # type: ignore[index,union-attr]
-        + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+        f"document '{document}', character {marks[0] + 1}: found "
+        f"'{special.match(text, marks[0])[0]}', which looks like a control token of the model"  # type: ignore[index,union-attr]
+        + (f", and {len(marks) - 1} more" if len(marks) > 1 else "")
         + "; expected none, or to read them as text or as tokens"
-        for document, text, found in zip(documents, texts, places, strict=True)
-        if found
+        for document, text, marks in zip(documents, texts, places, strict=True)
+        if marks
     ]
     if problems:
         raise UserError(problems)

@@ -36,26 +36,26 @@ def checked_config(
         raise UserError("config.json has no model_type, expected one that transformers knows")
     if problems := list(_settings_refused(raw, tensors)):
         raise UserError(f"config.json {problem}" for problem in problems)
-    known = transformers.CONFIG_MAPPING
-    if model_type not in known:
+    types = transformers.CONFIG_MAPPING
+    if model_type not in types:
         code = " (attnlag does not run the code of its repository)" if "auto_map" in raw else ""
         raise UserError(
             f"config.json has model_type {model_type!r}, which transformers "
-            f"{transformers.__version__} does not know{code}{nearest(model_type, list(known))}"
+            f"{transformers.__version__} does not know{code}{nearest(model_type, list(types))}"
         )
     with told_as("transformers cannot read config.json"), quiet_transformers():
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     text = config.get_text_config()
     problems = []
-    for key, attribute, stated in (
+    for key, attribute, expected in (
         ("layers", "num_hidden_layers", layers),
         ("width", "hidden_size", width),
     ):
         size = getattr(text, attribute, None)
         if size is None:
             problems.append(f"config.json states no {attribute}")
-        elif stated is not None and stated != size:
-            problems.append(f"{key} is stated to be {stated}, but the model has {size}")
+        elif expected is not None and expected != size:
+            problems.append(f"{key} is stated to be {expected}, but the model has {size}")
         elif size == 0:
             problems.append(f"config.json states 0 for {attribute}, expected at least 1")
     if problems:
@@ -65,8 +65,8 @@ def checked_config(
 
 def context_length(text: Any) -> int | None:
     """Return the context length of the text part of a config in tokens; None if unlimited."""
-    stated = (getattr(text, key, None) for key in CONTEXT_KEYS)
-    return next((length for length in stated if isinstance(length, int) and length > 0), None)
+    lengths = (getattr(text, key, None) for key in CONTEXT_KEYS)
+    return next((length for length in lengths if isinstance(length, int) and length > 0), None)
 
 
 def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
@@ -140,9 +140,9 @@ def check_weights(folder: Path) -> None:
             f"the weights lack {counted(len(missing), 'tensor')} of {type(model).__name__} "
             f"({names}), expected a complete model"
         )
-    for name, found, expected in sorted(loading["mismatched_keys"]):
+    for name, shape, expected in sorted(loading["mismatched_keys"]):
         problems.append(
-            f"the tensor {name} has the shape {_shape(found)}, expected {_shape(expected)} from "
+            f"the tensor {name} has the shape {_shape(shape)}, expected {_shape(expected)} from "
             "config.json"
         )
     problems = problems or list(_of_other_kinds(folder, model.config))
@@ -164,9 +164,9 @@ def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
-                kept = file.get_slice(name)
-                kinds[name] = kept.get_dtype()
-                tensors[name] = torch.empty(kept.get_shape(), device="meta")
+                stored = file.get_slice(name)
+                kinds[name] = stored.get_dtype()
+                tensors[name] = torch.empty(stored.get_shape(), device="meta")
     refused = set(kinds.values()) - {"F64", "F32", "F16", "BF16"}
     # transformers knows the scales of quantised models.
     if not refused or getattr(config, "quantization_config", None):
@@ -175,12 +175,12 @@ def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
 
     def missed(without: str) -> set[str]:
         """Return the weights that the model would miss without the tensors of a kind."""
-        held = {name: tensor for name, tensor in tensors.items() if kinds[name] != without}
+        kept_tensors = {name: tensor for name, tensor in tensors.items() if kinds[name] != without}
         with told_as("transformers cannot load the weights"), quiet_transformers():
             _, loading = model.from_pretrained(
                 None,
                 config=config,
-                state_dict=held,
+                state_dict=kept_tensors,
                 device_map={"": "meta"},
                 output_loading_info=True,
             )
@@ -202,15 +202,15 @@ def tokenizer_is_in_json(folder: Path) -> bool:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    kept: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
-            proper = AutoTokenizer.from_pretrained(folder, **kept)
-            stands = PreTrainedTokenizerFast.from_pretrained(folder, **kept)
+            usual = AutoTokenizer.from_pretrained(folder, **options)
+            from_json = PreTrainedTokenizerFast.from_pretrained(folder, **options)
             return (
-                proper.is_fast
-                and proper.backend_tokenizer.to_str() == stands.backend_tokenizer.to_str()
-                and proper.bos_token_id == stands.bos_token_id
+                usual.is_fast
+                and usual.backend_tokenizer.to_str() == from_json.backend_tokenizer.to_str()
+                and usual.bos_token_id == from_json.bos_token_id
             )
     # Other files may be broken in many ways; tokenization reports those that matter.
     except Exception:

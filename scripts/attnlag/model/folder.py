@@ -124,14 +124,14 @@ def take_files(
 ) -> None:
     """Put the files of a model (see `choose_files`) into a folder: copy or link each."""
     names = {entry.name for entry in source.iterdir() if entry.is_file()}
-    chosen = choose_files(names, where)
-    if WEIGHTS_INDEX in chosen:
-        chosen += shard_names(source / WEIGHTS_INDEX, where)
-    if missing := [file for file in chosen if file not in names]:
+    files = choose_files(names, where)
+    if WEIGHTS_INDEX in files:
+        files += shard_names(source / WEIGHTS_INDEX, where)
+    if missing := [file for file in files if file not in names]:
         raise UserError(f"{where} has no {missing[0]}, which {WEIGHTS_INDEX} names")
-    size = sum((source / file).stat().st_size for file in chosen)
-    log.info("taking %s from %s (%s)", counted(len(chosen), "file"), where, amount(size))
-    for file in chosen:
+    size = sum((source / file).stat().st_size for file in files)
+    log.info("taking %s from %s (%s)", counted(len(files), "file"), where, amount(size))
+    for file in files:
         place(source / file, folder / file)
 
 

@@ -101,7 +101,7 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
 
     tensors, values = number("Q", 8), number("Q", 16)
     at = 24
-    kept: dict[str, bytes] = {}
+    fields: dict[str, bytes] = {}
     architecture, alignment, tokens = "", 32, 0
     for _ in range(values):
         start, at = at, end_of(STRING, at)
@@ -114,18 +114,18 @@ def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
         elif key == "tokenizer.ggml.tokens":
             tokens = number("Q", value + 4)
         if not (kind == ARRAY and key.startswith("tokenizer.")):
-            kept[key] = data[start:at]
+            fields[key] = data[start:at]
     # Most files do not state the size of the vocabulary.
     size = f"{architecture}.vocab_size"
-    if tokens and size not in kept:
+    if tokens and size not in fields:
         name = size.encode()
-        kept[size] = struct.pack(f"<Q{len(name)}sII", len(name), name, UINT32, tokens)
+        fields[size] = struct.pack(f"<Q{len(name)}sII", len(name), name, UINT32, tokens)
     start = at
     for _ in range(tensors):
         at = end_of(STRING, at)
         at += 4 + 8 * number("I", at) + 4 + 8
-    counts = struct.pack("<QQ", tensors, len(kept))
-    header = data[:8] + counts + b"".join(kept.values()) + data[start:at]
+    counts = struct.pack("<QQ", tensors, len(fields))
+    header = data[:8] + counts + b"".join(fields.values()) + data[start:at]
     here, there = (-(-end // alignment) * alignment for end in (at, len(header)))
     with short.open("wb") as written:
         written.write(header)
@@ -144,14 +144,14 @@ def _checked_header(path: Path) -> Any:
     reader = GGUFReader(path)
     names = " ".join(tensor.name for tensor in reader.tensors)
     layers = max((int(number) + 1 for number in re.findall(r"\bblk\.(\d+)\.", names)), default=0)
-    stated = {name: field for name, field in reader.fields.items() if name.endswith(".block_count")}
+    counts = {name: field for name, field in reader.fields.items() if name.endswith(".block_count")}
     problems = [
         f"{path.name} states {counted(field.contents(), 'layer')} ({name}), but its weights are "
         f"those of {counted(layers, 'layer')}"
-        for name, field in stated.items()
+        for name, field in counts.items()
         if field.contents() != layers
     ]
-    if not (stated and layers):
+    if not (counts and layers):
         problems.append(f"{path.name} states no layers, expected a model with at least one")
     expected = 0
     for tensor in reader.tensors:

@@ -173,14 +173,14 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     evidence: list[Evidence] = []
     stream: list[torch.Tensor] = []
     parts: list[tuple[str, torch.Tensor]] = []
-    given: list[Any] = []
+    arguments: list[Any] = []
     doubtful: dict[int, Any] = {}
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stream[:] = [real_tokens(stream_of(args, kwargs))]
         parts.clear()
         if stream[0].dtype in HALF:
-            given[:] = [_pytree.tree_map(_in_float32, (args, kwargs))]
+            arguments[:] = [_pytree.tree_map(_in_float32, (args, kwargs))]
 
     def compare(block: torch.nn.Module, _: Any, output: Any) -> None:
         result = real_tokens(output)
@@ -194,7 +194,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         if observation.error > BOUND:
             observation.scale = _factor(block, *vectors, result)
             if observation.scale is None and result.dtype in HALF:
-                doubtful[len(evidence)] = given[0]
+                doubtful[len(evidence)] = arguments[0]
         evidence.append(observation)
 
     hooks: list[Hook] = []

@@ -38,10 +38,10 @@ def choose_device(device: str) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing device is an error."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+    named = torch.device(device)
+    if named.type == "cuda" and (named.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device: found {device}, but there is no such device here")
-    return chosen
+    return named
 
 
 def load_model(

@@ -151,11 +151,11 @@ def norms(
     model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
 ) -> torch.Tensor:
     """Return the norms at the tokens of a sequence, as in `accelerate`."""
-    found: list[torch.Tensor] = []
+    vectors: list[torch.Tensor] = []
     every = torch.ones(1, len(ids), dtype=torch.bool)
-    with watched(blocks, every, lambda _, __, added: found.append(added)):
+    with watched(blocks, every, lambda _, __, added: vectors.append(added)):
         model(input_ids=ids[None], attention_mask=torch.ones_like(ids[None]), use_cache=False)
-    return norms_of(found)
+    return norms_of(vectors)
 
 
 @contextmanager
@@ -194,9 +194,9 @@ def modules_of(blocks: list[architectures.BlockModules]) -> list[torch.nn.Module
     return list(dict.fromkeys(module for block in blocks for module in block.block.modules()))
 
 
-def difference(found: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
+def difference(measured: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
     """Return median and ninth decile of relative differences; NaN if any is NaN or none is."""
-    relative = (found - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
+    relative = (measured - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
     if not relative.numel():
         return float("nan"), float("nan")
     half, most = np.quantile(relative.double().numpy(), [0.5, 0.9])

@@ -120,31 +120,31 @@ def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
 
     Only the content of the member is used, not its path, which may be malicious, or permissions.
     """
-    stated = archive.getinfo(member)
+    entry = archive.getinfo(member)
     # Archives that were not made on Unix state no file type.
-    kind = stat.S_IFMT(stated.external_attr >> 16)
-    if stated.is_dir() or kind not in (0, stat.S_IFREG):
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if entry.is_dir() or kind not in (0, stat.S_IFREG):
         raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
-    usual = stated.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if stated.flag_bits & 1 or not usual:
+    usual = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if entry.flag_bits & 1 or not usual:
         raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
     free = room_for(target)
-    if stated.file_size > free:
+    if entry.file_size > free:
         raise UserError(
-            f"{member} has {memory.amount(stated.file_size)}, but only {memory.amount(free)} of "
+            f"{member} has {memory.amount(entry.file_size)}, but only {memory.amount(free)} of "
             "the disk are free"
         )
     size = 0
     damage = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
     with (
         told_as(f"{member} is damaged", damage),
-        archive.open(stated) as packed,
+        archive.open(entry) as packed,
         target.open("wb") as file,
     ):
-        while size <= stated.file_size and (piece := packed.read(1 << 20)):
+        while size <= entry.file_size and (piece := packed.read(1 << 20)):
             size += file.write(piece)
-    if size != stated.file_size:
-        raise UserError(f"{member} is damaged: {size:,} bytes, expected {stated.file_size:,}")
+    if size != entry.file_size:
+        raise UserError(f"{member} is damaged: {size:,} bytes, expected {entry.file_size:,}")
 
 
 def _wheel_license(archive: zipfile.ZipFile) -> str | None:
@@ -155,7 +155,7 @@ def _wheel_license(archive: zipfile.ZipFile) -> str | None:
             if archive.getinfo(name).file_size > MOST_METADATA:
                 return None
             metadata = email.parser.Parser().parsestr(archive.read(name).decode(errors="replace"))
-            stated = metadata["License-Expression"] or metadata["License"] or ""
+            text = metadata["License-Expression"] or metadata["License"] or ""
             # Some packages state the whole text of the licence here.
-            return stated.strip().split("\n")[0] or None
+            return text.strip().split("\n")[0] or None
     return None

@@ -67,12 +67,18 @@ def outright(name, model, sequence):
     return np.stack(norms)
 
 
+def measured(model, texts=None):
+    """Return the remark on the heads of a model and their norms, (layers, tokens, heads)."""
+    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    layers = adjustments.measure(texts or sequences())
+    return adjustments.heads_remark, np.stack(layers.get(heads.NAME, [[]]))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
-    found = np.stack(adjustments.measure(sequences())[heads.NAME])
-    assert adjustments.heads_remark.startswith("heads + bias = adjustment within ")
+    remark, found = measured(model)
+    assert remark.startswith("heads + bias = adjustment within ")
     assert found.shape == (3, 42, 4)
     expected = np.concatenate([outright(name, model, one) for one in sequences()], axis=1)
     np.testing.assert_allclose(found, expected, rtol=2e-4)
@@ -82,8 +88,7 @@ def test_the_norm_of_a_head_is_that_of_its_weighted_values():
     """The oracle is a Llama's own attention weights times the values of its two key-value heads."""
     model = small_model("llama")
     (sequence, *_) = sequences()
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
-    found = np.stack(adjustments.measure([sequence])[heads.NAME])
+    _, found = measured(model, [sequence])
     with torch.no_grad():
         ids = torch.tensor(sequence[None].astype(np.int64))
         out = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
@@ -102,15 +107,10 @@ def test_a_differential_head_is_made_by_two_attention_heads():
     """Other queries of attention heads 1 and 3 change the second of two differential heads."""
     torch.manual_seed(0)
     model = AutoModel.from_config(AutoConfig.for_model("diffllama", **LLAMA)).eval()
-
-    def norms():
-        adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
-        return adjustments.measure(sequences())[heads.NAME][-1]
-
-    before = norms()
+    before = measured(model)[1][-1]
     with torch.no_grad():
         model.layers[-1].self_attn.q_proj.weight.view(4, 12, 48)[[1, 3]] *= 50
-    after = norms()
+    after = measured(model)[1][-1]
     assert before.shape == (42, 2)
     np.testing.assert_array_equal(after[:, 0], before[:, 0])
     assert (np.abs(after[:, 1] / before[:, 1] - 1) > 1e-3).mean() > 0.8
@@ -132,9 +132,8 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model.config.num_attention_heads = 7
     with pytest.raises(heads.NoHeads, match="48 inputs for 7 heads"):
         heads.located(architectures.locate(model), model.config)
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
-    assert heads.NAME not in adjustments.measure(sequences())
-    assert adjustments.heads_remark == "no heads: layer 0 has 48 inputs for 7 heads"
+    remark, found = measured(model)
+    assert (remark, found.size) == ("no heads: layer 0 has 48 inputs for 7 heads", 0)
 
 
 class Uncalled(torch.nn.Linear):
@@ -147,33 +146,28 @@ class Uncalled(torch.nn.Linear):
 def test_a_projection_that_is_not_called_gives_no_heads():
     model = small_model("llama")
     model.layers[1].self_attn.o_proj.__class__ = Uncalled
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
-    assert heads.NAME not in adjustments.measure(sequences())
-    expected = "no heads: layer 1 adds what its output projection has not made"
-    assert adjustments.heads_remark == expected
+    remark, found = measured(model)
+    assert remark == "no heads: layer 1 adds what its output projection has not made"
+    assert not found.size
 
 
 WIDTH = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 WIDTH |= {"num_key_value_heads": 2, "intermediate_size": 64}
 EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1, "kv_channels": 8}
 MAMBA = {"mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 1, "ssm_state_size": 8}
-MIXERS = {"layers_block_type": ["mamba", "attention", "mlp"], "head_dim": 16}
+MAMBA |= {"layers_block_type": ["mamba", "attention", "mlp"], "head_dim": 16}
 
 
 @pytest.mark.parametrize(
     ("kind", "settings", "found"),
     [
         ("jetmoe", EXPERTS, "no heads: layer 0 has no output projection of a known name"),
-        (
-            "nemotron_h",
-            {**MAMBA, **MIXERS},
-            "no heads: layer 0 has NemotronHMamba2Mixer in place of attention",
-        ),
+        ("nemotron_h", MAMBA, "no heads: layer 0 has NemotronHMamba2Mixer in place of attention"),
         ("modernbert-decoder", {"pad_token_id": 0}, "heads + bias = adjustment within"),
     ],
 )
 def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
     model = AutoModel.from_config(AutoConfig.for_model(kind, **WIDTH, **settings)).eval()
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
-    assert (heads.NAME in adjustments.measure(sequences())) == found.startswith("heads")
-    assert adjustments.heads_remark.startswith(found)
+    remark, norms = measured(model)
+    assert remark.startswith(found)
+    assert bool(norms.size) == found.startswith("heads")

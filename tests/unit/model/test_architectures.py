@@ -244,7 +244,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
 
 def test_padding_changes_no_number(model, measured):
     """Sequences in one padded batch are compared with each sequence alone."""
-    options = {"wanted": list(SITES), "batch_tokens": 256, "keep": "vectors"}
+    options = {"sites": list(SITES), "batch_tokens": 256, "keep": "vectors"}
     alone = [extraction.Adjustments(model, **options).measure([sequence]) for sequence in ragged()]
     for site, vectors in measured[1].items():
         close(vectors, np.concatenate([np.stack(layers[site]) for layers in alone], axis=1))
