@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import math
-import mmap
 import os
 import re
 import struct
@@ -19,10 +18,6 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import WEIGHTS
-
-# Bytes of a value of each kind in a GGUF header; strings and arrays state their own lengths.
-VALUE_BYTES = {0: 1, 1: 1, 7: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 10: 8, 11: 8, 12: 8}
-UINT32, STRING, ARRAY = 4, 8, 9
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -47,16 +42,10 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
         If the architecture is not in ``ARCHITECTURES``, transformers cannot read the file, or a
         part of the model is missing.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        # transformers would also read other files in the same folder.
-        alone, short = Path(temporary) / "alone", Path(temporary) / "short"
-        alone.mkdir()
-        short.mkdir()
-        os.symlink(gguf.resolve(), alone / gguf.name)
-        with told_as(f"transformers cannot convert {gguf.name}"):
-            data_moved = _leave_out_vocabulary(gguf, short / gguf.name)
-            header = _checked_header(short / gguf.name)
-        _convert(alone, short, header, data_moved, folder)
+    with told_as(f"transformers cannot convert {gguf.name}"):
+        header = _header(gguf)
+    _check(header, gguf.name)
+    _convert(gguf, header, folder)
     share_weights(folder)
     return _precision(header)
 
@@ -73,134 +62,111 @@ def _precision(header: Any) -> dict[str, Any]:
     return {"quantization": stored, "bits": int(re.findall(r"\d+", stored)[0])}
 
 
-def _leave_out_vocabulary(gguf: Path, short: Path) -> int:
-    """Write a copy of a GGUF file's header without the vocabulary, and without weights.
+def _header(path: Path) -> Any:
+    """Return a reader of a GGUF file that knows of an array only its length.
 
-    Libraries parse the vocabulary token by token on every access, which takes seconds. The weights
-    are replaced by a hole in the file.
+    The library would parse the vocabulary token by token, which takes seconds.
     """
-    with gguf.open("rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    from gguf import GGUFReader, GGUFValueType
 
-    def number(form: str, at: int) -> int:
-        return int(struct.unpack_from(f"<{form}", data, at)[0])
+    class Header(GGUFReader):
+        def _get_field_parts(self, start: int, kind: int) -> Any:
+            if kind != GGUFValueType.ARRAY:
+                return super()._get_field_parts(start, kind)
+            element, count = struct.unpack_from("<IQ", self.data, start)
+            end = start + 12
+            if element in self.gguf_scalar_to_np:
+                end += count * np.dtype(self.gguf_scalar_to_np[element]).itemsize
+            elif element != GGUFValueType.STRING:
+                raise ValueError(f"an array of values of type {element}")
+            else:
+                for _ in range(count):
+                    end += 8 + struct.unpack_from("<Q", self.data, end)[0]
+            return end - start, [np.array([count])], [], [kind, GGUFValueType(element)]
 
-    def end_of(kind: int, at: int) -> int:
-        """Return the end of the value that begins at ``at``."""
-        if kind == STRING:
-            return at + 8 + number("Q", at)
-        if kind != ARRAY:
-            return at + VALUE_BYTES[kind]
-        kind, count = number("I", at), number("Q", at + 4)
-        at += 12
-        if kind in VALUE_BYTES:
-            return at + count * VALUE_BYTES[kind]
-        for _ in range(count):
-            at = end_of(kind, at)
-        return at
-
-    tensors, values = number("Q", 8), number("Q", 16)
-    at = 24
-    fields: dict[str, bytes] = {}
-    architecture, alignment, tokens = "", 32, 0
-    for _ in range(values):
-        start, at = at, end_of(STRING, at)
-        key, kind = data[start + 8 : at].decode(), number("I", at)
-        value, at = at + 4, end_of(kind, at + 4)
-        if key == "general.architecture":
-            architecture = data[value + 8 : at].decode()
-        elif key == "general.alignment":
-            alignment = number("I", value)
-        elif key == "tokenizer.ggml.tokens":
-            tokens = number("Q", value + 4)
-        if not (kind == ARRAY and key.startswith("tokenizer.")):
-            fields[key] = data[start:at]
-    # Most files do not state the size of the vocabulary.
-    size = f"{architecture}.vocab_size"
-    if tokens and size not in fields:
-        name = size.encode()
-        fields[size] = struct.pack(f"<Q{len(name)}sII", len(name), name, UINT32, tokens)
-    start = at
-    for _ in range(tensors):
-        at = end_of(STRING, at)
-        at += 4 + 8 * number("I", at) + 4 + 8
-    counts = struct.pack("<QQ", tensors, len(fields))
-    header = data[:8] + counts + b"".join(fields.values()) + data[start:at]
-    here, there = (-(-end // alignment) * alignment for end in (at, len(header)))
-    with short.open("wb") as written:
-        written.write(header)
-        written.truncate(there + len(data) - here)
-    return here - there
+    return Header(path)
 
 
-def _checked_header(path: Path) -> Any:
-    """Return a reader of a GGUF file whose number of layers and places of tensors are right.
+def _check(header: Any, file: str) -> None:
+    """Check the number of layers and the places of tensors in a GGUF file.
 
-    transformers creates as many layers as the file states, and neither library checks that the data
-    of a tensor are its own.
+    transformers creates as many layers as the file states, and no library checks that the data of a
+    tensor are its own.
     """
-    from gguf import GGUFReader
-
-    reader = GGUFReader(path)
-    names = " ".join(tensor.name for tensor in reader.tensors)
+    names = " ".join(tensor.name for tensor in header.tensors)
     layers = max((int(number) + 1 for number in re.findall(r"\bblk\.(\d+)\.", names)), default=0)
-    counts = {name: field for name, field in reader.fields.items() if name.endswith(".block_count")}
+    counts = {name: field for name, field in header.fields.items() if name.endswith(".block_count")}
     problems = [
-        f"{path.name} states {counted(field.contents(), 'layer')} ({name}), but its weights are "
-        f"those of {counted(layers, 'layer')}"
+        f"{file} states {counted(field.contents(), 'layer')} ({name}), but its weights are those "
+        f"of {counted(layers, 'layer')}"
         for name, field in counts.items()
         if field.contents() != layers
     ]
     if not (counts and layers):
-        problems.append(f"{path.name} states no layers, expected a model with at least one")
+        problems.append(f"{file} states no layers, expected a model with at least one")
     expected = 0
-    for tensor in reader.tensors:
+    for tensor in header.tensors:
         offset = int(tensor.field.parts[-1][0])
         if offset != expected:
             problems.append(
-                f"{path.name}: the tensor {tensor.name} begins at byte {offset:,} of the weights, "
+                f"{file}: the tensor {tensor.name} begins at byte {offset:,} of the weights, "
                 f"expected {expected:,}, the end of the tensor before"
             )
             break
-        expected += -(-tensor.n_bytes // int(reader.alignment)) * int(reader.alignment)
+        expected += -(-tensor.n_bytes // int(header.alignment)) * int(header.alignment)
     if problems:
         raise UserError(problems)
-    return reader
 
 
-def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Path) -> None:
+def _config(header: Any, architecture: str) -> Any:
+    """Return the configuration that a GGUF file states, under the names of transformers."""
+    from transformers import CONFIG_MAPPING
+    from transformers.integrations import GGUF_CONFIG_MAPPING
+
+    names = {
+        f"{section}.{key}": name
+        for section in ("general", "tokenizer", architecture)
+        for key, name in GGUF_CONFIG_MAPPING[section].items()
+        if name
+    }
+    stated = {names[key]: field.contents() for key, field in header.fields.items() if key in names}
+    # Most files do not state the size of the vocabulary.
+    stated.setdefault("vocab_size", int(header.fields["tokenizer.ggml.tokens"].parts[-1][0]))
+    stated["tie_word_embeddings"] = all(t.name != "output.weight" for t in header.tensors)
+    # Only the text model of Gemma 3 is in GGUF.
+    stated["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
+    return CONFIG_MAPPING[stated["model_type"]].from_dict(stated)
+
+
+def _convert(path: Path, header: Any, folder: Path) -> None:
     """Convert a model tensor by tensor."""
     import gguf
     import torch
-    from transformers import (
-        TOKENIZER_MAPPING,
-        AutoConfig,
-        AutoModelForCausalLM,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import TOKENIZER_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
-    (file,) = (path.name for path in short.iterdir())
+    file = path.name
     architecture = header.fields["general.architecture"].contents()
     if architecture not in ARCHITECTURES:
         raise UserError(
             f"{file}: found the architecture '{architecture}', expected one of "
             f"{', '.join(ARCHITECTURES)} in GGUF; others run from safetensors"
         )
-    source: dict[str, Any] = {"gguf_file": file, "trust_remote_code": False}
-    # Only the text model of Gemma 3 is in GGUF.
-    model_type = {"gemma3": "gemma3_text"}.get(architecture, architecture)
-    with quiet_transformers(), told_as(f"transformers cannot convert {file}"):
-        config = AutoConfig.from_pretrained(short, **source)
-        if config.model_type != model_type:
-            raise UserError(f"{file}: found a {config.model_type}, expected a {model_type}")
+    with (
+        quiet_transformers(),
+        told_as(f"transformers cannot convert {file}"),
+        tempfile.TemporaryDirectory() as alone,
+    ):
+        config = _config(header, architecture)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(
                 config, dtype=torch.float32, trust_remote_code=False
             )
-        # The choice of AutoTokenizer, which itself would parse the vocabulary for the config.
+        # transformers would also read other files in the same folder, and AutoTokenizer would parse
+        # the vocabulary for the config.
+        os.symlink(path.resolve(), Path(alone, file))
         kind: Any = TOKENIZER_MAPPING.get(type(config), PreTrainedTokenizerFast)
-        tokenizer = kind.from_pretrained(alone, **source)
+        tokenizer = kind.from_pretrained(alone, gguf_file=file, trust_remote_code=False)
     (number,) = (n for n, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
     stored = {tensor.name: tensor for tensor in header.tensors}
@@ -229,14 +195,11 @@ def _convert(alone: Path, short: Path, header: Any, data_moved: int, folder: Pat
     tokenizer.init_kwargs["local_files_only"] = False
     with quiet_transformers():
         tokenizer.save_pretrained(folder)
-    data = np.memmap(alone / file, mode="r")
     # llama.cpp orders queries and keys otherwise, and adds one to the gains of some norms.
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config.to_dict())
 
     def values_of(tensor: Any) -> np.ndarray:
-        start = tensor.data_offset + data_moved
-        bytes_of_tensor = data[start : start + tensor.n_bytes].view(tensor.data.dtype)
-        values = gguf.dequantize(bytes_of_tensor.reshape(tensor.data.shape), tensor.tensor_type)
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
         return processor.process(values, tensor.name).weights
 
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}

@@ -205,16 +205,3 @@ def test_a_truncated_file_is_refused(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=r"cannot convert tiny\.gguf"):
             gguf.convert_gguf(path, tmp_path)
-
-
-def test_the_vocabulary_is_counted_once_and_left_out(tmp_path):
-    """The number of tokens is kept, and every tensor is read from its place in the original."""
-    path = written(tmp_path / "tiny.gguf", "llama")
-    moved = gguf._leave_out_vocabulary(path, tmp_path / "short.gguf")
-    short, whole = (gguf_package.GGUFReader(file) for file in (tmp_path / "short.gguf", path))
-    left = set(whole.fields) - set(short.fields)
-    assert left == {f"tokenizer.ggml.{name}" for name in ("tokens", "scores", "token_type")}
-    assert short.fields["llama.vocab_size"].contents() == len(PIECES)
-    for a, b in zip(short.tensors, whole.tensors, strict=True):
-        assert (a.name, a.data_offset + moved) == (b.name, b.data_offset)
-        assert a.data.shape == b.data.shape
