@@ -73,7 +73,8 @@ def _header(path: Path) -> Any:
         def _get_field_parts(self, start: int, kind: int) -> Any:
             if kind != GGUFValueType.ARRAY:
                 return super()._get_field_parts(start, kind)
-            element, count = struct.unpack_from("<IQ", self.data, start)
+            data: Any = self.data
+            element, count = struct.unpack_from("<IQ", data, start)
             end = start + 12
             if element in self.gguf_scalar_to_np:
                 end += count * np.dtype(self.gguf_scalar_to_np[element]).itemsize
@@ -81,7 +82,7 @@ def _header(path: Path) -> Any:
                 raise ValueError(f"an array of values of type {element}")
             else:
                 for _ in range(count):
-                    end += 8 + struct.unpack_from("<Q", self.data, end)[0]
+                    end += 8 + struct.unpack_from("<Q", data, end)[0]
             return end - start, [np.array([count])], [], [kind, GGUFValueType(element)]
 
     return Header(path)
@@ -123,10 +124,11 @@ def _config(header: Any, architecture: str) -> Any:
     from transformers import CONFIG_MAPPING
     from transformers.integrations import GGUF_CONFIG_MAPPING
 
+    renamed: Any = GGUF_CONFIG_MAPPING
     names = {
         f"{section}.{key}": name
         for section in ("general", "tokenizer", architecture)
-        for key, name in GGUF_CONFIG_MAPPING[section].items()
+        for key, name in renamed[section].items()
         if name
     }
     stated = {names[key]: field.contents() for key, field in header.fields.items() if key in names}
@@ -173,8 +175,8 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
     tensors, missing = {}, []
     # The first of tied weights.
     for name, parameter in model.named_parameters():
-        path, _, suffix = name.rpartition(".")
-        tensor = stored.get(f"{names.get_name(path)}.{suffix}")
+        module, _, suffix = name.rpartition(".")
+        tensor = stored.get(f"{names.get_name(module)}.{suffix}")
         if tensor is None:
             missing.append(name)
         elif (shape := tuple(tensor.shape[::-1].tolist())) != tuple(parameter.shape):

@@ -87,6 +87,6 @@ def observed(
         return [f"found {reason}"], []
     # For example, an encoder beside the decoder needs tokens of its own.
     except hooks.FAILURES as error:
-        reason = str(error).strip().partition("\n")[0]
-        return [f"fails on a sequence of tokens with {type(error).__name__}: {reason}"], []
+        words = str(error).strip().partition("\n")[0]
+        return [f"fails on a sequence of tokens with {type(error).__name__}: {words}"], []
     return hooks.problems_of(evidence, blocks), evidence
