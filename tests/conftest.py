@@ -67,8 +67,8 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
-    # Coverage doubles the time of what runs in the process of a test, which is mostly Snakemake's own
-    # code in these.
+    # Coverage doubles the time of what runs in the process of a test. In these it is mostly
+    # Snakemake's own code.
     for item in items:
         if item.path.parent.name == "workflow":
             item.add_marker(pytest.mark.no_cover)
