@@ -203,8 +203,6 @@ def shard_of(products: np.ndarray, terms: Sequence[str]) -> crossproducts.Shard:
     """Return a shard of (documents, halves, layers, packed) cross-products."""
     documents, halves, replications, _ = products.shape
     p = 1 + len(terms)
-    totals = crossproducts.Totals.empty(replications, p, halves)
-    totals.add(products)
     block = crossproducts.DocumentProducts(
         [f"document {place}" for place in range(documents)], products
     )
@@ -213,7 +211,7 @@ def shard_of(products: np.ndarray, terms: Sequence[str]) -> crossproducts.Shard:
         layers=list(range(replications)),
         halves=halves,
         centre=np.zeros((replications, p)),
-        totals=totals,
+        totals=crossproducts.Totals.of(products),
         batches=lambda: iter([block]),
     )
 

@@ -18,7 +18,7 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import groups
 from attnlag.regression.design import covariates
-from attnlag.regression.estimation import crossproducts, residuals
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.labels import weights_in_words
 from attnlag.regression.settings import RegressionSettings
@@ -72,8 +72,9 @@ def main(job):
     name = tables.write_study(frames, record, **study)
     record_of_groups = tables.provenance(shared, "groups", of_groups, *packages)
     tables.write_study({job.output.groups: by_group}, record_of_groups, **study)
-    record["residuals"] = residuals.record_of(fitted.residual_sums)
-    tables.write_table(residuals.to_table(fitted.residual_sums), job.output.residuals, record)
+    sums = fitted.residual_sums
+    record["residuals"] = sums.facts()
+    tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
 
     html_tables.write_coefficients(
         fitted.coefficients,

@@ -39,7 +39,7 @@ def main(job):
         "permutations",
         settings,
         "numpy",
-        permutations=permutation.record_of(products),
+        permutations=products.facts(),
     )
     tables.write_table(permutation.to_table(products), job.output.products, record)
     program.log.info(

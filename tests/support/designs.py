@@ -8,7 +8,6 @@ import statsmodels.api as sm
 from statsmodels.stats import multitest
 
 from attnlag.regression.estimation import crossproducts, stacks
-from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 
 TERMS = ["y", "lag_1", "lag_2"]
@@ -51,22 +50,7 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
 
 
 def shard_of(table, rows=10**6, halves=False):
-    schema = table.schema
-    layers, terms = crossproducts.layers_and_terms(schema)
-    centre = np.zeros((len(layers), 1 + len(terms)))
-    if table.num_rows:
-        centre = crossproducts.centre_of(table.to_batches(rows)[0], schema)
-    of_documents = None
-    if halves:
-        names = table.select(["document"]).to_batches(rows)
-        of_documents = crossproducts.rows_of_documents(names)
-    blocks = list(
-        crossproducts.products_by_document(table.to_batches(rows), schema, centre, of_documents)
-    )
-    totals = Totals.empty(len(layers), 1 + len(terms), 2 if halves else 1)
-    for block in blocks:
-        totals.add(block.products)
-    return Shard(terms, layers, 2 if halves else 1, centre, totals, lambda: iter(blocks))
+    return crossproducts.shard_of_rows(table.to_batches(rows), table.schema, 2 if halves else 1)
 
 
 def stack_of(table, rows=10**6, halves=False, **options):

@@ -1,6 +1,6 @@
 """Sums over rows or documents that add up over shards, and their Parquet files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import add, sub
 from typing import Any, ClassVar, Self
@@ -24,6 +24,13 @@ class Sums:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: each for name, each in values.items() if isinstance(each, np.ndarray)}
 
+    def facts(self) -> dict[str, Any]:
+        """Return the other fields, names and settings, which `from_table` needs."""
+        arrays = self.arrays()
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in arrays
+        }
+
     def _with(self, other: Self, operator: Callable[[Any, Any], Any]) -> Self:
         changed: dict[str, Any] = {}
         for each in fields(self):
@@ -39,16 +46,14 @@ class Sums:
     def __sub__(self, other: Self) -> Self:
         return self._with(other, sub)
 
-    def to_table(self, **keys: np.ndarray) -> pa.Table:
+    def to_table(self, **keys: Sequence[int]) -> pa.Table:
         """Return the arrays as a table with a row for each element of their first axes.
 
-        Parameters
-        ----------
-        keys : (rows,) arrays
-            Columns before those of the arrays, such as ``layer``.
+        The keys are columns before those of the arrays, such as ``layer``.
         """
         names, columns = [], []
-        for name, values in (keys | self.arrays()).items():
+        of_rows = {name: np.array(numbers, np.int32) for name, numbers in keys.items()}
+        for name, values in (of_rows | self.arrays()).items():
             column = pa.array(values.reshape(-1))
             shape = values.shape[1:]
             if shape:

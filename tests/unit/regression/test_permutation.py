@@ -196,7 +196,7 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
 
     sums = sums_of(norms_table([("a", 9), ("b", 7)]), LAGS)
     path = tmp_path / "p.parquet"
-    record = {"permutations": permutation.record_of(sums)}
+    record = {"permutations": sums.facts()}
     table = permutation.to_table(sums)
     assert table["layer"].to_pylist() == [0, 1]
     tables.write_table(table, path, record)

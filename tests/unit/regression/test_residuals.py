@@ -497,8 +497,8 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
     table = design(RAGGED, missing=0.1)
     model, _ = model_of(table, 2)
     sums = sums_of(table, model, None)
-    record = tables.provenance({}, "x", {}, residuals=residuals.record_of(sums))
-    tables.write_table(residuals.to_table(sums), tmp_path / "r.parquet", record)
+    record = tables.provenance({}, "x", {}, residuals=sums.facts())
+    tables.write_table(sums.to_table(layer=sums.layers), tmp_path / "r.parquet", record)
     again = residuals.read_sums(tmp_path / "r.parquet")
     for field in dataclasses.fields(residuals.ResidualSums):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(sums, field.name))

@@ -24,6 +24,7 @@ from attnlag.regression.estimation.packed import demeaned, packed_size
 from attnlag.regression.settings import CrossproductsSettings
 from attnlag.regression.terms import class_of
 from attnlag.storage import tables
+from attnlag.storage.sums import Sums
 
 # Rows of a design in memory at a time.
 ROWS = 16_384
@@ -33,6 +34,8 @@ DOCUMENTS = 250
 BLOCK_BYTES = 24e6
 
 TOTALS_KEY = b"attnlag.totals"
+
+NO_ROWS = pa.RecordBatch.from_pylist([])
 
 
 def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
@@ -62,13 +65,7 @@ class DocumentProducts:
 
 
 def rows_of_documents(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
-    """Return the number of rows of each document of a design, in order.
-
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        The column ``document`` of the design.
-    """
+    """Return the number of rows of each document of a design, in order."""
     counts: list[int] = []
     last = None
     for batch in batches:
@@ -97,7 +94,7 @@ def centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     """
     layers, terms = layers_and_terms(schema)
     centre = np.zeros((len(layers), 1 + len(terms)))
-    for place, layer in enumerate(layers):
+    for place, layer in enumerate(layers if batch.num_rows else []):
         values = values_of(batch, layer, terms)
         valid = ~np.isnan(values[0])
         if valid.any():
@@ -115,24 +112,17 @@ def products_by_document(
     centre: np.ndarray,
     rows: np.ndarray | None = None,
 ) -> Iterator[DocumentProducts]:
-    """Sum the cross-products of a design in a single pass, batch by batch.
+    """Sum the cross-products of a design in a single pass; yield the documents of each batch.
 
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
         Consecutive rows of a design; the rows of a document are contiguous.
-    schema : pyarrow.Schema
-        Schema of the design.
     centre : (layers, p) array
         Subtracted from each element of w.
     rows : int array, optional
         Number of rows of each document; given to keep the two halves of a document separate. The
         first half takes the odd row.
-
-    Yields
-    ------
-    block : DocumentProducts
-        The documents that a batch completes.
     """
     layers, terms = layers_and_terms(schema)
     halves = 1 if rows is None else 2
@@ -267,7 +257,7 @@ def write(
     p = 1 + len(terms)
     facts = {"terms": terms, "layers": layers, "halves": halves, "centre": centre.tolist()}
     schema = schema_of(packed_size(p), halves)
-    totals = Totals.empty(len(layers), p, halves)
+    totals = totals_of([], halves, len(layers), packed_size(p))
     with tables.parquet_writer(
         path,
         schema.with_metadata(tables.metadata({**record, "crossproducts": facts})),
@@ -275,7 +265,7 @@ def write(
     ) as writer:
         for block in _gathered(blocks):
             writer.write_table(to_table(block, layers))
-            totals.add(block.products)
+            totals += Totals.of(block.products)
         # The sums over documents are known only after the schema is written.
         writer.add_key_value_metadata({TOTALS_KEY: totals.to_json()})
     return totals
@@ -312,18 +302,13 @@ def of_rows(
         Returns the rows, in the order of the design.
     schema : pyarrow.Schema
         Schema of the rows.
-    design, path : Path
-        The design, and the file to write.
     halves : bool
         Whether the halves of documents are kept separate.
     stage : dict
         The settings to record, under the name of the stage.
     """
     layers, terms = layers_and_terms(schema)
-    first = next(rows(), None)
-    centre = np.zeros((len(layers), 1 + len(terms)))
-    if first is not None and first.num_rows:
-        centre = centre_of(first, schema)
+    centre = centre_of(next(rows(), NO_ROWS), schema)
     lengths = None
     if halves:
         names = tables.batches(design, ROWS, "documents", columns=["document"])
@@ -362,9 +347,23 @@ class Shard:
     # Whether the outcome is a logarithm.
     of_logs: bool = True
 
+    def of_blocks(self, batches: Callable[[], Iterator[DocumentProducts]]) -> "Shard":
+        """Return a shard of the same form with other documents."""
+        totals = totals_of(batches(), self.halves, *self.totals.pooled.shape[1:])
+        return replace(self, totals=totals, batches=batches)
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray], **changes: Any) -> "Shard":
+        """Return the shard with the products of each document changed."""
+
+        def batches() -> Iterator[DocumentProducts]:
+            for block in self.batches():
+                yield DocumentProducts(block.documents, change(block.products))
+
+        return replace(self, batches=batches, **changes)
+
 
 @dataclass
-class Totals:
+class Totals(Sums):
     """Sums over the documents of a shard, with the centre of the shard."""
 
     # Number of documents, including those without rows.
@@ -378,22 +377,13 @@ class Totals:
     # each of its halves.
     within: np.ndarray
 
-    def add(self, products: np.ndarray) -> None:
-        """Add the documents of a block."""
-        parts = parts_of(products)
-        self.clusters += len(products)
-        self.documents += (parts[:, 0, :, 0] > 0).sum(axis=0)
-        self.pooled += parts.sum(axis=0)
-        self.within += demeaned(parts, self.p).sum(axis=0)
-
-    @property
-    def p(self) -> int:
-        return int(np.sqrt(2 * self.pooled.shape[-1]))
-
     @classmethod
-    def empty(cls, layers: int, p: int, halves: int) -> "Totals":
-        shape = (1 if halves == 1 else 3, layers, packed_size(p))
-        return cls(0, np.zeros(layers, dtype=np.int64), np.zeros(shape), np.zeros(shape))
+    def of(cls, products: np.ndarray) -> "Totals":
+        """Return the sums over (documents, halves, layers, packed) cross-products."""
+        parts = parts_of(products)
+        within = demeaned(parts, int(np.sqrt(2 * products.shape[-1]))).sum(axis=0)
+        documents = (parts[:, 0, :, 0] > 0).sum(axis=0)
+        return cls(len(products), documents, parts.sum(axis=0), within)
 
     def to_json(self) -> str:
         return json.dumps({name: np.asarray(value).tolist() for name, value in vars(self).items()})
@@ -403,6 +393,24 @@ class Totals:
         facts = json.loads(text)
         clusters = facts.pop("clusters")
         return cls(clusters, **{name: np.array(value) for name, value in facts.items()})
+
+
+def totals_of(blocks: Iterable[DocumentProducts], halves: int, layers: int, packed: int) -> Totals:
+    """Return the sums over all documents of some blocks."""
+    none = Totals.of(np.zeros((0, halves, layers, packed)))
+    return sum((Totals.of(block.products) for block in blocks), none)
+
+
+def shard_of_rows(
+    rows: Sequence[pa.RecordBatch], schema: pa.Schema, halves: int, **facts: Any
+) -> Shard:
+    """Return the cross-products of rows that are in memory; other facts become fields."""
+    layers, terms = layers_and_terms(schema)
+    centre = centre_of(rows[0] if rows else NO_ROWS, schema)
+    lengths = rows_of_documents(rows) if halves == 2 else None
+    blocks = list(products_by_document(rows, schema, centre, lengths))
+    totals = totals_of(blocks, halves, len(layers), packed_size(1 + len(terms)))
+    return Shard(terms, layers, halves, centre, totals, lambda: iter(blocks), **facts)
 
 
 def read_shard(path: str | Path) -> Shard:
@@ -435,15 +443,9 @@ def without_halves(shard: Shard) -> Shard:
     """Return the shard with the two halves of each document added up."""
     if shard.halves == 1:
         return shard
-
-    def batches() -> Iterator[DocumentProducts]:
-        for block in shard.batches():
-            yield DocumentProducts(block.documents, block.products.sum(axis=1, keepdims=True))
-
-    totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), 1)
-    for block in batches():
-        totals.add(block.products)
-    return replace(shard, halves=1, totals=totals, batches=batches)
+    totals = shard.totals
+    whole = replace(totals, pooled=totals.pooled[:1], within=totals.within[:1])
+    return shard.mapped(lambda each: each.sum(axis=1, keepdims=True), halves=1, totals=whole)
 
 
 def of_documents(shard: Shard, documents: Collection[str]) -> Shard:
@@ -456,10 +458,7 @@ def of_documents(shard: Shard, documents: Collection[str]) -> Shard:
                 names = [d for d, keep in zip(block.documents, kept, strict=True) if keep]
                 yield DocumentProducts(names, block.products[np.array(kept)])
 
-    totals = Totals.empty(len(shard.layers), 1 + len(shard.terms), shard.halves)
-    for block in batches():
-        totals.add(block.products)
-    return replace(shard, totals=totals, batches=batches)
+    return shard.of_blocks(batches)
 
 
 def parts_of(products: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ have enough tokens is known only after all shards are summed. Cross-products of 
 sums of cross-products, so the design need not be read again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from scipy import sparse
 
 from attnlag.regression.design.covariates import CATALOGUE, classes_of, indicators
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.estimation.crossproducts import DocumentProducts, Shard, values_of
+from attnlag.regression.estimation.crossproducts import Shard, values_of
 from attnlag.regression.estimation.packed import packed_size
 from attnlag.regression.estimation.stacks import Stack, stacked
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -134,14 +134,9 @@ def merged_shard(shard: Shard, sums: Sums) -> Shard:
     if list(sums) == shard.terms:
         return shard
     packing = packed_sums(shard.terms, sums)
-
-    def batches() -> Iterator[DocumentProducts]:
-        for block in shard.batches():
-            yield DocumentProducts(block.documents, summed(block.products, packing))
-
     places = [[0], *([1 + shard.terms.index(term) for term in parts] for parts in sums.values())]
-    return replace(
-        shard,
+    return shard.mapped(
+        lambda products: summed(products, packing),
         terms=list(sums),
         centre=np.stack([shard.centre[:, each].sum(axis=1) for each in places], axis=1),
         totals=replace(
@@ -149,7 +144,6 @@ def merged_shard(shard: Shard, sums: Sums) -> Shard:
             pooled=summed(shard.totals.pooled, packing),
             within=summed(shard.totals.within, packing),
         ),
-        batches=batches,
         merged=sums,
     )
 

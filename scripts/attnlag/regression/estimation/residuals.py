@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from math import floor
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -394,16 +393,6 @@ def sums_of_shards(
         for sums in pool.map(sums_of, range(len(designs))):
             total += sums
     return total
-
-
-def record_of(sums: ResidualSums) -> dict[str, Any]:
-    """Return the provenance entry ``residuals``, which is needed to read the table."""
-    return {"terms": sums.terms, "layers": sums.layers, "hac_lags": sums.hac_lags}
-
-
-def to_table(sums: ResidualSums) -> pa.Table:
-    """Return the sums as a table with a row per layer."""
-    return sums.to_table(layer=np.array(sums.layers, np.int32))
 
 
 def read_sums(path: str | Path) -> ResidualSums:

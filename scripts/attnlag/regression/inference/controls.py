@@ -25,7 +25,7 @@ from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.design import design
 from attnlag.regression.estimation import crossproducts, least_squares, merging, token_effects
-from attnlag.regression.estimation.crossproducts import Shard, Totals
+from attnlag.regression.estimation.crossproducts import Shard
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap
@@ -77,7 +77,6 @@ def shard_of_batches(
 
     The removal of effects of tokens needs the file that the batches come from.
     """
-    outcome = OUTCOMES[settings.outcome]
     schema = design.schema(layers, settings, facts)
     parts = list(design.designs(batches, settings, design.Counts(), facts))
     whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
@@ -90,21 +89,8 @@ def shard_of_batches(
         absorbed = made["absorbed"]
         tokens = token_effects.tokens_of([norms])
         whole = token_effects.without_effects(whole, tokens, solved).combine_chunks()
-    rows = whole.to_batches()
-    numbers, terms = crossproducts.layers_and_terms(schema)
-    centre = np.zeros((len(numbers), 1 + len(terms)))
-    if rows:
-        centre = crossproducts.centre_of(rows[0], schema)
-    of_documents = crossproducts.rows_of_documents(rows) if halves == 2 else None
-    blocks = list(crossproducts.products_by_document(rows, schema, centre, of_documents))
-    totals = Totals.empty(len(numbers), 1 + len(terms), halves)
-    for block in blocks:
-        totals.add(block.products)
-    return Shard(
-        *(terms, numbers, halves, centre, totals, lambda: iter(blocks)),
-        of_logs=outcome.logarithm,
-        absorbed=absorbed,
-    )
+    facts = {"of_logs": OUTCOMES[settings.outcome].logarithm, "absorbed": absorbed}
+    return crossproducts.shard_of_rows(whole.to_batches(), schema, halves, **facts)
 
 
 def fitted_alone(

@@ -283,13 +283,7 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def to_table(sums: PermutedProducts) -> pa.Table:
     """Return the sums as a table with a row per layer."""
     by_layer = replace(sums, products=sums.products.transpose(1, 0, 2))
-    return by_layer.to_table(layer=np.array(sums.layers, np.int32))
-
-
-def record_of(sums: PermutedProducts) -> dict[str, Any]:
-    """Return the provenance entry that is needed to read the table."""
-    names = ("terms", "layers", "fixed_effects", "within", "of_logs")
-    return {name: getattr(sums, name) for name in names}
+    return by_layer.to_table(layer=sums.layers)
 
 
 def read_products(path: str | Path) -> PermutedProducts:
