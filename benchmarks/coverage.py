@@ -378,7 +378,7 @@ def family_wise(documents: int, tokens: int, replications: int, draws: int, seed
         stack = stack_of(products_of(rows, y, lag), "pooled")
         solutions = least_squares.solve_all(stack)
         fits = regress.fit(stack, "cluster", 2, solutions)
-        drawn = bootstrap.drawn_with_errors(stack, solutions, draws, replication)
+        drawn = bootstrap.drawn(stack, solutions, draws, replication)
         errors = np.sqrt([np.diag(fit.covariance) for fit in fits])
         t = np.abs([fit.estimate[1] - LAG for fit in fits]) / errors[:, 1]
         once = bootstrap.Draws(drawn.estimates, np.broadcast_to(errors, drawn.estimates.shape))
@@ -568,7 +568,7 @@ def unequal(lags: int, seed: int, draws: int) -> None:
         least_squares.is_singular = test
         solutions = least_squares.solve_all(stack)
         (plain,) = regress.fit(stack, "cluster", 10, solutions)
-        drawn = bootstrap.drawn(stack, solutions, draws, seed)
+        drawn = bootstrap.drawn(stack, solutions, draws, seed, with_errors=False).estimates
         # This comes last, because it removes layers that it cannot fit from the solutions.
         (fit,) = regress.fit(stack, "cluster-jackknife", 10, solutions)
         lost = int(np.isnan(drawn).any(axis=(1, 2)).sum())

@@ -14,7 +14,7 @@ from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond import groups
 from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS, ResidualSums
 from attnlag.regression.inference import results
 from attnlag.regression.inference.diagnostics import order_left
@@ -93,13 +93,13 @@ def _corrected(bias_correction: str) -> list[str]:
     return textwrap.wrap(f"{which} anew given these.", 90)
 
 
-def _degrees(fit: Fit) -> str:
+def _degrees(fit: LayerFit) -> str:
     """Return the degrees of freedom of the test of all slopes."""
     return f"{fit.wald.df:,} and {fit.wald.df_residual:,.1f}"
 
 
 def layer_summary(
-    fit: Fit,
+    fit: LayerFit,
     coefficients: pd.DataFrame,
     row: Any,
     *,

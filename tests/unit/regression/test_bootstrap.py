@@ -45,7 +45,7 @@ def test_errors_of_draws_equal_those_of_fits_to_the_redrawn_rows(mean, effects):
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
     stack = stack_of(table, fixed_effects=effects)
     weights = next(bootstrap.weights_of_draws(7, 6, 3)).astype(int)
-    found = bootstrap.drawn_with_errors(stack, least_squares.solve_all(stack), 6, 3)
+    found = bootstrap.drawn(stack, least_squares.solve_all(stack), 6, 3)
     for layer in range(2):
         y, x, codes = columns_of(table, layer)
         if effects:
@@ -72,7 +72,7 @@ def test_a_draw_of_every_document_once_has_the_reported_errors(effects_of_tokens
     stack = stack_of(design_table(LENGTHS, 2), halves=True, fixed_effects=True)
     stack.absorbed = effects_of_tokens
     solutions = least_squares.solve_all(stack)
-    once = bootstrap._weighted(stack, solutions, np.ones((1, 7)), with_errors=True)
+    once = bootstrap.weighted(stack, solutions, np.ones((1, 7)), with_errors=True)
     for layer, fit in enumerate(regress.fit(stack, "cluster-crv1", 5, solutions)):
         np.testing.assert_allclose(once.estimates[0, layer], fit.estimate, rtol=1e-9)
         np.testing.assert_allclose(
@@ -86,14 +86,14 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
     ends = np.cumsum([0, *LENGTHS])
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
     split = stacks.stacked([shard_of(part) for part in parts])
-    one = bootstrap.drawn_with_errors(whole, least_squares.solve_all(whole), 50, 1)
+    one = bootstrap.drawn(whole, least_squares.solve_all(whole), 50, 1)
     for numbers in (20, 200):
         monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", numbers)
         solutions = least_squares.solve_all(split)
-        other = bootstrap.drawn_with_errors(split, solutions, 50, 1)
+        other = bootstrap.drawn(split, solutions, 50, 1)
         np.testing.assert_allclose(other.estimates, one.estimates, rtol=1e-9)
         np.testing.assert_allclose(other.errors, one.errors, rtol=1e-7)
-        alone = bootstrap.drawn(split, solutions, 50, 1)
+        alone = bootstrap.drawn(split, solutions, 50, 1, with_errors=False).estimates
         np.testing.assert_array_equal(alone, other.estimates)
 
 
@@ -102,7 +102,7 @@ def test_a_draw_that_cannot_be_fitted_has_no_estimates():
     columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(140)]}
 
     stack = stack_of(pa.table(columns | {"document": table["document"]}))
-    found = bootstrap.drawn(stack, least_squares.solve_all(stack), 40, 0)
+    found = bootstrap.drawn(stack, least_squares.solve_all(stack), 40, 0).estimates
     weights = np.concatenate(list(bootstrap.weights_of_draws(7, 40, 0)))
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
 
@@ -111,7 +111,7 @@ def test_joint_p_values_follow_romano_and_wolf():
     stack = stack_of(design_table(np.random.default_rng(2).integers(5, 40, 30).tolist(), 5))
     solutions = least_squares.solve_all(stack)
     fits = regress.fit(stack, "cluster", 5, solutions)
-    draws = bootstrap.drawn_with_errors(stack, solutions, 300, 0)
+    draws = bootstrap.drawn(stack, solutions, 300, 0)
     # Makes some layers insignificant, so that the steps differ.
     for layer, fit in enumerate(fits):
         shift = fit.estimate * (1 - 0.2 * layer) - 0.06 * layer
@@ -153,7 +153,7 @@ def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
     stack = stack_of(pa.table(columns | {"document": table["document"]}))
     solutions = least_squares.solve_all(stack)
     fits = regress.fit(stack, "cluster", 5, solutions)
-    draws = bootstrap.drawn_with_errors(stack, solutions, 100, 0)
+    draws = bootstrap.drawn(stack, solutions, 100, 0)
     found = bootstrap.joint(fits, stack, draws, 0.05)
     assert found.draws == 100
     assert found.p_adjusted.xs(1, level="layer").isna().all()
@@ -163,7 +163,7 @@ def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
     flat = stack_of(pa.table(columns | {"document": table["document"]}))
     solutions = least_squares.solve_all(flat)
     fits = regress.fit(flat, "cluster", 5, solutions)
-    draws = bootstrap.drawn_with_errors(flat, solutions, 20, 0)
+    draws = bootstrap.drawn(flat, solutions, 20, 0)
     found = bootstrap.joint(fits, flat, draws, 0.05)
     assert found.draws == 0
     assert found.p_adjusted.isna().all()
@@ -175,7 +175,7 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
     stack = stack_of(design_table(LENGTHS, 5))
     solutions = least_squares.solve_all(stack)
     fits = regress.fit(stack, "cluster", 5, solutions)
-    draws = bootstrap.drawn_with_errors(stack, solutions, 60, 0)
+    draws = bootstrap.drawn(stack, solutions, 60, 0)
     # A draw that some layer could not be fitted in does not count.
     draws.estimates[7, 3] = np.nan
     found = bootstrap.medians_over_layers(fits, stack, draws, 0.2)
@@ -194,7 +194,7 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
             "highest": estimates[4],
         }
         assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
-    none = bootstrap.drawn_with_errors(stack, solutions, 0, 0)
+    none = bootstrap.drawn(stack, solutions, 0, 0)
     found = bootstrap.medians_over_layers(fits, stack, none, 0.2)
     assert found.isna().any().tolist() == [False, True, True, False, False]
 

@@ -27,7 +27,7 @@ from attnlag.regression.design.properties import MODERATORS, OTHER, Property, cl
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.estimation.merging import Sums
-from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -334,7 +334,7 @@ class _Fitted:
     # Terms of the regression, or combinations of them.
     names: list[str]
     # With a test of equal slopes for each lag or lead.
-    fits: list[Fit]
+    fits: list[LayerFit]
 
 
 def _fitted(

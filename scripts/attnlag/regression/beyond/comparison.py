@@ -185,12 +185,12 @@ def profile(stack: Stack, draws: int, seed: int) -> Profile:
     documents = len(stack.clusters)
     solutions = least_squares.solve_all(stack)
     slopes = slice(0 if stack.fixed_effects else 1, None)
-    estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
+    estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents))).estimates[0, :, slopes]
     draws = draws if documents >= FEWEST_DOCUMENTS else 0
-    drawn = bootstrap.drawn(stack, solutions, draws, seed)[:, :, slopes]
+    drawn = bootstrap.drawn(stack, solutions, draws, seed, with_errors=False)
     df = np.stack([sums.df for sums in regress.sums_by_document(stack, solutions)])[:, slopes]
     scores = regress.cr2_scores(stack, solutions)[..., slopes]
-    return Profile(stack.terms[1:], estimate, drawn, scores, df)
+    return Profile(stack.terms[1:], estimate, drawn.estimates[:, :, slopes], scores, df)
 
 
 def interpolation(layers: int, points: int) -> np.ndarray:

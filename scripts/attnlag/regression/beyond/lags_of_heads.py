@@ -82,7 +82,7 @@ def coefficients(
     """
     settings = settings.from_sums()
     rows: list[pd.DataFrame] = []
-    fits: list[regress.Fit] = []
+    fits: list[regress.LayerFit] = []
     kept: merging.Sums | None = None
     stack: Stack | None = None
     known = set(pq.read_schema(random.heads).names) if random else set()

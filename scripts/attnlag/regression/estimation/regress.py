@@ -8,11 +8,7 @@ import numpy as np
 from attnlag.errors import counted
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
-from attnlag.regression.estimation.least_squares import (
-    Solution,
-    names_of,
-    solve_all,
-)
+from attnlag.regression.estimation.least_squares import Solution, names_of, solve_all
 from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
@@ -57,19 +53,12 @@ def sums_by_document(
     joint: Sequence[np.ndarray] = (),
     weights: np.ndarray | None = None,
 ) -> list[DocumentSums]:
-    """Return sums over all documents for every layer.
+    """Return sums over all documents for every layer, see `fit`.
 
     Documents are read block by block, so the sums are exact even if the stack is binned. Degrees of
     freedom are those of the regression on all rows, also if halves correct it.
-
-    Parameters
-    ----------
-    joint : sequence of (q, K) arrays
-        Combinations of coefficients that are tested to be zero together.
-    weights : (M, K) array, optional
-        Combinations that are reported in place of the coefficients.
     """
-    found = []
+    sums_of_layers = []
     for index, solution in enumerate(solutions):
         zeros = np.zeros((2, solution.k, solution.k))
         tests = []
@@ -78,12 +67,12 @@ def sums_by_document(
             single = own if weights is None else weights @ own
             combined = [single[:, None], *((each @ own)[None] for each in joint)]
             tests = [Freedom.of(w, stack.count(index)) for w in combined]
-        found.append((zeros, np.zeros(2), tests))
+        sums_of_layers.append((zeros, np.zeros(2), tests))
     place = 0 if stack.fixed_effects else 1
     reported = len(names_of(stack)) if weights is None else len(weights)
     for products in stack.by_document():
         for (meats, gammas, tests), packed, solution in zip(
-            found, products, solutions, strict=True
+            sums_of_layers, products, solutions, strict=True
         ):
             if solution.status != "ok":
                 continue
@@ -105,7 +94,7 @@ def sums_by_document(
             tests[0].eta() if tests else np.full(reported, np.nan),
             [float(test.eta()[0]) for test in tests[1:]],
         )
-        for meats, gammas, tests in found
+        for meats, gammas, tests in sums_of_layers
     ]
 
 
@@ -115,13 +104,8 @@ def influences(
     """Return the scores ψ_g of one layer, (documents, K), for CRV1 and for CR2.
 
     ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the document's weight. For
-    CR2 the scores of each part are those that CR2 gives its own regression.
-
-    Parameters
-    ----------
-    packed : (parts, documents, packed) array
-    root : (documents, K, K) array, optional
-        From `clustered.root_of_rest` for all rows; without it both are for CRV1.
+    CR2 the scores of each part are those that CR2 gives its own regression. ``root`` is from
+    `clustered.root_of_rest` for all rows; without it both are for CRV1.
     """
     plain, adjusted = np.zeros((2, packed.shape[1], solution.k))
     roots: dict[int, np.ndarray] = {} if root is None else {0: root}
@@ -153,12 +137,9 @@ def cr2_scale(stack: Stack, solution: Solution) -> float:
 
 
 def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
-    """Return what each cluster adds to the errors of the coefficients of centred data.
+    """Return what clusters add to errors of coefficients of centred data, (clusters, layers, K).
 
-    Returns
-    -------
-    scores : (clusters, layers, K) array
-        Their sums of squares are the variances of CR2; NaN in layers that are not fitted.
+    Their sums of squares are the variances of CR2; NaN in layers that are not fitted.
     """
     shape = (len(stack.clusters), len(solutions), len(names_of(stack)))
     scores = np.full(shape, np.nan)
@@ -187,10 +168,7 @@ class Jackknife:
 def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jackknife:
     """Leave out each cluster in turn and solve the rest.
 
-    Parameters
-    ----------
-    packed : (parts, clusters, packed) array
-    totals : (parts, packed) array
+    ``packed`` has the products of clusters, (parts, clusters, packed), and ``totals`` their sums.
     """
     a, b, _ = solution.equations(totals)
     present = packed[0, :, 0] > 0.5
@@ -228,7 +206,7 @@ def cross_validated_sse(
 
 
 @dataclass
-class Fit:
+class LayerFit:
     """One layer's regression."""
 
     # (K,) array: intercept first, unless document effects absorb it, then the regressors, on the
@@ -290,9 +268,9 @@ class Fit:
         return self.wald.p_value
 
 
-def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> Fit:
+def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> LayerFit:
     """Return the fit of a layer that cannot be fitted."""
-    return Fit(
+    return LayerFit(
         estimate=np.full(columns, np.nan),
         covariance=np.full((columns, columns), np.nan),
         n_obs=solution.n_obs,
@@ -319,25 +297,8 @@ def fit_layer(
     robust: np.ndarray | None = None,
     joint: Sequence[np.ndarray] = (),
     weights: np.ndarray | None = None,
-) -> Fit:
-    """Return one layer's fit from its solution.
-
-    Parameters
-    ----------
-    index : int
-        Place of the layer in the stack.
-    covariance : str
-        One of `CLUSTERED`, ``"nonrobust"``, or another type whose covariance is given as
-        ``robust``.
-    folds : int, Stack or None
-        Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
-        of the same documents, each of whose clusters is a fold. None leaves out all that needs
-        regressions without some clusters, and the test of all slopes.
-    robust : (K, K) array, optional
-        Covariance of the estimates on centred data, computed from the residuals.
-    joint, weights
-        Those of ``by_document``.
-    """
+) -> LayerFit:
+    """Return one layer's fit from its solution, see `fit`."""
     names = names_of(stack) if weights is None else weights
     if solution.status != "ok":
         return unfitted(len(names), solution, joint)
@@ -396,7 +357,7 @@ def fit_layer(
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
     ssr, tss = solution.ssr, solution.tss
-    result = Fit(
+    result = LayerFit(
         estimate=estimate,
         covariance=v,
         df=df,
@@ -463,15 +424,22 @@ def fit(
     robust: Sequence[np.ndarray] | None = None,
     joint: Sequence[np.ndarray] = (),
     weights: np.ndarray | None = None,
-) -> list[Fit]:
+) -> list[LayerFit]:
     """Fit every layer of a merged stack.
 
     Parameters
     ----------
+    covariance : str
+        One of `CLUSTERED`, ``"nonrobust"``, or another type whose covariances are given as
+        ``robust``.
+    folds : int, Stack or None
+        Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
+        of the same documents, each of whose clusters is a fold. None leaves out all that needs
+        regressions without some clusters, and the test of all slopes.
     solutions : sequence of Solution, optional
         From `solve_all`, if already computed.
     robust : sequence of (K, K) arrays, optional
-        Covariances computed from the residuals, for hc1, hc3 and hac.
+        Covariances of the estimates on centred data, computed from the residuals.
     joint : sequence of (q, K) arrays
         Combinations of coefficients that are tested to be zero together.
     weights : (M, K) array, optional
@@ -497,6 +465,6 @@ def fit(
         for index, solution in enumerate(solutions)
     ]
     if folds is not None:
-        for each in fits:
-            each.wald = each.joint.pop()
+        for layer_fit in fits:
+            layer_fit.wald = layer_fit.joint.pop()
     return fits

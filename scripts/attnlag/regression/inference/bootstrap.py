@@ -17,7 +17,7 @@ from scipy import special
 
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import TOLD, Solution, names_of
-from attnlag.regression.estimation.regress import Fit, influences
+from attnlag.regression.estimation.regress import LayerFit, influences, uncentred
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
@@ -48,43 +48,27 @@ def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarr
         yield counts.reshape(size, documents).astype(np.float64)
 
 
-def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -> np.ndarray:
-    """Return the estimates of regressions with weighted clusters.
-
-    They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights, in every layer.
-
-    Parameters
-    ----------
-    weights : (draws, clusters) float array
-
-    Returns
-    -------
-    estimates : (draws, layers, K) float array
-        On the scale of the data, in the order of `names_of`; NaN if a regression cannot be fitted.
-    """
-    return _weighted(stack, solutions, weights, with_errors=False).estimates
-
-
 @dataclass
 class Draws:
-    """Regressions on bootstrap draws of the documents.
+    """Regressions on bootstrap draws of the documents; NaN if one cannot be fitted."""
 
-    Attributes
-    ----------
-    estimates, errors : (draws, layers, K) float arrays
-        Estimates and their CRV1 standard errors; a document that is drawn twice counts as two
-        clusters. NaN if a regression cannot be fitted.
-    """
-
+    # (draws, layers, K) array: on the scale of the data, in the order of `names_of`.
     estimates: np.ndarray
+    # (draws, layers, K) array, empty if not asked for: standard errors of CRV1. A document that is
+    # drawn twice counts as two clusters.
     errors: np.ndarray
 
 
-def _weighted(
-    stack: Stack, solutions: Sequence[Solution], weights: np.ndarray, *, with_errors: bool
+def weighted(
+    stack: Stack, solutions: Sequence[Solution], weights: np.ndarray, *, with_errors: bool = False
 ) -> Draws:
+    """Return regressions with weighted clusters, given (draws, clusters) weights.
+
+    They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights, in every layer.
+    """
     shape = (len(weights), len(stack.layers), len(names_of(stack)))
-    found = Draws(np.full(shape, np.nan), np.full(shape if with_errors else (0, 0, 0), np.nan))
+    errors = np.full(shape, np.nan)
+    found = Draws(np.full(shape, np.nan), errors if with_errors else errors[:0])
     layers, parts, clusters, packed = stack.products.shape
     # All layers and parts at once.
     flat = stack.products.transpose(2, 0, 1, 3).reshape(clusters, layers * parts * packed)
@@ -92,30 +76,20 @@ def _weighted(
     for index, solution in enumerate(solutions):
         if solution.status != "ok":
             continue
-        k = solution.k
-        back = solution.back
-        if not stack.fixed_effects:
-            uncentre = np.eye(k)
-            uncentre[0, 1:] = -stack.centre[index, 2:]
-            back = uncentre @ back
-        a, b = (
-            np.stack(parts)
-            for parts in zip(
-                *(solution.equations(sums[:, index, m])[:2] for m in range(parts)), strict=True
-            )
-        )
+        back = uncentred(stack, index) @ solution.back
+        of_parts = (solution.equations(sums[:, index, part]) for part in range(parts))
+        a, b, _ = map(np.stack, zip(*of_parts, strict=True))
         theta, pieces = solution.solved(a, b)
-        beta = theta @ back.T
+        found.estimates[:, index] = theta @ back.T
         if not stack.fixed_effects:
-            beta[:, 0] += stack.centre[index, 1]
-        found.estimates[:, index] = beta
+            found.estimates[:, index, 0] += stack.centre[index, 1]
         if with_errors:
             scores: list[Any] = [0] * parts
             for piece in pieces:
                 scores[piece.part] += _scores(solution, piece.theta, back @ piece.reach)
             taken = weights @ (stack.products[index, 0, :, 0] > 0.5)
             squares = _weighted_squares(stack.products[index], scores, weights)
-            columns = k + (1 + stack.absorbed if solution.absorbed else 0)
+            columns = solution.k + (1 + stack.absorbed if solution.absorbed else 0)
             factor = clustered.crv1_factor(taken, sums[:, index, 0, 0], columns)
             found.errors[:, index] = np.sqrt(factor[:, None] * squares)
     return found
@@ -152,25 +126,14 @@ def _weighted_squares(
     return squares
 
 
-def drawn(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> np.ndarray:
-    """Return the estimates in each draw of the cluster bootstrap: (draws, layers, K)."""
-    shape = (0, len(stack.layers), len(names_of(stack)))
+def drawn(
+    stack: Stack, solutions: Sequence[Solution], draws: int, seed: int, *, with_errors: bool = True
+) -> Draws:
+    """Return the regressions on draws of the cluster bootstrap."""
     blocks = weights_of_draws(len(stack.clusters), draws, seed)
-    return np.concatenate(
-        [np.empty(shape), *(weighted(stack, solutions, weights) for weights in blocks)]
-    )
-
-
-def drawn_with_errors(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> Draws:
-    """Return the estimates and their standard errors in each draw of the cluster bootstrap."""
-    shape = (0, len(stack.layers), len(names_of(stack)))
-    parts = [
-        Draws(np.empty(shape), np.empty(shape)),
-        *(
-            _weighted(stack, solutions, weights, with_errors=True)
-            for weights in weights_of_draws(len(stack.clusters), draws, seed)
-        ),
-    ]
+    none = Draws(*np.empty((2, 0, len(stack.layers), len(names_of(stack)))))
+    parts = [none]
+    parts += (weighted(stack, solutions, block, with_errors=with_errors) for block in blocks)
     return Draws(
         np.concatenate([part.estimates for part in parts]),
         np.concatenate([part.errors for part in parts]),
@@ -179,25 +142,18 @@ def drawn_with_errors(stack: Stack, solutions: Sequence[Solution], draws: int, s
 
 @dataclass
 class Joint:
-    """Simultaneous tests of all layers.
+    """Simultaneous tests of all layers."""
 
-    Attributes
-    ----------
-    critical_values : dict of str to float
-        By term: the value that max |t| over the layers exceeds in a share alpha of the draws. NaN
-        without draws.
-    p_adjusted : pandas.Series
-        By layer and term: Romano and Wolf's step-down p-values.
-    draws : int
-        Number of draws in which every fitted layer could be estimated.
-    """
-
+    # By term: the value that max |t| over the layers exceeds in a share alpha of the draws. NaN
+    # without draws.
     critical_values: dict[str, float]
+    # By layer and term: Romano and Wolf's step-down p-values.
     p_adjusted: pd.Series
+    # Number of draws in which every fitted layer could be estimated.
     draws: int
 
 
-def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Joint:
+def joint(fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float) -> Joint:
     """Return critical values and step-down p-values of max |t| over the layers, term by term.
 
     t* = (b* - b̂) / s* uses the standard error s* of the draw: with few documents, the fixed
@@ -205,11 +161,6 @@ def joint(fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float) -> Join
     of the reported standard error of b̂ to that of CRV1. The step-down p-values are
     those of Romano and Wolf (2005, 2016): p = (1 + #{max |t*| ≥ |t|}) / (1 + draws), with the
     maximum over the layers whose |t| is no larger.
-
-    Parameters
-    ----------
-    draws : Draws
-        From `drawn_with_errors`.
     """
     names = names_of(stack)
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
@@ -256,23 +207,13 @@ def critical_value(t: np.ndarray, alpha: float) -> float:
 def median_interval(
     estimates: np.ndarray, draws: np.ndarray, alpha: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the medians of estimates over layers, and the ends of their intervals.
+    """Return the medians of (layers, …) estimates, and the ends of their intervals.
 
     The interval is m ± max(m - q₁, q₂ - m) for the quantiles q of the medians of the draws. The
     median of noisy estimates is biased towards where other layers are near, by as much as its
     error, so that neither the quantiles alone (percentile interval) nor their reflections (basic
-    interval) cover at few and at many documents; this interval contains both.
-
-    Parameters
-    ----------
-    estimates : (layers, …) array
-    draws : (draws, layers, …) array
-        Estimates in draws of documents.
-
-    Returns
-    -------
-    median, low, high : (…) arrays
-        The ends are NaN without draws.
+    interval) cover at few and at many documents; this interval contains both. ``draws`` are
+    (draws, layers, …) estimates in draws of documents; without draws the ends are NaN.
     """
     median = np.median(estimates, axis=0)
     if not len(draws):
@@ -283,20 +224,9 @@ def median_interval(
 
 
 def medians_over_layers(
-    fits: Sequence[Fit], stack: Stack, draws: Draws, alpha: float
+    fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float
 ) -> pd.DataFrame:
-    """Return the median of each coefficient over the layers, with its interval.
-
-    Parameters
-    ----------
-    draws : Draws
-        From `drawn_with_errors`.
-
-    Returns
-    -------
-    medians : pandas.DataFrame
-        ``median``, ``conf_low``, ``conf_high``, ``lowest`` and ``highest`` by term.
-    """
+    """Return the median of each coefficient over the layers, with its interval, by term."""
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
     names = names_of(stack)
     columns = ["median", "conf_low", "conf_high", "lowest", "highest"]
@@ -310,7 +240,7 @@ def medians_over_layers(
 
 
 def medians_of_jackknife(
-    fits: Sequence[Fit],
+    fits: Sequence[LayerFit],
     names: Sequence[str],
     documents: int,
     *,
@@ -327,19 +257,13 @@ def medians_of_jackknife(
 
     Parameters
     ----------
-    fits : sequence of Fit
+    fits : sequence of LayerFit
         With the estimates without each document.
     names : sequence of str
         Names of the estimates, of which those of lags and leads are used.
     documents : int
-        Number of clusters of the stack; with fewer than ``FEWEST_DOCUMENTS`` there are no draws.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-
-    Returns
-    -------
-    medians : pandas.DataFrame
-        ``median``, ``median_low`` and ``median_high`` by name; the ends are NaN without draws.
+        Number of clusters of the stack; with fewer than ``FEWEST_DOCUMENTS`` there are no draws,
+        and the ends of the intervals are NaN.
     """
     lags = [place for place, name in enumerate(names) if is_lag(name)]
     fits = [fit for fit in fits if fit.status == "ok"]
@@ -366,12 +290,8 @@ def medians_of_jackknife(
 def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
     """Return Romano and Wolf's step-down p-values of several tests.
 
-    Parameters
-    ----------
-    t : (tests,) array
-        Absolute statistics.
-    drawn_t : (draws, tests) array
-        Absolute statistics drawn under the null.
+    ``t`` has the absolute statistics, (tests,), and ``drawn_t`` those drawn under the null, (draws,
+    tests).
     """
     order = np.argsort(-t, kind="stable")
     # The maximum over each test and all tests with smaller statistics.
@@ -399,23 +319,15 @@ def multipliers(clusters: int, draws: int, seed: int) -> tuple[Iterator[np.ndarr
 
 @dataclass
 class _Restricted:
-    """The regression with one coefficient restricted to its null.
+    """The regression with one coefficient restricted to its null."""
 
-    Attributes
-    ----------
-    scores : (clusters,) array
-        Contribution of each cluster's residuals to the estimate of the coefficient.
-    shifts : (clusters, L) array
-        Contribution of each cluster's residuals to the estimates of all parts, δ.
-    slopes : (clusters, L) array
-        Decrease of a cluster's contribution to the coefficient per unit of δ.
-    t : float
-        Statistic of the unrestricted regression.
-    """
-
+    # (clusters,) array: contribution of each cluster's residuals to the estimate.
     scores: np.ndarray
+    # (clusters, L) array: that of each cluster's residuals to the estimates of all parts, δ.
     shifts: np.ndarray
+    # (clusters, L) array: decrease of a cluster's contribution to the estimate per unit of δ.
     slopes: np.ndarray
+    # Statistic of the unrestricted regression.
     t: float
 
     def drawn_t(self, v: np.ndarray) -> np.ndarray:
@@ -476,19 +388,8 @@ def wild_p_values(
     Nielsen and Webb 2023). Everything follows from A_g and the scores s̃_g of the restricted fit:
     δ = A⁻¹ Σ v_g s̃_g is the estimate minus the null, and v_g s̃_g - A_g δ are its scores.
 
-    Parameters
-    ----------
-    index : int
-        Place of the layer in the stack.
-    solution : Solution
-        The solution of that layer.
-    null : dict of str to float, optional
-        Coefficients under the null; 0 for terms not in it.
-
-    Returns
-    -------
-    p_values : (K,) array
-        NaN for the intercept, which is not of interest in centred data.
+    ``null`` has the coefficients under the null, 0 for terms not in it. The p-value of the
+    intercept, which is not of interest in centred data, is NaN.
     """
     names = names_of(stack)
     packed = stack.products[index]

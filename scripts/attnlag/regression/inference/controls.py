@@ -108,7 +108,8 @@ def fitted_alone(
     stack = merging.stack_of([crossproducts.without_halves(shard) for shard in shards], settings)
     solutions = least_squares.solve_all(stack)
     names = least_squares.names_of(stack)
-    (estimates,) = bootstrap.weighted(stack, solutions, np.ones((1, len(stack.clusters))))
+    whole = np.ones((1, len(stack.clusters)))
+    (estimates,) = bootstrap.weighted(stack, solutions, whole).estimates
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat(np.array(stack.layers), len(names)),

@@ -21,8 +21,7 @@ from attnlag.regression.estimation import (
     regress,
     residuals,
 )
-from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, diagnostics, halves, results
@@ -41,7 +40,7 @@ class FittedRegression:
     ----------
     settings : RegressionSettings
         The settings used; with few documents, those of `settings_of_few_documents`.
-    fits : list of Fit
+    fits : list of LayerFit
         One per layer.
     coefficients, goodness, influence : pandas.DataFrame
         The tables of coefficients, of fits and of influential documents.
@@ -58,7 +57,7 @@ class FittedRegression:
 
     settings: RegressionSettings
     layers: list[int]
-    fits: list[Fit]
+    fits: list[LayerFit]
     coefficients: pd.DataFrame
     goodness: pd.DataFrame
     influence: pd.DataFrame
@@ -143,7 +142,9 @@ def fit_regression(
                     stack, index, solution, settings.wild_bootstrap, settings.seed
                 )
     coefficients = results.coefficients_table(fits, stack, settings)
-    draws = draws_of_estimates(stack, solutions, settings)
+    documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
+    count = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
+    draws = bootstrap.drawn(stack, solutions, count, settings.seed)
     joint = bootstrap.joint(fits, stack, draws, settings.alpha)
     medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
     if settings.adjust == "max-t":
@@ -204,12 +205,3 @@ def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
             "tokens at the start of sequences"
         )
     return sequences
-
-
-def draws_of_estimates(
-    stack: Stack, solutions: Sequence[Solution], settings: RegressionSettings
-) -> bootstrap.Draws:
-    """Return the estimates in each draw of documents; no draws if there are too few documents."""
-    documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
-    draws = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
-    return bootstrap.drawn_with_errors(stack, solutions, draws, settings.seed)

@@ -414,7 +414,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
         of_logs=sums.of_logs,
     )
     solutions = least_squares.solve_all(stack)
-    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
+    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products))).estimates
     return least_squares.names_of(stack), estimates
 
 

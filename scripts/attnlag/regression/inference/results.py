@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.regression.estimation.least_squares import names_of
-from attnlag.regression.estimation.regress import Fit
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag
@@ -17,7 +17,7 @@ INFLUENTIAL = 100
 
 
 def coefficients_table(
-    fits: Sequence[Fit],
+    fits: Sequence[LayerFit],
     stack: Stack,
     settings: Errors,
     names: Sequence[str] | None = None,
@@ -162,7 +162,7 @@ GOODNESS = [
 
 
 def fits_table(
-    fits: Sequence[Fit],
+    fits: Sequence[LayerFit],
     layers: Sequence[int],
     dropped: Sequence[int],
     diagnostics: pd.DataFrame | None = None,
@@ -203,7 +203,7 @@ def fits_table(
     return table
 
 
-def influence_table(fits: Sequence[Fit], stack: Stack) -> pd.DataFrame:
+def influence_table(fits: Sequence[LayerFit], stack: Stack) -> pd.DataFrame:
     """Return the documents whose omission changes the coefficients of lags and leads most.
 
     There are at most ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the
