@@ -65,7 +65,7 @@ class VectorSums(Sums):
 
     def table(self) -> pa.Table:
         """Return a row per layer: ``layer``, ``tokens``, ``sum``."""
-        return self.to_table(layer=range(len(self.tokens)))
+        return self.to_table(layer=np.arange(len(self.tokens), dtype=np.int32))
 
 
 def read_sums(paths: Sequence[Path]) -> VectorSums:

@@ -46,7 +46,7 @@ class Sums:
     def __sub__(self, other: Self) -> Self:
         return self._with(other, sub)
 
-    def to_table(self, **keys: Sequence[int]) -> pa.Table:
+    def to_table(self, **keys: Sequence[int] | np.ndarray) -> pa.Table:
         """Return the arrays as a table with a row for each element of their first axes.
 
         The keys are columns before those of the arrays, such as ``layer``.
