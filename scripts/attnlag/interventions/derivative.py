@@ -80,11 +80,8 @@ def log_norms(
 
     Parameters
     ----------
-    ids : (sequences, tokens) int tensor
     sites : sequence of str
         All sites that ``change`` changes, or whose norms are needed.
-    change, receive : callable
-        See ``edits.edited``.
     """
     found: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -105,15 +102,7 @@ def sums_of_batch(
     targets: Sequence[int],
     receive: edits.Receive = lambda layer, site, added: None,
 ) -> list[tuple[Key, Sums]]:
-    """Return the effects in each sequence of a batch, by the key of the sequence.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Its parameters need no gradient.
-    receive : callable
-        Called with each adjustment on the way.
-    """
+    """Return the effects in each sequence of a batch, by the key of the sequence."""
     sources, seen = settings.source_sites, settings.target_sites
     sites = list(dict.fromkeys([*sources, *seen]))
     opened = edits.gates(
@@ -287,16 +276,10 @@ def effects(
     ----------
     model : torch.nn.Module
         A trunk from ``loading.load_model``; its parameters lose their gradients.
-    sequences : mapping of (str, int) to int array
-        Token ids by document and window.
     batch_tokens : int
         Tokens in simultaneous passes, including padding.
     free : int
         Bytes of memory available for the graph.
-    receive : callable
-        Called with the batch, the layer, the site and each adjustment on the way.
-    progress : callable
-        Called with the number of tokens done after each batch.
 
     Raises
     ------

@@ -41,10 +41,6 @@ def table(
 
     Parameters
     ----------
-    derivatives : mapping of (str, int) to Sums
-        By document and window, in the order of the corpus.
-    finite : mapping of (str, int) to Effect
-        By document and window, in the order of the corpus.
     probes : int
         Number of sign vectors in each sum of derivatives.
     """

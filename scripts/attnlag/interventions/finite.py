@@ -51,17 +51,8 @@ class Effect(NamedTuple):
 class Vectors:
     """Replacement adjustments, collected while the documents are processed.
 
-    Parameters
-    ----------
-    sequences : mapping of (str, int) to int array
-        Token ids by document and window.
-    tags : mapping of (str, int) to sequence of str, optional
-        Part of speech of each token, by document and window, used as strata.
-
-    Attributes
-    ----------
-    places : dict
-        Tokens that are intervened on, by document and window.
+    ``places`` has the tokens that are intervened on, by document and window. If the parts of speech
+    of tokens are given, they are strata.
     """
 
     def __init__(
@@ -150,17 +141,7 @@ def effects_at(
     token: int,
     changes: Sequence[tuple[str, float, Make]],
 ) -> list[Effect]:
-    """Return the effects of changes of one adjustment.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A trunk, or a model with its language-model head.
-    sequence : (tokens,) int array
-        Token ids.
-    layer, token : int
-        The adjustment that is changed.
-    """
+    """Return the effects of changes of one adjustment."""
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     part = sequence[: token + settings.lags + 1]
     ids = torch.from_numpy(part).to(device).expand(1 + len(changes), -1)
@@ -222,12 +203,6 @@ def effects(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A trunk, or a model with its language-model head.
-    sequences : mapping of (str, int) to int array
-        Token ids by document and window.
-    vectors : Vectors
-        Replacements of adjustments.
     threads : int
         Number of sequences run in parallel on CPU, one thread each.
     progress : callable

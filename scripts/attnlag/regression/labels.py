@@ -79,13 +79,7 @@ def correction_text(adjust: str, over: str = "the layers") -> str:
 
 
 def others_in_words(mixers: Mapping[str, str]) -> str:
-    """Return the layers with another mixer than attention: ``JambaMambaMixer in layers 0 to 3``.
-
-    Parameters
-    ----------
-    mixers : mapping of layer to class
-        Layers with attention are not included.
-    """
+    """Return the layers with another mixer than attention: ``JambaMambaMixer in layers 0 to 3``."""
     return ", ".join(
         f"{kind} in {spans([int(layer) for layer in mixers if mixers[layer] == kind], 'layer')}"
         for kind in dict.fromkeys(mixers.values())

@@ -73,14 +73,10 @@ def expanded(
 
     Parameters
     ----------
-    batches : iterable of pyarrow.RecordBatch
-        A design with its keys.
     tokens : Property
         The class of each token, or the number whose thirds are the classes.
     offset : int
         The token whose class is used: 0 for the outcome, -1 for the token before it.
-    scale : Scale, optional
-        Distribution of the number over the corpus.
     """
     classes = classes_of(tokens.name)
     for batch in batches:
@@ -213,11 +209,6 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     document in both regressions: given the regressors, the error would miss that the mix of classes
     varies by document. Covariances that need residuals are replaced by clustering by document, as
     for groups.
-
-    Parameters
-    ----------
-    shards : sequence of Shard
-        Cross-products of the design from `expanded`.
     """
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)
@@ -295,13 +286,6 @@ def slopes_along(
     shards: Sequence[Shard], lags: Sequence[str], by_third: Sums, settings: ClassesSettings
 ) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
     """Fit slopes that change linearly with a number, in every layer.
-
-    Parameters
-    ----------
-    shards : sequence of Shard
-        Cross-products of the design from `expanded` and `moderators.expanded`.
-    by_third : mapping
-        The terms of the regression with separate slopes for each third of the tokens.
 
     Returns
     -------

@@ -124,8 +124,6 @@ def decomposed(
 
     Parameters
     ----------
-    designs, token_properties : sequence of Path
-        Files of all shards, in order.
     most_rows : int
         With more rows, all numbers are those of a sample of whole documents.
     """
@@ -198,8 +196,6 @@ def coefficients_by_step(
     ----------
     values : (layers, 1 + lags, rows) float64 array
         The outcome and the lags, without NaN.
-    factors : mapping of str to (rows,) array
-        Levels of each of `EFFECTS`.
     whole : mapping of str to array
         Contribution of each of `EFFECTS`, from `fitted_effects`.
 
@@ -264,11 +260,6 @@ def parts_of_change(
     """Return the contribution of each part to the change of the coefficients.
 
     The change is that from the pooled regression to the regression with all effects.
-
-    Parameters
-    ----------
-    values, factors, layers, lags, whole
-        As in `coefficients_by_step`.
     """
     names = list(whole)
     of_tags = Effects.of([factors["upos"], factors["upos_previous"]])

@@ -38,12 +38,6 @@ def ratios(
     draws, seed : int
         Number of draws and seed of the bootstrap of documents; without draws, or with fewer than
         ``FEWEST_DOCUMENTS``, there are no joint intervals.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``estimate``, ``std_error``, ``conf_low``, ``conf_high``, ``joint_low``, ``joint_high``,
-        ``documents`` and ``positions``, a row per cell.
     """
     estimate = RatioSums.of(effects, counts).mean
     apart = effects - estimate * counts
@@ -160,11 +154,6 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
 
     The sum is the effect on a token if the adjustments of one token before it grow by the same
     proportion in all layers.
-
-    Parameters
-    ----------
-    effects : pandas.DataFrame
-        As in `table`.
     """
     # At distance 0, the effect of a source on itself is trivial.
     chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
@@ -194,8 +183,6 @@ def transmitted(
 
     Parameters
     ----------
-    summed : pandas.DataFrame
-        From `over_sources`.
     predicted : pandas.DataFrame
         From `cross_layer.of_intervened`, for all pairs of sites.
     coefficients : mapping of str to pandas.DataFrame

@@ -102,10 +102,6 @@ def table(
 
     Parameters
     ----------
-    sums : dict
-        From `over_shards`.
-    pairs : dict
-        From `random_pairs`.
     random : dict or None
         Sums with random weights, without centred cosines.
     distances, random_distances : pandas.DataFrame or None

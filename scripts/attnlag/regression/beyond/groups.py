@@ -28,12 +28,8 @@ def coefficients_by_group(
 
     Parameters
     ----------
-    shards : sequence of Shard
-        Shards of one design, in order.
     group_of : mapping of document to group
         In the order of the corpus.
-    settings : RegressionSettings
-        From `settings_of_groups`.
 
     Returns
     -------
@@ -75,13 +71,7 @@ def coefficients_by_group(
 
 
 def fitted_groups(table: pd.DataFrame) -> tuple[list[str], dict[str, str]]:
-    """Return the groups with estimates in some layer, and the reasons why the others have none.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `coefficients_by_group`.
-    """
+    """Return the groups with estimates in some layer, and the reasons why the others have none."""
     fitted, without = [], {}
     for group, rows in table.groupby("subset", sort=False):
         if rows["estimate"].notna().any():

@@ -29,8 +29,6 @@ def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
     ----------
     of_heads : (tokens, heads) float array
         Norms of the heads of consecutive whole sequences.
-    position : (tokens,) int array
-        Position in the sequence, from 0.
     """
     first = np.maximum.accumulate(np.where(position == 0, np.arange(len(position)), 0))
     apart = np.linalg.norm(of_heads - of_heads[first], axis=1)

@@ -35,22 +35,12 @@ NOTHING = pd.DataFrame({name: pd.Series(dtype=str if name in TEXTS else float) f
 
 @dataclass
 class Source:
-    """The heads of some tokens.
-
-    Attributes
-    ----------
-    heads, norms : Path
-        Norms of heads and of the adjustments, for the same tokens.
-    facts : mapping
-        From ``covariates.read_facts``, for these tokens.
-    classes : Property or None
-        Classes within which tokens are permuted; None for whole documents.
-    """
+    """Norms of the heads of some tokens, and of the adjustments to them."""
 
     heads: Path
     norms: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    classes: Property | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)  # from `covariates.read_facts`
+    classes: Property | None = None  # within which tokens are permuted; None: documents
 
 
 def coefficients(
@@ -66,10 +56,6 @@ def coefficients(
 
     Parameters
     ----------
-    settings : HeadsSettings
-        Settings with a design.
-    random : Source or None
-        Heads of the model with random weights.
     group_of : mapping of document to group, optional
         If given, errors are clustered by group instead of by document.
 

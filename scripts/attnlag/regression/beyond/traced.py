@@ -45,13 +45,6 @@ def means(
 ) -> pd.DataFrame:
     """Return the mean of some values by layer, with intervals clustered by document.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        A row for each token and layer.
-    values : mapping of str to callable
-        What to take means of, given rows.
-
     Returns
     -------
     table : pandas.DataFrame
@@ -88,11 +81,6 @@ def shares(
     rows: pd.DataFrame, random: pd.DataFrame | None, drop_first: int, alpha: float
 ) -> pd.DataFrame:
     """Return the share of each source of each layer, and the effective number of sources.
-
-    Parameters
-    ----------
-    rows, random : pandas.DataFrame
-        From `read`, of the trained model and of the one before training.
 
     Returns
     -------

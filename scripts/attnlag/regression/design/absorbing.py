@@ -77,10 +77,6 @@ class Effects:
     def fitted(self, values: np.ndarray) -> list[np.ndarray]:
         """Return what each factor contributes to the least-squares fit of some variables.
 
-        Parameters
-        ----------
-        values : (rows, variables) float64 array
-
         Returns
         -------
         parts : list of (rows, variables) float64 array

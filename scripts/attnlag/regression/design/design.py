@@ -137,10 +137,6 @@ def terms_of(
     ----------
     values : (layers, tokens) float64 array
         Log norms; NaN if undefined.
-    keys : pyarrow.Table
-        The keys of each token.
-    facts : mapping
-        From ``covariates.read_facts``.
     """
     position = keys["position"].to_numpy()
     rows = outcome_rows(position, settings)
@@ -252,8 +248,6 @@ def designs(
         Norms in corpus order; a sequence may go on in the next batch.
     counts : Counts
         Filled while the batches are read.
-    facts : mapping
-        From ``covariates.read_facts``.
 
     Yields
     ------
@@ -316,13 +310,9 @@ def write(
 
     Parameters
     ----------
-    norms : Path
-        The norms, or another outcome.
     stream : Path or None
         Norms of the residual stream, for relative norms or a sample held in common with a
         regression of such.
-    facts : mapping
-        From ``covariates.read_facts``.
     """
     outcome = OUTCOMES[settings.outcome]
     columns = schema(list(outcome.columns(pq.read_schema(norms).names)), settings, facts)

@@ -43,18 +43,13 @@ def classes_of(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Property:
-    """A property of the tokens of some documents.
-
-    Attributes
-    ----------
-    starts : dict
-        First row of each sequence in ``values``, by document and window.
-    values : (rows,) float64 array
-        For a property with classes, the index of the class in `CLASSES`; NaN if unknown.
-    """
+    """A property of the tokens of some documents."""
 
     name: str
+    # First row of each sequence in ``values``, by document and window.
     starts: dict[tuple[str, int], int]
+    # (rows,) float64 array: for a property with classes, the index of the class in `CLASSES`; NaN
+    # if unknown.
     values: np.ndarray
 
     def of(self, keys: pa.Table) -> np.ndarray:
@@ -109,10 +104,6 @@ def read_property(
 
     Parameters
     ----------
-    name : str
-        Column of the property.
-    paths : sequence of Path
-        Tables of shards, in order.
     documents : collection of str, optional
         The documents to read; by default all.
     """

@@ -300,8 +300,6 @@ def of_rows(
     ----------
     rows : callable
         Returns the rows, in the order of the design.
-    schema : pyarrow.Schema
-        Schema of the rows.
     halves : bool
         Whether the halves of documents are kept separate.
     stage : dict

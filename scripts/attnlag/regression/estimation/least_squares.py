@@ -121,8 +121,6 @@ class Solution:
         -------
         theta : (…, K) array
             NaN if these documents do not identify all terms, or a half not all lags and leads.
-        pieces : list of Piece
-            θ = Σ R b_m.
         """
         k, rest = self.k, self.k - self.corrected
         singular = is_singular(a[0])
@@ -163,8 +161,6 @@ def solve(stack: Stack, index: int) -> Solution:
     ----------
     stack : Stack
         Its clusters are not used.
-    index : int
-        Place of the layer in the stack.
 
     Returns
     -------

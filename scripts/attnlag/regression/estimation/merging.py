@@ -44,11 +44,6 @@ def kept_terms(shards: Sequence[Shard]) -> Sums:
     Classes in fewer documents than clustered errors need are merged into one (``upos_other``). The
     class with the most rows is the reference and is left out. An indicator that is constant over
     all rows is left out too.
-
-    Parameters
-    ----------
-    shards : sequence of Shard
-        Shards of one design.
     """
     sums: dict[str, Sequence[str]] = {term: (term,) for term in shards[0].terms}
     for name, own in class_terms(shards[0].terms).items():

@@ -20,17 +20,9 @@ def unpacked(packed: np.ndarray, p: int) -> np.ndarray:
 def recentred(packed: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Move cross-products to another centre, exactly.
 
-    With w' = w - d w_0: S'_ij = S_ij - d_i S_0j - d_j S_0i + d_i d_j S_00.
-
-    Parameters
-    ----------
-    packed : (…, layers, packed) array
-    shift : (layers, p) array
-        New centre minus old centre, 0 for the leading 1.
-
-    Returns
-    -------
-    packed : (…, layers, packed) array
+    With w' = w - d w_0: S'_ij = S_ij - d_i S_0j - d_j S_0i + d_i d_j S_00. The shift d, (layers,
+    p), is the new centre minus the old one, 0 for the leading 1; the cross-products are (…, layers,
+    packed).
     """
     p = shift.shape[-1]
     i, j = np.triu_indices(p)

@@ -410,11 +410,6 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
     - ``hac``: N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
       ``hac-panel`` of statsmodels with its default correction
 
-    Parameters
-    ----------
-    sums : ResidualSums
-        Sums over all shards.
-
     Returns
     -------
     covariance : (layers, k, k) array

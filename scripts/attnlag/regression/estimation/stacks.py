@@ -105,8 +105,6 @@ def stacked(
     ----------
     shards : sequence of Shard
         Shards of one design, in order; a document is in only one of them.
-    fixed_effects : bool
-        Whether to remove the means of each document.
     budget : float
         Bytes for the cross-products of the clusters. If the documents need more, they share as
         many bins as fit. Document i is in bin i modulo the number of bins, so the bins do not

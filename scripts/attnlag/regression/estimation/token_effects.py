@@ -67,10 +67,6 @@ def solved(
 
     Parameters
     ----------
-    designs, norms : sequence of Path
-        Files of all shards, in order.
-    effects : sequence of str
-        Some of `OFFSETS`.
     most_rows : int
         With more rows, the effects are those in a sample of whole documents.
 
@@ -122,17 +118,6 @@ def without_effects(
 
     Rows that some layer drops are null in all layers, because the effects were solved without them;
     so are those of documents outside the sample.
-
-    Parameters
-    ----------
-    design : pyarrow.Table
-        A design with its keys.
-    tokens : Property
-        From `tokens_of`.
-    effects : pyarrow.Table
-        From `solved`.
-    sample_end : str
-        Likewise.
     """
     solved_columns = set(effects.schema.names)
     outcomes = [name for name in design.schema.names if name.endswith(".y")]

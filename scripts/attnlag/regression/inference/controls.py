@@ -50,13 +50,9 @@ def shard_of(
     ----------
     norms : Path
         Norms, or another outcome, of few documents; their design is held in memory.
-    facts : mapping
-        From ``covariates.read_facts``.
     stream : Path or None
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
         a regression of such.
-    effects : sequence of str
-        Effects of tokens that are removed.
     """
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
@@ -102,8 +98,6 @@ def fitted_alone(
     -------
     coefficients : pandas.DataFrame
         ``estimate`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
-    solutions : list of Solution
-        One per layer.
     """
     stack = merging.stack_of([crossproducts.without_halves(shard) for shard in shards], settings)
     solutions = least_squares.solve_all(stack)
@@ -136,12 +130,6 @@ def random_weights(
     norms : sequence of Path
         Norms of each draw of the weights. The first draw has all documents of the control; the
         others have the first of these, and serve the spread over draws.
-    settings : RegressionSettings
-        Settings of the regression, with the design of the control.
-    facts : mapping
-        From ``covariates.read_facts``.
-    trained : sequence of Shard
-        Cross-products of the trained model.
     streams : sequence of Path
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
         a regression of such; otherwise empty. There may be more of them than of ``norms``.
@@ -212,15 +200,7 @@ def controls_table(
     order: OrderTest | None,
     random: tuple[pd.DataFrame, pd.DataFrame] | None,
 ) -> pd.DataFrame:
-    """Return the coefficients of lags and leads beside those of the controls, a row each.
-
-    Parameters
-    ----------
-    coefficients, fits : pandas.DataFrame
-        The tidy tables of the regression.
-    random : pair of pandas.DataFrame, or None
-        From `random_weights`.
-    """
+    """Return the coefficients of lags and leads beside those of the controls, a row each."""
     lags = coefficients.loc[coefficients["term"].map(is_lag), ["layer", "term", "estimate"]]
     table = lags.merge(fits[["layer", "r_squared"]], on="layer", how="left")
     if order is not None:

@@ -37,11 +37,6 @@ def table(sums: ResidualSums, model: ResidualModel) -> pd.DataFrame:
       is biased towards 2 with a lagged outcome (Nerlove and Wallis, Econometrica 34, 1966).
     - ``residual_p01`` to ``residual_p99``: in the unit of the residuals, accurate to 0.005 sigma
     - ``_p_value`` of each test
-
-    Parameters
-    ----------
-    sums : ResidualSums
-        Sums over all shards.
     """
     q = len(sums.terms) + 1
     n = np.where(sums.n > 0, sums.n, np.nan)
@@ -107,10 +102,6 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
     They are those of ``numpy.quantile`` after each residual is moved within its bin of the
     histogram: by less than 0.005 sigma, or by more beyond 10 sigma, where the outer bins extend to
     the extreme residuals.
-
-    Parameters
-    ----------
-    probabilities : (Q,) array
 
     Returns
     -------

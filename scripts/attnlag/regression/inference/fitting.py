@@ -34,37 +34,19 @@ ROBUST = ("hc1", "hc3", "hac")
 
 @dataclass
 class FittedRegression:
-    """A fitted regression.
+    """A fitted regression."""
 
-    Attributes
-    ----------
-    settings : RegressionSettings
-        The settings used; with few documents, those of `settings_of_few_documents`.
-    fits : list of LayerFit
-        One per layer.
-    coefficients, goodness, influence : pandas.DataFrame
-        The tables of coefficients, of fits and of influential documents.
-    joint : dict
-        Description of the simultaneous tests of all layers.
-    medians : pandas.DataFrame
-        Median of each coefficient over the layers, see `bootstrap.medians_over_layers`.
-    kept_terms : mapping
-        The terms of the regression, and the terms of the design that each is the sum of
-        (`merging`).
-    bins : int or None
-        Number of bins that documents share if their cross-products do not fit the memory budget.
-    """
-
-    settings: RegressionSettings
+    settings: RegressionSettings  # with few documents, those of `settings_of_few_documents`
     layers: list[int]
-    fits: list[LayerFit]
+    fits: list[LayerFit]  # one per layer
     coefficients: pd.DataFrame
     goodness: pd.DataFrame
     influence: pd.DataFrame
-    joint: dict[str, Any]
-    medians: pd.DataFrame
+    joint: dict[str, Any]  # description of the simultaneous tests of all layers
+    medians: pd.DataFrame  # of each coefficient over the layers
     residual_sums: ResidualSums
     kept_terms: merging.Sums
+    # Number of bins that documents share if their cross-products do not fit the memory budget.
     bins: int | None
 
 

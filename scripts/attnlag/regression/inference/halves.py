@@ -38,15 +38,7 @@ def equal_halves(stack: Stack, solutions: Sequence[Solution]) -> list[Wald]:
 
 
 class Difference:
-    """The difference between the lags of the halves of one layer, and sums of its scores.
-
-    Parameters
-    ----------
-    solution : Solution
-        With halves.
-    lags : sequence of int
-        Places of the lags and leads among the coefficients.
-    """
+    """The difference between the lags of the halves of one layer, and sums of its scores."""
 
     def __init__(self, solution: Solution, lags: Sequence[int], documents: int):
         self.solution = solution

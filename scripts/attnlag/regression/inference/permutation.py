@@ -153,12 +153,6 @@ def permuted_products(
 
     Parameters
     ----------
-    batches : iterable of pyarrow.RecordBatch
-        Norms in corpus order.
-    facts : mapping
-        From ``covariates.read_facts``.
-    fixed_effects : bool
-        Whether to remove the means of each document.
     classes : Property, optional
         If given, tokens are permuted only within their class; by default within their document.
     """
@@ -345,13 +339,6 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     include the observed order, p = #{W ≥ W_observed} / (1 + draws) is exact. The p-values are
     corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
     no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
-
-    Parameters
-    ----------
-    sums : PermutedProducts
-        Sums over all shards.
-    adjust : str
-        Correction over the layers.
     """
     names, found = estimates_of_orders(sums)
     lags = [place for place, name in enumerate(names) if is_lag(name)]

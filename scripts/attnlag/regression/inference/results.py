@@ -179,8 +179,6 @@ def fits_table(
         One row per layer with tests and quantiles of the residuals.
     mixers : mapping of layer to class, optional
         Layers with another mixer than attention.
-    adjust : str
-        Correction of the p-values of equal halves over the layers.
     """
     rows = [
         [layer, *(getattr(result, name) for name in GOODNESS)]
