@@ -20,8 +20,6 @@ class Outcome:
         Name of the regressed quantity.
     unit : str
         Unit of the coefficients of lags.
-    meaning : str
-        Half a sentence for the documentation.
     folder : str
         Folder of its files, beside the norms: "norms", "geometry", "centred" or "written".
     logarithm : bool
@@ -33,7 +31,6 @@ class Outcome:
     name: str
     label: str
     unit: str
-    meaning: str
     folder: str = "norms"
     logarithm: bool = False
     first_position: int = 0
@@ -51,54 +48,22 @@ class Outcome:
 OUTCOMES = {
     outcome.name: outcome
     for outcome in (
-        Outcome(
-            "norm",
-            "log norm",
-            "log norm per log norm",
-            "the norm of the adjustment",
-            logarithm=True,
-        ),
-        Outcome(
-            "relative",
-            "log relative norm",
-            "of log relative norms",
-            "|adjustment| / |stream that the block receives|",
-            logarithm=True,
-        ),
-        Outcome(
-            "parallel",
-            "parallel part",
-            "of parallel parts",
-            "the part of the adjustment along the stream, negative where it points against it",
-            folder="geometry",
-        ),
+        Outcome("norm", "log norm", "log norm per log norm", logarithm=True),
+        Outcome("relative", "log relative norm", "of log relative norms", logarithm=True),
+        Outcome("parallel", "parallel part", "of parallel parts", folder="geometry"),
         Outcome(
             "orthogonal",
             "log orthogonal part",
             "of log orthogonal parts",
-            "the size of the part at right angles to the stream",
             folder="geometry",
             logarithm=True,
         ),
-        Outcome(
-            "log_growth",
-            "log growth",
-            "of log growths",
-            "the log of the norm of stream + adjustment over that of the stream",
-            folder="geometry",
-        ),
-        Outcome(
-            "angle",
-            "angle",
-            "of angles",
-            "the angle by which the adjustment turns the stream, in radians",
-            folder="geometry",
-        ),
+        Outcome("log_growth", "log growth", "of log growths", folder="geometry"),
+        Outcome("angle", "angle", "of angles", folder="geometry"),
         Outcome(
             "cosine_previous",
             "cosine with the token before",
             "of cosines",
-            "the cosine of the adjustment and that of the token before",
             folder="geometry",
             first_position=1,
         ),
@@ -106,7 +71,6 @@ OUTCOMES = {
             "cosine_previous_centred",
             "centred cosine with the token before",
             "of centred cosines",
-            "the same after the layer's mean vector has been taken from both",
             folder="centred",
             first_position=1,
         ),
@@ -114,7 +78,6 @@ OUTCOMES = {
             "self",
             "log norm of the own part",
             "log norm per log norm",
-            "the norm of what the token writes to itself, in the documents of `sources`",
             folder="written",
             logarithm=True,
         ),
@@ -122,7 +85,6 @@ OUTCOMES = {
             "shared",
             "log norm of the others' part",
             "log norm per log norm",
-            "the norm of what earlier tokens write, in the same documents",
             folder="written",
             logarithm=True,
         ),
@@ -142,8 +104,3 @@ STREAM_GROWTH = "stream_log_growth"
 def of_logs() -> str:
     """Return the outcomes whose logarithm is regressed, in one line of Markdown."""
     return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
-
-
-def in_words() -> str:
-    """Return the outcomes with their meanings, as one line of Markdown."""
-    return "; ".join(f"`{outcome.name}`, {outcome.meaning}" for outcome in OUTCOMES.values())

@@ -39,13 +39,11 @@ class Measured(Running):
     )
     storage_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
-        description="Precision of the stored vectors. bfloat16 takes 0.35 of the disk and "
-        "float16 0.43; norms err by 3e-3 and 4e-4 at most",
+        description="Precision of the stored vectors",
     )
     geometry: Annotated[bool, BeforeValidator(truth)] = Field(
         default=True,
-        description="Also measure directions of adjustments: along the stream, at right angles "
-        "to it, and to the adjustment before (20 bytes per token, layer and site)",
+        description="Also measure directions of adjustments (20 bytes per token, layer and site)",
     )
     heads: Annotated[bool, BeforeValidator(truth)] = Field(
         default=True,
@@ -55,10 +53,8 @@ class Measured(Running):
     fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(off_as_word)] = (
         Field(
             default="auto",
-            description="How products are computed on CPU: by plain torch (off), each "
-            "activation in one "
-            "operation (fused), also products by oneDNN (packed), or the fastest of these (auto); "
-            "the same numbers up to rounding",
+            description="How products are computed on CPU: by plain torch, with fused activations, "
+            "by oneDNN (packed), or the fastest way; the same numbers up to rounding",
         )
     )
     surprisal: Annotated[bool, BeforeValidator(truth)] = Field(
@@ -92,8 +88,8 @@ class FirstTokens(Section):
 
     drop_first: Natural = Field(
         default=1,
-        description="Tokens to drop from the start of every sequence, as outcome and as lag: "
-        "they are attention sinks. A begin-of-sequence token counts as one",
+        description="Tokens to drop from the start of every sequence, as outcome and as lag; a "
+        "begin-of-sequence token counts as one",
     )
 
 

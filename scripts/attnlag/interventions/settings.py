@@ -59,9 +59,8 @@ class Interventions(Section):
     )
     interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
         default=["scale", "zero", "mean", "resample"],
-        description="Finite interventions besides the derivative: a multiple, zero, the "
-        "layer's mean, or "
-        "the adjustment of a token in another document; empty: none",
+        description="Finite interventions besides the derivative: a multiple, zero, the layer's "
+        "mean, or the adjustment of a token in another document; empty: none",
     )
     scales: Annotated[
         list[Annotated[float, Field(gt=0), NotBool, AfterValidator(_not_one)]],
@@ -74,8 +73,7 @@ class Interventions(Section):
     )
     positions: Positive = Field(
         default=1,
-        description="Random tokens per document that they change, one at a time, in proportion "
-        "to parts of speech",
+        description="Random tokens per document that they change, one at a time",
     )
     seed: Natural = Field(default=0, description="Seed of signs and tokens")
 

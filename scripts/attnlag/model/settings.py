@@ -36,14 +36,13 @@ class ModulePaths(Section):
     )
     attention: str = Field(
         pattern=MODULES,
-        description="Path from a block to the module whose output attention adds, for example "
-        "`self_attn`. If blocks differ, give alternatives: `self_attn|mamba`",
+        description="Path from a block to the module whose output attention adds, with "
+        "alternatives if blocks differ",
     )
     mlp: str | None = Field(
         default=None,
         pattern=MODULES,
-        description="The same for the MLP, or the sum of two modules, "
-        "`block_sparse_moe+shared_mlp`; null: no MLP",
+        description="The same for the MLP, or a sum, `block_sparse_moe+shared_mlp`; null: no MLP",
     )
     scale: Annotated[float, Field(gt=0), NotBool] | None = Field(
         default=None,

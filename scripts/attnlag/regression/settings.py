@@ -69,9 +69,10 @@ class Terms(Section):
 
     outcome: RegressedOutcome = Field(
         default="norm",
-        description=f"Outcome, whose lags are regressors: {outcomes.in_words()}. In logs: "
-        f"{outcomes.of_logs()}. `self` and `shared` need `sources`, all others but the first two "
-        "`extraction.geometry`, and `cosine_previous_centred` also `keep: vectors`",
+        description="Outcome, whose lags are regressors: the norm of the adjustment, absolute or "
+        "relative to the stream; of what the token itself or earlier ones write (`self`, `shared`: "
+        "need `sources`); or a direction (needs `extraction.geometry`; `cosine_previous_centred` "
+        f"also `keep: vectors`). In logs: {outcomes.of_logs()}",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
@@ -120,8 +121,7 @@ class Regression(Terms):
     )
     by_rows: Positive = Field(
         default=200,
-        description="Rows that a class needs; smaller ones, or those in fewer than six "
-        "documents, are merged into `other`",
+        description="Rows that a class needs; smaller ones are merged into `other`",
     )
     fixed_effects: FixedEffects = Field(
         default="none",
@@ -291,14 +291,13 @@ class Errors(Level, Negligible):
         "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
     ] = Field(
         default="cluster",
-        description="Standard errors: clustered by document (`cluster` CR2 with Satterthwaite "
-        "degrees of freedom, `cluster-crv1`, `cluster-jackknife` CRV3), `hac` (Newey-West within "
-        "sequences), `hc1` and `hc3` (heteroskedasticity only), or `nonrobust`",
+        description="Standard errors: clustered by document (CR2, CRV1, CRV3), independent, "
+        "heteroskedastic or autocorrelated within sequences (Newey-West)",
     )
     cluster: Literal["document", "group"] = Field(
         default="document",
         description="Unit of clustering and bootstraps: documents, for statements about more "
-        "texts of these groups, or groups, for statements about other groups",
+        "texts of these groups, or groups, about other groups",
     )
     adjust: Literal["holm", "benjamini-hochberg", "max-t", "none"] = Field(
         default="holm",
@@ -307,9 +306,7 @@ class Errors(Level, Negligible):
     )
     stack_mb: Positive = Field(
         default=256,
-        description="MB for the cross-products of documents. Beyond it, documents share "
-        "bins for the "
-        "bootstrap; CR2 and CRV1 stay exact",
+        description="MB for the cross-products of documents, which share bins beyond it",
     )
 
     def from_sums(self) -> Self:
@@ -414,13 +411,12 @@ class Predictors(Section):
     )
     folds: Annotated[int, Field(ge=3), NotBool] = Field(
         default=5,
-        description="Folds of documents, each predicted by a fit without it; time grows with "
-        "their square",
+        description="Folds of documents, each predicted by the others; time grows as their square",
     )
     components: Positive = Field(
         default=1024,
-        description="Wider vectors are projected onto this number of principal components; the "
-        "rest counts as not predicted. Memory grows with the square",
+        description="Wider vectors are projected onto this number of principal components; memory "
+        "grows with the square",
     )
 
 
