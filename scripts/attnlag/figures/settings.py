@@ -47,8 +47,7 @@ class Figures(PanelsSettings, Shading):
     sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
         default=["page"],
         min_length=1,
-        description="Sizes: `page` is 10 inches wide; `column` 3.5, as in a paper; `slide` 13.3 "
-        "at 16:9",
+        description="Sizes of every figure: 10, 3.5 and 13.3 inches wide",
     )
     bands: Literal["single", "joint"] = Field(
         default="single",
