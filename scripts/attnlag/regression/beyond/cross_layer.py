@@ -4,9 +4,10 @@ They are the predictive counterpart of an elasticity: they show how well log a[l
 log a[m,t], alone and with log a[l,t] held fixed. All pairs of layers come from the cross-products
 of one vector per token, w = [1, log a[l,t-k] for all l and k], document by document. The norms are
 read twice, first for the sums over all documents and then for the scores of each document, which
-clustered errors need. Only one document's cross-products are therefore in memory at a time.
+clustered errors need. Only the cross-products of a few documents are therefore in memory at a time.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from attnlag.regression.estimation.least_squares import WORST_CONDITION
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 Windows = list[np.ndarray]
+
+# Number of documents whose scores are multiplied by all draws at once.
+BLOCK = 64
 
 # The columns of `of_intervened`.
 KEYS = ["source_site", "target_site", "target_layer", "lag"]
@@ -187,14 +191,18 @@ def cross_layer(
         across = np.swapaxes(to, -1, -2)
         variance = np.full(estimate.shape[:-1], 0.0 if documents > 1 else np.nan)
         noise: np.ndarray | float = 0.0
-        for name, a_g, b_g in centred():
-            own = a_g[..., :size, :size]
-            score = b_g[..., :size, None] - own @ estimate[..., None]
-            unit = np.nan_to_num(to @ own @ across).reshape(-1, size, size)
-            root = clustered.root_of_rest(unit)
-            adjusted = (across @ root.reshape(own.shape) @ to @ score)[..., 1, 0]
-            variance += adjusted**2
-            noise = noise + multipliers(name)[:, None, None, None] * adjusted
+        rest = centred()
+        while block := list(itertools.islice(rest, BLOCK)):
+            scores = np.empty((len(block), *variance.shape))
+            for place, (_, a_g, b_g) in enumerate(block):
+                own = a_g[..., :size, :size]
+                score = b_g[..., :size, None] - own @ estimate[..., None]
+                unit = np.nan_to_num(to @ own @ across).reshape(-1, size, size)
+                root = clustered.root_of_rest(unit)
+                scores[place] = (across @ root.reshape(own.shape) @ to @ score)[..., 1, 0]
+            variance += (scores**2).sum(axis=0)
+            drawn = np.stack([multipliers(name) for name, *_ in block])
+            noise = noise + np.tensordot(drawn, scores, axes=(0, 0))
         found += [estimate[..., 1], np.sqrt(variance)]
         noises.append(np.asarray(noise))
     # At distance 0 the source and the variable held fixed are the same.
