@@ -49,38 +49,43 @@ def finished_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return made_once("finished", tmp_path_factory, make)
 
 
+def copy_of(once: tuple[Project, str], tmp_path: Path, *parts: str) -> Iterator[Project]:
+    """Yield a copy of what was made once, or of some of its folders, to be changed."""
+    project = once[0].copy(tmp_path / "project", *parts)
+    yield project
+    shutil.rmtree(project.folder)
+
+
 @pytest.fixture
 def finished(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
     """Return a copy of the finished project, to be changed."""
-    project = finished_once[0].copy(tmp_path / "project")
-    yield project
-    shutil.rmtree(project.folder)
+    yield from copy_of(finished_once, tmp_path)
 
 
 @pytest.fixture
 def results_and_inputs(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
     """Return what lies around the code in the finished project, to be changed."""
-    project = finished_once[0].copy(tmp_path / "project", "config", "data", "mine", "results")
-    yield project
-    shutil.rmtree(project.folder)
+    yield from copy_of(finished_once, tmp_path, "config", "data", "mine", "results")
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Link files that are large and that no test of a plan writes to; copy others."""
-    copy = os.link if source.endswith((".parquet", ".png", ".safetensors")) else shutil.copy2
-    copy(source, target)
+    """Copy what a plan or `write_config` writes to; link other files, which nothing writes to."""
+    written = "/config/" in source or ("/.snakemake/" in source and "/metadata/" not in source)
+    (shutil.copy2 if written else os.link)(source, target)
 
 
 @pytest.fixture
 def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of the finished project of which plans are made, without what none reads."""
+    """Return a copy of the finished project of which plans are made, without what none reads.
+
+    A file is changed by another in its place.
+    """
     project, _ = finished_once
-    ignored = shutil.ignore_patterns("__pycache__", "logs")
     shutil.copytree(
         project.folder,
         tmp_path / "project",
         symlinks=True,
-        ignore=ignored,
+        ignore=shutil.ignore_patterns("__pycache__", "logs"),
         copy_function=link_or_copy,
     )
     yield Project(tmp_path / "project", json.loads(json.dumps(project.config)))
@@ -118,9 +123,7 @@ def both_once(
 @pytest.fixture
 def both(both_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
     """Return a copy of the project with two models, to be changed."""
-    project = both_once[0].copy(tmp_path / "project")
-    yield project
-    shutil.rmtree(project.folder)
+    yield from copy_of(both_once, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +141,4 @@ def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.fixture
 def several(several_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
     """Return a copy of the project with several regressions, to be changed."""
-    project = several_once[0].copy(tmp_path / "project")
-    yield project
-    shutil.rmtree(project.folder)
+    yield from copy_of(several_once, tmp_path)

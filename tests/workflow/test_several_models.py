@@ -106,7 +106,7 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
     del both.config["models"]["llama"]
     both.write_config()
     assert both.would_run() == COMPARISON
-    both.run()
+    both.run("results/comparison/coefficients.parquet")
     table = pd.read_parquet(both.folder / "results/comparison/coefficients.parquet")
     assert list(table["model"].unique()) == ["tiny", "third"]
 
