@@ -50,11 +50,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import attnlag  # noqa: E402
 from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
-from attnlag.corpus.sequences import stored_sequences  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
 from attnlag.pipeline.job import text_of  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 from attnlag.storage.contents import sha256_of  # noqa: E402
+from attnlag.storage.sequences import stored_sequences  # noqa: E402
 
 LENGTH = 256
 PEERS = ("transformer_lens", "nnsight")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.corpus.sequences import TokenSequence
+from attnlag.storage.sequences import TokenSequence
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
 # than one pass on as many threads, which wait for each other, and a pass on one thread gives the

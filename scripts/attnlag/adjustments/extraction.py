@@ -16,10 +16,10 @@ from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
-from attnlag.corpus.sequences import TokenSequence
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
 from attnlag.model.hooks import STREAM
+from attnlag.storage.sequences import TokenSequence
 
 # Bounds on the buffer, in bytes and in batches: half of it is written while the other half is
 # computed. Sequences are sorted by length within a half; more of them would not reduce padding.

@@ -13,9 +13,9 @@ from attnlag.adjustments import columns, geometry, heads, layout, surprisal
 from attnlag.adjustments.batches import Run
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms
-from attnlag.corpus.sequences import stored_sequences
 from attnlag.model.hooks import STREAM
 from attnlag.storage import tables
+from attnlag.storage.sequences import stored_sequences
 
 # Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
 ROWS_OF_GROUP = {"vectors": 4096, "norms": 16_384}

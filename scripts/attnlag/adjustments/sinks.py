@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from attnlag.adjustments.batches import Rotary
-from attnlag.model.gguf import quiet_transformers
 from attnlag.model.hooks import FAILURES
+from attnlag.model.language_models import quiet_transformers
 
 # Number of sequences of a shard, evenly spread, and of tokens at the beginning of each.
 SEQUENCES = 16

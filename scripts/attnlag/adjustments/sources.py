@@ -25,7 +25,7 @@ from attnlag.adjustments import heads
 from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.traced_tables import CLASSES, PAIRS, PREVIOUS, STRONGEST
 from attnlag.model.architectures import BlockModules
-from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import quiet_transformers
 
 # Name under which the function below serves as an implementation of attention.
 IMPLEMENTATION = "attnlag_sources"

@@ -12,14 +12,7 @@ from tqdm import tqdm
 
 from attnlag.corpus.documents import stored_batches
 from attnlag.errors import UserError
-
-
-class TokenSequence(NamedTuple):
-    """The token ids of a document, or of a window of a long one."""
-
-    document: str
-    window: int
-    ids: np.ndarray
+from attnlag.storage.sequences import stored_sequences
 
 
 class Tokenized(NamedTuple):
@@ -69,13 +62,3 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
         f"{tokens}: found the document '{document}', which the corpus lacks at that place; "
         "expected the corpus that was tokenized"
     )
-
-
-def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
-    """Yield the sequences of a tokens file, in order."""
-    file = pq.ParquetFile(tokens, pre_buffer=False)
-    columns = ["document", "window", "input_ids"]
-    for batch in file.iter_batches(250, columns=columns, use_threads=False):
-        ids = [row.values.to_numpy() for row in batch["input_ids"]]
-        keys = batch["document"].to_pylist(), batch["window"].to_pylist()
-        yield from map(TokenSequence, *keys, ids)

@@ -4,16 +4,15 @@ The hooks in attnlag.model.hooks only observe. These hooks replace the vector th
 so that the rest of the forward pass depends on the new vector.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from attnlag.adjustments.sites import SITES
 from attnlag.model.architectures import BlockModules
-from attnlag.model.hooks import REGISTERING, first_tensor
+from attnlag.model.hooks import Hook, attached, first_tensor
 
 Change = Callable[[int, str, torch.Tensor], torch.Tensor]
 Receive = Callable[[int, str, torch.Tensor], object]
@@ -42,14 +41,11 @@ def edited(
         ``receive(layer, site, added)`` is called with the changed vectors. Later operations may
         overwrite them, so ``receive`` must copy what it keeps.
     """
-    thread = threading.get_ident()
 
     def of_part(layer: int, site: str, modules: int) -> Callable[..., Any]:
         earlier: list[torch.Tensor] = []
 
         def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
-            if threading.get_ident() != thread:
-                return None
             own = first_tensor(output)
             if len(earlier) + 1 < modules:
                 earlier.append(own.clone())
@@ -66,8 +62,6 @@ def edited(
 
     def of_block(layer: int, site: str, stream: list[torch.Tensor]) -> Callable[..., Any]:
         def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
-            if threading.get_ident() != thread:
-                return None
             result = first_tensor(output)
             added = result - stream.pop()
             changed = change(layer, site, added)
@@ -78,28 +72,25 @@ def edited(
 
     def begin(stream: list[torch.Tensor]) -> Callable[..., None]:
         def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if threading.get_ident() == thread:
-                # A copy, because the block may write into it.
-                stream[:] = [(args[0] if args else kwargs["hidden_states"]).clone()]
+            # A copy, because the block may write into it.
+            stream[:] = [(args[0] if args else kwargs["hidden_states"]).clone()]
 
         return hook
 
-    with ExitStack() as hooks:
-        with REGISTERING:
-            for layer, block in enumerate(blocks):
-                for site in sites:
-                    parts = SITES[site].parts
-                    if len(parts) == 1:
-                        modules = block.parts[parts[0]]
-                        made = of_part(layer, site, len(modules))
-                        for module in modules:
-                            hooks.callback(module.register_forward_hook(made).remove)
-                        continue
-                    stream: list[torch.Tensor] = []
-                    before = block.block.register_forward_pre_hook(begin(stream), with_kwargs=True)
-                    hooks.callback(before.remove)
-                    made = of_block(layer, site, stream)
-                    hooks.callback(block.block.register_forward_hook(made).remove)
+    hooks: list[Hook] = []
+    for layer, block in enumerate(blocks):
+        for site in sites:
+            parts = SITES[site].parts
+            if len(parts) == 1:
+                modules = block.parts[parts[0]]
+                hook = of_part(layer, site, len(modules))
+                hooks += [(module.register_forward_hook, hook, {}) for module in modules]
+                continue
+            stream: list[torch.Tensor] = []
+            before = block.block.register_forward_pre_hook
+            hooks.append((before, begin(stream), {"with_kwargs": True}))
+            hooks.append((block.block.register_forward_hook, of_block(layer, site, stream), {}))
+    with attached(hooks):
         yield
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
-from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import class_with_head, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -219,26 +219,6 @@ def tokenizer_is_in_json(folder: Path) -> bool:
 
 def _shape(lengths: Iterable[int]) -> str:
     return " × ".join(map(str, lengths)) or "of a single number"
-
-
-def class_with_head(config: Any) -> Any:
-    """Return the class of transformers for a model with its head; None if there is none.
-
-    Most decoders are in one mapping. Most multimodal decoders are in another; they accept text
-    alone like other decoders.
-    """
-    from transformers import (
-        MODEL_FOR_CAUSAL_LM_MAPPING,
-        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-        AutoModelForCausalLM,
-        AutoModelForImageTextToText,
-    )
-
-    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return AutoModelForCausalLM
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not config.is_encoder_decoder:
-        return AutoModelForImageTextToText
-    return None
 
 
 def hollow_model(config: Any) -> "PreTrainedModel":

@@ -143,3 +143,10 @@ def digest_of(digests: Mapping[str, str]) -> str:
 
 def is_weights(file: str) -> bool:
     return file.endswith(".safetensors")
+
+
+def share_weights(folder: Path) -> None:
+    """Give saved weights, which only their owner can read, the permissions of the config."""
+    rights = (folder / "config.json").stat().st_mode & 0o777
+    for path in folder.glob("*.safetensors"):
+        path.chmod(rights)

@@ -1,7 +1,5 @@
 """GGUF files, converted to safetensors."""
 
-import contextlib
-import io
 import json
 import math
 import os
@@ -9,7 +7,7 @@ import re
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from attnlag.errors import UserError, counted, told_as
-from attnlag.model.folder import WEIGHTS
+from attnlag.model.folder import WEIGHTS, share_weights
+from attnlag.model.language_models import quiet_transformers
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -224,25 +223,3 @@ def _write_safetensors(
         file.write(struct.pack("<Q", len(text)) + text)
         for tensor in tensors:
             file.write(np.ascontiguousarray(tensor, "<f4").data)
-
-
-def share_weights(folder: Path) -> None:
-    """Give saved weights, which only their owner can read, the permissions of the config."""
-    rights = (folder / "config.json").stat().st_mode & 0o777
-    for path in folder.glob("*.safetensors"):
-        path.chmod(rights)
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Suppress transformers' warnings and progress bars; errors are still raised."""
-    from transformers.utils import logging as transformers_logging
-
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        # One of its progress bars ignores the settings, but all of them use standard error.
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)

@@ -15,8 +15,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModel
 
 from attnlag.errors import UserError, counted, told_as
-from attnlag.model.checks import class_with_head
-from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import class_with_head, quiet_transformers
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError
-from attnlag.model.checks import class_with_head
-from attnlag.model.folder import WEIGHTS_INDEX, is_weights, verify_folder
-from attnlag.model.gguf import quiet_transformers, share_weights
+from attnlag.model.folder import WEIGHTS_INDEX, is_weights, share_weights, verify_folder
+from attnlag.model.language_models import class_with_head, quiet_transformers
 from attnlag.storage import memory
 
 log = logging.getLogger("attnlag")

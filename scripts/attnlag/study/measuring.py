@@ -26,7 +26,7 @@ from attnlag.corpus import frequency, tagging
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.documents import Document, Tally, value_problem
-from attnlag.corpus.sequences import Tokenized, TokenSequence
+from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
 from attnlag.corpus.zipf import word_frequencies
@@ -36,6 +36,7 @@ from attnlag.model.checks import context_length
 from attnlag.model.hooks import STREAM
 from attnlag.model.random_weights import drawn_model
 from attnlag.pipeline import stages
+from attnlag.storage.sequences import TokenSequence
 from attnlag.study.checking import NAMES, checked
 
 

@@ -13,7 +13,7 @@ from attnlag.adjustments import tracing
 from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, LISTS, PAIRS, written
 from attnlag.corpus.tokens import load_tokenizer, tokenize
 from attnlag.interventions import sampling
-from attnlag.model.gguf import quiet_transformers
+from attnlag.model.language_models import quiet_transformers
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
 # window of four tokens; a factor of what is added, and of logits; biases of values; attention in

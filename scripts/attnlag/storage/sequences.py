@@ -1,0 +1,26 @@
+"""The sequences of tokens files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+
+
+class TokenSequence(NamedTuple):
+    """The token ids of a document, or of a window of a long one."""
+
+    document: str
+    window: int
+    ids: np.ndarray
+
+
+def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
+    """Yield the sequences of a tokens file, in order."""
+    file = pq.ParquetFile(tokens, pre_buffer=False)
+    columns = ["document", "window", "input_ids"]
+    for batch in file.iter_batches(250, columns=columns, use_threads=False):
+        ids = [row.values.to_numpy() for row in batch["input_ids"]]
+        keys = batch["document"].to_pylist(), batch["window"].to_pylist()
+        yield from map(TokenSequence, *keys, ids)
