@@ -33,15 +33,6 @@ class Tracer:
     """Runs a model, with its head if it has one, over single sequences.
 
     ``sites`` are those whose readout is wanted; sources are those of attention.
-
-    Attributes
-    ----------
-    sources : list of pyarrow.Table
-        One for each sequence, as in ``traced_tables.SOURCES``; empty if none are known.
-    readout : dict of str to list of pyarrow.Table
-        The same for each site, as in ``traced_tables.READOUT``.
-    sources_found, readout_found : str
-        The errors of the proofs in words, or why there are no sources or readout.
     """
 
     def __init__(
@@ -62,12 +53,14 @@ class Tracer:
             self.layers, self.without = sources.located(self.blocks, config)
         self.predictions: Predictions | None = None
         self.words: Readout | None = None
+        # The error of the proof in words, or why there is no readout.
         self.readout_found = ""
         try:
             self.predictions = Predictions(model, name)
         except UserError as reason:
             self.readout_found = f"no readout: {reason}"
         self.error = 0.0
+        # A table for each sequence, as in ``traced_tables``; empty if nothing is known.
         self.sources: list[pa.Table] = []
         self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
         self.units: dict[int, list[torch.Tensor]] = {layer: [] for layer in self.layers}
@@ -95,14 +88,14 @@ class Tracer:
                 self.readout_found = f"effects add up to the logits within {self.words.error:.1e}"
             except NoReadout as reason:
                 self.readout_found = f"no readout: {reason}"
-        count = len(ids)
-        found, vectors, hidden = self._pass(ids)
+        numbers, vectors, hidden = self._pass(ids)
         keys = layout.keys_of(Run([document], [window], [sequence]))
-        if found:
-            self._add_pairs(found, count)
-            order = sorted(found)
-            columns = _columns(found)
-            self.sources.append(traced_tables.table(keys, order, columns, traced_tables.SOURCES))
+        if numbers:
+            self._add_pairs(numbers, len(ids))
+            rows = traced_tables.table(
+                keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
+            )
+            self.sources.append(rows)
         if self.words is not None and hidden is not None:
             for site in self.readout:
                 of_site = {n: values for (n, name), values in vectors.items() if name == site}
@@ -120,12 +113,12 @@ class Tracer:
         if self.layers:
             try:
                 proved = 0 if self.sources else PROVED
-                with sources.traced(self.trunk, self.blocks, self.layers, proved) as found:
-                    vectors, hidden = self._run(ids, found)
-                silent = sorted(set(self.layers) - set(found))
+                with sources.traced(self.trunk, self.blocks, self.layers, proved) as numbers:
+                    vectors, hidden = self._run(ids, numbers)
+                silent = sorted(set(self.layers) - set(numbers))
                 self.without += [f"layer {n} computes attention by itself" for n in silent]
-                self.layers = {n: one for n, one in self.layers.items() if n in found}
-                return found, vectors, hidden
+                self.layers = {n: heads for n, heads in self.layers.items() if n in numbers}
+                return numbers, vectors, hidden
             except NoSources as reason:
                 self.without.insert(0, str(reason))
             except hooks.FAILURES as failure:
@@ -138,39 +131,39 @@ class Tracer:
         return {}, *self._run(ids, {})
 
     def _run(
-        self, ids: torch.Tensor, found: dict[int, sources.Numbers]
+        self, ids: torch.Tensor, numbers: dict[int, sources.Numbers]
     ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
         seen: dict[str, tuple[int, torch.Tensor]] = {}
         vectors: dict[tuple[int, str], torch.Tensor] = {}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             added = added.to(torch.promote_types(added.dtype, torch.float32))
-            if part == "attention" and layer in found:
-                self._compare(layer, added, found[layer])
+            if part == "attention" and layer in numbers:
+                self._compare(layer, added, numbers[layer])
             seen[part] = layer, added
             for site in self.sites if self.words else ():
                 # Either part may come first.
-                of_parts = [seen.get(each, (-1, added)) for each in site.parts]
-                if part in site.parts and all(number == layer for number, _ in of_parts):
-                    values = (one.to(added.device) for _, one in of_parts)
+                outputs = [seen.get(name, (-1, added)) for name in site.parts]
+                if part in site.parts and all(number == layer for number, _ in outputs):
+                    values = (output.to(added.device) for _, output in outputs)
                     vectors[layer, site.name] = site.value(*values)
 
         run: Callable[..., Any] = self.predictions.hidden if self.predictions else self.trunk
         self.rotary.reset()
         every = torch.ones(1, len(ids), dtype=torch.bool)
         with torch.inference_mode(), hooks.watched(self.blocks, every, keep, PARTS):
-            given = {"input_ids": ids[None], "attention_mask": torch.ones_like(ids[None])}
-            hidden = run(**given, use_cache=False)
+            mask = torch.ones_like(ids[None])
+            hidden = run(input_ids=ids[None], attention_mask=mask, use_cache=False)
         return vectors, hidden[0] if self.predictions else None
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
         """Prove that what tokens write and the bias are the adjustment, and keep its norm."""
-        own, found = added.double(), numbers.pop("added").to(added.device)
+        own, sums = added.double(), numbers.pop("added").to(added.device)
         scale: Any = self.layers[layer].scale
         if self.layers[layer].gain is not None:
-            scale = (own * found).sum(-1, keepdim=True) / found.square().sum(-1, keepdim=True)
+            scale = (own * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
         size = own.norm(dim=-1)
-        gap = float(((scale * found - own).norm(dim=-1) / size.clamp_min(size.median())).max())
+        gap = float(((scale * sums - own).norm(dim=-1) / size.clamp_min(size.median())).max())
         bound = hooks.TOLERANCE[next(self.trunk.parameters()).dtype]
         error = float(numbers.pop("error"))
         if not (gap <= bound and error <= BOUND):
@@ -181,12 +174,12 @@ class Tracer:
         self.error = max(self.error, error)
         numbers["norm"] = size
 
-    def _add_pairs(self, found: dict[int, sources.Numbers], count: int) -> None:
+    def _add_pairs(self, numbers: dict[int, sources.Numbers], count: int) -> None:
         """Keep the sums of a document's unit vectors, for pairs of tokens of different ones."""
         self.pairs_of.append(count - 1)
-        for layer, numbers in found.items():
-            self.units[layer].append(numbers.pop("unit").cpu())
-            self.units_first[layer].append(numbers.pop("unit_first").cpu())
+        for layer, of_layer in numbers.items():
+            self.units[layer].append(of_layer.pop("unit").cpu())
+            self.units_first[layer].append(of_layer.pop("unit_first").cpu())
 
     def random_pairs(self) -> dict[str, Any]:
         """Return the number of random pairs, and means by layer of the cosine of their adjustments.
@@ -198,31 +191,31 @@ class Tracer:
         pairs = float(counts.sum() ** 2 - (counts**2).sum())
 
         def means(sums: dict[int, list[torch.Tensor]]) -> dict[str, float]:
-            stacked = {layer: torch.stack(each) for layer, each in sums.items() if each}
-            products = {
-                layer: float(each.sum(0).square().sum() - each.square().sum())
-                for layer, each in stacked.items()
+            stacked = {layer: torch.stack(units) for layer, units in sums.items() if units}
+            return {
+                str(layer): float(units.sum(0).square().sum() - units.square().sum()) / pairs
+                for layer, units in stacked.items()
+                if pairs
             }
-            return {str(layer): value / pairs for layer, value in products.items() if pairs}
 
         return {"pairs": pairs, "all": means(self.units), "first": means(self.units_first)}
 
 
-def _columns(found: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
+def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
     """Return the columns of a sequence's sources, (tokens × layers, ...), tokens first."""
 
     def stacked(name: str) -> np.ndarray:
-        values = torch.stack([found[layer][name].cpu() for layer in sorted(found)], dim=1)
+        values = torch.stack([numbers[layer][name].cpu() for layer in sorted(numbers)], dim=1)
         return values.flatten(0, 1).numpy()
 
     shares, attention, pairs, norm = map(stacked, ("shares", "attention", "pairs", "norm"))
     return {
         **dict(zip(CLASSES, shares.T, strict=True)),
-        **{f"attention_{name}": one for name, one in zip(CLASSES, attention.T, strict=True)},
+        **{f"attention_{name}": values for name, values in zip(CLASSES, attention.T, strict=True)},
         **{name: stacked(name) for name in ("bias", "effective", *traced_tables.LISTS)},
         "norm": norm,
         "self_norm": norm * stacked("to_self"),
         "shared_norm": norm * stacked("from_before"),
         "cosine": pairs.sum(axis=1),
-        **{f"cosine_{name}": one for name, one in zip(PAIRS, pairs.T, strict=True)},
+        **{f"cosine_{name}": values for name, values in zip(PAIRS, pairs.T, strict=True)},
     }
