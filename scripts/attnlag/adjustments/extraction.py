@@ -38,9 +38,7 @@ class AllSeen(BaseException):
 
 
 class Landing:
-    """Values in transfer to the rows of tokens in main memory, so that a GPU need not wait for
-    each.
-    """
+    """Values on their way to rows in main memory, so that a GPU need not wait for each of them."""
 
     def __init__(self, rows: np.ndarray):
         self.rows = torch.from_numpy(rows)

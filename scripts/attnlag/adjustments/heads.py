@@ -95,7 +95,7 @@ class LayerHeads:
 def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
     """Return the heads of every layer, whose number the config of the text model states.
 
-    NoHeads if a block has no output projection with a known name, or heads do not divide it.
+    Raise NoHeads if a block has no output projection with a known name, or heads do not divide it.
     """
     return [of_block(layer, block, config) for layer, block in enumerate(blocks)]
 

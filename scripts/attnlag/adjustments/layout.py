@@ -28,7 +28,8 @@ def keys_of(run: Run) -> list[pa.Array]:
 def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
     """Return the rows of a run: one per token, the keys first, then the layers of one site.
 
-    Vectors are rounded to the precision ``stored``. UserError if one is too large for float16.
+    Vectors are rounded to the precision ``stored``. Raise UserError if one is too large for
+    float16.
     """
     columns = keys_of(run)
     for layer, values in enumerate(layers):

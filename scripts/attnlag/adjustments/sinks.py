@@ -38,8 +38,8 @@ def sink_scores(
     """Return the attention to the first token of each sequence, (tokens, heads) float32 per layer.
 
     The first ``TOKENS`` tokens of whole sequences are used, with the position embeddings that the
-    whole sequence has. The model's implementation of attention is changed permanently. NoWeights if
-    the model does not give a number for each head and pair of tokens.
+    whole sequence has. The model's implementation of attention is changed permanently. Raise
+    NoWeights if the model does not give a number for each head and pair of tokens.
     """
     trunk: Any = model
     rotary = Rotary(model)

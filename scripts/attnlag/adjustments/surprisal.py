@@ -45,7 +45,8 @@ class HeadReached(BaseException):
 class Predictions:
     """The head of a model, applied to its own input one part of the vocabulary at a time.
 
-    UserError if the model has no head; ``name`` is that of the configuration, for the messages.
+    Raise UserError if the model has no head; ``name`` is that of the configuration, for the
+    messages.
     """
 
     def __init__(self, model: Any, name: str):
@@ -90,7 +91,7 @@ class Predictions:
     def prove(self, ids: torch.Tensor) -> None:
         """Compare the logits with those that the model gives for a short sequence, in one pass.
 
-        UserError if they differ, or if the model does not run its head exactly once.
+        Raise UserError if they differ, or if the model does not run its head exactly once.
         """
         refused = (
             f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
@@ -134,8 +135,7 @@ class Predictions:
 
     @torch.inference_mode()
     def predict(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """Return the predictions at the tokens of some sequences, ``COLUMNS``, (tokens,) float32
-        each.
+        """Return the predictions at the tokens of some sequences: ``COLUMNS``, each (tokens,).
 
         ``hidden`` are the inputs of the head, (tokens, width), sequence after sequence. The
         surprisal and rank of a token, and the entropy before it, are NaN for the first token of a

@@ -70,7 +70,7 @@ class Speller:
         """Return the bytes of a text that the tokens of a document stand for, in order.
 
         ``ids`` has no begin-of-sequence tokens. If ``whole`` is false, they cover only the
-        beginning of the text. UserError if they do not spell it, byte by byte.
+        beginning of the text. Raise UserError if they do not spell it, byte by byte.
         """
         furthest = 0
         for spelling in SPELLINGS:

@@ -138,7 +138,7 @@ def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
 class Lines:
     """The lines of a UTF-8 stream, with their line ends and without a byte order mark.
 
-    UserError at the first line that is not text in UTF-8, or when the lines since
+    Raise UserError at the first line that is not text in UTF-8, or when the lines since
     ``begin_document`` have more than ``LONGEST_DOCUMENT`` bytes.
     """
 

@@ -29,7 +29,7 @@ class Tokenized(NamedTuple):
 def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
     """Yield the documents of a shard with their tokens, in order and in batches.
 
-    UserError if the corpus lacks a document of the shard.
+    Raise UserError if the corpus lacks a document of the shard.
     """
     rows_of_shard = tqdm(
         stored_sequences(tokens),

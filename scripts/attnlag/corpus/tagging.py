@@ -65,7 +65,7 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Word
     """Return the words of a text that was split and tagged elsewhere.
 
     The pairs of word and tag are in the order of the text and cover all of it except white space.
-    UserError if the words are not those of the text, or a tag is not a universal one.
+    Raise UserError if the words are not those of the text, or a tag is not a universal one.
     """
 
     def placed() -> Iterator[tuple[int, int, str]]:
@@ -142,8 +142,8 @@ def _given_or_untagged(text: str, pairs: list[tuple[str, str]], place: str) -> t
 def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """Return the words and tags of a file, by document, in the order of its rows.
 
-    It is CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``. UserError if a
-    column is missing or a document is not in the corpus.
+    It is CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``. Raise UserError
+    if a column is missing or a document is not in the corpus.
     """
     problems = Problems()
     if name_parts(path)[1] not in (*DELIMITERS, PARQUET):
@@ -167,8 +167,8 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
 def pipeline_of(package: str, version: str, sha256: str) -> Any:
     """Return the part of a packaged spaCy pipeline that gives universal part-of-speech tags.
 
-    UserError if spaCy or the package is not installed, its version is another one, or the digest of
-    its files, see `pipeline_digest`.
+    Raise UserError if spaCy or the package is not installed, its version is another one, or the
+    digest of its files, see `pipeline_digest`.
     """
     installed = installed_version(package)
     if installed is None or installed_version("spacy") is None:

@@ -30,8 +30,8 @@ SCHEMA = pa.schema(
 def load_tokenizer(folder: str | Path) -> Any:
     """Return the tokenizer of a model folder.
 
-    tokenizer.json is loaded directly if ``fetch_model`` found that it is complete. UserError if it
-    cannot be loaded, or transformers has only a slow one, which gives no character offsets.
+    tokenizer.json is loaded directly if ``fetch_model`` found that it is complete. Raise UserError
+    if it cannot be loaded, or transformers has only a slow one, which gives no character offsets.
     """
     kind: Any
     record = Path(folder) / SOURCE_RECORD

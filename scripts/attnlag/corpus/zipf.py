@@ -11,7 +11,8 @@ def word_frequencies(language: str) -> Callable[[str], float]:
     """Return the function from a word to log10 of its occurrences per billion words, 0 if unknown.
 
     From wordfreq (Speer 2022, https://doi.org/10.5281/zenodo.7199437), in whose words the language
-    is given, as in ``"en"``. UserError if wordfreq is not installed or does not know the language.
+    is given, as in ``"en"``. Raise UserError if wordfreq is not installed or does not know the
+    language.
     """
     if installed_version("wordfreq") is None:
         raise UserError(

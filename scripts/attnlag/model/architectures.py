@@ -157,7 +157,7 @@ def locate(
     """Return the blocks of a trunk, the model that ``AutoModel`` returns, first layer first.
 
     ``declared`` has keys as in `Family`, for an architecture that is not in the table or to replace
-    its entry. UserError if the architecture is in no family, or a module is missing.
+    its entry. Raise UserError if the architecture is in no family, or a module is missing.
     """
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     family = Family((model_type,), **declared) if declared else family_of(model)

@@ -130,7 +130,7 @@ def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
 def stored_dtype(folder: Path) -> torch.dtype:
     """Return the precision of most of the weights in a folder, from the headers of its files.
 
-    UserError if a model cannot run in that precision.
+    Raise UserError if a model cannot run in that precision.
     """
     elements: Counter[str] = Counter()
     for path in sorted(folder.glob("*.safetensors")):
@@ -186,8 +186,8 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
     """Return the device of each part of a model, as a ``device_map`` of accelerate.
 
     A model is placed on one device if it fits, otherwise on several with whole blocks on each.
-    ``free`` has the free bytes of each device; the trunk may be without values. UserError if there
-    is too little memory.
+    ``free`` has the free bytes of each device; the trunk may be without values. Raise UserError if
+    there is too little memory.
     """
     weights = trunk.get_memory_footprint()
     working = working_bytes(trunk.config, batch_tokens, trunk.dtype)
