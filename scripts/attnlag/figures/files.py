@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import attnlag.figures.seaborn_alone  # noqa: F401
-
 import matplotlib
 import numpy as np
 import seaborn as sns
