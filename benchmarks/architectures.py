@@ -289,10 +289,8 @@ batches. Every proved type agrees with plain hooks on the same modules, one sequ
 10⁻⁴ of each vector. `make architectures` writes this page.
 
 - *proved*: the type is in the [table](families.md).
-- *proved by trying*: one of the known layouts passes the proof. A run does the same and logs the
-  modules that it found. Hybrids have mixers other than attention.
-- *refused*: no layout passes. [Declared](families.md#in-the-configuration) modules may, unless the
-  model normalises the stream itself or a block adds more than two vectors.
+- *proved by trying*: one of the [known layouts](families.md#known-architectures) passes the proof.
+- *refused*: no layout passes. [Declared](families.md#in-the-configuration) modules may.
 - *not run*: a tiny model cannot be guessed, or needs other libraries. A run tries it all the same.
 
 {counts}
