@@ -5,7 +5,6 @@ The programs of the stages run in turn, on small real models and tokenizers.
 
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,14 +31,7 @@ TEXTS = [
 BOS = 50256
 
 
-def run(
-    program: ModuleType,
-    settings: Any,
-    input: dict[str, Path],
-    output: dict[str, Any],
-    folder: Path = Path(),
-    **sections: Any,
-) -> None:
+def run(program, settings, input, output, folder=Path(), **sections):
     """Run a program of a stage on a job as its rule gives it."""
     stage = program.__name__
     options = {"folder": str(folder), "device": "cpu", "batch_tokens": 4096}
@@ -50,7 +42,7 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def adding(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def adding(llama, tmp_path_factory):
     """Return the small Llama with a tokenizer that begins every text with its BOS token."""
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -76,13 +68,8 @@ def adding(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_bos_token_is_dropped_in_place_of_the_first_token(
-    fetched: dict[str, Path],
-    adding: Path,
-    tmp_path: Path,
-    model: str,
-    prepend_bos: str | bool,
-    bos: int,
-) -> None:
+    fetched, adding, tmp_path, model, prepend_bos, bos
+):
     folder = {**fetched, "adding": adding}[model]
     names = [f"d{i}" for i in range(len(TEXTS))]
     corpus = pa.table({"document": names, "text": TEXTS, "group": names})

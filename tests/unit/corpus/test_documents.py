@@ -8,8 +8,6 @@ import os
 import re
 import string
 import subprocess
-from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,17 +43,17 @@ rows_of_words = st.lists(st.tuples(words, words, words), min_size=1, unique_by=l
 many_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def write(path: Path, content: str | bytes) -> Path:
+def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
-def json_lines(*rows: object, ensure_ascii: bool = True) -> str:
+def json_lines(*rows, ensure_ascii=True):
     return "".join(json.dumps(row, ensure_ascii=ensure_ascii) + "\n" for row in rows)
 
 
-def row(id: object = "a", text: object = "words", genre: object = "news") -> dict[str, object]:
+def row(id="a", text="words", genre="news"):
     return {"id": id, "text": text, "genre": genre}
 
 
@@ -69,7 +67,7 @@ def tally_of(documents):
     return tally
 
 
-def problems(*files: Path, settings: Mapping[str, str | None] = FIELDS) -> list[str]:
+def problems(*files, settings=FIELDS):
     """Return the problems, with the folder of the first file cut from their front."""
     with pytest.raises(UserError) as caught:
         read_all(files, settings)
@@ -540,9 +538,7 @@ def test_the_summary_is_a_line_of_words():
 # The program
 
 
-def prepare(
-    folder: Path, name: str, settings: CorpusSettings = DEFAULTS
-) -> subprocess.CompletedProcess[str]:
+def prepare(folder, name, settings=DEFAULTS):
     given, made = {"files": [name]}, {"corpus": "out/x.parquet"}
     stated = canonical(settings), {"corpus": "x"}
     command = command_of("prepare_corpus", given, made, *stated, covariance="none")

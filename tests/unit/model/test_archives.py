@@ -19,21 +19,21 @@ MEMBER = "tiny_model/tiny.gguf"
 CONTENT = b"GGUF" + bytes(5000)
 
 
-def written(path: Path, *entries: tuple[str | zipfile.ZipInfo, bytes], **options: int) -> Path:
+def written(path, *entries, **options):
     with zipfile.ZipFile(path, "w", **options) as archive:
         for entry, content in entries:
             archive.writestr(entry, content)
     return path
 
 
-def of_kind(kind: int) -> zipfile.ZipInfo:
+def of_kind(kind):
     entry = zipfile.ZipInfo(MEMBER)
     entry.create_system = 3  # Unix
     entry.external_attr = (kind | 0o777) << 16
     return entry
 
 
-def lie_about_size(archive: Path, size: int) -> None:
+def lie_about_size(archive, size):
     """Write another unpacked size into both headers of an archive with one member."""
     content = bytearray(archive.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
@@ -41,12 +41,12 @@ def lie_about_size(archive: Path, size: int) -> None:
     archive.write_bytes(content)
 
 
-def extract(archive: Path, target: Path, **options: str) -> None:
+def extract(archive, target, **options):
     with wheel._opened_wheel(archive) as opened:
         wheel._extract(opened, MEMBER, target, **options)
 
 
-def test_extraction_takes_the_content_without_its_mode(tmp_path: Path) -> None:
+def test_extraction_takes_the_content_without_its_mode(tmp_path):
     archive = written(tmp_path / "a.whl", (of_kind(stat.S_IFREG | stat.S_ISUID), CONTENT))
     extract(archive, tmp_path / "taken")
     assert (tmp_path / "taken").read_bytes() == CONTENT
@@ -54,14 +54,14 @@ def test_extraction_takes_the_content_without_its_mode(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFCHR, stat.S_IFIFO])
-def test_a_member_that_is_not_a_file_is_refused(tmp_path: Path, kind: int) -> None:
+def test_a_member_that_is_not_a_file_is_refused(tmp_path, kind):
     archive = written(tmp_path / "a.whl", (of_kind(kind), b"/etc/passwd"))
     with pytest.raises(UserError, match=r"tiny\.gguf is a link, a folder or a device; expected"):
         extract(archive, tmp_path / "taken")
     assert not (tmp_path / "taken").exists()
 
 
-def test_a_member_larger_than_the_free_disk_is_refused(tmp_path: Path) -> None:
+def test_a_member_larger_than_the_free_disk_is_refused(tmp_path):
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=zipfile.ZIP_DEFLATED)
     lie_about_size(archive, 2**32 - 2)
     usage = shutil.disk_usage(tmp_path)
@@ -74,9 +74,7 @@ def test_a_member_larger_than_the_free_disk_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("stated", [100, 6000])
-def test_a_member_of_another_size_than_stated_is_refused(
-    tmp_path: Path, stated: int, compression: int
-) -> None:
+def test_a_member_of_another_size_than_stated_is_refused(tmp_path, stated, compression):
     """An archive bomb states less than it holds. No more than the stated size is written."""
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     lie_about_size(archive, stated)
@@ -85,16 +83,16 @@ def test_a_member_of_another_size_than_stated_is_refused(
     assert (tmp_path / "taken").stat().st_size <= stated
 
 
-def truncated(archive: Path) -> None:
+def truncated(archive):
     archive.write_bytes(archive.read_bytes()[:2000])
 
 
-def altered(archive: Path) -> None:
+def altered(archive):
     content = archive.read_bytes()
     archive.write_bytes(content.replace(b"GGUF", b"GGUG"))
 
 
-def encrypted(archive: Path) -> None:
+def encrypted(archive):
     content = bytearray(archive.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(signature) + offset] |= 1
@@ -115,7 +113,7 @@ class Damage(NamedTuple):
     ],
     ids=lambda damage: damage.make.__name__,
 )
-def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path, damage: Damage) -> None:
+def test_a_damaged_archive_is_refused_in_one_line(tmp_path, damage):
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT))
     damage.make(archive)
     with pytest.raises(UserError, match=damage.message):
@@ -123,13 +121,13 @@ def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path, damage: Damage
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_an_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
+def test_an_unusual_compression_is_refused(tmp_path, compression):
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
     with pytest.raises(UserError, match="expected it stored or deflated"):
         extract(archive, tmp_path / "taken")
 
 
-def test_oversized_metadata_is_not_read(tmp_path: Path) -> None:
+def test_oversized_metadata_is_not_read(tmp_path):
     metadata = "tiny_model-1.0.dist-info/METADATA"
     entries = ((metadata, b"License: MIT\n" + bytes(2**21)),)
     archive = written(tmp_path / "a.whl", *entries, compression=zipfile.ZIP_DEFLATED)
@@ -142,7 +140,7 @@ def test_oversized_metadata_is_not_read(tmp_path: Path) -> None:
 # --- through pip ---------------------------------------------------------------------------
 
 
-def fetch_package(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def fetch_package(folder, file, monkeypatch):
     """Return the problems of a package in ``folder/index``; nothing else must be there then."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder / "index"))
@@ -155,9 +153,7 @@ def fetch_package(folder: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> l
     return caught.value.problems
 
 
-def test_members_whose_paths_lead_elsewhere_are_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_members_whose_paths_lead_elsewhere_are_not_written(tmp_path, monkeypatch):
     (tmp_path / "index").mkdir()
     information = "tiny_model-1.0.dist-info"
     outside = "../" * 8 + str(tmp_path)[1:]
@@ -174,7 +170,7 @@ def test_members_whose_paths_lead_elsewhere_are_not_written(
         assert "has SHA-256" in problem
 
 
-def test_a_source_package_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_package_is_not_run(tmp_path, monkeypatch):
     """A source package is built by code of its author."""
     ran = tmp_path / "ran"
     files = {

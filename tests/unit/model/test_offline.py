@@ -33,7 +33,7 @@ print(before, within, is_offline_mode())
 FORBIDDEN = f"from attnlag.model import offline\noffline.forbid_network()\n{LIFTED}"
 
 
-def printed(code: str, **environment: str) -> str:
+def printed(code, **environment):
     """Run code as a program of ``scripts/`` in an environment that asks for nothing."""
     telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(telling)}
@@ -48,11 +48,11 @@ def printed(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_programs_are_offline_even_if_a_setting_allows_the_network() -> None:
+def test_programs_are_offline_even_if_a_setting_allows_the_network():
     assert printed(PROGRAM, HF_HUB_OFFLINE="0") == "True 0"
 
 
-def test_the_library_changes_no_environment() -> None:
+def test_the_library_changes_no_environment():
     code = """
 import os
 import attnlag.adjustments.extraction, attnlag.corpus.tokens, attnlag.model.fetching
@@ -62,7 +62,7 @@ print(offline.SETTINGS.keys() & os.environ.keys())
     assert printed(code) == "set()"
 
 
-def test_the_network_is_allowed_only_during_a_download() -> None:
+def test_the_network_is_allowed_only_during_a_download():
     assert printed(FORBIDDEN) == "True False True"
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         assert printed(FORBIDDEN, **{name: "1"}) == "True True True"
