@@ -64,13 +64,16 @@ LONGEST = (
 )
 
 
+# Coverage doubles the time of what runs in the process of a test. In these it is mostly code of
+# Snakemake's or of transformers'.
+UNMEASURED = ("test_reruns", "test_several_models", "test_shards", "test_architectures")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
-    # Coverage doubles the time of what runs in the process of a test. In these it is mostly
-    # Snakemake's own code.
     for item in items:
-        if item.path.parent.name == "workflow":
+        if item.path.stem in UNMEASURED:
             item.add_marker(pytest.mark.no_cover)
 
 
