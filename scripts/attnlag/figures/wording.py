@@ -8,7 +8,13 @@ import pandas as pd
 from attnlag.escaping import text_for
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import MOST_ROWS
-from attnlag.regression.labels import COVARIANCE, correction_text, plural, spans
+from attnlag.regression.labels import (
+    COVARIANCE,
+    correction_text,
+    plural,
+    spans,
+    with_minus_signs,
+)
 from attnlag.regression.terms import named
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
@@ -44,9 +50,10 @@ def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
             f"{name} {medians[name]:.2f} ({values.min():.2f} to {values.max():.2f})"
             for name, values in known.items()
         ]
-        return f"{named(term).capitalize()}, median (range) over the layers: {', '.join(parts)}"
+        text = f"{named(term).capitalize()}, median (range) over the layers: {', '.join(parts)}"
+        return with_minus_signs(text)
     least, most = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
-    return (
+    return with_minus_signs(
         f"{named(term).capitalize()}, median over the layers: {medians[least]:.2f} ({least}) to "
         f"{medians[most]:.2f} ({most})"
     )

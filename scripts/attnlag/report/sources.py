@@ -29,17 +29,16 @@ def sources_findings(
     if shares.empty:
         return f"{name}, sources:\n  {found}\n"
     medians = shares.pivot(index="layer", columns="source", values="median")
-    before, first = medians["previous_1"], medians["first"]
-    attention = shares[shares["source"] == "first"].set_index("layer")["attention"]
-    most: Any = (attention - first).idxmax()
-    effective = medians["effective"]
+    before, own, effective = (medians[name] for name in ("previous_1", "self", "effective"))
+    first = shares[shares["source"] == "first"].set_index("layer")
+    most: Any = (first["attention"] - first["mean"]).idxmax()
     lines = [
         f"the token before writes {before.max():.0%} of the adjustment in layer {before.idxmax()} "
-        f"and {before.median():.0%} in the median layer, the token itself "
-        f"{medians['self'].median():.0%} (at most {medians['self'].max():.0%}, in layer "
-        f"{medians['self'].idxmax()}); the first token has {attention[most]:.0%} of the attention "
-        f"in layer {most} and writes {first[most]:.0%}; an adjustment is written by "
-        f"{effective.median():.0f} tokens in the median layer (medians over tokens)",
+        f"and {before.median():.0%} in the median layer, the token itself {own.median():.0%} (at "
+        f"most {own.max():.0%}, in layer {own.idxmax()}); an adjustment is written by "
+        f"{effective.median():.0f} tokens in the median layer (medians over tokens); the first "
+        f"token has {first['attention'][most]:.0%} of the attention in layer {most} and writes "
+        f"{first['mean'][most]:.0%} (means)",
         *_lag(lags, neighbours),
     ]
     text = "\n".join([f"{name}, sources:", *(f"  {line}" for line in lines)])

@@ -594,7 +594,7 @@ def comparison_findings(table: pd.DataFrame, alpha: float, negligible: float) ->
         lines += [f"  {_pair_finding(row, alpha, negligible)}" for row in rows.itertuples()]
     if not lines:
         lines.append("comparison: there is one model, so there are no pairs of models")
-    return "\n".join(lines) + "\n"
+    return with_minus_signs("\n".join(lines)) + "\n"
 
 
 def _pair_finding(row: Any, alpha: float, negligible: float) -> str:

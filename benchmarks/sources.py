@@ -1,0 +1,64 @@
+"""Cost of tracing sources and readout, beside that of norms alone in the same sequences.
+
+    python benchmarks/sources.py
+
+The beginnings of a default run's documents run one at a time, in turn through the model with hooks
+that take the norms, and through the passes of `trace_sources`. The script prints seconds of one
+thread of a processor, and the median of their ratios, without loading and set-up.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from attnlag.adjustments import tracing  # noqa: E402
+from attnlag.adjustments.settings import Sources  # noqa: E402
+from attnlag.interventions import sampling  # noqa: E402
+from attnlag.model import hooks, loading  # noqa: E402
+
+MODEL, CORPUS = "smollm2-135m-instruct", "prompts"
+ROUNDS = 3
+
+
+def main():
+    torch.set_num_threads(1)
+    model = loading.load_model(ROOT / "data/models" / MODEL, torch.device("cpu"), "auto", head=True)
+    settings = Sources()
+    sequences = sampling.beginnings(
+        ROOT / f"results/{MODEL}/{CORPUS}/tokens/0000.parquet",
+        ROOT / f"results/corpora/{CORPUS}.parquet",
+        *(settings.documents, settings.document_tokens),
+    )
+    tracer = tracing.Tracer(model, ["attention"])
+
+    def norms_of(ids):
+        every = torch.ones(1, len(ids), dtype=torch.bool)
+        found = []
+        keep = lambda layer, part, vectors: found.append(vectors.norm(dim=-1))  # noqa: E731
+        with torch.inference_mode(), hooks.watched(tracer.blocks, every, keep, ["attention"]):
+            tracer.trunk(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+
+    def seconds(run):
+        start = time.process_time()
+        for (document, window), ids in sequences.items():
+            run(document, window, ids)
+        return time.process_time() - start
+
+    tracer.trace("proofs", 0, next(iter(sequences.values())))
+    pairs = np.array(
+        [(seconds(lambda *key: norms_of(key[2])), seconds(tracer.trace)) for _ in range(ROUNDS)]
+    )
+    plain, traced = np.median(pairs, axis=0)
+    count = sum(map(len, sequences.values()))
+    print(f"{count} tokens: norms {plain:.1f} s, sources and readout {traced:.1f} s")
+    print(f"median ratio {np.median(pairs[:, 1] / pairs[:, 0]):.1f}")
+
+
+if __name__ == "__main__":
+    main()
