@@ -83,15 +83,15 @@ def log_norms(
     sites : sequence of str
         All sites that ``change`` changes, or whose norms are needed.
     """
-    found: dict[tuple[str, int], torch.Tensor] = {}
+    logs: dict[tuple[str, int], torch.Tensor] = {}
 
     def keep(layer: int, site: str, added: torch.Tensor) -> None:
         receive(layer, site, added)
-        found[site, layer] = edits.log_norm(added).reshape(ids.shape)
+        logs[site, layer] = edits.log_norm(added).reshape(ids.shape)
 
     with edits.edited(blocks, sites, change, keep):
         run(model, ids)
-    return found
+    return logs
 
 
 def sums_of_batch(
@@ -145,8 +145,8 @@ def sums_of_batch(
                 totals[source] = totals[source] + sums
         for source in sources:
             for row, key in enumerate(batch.keys):
-                found = Sums(source, site, layer, totals[source][row], positions[row])
-                results.append((key, found))
+                effects_of_target = Sums(source, site, layer, totals[source][row], positions[row])
+                results.append((key, effects_of_target))
     return results
 
 
@@ -315,7 +315,7 @@ def effects(
     side_by_side = max(1, min(side_by_side, len(groups), free // (size * widest)))
     torch.set_num_threads(max(1, threads // side_by_side))
 
-    def one(batch: Batch) -> list[tuple[Key, Sums]]:
+    def sums_of(batch: Batch) -> list[tuple[Key, Sums]]:
         if on_cpu:
             torch.set_num_threads(max(1, threads // side_by_side))
 
@@ -327,9 +327,9 @@ def effects(
         progress(int(batch.real.sum()))
         return sums
 
-    found: dict[Key, list[Sums]] = {key: [] for key in keys}
+    by_sequence: dict[Key, list[Sums]] = {key: [] for key in keys}
     with ThreadPoolExecutor(side_by_side) as pool:
-        for results in pool.map(one, groups):
+        for results in pool.map(sums_of, groups):
             for key, sums in results:
-                found[key].append(sums)
-    return found
+                by_sequence[key].append(sums)
+    return by_sequence

@@ -51,23 +51,20 @@ def table(
         held[0] += positions
         held[1] += effect
 
-    for (document, _), found in derivatives.items():
-        for one in found:
-            for layer, effects in enumerate(one.effects):
-                source = (document, one.source_site, layer, one.target_site, one.target_layer)
-                for lag, (effect, positions) in enumerate(zip(effects, one.positions, strict=True)):
-                    add(
-                        (*source, lag, DERIVATIVE, None, None, probes),
-                        int(positions),
-                        float(effect),
-                    )
+    for (document, _), slopes in derivatives.items():
+        for slope in slopes:
+            for layer, effects in enumerate(slope.effects):
+                source = document, slope.source_site, layer, slope.target_site, slope.target_layer
+                for lag, effect in enumerate(effects):
+                    key = *source, lag, DERIVATIVE, None, None, probes
+                    add(key, int(slope.positions[lag]), float(effect))
     for (document, _), changed in finite.items():
-        for this in changed:
-            alpha = None if np.isnan(this.alpha) else this.alpha
-            for lag, effect in enumerate(this.effects):
+        for change in changed:
+            alpha = None if np.isnan(change.alpha) else change.alpha
+            for lag, effect in enumerate(change.effects):
                 usable = bool(np.isfinite(effect))
-                key = (document, *this[:4], lag, this.intervention, alpha, this.upos, None)
-                add(key, int(usable), float(effect) if usable else 0.0)
+                cell = document, *change[:4], lag, change.intervention, alpha, change.upos, None
+                add(cell, int(usable), float(effect) if usable else 0.0)
     rows = [
         (*key[:9], positions, effect, key[9])
         for key, (positions, effect) in sums.items()

@@ -116,18 +116,18 @@ def variants(
     settings: EffectsSettings, vectors: Vectors, site: str, layer: int, key: Key
 ) -> list[tuple[str, float, Make]]:
     """Return the interventions on an adjustment: kind, factor and changed vector."""
-    found: list[tuple[str, float, Make]] = []
+    changes: list[tuple[str, float, Make]] = []
     for kind in settings.interventions:
         if kind == "scale":
-            found += [(kind, alpha, partial(torch.mul, alpha)) for alpha in settings.scales]
+            changes += [(kind, alpha, partial(torch.mul, alpha)) for alpha in settings.scales]
         elif kind == "zero":
-            found.append((kind, np.nan, torch.zeros_like))
+            changes.append((kind, np.nan, torch.zeros_like))
         else:
             mean = kind == "mean"
             other = vectors.mean(site, layer) if mean else vectors.other(site, layer, key)
             if other is not None:
-                found.append((kind, np.nan, other.to))
-    return found
+                changes.append((kind, np.nan, other.to))
+    return changes
 
 
 def effects_at(
@@ -155,11 +155,11 @@ def effects_at(
             rows[row, token] = make(rows[row, token])
         return rows.reshape(added.shape)
 
-    found: dict[tuple[str, int], torch.Tensor] = {}
+    logs_of_targets: dict[tuple[str, int], torch.Tensor] = {}
 
     def keep(at: int, where: str, added: torch.Tensor) -> None:
         if at >= layer and where in settings.target_sites:
-            found[where, at] = edits.log_norm(added).reshape(ids.shape)[:, token:].cpu()
+            logs_of_targets[where, at] = edits.log_norm(added).reshape(ids.shape)[:, token:].cpu()
 
     options: dict[str, Any] = {}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
@@ -172,7 +172,7 @@ def effects_at(
         for row, (kind, alpha, _) in enumerate(changes):
             results.append(Effect(site, layer, target, at, kind, alpha, values[row]))
 
-    for (target, at), logs in found.items():
+    for (target, at), logs in logs_of_targets.items():
         moved = logs[1:] - logs[:1]
         # The norm of an adjustment set to zero has no logarithm.
         add(target, at, moved.numpy())
@@ -215,11 +215,11 @@ def effects(
         derivative.run(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
     side_by_side = threads if on_cpu and not rotary.limits and not names else 1
 
-    def one(key: Key) -> list[Effect]:
+    def effects_in(key: Key) -> list[Effect]:
         if side_by_side > 1:
             torch.set_num_threads(1)
         rotary.reset()
-        found: list[Effect] = []
+        in_sequence: list[Effect] = []
         for site in settings.source_sites:
             for layer in sorted(vectors.layers):
                 changes = variants(settings, vectors, site, layer, key)
@@ -227,9 +227,9 @@ def effects(
                 for token in vectors.places[key] if changes else []:
                     own = effects_at(model, blocks, sequences[key], settings, token=token, **place)
                     tag = vectors.tags[key][token] if key in vectors.tags else None
-                    found += [one._replace(upos=tag) for one in own]
+                    in_sequence += [effect._replace(upos=tag) for effect in own]
         progress(len(sequences[key]))
-        return found
+        return in_sequence
 
     with ThreadPoolExecutor(side_by_side) as pool:
-        return dict(zip(vectors.places, pool.map(one, vectors.places), strict=True))
+        return dict(zip(vectors.places, pool.map(effects_in, vectors.places), strict=True))

@@ -5,14 +5,14 @@ All draws are seeded by the document's id, so that they do not depend on shards 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from attnlag.corpus.documents import group_by_document
+from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import CLASSES, read_property
 
@@ -52,23 +52,18 @@ def chosen_sources(wanted: int | Sequence[int] | Literal["all"], layers: int) ->
     return [(layers - 1) * (part + 1) // (wanted + 1) for part in range(wanted)]
 
 
-def chosen_documents(groups: Mapping[str, str], wanted: int | Literal["all"]) -> list[str]:
-    """Return documents of a corpus, taken from its groups in turn, in the order of the corpus."""
-    if wanted == "all":
-        return list(groups)
-    members: dict[str, list[str]] = {}
-    for document, group in groups.items():
-        members.setdefault(group, []).append(document)
-    turns = [name for turn in zip_longest(*members.values()) for name in turn if name is not None]
-    chosen = set(turns[:wanted])
-    return [document for document in groups if document in chosen]
-
-
 def beginnings(
     tokens: Path, corpus: Path, documents: int | Literal["all"], most: int
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Return the first tokens of chosen documents of a corpus, see `sequences_of`."""
-    return sequences_of(tokens, chosen_documents(group_by_document(corpus), documents), most)
+    """Return the first tokens of documents of a corpus, taken from its groups in turn.
+
+    They are in the order of the corpus, see `sequences_of`.
+    """
+    chosen = list(group_by_document(corpus))
+    if documents != "all":
+        first = set(islice(first_of_groups(corpus), documents))
+        chosen = [document for document in chosen if document in first]
+    return sequences_of(tokens, chosen, most)
 
 
 def sequences_of(
@@ -83,15 +78,15 @@ def sequences_of(
         columns=["document", "window", "input_ids"],
         filters=[("document", "in", list(documents))] if documents else None,
     )
-    found: dict[tuple[str, int], np.ndarray] = {}
+    sequences: dict[tuple[str, int], np.ndarray] = {}
     left = dict.fromkeys(documents, most)
     keys = table["document"].to_pylist(), table["window"].to_pylist(), table["input_ids"]
     for document, window, ids in zip(*keys, strict=True):
         if left.get(document, 0) > 0:
             sequence = ids.values.to_numpy()[: left[document]].astype(np.int64)
-            found[document, window] = sequence
+            sequences[document, window] = sequence
             left[document] -= len(sequence)
-    return found
+    return sequences
 
 
 def generator(seed: int, document: str, *numbers: int) -> np.random.Generator:
@@ -111,12 +106,12 @@ def tags_of(
     """Return the part of speech of each token of some sequences, from the table of a shard."""
     documents = {document for document, _ in sequences}
     facts = read_property("upos", [token_properties], documents)
-    found = {}
+    tags = {}
     for key, sequence in sequences.items():
         start = facts.starts[key]
         codes = facts.values[start : start + len(sequence)].astype(int)
-        found[key] = [CLASSES["upos"][code] for code in codes]
-    return found
+        tags[key] = [CLASSES["upos"][code] for code in codes]
+    return tags
 
 
 def positions(

@@ -21,9 +21,9 @@ OF = "|"
 LINEAR = "linear"
 
 
-def of_class(term: str, one: str) -> str:
+def of_class(term: str, label: str) -> str:
     """Return the name of a term, or of the ``level``, restricted to one class of tokens."""
-    return f"{term}{OF}{one}"
+    return f"{term}{OF}{label}"
 
 
 def class_of(term: str) -> str:
@@ -43,8 +43,8 @@ def has_lag(term: str) -> bool:
 
 def lags_among(terms: Sequence[str]) -> list[str]:
     """Return the lags among the terms of a regression, shortest first, followed by the leads."""
-    found = {term for term in terms if is_lag(term)}
-    return sorted(found, key=lambda term: (is_lead(term), distance(term)))
+    lags = {term for term in terms if is_lag(term)}
+    return sorted(lags, key=lambda term: (is_lead(term), distance(term)))
 
 
 def is_lead(term: str) -> bool:

@@ -1,14 +1,27 @@
 """The documents and layers in which interventions are made."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from attnlag.interventions import sampling
 
 
-def test_documents_are_taken_from_the_groups_in_turn():
-    groups = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "c1": "c", "c2": "c"}
-    assert sampling.chosen_documents(groups, 3) == ["a1", "b1", "c1"]
-    assert sampling.chosen_documents(groups, 5) == ["a1", "a2", "b1", "c1", "c2"]
-    assert sampling.chosen_documents(groups, "all") == list(groups)
-    assert sampling.chosen_documents(groups, 99) == list(groups)
+def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
+    names = ["a1", "a2", "a3", "b1", "c1", "c2"]
+    corpus, tokens = tmp_path / "corpus.parquet", tmp_path / "tokens.parquet"
+    groups = pa.array([name[0] for name in names]).dictionary_encode()
+    pq.write_table(pa.table({"document": names, "group": groups}), corpus)
+    sequences = {"document": names, "window": [0] * 6, "input_ids": [[1, 2, 3]] * 6}
+    pq.write_table(pa.table(sequences), tokens)
+
+    def chosen(wanted):
+        found = sampling.beginnings(tokens, corpus, wanted, 2)
+        assert all(ids.tolist() == [1, 2] for ids in found.values())
+        return [document for document, _ in found]
+
+    assert chosen(3) == ["a1", "b1", "c1"]
+    assert chosen(5) == ["a1", "a2", "b1", "c1", "c2"]
+    assert chosen("all") == chosen(99) == names
 
 
 def test_layers_are_spread_over_depth():

@@ -178,8 +178,8 @@ def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sum
     sums: dict[str, Sequence[str]] = {"y": ("y",)}
     for term in shards[0].terms:
         if is_lag(term) and not class_of(term):
-            for one, members in merged.items():
-                sums[of_class(term, one)] = [of_class(term, member) for member in members]
+            for label, members in merged.items():
+                sums[of_class(term, label)] = [of_class(term, member) for member in members]
     return sums
 
 
@@ -191,7 +191,7 @@ def covariates_beside(
     Thirds do not determine a number; in a regression without ``levels`` the number itself does.
     """
     name = settings.property + ("_previous" if settings.offset == -1 else "")
-    same = {name, *(f"{name}_{one}" for one in classes_of(settings.property))}
+    same = {name, *(f"{name}_{label}" for label in classes_of(settings.property))}
     if settings.offset not in (0, -1) or (levels and settings.property in MODERATORS):
         same = set()
     return {
@@ -212,7 +212,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     """
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)
-    rows, documents = merging.sizes_of(shards, [of_class(LEVEL, one) for one in classes])
+    rows, documents = merging.sizes_of(shards, [of_class(LEVEL, label) for label in classes])
     merged = merging.merged_classes(
         classes, rows, documents, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
     )
@@ -262,8 +262,8 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     table[medians.columns] = medians.reindex(keys).to_numpy()
     table = pd.concat([of_all, table], ignore_index=True)
     table["status"] = [
-        (apart if one != ALL else together).fits[layers.index(layer)].status
-        for one, layer in zip(table["subset"], table["layer"], strict=True)
+        (apart if label != ALL else together).fits[layers.index(layer)].status
+        for label, layer in zip(table["subset"], table["layer"], strict=True)
     ]
     if settings.property in MODERATORS:
         line, straight = slopes_along(shards, lags, {**by_class, **common}, settings)
@@ -382,11 +382,11 @@ def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.n
     """
     slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
     shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
-    one, other = apart.fits[index], together.fits[index]
-    if one.status != "ok" or other.status != "ok" or len(slopes) == len(set(shared)):
+    fit_apart, fit_together = apart.fits[index], together.fits[index]
+    if fit_apart.status != "ok" or fit_together.status != "ok" or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)
-    without = one.without[:, slopes] - other.without[:, shared]
-    change = without - (one.estimate[slopes] - other.estimate[shared])
+    without = fit_apart.without[:, slopes] - fit_together.without[:, shared]
+    change = without - (fit_apart.estimate[slopes] - fit_together.estimate[shared])
     return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
 
 

@@ -153,15 +153,15 @@ def decomposed(
             steps.append(coefficients_by_step(variables, own, numbers, terms[1:], alpha, whole))
             parts.append(parts_of_change(variables, own, numbers, terms[1:], whole))
     order = ["layer", "step", "term"]
-    found = pd.concat(steps, ignore_index=True)
-    found[COUNTS] = found[COUNTS].fillna(0).astype(int)
-    found["step"] = pd.Categorical(found["step"], [POOLED, *EFFECTS])
-    found = found.sort_values(order, kind="stable", ignore_index=True)
-    found["step"] = found["step"].astype(str)
-    found["sampled"] = bool(sample.end)
+    table_of_steps = pd.concat(steps, ignore_index=True)
+    table_of_steps[COUNTS] = table_of_steps[COUNTS].fillna(0).astype(int)
+    table_of_steps["step"] = pd.Categorical(table_of_steps["step"], [POOLED, *EFFECTS])
+    table_of_steps = table_of_steps.sort_values(order, kind="stable", ignore_index=True)
+    table_of_steps["step"] = table_of_steps["step"].astype(str)
+    table_of_steps["sampled"] = bool(sample.end)
     return Decomposition(
         sample.end,
-        found,
+        table_of_steps,
         pd.concat(parts, ignore_index=True).sort_values(
             ["layer", "term"], kind="stable", ignore_index=True
         ),
@@ -227,13 +227,13 @@ def coefficients_by_step(
             if n > columns + nested and np.linalg.matrix_rank(a, hermitian=True) == size - 1:
                 # A pooled regression has a constant.
                 with_constant = x if names else np.vstack([x, np.ones(n)])
-                found = clustered.regression(with_constant, y, document)
+                fit = clustered.regression(with_constant, y, document)
                 # Leverages do not show effects across documents: their share of the rows stands
                 # for it.
                 left_over = (n - nested) / (n - nested - (rank - 1 - nested))
-                estimate, df = found.estimate[: size - 1], found.df[: size - 1]
-                error = np.sqrt(left_over * np.diag(found.covariance))[: size - 1]
-                r_squared = 1 - found.residuals @ found.residuals / about_mean
+                estimate, df = fit.estimate[: size - 1], fit.df[: size - 1]
+                error = np.sqrt(left_over * np.diag(fit.covariance))[: size - 1]
+                r_squared = 1 - fit.residuals @ fit.residuals / about_mean
             step = names[-1] if names else POOLED
             for values_of_lag in zip(lags, estimate, error, df, strict=True):
                 rows.append((layer, step, *values_of_lag, r_squared, rank))
@@ -281,8 +281,8 @@ def parts_of_change(
         if not determined:
             owed[:] = np.nan
         rows += [
-            (layer, lag, part, -one)
+            (layer, lag, part, -owed_to_part)
             for lag, of_lag in zip(lags, owed, strict=True)
-            for part, one in zip(PARTS, of_lag, strict=True)
+            for part, owed_to_part in zip(PARTS, of_lag, strict=True)
         ]
     return pd.DataFrame(rows, columns=["layer", "term", "part", "change"])

@@ -134,8 +134,8 @@ def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettin
     places = groups.ngroup().to_numpy()
     np.add.at(sums, (documents, places), rows["effect_sum"].to_numpy())
     np.add.at(counts, (documents, places), rows["positions"].to_numpy())
-    found = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
-    return pd.concat([cells, found], axis=1)
+    table_of_ratios = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
+    return pd.concat([cells, table_of_ratios], axis=1)
 
 
 def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
@@ -145,8 +145,8 @@ def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> 
     """
     finite = effects[effects["upos"].notna()]
     finite = finite.assign(upos=finite["upos"].astype(str))
-    found = table(finite, settings.changed(bootstrap=0), ["upos"])
-    return found.drop(columns=["joint_low", "joint_high"])
+    by_tag = table(finite, settings.changed(bootstrap=0), ["upos"])
+    return by_tag.drop(columns=["joint_low", "joint_high"])
 
 
 def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
@@ -196,25 +196,25 @@ def transmitted(
         for rows in [whole[whole["term"].str.fullmatch(r"lag_\d+")]]
     ]
     keys = ["target_site", "target_layer", "lag"]
-    found = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
-    df = found["predicted_df"].to_numpy(float)
-    reach = special.stdtrit(df, 1 - alpha / 2) * found["predicted_std_error"]
-    found["predicted_conf_low"] = found["predicted"] - reach
-    found["predicted_conf_high"] = found["predicted"] + reach
+    table = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
+    df = table["predicted_df"].to_numpy(float)
+    reach = special.stdtrit(df, 1 - alpha / 2) * table["predicted_std_error"]
+    table["predicted_conf_low"] = table["predicted"] - reach
+    table["predicted_conf_high"] = table["predicted"] + reach
     if tables:
         beside = pd.concat(tables).rename(columns={"layer": "target_layer", **names})
         beside = beside[[*keys, "regression", *names.values()]]
-        found = found.merge(beside, on=keys, how="left", sort=False)
+        table = table.merge(beside, on=keys, how="left", sort=False)
     else:
-        found = found.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
-    known = found["coefficient_conf_low"] * found["coefficient_conf_high"] > 0
-    slope = found["coefficient"].where(known)
-    share = found["estimate"] / slope
-    of_slope = (share * found["coefficient_std_error"]).astype(float)
-    spread = np.hypot(found["std_error"].astype(float), of_slope) / slope.abs()
-    df = np.maximum(found["documents"].to_numpy(float) - 1, 1)
+        table = table.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
+    known = table["coefficient_conf_low"] * table["coefficient_conf_high"] > 0
+    slope = table["coefficient"].where(known)
+    share = table["estimate"] / slope
+    of_slope = (share * table["coefficient_std_error"]).astype(float)
+    spread = np.hypot(table["std_error"].astype(float), of_slope) / slope.abs()
+    df = np.maximum(table["documents"].to_numpy(float) - 1, 1)
     reach = special.stdtrit(df, 1 - alpha / 2) * spread
-    return found.assign(share=share, share_low=share - reach, share_high=share + reach)
+    return table.assign(share=share, share_low=share - reach, share_high=share + reach)
 
 
 def with_predictive(

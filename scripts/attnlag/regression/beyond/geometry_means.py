@@ -34,14 +34,14 @@ def sums_of_shard(
     def column(path: Path, name: str) -> np.ndarray:
         return tables.values_of([path], name, whole)[kept].astype(np.float64)
 
-    found: dict[tuple[int, str], RatioSums] = {}
+    sums: dict[tuple[int, str], RatioSums] = {}
     layers = layers_in(pq.read_schema(stream))
     before = None
     for layer, name in enumerate(layers):
         received = column(stream, name)
         with np.errstate(divide="ignore", invalid="ignore"):
             if before is not None:
-                found[layer - 1, STREAM_GROWTH] = RatioSums.of_rows(
+                sums[layer - 1, STREAM_GROWTH] = RatioSums.of_rows(
                     np.log(received / before), document
                 )
             for quantity in OF_A_PASS:
@@ -49,20 +49,20 @@ def sums_of_shard(
                 if OUTCOMES[quantity].first_position:
                     # The previous token is left out too.
                     values[position == drop_first] = np.nan
-                found[layer, quantity] = RatioSums.of_rows(values, document)
+                sums[layer, quantity] = RatioSums.of_rows(values, document)
                 if f"{quantity}_relative" in RELATIVE:
                     relative = RatioSums.of_rows(values / received, document)
-                    found[layer, f"{quantity}_relative"] = relative
+                    sums[layer, f"{quantity}_relative"] = relative
         before = received
-    return found
+    return sums
 
 
 def over_shards(
-    found: Sequence[dict[tuple[int, str], RatioSums]],
+    of_shards: Sequence[dict[tuple[int, str], RatioSums]],
 ) -> dict[tuple[int, str], RatioSums]:
     """Return the sums over all shards."""
-    together = dict(found[0])
-    for more in found[1:]:
+    together = dict(of_shards[0])
+    for more in of_shards[1:]:
         together = {key: sums + more[key] for key, sums in together.items()}
     return together
 
@@ -108,39 +108,39 @@ def table(
         From `by_distance`, for centred cosines with trained and with random weights.
     """
     rows: list[tuple[int, str, int | None, RatioSums, float, float]] = []
-    for (layer, quantity), found in sums.items():
+    for (layer, quantity), ratio in sums.items():
         distance = 1 if quantity == "cosine_previous" else None
         control = (random or {}).get((layer, quantity), NOTHING).mean
         against = pairs.get((layer, quantity), np.nan)
-        rows.append((layer, quantity, distance, found, against, control))
+        rows.append((layer, quantity, distance, ratio, against, control))
     untrained = {}
     if random_distances is not None:
         by_layer = random_distances.set_index(["layer", "distance"])
         untrained = (by_layer["total"] / by_layer["pairs"].replace(0, np.nan)).to_dict()
     for row in [] if distances is None else distances.to_dict("records"):
-        found = RatioSums(
+        ratio = RatioSums(
             *(row["documents"], row["pairs"], row["pairs_squared"]),
             *(row["total"], row["total_squared"], row["total_pairs"]),
         )
         against = row["random_total"] / row["random_pairs"] if row["random_pairs"] else np.nan
         control = untrained.get((row["layer"], row["distance"]), np.nan)
-        rows.append((row["layer"], directions.QUANTITY, row["distance"], found, against, control))
+        rows.append((row["layer"], directions.QUANTITY, row["distance"], ratio, against, control))
     records = []
-    for layer, quantity, distance, found, against, control in rows:
-        low, high = found.interval(alpha)
+    for layer, quantity, distance, ratio, against, control in rows:
+        low, high = ratio.interval(alpha)
         records.append(
             {
                 "layer": layer,
                 "quantity": quantity,
                 "distance": distance,
-                "mean": found.mean,
-                "std_error": float(found.std_error),
+                "mean": ratio.mean,
+                "std_error": float(ratio.std_error),
                 "conf_low": low,
                 "conf_high": high,
                 "random_pairs": against,
                 "random_weights": control,
-                "tokens": found.rows,
-                "documents": found.clusters,
+                "tokens": ratio.rows,
+                "documents": ratio.clusters,
             }
         )
     frame = pd.DataFrame(records).astype({"distance": "Int64", "tokens": int, "documents": int})

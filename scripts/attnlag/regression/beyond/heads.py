@@ -94,22 +94,22 @@ def table(
                 floors.append(at_floor(of_heads, position)[places][used])
                 positions.append(position[places][used])
         layer = layer_number(name)
-        found = np.concatenate(attention or [np.zeros((0, len(energy)), np.float32)])
+        attention_to_first = np.concatenate(attention or [np.zeros((0, len(energy)), np.float32)])
         on_floor = np.concatenate(floors or [np.zeros(0, bool)])
         uniform = _mean(1 / (np.concatenate(positions or [np.zeros(0)]) + 1.0))
         shares = energy / (energy.sum() or np.nan)
-        of_sinks = {"sink_uniform": uniform, "sink_tokens": len(found)}
+        of_sinks = {"sink_uniform": uniform, "sink_tokens": len(attention_to_first)}
         for head, share in enumerate(shares):
-            score = {"sink": _mean(found[:, head]), **of_sinks}
+            score = {"sink": _mean(attention_to_first[:, head]), **of_sinks}
             rows.append({"layer": layer, "part": str(head), "share": share, **score})
         rows.append(
             {
                 **{"layer": layer, "part": WHOLE, "share": 1.0},
                 "coherence": ratios / tokens if tokens else np.nan,
                 "at_floor": at / tokens if tokens else np.nan,
-                **{"sink": _mean(found), **of_sinks},
-                "sink_at_floor": _mean(found[on_floor]),
-                "sink_above": _mean(found[~on_floor]),
+                **{"sink": _mean(attention_to_first), **of_sinks},
+                "sink_at_floor": _mean(attention_to_first[on_floor]),
+                "sink_above": _mean(attention_to_first[~on_floor]),
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -159,8 +159,8 @@ def _permuted(
 ) -> np.ndarray:
     """Return the mean coefficients over permuted orders, (parts × terms,)."""
     means = []
-    for found in zip(*orders, strict=True):
-        merged = permutation.merged_terms(permutation.merged_products(found), kept)
+    for of_shards in zip(*orders, strict=True):
+        merged = permutation.merged_terms(permutation.merged_products(of_shards), kept)
         means.append(permutation.estimates_of_orders(merged)[1][1:].mean(axis=0))
     return np.concatenate(means).reshape(-1)
 
@@ -172,10 +172,12 @@ def _random_weights(
     table = _values(source, name)
     untrained = _shard(source, table.drop_columns(layers_in(table.schema)[-1]), settings)
     documents = controls.documents_of(untrained)
-    found = {
+    shards_of = {
         "random_weights": [untrained],
         "trained": [crossproducts.of_documents(shard, documents) for shard in trained],
     }
-    fits = {column: controls.fitted_alone(shards, settings)[0] for column, shards in found.items()}
+    fits = {
+        column: controls.fitted_alone(shards, settings)[0] for column, shards in shards_of.items()
+    }
     by_term = [fit.set_index(["layer", "term"])["estimate"] for fit in fits.values()]
     return pd.concat(by_term, axis=1, keys=fits).dropna(subset="random_weights")

@@ -50,7 +50,7 @@ def means(
     table : pandas.DataFrame
         By layer and name: `OF_MEANS`, ``median``, ``tokens``, ``documents``.
     """
-    found = []
+    rows_of_table = []
     for layer, of_layer in rows.groupby("layer"):
         document = of_layer["document"].cat.codes.to_numpy()
         for name, of in values.items():
@@ -60,9 +60,11 @@ def means(
             median = np.nan
             if not np.isnan(values_of_rows).all():
                 median = np.nanmedian(values_of_rows)
-            found.append((layer, name, *numbers, median, int(sums.rows), int(sums.clusters)))
+            rows_of_table.append(
+                (layer, name, *numbers, median, int(sums.rows), int(sums.clusters))
+            )
     names = ["layer", "name", *OF_MEANS, "median", "tokens", "documents"]
-    return pd.DataFrame(found, columns=names).set_index(["layer", "name"])
+    return pd.DataFrame(rows_of_table, columns=names).set_index(["layer", "name"])
 
 
 def column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
@@ -70,10 +72,10 @@ def column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
     return lambda rows: rows[name]
 
 
-def _as_table(found: pd.DataFrame, names: Sequence[str], key: str) -> pd.DataFrame:
+def _as_table(by_name: pd.DataFrame, names: Sequence[str], key: str) -> pd.DataFrame:
     """Return rows by layer and name in the order of the names."""
     kind = pd.CategoricalDtype(list(names), ordered=True)
-    table = found.reset_index().rename(columns={"name": key}).astype({key: kind})
+    table = by_name.reset_index().rename(columns={"name": key}).astype({key: kind})
     return table.sort_values(["layer", key], ignore_index=True).astype({key: str})
 
 
@@ -169,10 +171,10 @@ def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSetting
     layers = sorted(map(int, rows["layer"].unique()))
     cells = [(layer, part) for part in PARTS for layer in layers]
 
-    def shard_of(found: pd.DataFrame, halves: int) -> crossproducts.Shard:
-        wide = found.pivot(index=KEYS, columns="layer", values=list(PARTS.values()))
+    def shard_of(tokens: pd.DataFrame, halves: int) -> crossproducts.Shard:
+        wide = tokens.pivot(index=KEYS, columns="layer", values=list(PARTS.values()))
         # Sequences in their order, which the index of a pivot loses.
-        keys = found.drop_duplicates(KEYS)[KEYS]
+        keys = tokens.drop_duplicates(KEYS)[KEYS]
         wide = wide.reindex(pd.MultiIndex.from_frame(keys))
         table = pa.Table.from_pandas(keys, preserve_index=False)
         for place, (layer, part) in enumerate(cells):

@@ -138,9 +138,9 @@ class Effects:
             direction = (
                 left + np.where(going, square / np.where(before > 0, before, 1), 0) * direction
             )
-        found = np.sqrt(np.max(square / np.maximum(enough, np.finfo(float).tiny))) * TOLERANCE
+        error = np.sqrt(np.max(square / np.maximum(enough, np.finfo(float).tiny))) * TOLERANCE
         raise UserError(
             f"the effects of {len(self.codes)} factors ({products.shape[0]:,} levels) did not "
-            f"converge: after {MOST_STEPS:,} steps their equations are off by {found:.1g}, "
+            f"converge: after {MOST_STEPS:,} steps their equations are off by {error:.1g}, "
             f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
         )

@@ -122,9 +122,9 @@ class Freedom:
         elif self.products is not None:
             second = second + (self.products**2).sum(axis=(1, 2))
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = (q + 1) / max(q, 1) * self.trace**2 / (first + second)
+            degrees = (q + 1) / max(q, 1) * self.trace**2 / (first + second)
         # An estimate that a single cluster determines has no error to be seen.
-        return np.where(self.trace > LEAST_REST * (self.w**2).sum(axis=(1, 2)), found, np.nan)
+        return np.where(self.trace > LEAST_REST * (self.w**2).sum(axis=(1, 2)), degrees, np.nan)
 
 
 class Wald(NamedTuple):
@@ -194,8 +194,8 @@ class Regression:
 
 def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> Regression:
     """Regress y on x, (K, rows); ``cluster`` numbers the clusters of the rows from 0."""
-    a = np.array([[np.bincount(cluster, one * other) for other in x] for one in x]).T
-    b = np.stack([np.bincount(cluster, one * y) for one in x], axis=-1)
+    a = np.array([[np.bincount(cluster, column * other) for other in x] for column in x]).T
+    b = np.stack([np.bincount(cluster, column * y) for column in x], axis=-1)
     estimate = np.linalg.solve(a.sum(axis=0), b.sum(axis=0))
     covariance, df = cr2(a, b - a @ estimate)
     return Regression(estimate, covariance, df, y - estimate @ x)

@@ -190,20 +190,20 @@ def _sums(
     count = len(terms)
     classes = [class_of(term) for term in terms]
     sums = np.zeros((len(layers), packed_size(1 + count), len(starts)))
-    for layer, from_centre, found in zip(layers, centre, sums, strict=True):
+    for layer, from_centre, of_layer in zip(layers, centre, sums, strict=True):
         w = values_of(batch, layer, terms) - from_centre[1:, None]
         # In a dropped row everything is zero, including the leading 1.
         valid = ~np.isnan(w[0])
         w[:, ~valid] = 0
-        np.add.reduceat(valid, starts, dtype=np.float64, out=found[0])
+        np.add.reduceat(valid, starts, dtype=np.float64, out=of_layer[0])
         for place in range(count):
-            np.add.reduceat(w[place], starts, out=found[1 + place])
+            np.add.reduceat(w[place], starts, out=of_layer[1 + place])
         pairs = combinations_with_replacement(range(count), 2)
         for place, (i, j) in enumerate(pairs, start=1 + count):
             # No token belongs to two classes.
             if classes[i] and classes[j] and classes[i] != classes[j]:
                 continue
-            np.add.reduceat(w[i] * w[j], starts, out=found[place])
+            np.add.reduceat(w[i] * w[j], starts, out=of_layer[place])
     return sums.transpose(2, 0, 1)
 
 

@@ -30,12 +30,12 @@ Sums = Mapping[str, Sequence[str]]
 
 def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the dummies among some terms, by covariate and by class."""
-    found = {}
+    dummies = {}
     for name in CATALOGUE:
-        own = {one: f"{name}_{one}" for one in classes_of(name) if f"{name}_{one}" in terms}
+        own = {label: f"{name}_{label}" for label in classes_of(name) if f"{name}_{label}" in terms}
         if own:
-            found[name] = own
-    return found
+            dummies[name] = own
+    return dummies
 
 
 def kept_terms(shards: Sequence[Shard]) -> Sums:
@@ -54,10 +54,10 @@ def kept_terms(shards: Sequence[Shard]) -> Sums:
         for term in own.values():
             del sums[term]
         size = dict(zip(own, rows.tolist(), strict=True))
-        largest = max(merged, key=lambda one: sum(size[member] for member in merged[one]))
-        for one, members in merged.items():
-            if one != largest:
-                sums[f"{name}_{one}"] = tuple(own[member] for member in members)
+        largest = max(merged, key=lambda label: sum(size[member] for member in merged[label]))
+        for label, members in merged.items():
+            if label != largest:
+                sums[f"{name}_{label}"] = tuple(own[member] for member in members)
     for term in indicators() & set(sums):
         rows, _ = sizes_of(shards, [term])
         if rows[0] in (0, max(shard_rows(shards))):
@@ -129,11 +129,10 @@ def merged_shard(shard: Shard, sums: Sums) -> Shard:
     if list(sums) == shard.terms:
         return shard
     packing = packed_sums(shard.terms, sums)
-    places = [[0], *([1 + shard.terms.index(term) for term in parts] for parts in sums.values())]
     return shard.mapped(
         lambda products: summed(products, packing),
         terms=list(sums),
-        centre=np.stack([shard.centre[:, each].sum(axis=1) for each in places], axis=1),
+        centre=sums_of_columns(shard.centre, shard.terms, sums),
         totals=replace(
             shard.totals,
             pooled=summed(shard.totals.pooled, packing),
@@ -160,6 +159,12 @@ def stack_of(
         budget=settings.stack_mb * 1e6,
         **options,
     )
+
+
+def sums_of_columns(values: np.ndarray, terms: Sequence[str], sums: Sums) -> np.ndarray:
+    """Return (layers, p) values of sums of terms, from those of the terms; the first stays."""
+    places = [[0], *([1 + terms.index(term) for term in parts] for parts in sums.values())]
+    return np.stack([values[:, columns].sum(axis=1) for columns in places], axis=1)
 
 
 def packed_sums(terms: Sequence[str], sums: Sums) -> sparse.csr_array:
@@ -191,7 +196,7 @@ def values_of_sums(
     """Return the terms of a layer, (terms, rows), which may be sums of columns of the design."""
     parts = {part for term in terms for part in sums.get(term, (term,))}
     names = sorted(parts)
-    found = dict(zip(names, values_of(batch, layer, names), strict=True))
+    columns = dict(zip(names, values_of(batch, layer, names), strict=True))
     return np.stack(
-        [np.sum([found[part] for part in sums.get(term, (term,))], axis=0) for term in terms]
+        [np.sum([columns[part] for part in sums.get(term, (term,))], axis=0) for term in terms]
     )

@@ -116,15 +116,22 @@ def influences(
         if root is None:
             continue
         if part not in roots:
-            # In coordinates in which the sum over this half is I.
             assert inverse is not None
-            values, vectors = np.linalg.eigh(inverse)
-            kept = values > 0.5  # A half is a summand of I.
-            to = vectors[:, kept] * np.sqrt(values[kept])
-            rest = clustered.root_of_rest(to.T @ a @ to)
-            roots[part] = (vectors[:, kept] / np.sqrt(values[kept])) @ rest @ to.T
+            to, back = coordinates_of_half(inverse)
+            roots[part] = back @ clustered.root_of_rest(to.T @ a @ to) @ to.T
         adjusted += (roots[part] @ scores[..., None])[..., 0] @ reach.T
     return plain, plain if root is None else adjusted
+
+
+def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps to coordinates in which X'X of a half is I, and back, given its inverse.
+
+    They leave out what the half does not identify.
+    """
+    values, vectors = np.linalg.eigh(inverse)
+    kept = values > 0.5  # A half is a summand of I.
+    root = np.sqrt(values[kept])
+    return vectors[:, kept] * root, vectors[:, kept] / root
 
 
 def cr2_scale(stack: Stack, solution: Solution) -> float:

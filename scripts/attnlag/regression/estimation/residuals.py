@@ -185,37 +185,18 @@ class ResidualSums(Sums):
 
 def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
     """Return the sums over no rows."""
-    q = len(terms) + 1
+    q, lags, bins = len(terms) + 1, (AUTOCORRELATION_LAGS,), len(COARSE_EDGES) + 1
     z = q + BREUSCH_GODFREY_LAGS
-    bins = len(COARSE_EDGES) + 1
-
-    def zeros(*shape: int) -> np.ndarray:
-        return np.zeros((len(layers), *shape))
-
-    def counts(*shape: int) -> np.ndarray:
-        return np.zeros((len(layers), *shape), dtype=np.int64)
-
-    return ResidualSums(
-        terms=terms,
-        layers=layers,
-        hac_lags=hac_lags,
-        n=counts(),
-        effects=counts(),
-        powers=zeros(4),
-        smallest=zeros() + np.inf,
-        largest=zeros() - np.inf,
-        products=zeros(z, z),
-        scores=zeros(z),
-        squares=zeros(q),
-        meat_hc1=zeros(q, q),
-        meat_hc3=zeros(q, q),
-        meat_hac=zeros(q, q),
-        differences=zeros(),
-        pairs=counts(AUTOCORRELATION_LAGS),
-        lagged=zeros(AUTOCORRELATION_LAGS),
-        histogram=counts(len(RESIDUAL_EDGES) + 1),
-        fitted_histogram=counts(bins, bins),
-    )
+    sums = {"powers": (4,), "products": (z, z), "scores": (z,), "squares": (q,)}
+    sums |= dict.fromkeys(("meat_hc1", "meat_hc3", "meat_hac"), (q, q))
+    sums |= {"differences": (), "lagged": lags, "smallest": (), "largest": ()}
+    counts = {"n": (), "effects": (), "pairs": lags, "histogram": (len(RESIDUAL_EDGES) + 1,)}
+    counts |= {"fitted_histogram": (bins, bins)}
+    arrays = {name: np.zeros((len(layers), *shape)) for name, shape in sums.items()}
+    arrays |= {name: np.zeros((len(layers), *shape), np.int64) for name, shape in counts.items()}
+    arrays["smallest"] += np.inf
+    arrays["largest"] -= np.inf
+    return ResidualSums(terms=terms, layers=layers, hac_lags=hac_lags, **arrays)
 
 
 def default_hac_lags(rows: float) -> int:

@@ -42,13 +42,13 @@ def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[
     -1 stands for the position before the first token of a sequence.
     """
     position = keys["position"].to_numpy()
-    found = {}
+    levels = {}
     for name in effects:
         there = position + OFFSETS[name]
         place = keys.schema.get_field_index("position")
         moved = keys.set_column(place, "position", pa.array(np.maximum(there, 0)))
-        found[name] = np.where(there < 0, -1, tokens.of(moved)).astype(np.int64)
-    return found
+        levels[name] = np.where(there < 0, -1, tokens.of(moved)).astype(np.int64)
+    return levels
 
 
 def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:
@@ -106,9 +106,9 @@ def solved(
         for part in factors.of_levels(values)[1:]:
             for name, column in zip(chosen, part.T, strict=True):
                 columns[name].append(column)
-    found = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
+    solution = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
     alone = len(np.unique(factors.codes[0]))
-    return found, {"absorbed": factors.rank() - alone, "sample_end": sample.end}
+    return solution, {"absorbed": factors.rank() - alone, "sample_end": sample.end}
 
 
 def without_effects(
@@ -168,7 +168,7 @@ def solve(
 
 def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
     """Write the design of a shard without the effects from `solve`, and return its rows."""
-    found, solved_for = pq.read_table(effects), tables.read_provenance(effects)
+    table, solved_for = pq.read_table(effects), tables.read_provenance(effects)
     tokens = tokens_of([norms])
     schema = pq.read_schema(design)
     record = tables.provenance(
@@ -185,7 +185,7 @@ def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
         for batch in tables.batches(design, ROWS, "token effects"):
             rows_of_batch = pa.Table.from_batches([batch])
             end = solved_for["sample_end"]
-            writer.write_table(without_effects(rows_of_batch, tokens, found, end))
+            writer.write_table(without_effects(rows_of_batch, tokens, table, end))
             rows += batch.num_rows
         counts = pq.read_metadata(design).metadata[tables.COUNTS_KEY]
         writer.add_key_value_metadata({tables.COUNTS_KEY: counts})

@@ -68,7 +68,7 @@ def weighted(
     """
     shape = (len(weights), len(stack.layers), len(names_of(stack)))
     errors = np.full(shape, np.nan)
-    found = Draws(np.full(shape, np.nan), errors if with_errors else errors[:0])
+    regressions = Draws(np.full(shape, np.nan), errors if with_errors else errors[:0])
     layers, parts, clusters, packed = stack.products.shape
     # All layers and parts at once.
     flat = stack.products.transpose(2, 0, 1, 3).reshape(clusters, layers * parts * packed)
@@ -80,9 +80,9 @@ def weighted(
         of_parts = (solution.equations(sums[:, index, part]) for part in range(parts))
         a, b, _ = map(np.stack, zip(*of_parts, strict=True))
         theta, pieces = solution.solved(a, b)
-        found.estimates[:, index] = theta @ back.T
+        regressions.estimates[:, index] = theta @ back.T
         if not stack.fixed_effects:
-            found.estimates[:, index, 0] += stack.centre[index, 1]
+            regressions.estimates[:, index, 0] += stack.centre[index, 1]
         if with_errors:
             scores: list[Any] = [0] * parts
             for piece in pieces:
@@ -91,8 +91,8 @@ def weighted(
             squares = _weighted_squares(stack.products[index], scores, weights)
             columns = solution.k + (1 + stack.absorbed if solution.absorbed else 0)
             factor = clustered.crv1_factor(taken, sums[:, index, 0, 0], columns)
-            found.errors[:, index] = np.sqrt(factor[:, None] * squares)
-    return found
+            regressions.errors[:, index] = np.sqrt(factor[:, None] * squares)
+    return regressions
 
 
 def _scores(solution: Solution, theta: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -232,10 +232,14 @@ def medians_over_layers(
     columns = ["median", "conf_low", "conf_high", "lowest", "highest"]
     if not fitted:
         return pd.DataFrame(np.nan, index=names, columns=columns)
-    found = np.stack([fits[index].estimate for index in fitted])
+    of_layers = np.stack([fits[index].estimate for index in fitted])
     estimates = draws.estimates[:, fitted]
     estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
-    values = [*median_interval(found, estimates, alpha), found.min(axis=0), found.max(axis=0)]
+    values = [
+        *median_interval(of_layers, estimates, alpha),
+        of_layers.min(axis=0),
+        of_layers.max(axis=0),
+    ]
     return pd.DataFrame(dict(zip(columns, values, strict=True)), index=names)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
 from attnlag.regression.estimation.least_squares import Solution, names_of
+from attnlag.regression.estimation.regress import coordinates_of_half
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import has_lag
@@ -44,13 +45,8 @@ class Difference:
         self.solution = solution
         halves = [piece for piece in solution.pieces if piece.part]
         self.thetas = [piece.theta for piece in halves]
-        # Coordinates in which X'X of a half is I, without what the half does not identify.
-        self.to = []
-        for piece in halves:
-            assert piece.inverse is not None
-            values, vectors = np.linalg.eigh(piece.inverse)
-            kept = values > 0.5  # A half is a summand of I.
-            self.to.append(vectors[:, kept] * np.sqrt(values[kept]))
+        inverses = [piece.inverse for piece in halves if piece.inverse is not None]
+        self.to = [coordinates_of_half(inverse)[0] for inverse in inverses]
         back = solution.back[list(lags)]
         first, second = self.to
         self.w = np.concatenate([back @ first, -back @ second], axis=1)

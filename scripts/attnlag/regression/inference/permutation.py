@@ -308,13 +308,15 @@ def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProd
     if list(sums) == products.terms:
         return products
     packing = merging.packed_sums(products.terms, sums)
-    places = [[1 + products.terms.index(term) for term in parts] for parts in sums.values()]
-    centre = np.stack([products.centre[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
-    moved = merging.summed(products.products, packing)
-    # No dummy of a class is so nearly constant that its size before the removal of document means
-    # would matter.
-    squares = np.stack([products.squares[:, each].sum(axis=1) for each in [[0], *places]], axis=1)
-    return replace(products, terms=list(sums), centre=centre, products=moved, squares=squares)
+    return replace(
+        products,
+        terms=list(sums),
+        centre=merging.sums_of_columns(products.centre, products.terms, sums),
+        products=merging.summed(products.products, packing),
+        # No dummy of a class is so nearly constant that its size before the removal of document
+        # means would matter.
+        squares=merging.sums_of_columns(products.squares, products.terms, sums),
+    )
 
 
 @dataclass
@@ -340,15 +342,15 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
     no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
     """
-    names, found = estimates_of_orders(sums)
+    names, orders = estimates_of_orders(sums)
     lags = [place for place, name in enumerate(names) if is_lag(name)]
-    fitted = np.isfinite(found[0]).all(axis=1)
+    fitted = np.isfinite(orders[0]).all(axis=1)
     # A draw may make a layer collinear.
-    found = found[np.isfinite(found[:, fitted]).all(axis=(1, 2))]
-    statistic = np.full(found.shape[:2], np.nan)
+    orders = orders[np.isfinite(orders[:, fitted]).all(axis=(1, 2))]
+    statistic = np.full(orders.shape[:2], np.nan)
     for layer in np.flatnonzero(fitted):
-        statistic[:, layer] = _wald(found[:, layer, lags])
-    draws = len(found) - 1
+        statistic[:, layer] = _wald(orders[:, layer, lags])
+    draws = len(orders) - 1
     p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).sum(axis=0), np.nan)
     p_value /= 1 + draws
     p_adjusted = np.full(len(fitted), np.nan)
@@ -357,13 +359,13 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
         p_adjusted[fitted] = bootstrap.step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
         p_adjusted = results.adjusted(pd.Series(p_value), adjust)
-    low, high = np.full((2, *found.shape[1:]), np.nan)
-    low[fitted], high[fitted] = np.quantile(found[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
+    low, high = np.full((2, *orders.shape[1:]), np.nan)
+    low[fitted], high[fitted] = np.quantile(orders[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat(np.array(sums.layers), len(names)),
             "term": names * len(sums.layers),
-            "permuted_mean": found[1:].mean(axis=0).reshape(-1),
+            "permuted_mean": orders[1:].mean(axis=0).reshape(-1),
             "permuted_low": low.reshape(-1),
             "permuted_high": high.reshape(-1),
         }

@@ -59,8 +59,8 @@ def coefficients_table(
     table = table[order]
     if any(result.p_wild is not None for result in fits):
         missing = np.full(len(names_of(stack)), np.nan)
-        found = [missing if result.p_wild is None else result.p_wild for result in fits]
-        table["p_wild"] = np.concatenate(found)
+        p_wild = [missing if result.p_wild is None else result.p_wild for result in fits]
+        table["p_wild"] = np.concatenate(p_wild)
     return table
 
 
