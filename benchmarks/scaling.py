@@ -21,7 +21,6 @@ interpreters and imports, Snakemake itself, and idle cores.
 """
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -155,9 +154,8 @@ class Run:
     others : float
         CPU seconds of other processes on the machine.
     jobs : pandas.DataFrame
-        A row per job: ``rule``, ``seconds``, ``sampled`` (peak memory in MB as Snakemake saw it,
-        NaN if it did not), ``peak`` (as the kernel saw it), ``asked``, ``cpu`` and ``importing`` in
-        CPU seconds.
+        A row per job: ``rule``, ``seconds``, ``peak`` (memory in MB as the kernel saw it),
+        ``asked``, ``cpu`` and ``importing`` in CPU seconds.
     """
 
     wall: float
@@ -204,20 +202,17 @@ def observed(project: Project, *arguments: str) -> Run:
 
 
 def jobs_of(project: Project, notes: Path) -> pd.DataFrame:
-    """Return what each job used, from Snakemake's benchmark files and the programs' own notes."""
-    # A benchmark file does not name its rule; the log beside it names the program.
+    """Return what each job used, from the ends of the logs and the programs' own notes."""
     rows = []
-    for path in sorted((project.folder / "logs").rglob("*.tsv")):
-        log = path.relative_to(project.folder / "logs").with_suffix(".log")
+    for path in sorted((project.folder / "logs").rglob("*.log")):
+        log = path.relative_to(project.folder / "logs")
         note = json.loads((notes / f"logs|{str(log).replace('/', '|')}.json").read_text())
-        with path.open() as file:
-            row = next(csv.DictReader(file, delimiter="\t"))
+        seconds = re.findall(r"\((\d+\.\d) s, ", path.read_text(encoding="utf-8"))[-1]
         rows.append(
             {
                 "rule": note["program"],
                 "log": str(log),
-                "seconds": float(row["s"]),
-                "sampled": np.nan if row["max_rss"] == "NA" else float(row["max_rss"]),
+                "seconds": float(seconds),
                 **{key: note[key] for key in ("peak", "asked", "cpu", "importing")},
             }
         )
@@ -285,7 +280,7 @@ def growth(folder: Path, sizes: list[int], parts: Sequence[str]) -> pd.DataFrame
         found += grown(new_project(folder / "comparison", model), compared, sizes, rate, calls)
     jobs = pd.concat(found)
     jobs = jobs[jobs["rule"] != "fetch_model"]
-    jobs["memory"] = jobs[["sampled", "peak"]].max(axis=1)
+    jobs["memory"] = jobs["peak"]
     # If a rule has several jobs, the longest and the largest count.
     jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
     return jobs.sort_values("rule", key=lambda rules: rules.map(FLOW.index), kind="stable")

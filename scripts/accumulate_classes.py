@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Sum the cross-products of one shard's design with slopes for each class of tokens.
 
 The sums include the level of each class, and each lag and lead times the indicator of each class.
@@ -17,23 +16,14 @@ from attnlag.storage import tables
 
 
 def main(job):
-    scale = None
-    if job.input.scale:
-        scale = moderators.Scale.from_json(job.input.scale.read_text(encoding="utf-8"))
+    given, made, scale = job.input, job.output.crossproducts, None
+    if given.scale:
+        scale = moderators.Scale.from_json(given.scale.read_text(encoding="utf-8"))
     totals = classes.products_of_design(
-        job.input.design,
-        job.input.token_properties,
-        scale,
-        job.output.crossproducts,
-        job.settings,
+        given.design, given.token_properties, scale, made, job.settings
     )
-    record = tables.read_provenance(job.output.crossproducts)
-    program.log.info(
-        "%s: cross-products of %s by %s",
-        tables.names_in(record),
-        counted(totals.clusters, "document"),
-        job.settings.property,
-    )
+    name, documents = tables.names_of(made), counted(totals.clusters, "document")
+    program.log.info(f"{name}: cross-products of {documents} by {job.settings.property}")
 
 
 if __name__ == "__main__":

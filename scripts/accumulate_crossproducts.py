@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Sum the cross-products of one shard's design, per document and layer.
 
 These sums are all that the regression needs from the rows. They are a few numbers per document, and
@@ -14,14 +13,11 @@ from attnlag.storage import tables
 
 
 def main(job):
-    totals = crossproducts.of_design(job.input.design, job.output.crossproducts, job.settings)
-    record = tables.read_provenance(job.output.crossproducts)
-    program.log.info(
-        "%s: cross-products of %s in %d layers",
-        tables.names_in(record),
-        counted(totals.clusters, "document"),
-        len(totals.documents),
-    )
+    made = job.output.crossproducts
+    totals = crossproducts.of_design(job.input.design, made, job.settings)
+    documents = counted(totals.clusters, "document")
+    layers = counted(len(totals.documents), "layer")
+    program.log.info(f"{tables.names_of(made)}: cross-products of {documents} in {layers}")
 
 
 if __name__ == "__main__":

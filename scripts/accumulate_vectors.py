@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Sum the products of one shard's vectors with the preceding vectors, per layer and fold."""
 
 import attnlag.pipeline.program as program
@@ -17,17 +16,15 @@ def main(job):
         tables.read_provenance(job.input.activations), "vector_products", settings, "numpy"
     )
     documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
-    found = vector_products.products(
+    products = vector_products.products(
         job.input.activations,
         job.input.first,
         vector_pairs.folds_of_documents(documents, settings.folds),
         settings,
         program.usable_threads(job.threads),
     )
-    layers = vector_products.write(job.output.products, found, record)
-    program.log.info(
-        "%s: products of the vectors of %s", tables.names_in(record), counted(len(layers), "layer")
-    )
+    layers = counted(len(vector_products.write(job.output.products, products, record)), "layer")
+    program.log.info(f"{tables.names_in(record)}: products of the vectors of {layers}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Build the design of one shard: the log norm of each token and its regressors.
 
 The outcome is the norm or the norm relative to that of the residual stream. The regressors are the
@@ -20,18 +19,14 @@ def main(job):
     rows, counts = design.write(
         job.input.norms, job.input.stream or None, job.output.design, job.settings, facts
     )
-    record = tables.read_provenance(job.output.design)
+    dropped = "".join(
+        f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
+        f"{counts.first_unusable.get(layer, 'in the layer before')}"
+        for layer, number in counts.dropped_rows.items()
+    )
     program.log.info(
-        "%s: %s from %s (%s too short)%s",
-        tables.names_in(record),
-        counted(rows, "row"),
-        counted(counts.sequences, "sequence"),
-        counts.short_sequences,
-        "".join(
-            f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
-            f"{counts.first_unusable.get(layer, 'in the layer before')}"
-            for layer, number in counts.dropped_rows.items()
-        ),
+        f"{tables.names_of(job.output.design)}: {counted(rows, 'row')} from "
+        f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short){dropped}"
     )
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Build the explorer: one page that shows all studies of a run and opens without a network.
 
 Also write the answers at its head as text.
@@ -17,7 +16,8 @@ def main(job):
     text = page.page(job.input.coefficients, job.input.findings, beside)
     writing.write_text(answers.of_run(job.input.coefficients), job.output.answers)
     writing.write_text(text, job.output.page)
-    program.log.info("%s: open it in a browser; %.1f MB", job.output.page, len(text.encode()) / 1e6)
+    size = len(text.encode()) / 1e6
+    program.log.info(f"{job.output.page}: open it in a browser; {size:.1f} MB")
 
 
 if __name__ == "__main__":

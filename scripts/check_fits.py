@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Check that every layer of every regression was fitted; fail if one was not.
 
 This is the last program of a run. All other results exist when it starts, and its exit status is
@@ -23,7 +22,7 @@ def main(job):
     if problems:
         raise UserError(problems)
     writing.write_text("\n".join(lines) + "\n", job.output.text)
-    program.log.info("all layers are fitted in %s", counted(len(lines), "regression"))
+    program.log.info(f"all layers are fitted in {counted(len(lines), 'regression')}")
 
 
 if __name__ == "__main__":

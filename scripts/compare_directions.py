@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Compare the directions of the adjustments of one site and shard, centred by the layer's mean.
 
 The mean vector is that of all shards. The output has the cosine of each token with the previous
@@ -29,9 +28,8 @@ def main(job):
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):
             writer.write_table(table)
     tables.write_table(comparison.by_distance(), job.output.distances, record)
-    program.log.info(
-        "%s: directions of %s", tables.names_in(record), counted(file.metadata.num_rows, "token")
-    )
+    tokens = counted(file.metadata.num_rows, "token")
+    program.log.info(f"{tables.names_in(record)}: directions of {tokens}")
 
 
 if __name__ == "__main__":

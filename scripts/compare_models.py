@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Compare models over relative depth: one table of all coefficients, and one row per pair.
 
 Takes the coefficients of any number of regressions, models, corpora and sites. The folder
@@ -12,74 +11,48 @@ import pandas as pd
 
 from attnlag.regression.beyond import claims, comparison, population
 from attnlag.regression.settings import Comparison
-from attnlag.report import html_tables, summaries
+from attnlag.report import html_tables
+from attnlag.report.comparison import claims_findings, comparison_findings
 from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings = job.settings
+    settings, output = job.settings, job.output
     studies = [comparison.read_study(path) for path in job.input.studies]
     inference = comparison.common_inference(studies)
-    alpha = inference["alpha"]
+    alpha, adjust, negligible = (inference[key] for key in ("alpha", "adjust", "negligible"))
+    bounds = {"alpha": alpha, "negligible": negligible}
+    draws = {"draws": settings.draws, "seed": settings.seed}
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs(
-        studies,
-        draws=settings.draws,
-        seed=settings.seed,
-        alpha=alpha,
-        adjust=inference["adjust"],
-        negligible=inference["negligible"],
+    pairs = comparison.pairs(studies, **draws, **bounds, adjust=adjust)
+    profiles = (
+        comparison.profile(comparison.stack_of(study), 0, settings.seed) for study in studies
     )
     held = pd.concat(
-        [
-            claims.of_study(
-                *(study, comparison.profile(comparison.stack_of(study), 0, settings.seed)),
-                study.controls,
-                alpha=alpha,
-                negligible=inference["negligible"],
-            )
-            for study in studies
-        ]
+        claims.of_study(study, profile, study.controls, **bounds)
+        for study, profile in zip(studies, profiles, strict=True)
     )
-
     spread = population.of_studies(studies, alpha)
 
     # The provenance of each study is that of its own table.
-    keys = comparison.STUDY_KEYS
-    made = [{**{k: getattr(s, k) for k in keys}, "record": s.record} for s in studies]
-    record = tables.provenance(
-        {"stages": {"regression": inference}},
-        "comparison",
-        settings,
-        "numpy",
-        "pandas",
-        studies=made,
-    )
-    for table, path in (
-        (coefficients, job.output.coefficients),
-        (pairs, job.output.pairs),
-        (held, job.output.claims),
-        (spread, job.output.population),
-    ):
-        tables.write_frame(table, path, path.with_suffix(".csv"), record)
-    html_tables.write_coefficients_of_models(
-        coefficients,
-        job.output.coefficients.with_suffix(".html"),
-        alpha=alpha,
-        adjust=inference["adjust"],
-        negligible=inference["negligible"],
-    )
-    html_tables.write_pairs(pairs, job.output.pairs.with_suffix(".html"))
-    found = summaries.comparison_findings(pairs, alpha, inference["negligible"])
-    real = list(dict.fromkeys(study.model for study in studies if not study.control))
-    for regression, rows in held.groupby("regression", sort=False) if len(real) > 1 else ():
-        found += f"what holds in {regression}:\n"
-        found += "".join(f"  {line}\n" for line in claims.sentences(rows, real))
-        of_group = spread[(spread["regression"] == regression) & (spread["term"] == "lag_1")]
-        for _, rows in of_group.groupby(population.COLUMNS[:5], sort=False):
-            found += f"  {population.sentence(rows)}\n"
-    writing.write_text(found, job.output.findings)
-    program.log.info("compared %d studies in %d pairs and lags", len(studies), len(pairs))
+    keys = (*comparison.STUDY_KEYS, "record")
+    made = [{key: getattr(study, key) for key in keys} for study in studies]
+    shared = {"stages": {"regression": inference}}
+    record = tables.provenance(shared, "comparison", settings, "numpy", "pandas", studies=made)
+    for name, table in {
+        "coefficients": coefficients,
+        "pairs": pairs,
+        "claims": held,
+        "population": spread,
+    }.items():
+        tables.write_frame(table, getattr(output, name), record)
+    page = output.coefficients.with_suffix(".html")
+    html_tables.write_coefficients_of_models(coefficients, page, **bounds, adjust=adjust)
+    html_tables.write_pairs(pairs, output.pairs.with_suffix(".html"))
+    models = list(dict.fromkeys(study.model for study in studies if not study.control))
+    words = comparison_findings(pairs, alpha, negligible) + claims_findings(held, spread, models)
+    writing.write_text(words, output.findings)
+    program.log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")
 
 
 if __name__ == "__main__":

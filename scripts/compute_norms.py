@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Reduce the adjustments of one site and shard to their L2 norms and the sums of their vectors.
 
 The norm itself is stored, not its logarithm. The design counts norms of zero and leaves them out.
@@ -23,24 +22,19 @@ def main(job):
     # Pre-buffering would read ahead columns that are not needed.
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)
-    schema = columns.schema(len(layers))
     width = file.schema_arrow.field(layers[0]).type.list_size
     sums = directions.VectorSums.empty(len(layers), width)
-    with tables.parquet_writer(
-        job.output.norms,
-        schema.with_metadata(tables.metadata(record)),
-        compression="zstd",
-    ) as writer:
-        held = []
+    schema = columns.schema(len(layers)).with_metadata(tables.metadata(record))
+    with tables.parquet_writer(job.output.norms, schema, compression="zstd") as writer:
+        held: list[pa.Table] = []
         for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
             held.append(norms.norms_of_row_group(file, group, sums))
             if sum(map(len, held)) >= ROWS or group == file.num_row_groups - 1:
                 writer.write_table(pa.concat_tables(held).unify_dictionaries())
                 held = []
     tables.write_table(sums.table(), job.output.sums, record)
-    program.log.info(
-        "%s: norms of %s", tables.names_in(record), counted(file.metadata.num_rows, "token")
-    )
+    tokens = counted(file.metadata.num_rows, "token")
+    program.log.info(f"{tables.names_in(record)}: norms of {tokens}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Fit the lags of a regression as documents, parts of speech and tokens are held fixed.
 
 Also decompose the change of the lags into the contribution of each.
@@ -14,14 +13,15 @@ from attnlag.storage import tables
 
 def main(job):
     designs = job.input.design
-    found = decomposition.decomposed(designs, job.input.token_properties, job.settings.alpha)
+    lags = decomposition.decomposed(designs, job.input.token_properties, job.settings.alpha)
     shared = tables.of_all_shards(designs)
-    settings, end = job.settings, found.sample_end
+    settings, end = job.settings, lags.sample_end
     record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
-    frames = {job.output.steps: found.steps, job.output.parts: found.parts}
-    name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)
-    layers = counted(found.steps["layer"].nunique(), "layer")
-    program.log.info("%s: decomposed the lags of %s", name, layers)
+    frames = {job.output.steps: lags.steps, job.output.parts: lags.parts}
+    layers = counted(lags.steps["layer"].nunique(), "layer")
+    names = {"site": job.names.site, "regression": job.names.regression}
+    name = tables.write_results(frames, record, **names)
+    program.log.info(f"{name}: decomposed the lags of {layers}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Describe every token of one shard: its bytes, its word, its part of speech, its frequency.
 
 The program proves that the bytes of the tokens are those of the text. Words and parts of speech
@@ -21,37 +20,33 @@ from attnlag.storage import tables
 
 
 def main(job):
-    settings, folder = job.settings, Path(job.options.folder)
-    record = tables.read_provenance(job.input.tokens)
+    settings, folder, given = job.settings, Path(job.options.folder), job.input
+    record = tables.read_provenance(given.tokens)
+    counts: dict[str, int] = {}
     verify_folder(folder)
-    corpus = pq.read_table(job.input.corpus, columns=["document", "group"]).to_pydict()
+    corpus = pq.read_table(given.corpus, columns=["document", "group"]).to_pydict()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"
     properties.check_groups(settings.groups, set(corpus["group"]), key)
-    sources = properties.sources_of(settings, corpus["document"], *job.input.tags)
-    counts: dict[str, int] = {}
+    sources = properties.sources_of(settings, corpus["document"], *given.tags)
     made = tables.provenance(record, "token_properties", settings, *sources.packages)
     schema = properties.SCHEMA.with_metadata(tables.metadata(made))
     with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(
-            sequences.tokenized(job.input.tokens, job.input.corpus),
-            sources,
-            counts,
+            *(sequences.tokenized(given.tokens, given.corpus), sources, counts),
             groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             whole=not record["tokens"]["truncated"],
-            log_frequencies=frequency.log_frequencies(job.input.counts),
+            log_frequencies=frequency.log_frequencies(given.counts),
         ):
             writer.write_table(rows)
+    documents, described = counted(counts["documents"], "document"), counts["tokens"]
     program.log.info(
-        "%s: %s described, %s of %s with parts of speech",
-        tables.names_in(record),
-        counted(counts["tokens"], "token"),
-        f"{counts['tagged']:,}",
-        counted(counts["documents"], "document"),
+        f"{tables.names_in(record)}: {counted(described, 'token')} described, "
+        f"{counts['tagged']:,} of {documents} with parts of speech"
     )
     if notice := properties.unknown_words(counts, settings.language):
-        program.log.warning("%s: %s", record["corpus"]["name"], notice)
+        program.log.warning(f"{record['corpus']['name']}: {notice}")
 
 
 if __name__ == "__main__":

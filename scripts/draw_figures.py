@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Draw all figures that share their inputs: those of one stage, such as plot_norms.
 
 The inputs of each stage are in the table below, under the names that its rule gives them.

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure in one shard how changes of adjustments move the sizes of later ones.
 
 The derivative comes from reverse mode, all sources of a target at once; finite interventions change

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run a model over one shard of tokens and store its adjustments, in one file per site.
 
 The model is loaded once, and one forward pass serves all layers and sites. Rows are written in

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run a model with random weights over some documents and store norms and directions per site.
 
 The architecture and the tokenizer are those of the model; the weights are as they are before any

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Fit slopes by class of tokens in every layer, and test whether the slopes are equal.
 
 If the classes are thirds of a number, slopes that change linearly with it are fitted as well.
@@ -14,18 +13,15 @@ from attnlag.storage import tables
 
 def main(job):
     products = job.input.crossproducts
-    found = classes.fit_classes(products, job.settings)
+    slopes = classes.fit_classes(products, job.settings)
     shared = tables.of_all_shards(products)
     record = tables.provenance(shared, "classes", job.settings, "numpy", "scipy")
-    frames = {job.output.classes: found.coefficients, job.output.equal_slopes: found.tests}
-    name = tables.write_study(frames, record, site=job.names.site, regression=job.names.regression)
-    program.log.info(
-        "%s: fitted slopes by %s in %s%s",
-        name,
-        job.settings.property,
-        counted(found.coefficients["layer"].nunique(), "layer"),
-        f"; other: {', '.join(found.other)}" if found.other else "",
-    )
+    frames = {job.output.classes: slopes.coefficients, job.output.equal_slopes: slopes.tests}
+    layers = counted(slopes.coefficients["layer"].nunique(), "layer")
+    names = {"site": job.names.site, "regression": job.names.regression}
+    name = tables.write_results(frames, record, **names)
+    other = f"; other: {', '.join(slopes.other)}" if slopes.other else ""
+    program.log.info(f"{name}: fitted slopes by {job.settings.property} in {layers}{other}")
 
 
 if __name__ == "__main__":

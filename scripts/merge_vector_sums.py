@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Add up the sums of the vectors of one site over all shards, for the means of its layers."""
 
 import attnlag.pipeline.program as program
@@ -9,12 +8,10 @@ from attnlag.storage import tables
 
 
 def main(job):
-    paths = job.input.sums
-    record = tables.of_all_shards(paths)
-    tables.write_table(directions.read_sums(paths).table(), job.output.sums, record)
-    program.log.info(
-        "%s: sums of vectors from %s", tables.names_in(record), counted(len(paths), "shard")
-    )
+    paths, made = job.input.sums, job.output.sums
+    shards = counted(len(paths), "shard")
+    tables.write_table(directions.read_sums(paths).table(), made, tables.of_all_shards(paths))
+    program.log.info(f"{tables.names_of(made)}: sums of vectors from {shards}")
 
 
 if __name__ == "__main__":

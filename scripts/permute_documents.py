@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Sum the cross-products of one shard with the tokens of each document permuted.
 
 These sums show what the coefficients would be if order meant nothing.
@@ -16,38 +15,25 @@ from attnlag.storage import tables
 
 
 def main(job):
-    settings = job.settings
+    settings, given = job.settings, job.input
+    design, outcome = settings.design, OUTCOMES[settings.design.outcome]
+    classes = None
+    if settings.within != "document":
+        classes = properties.read_property(settings.within, [given.token_properties])
     products = permutation.permuted_products(
-        in_batches(
-            OUTCOMES[settings.design.outcome],
-            job.input.norms,
-            job.input.stream or None,
-            permutation.ROWS,
-            "permutations",
-        ),
-        settings.design,
-        covariates.read_facts(settings.design, vars(job.input)),
+        in_batches(outcome, given.norms, given.stream or None, permutation.ROWS, "permutations"),
+        *(design, covariates.read_facts(design, vars(given))),
         draws=settings.draws,
         seed=settings.seed,
         fixed_effects=settings.fixed_effects == "document",
-        classes=properties.read_property(settings.within, [job.input.token_properties])
-        if settings.within != "document"
-        else None,
+        classes=classes,
     )
-    record = tables.provenance(
-        tables.read_provenance(job.input.norms),
-        "permutations",
-        settings,
-        "numpy",
-        permutations=products.facts(),
-    )
-    tables.write_table(permutation.to_table(products), job.output.products, record)
-    program.log.info(
-        "%s: %s of %s",
-        tables.names_in(record),
-        counted(settings.draws, "permutation"),
-        counted(int(products.documents.max(initial=0)), "document"),
-    )
+    record, facts = tables.read_provenance(given.norms), products.facts()
+    made = tables.provenance(record, "permutations", settings, "numpy", permutations=facts)
+    tables.write_table(permutation.to_table(products), job.output.products, made)
+    documents = counted(int(products.documents.max(initial=0)), "document")
+    draws = counted(settings.draws, "permutation")
+    program.log.info(f"{tables.names_in(record)}: {draws} of {documents}")
 
 
 if __name__ == "__main__":

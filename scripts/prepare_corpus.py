@@ -7,15 +7,7 @@ loaded.
 
 import attnlag.pipeline.program as program
 
-from attnlag.corpus.documents import (
-    Tally,
-    corpus_record,
-    corpus_summary,
-    corpus_table,
-    in_batches,
-    read_documents,
-    schema_of,
-)
+from attnlag.corpus import documents
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.pipeline import few_documents
 from attnlag.storage import tables
@@ -23,21 +15,19 @@ from attnlag.storage import tables
 
 def main(job):
     """Read, check and write one corpus, some documents at a time."""
-    settings = job.settings
-    tally = Tally()
-    schema = schema_of(settings)
-    documents = tally.counting(read_documents(job.input.files, settings))
+    settings, name, tally = job.settings, job.names.corpus, documents.Tally()
+    schema = documents.schema_of(settings)
+    read = tally.counting(documents.read_documents(job.input.files, settings))
     tables.write_parts(
-        (corpus_table(batch, schema) for batch in in_batches(documents)),
+        (documents.corpus_table(batch, schema) for batch in documents.in_batches(read)),
         schema,
         job.output.corpus,
-        lambda: corpus_record(job.names.corpus, tally, settings),
+        lambda: documents.corpus_record(name, tally, settings),
     )
-    program.log.info("%s", corpus_summary(job.names.corpus, tally))
-    if tally.notice:
-        program.log.warning("%s: %s", job.names.corpus, tally.notice)
-    if notice := few_documents.notice(tally.documents, job.options.covariance):
-        program.log.warning("%s: %s", job.names.corpus, notice)
+    program.log.info(documents.corpus_summary(name, tally))
+    few = few_documents.notice(tally.documents, job.options.covariance)
+    for notice in filter(None, (tally.notice, few)):
+        program.log.warning(f"{name}: {notice}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Describe the distribution of a number of tokens, such as surprisal, over the whole corpus.
 
 Slopes that differ by the number use its mean, its standard deviation and its thirds.
@@ -11,14 +10,12 @@ from attnlag.storage import writing
 
 
 def main(job):
-    number = properties.read_moderator(job.settings["number"], job.input.tokens)
-    scale = moderators.scale_of(number)
+    name = job.settings["number"]
+    scale = moderators.scale_of(properties.read_moderator(name, job.input.tokens))
     writing.write_text(scale.to_json() + "\n", job.output.scale)
     program.log.info(
-        "%s: mean %.3g, standard deviation %.3g over the tokens of the corpus",
-        job.settings["number"],
-        scale.mean,
-        scale.std,
+        f"{name}: mean {scale.mean:.3g}, standard deviation {scale.std:.3g} over the tokens of the "
+        "corpus"
     )
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Solve the effects of tokens on every column of a design, over all shards."""
 
 import attnlag.pipeline.program as program
@@ -12,8 +11,7 @@ from attnlag.storage import tables
 def main(job):
     given, made = job.input, job.output.effects
     effects = token_effects.solve(given.design, given.norms, job.settings.effects, made)
-    record = tables.read_provenance(made)
-    program.log.info("%s: solved %s", tables.names_in(record), counted(effects, "effect"))
+    program.log.info(f"{tables.names_of(made)}: solved {counted(effects, 'effect')}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Summarise by layer which tokens write adjustments, why neighbours are alike, and what is said."""
 
 import attnlag.pipeline.program as program
@@ -23,15 +22,7 @@ def main(job):
     untrained = tables.by_site(given.random_readout, above=2)
     shared = tables.of_all_shards(given.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
-    model, corpus = record["model"]["name"], record["corpus"]["name"]
-
-    def write(table, path, site):
-        for place, (key, value) in enumerate(
-            {"model": model, "corpus": corpus, "site": site}.items()
-        ):
-            table.insert(place, key, value)
-        tables.write_frame(table, path, path.with_suffix(".csv"), record)
-
+    name = tables.names_in(record)
     if given.sources:
         rows = traced.read(given.sources)
         random = traced.read(given.random_sources) if given.random_sources else None
@@ -41,31 +32,26 @@ def main(job):
         lags = pd.DataFrame(columns=traced.OF_LAGS)
         if settings.design is not None and len(rows):
             lags = traced.lags(rows, random, settings)
-        found = said(given.sources)
-        words = sources.sources_findings(shares, neighbours, lags, f"{model}, {corpus}", found)
-        for table, path in zip(
-            (shares, neighbours, lags),
-            (output.shares, output.neighbours, output.lags),
-            strict=True,
-        ):
-            write(table, path, "attention")
+        proof = proof_of(given.sources)
+        words = sources.sources_findings(shares, neighbours, lags, name, proof)
+        paths = output.shares, output.neighbours, output.lags
+        frames = dict(zip(paths, (shares, neighbours, lags), strict=True))
+        tables.write_results(frames, record, site="attention")
         writing.write_text(words, output.findings)
         if given.random_sources:
             whole = pa.concat_tables(map(pq.read_table, given.random_sources))
-            tables.write_table(
-                traced_tables.written(whole.unify_dictionaries()), output.written, record
-            )
+            written = traced_tables.written(whole.unify_dictionaries())
+            tables.write_table(written, output.written, record)
     for site, means, findings in zip(sites, output.readout, output.readout_findings, strict=True):
-        rows = traced.read(sites[site])
         random = traced.read(untrained[site]) if untrained else None
-        table = traced.readout(rows, random, *bounds)
-        words = sources.readout_findings(table, f"{model}, {corpus}, {site}", said(sites[site]))
-        write(table, means, site)
+        table = traced.readout(traced.read(sites[site]), random, *bounds)
+        words = sources.readout_findings(table, f"{name}, {site}", proof_of(sites[site]))
+        tables.write_results({means: table}, record, site=site)
         writing.write_text(words, findings)
-    program.log.info("%s, %s: %s", model, corpus, counted(len(sites), "site"))
+    program.log.info(f"{name}: {counted(len(sites), 'site')}")
 
 
-def said(paths):
+def proof_of(paths):
     """Return what the passes said of their proof: the first shard with a document."""
     texts = [pq.read_metadata(path).metadata[TRACED_KEY].decode() for path in paths]
     return next(filter(None, texts), "no documents")

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Count characters and tokens of a corpus, and how often each token occurs.
 
 The number of characters per token differs between genres and languages, and so does the amount of
@@ -15,8 +14,6 @@ from attnlag.storage import tables
 
 # Sequences in memory at a time.
 ROWS = 250
-# A page of more rows than these is slow to open.
-MOST_ROWS = 5000
 
 
 def main(job):
@@ -24,35 +21,18 @@ def main(job):
         for path in job.input.tokens:
             yield from tables.batches(path, ROWS, "tokens", list(columns))
 
-    record = tables.read_provenance(job.input.tokens[0])
+    record, page = tables.read_provenance(job.input.tokens[0]), job.output.token_summary
     # Statistics of one shard would not describe the corpus.
     bos = record.pop("tokens")["bos"]
-    corpus = pq.read_table(
-        job.input.corpus, columns=["document", "group"]
-    ).replace_schema_metadata()
+    corpus = pq.read_table(job.input.corpus, columns=["document", "group"])
     columns = ("document", "char_start", "char_end", "special_in_text")
-    summary = tokens.summarize(batches(*columns), corpus, bos)
-    tables.write_frame(summary, job.output.summary, job.output.summary.with_suffix(".csv"), record)
-    counts = tokens.token_counts(batches("input_ids"))
-    tables.write_table(
-        counts, job.output.counts, tables.provenance(record, "token_counts", {}, "numpy")
-    )
-
-    name = f"{record['model']['name']}, {record['corpus']['name']}"
-    whole = summary.iloc[0]
-    found = (
-        f"{whole.characters:,} characters, {whole.tokens:,} tokens, "
-        f"{whole.characters_per_token:.2f} characters per token"
-    )
-    left = f" The first {MOST_ROWS:,} of {len(summary):,} rows." if len(summary) > MOST_ROWS else ""
-    html_tables.write_page(
-        summary.head(MOST_ROWS),
-        job.output.summary.with_suffix(".html"),
-        title=f"Corpus: {name}",
-        note=f"{whole.documents:,} documents, {found}; below, the corpus, its groups and its "
-        f"documents.{left}",
-    )
-    program.log.info("%s: %s, %d different ones", name, found, counts.num_rows)
+    summary = tokens.summarize(batches(*columns), corpus.replace_schema_metadata(), bos)
+    tables.write_frame(summary, page, record)
+    counts, made = tokens.token_counts(batches("input_ids")), tables.provenance
+    tables.write_table(counts, job.output.counts, made(record, "token_counts", {}, "numpy"))
+    name = tables.names_in(record)
+    said = html_tables.write_token_summary(summary, page.with_suffix(".html"), name)
+    program.log.info(f"{name}: {said}, {counts.num_rows} different ones")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Remove the effects of tokens from one shard's design."""
 
 import attnlag.pipeline.program as program
@@ -11,8 +10,7 @@ from attnlag.storage import tables
 def main(job):
     given, made = job.input, job.output.design
     rows = token_effects.take_out(given.design, given.norms, given.effects, made)
-    record = tables.read_provenance(made)
-    program.log.info("%s: took them out of %s", tables.names_in(record), counted(rows, "row"))
+    program.log.info(f"{tables.names_of(made)}: took them out of {counted(rows, 'row')}")
 
 
 if __name__ == "__main__":

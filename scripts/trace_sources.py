@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure in one shard which tokens write adjustments, and what these say about words.
 
 Some documents are run again, one at a time, with an implementation of attention that gives its

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Check every result, and every file of the user's, against the record of what was made.
 
 The program reads all files again. One line names each file that has changed, that is missing, or

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Write what a paper on a run needs: tables in LaTeX, methods, references and the configuration."""
 
 import json
@@ -28,7 +27,7 @@ def main(job):
         (job.output.config, yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True)),
     ):
         write_text(text, path)
-    program.log.info("%s: wrote tables, methods and references", job.output.methods.parent)
+    program.log.info(f"{job.output.methods.parent}: wrote tables, methods and references")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ commands. Whatever leaves the data for such a place goes through `text_for`.
 
 import html
 import re
+from pathlib import Path
 from typing import Literal
 
 # Characters that end a line, control a terminal or the direction of text, or that XML forbids.
@@ -41,3 +42,15 @@ def text_for(place: Place, text: str) -> str:
         return text.replace("<", r"\u003c")
     line = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return line.replace("$", r"\$") if place == "figure" else line
+
+
+def name_problem(path: str | Path) -> str | None:
+    """Return why Snakemake cannot pass a file to a job by its name, or None if it can."""
+    name = str(path)
+    if text_for("line", name) != name:
+        return f"the name {name!r} has characters that cannot be printed, expected another name"
+    # Snakemake replaces {corpus} and {model} by the names of a corpus and a model, and <results> by
+    # a folder.
+    if ("{" in name and "}" in name) or ("<" in name and ">" in name):
+        return f"the name {name!r} has brackets that mark wildcards, expected another name"
+    return None

@@ -1,7 +1,7 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
 # `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
 
-KEPT = "activations" if CONFIG.extraction.keep == "vectors" else "norms"
+KEPT = "activations" if WITH_VECTORS else "norms"
 
 
 use rule program as extract_activations with:
@@ -9,20 +9,35 @@ use rule program as extract_activations with:
         "data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     output:
-        sites=of_sites(f"{SITE}/{KEPT}/{{shard}}.parquet"),
+        sites=every_site(f"{SITE}/{KEPT}/{{shard}}.parquet"),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
         # The surprisal and the entropies of the model's predictions.
         surprisal=["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.with_surprisal(),
-        geometry=if_turns(f"{SITE}/geometry/{{shard}}.parquet"),
-        heads=if_heads(f"{HEADS}/{{shard}}.parquet"),
-        sinks=if_heads("results/{model}/{corpus}/attention/sinks/{shard}.parquet"),
+        geometry=when(DIRECTED, every_site(f"{SITE}/geometry/{{shard}}.parquet")),
+        heads=when(WITH_HEADS, f"{HEADS}/{{shard}}.parquet"),
+        sinks=when(WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"),
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
-    benchmark:
-        f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.tsv"
     priority: 2
     threads: THREADS
     resources:
         **needs(memory_of_extraction, 240, gpu=ON_GPU),
     params:
         **stage("extract_activations", **SPEED),
+
+
+# The norm of every adjustment. With `keep: norms` the extraction makes this file.
+if WITH_VECTORS:
+
+    use rule program as compute_norms with:
+        input:
+            activations=f"{SITE}/activations/{{shard}}.parquet",
+        output:
+            norms=f"{SITE}/norms/{{shard}}.parquet",
+            # Sums of the vectors, for their means.
+            sums=f"{SITE}/sums/{{shard}}.parquet",
+        log:
+            "logs/{model}/{corpus}/{site}/norms/{shard}.log",
+        priority: 1
+        params:
+            **stage("compute_norms"),

@@ -8,8 +8,6 @@ use rule program as scale_number with:
         scale=f"{RESULTS}/scale.json",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/scale.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/scale.tsv"
     params:
         **stage("scale_number"),
 
@@ -19,14 +17,15 @@ use rule program as accumulate_classes with:
         together(
             design=fitted_design,
             token_properties=classes_of_tokens,
-            scale=if_by_number(f"{RESULTS}/scale.json"),
+            scale=when(
+                lambda regression: CONFIG.regressions[regression].by_number,
+                f"{RESULTS}/scale.json",
+            ),
         ),
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.tsv"
     params:
         **stage("accumulate_classes"),
 
@@ -35,14 +34,9 @@ use rule program as fit_classes with:
     input:
         crossproducts=shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
     output:
-        classes=f"{RESULTS}/classes.parquet",
-        classes_csv=f"{RESULTS}/classes.csv",
-        equal_slopes=f"{RESULTS}/equal_slopes.parquet",
-        equal_slopes_csv=f"{RESULTS}/equal_slopes.csv",
+        **in_both_formats(RESULTS, "classes", "equal_slopes"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/fit_classes.tsv"
     resources:
         # A GB of cross-products takes six CPU minutes.
         **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=8),
@@ -53,16 +47,11 @@ use rule program as fit_classes with:
 use rule program as decompose_lags with:
     input:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
-        token_properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        token_properties=OF_ALL_TOKENS["token_properties"],
     output:
-        steps=f"{RESULTS}/steps.parquet",
-        steps_csv=f"{RESULTS}/steps.csv",
-        parts=f"{RESULTS}/parts.parquet",
-        parts_csv=f"{RESULTS}/parts.csv",
+        **in_both_formats(RESULTS, "steps", "parts"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.tsv"
     resources:
         **needs(2000, 60),
     params:

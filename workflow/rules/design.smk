@@ -8,8 +8,6 @@ use rule program as build_design with:
         design=f"{RESULTS}/design/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.tsv"
     params:
         **stage("build_design"),
 
@@ -23,8 +21,6 @@ use rule program as solve_token_effects with:
         effects=f"{RESULTS}/token_effects.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/token_effects.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/token_effects.tsv"
     resources:
         **needs(2000, 60),
     params:
@@ -40,7 +36,17 @@ use rule program as take_out_token_effects with:
         design=f"{RESULTS}/within_tokens/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/within_tokens/{shard}.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/{regression}/within_tokens/{shard}.tsv"
     params:
         **stage("take_out_token_effects"),
+
+
+# Sums over the rows, per document and layer, which suffice for a regression.
+use rule program as accumulate_crossproducts with:
+    input:
+        design=fitted_design,
+    output:
+        crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
+    params:
+        **stage("accumulate_crossproducts"),

@@ -4,9 +4,9 @@
 use rule program as build_explorer with:
     input:
         # The program finds these from the paths of the coefficients.
-        studies(f"{RESULTS}/fits.parquet"),
-        studies(f"{RESULTS}/controls.parquet"),
-        studies(f"{RESULTS}/joint.json"),
+        every(f"{RESULTS}/fits.parquet"),
+        every(f"{RESULTS}/controls.parquet"),
+        every(f"{RESULTS}/joint.json"),
         *(
             outputs.files_of(CONFIG, name=name)
             for name in (
@@ -15,7 +15,7 @@ use rule program as build_explorer with:
                 "sources/{shard}.parquet",
             )
         ),
-        every_table(
+        every(
             f"{RESULTS}/design/{{shard}}.parquet",
             # Outcomes other than norms.
             *(
@@ -28,23 +28,51 @@ use rule program as build_explorer with:
             "results/{model}/{corpus}/tokens/{shard}.parquet",
         ),
         expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
-        coefficients=studies(f"{RESULTS}/coefficients.parquet"),
+        coefficients=every(f"{RESULTS}/coefficients.parquet"),
         findings=outputs.files_of(CONFIG, name="findings.txt"),
-        beside=beside_tokens(),
+        # What a run knows of every token beside norms.
+        beside=[
+            path
+            for path in outputs.files_of(CONFIG)
+            if Path(path).parent.name in ("token_properties", "surprisal")
+        ],
     output:
         answers="results/answers.txt",
         page=in_report(
-            "results/explorer.html",
-            "explorer",
-            "explorer",
-            "the whole study",
-            shows="page",
+            "results/explorer.html", "explorer", "explorer", "the whole study", shows="page"
         ),
     log:
         "logs/build_explorer.log",
-    benchmark:
-        "logs/build_explorer.tsv"
     resources:
         **needs(2000, 30),
     params:
         **stage("build_explorer"),
+
+
+# What a paper on a run needs; `make paper` asks for it.
+use rule program as write_paper with:
+    input:
+        # The program finds these beside the coefficients.
+        every(f"{RESULTS}/fits.parquet"),
+        every(f"{RESULTS}/controls.parquet"),
+        expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
+        coefficients=every(f"{RESULTS}/coefficients.parquet"),
+        models=expand("data/models/{model}/source.json", model=CONFIG.models),
+    output:
+        coefficients="results/paper/coefficients.tex",
+        methods="results/paper/methods.md",
+        methods_tex="results/paper/methods.tex",
+        references="results/paper/references.bib",
+        config="results/paper/config.yaml",
+    log:
+        "logs/paper.log",
+    params:
+        **stage("write_paper"),
+
+
+rule paper:
+    input:
+        rules.write_paper.output,
+        outputs.paper(CONFIG),
+    message:
+        "results/paper is made"

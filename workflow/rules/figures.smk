@@ -7,13 +7,13 @@ DRAWN_FROM = {
         "norms": shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         "stream": shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         "tokens": shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
-        "properties": shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        "properties": OF_ALL_TOKENS["token_properties"],
         "corpus": "results/corpora/{corpus}.parquet",
     },
     "plot_surprisal": {
         "norms": shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        "surprisal": shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
-        "properties": shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        "surprisal": OF_ALL_TOKENS["surprisal"],
+        "properties": OF_ALL_TOKENS["token_properties"],
     },
     "plot_regression": {
         **{
@@ -21,7 +21,7 @@ DRAWN_FROM = {
             for name in ("coefficients", "fits", "influence", "groups", "residuals", "controls")
         },
         "design": shards_of(fitted_design),
-        "joint": f"{RESULTS}/joint.json" if CONFIG.figures.bands == "joint" else [],
+        "joint": when(CONFIG.figures.bands == "joint", f"{RESULTS}/joint.json"),
         # For the caption in the report.
         "beside": [f"{RESULTS}/findings.txt"],
     },
@@ -29,14 +29,12 @@ DRAWN_FROM = {
         name: f"{RESULTS}/{name}.parquet" for name in ("classes", "equal_slopes", "steps", "parts")
     },
     "plot_sites": {
-        "norms": shards_of(of_sites(f"{SITE}/norms/{{shard}}.parquet")),
-        "coefficients": of_sites(f"{RESULTS}/coefficients.parquet"),
-        "fits": of_sites(f"{RESULTS}/fits.parquet"),
+        "norms": shards_of(every_site(f"{SITE}/norms/{{shard}}.parquet")),
+        "coefficients": every_site(f"{RESULTS}/coefficients.parquet"),
+        "fits": every_site(f"{RESULTS}/fits.parquet"),
     },
     "plot_specifications": {
-        "coefficients": expand(
-            f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions, allow_missing=True
-        ),
+        "coefficients": [f"{SITE}/{name}/coefficients.parquet" for name in CONFIG.regressions],
     },
     "plot_geometry": {"means": f"{SITE}/geometry/means.parquet"},
     "plot_heads": {
@@ -46,7 +44,7 @@ DRAWN_FROM = {
     "plot_sources": {
         "shares": f"{SOURCES}/shares.parquet",
         "lags": f"{SOURCES}/lags.parquet",
-        "readout": of_sites(f"{SITE}/readout/means.parquet"),
+        "readout": every_site(f"{SITE}/readout/means.parquet"),
     },
     "plot_effects": {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
@@ -58,15 +56,11 @@ DRAWN_FROM = {
     "plot_comparison": {"coefficients": "results/comparison/coefficients.parquet"},
 }
 # These read tables of all tokens.
-OF_TOKENS = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
+OF_TOKENS_DRAWN = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
 # These take less time than their submission to a cluster.
 QUICK = (
-    "plot_classes",
-    "plot_specifications",
-    "plot_sources",
-    "plot_effects",
-    "plot_vectors",
-    "plot_comparison",
+    *("plot_classes", "plot_specifications", "plot_sources"),
+    *("plot_effects", "plot_vectors", "plot_comparison"),
 )
 # Labels that the paths of figures do not contain.
 LABELS = dict.fromkeys(("plot_heads", "plot_sources"), {"site": "attention"})
@@ -74,33 +68,32 @@ LABELS |= {"plot_effects": {"site": "{pair}"}}
 
 
 # Each program draws the figures of a run, and on request those of a paper, without titles.
-for drawing, paper in itertools.product(DRAWN_FROM, ("", "_of_paper")):
-    folder = outputs.FOLDERS[drawing].replace("results", "logs", 1)
+for stage_of_rule in [*DRAWN_FROM, *(f"{stage_drawn}_of_paper" for stage_drawn in DRAWN_FROM)]:
+    drawing = stage_of_rule.removesuffix("_of_paper")
+    titled = stage_of_rule == drawing
 
     rule:
         name:
-            drawing + paper
+            stage_of_rule
         input:
             together(**DRAWN_FROM[drawing]),
         output:
             figures=(
-                outputs.figures_of_paper(drawing, CONFIG)
-                if paper
-                else figures_of(drawing, **LABELS.get(drawing, {}))
+                figures_of(drawing, **LABELS.get(drawing, {}))
+                if titled
+                else outputs.figures_of_paper(drawing, CONFIG)
             ),
         log:
-            f"{folder}/{drawing}{paper}.log",
-        benchmark:
-            f"{folder}/{drawing}{paper}.tsv"
+            f"{outputs.FOLDERS[drawing]}/{stage_of_rule}.log".replace("results", "logs", 1),
         localrule: drawing in QUICK
         conda:
             ENVIRONMENT
         threads: 1
         resources:
             # Samples of tables of all tokens are drawn, for which these are read.
-            **needs(1500, 30, per_gb=0.05) if drawing in OF_TOKENS else needs(1000, 30),
+            **needs(1500, 30, per_gb=0.05) if drawing in OF_TOKENS_DRAWN else needs(1000, 30),
         params:
-            **stage(drawing, "draw_figures", titled=not paper),
+            **stage(drawing, "draw_figures", titled=titled),
         message:
             "{rule} {wildcards}"
         shell:

@@ -1,35 +1,30 @@
 # The part of each attention head, measured by the extraction: shares, lags, sinks, and the floor.
 
 
-if CONFIG.with_heads():
+if WITH_HEADS:
+    # Groups of documents, and what their regressions need.
+    FOR_HEADS = {"corpus", *CONFIG.files_of_heads()}
 
     use rule program as summarize_heads with:
         input:
+            **{name: when(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
             heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
             norms=shards_of("results/{model}/{corpus}/attention/norms/{shard}.parquet"),
             sinks=shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet"),
-            corpus="results/corpora/{corpus}.parquet",
             # Only for their regressions.
-            random_weights=of_regressed_heads(if_random(f"{HEADS}/random_weights.parquet")),
-            random_weights_norms=of_regressed_heads(
-                if_random("results/{model}/{corpus}/attention/random_weights.parquet")
+            random_weights=when(
+                UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"
+            ),
+            random_weights_norms=when(
+                UNTRAINED and CONFIG.regression_of_heads(),
+                "results/{model}/{corpus}/attention/random_weights.parquet",
             ),
             # Only if a covariate needs them.
-            token_counts=for_heads("token_counts", "results/{model}/{corpus}/token_counts.parquet"),
-            token_properties=for_heads(
-                "token_properties", "results/{model}/{corpus}/token_properties/{shard}.parquet"
-            ),
-            surprisal=for_heads("surprisal", "results/{model}/{corpus}/surprisal/{shard}.parquet"),
         output:
-            table=f"{HEADS}/heads.parquet",
-            table_csv=f"{HEADS}/heads.csv",
-            coefficients=f"{HEADS}/head_coefficients.parquet",
-            coefficients_csv=f"{HEADS}/head_coefficients.csv",
+            **in_both_formats(HEADS, "heads", "head_coefficients"),
             findings=f"{HEADS}/findings.txt",
         log:
             "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
-        benchmark:
-            "logs/{model}/{corpus}/attention/heads/summarize_heads.tsv"
         resources:
             **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
         params:

@@ -4,15 +4,15 @@
 
 use rule program as fetch_model with:
     input:
-        on_disk(model_files),
-        original_model,
+        on_disk(FILES_OF_MODEL),
+        lambda wildcards: [
+            f"data/models/{name}/source.json" for name in CONFIG.originals(wildcards.model)
+        ],
     output:
         source="data/models/{model}/source.json",
         architecture="data/models/{model}/architecture.txt",
     log:
         "logs/models/{model}.log",
-    benchmark:
-        "logs/models/{model}.tsv"
     localrule: True
     resources:
         **needs(4000, 120),
@@ -20,8 +20,8 @@ use rule program as fetch_model with:
         # Settings that only assert something change no output.
         **stage(
             "fetch_model",
-            given=model_files,
-            folder=of_model,
+            given=FILES_OF_MODEL,
+            folder=SPEED["folder"],
             layers=lambda wildcards: CONFIG.models[wildcards.model].layers,
             width=lambda wildcards: CONFIG.models[wildcards.model].width,
         ),

@@ -7,19 +7,9 @@ THREADS = max(1, min(8, CORES // 2)) if CORES else 8
 
 
 def needs(mb, minutes, per_mb=0, per_gb=0, **others):
-    """Return the resources of a rule.
+    """Return the resources of a rule: memory in MB and minutes, and what input adds to them.
 
-    Parameters
-    ----------
-    mb : int or callable
-        Memory in MB.
-    minutes : int
-    per_mb : float
-        Further memory in MB for each MB of input.
-    per_gb : float
-        Further minutes for each GB of input.
-    others : object
-        Further resources.
+    ``per_mb`` is further memory in MB for each MB of input, ``per_gb`` are minutes for each GB.
     """
 
     def with_input(wildcards, input, attempt):

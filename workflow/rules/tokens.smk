@@ -9,12 +9,10 @@ use rule program as tokenize_corpus with:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     log:
         "logs/{model}/{corpus}/tokens/{shard}.log",
-    benchmark:
-        "logs/{model}/{corpus}/tokens/{shard}.tsv"
     resources:
         **needs(1500, 60, per_mb=4),
     params:
-        **stage("tokenize_corpus", folder=of_model),
+        **stage("tokenize_corpus", folder=SPEED["folder"]),
 
 
 use rule program as summarize_tokens with:
@@ -22,8 +20,7 @@ use rule program as summarize_tokens with:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        summary="results/{model}/{corpus}/token_summary.parquet",
-        csv="results/{model}/{corpus}/token_summary.csv",
+        **in_both_formats("results/{model}/{corpus}", "token_summary"),
         html=in_report(
             "results/{model}/{corpus}/token_summary.html",
             "summarize_tokens",
@@ -34,8 +31,6 @@ use rule program as summarize_tokens with:
         counts="results/{model}/{corpus}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",
-    benchmark:
-        "logs/{model}/{corpus}/token_summary.tsv"
     resources:
         **needs(1000, 30, per_mb=12),
     params:
@@ -49,14 +44,12 @@ use rule program as describe_tokens with:
         counts="results/{model}/{corpus}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
         # Only if parts of speech are in a file of their own.
-        tags=on_disk(tag_file),
+        tags=on_disk(FILES_OF_TAGS),
     output:
         properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
     log:
         "logs/{model}/{corpus}/token_properties/{shard}.log",
-    benchmark:
-        "logs/{model}/{corpus}/token_properties/{shard}.tsv"
     resources:
         **needs(2000, 120, per_mb=4),
     params:
-        **stage("describe_tokens", given=tag_file, folder=of_model),
+        **stage("describe_tokens", given=FILES_OF_TAGS, folder=SPEED["folder"]),

@@ -11,8 +11,6 @@ use rule program as accumulate_vectors with:
         products=f"{SITE}/vector_products/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/vector_products/{shard}.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/vector_products/{shard}.tsv"
     priority: 2
     # Layers run in parallel, each on a thread.
     threads: THREADS
@@ -27,15 +25,12 @@ use rule program as fit_vectors with:
         products=shards_of(f"{SITE}/vector_products/{{shard}}.parquet"),
         activations=shards_of(f"{SITE}/activations/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
-        random_weights=if_random(f"{SITE}/random_weights_vectors.parquet"),
+        random_weights=when(UNTRAINED, f"{SITE}/random_weights_vectors.parquet"),
     output:
-        fits=f"{SITE}/vector_fits.parquet",
-        fits_csv=f"{SITE}/vector_fits.csv",
+        **in_both_formats(SITE, "vector_fits"),
         findings=f"{SITE}/vector_findings.txt",
     log:
         "logs/{model}/{corpus}/{site}/fit_vectors.log",
-    benchmark:
-        "logs/{model}/{corpus}/{site}/fit_vectors.tsv"
     priority: 2
     threads: THREADS
     resources:

@@ -24,7 +24,7 @@ from attnlag.config.reading import (
 from attnlag.config.schema import Config, files_matching
 from attnlag.corpus.settings import Corpus
 from attnlag.errors import UserError, counted, nearest, shown, unreadable
-from attnlag.escaping import text_for
+from attnlag.escaping import name_problem, text_for
 from attnlag.model.settings import SOURCES, ModelSource, PathSource, RandomSource, Source
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression
@@ -326,18 +326,6 @@ def _file_problem(pattern: str) -> str | None:
     more = len(found) - 1
     also = f"; so {'is' if more == 1 else 'are'} {counted(more, 'other file')}" if more else ""
     return f"{str(file)!r} {problem}{also}"
-
-
-def name_problem(path: str | Path) -> str | None:
-    """Return why Snakemake cannot pass a file to a job by its name, or None if it can."""
-    name = str(path)
-    if text_for("line", name) != name:
-        return f"the name {name!r} has characters that cannot be printed, expected another name"
-    # Snakemake replaces {corpus} and {model} by the names of a corpus and a model, and <results> by
-    # a folder.
-    if ("{" in name and "}" in name) or ("<" in name and ">" in name):
-        return f"the name {name!r} has brackets that mark wildcards, expected another name"
-    return None
 
 
 def _model_problem(path: Path) -> str | None:

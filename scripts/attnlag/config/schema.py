@@ -14,9 +14,10 @@ from pydantic import Field
 from attnlag.adjustments import outcomes, sites
 from attnlag.adjustments.settings import Extraction, Norms, Sources
 from attnlag.corpus.settings import Corpus, Tokens
+from attnlag.escaping import name_problem
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
-from attnlag.model.settings import SOURCES, PackageSource, RandomSource, Source
+from attnlag.model.settings import SOURCES, PackageSource, PathSource, RandomSource, Source
 from attnlag.regression.design import covariates
 from attnlag.regression.settings import (
     Comparison,
@@ -168,6 +169,17 @@ class Config(Section):
                 return name
         return ""
 
+    def permuted_within(self) -> str:
+        """Return the unit within which tokens are permuted, or would be."""
+        control = self.controls.permutation
+        return control.within if control else "document"
+
+    def files_of_heads(self) -> set[str]:
+        """Return the files of tokens that the regressions of heads and their control need."""
+        regression = self.regression_of_heads()
+        classes = {"token_properties"} if self.permuted_within() != "document" else set()
+        return self.files_of_tokens(regression) | classes if regression else set()
+
     def regresses(self, folder: str) -> bool:
         """Return whether a regression has an outcome whose files are in the folder."""
         asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())
@@ -202,6 +214,32 @@ class Config(Section):
         """Return the files of a corpus in the stated order, with globs expanded, each file once."""
         files = [file for pattern in self.corpora[corpus].files for file in files_matching(pattern)]
         return list(dict.fromkeys(files))
+
+    def tag_files(self, corpus: str) -> list[str]:
+        """Return the file with the parts of speech of a corpus, if it has one."""
+        tagger = self.corpora[corpus].tagger
+        return [str(tagger.file)] if tagger and tagger.file else []
+
+    def model_files(self, model: str) -> list[str]:
+        """Return the files that a model is made from, if it is on this machine."""
+        source = self.models[model]
+        if not isinstance(source, PathSource):
+            return []
+        if source.path.is_file():
+            return [str(source.path)]
+        # The folder may also contain other files with any names.
+        files = (path for path in source.path.iterdir() if path.is_file())
+        return sorted(str(path) for path in files if not name_problem(path))
+
+    def originals(self, model: str) -> list[str]:
+        """Return the model whose architecture a model with random weights has."""
+        source = self.models[model]
+        return [source.of] if isinstance(source, RandomSource) else []
+
+    def regression_of_effects(self) -> list[str]:
+        """Return the first regression of norms with lag 1, which effects are compared with."""
+        regressions = self.regressions.items()
+        return [name for name, r in regressions if 1 in r.lags and r.outcome == "norm"][:1]
 
 
 def is_named(section: str) -> bool:

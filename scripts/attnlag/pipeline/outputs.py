@@ -197,6 +197,12 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
             yield from (output.path.format(**names, shard=shard) for shard in every)
 
 
+def every_path(config: Config, *patterns: str) -> list[str]:
+    """Return the paths of patterns for all names in a configuration, each once."""
+    paths = (path for name in patterns for path in expanded(Output("", name, ""), config))
+    return list(dict.fromkeys(paths))
+
+
 def targets(config: Config) -> list[str]:
     """Return the target files of a run."""
     return files_of(config, target=True)

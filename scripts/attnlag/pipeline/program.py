@@ -34,14 +34,15 @@ LACKS_MEMORY = "allocate memory|out of memory|failed to map segment|start new th
 class _OneLine(logging.Formatter):
     """Keeps a message on one line, even if it quotes line ends; a traceback has its own lines.
 
-    Messages of success end with the seconds since the start of the program.
+    Messages of success end with the time since the start of the program and its largest memory.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         message = text_for("line", super().formatMessage(record))
         if record.levelno > logging.INFO:
             return message
-        return f"{message} ({record.created - psutil.Process().create_time():.1f} s)"
+        seconds = record.created - psutil.Process().create_time()
+        return f"{message} ({seconds:.1f} s, {memory.amount(_peak())})"
 
     def formatException(self, info: Any) -> str:
         return "\n".join(text_for("line", one) for one in super().formatException(info).split("\n"))
@@ -183,11 +184,8 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
     reason = " ".join(str(error).split())
     # Libraries report a lack of memory, also on a GPU, only in the text of their errors.
     if isinstance(error, MemoryError) or re.search(LACKS_MEMORY, reason):
-        # The unit is bytes on macOS and kilobytes elsewhere.
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         return (
-            f"{program} ran out of memory with {memory.amount(peak)} taken"
+            f"{program} ran out of memory with {memory.amount(_peak())} taken"
             + (f" ({reason})" if reason else "")
             + f"; {out_of_memory.more_or_less(program, asked)}"
         )
@@ -196,6 +194,13 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{program}: found {reason}, expected a file or folder that may be read and written"
     return None
+
+
+def _peak() -> int:
+    """Return the largest memory of this process so far, in bytes."""
+    # The unit is bytes on macOS and kilobytes elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _damaged_inputs(inputs: Given) -> list[str]:

@@ -137,6 +137,24 @@ def write(
     write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
 
 
+def write_run(config: Config, begun: float, finished: bool, complete: bool) -> None:
+    """Write the record at the end of a run; see `write`.
+
+    After a run that has ended well, files of shards that a corpus no longer has are removed first.
+    A run that is complete has made everything.
+    """
+    if finished:
+        remove_former_shards({name: of.shards for name, of in config.corpora.items()})
+    made_from = {}
+    for model in config.models:
+        made_from[f"data/models/{model}/source.json"] = config.model_files(model)
+        for corpus in config.corpora:
+            made_from[f"results/corpora/{corpus}.parquet"] = config.files_of(corpus)
+            properties = f"results/{model}/{corpus}/token_properties/0000.parquet"
+            made_from[properties] = config.tag_files(corpus)
+    write(begun, made_from, config if complete else None)
+
+
 def _entry(path: str, digest: str) -> dict[str, Any]:
     """Return the entry of a file."""
     entry: dict[str, Any] = {"sha256": digest, "bytes": os.path.getsize(path)}

@@ -1,5 +1,6 @@
 """Tables as HTML pages that sort, search and filter; each page is complete in itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -10,12 +11,16 @@ from itables.javascript import generate_init_offline_itables_html
 from itables.options import dt_bundle
 
 from attnlag.escaping import text_for
-from attnlag.regression.labels import correction
+from attnlag.regression.labels import correction, weights_in_words
+from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 from attnlag.storage.writing import write_text
 
 # Significant digits shown; the CSV and Parquet files have all digits.
 DIGITS = 3
+
+# A page of more documents than these is slow to open.
+MOST_ROWS = 5000
 
 # Columns that the tint of a row depends on, with their names in the script of the page.
 COLUMNS = {"finding": "FINDING", "term": "TERM"}
@@ -125,10 +130,8 @@ def with_intervals_first(coefficients: pd.DataFrame, keys: list[str]) -> pd.Data
     return coefficients[[*first, *coefficients.columns.difference(first, sort=False)]]
 
 
-def tints(negligible: float | None, alpha: float) -> str:
-    """Return the explanation of the tints of rows, if there are any."""
-    if negligible is None:
-        return ""
+def tints(negligible: float, alpha: float) -> str:
+    """Return the explanation of the tints of rows."""
     return (
         f"Rows of lags and leads are tinted orange if the coefficient is present (shown to exceed "
         f"±{negligible:g}), blue if it is absent (shown to be within ±{negligible:g}) and white if "
@@ -137,36 +140,21 @@ def tints(negligible: float | None, alpha: float) -> str:
 
 
 def write_coefficients(
-    coefficients: pd.DataFrame,
-    path: Path,
-    *,
-    weights: str,
-    alpha: float,
-    adjust: str,
-    negligible: float | None = None,
+    coefficients: pd.DataFrame, path: Path, model: Mapping[str, Any], settings: RegressionSettings
 ) -> None:
-    """Write the page of the coefficients of one regression.
-
-    Parameters
-    ----------
-    weights : str
-        Precision of the model's weights in words, if they are quantised; else empty.
-    adjust : str
-        The correction in ``p_adjusted``.
-    negligible : float, optional
-        The bound used in ``finding``, if there is this column.
-    """
+    """Write the page of the coefficients of one regression, given the record of the model."""
     keys = ["model", "corpus", "site", "regression"]
-    # The title states these columns, which are constant.
-    frame = with_intervals_first(coefficients.drop(columns=[*keys, "subset"]), [])
+    weights = weights_in_words([model])
     write_page(
-        frame,
+        # The title states these columns, which are constant.
+        with_intervals_first(coefficients.drop(columns=[*keys, "subset"]), []),
         path,
         title=f"Coefficients: {', '.join(coefficients.iloc[0][keys])}"
         + (f" ({weights})" if weights else ""),
-        note=f"One row per layer and term. {tints(negligible, alpha)}p_adjusted: for each term, "
-        f"{correction(adjust)}. Numbers have {DIGITS} digits; coefficients.csv has all digits. "
-        "Coefficients of lags within one layer are predictive associations, not causes.",
+        note=f"One row per layer and term. {tints(settings.negligible, settings.alpha)}"
+        f"p_adjusted: for each term, {correction(settings.adjust)}. Numbers have {DIGITS} digits; "
+        "coefficients.csv has all digits. Coefficients of lags within one layer are predictive "
+        "associations, not causes.",
         frozen=2,
     )
 
@@ -197,3 +185,21 @@ def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
         "correlation, corrected for the errors of the coefficients, with an interval from a "
         "bootstrap of documents, and the number of layers in which the coefficients differ.",
     )
+
+
+def write_token_summary(summary: pd.DataFrame, path: Path, name: str) -> str:
+    """Write the page of the counts of a corpus, whose row comes first; return these in words."""
+    whole = summary.iloc[0]
+    said = (
+        f"{whole.characters:,} characters, {whole.tokens:,} tokens, "
+        f"{whole.characters_per_token:.2f} characters per token"
+    )
+    left = f" The first {MOST_ROWS:,} of {len(summary):,} rows." if len(summary) > MOST_ROWS else ""
+    write_page(
+        summary.head(MOST_ROWS),
+        path,
+        title=f"Corpus: {name}",
+        note=f"{whole.documents:,} documents, {said}; below, the corpus, its groups and its "
+        f"documents.{left}",
+    )
+    return said

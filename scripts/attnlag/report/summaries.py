@@ -21,7 +21,6 @@ from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import (
     COVARIANCE,
-    FEWEST_POINTS,
     OUTCOMES,
     R_SQUARED,
     UNITS,
@@ -573,59 +572,4 @@ def advice(fits: pd.DataFrame, settings: RegressionSettings, *, groups: int | No
         f"  errors are clustered by {counted(clusters, unit)}, which are as informative as "
         f"{effective:.0f} of equal size in the worst layer: with fewer than {ENOUGH}, intervals "
         f"may {remedy}\n"
-    )
-
-
-def comparison_findings(table: pd.DataFrame, alpha: float, negligible: float) -> str:
-    """Return a line in words for each pair of models.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The pairs; may be empty.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    negligible : float
-        Largest difference that is regarded as negligible.
-    """
-    lines = []
-    for name, rows in table.groupby("regression", sort=False):
-        lines.append(f"comparison of models over relative depth, {name}:")
-        lines += [f"  {_pair_finding(row, alpha, negligible)}" for row in rows.itertuples()]
-    if not lines:
-        lines.append("comparison: there is one model, so there are no pairs of models")
-    return with_minus_signs("\n".join(lines)) + "\n"
-
-
-def _pair_finding(row: Any, alpha: float, negligible: float) -> str:
-    one, other = (
-        f"{model} (random weights)" if control else model
-        for model, control in ((row.model_a, row.control_a), (row.model_b, row.control_b))
-    )
-    if np.isnan(row.correlation):
-        why = "a profile is constant"
-        if row.points < FEWEST_POINTS:
-            why = f"{counted(row.points, 'common point')} of depth, expected {FEWEST_POINTS}"
-        elif np.isfinite(row.correlation_observed):
-            why = "a profile varies no more than its errors"
-        correlation = f"no correlation over depth ({why})"
-    else:
-        interval = f"{100 * (1 - alpha):g}% interval {row.conf_low:.2f} to {row.conf_high:.2f}"
-        if row.draws == 0:
-            interval = f"no interval with {counted(row.documents, 'document')}"
-        correlation = f"they correlate {row.correlation:.2f} ({interval}) over depth"
-    dropped = row.documents_only_a + row.documents_only_b
-    note = (
-        f"; {counted(dropped, 'document')} with rows in one model only left out" if dropped else ""
-    )
-    differ = ""
-    if row.layers_compared:
-        differ = (
-            f"; they are shown to differ by more than {negligible:g} in {row.layers_differing} of "
-            f"{counted(row.layers_compared, 'layer')} and by less in {row.layers_alike}, "
-            f"{row.median_difference:+.3f} in the median layer"
-        )
-    return (
-        f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {one}, "
-        f"{row.median_b:.3f} in {other}; {correlation}{differ}{note}"
     )

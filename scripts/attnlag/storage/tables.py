@@ -76,6 +76,11 @@ def names_in(record: dict[str, Any]) -> str:
     return f"{record['model']['name']}, {record['corpus']['name']}"
 
 
+def names_of(path: str | Path) -> str:
+    """Return the names of the model and the corpus of a file, for messages."""
+    return names_in(read_provenance(path))
+
+
 def damaged(paths: Iterable[Path]) -> list[str]:
     """Return a line for each Parquet file that is damaged or that attnlag did not write.
 
@@ -177,13 +182,11 @@ def write_parts(
                 pa.default_memory_pool().release_unused()
 
 
-def write_frame(
-    frame: "pd.DataFrame", parquet: str | Path, csv: str | Path, record: dict[str, Any]
-) -> None:
+def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
     """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
-    write_table(table, parquet, record)
-    with written_whole(csv) as temporary:
+    write_table(table, path, record)
+    with written_whole(path.with_suffix(".csv")) as temporary:
         without_formulas(frame).to_csv(temporary, index=False)
 
 
@@ -195,20 +198,19 @@ def without_formulas(frame: "pd.DataFrame") -> "pd.DataFrame":
     )
 
 
-def write_study(
-    frames: Mapping[Path, "pd.DataFrame"], record: dict[str, Any], *, site: str, regression: str
+def write_results(
+    frames: Mapping[Path, "pd.DataFrame"], record: dict[str, Any], **names: str
 ) -> str:
-    """Write the tables of one study, each as Parquet and CSV, and return the study's name.
+    """Write tables of results as `write_frame` does; return the names that identify their rows.
 
-    Every table begins with the columns model, corpus, site and regression.
+    Every table begins with the model, the corpus and the given names, such as ``site``.
     """
-    keys = [record["model"]["name"], record["corpus"]["name"], site, regression]
+    keys = {"model": record["model"]["name"], "corpus": record["corpus"]["name"], **names}
     for path, frame in frames.items():
-        names = ("model", "corpus", "site", "regression")
-        for place, (name, key) in enumerate(zip(names, keys, strict=True)):
+        for place, (name, key) in enumerate(keys.items()):
             frame.insert(place, name, key)
-        write_frame(frame, path, path.with_suffix(".csv"), record)
-    return ", ".join(keys)
+        write_frame(frame, path, record)
+    return ", ".join(keys.values())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from attnlag.regression.beyond import comparison
 from attnlag.regression.estimation import crossproducts, regress, stacks
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
-from attnlag.report import summaries
+from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
 from attnlag.storage.tables import read_provenance
 
@@ -376,9 +376,7 @@ def test_few_documents_in_common_give_no_interval(tmp_path):
     assert (table["draws"] == 0).all()
     assert table[["conf_low", "conf_high"]].isna().all(axis=None)
     np.testing.assert_allclose(table["correlation"], 1)
-    assert "correlate 1.00 (no interval with 5 documents)" in summaries.comparison_findings(
-        table, 0.05, 0.05
-    )
+    assert "correlate 1.00 (no interval with 5 documents)" in comparison_findings(table, 0.05, 0.05)
 
 
 def test_no_document_in_common_gives_no_comparison(tmp_path):
@@ -390,7 +388,7 @@ def test_no_document_in_common_gives_no_comparison(tmp_path):
     assert (table["documents"] == 0).all()
     assert table["correlation"].isna().all()
     assert (table["layers_compared"] == 0).all()
-    assert "no correlation over depth (0 common points of depth" in summaries.comparison_findings(
+    assert "no correlation over depth (0 common points of depth" in comparison_findings(
         table, 0.05, 0.05
     )
 
@@ -468,7 +466,7 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
     for side, path in (("a", a), ("b", twin)):
         study = comparison.read_study(path).coefficients.query("term == 'lag_1'")
         assert first[f"median_{side}"] == pytest.approx(study["estimate"].median(), rel=1e-3)
-    lines = summaries.comparison_findings(table, 0.1, 0.05).splitlines()
+    lines = comparison_findings(table, 0.1, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
         f"  lag 1, attention, prompts: median {first['median_a']:.3f} in a, "
@@ -485,7 +483,7 @@ def test_findings_name_omissions_and_the_reason_for_a_missing_correlation(tmp_pa
     rows = rows_of(bump(2))
     fewer = tuple(part[rows[0] != "d4"] for part in rows)
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
-    line = summaries.comparison_findings(table, 0.05, 0.05).splitlines()[1]
+    line = comparison_findings(table, 0.05, 0.05).splitlines()[1]
     assert "no correlation over depth (2 common points of depth, expected 3)" in line
     assert "differ by more than 0.05 in 0 of 2 layers and by less in " in line
     assert line.endswith("in the median layer; 1 document with rows in one model only left out")
@@ -498,7 +496,7 @@ def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
     table = pairs_of(*paths)
     assert table.empty
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
-    assert "no pairs" in summaries.comparison_findings(table, 0.05, 0.05)
+    assert "no pairs" in comparison_findings(table, 0.05, 0.05)
 
 
 def test_regressions_with_different_settings_are_not_compared(tmp_path):

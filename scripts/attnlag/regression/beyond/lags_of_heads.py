@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, norms_of_heads
-from attnlag.regression.design.properties import Property
+from attnlag.regression.design import covariates
+from attnlag.regression.design.properties import Property, read_property
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import controls, permutation, results
@@ -181,3 +182,41 @@ def _random_weights(
     }
     by_term = [fit.set_index(["layer", "term"])["estimate"] for fit in fits.values()]
     return pd.concat(by_term, axis=1, keys=fits).dropna(subset="random_weights")
+
+
+def of_files(
+    heads: Sequence[Path],
+    norms: Sequence[Path],
+    files: Mapping[str, Any],
+    documents: Sequence[str] | None,
+    settings: HeadsSettings,
+    *,
+    group_of: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Return the coefficients of all heads, as `coefficients` does, from the files of all shards.
+
+    Parameters
+    ----------
+    files : mapping of str to Path or list of Path
+        What covariates and the control need: files of shards, and those with random weights.
+    documents : sequence of str, optional
+        The documents in the files of heads and norms; by default all.
+    """
+    assert settings.design is not None
+    of_shards = {name: files[name] for name in covariates.SHARDED if files[name]}
+    shards = []
+    for shard, (of_heads, of_layers) in enumerate(zip(heads, norms, strict=True)):
+        if documents and not pq.read_metadata(of_heads).num_rows:
+            continue
+        own = {name: paths[shard] for name, paths in of_shards.items()}
+        classes = None
+        if settings.draws and settings.within != "document":
+            classes = read_property(settings.within, [own["token_properties"]], documents)
+        facts = covariates.read_facts(settings.design, {**files, **own}, documents)
+        shards.append(Source(of_heads, of_layers, facts, classes))
+    random = None
+    if files["random_weights"]:
+        table = pq.read_table(files["random_weights"], columns=["document"])
+        facts = covariates.read_facts(settings.design, files, set(table["document"].to_pylist()))
+        random = Source(files["random_weights"], files["random_weights_norms"], facts)
+    return coefficients(shards, settings, random=random, group_of=group_of)
