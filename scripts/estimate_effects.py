@@ -44,7 +44,7 @@ def main(job):
             try:
                 model = loading.load_model(folder, device, settings.dtype, head=True, **options)
             except UserError as error:
-                program.log.info("%s; going on without the prediction of the next token", error)
+                program.log.info(f"{error}; going on without the prediction of the next token")
         whole = model is not None
         if not whole:
             model = loading.load_model(folder, device, settings.dtype, **options)
@@ -63,10 +63,7 @@ def main(job):
         total = passes * sum(map(len, sequences.values()))
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
             derivatives = derivative.effects(
-                trunk,
-                blocks,
-                sequences,
-                settings,
+                *(trunk, blocks, sequences, settings),
                 name=source["name"],
                 batch_tokens=job.options.batch_tokens,
                 threads=threads,
@@ -84,12 +81,9 @@ def main(job):
     stated = settings.model_dump() | {"used": used}
     made = tables.provenance(record, "effects", stated, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)
-    program.log.info(
-        "%s: effects in %s of %s",
-        name,
-        counted(len({document for document, _ in sequences}), "document"),
-        counted(sum(map(len, sequences.values())), "token"),
-    )
+    documents = counted(len({document for document, _ in sequences}), "document")
+    tokens = counted(sum(map(len, sequences.values())), "token")
+    program.log.info(f"{name}: effects in {documents} of {tokens}")
 
 
 if __name__ == "__main__":

@@ -13,24 +13,20 @@ from typing import Any
 
 import attnlag.pipeline.program as program
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import columns
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.settings import ExtractionSettings
-from attnlag.errors import UserError, counted
+from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
-from attnlag.storage.memory import amount
-from attnlag.storage.writing import room_for
+from attnlag.storage.writing import room_for_shards
 
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import extraction, geometry, heads, layout, recording, surprisal
+    from attnlag.adjustments import extraction, geometry, heads, layout, recording, sinks, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
@@ -75,7 +71,7 @@ def main(job):
             with_heads=settings.heads,
         )
         if adjustments.remark:
-            program.log.info("%s: %s", source["name"], adjustments.remark)
+            program.log.info(f"{source['name']}: {adjustments.remark}")
         if mixers := trying.mixers_of(adjustments.blocks):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
@@ -98,7 +94,8 @@ def main(job):
         if not vectors:
             sizes |= {job.output.stream: row}
             sizes |= dict.fromkeys(job.output.geometry, row * len(OF_A_PASS))
-        check_disk(sizes, record["stages"]["tokens"]["shards"])
+        found = room_for_shards(sizes, record["stages"]["tokens"]["shards"])
+        program.log.info(f"{job.output.sites[0].parent}: {found}")
 
         def record_of(name):
             versions = "torch", "transformers"
@@ -115,85 +112,15 @@ def main(job):
     sunk = ""
     if settings.heads:
         made = tables.provenance(record, "activations", recorded | {"site": "attention"}, "torch")
-        sunk = write_sinks(job, adjustments, tables.provenance(made, "sinks", {}))
+        made = tables.provenance(made, "sinks", {})
+        sunk = sinks.write(job.input.tokens, adjustments, job.output.sinks, made)
+    padding = 100 * (1 - adjustments.tokens / adjustments.cells)
+    of_heads = f"; {adjustments.heads_remark}; {sunk}" if settings.heads else ""
     program.log.info(
-        "%s: %s x %d layers (%s) on %s (fast: %s, %s), %.1f%% padding; "
-        "block input + adjustments = block output within %.1e%s",
-        name,
-        counted(total, "token"),
-        layers,
-        ", ".join(wanted),
-        device,
-        adjustments.fast,
-        adjustments.computed_by,
-        100 * (1 - adjustments.tokens / adjustments.cells),
-        adjustments.identity_error,
-        f"; {adjustments.heads_remark}; {sunk}" if settings.heads else "",
+        f"{name}: {counted(total, 'token')} x {layers} layers ({', '.join(wanted)}) on {device} "
+        f"(fast: {adjustments.fast}, {adjustments.computed_by}), {padding:.1f}% padding; block "
+        f"input + adjustments = block output within {adjustments.identity_error:.1e}{of_heads}"
     )
-
-
-def write_sinks(job, adjustments, record):
-    """Write the attention of heads to first tokens for some tokens, and return its description."""
-    from attnlag.adjustments import extraction, layout, sinks
-
-    scores, schema = [], columns.schema(0)
-    rows = pq.read_table(job.input.tokens, columns=["document", "window", "input_ids"])
-    rows = rows.take(sinks.chosen(rows.num_rows))
-    sequences = [np.array(ids) for ids in rows["input_ids"].to_pylist()]
-    found = "attention to first tokens is unknown without heads"
-    if adjustments.heads:
-        try:
-            scores = sinks.sink_scores(adjustments.model, sequences, adjustments.heads[0].count)
-        except sinks.NoWeights as reason:
-            found = f"attention to first tokens is unknown: {reason}"
-        else:
-            schema = columns.schema(len(scores), adjustments.heads[0].count)
-            tokens = counted(len(scores[0]), "token")
-            found = f"attention to first tokens at {tokens} of {counted(len(rows), 'sequence')}"
-    beginnings = [sequence[: sinks.TOKENS] for sequence in sequences]
-    run = extraction.Run(rows["document"].to_pylist(), rows["window"].to_pylist(), beginnings)
-    table = layout.table(run, scores, schema, "float32") if scores else schema.empty_table()
-    said = {columns.SINKS_KEY: found.encode(), **tables.metadata(record)}
-    with tables.parquet_writer(
-        job.output.sinks, schema.with_metadata(said), **layout.encoding(schema, "float32")
-    ) as writer:
-        writer.write_table(table)
-    return found
-
-
-def check_disk(sizes, shards):
-    """Raise UserError if the disk has no room for this shard and the remaining ones.
-
-    Shards have similar sizes. An existing file is kept until its new version replaces it.
-
-    Parameters
-    ----------
-    sizes : dict of Path to int
-        Size in bytes of each output of this shard.
-    shards : int
-        Number of shards.
-    """
-    files = {
-        path: max(
-            1,
-            sum(
-                not path.with_name(f"{shard:04d}{path.suffix}").exists() for shard in range(shards)
-            ),
-        )
-        for path in sizes
-    }
-    size = sum(sizes[path] * count for path, count in files.items())
-    first = next(iter(sizes))
-    free = room_for(first)
-    count = sum(files.values())
-    in_all = " in all" * (count > 1)
-    found = f"{counted(count, 'file')} of {amount(size)}{in_all} to be written, {amount(free)} free"
-    if size > free:
-        raise UserError(
-            f"{first.parent}: found {found}; expected more room or less to write "
-            "(norms in place of vectors, or vectors in bfloat16)"
-        )
-    program.log.info("%s: %s", first.parent, found)
 
 
 if __name__ == "__main__":

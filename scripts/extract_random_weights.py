@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import columns, directions
+from attnlag.adjustments import directions
 from attnlag.adjustments.settings import RandomWeightsSettings
 from attnlag.corpus.documents import first_of_groups, of_draws
 from attnlag.errors import counted
@@ -104,34 +104,12 @@ def main(job):
         run.sites, job.output.vectors, job.output.centred, job.output.distances, strict=False
     )
     for site, path_of_vectors, of_tokens, by_distance in of_centred:
-        cosines, distances = centred(path_of_vectors)
+        cosines, distances = directions.centred(path_of_vectors)
         table = pa.concat_tables([directions.schema(count).empty_table(), *cosines])
         tables.write_table(table.unify_dictionaries(), of_tokens, record_of(site))
         tables.write_table(distances, by_distance, record_of(site))
-    program.log.info(
-        "%s: %s of %s x %d layers",
-        name,
-        counted(total, "token"),
-        counted(len(chosen), "document"),
-        count,
-    )
-
-
-def centred(path):
-    """Return the centred cosines of stored vectors by row group, and their sums by distance.
-
-    The sums leave out only the first token of a sequence, independent of ``norms.drop_first``.
-    """
-    file = pq.ParquetFile(path, pre_buffer=False)
-    layers = columns.layers_in(file.schema_arrow)
-    width = file.schema_arrow.field(layers[0]).type.list_size
-    sums = directions.VectorSums.empty(len(layers), width)
-    for group in range(file.num_row_groups):
-        position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
-        for layer, name in enumerate(layers):
-            sums.add(layer, directions.vectors_of(file, group, name), position)
-    comparison = directions.Comparison(file, sums.means(), 1)
-    return list(comparison.previous()), comparison.by_distance()
+    of_tokens, documents = counted(total, "token"), counted(len(chosen), "document")
+    program.log.info(f"{name}: {of_tokens} of {documents} x {count} layers")
 
 
 if __name__ == "__main__":

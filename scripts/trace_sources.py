@@ -81,12 +81,8 @@ def main(job):
             write(parts, path, traced_tables.READOUT, said, **beside)
         if tracer and draw is None:
             found = [tracer.sources_found, tracer.readout_found]
-    program.log.info(
-        "%s, %s: %s",
-        source["name"],
-        record["corpus"]["name"],
-        "; ".join([counted(sum(map(len, sequences.values())), "token"), *found]),
-    )
+    words = "; ".join([counted(sum(map(len, sequences.values())), "token"), *found])
+    program.log.info(f"{source['name']}, {record['corpus']['name']}: {words}")
 
 
 if __name__ == "__main__":

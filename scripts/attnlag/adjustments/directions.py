@@ -170,3 +170,20 @@ class Comparison:
                     }
                 )
         return pa.Table.from_pylist(rows)
+
+
+def centred(path: Path) -> tuple[list[pa.Table], pa.Table]:
+    """Return the centred cosines of stored vectors by row group, and their sums by distance.
+
+    The sums leave out only the first token of a sequence, independent of ``norms.drop_first``.
+    """
+    file = pq.ParquetFile(path, pre_buffer=False)
+    layers = columns.layers_in(file.schema_arrow)
+    width = file.schema_arrow.field(layers[0]).type.list_size
+    sums = VectorSums.empty(len(layers), width)
+    for group in range(file.num_row_groups):
+        position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
+        for layer, name in enumerate(layers):
+            sums.add(layer, vectors_of(file, group, name), position)
+    comparison = Comparison(file, sums.means(), 1)
+    return list(comparison.previous()), comparison.by_distance()

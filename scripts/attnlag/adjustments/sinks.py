@@ -5,15 +5,21 @@ with the implementation ``eager``, for the beginnings of some sequences.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from torch.nn import functional
 
-from attnlag.adjustments.batches import Rotary
+from attnlag.adjustments import columns, layout
+from attnlag.adjustments.batches import Rotary, Run
+from attnlag.adjustments.extraction import Adjustments
+from attnlag.errors import counted
 from attnlag.model.hooks import FAILURES
 from attnlag.model.language_models import quiet_transformers
+from attnlag.storage import tables
 
 # Number of sequences of a shard, evenly spread, and of tokens at the beginning of each.
 SEQUENCES = 16
@@ -102,3 +108,31 @@ def _of_first(weights: torch.Tensor | None, ids: tuple[int, ...], heads: int) ->
         # Some models mask later tokens only in implementations that give no weights.
         raise NoWeights("the model gives weights of tokens after a token's own")
     return weights[..., 0].float().cpu().transpose(1, 2).numpy()
+
+
+def write(tokens: Path, adjustments: Adjustments, path: Path, record: dict[str, Any]) -> str:
+    """Write the attention of heads to first tokens for some tokens, and return its description."""
+    scores: list[np.ndarray] = []
+    schema = columns.schema(0)
+    rows = pq.read_table(tokens, columns=["document", "window", "input_ids"])
+    rows = rows.take(chosen(rows.num_rows))
+    sequences = [np.array(ids) for ids in rows["input_ids"].to_pylist()]
+    said = "attention to first tokens is unknown without heads"
+    if adjustments.heads:
+        heads = adjustments.heads[0].count
+        try:
+            scores = sink_scores(adjustments.model, sequences, heads)
+        except NoWeights as reason:
+            said = f"attention to first tokens is unknown: {reason}"
+        else:
+            schema = columns.schema(len(scores), heads)
+            known = counted(len(scores[0]), "token")
+            said = f"attention to first tokens at {known} of {counted(len(rows), 'sequence')}"
+    beginnings = [sequence[:TOKENS] for sequence in sequences]
+    run = Run(rows["document"].to_pylist(), rows["window"].to_pylist(), beginnings)
+    table = layout.table(run, scores, schema, "float32") if scores else schema.empty_table()
+    schema = schema.with_metadata({columns.SINKS_KEY: said.encode(), **tables.metadata(record)})
+    encoding = layout.encoding(schema, "float32")
+    with tables.parquet_writer(path, schema, **encoding) as writer:
+        writer.write_table(table)
+    return said

@@ -27,14 +27,8 @@ JITTER = 0.6
 def draw(norms: np.ndarray, coefficients: pd.DataFrame, alpha: float) -> Figure:
     """Return the pictures, one below the other.
 
-    Parameters
-    ----------
-    norms : (layers, tokens) float array
-        Norms of the tokens that were regressed, in units of the residual stream.
-    coefficients : pandas.DataFrame
-        The tidy table of a regression.
-    alpha : float
-        Coefficients with a larger p-value, not corrected for the number of layers, have a cross.
+    ``norms`` are those of the tokens that were regressed, (layers, tokens). Coefficients whose
+    p-value, not corrected for the number of layers, is at least ``alpha`` have a cross.
     """
     figure = Figure(figsize=(10, 10), layout="constrained")
     parts: Any = figure.subfigures(3, height_ratios=(1.1, 0.9, 1))

@@ -52,14 +52,8 @@ def sheet_of(
 ) -> Sheet:
     """Return the coefficients of one regression from its tidy tables.
 
-    Parameters
-    ----------
-    coefficients, fits : pandas.DataFrame
-        A layer without estimates is a gap, marked below.
-    controls : pandas.DataFrame, optional
-        Controls of each lag and lead.
-    critical_values : mapping of term to float, optional
-        If given, the bands are joint over the layers.
+    A layer without estimates is a gap, marked below. With critical values by term, bands are joint
+    over the layers.
     """
     fits = fits.sort_values("layer")
     layers = fits["layer"].tolist()

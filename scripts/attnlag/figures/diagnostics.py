@@ -100,11 +100,6 @@ def layers_with_rows(
     """Return the layers with a row: those requested, or four spread over the depth.
 
     If there is room for one layer, it is the middle one.
-
-    Raises
-    ------
-    UserError
-        With a line for each requested layer that the data does not have.
     """
     layers = chosen_layers(wanted, present)
     most = MOST_ROWS if wanted is None else len(layers)
@@ -112,15 +107,11 @@ def layers_with_rows(
 
 
 def quantile_points(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points of a Q-Q plot against the normal distribution, from a histogram.
+    """Return quantiles of a normal distribution and of residuals, from a histogram.
 
     The upper edge of each non-empty bin is the quantile of the residuals at or below it, by
-    Hazen's (i - 1/2) / n. This is exact up to the position of a residual within its bin.
-
-    Returns
-    -------
-    normal, residual : float arrays
-        Quantiles at the edges of the closed bins; values beyond the grid have no quantile.
+    Hazen's (i - 1/2) / n. This is exact up to the position of a residual within its bin. Values
+    beyond the grid have no quantile.
     """
     below = np.cumsum(counts)
     shown = 1 + np.flatnonzero(counts[1:-1])

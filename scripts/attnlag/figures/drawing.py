@@ -187,10 +187,7 @@ def finite(values: np.ndarray) -> np.ndarray:
 def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
     """Return the layers with a panel, in order; all layers if none is requested.
 
-    Raises
-    ------
-    UserError
-        With a line for each requested layer that the data does not have.
+    Layers that the data does not have are a UserError.
     """
     if wanted is None:
         return sorted(present)
@@ -221,16 +218,9 @@ def panel_width(axes: Axes) -> float:
 
 
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
-    """Fill between two lines that have gaps.
+    """Fill between two lines that have gaps, where they are NaN.
 
     The line plot of seaborn computes its own band and connects it across gaps.
-
-    Parameters
-    ----------
-    x, low, high : (layers,) float array
-        NaN in a gap.
-    kind : Any
-        Colour, alpha and zorder of the filling.
     """
     axes.fill_between(x, low, high, linewidth=0, **kind)
     known = np.isfinite(low) & np.isfinite(high)
@@ -275,13 +265,7 @@ def label_ratios(axis: Axis, low: float, high: float) -> None:
 def draw_counts(
     axes: Axes, counts: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray, shades: LogNorm
 ) -> None:
-    """Draw a histogram of two variables from given counts.
-
-    Parameters
-    ----------
-    counts : (x, y) int array
-    x_edges, y_edges : (x + 1,) and (y + 1,) float arrays
-    """
+    """Draw a histogram of two variables from given (x, y) counts."""
     x, y = np.nonzero(counts)
     sns.histplot(
         x=x_edges[x],
@@ -308,12 +292,7 @@ def label_cells(axis: Axis, layers: Sequence[int], most: int = 16) -> None:
 def spread_out(heights: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
     """Return heights between two limits, near those given, that are at least a gap apart.
 
-    Parameters
-    ----------
-    heights : sequence of float
-        In any order.
-    gap : float
-        Made smaller if there is not enough room for all.
+    The gap is made smaller if there is not enough room for all.
     """
     count = len(heights)
     gap = min(gap, (high - low) / max(count - 1, 1))

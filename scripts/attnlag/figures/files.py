@@ -60,21 +60,10 @@ def style() -> Iterator[None]:
 
 
 def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str:
-    """Draw the figures that the names of files stand for, from their common inputs.
+    """Draw the figures that the names of files stand for, from their inputs; return their names.
 
-    Parameters
-    ----------
-    inputs : Named
-        Inputs of the figures' modules, with the ``subtitle`` of the titles.
-    paths : sequence of path
-        Files of figures in any sizes and formats.
-    titled : bool
-        Whether a title states the claim and the data, as a paper's caption would.
-
-    Returns
-    -------
-    str
-        Names of the figures.
+    The files have any sizes and formats. A title states the claim and the data, as the caption of a
+    paper would where figures are not ``titled``.
     """
     names = list(dict.fromkeys(catalogue.figure_of(path).name for path in paths))
     for name in names:

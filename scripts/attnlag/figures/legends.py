@@ -71,10 +71,7 @@ def band_text(alpha: float, joint: bool = False) -> str:
 def mark_entries(alpha: float, adjust: str, negligible: float | None) -> dict[str, Any]:
     """Return the legend's entries of the marks of coefficients, by label.
 
-    Parameters
-    ----------
-    negligible : float or None
-        Bound within which a coefficient may be shown to be; None without such coefficients.
+    ``negligible`` is the bound within which a coefficient may be shown to be; None without such.
     """
     corrected = "" if adjust == "none" else f", {ADJUSTMENTS[adjust]}"
     mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}

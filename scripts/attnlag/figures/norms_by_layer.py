@@ -49,15 +49,7 @@ def figure(inputs: Inputs) -> Sheet:
 def norms_panel(
     sample: NormsSample, drop_first: int, title: str, ylabel: str, share: str = ""
 ) -> Lines:
-    """Return a panel of the quantiles of the norms of each layer, and of first tokens.
-
-    Parameters
-    ----------
-    drop_first : int
-        Number of tokens of each sequence that are first tokens, which have a line of their own.
-    title, ylabel, share : str
-        See `Lines`.
-    """
+    """Return a panel of the quantiles of the norms of each layer, and of first tokens."""
     first = sample.position < drop_first
     low, lower, middle, upper, high = np.stack(
         [quantiles_of(logs[~first], QUANTILES) for logs in sample.log_norms]

@@ -32,17 +32,7 @@ CONFIDENCE = 0.95
 
 
 def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
-    """Return draws of values that are permuted within each cluster.
-
-    Parameters
-    ----------
-    x : (n,) float array
-    cluster : (n,) int array
-
-    Returns
-    -------
-    permuted : (draws, n) float array
-    """
+    """Return (draws, n) values that are permuted within each cluster."""
     random = np.random.default_rng(seed)
     home = np.argsort(cluster, kind="stable")
     permuted = np.empty((draws, len(x)))

@@ -98,12 +98,7 @@ class LagPanel:
 def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the residuals of variables given others and an effect for each group.
 
-    Parameters
-    ----------
-    values : (variables, rows) float array
-    others : (terms, rows) float array
-    groups : (rows,) int array
-        Codes of groups; a single group is an intercept.
+    ``values`` and ``others`` have a row for each variable; a single group is an intercept.
     """
     sizes = np.maximum(np.bincount(groups), 1)
     stacked = np.stack(
@@ -116,19 +111,10 @@ def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -
 def lag_panel(
     layer: int, values: np.ndarray, others: np.ndarray, groups: np.ndarray, status: str = "ok"
 ) -> LagPanel:
-    """Reduce the data of a layer.
+    """Reduce the data of a layer: lag and outcome as (2, rows), other terms, codes of documents.
 
     Both variables are in standard deviations of the outcome, so that layers share their axes and
-    slopes are unchanged.
-
-    Parameters
-    ----------
-    values : (2, rows) float array
-        Log norms of lag and outcome; NaN if the layer drops the row.
-    others : (terms, rows) float array
-        The other terms of the regression.
-    groups : (rows,) int array
-        Codes of documents, or zeros for an intercept.
+    slopes are unchanged. A row that the layer drops is NaN.
     """
     known = np.isfinite(values).all(axis=0) & np.isfinite(others).all(axis=0)
     rows = int(known.sum())

@@ -77,14 +77,7 @@ def sample_norms(
 
 
 def share_between(values: np.ndarray, classes: np.ndarray) -> float:
-    """Return the share of the variance of values that lies between classes.
-
-    Parameters
-    ----------
-    values : (n,) float array
-        May contain NaN, which is ignored.
-    classes : (n,) array
-    """
+    """Return the share of the variance of values, NaN ignored, that lies between classes."""
     known = np.isfinite(values)
     by_class = pd.Series(values[known]).groupby(classes[known])
     between = ((by_class.mean() - values[known].mean()) ** 2 * by_class.size()).sum()

@@ -81,15 +81,7 @@ def chosen_documents(
 ) -> list[str]:
     """Return the documents to show: those requested, or the first one of each group.
 
-    Parameters
-    ----------
-    group_of : mapping of document to group
-        In the order of the corpus.
-
-    Raises
-    ------
-    UserError
-        With a line for each document that is not in the corpus.
+    Documents that are not in the corpus are a UserError.
     """
     if wanted is None:
         return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
@@ -105,10 +97,7 @@ def chosen_documents(
 def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
     """Return the index of the layer to show: the one requested, or the middle one.
 
-    Raises
-    ------
-    UserError
-        If the model does not have the layer.
+    A layer that the model does not have is a UserError.
     """
     if wanted is None:
         return len(layers) // 2
@@ -176,20 +165,11 @@ def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
 
 
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
-    """Arrange tokens in lines of a fixed width, with words whole, and return their parts.
+    """Arrange tokens in lines of a number of characters, with words whole, and return their parts.
 
-    Parameters
-    ----------
-    width : int
-        Number of characters per line.
-    lines : int
-        Largest number of lines; text that does not fit is left out, as are blank lines and the
-        space before the first word of a line.
-
-    Returns
-    -------
-    parts : list of (token, line, column, text)
-        A token has several parts if it contains line ends, or if it is longer than a line.
+    Text that does not fit is left out, as are blank lines and the space before the first word of a
+    line. A part is (token, line, column, text); a token has several parts if it contains line ends,
+    or if it is longer than a line.
     """
     pieces = [
         (place, piece)

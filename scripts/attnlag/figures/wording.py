@@ -27,18 +27,10 @@ LITTLE_LEFT = 0.05
 
 
 def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
-    """Return the median and the range over the layers of one coefficient in several fits.
+    """Return the median and the range over the layers of one coefficient in several fits, by name.
 
-    Parameters
-    ----------
-    estimates : mapping of name to pandas.Series
-        Coefficients over the layers. With more than `MOST_SIZES` fits, only the smallest and the
-        largest median are stated.
-
-    Returns
-    -------
-    text : str or None
-        None if no layer has an estimate.
+    With more than `MOST_SIZES` fits, only the smallest and the largest median are stated; None if
+    no layer has an estimate.
     """
     known = {name: values.dropna() for name, values in estimates.items()}
     known = {name: values for name, values in known.items() if len(values)}
@@ -62,12 +54,8 @@ def sizes_in_words(term: str, estimates: Mapping[str, pd.Series]) -> str | None:
 def order_in_words(lags: Sequence[int], layers: Sequence[int], left: np.ndarray) -> str:
     """Return the order that the lags of a regression leave in its residuals, in words.
 
-    Parameters
-    ----------
-    lags : sequence of int
-        Lags that are not in the regression.
-    left : (layers,) float array
-        Sum of the partial autocorrelations of the residuals at these lags; NaN without a fit.
+    ``left`` has, by layer, the sum of the partial autocorrelations of the residuals at lags that
+    are not in the regression; NaN without a fit.
     """
     if not np.isfinite(left).any():
         return "No layer was fitted, so there are no residuals"

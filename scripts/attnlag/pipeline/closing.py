@@ -9,11 +9,7 @@ from attnlag.pipeline.outputs import files_of
 def words(config: Config, storage: str | None = None) -> str:
     """Return the answers of a run and the places of its results.
 
-    Parameters
-    ----------
-    config : Config
-    storage : str, optional
-        Prefix of the storage provider of the results, which are then only named, not read.
+    Results of a storage provider, given its prefix, are only named, not read.
     """
     (answers,) = files_of(config, name="answers.txt")
     (explorer,) = files_of(config, name="explorer.html")

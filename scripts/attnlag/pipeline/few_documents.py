@@ -4,15 +4,7 @@ from attnlag.errors import counted
 
 
 def notice(documents: int, covariance: str) -> str | None:
-    """Return the notice for a corpus of few documents, or None if there are enough.
-
-    Parameters
-    ----------
-    documents : int
-        Number of documents of the corpus.
-    covariance : str
-        Kind of standard errors of the regressions.
-    """
+    """Return the notice for a corpus of few documents, or None if there are enough."""
     # Imported here, so that a change in that module does not rerun the reading of the corpus.
     from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 

@@ -11,12 +11,7 @@ from attnlag.storage.writing import write_text
 def write_or_check(description: str | None, pages: Callable[[Path], dict[Path, str]]) -> None:
     """Write the pages that are out of date, or with --check name them and end with status 1.
 
-    Parameters
-    ----------
-    description : str
-        Description of the program, for its help.
-    pages : function
-        Returns the content of each page by path, given the project's folder.
+    ``pages`` returns the content of each page by path, given the project's folder.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

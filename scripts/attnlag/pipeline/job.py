@@ -122,15 +122,8 @@ def argument(text: str) -> str:
 def read(given: str, settings: Any) -> Job:
     """Return a job from its text, or from the path of a file with it.
 
-    Parameters
-    ----------
-    settings : type or None
-        Class of the settings; None for a program without.
-
-    Raises
-    ------
-    UserError
-        If it is no job, or its settings are not those of the program.
+    Settings are of the class ``settings``, None for a program without. What is no job, or has other
+    settings, is a UserError.
     """
     try:
         job = json.loads(given if given.startswith("{") else Path(given).read_text("utf-8"))

@@ -10,15 +10,7 @@ LESS = {
 
 
 def more_or_less(program: str, asked: int | None) -> str:
-    """Return advice for a program that has too little memory.
-
-    Parameters
-    ----------
-    program : str
-        Name of the program, which is also that of its rule.
-    asked : int, optional
-        Memory in MB that its job requested.
-    """
+    """Return advice for a program that has too little memory; its job asked for a number of MB."""
     less = LESS.get(program, "more shards of the corpus")
     if not asked:
         return f"expected more memory or less to hold ({less})"

@@ -227,15 +227,9 @@ def one_of_each_job(config: Config) -> list[str]:
 
 
 def files_of(config: Config, name: str = "", target: bool = False) -> list[str]:
-    """Return the files that a run makes, in the order of the catalogue.
+    """Return the files that a run makes, in the order of the catalogue, perhaps only the targets.
 
-    Parameters
-    ----------
-    config : Config
-    name : str
-        Only files of this name; by default all.
-    target : bool
-        Only target files.
+    With a name, only files whose paths end in it.
     """
     chosen = [
         output for output in OUTPUTS if output.path.endswith(name) and (output.target or not target)

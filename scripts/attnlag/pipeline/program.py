@@ -68,11 +68,6 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
     Without a job, the program says what it does and what it needs. Messages go to standard error,
     where the user of Snakemake sees them, and to ``--log``. Other exceptions keep their traceback
     in both places. The log of a program that fails ends with the command, to be run again.
-
-    Parameters
-    ----------
-    settings : type, optional
-        The class of the stage's settings.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--job")

@@ -52,14 +52,9 @@ def read() -> dict[str, Any] | None:
 
 
 def remove_former_shards(shards: Mapping[str, int]) -> None:
-    """Remove the files of shards that a corpus no longer has.
+    """Remove the files of shards that a corpus no longer has, given the number of shards of each.
 
     Whoever reads all files of a folder would count their tokens twice.
-
-    Parameters
-    ----------
-    shards : dict
-        Number of shards by corpus.
     """
     for corpus, count in shards.items():
         for path in Path("results").glob(f"*/{corpus}/**/[0-9]*.parquet"):
@@ -70,10 +65,7 @@ def remove_former_shards(shards: Mapping[str, int]) -> None:
 def changed_settings(config: Config) -> list[str]:
     """Return what differs from the configuration of the last run that made everything.
 
-    Returns
-    -------
-    lines : list of str
-        For each key, ``"inference.alpha: 0.05 → 0.01"``.
+    A line for each key: ``"inference.alpha: 0.05 → 0.01"``.
     """
     try:
         before = Config.model_validate((read() or {}).get("configuration", {}))
@@ -100,17 +92,10 @@ def write(
 ) -> None:
     """Write the record of the results in this folder.
 
-    Parameters
-    ----------
-    begun : float
-        Start of the run, in seconds since the epoch. A recorded file that was not written since
-        then keeps its entry, so changes by hand are not recorded.
-    made_from : dict
-        The user's files by the result that is made from them. They are recorded when that result
-        is written.
-    config : Config, optional
-        The configuration, if everything has been made with it; by default that of the last such
-        run.
+    A recorded file that was not written since ``begun``, in seconds since the epoch, keeps its
+    entry, so changes by hand are not recorded. The user's files, by the result that is made from
+    them, are recorded when that result is written. ``config`` is given if everything has been made
+    with it; by default the record keeps that of the last such run.
     """
     before = read() or {}
     old = before.get("files", {})
@@ -170,13 +155,7 @@ def versions() -> dict[str, str]:
 
 
 def check(record: dict[str, Any]) -> dict[str, str]:
-    """Return the problems of the results and of the user's files, in words by file.
-
-    Parameters
-    ----------
-    record : dict
-        From `read`.
-    """
+    """Return the problems of the results and of the user's files, in words by file."""
     recorded, present = record["files"] | record.get("inputs", {}), results()
     now = digests(recorded)
     problems = {path: "not in the record" for path in present if path not in recorded}

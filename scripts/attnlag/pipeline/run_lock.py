@@ -22,18 +22,11 @@ RESULTS = ("results", "data/models")
 
 
 def clear_stale_locks() -> tuple[TextIO, bool]:
-    """Remove the locks that a killed run has left in this folder.
+    """Remove the locks of a killed run in this folder; return the record, and whether we are alone.
 
-    Network file systems may not reveal the locks of other machines, so the locks of a run on
+    The record holds the lock while it is open. Concurrent runs are possible if they make different
+    files. Network file systems may not reveal the locks of other machines, so the locks of a run on
     another machine stay; ``snakemake --unlock`` removes them.
-
-    Returns
-    -------
-    record : file
-        The record, which holds the lock while it is open.
-    alone : bool
-        Whether this is the only run in the folder. Concurrent runs are possible if they make
-        different files.
     """
     RUN_RECORD.parent.mkdir(exist_ok=True)
     # Opened for reading and writing, created if it does not exist.

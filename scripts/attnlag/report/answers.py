@@ -89,15 +89,10 @@ class Regression:
 
 
 def answers(base: Path, site: str, regressions: Sequence[str]) -> Answers:
-    """Return the answers for one site.
+    """Return the answers for one site in ``base``, which is ``results/{model}/{corpus}``.
 
-    Parameters
-    ----------
-    base : Path
-        ``results/{model}/{corpus}``.
-    regressions : sequence of str
-        In the order of the configuration. The first of norms with effects of documents answers,
-        or else the first of norms; the first of norms without effects stands beside it.
+    Of the regressions, in the order of the configuration, the first of norms with effects of
+    documents answers, or else the first of norms; the first without effects stands beside it.
     """
     found = [Regression(base / site / name) for name in regressions]
     of_norms = [one for one in found if one.is_of_norms and one.terms]
@@ -274,13 +269,9 @@ def text_of(title: str, lines: Sequence[Line]) -> str:
 
 
 def of_sites(coefficients: Sequence[Path]) -> dict[tuple[str, str, str], Answers]:
-    """Return the answers by model, corpus and site.
+    """Return the answers by model, corpus and site, given the tables of coefficients of a run.
 
-    Parameters
-    ----------
-    coefficients : sequence of Path
-        ``results/{model}/{corpus}/{site}/{regression}/coefficients.parquet`` of a run; the other
-        tables are expected at their places.
+    The other tables are expected at their places beside these.
     """
     regressions: dict[Path, list[str]] = {}
     for path in coefficients:

@@ -15,26 +15,16 @@ MOST_LAYERS = 6
 
 
 def causal_findings(
-    found: pd.DataFrame, verdicts: pd.DataFrame, *, name: str, alpha: float, negligible: float
+    effects: pd.DataFrame, verdicts: pd.DataFrame, *, name: str, alpha: float, negligible: float
 ) -> str:
     """Return the effects on the next token, layer by layer, beside what is predicted, in words.
 
-    Parameters
-    ----------
-    found : pandas.DataFrame
-        From `regression.elasticities.transmitted`.
-    verdicts : pandas.DataFrame
-        From `regression.verdicts`.
-    name : str
-        Names of the model and the corpus.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    negligible : float
-        Effects up to this size are of no interest.
+    ``effects`` is from `elasticities.transmitted`; intervals cover 1 - ``alpha``, and effects up to
+    ``negligible`` are of no interest.
     """
     level = f"{100 * (1 - alpha):g}% intervals"
     lines = [f"{name}, interventions:"]
-    nearest = found[found["lag"] == 1]
+    nearest = effects[effects["lag"] == 1]
     for (source, target), rows in nearest.groupby(["source_site", "target_site"], sort=False):
         sites = target if source == target else f"{source} to {target}"
         documents = counted(int(rows["documents"].max()), "document")

@@ -14,14 +14,9 @@ from attnlag.regression.terms import lags_among, named
 
 
 def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, by: str) -> str:
-    """Return the range of slopes over classes of tokens, and the number of layers that differ.
+    """Return the medians of slopes over classes of tokens, and the number of layers that differ.
 
-    Parameters
-    ----------
-    slopes, tests : pandas.DataFrame
-        The tables of `regression.classes.SlopesByClass`.
-    by : str
-        The correction of p-values, in words.
+    The tables are those of `classes.SlopesByClass`; ``by`` is the correction of p-values in words.
     """
     term = lags_among(list(tests["term"]))[0]
     if LINE in set(tests["hypothesis"]):
@@ -65,11 +60,7 @@ def medians_in_words(table: pd.DataFrame) -> str:
 def decomposition_findings(steps: pd.DataFrame) -> str:
     """Return the nearest lag in the pooled regression and with everything held fixed.
 
-    Parameters
-    ----------
-    steps : pandas.DataFrame
-        From `regression.decomposition.Decomposition`. Means over the layers are stated, which the
-        means of the parts of the change add up to.
+    Means over the layers are stated, which the means of the parts of the change add up to.
     """
     term = lags_among(list(steps["term"]))[0]
     rows = steps[steps["term"] == term]

@@ -10,15 +10,7 @@ from attnlag.report.medians import in_common
 
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
-    """Return the findings on growth, turning and directions.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `geometry_means.table`.
-    name : str
-        Names of the model, the corpus and the site.
-    """
+    """Return the findings on growth, turning and directions from `geometry_means.table`."""
     lines = [f"{name}, directions:"]
     if table["mean"].isna().all():
         return f"{lines[0]}\n  no tokens remain: all are first tokens or have no norms\n"

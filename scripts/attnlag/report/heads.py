@@ -14,28 +14,16 @@ def heads_findings(
     coefficients: pd.DataFrame,
     name: str,
     regression: str,
-    found: str,
+    proof: str,
     sinks: str,
 ) -> str:
     """Return the findings on shares, coherence, lags, floor and attention sinks of heads.
 
-    Parameters
-    ----------
-    parts : pandas.DataFrame
-        From `regression.heads.table`.
-    coefficients : pandas.DataFrame
-        From `regression.lags_of_heads.coefficients`.
-    name : str
-        Names of the model, the corpus and the site.
-    regression : str
-        Name of the regression whose terms the heads share.
-    found : str
-        Error of the sum of heads, or the reason for their absence.
-    sinks : str
-        Method of measuring attention to first tokens, or the reason for its absence.
+    ``proof`` is the error of the sum of heads, or the reason for their absence, and ``sinks`` how
+    attention to first tokens was measured, or the reason for its absence.
     """
     if parts.empty:
-        return f"{name}, heads:\n  {found}\n"
+        return f"{name}, heads:\n  {proof}\n"
     by_head, whole = parts[parts["part"] != WHOLE], parts[parts["part"] == WHOLE].set_index("layer")
     if by_head["share"].isna().all():
         return f"{name}, heads:\n  no tokens remain: all are first tokens or have no norms\n"
@@ -115,11 +103,11 @@ def _floor(whole: pd.DataFrame, coefficients: pd.DataFrame) -> str:
     return f"{text}; without these tokens {lag} there is {', '.join(both)}" if both else text
 
 
-def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, found: str) -> list[str]:
+def _sinks(by_head: pd.DataFrame, whole: pd.DataFrame, reason: str) -> list[str]:
     """Return the attention of heads to the first token, also for tokens at the floor."""
     sink = whole["sink"]
     if sink.isna().all():
-        return [found]
+        return [reason]
     heads = by_head["sink"]
     lines = [
         f"heads give {sink.median():.0%} of their attention to the first token in the median layer "

@@ -32,19 +32,11 @@ FOLDER = Path(__file__).parent
 
 
 def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int = 1) -> str:
-    """Return a table as a self-contained HTML page.
+    """Return a table as a self-contained HTML page, with constant columns stated above it.
 
-    Constant columns are stated above the table instead.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Rows of lags and leads are tinted by the column ``finding`` (present or absent), if there
-        is one.
-    name : str
-        Name of the table in the page, and of the file that its button saves.
-    frozen : int
-        Number of first columns that stay visible when scrolling.
+    Rows of lags and leads are tinted by the column ``finding`` (present or absent), if there is
+    one. ``name`` is that of the table in the page, and of the file that its button saves;
+    ``frozen`` is the number of first columns that stay visible when scrolling.
     """
     same = constant_columns(frame)
     # A button saves the rows as CSV.

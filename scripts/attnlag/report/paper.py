@@ -55,14 +55,9 @@ ESCAPES = {
 
 
 def methods(regressions: Sequence[Regression], models: Mapping[str, dict[str, Any]]) -> str:
-    """Return the methods as Markdown, a paragraph for each model and corpus.
+    """Return the methods as Markdown, a paragraph for each model and corpus of all regressions.
 
-    Parameters
-    ----------
-    regressions : sequence of Regression
-        All regressions of a run.
-    models : dict
-        The content of the ``source.json`` of each model.
+    ``models`` has the content of the ``source.json`` of each model.
     """
     of_texts: dict[Path, list[Regression]] = {}
     for one in regressions:

@@ -13,21 +13,14 @@ OF_TARGETS = {"own": "their own token", "next": "the next one", "first_choice": 
 
 
 def sources_findings(
-    shares: pd.DataFrame, neighbours: pd.DataFrame, lags: pd.DataFrame, name: str, found: str
+    shares: pd.DataFrame, neighbours: pd.DataFrame, lags: pd.DataFrame, name: str, proof: str
 ) -> str:
-    """Return who writes adjustments, and whose part of them lags.
+    """Return who writes adjustments, and whose part of them lags, from the tables of `traced`.
 
-    Parameters
-    ----------
-    shares, neighbours, lags : pandas.DataFrame
-        From `regression.beyond.traced`.
-    name : str
-        Names of the model and the corpus.
-    found : str
-        The error of the proof in words, or the reason why there are no sources.
+    ``proof`` is the error of the proof in words, or the reason why there are no sources.
     """
     if shares.empty:
-        return f"{name}, sources:\n  {found}\n"
+        return f"{name}, sources:\n  {proof}\n"
     medians = shares.pivot(index="layer", columns="source", values="median")
     before, own, effective = (medians[name] for name in ("previous_1", "self", "effective"))
     first = shares[shares["source"] == "first"].set_index("layer")
@@ -69,16 +62,10 @@ def _lag(lags: pd.DataFrame, neighbours: pd.DataFrame) -> list[str]:
     return ["; ".join(words)] if words else []
 
 
-def readout_findings(table: pd.DataFrame, name: str, found: str) -> str:
-    """Return from which layer on adjustments raise the next token more than their own.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `traced.readout`.
-    """
+def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
+    """Return from which layer on adjustments raise the next token more than their own."""
     if table.empty or table["difference"].isna().all():
-        return f"{name}, readout:\n  {found}\n"
+        return f"{name}, readout:\n  {proof}\n"
     by_target = table.pivot(index="layer", columns="target", values="difference")
     ahead = by_target["next"] > by_target["own"]
     # The first layer from which on this holds in all.

@@ -52,13 +52,7 @@ ENOUGH = 50
 
 
 def layer_summaries(fitted: FittedRegression, name: str) -> dict[str, str]:
-    """Return the fit of each layer as a text table, by the name of the layer.
-
-    Parameters
-    ----------
-    name : str
-        Name of the regression, as in ``"smollm2-135m-instruct, prompts, attention, notebook"``.
-    """
+    """Return the fit of each layer as a text table, by the name of the layer."""
     settings = fitted.settings
     notes = []
     if settings.fixed_effects == "document":
@@ -109,20 +103,10 @@ def layer_summary(
     within: bool = False,
     notes: Sequence[str] = (),
 ) -> str:
-    """Return one layer's fit as a text table.
+    """Return one layer's fit as a text table, with a line for each note.
 
-    Parameters
-    ----------
-    coefficients : pandas.DataFrame
-        The layer's rows of the tidy table, in the order of the terms.
-    row : named tuple
-        The layer's row of the table of fits, with the diagnostics.
-    adjust : str
-        The correction of the adjusted p-values.
-    within : bool
-        Whether R² refers to the variance within documents.
-    notes : sequence of str
-        Further notes, a line each.
+    ``coefficients`` are the layer's rows of the tidy table, in the order of the terms; ``row`` is
+    that of the table of fits; ``within`` says that R² refers to the variance within documents.
     """
     if fit.status != "ok":
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
@@ -267,18 +251,8 @@ def findings(
 ) -> str:
     """Return the findings of a regression: sizes first, then the controls, then counts.
 
-    Parameters
-    ----------
-    controls : pandas.DataFrame
-        The table of the controls, a row per layer, lag and lead.
-    by_group : pandas.DataFrame
-        Coefficients of each group of documents.
-    name : str
-        Name of the regression, as in ``"smollm2-135m-instruct, prompts, attention, within"``.
-    by_class : pair of pandas.DataFrame, optional
-        Slopes by class of tokens, and the tests of equal slopes.
-    steps : pandas.DataFrame, optional
-        Coefficients as covariates enter.
+    ``by_class`` are slopes by class of tokens and the tests of equal slopes; ``steps`` are
+    coefficients as covariates enter.
     """
     settings = fitted.settings
     alpha, adjust = settings.alpha, settings.adjust
@@ -513,11 +487,6 @@ def group_findings(by_group: pd.DataFrame) -> str:
     """Return the range of the nearest lag over groups, and the groups without coefficients.
 
     Counts of significant layers would reflect the number of documents of each group.
-
-    Parameters
-    ----------
-    by_group : pandas.DataFrame
-        From `groups.coefficients_by_group`.
     """
     named_safely = by_group["subset"].map(lambda group: text_for("line", group))
     by_group = by_group.assign(subset=named_safely)
@@ -545,14 +514,8 @@ def group_findings(by_group: pd.DataFrame) -> str:
 def advice(fits: pd.DataFrame, settings: RegressionSettings, *, groups: int | None = None) -> str:
     """Return a warning if clusters are too few or unequal for intervals, otherwise an empty string.
 
-    Within documents, CR2 holds for as few clusters as are fitted at all.
-
-    Parameters
-    ----------
-    fits : pandas.DataFrame
-        One row per layer.
-    groups : int, optional
-        Number of groups of documents, if errors are clustered by them.
+    Within documents, CR2 holds for as few clusters as are fitted at all. ``groups`` is their number
+    if errors are clustered by group of documents.
     """
     fitted = fits[fits["status"] == "ok"]
     holds = settings.covariance == "cluster" and settings.fixed_effects == "document"

@@ -27,16 +27,8 @@ BESIDE = {
 def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Sequence[int]) -> str:
     """Return the R² of the prediction of vectors, that of its controls, and the ranks needed.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `vector_fits.table_of`.
-    name : str
-        Names of the model, the corpus and the site.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
-    lags : sequence of int
-        Distances in tokens to the predicting vectors.
+    ``table`` is from `vector_fits.table_of`, ``lags`` are distances to the predicting vectors, and
+    intervals cover 1 - ``alpha``.
     """
     title = f"{name}, vectors:"
     of_vectors = table[(table["predictor"] == VECTOR) & table["r_squared"].notna()]
@@ -44,8 +36,8 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
         return f"{title}\n  no layer has varying vectors in enough documents for its folds\n"
     by_rank = of_vectors.pivot(index="layer", columns="rank", values="r_squared")
     full = by_rank.columns.max()
-    found = of_vectors[of_vectors["rank"] == full].set_index("layer")
-    best = found.iloc[int(found["r_squared"].argmax())]
+    fits = of_vectors[of_vectors["rank"] == full].set_index("layer")
+    best = fits.iloc[int(fits["r_squared"].argmax())]
     interval = ""
     if pd.notna(best["conf_low"]):
         interval = (
@@ -53,22 +45,22 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
         )
     lines = [
         f"a linear prediction of a token's vector from previous ones ({spans(lags)}) has an R² of "
-        f"{found['r_squared'].median():.3f} in the median layer, in "
-        f"{counted(int(found['documents'].max()), 'unseen document')}; "
-        f"{found['r_squared'].min():.3f} to {found['r_squared'].max():.3f} over the layers "
+        f"{fits['r_squared'].median():.3f} in the median layer, in "
+        f"{counted(int(fits['documents'].max()), 'unseen document')}; "
+        f"{fits['r_squared'].min():.3f} to {fits['r_squared'].max():.3f} over the layers "
         f"(highest in layer {best.name}{interval})"
     ]
     others = table[table["predictor"] != VECTOR].pivot(
         index="layer", columns="predictor", values="r_squared"
     )
-    medians = in_common(others.loc[found.index], [*map(str, others.columns)]).median()
+    medians = in_common(others.loc[fits.index], [*map(str, others.columns)]).median()
     beside = [f"{words} {medians[one]:.3f}" for one, words in BESIDE.items() if one in medians]
     if RANDOM in medians:
         rows = table.loc[table["predictor"] == RANDOM, "rows"].max()
-        beside[-1] += f" ({counted(int(rows), 'token')} of {int(found['rows'].max()):,})"
+        beside[-1] += f" ({counted(int(rows), 'token')} of {int(fits['rows'].max()):,})"
     lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
-    if found["half_rank"].notna().any():
-        lines.append(_ranks(found["half_rank"]))
+    if fits["half_rank"].notna().any():
+        lines.append(_ranks(fits["half_rank"]))
     return with_minus_signs("\n  ".join([title, *lines])) + "\n"
 
 

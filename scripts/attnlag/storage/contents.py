@@ -29,13 +29,7 @@ def sha256_of(path: str | Path) -> str:
 
 
 def digests(paths: Iterable[str | Path]) -> dict[str, str]:
-    """Return the SHA-256 of files by path, each read by a thread.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        A file that is missing has no digest.
-    """
+    """Return the SHA-256 of files by path, each read by a thread; missing files have none."""
     # The largest files come first, which balances the threads.
     sizes = {str(path): os.path.getsize(path) for path in paths if os.path.isfile(path)}
     ordered = sorted(sizes, key=sizes.__getitem__, reverse=True)

@@ -36,20 +36,10 @@ COUNTS_KEY = b"attnlag.counts"
 def provenance(
     upstream: dict[str, Any], stage: str, settings: Any, *packages: str, **facts: Any
 ) -> dict[str, Any]:
-    """Return ``upstream`` extended by the record of this stage.
+    """Return the provenance of the stage before, extended by the record of this stage.
 
-    Parameters
-    ----------
-    upstream : dict
-        The provenance of the stage before, ``{}`` for the first.
-    stage : str
-        The output's name in the flow, for example ``"norms"``.
-    settings : Section or object
-        The settings that affect the output, JSON-serialisable if they are no section.
-    packages : str
-        Names of the packages whose versions affect the output.
-    facts : object
-        Further entries (``model=``, ``corpus=``, counts of this stage).
+    Settings are a section, or JSON-serialisable. ``packages`` are those whose versions affect the
+    output; ``facts`` are further entries (``model=``, ``corpus=``, counts of this stage).
     """
     stated = settings.model_dump() if isinstance(settings, Section) else settings
     versions = {package: importlib.metadata.version(package) for package in packages}
@@ -264,13 +254,7 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
 def rows_of_documents(
     paths: Sequence[str | Path], documents: Sequence[str], columns: list[str] | None = None
 ) -> "pd.DataFrame":
-    """Return the rows of some documents, in order, without loading the files whole.
-
-    Parameters
-    ----------
-    columns : list of str, optional
-        By default all.
-    """
+    """Return the rows of some documents, in order, without loading the files whole."""
     chosen = [("document", "in", list(documents))]
     # One file and one thread at a time: others would read ahead.
     options: dict[str, Any] = {"partitioning": None, "pre_buffer": False, "use_threads": False}

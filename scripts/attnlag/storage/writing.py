@@ -13,11 +13,11 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from attnlag.errors import UserError
+from attnlag.errors import UserError, counted
 from attnlag.escaping import text_for
 from attnlag.storage.memory import amount
 
@@ -94,6 +94,28 @@ def room_for(target: Path) -> int:
     """Return the free bytes on the disk of ``target``, which need not exist."""
     folder = next(folder for folder in target.absolute().parents if folder.exists())
     return shutil.disk_usage(folder).free
+
+
+def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
+    """Return in words what a shard and the remaining ones write, and the room for it.
+
+    ``sizes`` has the bytes of each output of this shard; shards have similar sizes. An existing
+    file is kept until its new version replaces it. Too little room on the disk is a UserError.
+    """
+    left = {}
+    for path in sizes:
+        others = [path.with_name(f"{shard:04d}{path.suffix}") for shard in range(shards)]
+        left[path] = max(1, sum(not other.exists() for other in others))
+    first, count = next(iter(sizes)), sum(left.values())
+    size, free = sum(sizes[path] * number for path, number in left.items()), room_for(first)
+    in_all = " in all" * (count > 1)
+    found = f"{counted(count, 'file')} of {amount(size)}{in_all} to be written, {amount(free)} free"
+    if size > free:
+        raise UserError(
+            f"{first.parent}: found {found}; expected more room or less to write "
+            "(norms in place of vectors, or vectors in bfloat16)"
+        )
+    return found
 
 
 def leftovers(folder: str | Path) -> Iterator[Path]:

@@ -107,13 +107,11 @@ def contents(
     Parameters
     ----------
     coefficients : sequence of Path
-        ``results/{model}/{corpus}/{site}/{regression}/coefficients.parquet``; the other tables
-        are expected at their places in a run.
+        Tables of all studies; the other tables are expected at their places in a run.
     findings : sequence of Path
         Texts of findings, of regressions and of other stages.
     beside : sequence of str
-        Folders of further tables of tokens, such as ``token_properties``, whose columns can shade
-        the text too.
+        Folders of further tables of tokens, whose columns can shade the text too.
     values : int
         Largest number of values of tokens; of each corpus, one document is always shown.
     """
@@ -451,23 +449,10 @@ def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.Mul
 def residuals(
     study: Study, entry: dict[str, Any], names: Sequence[str], keys: pd.MultiIndex
 ) -> np.ndarray:
-    """Return the residuals of a fit: the outcome minus the prediction of the coefficients.
+    """Return the residuals of a fit as (layers, tokens) floats; NaN if a token gives no row.
 
-    With document effects, the mean over the rows of each document is subtracted.
-
-    Parameters
-    ----------
-    entry : dict
-        Entry of the study in the index.
-    names : sequence of str
-        Documents shown.
-    keys : pandas.MultiIndex
-        Keys of the tokens shown.
-
-    Returns
-    -------
-    residuals : (layers, tokens) float array
-        NaN if a token gives no row.
+    They are the outcome minus the prediction of the coefficients in the study's ``entry`` of the
+    index. With document effects, the mean over the rows of each document is subtracted.
     """
     found = np.full((len(entry["layers"]), len(keys)), np.nan)
     document = keys.get_level_values("document")

@@ -47,16 +47,8 @@ def chosen(
 ) -> tuple[list[str], int]:
     """Return as many documents as there is room for, in the given order, and their values.
 
-    Parameters
-    ----------
-    order : sequence of str
-        Documents, from the groups in turn.
-    tokens : sequence of mapping
-        For each model, the number of tokens by document.
-    per_token : sequence of int
-        For each model, the number of values per token.
-    values : int
-        Largest number of values. The first document is always returned.
+    The first document is always returned. ``tokens`` has the number of tokens by document for each
+    model, and ``per_token`` the number of values per token.
     """
     found: list[str] = []
     taken = 0
@@ -82,13 +74,7 @@ def token_counts(sequences: pd.DataFrame) -> dict[str, int]:
 def shown_documents(
     names: Sequence[str], corpus: Path, sequences: pd.DataFrame
 ) -> list[ShownDocument]:
-    """Return the tokens of documents as text, in the order of the corpus.
-
-    Parameters
-    ----------
-    sequences : pandas.DataFrame
-        The tokens of these documents, and possibly of others.
-    """
+    """Return the tokens of documents as text, in the order of the corpus."""
     found = []
     rows = dict(iter(sequences.groupby("document")))
     texts = tables.rows_of_documents([corpus], names)

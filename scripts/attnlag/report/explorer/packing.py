@@ -43,15 +43,9 @@ class Quantised:
 
 
 def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
-    """Return numbers as integers of 4, 8 or 16 bits, with a separate scale for each row.
+    """Return (rows, n) numbers as integers of 4, 8 or 16 bits, with a separate scale for each row.
 
-    Whole numbers are stored exactly if their range fits.
-
-    Parameters
-    ----------
-    values : (rows, n) float array
-        Values that are not finite become NaN.
-    bits : {4, 8, 16}
+    Whole numbers are stored exactly if their range fits; values that are not finite become NaN.
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2
