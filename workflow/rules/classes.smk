@@ -17,10 +17,7 @@ use rule program as accumulate_classes with:
         together(
             design=fitted_design,
             token_properties=classes_of_tokens,
-            scale=when(
-                lambda regression: CONFIG.regressions[regression].by_number,
-                f"{RESULTS}/scale.json",
-            ),
+            scale=when(BY_NUMBER, f"{RESULTS}/scale.json"),
         ),
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",

@@ -1,5 +1,4 @@
-# Shared by all rules: the checked configuration, the job of each stage, and inputs that depend on the
-# configuration.
+# Shared by all rules: the checked configuration, the job of each stage, inputs that depend on both.
 
 import functools
 import os
@@ -54,8 +53,8 @@ CAUSAL = "results/{model}/{corpus}/causal"
 WITH_VECTORS = CONFIG.extraction.keep == "vectors"
 WITH_HEADS, TRACED = CONFIG.with_heads(), CONFIG.with_sources()
 DIRECTED, UNTRAINED = CONFIG.extraction.geometry, CONFIG.controls.random_weights
-# Whether tokens are permuted within documents, and not within their parts of speech.
-WITHIN_DOCUMENTS = CONFIG.permuted_within() == "document"
+# Returns the paths of patterns for all names of the configuration.
+every = functools.partial(outputs.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
@@ -123,6 +122,11 @@ def when(condition, files):
     return lambda wildcards: at(files, wildcards) if condition(wildcards.regression) else []
 
 
+# Whether slopes differ by class of tokens, or by a number of theirs.
+BY_CLASS = lambda regression: CONFIG.regressions[regression].by
+BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
+
+
 def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
@@ -147,11 +151,6 @@ def in_both_formats(folder, *names):
     }
 
 
-def every(*patterns):
-    """Return the paths of patterns for all names of the configuration, each once."""
-    return outputs.every_path(CONFIG, *patterns)
-
-
 def every_site(pattern):
     """Return ``pattern`` for every site."""
     return expand(pattern, site=CONFIG.extraction.sites, allow_missing=True)
@@ -169,10 +168,10 @@ OF_ALL_TOKENS = {
 }
 
 
-def for_covariates(files):
+def for_covariates(files, needed=CONFIG.files_of_tokens):
     """Return files of tokens by name, only where covariates of the job's regression need them."""
     return {
-        name: when(lambda regression, name=name: name in CONFIG.files_of_tokens(regression), path)
+        name: when(lambda regression, name=name: name in needed(regression), path)
         for name, path in files.items()
     }
 

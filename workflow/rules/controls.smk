@@ -3,11 +3,7 @@
 
 use rule program as permute_documents with:
     input:
-        # Properties of tokens give the classes within which tokens are permuted, too.
-        together(
-            **OF_DESIGN
-            | ({} if WITHIN_DOCUMENTS else {"token_properties": OF_TOKENS["token_properties"]})
-        ),
+        together(**OF_DESIGN | for_covariates(OF_TOKENS, CONFIG.files_of_permutations)),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",
     log:

@@ -11,8 +11,8 @@ use rule program as build_explorer with:
             outputs.files_of(CONFIG, name=name)
             for name in (
                 *("transmitted.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
-                *("elasticities.csv", "vector_fits.csv", "heads/{shard}.parquet"),
-                "sources/{shard}.parquet",
+                *("elasticities.csv", "vector_fits.csv"),
+                *("heads/{shard}.parquet", "sources/{shard}.parquet"),
             )
         ),
         every(
@@ -32,9 +32,8 @@ use rule program as build_explorer with:
         findings=outputs.files_of(CONFIG, name="findings.txt"),
         # What a run knows of every token beside norms.
         beside=[
-            path
-            for path in outputs.files_of(CONFIG)
-            if Path(path).parent.name in ("token_properties", "surprisal")
+            *outputs.files_of(CONFIG, name="token_properties/{shard}.parquet"),
+            *outputs.files_of(CONFIG, name="surprisal/{shard}.parquet"),
         ],
     output:
         answers="results/answers.txt",

@@ -58,13 +58,10 @@ DRAWN_FROM = {
 # These read tables of all tokens.
 OF_TOKENS_DRAWN = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
 # These take less time than their submission to a cluster.
-QUICK = (
-    *("plot_classes", "plot_specifications", "plot_sources"),
-    *("plot_effects", "plot_vectors", "plot_comparison"),
-)
-# Labels that the paths of figures do not contain.
-LABELS = dict.fromkeys(("plot_heads", "plot_sources"), {"site": "attention"})
-LABELS |= {"plot_effects": {"site": "{pair}"}}
+QUICK = ("plot_classes", "plot_specifications", "plot_sources", "plot_effects", "plot_vectors")
+QUICK += ("plot_comparison",)
+# Sites, where the paths of figures do not contain them.
+SITES_DRAWN = {"plot_heads": "attention", "plot_sources": "attention", "plot_effects": "{pair}"}
 
 
 # Each program draws the figures of a run, and on request those of a paper, without titles.
@@ -79,7 +76,7 @@ for stage_of_rule in [*DRAWN_FROM, *(f"{stage_drawn}_of_paper" for stage_drawn i
             together(**DRAWN_FROM[drawing]),
         output:
             figures=(
-                figures_of(drawing, **LABELS.get(drawing, {}))
+                figures_of(drawing, SITES_DRAWN.get(drawing))
                 if titled
                 else outputs.figures_of_paper(drawing, CONFIG)
             ),

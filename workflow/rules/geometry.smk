@@ -1,5 +1,5 @@
-# Directions of adjustments: relative to the stream and to the adjustments of other tokens. The
-# extraction measures what needs the stream; the layer's mean is known once vectors are stored.
+# Directions of adjustments. The extraction measures those relative to the stream; those relative to
+# the adjustments of other tokens need the layer's mean, known once vectors are stored.
 
 
 if DIRECTED and WITH_VECTORS:

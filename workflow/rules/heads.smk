@@ -2,8 +2,8 @@
 
 
 if WITH_HEADS:
-    # Groups of documents, and what their regressions need.
-    FOR_HEADS = {"corpus", *CONFIG.files_of_heads()}
+    # Groups of documents, and what their regressions and the control need.
+    FOR_HEADS = {"corpus", *CONFIG.files_of_permutations(CONFIG.regression_of_heads())}
 
     use rule program as summarize_heads with:
         input:

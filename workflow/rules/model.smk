@@ -5,9 +5,7 @@
 use rule program as fetch_model with:
     input:
         on_disk(FILES_OF_MODEL),
-        lambda wildcards: [
-            f"data/models/{name}/source.json" for name in CONFIG.originals(wildcards.model)
-        ],
+        lambda wildcards: CONFIG.originals(wildcards.model),
     output:
         source="data/models/{model}/source.json",
         architecture="data/models/{model}/architecture.txt",
@@ -25,3 +23,19 @@ use rule program as fetch_model with:
             layers=lambda wildcards: CONFIG.models[wildcards.model].layers,
             width=lambda wildcards: CONFIG.models[wildcards.model].width,
         ),
+
+
+# One table with the documents from the user's files.
+use rule program as prepare_corpus with:
+    input:
+        # These files are on the user's disk even if a storage provider has the results.
+        files=on_disk(FILES_OF_CORPUS),
+    output:
+        corpus="results/corpora/{corpus}.parquet",
+    log:
+        "logs/corpora/{corpus}.log",
+    resources:
+        **needs(1000, 30, per_mb=8),
+    params:
+        # The kind of errors is used only for a notice about few documents.
+        **stage("prepare_corpus", given=FILES_OF_CORPUS, covariance=CONFIG.inference.covariance),

@@ -1,5 +1,7 @@
 # Least squares in every layer, from the cross-products and designs of all shards.
 
+OF_FINDINGS = ("classes", "equal_slopes", "steps")
+
 
 use rule program as fit_regression with:
     input:
@@ -7,7 +9,6 @@ use rule program as fit_regression with:
             crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
             # Read in a second pass, for the residuals.
             design=shards_of(fitted_design),
-            corpus="results/corpora/{corpus}.parquet",
             # The controls in the configuration.
             permutations=when(
                 CONFIG.permuted, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
@@ -15,33 +16,19 @@ use rule program as fit_regression with:
             # A file for each draw of the weights.
             random_weights=when(UNTRAINED, outcome_before_training),
             random_weights_stream=when(
-                UNTRAINED,
-                when(
-                    CONFIG.needs_stream,
-                    every_draw("results/{model}/{corpus}/stream/random_weights.parquet"),
-                ),
+                CONFIG.needs_stream if UNTRAINED else None,
+                every_draw("results/{model}/{corpus}/stream/random_weights.parquet"),
             ),
-            # Only if a covariate needs them.
-            **for_covariates(
-                {name: files for name, files in OF_ALL_TOKENS.items() if name != "corpus"}
-            ),
+            # But for the corpus, only if a covariate needs them.
+            **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},
             # For the findings.
-            **{
-                name: when(
-                    lambda regression: CONFIG.regressions[regression].by,
-                    f"{RESULTS}/{name}.parquet",
-                )
-                for name in ("classes", "equal_slopes", "steps")
-            },
+            **{name: when(BY_CLASS, f"{RESULTS}/{name}.parquet") for name in OF_FINDINGS},
         ),
     output:
         **in_both_formats(RESULTS, "coefficients", "fits", "influence", "controls", "groups"),
         coefficients_html=in_report(
             f"{RESULTS}/coefficients.html",
-            "fit_regression",
-            "coefficients",
-            "by layer",
-            shows="table",
+            *("fit_regression", "coefficients", "by layer", "table"),
         ),
         residuals=f"{RESULTS}/residuals.parquet",
         joint=f"{RESULTS}/joint.json",

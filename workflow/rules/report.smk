@@ -1,37 +1,23 @@
 # The contents of the report, and the files of figures.
 
 # Categories of the report in the order of the flow; the report sorts them by name.
-CATEGORIES = {
-    "explorer": "0 Explorer",
-    "corpus": "1 Corpus",
-    "norms": "2 Norms",
-    "coefficients": "3 Coefficients",
-    "diagnostics": "4 Diagnostics",
-    "interventions": "5 Interventions",
-    "comparison": "6 Comparison",
-    "directions": "7 Directions",
-}
+CATEGORIES = "explorer corpus norms coefficients diagnostics interventions comparison directions"
 
 
-def in_report(path, caption, category, subcategory, shows, **labels):
-    """Return an output for the report, labelled by the names in its path."""
+def in_report(path, caption, category, subcategory, shows, site=None):
+    """Return an output for the report, labelled by the names in its path and perhaps a site."""
     names = ("model", "corpus", "site", "regression")
-    of = {name: f"{{{name}}}" if f"{{{name}}}" in path else "all" for name in names}
+    found = {name: f"{{{name}}}" if f"{{{name}}}" in path else "all" for name in names}
     return report(
         path,
         caption=f"../report/{caption}.rst",
-        category=CATEGORIES[category],
+        category=f"{CATEGORIES.split().index(category)} {category.capitalize()}",
         subcategory=subcategory,
-        labels={**of, "layer": "all", **labels, "shows": shows},
+        labels={**found, "site": site or found["site"], "layer": "all", "shows": shows},
     )
 
 
-CAPTIONS = SCRIPTS.parent / "workflow" / "report"
-# Endings of the names of figures, before the format.
-ENDINGS = outputs.endings(CONFIG)
-
-
-def figures_of(stage, **labels):
+def figures_of(stage, site):
     """Return the files of all figures of a stage, as outputs of its rule.
 
     Each has a file per size and format. The report shows the page's size in the format that
@@ -39,13 +25,14 @@ def figures_of(stage, **labels):
     """
     files, folder = [], outputs.FOLDERS[stage]
     for figure in outputs.figures_drawn(stage, CONFIG):
-        caption = figure.name if (CAPTIONS / f"{figure.name}.rst").exists() else "figure"
+        described = (SCRIPTS.parent / "workflow/report" / f"{figure.name}.rst").exists()
+        caption = figure.name if described else "figure"
         about = (caption, figure.category, figure.subcategory)
         first, *others = expand(
             f"{folder}/{figure.name}{{size}}.{{format}}",
-            size=ENDINGS,
+            size=outputs.endings(CONFIG),
             format=sorted(CONFIG.figures.formats)[::-1],
             allow_missing=True,
         )
-        files += [in_report(first, *about, shows="figure", **labels), *others]
+        files += [in_report(first, *about, "figure", site), *others]
     return files

@@ -7,10 +7,7 @@ THREADS = max(1, min(8, CORES // 2)) if CORES else 8
 
 
 def needs(mb, minutes, per_mb=0, per_gb=0, **others):
-    """Return the resources of a rule: memory in MB and minutes, and what input adds to them.
-
-    ``per_mb`` is further memory in MB for each MB of input, ``per_gb`` are minutes for each GB.
-    """
+    """Return resources: memory in MB, minutes, and what each MB or GB of input adds to them."""
 
     def with_input(wildcards, input, attempt):
         return attempt * round(mb + per_mb * input.size_mb)
@@ -18,14 +15,9 @@ def needs(mb, minutes, per_mb=0, per_gb=0, **others):
     def time_with_input(wildcards, input, attempt):
         return f"{attempt * round(minutes + per_gb * input.size_mb / 1000)}m"
 
-    fixed = mb if callable(mb) else lambda wildcards, attempt: attempt * mb
-    return {
-        "mem_mb": with_input if per_mb else fixed,
-        "runtime": (
-            time_with_input if per_gb else lambda wildcards, attempt: f"{attempt * minutes}m"
-        ),
-        **others,
-    }
+    memory = mb if callable(mb) else lambda wildcards, attempt: attempt * mb
+    runtime = time_with_input if per_gb else lambda wildcards, attempt: f"{attempt * minutes}m"
+    return {"mem_mb": with_input if per_mb else memory, "runtime": runtime, **others}
 
 
 def memory_of_extraction(wildcards, input, attempt):

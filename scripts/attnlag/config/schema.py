@@ -169,15 +169,11 @@ class Config(Section):
                 return name
         return ""
 
-    def permuted_within(self) -> str:
-        """Return the unit within which tokens are permuted, or would be."""
+    def files_of_permutations(self, regression: str) -> set[str]:
+        """Return the files of tokens that a regression and its permuted order need, if any."""
         control = self.controls.permutation
-        return control.within if control else "document"
-
-    def files_of_heads(self) -> set[str]:
-        """Return the files of tokens that the regressions of heads and their control need."""
-        regression = self.regression_of_heads()
-        classes = {"token_properties"} if self.permuted_within() != "document" else set()
+        by_class = bool(regression and control and control.within != "document")
+        classes = {"token_properties"} if by_class else set()
         return self.files_of_tokens(regression) | classes if regression else set()
 
     def regresses(self, folder: str) -> bool:
@@ -232,9 +228,10 @@ class Config(Section):
         return sorted(str(path) for path in files if not name_problem(path))
 
     def originals(self, model: str) -> list[str]:
-        """Return the model whose architecture a model with random weights has."""
+        """Return the record of the model whose architecture a model with random weights has."""
         source = self.models[model]
-        return [source.of] if isinstance(source, RandomSource) else []
+        random = isinstance(source, RandomSource)
+        return [f"data/models/{source.of}/source.json"] if random else []
 
     def regression_of_effects(self) -> list[str]:
         """Return the first regression of norms with lag 1, which effects are compared with."""

@@ -17,9 +17,7 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_comparison",)
-
 CATEGORY = "comparison"
-
 SUBCATEGORY = "by relative depth"
 
 CONTROL = "0.5"

@@ -14,9 +14,7 @@ from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import is_lead, lags_among, named
 
 DRAWN_BY = ("plot_regression",)
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "by layer"
 
 # Up to this number of lags and leads have a panel each, beside the controls.

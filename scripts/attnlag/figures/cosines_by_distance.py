@@ -12,9 +12,7 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
 
 DRAWN_BY = ("plot_geometry",)
-
 CATEGORY = "directions"
-
 SUBCATEGORY = "cosines"
 
 PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"

@@ -40,11 +40,8 @@ from attnlag.regression.labels import spans
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
-
 ON_REQUEST = True
-
 CATEGORY = "diagnostics"
-
 SUBCATEGORY = "residuals and influence"
 
 BLUE = PALETTE[0]

@@ -13,9 +13,7 @@ from attnlag.figures.wording import number
 from attnlag.regression.labels import UNITS
 
 DRAWN_BY = ("plot_effects",)
-
 CATEGORY = "interventions"
-
 SUBCATEGORY = "elasticities"
 
 NAMES = {"predictive": "predicted", "estimate": "caused"}

@@ -12,11 +12,8 @@ from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.figures.wording import number
 
 DRAWN_BY = ("plot_effects",)
-
 ON_REQUEST = True
-
 CATEGORY = "interventions"
-
 SUBCATEGORY = "finite interventions"
 
 KINDS = ("scale", "zero", "mean", "resample")

@@ -12,11 +12,8 @@ from attnlag.figures.wording import number
 from attnlag.regression.labels import UPOS
 
 DRAWN_BY = ("plot_effects",)
-
 ON_REQUEST = True
-
 CATEGORY = "interventions"
-
 SUBCATEGORY = "by part of speech"
 
 # Parts of speech in fewer documents have no interval worth showing.

@@ -10,9 +10,7 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "by group of documents"
 
 

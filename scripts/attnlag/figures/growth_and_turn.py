@@ -9,11 +9,8 @@ from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, untrained
 
 DRAWN_BY = ("plot_geometry",)
-
 ON_REQUEST = True
-
 CATEGORY = "directions"
-
 SUBCATEGORY = "growth and turn"
 
 # Heading, label, quantity and scale of each panel.

@@ -11,9 +11,7 @@ from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_heads",)
-
 CATEGORY = "directions"
-
 SUBCATEGORY = "heads"
 
 # Medians that differ by less are said to be the same.

@@ -10,11 +10,8 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_classes",)
-
 ON_REQUEST = True
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "as covariates enter"
 
 STEPS = {

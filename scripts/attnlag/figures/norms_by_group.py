@@ -14,11 +14,8 @@ from attnlag.figures.wording import shortened, tokens_shown
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
-
 ON_REQUEST = True
-
 CATEGORY = "norms"
-
 SUBCATEGORY = "by group of documents"
 
 

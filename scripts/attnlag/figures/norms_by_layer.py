@@ -14,9 +14,7 @@ from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import significant, tokens_shown
 
 DRAWN_BY = ("plot_norms",)
-
 CATEGORY = "norms"
-
 SUBCATEGORY = "by layer"
 
 # Probabilities of the ends of the bands, and of the middle.

@@ -13,9 +13,7 @@ from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
-
 CATEGORY = "norms"
-
 SUBCATEGORY = "by kind of token"
 
 # Smallest number of tokens whose mean a cell shows.

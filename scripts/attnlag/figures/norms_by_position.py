@@ -12,9 +12,7 @@ from attnlag.figures.wording import sample_shown
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
-
 CATEGORY = "norms"
-
 SUBCATEGORY = "by position"
 
 # Number of first positions with a row each, and of rows for each doubling after them.

@@ -17,9 +17,7 @@ from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_surprisal",)
-
 CATEGORY = "norms"
-
 SUBCATEGORY = "by surprisal"
 
 # Number of bins with equal numbers of tokens, and of layers with a line over them.

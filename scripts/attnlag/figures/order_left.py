@@ -8,11 +8,8 @@ from attnlag.regression.inference import diagnostics
 from attnlag.regression.labels import spans
 
 DRAWN_BY = ("plot_regression",)
-
 ON_REQUEST = True
-
 CATEGORY = "diagnostics"
-
 SUBCATEGORY = "lags that are left out"
 
 

@@ -44,11 +44,8 @@ from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_regression",)
-
 ON_REQUEST = True
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "outcome by lag"
 
 # Up to this number of points, each is drawn; more would hide each other.

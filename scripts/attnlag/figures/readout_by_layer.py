@@ -6,9 +6,7 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
 
 DRAWN_BY = ("plot_sources",)
-
 CATEGORY = "directions"
-
 SUBCATEGORY = "readout"
 
 TARGETS = {

@@ -18,11 +18,8 @@ from attnlag.figures.templates import Notice, Own, Sheet
 from attnlag.figures.wording import number
 
 DRAWN_BY = ("plot_effects",)
-
 ON_REQUEST = True
-
 CATEGORY = "interventions"
-
 SUBCATEGORY = "elasticities"
 
 PANELS = {

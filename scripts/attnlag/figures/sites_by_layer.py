@@ -11,9 +11,7 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_sites",)
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "sites side by side"
 
 

@@ -15,9 +15,7 @@ from attnlag.regression.labels import UNITS, UPOS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_classes",)
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "by class of tokens"
 
 

@@ -11,9 +11,7 @@ from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_sources",)
-
 CATEGORY = "directions"
-
 SUBCATEGORY = "sources"
 
 # Sources from the bottom of the stack to its top, with their labels and colours.

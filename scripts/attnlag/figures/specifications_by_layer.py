@@ -12,9 +12,7 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_specifications",)
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "all regressions"
 
 TERM = "lag_1"

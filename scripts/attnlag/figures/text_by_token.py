@@ -35,9 +35,7 @@ from attnlag.figures.wording import number, shortened, significant
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
-
 CATEGORY = "norms"
-
 SUBCATEGORY = "the text itself"
 
 # Number of groups whose first document is shown by default.

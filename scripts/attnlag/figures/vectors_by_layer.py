@@ -9,9 +9,7 @@ from attnlag.regression.beyond import vector_fits
 from attnlag.regression.labels import spans, with_minus_signs
 
 DRAWN_BY = ("plot_vectors",)
-
 CATEGORY = "coefficients"
-
 SUBCATEGORY = "vectors"
 
 # Predictors that the previous vector is compared with.
