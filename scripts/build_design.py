@@ -19,14 +19,14 @@ def main(job):
     rows, counts = design.write(
         job.input.norms, job.input.stream or None, job.output.design, job.settings, facts
     )
-    dropped = "".join(
-        f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
-        f"{counts.first_unusable.get(layer, 'in the layer before')}"
-        for layer, number in counts.dropped_rows.items()
-    )
     program.log.info(
         f"{tables.names_of(job.output.design)}: {counted(rows, 'row')} from "
-        f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short){dropped}"
+        f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short)"
+        + "".join(
+            f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
+            f"{counts.first_unusable.get(layer, 'in the layer before')}"
+            for layer, number in counts.dropped_rows.items()
+        )
     )
 
 

@@ -20,8 +20,10 @@ def main(job):
     layers = counted(slopes.coefficients["layer"].nunique(), "layer")
     names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)
-    other = f"; other: {', '.join(slopes.other)}" if slopes.other else ""
-    program.log.info(f"{name}: fitted slopes by {job.settings.property} in {layers}{other}")
+    program.log.info(
+        f"{name}: fitted slopes by {job.settings.property} in {layers}"
+        + f"; other: {', '.join(slopes.other)}" * bool(slopes.other)
+    )
 
 
 if __name__ == "__main__":

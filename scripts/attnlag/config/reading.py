@@ -22,8 +22,7 @@ class Reading(NamedTuple):
 
     # The values as Snakemake reads them: YAML 1.1, in which ``off`` and ``yes`` are booleans.
     values: Any
-    # Line of each key and list entry.
-    lines: dict[KeyPath, int]
+    lines: dict[KeyPath, int]  # line of each key and list entry
 
     def line(self, path: KeyPath) -> int:
         """Return the line of a key, or of its section if the key comes from a merge (``<<``)."""

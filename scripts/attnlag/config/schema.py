@@ -230,8 +230,9 @@ class Config(Section):
     def originals(self, model: str) -> list[str]:
         """Return the record of the model whose architecture a model with random weights has."""
         source = self.models[model]
-        random = isinstance(source, RandomSource)
-        return [f"data/models/{source.of}/source.json"] if random else []
+        if not isinstance(source, RandomSource):
+            return []
+        return [f"data/models/{source.of}/source.json"]
 
     def regression_of_effects(self) -> list[str]:
         """Return the first regression of norms with lag 1, which effects are compared with."""

@@ -84,8 +84,7 @@ class DiagnosticPanel:
     # (lags,) float array: autocorrelation of the residuals within sequences at lags 1, 2, …; NaN
     # without pairs.
     autocorrelation: np.ndarray
-    # (lags,) int array: number of pairs of rows at these distances.
-    pairs: np.ndarray
+    pairs: np.ndarray  # (lags,) int array: number of pairs of rows at these distances
     # The most influential documents for one term: ``document`` and ``change_in_se``, the change of
     # the coefficient due to the document, in standard errors.
     influence: pd.DataFrame

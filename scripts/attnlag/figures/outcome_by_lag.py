@@ -74,13 +74,10 @@ class LagPanel:
 
     layer: int
     rows: int
-    # Standard deviation of the outcome; NaN without rows.
-    sd: float
-    # slope, r_squared: slope and R² of least squares; NaN if undefined.
-    slope: float = np.nan
+    sd: float  # standard deviation of the outcome; NaN without rows
+    slope: float = np.nan  # slope, r_squared: slope and R² of least squares; NaN if undefined
     r_squared: float = np.nan
-    # low, high: the central 99% of both, in standard deviations of the outcome.
-    low: float = np.nan
+    low: float = np.nan  # low, high: the central 99% of both, in standard deviations of the outcome
     high: float = np.nan
     # (rows, 2) float array or None: lag and outcome in standard deviations of the outcome, if there
     # are few rows.
@@ -88,8 +85,7 @@ class LagPanel:
     # (bins, bins) int array or None: rows in squares of ``BIN``, by lag and outcome, if there are
     # many.
     counts: np.ndarray | None = None
-    # "ok", or the reason why the layer was not fitted.
-    status: str = "ok"
+    status: str = "ok"  # "ok", or the reason why the layer was not fitted
 
 
 def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -39,12 +39,9 @@ def sampled_rows(count: int) -> np.ndarray:
 class NormsSample:
     """Log norms of all tokens of a corpus, or of a sample of ``MOST_ROWS``."""
 
-    # Number of tokens in the corpus.
-    tokens: int
-    # (n,) int array: rows of the sampled tokens.
-    rows: np.ndarray
-    # (n,) int array: positions of these tokens in their sequences.
-    position: np.ndarray
+    tokens: int  # number of tokens in the corpus
+    rows: np.ndarray  # (n,) int array: rows of the sampled tokens
+    position: np.ndarray  # (n,) int array: positions of these tokens in their sequences
     layers: list[int]
     # (layers, n) float array: natural logarithms; NaN if a norm is zero or not finite.
     log_norms: np.ndarray

@@ -13,12 +13,9 @@ class Size:
     """A size of figures."""
 
     name: str
-    # Width of the finished figure in inches.
-    width: float
-    # Scale of the finished figure relative to the canvas.
-    magnification: float
-    # Dots per inch of the finished figure.
-    dpi: int
+    width: float  # width of the finished figure in inches
+    magnification: float  # scale of the finished figure relative to the canvas
+    dpi: int  # dots per inch of the finished figure
     # Height of the finished figure in inches, if it is the same for all figures.
     height: float | None = None
 

@@ -174,8 +174,7 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
         for place, token in enumerate(tokens)
         for piece in token.splitlines(keepends=True) or [token]
     ]
-    # Pieces that no white space separates are a word.
-    words: list[list[tuple[int, str]]] = []
+    words: list[list[tuple[int, str]]] = []  # pieces that no white space separates are a word
     for place, piece in pieces:
         if words and not piece[:1].isspace() and not words[-1][-1][1][-1:].isspace():
             words[-1].append((place, piece))

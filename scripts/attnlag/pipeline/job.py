@@ -41,19 +41,14 @@ class Given(SimpleNamespace):
 class Job:
     """The work of a program."""
 
-    # Name of the job's rule, without a prefix that another workflow gives it.
-    stage: str
-    # input, output: files by name: a path, or a list of paths.
-    input: Given
+    stage: str  # name of the job's rule, without a prefix that another workflow gives it
+    input: Given  # input, output: files by name: a path, or a list of paths
     output: Given
     # Names of the model, corpus, site, regression, pair and shard, as far as the job has them.
     names: Given
-    # Settings that change the output.
-    settings: Any
-    # Settings that change no output, such as the number of tokens in a batch.
-    options: Given
-    # Number of CPU threads; None for all.
-    threads: int | None = None
+    settings: Any  # settings that change the output
+    options: Given  # settings that change no output, such as the number of tokens in a batch
+    threads: int | None = None  # number of CPU threads; None for all
 
 
 def compact(paths: Iterable[str]) -> list[str]:

@@ -124,8 +124,10 @@ def _needs(main: Callable[[Job], None], settings: Any) -> str:
     module = sys.modules[main.__module__]
     source = inspect.getsource(module)
     lines = [inspect.getdoc(module) or "", "", f"usage: {sys.argv[0]} --job JSON|FILE", ""]
-    for kind in ("input", "output", "names", "options"):
-        used = dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source))
+    # A main may call the input ``given``, and the output ``output``.
+    for kind, alias in {"input": "given", "output": "output", "names": "", "options": ""}.items():
+        own = rf"\bjob\.{kind}\.(\w+)" + rf"|(?<![.\w]){alias}\.(\w+)" * bool(alias)
+        used = dict.fromkeys(map("".join, re.findall(own, source)))
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
     lines.append(f"settings: {'' if settings else 'none'}")
     for name, key in getattr(settings, "model_fields", {}).items():

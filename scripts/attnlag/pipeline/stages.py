@@ -103,10 +103,6 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     return filled(RandomWeightsSettings, config.controls.random_weights, extraction=extraction)
 
 
-def compare_directions(config: Config, names: Names) -> FirstTokens:
-    return filled(FirstTokens, config.norms)
-
-
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
     control = config.controls.permutation
     name = config.regression_of_heads()
@@ -145,10 +141,6 @@ def summarize_sources(config: Config, names: Names) -> HeadsSettings:
     # Other covariates need files of whole documents.
     kept = [name for name in settings.design.covariates if name == "position"]
     return settings.changed(design=settings.design.changed(covariates=kept))
-
-
-def summarize_geometry(config: Config, names: Names) -> GeometrySettings:
-    return filled(GeometrySettings, config.norms, config.inference)
 
 
 def build_design(config: Config, names: Names) -> DesignSettings:
@@ -206,10 +198,6 @@ def solve_token_effects(config: Config, names: Names) -> TokenEffectsSettings:
     return TokenEffectsSettings(effects=config.regressions[names.regression].token_effects)
 
 
-def decompose_lags(config: Config, names: Names) -> Level:
-    return filled(Level, config.inference)
-
-
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
     return filled(
         PermutationsSettings,
@@ -238,10 +226,6 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     return settings if causal.interventions else settings.default("sources", "positions")
 
 
-def fit_effects(config: Config, names: Names) -> ElasticitiesSettings:
-    return filled(ElasticitiesSettings, config.inference, config.norms)
-
-
 def accumulate_vectors(config: Config, names: Names) -> VectorProductsSettings:
     return filled(VectorProductsSettings, config.vectors, config.norms)
 
@@ -255,21 +239,9 @@ def write_paper(config: Config, names: Names) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def compare_models(config: Config, names: Names) -> Comparison:
-    return config.comparison
-
-
 def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
     documents = (config.figures.documents or {}).get(names.corpus)
     return filled(NormsFiguresSettings, config.norms, config.figures, documents=documents)
-
-
-def plot_surprisal(config: Config, names: Names) -> FirstTokens:
-    return filled(FirstTokens, config.norms)
-
-
-def plot_regression(config: Config, names: Names) -> PanelsSettings:
-    return filled(PanelsSettings, config.figures)
 
 
 def plot_specifications(config: Config, names: Names) -> dict[str, list[str]]:
@@ -284,6 +256,18 @@ def plot_effects(config: Config, names: Names) -> dict[str, str]:
     return dict(zip(("source", "target"), config.pairs_changed()[names.pair], strict=True))
 
 
+# Stages whose settings are keys of some sections, whatever their job is named.
+OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] = {
+    "compare_directions": (FirstTokens, lambda config: [config.norms]),
+    "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
+    "decompose_lags": (Level, lambda config: [config.inference]),
+    "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
+    "compare_models": (Comparison, lambda config: [config.comparison]),
+    "plot_surprisal": (FirstTokens, lambda config: [config.norms]),
+    "plot_regression": (PanelsSettings, lambda config: [config.figures]),
+}
+
+
 def canonical(settings: Section | dict[str, Any]) -> str:
     """Return settings as one JSON text that is equal whenever the settings are.
 
@@ -294,15 +278,22 @@ def canonical(settings: Section | dict[str, Any]) -> str:
     return text_for("script", json.dumps(values, sort_keys=True, ensure_ascii=False))
 
 
+def settings_for(stage: str, config: Config, names: Names) -> Any:
+    """Return the settings of a job; the stage has some."""
+    if stage in OF_SECTIONS:
+        kind, sections = OF_SECTIONS[stage]
+        return filled(kind, *sections(config))
+    return globals()[stage](config, names)
+
+
 def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     """Return the function that Snakemake calls for the settings of a job, None if it has none."""
-    fill: Callable[[Config, Names], Any] | None = globals().get(stage)
-    if fill is None:
+    if stage not in OF_SECTIONS and stage not in globals():
         return None
 
     # Equal for all shards, of which a large study has thousands.
     @functools.cache
     def text(names: Names) -> str:
-        return canonical(fill(config, names))
+        return canonical(settings_for(stage, config, names))
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))

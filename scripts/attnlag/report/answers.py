@@ -42,8 +42,7 @@ class Answers(NamedTuple):
 
     title: str
     lines: list[Line]
-    # The regression that answers.
-    main: str
+    main: str  # the regression that answers
 
 
 @dataclass

@@ -21,21 +21,9 @@ def checked(
     regression: Mapping[str, Any] | None = None,
     tagger: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Return the configuration that arguments stand for.
+    """Return the configuration that arguments stand for; problems are a UserError.
 
-    Parameters
-    ----------
-    sections : mapping
-        Sections of the configuration, such as ``inference``.
-    regression : mapping, optional
-        Keys of a regression.
-    tagger : mapping, optional
-        Keys of a tagger.
-
-    Raises
-    ------
-    UserError
-        If there are problems, with one line for each.
+    They are sections of the configuration, and keys of a regression and of a tagger.
     """
     corpus: dict[str, Any] = {"files": ["texts"]}
     config, problems = check(

@@ -42,45 +42,25 @@ from attnlag.study.checking import NAMES, checked
 
 @dataclass
 class Measurement:
-    """Adjustments of a model to the tokens of some texts.
+    """Adjustments of a model to the tokens of some texts."""
 
-    Attributes
-    ----------
-    model : str
-        Name of the model.
-    texts : dict of str to str
-        Texts by document id.
-    groups : dict of str to str
-        Group of each document, in the same order.
-    tokens : pandas.DataFrame
-        One row per token: ``document``, ``window``, ``position``, ``token_id`` and ``token``,
-        the token's piece of the text; with surprisal, also ``surprisal``, ``entropy_before``,
-        ``entropy_next`` (nats) and ``rank``.
-    sizes : dict of str to (layers, tokens) float32 array
-        L2 norms of the adjustments by site, in units of the residual stream.
-    stream : (layers, tokens) float32 array
-        L2 norms of the residual stream that each block receives.
-    vectors : dict of str to list of (tokens, width) float32 arrays
-        Adjustment vectors by site, one array per layer; empty unless requested.
-    identity_error : float
-        Largest difference between block input + adjustments and block output at the first tokens,
-        relative to the size of the block output.
-    how : Run
-        How the model was run, so that the same can be done with random weights.
-    words : Words
-        Where the words of the texts come from.
-    """
-
-    model: str
-    texts: dict[str, str]
-    groups: dict[str, str]
+    model: str  # its name
+    texts: dict[str, str]  # by document id
+    groups: dict[str, str]  # of documents, in the same order
+    # One row per token: document, window, position, token_id and token, the token's piece of the
+    # text; with surprisal, also surprisal, entropy_before, entropy_next (nats) and rank.
     tokens: pd.DataFrame
+    # By site, (layers, tokens) float32: L2 norms of adjustments, in units of the residual stream.
     sizes: dict[str, np.ndarray]
+    # (layers, tokens) float32: L2 norms of the residual stream that each block receives.
     stream: np.ndarray
+    # By site, a (tokens, width) float32 array per layer; empty unless requested.
     vectors: dict[str, list[np.ndarray]] = field(repr=False)
+    # Largest difference between block input + adjustments and block output at the first tokens,
+    # relative to the size of the block output.
     identity_error: float
     tokenizer: Any = field(repr=False)
-    how: "Run" = field(repr=False)
+    how: "Run" = field(repr=False)  # so that the same can be done with random weights
     words: "Words" = field(repr=False)
 
     @property
@@ -150,17 +130,8 @@ class Measurement:
     def untrained(self, documents: Sequence[str] | None = None, seed: int = 0) -> "Measurement":
         """Return the same measurement of the same architecture with random weights.
 
-        Parameters
-        ----------
-        documents : sequence of str, optional
-            Ids of the texts; by default all.
-        seed : int
-            Seed of the weights.
-
-        Raises
-        ------
-        UserError
-            If transformers cannot build the model from its config.
+        It is of some documents, by default of all. A config from which transformers cannot build
+        the model is a UserError.
         """
         chosen = self.tokens["document"].isin(list(documents or self.texts))
         tokens = self.tokens[chosen].reset_index(drop=True)

@@ -45,34 +45,21 @@ CONTROLS = ["permuted_mean", "random_weights"]
 
 @dataclass
 class Fit:
-    """A regression, fitted in every layer.
+    """A regression, fitted in every layer."""
 
-    Attributes
-    ----------
-    name : str
-        Names of the model, the site and the regression.
-    fitted : attnlag.regression.inference.fitting.FittedRegression
-        All estimates.
-    groups : pandas.DataFrame
-        Coefficients of a separate regression for each group of documents.
-    controls : pandas.DataFrame
-        One row per layer, lag and lead: the coefficient beside those of the controls.
-    norms : (layers, tokens) float32 array
-        L2 norms at the site, without the tokens that are left out at the start of sequences.
-    classes, equal_slopes : pandas.DataFrame or None
-        With ``by``: slopes by class of token, and the tests that they are equal.
-    steps, parts : pandas.DataFrame or None
-        With ``by``: lags as documents, parts of speech and tokens are held fixed, and the
-        contribution of each to the change.
-    """
-
-    name: str
+    name: str  # of the model, the site and the regression
     fitted: fitting.FittedRegression
+    # Coefficients of a separate regression for each group of documents.
     groups: pd.DataFrame = field(repr=False)
+    # One row per layer, lag and lead: the coefficient beside those of the controls.
     controls: pd.DataFrame = field(repr=False)
+    # (layers, tokens) float32: L2 norms, without tokens left out at the start of sequences.
     norms: np.ndarray = field(repr=False)
+    # With ``by``: slopes by class of token, and the tests that they are equal.
     classes: pd.DataFrame | None = None
     equal_slopes: pd.DataFrame | None = None
+    # With ``by``: lags as documents, parts of speech and tokens are held fixed, and the
+    # contribution of each to the change.
     steps: pd.DataFrame | None = None
     parts: pd.DataFrame | None = None
 
@@ -97,13 +84,7 @@ class Fit:
         )
 
     def summary(self, layer: int) -> str:
-        """Return the fit of one layer as a table of text.
-
-        Raises
-        ------
-        UserError
-            If there is no such layer.
-        """
+        """Return the fit of one layer as a table of text."""
         if layer not in self.fitted.layers:
             raise UserError(
                 f"layer: found {layer}, expected {self.fitted.layers[0]} to "

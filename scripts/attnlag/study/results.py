@@ -17,15 +17,9 @@ from attnlag.storage import tables
 
 @dataclass
 class Study:
-    """The results of a run.
+    """The results of a run."""
 
-    Attributes
-    ----------
-    folder : Path
-        The folder ``results`` of a run.
-    """
-
-    folder: Path
+    folder: Path  # results/
 
     @cached_property
     def studies(self) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def write_study(
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     for place, (key, value) in enumerate(keys.items()):
         table.insert(place, key, value)
-    tables.write_frame(table, folder / "coefficients.parquet", folder / "coefficients.csv", record)
+    tables.write_frame(table, folder / "coefficients.parquet", record)
     return folder / "coefficients.parquet"
 
 

@@ -41,7 +41,7 @@ def regression(folder, size, effects, medians, **settings):
     controls["random_weights"], controls["trained"] = 1.42, size - 0.01
     for name, frame in (("coefficients", rows), ("fits", fits), ("controls", controls)):
         path = folder / f"{name}.parquet"
-        tables.write_frame(frame, path, path.with_suffix(".csv"), record)
+        tables.write_frame(frame, path, record)
     (folder / "joint.json").write_text(json.dumps({"medians": medians}))
 
 
@@ -59,7 +59,7 @@ def base(tmp_path):
     (base / "attention" / "norms").mkdir()
     norms = pd.DataFrame({"document": ["a"] * 1234})
     path = base / "attention" / "norms" / "0000.parquet"
-    tables.write_frame(norms, path, path.with_suffix(".csv"), RECORD)
+    tables.write_frame(norms, path, RECORD)
     return base
 
 
@@ -127,7 +127,7 @@ def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
 def test_few_texts_are_answered_for_alone(base, documents, word):
     path = base / "attention" / "within" / "fits.parquet"
     fits = pd.read_parquet(path).assign(n_documents=documents)
-    tables.write_frame(fits, path, path.with_suffix(".csv"), tables.read_provenance(path))
+    tables.write_frame(fits, path, tables.read_provenance(path))
     lines = answers.answers(base, "attention", ["within"]).lines
     assert lines[0].text.startswith(f"Yes {word}: 10% longer")
 

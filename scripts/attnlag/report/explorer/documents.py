@@ -29,12 +29,9 @@ class ShownDocument:
 
     name: str
     group: str
-    # The text that each token stands for.
-    tokens: list[str]
-    # (tokens,) int array: positions in the sequences, from 0.
-    position: np.ndarray
-    # Number of tokens of the whole document.
-    whole: int
+    tokens: list[str]  # the text that each token stands for
+    position: np.ndarray  # (tokens,) int array: positions in the sequences, from 0
+    whole: int  # number of tokens of the whole document
 
 
 def candidates(corpus: Path) -> list[str]:
