@@ -49,11 +49,10 @@ RESULTS = f"{SITE}/{{regression}}"
 HEADS = "results/{model}/{corpus}/attention/heads"
 CAUSAL = "results/{model}/{corpus}/causal"
 
-# What is measured, and with which controls.
+# What is measured, with which controls, and the paths of patterns for all names.
 WITH_VECTORS = CONFIG.extraction.keep == "vectors"
 WITH_HEADS, TRACED = CONFIG.with_heads(), CONFIG.with_sources()
 DIRECTED, UNTRAINED = CONFIG.extraction.geometry, CONFIG.controls.random_weights
-# Returns the paths of patterns for all names of the configuration.
 every = functools.partial(outputs.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 

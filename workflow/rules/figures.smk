@@ -85,7 +85,6 @@ for stage_of_rule in [*DRAWN_FROM, *(f"{stage_drawn}_of_paper" for stage_drawn i
         localrule: drawing in QUICK
         conda:
             ENVIRONMENT
-        threads: 1
         resources:
             # Samples of tables of all tokens are drawn, for which these are read.
             **needs(1500, 30, per_gb=0.05) if drawing in OF_TOKENS_DRAWN else needs(1000, 30),

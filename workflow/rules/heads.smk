@@ -19,7 +19,6 @@ if WITH_HEADS:
                 UNTRAINED and CONFIG.regression_of_heads(),
                 "results/{model}/{corpus}/attention/random_weights.parquet",
             ),
-            # Only if a covariate needs them.
         output:
             **in_both_formats(HEADS, "heads", "head_coefficients"),
             findings=f"{HEADS}/findings.txt",

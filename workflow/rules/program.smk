@@ -14,7 +14,6 @@ rule program:
         "logs/program.log",
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         **needs(1000, 60),
     message:

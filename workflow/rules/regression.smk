@@ -55,7 +55,5 @@ use rule program as check_fits with:
     log:
         "logs/check_fits.log",
     localrule: True
-    resources:
-        **needs(1000, 10),
     params:
         **stage("check_fits"),

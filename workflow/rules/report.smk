@@ -18,11 +18,7 @@ def in_report(path, caption, category, subcategory, shows, site=None):
 
 
 def figures_of(stage, site):
-    """Return the files of all figures of a stage, as outputs of its rule.
-
-    Each has a file per size and format. The report shows the page's size in the format that
-    scales best.
-    """
+    """Return the files of all figures of a stage; the report shows pages in the best format."""
     files, folder = [], outputs.FOLDERS[stage]
     for figure in outputs.figures_drawn(stage, CONFIG):
         described = (SCRIPTS.parent / "workflow/report" / f"{figure.name}.rst").exists()
