@@ -44,21 +44,18 @@ CONTROLS = {
 }
 
 
+# A study in the index, as JSON.
+Entry = dict[str, Any]
+
+
 @dataclass
 class Contents:
-    """The contents of a page.
-
-    Attributes
-    ----------
-    blocks : dict of str to str
-        Compressed numbers and texts, by name.
-    values : int
-        Number of values of the tokens shown, about their bytes in the page.
-    """
+    """The contents of a page."""
 
     index: dict[str, Any] = field(default_factory=dict)
+    # Compressed numbers and texts, by name.
     blocks: dict[str, str] = field(default_factory=dict)
-    values: int = 0
+    values: int = 0  # number of values of the tokens shown, about their bytes in the page
 
 
 @dataclass
@@ -75,6 +72,11 @@ class Study:
     def name(self) -> str:
         """Prefix of the names of its blocks."""
         return "/".join((self.model, self.corpus, self.site, self.regression))
+
+    @property
+    def of_site(self) -> str:
+        """Name of its model, corpus and site in the index."""
+        return "/".join((self.model, self.corpus, self.site))
 
     @property
     def base(self) -> Path:
@@ -123,14 +125,7 @@ def contents(
         {"of": of, **found._asdict()} for of, found in answers.of_sites(coefficients).items()
     ]
     made.index["studies"] = [_study(study) for study in studies]
-    made.index |= {
-        "corpora": {},
-        "texts": {},
-        "norms": {},
-        "heads": {},
-        "beyond": {},
-        "sources": {},
-    }
+    made.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
     made.index["categories"] = UPOS
     corpora = list(dict.fromkeys(study.corpus for study in studies))
     for corpus in corpora:
@@ -240,10 +235,8 @@ def _add_corpus(
     }
     for study in _by_site(studies):
         if written := beyond.sources(study.base / study.site, names):
-            entry, codes = written
-            own = f"{study.model}/{study.corpus}/{study.site}"
-            made.index["sources"][own] = entry
-            made.blocks[f"{own}.sources"] = block(codes.tobytes())
+            made.index["sources"][study.of_site], codes = written
+            made.blocks[f"{study.of_site}.sources"] = block(codes.tobytes())
             taken += codes.size
             made.values += codes.size
     for study in with_heads:
@@ -252,7 +245,7 @@ def _add_corpus(
         made.values += _add_heads(made, study, names, counts_here, room)
     for study in _by_site(studies):
         folder = study.base / study.site
-        made.index["beyond"][f"{study.model}/{study.corpus}/{study.site}"] = {
+        made.index["beyond"][study.of_site] = {
             "heads": beyond.heads(folder),
             "vectors": beyond.vectors(folder),
             "causes": beyond.causes(study.base),
@@ -262,13 +255,15 @@ def _add_corpus(
         keys = _keys(study, names, found)
         _add_texts(made, study, found, names, keys, beside)
         for site in sites:
-            made.index["norms"][f"{model}/{corpus.stem}/{site}"] = _packed_norms(
-                made, f"{model}/{corpus.stem}/{site}", study.shards(site, "norms"), names, keys
-            )
+            name = f"{model}/{corpus.stem}/{site}"
+            packed = _packed_norms(made, name, study.shards(site, "norms"), names, keys)
+            made.index["norms"][name] = packed
+        entries = {(entry["site"], entry["regression"]): entry for entry in _entries(made, study)}
         for each in studies:
             if each.model == model:
-                _add_outcome(made, each, names, keys)
-                _add_design(made, each, names, keys)
+                entry = entries[each.site, each.regression]
+                _add_outcome(made, each, entry, names, keys)
+                _add_design(made, each, entry, names, keys)
 
 
 def _by_site(studies: Sequence[Study]) -> list[Study]:
@@ -295,12 +290,10 @@ def _add_heads(
     # A shade needs no more than the central values of a head.
     ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
     packed = quantised(np.clip(logs, *ends), bits=4)
-    name = f"{study.model}/{study.corpus}/{study.site}"
-    made.blocks[f"{name}.heads"] = block(packed.tobytes())
-    made.index["heads"][name] = {
-        **{"heads": heads, "documents": list(dict.fromkeys(frame["document"]))},
-        "scale": packed.scale(),
-    }
+    made.blocks[f"{study.of_site}.heads"] = block(packed.tobytes())
+    shown_here = list(dict.fromkeys(frame["document"]))
+    entry = {"heads": heads, "documents": shown_here, "scale": packed.scale()}
+    made.index["heads"][study.of_site] = entry
     return taken
 
 
@@ -309,12 +302,17 @@ def _values_per_token(made: Contents, study: Study, sites: int, beside: Sequence
 
     They are its text, its norms, and columns of two bytes.
     """
-    pair = study.model, study.corpus
-    entries = [one for one in made.index["studies"] if (one["model"], one["corpus"]) == pair]
+    entries = _entries(made, study)
     layers = len(columns.layers_in(pq.read_schema(study.shards("stream")[0])))
     of_fits = (layers if one["stored"] else 2 * len(one["shared"]) for one in entries)
     wide = sum(len(_shades(study.shards(folder)[0])) for folder in beside)
     return shown.OF_TEXT + layers * (sites + 1) + 2 * wide + sum(of_fits)
+
+
+def _entries(made: Contents, study: Study) -> list[Entry]:
+    """Return the entries in the index of the studies of the same model and corpus."""
+    pair = study.model, study.corpus
+    return [each for each in made.index["studies"] if (each["model"], each["corpus"]) == pair]
 
 
 def _shades(path: Path) -> dict[str, TokenProperty]:
@@ -408,19 +406,10 @@ def _packed_columns(
     return described
 
 
-def _entry(made: Contents, study: Study) -> dict[str, Any]:
-    """Return the entry of a study in the index."""
-    (entry,) = [
-        one
-        for one in made.index["studies"]
-        if all(one[key] == getattr(study, key) for key in ("model", "corpus", "site", "regression"))
-    ]
-    return entry
-
-
-def _add_outcome(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
+def _add_outcome(
+    made: Contents, study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIndex
+) -> None:
     """Add the outcome, layer by layer, if it cannot be computed from norms."""
-    entry = _entry(made, study)
     outcome = outcomes.OUTCOMES[entry["outcome"]]
     if outcome.folder == "norms":
         return
@@ -432,9 +421,10 @@ def _add_outcome(made: Contents, study: Study, names: Sequence[str], keys: pd.Mu
     made.blocks[f"{study.name}.outcome"] = block(packed.tobytes())
 
 
-def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex) -> None:
+def _add_design(
+    made: Contents, study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIndex
+) -> None:
     """Add the shared terms that the page needs for residuals, or else the residuals themselves."""
-    entry = _entry(made, study)
     if entry["stored"]:
         packed = quantised(residuals(study, entry, names, keys))
     elif entry["shared"]:
@@ -446,9 +436,7 @@ def _add_design(made: Contents, study: Study, names: Sequence[str], keys: pd.Mul
     made.blocks[f"{study.name}.design"] = block(packed.tobytes())
 
 
-def residuals(
-    study: Study, entry: dict[str, Any], names: Sequence[str], keys: pd.MultiIndex
-) -> np.ndarray:
+def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIndex) -> np.ndarray:
     """Return the residuals of a fit as (layers, tokens) floats; NaN if a token gives no row.
 
     They are the outcome minus the prediction of the coefficients in the study's ``entry`` of the
