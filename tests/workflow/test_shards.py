@@ -33,6 +33,8 @@ def test_no_command_grows_with_the_shards(fresh):
     }
     for command in commands:
         assert len(set(re.findall(r"/(\d{4})\.parquet", command))) <= 1, command
+        # On two cores, two jobs of a model run side by side.
+        assert not command.startswith("extract_") or "--threads 1 " in command
 
 
 def test_no_command_grows_with_the_studies(fresh):
