@@ -74,22 +74,26 @@ def link_or_copy(source: str, target: str) -> None:
     (shutil.copy2 if written else os.link)(source, target)
 
 
-@pytest.fixture
-def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of the finished project of which plans are made, without what none reads.
+def linked_copy_of(once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Yield a copy of a project of which plans are made, without what none reads.
 
     A file is changed by another in its place.
     """
-    project, _ = finished_once
     shutil.copytree(
-        project.folder,
+        once[0].folder,
         tmp_path / "project",
         symlinks=True,
         ignore=shutil.ignore_patterns("__pycache__", "logs"),
         copy_function=link_or_copy,
     )
-    yield Project(tmp_path / "project", json.loads(json.dumps(project.config)))
+    yield Project(tmp_path / "project", json.loads(json.dumps(once[0].config)))
     shutil.rmtree(tmp_path / "project")
+
+
+@pytest.fixture
+def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Return a copy of the finished project to make plans of."""
+    yield from linked_copy_of(finished_once, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +143,6 @@ def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture
-def several(several_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of the project with several regressions, to be changed."""
-    yield from copy_of(several_once, tmp_path)
+def several_to_plan(several_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Return a copy of the project with several regressions to make plans of."""
+    yield from linked_copy_of(several_once, tmp_path)

@@ -451,9 +451,9 @@ def keys_of(regression, **keys):
         "effects",
     ],
 )
-def test_a_change_runs_only_the_jobs_of_the_regressions_it_affects(several, apply, jobs):
-    apply(several)
-    assert several.would_run() == jobs
+def test_a_change_runs_only_the_jobs_of_the_regressions_it_affects(several_to_plan, apply, jobs):
+    apply(several_to_plan)
+    assert several_to_plan.would_run() == jobs
 
 
 def test_a_change_of_threads_runs_nothing_again(finished):
