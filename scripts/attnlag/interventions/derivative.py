@@ -31,7 +31,7 @@ Key = tuple[str, int]
 PROBE_TOKENS = 16
 
 
-class Sums(NamedTuple):
+class TargetEffects(NamedTuple):
     """Effects of one sequence on one target."""
 
     source_site: str
@@ -101,7 +101,7 @@ def sums_of_batch(
     settings: EffectsSettings,
     targets: Sequence[int],
     receive: edits.Receive = lambda layer, site, added: None,
-) -> list[tuple[Key, Sums]]:
+) -> list[tuple[Key, TargetEffects]]:
     """Return the effects in each sequence of a batch, by the key of the sequence."""
     sources, seen = settings.source_sites, settings.target_sites
     sites = list(dict.fromkeys([*sources, *seen]))
@@ -117,7 +117,7 @@ def sums_of_batch(
     # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (np.arange(batch.real.shape[1]) >= settings.drop_first)
     passes = [(site, layer) for layer in targets for site in seen]
-    results: list[tuple[Key, Sums]] = []
+    results: list[tuple[Key, TargetEffects]] = []
     for number, (site, layer) in enumerate(passes):
         values = logs[site, layer]
         known = usable & torch.isfinite(values).numpy(force=True)
@@ -145,7 +145,9 @@ def sums_of_batch(
                 totals[source] = totals[source] + sums
         for source in sources:
             for row, key in enumerate(batch.keys):
-                effects_of_target = Sums(source, site, layer, totals[source][row], positions[row])
+                effects_of_target = TargetEffects(
+                    source, site, layer, totals[source][row], positions[row]
+                )
                 results.append((key, effects_of_target))
     return results
 
@@ -269,7 +271,7 @@ def effects(
     free: int,
     receive: Callable[[Batch, int, str, torch.Tensor], object] = lambda *_: None,
     progress: Callable[[int], object] = lambda tokens: None,
-) -> dict[Key, list[Sums]]:
+) -> dict[Key, list[TargetEffects]]:
     """Return the effects in each sequence.
 
     Parameters
@@ -315,7 +317,7 @@ def effects(
     side_by_side = max(1, min(side_by_side, len(groups), free // (size * widest)))
     torch.set_num_threads(max(1, threads // side_by_side))
 
-    def sums_of(batch: Batch) -> list[tuple[Key, Sums]]:
+    def sums_of(batch: Batch) -> list[tuple[Key, TargetEffects]]:
         if on_cpu:
             torch.set_num_threads(max(1, threads // side_by_side))
 
@@ -327,7 +329,7 @@ def effects(
         progress(int(batch.real.sum()))
         return sums
 
-    by_sequence: dict[Key, list[Sums]] = {key: [] for key in keys}
+    by_sequence: dict[Key, list[TargetEffects]] = {key: [] for key in keys}
     with ThreadPoolExecutor(side_by_side) as pool:
         for results in pool.map(sums_of, groups):
             for key, sums in results:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from attnlag.interventions.derivative import Key, Sums
+from attnlag.interventions.derivative import Key, TargetEffects
 from attnlag.interventions.finite import Effect
 
 DERIVATIVE = "derivative"
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
 
 
 def table(
-    derivatives: Mapping[Key, Sequence[Sums]],
+    derivatives: Mapping[Key, Sequence[TargetEffects]],
     finite: Mapping[Key, Sequence[Effect]],
     probes: int,
 ) -> pa.Table:

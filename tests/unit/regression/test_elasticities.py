@@ -277,7 +277,7 @@ def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
 def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     """The findings are still a sentence."""
     changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
-    found = derivative.Sums(
+    found = derivative.TargetEffects(
         *("attention", "attention", 1, np.array([[0.3, 0.2], [9.0, 0.0]]), np.array([9, 8]))
     )
     keys = [("a", 0)][:documents]

@@ -26,7 +26,7 @@ from attnlag.regression.design import moderators, properties
 from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of, dummies
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.crossproducts import Shard, Totals
-from attnlag.regression.estimation.merging import Sums
+from attnlag.regression.estimation.merging import TermSums
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
@@ -173,7 +173,7 @@ class SlopesByClass:
     other: list[str]
 
 
-def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sums:
+def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> TermSums:
     """Return the outcome and the lags and leads of each class."""
     sums: dict[str, Sequence[str]] = {"y": ("y",)}
     for term in shards[0].terms:
@@ -185,7 +185,7 @@ def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Sum
 
 def covariates_beside(
     shards: Sequence[Shard], settings: ClassesSettings, *, levels: bool = True
-) -> Sums:
+) -> TermSums:
     """Return the covariates without one that the levels of the classes determine already.
 
     Thirds do not determine a number; in a regression without ``levels`` the number itself does.
@@ -283,7 +283,7 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
 
 
 def slopes_along(
-    shards: Sequence[Shard], lags: Sequence[str], by_third: Sums, settings: ClassesSettings
+    shards: Sequence[Shard], lags: Sequence[str], by_third: TermSums, settings: ClassesSettings
 ) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
     """Fit slopes that change linearly with a number, in every layer.
 
@@ -297,7 +297,7 @@ def slopes_along(
     regression = settings_of_groups(settings.regression)
     line = {name: (name,) for name in (*(f"{LINEAR}_{lag}" for lag in lags), LINEAR)}
     beside = covariates_beside(shards, settings, levels=False)
-    own: Sums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
+    own: TermSums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
     linear = _fitted(shards, own, regression, along=lags)
     known = covariates_beside(shards, settings)
     thirds = {name: parts for name, parts in by_third.items() if name not in known}
@@ -323,7 +323,7 @@ class _Fitted:
 
 def _fitted(
     shards: Sequence[Shard],
-    sums: Sums,
+    sums: TermSums,
     settings: RegressionSettings,
     tested: Sequence[str] = (),
     along: Sequence[str] = (),

@@ -28,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
@@ -82,16 +81,13 @@ def factors_of(
     Levels are -1 in documents without parts of speech if there are others with some.
     """
     keys = sample.keys(designs)
-    position = keys["position"].to_numpy()
-    # The first token of a sequence has no previous token, which is a level of its own.
-    moved = pa.array(np.maximum(position - 1, 0))
-    before = keys.set_column(keys.schema.get_field_index("position"), "position", moved)
     documents = sample.documents if sample.end else None
     factors = {"document": sample.document}
     for name, column in (("upos", "upos"), ("token", "token_id")):
-        of = properties.read_property(column, token_properties, documents)
-        factors[name] = of.of(keys)
-        factors[f"{name}_previous"] = np.where(position > 0, of.of(before), -1)
+        values = properties.read_property(column, token_properties, documents)
+        factors[name] = values.of(keys)
+        # The first token of a sequence has no previous token, which is a level of its own.
+        factors[f"{name}_previous"] = values.at(keys, -1, -1)
     tags = np.zeros(len(sample.documents), dtype=bool)
     tags[factors["document"][factors["upos"] != TAGS.index(NONE)]] = True
     if tags.any():

@@ -70,7 +70,7 @@ def coefficients(
     settings = settings.from_sums()
     rows: list[pd.DataFrame] = []
     fits: list[regress.LayerFit] = []
-    kept: merging.Sums | None = None
+    kept: merging.TermSums | None = None
     stack: Stack | None = None
     known = set(pq.read_schema(random.heads).names) if random else set()
     for name in layers_in(pq.read_schema(shards[0].heads)):
@@ -156,7 +156,7 @@ def _orders(
 
 
 def _permuted(
-    orders: Sequence[Sequence[permutation.PermutedProducts]], kept: merging.Sums
+    orders: Sequence[Sequence[permutation.PermutedProducts]], kept: merging.TermSums
 ) -> np.ndarray:
     """Return the mean coefficients over permuted orders, (parts × terms,)."""
     means = []

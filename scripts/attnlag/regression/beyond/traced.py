@@ -53,8 +53,8 @@ def means(
     rows_of_table = []
     for layer, of_layer in rows.groupby("layer"):
         document = of_layer["document"].cat.codes.to_numpy()
-        for name, of in values.items():
-            values_of_rows = of(of_layer).to_numpy(dtype=float)
+        for name, value in values.items():
+            values_of_rows = value(of_layer).to_numpy(dtype=float)
             sums = RatioSums.of_rows(values_of_rows, document)
             numbers = map(float, (sums.mean, sums.std_error, *sums.interval(alpha)))
             median = np.nan
@@ -65,6 +65,22 @@ def means(
             )
     names = ["layer", "name", *OF_MEANS, "median", "tokens", "documents"]
     return pd.DataFrame(rows_of_table, columns=names).set_index(["layer", "name"])
+
+
+def _means_beside(
+    rows: pd.DataFrame,
+    random: pd.DataFrame | None,
+    values: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
+    first: int,
+    alpha: float,
+) -> pd.DataFrame:
+    """Return the means from a position on, beside those with ``random_weights``."""
+    table = means(rows[rows["position"] >= first], values, alpha)
+    table["random_weights"] = np.nan
+    if random is not None:
+        untrained = means(random[random["position"] >= first], values, alpha)
+        table["random_weights"] = untrained["mean"].reindex(table.index)
+    return table
 
 
 def column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
@@ -90,17 +106,13 @@ def shares(
         A row per layer and ``source``, with the mean ``attention`` to it and the mean share with
         ``random_weights``.
     """
-    of = {name: column(name) for name in SOURCES}
-    kept = rows[rows["position"] >= drop_first]
-    table = means(kept, of, alpha)
+    shares_of = {name: column(name) for name in SOURCES}
+    table = _means_beside(rows, random, shares_of, drop_first, alpha)
     attention = {
         name: column(f"attention_{name}") for name in SOURCES if f"attention_{name}" in rows
     }
-    table["attention"] = means(kept, attention, alpha)["mean"].reindex(table.index)
-    table["random_weights"] = np.nan
-    if random is not None:
-        untrained = means(random[random["position"] >= drop_first], of, alpha)
-        table["random_weights"] = untrained["mean"].reindex(table.index)
+    of_attention = means(rows[rows["position"] >= drop_first], attention, alpha)["mean"]
+    table.insert(len(table.columns) - 1, "attention", of_attention.reindex(table.index))
     return _as_table(table, SOURCES, "source")
 
 
@@ -112,13 +124,10 @@ def neighbours(
     alpha: float,
 ) -> pd.DataFrame:
     """Return the parts of the cosine with the adjustment of the token before, by layer."""
-    of = {name: column("cosine" if name == "all" else f"cosine_{name}") for name in PAIRS}
-    table = means(rows[rows["position"] > drop_first], of, alpha)
-    table["random_pairs"] = [pairs.get(key, np.nan) for key in table.index]
-    table["random_weights"] = np.nan
-    if random is not None:
-        untrained = means(random[random["position"] > drop_first], of, alpha)
-        table["random_weights"] = untrained["mean"].reindex(table.index)
+    cosines = {name: column("cosine" if name == "all" else f"cosine_{name}") for name in PAIRS}
+    table = _means_beside(rows, random, cosines, drop_first + 1, alpha)
+    of_pairs = [pairs.get(key, np.nan) for key in table.index]
+    table.insert(len(table.columns) - 1, "random_pairs", of_pairs)
     return _as_table(table.drop(columns="median"), PAIRS, "part")
 
 
@@ -141,15 +150,12 @@ def readout(
         return lambda rows: rows[own].where(difference(name)(rows).notna())
 
     kept = rows[rows["position"] >= drop_first]
-    of = {name: difference(name) for name in TARGETS}
-    table = means(kept, of, alpha).rename(columns={"mean": "difference"})
+    differences = {name: difference(name) for name in TARGETS}
+    table = _means_beside(rows, random, differences, drop_first, alpha)
+    table = table.rename(columns={"mean": "difference"})
     for column_name, ending in (("mean", ""), ("control", "_control")):
-        found = means(kept, {name: both(name, f"{name}{ending}") for name in TARGETS}, alpha)
-        table[column_name] = found["mean"]
-    table["random_weights"] = np.nan
-    if random is not None:
-        untrained = means(random[random["position"] >= drop_first], of, alpha)
-        table["random_weights"] = untrained["mean"].reindex(table.index)
+        both_known = {name: both(name, f"{name}{ending}") for name in TARGETS}
+        table[column_name] = means(kept, both_known, alpha)["mean"]
     order = ["mean", "control", "difference", *OF_MEANS[1:], "random_weights"]
     return _as_table(table[[*order, "tokens", "documents"]], TARGETS, "target")
 

@@ -291,11 +291,6 @@ CATALOGUE: dict[str, Covariate] = {
 }
 
 
-def in_words() -> str:
-    """Return all covariates with their descriptions, as one line of Markdown."""
-    return ", ".join(f"`{name}` ({entry.description})" for name, entry in CATALOGUE.items())
-
-
 def constant_in_document(names: Iterable[str]) -> list[str]:
     """Return the covariates that are constant within documents."""
     return [name for name in names if CATALOGUE[name].constant_in_document]

@@ -83,13 +83,20 @@ class Property:
             )
         return self.values[rows]
 
-    def at(self, rows: pa.RecordBatch, offset: int) -> np.ndarray:
-        """Return the values of the tokens at an offset from the rows of a design."""
+    def at(
+        self, rows: pa.RecordBatch | pa.Table, offset: int, before_first: float = float("nan")
+    ) -> np.ndarray:
+        """Return the values of the tokens at an offset from the rows of a design.
+
+        ``before_first`` stands for the position before the first token of a sequence.
+        """
+        import numpy as np
         import pyarrow as pa
 
         keys = pa.table({name: rows.column(name) for name in ("document", "window")})
-        position = pa.array(rows.column("position").to_numpy() + offset)
-        return self.of(keys.append_column("position", position))
+        position = rows.column("position").to_numpy() + offset
+        values = self.of(keys.append_column("position", pa.array(np.maximum(position, 0))))
+        return np.where(position < 0, before_first, values)
 
     @cached_property
     def _ends(self) -> dict[tuple[str, int], int]:

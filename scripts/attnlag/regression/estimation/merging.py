@@ -25,7 +25,7 @@ from attnlag.regression.settings import HeadsSettings, RegressionSettings
 FEWEST_ROWS = 30
 
 # Each new term with the terms that it is the sum of.
-Sums = Mapping[str, Sequence[str]]
+TermSums = Mapping[str, Sequence[str]]
 
 
 def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -38,7 +38,7 @@ def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
     return dummies
 
 
-def kept_terms(shards: Sequence[Shard]) -> Sums:
+def kept_terms(shards: Sequence[Shard]) -> TermSums:
     """Return the terms of a regression, given those of its cross-products.
 
     Classes in fewer documents than clustered errors need are merged into one (``upos_other``). The
@@ -124,7 +124,7 @@ def _counts(packed: np.ndarray, centre: np.ndarray, places: Sequence[int]) -> np
     return np.rint(sums).astype(np.int64)
 
 
-def merged_shard(shard: Shard, sums: Sums) -> Shard:
+def merged_shard(shard: Shard, sums: TermSums) -> Shard:
     """Return a shard whose terms are sums of the terms of another."""
     if list(sums) == shard.terms:
         return shard
@@ -145,7 +145,7 @@ def merged_shard(shard: Shard, sums: Sums) -> Shard:
 def stack_of(
     shards: Sequence[Shard],
     settings: RegressionSettings | HeadsSettings,
-    sums: Sums | None = None,
+    sums: TermSums | None = None,
     **options: Any,
 ) -> Stack:
     """Return the stack of a regression, whose terms are sums of those of the shards.
@@ -161,13 +161,13 @@ def stack_of(
     )
 
 
-def sums_of_columns(values: np.ndarray, terms: Sequence[str], sums: Sums) -> np.ndarray:
+def sums_of_columns(values: np.ndarray, terms: Sequence[str], sums: TermSums) -> np.ndarray:
     """Return (layers, p) values of sums of terms, from those of the terms; the first stays."""
     places = [[0], *([1 + terms.index(term) for term in parts] for parts in sums.values())]
     return np.stack([values[:, columns].sum(axis=1) for columns in places], axis=1)
 
 
-def packed_sums(terms: Sequence[str], sums: Sums) -> sparse.csr_array:
+def packed_sums(terms: Sequence[str], sums: TermSums) -> sparse.csr_array:
     """Return the (new, old) map from packed cross-products of terms to those of their sums."""
     place = {term: 1 + index for index, term in enumerate(terms)}
     parts = [(0,), *(tuple(place[term] for term in each) for each in sums.values())]
@@ -191,7 +191,7 @@ def summed(packed: np.ndarray, packing: sparse.csr_array) -> np.ndarray:
 
 
 def values_of_sums(
-    batch: pa.RecordBatch, layer: int, terms: Sequence[str], sums: Sums
+    batch: pa.RecordBatch, layer: int, terms: Sequence[str], sums: TermSums
 ) -> np.ndarray:
     """Return the terms of a layer, (terms, rows), which may be sums of columns of the design."""
     parts = {part for term in terms for part in sums.get(term, (term,))}

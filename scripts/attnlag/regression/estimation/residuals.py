@@ -214,7 +214,7 @@ def sum_residuals(
     model: ResidualModel,
     hac_lags: int,
     document_means: DocumentMeans | None = None,
-    merged: merging.Sums = MappingProxyType({}),
+    merged: merging.TermSums = MappingProxyType({}),
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
 

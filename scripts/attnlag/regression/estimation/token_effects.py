@@ -41,14 +41,7 @@ def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[
 
     -1 stands for the position before the first token of a sequence.
     """
-    position = keys["position"].to_numpy()
-    levels = {}
-    for name in effects:
-        there = position + OFFSETS[name]
-        place = keys.schema.get_field_index("position")
-        moved = keys.set_column(place, "position", pa.array(np.maximum(there, 0)))
-        levels[name] = np.where(there < 0, -1, tokens.of(moved)).astype(np.int64)
-    return levels
+    return {name: tokens.at(keys, OFFSETS[name], -1).astype(np.int64) for name in effects}
 
 
 def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:

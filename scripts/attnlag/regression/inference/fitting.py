@@ -45,7 +45,7 @@ class FittedRegression:
     joint: dict[str, Any]  # description of the simultaneous tests of all layers
     medians: pd.DataFrame  # of each coefficient over the layers
     residual_sums: ResidualSums
-    kept_terms: merging.Sums
+    kept_terms: merging.TermSums
     # Number of bins that documents share if their cross-products do not fit the memory budget.
     bins: int | None
 

@@ -303,7 +303,7 @@ def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
     return reduce(add, moved)
 
 
-def merged_terms(products: PermutedProducts, sums: merging.Sums) -> PermutedProducts:
+def merged_terms(products: PermutedProducts, sums: merging.TermSums) -> PermutedProducts:
     """Return cross-products whose terms are sums of those of others."""
     if list(sums) == products.terms:
         return products
