@@ -181,8 +181,8 @@ def effects_at(
         base = logits[:1]
         add(DIVERGENCE, None, (base.exp() * (base - logits[1:])).sum(-1).cpu().numpy())
         following = torch.from_numpy(sequence[token + 1 : token + 1 + logits.shape[1]]).to(device)
-        chosen = following.expand(len(logits), -1)[..., None]
-        said = -logits[:, : chosen.shape[1]].gather(-1, chosen)[..., 0]
+        next_tokens = following.expand(len(logits), -1)[..., None]
+        said = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
         values = np.full((len(changes), logits.shape[1]), np.nan)
         values[:, : said.shape[1]] = (said[1:] - said[:1]).cpu().numpy()
         add(SURPRISAL, None, values)

@@ -59,11 +59,11 @@ def beginnings(
 
     They are in the order of the corpus, see `sequences_of`.
     """
-    chosen = list(group_by_document(corpus))
+    names = list(group_by_document(corpus))
     if documents != "all":
         first = set(islice(first_of_groups(corpus), documents))
-        chosen = [document for document in chosen if document in first]
-    return sequences_of(tokens, chosen, most)
+        names = [document for document in names if document in first]
+    return sequences_of(tokens, names, most)
 
 
 def sequences_of(

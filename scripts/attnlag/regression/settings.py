@@ -155,9 +155,9 @@ class Regression(Terms):
         """The property that defines the class, and the offset of the token that has it."""
         if not self.by:
             return None
-        ((name, of),) = self.by.items()
+        ((name, token),) = self.by.items()
         nearest = -self.lags[0] if self.lags else self.leads[0]
-        return name, 0 if of == "outcome" else nearest
+        return name, 0 if token == "outcome" else nearest
 
     @property
     def by_number(self) -> bool:

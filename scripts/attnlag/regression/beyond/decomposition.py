@@ -104,10 +104,10 @@ def layers_of_design(
     terms = ["y", *filter(is_lag, terms)]
     at_once = max(1, int(BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
     for start in range(0, len(layers), at_once):
-        chosen = layers[start : start + at_once]
-        names = [f"{layer_name(layer)}.{term}" for layer in chosen for term in terms]
+        block = layers[start : start + at_once]
+        names = [f"{layer_name(layer)}.{term}" for layer in block for term in terms]
         values = np.stack([sample.column(designs, name) for name in names])
-        yield chosen, terms, values.reshape(len(chosen), len(terms), -1)
+        yield block, terms, values.reshape(len(block), len(terms), -1)
 
 
 def decomposed(
@@ -125,11 +125,11 @@ def decomposed(
     """
     sample = sample_of(designs, most_rows)
     factors = factors_of(sample, designs, token_properties)
-    chosen = factors["document"] >= 0
+    with_tags = factors["document"] >= 0
     steps: list[pd.DataFrame] = []
     parts: list[pd.DataFrame] = []
     for layers, terms, values in layers_of_design(sample, designs):
-        valid = ~np.isnan(values).any(axis=1) & chosen
+        valid = ~np.isnan(values).any(axis=1) & with_tags
         # Layers nearly always have the same rows; their variables are then solved together.
         masks: dict[bytes, list[int]] = {}
         for place, mask in enumerate(valid):

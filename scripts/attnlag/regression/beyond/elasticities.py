@@ -156,10 +156,10 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
     proportion in all layers.
     """
     # At distance 0, the effect of a source on itself is trivial.
-    chosen = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
+    later_effects = effects[(effects["intervention"] == "derivative") & (effects["lag"] > 0)]
     keys = ["source_site", "target_site", "target_layer", "lag", "document"]
     summed = (
-        chosen.groupby(keys, sort=False, observed=True)
+        later_effects.groupby(keys, sort=False, observed=True)
         .agg(effect_sum=("effect_sum", "sum"), positions=("positions", "max"))
         .reset_index()
         .astype({"target_layer": int})

@@ -143,7 +143,7 @@ def _orders(
     names = layers_in(table.schema)
     return [
         permutation.permuted_products(
-            table.select([*KEYS, *chosen]).to_batches(permutation.ROWS),
+            table.select([*KEYS, *of_parts]).to_batches(permutation.ROWS),
             design,
             source.facts,
             draws=settings.draws,
@@ -151,7 +151,7 @@ def _orders(
             fixed_effects=settings.fixed_effects == "document",
             classes=source.classes,
         )
-        for chosen in (names[:-1], names[-1:])
+        for of_parts in (names[:-1], names[-1:])
     ]
 
 

@@ -47,7 +47,7 @@ LEAST_LEFT = 1e-10
 ROUNDING = 1e-13
 
 # A half identifies lags and leads if this is left of them given its other terms.
-TOLD = 1e-7
+LEAST_IDENTIFIED = 1e-7
 
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
@@ -138,10 +138,10 @@ class Solution:
                 apart, own = _apart(generalised_inverse(a[part][..., :rest, :rest]), a[part])
                 # What is left of the lags and leads given the other terms.
                 left = a[part][..., rest:, :] @ own
-                told = np.linalg.eigvalsh(left).min(axis=-1, initial=1) > TOLD
-                left = np.where(told[..., None, None], left, np.eye(k - rest))
+                identified = np.linalg.eigvalsh(left).min(axis=-1, initial=1) > LEAST_IDENTIFIED
+                left = np.where(identified[..., None, None], left, np.eye(k - rest))
                 inverse = apart + own @ np.linalg.inv(left) @ np.swapaxes(own, -1, -2)
-                inverse[~told] = np.nan
+                inverse[~identified] = np.nan
                 theta = (inverse @ b[part][..., None])[..., 0]
             pieces.append(Piece(part, weight * follow @ inverse[..., rest:, :], theta, inverse))
         theta = (of_rest @ b[0][..., None])[..., 0]
@@ -225,14 +225,14 @@ def solve(stack: Stack, index: int) -> Solution:
 
     root = np.linalg.cholesky(scaled)
     back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
-    chosen = np.zeros((p, k))
-    chosen[columns] = back
+    back_of_all = np.zeros((p, k))
+    back_of_all[columns] = back
     # The contribution of each element S_ij of the triangle to A, b and c, and of S_ji if i ≠ j.
     i, j = np.triu_indices(p)
     other = (i != j)[:, None]
-    to_a = chosen[i][:, :, None] * chosen[j][:, None, :]
+    to_a = back_of_all[i][:, :, None] * back_of_all[j][:, None, :]
     to_a += other[..., None] * np.swapaxes(to_a, 1, 2)
-    to_b = (i == 1)[:, None] * chosen[j] + other * (j == 1)[:, None] * chosen[i]
+    to_b = (i == 1)[:, None] * back_of_all[j] + other * (j == 1)[:, None] * back_of_all[i]
     to_c = ((i == 1) & (j == 1))[:, None].astype(float)
     transform = np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
     solution = Solution("ok", n_obs, documents, absorbed, transform=transform)

@@ -170,7 +170,7 @@ def sums_of_columns(values: np.ndarray, terms: Sequence[str], sums: TermSums) ->
 def packed_sums(terms: Sequence[str], sums: TermSums) -> sparse.csr_array:
     """Return the (new, old) map from packed cross-products of terms to those of their sums."""
     place = {term: 1 + index for index, term in enumerate(terms)}
-    parts = [(0,), *(tuple(place[term] for term in each) for each in sums.values())]
+    parts = [(0,), *(tuple(place[term] for term in members) for members in sums.values())]
     p = 1 + len(terms)
     old = np.zeros((p, p), dtype=np.int64)
     old[np.triu_indices(p)] = np.arange(packed_size(p))

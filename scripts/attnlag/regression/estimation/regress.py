@@ -65,7 +65,7 @@ def sums_by_document(
         if solution.status == "ok":
             own = uncentred(stack, index) @ solution.back
             single = own if weights is None else weights @ own
-            combined = [single[:, None], *((each @ own)[None] for each in joint)]
+            combined = [single[:, None], *((contrasts @ own)[None] for contrasts in joint)]
             tests = [Freedom.of(w, stack.count(index)) for w in combined]
         sums_of_layers.append((zeros, np.zeros(2), tests))
     place = 0 if stack.fixed_effects else 1
@@ -181,10 +181,10 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
     present = packed[0, :, 0] > 0.5
     thetas = np.full((packed.shape[1], solution.k), np.nan)
     sse = 0.0
-    chosen = np.flatnonzero(present)
+    with_rows = np.flatnonzero(present)
     step = max(1, NUMBERS_AT_ONCE // (len(packed) * solution.k**2))
-    for start in range(0, len(chosen), step):
-        rows = chosen[start : start + step]
+    for start in range(0, len(with_rows), step):
+        rows = with_rows[start : start + step]
         a_g, b_g, c_g = solution.equations(packed[:, rows])
         theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
         thetas[rows] = theta
@@ -289,7 +289,7 @@ def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> L
         df=np.full(columns, np.nan),
         crv1_errors=np.full(columns, np.nan),
         uncorrected=np.full(columns, np.nan),
-        joint=[NO_TEST._replace(df=len(each)) for each in joint],
+        joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in joint],
     )
 
 
@@ -354,8 +354,8 @@ def fit_layer(
     aht = covariance == "cluster"
     degrees = by_document.etas if aht else np.broadcast_to(df, len(joint)).tolist()
     tests = [
-        clustered.wald(each @ estimate, each @ v @ each.T, eta, aht=aht)
-        for each, eta in zip(joint, degrees, strict=True)
+        clustered.wald(contrasts @ estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
+        for contrasts, eta in zip(joint, degrees, strict=True)
     ]
     if weights is not None:
         estimate, own, v = weights @ estimate, weights @ own, weights @ v @ weights.T
@@ -413,13 +413,13 @@ def residual_squares_without_lags(stack: Stack, index: int) -> float:
 def condition_number(stack: Stack, index: int) -> float:
     """Return that of the uncentred X or, with document effects, of X without their means."""
     x = unpacked(stack.totals[index, 0], stack.p)
-    chosen = [*range(2, stack.p)]
+    columns = [*range(2, stack.p)]
     if not stack.fixed_effects:
-        chosen = [0, *chosen]
+        columns = [0, *columns]
         shift = np.eye(stack.p)
         shift[2:, 0] = stack.centre[index, 2:]
         x = shift @ x @ shift.T
-    eigenvalues = np.linalg.eigvalsh(x[np.ix_(chosen, chosen)])
+    eigenvalues = np.linalg.eigvalsh(x[np.ix_(columns, columns)])
     return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
 
 

@@ -79,14 +79,14 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
 def copied(paths: Sequence[Path], documents: Sequence[str], folder: Path) -> list[Path]:
     """Write the rows of some documents of each table to a new folder; return the files there."""
     folder.mkdir()
-    chosen, copies = pa.array(documents, pa.string()), list[Path]()
+    names_kept, copies = pa.array(documents, pa.string()), list[Path]()
     for path in paths:
         file = pq.ParquetFile(path, pre_buffer=False)
         copies.append(folder / f"{len(copies)}.parquet")
         with pq.ParquetWriter(copies[-1], file.schema_arrow) as writer:
             for group in range(file.num_row_groups):
                 names = file.read_row_group(group, columns=["document"])[0].cast(pa.string())
-                kept = pc.is_in(names, chosen)
+                kept = pc.is_in(names, names_kept)
                 if pc.any(kept).as_py():
                     writer.write_table(file.read_row_group(group).filter(kept))
     return copies

@@ -146,8 +146,8 @@ def stacked(
         places = np.arange(len(names), len(names) + len(documents)) % bins
         for start in range(0, len(documents), bins):
             # Each bin occurs once per slice.
-            chosen = slice(start, start + bins)
-            products[:, :, places[chosen]] += block[:, :, chosen]
+            block_of_bins = slice(start, start + bins)
+            products[:, :, places[block_of_bins]] += block[:, :, block_of_bins]
         names += documents
     binned = group_of is None and bins < count
     return Stack(

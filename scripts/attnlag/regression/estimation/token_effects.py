@@ -94,10 +94,10 @@ def solved(
         columns["token_id"].append(token)
     at_once = max(1, int(BYTES // (8 * max(len(complete), 1))))
     for start in range(0, len(variables), at_once):
-        chosen = variables[start : start + at_once]
-        values = np.stack([sample.column(designs, name)[complete] for name in chosen], axis=1)
+        block = variables[start : start + at_once]
+        values = np.stack([sample.column(designs, name)[complete] for name in block], axis=1)
         for part in factors.of_levels(values)[1:]:
-            for name, column in zip(chosen, part.T, strict=True):
+            for name, column in zip(block, part.T, strict=True):
                 columns[name].append(column)
     solution = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
     alone = len(np.unique(factors.codes[0]))

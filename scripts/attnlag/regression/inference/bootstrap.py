@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.least_squares import TOLD, Solution, names_of
+from attnlag.regression.estimation.least_squares import LEAST_IDENTIFIED, Solution, names_of
 from attnlag.regression.estimation.regress import LayerFit, influences, uncentred
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -116,13 +116,13 @@ def _weighted_squares(
     squares = np.empty((draws, k))
     block = max(1, NUMBERS_AT_ONCE // (packed.shape[1] * k))
     for start in range(0, draws, block):
-        chosen = slice(start, start + block)
+        in_block = slice(start, start + block)
         psi = sum(
-            part @ score[:, chosen].reshape(len(score), -1)
+            part @ score[:, in_block].reshape(len(score), -1)
             for part, score in zip(packed, scores, strict=True)
         )
         psi = np.square(psi, out=psi).reshape(packed.shape[1], -1, k)
-        squares[chosen] = np.einsum("gdk,dg->dk", psi, weights[chosen])
+        squares[in_block] = np.einsum("gdk,dg->dk", psi, weights[in_block])
     return squares
 
 
@@ -184,8 +184,8 @@ def joint(fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float) ->
         drawn_t = t_drawn[:, tested, place]
         critical[term] = critical_value(drawn_t, alpha)
         p = step_down(t[tested, place], drawn_t)
-        for chosen, value in zip(tested, p, strict=True):
-            p_adjusted.loc[(stack.layers[fitted[chosen]], term)] = value
+        for layer, value in zip(tested, p, strict=True):
+            p_adjusted.loc[(stack.layers[fitted[layer]], term)] = value
     return Joint(critical, p_adjusted, int(known.sum()))
 
 
@@ -359,7 +359,7 @@ def _restricted(
         # The restricted θ_m: minus the change that moves the coefficient to its null, if the part
         # tells it.
         reach = inverse @ row
-        move = reach * (row @ theta - value) / max(row @ reach, TOLD * (row @ row))
+        move = reach * (row @ theta - value) / max(row @ reach, LEAST_IDENTIFIED * (row @ row))
         whole = whole - piece.reach @ a.sum(axis=0) @ move
         score = b - a @ (theta - move)  # s̃_g
         moved += score @ piece.reach.T

@@ -181,5 +181,5 @@ def order_left(sums: ResidualSums) -> tuple[list[int], pd.Series]:
     terms = {f"lag_{lag}": lag for lag in range(1, BREUSCH_GODFREY_LAGS + 1)}
     lags = [lag for term, lag in terms.items() if term not in sums.terms]
     table = autocorrelation(sums)
-    chosen = table[table["lag"].isin(lags)]
-    return lags, chosen.groupby("layer")["partial"].sum(min_count=1)
+    omitted = table[table["lag"].isin(lags)]
+    return lags, omitted.groupby("layer")["partial"].sum(min_count=1)

@@ -255,10 +255,10 @@ def _add(
     for layer in np.flatnonzero(usable.any(axis=1)):
         # A layer nearly always has all rows.
         kept = usable[layer]
-        chosen, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
+        kept_rows, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
         w = np.ones((p, counts.sum()))
-        w[1 : 1 + len(own)] = own[:, layer, chosen]
-        w[1 + len(own) :] = shared[:, chosen]
+        w[1 : 1 + len(own)] = own[:, layer, kept_rows]
+        w[1 + len(own) :] = shared[:, kept_rows]
         w[1:] -= sums.centre[layer, 1:, None]
         if place == 0:
             sums.documents[layer] += len(starts)

@@ -219,11 +219,11 @@ def influence_table(fits: Sequence[LayerFit], stack: Stack) -> pd.DataFrame:
             change = result.estimate[place] - result.without[:, place]
             # Ties keep the order of the documents.
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
-            for chosen in order:
-                cluster = int(result.clusters[chosen])
+            for index_without in order:
+                cluster = int(result.clusters[index_without])
                 n_obs = int(np.rint(stack.products[index, 0, cluster, 0]))
                 document = stack.clusters[cluster]
-                part = change[chosen]
+                part = change[index_without]
                 rows.append((layer, term, document, n_obs, part, part / errors[place]))
     return pd.DataFrame(
         rows, columns=["layer", "term", "document", "n_obs", "change", "change_in_se"]
