@@ -97,7 +97,7 @@ def test_the_run_prints_a_line_for_each_job(finished_once):
     """The line states what was made and the time taken. Snakemake adds only the progress."""
     project, printed = finished_once
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
-    told = [line for line in lines if re.search(r" \(\d+\.\d s\)$", line)]
+    told = [line for line in lines if re.search(r" \(\d+\.\d s, [\d,.]+ [MG]B\)$", line)]
     for noise in ("Reason:", "rule ", "SNAKEMAKE"):
         assert noise not in printed
     jobs = len(list((project.folder / "logs").rglob("*.log")))
