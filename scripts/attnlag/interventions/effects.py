@@ -37,12 +37,8 @@ def table(
 ) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
-    The effects of finite interventions are summed separately for each part of speech.
-
-    Parameters
-    ----------
-    probes : int
-        Number of sign vectors in each sum of derivatives.
+    The effects of finite interventions are summed separately for each part of speech. ``probes`` is
+    the number of sign vectors in each sum of derivatives.
     """
     sums: dict[tuple[Any, ...], list[float]] = {}
 

@@ -287,12 +287,8 @@ def slopes_along(
 ) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
     """Fit slopes that change linearly with a number, in every layer.
 
-    Returns
-    -------
-    slopes : pandas.DataFrame
-        A row per layer, lag or lead, and point along the number, `moderators.PER_SD` included.
-    tests : list of tuple
-        For each layer and lag or lead, the Wald test that slopes of thirds add nothing to the line.
+    The slopes are those at each point along the number and `moderators.PER_SD`; the tests are Wald
+    tests that slopes of thirds add nothing to the line.
     """
     regression = settings_of_groups(settings.regression)
     line = {name: (name,) for name in (*(f"{LINEAR}_{lag}" for lag in lags), LINEAR)}

@@ -118,10 +118,7 @@ def decomposed(
 ) -> Decomposition:
     """Return the coefficients of lags and leads as effects enter, and the change due to each.
 
-    Parameters
-    ----------
-    most_rows : int
-        With more rows, all numbers are those of a sample of whole documents.
+    With more than ``most_rows``, all numbers are those of a sample of whole documents.
     """
     sample = sample_of(designs, most_rows)
     factors = factors_of(sample, designs, token_properties)

@@ -43,13 +43,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 def means(
     rows: pd.DataFrame, values: Mapping[str, Callable[[pd.DataFrame], pd.Series]], alpha: float
 ) -> pd.DataFrame:
-    """Return the mean of some values by layer, with intervals clustered by document.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        By layer and name: `OF_MEANS`, ``median``, ``tokens``, ``documents``.
-    """
+    """Return the mean of some values by layer and name, with intervals clustered by document."""
     rows_of_table = []
     for layer, of_layer in rows.groupby("layer"):
         document = of_layer["document"].cat.codes.to_numpy()
@@ -100,11 +94,7 @@ def shares(
 ) -> pd.DataFrame:
     """Return the share of each source of each layer, and the effective number of sources.
 
-    Returns
-    -------
-    table : pandas.DataFrame
-        A row per layer and ``source``, with the mean ``attention`` to it and the mean share with
-        ``random_weights``.
+    Beside it are the mean ``attention`` to the source and the mean share with ``random_weights``.
     """
     shares_of = {name: column(name) for name in SOURCES}
     table = _means_beside(rows, random, shares_of, drop_first, alpha)
@@ -134,14 +124,7 @@ def neighbours(
 def readout(
     rows: pd.DataFrame, random: pd.DataFrame | None, drop_first: int, alpha: float
 ) -> pd.DataFrame:
-    """Return the effect on each target by layer, less that on the target of another place.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        A row per layer and ``target``: ``mean``, ``control``, ``difference`` with its interval,
-        and the difference with ``random_weights``.
-    """
+    """Return the effect on each target by layer, less that on the target of another place."""
 
     def difference(name: str) -> Callable[[pd.DataFrame], pd.Series]:
         return lambda rows: rows[name] - rows[f"{name}_control"]

@@ -75,13 +75,10 @@ class Effects:
         return sum(sizes) - parts - (len(codes) - 2)
 
     def fitted(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return what each factor contributes to the least-squares fit of some variables.
+        """Return what each factor contributes to the least-squares fit of (rows, variables) values.
 
-        Returns
-        -------
-        parts : list of (rows, variables) float64 array
-            One array per factor; their sum is the fit. A constant that two factors share is
-            attributed to either of them.
+        There is one array per factor; their sum is the fit. A constant that two factors share is
+        attributed to either of them.
         """
         parts = self.of_levels(values)
         return [part[code] for part, code in zip(parts, self.codes, strict=True)]

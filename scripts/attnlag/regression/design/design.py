@@ -131,13 +131,7 @@ class Terms:
 def terms_of(
     values: np.ndarray, keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
 ) -> Terms:
-    """Return the design of consecutive whole sequences.
-
-    Parameters
-    ----------
-    values : (layers, tokens) float64 array
-        Log norms; NaN if undefined.
-    """
+    """Return the design of consecutive whole sequences, given log norms, (layers, tokens)."""
     position = keys["position"].to_numpy()
     rows = outcome_rows(position, settings)
     shared = shared_values(keys, settings, facts)
@@ -308,11 +302,8 @@ def write(
 ) -> tuple[int, Counts]:
     """Write the design of a file of norms; return its number of rows and the counts of the rest.
 
-    Parameters
-    ----------
-    stream : Path or None
-        Norms of the residual stream, for relative norms or a sample held in common with a
-        regression of such.
+    Relative norms, and a sample held in common with a regression of such, need the norms of the
+    residual stream.
     """
     outcome = OUTCOMES[settings.outcome]
     columns = schema(list(outcome.columns(pq.read_schema(norms).names)), settings, facts)

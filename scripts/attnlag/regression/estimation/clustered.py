@@ -163,10 +163,7 @@ def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) 
 def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return CR2 of a regression, and the degrees of freedom of each coefficient.
 
-    Parameters
-    ----------
-    a, scores : (clusters, K, K) and (clusters, K) arrays
-        X_g'X_g and X_g'e_g.
+    ``a`` has X_g'X_g, (clusters, K, K), and ``scores`` X_g'e_g, (clusters, K).
     """
     # Coordinates in which the sum of a is I.
     to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))

@@ -356,12 +356,8 @@ def sums_of_shards(
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
-    Each thread has one batch in memory. The sums do not depend on the number of threads.
-
-    Parameters
-    ----------
-    shards : sequence of Shard
-        Cross-products of these designs, for the means of documents.
+    Each thread has one batch in memory. The sums do not depend on the number of threads. The
+    cross-products of the designs give the means of documents.
     """
 
     def sums_of(place: int) -> ResidualSums:

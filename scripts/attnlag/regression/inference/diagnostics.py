@@ -101,12 +101,7 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
 
     They are those of ``numpy.quantile`` after each residual is moved within its bin of the
     histogram: by less than 0.005 sigma, or by more beyond 10 sigma, where the outer bins extend to
-    the extreme residuals.
-
-    Returns
-    -------
-    quantiles : (layers, Q) array
-        NaN for a layer that is not fitted.
+    the extreme residuals. The result is (layers, Q), NaN for a layer that is not fitted.
     """
     result = np.full((len(sums.layers), len(probabilities)), np.nan)
     for place in np.flatnonzero(sums.n):

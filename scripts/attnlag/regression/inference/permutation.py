@@ -149,13 +149,7 @@ def permuted_products(
     fixed_effects: bool,
     classes: Property | None = None,
 ) -> PermutedProducts:
-    """Sum the cross-products of permuted documents.
-
-    Parameters
-    ----------
-    classes : Property, optional
-        If given, tokens are permuted only within their class; by default within their document.
-    """
+    """Sum the cross-products of documents whose tokens are permuted, within classes if given."""
     shared = covariates.shared_terms(settings, facts)
     with_token = np.array([entry.moves for entry in shared.values()], dtype=bool)
     offsets = np.array([entry.offset for entry in shared.values()], dtype=np.int64)
@@ -382,12 +376,9 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
 
 
 def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
-    """Return the terms, and the coefficients in the observed order and in each draw.
+    """Return the terms, and the coefficients in each order, (1 + draws, layers, K).
 
-    Returns
-    -------
-    estimates : (1 + draws, layers, K) array
-        NaN if a layer cannot be fitted.
+    The observed order is first. Coefficients are NaN if a layer cannot be fitted.
     """
     # Each order is a cluster by itself, and each regression uses one of them.
     stack = Stack(

@@ -121,20 +121,9 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
 def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
     """Return the subsets with the smallest and the largest median, and whether they are apart.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of one term, with ``subset``, ``median``, ``median_low`` and ``median_high``, whose
-        intervals hold for all subsets at once.
-
-    Returns
-    -------
-    smallest, largest : pandas.Series
-        Named by their subsets.
-    apart : bool
-        Whether their intervals do not meet.
-
-    None is returned if fewer than two subsets have an interval.
+    They are apart if their intervals do not meet, and None is returned if fewer than two subsets
+    have an interval. The table has the rows of one term, with ``subset``, ``median``,
+    ``median_low`` and ``median_high``, whose intervals hold for all subsets at once.
     """
     known = table.dropna(subset="median_low").drop_duplicates("subset").sort_values("median")
     if len(known) < 2:
