@@ -108,3 +108,7 @@ def test_a_shard_is_read_back_as_it_was_written(tmp_path):
             np.testing.assert_array_equal(one.totals, other.totals)
             assert one.clusters == other.clusters
         assert (again.terms, again.layers, again.halves) == (shard.terms, shard.layers, count)
+        joined, plain = crossproducts.without_halves(again), shard_of(table, rows=7)
+        for name in ("pooled", "within"):
+            sums, expected = (getattr(each.totals, name) for each in (joined, plain))
+            np.testing.assert_allclose(sums, expected, atol=1e-12)

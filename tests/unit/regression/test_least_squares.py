@@ -186,6 +186,26 @@ def half_panel(y, x, codes):
     return 2 * within(everything) - (within(first) + within(~first)) / 2
 
 
+def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
+    """Scores of the three regressions come from the leverages of all rows of a document."""
+    table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
+    (fit,) = regress.fit(stack_of(table, halves=True, fixed_effects=True), "cluster", None)
+    y, x, codes = columns_of(table, 0)
+    data = pd.DataFrame(np.column_stack([y, x[:, 1:]]))
+    order = data.groupby(codes).cumcount()
+    first = (order < (data.groupby(codes)[0].transform("size") + 1) // 2).to_numpy()
+    scores = np.zeros((7, 2))
+    for weight, rows in ((2, first | True), (-0.5, first), (-0.5, ~first)):
+        own = data[rows] - data[rows].groupby(codes[rows]).transform("mean")
+        bread = np.linalg.inv(own[[1, 2]].T @ own[[1, 2]])
+        own[0] -= own[[1, 2]] @ (bread @ own[[1, 2]].T @ own[0]).to_numpy()
+        for document, rows_of in own.groupby(codes[rows]):
+            e, z = rows_of[0].to_numpy(), rows_of[[1, 2]].to_numpy()
+            values, vectors = np.linalg.eigh(np.eye(len(e)) - z @ bread @ z.T)
+            scores[document] += weight * bread @ z.T @ (vectors / np.sqrt(values)) @ vectors.T @ e
+    np.testing.assert_allclose(fit.covariance, scores.T @ scores, rtol=1e-9)
+
+
 @pytest.mark.parametrize("estimator", [ordinary, half_panel])
 def test_the_jackknife_equals_fits_without_each_document(estimator):
     # Without gaps: a half of a document is a half of its rows in every layer.
