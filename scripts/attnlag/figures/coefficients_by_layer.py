@@ -1,12 +1,12 @@
 """Coefficient of each lag by layer, with tokens in random order and before training, and R²."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.outcomes import OUTCOMES
-from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import dashes, lag_colours, lag_markers
 from attnlag.figures.templates import Line, Lines, Sheet, permuted, profile, untrained
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
@@ -21,45 +21,21 @@ SUBCATEGORY = "by layer"
 MOST_PANELS = 4
 
 
-def figure(inputs: Inputs) -> Sheet:
-    """Return the coefficients beside their controls."""
-    return sheet_of(
-        inputs.coefficients,
-        inputs.fits,
-        inputs.controls,
-        inputs.critical_values,
-        alpha=inputs.alpha,
-        adjust=inputs.adjust,
-        negligible=inputs.negligible,
-        outcome=inputs.outcome,
-        r_squared_name=inputs.r_squared_name,
-    )
-
-
-def sheet_of(
-    coefficients: pd.DataFrame,
-    fits: pd.DataFrame,
-    controls: pd.DataFrame | None = None,
-    critical_values: Mapping[str, float] | None = None,
-    *,
-    alpha: float,
-    adjust: str,
-    negligible: float | None,
-    outcome: str,
-    r_squared_name: str,
-) -> Sheet:
-    """Return the coefficients of one regression from its tidy tables.
+def figure(inputs: SimpleNamespace) -> Sheet:
+    """Return the coefficients beside their controls, if there are any.
 
     A layer without estimates is a gap, marked below. With critical values by term, bands are joint
     over the layers.
     """
+    coefficients, controls = inputs.coefficients, inputs.controls
+    fits, alpha = inputs.fits, inputs.alpha
     fits = fits.sort_values("layer")
     layers = fits["layer"].tolist()
     terms = lags_among(list(coefficients["term"]))
     colours, markers = lag_colours(terms), lag_markers(terms)
     missing = unfitted_layers(coefficients, layers)
-    if critical_values is not None:
-        coefficients = with_joint_bands(coefficients, critical_values)
+    if inputs.critical_values is not None:
+        coefficients = with_joint_bands(coefficients, inputs.critical_values)
     lines = {
         term: profile(
             coefficients[coefficients["term"] == term],
@@ -71,7 +47,7 @@ def sheet_of(
         )
         for term in terms
     }
-    unit = f"coefficient\n({UNITS[outcome]})"
+    unit = f"coefficient\n({UNITS[inputs.outcome]})"
     of_terms = controls_by_term(controls, layers)
     r_squared = [Line(fits["r_squared"].to_numpy(float), color="k", marker="o")]
     panels = []
@@ -94,19 +70,19 @@ def sheet_of(
         panels.append(Lines(before, unit, "before and after training, same texts, uncorrected"))
         of_random = of_terms[terms[0]]["random_weights_r_squared"]
         r_squared.append(untrained(of_random, "before training"))
-    within = r_squared_name.removeprefix("R²").strip()
+    within = inputs.r_squared_name.removeprefix("R²").strip()
     share = f"variance explained {within}".strip()
     panels.append(Lines(r_squared, "R²", share, ylim=(0, None), missing=missing))
     return Sheet(
-        claim_of(coefficients, controls, outcome),
+        claim_of(coefficients, controls, inputs.outcome),
         layers,
         panels,
-        f"{PREDICTIVE} {inference_text(coefficients, adjust)}",
+        f"{PREDICTIVE} {inference_text(coefficients, inputs.adjust)}",
         across=2 if len(panels) > 2 else 1,
         alpha=alpha,
-        adjust=adjust,
-        negligible=negligible,
-        joint=critical_values is not None,
+        adjust=inputs.adjust,
+        negligible=inputs.negligible,
+        joint=inputs.critical_values is not None,
     )
 
 

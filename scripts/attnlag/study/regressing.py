@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,16 +97,16 @@ class Fit:
     def plot(self) -> Figure:
         """Draw the coefficients of the lags by layer, beside their controls, and R²."""
         settings = self.fitted.settings
-        sheet = coefficients_by_layer.sheet_of(
-            self.coefficients,
-            self.fits,
-            alpha=settings.alpha,
-            adjust=settings.adjust,
-            negligible=settings.negligible,
-            outcome=settings.outcome,
+        controlled = self.controls.columns.isin(CONTROLS).any()
+        inputs = SimpleNamespace(
+            coefficients=self.coefficients,
+            fits=self.fits,
+            controls=self.controls if controlled else None,
+            critical_values=None,
             r_squared_name=R_SQUARED[settings.fixed_effects],
-            controls=self.controls if self.controls.columns.isin(CONTROLS).any() else None,
+            **settings.model_dump(include={"alpha", "adjust", "negligible", "outcome"}),
         )
+        sheet = coefficients_by_layer.figure(inputs)
         return sheet.draw(sheet.claim, PAGE)
 
     def plot_as_in_the_post(self) -> Figure:

@@ -55,12 +55,17 @@ def coefficients(controls=True, outcome="norm", **kinds):
         "negligible": 0.05,
         "outcome": outcome,
         "r_squared_name": "R² within documents",
+        "critical_values": None,
     }
+
+
+def sheet_of_coefficients(**inputs):
+    return coefficients_by_layer.figure(SimpleNamespace(**inputs))
 
 
 def test_coefficients_stand_beside_their_controls():
     tables_of = coefficients(unfitted=(4,))
-    sheet = coefficients_by_layer.sheet_of(**tables_of)
+    sheet = sheet_of_coefficients(**tables_of)
     one, two, before, explained = sheet.panels
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
@@ -93,28 +98,28 @@ def test_coefficients_stand_beside_their_controls():
 
 
 def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
-    few = coefficients_by_layer.sheet_of(**coefficients(controls=False))
+    few = sheet_of_coefficients(**coefficients(controls=False))
     assert [panel.title for panel in few.panels] == [
         "lag 1",
         "lag 2",
         "variance explained within documents",
     ]
     assert "before training" not in few.claim
-    many = coefficients_by_layer.sheet_of(**coefficients(lags=6))
+    many = sheet_of_coefficients(**coefficients(lags=6))
     lines, _ = many.panels
     assert [line.label for line in lines.lines] == [f"lag {n}" for n in range(1, 7)]
-    angle = coefficients_by_layer.sheet_of(**coefficients(outcome="angle"))
+    angle = sheet_of_coefficients(**coefficients(outcome="angle"))
     assert angle.claim.startswith("Lag 1 is ")
-    leads = coefficients_by_layer.sheet_of(**coefficients(lags=0, leads=2))
+    leads = sheet_of_coefficients(**coefficients(lags=0, leads=2))
     assert leads.claim.startswith("Lead 1 is ")
-    nowhere = coefficients_by_layer.sheet_of(**coefficients(unfitted=tuple(range(12))))
+    nowhere = sheet_of_coefficients(**coefficients(unfitted=tuple(range(12))))
     assert nowhere.claim == "No coefficient of norms could be estimated"
 
 
 def test_joint_bands_are_the_critical_value_times_the_standard_error():
     given = coefficients(controls=False)
     critical = {"lag_1": 3.0, "lag_2": 4.0}
-    sheet = coefficients_by_layer.sheet_of(**given, critical_values=critical)
+    sheet = sheet_of_coefficients(**given | {"critical_values": critical})
     for panel, (term, value) in zip(sheet.panels, critical.items(), strict=False):
         rows = given["coefficients"][given["coefficients"]["term"] == term]
         reach = value * rows["std_error"]
