@@ -250,15 +250,15 @@ def _layer_problems(name: str, model: ModelSource, config: Config) -> Iterator[t
     """Yield the stated or requested layers and widths that a model does not have."""
     if isinstance(model, RandomSource):
         original = config.models.get(model.of)
-        found = _facts(model.of, original) if original else {}
+        facts = _facts(model.of, original) if original else {}
     else:
-        found = _facts(name, model)
+        facts = _facts(name, model)
     for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
         value = getattr(model, fact)
-        if value and value != found.get(fact, value):
-            has = words.format(found[fact])
+        if value and value != facts.get(fact, value):
+            has = words.format(facts[fact])
             yield ("models", name, fact), f"found {value}, but the model has {has}"
-    layers = found.get("layers") or model.layers
+    layers = facts.get("layers") or model.layers
     figures = config.figures
     chosen: list[tuple[KeyPath, int | None]] = [
         (("figures", "layers", index), layer) for index, layer in enumerate(figures.layers or ())
@@ -433,11 +433,11 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     raw = {} if raw is None else null_named(raw)
     # Another workflow's file may hold the configuration as a section. A file that has neither this
     # section nor any of the keys is irrelevant.
-    found_in = [_section(raw, reading.values) for _, reading in readings]
-    section = next((path for path in found_in if path), ())
+    places_in_files = [_section(raw, reading.values) for _, reading in readings]
+    section = next((path for path in places_in_files if path), ())
     readings = [
         (file, reading)
-        for path, (file, reading) in zip(found_in, readings, strict=True)
+        for path, (file, reading) in zip(places_in_files, readings, strict=True)
         if (path == section if section else _keys(raw) & _keys(reading.values) or not _keys(raw))
     ]
 
@@ -460,18 +460,18 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     names = (
         [*(str(file) for file, _ in readings), "command line"] if readings else ["configuration"]
     )
-    config, told = None, []
+    config, sentences = None, []
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        told = [(_key_of(item), _sentence(item)) for item in error.errors(include_url=False)]
+        sentences = [(_key_of(item), _sentence(item)) for item in error.errors(include_url=False)]
     # Files are checked even if other keys are wrong, so that all problems are reported at once.
-    sound = config or _sound_part(raw, [path for path, _ in told])
-    told += _value_problems(sound, raw if isinstance(raw, Mapping) else {})
-    found = [(*place(path), (*section, *path), sentence) for path, sentence in told]
+    sound = config or _sound_part(raw, [path for path, _ in sentences])
+    sentences += _value_problems(sound, raw if isinstance(raw, Mapping) else {})
+    located = [(*place(path), (*section, *path), sentence) for path, sentence in sentences]
     problems = []
     # The command line comes last.
-    for number, line, path, sentence in sorted(found, key=lambda one: one[:2]):
+    for number, line, path, sentence in sorted(located, key=lambda one: one[:2]):
         where = f"{names[number]}:{line}" if line else names[number]
         problems.append(": ".join(filter(None, (where, _written(path), sentence))))
     return config, [text_for("line", problem) for problem in problems]

@@ -113,7 +113,7 @@ class Config(Section):
     def with_surprisal(self) -> bool:
         """Return whether surprisal is measured: requested, or used by a regression."""
         asked = [self.files_of_tokens(name) for name in self.regressions]
-        by = [one.by_file for one in self.regressions.values()]
+        by = [regression.by_file for regression in self.regressions.values()]
         return self.extraction.surprisal or "surprisal" in {
             *by,
             *(f for each in asked for f in each),
@@ -163,9 +163,9 @@ class Config(Section):
         It is the first of norms that has a lag, takes no effects of tokens out, and needs no layer
         before its own, which is another head's place.
         """
-        for name, one in self.regressions.items():
-            of_norms = one.outcome == "norm" and not one.token_effects
-            if of_norms and one.lags and "previous_layer" not in one.covariates:
+        for name, regression in self.regressions.items():
+            of_norms = regression.outcome == "norm" and not regression.token_effects
+            if of_norms and regression.lags and "previous_layer" not in regression.covariates:
                 return name
         return ""
 
@@ -178,7 +178,7 @@ class Config(Section):
 
     def regresses(self, folder: str) -> bool:
         """Return whether a regression has an outcome whose files are in the folder."""
-        asked = (outcomes.OUTCOMES[one.outcome] for one in self.regressions.values())
+        asked = (outcomes.OUTCOMES[regression.outcome] for regression in self.regressions.values())
         return any(outcome.folder == folder for outcome in asked)
 
     def sites_changed(self) -> list[str]:

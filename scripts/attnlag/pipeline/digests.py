@@ -85,16 +85,16 @@ def computing_modules(script: str | Path) -> list[Path]:
     script = Path(script)
     library = script.parent / "attnlag"
     figures = {figure.module for figure in drawn_by(script.stem, library / "figures")}
-    found = figures | {library / "figures/files.py"} if figures else {script}
-    waiting = list(found)
+    modules = figures | {library / "figures/files.py"} if figures else {script}
+    waiting = list(modules)
     seen: set[str] = set()
     while waiting:
         names, _ = _read(waiting.pop().read_bytes())
-        new = {file for file in map(library.joinpath, names - seen) if file.is_file()} - found
+        new = {file for file in map(library.joinpath, names - seen) if file.is_file()} - modules
         seen |= names
-        found |= new
+        modules |= new
         waiting += new
-    return sorted(found)
+    return sorted(modules)
 
 
 def code_digest(script: str | Path) -> str:

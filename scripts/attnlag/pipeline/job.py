@@ -73,13 +73,13 @@ def expanded(paths: str | Iterable[str]) -> Path | list[Path]:
     """Return the path in a text, or the list of paths with the shards of each pattern."""
     if isinstance(paths, str):
         return Path(paths)
-    found = []
+    every = []
     for path in paths:
         folder, _, shards = path.partition("/{0000..")
         last = shards.removesuffix("}.parquet")
         numbers = range(int(last) + 1) if shards else ()
-        found += [Path(folder, f"{number:04d}.parquet") for number in numbers] or [Path(path)]
-    return found
+        every += [Path(folder, f"{number:04d}.parquet") for number in numbers] or [Path(path)]
+    return every
 
 
 def text_of(

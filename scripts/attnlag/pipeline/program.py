@@ -45,7 +45,9 @@ class _OneLine(logging.Formatter):
         return f"{message} ({seconds:.1f} s, {memory.amount(_peak())})"
 
     def formatException(self, info: Any) -> str:
-        return "\n".join(text_for("line", one) for one in super().formatException(info).split("\n"))
+        return "\n".join(
+            text_for("line", line) for line in super().formatException(info).split("\n")
+        )
 
 
 class _Terminal(logging.Handler):

@@ -150,8 +150,8 @@ def _entry(path: str, digest: str) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that may affect results."""
-    found = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), **found}
+    installed = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **installed}
 
 
 def check(record: dict[str, Any]) -> dict[str, str]:

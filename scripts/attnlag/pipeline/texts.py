@@ -14,7 +14,7 @@ MOST_READ = 5_000_000
 
 def problems(config: Config) -> list[str]:
     """Return the problems of the corpora whose files are small enough to be read at once."""
-    found = []
+    lines = []
     for name, corpus in config.corpora.items():
         files = config.files_of(name)
         if sum(Path(file).stat().st_size for file in files) > MOST_READ:
@@ -25,14 +25,14 @@ def problems(config: Config) -> list[str]:
             for _ in tally.counting(read_documents(files, settings)):
                 pass
         except UserError as error:
-            found += error.problems
+            lines += error.problems
             continue
         if problem := shards_problem(name, corpus.shards, tally.documents):
-            found.append(problem)
+            lines.append(problem)
         groups = len(tally.groups)
         if config.inference.cluster == "group" and groups < FEWEST_DOCUMENTS <= tally.documents:
-            found.append(
+            lines.append(
                 f"inference.cluster: found group, but corpora.{name} has "
                 f"{counted(groups, 'group')}, expected at least {FEWEST_DOCUMENTS}; or document"
             )
-    return found
+    return lines

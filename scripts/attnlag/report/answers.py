@@ -93,26 +93,30 @@ def answers(base: Path, site: str, regressions: Sequence[str]) -> Answers:
     Of the regressions, in the order of the configuration, the first of norms with effects of
     documents answers, or else the first of norms; the first without effects stands beside it.
     """
-    found = [Regression(base / site / name) for name in regressions]
-    of_norms = [one for one in found if one.is_of_norms and one.terms]
-    within = [one for one in of_norms if one.settings["fixed_effects"] == "document"]
-    record = found[0].record
+    fitted = [Regression(base / site / name) for name in regressions]
+    of_norms = [regression for regression in fitted if regression.is_of_norms and regression.terms]
+    within = [
+        regression for regression in of_norms if regression.settings["fixed_effects"] == "document"
+    ]
+    record = fitted[0].record
     model = record["model"]
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
     shards = tables.shards(base / site / "norms" / "0000.parquet")
     tokens = sum(pq.read_metadata(path).num_rows for path in shards)
-    count = found[0].coefficients["layer"].nunique()
+    count = fitted[0].coefficients["layer"].nunique()
     title = (
         f"{model['name']}{weights} · {record['corpus']['name']}: "
         f"{counted(record['corpus']['documents'], 'document')}, {counted(tokens, 'token')} · "
         f"{site}, {counted(count, 'layer')}"
     )
     lines: list[Line] = []
-    main = (within or of_norms or found)[0]
+    main = (within or of_norms or fitted)[0]
     if of_norms:
         lines += _of_lags(main)
         lines += _controls(main)
-        pooled = [one for one in of_norms if one.settings["fixed_effects"] == "none"]
+        pooled = [
+            regression for regression in of_norms if regression.settings["fixed_effects"] == "none"
+        ]
         if within and pooled and len(main.fits):
             beside = pooled[0].of(main.terms[0])["estimate"].median()
             if np.isfinite(beside):

@@ -72,12 +72,12 @@ def _cosines(table: pd.DataFrame) -> list[str]:
         if rows["mean"].notna().any():
             medians = in_common(rows, ["mean", "random_pairs", "random_weights"]).median()
             beside = "".join(
-                f"{mark} {words} {medians[one]:.2f}"
-                for one, mark, words in (
+                f"{mark} {words} {medians[name]:.2f}"
+                for name, mark, words in (
                     ("random_pairs", ";", "random pairs"),
                     ("random_weights", ",", "random weights"),
                 )
-                if one in medians
+                if name in medians
             )
             lines.append(
                 f"cosine with the adjustment of the previous token, {scope}: median "

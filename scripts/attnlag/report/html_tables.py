@@ -102,12 +102,12 @@ def constant_columns(frame: pd.DataFrame) -> dict[str, Any]:
     """
     if len(frame) < 2:
         return {}
-    found = {}
+    constants = {}
     for name in frame.columns.difference([*COLUMNS, *KEYS], sort=False):
         if frame[name].nunique(dropna=False) == 1:
             value = frame[name].iloc[0]
-            found[name] = digits_of(value) if isinstance(value, float) else value
-    return found
+            constants[name] = digits_of(value) if isinstance(value, float) else value
+    return constants
 
 
 def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str, frozen: int = 1) -> None:

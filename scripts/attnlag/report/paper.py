@@ -60,8 +60,8 @@ def methods(regressions: Sequence[Regression], models: Mapping[str, dict[str, An
     ``models`` has the content of the ``source.json`` of each model.
     """
     of_texts: dict[Path, list[Regression]] = {}
-    for one in regressions:
-        of_texts.setdefault(one.folder.parents[1], []).append(one)
+    for study in regressions:
+        of_texts.setdefault(study.folder.parents[1], []).append(study)
     parts = [
         " ".join(
             [
@@ -77,12 +77,12 @@ def methods(regressions: Sequence[Regression], models: Mapping[str, dict[str, An
     return "\n\n".join(parts) + "\n"
 
 
-def _materials(base: Path, one: Regression, model: Mapping[str, Any]) -> Iterable[str]:
+def _materials(base: Path, study: Regression, model: Mapping[str, Any]) -> Iterable[str]:
     """Yield the model, its precision, and the corpus with its counts."""
-    used = one.record["stages"]["activations"]["used"]
+    used = study.record["stages"]["activations"]["used"]
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
-    corpus, shards = one.record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
+    corpus, shards = study.record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
     counts = [tables.read_provenance(path)["tokens"] for path in shards]
     total = {name: sum(of[name] for of in counts) for name in counts[0]}
     groups = set(
@@ -96,7 +96,7 @@ def _materials(base: Path, one: Regression, model: Mapping[str, Any]) -> Iterabl
         f"{corpus['characters']:,} characters, {counted(total['tokens'], 'token')}; SHA-256 "
         f"{corpus['digest'][:12]})."
     )
-    settings = one.record["stages"]["tokens"]
+    settings = study.record["stages"]["tokens"]
     limits = [settings["max_length"], model["context_length"]]
     longest = min((limit for limit in limits if limit), default=0)
     if total["split"]:
@@ -123,7 +123,7 @@ def _origin(model: Mapping[str, Any]) -> str:
 
 def _measured(own: Sequence[Regression]) -> Iterable[str]:
     """Yield what was measured in each layer, and the tokens that were left out."""
-    sites = dict.fromkeys(one.folder.parent.name for one in own)
+    sites = dict.fromkeys(study.folder.parent.name for study in own)
     meanings = ", and of ".join(f"{SITES[site].meaning} ({SITES[site].label})" for site in sites)
     yield (
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
@@ -145,8 +145,8 @@ def _regressed(own: Sequence[Regression]) -> Iterable[str]:
     What holds for all regressions is said once.
     """
     of_sites: dict[str, list[Regression]] = {}
-    for one in own:
-        of_sites.setdefault(one.folder.name, []).append(one)
+    for study in own:
+        of_sites.setdefault(study.folder.name, []).append(study)
     said = [list(_one_regression(sites)) for sites in of_sites.values()]
     shared = [text for text in said[0] if all(text in others for others in said)]
     yield from (text for each in said for text in each if text not in shared)
@@ -155,8 +155,8 @@ def _regressed(own: Sequence[Regression]) -> Iterable[str]:
 
 def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
     """Yield what was done in one regression, which is the same at all sites."""
-    one = sites[0]
-    design, settings = one.record["stages"]["design"], one.settings
+    study = sites[0]
+    design, settings = study.record["stages"]["design"], study.settings
     terms = [spans(design["lags"], "lag")] if design["lags"] else []
     terms += [spans(design["leads"], "lead")] if design["leads"] else []
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
@@ -167,7 +167,7 @@ def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
     rows, documents = fitted["n_obs"], counted(int(fitted["n_documents"].max()), "document")
     size = f"{rows.max():,}" if rows.min() == rows.max() else f"{rows.min():,} to {rows.max():,}"
     yield (
-        f"Regression `{one.folder.name}`: in each layer, least squares of the "
+        f"Regression `{study.folder.name}`: in each layer, least squares of the "
         f"{OUTCOMES[design['outcome']].label} of a token on its {' and '.join(terms)} "
         f"(in tokens){beside}; {size} rows from {documents}."
     )
@@ -192,7 +192,7 @@ def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
             f"Further p-values come from {settings['wild_bootstrap']:,} draws of the restricted "
             f"wild cluster bootstrap [@cameron2008] (seed {settings['seed']})."
         )
-    yield from _controls(one)
+    yield from _controls(study)
 
 
 def _effects(settings: Mapping[str, Any]) -> list[str]:
@@ -204,11 +204,11 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
-def _controls(one: Regression) -> Iterable[str]:
+def _controls(study: Regression) -> Iterable[str]:
     """Yield what the coefficients are compared with."""
-    table = pd.read_parquet(one.folder / "controls.parquet")
+    table = pd.read_parquet(study.folder / "controls.parquet")
     if "permutations" in table:
-        path = one.folder / "permutations" / "0000.parquet"
+        path = study.folder / "permutations" / "0000.parquet"
         used = tables.read_provenance(path)["stages"]["permutations"]
         class_of = "" if used["within"] == "document" else "of each part of speech "
         yield (
@@ -217,7 +217,7 @@ def _controls(one: Regression) -> Iterable[str]:
             "lags and leads jointly."
         )
     if "random_weights" in table:
-        path = one.folder.parent / "random_weights.parquet"
+        path = study.folder.parent / "random_weights.parquet"
         used = tables.read_provenance(path)["stages"]["random_weights"]
         draws, first, others = (
             int(table[f"random_weights_{name}"].max())
@@ -236,7 +236,9 @@ def _controls(one: Regression) -> Iterable[str]:
 
 
 def _software(own: Sequence[Regression]) -> str:
-    versions = {name: version for one in own for name, version in one.record["versions"].items()}
+    versions = {
+        name: version for study in own for name, version in study.record["versions"].items()
+    }
     listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return f"Software: attnlag {__version__} [@attnlag] with {listed}."
 
@@ -261,18 +263,19 @@ def cited(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"@(\w+)", " ".join(re.findall(r"\[@[^\]]+\]", text)))))
 
 
-def coefficients(one: Regression) -> str:
+def coefficients(study: Regression) -> str:
     """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits = pd.read_parquet(one.folder / "fits.parquet")
+    fits = pd.read_parquet(study.folder / "fits.parquet")
     of_term = {
-        term: {row["layer"]: row for row in one.of(term).to_dict("records")} for term in one.terms
+        term: {row["layer"]: row for row in study.of(term).to_dict("records")}
+        for term in study.terms
     }
-    level = f"{100 * (1 - one.settings['alpha']):g}"
-    name = ", ".join(f"`{part}`" for part in one.folder.parts[-4:])
+    level = f"{100 * (1 - study.settings['alpha']):g}"
+    name = ", ".join(f"`{part}`" for part in study.folder.parts[-4:])
     caption = in_latex(
         f"Coefficients by layer: {name}. Standard errors in parentheses; intervals of one "
-        f"coefficient alone; p-values: {correction(one.settings['adjust'])}; "
-        f"{R_SQUARED[one.settings['fixed_effects']]}."
+        f"coefficient alone; p-values: {correction(study.settings['adjust'])}; "
+        f"{R_SQUARED[study.settings['fixed_effects']]}."
     )
     heads = [rf"\multicolumn{{3}}{{c}}{{{named(term).capitalize()}}}" for term in of_term]
     rules = [rf"\cmidrule(lr){{{place}-{place + 2}}}" for place in range(2, 3 * len(heads), 3)]
@@ -280,7 +283,7 @@ def coefficients(one: Regression) -> str:
     lines = [
         *(r"\begin{table}", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{2.4pt}"),
         rf"\caption{{{caption}}}",
-        rf"\label{{tab:{':'.join(one.folder.parts[-4:])}}}",
+        rf"\label{{tab:{':'.join(study.folder.parts[-4:])}}}",
         rf"\begin{{tabular}}{{r{'rcr' * len(heads)}r}}",
         r"\toprule",
         " & ".join(["", *heads, ""]) + r"\\",

@@ -496,9 +496,9 @@ def group_findings(by_group: pd.DataFrame) -> str:
     lines = []
     if len(fitted) > 1:
         term = lags_among(list(by_group["term"]))[0]
-        found = medians_in_words(by_group[by_group["term"] == term])
-        if found:
-            lines.append(f"  {named(term)} by group of documents, {found}")
+        medians = medians_in_words(by_group[by_group["term"] == term])
+        if medians:
+            lines.append(f"  {named(term)} by group of documents, {medians}")
     if without:
         groups_of: dict[str, list[str]] = {}
         for group, status in without.items():

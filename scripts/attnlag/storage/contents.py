@@ -33,27 +33,27 @@ def digests(paths: Iterable[str | Path]) -> dict[str, str]:
     # The largest files come first, which balances the threads.
     sizes = {str(path): os.path.getsize(path) for path in paths if os.path.isfile(path)}
     ordered = sorted(sizes, key=sizes.__getitem__, reverse=True)
-    found = {}
+    digest_of = {}
     with (
         ThreadPoolExecutor(os.cpu_count()) as threads,
         tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="digests", delay=2) as bar,
     ):
         for path, digest in zip(ordered, threads.map(sha256_of, ordered), strict=True):
-            found[path] = digest
+            digest_of[path] = digest
             bar.update(sizes[path])
-    return found
+    return digest_of
 
 
 def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of files as ``digests`` does; read only those that may have changed."""
     states = {str(path): _state(path) for path in paths if os.path.isfile(path)}
     known = _known()
-    found = {
+    unchanged = {
         path: known[key][1]
         for path, state in states.items()
         if known.get(key := os.path.abspath(path), [None])[0] == state
     }
-    fresh = digests(path for path in states if path not in found)
+    fresh = digests(path for path in states if path not in unchanged)
     if fresh and MEMORY.parent.is_dir():
         # A file that was changed just now may be changed again within a tick of the clock.
         settled = [path for path in fresh if time.time_ns() - states[path][2] > 1e9]
@@ -61,13 +61,13 @@ def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
         known = _known() | {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
         with contextlib.suppress(OSError):
             write_text(json.dumps(known), MEMORY)
-    return found | fresh
+    return unchanged | fresh
 
 
 def _state(path: str | Path) -> list[int]:
     """Return what changes with a file's content."""
-    found = os.stat(path)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def _known() -> dict[str, list]:

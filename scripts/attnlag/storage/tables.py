@@ -106,11 +106,11 @@ def of_all_shards(paths: Sequence[Path]) -> dict[str, Any]:
     for path in paths:
         for stage, settings in read_provenance(path)["stages"].items():
             # A shard without a token to change needs no model.
-            found = settings.get("used", {}).get("dtype")
-            expected, where = seen.setdefault(stage, (found, path)) if found else (found, path)
-            if found != expected:
+            dtype = settings.get("used", {}).get("dtype")
+            expected, where = seen.setdefault(stage, (dtype, path)) if dtype else (dtype, path)
+            if dtype != expected:
                 raise UserError(
-                    f"{path}: found numbers of a model in {found}, expected {expected} as in "
+                    f"{path}: found numbers of a model in {dtype}, expected {expected} as in "
                     f"{where}; state extraction.dtype, and all shards are made in one precision"
                 )
     return {key: first[key] for key in ("model", "corpus", "stages", "versions")}
@@ -236,7 +236,7 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
 
     One row group is in memory at a time.
     """
-    found = [np.zeros(0)]
+    parts = [np.zeros(0)]
     first = 0
     for path in paths:
         # Pre-buffering would read more than the rows that are needed.
@@ -246,9 +246,9 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
             low, high = np.searchsorted(rows, [first, first + size])
             if low < high:
                 values = file.read_row_group(group, columns=[column])[column].to_numpy()
-                found.append(values[rows[low:high] - first])
+                parts.append(values[rows[low:high] - first])
             first += size
-    return np.concatenate(found[1:] or found)
+    return np.concatenate(parts[1:] or parts)
 
 
 def rows_of_documents(

@@ -99,8 +99,8 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
     lengths = rows["strongest"].str.len().to_numpy()
     row = np.repeat(np.arange(len(rows)), lengths)
     place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    found, shares = (np.concatenate(rows[name].to_list()) for name in LISTS)
-    back = rows["position"].to_numpy()[row] - found
+    writers, shares = (np.concatenate(rows[name].to_list()) for name in LISTS)
+    back = rows["position"].to_numpy()[row] - writers
     percent = np.clip(np.rint(100 * shares), -127, 126)
     kept = (back < 255) & (percent != 0)
     codes = np.full((len(rows), STRONGEST, 2), 255, np.uint8)
@@ -127,16 +127,16 @@ def causes(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     ends = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
-    found = pd.read_parquet(path)
+    transmitted = pd.read_parquet(path)
     single = pd.read_parquet(path.with_name("elasticities.parquet"))
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
-    if found.empty:
+    if transmitted.empty:
         return None
     of_lags = (f"coefficient{end}" for end in ("", "_conf_low", "_conf_high"))
     jointly = (f"predicted{end}" for end in ("", "_conf_low", "_conf_high"))
     return {
-        "documents": int(found["documents"].max()),
-        "regression": str(next(iter(found["regression"].dropna()), "")),
-        "all": columns_of(found, *ends, *of_lags, *jointly),
+        "documents": int(transmitted["documents"].max()),
+        "regression": str(next(iter(transmitted["regression"].dropna()), "")),
+        "all": columns_of(transmitted, *ends, *of_lags, *jointly),
         "single": columns_of(single, *ends, "source_layer", "predictive"),
     }

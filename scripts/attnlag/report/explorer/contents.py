@@ -251,9 +251,9 @@ def _add_corpus(
             "causes": beyond.causes(study.base),
         }
     for model, study in by_model.items():
-        found = shown.shown_documents(names, corpus, sequences[model])
-        keys = _keys(study, names, found)
-        _add_texts(made, study, found, names, keys, beside)
+        documents = shown.shown_documents(names, corpus, sequences[model])
+        keys = _keys(study, names, documents)
+        _add_texts(made, study, documents, names, keys, beside)
         for site in sites:
             name = f"{model}/{corpus.stem}/{site}"
             packed = _packed_norms(made, name, study.shards(site, "norms"), names, keys)
@@ -304,7 +304,10 @@ def _values_per_token(made: Contents, study: Study, sites: int, beside: Sequence
     """
     entries = _entries(made, study)
     layers = len(columns.layers_in(pq.read_schema(study.shards("stream")[0])))
-    of_fits = (layers if one["stored"] else 2 * len(one["shared"]) for one in entries)
+    of_fits = (
+        layers if study_entry["stored"] else 2 * len(study_entry["shared"])
+        for study_entry in entries
+    )
     wide = sum(len(_shades(study.shards(folder)[0])) for folder in beside)
     return shown.OF_TEXT + layers * (sites + 1) + 2 * wide + sum(of_fits)
 
@@ -322,12 +325,12 @@ def _shades(path: Path) -> dict[str, TokenProperty]:
 
 
 def _keys(
-    study: Study, names: Sequence[str], found: Sequence[shown.ShownDocument]
+    study: Study, names: Sequence[str], documents: Sequence[shown.ShownDocument]
 ) -> pd.MultiIndex:
     """Return the keys of the tokens shown; long documents are cut off."""
     frame = tables.rows_of_documents(study.shards("stream"), names, KEYS)
     rows = dict(iter(frame.groupby("document")))
-    kept = [rows[one.name].iloc[: len(one.tokens)] for one in found]
+    kept = [rows[document.name].iloc[: len(document.tokens)] for document in documents]
     return pd.MultiIndex.from_frame(pd.concat(kept))
 
 
@@ -342,7 +345,7 @@ def _values(
 def _add_texts(
     made: Contents,
     study: Study,
-    found: Sequence[shown.ShownDocument],
+    documents: Sequence[shown.ShownDocument],
     names: Sequence[str],
     keys: pd.MultiIndex,
     beside: Sequence[str],
@@ -352,14 +355,14 @@ def _add_texts(
     made.blocks[f"{name}.texts"] = json_block(
         [
             {
-                "name": one.name,
-                "group": one.group,
-                "tokens": one.tokens,
-                "whole": one.whole,
+                "name": document.name,
+                "group": document.group,
+                "tokens": document.tokens,
+                "whole": document.whole,
                 # Indices of the tokens that begin a sequence.
-                "starts": np.flatnonzero(one.position == 0).tolist(),
+                "starts": np.flatnonzero(document.position == 0).tolist(),
             }
-            for one in found
+            for document in documents
         ]
     )
     made.index["texts"][name] = {
@@ -442,7 +445,7 @@ def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIn
     They are the outcome minus the prediction of the coefficients in the study's ``entry`` of the
     index. With document effects, the mean over the rows of each document is subtracted.
     """
-    found = np.full((len(entry["layers"]), len(keys)), np.nan)
+    by_layer = np.full((len(entry["layers"]), len(keys)), np.nan)
     document = keys.get_level_values("document")
     schema = set(pq.read_schema(study.design[0]).names)
     for place, layer in enumerate(entry["layers"]):
@@ -465,5 +468,5 @@ def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIn
             left = left - coefficients[term] * frame[column]
         if entry["effects"]:
             left = left - left.groupby(document).transform("mean").to_numpy()
-        found[place] = left.to_numpy()
-    return found
+        by_layer[place] = left.to_numpy()
+    return by_layer

@@ -47,18 +47,18 @@ def chosen(
     The first document is always returned. ``tokens`` has the number of tokens by document for each
     model, and ``per_token`` the number of values per token.
     """
-    found: list[str] = []
+    kept: list[str] = []
     taken = 0
     for name in order:
         own = sum(
             min(counts.get(name, 0), LONGEST) * each
             for counts, each in zip(tokens, per_token, strict=True)
         )
-        if taken + own > values and found:
+        if taken + own > values and kept:
             break
-        found.append(name)
+        kept.append(name)
         taken += own
-    return found, taken
+    return kept, taken
 
 
 def token_counts(sequences: pd.DataFrame) -> dict[str, int]:
@@ -72,7 +72,7 @@ def shown_documents(
     names: Sequence[str], corpus: Path, sequences: pd.DataFrame
 ) -> list[ShownDocument]:
     """Return the tokens of documents as text, in the order of the corpus."""
-    found = []
+    documents = []
     rows = dict(iter(sequences.groupby("document")))
     texts = tables.rows_of_documents([corpus], names)
     for name, group, text in texts[["document", "group", "text"]].to_numpy():
@@ -84,7 +84,7 @@ def shown_documents(
         for starts, ends in own[["char_start", "char_end"]].to_numpy():
             tokens += token_texts(text, starts, ends)
             position.append(np.arange(len(starts)))
-        found.append(
+        documents.append(
             ShownDocument(
                 name=name,
                 group=group,
@@ -93,4 +93,4 @@ def shown_documents(
                 whole=len(tokens),
             )
         )
-    return found
+    return documents
