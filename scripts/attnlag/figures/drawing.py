@@ -231,13 +231,11 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **ki
     axes.vlines(x[alone], low[alone], high[alone], linewidth=3, **line)
 
 
-def mark_unfitted(
-    axes: Axes, places: Sequence[float] | np.ndarray, height: float, color: Any = GREY
-) -> None:
+def mark_unfitted(axes: Axes, places: Sequence[float] | np.ndarray, height: float) -> None:
     """Mark the layers without a fit at a height between 0 and 1, in axes coordinates."""
     if len(places):
         heights, by_share = [height] * len(places), axes.get_xaxis_transform()
-        axes.plot(places, heights, transform=by_share, color=color, clip_on=False, **UNFITTED)
+        axes.plot(places, heights, transform=by_share, color=GREY, clip_on=False, **UNFITTED)
 
 
 def quantiles_of(values: np.ndarray, shares: Sequence[float] = QUANTILES) -> np.ndarray:

@@ -17,9 +17,6 @@ DRAWN_BY = ("plot_norms",)
 CATEGORY = "norms"
 SUBCATEGORY = "by layer"
 
-# Probabilities of the ends of the bands, and of the middle.
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
 # Smallest rank correlation of medians with depth that is called a trend.
 TREND = 0.7
 
@@ -50,14 +47,14 @@ def norms_panel(
     """Return a panel of the quantiles of the norms of each layer, and of first tokens."""
     first = sample.position < drop_first
     low, lower, middle, upper, high = np.stack(
-        [quantiles_of(logs[~first], QUANTILES) for logs in sample.log_norms]
+        [quantiles_of(logs[~first]) for logs in sample.log_norms]
     ).T
     lines = [
         Line(middle, "", NORMS, low, high, linewidth=0, shade=0.2),
         Line(middle, "", NORMS, lower, upper, linewidth=0, shade=0.35),
     ]
     if first.any():
-        ends = np.stack([quantiles_of(logs[first], QUANTILES) for logs in sample.log_norms]).T
+        ends = np.stack([quantiles_of(logs[first]) for logs in sample.log_norms]).T
         kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "marker": "^", "interval": False}
         lines.append(Line(ends[2], "first tokens", PALETTE[3], ends[0], ends[-1], **kind))
     lines.append(Line(middle, "median of the other tokens", NORMS, marker="o"))

@@ -24,6 +24,7 @@ from attnlag.figures.drawing import (
     label_cells,
     label_ratios,
     layers_labelled,
+    mark_unfitted,
     panel_width,
     reach_of,
     rule_values,
@@ -299,9 +300,7 @@ def _draw_lines(axes: Axes, panel: Lines, sheet: Sheet) -> None:
         label_cells(axes.xaxis, layers, layers_labelled(axes))
         axes.set_xticks(x, minor=True)
         places = [layers.index(layer) + 0.5 for layer in panel.missing]
-        by_share: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-        if places:
-            axes.plot(places, [0.03] * len(places), color=GREY, **by_share, **UNFITTED)
+        mark_unfitted(axes, places, 0.03)
     elif (x == x.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.logs:
