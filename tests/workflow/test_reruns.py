@@ -342,7 +342,7 @@ ROWS = {
             ),
             code("regression/design/design.py", '"""One."""  # 1\n'),
             replace("scripts/attnlag/errors.py", "did you mean", "perhaps"),
-            replace("scripts/fit_regression.py", "%s: fitted", "%s: did"),
+            replace("scripts/fit_regression.py", "{name}: fitted", "{name}: did"),
             edit("scripts/draw_figures.py"),
             code("storage/writing.py"),
             code("config/problems.py"),
