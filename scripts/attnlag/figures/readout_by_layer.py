@@ -4,6 +4,7 @@ from attnlag.adjustments.sites import SITES
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
+from attnlag.regression.beyond.traced import next_ahead
 
 DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"
@@ -33,11 +34,12 @@ def figure(inputs: Inputs) -> Sheet:
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         panels.append(Lines(lines, "effect (SD over the vocabulary)", title, height=3.0))
     first = table[table["site"] == table["site"].iloc[0]]
-    by_target = first.pivot(index="layer", columns="target", values="difference")
-    ahead = int((by_target["next"] > by_target["own"]).sum())
+    ahead, start = next_ahead(first)
+    claim = f"{SITES[first['site'].iloc[0]].label} raises the next token more than the token itself"
     return Sheet(
-        f"The {SITES[first['site'].iloc[0]].label} raises the next token more than the token "
-        f"itself in {ahead} of {len(by_target)} layers",
+        f"The {claim} in {ahead.sum()} of {len(ahead)} layers"
+        if start is None
+        else f"From layer {start} on, the {claim}",
         layers,
         panels,
         "Direct effects on the logits through the last norm and the head, less the effects on the "

@@ -71,7 +71,8 @@ def _trial(row: Any, negligible: float) -> str:
     )
     if row.clear:
         ends = (percent(100 * share, 0) for share in (row.agreement_low, row.agreement_high))
-        text += " ({} to {}; at random 50%)".format(*ends)
+        share = percent(100 * row.same_sign / row.clear, 0)
+        text += f" ({share}, {' to '.join(ends)}; at random 50%)"
     if np.isfinite(row.rank_correlation_low):
         text += (
             f"; rank correlation of sizes {row.rank_correlation:.2f} "

@@ -36,7 +36,7 @@ def class_findings(slopes: pd.DataFrame, tests: pd.DataFrame, *, alpha: float, b
     few = f"; too few for separate slopes: {other}" if merged else ""
     return (
         f"  {named(term)} by class of token{f', {medians}' * bool(medians)}; the classes differ in "
-        f"{rejected} of {counted(len(of_term), 'layer')} (Wald test of equal slopes, "
+        f"{rejected} of {counted(len(of_term), 'layer')} (test of equal slopes, "
         f"p < {alpha:g}, {by}){few}\n"
     )
 

@@ -44,21 +44,19 @@ def _turn(table: pd.DataFrame) -> str:
     along, across = (of_quantity(table, f"{part}_relative") for part in ("parallel", "orthogonal"))
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
     against = int((along["mean"] < 0).sum())
-    other_growth = other_turn = ""
     shared = in_common(along, ["mean", "random_pairs"]).median()
     turns = in_common(angle, ["mean", "random_pairs"]).median()
+    text = (
+        f"in the median layer an adjustment adds {shared['mean']:+.1%} of the stream along it and "
+        f"{across['mean'].median():.1%} at right angles, and turns it by {turns['mean']:.1f}°"
+    )
     # A single document has no tokens of other documents to compare with.
     if "random_pairs" in shared:
-        other_growth = (
-            f" ({shared['random_pairs']:+.1%} for the adjustment of a token of another document)"
+        text += (
+            f" (that of a token of another document {shared['random_pairs']:+.1%} along it, "
+            f"{turns['random_pairs']:.1f}°)"
         )
-        other_turn = f" ({turns['random_pairs']:.1f}°)"
-    return (
-        f"an adjustment adds {shared['mean']:+.1%} of the stream along it{other_growth} "
-        f"and {across['mean'].median():.1%} at right angles to it, in the median layer; it turns "
-        f"the stream by {turns['mean']:.1f}°{other_turn} and points against it in "
-        f"{against} of {len(along)} layers"
-    )
+    return f"{text}; it points against the stream in {against} of {len(along)} layers"
 
 
 def _cosines(table: pd.DataFrame) -> list[str]:
@@ -75,7 +73,7 @@ def _cosines(table: pd.DataFrame) -> list[str]:
                 f"{mark} {words} {medians[name]:.2f}"
                 for name, mark, words in (
                     ("random_pairs", ";", "random pairs"),
-                    ("random_weights", ",", "random weights"),
+                    ("random_weights", ",", "before training"),
                 )
                 if name in medians
             )

@@ -60,27 +60,25 @@ def _lags(coefficients: pd.DataFrame, regression: str) -> list[str]:
         return []
     values = heads["estimate"]
     controls = {
-        "permuted_mean": "permuted order",
-        "random_weights": "random weights",
-        "trained": "trained weights on the same documents, neither corrected for bias",
+        "permuted_mean": "in permuted order {:.3f}",
+        "random_weights": "before training {:.3f}",
+        "trained": "after it {:.3f} (the same documents, neither corrected for bias)",
     }
     shared = in_common(heads, ["estimate", *controls])
     medians = shared.median()
-    beside = "".join(
-        f", {medians[column]:.3f} with {control}"
-        for column, control in controls.items()
-        if column in medians
-    )
+    beside = [words.format(medians[key]) for key, words in controls.items() if key in medians]
     present = heads["finding"] == "present"
     layers = heads.loc[shared.index, "layer"]
     sums = rows[(rows["part"] == WHOLE) & rows["layer"].isin(layers)]
     of_layers = sums["estimate"].median()
-    return [
+    lines = [
         f"{lag} of single heads, with the terms of the regression '{regression}': median "
-        f"{medians['estimate']:.3f}{beside}; {values.min():.3f} to {values.max():.3f}, shown to "
-        f"matter in {int(present.sum())} of {len(values)} (positive in "
-        f"{int((present & (values > 0)).sum())}); of their sum {of_layers:.3f} in the median layer"
+        f"{medians['estimate']:.3f} ({values.min():.3f} to {values.max():.3f}), that of their sum "
+        f"{of_layers:.3f}",
+        f"{lag} is shown to matter in {int(present.sum())} of {counted(len(values), 'head')}, and "
+        f"positive in {int((present & (values > 0)).sum())} of these",
     ]
+    return [*lines, f"{lag} of single heads is {', '.join(beside)}"] if beside else lines
 
 
 def _floor(whole: pd.DataFrame, coefficients: pd.DataFrame) -> str:

@@ -4,11 +4,12 @@ from typing import Any
 
 import pandas as pd
 
+from attnlag.errors import counted
 from attnlag.regression.beyond.heads import WHOLE
+from attnlag.regression.beyond.traced import next_ahead
 from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.terms import lags_among, named
 
-# In layers from this one on, the next token is raised more than the own one.
 OF_TARGETS = {"own": "their own token", "next": "the next one", "first_choice": "its first choice"}
 
 
@@ -67,21 +68,16 @@ def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
     if table.empty or table["difference"].isna().all():
         return f"{name}, readout:\n  {proof}\n"
     by_target = table.pivot(index="layer", columns="target", values="difference")
-    ahead = by_target["next"] > by_target["own"]
-    # The first layer from which on this holds in all.
-    lasting = ahead[::-1].cummin()[::-1]
-    if lasting.any():
-        start = f"from layer {lasting.idxmax()} on, adjustments raise the next token more than "
-        start += "their own"
-    else:
-        start = "up to the last layer, adjustments do not lastingly raise the next token more than "
-        start += "their own"
+    ahead, first = next_ahead(table)
+    start = "adjustments raise the next token more than their own"
+    if first is not None:
+        start = f"from layer {first} on, {start}"
     peaks = ", ".join(
         f"{words} by {by_target[target].max():.2f} SD in layer {by_target[target].idxmax()}"
         for target, words in OF_TARGETS.items()
     )
-    line = (
-        f"{start} ({int(ahead.sum())} of {len(ahead)} layers in all); more than the same of "
-        f"another place in the document, they raise most {peaks}"
+    text = (
+        f"{name}, readout:\n  {start} (in {ahead.sum()} of {counted(len(ahead), 'layer')} in all)\n"
+        f"  at most they raise {peaks}, beyond the effect on the same token of another place\n"
     )
-    return with_minus_signs(f"{name}, readout:\n  {line}\n")
+    return with_minus_signs(text)

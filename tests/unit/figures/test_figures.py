@@ -623,7 +623,7 @@ def test_models_are_lines_over_their_own_depths():
     np.testing.assert_allclose(panel.lines[1].y, [0.4, 0.2, -0.1])
     assert panel.lines[2].behind
     assert sheet.claim == (
-        "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (-0.10 to 0.40); "
+        "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (−0.10 to 0.40); "
         "before training 1.60"
     )
 

@@ -16,7 +16,7 @@ from attnlag.regression.design import covariates
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
-from summarize_heads import fitted, of_sample
+from summarize_heads import of_sample
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
@@ -233,8 +233,8 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     fewer = lags.assign(random_weights=lags["estimate"].where(lags["part"] == "0"))
     text = heads_findings(table, fewer, "m, c, attention", "within", "", "")
     first = lags[(lags["part"] == "0") & (lags["term"] == "lag_1")]["estimate"].median()
-    assert f": median {first:.3f}, " in text
-    assert f"{first:.3f} with random weights" in text
+    assert f": median {first:.3f} (" in text
+    assert f"before training {first:.3f}" in text
 
 
 def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
@@ -244,9 +244,9 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     others = {name: [] for name in (*covariates.SHARDED, "random_weights")}
     # They are too few for clustered errors.
     settings = SETTINGS.changed(covariance="nonrobust")
-    job = SimpleNamespace(input=SimpleNamespace(**given, **others), settings=settings)
+    inputs = SimpleNamespace(**given, **others)
     documents = ["d0", "d1", "d3", "d4"]
-    of_heads, norms, sequences = of_sample(job, documents, tmp_path)
+    of_heads, norms, sequences = of_sample(inputs, documents, tmp_path)
     found = heads.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
     every = heads.table(*given.values(), drop_first=1)
     sinks = [name for name in heads.COLUMNS if name.startswith("sink")]
@@ -255,7 +255,8 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     squares = some.loc[some["position"] >= 1, ["01", "11", "21"]].astype(float) ** 2
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
     np.testing.assert_allclose(shares, squares.sum() / squares.sum().sum())
-    table = fitted(job, of_heads, norms, documents).set_index(["layer", "part", "term"])
+    table = lags_of_heads.of_files(of_heads, norms, vars(inputs), documents, settings)
+    table = table.set_index(["layer", "part", "term"])
     for part in PARTS:
         fit, _ = within(some, part_of(some, part, 1))
         assert table.loc[(1, part, "lag_1"), "rows"] == fit.nobs

@@ -98,8 +98,8 @@ def test_the_answers_state_each_number_once(base):
         "the lag is 0.28 to 0.34",
         "Whole vectors                                41% predicted in unseen documents; in random "
         "order at most −2%",
-        "Check                                        errors still depend on those before in 2 of "
-        "3 layers; the halves of documents differ in 1",
+        "Check                                        the lags are too few in 2 of 3 layers; the "
+        "halves of documents differ in 1",
     ]
 
 

@@ -143,6 +143,17 @@ def readout(
     return _as_table(table[[*order, "tokens", "documents"]], TARGETS, "target")
 
 
+def next_ahead(effects: pd.DataFrame) -> tuple[pd.Series, int | None]:
+    """Return where adjustments raise the next token more than their own, by layer.
+
+    The second value is the first layer from which on they do in all, or None.
+    """
+    by_target = effects.pivot(index="layer", columns="target", values="difference")
+    ahead = by_target["next"] > by_target["own"]
+    lasting = by_target.index[ahead[::-1].cummin()[::-1]]
+    return ahead, lasting[0] if len(lasting) else None
+
+
 def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings) -> pd.DataFrame:
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
 
