@@ -45,44 +45,35 @@ class Evidence:
 Contrast = tuple[float, np.ndarray]
 
 
-def _sign(found: Evidence) -> Contrast:
-    return found.mean("lag_1")
+def _minus(contrast: Contrast, other: tuple[float, np.ndarray | float]) -> Contrast:
+    return contrast[0] - other[0], contrast[1] - other[1]
 
 
-def _size(found: Evidence) -> Contrast:
-    value, scores = found.mean("lag_1")
-    return value - found.negligible, scores
-
-
-def _nearest(found: Evidence) -> Contrast:
-    (near, own), (far, other) = found.mean("lag_1"), found.mean("lag_2")
-    return near - far, own - other
-
-
-def _order(found: Evidence) -> Contrast:
-    value, scores = found.mean("lag_1")
-    return value - found.control("permuted_mean"), scores
-
-
-def _training(found: Evidence) -> Contrast:
+def _training(evidence: Evidence) -> Contrast:
     # Both on the same documents; the errors are those over all documents, which are more.
-    _, scores = found.mean("lag_1")
-    factor = np.sqrt(len(scores) / found.control("random_weights_documents"))
-    return found.control("random_weights") - found.control("trained"), factor * scores
+    _, scores = evidence.mean("lag_1")
+    factor = np.sqrt(len(scores) / evidence.control("random_weights_documents"))
+    return evidence.control("random_weights") - evidence.control("trained"), factor * scores
 
 
-def _depth(found: Evidence) -> Contrast:
-    middle = len(found.profile.estimate) // 2
-    early, late = found.mean("lag_1", slice(middle)), found.mean("lag_1", slice(middle, None))
-    return late[0] - early[0], late[1] - early[1]
+def _depth(evidence: Evidence) -> Contrast:
+    middle = len(evidence.profile.estimate) // 2
+    early, late = slice(middle), slice(middle, None)
+    return _minus(evidence.mean("lag_1", late), evidence.mean("lag_1", early))
 
 
 # What a claim says, and the contrast that is above zero if it holds.
 CLAIMS: dict[str, Callable[[Evidence], Contrast]] = {
-    "a large adjustment follows a large one": _sign,
-    "lag 1 is above the negligible size": _size,
-    "lag 1 is larger than lag 2": _nearest,
-    "lag 1 is larger than with tokens in random order": _order,
+    "a large adjustment follows a large one": lambda evidence: evidence.mean("lag_1"),
+    "lag 1 is above the negligible size": lambda evidence: _minus(
+        evidence.mean("lag_1"), (evidence.negligible, 0)
+    ),
+    "lag 1 is larger than lag 2": lambda evidence: _minus(
+        evidence.mean("lag_1"), evidence.mean("lag_2")
+    ),
+    "lag 1 is larger than with tokens in random order": lambda evidence: _minus(
+        evidence.mean("lag_1"), (evidence.control("permuted_mean"), 0)
+    ),
     "lag 1 is smaller than before training": _training,
     "lag 1 is larger in the deeper half of the layers": _depth,
 }
@@ -97,10 +88,10 @@ def of_study(
     undecided if the interval has zero. Claims about lags or controls that the study lacks have no
     row, nor have those about an untrained model whose norms do not vary.
     """
-    found, rows = Evidence(profile, controls, negligible), []
-    known = {"lag_1", "lag_2"} <= set(profile.terms)
-    for claim, contrast in CLAIMS.items() if known else ():
-        value, scores = contrast(found)
+    evidence, rows = Evidence(profile, controls, negligible), []
+    with_lags = {"lag_1", "lag_2"} <= set(profile.terms)
+    for claim, contrast in CLAIMS.items() if with_lags else ():
+        value, scores = contrast(evidence)
         error = float(np.sqrt((scores**2).sum()))
         if not np.isfinite([value, error]).all():
             continue
@@ -145,4 +136,4 @@ def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
         "some": "holds in some only",
         "none": "is shown in none",
     }
-    return [f"{starts[kind]}: {'; '.join(found)}" for kind, found in kinds.items() if found]
+    return [f"{starts[kind]}: {'; '.join(texts)}" for kind, texts in kinds.items() if texts]
