@@ -5,10 +5,8 @@ These sums show what the coefficients would be if order meant nothing.
 
 import attnlag.pipeline.program as program
 
-from attnlag.adjustments.norms import in_batches
-from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
-from attnlag.regression.design import covariates, properties
+from attnlag.regression.design import covariates
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables
@@ -16,20 +14,11 @@ from attnlag.storage import tables
 
 def main(job):
     settings, given = job.settings, job.input
-    design, outcome = settings.design, OUTCOMES[settings.design.outcome]
-    classes = None
-    if settings.within != "document":
-        classes = properties.read_property(settings.within, [given.token_properties])
-    products = permutation.permuted_products(
-        in_batches(outcome, given.norms, given.stream or None, permutation.ROWS, "permutations"),
-        *(design, covariates.read_facts(design, vars(given))),
-        draws=settings.draws,
-        seed=settings.seed,
-        fixed_effects=settings.fixed_effects == "document",
-        classes=classes,
-    )
-    record, facts = tables.read_provenance(given.norms), products.facts()
-    made = tables.provenance(record, "permutations", settings, "numpy", permutations=facts)
+    facts = covariates.read_facts(settings.design, vars(given))
+    files = given.norms, given.stream or None, given.token_properties or None
+    products = permutation.of_norms(*files, settings, facts)
+    record, names = tables.read_provenance(given.norms), products.facts()
+    made = tables.provenance(record, "permutations", settings, "numpy", permutations=names)
     tables.write_table(permutation.to_table(products), job.output.products, made)
     documents = counted(int(products.documents.max(initial=0)), "document")
     draws = counted(settings.draws, "permutation")

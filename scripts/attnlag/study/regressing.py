@@ -14,7 +14,6 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from attnlag.adjustments import columns, surprisal
-from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups, of_draws
@@ -36,9 +35,6 @@ from attnlag.storage import tables
 from attnlag.storage.keys import KEY_FIELDS
 from attnlag.study.checking import NAMES, checked
 from attnlag.study.measuring import Measurement
-
-# Rows of norms in memory at a time; each token has a number in each permutation.
-ROWS = 4096
 
 # Columns of a table of controls that a control adds.
 CONTROLS = ["permuted_mean", "random_weights"]
@@ -253,21 +249,12 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         found.steps, found.parts = steps.steps, steps.parts
     order = random = None
     if control:
-        batches = in_batches(
-            OUTCOMES[settings.outcome], files["norms"], stream, ROWS, "permutations"
-        )
-        permuted_products = permutation.permuted_products(
-            batches,
-            settings,
+        permuted = permutation.of_norms(
+            *(files["norms"], stream, files.get("token_properties")),
+            stages.permute_documents(config, NAMES),
             facts,
-            draws=control.draws,
-            seed=control.seed,
-            fixed_effects=asked.document_effects == "document",
-            classes=properties.read_property(within, [files["token_properties"]])
-            if within != "document"
-            else None,
         )
-        merged = permutation.merged_terms(permuted_products, fitted.kept_terms)
+        merged = permutation.merged_terms(permuted, fitted.kept_terms)
         order = permutation.order_test(
             merged, alpha=fitted.settings.alpha, adjust=fitted.settings.adjust
         )

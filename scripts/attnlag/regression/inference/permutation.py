@@ -28,17 +28,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
-from attnlag.adjustments.norms import regressed
+from attnlag.adjustments.norms import in_batches, regressed
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.design import covariates, design
-from attnlag.regression.design.properties import CLASSES, Property
+from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation import least_squares, merging
 from attnlag.regression.estimation.crossproducts import runs
 from attnlag.regression.estimation.packed import packed_size, recentred
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.estimation.stacks import Stack, common_centre
 from attnlag.regression.inference import bootstrap, results
-from attnlag.regression.settings import DesignSettings
+from attnlag.regression.settings import DesignSettings, PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
 from attnlag.storage.tables import read_provenance
@@ -193,6 +193,29 @@ def permuted_products(
     if sums is None:
         raise ValueError("no batch, not even an empty one")
     return sums
+
+
+def of_norms(
+    norms: Path,
+    stream: Path | None,
+    token_properties: Path | None,
+    settings: PermutationsSettings,
+    facts: Mapping[str, Any],
+) -> PermutedProducts:
+    """Sum the cross-products of the permuted documents of a file of norms."""
+    outcome, classes = OUTCOMES[settings.design.outcome], None
+    if settings.within != "document":
+        assert token_properties is not None
+        classes = read_property(settings.within, [token_properties])
+    return permuted_products(
+        in_batches(outcome, norms, stream, ROWS, "permutations"),
+        settings.design,
+        facts,
+        draws=settings.draws,
+        seed=settings.seed,
+        fixed_effects=settings.fixed_effects == "document",
+        classes=classes,
+    )
 
 
 def _tokens(
