@@ -220,8 +220,7 @@ MODELS = {
     ),
     "  tiny: {source: path, path: mine, modules: {blocks: h, mlp: mlp}}": (
         "2: models.tiny.modules.attention: is missing, expected path from a block to the module "
-        "whose output attention adds, for example `self_attn`. If blocks differ, give "
-        "alternatives: `self_attn|mamba`"
+        "whose output attention adds, with alternatives if blocks differ"
     ),
     # the models of a file, the first of them in line 2: its one problem
     "  - tiny": f'1: models: found ["tiny"], {NAMES}',
