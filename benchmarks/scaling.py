@@ -7,11 +7,9 @@
 with parts of speech, with a tiny model with random weights; then what takes all shards together,
 over ten copies of the shard of 10⁶ tokens with documents of other names. Two configurations have a
 job of every rule between them: a study of one model, and its comparison with an untrained twin
-(``--measured`` chooses). Beside the peak stands the memory that the job asks for. Time is that of
-Snakemake's ``benchmark:`` files. So is memory, but for its sampling: Snakemake looks twice a second
-at first and every half minute later, and misses what a program reaches in between. So each program
-also notes its peak as the kernel has it, and the larger of the two counts. Besides, a rule's work
-is its CPU time without that of imports; it grows by 10 where it is linear in tokens.
+(``--measured`` chooses). Beside the peak, which each program notes as the kernel has it, stands the
+memory that the job asks for. Time is that at the end of a job's log. A rule's work is its CPU time
+without that of imports; it grows by 10 where it is linear in tokens.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
 after a change of ``inference``. What neither computes nor writes results: start-up of the
