@@ -33,7 +33,7 @@ def log_norms(model_type, **settings):
     generator = np.random.default_rng(0)
     sequences = [generator.integers(1, 200, n).astype(np.int32) for n in LENGTHS]
     adjustments = extraction.Adjustments(model, batch_tokens=4096, keep="norms")
-    return np.log(np.stack(adjustments.of(sequences)["attention"]).astype(float))
+    return np.log(np.stack(adjustments.measure(sequences)["attention"]).astype(float))
 
 
 def design(outcomes, before=None):
