@@ -251,7 +251,9 @@ def _checks(main: Regression) -> list[Line]:
     kind = main.settings["adjust"]
     p_values = fits["breusch_godfrey_p_value"]
     left = int((results.adjusted(p_values, "holm" if kind == "max-t" else kind) < alpha).sum())
-    text = f"the lags are too few in {left} of {counted(len(fits), 'layer')}"
+    text = "no layer is shown to need more lags"
+    if left:
+        text = f"the lags are too few in {left} of {counted(len(fits), 'layer')}"
     if fits["halves_p_adjusted"].notna().any():
         differ = int((fits["halves_p_adjusted"] < alpha).sum())
         text += f"; the halves of documents differ in {differ}"
