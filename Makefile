@@ -83,7 +83,7 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 validate: run ### compare the default run with published numbers
 	$(BIN)/python benchmarks/validation.py
 
-models: $(READY) ## compare two real models: config/models.yaml, about 8 minutes
+models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)
 
 architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text

@@ -58,7 +58,8 @@ def figure(inputs: SimpleNamespace) -> Sheet:
             of_panel = [line]
             if "permuted_low" in rows:
                 of_panel.append(permuted(rows["permuted_low"], rows["permuted_high"]))
-            if "random_weights" in rows:
+            # There is no coefficient where norms before training do not vary.
+            if "random_weights" in rows and rows["random_weights"].notna().any():
                 before.append(untrained(rows["random_weights"], f"{named(term)}, before", colour))
                 before.append(Line(rows["trained"], f"{named(term)}, after", colour))
             panels.append(Lines(of_panel, unit, named(term), share="lags", missing=missing))

@@ -98,13 +98,17 @@ def test_coefficients_stand_beside_their_controls():
 
 
 def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
-    few = sheet_of_coefficients(**coefficients(controls=False))
-    assert [panel.title for panel in few.panels] == [
-        "lag 1",
-        "lag 2",
-        "variance explained within documents",
-    ]
-    assert "before training" not in few.claim
+    # Norms before training that do not vary have no coefficient.
+    constant = coefficients()
+    constant["controls"] = constant["controls"].assign(random_weights=np.nan)
+    for inputs in (coefficients(controls=False), constant):
+        few = sheet_of_coefficients(**inputs)
+        assert [panel.title for panel in few.panels] == [
+            "lag 1",
+            "lag 2",
+            "variance explained within documents",
+        ]
+        assert "before training" not in few.claim
     many = sheet_of_coefficients(**coefficients(lags=6))
     lines, _ = many.panels
     assert [line.label for line in lines.lines] == [f"lag {n}" for n in range(1, 7)]
