@@ -202,7 +202,8 @@ def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
         figure = Figure(figsize=(size.canvas, 1.0), layout="constrained")
         frame(figure, title, sheet.note)
         return figure
-    columns = min(1 if size.narrow else 3 if size.flat else sheet.across, len(panels))
+    flat = 2 if len(panels) == 4 else 3
+    columns = min(1 if size.narrow else flat if size.flat else sheet.across, len(panels))
     lines = -(-len(panels) // columns)
     rows = [panels[row * columns : (row + 1) * columns] for row in range(lines)]
     heights = [max(height_in(panel, size) for panel in row) for row in rows]
@@ -223,7 +224,7 @@ def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
             _draw_map(axes, panel, sheet, "bottom" if mixed else "right")
         else:
             _draw_lines(axes, panel, sheet)
-            if size.narrow:
+            if size.narrow or (size.flat and lines > 1):
                 # The unit has no room.
                 axes.set_ylabel(panel.ylabel.partition("\n")[0])
         if panel.title:
@@ -233,7 +234,8 @@ def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
     _share_limits(drawn)
     for place, (panel, axes) in enumerate(drawn):
         below = panels[place + columns] if place + columns < len(panels) else None
-        if below is not None and below.xlabel == panel.xlabel == "layer":
+        aligned = columns == 1 or len(rows[min(place // columns + 1, lines - 1)]) > 1
+        if below is not None and aligned and below.xlabel == panel.xlabel == "layer":
             axes.set_xlabel("")
             axes.tick_params(labelbottom=False)
     sns.despine(figure)
