@@ -552,7 +552,7 @@ def test_the_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
         write(folder / "data" / "x.jsonl", json_lines(row("a"), row("b", "ünïcode")))
         done = prepare(folder, "data/x.jsonl", settings=FIELDS)
         assert done.returncode == 0, done.stderr
-        said = r"x: 2 documents in 1 group, 12 characters \(\d+\.\d s, \d+ MB\)\n"
+        said = r"x: 2 documents in 1 group, 12 characters \(\d+\.\d s, [\d.]+ [MG]B\)\n"
         assert re.fullmatch(said, done.stderr)
         assert (folder / "logs" / "x.log").read_text() == done.stderr
         outputs.append(folder / "out" / "x.parquet")
