@@ -32,7 +32,9 @@ def main(job):
     schema = properties.SCHEMA.with_metadata(tables.metadata(made))
     with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(
-            *(sequences.tokenized(given.tokens, given.corpus), sources, counts),
+            sequences.tokenized(given.tokens, given.corpus),
+            sources,
+            counts,
             groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],

@@ -63,7 +63,10 @@ def main(job):
         total = passes * sum(map(len, sequences.values()))
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
             derivatives = derivative.effects(
-                *(trunk, blocks, sequences, settings),
+                trunk,
+                blocks,
+                sequences,
+                settings,
                 name=source["name"],
                 batch_tokens=job.options.batch_tokens,
                 threads=threads,
@@ -73,7 +76,11 @@ def main(job):
             )
             if layers:
                 changed = finite.effects(
-                    *(model, blocks, sequences, settings, vectors),
+                    model,
+                    blocks,
+                    sequences,
+                    settings,
+                    vectors,
                     threads=threads,
                     progress=bar.update,
                 )

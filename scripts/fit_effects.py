@@ -28,7 +28,8 @@ def main(job):
     paths = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(paths, record)
     words = causal_findings(
-        *(frames["transmitted"], frames["verdicts"]),
+        frames["transmitted"],
+        frames["verdicts"],
         name=name,
         alpha=settings.alpha,
         negligible=settings.negligible,

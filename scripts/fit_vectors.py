@@ -21,7 +21,9 @@ def main(job):
     record = tables.provenance(shared, "vectors", settings, "numpy", "scipy")
     documents = pq.read_table(given.corpus, columns=["document"])["document"].to_pylist()
     table = vector_fits.table_of(
-        *(given.products, given.activations, given.random_weights or None),
+        given.products,
+        given.activations,
+        given.random_weights or None,
         vector_pairs.folds_of_documents(documents, settings.products.folds),
         settings,
         program.usable_threads(job.threads),

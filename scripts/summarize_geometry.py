@@ -25,7 +25,10 @@ def main(job):
     table = geometry_means.table(
         geometry_means.over_shards(list(map(sums_of, given.geometry, given.stream))),
         geometry_means.random_pairs(given.geometry, (*OF_A_PASS, *RELATIVE)),
-        *(random, distances, untrained, settings.alpha),
+        random,
+        distances,
+        untrained,
+        settings.alpha,
     )
     shared = tables.of_all_shards(given.geometry)
     record = tables.provenance(shared, "geometry_means", settings, "numpy", "scipy")

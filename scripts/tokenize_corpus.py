@@ -44,7 +44,8 @@ def main(job):
             (batch.column("document").to_pylist(), batch.column("text").to_pylist())
             for batch in stored_batches(given, start, stop)
         ),
-        *(tokens.load_tokenizer(folder), counts),
+        tokens.load_tokenizer(folder),
+        counts,
         max_length=min((limit for limit in limits if limit), default=None),
         **settings.model_dump(include={"long_documents", "prepend_bos", "special_in_text"}),
     )

@@ -148,7 +148,7 @@ def test_the_configuration_is_complete_and_figures_have_no_title(written):
 
 @pytest.mark.skipif(
     not shutil.which("pdflatex"),
-    reason="needs pdflatex; other tests check braces, cells and environments",
+    reason="TeX is not installed, nor needed to write the files; other tests parse them",
 )
 def test_latex_accepts_the_table_the_methods_and_the_references(written):
     folder = written.folder / FOLDER

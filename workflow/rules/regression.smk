@@ -28,7 +28,10 @@ use rule program as fit_regression with:
         **in_both_formats(RESULTS, "coefficients", "fits", "influence", "controls", "groups"),
         coefficients_html=in_report(
             f"{RESULTS}/coefficients.html",
-            *("fit_regression", "coefficients", "by layer", "table"),
+            "fit_regression",
+            "coefficients",
+            "by layer",
+            "table",
         ),
         residuals=f"{RESULTS}/residuals.parquet",
         joint=f"{RESULTS}/joint.json",

@@ -23,7 +23,10 @@ use rule program as summarize_tokens with:
         **in_both_formats("results/{model}/{corpus}", "token_summary"),
         html=in_report(
             "results/{model}/{corpus}/token_summary.html",
-            *("summarize_tokens", "corpus", "characters and tokens", "table"),
+            "summarize_tokens",
+            "corpus",
+            "characters and tokens",
+            "table",
         ),
         counts="results/{model}/{corpus}/token_counts.parquet",
     log:

@@ -98,7 +98,8 @@ def read_regression(given: Any, layers: Sequence[int] | None) -> Inputs:
     beside: dict[str, Any] = {name: pd.read_parquet(getattr(given, name)) for name in names}
     return read_coefficients(
         given.coefficients,
-        *("site", "regression"),
+        "site",
+        "regression",
         **beside,
         critical_values=bands.get("critical_values"),
         residuals=given.residuals,
@@ -143,7 +144,9 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
     models = {study["record"]["model"]["name"]: study["record"]["model"] for study in studies}
     shared = settings_in(path, "regression")
     inputs = Inputs(
-        *(path, f"{site}, {regression}", extent),
+        path,
+        f"{site}, {regression}",
+        extent,
         coefficients=table,
         outcome=records[0]["stages"]["regression"]["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "negligible")},
@@ -157,7 +160,9 @@ def read_classes(classes: Path, equal_slopes: Path, steps: Path, parts: Path) ->
     """Return slopes by class of tokens, and lags as covariates enter, of one regression."""
     slopes = pd.read_parquet(classes)
     return Inputs(
-        *(classes, names_in(slopes, "site", "regression"), rows_of(slopes)),
+        classes,
+        names_in(slopes, "site", "regression"),
+        rows_of(slopes),
         slopes=slopes,
         tests=pd.read_parquet(equal_slopes),
         steps=pd.read_parquet(steps),
@@ -177,7 +182,8 @@ def read_geometry(means: Path) -> Inputs:
 def read_heads(heads: Path, coefficients: Path) -> Inputs:
     """Return what attention heads write and attend to, and their regressions."""
     return Inputs(
-        *(heads, f"{tables.names_in(tables.read_provenance(heads))}, attention"),
+        heads,
+        f"{tables.names_of(heads)}, attention",
         heads=pd.read_parquet(heads),
         coefficients=pd.read_parquet(coefficients),
         alpha=settings_in(heads, "heads_table")["alpha"],
@@ -189,7 +195,8 @@ def read_sources(shares: Path, lags: Path, readout: Sequence[Path]) -> Inputs:
     of_tokens, said = pd.read_parquet(shares), pd.concat(map(pd.read_parquet, readout))
     known = said if of_tokens.empty else of_tokens
     return Inputs(
-        *(shares, tables.names_in(tables.read_provenance(shares))),
+        shares,
+        tables.names_of(shares),
         "" if known.empty else rows_of(known, "tokens", "documents", "token"),
         shares=of_tokens,
         lags=pd.read_parquet(lags),
@@ -201,7 +208,7 @@ def read_sources(shares: Path, lags: Path, readout: Sequence[Path]) -> Inputs:
 def read_effects(elasticities: Path, source: str, target: str) -> Inputs:
     """Return the effects of interventions, given the sites that are changed and observed."""
     effects = pd.read_parquet(elasticities)
-    model_and_corpus = tables.names_in(tables.read_provenance(elasticities))
+    model_and_corpus = tables.names_of(elasticities)
     names = ("transmitted", "verdicts", "by_part_of_speech")
     return Inputs(
         elasticities,

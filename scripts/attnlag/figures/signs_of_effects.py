@@ -89,7 +89,9 @@ def draw(
             for chosen, filled in ((rows[~clear], False), (rows[clear], True)):
                 half = (chosen["conf_high"] - chosen["conf_low"]) / 2
                 marks = axes.errorbar(
-                    *(chosen[column], chosen["estimate"], half),
+                    chosen[column],
+                    chosen["estimate"],
+                    half,
                     color=colours[layer],
                     fmt=MARKERS[place % len(MARKERS)],
                     markersize=5 if filled else 4,

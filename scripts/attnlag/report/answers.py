@@ -90,8 +90,8 @@ class Regression:
 def answers(base: Path, site: str, regressions: Sequence[str]) -> Answers:
     """Return the answers for one site in ``base``, which is ``results/{model}/{corpus}``.
 
-    Of the regressions, in the order of the configuration, the first of norms with effects of
-    documents answers, or else the first of norms; the first without effects stands beside it.
+    The first regression of norms with effects of documents answers, in the order of the
+    configuration, or else the first of norms. The first without effects stands beside it.
     """
     fitted = [Regression(base / site / name) for name in regressions]
     of_norms = [regression for regression in fitted if regression.is_of_norms and regression.terms]

@@ -108,7 +108,10 @@ class Measurement:
             of_window = rows.groupby("window", sort=False)["token_id"]
             documents.append(
                 Tokenized(
-                    *(str(document), self.groups[str(document)], self.texts[str(document)], None),
+                    str(document),
+                    self.groups[str(document)],
+                    self.texts[str(document)],
+                    None,
                     windows=[int(window) for window in rows["window"].unique()],
                     sequences=[ids.to_numpy() for _, ids in of_window],
                 )
@@ -289,7 +292,7 @@ def measure(
     try:
         model.eval()
         values, error = _passed(
-            *(trunk, tokens, sites, keep, how, called, predictions), progress=progress
+            trunk, tokens, sites, keep, how, called, predictions, progress=progress
         )
     finally:
         for module, mode in modes.items():

@@ -250,7 +250,9 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     order = random = None
     if control:
         permuted = permutation.of_norms(
-            *(files["norms"], stream, files.get("token_properties")),
+            files["norms"],
+            stream,
+            files.get("token_properties"),
             stages.permute_documents(config, NAMES),
             facts,
         )

@@ -50,7 +50,9 @@ def tables_of(
     summed = elasticities.over_sources(effects, settings)
     predicted = [
         cross_layer.of_intervened(
-            *(norms, str(source), str(target)),
+            norms,
+            str(source),
+            str(target),
             rows[["target_layer", "lag"]].itertuples(index=False, name=None),
             documents=set(effects["document"]),
             tokens=made["document_tokens"],

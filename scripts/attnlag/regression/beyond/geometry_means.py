@@ -119,8 +119,12 @@ def table(
         untrained = (by_layer["total"] / by_layer["pairs"].replace(0, np.nan)).to_dict()
     for row in [] if distances is None else distances.to_dict("records"):
         ratio = RatioSums(
-            *(row["documents"], row["pairs"], row["pairs_squared"]),
-            *(row["total"], row["total_squared"], row["total_pairs"]),
+            row["documents"],
+            row["pairs"],
+            row["pairs_squared"],
+            row["total"],
+            row["total_squared"],
+            row["total_pairs"],
         )
         against = row["random_total"] / row["random_pairs"] if row["random_pairs"] else np.nan
         control = untrained.get((row["layer"], row["distance"]), np.nan)

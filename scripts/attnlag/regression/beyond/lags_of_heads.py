@@ -125,7 +125,10 @@ def _values(source: Source, name: str) -> pa.Table:
 def _shard(source: Source, table: pa.Table, settings: HeadsSettings) -> crossproducts.Shard:
     assert settings.design is not None
     return controls.shard_of_batches(
-        *(table.to_batches(), layers_in(table.schema), settings.design, source.facts),
+        table.to_batches(),
+        layers_in(table.schema),
+        settings.design,
+        source.facts,
         halves=2 if settings.halves else 1,
     )
 

@@ -327,7 +327,11 @@ def table_of(
             chosen = folds_of_documents(rows_of_control.documents, settings.products.folds)
             frame = frame_of(control, names[index], settings.products.components)
             random = layer_products(
-                *(blocks(control, names[index]), rows_of_control, chosen, settings.products, frame),
+                blocks(control, names[index]),
+                rows_of_control,
+                chosen,
+                settings.products,
+                frame,
                 permute=False,
             ).observed
         files = ((path, *rows_in(path)) for path in activations)

@@ -139,7 +139,8 @@ def _verdict(
     ends = proportion_interval((clear & agree_drawn).sum(axis=1), n, settings)
     sizes = np.isfinite(coefficient) & np.isfinite(effect)
     rank, *rank_ends = rank_interval(
-        *(np.abs(effect[sizes]), np.abs(coefficient[sizes])),
+        np.abs(effect[sizes]),
+        np.abs(coefficient[sizes]),
         np.abs(effect + noise)[:, sizes],
         np.abs(coefficient + drawn)[:, sizes],
         settings.alpha,

@@ -431,7 +431,12 @@ def read_shard(path: str | Path) -> Shard:
 
     totals = Totals.from_json(pq.read_metadata(path).metadata[TOTALS_KEY])
     return Shard(
-        *(terms, layers, halves, np.array(record["centre"]), totals, blocks),
+        terms,
+        layers,
+        halves,
+        np.array(record["centre"]),
+        totals,
+        blocks,
         absorbed=made.get("absorbed", 0),
         of_logs=outcome.logarithm,
     )

@@ -143,7 +143,11 @@ def fit_regression(
         fits=fits,
         coefficients=coefficients,
         goodness=results.fits_table(
-            *(fits, stack.layers, dropped, tests, records[0]["model"].get("mixers")),
+            fits,
+            stack.layers,
+            dropped,
+            tests,
+            records[0]["model"].get("mixers"),
             adjust=settings.adjust,
         ),
         influence=results.influence_table(fits, stack),
