@@ -13,9 +13,6 @@ from attnlag.adjustments import columns, directions, norms
 from attnlag.errors import counted
 from attnlag.storage import tables
 
-# Row groups of vectors are smaller; as many row groups of norms would take memory to open.
-ROWS = 16_384
-
 
 def main(job):
     record = tables.provenance(tables.read_provenance(job.input.activations), "norms", {}, "numpy")
@@ -26,10 +23,11 @@ def main(job):
     sums = directions.VectorSums.empty(len(layers), width)
     schema = columns.schema(len(layers)).with_metadata(tables.metadata(record))
     with tables.parquet_writer(job.output.norms, schema, compression="zstd") as writer:
+        # Row groups of vectors are smaller; as many row groups of norms would take memory to open.
         held: list[pa.Table] = []
         for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
             held.append(norms.norms_of_row_group(file, group, sums))
-            if sum(map(len, held)) >= ROWS or group == file.num_row_groups - 1:
+            if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
                 writer.write_table(pa.concat_tables(held).unify_dictionaries())
                 held = []
     tables.write_table(sums.table(), job.output.sums, record)

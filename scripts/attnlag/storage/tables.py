@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"attnlag"
 
+# Rows of a table with a row per token that are in memory at a time.
+ROWS_AT_ONCE = 16_384
+
 # A design is streamed, so the number of rows left out is known only after its schema is written.
 COUNTS_KEY = b"attnlag.counts"
 
