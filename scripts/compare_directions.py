@@ -9,7 +9,7 @@ import attnlag.pipeline.program as program
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.adjustments import directions
+from attnlag.adjustments import centred
 from attnlag.adjustments.settings import FirstTokens
 from attnlag.errors import counted
 from attnlag.storage import tables
@@ -20,9 +20,9 @@ def main(job):
         tables.read_provenance(job.input.activations), "directions", job.settings, "numpy"
     )
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
-    means = directions.read_sums([job.input.sums]).means()
-    comparison = directions.Comparison(file, means, job.settings.drop_first)
-    schema = directions.schema(len(means)).with_metadata(tables.metadata(record))
+    means = centred.read_sums([job.input.sums]).means()
+    comparison = centred.CentredCosines(file, means, job.settings.drop_first)
+    schema = centred.schema(len(means)).with_metadata(tables.metadata(record))
     with tables.parquet_writer(job.output.cosines, schema, compression="zstd") as writer:
         groups = comparison.previous()
         for table in tqdm(groups, "directions", file.num_row_groups, unit="row group", delay=2):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.adjustments import columns, directions, norms
+from attnlag.adjustments import centred, columns, norms
 from attnlag.errors import counted
 from attnlag.storage import tables
 
@@ -20,7 +20,7 @@ def main(job):
     file = pq.ParquetFile(job.input.activations, pre_buffer=False)
     layers = columns.layers_in(file.schema_arrow)
     width = file.schema_arrow.field(layers[0]).type.list_size
-    sums = directions.VectorSums.empty(len(layers), width)
+    sums = centred.VectorSums.empty(len(layers), width)
     schema = columns.schema(len(layers)).with_metadata(tables.metadata(record))
     with tables.parquet_writer(job.output.norms, schema, compression="zstd") as writer:
         # Row groups of vectors are smaller; as many row groups of norms would take memory to open.

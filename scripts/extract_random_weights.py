@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import directions
+from attnlag.adjustments import centred
 from attnlag.adjustments.settings import RandomWeightsSettings
 from attnlag.corpus.documents import first_of_groups, of_draws
 from attnlag.errors import counted
@@ -104,8 +104,8 @@ def main(job):
         run.sites, job.output.vectors, job.output.centred, job.output.distances, strict=False
     )
     for site, path_of_vectors, of_tokens, by_distance in of_centred:
-        cosines, distances = directions.centred(path_of_vectors)
-        table = pa.concat_tables([directions.schema(count).empty_table(), *cosines])
+        cosines, distances = centred.cosines_of(path_of_vectors)
+        table = pa.concat_tables([centred.schema(count).empty_table(), *cosines])
         tables.write_table(table.unify_dictionaries(), of_tokens, record_of(site))
         tables.write_table(distances, by_distance, record_of(site))
     of_tokens, documents = counted(total, "token"), counted(len(chosen), "document")

@@ -2,7 +2,7 @@
 
 import attnlag.pipeline.program as program
 
-from attnlag.adjustments import directions
+from attnlag.adjustments import centred
 from attnlag.errors import counted
 from attnlag.storage import tables
 
@@ -10,7 +10,7 @@ from attnlag.storage import tables
 def main(job):
     paths, made = job.input.sums, job.output.sums
     shards = counted(len(paths), "shard")
-    tables.write_table(directions.read_sums(paths).table(), made, tables.of_all_shards(paths))
+    tables.write_table(centred.read_sums(paths).table(), made, tables.of_all_shards(paths))
     program.log.info(f"{tables.names_of(made)}: sums of vectors from {shards}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns, directions
+from attnlag.adjustments import centred, columns
 from attnlag.adjustments.outcomes import Outcome
 from attnlag.storage import tables
 
@@ -86,7 +86,7 @@ def in_batches(
 
 
 def norms_of_row_group(
-    file: pq.ParquetFile, group: int, sums: directions.VectorSums | None = None
+    file: pq.ParquetFile, group: int, sums: centred.VectorSums | None = None
 ) -> pa.Table:
     """Return the norms of one row group of an activations file, keys first.
 
@@ -96,7 +96,7 @@ def norms_of_row_group(
     rows = file.read_row_group(group, columns=columns.KEYS)
     position = rows["position"].to_numpy()
     for number, layer in enumerate(layers):
-        vectors = directions.vectors_of(file, group, layer)
+        vectors = centred.vectors_of(file, group, layer)
         if sums is not None:
             sums.add(number, vectors, position)
         rows = rows.append_column(layer, pa.array(l2_norms(vectors)))

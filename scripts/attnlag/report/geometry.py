@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments.directions import QUANTITY
+from attnlag.adjustments.centred import QUANTITY
 from attnlag.adjustments.outcomes import STREAM_GROWTH
 from attnlag.regression.labels import with_minus_signs
 from attnlag.report.medians import in_common

@@ -13,15 +13,7 @@ import torch
 from scipy import stats
 from test_architectures import GPT, LLAMA
 
-from attnlag.adjustments import (
-    batches,
-    columns,
-    directions,
-    extraction,
-    geometry,
-    layout,
-    recording,
-)
+from attnlag.adjustments import batches, centred, columns, extraction, geometry, layout, recording
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.corpus import tokens
 from attnlag.model.hooks import STREAM
@@ -197,18 +189,18 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()
-    sums = directions.VectorSums.empty(2, 5)
+    sums = centred.VectorSums.empty(2, 5)
     for layer in range(2):
         sums.add(layer, a[layer], position)
     pq.write_table(sums.table(), tmp_path / "sums.parquet")
     # Two shards alike have the same mean.
-    means = directions.read_sums([tmp_path / "sums.parquet"] * 2).means()
+    means = centred.read_sums([tmp_path / "sums.parquet"] * 2).means()
     finite = np.isfinite(a).all(axis=2) & (position > 0)
     for layer in range(2):
         np.testing.assert_allclose(means[layer], a[layer, finite[layer]].mean(axis=0), rtol=1e-6)
-    assert (directions.VectorSums.empty(2, 5).means() == 0).all()
+    assert (centred.VectorSums.empty(2, 5).means() == 0).all()
 
-    comparison = directions.Comparison(file, means, 1)
+    comparison = centred.CentredCosines(file, means, 1)
     previous = pa.concat_tables(comparison.previous()).to_pandas()
     found = comparison.by_distance().to_pandas().set_index(["layer", "distance"])
     frame = table.select(columns.KEYS).to_pandas()
@@ -368,7 +360,7 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
             assert row["random_pairs"] == pytest.approx(against)
         assert pd.isna(row["distance"]) == (quantity != "cosine_previous")
     assert np.isnan(found.loc[(STREAM_GROWTH, 0), "random_pairs"])
-    row, fit = found.loc[(directions.QUANTITY, 0)], clustered("0 angle")
+    row, fit = found.loc[(centred.QUANTITY, 0)], clustered("0 angle")
     assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
     assert row["std_error"] == pytest.approx(error_of(fit)[0], rel=1e-9)
     assert (row["distance"], row["tokens"], row["documents"]) == (2, fit.nobs, 6)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import directions
+from attnlag.adjustments import centred
 from attnlag.adjustments.columns import PAIRS_KEY, layers_in
 from attnlag.adjustments.outcomes import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
 from attnlag.regression.estimation.clustered import RatioSums
@@ -128,7 +128,7 @@ def table(
         )
         against = row["random_total"] / row["random_pairs"] if row["random_pairs"] else np.nan
         control = untrained.get((row["layer"], row["distance"]), np.nan)
-        rows.append((row["layer"], directions.QUANTITY, row["distance"], ratio, against, control))
+        rows.append((row["layer"], centred.QUANTITY, row["distance"], ratio, against, control))
     records = []
     for layer, quantity, distance, ratio, against, control in rows:
         low, high = ratio.interval(alpha)

@@ -1,4 +1,4 @@
-"""Directions of adjustments after the layer's mean vector is subtracted.
+"""Cosines of adjustments with earlier ones, once the layer's mean vector is subtracted.
 
 All adjustments of a layer share a common component, which makes any two of them similar. The mean
 vector is that of the whole corpus, so this needs stored vectors: their sums are computed with the
@@ -81,7 +81,7 @@ def units(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
         return centred / sizes[:, None].astype(np.float32)
 
 
-class Comparison:
+class CentredCosines:
     """Compares the adjustments of a shard, one row group and layer at a time.
 
     ``means`` are those of the layers, (layers, width); means over tokens leave out the first
@@ -153,26 +153,26 @@ class Comparison:
         for layer, sample in enumerate(self._sample):
             cosines = sample @ sample.T
             finite = apart & np.isfinite(cosines)
-            for distance in range(1, DISTANCES + 1):
-                n, total = self.counts[layer, distance - 1], self.totals[layer, distance - 1]
+            counts_and_totals = zip(self.counts[layer], self.totals[layer], strict=True)
+            for distance, (n, total) in enumerate(counts_and_totals, 1):
                 rows.append(
                     {
                         "layer": layer,
                         "distance": distance,
-                        "documents": int(np.count_nonzero(n)),
+                        "documents": np.count_nonzero(n),
                         "pairs": int(n.sum()),
-                        "pairs_squared": float(n @ n),
-                        "total": float(total.sum()),
-                        "total_squared": float(total @ total),
-                        "total_pairs": float(total @ n),
-                        "random_pairs": int(finite.sum()),
-                        "random_total": float(cosines[finite].sum(dtype=np.float64)),
+                        "pairs_squared": n @ n,
+                        "total": total.sum(),
+                        "total_squared": total @ total,
+                        "total_pairs": total @ n,
+                        "random_pairs": finite.sum(),
+                        "random_total": cosines[finite].sum(dtype=np.float64),
                     }
                 )
         return pa.Table.from_pylist(rows)
 
 
-def centred(path: Path) -> tuple[list[pa.Table], pa.Table]:
+def cosines_of(path: Path) -> tuple[list[pa.Table], pa.Table]:
     """Return the centred cosines of stored vectors by row group, and their sums by distance.
 
     The sums leave out only the first token of a sequence, independent of ``norms.drop_first``.
@@ -185,5 +185,5 @@ def centred(path: Path) -> tuple[list[pa.Table], pa.Table]:
         position = file.read_row_group(group, columns=["position"])["position"].to_numpy()
         for layer, name in enumerate(layers):
             sums.add(layer, vectors_of(file, group, name), position)
-    comparison = Comparison(file, sums.means(), 1)
-    return list(comparison.previous()), comparison.by_distance()
+    cosines = CentredCosines(file, sums.means(), 1)
+    return list(cosines.previous()), cosines.by_distance()
