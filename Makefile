@@ -61,7 +61,6 @@ lint: $(TESTED) ### check style, spelling, types and generated pages
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/python scripts/describe_config.py --check
-	$(BIN)/python scripts/describe_licences.py --check
 	$(BIN)/python scripts/describe_outputs.py --check
 
 # A package that the index says nothing about counts as a failure.
@@ -110,7 +109,6 @@ check-repro: $(TESTED) ### check that variants of a run give the same results; C
 
 docs: $(TESTED) ### write the pages that are generated from the code
 	$(BIN)/python scripts/describe_config.py
-	$(BIN)/python scripts/describe_licences.py
 	$(BIN)/python scripts/describe_outputs.py
 
 gallery: $(READY) ### copy the figures of the default run and of make models to docs/gallery/
