@@ -60,8 +60,7 @@ lint: $(TESTED) ### check style, spelling, types and generated pages
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/python scripts/describe_config.py --check
-	$(BIN)/python scripts/describe_outputs.py --check
+	$(BIN)/python docs/generate.py --check
 
 # A package that the index says nothing about counts as a failure.
 audit: .venv-audit/.installed ### look up known vulnerabilities of the installed packages
@@ -108,12 +107,11 @@ check-repro: $(TESTED) ### check that variants of a run give the same results; C
 	$(BIN)/python tests/support/check_reproducibility.py $(CONFIGURED)
 
 docs: $(TESTED) ### write the pages that are generated from the code
-	$(BIN)/python scripts/describe_config.py
-	$(BIN)/python scripts/describe_outputs.py
+	$(BIN)/python docs/generate.py
 
 gallery: $(READY) ### copy the figures of the default run and of make models to docs/gallery/
 	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
-	$(BIN)/python scripts/copy_gallery.py
+	$(BIN)/python docs/copy_gallery.py
 
 # A link that leads nowhere is an error.
 site: .venv-docs/.installed run ### build the documentation in site/, with the notebook executed

@@ -3,9 +3,11 @@
 import base64
 import gzip
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 
 import numpy as np
@@ -13,7 +15,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from projects import ROOT, new_project, without_figures
-from warm_python import python
 
 from attnlag.storage.tables import read_provenance
 
@@ -128,12 +129,12 @@ def test_a_figure_is_drawn_for_every_regression(extended):
         assert (figures / "rows_by_layer.png").stat().st_size > 5_000
 
 
-def test_the_generated_documentation_includes_the_additions(extended, tmp_path):
+def test_the_generated_documentation_includes_the_additions(extended):
     for page in ("docs", "config", "workflow/schemas"):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
-    for program in ("describe_outputs", "describe_config"):
-        command = [python(), f"scripts/{program}.py", "--root", "."]
-        subprocess.run(command, cwd=extended.folder, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
+    command = [sys.executable, "docs/generate.py"]
+    subprocess.run(command, cwd=extended.folder, env=environment, check=True)
     outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
     assert "`mean`: their mean [tokens]" in outputs

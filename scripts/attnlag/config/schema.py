@@ -7,7 +7,7 @@ The check that runs before the workflow, the JSON schema in ``workflow/schemas/`
 import glob
 import itertools
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.escaping import name_problem
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
-from attnlag.model.settings import SOURCES, PackageSource, PathSource, RandomSource, Source
+from attnlag.model.settings import PackageSource, PathSource, RandomSource, Source
 from attnlag.regression.design import covariates
 from attnlag.regression.settings import (
     Comparison,
@@ -238,20 +238,6 @@ class Config(Section):
         """Return the first regression of norms with lag 1, which effects are compared with."""
         regressions = self.regressions.items()
         return [name for name, r in regressions if 1 in r.lags and r.outcome == "norm"][:1]
-
-
-def is_named(section: str) -> bool:
-    """Return whether the entries of a section have names of the user's choice."""
-    return get_origin(Config.model_fields[section].annotation) is dict
-
-
-def classes_of(section: str) -> list[type[Section]]:
-    """Return the class of a section, or the possible classes of its entries."""
-    kind: Any = Config.model_fields[section].annotation
-    kind = get_args(kind)[1] if is_named(section) else kind
-    if section in Config.switched_off_by_null:
-        kind = get_args(kind)[0]
-    return list(SOURCES.values()) if kind == Source else [kind]
 
 
 def files_matching(pattern: str) -> list[str]:

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import jsonschema
 import pytest
 import yaml
 from snakemake.common.configfile import load_configfile
-from warm_python import python
 
 from attnlag.config.problems import check, reading_problems
 from attnlag.config.reading import null_named, read_yaml
@@ -20,7 +17,6 @@ from attnlag.config.schema import Config
 from attnlag.regression.settings import SampleSettings
 
 ROOT = Path(__file__).parents[3]
-PROGRAM = ROOT / "scripts" / "describe_config.py"
 FILE = "config.yaml"
 
 # Five lines without a mistake; what a test adds starts in line 6.
@@ -1002,39 +998,3 @@ def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name: str) ->
     config["modelz"] = config["models"]["a b"] = 1
     config["figures"] = {"layers": [-1]}
     assert len(list(validator.iter_errors(config))) >= 4
-
-
-def describe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [python(), PROGRAM, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_schema_and_readme_are_up_to_date() -> None:
-    result = describe("--check")
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_describe_config_names_stale_files_and_updates_them(folder: Path) -> None:
-    shutil.copytree(ROOT / "config", "config")
-    readme = Path("config/README.md")
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(text.replace("`alpha: ", "`beta: "), encoding="utf-8")
-    stale = describe("--check", "--root", folder)
-    assert stale.returncode == 1
-    assert stale.stderr.splitlines() == [
-        f"error: {folder / name}: not up to date, expected what "
-        "'python scripts/describe_config.py' writes"
-        for name in ("workflow/schemas/config.schema.json", "config/README.md")
-    ]
-    assert not Path("workflow").exists()
-
-    assert describe("--root", folder).returncode == 0
-    assert describe("--check", "--root", folder).returncode == 0
-    assert readme.read_text(encoding="utf-8") == text
-
-    readme.write_text("no marks")
-    result = describe("--root", folder)
-    assert result.returncode == 1
-    assert result.stderr == (
-        f"error: {readme.absolute()}: found no '<!-- keys -->' with '<!-- /keys -->' after it\n"
-    )

@@ -1,14 +1,17 @@
 """The pages about results: the check of files and columns, and the figures of the gallery."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
+import generate
 import pandas as pd
+import pytest
+from copy_gallery import LIMIT, OF_MODELS, figures_of_default_run, shrunk
 from described import undescribed
 from PIL import Image
 from projects import ROOT
-
-from copy_gallery import LIMIT, OF_MODELS, figures, gallery_config, shrunk
 
 GALLERY = ROOT / "docs" / "gallery"
 
@@ -34,11 +37,33 @@ def test_files_and_columns_without_a_description_are_named(tmp_path: Path) -> No
     ]
 
 
+def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    generate.main()
+
+
+def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("workflow/schemas/config.schema.json", "config/README.md", "docs/outputs.md"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    readme = tmp_path / "config/README.md"
+    text = readme.read_text()
+    readme.write_text(text.replace("`alpha: ", "`beta: "))
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    with pytest.raises(SystemExit, match=r"error: config/README\.md: not up to date, expected "):
+        generate.main()
+    assert "`beta: " in readme.read_text()
+    monkeypatch.setattr(sys, "argv", ["generate.py"])
+    generate.main()
+    assert readme.read_text() == text
+
+
 def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
     shown = re.findall(r"\]\(gallery/(\w+)\.png\)", (ROOT / "docs/gallery.md").read_text())
     assert (
         sorted(shown)
-        == sorted({**figures(gallery_config()), **OF_MODELS})
+        == sorted({**figures_of_default_run(), **OF_MODELS})
         == sorted(path.stem for path in GALLERY.iterdir())
     )
     assert max(path.stat().st_size for path in GALLERY.iterdir()) <= LIMIT

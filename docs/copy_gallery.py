@@ -1,0 +1,81 @@
+"""Copy figures to docs/gallery/, small enough to be kept with the code.
+
+They are those of the default run in all sizes, and the comparison of ``make models``, if that was
+run. Each PNG is at most as wide in pixels as a page and has 256 colours; large files get fewer of
+both.
+"""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from attnlag.config.reading import null_named, read_yaml
+from attnlag.config.schema import Config
+from attnlag.figures.sizes import PAGE, SIZES, suffix_of
+from attnlag.pipeline import outputs
+
+ROOT = Path(__file__).parents[1]
+GALLERY = ROOT / "docs/gallery"
+# Widths in pixels and numbers of colours; the first that gives a file below the limit is used.
+STEPS = [(1400, 256), (1400, 64), (1100, 64), (900, 32)]
+LIMIT = 200_000
+# The figure of ``make models``, by its name in the gallery.
+OF_MODELS = {
+    "models_coefficients": "results/comparison/figures/attention/within/coefficients_by_depth.png"
+}
+
+
+def figures_of_default_run() -> dict[str, str]:
+    """Return the paths of the figures of the default run, by their names in the gallery.
+
+    Each is shown for the first regression that has it, and the coefficients in all sizes.
+    """
+    config = Config.model_validate(null_named(read_yaml(ROOT / "config/config.yaml").values))
+    site = config.extraction.sites[0]
+    names = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
+    names |= {"site": site, "pair": site}
+    paths = {}
+    for output in outputs.OUTPUTS:
+        figure = output.figure
+        regression = next((name for name in config.regressions if output.made(config, name)), None)
+        if figure is None or regression is None:
+            continue
+        folder = output.folder.format(**names, regression=regression)
+        short = f"{regression}_{figure.name.partition('_by_')[0]}"
+        shown = short if "{regression}" in output.folder else figure.name
+        for size in SIZES if figure.name == "coefficients_by_layer" else [PAGE.name]:
+            paths[shown + suffix_of(size)] = f"{folder}/{figure.name}{suffix_of(size)}.png"
+    return paths
+
+
+def shrunk(figure: Path) -> bytes:
+    """Return a PNG of a figure, on white."""
+    with Image.open(figure) as image:
+        rgba = image.convert("RGBA")
+    page = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    content = b""
+    for width, colours in STEPS:
+        scale = min(1, width / page.width)
+        size = round(page.width * scale), round(page.height * scale)
+        small = page.resize(size, Image.Resampling.LANCZOS).quantize(
+            colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+        stream = io.BytesIO()
+        small.save(stream, "PNG", optimize=True)
+        content = stream.getvalue()
+        if len(content) <= LIMIT:
+            break
+    return content
+
+
+def main() -> None:
+    for name, figure in (figures_of_default_run() | OF_MODELS).items():
+        if name in OF_MODELS and not (ROOT / figure).exists():
+            print(f"{name}.png: as it was, because `make models` was not run")
+        else:
+            (GALLERY / f"{name}.png").write_bytes(shrunk(ROOT / figure))
+
+
+if __name__ == "__main__":
+    main()

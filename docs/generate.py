@@ -1,0 +1,222 @@
+"""Write the pages that are generated from the code.
+
+These are workflow/schemas/config.schema.json, with which editors complete and check a
+configuration; the lists in config/README.md, each between two marks; and docs/outputs.md, every
+file of a run and what its columns mean. With --check, nothing is written, and a file that is not up
+to date is an error.
+"""
+
+import argparse
+import inspect
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from attnlag.config.schema import Config
+from attnlag.model.settings import SOURCES, ModelSource
+from attnlag.pipeline.outputs import OUTPUTS, SHARED, Output
+from attnlag.regression.design.covariates import CATALOGUE
+from attnlag.section import IN_WORDS, Section
+
+ROOT = Path(__file__).parents[1]
+SIGNS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+HEADER = """\
+# Files and columns
+
+The files of a run, by folder. `{model}`, `{corpus}`, `{site}` and `{regression}` are names in the
+configuration, `{pair}` is a site that is changed and observed, or two as in `attention_to_mlp`,
+`{shard}` is `0000` and so on, `{draw}` is 1 and so on. In columns, NN is a layer, counted from 0,
+and TERM a regressor: `lag_1`, `lead_1` or a covariate. Below a file are the columns that it alone
+has; in parentheses are those that it [shares](#columns-of-several-files).
+
+Tables with *keys* have a row per token. Every CSV table is also stored as Parquet, whose metadata
+record [what made it](reproducibility.md#what-made-a-file). Values that could not be computed are
+empty (NaN). Units other than those of the residual stream and of the outcome per term stand in
+brackets. *Before training* means with random weights; errors and intervals of means are clustered
+by document. [Read the results](reading.md) has examples.
+
+`python docs/generate.py` writes this page; tests compare it with real runs.
+"""
+FIGURES = """\
+## Figures
+
+A figure is a file `{name}{size}.{format}`: `{size}` is empty, `_column` or `_slide`
+(`figures.sizes`), `{format}` svg, png or pdf. [How to read each](gallery.md).
+
+folder | figures
+---|---"""
+
+
+def schema() -> str:
+    """Return the JSON schema of a configuration as text."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """Return the classes of sections in the type of a key."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in sections_in(part)]
+
+
+def lists_of_keys() -> str:
+    """Return the lists of keys in Markdown, section by section."""
+    parts = []
+    for name, field in Config.model_fields.items():
+        section = ModelSource if name == "models" else sections_in(field.annotation)[0]
+        named = ", for each name" * (get_origin(field.annotation) is dict)
+        parts.append(f"### {name}{named}\n\n{list_of_keys(section)}")
+        if section is ModelSource:
+            shared = {*ModelSource.model_fields, "source"}
+            for source, kind in SOURCES.items():
+                parts.append(f"### {name}, `source: {source}`\n\n{list_of_keys(kind, shared)}")
+        for key, nested in section.model_fields.items():
+            for subsection in sections_in(nested.annotation):
+                parts.append(f"### {name}, `{key}`\n\n{list_of_keys(subsection)}")
+    return "\n\n".join(parts)
+
+
+def list_of_keys(section: type[Section], without: Collection[str] = ()) -> str:
+    """Return the keys of one section as a list: key and default, allowed values, meaning."""
+    description = section.model_json_schema()
+    properties = description["properties"]
+    # A key that must be given comes first; what all sources share comes last.
+    order = sorted(properties, key=lambda key: key not in description.get("required", []))
+    rows = []
+    for key in (key for key in order if key not in without):
+        field = properties[key]
+        values, required = values_allowed(field), "default" not in field
+        entry = key if required else f"{key}: {in_yaml(field['default'])}"
+        if not required and field["default"] is None:
+            values = values.removesuffix(" or `null`")
+        rows.append(f"- `{entry}` ({values}{'; required' * required}): {field['description']}")
+    return f"{inspect.getdoc(section)}\n\n" + "\n".join(rows)
+
+
+def values_allowed(field: dict[str, Any]) -> str:
+    """Return the allowed values of a key in words, from its JSON schema."""
+    for several in ("anyOf", "oneOf"):
+        if several in field:
+            return " or ".join(map(values_allowed, field[several]))
+    if "$ref" in field:
+        return "a mapping"
+    if "const" in field:
+        return f"`{in_yaml(field['const'])}`"
+    if "enum" in field:
+        return ", ".join(f"`{in_yaml(choice)}`" for choice in field["enum"])
+    if field["type"] == "array":
+        return f"list of {values_allowed(field['items'])}"
+    if field["type"] == "object":
+        return f"mapping of name to {values_allowed(field['additionalProperties'])}"
+    if "pattern" in field:
+        return IN_WORDS[field["pattern"]]
+    if field.get("format") == "path":
+        return "path"
+    words = {"null": "`null`", "boolean": "true or false", "integer": "whole number"}
+    words |= {"number": "number", "string": "text"}
+    bounds = [f"{sign} {field[key]:,.0f}" for key, sign in SIGNS.items() if key in field]
+    return f"{words[field['type']]} {', '.join(bounds)}".rstrip()
+
+
+def in_yaml(setting: Any) -> str:
+    """Return a value as it is written in YAML, in one line."""
+    if isinstance(setting, list):
+        return f"[{', '.join(map(in_yaml, setting))}]"
+    if isinstance(setting, dict):
+        return f"{{{', '.join(f'{key}: {in_yaml(entry)}' for key, entry in setting.items())}}}"
+    return setting if isinstance(setting, str) else json.dumps(setting)
+
+
+def table_of_covariates() -> str:
+    """Return the table of covariates: terms, meaning, what holds under permutation and effects."""
+    rows = [
+        "covariate | terms | what it is | moves with its token | one value in a document",
+        "---|---|---|---|---",
+    ]
+    for name, entry in CATALOGUE.items():
+        terms = ", ".join(f"`{term}`" for term in entry.terms)
+        facts = ["yes" if fact else "no" for fact in (entry.moves, entry.constant_in_document)]
+        rows.append(f"`{name}` | {terms} | {entry.description} | {' | '.join(facts)}")
+    return "\n".join(rows)
+
+
+def page_of_configuration() -> str:
+    """Return config/README.md with its lists."""
+    page = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    for name, content in (("keys", lists_of_keys()), ("covariates", table_of_covariates())):
+        before, rest = page.split(f"<!-- {name} -->")
+        _, after = rest.split(f"<!-- /{name} -->")
+        page = f"{before}<!-- {name} -->\n\n{content}\n\n<!-- /{name} -->{after}"
+    return page
+
+
+def names_of_columns(names: str) -> str:
+    """Return names of columns as code."""
+    return ", ".join(f"`{name}`" for name in names.split(", "))
+
+
+def list_of_columns(columns: Mapping[str, str | None]) -> Iterator[str]:
+    """Yield the lines of a list of the columns that have a meaning here."""
+    for names, meaning in columns.items():
+        if meaning:
+            yield f"- {names_of_columns(names)}: {meaning}"
+
+
+def list_of_files(folder: str, outputs: list[Output]) -> Iterator[str]:
+    """Yield the section of a folder: its files, each with the columns that are its alone."""
+    yield f"## `{folder}/`\n"
+    for output in outputs:
+        shared = [
+            f"[{name}](#{name.replace(' ', '-')})" if name in SHARED else names_of_columns(name)
+            for name, meaning in output.columns.items()
+            if not meaning
+        ]
+        yield f"- `{output.name}`: {output.meaning}" + f" ({', '.join(shared)})" * bool(shared)
+        yield from (f"    {line}" for line in list_of_columns(output.columns))
+    yield ""
+
+
+def page_of_outputs() -> str:
+    """Return docs/outputs.md."""
+    files: dict[str, list[Output]] = defaultdict(list)
+    figures: dict[str, dict[str, None]] = defaultdict(dict)  # programs may share a name
+    for output in OUTPUTS:
+        if output.figure:
+            figures[output.folder][f"`{output.figure.name}`"] = None
+        else:
+            files[output.folder].append(output)
+    lines = [HEADER]
+    for folder, outputs in files.items():
+        lines += list_of_files(folder, outputs)
+    lines += [FIGURES, *(f"`{folder}/` | {', '.join(names)}" for folder, names in figures.items())]
+    lines.append("\n## Columns of several files\n")
+    for group, columns in SHARED.items():
+        lines += [f"### {group}\n", *list_of_columns(columns), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    pages = {
+        "workflow/schemas/config.schema.json": schema(),
+        "config/README.md": page_of_configuration(),
+        "docs/outputs.md": page_of_outputs(),
+    }
+    for name, text in pages.items():
+        if (ROOT / name).read_text(encoding="utf-8") == text:
+            continue
+        if check:
+            sys.exit(
+                f"error: {name}: not up to date, expected what 'python docs/generate.py' writes"
+            )
+        (ROOT / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
