@@ -49,6 +49,16 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
     return pa.table(columns)
 
 
+def changed(table, columns):
+    """Return a table with columns replaced or added."""
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.drop_columns(name) if place >= 0 else table
+        place = place if place >= 0 else table.num_columns
+        table = table.add_column(place, name, pa.array(values))
+    return table
+
+
 def shard_of(table, rows=10**6, halves=False):
     return crossproducts.shard_of_rows(table.to_batches(rows), table.schema, 2 if halves else 1)
 
@@ -71,6 +81,11 @@ def write_shard(table, path, record, halves=False):
     shard = shard_of(table, halves=halves)
     facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
     crossproducts.write(shard.batches(), path, record, halves=shard.halves, **facts)
+
+
+def clustered(codes):
+    """Return the options of a statsmodels fit for CRV1 errors and the t distribution."""
+    return {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
 
 
 def cr2_by_matrices(y, x, codes, contrasts):

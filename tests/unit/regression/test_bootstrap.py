@@ -3,10 +3,9 @@
 from itertools import product
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_table, shard_of, stack_of
+from designs import changed, clustered, columns_of, design_table, shard_of, stack_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -15,10 +14,6 @@ from attnlag.regression.estimation import least_squares, regress, stacks
 from attnlag.regression.inference import bootstrap
 
 LENGTHS = [30, 12, 25, 8, 14, 40, 9]
-
-
-def clustered(y, x, codes):
-    return sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
 
 
 @given(
@@ -58,7 +53,7 @@ def test_errors_of_draws_equal_those_of_fits_to_the_redrawn_rows(mean, effects):
             rows = [np.flatnonzero(codes == code) for code in copies]
             clusters = np.repeat(np.arange(len(copies)), [len(part) for part in rows])
             rows = np.concatenate(rows)
-            oracle = clustered(y[rows], x[rows], clusters)
+            oracle = sm.OLS(y[rows], x[rows]).fit(**clustered(clusters))
             terms = slice(1 if effects else 0, None)
             np.testing.assert_allclose(
                 found.estimates[draw, layer], oracle.params[terms], rtol=1e-7
@@ -98,10 +93,8 @@ def test_blocks_and_shards_change_no_draw(monkeypatch):
 
 
 def test_a_draw_that_cannot_be_fitted_has_no_estimates():
-    table = design_table([20] * 7, 1)
-    columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(140)]}
-
-    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    table = changed(design_table([20] * 7, 1), {"layer_00.lag_2": np.repeat(np.eye(7)[3], 20)})
+    stack = stack_of(table)
     found = bootstrap.drawn(stack, least_squares.solve_all(stack), 40, 0).estimates
     weights = np.concatenate(list(bootstrap.weights_of_draws(7, 40, 0)))
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
@@ -147,10 +140,8 @@ def test_joint_p_values_follow_romano_and_wolf():
 
 
 def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
-    table = design_table([20] * 8, 3)
-    columns = {**table.to_pydict(), "layer_01.y": [2.5] * 160}
-
-    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    constant = {f"layer_{layer:02d}.y": np.full(160, 2.5) for layer in range(3)}
+    stack = stack_of(changed(design_table([20] * 8, 3), {"layer_01.y": constant["layer_01.y"]}))
     solutions = least_squares.solve_all(stack)
     fits = regress.fit(stack, "cluster", 5, solutions)
     draws = bootstrap.drawn(stack, solutions, 100, 0)
@@ -159,8 +150,7 @@ def test_layers_that_are_not_fitted_are_left_out_of_the_joint_tests():
     assert found.p_adjusted.xs(1, level="layer").isna().all()
     assert found.p_adjusted.xs(2, level="layer").notna().all()
     # Without any fitted layer there is nothing to test, and no median.
-    columns |= {f"layer_{layer:02d}.y": [2.5] * 160 for layer in range(3)}
-    flat = stack_of(pa.table(columns | {"document": table["document"]}))
+    flat = stack_of(changed(design_table([20] * 8, 3), constant))
     solutions = least_squares.solve_all(flat)
     fits = regress.fit(flat, "cluster", 5, solutions)
     draws = bootstrap.drawn(flat, solutions, 20, 0)
@@ -224,7 +214,7 @@ def wild_oracle(y, x, codes, place, value, multipliers):
     fitted, residual = restricted.fittedvalues + value * x[:, place], restricted.resid
 
     def t(outcome):
-        fit = clustered(outcome, x, codes)
+        fit = sm.OLS(outcome, x).fit(**clustered(codes))
         return abs((fit.params[place] - value) / fit.bse[place])
 
     return t(y), np.array([t(fitted + residual * v[codes]) for v in multipliers])

@@ -1,16 +1,11 @@
 """The comparison of models: against resampled rows, literal interpolation and small cases."""
 
-import json
-import subprocess
-
 import designs
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from programs import command_of
 from scipy import stats
-from stage_settings import settings_text
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import comparison
@@ -19,7 +14,6 @@ from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
-from attnlag.storage.tables import read_provenance
 
 TERMS = ["y", "lag_1", "lag_2"]
 NAMES = [f"d{number}" for number in range(12)]
@@ -55,10 +49,6 @@ def design_of(rows):
             column = pa.array(values[:, place, layer], from_pandas=True)
             columns[f"layer_{layer:02d}.{term}"] = column
     return pa.table(columns)
-
-
-def stack_of(rows):
-    return designs.stack_of(design_of(rows))
 
 
 def write_study(
@@ -116,27 +106,6 @@ def fitted_to_resampled(rows, documents, drawn):
         design = np.column_stack([np.ones(known.sum()), *(column[known] for column in x)])
         found.append(np.linalg.lstsq(design, y[known], rcond=None)[0][1:])
     return np.array(found)
-
-
-# --- the bootstrap -------------------------------------------------------------------------
-
-
-def test_a_profile_is_the_fitted_coefficients_with_draws_for_all_layers_at_once():
-    rows = rows_of(bump(5))
-    stack = stack_of(rows)
-    profile = comparison.profile(stack, 150, 3)
-    fits = regress.fit(stack, "cluster", 3)
-    np.testing.assert_allclose(profile.estimate, [fit.estimate[1:] for fit in fits], rtol=1e-12)
-    assert profile.terms == ["lag_1", "lag_2"]
-    drawn = literal_draws(len(NAMES), 150, 3)[77]
-    expected = fitted_to_resampled(rows, NAMES, drawn)
-    np.testing.assert_allclose(profile.draws[77], expected, rtol=1e-9)
-    # The spread of the draws is what clustered errors estimate.
-    errors = np.array([np.sqrt(np.diag(fit.covariance))[1:] for fit in fits])
-    np.testing.assert_allclose(profile.draws.std(axis=0), errors, rtol=0.35)
-
-
-# --- depth and profiles --------------------------------------------------------------------
 
 
 def test_there_is_no_correlation_of_constants_or_of_two_points():
@@ -200,50 +169,32 @@ def test_a_correlation_is_corrected_for_attenuation():
     assert observed == pytest.approx(expected / 1.25, abs=0.05)
 
 
+def differences(first, second, adjust="holm", negligible=0.05):
+    options = {"alpha": 0.05, "adjust": adjust, "negligible": negligible}
+    return comparison.differences(first, second, "lag_1", **options)
+
+
 def test_differences_are_tested_layer_by_layer():
     """The oracle is the errors of the scores, and Holm's method of statsmodels."""
-    one, other = [0.5, 0.3, 0.12, 0.1, 0.2], [0.1, 0.2, 0.1, 0.1, np.nan]
-    errors = 0.03
-    found = comparison.differences(
-        profile_of(one, errors),
-        profile_of(other, errors, seed=1),
-        "lag_1",
-        alpha=0.05,
-        adjust="holm",
-        negligible=0.05,
-    )
+    first = profile_of([0.5, 0.3, 0.12, 0.1, 0.2], 0.03)
+    second = profile_of([0.1, 0.2, 0.1, 0.1, np.nan], 0.03, seed=1)
     size = np.array([0.4, 0.1, 0.02, 0.0])
-    pair = profile_of(one, errors).scores, profile_of(other, errors, seed=1).scores
-    error = np.sqrt(((pair[0] - pair[1]) ** 2).sum(axis=0))[:4, 0]
-    assert error == pytest.approx(errors * np.sqrt(2), rel=0.5)
+    error = np.sqrt(((first.scores - second.scores) ** 2).sum(axis=0))[:4, 0]
+    assert error == pytest.approx(0.03 * np.sqrt(2), rel=0.5)
     p = stats.t.sf((size - 0.05) / error, 29) + stats.t.sf((size + 0.05) / error, 29)
     assert designs.multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
-    assert found == {
+    assert differences(first, second) == {
         "layers_compared": 4,
         "layers_differing": 1,
         "layers_alike": 0,
         "median_difference": pytest.approx(0.06),
     }
-    alone = comparison.differences(
-        profile_of(one, errors),
-        profile_of(other, errors, seed=1),
-        "lag_1",
-        alpha=0.05,
-        adjust="none",
-        negligible=0.02,
-    )
+    alone = differences(first, second, "none", 0.02)
     # The second differs by more than 0.02 only if the number of layers does not count.
     p = stats.t.sf((size - 0.02) / error, 29) + stats.t.sf((size + 0.02) / error, 29)
     assert alone["layers_differing"] == (p < 0.05).sum() == 2
     assert designs.multipletests(p, method="holm")[0].sum() == 1
-    wide = comparison.differences(
-        profile_of(one, errors),
-        profile_of(other, errors, seed=1),
-        "lag_1",
-        alpha=0.05,
-        adjust="holm",
-        negligible=0.15,
-    )
+    wide = differences(first, second, negligible=0.15)
     upper = stats.t.sf((0.15 - size) / error, 29)
     assert wide["layers_alike"] == designs.multipletests(upper, method="holm")[0].sum() == 2
     # No layer is both.
@@ -254,9 +205,7 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
     shallow, deep = profile_of([0.2, -0.2, 0.2], 0.01), profile_of([0.1, 0.2, -0.2, 0.2, 0.2], 0.01)
     # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
     assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
-    found = comparison.differences(
-        shallow, deep, "lag_1", alpha=0.05, adjust="max-t", negligible=0.05
-    )
+    found = differences(shallow, deep, "max-t")
     assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
 
 
@@ -278,12 +227,9 @@ def test_differences_use_the_correlation_over_shared_documents(tmp_path):
 
 def test_models_without_fitted_layers_have_no_comparison():
     none = profile_of([np.nan] * 3, 0.01)
-    found = comparison.differences(none, none, "lag_1", alpha=0.05, adjust="holm", negligible=0.05)
+    found = differences(none, none)
     assert (found["layers_compared"], found["layers_differing"]) == (0, 0)
     assert np.isnan(found["median_difference"])
-
-
-# --- pairs ---------------------------------------------------------------------------------
 
 
 def test_a_pair_of_6_and_12_layers_equals_that_of_resampled_rows(tmp_path):
@@ -332,6 +278,10 @@ def test_a_pair_is_the_same_in_either_order(tmp_path):
     pd.testing.assert_frame_equal(one[same], other[same])
     assert (one["median_difference"] == -other["median_difference"]).all()
     assert (one["model_a"] == other["model_b"]).all()
+    # Other draws change the interval alone.
+    other = pairs_of(a, b, seed=1)
+    assert (one["conf_low"] != other["conf_low"]).all()
+    assert (one["correlation_observed"] == other["correlation_observed"]).all()
 
 
 def test_identical_models_differ_nowhere(tmp_path):
@@ -429,9 +379,6 @@ def test_shards_of_an_earlier_run_are_ignored(tmp_path):
     pd.testing.assert_frame_equal(pairs_of(a, b), before)
 
 
-# --- tables and words ----------------------------------------------------------------------
-
-
 def test_the_table_of_all_studies_states_depth_and_control(tmp_path):
     studies = [
         comparison.read_study(path)
@@ -509,45 +456,3 @@ def test_regressions_with_different_settings_are_not_compared(tmp_path):
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "
         "equal settings"
     )
-
-
-def compare(folder, *paths, **changes):
-    tables = ("coefficients", "pairs", "claims", "population")
-    made = {name: folder / f"{name}.parquet" for name in tables}
-    made["findings"] = folder / "findings.txt"
-    settings = settings_text("compare_models", comparison={"draws": 100, **changes})
-    command = command_of("compare_models", {"studies": paths}, made, settings)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_program_writes_the_same_tables_twice(tmp_path):
-    a = write_study(tmp_path, "a", rows_of(bump(3), seed=1))
-    b = write_study(tmp_path, "b", rows_of(bump(4), seed=2), source="random")
-    for name in ("one", "two"):
-        done = compare(tmp_path / name, a, b)
-        assert done.returncode == 0, done.stderr
-        assert "Warning" not in done.stderr
-    names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert names == [
-        *("claims.csv", "claims.parquet"),
-        *("coefficients.csv", "coefficients.html", "coefficients.parquet", "findings.txt"),
-        *("pairs.csv", "pairs.html", "pairs.parquet", "population.csv", "population.parquet"),
-    ]
-    for name in names:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    pairs = pd.read_parquet(tmp_path / "one" / "pairs.parquet")
-    pd.testing.assert_frame_equal(
-        pairs, pd.read_csv(tmp_path / "one" / "pairs.csv"), check_dtype=False
-    )
-    record = read_provenance(tmp_path / "one" / "pairs.parquet")
-    assert record["stages"]["comparison"] == {"draws": 100, "seed": 0}
-    assert record["stages"]["regression"]["alpha"] == 0.05
-    assert [study["model"] for study in record["studies"]] == ["a", "b"]
-    assert record["studies"][1]["record"]["model"]["source"] == "random"
-    assert str(tmp_path) not in json.dumps(record)
-    assert "95% interval" in (tmp_path / "one" / "findings.txt").read_text()
-    other = compare(tmp_path / "other", a, b, seed=1)
-    assert other.returncode == 0
-    changed = pd.read_parquet(tmp_path / "other" / "pairs.parquet")
-    assert (changed["conf_low"] != pairs["conf_low"]).all()
-    assert (changed["correlation_observed"] == pairs["correlation_observed"]).all()

@@ -105,23 +105,10 @@ def test_all_layers_before_a_target_predict_it_together():
         y.append(own[1] - own[1].mean())
         g += [number] * len(known)
     x, y, g = np.concatenate(x), np.concatenate(y), np.array(g)
-    bread = np.linalg.inv(x.T @ x)
-    e = y - x @ bread @ x.T @ y
-    variance, columns_of = 0.0, []
-    for number in range(len(documents)):
-        own = x[g == number]
-        values, vectors = np.linalg.eigh(np.eye(len(own)) - own @ bread @ own.T)
-        adjust = vectors @ np.diag(1 / np.sqrt(values)) @ vectors.T
-        weights = adjust @ own @ bread.sum(axis=0)
-        variance += (weights @ e[g == number]) ** 2
-        whole = np.zeros(len(y))
-        whole[g == number] = weights
-        columns_of.append(whole - x @ bread @ x.T @ whole)
-    gamma = np.array(columns_of) @ np.array(columns_of).T
+    covariance, (df,) = cr2_by_matrices(y, x, g, [np.ones(3)])
     found = cross_layer.together(((d, d) for d in documents), 3, 2)
-    assert found.estimate == pytest.approx((bread @ x.T @ y).sum(), rel=1e-10)
-    assert found.std_error == pytest.approx(np.sqrt(variance), rel=1e-10)
-    df = np.trace(gamma) ** 2 / (gamma**2).sum()
+    assert found.estimate == pytest.approx(np.linalg.lstsq(x, y)[0].sum(), rel=1e-10)
+    assert found.std_error == pytest.approx(np.sqrt(covariance.sum()), rel=1e-10)
     assert found.df == pytest.approx(df, rel=1e-10)
     # No layer comes before the first, and few documents have no error.
     for pairs, target in ((documents, 0), (documents[:5], 3)):

@@ -73,11 +73,6 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
         assert np.isnan(fit.estimate).all()
 
 
-def test_an_untrained_model_without_such_norms_is_fitted():
-    fits = regress.fit(stack_of(design(log_norms("llama"))), "cluster", 4)
-    assert {fit.status for fit in fits} == {"ok"}
-
-
 @pytest.mark.parametrize(("spread", "ok"), [(0.0035, False), (0.0043, True)])
 def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     generator = np.random.default_rng(1)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_table, regression_settings, shard_of
+from designs import clustered, columns_of, design_table, regression_settings, shard_of
 
 from attnlag.regression.beyond import groups
 from attnlag.regression.estimation import regress, stacks
@@ -26,7 +26,7 @@ def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
     for (group, layer), rows in found.groupby(["subset", "layer"], sort=False):
         own = table.filter(pa.array(documents.map(GROUP_OF) == group))
         y, x, codes = columns_of(own, layer)
-        oracle = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
+        oracle = sm.OLS(y, x).fit(**clustered(codes))
         np.testing.assert_allclose(rows["estimate"], oracle.params, rtol=1e-9)
         np.testing.assert_allclose(rows["std_error"], oracle.bse, rtol=1e-9)
         np.testing.assert_allclose(rows[["conf_low", "conf_high"]], oracle.conf_int(0.1), rtol=1e-8)
@@ -35,16 +35,7 @@ def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
         assert (rows["status"] == "ok").all()
 
 
-def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted():
-    few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
-    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
-    rare = found[found["subset"] == "rare"]
-    assert rare["estimate"].isna().all()
-    assert (rare["status"] == "2 documents: too few to cluster by").all()
-    assert found.loc[found["subset"] == "prose", "estimate"].notna().all()
-
-
-def test_groups_without_estimates_are_named():
+def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted_and_is_named():
     few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
     found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
     assert groups.fitted_groups(found) == (
@@ -83,12 +74,6 @@ def test_groups_use_clustered_errors_and_holm_if_others_are_set():
 GENRES = {f"d{i}": f"genre {i % 8}" for i in range(30)}
 
 
-def rows_by_genre(table, layer):
-    y, x, codes = columns_of(table, layer)
-    # The codes count the documents in their order.
-    return y, x, codes % 8
-
-
 @pytest.mark.parametrize("budget", [np.inf, 1.0])
 def test_errors_by_group_equal_those_of_statsmodels(budget):
     """Groups are few, so that they are clusters under any limit of memory."""
@@ -100,14 +85,17 @@ def test_errors_by_group_equal_those_of_statsmodels(budget):
     assert stack.clusters == [f"genre {place}" for place in range(8)]
     assert stack.bins is None
     for layer, fit in enumerate(regress.fit(stack, "cluster-crv1", 5)):
-        y, x, genres = rows_by_genre(table, layer)
-        oracle = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": genres}, use_t=True)
+        y, x, codes = columns_of(table, layer)
+        # The codes count the documents in their order.
+        genres = codes % 8
+        oracle = sm.OLS(y, x).fit(**clustered(genres))
         np.testing.assert_allclose(fit.estimate, oracle.params, rtol=1e-9)
         np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-8)
         assert (fit.df == 7).all()
         assert fit.n_documents == 30
     for layer, fit in enumerate(regress.fit(stack, "cluster-jackknife", 5)):
-        y, x, genres = rows_by_genre(table, layer)
+        y, x, codes = columns_of(table, layer)
+        genres = codes % 8
         without = [sm.OLS(y[genres != g], x[genres != g]).fit().params for g in range(8)]
         change = without - sm.OLS(y, x).fit().params
         np.testing.assert_allclose(fit.covariance, 7 / 8 * change.T @ change, rtol=1e-7)

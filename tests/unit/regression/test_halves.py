@@ -1,9 +1,8 @@
 """The test of equal halves against matrices written out, and against halves that differ."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from designs import cr2_by_matrices, design_table, stack_of
+from designs import changed, cr2_by_matrices, design_table, stack_of
 from scipy import stats
 
 from attnlag.regression.estimation import least_squares
@@ -16,7 +15,7 @@ LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
 def with_covariate(table, lengths):
     """Add a covariate that varies in the first half of every document alone."""
     x = np.concatenate([np.maximum(n // 4 - np.arange(n), 0) for n in lengths]).astype(float)
-    return table.append_column("position_1", pa.array(x))
+    return changed(table, {"position_1": x})
 
 
 def regressors(table, lengths, layer):
@@ -67,9 +66,7 @@ def test_halves_with_other_lags_are_told_apart():
     frame = table.to_pandas()
     second = np.tile(np.arange(60) >= 30, 40)
     y = frame["layer_00.y"] + second * frame["layer_00.lag_1"]
-    place = table.schema.get_field_index("layer_00.y")
-    table = table.set_column(place, "layer_00.y", pa.array(y))
-    stack = stack_of(table, halves=True, fixed_effects=True)
+    stack = stack_of(changed(table, {"layer_00.y": y}), halves=True, fixed_effects=True)
     first, other = halves.equal_halves(stack, least_squares.solve_all(stack))
     assert first.p_value < 0.005
     assert other.p_value > 0.01

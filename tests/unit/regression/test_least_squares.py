@@ -8,10 +8,19 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, cr2_by_matrices, design_table, multipletests, stack_of
+from designs import (
+    changed,
+    clustered,
+    columns_of,
+    cr2_by_matrices,
+    design_table,
+    multipletests,
+    stack_of,
+)
 from scipy import stats
 
-from attnlag.regression.estimation import clustered, least_squares, regress, stacks
+from attnlag.regression.estimation import least_squares, regress, stacks
+from attnlag.regression.estimation.clustered import SMALL, root_of_rest
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import Errors
 
@@ -39,9 +48,7 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
     tidy = results.coefficients_table(fits, stack, Errors(covariance=covariance, alpha=0.1))
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
-        options = {}
-        if covariance == "cluster-crv1":
-            options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
+        options = clustered(codes) if covariance == "cluster-crv1" else {}
         oracle = sm.OLS(y, x).fit(**options)
         rows = tidy[tidy["layer"] == layer]
         close = {"rtol": 1e-9, "atol": 1e-13}
@@ -106,27 +113,11 @@ def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
     stack = stack_of(table, rows=70)
     (fit,) = regress.fit(stack, "nonrobust", 5)
     y, x, _ = columns_of(table, 0)
-    exact = solve_exactly(x, y)
-    np.testing.assert_allclose(fit.estimate[1:], exact[1:], rtol=1e-12)
-
-
-def solve_exactly(x, y):
-    rows = [[Fraction(float(value)) for value in row] for row in x]
-    outcome = [Fraction(float(value)) for value in y]
-    k = x.shape[1]
-    system = [
-        [sum(row[i] * row[j] for row in rows) for j in range(k)]
-        + [sum(row[i] * value for row, value in zip(rows, outcome, strict=True))]
-        for i in range(k)
-    ]
-    for i in range(k):
-        system[i] = [value / system[i][i] for value in system[i]]
-        for j in range(k):
-            if j != i:
-                system[j] = [
-                    a - system[j][i] * b for a, b in zip(system[j], system[i], strict=True)
-                ]
-    return [float(row[-1]) for row in system]
+    rows = np.vectorize(Fraction, otypes=[object])(np.column_stack([x[:, 1:], y]))
+    rows = rows - rows.sum(axis=0) / len(rows)
+    (a, b, c), (_, d, e), _ = rows.T @ rows
+    exact = [(d * c - b * e) / (a * d - b * b), (a * e - b * c) / (a * d - b * b)]
+    np.testing.assert_allclose(fit.estimate[1:], [float(slope) for slope in exact], rtol=1e-12)
 
 
 def oracle_within(y, x, codes):
@@ -145,9 +136,7 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         within = oracle_within(y, x, codes)
-        options = {"cov_type": "nonrobust"}
-        if covariance == "cluster-crv1":
-            options = {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
+        options = clustered(codes) if covariance == "cluster-crv1" else {}
         oracle = sm.OLS(y, within).fit(**options)
         v = oracle.cov_params()[:2, :2]
         if covariance == "cluster-crv1":
@@ -160,30 +149,6 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
         assert fit.log_likelihood == pytest.approx(oracle.llf, rel=1e-9)
         means = pd.Series(y).groupby(codes).transform("mean")
         assert fit.r_squared == pytest.approx(1 - oracle.ssr / ((y - means) ** 2).sum(), rel=1e-8)
-
-
-def without_each(y, x, codes, estimate):
-    groups = np.unique(codes)
-    return np.stack([estimate(y[codes != g], x[codes != g], codes[codes != g]) for g in groups])
-
-
-def ordinary(y, x, codes):
-    return sm.OLS(y, x).fit().params
-
-
-def half_panel(y, x, codes):
-    """Return 2 b - (b_first + b_second) / 2, each with the means of documents taken out."""
-    order = pd.Series(codes).groupby(codes).cumcount().to_numpy()
-    count = pd.Series(codes).groupby(codes).transform("size").to_numpy()
-    first = order < (count + 1) // 2
-
-    def within(rows):
-        frame = pd.DataFrame(np.column_stack([y, x[:, 1:]])[rows])
-        frame -= frame.groupby(codes[rows]).transform("mean")
-        return sm.OLS(frame[0], frame.iloc[:, 1:]).fit().params.to_numpy()
-
-    everything = np.ones(len(y), dtype=bool)
-    return 2 * within(everything) - (within(first) + within(~first)) / 2
 
 
 def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
@@ -206,35 +171,28 @@ def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression(
     np.testing.assert_allclose(fit.covariance, scores.T @ scores, rtol=1e-9)
 
 
-@pytest.mark.parametrize("estimator", [ordinary, half_panel])
-def test_the_jackknife_equals_fits_without_each_document(estimator):
-    # Without gaps: a half of a document is a half of its rows in every layer.
+def test_the_jackknife_equals_fits_without_each_document():
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
-    halves = estimator is half_panel
-    stack = stack_of(table, rows=33, halves=halves, fixed_effects=halves)
+    stack = stack_of(table, rows=33)
     (fit,) = regress.fit(stack, "cluster-jackknife", 5)
     y, x, codes = columns_of(table, 0)
-    whole = estimator(y, x, codes)
-    without = without_each(y, x, codes, estimator)
+    whole = sm.OLS(y, x).fit().params
+    without = np.stack([sm.OLS(y[codes != g], x[codes != g]).fit().params for g in range(7)])
     change = without - whole
     np.testing.assert_allclose(fit.estimate, whole, rtol=1e-9)
     np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
     assert (fit.df == 6).all()
     influence = results.influence_table([fit], stack)
     lag = influence[influence["term"] == "lag_1"]
-    place = 0 if halves else 1
-    expected = pd.Series(-change[:, place], index=stack.clusters)
+    expected = pd.Series(-change[:, 1], index=stack.clusters)
     assert lag["document"].tolist() == expected.abs().sort_values(ascending=False).index.tolist()
     np.testing.assert_allclose(lag["change"], expected[lag["document"]], rtol=1e-7)
     np.testing.assert_allclose(
-        lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[place, place]), rtol=1e-9
+        lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[1, 1]), rtol=1e-9
     )
-    if not halves:
-        error = sum(
-            ((y[codes == g] - x[codes == g] @ without[g]) ** 2).sum() for g in np.unique(codes)
-        )
-        expected = 1 - error / ((y - y.mean()) ** 2).sum()
-        assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
+    error = ((y - (x * without[codes]).sum(axis=1)) ** 2).sum()
+    expected = 1 - error / ((y - y.mean()) ** 2).sum()
+    assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
@@ -262,8 +220,7 @@ def short_table():
     place = np.concatenate([np.arange(n) for n in HALVES])
     early = np.minimum(place, 3.0)
     y = table["layer_00.y"].to_numpy() + 0.5 * early
-    table = table.set_column(1, "layer_00.y", pa.array(y))
-    return table.append_column("position_1", pa.array(early)), place
+    return changed(table, {"layer_00.y": y, "position_1": early}), place
 
 
 def corrected(frame, first, weight):
@@ -373,8 +330,8 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
 
 
 def test_the_root_for_small_leverages_is_precise_to_rounding():
-    leverages = np.full((1, 2, 2), 0.49 * clustered.SMALL)
-    (root,) = clustered.root_of_rest(leverages)
+    leverages = np.full((1, 2, 2), 0.49 * SMALL)
+    (root,) = root_of_rest(leverages)
     np.testing.assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
 
 
@@ -411,11 +368,9 @@ def test_effective_documents_are_fewer_if_documents_are_unequal():
 
 def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     table = design_table([20] * 8, 4)
-    columns = table.to_pydict()
-    columns["layer_01.y"] = [2.5] * 160
-    columns["layer_02.lag_2"] = [1.1] * 160
-    columns["layer_03.lag_2"] = [2 * value - 7 for value in columns["layer_03.lag_1"]]
-    table = pa.table(columns | {"document": table["document"]})
+    constant = {"layer_01.y": np.full(160, 2.5), "layer_02.lag_2": np.full(160, 1.1)}
+    collinear = {"layer_03.lag_2": 2 * table["layer_03.lag_1"].to_numpy() - 7}
+    table = changed(table, constant | collinear)
     stack = stack_of(table)
     fits = regress.fit(stack, "cluster", 4)
     assert [fit.status for fit in fits] == [
@@ -429,37 +384,27 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
     first = results.coefficients_table(regress.fit(alone, "cluster", 4), alone, Errors())
     pd.testing.assert_frame_equal(tidy.iloc[:3], first)
+    for rows in (3, 0):
+        (fit,) = regress.fit(stack_of(design_table([5], 1).slice(0, rows)), "nonrobust", 2)
+        assert fit.status == f"{rows} rows for 3 terms"
 
 
 @pytest.mark.parametrize(("mean", "step"), [(1.0, 0.1), (1000.0, 0.1), (1.0, 1e5 / 3)])
 def test_a_regressor_constant_within_documents_is_not_fitted_with_effects(mean, step):
     table = design_table([20] * 8, 1, mean=mean)
-    constant = [mean + step * (i // 20) ** 0.5 for i in range(160)]
-    columns = {**table.to_pydict(), "layer_00.lag_2": constant}
-    table = pa.table(columns | {"document": table["document"]})
+    table = changed(table, {"layer_00.lag_2": mean + step * np.repeat(np.arange(8), 20) ** 0.5})
     pooled, within = (stack_of(table, fixed_effects=effects) for effects in (False, True))
     assert regress.fit(pooled, "cluster", 4)[0].status == "ok"
     assert regress.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
 
 
 def test_a_regressor_that_varies_in_one_document_has_no_jackknife():
-    table = design_table([20] * 8, 1)
-    columns = {**table.to_pydict(), "layer_00.lag_2": [1.0 * (60 <= i < 80) for i in range(160)]}
-    stack = stack_of(pa.table(columns | {"document": table["document"]}))
+    table = changed(design_table([20] * 8, 1), {"layer_00.lag_2": np.repeat(np.eye(8)[3], 20)})
+    stack = stack_of(table)
     assert regress.fit(stack, "cluster", 4)[0].status == "ok"
     assert regress.fit(stack, "cluster-jackknife", 4)[0].status == (
         "without d3 the regressors are collinear: no jackknife"
     )
-
-
-def test_a_layer_with_too_few_rows_for_its_terms_is_not_fitted():
-    stack = stack_of(design_table([3], 1))
-    assert regress.fit(stack, "nonrobust", 2)[0].status == "3 rows for 3 terms"
-
-
-def test_a_layer_without_rows_is_not_fitted():
-    stack = stack_of(design_table([5]).slice(0, 0))
-    assert regress.fit(stack, "nonrobust", 2)[0].status == "0 rows for 3 terms"
 
 
 @pytest.mark.parametrize("first", [0, 3])
