@@ -54,7 +54,7 @@ from attnlag.model import architectures, onednn  # noqa: E402
 from attnlag.pipeline.job import text_of  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 from attnlag.storage.contents import sha256_of  # noqa: E402
-from attnlag.storage.sequences import stored_sequences  # noqa: E402
+from attnlag.storage.sequences import TokenSequence, stored_sequences  # noqa: E402
 
 LENGTH = 256
 PEERS = ("transformer_lens", "nnsight")
@@ -166,7 +166,7 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
             **layout.encoding(schema, "float32"),
         ) as writer:
 
-            def write(run: batches.Run, layers: dict[str, list[np.ndarray]]) -> None:
+            def write(run: list[TokenSequence], layers: dict[str, list[np.ndarray]]) -> None:
                 rows = layout.table(run, layers["attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 

@@ -27,7 +27,8 @@ DEFAULT = ROOT / "results/smollm2-135m-instruct/prompts/attention/activations/00
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import batches, columns, layout, norms  # noqa: E402
+from attnlag.adjustments import columns, layout, norms  # noqa: E402
+from attnlag.storage.sequences import TokenSequence  # noqa: E402
 
 # Name: precision, rows of a row group, and what is not as attnlag has it.
 WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
@@ -45,7 +46,7 @@ WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
-def vectors_of(path: Path, rows: int) -> tuple[batches.Run, list[np.ndarray]]:
+def vectors_of(path: Path, rows: int) -> tuple[list[TokenSequence], list[np.ndarray]]:
     """Return the first rows of an activations file: a run of one sequence, an array per layer."""
     file = pq.ParquetFile(path, pre_buffer=False)
     batch = next(file.iter_batches(rows))
@@ -53,11 +54,11 @@ def vectors_of(path: Path, rows: int) -> tuple[batches.Run, list[np.ndarray]]:
     width = batch.schema.field(names[0]).type.list_size
     layers = [batch[name].flatten().to_numpy().reshape(-1, width) for name in names]
     ids = np.zeros(batch.num_rows, np.int32)
-    return batches.Run(["d"], [0], [ids]), [x.astype(np.float32) for x in layers]
+    return [TokenSequence("d", 0, ids)], [x.astype(np.float32) for x in layers]
 
 
 def measured(
-    run: batches.Run, layers: list[np.ndarray], way: str, path: Path, rounds: int
+    run: list[TokenSequence], layers: list[np.ndarray], way: str, path: Path, rounds: int
 ) -> dict[str, Any]:
     """Return one row of the table."""
     stored, group, changes = WAYS[way]

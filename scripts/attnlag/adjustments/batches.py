@@ -1,7 +1,7 @@
 """Grouping of sequences that are computed together: runs, and batches of similar length."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,26 +18,30 @@ PASSES = 8
 LIKE_LENGTH = 0.9
 
 
-class Run(NamedTuple):
-    """Sequences that are computed together, in corpus order, with their keys and token ids."""
-
-    documents: list[str]
-    windows: list[int]
-    sequences: list[np.ndarray]
-
-
-def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[Run]:
+def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[TokenSequence]]:
     """Yield sequences in runs of at most ``tokens`` tokens, or of one longer sequence."""
     waiting: list[TokenSequence] = []
     count = 0
     for sequence in sequences:
         if waiting and count + len(sequence.ids) > tokens:
-            yield Run(*map(list, zip(*waiting, strict=True)))
+            yield waiting
             waiting, count = [], 0
         waiting.append(sequence)
         count += len(sequence.ids)
     if waiting:
-        yield Run(*map(list, zip(*waiting, strict=True)))
+        yield waiting
+
+
+def padded(sequences: Sequence[np.ndarray]) -> tuple[torch.Tensor, np.ndarray]:
+    """Return sequences in one batch of ids, and which of its places are tokens.
+
+    Both are (sequences, tokens). Padding is on the right, where no token sees it.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.zeros(real.shape, np.int64)
+    ids[real] = np.concatenate(sequences)
+    return torch.from_numpy(ids), real
 
 
 def batches(

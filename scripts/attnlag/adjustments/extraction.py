@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from attnlag.adjustments import geometry, heads, proofs
-from attnlag.adjustments.batches import PASSES, Rotary, Run, batches, runs
+from attnlag.adjustments.batches import PASSES, Rotary, batches, padded, runs
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
-from attnlag.adjustments.sites import SITES
+from attnlag.adjustments.sites import SITES, SitesOfPass
 from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
-from attnlag.model.hooks import STREAM
+from attnlag.model.hooks import STREAM, at_least_float32
 from attnlag.storage.sequences import TokenSequence
 
 # Bounds on the buffer, in bytes and in batches: half of it is written while the other half is
@@ -142,8 +142,6 @@ class Adjustments:
         self.computed_by = "plain torch"
         # Number of tokens run through the model, without and with padding.
         self.tokens = self.cells = 0
-        # Two halves of the buffer are used in turn.
-        self._buffers: deque[dict[str, list[np.ndarray]]] = deque([{}, {}])
 
     @property
     def run_tokens(self) -> int:
@@ -162,8 +160,7 @@ class Adjustments:
         layers : dict of str to list of float32 arrays
             One array per layer for each site, (tokens, width) or (tokens,), for ``STREAM`` (norms)
             and for ``geometry.name_of(site)`` (quantities), and one per column for ``PREDICTIONS``,
-            if requested. Rows are in the order of the sequences and their tokens. The arrays are
-            overwritten by the call after next.
+            if requested. Rows are in the order of the sequences and their tokens.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -183,17 +180,14 @@ class Adjustments:
             self._forward([sequences[i] for i in batch], rows, layers, self.sample)
             return batch
 
-        def done(batch: np.ndarray) -> None:
-            tokens = int(lengths[batch].sum())
-            self.tokens += tokens
-            self.cells += len(batch) * int(lengths[batch].max())
-            self.progress(tokens)
-
         with ThreadPoolExecutor(side_by_side) as pool:
             running = [pool.submit(forward, batch) for batch in groups]
             try:
                 for finished in as_completed(running):
-                    done(finished.result())
+                    of_batch = lengths[finished.result()]
+                    self.tokens += int(of_batch.sum())
+                    self.cells += len(of_batch) * int(of_batch.max())
+                    self.progress(int(of_batch.sum()))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -213,26 +207,23 @@ class Adjustments:
         return layers
 
     def _room(self, rows: int) -> dict[str, list[np.ndarray]]:
-        """Return arrays with the given number of rows, by site and layer, from the next buffer."""
-        self._buffers.rotate(1)
-        buffer = self._buffers[0]
-        if not buffer or len(buffer[self.sites[0]][0]) < rows:
-            buffer.clear()
-            layers = len(self.blocks)
+        """Return empty arrays with the given number of rows, as `measure` fills them."""
+        layers = len(self.blocks)
+        room: dict[str, list[np.ndarray]] = {}
 
-            def add(name: str, count: int, *columns: int) -> None:
-                buffer[name] = [np.empty((rows, *columns), np.float32) for _ in range(count)]
+        def add(name: str, arrays: int, *columns: int) -> None:
+            room[name] = [np.empty((rows, *columns), np.float32) for _ in range(arrays)]
 
-            for site in self.sites:
-                add(site, layers, *[self.width] * (self.keep == "vectors"))
-                if self.with_geometry:
-                    add(geometry.name_of(site), layers, len(OF_A_PASS))
-            if self.heads:
-                add(heads.NAME, layers, self.heads[0].count)
-            add(STREAM, layers)
-            if self.predictions is not None:
-                add(PREDICTIONS, len(COLUMNS))
-        return {site: [values[:rows] for values in arrays] for site, arrays in buffer.items()}
+        for site in self.sites:
+            add(site, layers, *[self.width] * (self.keep == "vectors"))
+            if self.with_geometry:
+                add(geometry.name_of(site), layers, len(OF_A_PASS))
+        if self.heads:
+            add(heads.NAME, layers, self.heads[0].count)
+        add(STREAM, layers)
+        if self.predictions is not None:
+            add(PREDICTIONS, len(COLUMNS))
+        return room
 
     def _forward(
         self,
@@ -249,54 +240,39 @@ class Adjustments:
         Padding is on the right, where no token can attend to it. The model gets no mask, which
         permits faster implementations of attention.
         """
-        lengths = np.array([len(sequence) for sequence in sequences])
-        real = np.arange(lengths.max())[None, :] < lengths[:, None]
-        padded = np.zeros(real.shape, np.int64)
-        padded[real] = np.concatenate(sequences)
-        ids, mask = self._on_device(padded), torch.from_numpy(real)
+        ids, real = padded(sequences)
+        mask = torch.from_numpy(real)
         landing = Landing(rows)
-        sites = [SITES[name] for name in self.sites]
-        seen: dict[str, dict[str, torch.Tensor]] = {site.name: {} for site in sites}
-        needed = {part for site in sites for part in site.parts}
+        sites = SitesOfPass(self.sites)
+        needed = {part for name in self.sites for part in SITES[name].parts}
         if not sites_only:
             needed.add(STREAM)
         unseen = len(needed) * len(self.blocks)
+        lengths = real.sum(axis=1)
         starts = torch.from_numpy(np.cumsum(lengths) - lengths)
-        chosen = sample.among(rows) if sample else None
+        sampled = sample.among(rows) if sample else None
         received: torch.Tensor
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             nonlocal unseen, received
+            added = at_least_float32(added)
             if part == STREAM:
                 landing.add(layers[STREAM][layer], norms_of(added))
                 received = added
-                if sample and chosen:
-                    sample.keep(STREAM, layer, chosen, added)
-            for site in sites:
-                if part not in site.parts:
-                    continue
-                if len(site.parts) == 1:
-                    value = site.value(added)
-                else:
-                    # Either part may come first.
-                    parts = seen[site.name]
-                    parts[part] = added.float()
-                    if len(parts) < len(site.parts):
-                        continue
-                    device = parts[site.parts[0]].device
-                    value = site.value(*(parts[name].to(device) for name in site.parts))
-                    parts.clear()
-                landing.add(layers[site.name][layer], self._kept(value))
+                if sample and sampled:
+                    sample.keep(STREAM, layer, sampled, added)
+            for site, vectors in sites.completed(layer, part, added):
+                landing.add(layers[site][layer], self._kept(vectors))
                 if sites_only:
                     continue
-                if self.heads and site.name == "attention":
-                    norms = heads.norms_of(self.heads[layer], at_heads.pop(layer), value)
+                if self.heads and site == "attention":
+                    norms = heads.norms_of(self.heads[layer], at_heads.pop(layer), vectors)
                     landing.add(layers[heads.NAME][layer], norms)
                 if self.with_geometry:
-                    turned = geometry.of_batch(value, received, starts)
-                    landing.add(layers[geometry.name_of(site.name)][layer], turned)
-                if sample and chosen:
-                    sample.keep(site.name, layer, chosen, value)
+                    quantities = geometry.of_batch(vectors, received, starts)
+                    landing.add(layers[geometry.name_of(site)][layer], quantities)
+                if sample and sampled:
+                    sample.keep(site, layer, sampled, vectors)
             unseen -= 1
             if not unseen and (sites_only or self.predictions is None):
                 raise AllSeen
@@ -322,7 +298,7 @@ class Adjustments:
         if self.rotary.limits:
             # transformers itself undoes a stretch in a short pass, even if `Rotary` fails to.
             with torch.inference_mode():
-                self._run(self._on_device(sequence[None, :1]))
+                self._run(padded([sequence[:1]])[0])
         else:
             sequence = sequence[: proofs.TOKENS]
         shape = (len(sequence), self.width) if self.keep == "vectors" else (len(sequence),)
@@ -362,19 +338,12 @@ class Adjustments:
 
     def _first_tokens(self, sequence: np.ndarray) -> torch.Tensor:
         """Return the ids of the first tokens of a sequence, for a proof."""
-        return self._on_device(sequence[: proofs.TOKENS])
-
-    def _on_device(self, ids: np.ndarray) -> torch.Tensor:
-        """Return token ids where the model begins, if it is on several devices."""
-        device = self.model.get_input_embeddings().weight.device  # type: ignore[operator]
-        here = torch.from_numpy(ids.astype(np.int64))
-        return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
+        return padded([sequence[: proofs.TOKENS]])[0][0]
 
     def _run(self, ids: torch.Tensor) -> Any:
         """Run the model over a batch, treating padding as tokens; return the head's input."""
         self.rotary.reset()
-        run = self.predictions.hidden if self.predictions else self.model
-        return run(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        return self.predictions.hidden(ids) if self.predictions else hooks.forward(self.model, ids)
 
     def _kept(self, added: torch.Tensor) -> torch.Tensor:
         """Return the vectors that a sublayer adds, or their norms."""
@@ -392,9 +361,9 @@ def norms_of(vectors: torch.Tensor) -> torch.Tensor:
 def write_runs(
     sequences: Iterable[TokenSequence],
     adjustments: Adjustments,
-    write: Callable[[Run, dict[str, list[np.ndarray]]], object],
+    write: Callable[[list[TokenSequence], dict[str, list[np.ndarray]]], object],
 ) -> None:
-    """Call ``write(run, layers)`` in a thread for the runs of sequences, see ``runs``, in order.
+    """Call ``write(run, layers)`` in a thread with the results of each run of sequences, in order.
 
     The last run is written while the next one is computed.
     """
@@ -402,8 +371,8 @@ def write_runs(
         writing = None
         for run in runs(sequences, adjustments.run_tokens):
             if adjustments.sample:
-                adjustments.sample.begin(*run[:2], [len(sequence) for sequence in run.sequences])
-            layers = adjustments.measure(run.sequences)
+                adjustments.sample.begin(run)
+            layers = adjustments.measure([sequence.ids for sequence in run])
             if writing:
                 writing.result()
             writing = pool.submit(write, run, layers)

@@ -24,6 +24,8 @@ import torch
 
 from attnlag.adjustments.columns import KEY_FIELDS, PAIRS_KEY, layer_name
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE
+from attnlag.model.hooks import at_least_float32
+from attnlag.storage.sequences import TokenSequence
 
 # Number of tokens of a shard, each from another sequence, that random pairs are made from.
 PAIRED_TOKENS = 128
@@ -85,10 +87,7 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
     The adjustments and the inputs of the block are (tokens, width), sequence after sequence.
     ``starts`` are the rows of first tokens, whose cosine with the previous token is NaN.
     """
-    a, x = (
-        values if values.dtype == torch.float64 else values.float() for values in (added, stream)
-    )
-    x = x.to(a.device)
+    a, x = at_least_float32(added), at_least_float32(stream).to(added.device)
     aa = dots(a, a)
     before = torch.full_like(aa, torch.nan)
     before[1:] = cosine(dots(a[1:], a[:-1]), aa[1:], aa[:-1])
@@ -106,38 +105,36 @@ class PairSample:
 
     def __init__(self, sequences: int, layers: int, width: int, names: Sequence[str]):
         indices = np.linspace(0, sequences - 1, min(sequences, PAIRED_TOKENS)).round()
-        self._chosen = {int(index) for index in indices}
-        self._seen = 0
+        self._sampled = {int(index) for index in indices}
+        self._passed = 0  # number of sequences that passed
         self._rows = np.zeros(0, np.int64)
         self._slots = np.zeros(0, np.int64)
         self.documents: list[str] = []
         shape = (len(indices), layers, width)
         self.vectors = {name: np.zeros(shape, np.float32) for name in names}
 
-    def begin(
-        self, documents: Sequence[str], windows: Sequence[int], lengths: Sequence[int]
-    ) -> None:
+    def begin(self, sequences: Sequence[TokenSequence]) -> None:
         """Choose tokens from the next sequences of the shard."""
-        rows, first, taken = [], 0, len(self.documents)
-        for document, window, length in zip(documents, windows, lengths, strict=True):
-            if self._seen in self._chosen and length > 1:
+        rows, start, taken = [], 0, len(self.documents)
+        for document, window, ids in sequences:
+            if self._passed in self._sampled and len(ids) > 1:
                 digest = hashlib.sha256(f"{document} {window}".encode(errors="surrogatepass"))
-                place = int.from_bytes(digest.digest()[:8], "little") % (length - 1)
-                rows.append(first + 1 + place)
+                place = int.from_bytes(digest.digest()[:8], "little") % (len(ids) - 1)
+                rows.append(start + 1 + place)
                 self.documents.append(document)
-            first += length
-            self._seen += 1
+            start += len(ids)
+            self._passed += 1
         self._rows = np.array(rows, np.int64)
         self._slots = np.arange(taken, taken + len(rows))
 
     def among(self, rows: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
-        """Return the rows of chosen tokens in a batch, and their indices in the sample."""
+        """Return where a batch of rows has tokens of the sample, and where the sample has them."""
         _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
         return torch.from_numpy(places), self._slots[sampled]
 
-    def keep(self, name: str, layer: int, chosen: tuple[torch.Tensor, np.ndarray], vectors: Any):
-        """Keep the vectors of chosen tokens, given those of a batch."""
-        places, slots = chosen
+    def keep(self, name: str, layer: int, sampled: tuple[torch.Tensor, np.ndarray], vectors: Any):
+        """Keep the vectors of the tokens from `among`, given those of a batch."""
+        places, slots = sampled
         if len(slots):
             picked = vectors.index_select(0, places.to(vectors.device)).float().cpu()
             self.vectors[name][slots, layer] = picked.numpy()

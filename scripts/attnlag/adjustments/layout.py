@@ -1,37 +1,41 @@
 """The rows of the files of an extraction, and their storage in Parquet."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag.adjustments.batches import Run
 from attnlag.errors import UserError
 from attnlag.storage import tables
+from attnlag.storage.sequences import TokenSequence
 
 # Largest number of bytes on disk per element of a vector; random digits do not compress.
 STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def keys_of(run: Run) -> list[pa.Array]:
-    """Return the keys of the tokens of a run."""
-    lengths = [len(sequence) for sequence in run.sequences]
+def keys_of(sequences: Sequence[TokenSequence]) -> list[pa.Array]:
+    """Return the keys of the tokens of some sequences."""
+    documents, windows, ids = zip(*sequences, strict=True)
+    lengths = [len(tokens) for tokens in ids]
     return [
-        pa.array(np.repeat(np.array(run.documents, dtype=object), lengths)).dictionary_encode(),
-        pa.array(np.repeat(np.array(run.windows, dtype=np.int32), lengths)),
+        pa.array(np.repeat(np.array(documents, dtype=object), lengths)).dictionary_encode(),
+        pa.array(np.repeat(np.array(windows, dtype=np.int32), lengths)),
         pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
-        pa.array(np.concatenate(run.sequences).astype(np.int32)),
+        pa.array(np.concatenate(ids).astype(np.int32)),
     ]
 
 
-def table(run: Run, layers: list[np.ndarray], schema: pa.Schema, stored: str) -> pa.Table:
-    """Return the rows of a run: one per token, the keys first, then the layers of one site.
+def table(
+    sequences: Sequence[TokenSequence], layers: list[np.ndarray], schema: pa.Schema, stored: str
+) -> pa.Table:
+    """Return a row per token of some sequences: the keys first, then the layers of one site.
 
     Vectors are rounded to the precision ``stored``. Raise UserError if one is too large for
     float16.
     """
-    columns = keys_of(run)
+    columns = keys_of(sequences)
     for layer, values in enumerate(layers):
         if values.ndim == 1:
             columns.append(pa.array(values))

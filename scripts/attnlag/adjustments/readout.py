@@ -112,8 +112,7 @@ class Readout:
         ]
         try:
             with torch.inference_mode(), hooks.watched(blocks, every, keep, (*PARTS, hooks.STREAM)):
-                given = ids[None].to(model.get_input_embeddings().weight.device)
-                model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False)
+                hooks.forward(model, ids[None])
         finally:
             for handle in handles:
                 handle.remove()

@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns, geometry, heads, layout, surprisal
-from attnlag.adjustments.batches import Run
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms
 from attnlag.model.hooks import STREAM
 from attnlag.storage import tables
-from attnlag.storage.sequences import stored_sequences
+from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 # Rows per row group. Larger groups of vectors are not read faster; more groups take more memory.
 ROWS_OF_GROUP = {"vectors": 4096, "norms": 16_384}
@@ -82,7 +81,7 @@ def record(
                 )
             return writers[name]
 
-        def write(run: Run, results: dict[str, list[np.ndarray]]) -> None:
+        def write(run: list[TokenSequence], results: dict[str, list[np.ndarray]]) -> None:
             for name in outputs:
                 if name == heads.NAME and not adjustments.heads:
                     continue

@@ -14,12 +14,13 @@ import torch
 from torch.nn import functional
 
 from attnlag.adjustments import columns, layout
-from attnlag.adjustments.batches import Rotary, Run
+from attnlag.adjustments.batches import Rotary, padded
 from attnlag.adjustments.extraction import Adjustments
 from attnlag.errors import counted
-from attnlag.model.hooks import FAILURES
+from attnlag.model.hooks import FAILURES, forward
 from attnlag.model.language_models import quiet_transformers
 from attnlag.storage import tables
+from attnlag.storage.sequences import TokenSequence
 
 # Number of sequences of a shard, evenly spread, and of tokens at the beginning of each.
 SEQUENCES = 16
@@ -59,9 +60,7 @@ def sink_scores(
             (alike,) = np.nonzero(stretches == stretch)
             for batch in np.split(alike, range(AT_ONCE, len(alike), AT_ONCE)):
                 beginnings = [sequences[i][:TOKENS] for i in batch]
-                ids = np.zeros((len(batch), max(map(len, beginnings))), np.int64)
-                for row, sequence in zip(ids, beginnings, strict=True):
-                    row[: len(sequence)] = sequence
+                ids, _ = padded(beginnings)
                 last = int(lengths[batch].max()) - 1 if rotary.limits else None
                 rotary.reset()
                 layers = [_of_first(w, ids.shape, heads) for w in _weights(trunk, ids, last)]
@@ -73,21 +72,20 @@ def sink_scores(
     return [np.concatenate(parts) for parts in by_layer]
 
 
-def _weights(trunk: Any, ids: np.ndarray, last: int | None) -> list[torch.Tensor | None]:
+def _weights(trunk: Any, ids: torch.Tensor, last: int | None) -> list[torch.Tensor | None]:
     """Return the attention weights of each layer, (sequences, heads, tokens, tokens).
 
     With ``last``, another token follows at this position, unseen by the others, so that embeddings
     are stretched as in a pass over whole sequences.
     """
-    tokens, positions = torch.from_numpy(ids).to(trunk.get_input_embeddings().weight.device), None
+    options = {}
     if last is not None:
-        tokens = functional.pad(tokens, (0, 1))
-        positions = torch.tensor([*range(ids.shape[1]), last]).expand_as(tokens).to(tokens.device)
-    arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    arguments |= {} if positions is None else {"position_ids": positions}
+        device = trunk.get_input_embeddings().weight.device
+        positions = torch.tensor([*range(ids.shape[1]), last], device=device)
+        ids = functional.pad(ids, (0, 1))
+        options = {"position_ids": positions.expand(ids.shape)}
     try:
-        # Padding is on the right, where no token sees it.
-        out = trunk(**arguments, use_cache=False, output_attentions=True)
+        out = forward(trunk, ids, output_attentions=True, **options)
     except FAILURES as failure:
         # The other results are already stored.
         words = (str(failure).splitlines() or [type(failure).__name__])[0]
@@ -128,9 +126,9 @@ def write(tokens: Path, adjustments: Adjustments, path: Path, record: dict[str, 
             schema = columns.schema(len(scores), heads)
             known = counted(len(scores[0]), "token")
             said = f"attention to first tokens at {known} of {counted(len(rows), 'sequence')}"
-    beginnings = [sequence[:TOKENS] for sequence in sequences]
-    run = Run(rows["document"].to_pylist(), rows["window"].to_pylist(), beginnings)
-    table = layout.table(run, scores, schema, "float32") if scores else schema.empty_table()
+    keys = rows["document"].to_pylist(), rows["window"].to_pylist()
+    beginnings = list(map(TokenSequence, *keys, [sequence[:TOKENS] for sequence in sequences]))
+    table = layout.table(beginnings, scores, schema, "float32") if scores else schema.empty_table()
     schema = schema.with_metadata({columns.SINKS_KEY: said.encode(), **tables.metadata(record)})
     encoding = layout.encoding(schema, "float32")
     with tables.parquet_writer(path, schema, **encoding) as writer:

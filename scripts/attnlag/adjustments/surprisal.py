@@ -97,11 +97,9 @@ class Predictions:
             f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
             "predictions: found {}, expected {}; extraction.surprisal: false leaves them out"
         )
-        ids = ids[None].to(self.model.get_input_embeddings().weight.device)
-        options = {"attention_mask": torch.ones_like(ids), "use_cache": False}
         with torch.inference_mode():
             with self._inputs_of_head() as states:
-                expected = self.model(input_ids=ids, **options).logits[0].float()
+                expected = hooks.forward(self.model, ids[None]).logits[0].float()
             if len(states) != 1:
                 raise UserError(refused.format(f"{len(states)} passes of its head", "one"))
             gap = size = 0.0
@@ -127,10 +125,10 @@ class Predictions:
         with hooks.attached([(self.head.register_forward_pre_hook, keep, {})]):
             yield states
 
-    def hidden(self, **arguments: Any) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Run the model up to its head and return what this gets, (sequences, tokens, width)."""
         with self._inputs_of_head(stop=True) as states, suppress(HeadReached):
-            self.model(**arguments)
+            hooks.forward(self.model, ids)
         return states[0]
 
     @torch.inference_mode()
@@ -188,9 +186,5 @@ class Predictions:
 def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
     """Return the rows of the file of predictions: keys and ``COLUMNS``, null for NaN."""
     columns = [keys[field.name] for field in KEY_FIELDS]
-    for name, of_tokens in zip(COLUMNS, values, strict=True):
-        kind = SCHEMA.field(name).type
-        missing = np.isnan(of_tokens)
-        numbers = np.where(missing, 0, of_tokens).astype(kind.to_pandas_dtype())
-        columns.append(pa.array(numbers, kind, mask=missing))
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    columns += [pa.array(of_tokens, from_pandas=True) for of_tokens in values]
+    return pa.table(columns, SCHEMA.names).cast(SCHEMA)

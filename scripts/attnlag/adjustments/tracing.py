@@ -4,7 +4,7 @@ The values and weights of attention come from the implementation ``eager``, for 
 sequence at a time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,15 @@ import pyarrow as pa
 import torch
 
 from attnlag.adjustments import layout, sources, traced_tables
-from attnlag.adjustments.batches import Rotary, Run
+from attnlag.adjustments.batches import Rotary
 from attnlag.adjustments.readout import NoReadout, Readout
-from attnlag.adjustments.sites import SITES
+from attnlag.adjustments.sites import SitesOfPass
 from attnlag.adjustments.sources import NoSources
 from attnlag.adjustments.surprisal import Predictions
 from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, PAIRS
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, trying
-from attnlag.model.architectures import PARTS
+from attnlag.storage.sequences import TokenSequence
 
 # Bound on the errors of shares.
 BOUND = 1e-5
@@ -44,7 +44,6 @@ class Tracer:
     ):
         self.model, self.trunk = model, model.base_model
         self.blocks, _ = trying.blocks_of(self.trunk, modules, name)
-        self.sites = [SITES[site] for site in sites]
         self.rotary = Rotary(self.trunk)
         self.layers: dict[int, Any] = {}
         self.without = ["attention is not among the sites"]
@@ -79,8 +78,7 @@ class Tracer:
 
     def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
         """Run the beginning of a sequence and add its tables."""
-        device = self.model.get_input_embeddings().weight.device
-        ids = torch.from_numpy(sequence.astype(np.int64)).to(device)
+        ids = torch.from_numpy(sequence.astype(np.int64))
         if self.words is None and not self.readout_found:
             try:
                 self.rotary.reset()
@@ -89,7 +87,7 @@ class Tracer:
             except NoReadout as reason:
                 self.readout_found = f"no readout: {reason}"
         numbers, vectors, hidden = self._pass(ids)
-        keys = layout.keys_of(Run([document], [window], [sequence]))
+        keys = layout.keys_of([TokenSequence(document, window, sequence)])
         if numbers:
             self._add_pairs(numbers, len(ids))
             rows = traced_tables.table(
@@ -133,28 +131,23 @@ class Tracer:
     def _run(
         self, ids: torch.Tensor, numbers: dict[int, sources.Numbers]
     ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
-        seen: dict[str, tuple[int, torch.Tensor]] = {}
+        sites = SitesOfPass(self.readout if self.words else ())
         vectors: dict[tuple[int, str], torch.Tensor] = {}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
-            added = added.to(torch.promote_types(added.dtype, torch.float32))
+            added = hooks.at_least_float32(added)
             if part == "attention" and layer in numbers:
                 self._compare(layer, added, numbers[layer])
-            seen[part] = layer, added
-            for site in self.sites if self.words else ():
-                # Either part may come first.
-                outputs = [seen.get(name, (-1, added)) for name in site.parts]
-                if part in site.parts and all(number == layer for number, _ in outputs):
-                    values = (output.to(added.device) for _, output in outputs)
-                    vectors[layer, site.name] = site.value(*values)
+            for site, values in sites.completed(layer, part, added):
+                vectors[layer, site] = values
 
-        run: Callable[..., Any] = self.predictions.hidden if self.predictions else self.trunk
         self.rotary.reset()
         every = torch.ones(1, len(ids), dtype=torch.bool)
-        with torch.inference_mode(), hooks.watched(self.blocks, every, keep, PARTS):
-            mask = torch.ones_like(ids[None])
-            hidden = run(input_ids=ids[None], attention_mask=mask, use_cache=False)
-        return vectors, hidden[0] if self.predictions else None
+        with torch.inference_mode(), hooks.watched(self.blocks, every, keep):
+            if self.predictions:
+                return vectors, self.predictions.hidden(ids[None])[0]
+            hooks.forward(self.trunk, ids[None])
+        return vectors, None
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
         """Prove that what tokens write and the bias are the adjustment, and keep its norm."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.batches import PASSES, Rotary, batches
+from attnlag.adjustments.batches import PASSES, Rotary, batches, padded
 from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.settings import EffectsSettings
@@ -56,11 +56,8 @@ class Batch(NamedTuple):
 
 def batch_of(sequences: Mapping[Key, np.ndarray], device: torch.device) -> Batch:
     """Return sequences as a batch."""
-    lengths = np.array([len(sequence) for sequence in sequences.values()])
-    real = np.arange(lengths.max())[None, :] < lengths[:, None]
-    ids = np.zeros(real.shape, np.int64)
-    ids[real] = np.concatenate(list(sequences.values()))
-    return Batch(list(sequences), torch.from_numpy(ids).to(device), real)
+    ids, real = padded(list(sequences.values()))
+    return Batch(list(sequences), ids.to(device), real)
 
 
 def run(model: torch.nn.Module, ids: torch.Tensor, **options: Any) -> Any:

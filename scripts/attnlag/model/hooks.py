@@ -52,6 +52,17 @@ def first_tensor(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple | list) else output
 
 
+def forward(model: Any, ids: torch.Tensor, **options: Any) -> Any:
+    """Run a model over token ids, (sequences, tokens), treating padding as tokens."""
+    ids = ids.to(model.get_input_embeddings().weight.device)
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
+
+
+def at_least_float32(vectors: torch.Tensor) -> torch.Tensor:
+    """Return vectors in float32, or in their own precision if that is higher."""
+    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+
+
 def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the residual stream among the arguments of a block."""
     return args[0] if args else kwargs.get("hidden_states")

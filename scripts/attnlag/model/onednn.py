@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import UserError
 from attnlag.model import architectures
-from attnlag.model.hooks import watched
+from attnlag.model.hooks import forward, watched
 
 # Smaller matrices are not packed, because the call costs more than the product.
 SMALLEST = 2**16
@@ -154,7 +154,7 @@ def norms(
     vectors: list[torch.Tensor] = []
     every = torch.ones(1, len(ids), dtype=torch.bool)
     with watched(blocks, every, lambda _, __, added: vectors.append(added)):
-        model(input_ids=ids[None], attention_mask=torch.ones_like(ids[None]), use_cache=False)
+        forward(model, ids[None])
     return norms_of(vectors)
 
 

@@ -77,12 +77,11 @@ def observed(
     model: torch.nn.Module, blocks: list[BlockModules]
 ) -> tuple[list[str], list[hooks.Evidence]]:
     """Return why modules fail the proof in a short pass, in a few words each, and observations."""
-    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
-    ids = torch.arange(TOKENS, device=embedding.device)[None] % len(embedding)
-    mask = torch.ones_like(ids, dtype=torch.bool).cpu()
+    ids = torch.arange(TOKENS)[None] % len(model.get_input_embeddings().weight)  # type: ignore
+    mask = torch.ones_like(ids, dtype=torch.bool)
     try:
         with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            hooks.forward(model, ids)
     except hooks.NoVectors as reason:
         return [f"found {reason}"], []
     # For example, an encoder beside the decoder needs tokens of its own.

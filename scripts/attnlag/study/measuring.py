@@ -17,7 +17,6 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import batches
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
@@ -405,10 +404,9 @@ def _passed(
     )
     found: dict[str, list[list[np.ndarray]]] = {}
 
-    def keep_run(_: batches.Run, layers: dict[str, list[np.ndarray]]) -> None:
+    def keep_run(_: list[TokenSequence], layers: dict[str, list[np.ndarray]]) -> None:
         for site, arrays in layers.items():
-            # These arrays are overwritten two runs later.
-            found.setdefault(site, []).append([values.copy() for values in arrays])
+            found.setdefault(site, []).append(arrays)
 
     try:
         write_runs(sequences, runner, keep_run)

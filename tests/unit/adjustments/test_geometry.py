@@ -13,12 +13,13 @@ import torch
 from scipy import stats
 from test_architectures import GPT, LLAMA
 
-from attnlag.adjustments import batches, centred, columns, extraction, geometry, layout, recording
+from attnlag.adjustments import centred, columns, extraction, geometry, layout, recording
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.corpus import tokens
 from attnlag.model.hooks import STREAM
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.storage.sequences import TokenSequence
 
 # The module whose output is added, and what it is multiplied by; blocks are in layers or h.
 MODELS = {
@@ -123,7 +124,7 @@ def test_random_pairs_come_from_two_documents():
     sample = geometry.PairSample(8, 3, 48, ["attention", STREAM])
     adjustments.sample = sample
     for documents, run in zip(names, runs, strict=True):
-        sample.begin(documents, [0, 1, 0, 0], list(map(len, run)))
+        sample.begin(list(map(TokenSequence, documents, [0, 1, 0, 0], run)))
         adjustments.measure(run)
     # A sequence of one token has none that is not a first one.
     assert sample.documents == ["a", "a", "b", "e", "f", "f"]
@@ -180,10 +181,7 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     generator = np.random.default_rng(2)
     a = generator.normal(size=(2, tokens, 5)).astype(np.float32) + 2
     a[1, 9, 3] = np.inf
-    run = batches.Run(
-        *map(list, zip(*lengths, strict=True)),
-        [np.arange(n, dtype=np.int32) for n in lengths.values()],
-    )
+    run = [TokenSequence(*key, np.arange(n, dtype=np.int32)) for key, n in lengths.items()]
     schema = columns.schema(2, 5)
     table = layout.table(run, list(a), schema, "float32")
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 
-from attnlag.adjustments import batches, columns, layout
+from attnlag.adjustments import columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
+from attnlag.storage.sequences import TokenSequence
 from summarize_heads import of_sample
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
@@ -40,7 +41,8 @@ SETTINGS = HeadsSettings(
 
 def stored(kind, values, width, names, lengths, path):
     """Store numbers of tokens as an extraction does."""
-    run = batches.Run(names, [0] * len(names), [np.arange(n, dtype=np.int32) for n in lengths])
+    ids = [np.arange(n, dtype=np.int32) for n in lengths]
+    run = [TokenSequence(name, 0, tokens) for name, tokens in zip(names, ids, strict=True)]
     schema = columns.schema(2, width)
     table = layout.table(run, list(values.astype(np.float32)), schema, "float32")
     pq.write_table(table, path, row_group_size=50)
