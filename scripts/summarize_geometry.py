@@ -12,21 +12,21 @@ from attnlag.storage import tables, writing
 def main(job):
     settings, given = job.settings, job.input
 
-    def sums_of(geometry, stream):
-        return geometry_means.sums_of_shard(geometry, stream, settings.drop_first)
+    def sums_of(geometry, stream, distances):
+        sums = [
+            geometry_means.sums_of_shard(*paths, settings.drop_first)
+            for paths in zip(geometry, stream, strict=True)
+        ]
+        sums += map(geometry_means.sums_by_distance, distances)
+        return geometry_means.over_shards(sums)
 
-    distances = untrained = random = None
+    untrained = None
     if given.random_weights:
-        random = sums_of(given.random_weights, given.random_weights_stream)
-    if given.distances:
-        distances = geometry_means.by_distance(given.distances)
-    if given.random_weights_distances:
-        untrained = geometry_means.by_distance([given.random_weights_distances])
+        distances = [given.random_weights_distances] if given.random_weights_distances else []
+        untrained = sums_of([given.random_weights], [given.random_weights_stream], distances)
     table = geometry_means.table(
-        geometry_means.over_shards(list(map(sums_of, given.geometry, given.stream))),
+        sums_of(given.geometry, given.stream, given.distances),
         geometry_means.random_pairs(given.geometry, (*OF_A_PASS, *RELATIVE)),
-        random,
-        distances,
         untrained,
         settings.alpha,
     )

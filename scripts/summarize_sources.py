@@ -24,8 +24,8 @@ def main(job):
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     name = tables.names_in(record)
     if given.sources:
-        rows = traced.read(given.sources)
-        random = traced.read(given.random_sources) if given.random_sources else None
+        rows = traced.read_shards(given.sources)
+        random = traced.read_shards(given.random_sources) if given.random_sources else None
         shares = traced.shares(rows, random, *bounds)
         pairs = geometry_means.random_pairs(given.sources, ("all", "first"))
         neighbours = traced.neighbours(rows, random, pairs, *bounds)
@@ -43,8 +43,8 @@ def main(job):
             written = traced_tables.written(whole.unify_dictionaries())
             tables.write_table(written, output.written, record)
     for site, means, findings in zip(sites, output.readout, output.readout_findings, strict=True):
-        random = traced.read(untrained[site]) if untrained else None
-        table = traced.readout(traced.read(sites[site]), random, *bounds)
+        random = traced.read_shards(untrained[site]) if untrained else None
+        table = traced.readout(traced.read_shards(sites[site]), random, *bounds)
         words = sources.readout_findings(table, f"{name}, {site}", proof_of(sites[site]))
         tables.write_results({means: table}, record, site=site)
         writing.write_text(words, findings)

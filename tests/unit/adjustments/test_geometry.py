@@ -256,7 +256,6 @@ def test_the_error_of_a_mean_is_clustered_by_document():
     alone = RatioSums.of_rows(values[:9], np.zeros(9, int))
     assert alone.mean == pytest.approx(values[:9].mean())
     assert np.isnan(alone.std_error)
-    assert np.isnan(geometry_means.NOTHING.mean)
 
 
 def geometry_of_shard(folder, number):
@@ -315,12 +314,11 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
         row |= {"total": total, "total_squared": total**2, "total_pairs": total * n}
         paths.append(tmp_path / f"distances_{number}.parquet")
         pd.DataFrame([row | {"random_pairs": 5, "random_total": 1.0}]).to_parquet(paths[-1])
+    by_distance = list(map(geometry_means.sums_by_distance, paths))
     found = geometry_means.table(
-        geometry_means.over_shards(sums),
+        geometry_means.over_shards([*sums, *by_distance]),
         geometry_means.random_pairs([geometry for geometry, *_ in shards], (*OF_A_PASS, *RELATIVE)),
-        sums[1],
-        geometry_means.by_distance(paths),
-        geometry_means.by_distance(paths[:2]),
+        geometry_means.over_shards([sums[1], *by_distance[:2]]),
         0.1,
     ).set_index(["quantity", "layer"])
     rows = pd.concat([rows for *_, rows in shards])

@@ -1,7 +1,9 @@
 """Means of the directions of adjustments by layer, beside random pairs and random weights."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,65 +14,72 @@ from attnlag.adjustments import centred
 from attnlag.adjustments.columns import PAIRS_KEY, layers_in
 from attnlag.adjustments.outcomes import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
 from attnlag.regression.estimation.clustered import RatioSums
-from attnlag.storage import tables
 
-NOTHING = RatioSums(0, 0, 0.0, 0.0, 0.0, 0.0)
+# What a mean is of; distance 0 stands for a quantity that has none.
+CELL = ["layer", "quantity", "distance"]
+
+# Columns of files by distance, by the field of `RatioSums` that they are.
+OF_DISTANCES = {"documents": "clusters", "pairs": "rows", "pairs_squared": "rows_squared"}
+OF_DISTANCES |= {"total_pairs": "crossed"}
 
 
-def sums_of_shard(
-    geometry: Path, stream: Path, drop_first: int
-) -> dict[tuple[int, str], RatioSums]:
-    """Return the sums of each quantity of each layer, without the first tokens of sequences.
+def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> pd.DataFrame:
+    """Return `RatioSums` of each quantity of each layer, without the first tokens of sequences.
 
     One column is in memory at a time.
     """
-    whole = np.arange(tables.row_count([geometry]))
-    names = pq.read_table(geometry, columns=["document"]).unify_dictionaries().combine_chunks()
-    document = names["document"].combine_chunks().indices.to_numpy()
-    position = tables.values_of([geometry], "position", whole)
-    kept = position >= drop_first
-    document, position = document[kept], position[kept]
+    keys = pq.read_table(geometry, columns=["document", "position"])
+    keys = keys.unify_dictionaries().combine_chunks()
+    position = keys["position"].to_numpy()
+    used = position >= drop_first
+    position = position[used]
+    document = keys["document"].combine_chunks().indices.to_numpy()[used]
 
     def column(path: Path, name: str) -> np.ndarray:
-        return tables.values_of([path], name, whole)[kept].astype(np.float64)
+        return pq.read_table(path, columns=[name])[name].to_numpy()[used].astype(np.float64)
 
-    sums: dict[tuple[int, str], RatioSums] = {}
-    layers = layers_in(pq.read_schema(stream))
+    rows = []
+
+    def add(layer: int, quantity: str, values: np.ndarray) -> None:
+        distance = int(quantity == "cosine_previous")
+        rows.append(
+            (layer, quantity, distance, *vars(RatioSums.of_rows(values, document)).values())
+        )
+
     before = None
-    for layer, name in enumerate(layers):
+    for layer, name in enumerate(layers_in(pq.read_schema(stream))):
         received = column(stream, name)
         with np.errstate(divide="ignore", invalid="ignore"):
             if before is not None:
-                sums[layer - 1, STREAM_GROWTH] = RatioSums.of_rows(
-                    np.log(received / before), document
-                )
+                add(layer - 1, STREAM_GROWTH, np.log(received / before))
             for quantity in OF_A_PASS:
                 values = column(geometry, f"{name}.{quantity}")
                 if OUTCOMES[quantity].first_position:
                     # The previous token is left out too.
                     values[position == drop_first] = np.nan
-                sums[layer, quantity] = RatioSums.of_rows(values, document)
+                add(layer, quantity, values)
                 if f"{quantity}_relative" in RELATIVE:
-                    relative = RatioSums.of_rows(values / received, document)
-                    sums[layer, f"{quantity}_relative"] = relative
+                    add(layer, f"{quantity}_relative", values / received)
         before = received
-    return sums
+    names = [field.name for field in fields(RatioSums)]
+    return pd.DataFrame(rows, columns=[*CELL, *names])
 
 
-def over_shards(
-    of_shards: Sequence[dict[tuple[int, str], RatioSums]],
-) -> dict[tuple[int, str], RatioSums]:
-    """Return the sums over all shards."""
-    together = dict(of_shards[0])
-    for more in of_shards[1:]:
-        together = {key: sums + more[key] for key, sums in together.items()}
-    return together
+def sums_by_distance(path: Path) -> pd.DataFrame:
+    """Return `RatioSums` of the centred cosines of a shard by distance, and of random pairs."""
+    sums = pd.read_parquet(path).rename(columns=OF_DISTANCES)
+    return sums.assign(quantity=centred.QUANTITY)
+
+
+def over_shards(sums: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the sums over all shards, by `CELL`."""
+    return pd.concat(sums).groupby(CELL, sort=False).sum()
 
 
 def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[tuple[int, str], float]:
     """Return the mean over random pairs of each layer and quantity, over all shards."""
-    weights: dict[tuple[int, str], float] = {}
-    totals: dict[tuple[int, str], float] = {}
+    weights: dict[tuple[int, str], float] = defaultdict(float)
+    totals: dict[tuple[int, str], float] = defaultdict(float)
     for path in paths:
         pairs = json.loads(pq.read_metadata(path).metadata[PAIRS_KEY])
         for quantity in quantities:
@@ -78,74 +87,33 @@ def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[tuple
             by_layer = dict(enumerate(values)) if isinstance(values, list) else values
             for layer, value in by_layer.items():
                 if value is not None:
-                    key = int(layer), quantity
-                    weights[key] = weights.get(key, 0) + pairs["pairs"]
-                    totals[key] = totals.get(key, 0) + pairs["pairs"] * value
+                    weights[int(layer), quantity] += pairs["pairs"]
+                    totals[int(layer), quantity] += pairs["pairs"] * value
     return {key: totals[key] / weight for key, weight in weights.items()}
 
 
-def by_distance(paths: Sequence[Path]) -> pd.DataFrame:
-    """Return the sums of centred cosines over all shards, a row per layer and distance."""
-    tables_of_shards = pd.concat([pd.read_parquet(path) for path in paths])
-    return tables_of_shards.groupby(["layer", "distance"], as_index=False).sum()
-
-
 def table(
-    sums: dict[tuple[int, str], RatioSums],
-    pairs: dict[tuple[int, str], float],
-    random: dict[tuple[int, str], RatioSums] | None,
-    distances: pd.DataFrame | None,
-    random_distances: pd.DataFrame | None,
+    sums: pd.DataFrame,
+    pairs: Mapping[tuple[int, str], float],
+    untrained: pd.DataFrame | None,
     alpha: float,
 ) -> pd.DataFrame:
     """Return the means: a row per layer and quantity, and of centred cosines per distance.
 
-    Parameters
-    ----------
-    random : dict or None
-        Sums with random weights, without centred cosines.
-    distances, random_distances : pandas.DataFrame or None
-        From `by_distance`, for centred cosines with trained and with random weights.
+    ``untrained`` has the sums with random weights, and ``pairs`` is from `random_pairs`.
     """
-    rows: list[tuple[int, str, int | None, RatioSums, float, float]] = []
-    for (layer, quantity), ratio in sums.items():
-        distance = 1 if quantity == "cosine_previous" else None
-        control = (random or {}).get((layer, quantity), NOTHING).mean
-        against = pairs.get((layer, quantity), np.nan)
-        rows.append((layer, quantity, distance, ratio, against, control))
-    untrained = {}
-    if random_distances is not None:
-        by_layer = random_distances.set_index(["layer", "distance"])
-        untrained = (by_layer["total"] / by_layer["pairs"].replace(0, np.nan)).to_dict()
-    for row in [] if distances is None else distances.to_dict("records"):
-        ratio = RatioSums(
-            row["documents"],
-            row["pairs"],
-            row["pairs_squared"],
-            row["total"],
-            row["total_squared"],
-            row["total_pairs"],
-        )
-        against = row["random_total"] / row["random_pairs"] if row["random_pairs"] else np.nan
-        control = untrained.get((row["layer"], row["distance"]), np.nan)
-        rows.append((row["layer"], centred.QUANTITY, row["distance"], ratio, against, control))
-    records = []
-    for layer, quantity, distance, ratio, against, control in rows:
-        low, high = ratio.interval(alpha)
-        records.append(
-            {
-                "layer": layer,
-                "quantity": quantity,
-                "distance": distance,
-                "mean": ratio.mean,
-                "std_error": float(ratio.std_error),
-                "conf_low": low,
-                "conf_high": high,
-                "random_pairs": against,
-                "random_weights": control,
-                "tokens": ratio.rows,
-                "documents": ratio.clusters,
-            }
-        )
-    frame = pd.DataFrame(records).astype({"distance": "Int64", "tokens": int, "documents": int})
-    return frame.sort_values(["quantity", "layer", "distance"], ignore_index=True)
+    means = pd.DataFrame(_ratios(sums).columns(alpha), index=sums.index)
+    of_pairs = pd.Series([pairs.get(key[:2], np.nan) for key in sums.index], sums.index)
+    if "random_pairs" in sums:
+        of_pairs = (sums["random_total"] / sums["random_pairs"]).fillna(of_pairs)
+    means.insert(4, "random_pairs", of_pairs)
+    means.insert(5, "random_weights", np.nan)
+    if untrained is not None:
+        means["random_weights"] = pd.Series(_ratios(untrained).mean, untrained.index)
+    means = means.reset_index().astype({"distance": "Int64"})
+    means["distance"] = means["distance"].replace(0, pd.NA)
+    return means.sort_values(["quantity", "layer", "distance"], ignore_index=True)
+
+
+def _ratios(sums: pd.DataFrame) -> RatioSums:
+    return RatioSums(*(sums[field.name].to_numpy(float) for field in fields(RatioSums)))

@@ -18,75 +18,65 @@ from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 
-# The parts of a layer whose lags stand beside each other, and the columns of their norms.
-PARTS = {WHOLE: "norm", **WRITTEN}
+# The parts of a layer whose lags stand beside each other, with the columns of their norms.
+NORMS = {WHOLE: "norm", **WRITTEN}
 
-# Sources of an adjustment, and parts of the cosine, in the order of their rows.
-SOURCES = (*CLASSES, "bias", "effective")
-PAIRS = ("all", *traced_tables.PAIRS)
+# Sources of an adjustment, and the columns of parts of the cosine, in the order of their rows.
+SOURCES = [*CLASSES, "bias", "effective"]
+COSINES = {"all": "cosine", **{part: f"cosine_{part}" for part in traced_tables.PAIRS}}
 
 OF_LAGS = ["subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"]
 OF_LAGS += ["statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
 OF_LAGS += ["random_weights"]
 
-OF_MEANS = ["mean", "std_error", "conf_low", "conf_high"]
 
-
-def read(paths: Sequence[Path]) -> pd.DataFrame:
+def read_shards(paths: Sequence[Path]) -> pd.DataFrame:
     """Return the rows of all shards, with documents as categories."""
-    tables = [pq.read_table(path) for path in paths]
-    drop = [name for name in traced_tables.LISTS if name in tables[0].column_names]
-    tables = [table.drop_columns(drop).replace_schema_metadata() for table in tables]
+    names = [n for n in pq.read_schema(paths[0]).names if n not in traced_tables.LISTS]
+    tables = [pq.read_table(path, columns=names).replace_schema_metadata() for path in paths]
     return pa.concat_tables(tables).unify_dictionaries().to_pandas()
 
 
-def means(
-    rows: pd.DataFrame, values: Mapping[str, Callable[[pd.DataFrame], pd.Series]], alpha: float
+def means_by_layer(
+    rows: pd.DataFrame, values: pd.DataFrame, first: int, alpha: float
 ) -> pd.DataFrame:
-    """Return the mean of some values by layer and name, with intervals clustered by document."""
-    rows_of_table = []
-    for layer, of_layer in rows.groupby("layer"):
-        document = of_layer["document"].cat.codes.to_numpy()
-        for name, value in values.items():
-            values_of_rows = value(of_layer).to_numpy(dtype=float)
-            sums = RatioSums.of_rows(values_of_rows, document)
-            numbers = map(float, (sums.mean, sums.std_error, *sums.interval(alpha)))
-            median = np.nan
-            if not np.isnan(values_of_rows).all():
-                median = np.nanmedian(values_of_rows)
-            rows_of_table.append(
-                (layer, name, *numbers, median, int(sums.rows), int(sums.clusters))
-            )
-    names = ["layer", "name", *OF_MEANS, "median", "tokens", "documents"]
-    return pd.DataFrame(rows_of_table, columns=names).set_index(["layer", "name"])
+    """Return the mean of each column of values by layer, from position ``first`` on.
+
+    ``values`` belong to the rows. Intervals are clustered by document.
+    """
+    values = values[rows["position"] >= first].astype(float)
+    values = values.where(np.isfinite(values))
+    by_document = values.groupby([rows["document"], rows["layer"]], observed=True)
+    sums, counts = (
+        sums_of.unstack("layer", fill_value=0)
+        for sums_of in (by_document.sum(), by_document.count())
+    )
+    ratios = RatioSums.of(sums.to_numpy(), counts.to_numpy())
+    table = pd.DataFrame(ratios.columns(alpha), index=sums.columns)
+    table.insert(4, "median", values.groupby(rows["layer"]).median().unstack())
+    return table
 
 
 def _means_beside(
     rows: pd.DataFrame,
     random: pd.DataFrame | None,
-    values: Mapping[str, Callable[[pd.DataFrame], pd.Series]],
+    values_of: Callable[[pd.DataFrame], pd.DataFrame],
     first: int,
     alpha: float,
 ) -> pd.DataFrame:
-    """Return the means from a position on, beside those with ``random_weights``."""
-    table = means(rows[rows["position"] >= first], values, alpha)
-    table["random_weights"] = np.nan
+    """Return `means_by_layer` of the values of rows, beside the mean with ``random_weights``."""
+    table = means_by_layer(rows, values_of(rows), first, alpha).assign(random_weights=np.nan)
     if random is not None:
-        untrained = means(random[random["position"] >= first], values, alpha)
-        table["random_weights"] = untrained["mean"].reindex(table.index)
+        untrained = means_by_layer(random, values_of(random), first, alpha)
+        table["random_weights"] = untrained["mean"]
     return table
 
 
-def column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
-    """Return the function that returns a column of rows."""
-    return lambda rows: rows[name]
-
-
-def _as_table(by_name: pd.DataFrame, names: Sequence[str], key: str) -> pd.DataFrame:
-    """Return rows by layer and name in the order of the names."""
-    kind = pd.CategoricalDtype(list(names), ordered=True)
-    table = by_name.reset_index().rename(columns={"name": key}).astype({key: kind})
-    return table.sort_values(["layer", key], ignore_index=True).astype({key: str})
+def _rows_by_layer(means: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return means as rows in the order of layers, with the name of each value under ``key``."""
+    table = means.rename_axis([key, "layer"]).reset_index()
+    table.insert(0, "layer", table.pop("layer"))
+    return table.sort_values("layer", kind="stable", ignore_index=True)
 
 
 def shares(
@@ -96,14 +86,11 @@ def shares(
 
     Beside it are the mean ``attention`` to the source and the mean share with ``random_weights``.
     """
-    shares_of = {name: column(name) for name in SOURCES}
-    table = _means_beside(rows, random, shares_of, drop_first, alpha)
-    attention = {
-        name: column(f"attention_{name}") for name in SOURCES if f"attention_{name}" in rows
-    }
-    of_attention = means(rows[rows["position"] >= drop_first], attention, alpha)["mean"]
-    table.insert(len(table.columns) - 1, "attention", of_attention.reindex(table.index))
-    return _as_table(table, SOURCES, "source")
+    table = _means_beside(rows, random, lambda rows: rows[SOURCES], drop_first, alpha)
+    attention = rows[[f"attention_{name}" for name in CLASSES]].set_axis(CLASSES, axis=1)
+    mean = means_by_layer(rows, attention, drop_first, alpha)["mean"]
+    table.insert(len(table.columns) - 1, "attention", mean)
+    return _rows_by_layer(table, "source")
 
 
 def neighbours(
@@ -113,12 +100,18 @@ def neighbours(
     drop_first: int,
     alpha: float,
 ) -> pd.DataFrame:
-    """Return the parts of the cosine with the adjustment of the token before, by layer."""
-    cosines = {name: column("cosine" if name == "all" else f"cosine_{name}") for name in PAIRS}
-    table = _means_beside(rows, random, cosines, drop_first + 1, alpha)
-    of_pairs = [pairs.get(key, np.nan) for key in table.index]
+    """Return the parts of the cosine with the adjustment of the token before, by layer.
+
+    ``pairs`` has the cosines of random pairs, by layer and part.
+    """
+
+    def cosines(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[[*COSINES.values()]].set_axis([*COSINES], axis=1)
+
+    table = _means_beside(rows, random, cosines, drop_first + 1, alpha).drop(columns="median")
+    of_pairs = [pairs.get((layer, part), np.nan) for part, layer in table.index]
     table.insert(len(table.columns) - 1, "random_pairs", of_pairs)
-    return _as_table(table.drop(columns="median"), PAIRS, "part")
+    return _rows_by_layer(table, "part")
 
 
 def readout(
@@ -126,21 +119,19 @@ def readout(
 ) -> pd.DataFrame:
     """Return the effect on each target by layer, less that on the target of another place."""
 
-    def difference(name: str) -> Callable[[pd.DataFrame], pd.Series]:
-        return lambda rows: rows[name] - rows[f"{name}_control"]
+    def differences(rows: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({name: rows[name] - rows[f"{name}_control"] for name in TARGETS})
 
-    def both(name: str, own: str) -> Callable[[pd.DataFrame], pd.Series]:
-        return lambda rows: rows[own].where(difference(name)(rows).notna())
-
-    kept = rows[rows["position"] >= drop_first]
-    differences = {name: difference(name) for name in TARGETS}
     table = _means_beside(rows, random, differences, drop_first, alpha)
     table = table.rename(columns={"mean": "difference"})
-    for column_name, ending in (("mean", ""), ("control", "_control")):
-        both_known = {name: both(name, f"{name}{ending}") for name in TARGETS}
-        table[column_name] = means(kept, both_known, alpha)["mean"]
-    order = ["mean", "control", "difference", *OF_MEANS[1:], "random_weights"]
-    return _as_table(table[[*order, "tokens", "documents"]], TARGETS, "target")
+    comparable = differences(rows).notna()
+    for column, ending in (("mean", ""), ("control", "_control")):
+        effects = rows[[f"{name}{ending}" for name in TARGETS]].set_axis([*TARGETS], axis=1)
+        means = means_by_layer(rows, effects.where(comparable), drop_first, alpha)
+        table[column] = means["mean"]
+    order = ["mean", "control", "difference", "std_error", "conf_low", "conf_high"]
+    order += ["random_weights", "tokens", "documents"]
+    return _rows_by_layer(table[order], "target")
 
 
 def next_ahead(effects: pd.DataFrame) -> tuple[pd.Series, int | None]:
@@ -157,28 +148,24 @@ def next_ahead(effects: pd.DataFrame) -> tuple[pd.Series, int | None]:
 def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings) -> pd.DataFrame:
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
 
-    All layers and `PARTS` are fitted with the same terms.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        As from `results.coefficients_table`, with the ``part`` of each layer; ``random_weights`` is
-        not corrected for bias, as ``uncorrected``.
+    All layers and parts (`NORMS`) are fitted with the same terms. The table is that of
+    `results.coefficients_table`, with the ``part`` of each layer; ``random_weights`` is not
+    corrected for bias, as ``uncorrected``.
     """
     design = settings.design
     assert design is not None
     settings = settings.from_sums().changed(cluster="document")
     layers = sorted(map(int, rows["layer"].unique()))
-    cells = [(layer, part) for part in PARTS for layer in layers]
+    cells = [(layer, part) for part in NORMS for layer in layers]
 
     def shard_of(tokens: pd.DataFrame, halves: int) -> crossproducts.Shard:
-        wide = tokens.pivot(index=KEYS, columns="layer", values=list(PARTS.values()))
+        wide = tokens.pivot(index=KEYS, columns="layer", values=list(NORMS.values()))
         # Sequences in their order, which the index of a pivot loses.
         keys = tokens.drop_duplicates(KEYS)[KEYS]
         wide = wide.reindex(pd.MultiIndex.from_frame(keys))
         table = pa.Table.from_pandas(keys, preserve_index=False)
         for place, (layer, part) in enumerate(cells):
-            values = wide[PARTS[part], layer].to_numpy(dtype=np.float32)
+            values = wide[NORMS[part], layer].to_numpy(dtype=np.float32)
             table = table.append_column(layer_name(place), pa.array(values))
         names = [layer_name(place) for place in range(len(cells))]
         return controls.shard_of_batches(table.to_batches(), names, design, {}, halves)

@@ -259,3 +259,15 @@ class RatioSums(Sums):
         """Return the ends of the interval of the mean that covers 1 - ``alpha``."""
         reach = special.stdtrit(self.df, 1 - alpha / 2) * self.std_error
         return self.mean - reach, self.mean + reach
+
+    def columns(self, alpha: float) -> dict[str, Any]:
+        """Return the columns of a table of means over tokens, clustered by document."""
+        low, high = self.interval(alpha)
+        return {
+            "mean": self.mean,
+            "std_error": self.std_error,
+            "conf_low": low,
+            "conf_high": high,
+            "tokens": self.rows.astype(int),
+            "documents": self.clusters.astype(int),
+        }
