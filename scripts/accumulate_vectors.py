@@ -16,14 +16,16 @@ def main(job):
         tables.read_provenance(job.input.activations), "vector_products", settings, "numpy"
     )
     documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
-    products = vector_products.products(
+    products = vector_products.products_of_shard(
         job.input.activations,
         job.input.first,
         vector_pairs.folds_of_documents(documents, settings.folds),
         settings,
         program.usable_threads(job.threads),
     )
-    layers = counted(len(vector_products.write(job.output.products, products, record)), "layer")
+    layers = counted(
+        len(vector_products.write_products(job.output.products, products, record)), "layer"
+    )
     program.log.info(f"{tables.names_in(record)}: products of the vectors of {layers}")
 
 

@@ -24,13 +24,10 @@ def main(job):
     bounds = {"alpha": alpha, "negligible": negligible}
     draws = {"draws": settings.draws, "seed": settings.seed}
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs(studies, **draws, **bounds, adjust=adjust)
-    profiles = (
-        comparison.profile(comparison.stack_of(study), 0, settings.seed) for study in studies
-    )
+    pairs = comparison.pairs_of_models(studies, **draws, **bounds, adjust=adjust)
     held = pd.concat(
-        claims.of_study(study, profile, study.controls, **bounds)
-        for study, profile in zip(studies, profiles, strict=True)
+        claims.of_study(study, comparison.profile(study.stack()), study.controls, **bounds)
+        for study in studies
     )
     spread = population.of_studies(studies, alpha)
 

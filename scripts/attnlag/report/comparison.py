@@ -33,7 +33,7 @@ def claims_findings(held: pd.DataFrame, spread: pd.DataFrame, models: Sequence[s
         text += f"what holds in {regression}:\n"
         text += "".join(f"  {line}\n" for line in claims.sentences(rows, list(models)))
         of_lag = spread[(spread["regression"] == regression) & (spread["term"] == "lag_1")]
-        for _, of_models in of_lag.groupby(population.COLUMNS[:5], sort=False):
+        for _, of_models in of_lag.groupby(population.POPULATION, sort=False):
             text += f"  {population.sentence(of_models)}\n"
     return text
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from attnlag.regression.beyond import claims
-from attnlag.regression.beyond.comparison import Profile, Study
+from attnlag.regression.beyond.comparison import ComparedStudy, Profile
 
 DOCUMENTS, LAYERS = 40, 6
 
@@ -29,7 +29,7 @@ def verdicts_of(model, means, seed=0):
             **{"random_weights": 1.4, "trained": 0.3, "random_weights_documents": 20},
         }
     )
-    study = Study(model, "prompts", "attention", "within", False, pd.DataFrame(), {}, [])
+    study = ComparedStudy(model, "prompts", "attention", "within", False, pd.DataFrame(), {}, [])
     return claims.of_study(study, profile, controls, alpha=0.05, negligible=0.05), each
 
 

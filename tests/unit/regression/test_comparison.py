@@ -86,7 +86,7 @@ def write_study(
 
 def pairs_of(*paths, draws=200, seed=0, alpha=0.05, negligible=0.05):
     studies = [comparison.read_study(path) for path in paths]
-    return comparison.pairs(
+    return comparison.pairs_of_models(
         studies, draws=draws, seed=seed, alpha=alpha, adjust="holm", negligible=negligible
     )
 

@@ -69,8 +69,8 @@ def fitted(folder, paths, settings=SETTINGS, documents=100, control=None):
     products = []
     for path in paths:
         products.append(folder / f"products_{path.name}")
-        found = vector_products.products(path, paths[0], folds, settings.products, 2)
-        vector_products.write(products[-1], found, {})
+        found = vector_products.products_of_shard(path, paths[0], folds, settings.products, 2)
+        vector_products.write_products(products[-1], found, {})
     return vector_fits.table_of(products, paths, control, folds, settings, 2)
 
 
@@ -128,7 +128,7 @@ def test_sums_equal_those_of_the_rows_for_any_row_groups(tmp_path):
     write(path, vectors, LENGTHS, windows=documents, row_group=7)
     settings = PRODUCTS.changed(lags=(1, 3), drop_first=2)
     folds = vector_pairs.folds_of_documents(sorted(set(documents)), 3)
-    ((layer, found),) = vector_products.products(path, path, folds, settings, 1)
+    ((layer, found),) = vector_products.products_of_shard(path, path, folds, settings, 1)
     x, y, sequence = rows_of(vectors - found.frame.centre, LENGTHS, (1, 3), 2)
     finite = np.isfinite(x).all(1) & np.isfinite(y).all(1)
     fold = np.array([folds[documents[one]] for one in sequence])
@@ -150,12 +150,12 @@ def test_outcomes_are_exchanged_within_documents_and_never_meet_their_own_predic
     write(path, vectors, LENGTHS, row_group=50)
     settings = PRODUCTS.changed(lags=lags)
     folds = vector_pairs.folds_of_documents([f"d{n}" for n in range(6)], 3)
-    ((_, found),) = vector_products.products(path, path, folds, settings, 1)
+    ((_, found),) = vector_products.products_of_shard(path, path, folds, settings, 1)
     again = [np.zeros_like(sums.xy) for sums in found.observed]
     rows, moved = vector_pairs.rows_of(path, settings), 0
     fold = np.arange(6) % 3
-    blocks = vector_pairs.blocks(path, "layer_00")
-    for one, pairs in vector_pairs.pairs(blocks, rows, fold, lags, found.frame):
+    blocks = vector_pairs.vectors_by_block(path, "layer_00")
+    for one, pairs in vector_pairs.paired_vectors(blocks, rows, fold, lags, found.frame):
         order = vector_pairs.exchanged(pairs, lags, rows.documents)
         assert sorted(order) == list(range(len(order)))
         assert (pairs.document[order] == pairs.document).all()
@@ -212,8 +212,10 @@ def r_squared_of_permuted_order(path, vectors, lengths, ridge):
     )
     rows, order = vector_pairs.rows_of(path, PRODUCTS), np.arange(len(x))
     frame = vector_pairs.frame_of(path, "layer_00", 1024)
-    blocks = vector_pairs.blocks(path, "layer_00")
-    for _, pairs in vector_pairs.pairs(blocks, rows, np.arange(len(lengths)) % 3, (1,), frame):
+    blocks = vector_pairs.vectors_by_block(path, "layer_00")
+    for _, pairs in vector_pairs.paired_vectors(
+        blocks, rows, np.arange(len(lengths)) % 3, (1,), frame
+    ):
         places = np.searchsorted(token, pairs.token)
         order[places] = places[vector_pairs.exchanged(pairs, (1,), rows.documents)]
     y, sse, sst = y[order], 0.0, 0.0

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.beyond.comparison import STUDY_KEYS, Profile, Study
+from attnlag.regression.beyond.comparison import STUDY_KEYS, ComparedStudy, Profile
 
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
-COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
+CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
 
 
 @dataclass
-class Evidence:
+class StudyEvidence:
     """The coefficients of one study, and its controls."""
 
     profile: Profile
@@ -32,8 +32,9 @@ class Evidence:
         """Return the mean of a coefficient over layers, and each document's part of its error."""
         column = self.profile.terms.index(term)
         values = self.profile.estimate[layers, column]
-        known = np.isfinite(values)
-        return values[known].mean(), self.profile.scores[:, layers, column][:, known].mean(axis=1)
+        fitted = np.isfinite(values)
+        scores = self.profile.scores[:, layers, column][:, fitted]
+        return values[fitted].mean(), scores.mean(axis=1)
 
     def control(self, name: str) -> float:
         """Return the mean of a control of lag 1 over the layers; NaN if it was not run."""
@@ -49,21 +50,21 @@ def _minus(contrast: Contrast, other: tuple[float, np.ndarray | float]) -> Contr
     return contrast[0] - other[0], contrast[1] - other[1]
 
 
-def _training(evidence: Evidence) -> Contrast:
+def _training(evidence: StudyEvidence) -> Contrast:
     # Both on the same documents; the errors are those over all documents, which are more.
     _, scores = evidence.mean("lag_1")
     factor = np.sqrt(len(scores) / evidence.control("random_weights_documents"))
     return evidence.control("random_weights") - evidence.control("trained"), factor * scores
 
 
-def _depth(evidence: Evidence) -> Contrast:
+def _depth(evidence: StudyEvidence) -> Contrast:
     middle = len(evidence.profile.estimate) // 2
     early, late = slice(middle), slice(middle, None)
     return _minus(evidence.mean("lag_1", late), evidence.mean("lag_1", early))
 
 
 # What a claim says, and the contrast that is above zero if it holds.
-CLAIMS: dict[str, Callable[[Evidence], Contrast]] = {
+CLAIMS: dict[str, Callable[[StudyEvidence], Contrast]] = {
     "a large adjustment follows a large one": lambda evidence: evidence.mean("lag_1"),
     "lag 1 is above the negligible size": lambda evidence: _minus(
         evidence.mean("lag_1"), (evidence.negligible, 0)
@@ -80,7 +81,12 @@ CLAIMS: dict[str, Callable[[Evidence], Contrast]] = {
 
 
 def of_study(
-    study: Study, profile: Profile, controls: pd.DataFrame, *, alpha: float, negligible: float
+    study: ComparedStudy,
+    profile: Profile,
+    controls: pd.DataFrame,
+    *,
+    alpha: float,
+    negligible: float,
 ) -> pd.DataFrame:
     """Return the verdict on each claim in one study, a row each.
 
@@ -88,7 +94,7 @@ def of_study(
     undecided if the interval has zero. Claims about lags or controls that the study lacks have no
     row, nor have those about an untrained model whose norms do not vary.
     """
-    evidence, rows = Evidence(profile, controls, negligible), []
+    evidence, rows = StudyEvidence(profile, controls, negligible), []
     with_lags = {"lag_1", "lag_2"} <= set(profile.terms)
     for claim, contrast in CLAIMS.items() if with_lags else ():
         value, scores = contrast(evidence)
@@ -100,7 +106,7 @@ def of_study(
         verdict = HOLDS if value > reach else FAILS if value < -reach else OPEN
         names = [getattr(study, key) for key in STUDY_KEYS]
         rows.append((*names, claim, value, error, value - reach, value + reach, verdict))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
 def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:

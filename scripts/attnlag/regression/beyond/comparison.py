@@ -8,7 +8,7 @@ models with equal numbers of layers are thus compared layer by layer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,38 +29,22 @@ from attnlag.storage import tables
 
 STUDY_KEYS = ["model", "corpus", "site", "regression"]
 
-
-PAIR_COLUMNS = {
-    "model_a": object,
-    "model_b": object,
-    "control_a": bool,
-    "control_b": bool,
-    "corpus": object,
-    "site": object,
-    "regression": object,
-    "term": object,
-    "layers_a": int,
-    "layers_b": int,
-    "median_a": float,
-    "median_b": float,
+PAIR_COLUMNS: dict[str, type] = {
+    **dict.fromkeys(["model_a", "model_b"], object),
+    **dict.fromkeys(["control_a", "control_b"], bool),
+    **dict.fromkeys(["corpus", "site", "regression", "term"], object),
+    **dict.fromkeys(["layers_a", "layers_b"], int),
+    **dict.fromkeys(["median_a", "median_b"], float),
     "points": int,
-    "correlation": float,
-    "correlation_observed": float,
-    "conf_low": float,
-    "conf_high": float,
-    "draws": int,
-    "documents": int,
-    "documents_only_a": int,
-    "documents_only_b": int,
-    "layers_compared": int,
-    "layers_differing": int,
-    "layers_alike": int,
+    **dict.fromkeys(["correlation", "correlation_observed", "conf_low", "conf_high"], float),
+    **dict.fromkeys(["draws", "documents", "documents_only_a", "documents_only_b"], int),
+    **dict.fromkeys(["layers_compared", "layers_differing", "layers_alike"], int),
     "median_difference": float,
 }
 
 
-@dataclass
-class Study:
+@dataclass(eq=False)
+class ComparedStudy:
     """One regression of one model on one corpus at one site."""
 
     model: str
@@ -85,18 +69,36 @@ class Study:
         path = self.shards[0].parents[1] / "controls.parquet"
         return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
+    @cached_property
+    def documents(self) -> list[str]:
+        """The documents that contribute rows, in order."""
+        files = [pq.read_table(path, columns=["document", "n"]) for path in self.shards]
+        counts = pd.concat([table.to_pandas().astype({"document": str}) for table in files])
+        rows = counts.groupby("document", sort=False)["n"].sum()
+        return rows.index[rows > 0].tolist()
 
-def read_study(path: Path) -> Study:
+    def stack(self) -> Stack:
+        """Return the cross-products, as the regression fitted them."""
+        settings = self.record["stages"]["regression"]
+        shards = [crossproducts.read_shard(path) for path in self.shards]
+        if settings["bias_correction"] == "none":
+            shards = [crossproducts.without_halves(shard) for shard in shards]
+        terms = merging.kept_terms(shards)
+        shards = [merging.merged_shard(shard, terms) for shard in shards]
+        return stacks.stacked(shards, fixed_effects=settings["fixed_effects"] == "document")
+
+
+def read_study(path: Path) -> ComparedStudy:
     """Read a study from its ``coefficients.parquet`` and the cross-products beside it."""
     coefficients = pd.read_parquet(path)
     record = tables.read_provenance(path)
     shards = tables.shards(path.parent / "crossproducts" / "0000.parquet")
     model, corpus, site, regression = map(str, coefficients.loc[0, STUDY_KEYS])
     control = record["model"]["source"] == "random"
-    return Study(model, corpus, site, regression, control, coefficients, record, shards)
+    return ComparedStudy(model, corpus, site, regression, control, coefficients, record, shards)
 
 
-def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
+def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     """Return the settings of the regressions, which must be the same in all studies.
 
     Raises
@@ -104,17 +106,37 @@ def common_inference(studies: Sequence[Study]) -> dict[str, Any]:
     UserError
         If intervals or corrections differ, because significance then has different meanings.
     """
-    found = [study.record["stages"]["regression"] for study in studies]
+    first, expected = studies[0], studies[0].record["stages"]["regression"]
     problems = [
-        f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {found[0][key]} "
-        f"as in {studies[0].model}, {studies[0].corpus}; fit the regressions with equal settings"
-        for study, settings in zip(studies, found, strict=True)
+        f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {expected[key]} "
+        f"as in {first.model}, {first.corpus}; fit the regressions with equal settings"
+        for study in studies
+        for settings in [study.record["stages"]["regression"]]
         for key in ("alpha", "adjust", "covariance", "cluster", "negligible")
-        if settings[key] != found[0][key]
+        if settings[key] != expected[key]
     ]
     if problems:
         raise UserError(problems)
-    return found[0]
+    return expected
+
+
+def alike(
+    studies: Sequence[ComparedStudy], keys: Sequence[str]
+) -> dict[tuple[Any, ...], list[ComparedStudy]]:
+    """Return the studies that are alike in some attributes, by these."""
+    groups: dict[tuple[Any, ...], list[ComparedStudy]] = {}
+    for study in studies:
+        groups.setdefault(tuple(getattr(study, key) for key in keys), []).append(study)
+    return groups
+
+
+def common_documents(studies: Sequence[ComparedStudy]) -> tuple[str, ...]:
+    """Return the documents that give rows in all studies, in the order of the first.
+
+    Tokenizers differ, and a document may be too short in one of the models.
+    """
+    common = set.intersection(*(set(study.documents) for study in studies))
+    return tuple(document for document in studies[0].documents if document in common)
 
 
 def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
@@ -122,7 +144,7 @@ def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
     return layer / max(layers - 1, 1)
 
 
-def combined_coefficients(studies: Sequence[Study]) -> pd.DataFrame:
+def combined_coefficients(studies: Sequence[ComparedStudy]) -> pd.DataFrame:
     """Return the tidy tables of all studies as one, with ``depth`` and ``control``."""
     frames = [
         study.coefficients.assign(
@@ -172,11 +194,11 @@ class Profile:
     def median(self, term: str) -> float:
         """Return the median coefficient over the layers; NaN if no layer was fitted."""
         estimates = self.estimate[:, self.terms.index(term)]
-        known = estimates[np.isfinite(estimates)]
-        return float(np.median(known)) if len(known) else np.nan
+        fitted = estimates[np.isfinite(estimates)]
+        return float(np.median(fitted)) if len(fitted) else np.nan
 
 
-def profile(stack: Stack, draws: int, seed: int) -> Profile:
+def profile(stack: Stack, draws: int = 0, seed: int = 0) -> Profile:
     """Return the slopes of a stack with their errors and their bootstrap by document.
 
     All layers and terms share the same draws of documents, and so do models with the same
@@ -210,26 +232,27 @@ def nearest_layers(layers: int, points: int) -> np.ndarray:
     If two layers are equally near, the earlier one is returned.
     """
     # Integer arithmetic keeps ties exact.
-    own = np.arange(points)[:, None] * max(layers - 1, 1)
-    other = np.arange(layers) * max(points - 1, 1)
-    return np.abs(own - other).argmin(axis=1)
+    depth_of_points = np.arange(points)[:, None] * max(layers - 1, 1)
+    depth_of_layers = np.arange(layers) * max(points - 1, 1)
+    return np.abs(depth_of_points - depth_of_layers).argmin(axis=1)
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return Pearson's correlation along the last axis; NaN if a profile is constant."""
-    if one.shape[-1] < FEWEST_POINTS:
-        return np.full(one.shape[:-1], np.nan)
-    parts = []
-    for values in (one, other):
-        centred = values - values.mean(axis=-1, keepdims=True)
-        size = np.linalg.norm(centred, axis=-1, keepdims=True)
-        constant = size <= LEAST_VARIATION * np.linalg.norm(values, axis=-1, keepdims=True)
-        parts.append(np.where(constant, np.nan, centred) / np.where(constant, 1, size))
-    return np.clip((parts[0] * parts[1]).sum(axis=-1), -1, 1)
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Pearson's correlation; NaN if a profile is constant."""
+    if len(x) < FEWEST_POINTS:
+        return np.nan
+    units = []
+    for values in (x, y):
+        centred = values - values.mean()
+        size = np.linalg.norm(centred)
+        if size <= LEAST_VARIATION * np.linalg.norm(values):
+            return np.nan
+        units.append(centred / size)
+    return float(np.clip((units[0] * units[1]).sum(), -1, 1))
 
 
 def profile_correlation(
-    one: Profile, other: Profile, term: str, alpha: float
+    first: Profile, second: Profile, term: str, alpha: float
 ) -> dict[str, float | int]:
     """Return the correlation of two profiles of a term over depth, with its interval.
 
@@ -243,34 +266,34 @@ def profile_correlation(
     from a layer that was not fitted. A draw in which a point has no value is left out too; the
     number of the other draws is returned.
     """
-    points = max(len(one.estimate), len(other.estimate))
+    points = max(len(first.estimate), len(second.estimate))
     estimates, draws = [], []
-    known = np.ones(points, dtype=bool)
-    for part in (one, other):
-        column = part.terms.index(term)
-        estimate = part.estimate[:, column]
+    usable = np.ones(points, dtype=bool)
+    for profile in (first, second):
+        column = profile.terms.index(term)
+        estimate = profile.estimate[:, column]
         fitted = np.isfinite(estimate)
         weights = interpolation(len(estimate), points)
-        known &= ~(weights[:, ~fitted] > 0).any(axis=1)
-        # The weights of these layers are 0 at all points kept, but 0 × NaN would be NaN.
+        usable &= ~(weights[:, ~fitted] > 0).any(axis=1)
+        # The weights of these layers are 0 at all usable points, but 0 × NaN would be NaN.
         estimates.append(np.where(fitted, estimate, 0) @ weights.T)
-        draws.append(np.where(fitted, part.draws[:, :, column], 0) @ weights.T)
-    pair = np.stack(estimates)[:, known]
-    drawn = np.stack(draws)[:, :, known]
+        draws.append(np.where(fitted, profile.draws[:, :, column], 0) @ weights.T)
+    pair = np.stack(estimates)[:, usable]
+    drawn = np.stack(draws)[:, :, usable]
     drawn = drawn[:, np.isfinite(drawn).all(axis=(0, 2))]
-    observed = float(correlation(*pair))
+    observed = correlation(*pair)
     corrected, low, high = observed, np.nan, np.nan
     if drawn.shape[1] > 1 and np.isfinite(observed):
-        noise = products_of_errors(drawn, one.documents)
+        noise = products_of_errors(drawn, first.documents)
         corrected = float(disattenuated(pair, noise))
-        again = disattenuated(drawn, noise)
-        again = again[np.isfinite(again)]
-        if np.isfinite(corrected) and len(again):
-            upper, lower = np.quantile(again, [1 - alpha / 2, alpha / 2])
+        of_draws = disattenuated(drawn, noise)
+        of_draws = of_draws[np.isfinite(of_draws)]
+        if np.isfinite(corrected) and len(of_draws):
+            upper, lower = np.quantile(of_draws, [1 - alpha / 2, alpha / 2])
             low, high = np.clip(corrected + observed - np.array([upper, lower]), -1, 1)
         corrected = np.clip(corrected, -1, 1)
     return {
-        "points": int(known.sum()),
+        "points": int(usable.sum()),
         "correlation": float(corrected),
         "correlation_observed": observed,
         "conf_low": float(low),
@@ -280,12 +303,9 @@ def profile_correlation(
 
 
 def products_over_depth(pair: np.ndarray) -> np.ndarray:
-    """Return sums of squares and products about the means over depth: (…, 2, 2) of (2, …, points).
+    """Return sums of squares and products about the means over depth, (…, 2, 2).
 
-    Parameters
-    ----------
-    pair : (2, …, points) array
-        The profiles of two models.
+    The profiles of two models are (2, …, points).
     """
     centred = pair - pair.mean(axis=-1, keepdims=True)
     return np.einsum("a...p,b...p->...ab", centred, centred)
@@ -303,176 +323,92 @@ def products_of_errors(drawn: np.ndarray, documents: int) -> np.ndarray:
 def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Return correlations over depth corrected for errors; NaN if no variance is left."""
     products = products_over_depth(pair) - noise
-    one, other = products[..., 0, 0], products[..., 1, 1]
+    variances = np.stack([products[..., 0, 0], products[..., 1, 1]], axis=-1)
     # Identical profiles without errors leave only rounding.
-    left = np.maximum(noise.diagonal(), 0) * LEAST_VARIATION
-    known = (one > left[0]) & (other > left[1])
-    size = np.sqrt(np.where(known, one * other, 1))
-    return np.where(known, products[..., 0, 1] / size, np.nan)
+    varying = (variances > np.maximum(noise.diagonal(), 0) * LEAST_VARIATION).all(axis=-1)
+    size = np.sqrt(np.where(varying, variances.prod(axis=-1), 1))
+    return np.where(varying, products[..., 0, 1] / size, np.nan)
 
 
 def differences(
-    one: Profile, other: Profile, term: str, *, alpha: float, adjust: str, negligible: float
+    first: Profile, second: Profile, term: str, *, alpha: float, adjust: str, negligible: float
 ) -> dict[str, float | int]:
     """Return the numbers of layers in which two models are shown to differ, and to be alike.
 
     They differ if their difference is shown to be beyond ± ``negligible``, and are alike if it is
-    shown to be within (`results.verdicts`). A layer may be in neither number, but not in both.
+    shown to be within (`results.verdicts`, corrected over the layers by ``adjust``). A layer may be
+    in neither number, but not in both.
 
     Each layer of the deeper model is compared with the nearest layer of the other. The error of the
     difference comes from what each document, which both models share, adds to either coefficient
     (CR2), and t has the smaller of their degrees of freedom. Layers that were not fitted are not
     compared.
-
-    Parameters
-    ----------
-    one, other : Profile
-        Profiles over the same documents.
-    adjust : str
-        Correction of the verdicts over the layers.
-    negligible : float
-        Largest difference that is regarded as negligible.
     """
-    points = max(len(one.estimate), len(other.estimate))
+    points = max(len(first.estimate), len(second.estimate))
     estimates, scores, dfs = [], [], []
-    for part in (one, other):
-        column = part.terms.index(term)
-        matched = nearest_layers(len(part.estimate), points)
-        estimates.append(part.estimate[matched, column])
-        scores.append(part.scores[:, matched, column])
-        dfs.append(part.df[matched, column])
+    for profile in (first, second):
+        column = profile.terms.index(term)
+        matched = nearest_layers(len(profile.estimate), points)
+        estimates.append(profile.estimate[matched, column])
+        scores.append(profile.scores[:, matched, column])
+        dfs.append(profile.df[matched, column])
     difference = estimates[0] - estimates[1]
     error = np.sqrt(((scores[0] - scores[1]) ** 2).sum(axis=0))
     compared = np.isfinite(difference)
     difference, error = difference[compared], error[compared]
-    if one.documents < FEWEST_DOCUMENTS or not compared.any():
-        none = {"layers_compared": 0, "layers_differing": 0, "layers_alike": 0}
-        return {**none, "median_difference": np.nan}
-    verdicts = results.verdicts(
-        difference,
-        error,
-        np.minimum(*dfs)[compared],
-        negligible=negligible,
-        alpha=alpha,
-        adjust=adjust,
-    )
+    verdicts = np.array([])
+    if first.documents < FEWEST_DOCUMENTS or not compared.any():
+        difference = np.array([np.nan])
+    else:
+        verdicts = results.verdicts(
+            difference,
+            error,
+            np.minimum(*dfs)[compared],
+            negligible=negligible,
+            alpha=alpha,
+            adjust=adjust,
+        )
     return {
-        "layers_compared": int(compared.sum()),
+        "layers_compared": len(verdicts),
         "layers_differing": int((verdicts == "present").sum()),
         "layers_alike": int((verdicts == "absent").sum()),
         "median_difference": float(np.median(difference)),
     }
 
 
-def stack_of(study: Study) -> Stack:
-    """Return the cross-products of a study, as its regression fitted them."""
-    used = study.record["stages"]["regression"]
-    shards = [crossproducts.read_shard(path) for path in study.shards]
-    if used["bias_correction"] == "none":
-        shards = [crossproducts.without_halves(shard) for shard in shards]
-    kept = merging.kept_terms(shards)
-    shards = [merging.merged_shard(shard, kept) for shard in shards]
-    return stacks.stacked(shards, fixed_effects=used["fixed_effects"] == "document")
-
-
-def documents_of(study: Study) -> list[str]:
-    """Return the documents that contribute rows to a study, in order."""
-    parts = [pq.read_table(shard, columns=["document", "n"]).to_pandas() for shard in study.shards]
-    counts = pd.concat([part.astype({"document": str}) for part in parts])
-    rows = counts.groupby("document", sort=False)["n"].sum()
-    return rows.index[rows > 0].tolist()
-
-
-def pairs(
-    studies: Sequence[Study],
-    *,
-    draws: int,
-    seed: int,
-    alpha: float,
-    adjust: str,
-    negligible: float,
+def pairs_of_models(
+    studies: Sequence[ComparedStudy], *, draws: int, seed: int, alpha: float, **bounds: Any
 ) -> pd.DataFrame:
     """Compare every pair of models with the same corpus, site and regression, term by term.
 
-    Each comparison uses the documents that contribute rows in both models: tokenizers differ, and
-    a document may be too short in one of the models.
-
-    Parameters
-    ----------
-    draws, seed : int
-        Number of draws and seed of the bootstrap by document.
-    alpha : float
-        Level of significance; intervals cover 1 - ``alpha``.
-    adjust : str
-        Correction of p-values over the layers.
-    negligible : float
-        Largest difference that is regarded as negligible.
-
-    Returns
-    -------
-    pairs : pandas.DataFrame
-        One row per pair of models, corpus, site, regression and lag or lead.
+    Each comparison uses the documents that give rows in both models; ``draws`` and ``seed`` are
+    those of their bootstrap, and ``bounds`` are the other settings of `differences`. The table has
+    a row per pair, corpus, site, regression and lag or lead.
     """
-    groups: dict[tuple[str, str, str], list[Study]] = {}
-    for study in studies:
-        groups.setdefault((study.corpus, study.site, study.regression), []).append(study)
-    rows: list[dict[str, Any]] = []
-    for group in groups.values():
-        rows += _pairs_of_group(
-            group, draws=draws, seed=seed, alpha=alpha, adjust=adjust, negligible=negligible
-        )
-    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
-
-
-def _pairs_of_group(
-    group: Sequence[Study],
-    *,
-    draws: int,
-    seed: int,
-    alpha: float,
-    adjust: str,
-    negligible: float,
-) -> list[dict[str, Any]]:
-    documents = [documents_of(study) for study in group]
 
     @cache
-    def profile_of(place: int, common: tuple[str, ...]) -> Profile:
-        return profile(restricted(stack_of(group[place]), common), draws, seed)
+    def profile_of(study: ComparedStudy, documents: tuple[str, ...]) -> Profile:
+        return profile(restricted(study.stack(), documents), draws, seed)
 
-    rows = []
-    for (a, one), (b, other) in combinations(enumerate(group), 2):
-        there = set(documents[b])
-        common = tuple(document for document in documents[a] if document in there)
-        profile_a, profile_b = profile_of(a, common), profile_of(b, common)
-        for term in profile_a.terms:
-            if not is_lag(term) or term not in profile_b.terms:
-                continue
-            rows.append(
-                {
-                    "model_a": one.model,
-                    "model_b": other.model,
-                    "control_a": one.control,
-                    "control_b": other.control,
-                    "corpus": one.corpus,
-                    "site": one.site,
-                    "regression": one.regression,
-                    "term": term,
-                    "layers_a": one.layers,
-                    "layers_b": other.layers,
-                    "median_a": profile_a.median(term),
-                    "median_b": profile_b.median(term),
-                    **profile_correlation(profile_a, profile_b, term, alpha),
-                    "documents": len(common),
-                    "documents_only_a": len(documents[a]) - len(common),
-                    "documents_only_b": len(documents[b]) - len(common),
-                    **differences(
-                        profile_a,
-                        profile_b,
-                        term,
-                        alpha=alpha,
-                        adjust=adjust,
-                        negligible=negligible,
-                    ),
-                }
-            )
-    return rows
+    keys = ["corpus", "site", "regression"]
+    rows: list[dict[str, Any]] = []
+    for key, group in alike(studies, keys).items():
+        for one, other in combinations(group, 2):
+            common = common_documents([one, other])
+            first, second = profile_of(one, common), profile_of(other, common)
+            for term in filter(is_lag, first.terms):
+                if term not in second.terms:
+                    continue
+                row = dict(zip(keys, key, strict=True)) | {"term": term, "documents": len(common)}
+                for side, study, of_side in (("a", one, first), ("b", other, second)):
+                    row[f"model_{side}"] = study.model
+                    row[f"control_{side}"] = study.control
+                    row[f"layers_{side}"] = study.layers
+                    row[f"median_{side}"] = of_side.median(term)
+                    row[f"documents_only_{side}"] = len(study.documents) - len(common)
+                row |= profile_correlation(first, second, term, alpha)
+                row |= differences(first, second, term, alpha=alpha, **bounds)
+                rows.append(row)
+        # The draws of these models would take memory during the next comparisons.
+        profile_of.cache_clear()
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)

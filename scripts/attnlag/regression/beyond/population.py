@@ -7,7 +7,6 @@ their mean, and only that is subtracted from the spread of the estimates.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -15,44 +14,41 @@ from scipy import special
 from statsmodels.stats.meta_analysis import combine_effects
 
 from attnlag.regression.beyond.comparison import (
+    ComparedStudy,
     Profile,
-    Study,
-    documents_of,
+    alike,
+    common_documents,
     profile,
     restricted,
-    stack_of,
 )
 
 # Fewer models say nothing about a population.
 FEWEST_MODELS = 3
 
-COLUMNS = [
-    *("corpus", "site", "regression", "control", "layers"),
+# What the models of a population have in common, and what is said of each of their coefficients.
+POPULATION = ["corpus", "site", "regression", "control", "layers"]
+SUMMARY = [
     *("layer", "term", "models", "mean", "between_models_sd", "between_documents_se"),
     *("std_error", "conf_low", "conf_high"),
 ]
 
 
-def of_studies(studies: Sequence[Study], alpha: float) -> pd.DataFrame:
+def of_studies(studies: Sequence[ComparedStudy], alpha: float) -> pd.DataFrame:
     """Return the summaries of all models that have equally many layers, trained ones or controls.
 
     Models are summarised over the documents that give rows in all of them.
     """
-    groups: dict[tuple[str, str, str, bool, int], list[Study]] = {}
-    for study in studies:
-        key = study.corpus, study.site, study.regression, study.control, study.layers
-        groups.setdefault(key, []).append(study)
-    tables = [pd.DataFrame(columns=COLUMNS)]
-    for key, group in groups.items():
-        if len(group) < FEWEST_MODELS:
-            continue
-        there = reduce(set.intersection, (set(documents_of(study)) for study in group))
-        common = [document for document in documents_of(group[0]) if document in there]
-        profiles = [profile(restricted(stack_of(study), common), 0, 0) for study in group]
-        found = summary(profiles, alpha)
-        named = pd.DataFrame([key] * len(found), columns=COLUMNS[: len(key)])
-        tables.append(pd.concat([named, found], axis=1))
-    return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+    tables = []
+    for key, group in alike(studies, POPULATION).items():
+        if len(group) >= FEWEST_MODELS:
+            documents = common_documents(group)
+            profiles = [profile(restricted(study.stack(), documents)) for study in group]
+            table = summary(profiles, alpha)
+            for place, (name, value) in enumerate(zip(POPULATION, key, strict=True)):
+                table.insert(place, name, value)
+            tables.append(table)
+    none = pd.DataFrame(columns=[*POPULATION, *SUMMARY])
+    return pd.concat(tables, ignore_index=True) if tables else none
 
 
 def summary(profiles: Sequence[Profile], alpha: float) -> pd.DataFrame:
@@ -62,8 +58,6 @@ def summary(profiles: Sequence[Profile], alpha: float) -> pd.DataFrame:
     ----------
     profiles : sequence of Profile
         One per model, with equal layers, terms and documents.
-    alpha : float
-        Intervals cover 1 - ``alpha``.
 
     Returns
     -------
@@ -74,26 +68,26 @@ def summary(profiles: Sequence[Profile], alpha: float) -> pd.DataFrame:
         than there are models.
     """
     count, rows = len(profiles), []
-    estimates = np.stack([one.estimate for one in profiles])
-    scores = np.stack([one.scores for one in profiles])
+    estimates = np.stack([profile.estimate for profile in profiles])
+    scores = np.stack([profile.scores for profile in profiles])
     shared = scores.mean(axis=0)
     # The variance of a model about the mean of all, without the share that the mean has of it.
-    own = ((scores - shared) ** 2).sum(axis=1) * count / (count - 1)
+    apart = ((scores - shared) ** 2).sum(axis=1) * count / (count - 1)
     of_documents = np.sqrt((shared**2).sum(axis=0))
     quantile = special.stdtrit(count - 1, 1 - alpha / 2)
     for (layer, place), error in np.ndenumerate(of_documents):
-        values, variances = estimates[:, layer, place], own[:, layer, place]
+        values, variances = estimates[:, layer, place], apart[:, layer, place]
         if not np.isfinite([*values, *variances]).all():
             continue
         # A variance of zero, of models that are equal, cannot be inverted.
-        found = combine_effects(values, np.maximum(variances, 1e-16), method_re="iterated")
-        between = float(np.sqrt(found.tau2))
+        effects = combine_effects(values, np.maximum(variances, 1e-16), method_re="iterated")
+        between = float(np.sqrt(effects.tau2))
         total = float(np.hypot(error, values.std(ddof=1) / np.sqrt(count)))
         mean = values.mean()
         ends = mean - quantile * total, mean + quantile * total
         term = profiles[0].terms[place]
         rows.append((layer, term, count, mean, between, error, total, *ends))
-    return pd.DataFrame(rows, columns=COLUMNS[5:])
+    return pd.DataFrame(rows, columns=SUMMARY)
 
 
 def sentence(table: pd.DataFrame) -> str:

@@ -53,7 +53,8 @@ def means_by_layer(
     )
     ratios = RatioSums.of(sums.to_numpy(), counts.to_numpy())
     table = pd.DataFrame(ratios.columns(alpha), index=sums.columns)
-    table.insert(4, "median", values.groupby(rows["layer"]).median().unstack())
+    medians = pd.Series(values.groupby(rows["layer"]).median().unstack())
+    table.insert(4, "median", medians)
     return table
 
 

@@ -21,24 +21,24 @@ from attnlag.adjustments.columns import layer_number, layers_in
 from attnlag.regression.beyond.vector_pairs import (
     Frame,
     Rows,
-    blocks,
     folds_of_documents,
     frame_of,
-    pairs,
+    paired_vectors,
     rows_of,
     sums_by_document,
+    vectors_by_block,
 )
 from attnlag.regression.beyond.vector_products import (
     LayerProducts,
     PairSums,
     layer_products,
-    read,
+    read_products,
     side_by_side,
 )
 from attnlag.regression.beyond.vector_ridge import (
     can_be_fitted,
     chosen_penalties,
-    median,
+    median_penalty,
     participation_ratio,
     r_squared_of_products,
     ridge,
@@ -52,9 +52,9 @@ VECTOR, SCALAR, DOCUMENT = "vector", "scalar", "document_mean"
 PERMUTED, RANDOM = "permuted_order", "random_weights"
 PREDICTORS = (VECTOR, SCALAR, DOCUMENT, PERMUTED, RANDOM)
 
-NAMES = ("predictor", "rank", "ridge", "r_squared")
-COLUMNS = [
-    *("layer", *NAMES, "conf_low", "conf_high", "documents", "rows"),
+FIT = ("predictor", "rank", "ridge", "r_squared")
+FITS_COLUMNS = [
+    *("layer", *FIT, "conf_low", "conf_high", "documents", "rows"),
     *("participation_ratio", "mean_share", "half_rank"),
 ]
 
@@ -63,7 +63,7 @@ HIGHEST = 64
 
 
 @dataclass
-class Model:
+class VectorModel:
     """A prediction of y from x."""
 
     # x, y, (p,) and (c,) float64 arrays: means of x and y.
@@ -77,14 +77,8 @@ class Model:
     factors: np.ndarray
 
 
-def fit(total: PairSums, penalty: float, rank: int) -> Model:
-    """Return the prediction fitted to some rows.
-
-    Parameters
-    ----------
-    rank : int
-        Number of principal directions of the predictions to return.
-    """
+def fit_model(total: PairSums, penalty: float, rank: int) -> VectorModel:
+    """Return the prediction fitted to some rows, with ``rank`` principal directions."""
     xx, xy = total.centred()
     p, c = xy.shape
     coefficients = ridge(xx, xy, penalty)
@@ -94,29 +88,28 @@ def fit(total: PairSums, penalty: float, rank: int) -> Model:
     if rank:
         bounds = [c - rank, c - 1]
         directions = scipy.linalg.eigh(squares + squares.T, subset_by_index=bounds)[1][:, ::-1]
+        directions = np.ascontiguousarray(directions)
     by_lag = xx.reshape(p // c, c, p // c, c)
     factors = np.linalg.lstsq(
         np.einsum("idjd->ij", by_lag), np.einsum("idd->i", xy.reshape(-1, c, c))
     )[0]
-    return Model(*total.means, coefficients, directions, factors)
+    return VectorModel(*total.means, coefficients, directions, factors)
 
 
 def document_losses(
-    of_layer: Iterable[np.ndarray],
+    blocks: Iterable[np.ndarray],
     rows: Rows,
-    fold: np.ndarray,
+    fold_of_document: np.ndarray,
     settings: VectorsSettings,
     frame: Frame,
-    models: Mapping[int, Model],
+    models: Mapping[int, VectorModel],
     ranks: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums of squares of each document, given the fit without its fold.
 
     Parameters
     ----------
-    of_layer : iterable of (tokens, width) arrays
-    fold : (documents,) int array
-    models : mapping of int to Model
+    models : mapping of int to VectorModel
         Fit without each fold, by fold.
 
     Returns
@@ -132,37 +125,32 @@ def document_losses(
     losses = np.zeros((count, 4 + len(ranks)))
     sums, n = np.zeros((count, width)), np.zeros(count)
     single = {
-        one: (
-            model.x.astype(np.float32),
-            model.y.astype(np.float32),
-            model.coefficients.astype(np.float32),
-            np.ascontiguousarray(model.directions, np.float32),
-        )
-        for one, model in models.items()
+        fold: [values.astype(np.float32) for values in vars(model).values()]
+        for fold, model in models.items()
     }
-    for one, found in pairs(of_layer, rows, fold, settings.products.lags, frame):
-        mean_x, mean_y, coefficients, directions = single[one]
-        x, y = found.x, found.y
+    lags = settings.products.lags
+    for fold, pairs in paired_vectors(blocks, rows, fold_of_document, lags, frame):
+        mean_x, mean_y, coefficients, directions, factors = single[fold]
+        x, y = pairs.x, pairs.y
         x -= mean_x
         y -= mean_y
         predicted = x @ coefficients
-        factors = models[one].factors.astype(np.float32)
         scaled = np.einsum("ilj,l->ij", x.reshape(len(x), -1, width), factors)
-        square = np.einsum("ij,ij->i", y, y) + found.outside
+        square = np.einsum("ij,ij->i", y, y) + pairs.outside
         along, towards = predicted @ directions, y @ directions
         gains = np.cumsum(along * (2 * towards - along), axis=1)
         gained += gains.sum(axis=0, dtype=np.float64)
         errors = [
             square,
-            *(_error(guess, y) + found.outside for guess in (predicted, scaled)),
+            *(_squared_errors(guess, y) + pairs.outside for guess in (predicted, scaled)),
             square,
             *(square - gains[:, rank - 1] for rank in ranks),
         ]
         for column, values in enumerate(errors):
-            losses[:, column] += np.bincount(found.document, values, count)
-        codes, sums_of = sums_by_document(found.document, y)
-        sums[codes] += sums_of
-        n += np.bincount(found.document, minlength=count)
+            losses[:, column] += np.bincount(pairs.document, values, count)
+        codes, sums_of_documents = sums_by_document(pairs.document, y)
+        sums[codes] += sums_of_documents
+        n += np.bincount(pairs.document, minlength=count)
     # The mean of the other tokens is n / (n - 1) times as far from a token as the mean of all.
     several = n > 1
     within = losses[:, 3] - np.einsum("ij,ij->i", sums, sums) / np.maximum(n, 1)
@@ -170,7 +158,7 @@ def document_losses(
     return losses, gained
 
 
-def _error(guess: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _squared_errors(guess: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return ‖y - guess‖² of each row, overwriting the guess."""
     guess -= y
     return np.einsum("ij,ij->i", guess, guess)
@@ -191,12 +179,8 @@ def intervals(losses: np.ndarray, settings: VectorsSettings) -> np.ndarray:
     """
     if not settings.bootstrap or len(losses) < 2:
         return np.full((2, losses.shape[1] - 1), np.nan)
-    drawn = np.concatenate(
-        [
-            weights @ losses
-            for weights in weights_of_draws(len(losses), settings.bootstrap, settings.seed)
-        ]
-    )
+    blocks = weights_of_draws(len(losses), settings.bootstrap, settings.seed)
+    drawn = np.concatenate([weights @ losses for weights in blocks])
     with np.errstate(invalid="ignore", divide="ignore"):
         r_squared = 1 - drawn[:, 1:] / drawn[:, :1]
     return np.quantile(r_squared, [settings.alpha / 2, 1 - settings.alpha / 2], axis=0)
@@ -231,11 +215,11 @@ def fit_layer(
     column : str
         Column of the layer in the files.
     """
-    folds = [fold for fold, sums in enumerate(products.observed) if sums.n]
+    folds = np.flatnonzero(products.n).tolist()
     observed, permuted = (
         [sums[fold].single() for fold in folds] for sums in (products.observed, products.permuted)
     )
-    p, c = products.observed[0].xy.shape
+    p, c = products.xy.shape[1:]
     full = min(p, c)
     ranks = [rank for rank in settings.ranks if rank < full]
     predictors = [(VECTOR, full), (SCALAR, None), (DOCUMENT, None)]
@@ -243,28 +227,34 @@ def fit_layer(
     shared: dict[str, Any] = {"layer": layer_number(column), "documents": 0, "rows": 0}
     if not can_be_fitted(observed, settings.ridge):
         last = [(PERMUTED, full)] if control is None else [(PERMUTED, full), (RANDOM, full)]
-        return [shared | dict(zip(NAMES, row, strict=False)) for row in [*predictors, *last]]
+        return [shared | dict(zip(FIT, row, strict=False)) for row in [*predictors, *last]]
     total = sum_of(observed)
     shared["rows"] = int(total.n)
     shared["participation_ratio"] = participation_ratio(total)
     shared["mean_share"] = mean_share(total, products.frame)
-    penalties, of_permuted = chosen_penalties([observed, permuted], settings.ridge)
+    penalties, penalties_of_permuted = chosen_penalties([observed, permuted], settings.ridge)
     directions = min(max([HIGHEST, *ranks]), full)
     models = {
-        fold: fit(total - observed[k], penalties[k], directions) for k, fold in enumerate(folds)
+        fold: fit_model(total - observed[k], penalties[k], directions)
+        for k, fold in enumerate(folds)
     }
-    parts = [
-        document_losses(blocks(path, column), rows, fold, settings, products.frame, models, ranks)
-        for path, rows, fold in files
-    ]
-    losses = np.concatenate([of_documents for of_documents, _ in parts])
+    losses_of_files, gains_of_files = zip(
+        *(
+            document_losses(
+                vectors_by_block(path, column), rows, folds, settings, products.frame, models, ranks
+            )
+            for path, rows, folds in files
+        ),
+        strict=True,
+    )
+    losses = np.concatenate(losses_of_files)
     losses = losses[losses[:, 0] > 0]
     shared["documents"] = len(losses)
-    penalty = median(penalties)
+    penalty = median_penalty(penalties)
     low, high = intervals(losses, settings)
     summed = losses.sum(axis=0)
     half = (summed[0] - summed[1]) / 2
-    enough = np.flatnonzero(np.sum([gained for _, gained in parts], axis=0) >= half)
+    enough = np.flatnonzero(np.sum(gains_of_files, axis=0) >= half)
     shared["half_rank"] = float(1 + enough[0]) if half > 0 and len(enough) else np.nan
     table = [
         shared
@@ -278,17 +268,17 @@ def fit_layer(
         }
         for place, (predictor, rank) in enumerate(predictors)
     ]
-    found = PERMUTED, full, *r_squared_of_products(permuted, of_permuted)
-    table.append(shared | dict(zip(NAMES, found, strict=True)))
+    fit = PERMUTED, full, *r_squared_of_products(permuted, penalties_of_permuted)
+    table.append(shared | dict(zip(FIT, fit, strict=True)))
     if control is not None:
         control = [sums for sums in control if sums.n]
-        found = RANDOM, full, np.nan, np.nan
+        fit = RANDOM, full, np.nan, np.nan
         if can_be_fitted(control, settings.ridge):
             # Its variances differ so much that fits with small penalties need double precision.
             chosen = chosen_penalties([[sums.single() for sums in control]], settings.ridge)
-            found = RANDOM, full, *r_squared_of_products(control, *chosen)
-        own = {"rows": int(sum(sums.n for sums in control))}
-        table.append(shared | dict(zip(NAMES, found, strict=True)) | own)
+            fit = RANDOM, full, *r_squared_of_products(control, *chosen)
+        rows_of_control = {"rows": int(sum(sums.n for sums in control))}
+        table.append(shared | dict(zip(FIT, fit, strict=True)) | rows_of_control)
     return table
 
 
@@ -317,28 +307,27 @@ def table_of(
     @functools.lru_cache(maxsize=1)
     def rows_in(path: Path) -> tuple[Rows, np.ndarray]:
         rows = rows_of(path, settings.products)
-        return rows, np.array([fold_of[one] for one in rows.documents], int)
+        return rows, np.array([fold_of[document] for document in rows.documents], int)
 
     rows_of_control = None if control is None else rows_of(control, settings.products)
 
-    def of(index: int) -> list[dict[str, Any]]:
+    def rows_of_layer(index: int) -> list[dict[str, Any]]:
         random = None
         if control is not None and rows_of_control is not None:
-            chosen = folds_of_documents(rows_of_control.documents, settings.products.folds)
-            frame = frame_of(control, names[index], settings.products.components)
             random = layer_products(
-                blocks(control, names[index]),
+                vectors_by_block(control, names[index]),
                 rows_of_control,
-                chosen,
+                folds_of_documents(rows_of_control.documents, settings.products.folds),
                 settings.products,
-                frame,
+                frame_of(control, names[index], settings.products.components),
                 permute=False,
             ).observed
         files = ((path, *rows_in(path)) for path in activations)
-        return fit_layer(read(products, index), random, files, names[index], settings)
+        return fit_layer(read_products(products, index), random, files, names[index], settings)
 
-    found = [row for rows in side_by_side(of, range(len(names)), threads) for row in rows]
-    table = pd.DataFrame(found, columns=COLUMNS).astype({"rank": "Int64"})
+    layers = side_by_side(rows_of_layer, range(len(names)), threads)
+    rows = [row for rows in layers for row in rows]
+    table = pd.DataFrame(rows, columns=FITS_COLUMNS).astype({"rank": "Int64"})
     # Smaller ranks first, then the predictors that the vector is compared with.
     order = {predictor: place for place, predictor in enumerate(PREDICTORS)}
     return table.sort_values(

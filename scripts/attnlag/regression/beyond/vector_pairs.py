@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import scipy.linalg
 
+from attnlag.adjustments import directions
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.settings import VectorProductsSettings
 
@@ -29,8 +30,6 @@ class Rows:
     documents: list[str]
     # (tokens,) int array: index of each token's document among them.
     document: np.ndarray
-    # (tokens,) bool array: tokens that are not among the first ones of their sequences.
-    used: np.ndarray
     # (n,) int array: tokens with all lags; lags cross neither windows nor first tokens.
     outcome: np.ndarray
     # From `order_of`: all layers exchange the same tokens, unless a vector is not finite.
@@ -40,16 +39,11 @@ class Rows:
 def rows_of(path: str | Path, settings: VectorProductsSettings) -> Rows:
     """Return the rows of a file with a row per token."""
     keys = pq.read_table(path, columns=["document", "position"])
-    column = keys["document"].combine_chunks().dictionary_decode()
-    codes = column.dictionary_encode()
-    position = keys["position"].to_numpy()
-    first = settings.drop_first
-    return Rows(
-        codes.dictionary.to_pylist(),
-        codes.indices.to_numpy(),
-        position >= first,
-        np.flatnonzero(position >= first + max(settings.lags)),
-    )
+    # The dictionary of the file may have documents without rows.
+    document = keys["document"].combine_chunks().dictionary_decode().dictionary_encode()
+    first = settings.drop_first + max(settings.lags)
+    outcome = np.flatnonzero(keys["position"].to_numpy() >= first)
+    return Rows(document.dictionary.to_pylist(), document.indices.to_numpy(), outcome)
 
 
 def folds_of_documents(documents: Iterable[str], folds: int) -> dict[str, int]:
@@ -57,17 +51,11 @@ def folds_of_documents(documents: Iterable[str], folds: int) -> dict[str, int]:
     return {document: place % folds for place, document in enumerate(documents)}
 
 
-def blocks(path: str | Path, layer: str) -> Iterator[np.ndarray]:
+def vectors_by_block(path: str | Path, layer: str) -> Iterator[np.ndarray]:
     """Yield the vectors of a layer, (tokens, width) float32, one row group at a time."""
     file = pq.ParquetFile(path, pre_buffer=False)
     for group in range(file.num_row_groups):
-        yield _block(file, group, layer)
-
-
-def _block(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
-    column = file.read_row_group(group, columns=[layer], use_threads=False)[layer].combine_chunks()
-    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
-    return vectors.astype(np.float32, copy=False)
+        yield directions.vectors_of(file, group, layer)
 
 
 @dataclass(frozen=True)
@@ -81,19 +69,11 @@ class Frame:
     # coordinates of the vectors.
     components: np.ndarray | None = None
 
-    def of(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return vectors in these coordinates, and their squared distance from the components.
+    def coordinates(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the coordinates of vectors, and their squared distance from the components.
 
-        Parameters
-        ----------
-        vectors : (tokens, width) float32 array
-
-        Returns
-        -------
-        coordinates : (tokens, dimensions) float32 array
-        outside : (tokens,) float32 array
-            Squared distance from the span of the components; NaN for a vector that is not finite,
-            whose coordinates are zero.
+        Both are float32. The distance is NaN for a vector that is not finite, whose coordinates are
+        zero.
         """
         centred = vectors - self.centre
         square = np.einsum("ij,ij->i", centred, centred)
@@ -116,20 +96,19 @@ def frame_of(path: str | Path, layer: str, components: int) -> Frame:
     file = pq.ParquetFile(path, pre_buffer=False)
     width = file.schema_arrow.field(layer).type.list_size
     if width <= components:
-        first = _finite(_block(file, 0, layer)) if file.num_row_groups else np.zeros((0, width))
-        return Frame(_mean(first))
-    tokens = file.metadata.num_rows
-    step = max(1, tokens // SAMPLE)
+        first = next(vectors_by_block(path, layer), np.zeros((0, width)))
+        return Frame(_mean(_finite(first)))
+    step = max(1, file.metadata.num_rows // SAMPLE)
     sample, start = [], 0
-    for block in blocks(path, layer):
+    for block in vectors_by_block(path, layer):
         sample.append(block[-start % step :: step])
         start += len(block)
     spread = _finite(np.concatenate(sample))
     centre = _mean(spread)
     spread -= centre
     largest = [width - components, width - 1]
-    directions = scipy.linalg.eigh(spread.T @ spread, subset_by_index=largest)[1]
-    return Frame(centre, np.ascontiguousarray(directions[:, ::-1]))
+    axes = scipy.linalg.eigh(spread.T @ spread, subset_by_index=largest)[1]
+    return Frame(centre, np.ascontiguousarray(axes[:, ::-1]))
 
 
 def _finite(vectors: np.ndarray) -> np.ndarray:
@@ -152,87 +131,76 @@ class Pairs:
     # x, y, (n, p) and (n, c) float32 arrays
     x: np.ndarray
     y: np.ndarray
-    # (n,) float32 array: squared distances of the outcomes, see `Frame.of`.
+    # (n,) float32 array: squared distances of the outcomes, see `Frame.coordinates`.
     outside: np.ndarray
 
 
-def pairs(
-    of_layer: Iterable[np.ndarray],
+def paired_vectors(
+    blocks: Iterable[np.ndarray],
     rows: Rows,
-    fold: np.ndarray,
+    fold_of_document: np.ndarray,
     lags: Sequence[int],
     frame: Frame,
 ) -> Iterator[tuple[int, Pairs]]:
-    """Yield the fold and the pairs of each block of vectors and each fold.
+    """Yield the fold and the pairs of each block of consecutive vectors and each fold.
 
     A row whose outcome or predictor is not finite is left out.
-
-    Parameters
-    ----------
-    of_layer : iterable of (tokens, width) arrays
-        Consecutive blocks.
-    fold : (documents,) int array
-        Fold of each document of the file.
     """
     before = max(lags)
     start = 0
-    held = held_outside = None
-    for vectors in of_layer:
-        z, outside = frame.of(vectors)
-        if held is None:
-            held, held_outside = z[:0], outside[:0]
+    last = last_outside = None
+    for vectors in blocks:
+        z, outside = frame.coordinates(vectors)
+        if last is None:
+            last, last_outside = z[:0], outside[:0]
         # The rows before the block provide the lags of its first tokens.
-        first = start - len(held)
-        z, outside = np.concatenate([held, z]), np.concatenate([held_outside, outside])
+        first = start - len(last)
+        z, outside = np.concatenate([last, z]), np.concatenate([last_outside, outside])
         stop = start + len(vectors)
         low, high = np.searchsorted(rows.outcome, [start, stop])
         token = rows.outcome[low:high]
-        place = token - first
-        usable = np.isfinite(outside[place])
-        for lag in lags:
-            usable &= np.isfinite(outside[place - lag])
-        token, place = token[usable], place[usable]
+        predictors = token[:, None] - first - np.array(lags)
+        usable = np.isfinite(outside[token - first]) & np.isfinite(outside[predictors]).all(axis=1)
+        token, predictors = token[usable], predictors[usable]
         document = rows.document[token]
-        for one in np.unique(fold[document]):
-            own = fold[document] == one
-            at = place[own]
-            x = z[at[:, None] - np.array(lags)].reshape(len(at), -1)
-            yield int(one), Pairs(document[own], token[own], x, z[at], outside[at])
-        held, held_outside, start = z[-before:], outside[-before:], stop
+        folds = fold_of_document[document]
+        for fold in np.unique(folds):
+            inside = folds == fold
+            at = token[inside] - first
+            x = z[predictors[inside]].reshape(len(at), -1)
+            yield int(fold), Pairs(document[inside], token[inside], x, z[at], outside[at])
+        last, last_outside, start = z[-before:], outside[-before:], stop
 
 
-def order_of(found: Pairs, lags: Sequence[int], rows: Rows) -> np.ndarray:
+def order_of(pairs: Pairs, lags: Sequence[int], rows: Rows) -> np.ndarray:
     """Return `exchanged` for some pairs of a file, drawn once for all its layers."""
-    key = found.token.tobytes()
+    key = pairs.token.tobytes()
     if key not in rows.orders:
-        rows.orders[key] = exchanged(found, lags, rows.documents)
+        rows.orders[key] = exchanged(pairs, lags, rows.documents)
     return rows.orders[key]
 
 
-def exchanged(found: Pairs, lags: Sequence[int], names: Sequence[str]) -> np.ndarray:
+def exchanged(pairs: Pairs, lags: Sequence[int], names: Sequence[str]) -> np.ndarray:
     """Return the rows whose outcomes take the places of those of the pairs, at random.
 
     Outcomes are exchanged within documents; none becomes that of its own predictors, as none is in
-    a permuted text. A document too short for that keeps its order.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of all documents, which seed the draws.
+    a permuted text. A document too short for that keeps its order. The names of all documents seed
+    the draws.
     """
-    starts = np.flatnonzero(np.diff(found.document, prepend=-1))
-    counts = np.diff(starts, append=len(found.token))
-    draws = [generator_of(names[one], 0) for one in found.document[starts]]
+    starts = np.flatnonzero(np.diff(pairs.document, prepend=-1))
+    counts = np.diff(starts, append=len(pairs.token))
+    draws = [generator_of(names[document], 0) for document in pairs.document[starts]]
     keys = [random.random(count) for random, count in zip(draws, counts, strict=True)]
-    order = np.lexsort((np.concatenate(keys), found.document))
+    order = np.lexsort((np.concatenate(keys), pairs.document))
     run = np.repeat(np.arange(len(starts)), counts)
     for _ in range(TRIES):
-        paired = np.flatnonzero(np.isin(found.token - found.token[order], lags))
-        for place in paired:
+        still_paired = np.isin(pairs.token - pairs.token[order], lags)
+        for place in np.flatnonzero(still_paired):
             other = starts[run[place]] + draws[run[place]].integers(counts[run[place]])
             order[[place, other]] = order[[other, place]]
-    kept = np.isin(run, run[np.isin(found.token - found.token[order], lags)])
-    return np.where(kept, np.arange(len(order)), order)
+    still_paired = np.isin(pairs.token - pairs.token[order], lags)
+    too_short = np.isin(run, run[still_paired])
+    return np.where(too_short, np.arange(len(order)), order)
 
 
 def sums_by_document(document: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,8 @@ variance, this changes the R² of vectors of 576 numbers by less than 5e-6.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +24,25 @@ from attnlag.adjustments.columns import layer_number, layers_in
 from attnlag.regression.beyond.vector_pairs import (
     Frame,
     Rows,
-    blocks,
     frame_of,
     order_of,
-    pairs,
+    paired_vectors,
     rows_of,
     sums_by_document,
+    vectors_by_block,
 )
 from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.settings import VectorProductsSettings
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
-BIG = pa.list_(pa.float32())
-SMALL = pa.list_(pa.float64())
+# The numbers of all folds one after the other, for each layer.
 SCHEMA = pa.schema(
     [
-        ("layer", pa.int32()),
-        ("folds", pa.int32()),
-        ("centre", BIG),
-        ("components", BIG),
-        ("n", SMALL),
-        ("x", SMALL),
-        ("y", SMALL),
-        ("yy", SMALL),
-        ("xx", BIG),
-        ("xy", BIG),
-        ("permuted_xy", BIG),
+        *(("layer", pa.int32()), ("folds", pa.int32())),
+        *((name, pa.list_(pa.float32())) for name in ("centre", "components")),
+        *((name, pa.list_(pa.float64())) for name in ("n", "x", "y", "yy")),
+        *((name, pa.list_(pa.float32())) for name in ("xx", "xy", "permuted_xy")),
     ]
 )
 
@@ -67,11 +61,6 @@ class PairSums(Sums):
     xy: np.ndarray
     # Sum of ‖y‖², including the part outside the coordinates.
     yy: float
-
-    @classmethod
-    def zero(cls, p: int, c: int) -> "PairSums":
-        """Return the sums over no rows."""
-        return cls(0.0, np.zeros(p), np.zeros(c), np.zeros((p, p)), np.zeros((p, c)), 0.0)
 
     @property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
@@ -109,18 +98,38 @@ class PairSums(Sums):
 
 
 @dataclass
-class LayerProducts:
-    """Sums over a layer's vectors."""
+class LayerProducts(Sums):
+    """Sums over the pairs of a layer's vectors in each fold, as in `PairSums`."""
 
     frame: Frame
-    # Sums over tokens and their predecessors, in each fold.
-    observed: list[PairSums]
-    # Sums with the same predictors, and with the outcomes exchanged within documents; or none.
-    permuted: list[PairSums]
+    # n, yy, (folds,) arrays; x, y, (folds, p) and (folds, c) arrays
+    n: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    yy: np.ndarray
+    # xx, xy, (folds, p, p) and (folds, p, c) arrays
+    xx: np.ndarray
+    xy: np.ndarray
+    # (folds, p, c) array, or without folds: xy with outcomes exchanged within documents.
+    permuted_xy: np.ndarray
+
+    @property
+    def observed(self) -> list[PairSums]:
+        """Sums over tokens and their predecessors, in each fold."""
+        return [
+            PairSums(*of_fold)
+            for of_fold in zip(self.n, self.x, self.y, self.xx, self.xy, self.yy, strict=True)
+        ]
+
+    @property
+    def permuted(self) -> list[PairSums]:
+        """Sums with the same predictors, and with the outcomes exchanged; or none."""
+        folds = zip(self.observed, self.permuted_xy, strict=False)
+        return [replace(sums, xy=xy) for sums, xy in folds]
 
 
 def layer_products(
-    of_layer: Iterable[np.ndarray],
+    blocks: Iterable[np.ndarray],
     rows: Rows,
     fold_of: Mapping[str, int],
     settings: VectorProductsSettings,
@@ -130,33 +139,26 @@ def layer_products(
 ) -> LayerProducts:
     """Return the cross-products of a layer's vectors in each fold."""
     lags, folds = settings.lags, settings.folds
-    fold = np.array([fold_of[document] for document in rows.documents], int)
-    width = frame.centre.size if frame.components is None else frame.components.shape[1]
-    p = width * len(lags)
-    observed = [PairSums.zero(p, width) for _ in range(folds)]
-    permuted = [np.zeros((p, width)) for _ in range(folds if permute else 0)]
-    for one, found in pairs(of_layer, rows, fold, lags, frame):
-        sums = observed[one]
-        sums.n += len(found.y)
-        sums.xx += found.x.T @ found.x
-        sums.xy += found.x.T @ found.y
+    fold_of_document = np.array([fold_of[document] for document in rows.documents], int)
+    c = frame.centre.size if frame.components is None else frame.components.shape[1]
+    p = c * len(lags)
+    n, yy = np.zeros((2, folds))
+    x, y, xx, xy = (np.zeros((folds, *shape)) for shape in ((p,), (c,), (p, p), (p, c)))
+    permuted_xy = np.zeros((folds if permute else 0, p, c))
+    for fold, pairs in paired_vectors(blocks, rows, fold_of_document, lags, frame):
+        n[fold] += len(pairs.y)
+        xx[fold] += pairs.x.T @ pairs.x
+        xy[fold] += pairs.x.T @ pairs.y
         if permute:
-            permuted[one] += found.x.T @ found.y[order_of(found, lags, rows)]
-        sums.x += sums_by_document(found.document, found.x)[1].sum(0)
-        sums.y += sums_by_document(found.document, found.y)[1].sum(0)
-        y_squares = np.einsum("ij,ij->i", found.y, found.y) + found.outside
-        sums.yy += float(y_squares.sum(dtype=np.float64))
-    return LayerProducts(frame, observed, with_outcomes_exchanged(observed, permuted))
+            permuted_xy[fold] += pairs.x.T @ pairs.y[order_of(pairs, lags, rows)]
+        x[fold] += sums_by_document(pairs.document, pairs.x)[1].sum(0)
+        y[fold] += sums_by_document(pairs.document, pairs.y)[1].sum(0)
+        squares = np.einsum("ij,ij->i", pairs.y, pairs.y) + pairs.outside
+        yy[fold] += float(squares.sum(dtype=np.float64))
+    return LayerProducts(frame, n, x, y, yy, xx, xy, permuted_xy)
 
 
-def with_outcomes_exchanged(
-    observed: Sequence[PairSums], xy: Sequence[np.ndarray]
-) -> list[PairSums]:
-    """Return the sums of the folds with other products of predictors and outcomes."""
-    return [replace(sums, xy=own) for sums, own in zip(observed, xy, strict=False)]
-
-
-def products(
+def products_of_shard(
     path: str | Path,
     first: str | Path,
     fold_of: Mapping[str, int],
@@ -176,15 +178,16 @@ def products(
     """
     rows = rows_of(path, settings)
 
-    def of(layer: str) -> LayerProducts:
+    def products_of(layer: str) -> LayerProducts:
         frame = frame_of(first, layer, settings.components)
-        return layer_products(blocks(path, layer), rows, fold_of, settings, frame)
+        return layer_products(vectors_by_block(path, layer), rows, fold_of, settings, frame)
 
     names = layers_in(pq.read_schema(path))
-    yield from zip(map(layer_number, names), side_by_side(of, names, threads), strict=True)
+    products = side_by_side(products_of, names, threads)
+    yield from zip(map(layer_number, names), products, strict=True)
 
 
-def side_by_side(function: Any, items: Sequence[Any], threads: int) -> Iterator[Any]:
+def side_by_side(function: Any, items: Iterable[Any], threads: int) -> Iterator[Any]:
     """Yield the results of a function in order, holding only a few at a time."""
     with ThreadPoolExecutor(threads) as pool:
         running: list[Any] = []
@@ -192,83 +195,59 @@ def side_by_side(function: Any, items: Sequence[Any], threads: int) -> Iterator[
             running.append(pool.submit(function, item))
             if len(running) > threads:
                 yield running.pop(0).result()
-        for one in running:
-            yield one.result()
+        for last in running:
+            yield last.result()
 
 
-def as_table(layer: int, found: LayerProducts) -> pa.Table:
+def as_table(layer: int, products: LayerProducts) -> pa.Table:
     """Return the products of a layer as the one row of a table."""
-    upper = np.triu_indices(len(found.observed[0].x))
-    values: dict[str, Any] = {
-        "layer": layer,
-        "folds": len(found.observed),
-        "centre": found.frame.centre,
-        "components": found.frame.components,
-        "xx": np.stack([sums.xx[upper] for sums in found.observed]),
-    }
-    for name in ("n", "x", "y", "yy", "xy"):
-        values[name] = np.stack([getattr(sums, name) for sums in found.observed])
-    values["permuted_xy"] = np.stack([sums.xy for sums in found.permuted])
+    frame = products.frame
+    row = {"layer": layer, "folds": len(products.n), **vars(frame), **products.arrays()}
+    row["xx"] = products.xx[:, *np.triu_indices(products.xx.shape[-1])]
     columns = []
     for field in SCHEMA:
-        value = values[field.name]
+        value = row[field.name]
         if isinstance(value, np.ndarray):
-            number = field.type.value_type.to_pandas_dtype()
-            flat = pa.array(value.astype(number).reshape(-1))
-            columns.append(pa.ListArray.from_arrays([0, len(flat)], flat).cast(field.type))
-        else:
-            columns.append(pa.array([value], field.type))
+            value = value.reshape(-1).astype(field.type.value_type.to_pandas_dtype())
+        columns.append(pa.array([value], field.type))
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def write(
-    path: Path, found: Iterable[tuple[int, LayerProducts]], record: dict[str, Any]
+def write_products(
+    path: Path, products: Iterable[tuple[int, LayerProducts]], record: dict[str, Any]
 ) -> list[int]:
     """Write the products of all layers to a file, a row group each, and return the layers."""
     schema = SCHEMA.with_metadata(tables.metadata(record))
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     layers = []
     with tables.parquet_writer(path, schema, **options) as writer:
-        for layer, layer_found in found:
-            writer.write_table(as_table(layer, layer_found))
+        for layer, products_of_layer in products:
+            writer.write_table(as_table(layer, products_of_layer))
             layers.append(layer)
     return layers
 
 
-def read(paths: Sequence[Path], index: int) -> LayerProducts:
+def read_products(paths: Sequence[Path], index: int) -> LayerProducts:
     """Return the products of a layer, given its index, summed over shards."""
-    found = []
-    for path in paths:
-        file = pq.ParquetFile(path, pre_buffer=False)
-        found.append(_from_row(file.read_row_group(index, use_threads=False)))
-        if len(found) == 2:
-            one, other = found
-            observed, permuted = (
-                [mine + more for mine, more in zip(ours, theirs, strict=True)]
-                for ours, theirs in (
-                    (one.observed, other.observed),
-                    (one.permuted, other.permuted),
-                )
-            )
-            found = [LayerProducts(one.frame, observed, permuted)]
-    return found[0]
+    return reduce(add, (_products_in(path, index) for path in paths))
 
 
-def _from_row(row: pa.Table) -> LayerProducts:
+def _products_in(path: Path, index: int) -> LayerProducts:
+    row = pq.ParquetFile(path, pre_buffer=False).read_row_group(index, use_threads=False)
     folds = row["folds"][0].as_py()
 
-    def array(name: str, *shape: int) -> np.ndarray:
-        values = row[name].combine_chunks().flatten().to_numpy().astype(np.float64)
-        return values.reshape(folds, *shape)
+    def numbers(name: str) -> np.ndarray:
+        return row[name].combine_chunks().flatten().to_numpy()
 
-    n, x, y, yy = array("n"), array("x", -1), array("y", -1), array("yy")
+    def by_fold(name: str, *shape: int) -> np.ndarray:
+        return numbers(name).astype(np.float64).reshape(folds, *shape)
+
+    x, y, centre = by_fold("x", -1), by_fold("y", -1), numbers("centre")
     p, c = x.shape[1], y.shape[1]
-    xx, xy = unpacked(array("xx", -1), p), array("xy", p, c)
-    centre = row["centre"].combine_chunks().flatten().to_numpy()
-    components = None
-    if row["components"][0].is_valid:
-        components = row["components"].combine_chunks().flatten().to_numpy()
-        components = components.reshape(len(centre), -1)
-    observed = [PairSums(n[k], x[k], y[k], xx[k], xy[k], yy[k]) for k in range(folds)]
-    permuted = with_outcomes_exchanged(observed, [*array("permuted_xy", p, c)])
-    return LayerProducts(Frame(centre, components), observed, permuted)
+    components = numbers("components").reshape(len(centre), -1) if c < len(centre) else None
+    return LayerProducts(
+        Frame(centre, components),
+        *(by_fold("n"), x, y, by_fold("yy")),
+        unpacked(by_fold("xx", -1), p),
+        *(by_fold(name, p, c) for name in ("xy", "permuted_xy")),
+    )

@@ -52,10 +52,7 @@ def chosen_penalties(
     are unbiased estimates from random directions of the outcome (Hutchinson), which take a small
     fraction of the time of all directions.
 
-    Parameters
-    ----------
-    outcomes : sequence of sequence of Sums
-        Sums over each fold, for outcomes that share their predictors.
+    ``outcomes`` has the sums over each fold, for outcomes that share their predictors.
     """
     count = len(outcomes[0])
     if len(penalties) == 1:
@@ -76,12 +73,12 @@ def chosen_penalties(
     ]
     total = sum_of(folds)
     errors = np.full((len(outcomes), count, count, tried), np.nan)
-    for one, other in combinations(range(count), 2):
-        rest = total - folds[one] - folds[other]
-        xx, xy = rest.centred()
-        x, y = rest.means
+    for first, second in combinations(range(count), 2):
+        fitted = total - folds[first] - folds[second]
+        xx, xy = fitted.centred()
+        x, y = fitted.means
         every = np.concatenate([ridge(xx, xy, penalty) for penalty in penalties], axis=1)
-        for unseen, left_out in ((one, other), (other, one)):
+        for unseen, left_out in ((first, second), (second, first)):
             sums = folds[unseen]
             repeated = replace(sums, y=np.tile(sums.y, tried), xy=np.tile(sums.xy, tried))
             excess = repeated.excess(every, x, np.tile(y, tried))
@@ -89,32 +86,32 @@ def chosen_penalties(
             by_element = y * (sums.n * y - 2 * sums.y)
             error /= sums.yy + by_element.reshape(len(outcomes), -1).sum(axis=1)
             errors[:, left_out, unseen] = error.T
-    chosen = np.empty((len(outcomes), count))
-    for kind, fold in np.ndindex(chosen.shape):
+    penalty_of = np.empty((len(outcomes), count))
+    for kind, fold in np.ndindex(penalty_of.shape):
         # The errors of the other folds, each predicted without this one.
-        found = np.delete(errors[kind, fold], fold, axis=0)
-        excess = found - found[:, [found.mean(axis=0).argmin()]]
-        error = excess.std(axis=0, ddof=1) / np.sqrt(len(found))
-        chosen[kind, fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
-    return chosen
+        unseen_errors = np.delete(errors[kind, fold], fold, axis=0)
+        excess = unseen_errors - unseen_errors[:, [unseen_errors.mean(axis=0).argmin()]]
+        error = excess.std(axis=0, ddof=1) / np.sqrt(len(excess))
+        penalty_of[kind, fold] = np.asarray(penalties)[excess.mean(axis=0) <= error].max()
+    return penalty_of
 
 
-def median(penalties: np.ndarray) -> float:
+def median_penalty(penalties: np.ndarray) -> float:
     """Return the median penalty, the smaller of the two middle ones."""
     return float(np.quantile(penalties, 0.5, method="lower"))
 
 
-def r_squared_of_products(folds: Sequence[PairSums], chosen: np.ndarray) -> tuple[float, float]:
+def r_squared_of_products(folds: Sequence[PairSums], penalties: np.ndarray) -> tuple[float, float]:
     """Return the median penalty and the R² in unseen documents, from cross-products alone.
 
-    ``chosen`` has the penalty of each fold.
+    There is a penalty for each fold.
     """
     total, sse, sst = sum_of(folds), 0.0, 0.0
-    for sums, penalty in zip(folds, chosen, strict=True):
-        rest = total - sums
-        sse += sums.error(ridge(*rest.centred(), penalty), *rest.means)
-        sst += sums.variation(rest.means[1])
-    return median(chosen), 1 - sse / sst
+    for sums, penalty in zip(folds, penalties, strict=True):
+        fitted = total - sums
+        sse += sums.error(ridge(*fitted.centred(), penalty), *fitted.means)
+        sst += sums.variation(fitted.means[1])
+    return median_penalty(penalties), 1 - sse / sst
 
 
 def can_be_fitted(folds: Sequence[PairSums], penalties: Sequence[float]) -> bool:
