@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import scipy.linalg
 
-from attnlag.adjustments import directions
+from attnlag.adjustments import centred
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.settings import VectorProductsSettings
 
@@ -55,7 +55,7 @@ def vectors_by_block(path: str | Path, layer: str) -> Iterator[np.ndarray]:
     """Yield the vectors of a layer, (tokens, width) float32, one row group at a time."""
     file = pq.ParquetFile(path, pre_buffer=False)
     for group in range(file.num_row_groups):
-        yield directions.vectors_of(file, group, layer)
+        yield centred.vectors_of(file, group, layer)
 
 
 @dataclass(frozen=True)
