@@ -117,8 +117,9 @@ def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
         )
         writer.start()
         writer.join()
+        settings = {"design": DESIGN.model_dump(), "halves": False}
         none: dict[str, list[str]] = {name: [] for name in ("stream", *covariates.FILES)}
-        program("build_design", none | {"norms": norms}, {"design": design}, DESIGN.model_dump())
+        program("build_design", none | {"norms": norms}, {"design": design}, settings)
         norms.unlink()
     return design
 
@@ -179,12 +180,8 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
         link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
         link.hardlink_to(design)
-        stages["cross-products"] += program(
-            "accumulate_crossproducts",
-            {"design": design},
-            {"crossproducts": shard},
-            {"halves": False},
-        )
+        script = Path(__file__).with_name("products.py")
+        stages["cross-products"] += measured([sys.executable, script, design, shard])
     corpus = folder / "corpus.parquet"
     write_corpus(products, corpus)
     script = Path(__file__).with_name("estimates.py")

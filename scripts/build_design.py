@@ -1,26 +1,37 @@
-"""Build the design of one shard: the log norm of each token and its regressors.
+"""Build the design of one shard, and sum its cross-products per document and layer.
 
 The outcome is the norm or the norm relative to that of the residual stream. The regressors are the
 log norms of preceding and following tokens, and the covariates. Lags and leads do not cross a
 window or a document. The first tokens of every sequence, which are attention sinks, are neither
 outcomes nor regressors.
+
+The cross-products are all that the regression needs from the rows: a few numbers per document,
+which add up over shards. One batch of rows is in memory at a time.
 """
 
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression.design import covariates, design
-from attnlag.regression.settings import DesignSettings
+from attnlag.regression.design import covariates
+from attnlag.regression.estimation import crossproducts
+from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
 
 
 def main(job):
-    facts = covariates.read_facts(job.settings, vars(job.input))
-    rows, counts = design.write(
-        job.input.norms, job.input.stream or None, job.output.design, job.settings, facts
+    given, output = job.input, vars(job.output)
+    facts = covariates.read_facts(job.settings.design, vars(given))
+    counts = crossproducts.of_norms(
+        given.norms,
+        given.stream or None,
+        output["design"],
+        output.get("crossproducts"),
+        job.settings,
+        facts,
     )
+    rows = tables.row_count([output["design"]])
     program.log.info(
-        f"{tables.names_of(job.output.design)}: {counted(rows, 'row')} from "
+        f"{tables.names_of(output['design'])}: {counted(rows, 'row')} from "
         f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short)"
         + "".join(
             f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "
@@ -31,4 +42,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, DesignSettings)
+    program.run(main, BuildDesignSettings)

@@ -1,4 +1,4 @@
-"""Remove the effects of tokens from one shard's design."""
+"""Remove the effects of tokens from one shard's design, and sum its cross-products."""
 
 import attnlag.pipeline.program as program
 
@@ -8,9 +8,11 @@ from attnlag.storage import tables
 
 
 def main(job):
-    given, made = job.input, job.output.design
-    rows = token_effects.take_out(given.design, given.norms, given.effects, made)
-    program.log.info(f"{tables.names_of(made)}: took them out of {counted(rows, 'row')}")
+    given, output = job.input, job.output
+    rows = token_effects.take_out(
+        given.design, given.norms, given.effects, output.design, output.crossproducts
+    )
+    program.log.info(f"{tables.names_of(output.design)}: took them out of {counted(rows, 'row')}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
     """
     assert chain.locked
     rules = [rule_of(job) for job in chain.jobs]
-    for rule in ("tokenize_corpus", "extract_activations", "accumulate_crossproducts"):
+    for rule in ("tokenize_corpus", "extract_activations", "build_design"):
         assert rules.count(rule) == SHARDS, rule
     assert rules.count("fit_regression") == 2
     # Only the second run was asked for these.

@@ -73,4 +73,4 @@ def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
     project.write_config(inference={"alpha": 0.1})
     planned = run("-n")
     assert "fit_regression" in planned
-    assert "accumulate_crossproducts" not in planned
+    assert "build_design" not in planned

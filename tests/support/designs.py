@@ -76,11 +76,11 @@ def columns_of(table, layer):
     return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy()
 
 
-def write_shard(table, path, record, halves=False):
+def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
-    shard = shard_of(table, halves=halves)
-    facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
-    crossproducts.write(shard.batches(), path, record, halves=shard.halves, **facts)
+    batches = table.to_batches(rows)
+    lengths = crossproducts.rows_of_documents(batches) if halves else None
+    crossproducts.write(batches, table.schema, path, record, lengths)
 
 
 def clustered(codes):

@@ -41,7 +41,7 @@ from warm_python import start as start_server  # noqa: E402
 WHAT = ("workflow", "group", "job")
 SHARDS = 3
 # The last rule that has finished before a run is killed; None for a new project.
-STAGES = (None, "tokenize_corpus", "extract_activations", "accumulate_crossproducts")
+STAGES = (None, "tokenize_corpus", "extract_activations", "build_design")
 
 
 @dataclass

@@ -149,7 +149,7 @@ def _(project: Project):
 
 REGRESSION = (
     *("prepare_corpus", "tokenize_corpus", "extract_activations", "compute_norms"),
-    *("build_design", "accumulate_crossproducts", "fit_regression"),
+    *("build_design", "fit_regression"),
 )
 
 

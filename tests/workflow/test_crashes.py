@@ -35,7 +35,7 @@ TARGETS = ("results/explorer.html",)
 @pytest.fixture(scope="module")
 def prepared(gpt2, tmp_path_factory):
     """Return a project before anything is made and before its fits, and what it leaves."""
-    stages = None, "accumulate_crossproducts"
+    stages = None, "build_design"
     return prepare(tmp_path_factory.mktemp("prepared"), gpt2, stages, TARGETS)
 
 

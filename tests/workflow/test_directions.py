@@ -13,7 +13,7 @@ from projects import new_project, without_figures
 
 from attnlag.regression.inference import permutation
 from attnlag.regression.limits import DRAWS_OF_HEADS
-from attnlag.storage.tables import read_provenance
+from attnlag.storage.tables import read_counts, read_provenance
 
 SITE = "results/tiny/small/attention"
 CENTRED = "cosine_previous_centred"
@@ -71,7 +71,7 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outc
     np.testing.assert_allclose(mine["std_error"], oracle.bse[names], **CLOSE)
 
     # A first token, which has no cosine, does not count as one with a bad number.
-    counts = read_provenance(base / outcome / "crossproducts" / "0000.parquet")["counts"]
+    counts = read_counts(base / outcome / "design" / "0000.parquet")
     assert set(counts["nonfinite_norms"].values()) <= {0}
 
     controls = pd.read_parquet(base / outcome / "controls.parquet").query("layer == 1")

@@ -19,9 +19,7 @@ ESTIMATES = {"estimate_effects": 1, **EFFECTS, **CHECK}
 OTHER_REGRESSION = {"fit_regression": 1, **FIGURES, **EXPLORER}
 # The effects of interventions stand beside its coefficients.
 REGRESSION = {**OTHER_REGRESSION, **EFFECTS}
-CROSSPRODUCTS = {"accumulate_crossproducts": 1, **REGRESSION}
-DESIGN = {"build_design": 1, **CROSSPRODUCTS}
-STAGES = ("build_design", "accumulate_crossproducts")
+DESIGN = {"build_design": 1, **REGRESSION}
 OF_NORMS = {"plot_norms": 1}
 OF_VECTORS = {"plot_vectors": 1}
 VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS, **EXPLORER}
@@ -46,7 +44,7 @@ TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTIO
 PER_SHARD = (
     *("tokenize_corpus", "describe_tokens", "extract_activations", "compute_norms"),
     *("estimate_effects", "accumulate_vectors", "compare_directions"),
-    *STAGES,
+    "build_design",
 )
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
 
@@ -175,7 +173,7 @@ ROWS = {
     ],
     "`fixed_effects` of tokens": [
         (
-            {"solve_token_effects": 1, "take_out_token_effects": 1, **CROSSPRODUCTS, **HEADS},
+            {"solve_token_effects": 1, "take_out_token_effects": 1, **REGRESSION, **HEADS},
             notebook(fixed_effects=["document", "token"]),
         ),
     ],
@@ -184,7 +182,7 @@ ROWS = {
     ],
     "`bias_correction` of a regression": [
         (
-            {**CROSSPRODUCTS, **HEADS},
+            {**DESIGN, **HEADS},
             notebook(fixed_effects="document", bias_correction="half-panel"),
         ),
     ],
@@ -437,7 +435,7 @@ def keys_of(regression, **keys):
             keys_of("rich", covariates=["log_frequency"]),
             {
                 **without_effects(DESIGN),
-                **dict.fromkeys((*STAGES, "permute_documents"), 2),
+                **dict.fromkeys(("build_design", "permute_documents"), 2),
                 **SPECIFICATIONS,
             },
         ),

@@ -23,7 +23,7 @@ COMPARISON = {"compare_models": 1, "plot_comparison": 1, "build_explorer": 1, **
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
-    "accumulate_crossproducts fit_regression plot_norms plot_regression".split(),
+    "fit_regression plot_norms plot_regression".split(),
     1,
 )
 

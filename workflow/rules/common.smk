@@ -57,13 +57,18 @@ every = functools.partial(outputs.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
+def any_of(names):
+    """Return the constraint of a wildcard to some names."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
-    site="|".join(CONFIG.extraction.sites),
+    site=any_of(CONFIG.extraction.sites),
     # Other folders of a site have files of the same names.
-    regression="|".join(map(re.escape, CONFIG.regressions)),
-    pair="|".join(CONFIG.pairs_changed()),
+    regression=any_of(CONFIG.regressions),
+    pair=any_of(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
     format="svg|png|pdf",
 

@@ -1,4 +1,7 @@
-# Each token's log norm with its predictors.
+# Each token's log norm with its predictors, and the sums over these rows, per document and layer,
+# which suffice for a regression.
+
+WITH_TOKEN_EFFECTS = [name for name in CONFIG.regressions if CONFIG.regressions[name].token_effects]
 
 
 use rule program as build_design with:
@@ -6,10 +9,21 @@ use rule program as build_design with:
         together(**OF_DESIGN),
     output:
         design=f"{RESULTS}/design/{{shard}}.parquet",
+        crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
+    wildcard_constraints:
+        regression=any_of(CONFIG.regressions.keys() - {*WITH_TOKEN_EFFECTS}),
     params:
         **stage("build_design"),
+
+
+# With effects of tokens, the sums are those of the design without them.
+use rule build_design as build_design_alone with:
+    output:
+        design=f"{RESULTS}/design/{{shard}}.parquet",
+    wildcard_constraints:
+        regression=any_of(WITH_TOKEN_EFFECTS),
 
 
 # Tokens occur in several documents, so their effects are solved over all shards and then removed.
@@ -34,19 +48,10 @@ use rule program as take_out_token_effects with:
         effects=f"{RESULTS}/token_effects.parquet",
     output:
         design=f"{RESULTS}/within_tokens/{{shard}}.parquet",
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/within_tokens/{shard}.log",
-    params:
-        **stage("take_out_token_effects"),
-
-
-# Sums over the rows, per document and layer, which suffice for a regression.
-use rule program as accumulate_crossproducts with:
-    input:
-        design=fitted_design,
-    output:
         crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",
     log:
-        "logs/{model}/{corpus}/{site}/{regression}/crossproducts/{shard}.log",
+        "logs/{model}/{corpus}/{site}/{regression}/within_tokens/{shard}.log",
+    wildcard_constraints:
+        regression=any_of(WITH_TOKEN_EFFECTS),
     params:
-        **stage("accumulate_crossproducts"),
+        **stage("take_out_token_effects"),

@@ -26,10 +26,10 @@ from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.regression.limits import DRAWS_OF_HEADS
 from attnlag.regression.settings import (
+    BuildDesignSettings,
     ClassesSettings,
     ClassProductsSettings,
     Comparison,
-    CrossproductsSettings,
     DesignSettings,
     ElasticitiesSettings,
     GeometrySettings,
@@ -108,7 +108,7 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
     name = config.regression_of_heads()
     as_named = Names(model=names.model, regression=name)
     # A head has no rows in common with regressions of whole layers.
-    design = name and build_design(config, as_named).changed(sample=None)
+    design = name and _design(config, as_named).changed(sample=None)
     return filled(
         HeadsSettings,
         config.inference,
@@ -116,7 +116,7 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
         regression=name,
         design=design or None,
         fixed_effects=config.regressions[name].document_effects if name else "none",
-        halves=bool(name) and accumulate_crossproducts(config, as_named).halves,
+        halves=bool(name) and _halves(config, as_named),
         draws=min(control.draws, DRAWS_OF_HEADS) if control else 0,
         within=control.within if control else "document",
         seed=control.seed if control else 0,
@@ -143,15 +143,20 @@ def summarize_sources(config: Config, names: Names) -> HeadsSettings:
     return settings.changed(design=settings.design.changed(covariates=kept))
 
 
-def build_design(config: Config, names: Names) -> DesignSettings:
+def _design(config: Config, names: Names) -> DesignSettings:
+    """Return the settings of a regression's design."""
     regression = config.regressions[names.regression]
     settings = filled(DesignSettings, regression, config.norms, sample=config.sample())
     return settings if "position" in settings.covariates else settings.default("position_knots")
 
 
-def accumulate_crossproducts(config: Config, names: Names) -> CrossproductsSettings:
-    correction = config.bias_correction(names.model, names.regression)
-    return CrossproductsSettings(halves=correction == "half-panel")
+def _halves(config: Config, names: Names) -> bool:
+    """Return whether cross-products keep the halves of documents separate."""
+    return config.bias_correction(names.model, names.regression) == "half-panel"
+
+
+def build_design(config: Config, names: Names) -> BuildDesignSettings:
+    return BuildDesignSettings(design=_design(config, names), halves=_halves(config, names))
 
 
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
@@ -163,7 +168,7 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         fixed_effects=regression.document_effects,
         token_effects=regression.token_effects,
         bias_correction=config.bias_correction(names.model, names.regression),
-        control_design=build_design(config, names) if config.controls.random_weights else None,
+        control_design=_design(config, names) if config.controls.random_weights else None,
     )
 
 
@@ -180,8 +185,7 @@ def scale_number(config: Config, names: Names) -> dict[str, str]:
 
 def accumulate_classes(config: Config, names: Names) -> ClassProductsSettings:
     name, offset = _classes(config, names)
-    halves = accumulate_crossproducts(config, names).halves
-    return ClassProductsSettings(property=name, offset=offset, halves=halves)
+    return ClassProductsSettings(property=name, offset=offset, halves=_halves(config, names))
 
 
 def fit_classes(config: Config, names: Names) -> ClassesSettings:
@@ -202,7 +206,7 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
     return filled(
         PermutationsSettings,
         config.controls.permutation,
-        design=build_design(config, names),
+        design=_design(config, names),
         fixed_effects=config.regressions[names.regression].document_effects,
     )
 

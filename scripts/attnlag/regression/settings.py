@@ -203,15 +203,17 @@ class Regression(Terms):
         return self
 
 
-class CrossproductsSettings(Section):
-    """Whether the halves of documents are summed separately, for the half-panel jackknife."""
+class BuildDesignSettings(Section):
+    """Settings of a design and of its cross-products."""
 
-    halves: bool
+    design: DesignSettings
+    halves: bool  # whether those of documents are summed separately, for the half-panel jackknife
 
 
-class ClassProductsSettings(CrossproductsSettings):
+class ClassProductsSettings(Section):
     """Settings of cross-products with separate slopes for classes of tokens."""
 
+    halves: bool  # as in `BuildDesignSettings`
     property: str  # of a token, that determines its class
     offset: int  # of the token whose class it is: 0 for the outcome, negative before it
 

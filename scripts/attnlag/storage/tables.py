@@ -64,6 +64,11 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
 
 
+def read_counts(path: str | Path) -> dict[str, Any]:
+    """Return the counts of what a design left out."""
+    return json.loads(pq.read_metadata(path).metadata[COUNTS_KEY])
+
+
 def names_in(record: dict[str, Any]) -> str:
     """Return the names of the model and the corpus in a provenance record, for messages."""
     return f"{record['model']['name']}, {record['corpus']['name']}"
@@ -273,24 +278,35 @@ def row_count(paths: Iterable[str | Path]) -> int:
 def batches(
     path: str | Path, rows: int, progress: str, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a Parquet file in batches of at most ``rows`` rows, with a progress bar.
+    """Yield a Parquet file in batches of ``rows`` rows, with a progress bar.
 
-    One batch is in memory at a time; pre-buffering would load the whole file. Small row groups are
-    merged: if each were written as a row group again, the metadata of the row groups would take
-    more memory than a batch.
+    One batch is in memory at a time; pre-buffering would load the whole file.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
-    waiting: list[pa.RecordBatch] = []
     with tqdm(total=file.metadata.num_rows, unit="row", desc=progress, delay=2) as bar:
         # Threads would cost more CPU time than they save.
-        for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-            if waiting and sum(map(len, waiting)) + len(batch) > rows:
-                yield _joined(waiting)
-                waiting = []
-                # Arrow would otherwise keep the memory of one batch while the next is read.
-                pa.default_memory_pool().release_unused()
-            waiting.append(batch)
+        pieces = file.iter_batches(rows, columns=columns, use_threads=False)
+        for batch in rebatched(pieces, rows):
+            yield batch
             bar.update(batch.num_rows)
+
+
+def rebatched(pieces: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield consecutive rows in batches of ``rows`` rows; the last may be smaller.
+
+    If small row groups were written as row groups again, the metadata of the row groups would take
+    more memory than a batch.
+    """
+    waiting: list[pa.RecordBatch] = []
+    room = rows
+    for piece in pieces:
+        while piece.num_rows > room:
+            yield _joined([*waiting, piece.slice(0, room)])
+            waiting, piece, room = [], piece.slice(room), rows
+            # Arrow would otherwise keep the memory of one batch while the next is read.
+            pa.default_memory_pool().release_unused()
+        waiting.append(piece)
+        room -= piece.num_rows
     if waiting:
         yield _joined(waiting)
 

@@ -24,7 +24,7 @@ from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.regression.beyond import classes, decomposition, groups
-from attnlag.regression.design import covariates, design, moderators, properties
+from attnlag.regression.design import covariates, moderators, properties
 from attnlag.regression.estimation import crossproducts, token_effects
 from attnlag.regression.inference import controls as controls_of
 from attnlag.regression.inference import fitting, permutation
@@ -196,7 +196,8 @@ def fit(
 def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
     """Call the functions that the stages of a run call, in a folder, and return the results."""
     asked = config.regressions["fit"]
-    settings = stages.build_design(config, NAMES)
+    build = stages.build_design(config, NAMES)
+    settings = build.design
     needed = covariates.files_needed(settings.covariates) | {"corpus"}
     control = config.controls.permutation if config.permuted("fit") else None
     within = control.within if control else "document"
@@ -209,15 +210,13 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     stream = files["stream"] if settings.outcome == "relative" else None
     facts = covariates.read_facts(settings, files)
     whole = folder / "design.parquet"
-    design.write(files["norms"], stream, whole, settings, facts)
-    fitted_design = whole
+    fitted_design, products = whole, folder / "crossproducts.parquet"
+    without_effects = None if asked.token_effects else products
+    crossproducts.of_norms(files["norms"], stream, whole, without_effects, build, facts)
     if asked.token_effects:
         effects, fitted_design = folder / "effects.parquet", folder / "within_tokens.parquet"
         token_effects.solve([whole], [files["norms"]], asked.token_effects, effects)
-        token_effects.take_out(whole, files["norms"], effects, fitted_design)
-    products = folder / "crossproducts.parquet"
-    halves = stages.accumulate_crossproducts(config, NAMES)
-    crossproducts.of_design(fitted_design, products, halves)
+        token_effects.take_out(whole, files["norms"], effects, fitted_design, products)
     fitted = fitting.fit_regression(
         [products],
         [fitted_design],

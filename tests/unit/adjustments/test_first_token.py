@@ -20,7 +20,7 @@ from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.corpus.settings import TokensSettings
 from attnlag.model import fetching
 from attnlag.pipeline.job import read, text_of
-from attnlag.regression.settings import DesignSettings
+from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
 
 TEXTS = [
@@ -84,7 +84,7 @@ def test_a_bos_token_is_dropped_in_place_of_the_first_token(
     kept = {"keep": "norms"}
     outputs = {"sites": [norms], "stream": tmp_path / "stream.parquet"}
     run(extract_activations, ExtractionSettings, made, outputs, folder, extraction=kept)
-    run(build_design, DesignSettings, {"norms": norms}, {"design": design})
+    run(build_design, BuildDesignSettings, {"norms": norms}, {"design": design})
 
     content = [len(text.split()) for text in TEXTS]  # each word is one token of GPT-2's
     sequences = pq.read_table(tokens).to_pylist()

@@ -11,9 +11,9 @@ from warm_python import python
 
 from attnlag.errors import UserError
 from attnlag.pipeline import job
-from attnlag.regression.settings import CrossproductsSettings
+from attnlag.regression.settings import TokenEffectsSettings
 
-HALVES = json.dumps({"halves": True})
+EFFECTS = json.dumps({"effects": ["token"]})
 
 
 def shards(folder: str, count: int) -> list[str]:
@@ -41,13 +41,13 @@ def test_lists_of_shards_are_short_and_read_as_they_were(paths: list[str]) -> No
 
 def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
     names = {"corpus": "</script><script>alert(1)</script>", "site": "ü"}
-    text = job.text_of("s", {}, {"table": "a.parquet"}, names, HALVES, {"device": "cpu"})
+    text = job.text_of("s", {}, {"table": "a.parquet"}, names, EFFECTS, {"device": "cpu"})
     assert "<" not in text
     assert text.isascii()
-    read = job.read(text, CrossproductsSettings)
+    read = job.read(text, TokenEffectsSettings)
     assert (read.stage, read.output.table) == ("s", Path("a.parquet"))
     assert vars(read.names) == names
-    assert read.settings == CrossproductsSettings(halves=True)
+    assert read.settings == TokenEffectsSettings(effects=["token"])
     assert read.options.device == "cpu"
 
 
@@ -69,12 +69,12 @@ def test_a_long_job_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("nowhere.json", "--job: found no JSON and no file with it"),
         ("{", "--job: found no JSON and no file with it"),
         ("{}", "job: found no 'input', expected stage, input, output, names, settings, options"),
-        (job.text_of("s", {}, {}, {}, '{"halves": 7}'), "job: settings: found 7 at 'halves'"),
+        (job.text_of("s", {}, {}, {}, '{"effects": 7}'), "job: settings: found 7 at 'effects'"),
     ],
 )
 def test_what_is_no_job_is_refused_in_a_line(given: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        job.read(given, CrossproductsSettings)
+        job.read(given, TokenEffectsSettings)
     assert str(caught.value).startswith(message)
     assert len(caught.value.problems) == 1
 

@@ -55,6 +55,6 @@ def test_the_regressions_of_an_untrained_model_are_not_corrected_for_bias() -> N
     trained = {"other": {"source": "path", "path": "other"}}
     for models, halves in ((trained, True), ({"gpt2": {"source": "random", "of": "other"}}, False)):
         given = {"regression": corrected, "models": trained | models}
-        assert json.loads(settings_text("accumulate_crossproducts", **given))["halves"] is halves
+        assert json.loads(settings_text("build_design", **given))["halves"] is halves
         found = json.loads(settings_text("fit_regression", **given))["bias_correction"]
         assert found == ("half-panel" if halves else "none")

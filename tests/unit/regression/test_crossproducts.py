@@ -3,14 +3,19 @@
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import TERMS, design_table, shard_of, stack_of
+from designs import TERMS, design_table, shard_of, stack_of, write_shard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnlag.adjustments import columns
+from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts, stacks
 from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.settings import BuildDesignSettings, DesignSettings
+from attnlag.storage import tables
 
 
 def rows_of(table, layer, document):
@@ -90,14 +95,67 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch):
     np.testing.assert_allclose(small.totals, whole.totals, atol=1e-10)
 
 
+@pytest.mark.parametrize("halves", [False, True])
+def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_path, monkeypatch):
+    """Batches end within documents, which may have windows, no rows, or tokens without surprisal.
+
+    The cross-products are worked out again from the rows of the design, document by document.
+    """
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
+    generator = np.random.default_rng(0)
+    windows = {"a": [9, 20], "b": [2], "c": [31], "d": [3], "e": [5, 1, 6], "f": [1]}
+    sequences = [(name, window, n) for name in windows for window, n in enumerate(windows[name])]
+    lengths = [n for *_, n in sequences]
+    tokens = sum(lengths)
+    keys = {
+        "document": np.repeat([name for name, *_ in sequences], lengths),
+        "window": np.repeat([window for _, window, _ in sequences], lengths),
+        "position": np.concatenate(list(map(np.arange, lengths))),
+        "token_id": generator.integers(0, 9, tokens),
+    }
+    norms = generator.lognormal(3, 1, size=(2, tokens))
+    norms[1, 40] = 0
+    files = norms_file, design_file, products_file = [
+        tmp_path / f"{name}.parquet" for name in ("norms", "design", "products")
+    ]
+    table = pa.table({**keys, "layer_00": norms[0], "layer_01": norms[1]})
+    tables.write_table(table.cast(columns.schema(2)), norms_file, {"stages": {}})
+    surprisal = np.where(generator.random(tokens) < 0.2, np.nan, generator.random(tokens))
+    first_rows = dict(zip([key[:2] for key in sequences], np.cumsum([0, *lengths]), strict=False))
+    facts = {"surprisal": Property("surprisal", first_rows, surprisal)}
+    design = DesignSettings(lags=[1, 2], covariates=["surprisal"])
+    settings = BuildDesignSettings(design=design, halves=halves)
+    counts = crossproducts.of_norms(norms_file, None, *files[1:], settings, facts)
+    assert (counts.sequences, counts.short_sequences) == (len(lengths), 4)
+
+    frame = pq.read_table(design_file).to_pandas()
+    assert len(frame) + counts.incomplete_rows == sum(max(0, n - 3) for n in lengths)
+    assert counts.incomplete_rows > 3
+    shard = crossproducts.read_shard(products_file)
+    blocks = {
+        name: products
+        for block in shard.batches()
+        for name, products in zip(block.documents, block.products, strict=True)
+    }
+    assert list(blocks) == list(frame["document"].unique()) == ["a", "c", "e"]
+    for name, products in blocks.items():
+        rows = frame[frame["document"] == name]
+        middle = (len(rows) + 1) // 2
+        for part, half in enumerate([rows[:middle], rows[middle:]] if halves else [rows]):
+            for layer in range(2):
+                names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
+                values = half[names].dropna().to_numpy()
+                w = np.column_stack([np.ones(len(values)), values]) - shard.centre[layer]
+                np.testing.assert_allclose(unpacked(products[part, layer], 5), w.T @ w, atol=1e-12)
+
+
 def test_a_shard_is_read_back_as_it_was_written(tmp_path):
     table = design_table([9, 4, 6, 3], 3, missing=0.2)
     for halves in (False, True):
         shard = shard_of(table, rows=7, halves=halves)
         count = 2 if halves else 1
         path = tmp_path / f"{halves}.parquet"
-        facts = {"terms": shard.terms, "layers": shard.layers, "centre": shard.centre}
-        crossproducts.write(shard.batches(), path, {"stages": {}}, halves=count, **facts)
+        write_shard(table, path, {"stages": {}}, 7, halves)
         frame = pq.read_table(path).to_pandas()
         assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
         assert frame["layer"].tolist() == [0, 1, 2] * 4 * count

@@ -128,18 +128,22 @@ def products_of_design(
     read = properties.read_property if scale is None else properties.read_moderator
     property_of_tokens = read(settings.property, [tokens])
 
-    def rows() -> Iterator[pa.RecordBatch]:
-        batches = tables.batches(design, ROWS, "cross-products by class")
-        return expanded(batches, property_of_tokens, settings.offset, scale)
-
-    classes = classes_of(settings.property)
-    return crossproducts.of_rows(
-        rows,
-        schema_of(pq.read_schema(design), classes, linear=scale is not None),
-        design,
+    batches = tables.batches(design, ROWS, "cross-products by class")
+    schema = schema_of(
+        pq.read_schema(design), classes_of(settings.property), linear=scale is not None
+    )
+    lengths = None
+    if settings.halves:
+        documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
+        lengths = crossproducts.rows_of_documents(documents)
+    stated = {**settings.model_dump(), "scale": scale and asdict(scale)}
+    record = tables.read_provenance(design)
+    return crossproducts.write(
+        expanded(batches, property_of_tokens, settings.offset, scale),
+        schema,
         path,
-        halves=settings.halves,
-        stage={"class_crossproducts": {**settings.model_dump(), "scale": scale and asdict(scale)}},
+        tables.provenance(record, "class_crossproducts", stated, "numpy"),
+        lengths,
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
 from attnlag.adjustments.norms import in_batches, regressed
@@ -26,9 +25,6 @@ from attnlag.regression.design.covariates import (
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 from attnlag.storage import tables
-
-# Rows of norms in memory at a time.
-ROWS = 16_384
 
 
 def _cells(lags: Sequence[int], leads: Sequence[int], covariates: Sequence[str]) -> dict[str, Cell]:
@@ -114,42 +110,31 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) 
     return terms
 
 
-@dataclass(frozen=True)
-class Terms:
-    """The rows of a design as arrays."""
+def complete_outcomes(
+    keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the tokens of consecutive whole sequences that give a row of the design.
 
-    # Keys of each outcome.
-    keys: pa.Table
-    # (terms, layers, outcomes) float64 array: from ``layer_terms``.
-    layers: np.ndarray
-    # (shared terms, outcomes) float64 array: from ``shared_values``.
-    shared: np.ndarray
-    # Number of outcomes left out because they lack a covariate.
-    incomplete: int = 0
-
-
-def terms_of(
-    values: np.ndarray, keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
-) -> Terms:
-    """Return the design of consecutive whole sequences, given log norms, (layers, tokens)."""
+    Returns
+    -------
+    rows : (outcomes,) int array
+        Indices of these tokens.
+    shared : (shared terms, outcomes) float64 array
+        Their values of the terms that all layers share.
+    incomplete : int
+        Number of outcomes left out because they lack a covariate.
+    """
     position = keys["position"].to_numpy()
     rows = outcome_rows(position, settings)
-    shared = shared_values(keys, settings, facts)
-    offsets = [entry.offset for entry in shared_terms(settings, facts).values()]
-    complete = complete_tokens(keys, settings, facts)[rows]
-    of_rows = np.empty((len(shared), len(rows)))
-    for row, column, offset in zip(of_rows, shared, offsets, strict=True):
-        column.take(rows + offset, out=row, mode="clip")
+    values = shared_values(keys, settings, facts)
+    shared = np.empty((len(values), len(rows)))
+    covariates = shared_terms(settings, facts).values()
+    for row, column, covariate in zip(shared, values, covariates, strict=True):
+        column.take(rows + covariate.offset, out=row, mode="clip")
         # The first token of a sequence has no previous token.
-        row[position[rows] + offset < 0] = np.nan
-    complete &= ~np.isnan(of_rows).any(axis=0)
-    rows, of_rows = rows[complete], of_rows[:, complete]
-    return Terms(
-        keys.take(rows),
-        layer_terms(values, rows, settings),
-        of_rows,
-        int(np.count_nonzero(~complete)),
-    )
+        row[position[rows] + covariate.offset < 0] = np.nan
+    complete = complete_tokens(keys, settings, facts)[rows] & ~np.isnan(shared).any(axis=0)
+    return rows[complete], shared[:, complete], int(np.count_nonzero(~complete))
 
 
 def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, Any]) -> pa.Schema:
@@ -269,7 +254,8 @@ def designs(
                     f"{norms[row]:g} in the document '{keys['document'][row]}', position "
                     f"{keys['position'][row]}"
                 )
-        terms = terms_of(values, keys, settings, facts)
+        rows, shared, incomplete = complete_outcomes(keys, settings, facts)
+        terms = layer_terms(values, rows, settings)
 
         lengths = sequence_lengths(keys["position"].to_numpy())
         least = tokens_before(settings) + 1 + tokens_after(settings)
@@ -277,47 +263,60 @@ def designs(
         counts.short_sequences += int((lengths < least).sum())
         counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
         counts.fewest_tokens = least
-        counts.incomplete_rows += terms.incomplete
+        counts.incomplete_rows += incomplete
         _add(counts.zero_norms, layers, zero)
         _add(counts.nonfinite_norms, layers, nonfinite)
-        dropped = np.isnan(terms.layers[0]).sum(axis=1)
+        dropped = np.isnan(terms[0]).sum(axis=1)
         dropped[:without_layer_before] = 0
         _add(counts.dropped_rows, layers, dropped)
 
-        columns = terms.keys.columns
+        columns = keys.take(rows).columns
         for index in range(len(layers)):
-            empty = np.isnan(terms.layers[0, index])
+            empty = np.isnan(terms[0, index])
             mask = empty if empty.any() else None
-            columns += [pa.array(term[index], mask=mask) for term in terms.layers]
-        columns += [pa.array(term) for term in terms.shared]
+            columns += [pa.array(term[index], mask=mask) for term in terms]
+        columns += map(pa.array, shared)
         yield pa.table(columns, schema=schema(layers, settings, facts))
 
 
-def write(
+def outcome_keys(
+    norms: Path, settings: DesignSettings, facts: Mapping[str, Any]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the keys of the rows of a file's design, without reading the norms."""
+    for table in whole_sequences(tables.batches(norms, tables.ROWS_AT_ONCE, "documents", KEYS)):
+        keys = table.combine_chunks()
+        rows, _, _ = complete_outcomes(keys, settings, facts)
+        yield from keys.take(rows).to_batches()
+
+
+def written(
     norms: Path,
     stream: Path | None,
     path: Path,
+    schema: pa.Schema,
     settings: DesignSettings,
     facts: Mapping[str, Any],
-) -> tuple[int, Counts]:
-    """Write the design of a file of norms; return its number of rows and the counts of the rest.
+    counts: Counts,
+) -> Iterator[pa.RecordBatch]:
+    """Write the design of a file of norms, and yield its rows as they are written.
 
-    Relative norms, and a sample held in common with a regression of such, need the norms of the
-    residual stream.
+    The file appears once all rows have been taken.
+
+    Parameters
+    ----------
+    stream : Path or None
+        Norms of the residual stream, for relative norms and for a sample held in common with a
+        regression of such.
+    schema : pyarrow.Schema
+        From `schema`, with the provenance of the design.
+    counts : Counts
+        Filled on the way.
     """
-    outcome = OUTCOMES[settings.outcome]
-    columns = schema(list(outcome.columns(pq.read_schema(norms).names)), settings, facts)
-    record = tables.read_provenance(norms)
-    record = tables.provenance(record, "design", settings, "numpy")
-    counts = Counts()
-    rows = 0
-    with tables.parquet_writer(
-        path, columns.with_metadata(tables.metadata(record)), **parquet_options(columns)
-    ) as writer:
-        batches = in_batches(outcome, norms, stream, ROWS, "design")
+    with tables.parquet_writer(path, schema, **parquet_options(schema)) as writer:
+        outcome = OUTCOMES[settings.outcome]
+        batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
         for table in designs(batches, settings, counts, facts):
             writer.write_table(table)
-            rows += table.num_rows
+            yield from table.to_batches()
         # The counts are known only after the schema is written.
         writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
-    return rows, counts

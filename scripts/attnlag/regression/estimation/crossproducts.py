@@ -8,9 +8,10 @@ number of rows and the first p elements are the sums of w.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,13 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number
 from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.regression.design import design
+from attnlag.regression.design.design import Counts
 from attnlag.regression.estimation.packed import demeaned, packed_size
-from attnlag.regression.settings import CrossproductsSettings
+from attnlag.regression.settings import BuildDesignSettings
 from attnlag.regression.terms import class_of
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
-
-# Rows of a design in memory at a time.
-ROWS = 16_384
 
 # Largest number of documents that are read and written at once, and of their bytes.
 DOCUMENTS = 250
@@ -241,27 +241,38 @@ def to_table(block: DocumentProducts, layers: Sequence[int]) -> pa.Table:
 
 
 def write(
-    blocks: Iterable[DocumentProducts],
+    rows: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
     path: str | Path,
     record: dict[str, Any],
-    *,
-    terms: Sequence[str],
-    layers: Sequence[int],
-    centre: np.ndarray,
-    halves: int,
+    rows_of_document: np.ndarray | None = None,
 ) -> "Totals":
-    """Write a shard block by block, together with its sums, and return the sums.
+    """Write the cross-products of a design with their sums, block by block; return the sums.
 
-    ``record`` is the provenance; the description of the numbers is added as ``crossproducts``.
+    One batch of rows is in memory at a time.
+
+    Parameters
+    ----------
+    rows : iterable of pyarrow.RecordBatch
+        The design of a shard, in order.
+    record : dict
+        The provenance, to which the description of the numbers is added as ``crossproducts``.
+    rows_of_document : int array, optional
+        Number of rows of each document; given to keep the two halves of a document separate.
     """
-    p = 1 + len(terms)
+    layers, terms = layers_and_terms(schema)
+    halves, packed = 1 if rows_of_document is None else 2, packed_size(1 + len(terms))
+    rows = iter(rows)
+    first = next((batch for batch in rows if batch.num_rows), NO_ROWS)
+    centre = centre_of(first, schema)
     facts = {"terms": terms, "layers": layers, "halves": halves, "centre": centre.tolist()}
-    schema = schema_of(packed_size(p), halves)
-    totals = totals_of([], halves, len(layers), packed_size(p))
+    columns = schema_of(packed, halves)
+    totals = totals_of([], halves, len(layers), packed)
+    blocks = products_by_document(chain([first], rows), schema, centre, rows_of_document)
     with tables.parquet_writer(
         path,
-        schema.with_metadata(tables.metadata({**record, "crossproducts": facts})),
-        **tables.encoding(schema),
+        columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),
+        **tables.encoding(columns),
     ) as writer:
         for block in _gathered(blocks):
             writer.write_table(to_table(block, layers))
@@ -271,57 +282,44 @@ def write(
     return totals
 
 
-def of_design(design: Path, path: Path, settings: CrossproductsSettings) -> "Totals":
-    """Write the cross-products of the documents of a design, and return their sums."""
-    schema = pq.read_schema(design)
-    needed = [name for name in schema.names if name not in KEYS or name == "document"]
-
-    def rows() -> Iterator[pa.RecordBatch]:
-        return tables.batches(design, ROWS, "cross-products", columns=needed)
-
-    stage = {"crossproducts": settings.model_dump()}
-    return of_rows(rows, schema, design, path, halves=settings.halves, stage=stage)
-
-
-def of_rows(
-    rows: Callable[[], Iterator[pa.RecordBatch]],
-    schema: pa.Schema,
-    design: Path,
+def of_norms(
+    norms: Path,
+    stream: Path | None,
     path: Path,
-    *,
-    halves: bool,
-    stage: dict[str, Any],
-) -> "Totals":
-    """Write the cross-products of rows made from a design, and return their sums.
-
-    One batch of rows is in memory at a time.
+    made: Path | None,
+    settings: BuildDesignSettings,
+    facts: Mapping[str, Any],
+) -> Counts:
+    """Write the design of a file of norms and its cross-products, in one pass over the norms.
 
     Parameters
     ----------
-    rows : callable
-        Returns the rows, in the order of the design.
-    halves : bool
-        Whether the halves of documents are kept separate.
-    stage : dict
-        The settings to record, under the name of the stage.
+    stream : Path or None
+        As for `design.written`.
+    path, made : Path
+        The files of the design and of the cross-products; without the latter, the design alone is
+        written, because another design made from it is the one to be fitted.
+
+    Returns
+    -------
+    counts : Counts
+        Of what is in the design and what it leaves out.
     """
-    layers, terms = layers_and_terms(schema)
-    centre = centre_of(next(rows(), NO_ROWS), schema)
+    counts = Counts()
+    layers = list(OUTCOMES[settings.design.outcome].columns(pq.read_schema(norms).names))
+    schema = design.schema(layers, settings.design, facts)
+    record = tables.provenance(tables.read_provenance(norms), "design", settings.design, "numpy")
+    recorded = schema.with_metadata(tables.metadata(record))
+    rows = design.written(norms, stream, path, recorded, settings.design, facts, counts)
+    if made is None:
+        deque(rows, maxlen=0)
+        return counts
     lengths = None
-    if halves:
-        names = tables.batches(design, ROWS, "documents", columns=["document"])
-        lengths = rows_of_documents(names)
-    ((name, settings),) = stage.items()
-    record = tables.provenance(
-        tables.read_provenance(design),
-        name,
-        settings,
-        "numpy",
-        counts=json.loads(pq.read_metadata(design).metadata[tables.COUNTS_KEY]),
-    )
-    blocks = products_by_document(rows(), schema, centre, lengths)
-    parts = 2 if halves else 1
-    return write(blocks, path, record, terms=terms, layers=layers, centre=centre, halves=parts)
+    if settings.halves:
+        lengths = rows_of_documents(design.outcome_keys(norms, settings.design, facts))
+    record = tables.provenance(record, "crossproducts", {"halves": settings.halves}, "numpy")
+    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, lengths)
+    return counts
 
 
 @dataclass

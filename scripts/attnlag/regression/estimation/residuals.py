@@ -40,9 +40,6 @@ AUTOCORRELATION_LAGS = 20
 RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
-# Number of rows per step, so that a layer's temporary arrays stay in the processor's cache.
-ROWS = 16_384
-
 # A row of leverage 1 has a residual of zero for any outcome, so it says nothing about the variance.
 LEAST_FREEDOM = 1e-10
 
@@ -361,7 +358,7 @@ def sums_of_shards(
     """
 
     def sums_of(place: int) -> ResidualSums:
-        batches = tables.batches(designs[place], ROWS, "residuals")
+        batches = tables.batches(designs[place], tables.ROWS_AT_ONCE, "residuals")
         means = means_of(shards[place]) if model.document_effects else None
         return sum_residuals(batches, model, hac_lags, means, shards[place].merged)
 

@@ -5,7 +5,7 @@ then removed shard by shard. The result is an ordinary design: with document eff
 coefficients of the regression with a dummy for each document and each token.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import parquet_options
 from attnlag.regression.design.properties import Property
-from attnlag.regression.estimation import sampling
+from attnlag.regression.estimation import crossproducts, sampling
 from attnlag.storage import tables
 
 # The token of each effect, relative to the outcome.
@@ -26,9 +26,6 @@ OFFSETS = {"token": 0, "previous_token": -1}
 
 # Bytes of variables in memory at a time; at least one variable.
 BYTES = 64e6
-
-# Rows of a design in memory at a time.
-ROWS = 16_384
 
 
 def tokens_of(norms: Sequence[Path], documents: Collection[str] | None = None) -> Property:
@@ -159,8 +156,11 @@ def solve(
     return table.num_rows
 
 
-def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
-    """Write the design of a shard without the effects from `solve`, and return its rows."""
+def take_out(design: Path, norms: Path, effects: Path, path: Path, products: Path) -> int:
+    """Write the design of a shard without the effects from `solve`; return its number of rows.
+
+    The cross-products of its documents are written in the same pass.
+    """
     table, solved_for = pq.read_table(effects), tables.read_provenance(effects)
     tokens = tokens_of([norms])
     schema = pq.read_schema(design)
@@ -171,15 +171,20 @@ def take_out(design: Path, norms: Path, effects: Path, path: Path) -> int:
         "numpy",
         **{name: solved_for[name] for name in ("absorbed", "sample_end")},
     )
-    rows = 0
-    with tables.parquet_writer(
-        path, schema.with_metadata(tables.metadata(record)), **parquet_options(schema)
-    ) as writer:
-        for batch in tables.batches(design, ROWS, "token effects"):
-            rows_of_batch = pa.Table.from_batches([batch])
-            end = solved_for["sample_end"]
-            writer.write_table(without_effects(rows_of_batch, tokens, table, end))
-            rows += batch.num_rows
-        counts = pq.read_metadata(design).metadata[tables.COUNTS_KEY]
-        writer.add_key_value_metadata({tables.COUNTS_KEY: counts})
-    return rows
+
+    def written() -> Iterator[pa.RecordBatch]:
+        options = parquet_options(schema)
+        recorded = schema.with_metadata(tables.metadata(record))
+        with tables.parquet_writer(path, recorded, **options) as writer:
+            for batch in tables.batches(design, tables.ROWS_AT_ONCE, "token effects"):
+                rows = pa.Table.from_batches([batch])
+                rows = without_effects(rows, tokens, table, solved_for["sample_end"])
+                writer.write_table(rows)
+                yield from rows.to_batches()
+            counts = pq.read_metadata(design).metadata[tables.COUNTS_KEY]
+            writer.add_key_value_metadata({tables.COUNTS_KEY: counts})
+
+    # There is no half-panel jackknife with effects of tokens.
+    sums_record = tables.provenance(record, "crossproducts", {"halves": False}, "numpy")
+    crossproducts.write(written(), schema, products, sums_record)
+    return pq.read_metadata(path).num_rows

@@ -32,9 +32,7 @@ from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference.permutation import OrderTest
 from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
-
-# Rows of norms in memory at a time.
-ROWS = 16_384
+from attnlag.storage import tables
 
 
 def shard_of(
@@ -56,7 +54,7 @@ def shard_of(
     """
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
-    batches = in_batches(outcome, norms, stream, ROWS, "design of random weights")
+    batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights")
     return shard_of_batches(batches, layers, settings, facts, 1, effects, norms)
 
 

@@ -74,8 +74,9 @@ def fit_regression(
         If no sequence is long enough for a row, or there are too few documents for the chosen
         errors or correction.
     """
-    records = [tables.read_provenance(path) for path in products]
-    sequences = _usable_sequences(records)
+    record = tables.read_provenance(products[0])
+    counts = [tables.read_counts(path) for path in designs]
+    sequences = _usable_sequences(counts, tables.names_in(record))
     shards = [crossproducts.read_shard(path) for path in products]
     documents = int(np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0))
     if documents < FEWEST_DOCUMENTS:
@@ -133,7 +134,7 @@ def fit_regression(
         keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
         coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
     dropped = [
-        sum(record["counts"]["dropped_rows"].get(layer_name(layer), 0) for record in records)
+        sum(count["dropped_rows"].get(layer_name(layer), 0) for count in counts)
         for layer in stack.layers
     ]
     tests = diagnostics.table(sums, model).drop(columns="layer")
@@ -147,7 +148,7 @@ def fit_regression(
             stack.layers,
             dropped,
             tests,
-            records[0]["model"].get("mixers"),
+            record["model"].get("mixers"),
             adjust=settings.adjust,
         ),
         influence=results.influence_table(fits, stack),
@@ -176,18 +177,16 @@ def settings_of_few_documents(settings: RegressionSettings, documents: int) -> R
     )
 
 
-def _usable_sequences(records: Sequence[dict[str, Any]]) -> int:
-    """Return the number of sequences that give rows, from the provenance of the shards."""
-    counts = [record["counts"] for record in records]
+def _usable_sequences(counts: Sequence[Mapping[str, Any]], names: str) -> int:
+    """Return the number of sequences that give rows, from the counts of the shards' designs."""
     sequences = sum(count["sequences"] - count["short_sequences"] for count in counts)
     if not sequences:
         longest, least = (
             max(count[name] for count in counts) for name in ("longest_sequence", "fewest_tokens")
         )
         raise UserError(
-            f"{records[0]['model']['name']}, {records[0]['corpus']['name']}: found no sequence "
-            f"long enough to give a row: the longest has {counted(longest, 'token')}, "
-            f"expected at least {least}; give longer texts, nearer lags and leads, or drop fewer "
-            "tokens at the start of sequences"
+            f"{names}: found no sequence long enough to give a row: the longest has "
+            f"{counted(longest, 'token')}, expected at least {least}; give longer texts, nearer "
+            "lags and leads, or drop fewer tokens at the start of sequences"
         )
     return sequences
