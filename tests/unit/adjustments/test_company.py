@@ -56,7 +56,7 @@ def alone(model_type, settings, sequence):
 
 
 # On both sides of the original length, at it, and twice of one length.
-LENGTHS = [28, 33, 30, 31, 29, 60, 33, 59, 5, 34]
+LENGTHS = [28, 33, 30, 60, 33, 5]
 
 
 @functools.cache
@@ -72,8 +72,8 @@ def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_to
     adjustments = extraction.Adjustments(
         model, batch_tokens=batch_tokens, threads=2, keep="vectors"
     )
-    # Twice: a second run must not find what the first one left.
-    for _ in range(2):
+    # A second run must not find what the first one left.
+    for _ in range(2 if batch_tokens == 40 else 1):
         found = np.split(
             np.stack(adjustments.measure(sequences)["attention"]), np.cumsum(LENGTHS)[:-1], axis=1
         )

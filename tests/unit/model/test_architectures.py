@@ -137,14 +137,8 @@ def ragged(lengths=(20, 13, 9)):
 
 def adjustments_of(model, modules=None, keep="vectors"):
     """Return the adjustments object after a run, and what it gave for each site."""
-    adjustments = extraction.Adjustments(
-        model,
-        sites=list(SITES),
-        modules=modules,
-        batch_tokens=256,
-        keep=keep,
-        name="mine",
-    )
+    options = {"sites": list(SITES), "batch_tokens": 256, "keep": keep, "name": "mine"}
+    adjustments = extraction.Adjustments(model, modules=modules, **options)
     layers = adjustments.measure(ragged())
     return adjustments, {site: np.stack(arrays) for site, arrays in layers.items()}
 
@@ -256,13 +250,8 @@ def test_parallel_passes_change_no_bit(model):
     sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 19)]
 
     def run(threads):
-        adjustments = extraction.Adjustments(
-            model,
-            sites=list(SITES),
-            batch_tokens=64,
-            threads=threads,
-            keep="vectors",
-        )
+        options = {"sites": list(SITES), "batch_tokens": 64, "keep": "vectors"}
+        adjustments = extraction.Adjustments(model, threads=threads, **options)
         layers = adjustments.measure(sequences)
         # None of these families writes to itself.
         assert adjustments.passes == threads
@@ -412,24 +401,28 @@ def test_a_module_that_is_never_called_fails_the_proof():
 
 def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
     blocks = architectures.locate(small_model("gpt2", GPT))
-    good = hooks.Evidence(("attention", "mlp"), 0.0)
-    said = {"dtype": torch.float32, "model_type": "gpt2"}
-    assert hooks.check_identity([good] * 3, blocks, **said) == 0
-    assert (
-        hooks.check_identity([hooks.Evidence(("mlp", "attention"), 0.0)] * 3, blocks, **said) == 0
+    options = {"dtype": torch.float32, "model_type": "gpt2"}
+    good, other_order, twice, lacking, unknown = (
+        hooks.Evidence(parts, error)
+        for parts, error in (
+            (("attention", "mlp"), 0.0),
+            (("mlp", "attention"), 0.0),
+            (("attention", "mlp", "mlp"), 0.0),
+            (("mlp",), 0.0),
+            (("attention", "mlp"), float("nan")),
+        )
     )
-    for evidence, words in (
+    for evidence in ([good] * 3, [other_order] * 3):
+        assert hooks.check_identity(evidence, blocks, **options) == 0
+    for evidence, message in (
         ([], "0 of 3 blocks ran"),
         ([good] * 2, "2 of 3 blocks ran"),
-        ([good, hooks.Evidence(("attention", "mlp", "mlp"), 0.0), good], "layer 1"),
-        ([good, good, hooks.Evidence(("mlp",), 0.0)], "layer 2: mlp seen"),
-        (
-            [good, good, hooks.Evidence(("attention", "mlp"), float("nan"))],
-            "not a number, .*layer 2",
-        ),
+        ([good, twice, good], "layer 1"),
+        ([good, good, lacking], "layer 2: mlp seen"),
+        ([good, good, unknown], "not a number, .*layer 2"),
     ):
-        with pytest.raises(UserError, match=words):
-            hooks.check_identity(evidence, blocks, **said)
+        with pytest.raises(UserError, match=message):
+            hooks.check_identity(evidence, blocks, **options)
 
 
 def test_the_proof_needs_the_scale_of_the_residual():
@@ -640,10 +633,7 @@ def test_a_stream_of_several_vectors_per_token_is_refused():
 
 def test_vectors_of_another_width_are_refused():
     with pytest.raises(UserError, match=r"found vectors of 96 from mlp in a stream of 48"):
-        adjustments_of(
-            small_model("llama", LLAMA),
-            {**PATHS, "mlp": "mlp.up_proj"},
-        )
+        adjustments_of(small_model("llama", LLAMA), {**PATHS, "mlp": "mlp.up_proj"})
 
 
 def test_a_missing_module_is_named(fetched, monkeypatch):

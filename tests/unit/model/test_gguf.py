@@ -153,32 +153,25 @@ def test_the_converted_files_equal_those_that_transformers_writes(architecture, 
     assert model.config.tie_word_embeddings == tied
 
 
-def test_another_architecture_is_refused(tmp_path):
-    path = written(tmp_path / "tiny.gguf", "stablelm")
-    said = r"found the architecture 'stablelm', expected one of llama, qwen2, .* from safetensors"
-    with pytest.raises(UserError, match=said):
-        converted(path, tmp_path / "folder")
+ONE_TENSOR = r"lacks 1 tensor of the model: model\.layers\.1\.mlp\.down_proj\.weight"
+SHAPE = r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"
 
 
-def test_a_file_that_lacks_a_tensor_is_refused(tmp_path):
-    path = written(tmp_path / "tiny.gguf", "llama", tied=False, leave_out="blk.1.ffn_down.weight")
-    said = r"tiny\.gguf lacks 1 tensor of the model: model\.layers\.1\.mlp\.down_proj\.weight"
-    with pytest.raises(UserError, match=said):
-        converted(path, tmp_path / "folder")
-
-
-def test_a_tensor_of_another_shape_is_refused(tmp_path):
-    path = written(tmp_path / "tiny.gguf", "qwen2", widen="blk.1.ffn_up.weight")
-    said = r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"
-    with pytest.raises(UserError, match=said):
-        converted(path, tmp_path / "folder")
-
-
-@pytest.mark.parametrize("stated", [0, 1, 3, 2_000_000_000])
-def test_another_number_of_layers_than_that_of_the_weights_is_refused(stated, tmp_path):
-    path = written(tmp_path / "tiny.gguf", "llama", tied=False, stated=stated)
-    said = rf"states {stated:,} layers? \(llama\.block_count\), but .* of 2 layers"
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize(
+    ("architecture", "changes", "message"),
+    [
+        ("stablelm", {}, "found the architecture 'stablelm', expected one of llama, qwen2, "),
+        ("llama", {"tied": False, "leave_out": "blk.1.ffn_down.weight"}, ONE_TENSOR),
+        ("qwen2", {"widen": "blk.1.ffn_up.weight"}, SHAPE),
+        *(
+            ("llama", {"tied": False, "stated": layers}, rf"states {layers:,} layers? \(llama\.b")
+            for layers in (0, 1, 3, 2_000_000_000)
+        ),
+    ],
+)
+def test_a_file_that_is_not_the_stated_model_is_refused(architecture, changes, message, tmp_path):
+    path = written(tmp_path / "tiny.gguf", architecture, **changes)
+    with pytest.raises(UserError, match=message):
         converted(path, tmp_path / "folder")
 
 
