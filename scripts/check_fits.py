@@ -9,7 +9,7 @@ import attnlag.pipeline.program as program
 import pandas as pd
 
 from attnlag.errors import UserError, counted
-from attnlag.report import summaries
+from attnlag.report.findings import fitted_layers, unfitted_layers
 from attnlag.storage import writing
 
 
@@ -17,8 +17,8 @@ def main(job):
     lines, problems = [], []
     for path in job.input.fits:
         fits = pd.read_parquet(path)
-        lines.append(summaries.fitted_layers(fits))
-        problems += summaries.unfitted_layers(fits)
+        lines.append(fitted_layers(fits))
+        problems += unfitted_layers(fits)
     if problems:
         raise UserError(problems)
     writing.write_text("\n".join(lines) + "\n", job.output.text)

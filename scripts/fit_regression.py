@@ -13,6 +13,7 @@ import attnlag.pipeline.program as program
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.adjustments.columns import layer_name
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import groups
@@ -20,7 +21,8 @@ from attnlag.regression.design import covariates
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
-from attnlag.report import html_tables, summaries
+from attnlag.report import findings, html_tables
+from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables, writing
 
 PACKAGES = ("numpy", "scipy", "statsmodels")
@@ -72,13 +74,12 @@ def main(job):
     html_tables.write_coefficients(fitted.coefficients, page, record["model"], settings)
     writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", output.joint)
     with writing.replaced_whole(output.summary) as folder:
-        for layer, text in summaries.layer_summaries(fitted, name).items():
-            writing.write_text(text, folder / f"{layer}.txt")
-    by_class = steps = None
-    if given.classes:
-        steps = pd.read_parquet(given.steps)
-        by_class = pd.read_parquet(given.classes), pd.read_parquet(given.equal_slopes)
-    text = summaries.findings(fitted, held_against, by_group, name, by_class, steps)
+        for layer in fitted.layers:
+            text = layer_summary(fitted, layer, name)
+            writing.write_text(text, folder / f"{layer_name(layer)}.txt")
+    paths = (given.classes, given.equal_slopes, given.steps)
+    by_class = [pd.read_parquet(path) for path in paths if path]
+    text = findings.of_regression(fitted, held_against, by_group, name, by_class)
     writing.write_text(text, output.findings)
     layers = counted(len(fitted.layers), "layer")
     of_documents = counted(len(groups.fitted_groups(by_group)[0]), "group")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from attnlag.report import paper
-from attnlag.report.answers import Regression
+from attnlag.report.answers import RegressionTables
 
 FOLDER = "results/paper"
 TABLE = f"{FOLDER}/coefficients.tex"
@@ -40,7 +40,7 @@ def methods_of(project):
     models = [
         json.loads(path.read_text()) for path in project.folder.glob("data/models/*/source.json")
     ]
-    regressions = [Regression(path.parent) for path in paths]
+    regressions = [RegressionTables(path.parent) for path in paths]
     return paper.methods(regressions, {model["name"]: model for model in models})
 
 

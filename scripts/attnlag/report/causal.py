@@ -1,6 +1,5 @@
 """Findings of interventions in words."""
 
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 
 from attnlag.errors import counted
 from attnlag.regression.beyond.verdicts import ALONE, SAME
-from attnlag.regression.labels import with_minus_signs
+from attnlag.report.wording import titled
 
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
@@ -17,48 +16,58 @@ MOST_LAYERS = 6
 def causal_findings(
     effects: pd.DataFrame, verdicts: pd.DataFrame, *, name: str, alpha: float, negligible: float
 ) -> str:
-    """Return the effects on the next token, layer by layer, beside what is predicted, in words.
+    """Return the effects on the next token, layer by layer, beside what is predicted, as text.
 
     ``effects`` is from `elasticities.transmitted`; intervals cover 1 - ``alpha``, and effects up to
     ``negligible`` are of no interest.
     """
     level = f"{100 * (1 - alpha):g}% intervals"
-    lines = [f"{name}, interventions:"]
-    nearest = effects[effects["lag"] == 1]
-    for (source, target), rows in nearest.groupby(["source_site", "target_site"], sort=False):
-        sites = target if source == target else f"{source} to {target}"
+    lines = []
+    effects = effects[effects["lag"] == 1]
+    for (source, target), rows in effects.groupby(["source_site", "target_site"], sort=False):
+        sites = _sites(source, target)
         documents = counted(int(rows["documents"].max()), "document")
-        if len(rows) > MOST_LAYERS:
-            rows = rows.loc[[rows["estimate"].idxmin(), rows["estimate"].idxmax()]]
+        rows = extremes(rows, MOST_LAYERS)
         lines.append(
             f"{sites}: if a token's adjustments grow by 1% in all preceding layers, the next "
-            f"token's change by {by_layer(rows, 'estimate', 3)} ({level}, {documents})"
+            f"token's change by {by_layer(rows, 'estimate', 'conf', 3)} ({level}, {documents})"
         )
-        known = rows[rows["predicted_conf_low"].notna()]
-        if len(known):
+        predicted = rows.dropna(subset="predicted_conf_low")
+        if len(predicted):
             lines.append(
                 f"{sites}: a regression on all preceding layers together, in the same tokens, "
-                f"predicts {by_layer(known, 'predicted', 2)}"
+                f"predicts {by_layer(predicted, 'predicted', 'predicted_conf', 2)}"
             )
-        known = rows[rows["coefficient"].notna()]
-        if len(known):
-            regression = known["regression"].iloc[0]
-            slopes = ", ".join(f"{row.coefficient:.2f}" for row in known.itertuples())
+        regressed = rows.dropna(subset="coefficient")
+        if len(regressed):
+            slopes = ", ".join(f"{slope:.2f}" for slope in regressed["coefficient"])
+            regression = regressed["regression"].iloc[0]
             lines.append(f"{sites}: lag 1 of these layers themselves is {slopes} in {regression}")
-        known = rows[rows["share_low"].notna()]
-        if len(known):
-            per_cent = known.assign(**100 * known[["share", "share_low", "share_high"]])
-            lines.append(f"{sites}: the effects are {by_layer(per_cent, 'share', 0)} of these lags")
-    lines += map(_trial, verdicts.query("lag == 1").itertuples(), repeat(negligible))
-    if nearest.empty:
+        shared = rows.dropna(subset="share_low")
+        if len(shared):
+            per_cent = shared.assign(**100 * shared[["share", "share_low", "share_high"]])
+            shares = by_layer(per_cent, "share", "share", 0)
+            lines.append(f"{sites}: the effects are {shares} of these lags")
+    lines += [_trial(row, negligible) for row in verdicts.query("lag == 1").itertuples()]
+    if effects.empty:
         lines.append("no document has a token with a previous one")
-    return with_minus_signs("\n  ".join(lines)) + "\n"
+    return titled(f"{name}, interventions:", lines)
+
+
+def _sites(source: Any, target: Any) -> str:
+    return target if source == target else f"{source} to {target}"
+
+
+def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return effects by layer: all, or the smallest and the largest if there are more than most."""
+    if len(effects) <= most:
+        return effects
+    return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
 
 
 def _trial(row: Any, negligible: float) -> str:
     """Return what the predictions of one kind say of the effects, in words."""
-    source, target = row.source_site, row.target_site
-    sites = target if source == target else f"{source} to {target}"
+    sites = _sites(row.source_site, row.target_site)
     if row.prediction == SAME:
         return (
             f"{sites}: lag 1 of a layer on itself is significant in {row.significant} of "
@@ -70,9 +79,11 @@ def _trial(row: Any, negligible: float) -> str:
         f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')}"
     )
     if row.clear:
-        ends = (percent(100 * share, 0) for share in (row.agreement_low, row.agreement_high))
-        share = percent(100 * row.same_sign / row.clear, 0)
-        text += f" ({share}, {' to '.join(ends)}; at random 50%)"
+        share, low, high = (
+            percent(100 * value, 0)
+            for value in (row.same_sign / row.clear, row.agreement_low, row.agreement_high)
+        )
+        text += f" ({share}, {low} to {high}; at random 50%)"
     if np.isfinite(row.rank_correlation_low):
         text += (
             f"; rank correlation of sizes {row.rank_correlation:.2f} "
@@ -84,19 +95,19 @@ def _trial(row: Any, negligible: float) -> str:
     )
 
 
-def by_layer(rows: pd.DataFrame, name: str, digits: int) -> str:
-    """Return percentages with their intervals, if there are any, layer by layer."""
-    low, high = (
-        (f"{name}_{end}" if name == "share" else f"{name}_conf_{end}".removeprefix("estimate_"))
-        for end in ("low", "high")
-    )
-    parts = []
+def by_layer(rows: pd.DataFrame, name: str, interval: str, digits: int) -> str:
+    """Return percentages with their intervals, if there are any, layer by layer.
+
+    ``name`` is their column; those of the ends are ``interval`` with ``_low`` and ``_high``.
+    """
+    texts = []
     for row in rows.to_dict("records"):
         text = percent(row[name], digits)
-        if np.isfinite(row[low]):
-            text += f" ({percent(row[low], digits)} to {percent(row[high], digits)})"
-        parts.append(f"{text} in layer {row['target_layer']}")
-    return ", ".join(parts)
+        low, high = row[f"{interval}_low"], row[f"{interval}_high"]
+        if np.isfinite(low):
+            text += f" ({percent(low, digits)} to {percent(high, digits)})"
+        texts.append(f"{text} in layer {row['target_layer']}")
+    return ", ".join(texts)
 
 
 def percent(value: float, digits: int) -> str:

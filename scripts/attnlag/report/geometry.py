@@ -5,17 +5,18 @@ import pandas as pd
 
 from attnlag.adjustments.centred import QUANTITY
 from attnlag.adjustments.outcomes import STREAM_GROWTH
-from attnlag.regression.labels import with_minus_signs
-from attnlag.report.medians import in_common
+from attnlag.report.wording import in_common, titled
 
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
-    """Return the findings on growth, turning and directions from `geometry_means.table`."""
-    lines = [f"{name}, directions:"]
-    if table["mean"].isna().all():
-        return f"{lines[0]}\n  no tokens remain: all are first tokens or have no norms\n"
-    lines += [f"  {line}" for line in (*_growth(table), _turn(table), *_cosines(table))]
-    return with_minus_signs("\n".join(lines)) + "\n"
+    """Return the findings on the growth and the turning of the stream, and on directions, as text.
+
+    ``table`` is from `geometry_means.table`.
+    """
+    lines = ["no tokens remain: all are first tokens or have no norms"]
+    if table["mean"].notna().any():
+        lines = [*_growth(table), _turn(table), *_cosines(table)]
+    return titled(f"{name}, directions:", lines)
 
 
 def of_quantity(table: pd.DataFrame, quantity: str, distance: int | None = None) -> pd.DataFrame:
@@ -41,19 +42,19 @@ def _growth(table: pd.DataFrame) -> list[str]:
 
 def _turn(table: pd.DataFrame) -> str:
     """Return whether adjustments grow the stream or turn it, compared with other tokens'."""
-    along, across = (of_quantity(table, f"{part}_relative") for part in ("parallel", "orthogonal"))
+    along, across = (of_quantity(table, f"{way}_relative") for way in ("parallel", "orthogonal"))
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
     against = int((along["mean"] < 0).sum())
-    shared = in_common(along, ["mean", "random_pairs"]).median()
+    growth = in_common(along, ["mean", "random_pairs"]).median()
     turns = in_common(angle, ["mean", "random_pairs"]).median()
     text = (
-        f"in the median layer an adjustment adds {shared['mean']:+.1%} of the stream along it and "
+        f"in the median layer an adjustment adds {growth['mean']:+.1%} of the stream along it and "
         f"{across['mean'].median():.1%} at right angles, and turns it by {turns['mean']:.1f}°"
     )
     # A single document has no tokens of other documents to compare with.
-    if "random_pairs" in shared:
+    if "random_pairs" in growth:
         text += (
-            f" (that of a token of another document {shared['random_pairs']:+.1%} along it, "
+            f" (that of a token of another document {growth['random_pairs']:+.1%} along it, "
             f"{turns['random_pairs']:.1f}°)"
         )
     return f"{text}; it points against the stream in {against} of {len(along)} layers"

@@ -23,32 +23,30 @@ DIGITS = 3
 MOST_ROWS = 5000
 
 # Columns that the tint of a row depends on, with their names in the script of the page.
-COLUMNS = {"finding": "FINDING", "term": "TERM"}
+TINT_COLUMNS = {"finding": "FINDING", "term": "TERM"}
 
 # Columns that identify rows, which are shown even if they are constant.
-KEYS = ["model", "corpus", "site", "regression", "layer", "document", "group", "level", "name"]
-
-FOLDER = Path(__file__).parent
+ROW_KEYS = ["model", "corpus", "site", "regression", "layer", "document", "group", "level", "name"]
 
 
-def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int = 1) -> str:
-    """Return a table as a self-contained HTML page, with constant columns stated above it.
+def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str, frozen: int = 1) -> None:
+    """Write a table as a self-contained HTML page, with constant columns stated above it.
 
     Rows of lags and leads are tinted by the column ``finding`` (present or absent), if there is
-    one. ``name`` is that of the table in the page, and of the file that its button saves;
-    ``frozen`` is the number of first columns that stay visible when scrolling.
+    one. ``frozen`` is the number of first columns that stay visible when scrolling.
     """
-    same = constant_columns(frame)
+    constants = constant_columns(frame)
     # A button saves the rows as CSV.
-    shown = tables.without_formulas(frame.drop(columns=list(same)))
-    if same:
-        note += " In every row: " + "; ".join(f"{k} {v}" for k, v in same.items()) + "."
-    numbers = shown.select_dtypes("float")
-    shown = shown.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
-    place = {name: shown.columns.get_loc(name) if name in shown else -1 for name in COLUMNS}
-    mark = _read("mark.js").strip()
-    for column, word in COLUMNS.items():
-        mark = mark.replace(word, str(place[column]))
+    frame = tables.without_formulas(frame.drop(columns=list(constants)))
+    if constants:
+        listed = "; ".join(f"{column} {value}" for column, value in constants.items())
+        note += f" In every row: {listed}."
+    numbers = frame.select_dtypes("float")
+    frame = frame.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
+    mark = _page_part("mark.js").strip()
+    for column, word in TINT_COLUMNS.items():
+        place = frame.columns.get_loc(column) if column in frame else -1
+        mark = mark.replace(word, str(place))
     options: dict[str, Any] = {
         "maxBytes": 0,
         "maxColumns": 0,
@@ -60,7 +58,9 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
         "titleRow": 0,
         "pageLength": 25,
         "lengthMenu": [25, 100, {"label": "all", "value": -1}],
-        "buttons": [{"extend": "csvHtml5", "text": "save these rows as CSV", "filename": name}],
+        "buttons": [
+            {"extend": "csvHtml5", "text": "save these rows as CSV", "filename": path.stem}
+        ],
         "layout": {
             "topStart": "pageLength",
             "topEnd": "search",
@@ -69,25 +69,26 @@ def page(frame: pd.DataFrame, *, title: str, note: str, name: str, frozen: int =
             "bottomEnd": "paging",
         },
         "createdRow": JavascriptCode(mark),
-        "drawCallback": JavascriptCode(_read("filters.js").strip()),
+        "drawCallback": JavascriptCode(_page_part("filters.js").strip()),
         # These options of DataTables are not listed by itables.
         "warn_on_undocumented_option": False,
     }
     with pd.option_context("display.float_format", digits_of):
         table = to_html_datatable(
-            shown, connected=False, table_id=name, display_logo_when_loading=False, **options
+            frame, connected=False, table_id=path.stem, display_logo_when_loading=False, **options
         )
     # The last header belongs to the table; an earlier one is shown without JavaScript.
     before, _, after = table.rpartition("</thead>")
-    table = f"{before}<tr>{'<td></td>' * shown.shape[1]}</tr></thead>{after}"
+    table = f"{before}<tr>{'<td></td>' * frame.shape[1]}</tr></thead>{after}"
     library = generate_init_offline_itables_html(dt_bundle)
     texts = {"title": text_for("html", title), "note": text_for("html", note)}
-    return Template(_read("html")).substitute(texts, library=library, table=table)
+    page = Template(_page_part("html")).substitute(texts, library=library, table=table)
+    write_text(page, path)
 
 
-def _read(part: str) -> str:
+def _page_part(ending: str) -> str:
     """Return a part of the page, which lies beside this module."""
-    return (FOLDER / f"html_tables.{part}").read_text(encoding="utf-8")
+    return Path(__file__).with_suffix(f".{ending}").read_text(encoding="utf-8")
 
 
 def digits_of(value: float) -> str:
@@ -103,16 +104,11 @@ def constant_columns(frame: pd.DataFrame) -> dict[str, Any]:
     if len(frame) < 2:
         return {}
     constants = {}
-    for name in frame.columns.difference([*COLUMNS, *KEYS], sort=False):
+    for name in frame.columns.difference([*TINT_COLUMNS, *ROW_KEYS], sort=False):
         if frame[name].nunique(dropna=False) == 1:
             value = frame[name].iloc[0]
             constants[name] = digits_of(value) if isinstance(value, float) else value
     return constants
-
-
-def write_page(frame: pd.DataFrame, path: Path, *, title: str, note: str, frozen: int = 1) -> None:
-    """Write a table as an HTML page, whole or not at all; see `page`."""
-    write_text(page(frame, title=title, note=note, name=path.stem, frozen=frozen), path)
 
 
 def with_intervals_first(coefficients: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -135,8 +131,7 @@ def write_coefficients(
     coefficients: pd.DataFrame, path: Path, model: Mapping[str, Any], settings: RegressionSettings
 ) -> None:
     """Write the page of the coefficients of one regression, given the record of the model."""
-    keys = ["model", "corpus", "site", "regression"]
-    weights = weights_in_words([model])
+    keys, weights = ["model", "corpus", "site", "regression"], weights_in_words([model])
     write_page(
         # The title states these columns, which are constant.
         with_intervals_first(coefficients.drop(columns=[*keys, "subset"]), []),
@@ -181,17 +176,17 @@ def write_pairs(pairs: pd.DataFrame, path: Path) -> None:
 
 def write_token_summary(summary: pd.DataFrame, path: Path, name: str) -> str:
     """Write the page of the counts of a corpus, whose row comes first; return these in words."""
-    whole = summary.iloc[0]
-    said = (
-        f"{whole.characters:,} characters, {whole.tokens:,} tokens, "
-        f"{whole.characters_per_token:.2f} characters per token"
+    corpus = summary.iloc[0]
+    counts = (
+        f"{corpus.characters:,} characters, {corpus.tokens:,} tokens, "
+        f"{corpus.characters_per_token:.2f} characters per token"
     )
-    left = f" The first {MOST_ROWS:,} of {len(summary):,} rows." if len(summary) > MOST_ROWS else ""
+    cut = f" The first {MOST_ROWS:,} of {len(summary):,} rows." * (len(summary) > MOST_ROWS)
     write_page(
         summary.head(MOST_ROWS),
         path,
         title=f"Corpus: {name}",
-        note=f"{whole.documents:,} documents, {said}; below, the corpus, its groups and its "
-        f"documents.{left}",
+        note=f"{corpus.documents:,} documents, {counts}; below, the corpus, its groups and its "
+        f"documents.{cut}",
     )
-    return said
+    return counts

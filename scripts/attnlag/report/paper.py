@@ -20,7 +20,7 @@ from attnlag.errors import counted
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named
-from attnlag.report.answers import Regression
+from attnlag.report.answers import RegressionTables
 from attnlag.storage import tables
 
 ERRORS = {
@@ -54,40 +54,40 @@ ESCAPES = {
 }
 
 
-def methods(regressions: Sequence[Regression], models: Mapping[str, dict[str, Any]]) -> str:
+def methods(regressions: Sequence[RegressionTables], models: Mapping[str, dict[str, Any]]) -> str:
     """Return the methods as Markdown, a paragraph for each model and corpus of all regressions.
 
     ``models`` has the content of the ``source.json`` of each model.
     """
-    of_texts: dict[Path, list[Regression]] = {}
-    for study in regressions:
-        of_texts.setdefault(study.folder.parents[1], []).append(study)
-    parts = [
-        " ".join(
-            [
-                *_materials(base, own[0], models[own[0].record["model"]["name"]]),
-                *_measured(own),
-                *_regressed(own),
-                PREDICTIVE,
-                _software(own),
-            ]
-        )
-        for base, own in of_texts.items()
+    by_corpus: dict[Path, list[RegressionTables]] = {}
+    for regression in regressions:
+        by_corpus.setdefault(regression.folder.parents[1], []).append(regression)
+    paragraphs = [
+        [
+            *_materials(base, same_corpus[0], models),
+            *_measured(same_corpus),
+            *_regressed(same_corpus),
+            PREDICTIVE,
+            _software(same_corpus),
+        ]
+        for base, same_corpus in by_corpus.items()
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(" ".join, paragraphs)) + "\n"
 
 
-def _materials(base: Path, study: Regression, model: Mapping[str, Any]) -> Iterable[str]:
+def _materials(
+    base: Path, regression: RegressionTables, models: Mapping[str, dict[str, Any]]
+) -> Iterable[str]:
     """Yield the model, its precision, and the corpus with its counts."""
-    used = study.record["stages"]["activations"]["used"]
+    record = regression.record
+    model, used = models[record["model"]["name"]], record["stages"]["activations"]["used"]
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
-    corpus, shards = study.record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
+    corpus, shards = record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
     counts = [tables.read_provenance(path)["tokens"] for path in shards]
-    total = {name: sum(of[name] for of in counts) for name in counts[0]}
-    groups = set(
-        group_by_document(base.parents[1] / "corpora" / f"{corpus['name']}.parquet").values()
-    )
+    total = {name: sum(shard[name] for shard in counts) for name in counts[0]}
+    group_of = group_by_document(base.parents[1] / "corpora" / f"{corpus['name']}.parquet")
+    groups = set(group_of.values())
     yield (
         f"We ran `{model['name']}` ({_origin(model)}; {model['layers']} layers of width "
         f"{model['width']}, {model['parameters']:,} parameters{bits}) in {used['dtype']} on "
@@ -96,8 +96,7 @@ def _materials(base: Path, study: Regression, model: Mapping[str, Any]) -> Itera
         f"{corpus['characters']:,} characters, {counted(total['tokens'], 'token')}; SHA-256 "
         f"{corpus['digest'][:12]})."
     )
-    settings = study.record["stages"]["tokens"]
-    limits = [settings["max_length"], model["context_length"]]
+    limits = [record["stages"]["tokens"]["max_length"], model["context_length"]]
     longest = min((limit for limit in limits if limit), default=0)
     if total["split"]:
         yield (
@@ -121,55 +120,57 @@ def _origin(model: Mapping[str, Any]) -> str:
     return f"a copy on disk with the SHA-256 {model['digest'][:12]}"
 
 
-def _measured(own: Sequence[Regression]) -> Iterable[str]:
+def _measured(regressions: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield what was measured in each layer, and the tokens that were left out."""
-    sites = dict.fromkeys(study.folder.parent.name for study in own)
+    sites = dict.fromkeys(regression.folder.parent.name for regression in regressions)
     meanings = ", and of ".join(f"{SITES[site].meaning} ({SITES[site].label})" for site in sites)
     yield (
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
         "checks on the first batch that a block's input and what its parts add give its output."
     )
-    drop = own[0].record["stages"]["design"]["drop_first"]
-    if drop:
+    design = regressions[0].record["stages"]["design"]
+    if drop := design["drop_first"]:
         first = "The first token" if drop == 1 else f"The first {drop} tokens"
         yield f"{first} of each sequence served neither as outcome nor as predictor."
     else:
         yield "No token was left out."
-    if own[0].record["stages"]["design"]["sample"]:
+    if design["sample"]:
         yield "All regressions use the rows that they have in common."
 
 
-def _regressed(own: Sequence[Regression]) -> Iterable[str]:
+def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield the terms, the estimator, the errors, the corrections and the controls.
 
-    What holds for all regressions is said once.
+    A sentence that holds for all regressions comes once, at the end.
     """
-    of_sites: dict[str, list[Regression]] = {}
-    for study in own:
-        of_sites.setdefault(study.folder.name, []).append(study)
-    said = [list(_one_regression(sites)) for sites in of_sites.values()]
-    shared = [text for text in said[0] if all(text in others for others in said)]
-    yield from (text for each in said for text in each if text not in shared)
+    by_name: dict[str, list[RegressionTables]] = {}
+    for regression in regressions:
+        by_name.setdefault(regression.folder.name, []).append(regression)
+    sentences = [list(_one_regression(sites)) for sites in by_name.values()]
+    shared = [text for text in sentences[0] if all(text in texts for texts in sentences)]
+    yield from (text for texts in sentences for text in texts if text not in shared)
     yield from shared
 
 
-def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
+def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield what was done in one regression, which is the same at all sites."""
-    study = sites[0]
-    design, settings = study.record["stages"]["design"], study.settings
+    regression = sites[0]
+    design, settings = regression.record["stages"]["design"], regression.settings
     terms = [spans(design["lags"], "lag")] if design["lags"] else []
     terms += [spans(design["leads"], "lead")] if design["leads"] else []
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
-    others += [f"effects of {each}" for each in _effects(settings)]
-    beside = f", with {_listed(others)}" if others else ""
+    if settings["fixed_effects"] == "document":
+        others.append("effects of documents")
+    others += [f"effects of {effect.replace('_', ' ')}s" for effect in settings["token_effects"]]
+    listed = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
     fits = pd.concat([pd.read_parquet(site.folder / "fits.parquet") for site in sites])
     fitted = fits[fits["status"] == "ok"] if (fits["status"] == "ok").any() else fits
     rows, documents = fitted["n_obs"], counted(int(fitted["n_documents"].max()), "document")
     size = f"{rows.max():,}" if rows.min() == rows.max() else f"{rows.min():,} to {rows.max():,}"
     yield (
-        f"Regression `{study.folder.name}`: in each layer, least squares of the "
+        f"Regression `{regression.folder.name}`: in each layer, least squares of the "
         f"{OUTCOMES[design['outcome']].label} of a token on its {' and '.join(terms)} "
-        f"(in tokens){beside}; {size} rows from {documents}."
+        f"(in tokens){f', with {listed}' * bool(others)}; {size} rows from {documents}."
     )
     if unfitted := len(fits) - len(fitted):
         yield f"It could not be fitted in {counted(unfitted, 'layer')}."
@@ -192,23 +193,14 @@ def _one_regression(sites: Sequence[Regression]) -> Iterable[str]:
             f"Further p-values come from {settings['wild_bootstrap']:,} draws of the restricted "
             f"wild cluster bootstrap [@cameron2008] (seed {settings['seed']})."
         )
-    yield from _controls(study)
+    yield from _controls(regression.folder)
 
 
-def _effects(settings: Mapping[str, Any]) -> list[str]:
-    documents = ["documents"] if settings["fixed_effects"] == "document" else []
-    return documents + [effect.replace("_", " ") + "s" for effect in settings["token_effects"]]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-
-
-def _controls(study: Regression) -> Iterable[str]:
-    """Yield what the coefficients are compared with."""
-    table = pd.read_parquet(study.folder / "controls.parquet")
+def _controls(folder: Path) -> Iterable[str]:
+    """Yield what the coefficients of a regression are compared with."""
+    table = pd.read_parquet(folder / "controls.parquet")
     if "permutations" in table:
-        path = study.folder / "permutations" / "0000.parquet"
+        path = folder / "permutations" / "0000.parquet"
         used = tables.read_provenance(path)["stages"]["permutations"]
         class_of = "" if used["within"] == "document" else "of each part of speech "
         yield (
@@ -217,7 +209,7 @@ def _controls(study: Regression) -> Iterable[str]:
             "lags and leads jointly."
         )
     if "random_weights" in table:
-        path = study.folder.parent / "random_weights.parquet"
+        path = folder.parent / "random_weights.parquet"
         used = tables.read_provenance(path)["stages"]["random_weights"]
         draws, first, others = (
             int(table[f"random_weights_{name}"].max())
@@ -225,37 +217,37 @@ def _controls(study: Regression) -> Iterable[str]:
         )
         last = used["seed"] + draws - 1
         seeds = f"seed {last}" if draws == 1 else f"seeds {used['seed']} to {last}"
-        read = f"each read {counted(first, 'document')}"
+        texts = f"each read {counted(first, 'document')}"
         if others != first:
-            read = f"the first read {counted(first, 'document')}, the others {others}"
+            texts = f"the first read {counted(first, 'document')}, the others {others}"
         yield (
             "As a control, the regression was fitted, without correction of bias, to the same "
             f"architecture before training ({counted(draws, 'draw')} of the weights, {seeds}; "
-            f"{read})."
+            f"{texts})."
         )
 
 
-def _software(own: Sequence[Regression]) -> str:
-    versions = {
-        name: version for study in own for name, version in study.record["versions"].items()
-    }
+def _software(regressions: Sequence[RegressionTables]) -> str:
+    versions: dict[str, str] = {}
+    for regression in regressions:
+        versions |= regression.record["versions"]
     listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return f"Software: attnlag {__version__} [@attnlag] with {listed}."
 
 
 def in_latex(text: str) -> str:
     """Return Markdown as LaTeX: citations, code, and characters that LaTeX takes for commands."""
-    parts = re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)
-    return "".join(map(_part_in_latex, parts))
+    pieces = re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)
+    return "".join(map(_piece_in_latex, pieces))
 
 
-def _part_in_latex(part: str) -> str:
-    if part.startswith("[@"):
-        return rf"\cite{{{','.join(cited(part))}}}"
-    plain = "".join(ESCAPES.get(sign, sign) for sign in part.strip("`"))
-    # Long names may be broken after their parts.
+def _piece_in_latex(piece: str) -> str:
+    if piece.startswith("[@"):
+        return rf"\cite{{{','.join(cited(piece))}}}"
+    plain = "".join(ESCAPES.get(sign, sign) for sign in piece.strip("`"))
+    # LaTeX may break a long name after a slash, a dot, a hyphen or an underscore.
     breakable = re.sub(r"([/.-]|\\_)", r"\1\\allowbreak{}", plain)
-    return rf"\texttt{{{breakable}}}" if part.startswith("`") else plain
+    return rf"\texttt{{{breakable}}}" if piece.startswith("`") else plain
 
 
 def cited(text: str) -> list[str]:
@@ -263,27 +255,28 @@ def cited(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"@(\w+)", " ".join(re.findall(r"\[@[^\]]+\]", text)))))
 
 
-def coefficients(study: Regression) -> str:
+def coefficients(regression: RegressionTables) -> str:
     """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits = pd.read_parquet(study.folder / "fits.parquet")
-    of_term = {
-        term: {row["layer"]: row for row in study.of(term).to_dict("records")}
-        for term in study.terms
+    fits = pd.read_parquet(regression.folder / "fits.parquet")
+    settings, names = regression.settings, regression.folder.parts[-4:]
+    rows_of = {
+        term: {row["layer"]: row for row in regression.of_term(term).to_dict("records")}
+        for term in regression.terms
     }
-    level = f"{100 * (1 - study.settings['alpha']):g}"
-    name = ", ".join(f"`{part}`" for part in study.folder.parts[-4:])
+    level = f"{100 * (1 - settings['alpha']):g}"
+    name = ", ".join(f"`{name}`" for name in names)
     caption = in_latex(
         f"Coefficients by layer: {name}. Standard errors in parentheses; intervals of one "
-        f"coefficient alone; p-values: {correction(study.settings['adjust'])}; "
-        f"{R_SQUARED[study.settings['fixed_effects']]}."
+        f"coefficient alone; p-values: {correction(settings['adjust'])}; "
+        f"{R_SQUARED[settings['fixed_effects']]}."
     )
-    heads = [rf"\multicolumn{{3}}{{c}}{{{named(term).capitalize()}}}" for term in of_term]
+    heads = [rf"\multicolumn{{3}}{{c}}{{{named(term).capitalize()}}}" for term in rows_of]
     rules = [rf"\cmidrule(lr){{{place}-{place + 2}}}" for place in range(2, 3 * len(heads), 3)]
     columns = ["Estimate (SE)", rf"{level}\% interval", "$p$"]
     lines = [
         *(r"\begin{table}", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{2.4pt}"),
         rf"\caption{{{caption}}}",
-        rf"\label{{tab:{':'.join(study.folder.parts[-4:])}}}",
+        rf"\label{{tab:{':'.join(names)}}}",
         rf"\begin{{tabular}}{{r{'rcr' * len(heads)}r}}",
         r"\toprule",
         " & ".join(["", *heads, ""]) + r"\\",
@@ -293,8 +286,8 @@ def coefficients(study: Regression) -> str:
     ]
     for layer, r_squared in zip(fits["layer"], fits["r_squared"], strict=True):
         cells = [str(layer)]
-        for rows in of_term.values():
-            cells += _cells(rows[layer]) if layer in rows else ["---"] * 3
+        for row_of in rows_of.values():
+            cells += _cells(row_of[layer]) if layer in row_of else ["---"] * 3
         lines.append(" & ".join([*cells, digits(r_squared)]) + r"\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
@@ -318,21 +311,21 @@ def digits(value: float) -> str:
 
 def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:
     """Return entries of BibTeX for attnlag itself, as in CITATION.cff, and for methods by key."""
-    own = {
+    fields = {
         "author": " and ".join(f"{{{author['name']}}}" for author in citation["authors"]),
         "title": f"{{{citation['title']}}}",
         "note": f"Software, version {citation['version']}, {citation['date-released']}",
         "year": str(citation["date-released"])[:4],
         "howpublished": rf"\url{{{citation['url']}}}" if "url" in citation else None,
     }
-    lines = [f"  {name} = {{{value}}}," for name, value in own.items() if value]
-    entries = ["\n".join(["@misc{attnlag,", *lines, "}"]) + "\n"]
-    known = all_references()
-    return "\n".join([*entries, *(known[key] for key in sorted({*keys} - {"attnlag"}))])
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    attnlag = "\n".join(["@misc{attnlag,", *lines, "}"]) + "\n"
+    entry_of = all_references()
+    return "\n".join([attnlag, *(entry_of[key] for key in sorted({*keys} - {"attnlag"}))])
 
 
 def all_references() -> dict[str, str]:
     """Return the entries of the methods that a study may cite, by key."""
     text = Path(__file__).with_suffix(".bib").read_text(encoding="utf-8")
-    entries = re.findall(r"^@\w+\{(\w+),\n(?:.+\n)+", text, re.M)
-    return dict(zip(entries, (f"{entry.strip()}\n" for entry in text.split("\n\n")), strict=True))
+    entries = re.findall(r"^(@\w+\{(\w+),\n(?:.+\n)+)", text, re.M)
+    return {key: entry for entry, key in entries}

@@ -7,77 +7,78 @@ import pandas as pd
 from attnlag.errors import counted
 from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.beyond.traced import next_ahead
-from attnlag.regression.labels import with_minus_signs
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named
+from attnlag.report.wording import nearest_lag, titled
 
-OF_TARGETS = {"own": "their own token", "next": "the next one", "first_choice": "its first choice"}
+TARGETS_IN_WORDS = {
+    "own": "their own token",
+    "next": "the next one",
+    "first_choice": "its first choice",
+}
 
 
 def sources_findings(
     shares: pd.DataFrame, neighbours: pd.DataFrame, lags: pd.DataFrame, name: str, proof: str
 ) -> str:
-    """Return who writes adjustments, and whose part of them lags, from the tables of `traced`.
+    """Return which tokens write adjustments, and whose part of them lags, as text.
 
-    ``proof`` is the error of the proof in words, or the reason why there are no sources.
+    The tables are those of `traced`. ``proof`` is the error of the proof in words, or the reason
+    why there are no sources.
     """
+    title = f"{name}, sources:"
     if shares.empty:
-        return f"{name}, sources:\n  {proof}\n"
+        return titled(title, [proof])
     medians = shares.pivot(index="layer", columns="source", values="median")
-    before, own, effective = (medians[name] for name in ("previous_1", "self", "effective"))
+    before, itself, effective = (medians[name] for name in ("previous_1", "self", "effective"))
     first = shares[shares["source"] == "first"].set_index("layer")
     most: Any = (first["attention"] - first["mean"]).idxmax()
-    lines = [
+    writers = (
         f"the token before writes {before.max():.0%} of the adjustment in layer {before.idxmax()} "
-        f"and {before.median():.0%} in the median layer, the token itself {own.median():.0%} (at "
-        f"most {own.max():.0%}, in layer {own.idxmax()}); an adjustment is written by "
+        f"and {before.median():.0%} in the median layer, the token itself {itself.median():.0%} "
+        f"(at most {itself.max():.0%}, in layer {itself.idxmax()}); an adjustment is written by "
         f"{effective.median():.0f} tokens in the median layer (medians over tokens); the first "
         f"token has {first['attention'][most]:.0%} of the attention in layer {most} and writes "
-        f"{first['mean'][most]:.0%} (means)",
-        *_lag(lags, neighbours),
-    ]
-    text = "\n".join([f"{name}, sources:", *(f"  {line}" for line in lines)])
-    return with_minus_signs(text) + "\n"
-
-
-def _lag(lags: pd.DataFrame, neighbours: pd.DataFrame) -> list[str]:
-    """Return the lags of what tokens write to themselves and of the rest, and why there is one."""
-    words = []
-    term = (lags_among(list(lags["term"])) or ["lag_1"])[0]
-    own = lags[lags["term"] == term].dropna(subset="estimate")
-    if len(own):
-        by_part = own.groupby("part")["estimate"].median()
-        words.append(
+        f"{first['mean'][most]:.0%} (means)"
+    )
+    clauses = []
+    term = nearest_lag(lags)
+    of_term = lags[lags["term"] == term].dropna(subset="estimate")
+    if len(of_term):
+        by_part = of_term.groupby("part")["estimate"].median()
+        clauses.append(
             f"{named(term)} of what a token writes to itself is {by_part['self']:.2f} in the "
             f"median layer, of what earlier tokens write {by_part['shared']:.2f}, of both together "
             f"{by_part[WHOLE]:.2f}"
         )
-    means = neighbours.pivot(index="layer", columns="part", values="mean").dropna(how="all")
-    if len(means):
-        middle = means.median()
-        words.append(
+    cosines = neighbours.pivot(index="layer", columns="part", values="mean").dropna(how="all")
+    if len(cosines):
+        middle = cosines.median()
+        clauses.append(
             f"the cosine of neighbours ({middle['all']:.2f}) comes from the first token "
             f"({middle['first']:.2f}), the token before ({middle['previous']:.2f}), other tokens "
             f"that write to both ({middle['common']:.2f}) and pairs of different tokens "
             f"({middle['other']:.2f})"
         )
-    return ["; ".join(words)] if words else []
+    return titled(title, [writers, "; ".join(clauses)] if clauses else [writers])
 
 
 def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
-    """Return from which layer on adjustments raise the next token more than their own."""
+    """Return from which layer on adjustments raise the next token more than their own, as text."""
+    title = f"{name}, readout:"
     if table.empty or table["difference"].isna().all():
-        return f"{name}, readout:\n  {proof}\n"
+        return titled(title, [proof])
     by_target = table.pivot(index="layer", columns="target", values="difference")
     ahead, first = next_ahead(table)
-    start = "adjustments raise the next token more than their own"
-    if first is not None:
-        start = f"from layer {first} on, {start}"
+    start = "" if first is None else f"from layer {first} on, "
     peaks = ", ".join(
         f"{words} by {by_target[target].max():.2f} SD in layer {by_target[target].idxmax()}"
-        for target, words in OF_TARGETS.items()
+        for target, words in TARGETS_IN_WORDS.items()
     )
-    text = (
-        f"{name}, readout:\n  {start} (in {ahead.sum()} of {counted(len(ahead), 'layer')} in all)\n"
-        f"  at most they raise {peaks}, beyond the effect on the same token of another place\n"
+    return titled(
+        title,
+        [
+            f"{start}adjustments raise the next token more than their own (in {ahead.sum()} of "
+            f"{counted(len(ahead), 'layer')} in all)",
+            f"at most they raise {peaks}, beyond the effect on the same token of another place",
+        ],
     )
-    return with_minus_signs(text)

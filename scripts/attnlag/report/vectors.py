@@ -13,10 +13,10 @@ from attnlag.regression.beyond.vector_fits import (
     SCALAR,
     VECTOR,
 )
-from attnlag.regression.labels import spans, with_minus_signs
-from attnlag.report.medians import in_common
+from attnlag.regression.labels import spans
+from attnlag.report.wording import in_common, titled
 
-BESIDE = {
+CONTROLS_IN_WORDS = {
     SCALAR: "the previous vector times one number",
     DOCUMENT: "the mean of the document's other tokens",
     PERMUTED: "tokens in permuted order",
@@ -33,43 +33,41 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
     title = f"{name}, vectors:"
     of_vectors = table[(table["predictor"] == VECTOR) & table["r_squared"].notna()]
     if of_vectors.empty:
-        return f"{title}\n  no layer has varying vectors in enough documents for its folds\n"
-    by_rank = of_vectors.pivot(index="layer", columns="rank", values="r_squared")
-    full = by_rank.columns.max()
-    fits = of_vectors[of_vectors["rank"] == full].set_index("layer")
-    best = fits.iloc[int(fits["r_squared"].argmax())]
+        return titled(title, ["no layer has varying vectors in enough documents for its folds"])
+    fits = of_vectors[of_vectors["rank"] == of_vectors["rank"].max()].set_index("layer")
+    r_squared = fits["r_squared"]
+    best = fits.loc[r_squared.idxmax()]
     interval = ""
     if pd.notna(best["conf_low"]):
-        interval = (
-            f", {100 * (1 - alpha):g}% interval {best['conf_low']:.3f} to {best['conf_high']:.3f}"
-        )
-    lines = [
-        f"a linear prediction of a token's vector from previous ones ({spans(lags)}) has an R² of "
-        f"{fits['r_squared'].median():.3f} in the median layer, in "
-        f"{counted(int(fits['documents'].max()), 'unseen document')}; "
-        f"{fits['r_squared'].min():.3f} to {fits['r_squared'].max():.3f} over the layers "
-        f"(highest in layer {best.name}{interval})"
-    ]
-    others = table[table["predictor"] != VECTOR].pivot(
+        level = f"{100 * (1 - alpha):g}%"
+        interval = f", {level} interval {best['conf_low']:.3f} to {best['conf_high']:.3f}"
+    controls = table[table["predictor"] != VECTOR].pivot(
         index="layer", columns="predictor", values="r_squared"
     )
-    medians = in_common(others.loc[fits.index], [*map(str, others.columns)]).median()
-    beside = [f"{words} {medians[one]:.3f}" for one, words in BESIDE.items() if one in medians]
+    medians = in_common(controls.loc[fits.index], list(controls.columns)).median()
+    compared = [
+        f"{words} {medians[control]:.3f}"
+        for control, words in CONTROLS_IN_WORDS.items()
+        if control in medians
+    ]
     if RANDOM in medians:
         rows = table.loc[table["predictor"] == RANDOM, "rows"].max()
-        beside[-1] += f" ({counted(int(rows), 'token')} of {int(fits['rows'].max()):,})"
-    lines.append(f"for comparison, in the median layer: {', '.join(beside)}")
-    if fits["half_rank"].notna().any():
-        lines.append(_ranks(fits["half_rank"]))
-    return with_minus_signs("\n  ".join([title, *lines])) + "\n"
-
-
-def _ranks(half: pd.Series) -> str:
-    """Return the number of dimensions that half of the full R² takes, in words."""
-    known = half.dropna().astype(int)
-    more = f", more than {HIGHEST} in {len(half) - len(known)}" * (len(known) < len(half))
-    return (
-        f"half of this R² takes {known.median():.0f} of the vector's dimensions (median over "
-        f"{counted(len(known), 'layer')}), {known.min()} in layer {known.idxmin()} to "
-        f"{known.max()} in layer {known.idxmax()}{more}"
-    )
+        compared[-1] += f" ({counted(int(rows), 'token')} of {int(fits['rows'].max()):,})"
+    lines = [
+        f"a linear prediction of a token's vector from previous ones ({spans(lags)}) has an R² of "
+        f"{r_squared.median():.3f} in the median layer, in "
+        f"{counted(int(fits['documents'].max()), 'unseen document')}; "
+        f"{r_squared.min():.3f} to {r_squared.max():.3f} over the layers "
+        f"(highest in layer {best.name}{interval})",
+        f"for comparison, in the median layer: {', '.join(compared)}",
+    ]
+    ranks = fits["half_rank"].dropna().astype(int)
+    if len(ranks):
+        beyond = len(fits) - len(ranks)
+        more = f", more than {HIGHEST} in {beyond}" * bool(beyond)
+        lines.append(
+            f"half of this R² takes {ranks.median():.0f} of the vector's dimensions (median over "
+            f"{counted(len(ranks), 'layer')}), {ranks.min()} in layer {ranks.idxmin()} to "
+            f"{ranks.max()} in layer {ranks.idxmax()}{more}"
+        )
+    return titled(title, lines)

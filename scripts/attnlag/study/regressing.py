@@ -30,7 +30,8 @@ from attnlag.regression.inference import controls as controls_of
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
-from attnlag.report import summaries
+from attnlag.report import findings
+from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.storage.keys import KEY_FIELDS
 from attnlag.study.checking import NAMES, checked
@@ -73,12 +74,9 @@ class Fit:
     @property
     def findings(self) -> str:
         """The findings of the regression and its controls, in words."""
-        by_class = None
-        if self.classes is not None and self.equal_slopes is not None:
-            by_class = self.classes, self.equal_slopes
-        return summaries.findings(
-            self.fitted, self.controls, self.groups, self.name, by_class, self.steps
-        )
+        tables = self.classes, self.equal_slopes, self.steps
+        by_class = [table for table in tables if table is not None]
+        return findings.of_regression(self.fitted, self.controls, self.groups, self.name, by_class)
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text."""
@@ -87,8 +85,7 @@ class Fit:
                 f"layer: found {layer}, expected {self.fitted.layers[0]} to "
                 f"{self.fitted.layers[-1]}"
             )
-        texts = summaries.layer_summaries(self.fitted, self.name)
-        return texts[columns.layer_name(layer)]
+        return layer_summary(self.fitted, layer, self.name)
 
     def plot(self) -> Figure:
         """Draw the coefficients of the lags by layer, beside their controls, and R²."""
@@ -114,8 +111,7 @@ class Fit:
         return as_in_the_post.draw(self.norms, self.coefficients, self.fitted.settings.alpha)
 
     def __repr__(self) -> str:
-        lines = summaries.sizes(self.fitted.medians, self.coefficients, self.fitted.settings)
-        return "\n  ".join([self.name, *lines])
+        return "\n  ".join([self.name, *findings.sizes(self.fitted)])
 
     def _repr_html_(self) -> str:
         terms = lags_among(list(self.coefficients["term"].unique()))

@@ -117,7 +117,7 @@ def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
     medians = {"lag_2": {"median": 0.0, "conf_low": None, "conf_high": None}}
     medians["lag_1"] = {"median": median, "conf_low": low, "conf_high": high}
     (base / "attention" / "within" / "joint.json").write_text(json.dumps({"medians": medians}))
-    lines = answers.answers(base, "attention", ["within"]).lines
+    lines = answers.of_site(base / "attention", ["within"]).lines
     assert lines[0].text.startswith(word)
     # Without a pooled regression, interventions or vectors, there are no lines on them.
     assert [line.label for line in lines[4:]] == ["before training", "Check"]
@@ -128,7 +128,7 @@ def test_few_texts_are_answered_for_alone(base, documents, word):
     path = base / "attention" / "within" / "fits.parquet"
     fits = pd.read_parquet(path).assign(n_documents=documents)
     tables.write_frame(fits, path, tables.read_provenance(path))
-    lines = answers.answers(base, "attention", ["within"]).lines
+    lines = answers.of_site(base / "attention", ["within"]).lines
     assert lines[0].text.startswith(f"Yes {word}: 10% longer")
 
 

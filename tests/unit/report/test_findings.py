@@ -11,7 +11,7 @@ from attnlag.regression import labels
 from attnlag.regression.estimation import least_squares, regress
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import Errors
-from attnlag.report import summaries
+from attnlag.report import findings, summaries
 
 
 @pytest.fixture(scope="module", name="results")
@@ -26,20 +26,22 @@ def fitted_results():
     return fits, tidy, results.fits_table(fits, stack.layers, [0] * len(fits), numbers), table
 
 
+def fitted_of(results, **changes):
+    """Return a fitted regression of three layers, with other settings or tables."""
+    fits, tidy, goodness, table = results
+    draws = bootstrap.Draws(*np.empty((2, 0, 3, 3)))
+    medians = bootstrap.medians_over_layers(fits, stack_of(table), draws, 0.05)
+    parts = {"fits": fits, "coefficients": tidy, "goodness": goodness, "medians": medians}
+    parts |= {"settings": regression_settings(covariance="nonrobust"), "layers": [0, 1, 2]}
+    return SimpleNamespace(**{**parts, "bins": None, "residual_sums": None, **changes})
+
+
 def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
-    fits, tidy, rows, table = results
-    text = summaries.layer_summary(
-        fits[1],
-        tidy[tidy["layer"] == 1],
-        next(rows.iloc[[1]].itertuples()),
-        title="a title",
-        alpha=0.05,
-        adjust="holm",
-        notes=["a note"],
-    )
+    table = results[3]
+    text = summaries.layer_summary(fitted_of(results), 1, "a name")
     y, x, _ = columns_of(table, 1)
     oracle = sm.OLS(y, x).fit()
-    assert text.splitlines()[0].strip() == "a title"
+    assert text.splitlines()[0].strip() == "a name: layer 1"
     for value in (*oracle.params, *oracle.bse):
         assert f"{value:.5f}" in text
     assert f"{oracle.rsquared:.4f}" in text
@@ -48,16 +50,14 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
     assert "[0.025" in text
     assert "nonrobust" in text
     assert "0.25 (p 0.25)" in text
-    assert "a note\n" in text
     assert "predictive associations" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
 def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
-    _, tidy, _, _ = results
     solution = least_squares.Solution("the outcome is constant", 12, 4)
-    fit = regress.unfitted(3, solution, [])
-    text = summaries.layer_summary(fit, tidy[:3], None, title="t", alpha=0.05, adjust="holm")
+    fitted = fitted_of(results, fits=[regress.unfitted(3, solution, [])] * 3)
+    text = summaries.layer_summary(fitted, 0, "a name")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 
 
@@ -90,32 +90,39 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
         {"median": 0.3, "conf_low": [0.25, np.nan], "conf_high": [0.35, np.nan], "lowest": 0.2},
         index=["lag_1", "lag_2"],
     ).assign(highest=0.4)
+    fits = pd.DataFrame({"status": ["ok"], "n_documents": 20})
     settings = SimpleNamespace(fixed_effects="document", alpha=0.05)
-    assert summaries.sizes(medians, CONTROLS, settings) == [
+    fitted = SimpleNamespace(
+        medians=medians, coefficients=CONTROLS, goodness=fits, settings=settings
+    )
+    assert findings.sizes(fitted) == [
         "lag 1, within documents: median 0.300 over the layers (95% interval 0.250 to 0.350)",
         "lag 1 is 0.200 to 0.400, positive in 2 of 2 layers",
         "lag 2, within documents: median 0.300 over the layers (no interval: too few documents to "
         "draw from)",
         "lag 2 is 0.200 to 0.400, positive in 1 of 2 layers",
     ]
-    settings = SimpleNamespace(fixed_effects="none", alpha=0.05)
-    one = CONTROLS[CONTROLS["layer"] == 0]
-    first, _ = summaries.sizes(medians, one, settings)
+    fitted.settings = SimpleNamespace(fixed_effects="none", alpha=0.05)
+    fitted.coefficients = CONTROLS[CONTROLS["layer"] == 0]
+    first, _ = findings.sizes(fitted)
     assert first == "lag 1, pooled over documents: 0.300 in the one layer"
+    fitted.goodness = fits.assign(n_documents=1)
+    assert findings.sizes(fitted)[0] == "lag 1, in one document: 0.300 in the one layer"
 
 
 def test_the_finding_on_order_covers_all_lags_together():
-    assert summaries.order_finding(CONTROLS, alpha=0.05, adjust="holm") == [
+    settings = regression_settings()
+    assert findings.order_findings(CONTROLS, settings) == [
         "lags 1 and 2 depend on the order of tokens in 1 of 2 layers (tokens permuted within "
         "their documents 99 times, one joint test per layer, p < 0.05, max over the layers)",
         "if order meant nothing, lag 1 would be 0.020 to 0.040",
     ]
-    (line,) = summaries.order_finding(CONTROLS[["layer", "term"]], alpha=0.05, adjust="holm")
+    (line,) = findings.order_findings(CONTROLS[["layer", "term"]], settings)
     assert line == "the order of tokens was not permuted: no control for it"
 
 
 def test_the_finding_on_random_weights_compares_them_with_training():
-    assert summaries.random_weights_finding(CONTROLS) == [
+    assert findings.random_weights_findings(CONTROLS) == [
         "before training, lag 1 is 1.60 and R² 0.99 in the median layer; after it, 0.31 and 0.21 "
         "(the same 32 documents, neither corrected for bias)",
         "before training, lags 1 and 2 add up to 1.00; after it, to 0.31",
@@ -123,10 +130,10 @@ def test_the_finding_on_random_weights_compares_them_with_training():
         "deviation of 3 draws over 11 documents)",
     ]
     one = CONTROLS[CONTROLS["term"] == "lag_1"].assign(random_weights_sd=np.nan)
-    assert len(summaries.random_weights_finding(one)) == 1
-    (line,) = summaries.random_weights_finding(CONTROLS.assign(random_weights=np.nan))
+    assert len(findings.random_weights_findings(one)) == 1
+    (line,) = findings.random_weights_findings(CONTROLS.assign(random_weights=np.nan))
     assert line.startswith("random weights say nothing here")
-    (line,) = summaries.random_weights_finding(CONTROLS.drop(columns="random_weights"))
+    (line,) = findings.random_weights_findings(CONTROLS.drop(columns="random_weights"))
     assert "no control for it" in line
 
 
@@ -134,26 +141,25 @@ def test_the_findings_name_layers_whose_halves_differ():
     fits = pd.DataFrame({"layer": [0, 1, 2], "halves_p_adjusted": [0.001, 0.2, 0.03]})
     rows = pd.DataFrame({"layer": [0, 1, 2], "term": "lag_1", "estimate": [0.4, 0.3, 0.2]})
     rows["uncorrected"] = rows["estimate"] - 0.05
-    found = summaries.halves_findings(rows, fits, alpha=0.05, adjust="max-t")
-    assert found == [
+    settings = regression_settings(bias_correction="half-panel", adjust="max-t")
+    fitted = SimpleNamespace(coefficients=rows, goodness=fits, settings=settings)
+    assert findings.halves_findings(fitted) == [
         "the halves of documents differ in their lags in layers 0 and 2 (AHT test, p < 0.05, Holm "
         "over the layers); the correction of bias presumes that they do not",
         "without this correction, lag 1 is 0.250 instead of 0.300 in the median of these layers",
     ]
-    none = summaries.halves_findings(
-        rows, fits.assign(halves_p_adjusted=0.5), alpha=0.05, adjust="holm"
-    )
+    fitted.goodness = fits.assign(halves_p_adjusted=0.5)
+    none = findings.halves_findings(fitted)
     assert "in their lags in no layer" in none[0]
     assert none[1].endswith("in the median layer")
-    fits["halves_p_adjusted"] = np.nan
-    assert summaries.halves_findings(rows, fits, alpha=0.05, adjust="holm") == []
+    fitted.goodness = fits.assign(halves_p_adjusted=np.nan)
+    assert findings.halves_findings(fitted) == []
 
 
 def test_the_findings_count_layers_with_effects_that_matter(results):
     _, tidy, fits, _ = results
-    settings = regression_settings(covariance="nonrobust")
     rows = tidy.assign(finding=["absent", "present", "present", "undecided"] * 2 + ["present"])
-    lines = summaries.counts(rows, fits, settings)
+    lines = findings.counts(fitted_of(results, coefficients=rows))
     found = rows.loc[rows["term"] == "lag_1", "finding"].value_counts()
     others = "".join(
         f", {word} in {found[verdict]}"
@@ -170,25 +176,22 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
     partial = fits["partial_r_squared"].median()
     assert not any("of the lags" in line for line in lines)
     position = rows.assign(term=rows["term"].replace("lag_2", "position_1"))
-    last = summaries.counts(position, fits, settings)[-1]
+    last = findings.counts(fitted_of(results, coefficients=position))[-1]
     assert last.startswith(f"R² of the lags, given the other terms, is {partial:.3f} in the ")
     within = regression_settings(covariance="nonrobust", fixed_effects="document")
     given = "R² in unseen documents, their means being given, is "
-    assert summaries.counts(rows, fits, within)[3].startswith(given)
-    unknown = fits.assign(cv_r_squared=np.nan)
-    assert not any("nan" in line for line in summaries.counts(rows, unknown, settings))
+    fitted = fitted_of(results, coefficients=rows, settings=within)
+    assert findings.counts(fitted)[3].startswith(given)
+    unknown = fitted_of(results, goodness=fits.assign(cv_r_squared=np.nan))
+    assert not any("nan" in line for line in findings.counts(unknown))
 
 
-def finding_of(results, **changes):
-    fits, tidy, goodness, table = results
-    draws = bootstrap.Draws(*np.empty((2, 0, 3, 3)))
-    medians = bootstrap.medians_over_layers(fits, stack_of(table), draws, 0.05)
-    parts = {"coefficients": tidy, "goodness": goodness, "medians": medians, **changes}
-    settings = regression_settings(covariance="hac", adjust="none")
-    parts = {**parts, "goodness": parts["goodness"].assign(breusch_godfrey_p_value=np.nan)}
-    fitted = SimpleNamespace(settings=settings, bins=None, residual_sums=None, **parts)
+def finding_of(results, goodness):
+    tidy, settings = results[1], regression_settings(covariance="hac", adjust="none")
+    goodness = goodness.assign(breusch_godfrey_p_value=np.nan)
+    fitted = fitted_of(results, goodness=goodness, settings=settings)
     by_group = tidy.assign(subset="one", status="ok")
-    return summaries.findings(fitted, tidy[["layer", "term"]], by_group, "m, c")
+    return findings.of_regression(fitted, tidy[["layer", "term"]], by_group, "m, c")
 
 
 def test_findings_name_layers_without_a_fit(results):
@@ -216,29 +219,17 @@ def test_the_findings_say_where_a_regression_predicts_worse_than_the_mean(result
         "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to −0.310)"
         in text
     )
-    assert "worse than the mean" not in finding_of(results)
+    assert "worse than the mean" not in finding_of(results, results[2])
 
 
 def test_the_summary_names_what_the_jackknife_corrects(results):
-    fits, tidy, rows, _ = results
+    fits = results[0]
+    settings = regression_settings(fixed_effects="document", bias_correction="half-panel")
     fit = replace(fits[1], log_likelihood=float("nan"))
-    stated = summaries._corrected("half-panel")
-    assert stated == [
-        "Lags and leads are corrected by the half-panel jackknife, and the other terms solved anew",
-        "given these.",
-    ]
-    assert summaries._corrected("none") == []
-    row = next(rows.iloc[[1]].itertuples())
-    text = summaries.layer_summary(
-        fit,
-        tidy[tidy["layer"] == 1],
-        row,
-        title="t",
-        alpha=0.05,
-        adjust="holm",
-        within=True,
-        notes=stated,
-    )
+    fitted = fitted_of(results, fits=[fits[0], fit, fits[2]], settings=settings)
+    text = summaries.layer_summary(fitted, 1, "a name")
+    assert "Lags and leads are corrected by the half-panel jackknife" in text
+    assert "jackknife" not in summaries.layer_summary(fitted_of(results), 1, "a name")
     assert "R-squared within docs:" in text
     # Estimates that do not maximise the likelihood have no criterion of it.
     assert "AIC" not in text
@@ -256,14 +247,16 @@ def test_consecutive_lags_are_written_as_spans(lags, words):
 
 def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     fits = pd.DataFrame({"status": "ok", "breusch_godfrey_p_value": [0.001, 0.03, 0.9]})
-    left = pd.Series([0.1, 0.16, 0.3])
-    monkeypatch.setattr(summaries, "order_left", lambda sums: ([3, 4, 5], left))
-    assert summaries.residual_findings(fits, None, alpha=0.05, adjust="max-t") == (
-        "  the lags are too few in 1 of 3 layers: residuals are autocorrelated (Breusch-Godfrey, "
-        "lags 1 to 10, p < 0.05, Holm over the layers)\n"
-        "  lags 3 to 5, which are not in the regression, still carry 0.160 in the median layer "
-        "(sum of partial autocorrelations, 0.100 to 0.300)\n"
-    )
+    remaining = pd.Series([0.1, 0.16, 0.3])
+    monkeypatch.setattr(findings, "order_left", lambda sums: ([3, 4, 5], remaining))
+    settings = regression_settings(adjust="max-t")
+    fitted = SimpleNamespace(goodness=fits, residual_sums=None, settings=settings)
+    assert findings.residual_findings(fitted) == [
+        "the lags are too few in 1 of 3 layers: residuals are autocorrelated (Breusch-Godfrey, "
+        "lags 1 to 10, p < 0.05, Holm over the layers)",
+        "lags 3 to 5, which are not in the regression, still carry 0.160 in the median layer "
+        "(sum of partial autocorrelations, 0.100 to 0.300)",
+    ]
 
 
 def test_findings_on_groups_state_sizes_and_name_groups_without_one():
@@ -279,29 +272,36 @@ def test_findings_on_groups_state_sizes_and_name_groups_without_one():
         }
     )
     # Extremes of noisy medians are not stated without intervals.
-    without = summaries.group_findings(table.assign(median_low=np.nan)).splitlines()
-    assert summaries.group_findings(table).splitlines()[1:] == without
-    assert summaries.group_findings(table).splitlines() == [
-        "  lag 1 by group of documents, median over the layers: 0.200 in prose (0.100 to 0.300) to "
+    without = findings.group_findings(table.assign(median_low=np.nan))
+    assert findings.group_findings(table)[1:] == without
+    assert findings.group_findings(table) == [
+        "lag 1 by group of documents, median over the layers: 0.200 in prose (0.100 to 0.300) to "
         "0.450 in verse (0.400 to 0.500); intervals hold jointly for all 2",
-        "  no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
+        "no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
     ]
-    assert summaries.group_findings(table[:2]) == (
-        "  all documents are in one group, so there are no groups to compare\n"
-    )
+    assert findings.group_findings(table[:2]) == [
+        "all documents are in one group, so there are no groups to compare"
+    ]
 
 
-def test_advice_is_given_where_intervals_may_cover_too_little():
-    pooled = regression_settings(covariance="cluster")
-    fits = pd.DataFrame({"status": "ok", "n_documents": [200], "effective_documents": [80.0]})
-    assert summaries.advice(fits, pooled) == ""
-    few = fits.assign(effective_documents=[12.3])
-    text = summaries.advice(few, pooled)
-    assert "200 documents, which are as informative as 12 of equal size" in text
-    assert "with fewer than 50, intervals may cover less than they state, if documents" in text
-    within = regression_settings(covariance="cluster", fixed_effects="document")
-    assert summaries.advice(few, within) == ""
-    crv1 = regression_settings(covariance="cluster-crv1", fixed_effects="document")
-    assert "`cluster` allows for it" in summaries.advice(few, crv1)
-    assert "13 groups" in summaries.advice(few, pooled, groups=13)
-    assert summaries.advice(few, regression_settings(covariance="hac")) == ""
+def test_a_warning_is_given_where_intervals_may_cover_too_little():
+    def warnings(effective, **settings):
+        columns = {"status": "ok", "n_documents": [200], "effective_documents": effective}
+        return findings.few_clusters(
+            SimpleNamespace(
+                goodness=pd.DataFrame(columns),
+                settings=regression_settings(**settings),
+                joint={"documents": 13},
+            )
+        )
+
+    assert warnings(80.0, covariance="cluster") == []
+    (line,) = warnings(12.3, covariance="cluster")
+    assert "200 documents, which are as informative as 12 of equal size" in line
+    assert "with fewer than 50, intervals may cover less than they state, if documents" in line
+    assert warnings(12.3, covariance="cluster", fixed_effects="document") == []
+    (line,) = warnings(12.3, covariance="cluster-crv1", fixed_effects="document")
+    assert "`cluster` allows for it" in line
+    (line,) = warnings(12.3, covariance="cluster", cluster="group")
+    assert "13 groups" in line
+    assert warnings(12.3, covariance="hac") == []

@@ -1,0 +1,380 @@
+"""The findings of a regression in words: sizes first, then the controls, then counts."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attnlag.errors import counted
+from attnlag.escaping import text_for
+from attnlag.regression.beyond.groups import fitted_groups
+from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
+from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
+from attnlag.regression.inference import results
+from attnlag.regression.inference.diagnostics import order_left
+from attnlag.regression.inference.fitting import FittedRegression
+from attnlag.regression.labels import (
+    COVARIANCE,
+    R_SQUARED,
+    UNITS,
+    correction,
+    others_in_words,
+    spans,
+)
+from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.terms import distance, is_lead, lags_among, named
+from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
+from attnlag.report.summaries import SHARED_BINS
+from attnlag.report.wording import correction_without_draws, nearest_lag, titled
+
+# Effective number of documents from which nominal 95% intervals cover 93% or more in simulations,
+# where documents differ in level and are pooled, or errors do not allow for few documents.
+ENOUGH_DOCUMENTS = 50
+
+UNUSABLE = "zero or non-finite norms"
+
+# Names of the units within which tokens are permuted.
+PERMUTED_WITHIN = {
+    "document": "their documents",
+    "upos": "the parts of speech of their documents",
+}
+
+
+def of_regression(
+    fitted: FittedRegression,
+    controls: pd.DataFrame,
+    by_group: pd.DataFrame,
+    name: str,
+    by_class: Sequence[pd.DataFrame] = (),
+) -> str:
+    """Return the findings of a regression as text.
+
+    Parameters
+    ----------
+    controls : pandas.DataFrame
+        From `controls.controls_table`.
+    by_group : pandas.DataFrame
+        From `groups.coefficients_by_group`.
+    by_class : sequence of pandas.DataFrame
+        Slopes by class of tokens, the tests of equal slopes, and coefficients as covariates enter;
+        empty without classes.
+    """
+    settings, fits = fitted.settings, fitted.goodness
+    usable = _usable(fits)
+    outcome = f", {UNITS[settings.outcome].removeprefix('of ')}" * (settings.outcome != "norm")
+    rows, documents = int(fits["n_obs"].max()), int(fits["n_documents"].max())
+    title = (
+        f"{name}: {len(usable)} of {len(fits)} layers fitted, {counted(rows, 'row')} from "
+        f"{counted(documents, 'document')}{outcome}"
+    )
+    lines = []
+    others = fits[fits["mixer"] != "attention"]
+    if len(others):
+        mixers = dict(zip(others["layer"].astype(str), others["mixer"], strict=True))
+        lines.append(f"in place of attention: {others_in_words(mixers)}")
+    if len(usable):
+        lines += few_documents(fitted)
+        lines += sizes(fitted)
+        lines += order_findings(controls, settings)
+        lines += random_weights_findings(controls)
+        lines += counts(fitted)
+        lines += halves_findings(fitted)
+        if dropped := int(usable["n_dropped"].sum()):
+            layers = counted(int((usable["n_dropped"] > 0).sum()), "layer")
+            lines.append(f"{counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
+    unfitted = fits[fits["status"] != "ok"]
+    lines += [f"layer {row.layer} was not fitted: {_reason(row)}" for row in unfitted.itertuples()]
+    lines += [*residual_findings(fitted), *group_findings(by_group)]
+    if by_class:
+        slopes, tests, steps = by_class
+        lines += class_findings(slopes, tests, settings) + decomposition_findings(steps)
+    lines += few_clusters(fitted)
+    if fitted.bins is not None:
+        lines.append(SHARED_BINS.format(fitted.bins))
+    return titled(title, lines)
+
+
+def fitted_layers(fits: pd.DataFrame) -> str:
+    """Return the number of layers that were fitted, in words."""
+    return f"{_study(fits)}: {len(_usable(fits))} of {len(fits)} layers fitted"
+
+
+def unfitted_layers(fits: pd.DataFrame) -> list[str]:
+    """Return a line for each reason why layers were not fitted, except a missing layer before."""
+    layers_of: dict[str, list[str]] = {}
+    for row in fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])].itertuples():
+        layers_of.setdefault(_reason(row), []).append(str(row.layer))
+    return [
+        f"{_study(fits)}: {'layers' if len(layers) > 1 else 'layer'} {', '.join(layers)} "
+        f"{'were' if len(layers) > 1 else 'was'} not fitted: {reason}"
+        for reason, layers in layers_of.items()
+    ]
+
+
+def _study(fits: pd.DataFrame) -> str:
+    return ", ".join(fits.iloc[0][["model", "corpus", "site", "regression"]])
+
+
+def _reason(row: Any) -> str:
+    """Return why a layer was not fitted, and whether its norms are the cause."""
+    dropped = int(row.n_dropped)
+    return row.status + f" ({counted(dropped, 'row')} dropped for {UNUSABLE})" * bool(dropped)
+
+
+def _usable(fits: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the layers that were fitted."""
+    return fits[fits["status"] == "ok"]
+
+
+def _range(values: pd.Series) -> str:
+    return f"{values.min():.3f} to {values.max():.3f}"
+
+
+def few_documents(fitted: FittedRegression) -> list[str]:
+    """Return what too few documents change, if they are too few to cluster by."""
+    documents = int(_usable(fitted.goodness)["n_documents"].max())
+    if documents >= FEWEST_DOCUMENTS:
+        return []
+    reason = f"{documents} documents are too few to cluster by"
+    if documents == 1:
+        reason = "with one document there are no document effects and no clusters"
+    errors = COVARIANCE[fitted.coefficients["vcov_type"].iloc[0]]
+    return [f"{reason}; errors are {errors}, and intervals say nothing about other texts"]
+
+
+def sizes(fitted: FittedRegression) -> list[str]:
+    """Return the size and the direction of each lag and lead."""
+    settings, coefficients = fitted.settings, fitted.coefficients
+    scope = "within documents" if settings.fixed_effects == "document" else "pooled over documents"
+    if _usable(fitted.goodness)["n_documents"].max() == 1:
+        scope = "in one document"
+    lines = []
+    for term in lags_among(list(coefficients["term"])):
+        estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
+        row = fitted.medians.loc[term]
+        if len(estimates) == 1:
+            lines.append(f"{named(term)}, {scope}: {row['median']:.3f} in the one layer")
+            continue
+        interval = "no interval: too few documents to draw from"
+        if np.isfinite(row.conf_low):
+            level = f"{100 * (1 - settings.alpha):g}%"
+            interval = f"{level} interval {row.conf_low:.3f} to {row.conf_high:.3f}"
+        lines += [
+            f"{named(term)}, {scope}: median {row['median']:.3f} over the layers ({interval})",
+            f"{named(term)} is {row.lowest:.3f} to {row.highest:.3f}, positive in "
+            f"{int((estimates > 0).sum())} of {len(estimates)} layers",
+        ]
+    return lines
+
+
+def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list[str]:
+    """Return in how many layers the lags depend on order, and what they are in permuted order."""
+    if "permuted_mean" not in controls:
+        return ["the order of tokens was not permuted: no control for it"]
+    by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
+    if by_layer.empty:
+        return []
+    rejected = int((by_layer["order_p_adjusted"] < settings.alpha).sum())
+    adjust = settings.adjust
+    over = "max over the layers" if adjust in ("holm", "max-t") else correction(adjust)
+    terms = lags_among(list(controls["term"]))
+    lags = "lags and leads"
+    if not any(map(is_lead, terms)):
+        lags = spans([distance(term) for term in terms])
+    permuted = controls.loc[controls["term"] == terms[0], "permuted_mean"]
+    return [
+        f"{lags} depend{'s' * (len(terms) == 1)} on the order of tokens in {rejected} of "
+        f"{counted(len(by_layer), 'layer')} (tokens permuted "
+        f"within {PERMUTED_WITHIN[by_layer['permuted_within'].iloc[0]]} "
+        f"{int(by_layer['permutations'].iloc[0]):,} times, one joint test per layer, "
+        f"p < {settings.alpha:g}, {over})",
+        f"if order meant nothing, {named(terms[0])} would be {_range(permuted)}",
+    ]
+
+
+def before_training(controls: pd.DataFrame, term: str) -> pd.DataFrame:
+    """Return the rows of a term in the layers that were fitted before and after training."""
+    return controls[controls["term"] == term].dropna(subset=["random_weights", "trained"])
+
+
+def random_weights_findings(controls: pd.DataFrame) -> list[str]:
+    """Return the results of the same architecture before any training, beside the trained model."""
+    if "random_weights" not in controls:
+        return ["the architecture was not run with random weights: no control for it"]
+    terms = lags_among(list(controls["term"]))
+    rows = before_training(controls, terms[0])
+    if rows.empty:
+        return [
+            "random weights say nothing here: the norms of the untrained architecture are "
+            "constant in every layer"
+        ]
+    median = rows.median(numeric_only=True)
+    documents = counted(int(rows["random_weights_documents"].max()), "document")
+    lines = [
+        f"before training, {named(terms[0])} is {median['random_weights']:.2f} and R² "
+        f"{median['random_weights_r_squared']:.2f} in the median layer; after it, "
+        f"{median['trained']:.2f} and {median['trained_r_squared']:.2f} (the same {documents}, "
+        "neither corrected for bias)"
+    ]
+    lags = [distance(term) for term in terms if not is_lead(term)]
+    if len(lags) > 1:
+        lines.append(
+            f"before training, {spans(lags)} add up to {median['random_weights_sum']:.2f}; after "
+            f"it, to {median['trained_sum']:.2f}"
+        )
+    if np.isfinite(median["random_weights_sd"]):
+        shared = counted(int(rows["random_weights_draws_documents"].max()), "document")
+        lines.append(
+            f"before training, {named(terms[0])} of a layer varies by "
+            f"{median['random_weights_sd']:.2f} between draws of the weights (standard deviation "
+            f"of {int(rows['random_weights_draws'].max())} draws over {shared})"
+        )
+    return lines
+
+
+def counts(fitted: FittedRegression) -> list[str]:
+    """Return the number of layers in which each lag and lead is present or absent, and R²."""
+    settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
+    terms, lines = lags_among(list(coefficients["term"])), []
+    for term in terms:
+        verdicts = coefficients.loc[coefficients["term"] == term, "finding"].value_counts()
+        others = "".join(
+            f", {word} in {verdicts[verdict]}"
+            for verdict, word in (("absent", "smaller"), ("undecided", "undecided"))
+            if verdict in verdicts
+        )
+        lines.append(
+            f"{named(term)} is larger than {settings.negligible:g} in size in "
+            f"{verdicts.get('present', 0)} of {counted(len(fits), 'layer')}{others} "
+            f"(p < {settings.alpha:g}, {correction(settings.adjust)})"
+        )
+    usable = _usable(fits)
+    r_squared, partial = usable["r_squared"], usable["partial_r_squared"]
+    best = usable["layer"].iloc[r_squared.argmax()]
+    effects = settings.fixed_effects
+    lines.append(f"{R_SQUARED[effects]} is {_range(r_squared)} (highest in layer {best})")
+    validated = usable["cv_r_squared"].dropna()
+    if len(validated):
+        unit = "groups" if settings.folds == "groups" else "documents"
+        means = ", their means being given," * (effects == "document")
+        lines.append(f"R² in unseen {unit}{means} is {_range(validated)}")
+    if set(coefficients["term"]) - {"intercept", *terms}:
+        lines.append(
+            f"R² of the lags, given the other terms, is {partial.median():.3f} in the median layer "
+            f"({_range(partial)})"
+        )
+    worse = usable[r_squared < 0]
+    if len(worse):
+        lines.append(
+            f"in {counted(len(worse), 'layer')} ({', '.join(worse['layer'].astype(str))}) the "
+            f"regression predicts worse than the mean does (R² down to {r_squared.min():.3f})"
+        )
+    return lines
+
+
+def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
+    """Return the layers in which the halves of documents differ in their lags."""
+    return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
+
+
+def halves_findings(fitted: FittedRegression) -> list[str]:
+    """Return in which layers the correction of bias does not hold, and the lag without it."""
+    settings, fits, coefficients = fitted.settings, fitted.goodness, fitted.coefficients
+    if settings.bias_correction == "none" or fits["halves_p_adjusted"].isna().all():
+        return []
+    layers = different_halves(fits, settings.alpha)
+    where, middle = "in no layer", "the median layer"
+    term = nearest_lag(coefficients)
+    rows = coefficients[coefficients["term"] == term]
+    if layers:
+        where, middle = f"in {spans(layers, 'layer')}", "the median of these layers"
+        rows = rows[rows["layer"].isin(layers)]
+    median = rows[["estimate", "uncorrected"]].median()
+    return [
+        f"the halves of documents differ in their lags {where} (AHT test, p < "
+        f"{settings.alpha:g}, {correction_without_draws(settings.adjust)}); the correction of "
+        "bias presumes that they do not",
+        f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
+        f"{median['estimate']:.3f} in {middle}",
+    ]
+
+
+def too_few_lags(fits: pd.DataFrame, alpha: float, adjust: str) -> int:
+    """Return the number of layers whose residuals are autocorrelated."""
+    return int((results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha).sum())
+
+
+def residual_findings(fitted: FittedRegression) -> list[str]:
+    """Return whether the residuals are autocorrelated, and how much order the lags leave.
+
+    With thousands of tokens the test rejects even negligible order, so the size is stated too.
+    """
+    settings, fits = fitted.settings, fitted.goodness
+    if fits["breusch_godfrey_p_value"].isna().all():
+        return []
+    rejected = too_few_lags(fits, settings.alpha, settings.adjust)
+    lines = [
+        f"the lags are too few in {rejected} of {counted(len(fits), 'layer')}: residuals are "
+        f"autocorrelated (Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < "
+        f"{settings.alpha:g}, {correction_without_draws(settings.adjust)})"
+    ]
+    lags, remaining = order_left(fitted.residual_sums)
+    if remaining.notna().any():
+        lines.append(
+            f"{spans(lags)}, which are not in the regression, still carry {remaining.median():.3f} "
+            f"in the median layer (sum of partial autocorrelations, {_range(remaining)})"
+        )
+    return lines
+
+
+def group_findings(by_group: pd.DataFrame) -> list[str]:
+    """Return the range of the nearest lag over groups, and the groups without coefficients.
+
+    Counts of significant layers would reflect the number of documents of each group.
+    """
+    escaped = by_group["subset"].map(lambda group: text_for("line", group))
+    by_group = by_group.assign(subset=escaped)
+    fitted, reason_of = fitted_groups(by_group)
+    if len(fitted) + len(reason_of) == 1:
+        return ["all documents are in one group, so there are no groups to compare"]
+    lines = []
+    term = nearest_lag(by_group)
+    if medians := medians_in_words(by_group[by_group["term"] == term]):
+        lines.append(f"{named(term)} by group of documents, {medians}")
+    groups_of: dict[str, list[str]] = {}
+    for group, reason in reason_of.items():
+        groups_of.setdefault(reason, []).append(group)
+    return lines + [
+        f"no coefficients of {counted(len(groups), 'group')} "
+        f"({textwrap.shorten(', '.join(groups), 120, placeholder=' …')}): {reason}"
+        for reason, groups in groups_of.items()
+    ]
+
+
+def few_clusters(fitted: FittedRegression) -> list[str]:
+    """Return a warning if clusters are too few, or too unequal, for the intervals.
+
+    Within documents, CR2 holds for as few clusters as are fitted at all.
+    """
+    settings, usable = fitted.settings, _usable(fitted.goodness)
+    holds = settings.covariance == "cluster" and settings.fixed_effects == "document"
+    if usable.empty or settings.covariance not in CLUSTERED or holds:
+        return []
+    effective = float(usable["effective_documents"].min())
+    if effective >= ENOUGH_DOCUMENTS:
+        return []
+    clusters = counted(int(usable["n_documents"].max()), "document")
+    if settings.cluster == "group":
+        clusters = counted(fitted.joint["documents"], "group")
+    remedy = "cover less than they state"
+    if settings.covariance != "cluster":
+        remedy += "; `cluster` allows for it"
+    elif settings.cluster == "document":
+        remedy += ", if documents differ in level; document effects mend it"
+    return [
+        f"errors are clustered by {clusters}, which are as informative as {effective:.0f} of equal "
+        f"size in the worst layer: with fewer than {ENOUGH_DOCUMENTS}, intervals may {remedy}"
+    ]

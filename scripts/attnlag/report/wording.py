@@ -1,0 +1,32 @@
+"""What the findings of all stages share."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from attnlag.regression.labels import correction, with_minus_signs
+from attnlag.regression.terms import lags_among
+
+
+def titled(title: str, lines: Iterable[str]) -> str:
+    """Return findings as text: a title, and a line for each finding, indented."""
+    return with_minus_signs("\n  ".join([title, *lines])) + "\n"
+
+
+def nearest_lag(table: pd.DataFrame) -> str:
+    """Return the shortest lag of a table, or else the shortest lead, or else lag 1."""
+    return (lags_among(list(table["term"])) or ["lag_1"])[0]
+
+
+def correction_without_draws(adjust: str) -> str:
+    """Return the correction of tests that have no draws; Holm's stands in for max-t."""
+    return correction("holm" if adjust == "max-t" else adjust)
+
+
+def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the columns that are not empty, in the rows that have a value in each of them.
+
+    Medians over these rows are of the same layers.
+    """
+    filled = [name for name in columns if table[name].notna().any()]
+    return table[filled].dropna()
