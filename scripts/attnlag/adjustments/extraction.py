@@ -266,7 +266,7 @@ class Adjustments:
                 if sites_only:
                     continue
                 if self.heads and site == "attention":
-                    norms = heads.norms_of(self.heads[layer], at_heads.pop(layer), vectors)
+                    norms = self.heads[layer].norms(at_heads.pop(layer), vectors)
                     landing.add(layers[heads.NAME][layer], norms)
                 if self.with_geometry:
                     quantities = geometry.of_batch(vectors, received, starts)

@@ -31,6 +31,11 @@ PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "W
 DIFFERENTIAL = ("diffllama",)
 
 
+# The input of an output projection and, if the output is normalised, its output: each (tokens,
+# inputs or width).
+AtProjection = tuple[torch.Tensor, torch.Tensor | None]
+
+
 class NoHeads(Exception):
     """The heads of a model are not found or fail their proof; the message says why."""
 
@@ -39,18 +44,12 @@ class NoHeads(Exception):
 class LayerHeads:
     """The heads of a layer."""
 
-    # The output projection, whose input is z.
-    projection: torch.nn.Module
-    # Number of heads.
-    count: int
-    # (inputs, width) tensor: W, float64.
-    weights: torch.Tensor
-    # (width,) tensor
-    bias: torch.Tensor
-    # (width,) tensor or None: g, up to a factor, if the output is normalised.
-    gain: torch.Tensor | None
-    # c, if nothing is normalised.
-    scale: float
+    projection: torch.nn.Module  # the output projection, whose input is z
+    count: int  # number of heads
+    weights: torch.Tensor  # W, (inputs, width) float64
+    bias: torch.Tensor  # (width,)
+    gain: torch.Tensor | None  # g, (width,), up to a factor, if the output is normalised
+    scale: float  # c, if nothing is normalised
 
     @cached_property
     def roots(self) -> torch.Tensor:
@@ -61,35 +60,33 @@ class LayerHeads:
         roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
         return roots.float().contiguous()
 
-    def factor(self, projected: torch.Tensor, added: torch.Tensor) -> torch.Tensor | float:
-        """Return c of each token, given the output of the projection and the adjustment."""
-        if self.gain is None:
-            return self.scale
+    def factor(self, projected: torch.Tensor | None, added: torch.Tensor) -> torch.Tensor:
+        """Return c of each token, (tokens, 1), given what the projection and the layer add."""
+        if projected is None or self.gain is None:
+            return added.new_full((len(added), 1), self.scale, dtype=torch.float64)
         before = projected.double() * self.gain.to(projected.device)
-        squares = before.square().sum(dim=-1)
-        return (before * added.double()).sum(dim=-1) / squares.clamp_min(1e-300)
+        squares = before.square().sum(dim=-1, keepdim=True)
+        return (before * added.double()).sum(dim=-1, keepdim=True) / squares.clamp_min(1e-300)
 
-    def norms(self, z: torch.Tensor, factor: torch.Tensor | float) -> torch.Tensor:
+    def norms(self, at_projection: AtProjection, added: torch.Tensor) -> torch.Tensor:
         """Return the norm of each head's vector, (tokens, heads) float32."""
+        z, projected = at_projection
         if self.roots.device != z.device:
             self.roots = self.roots.to(z.device)
         by_head = z.float().view(len(z), self.count, -1).transpose(0, 1)
         norms = torch.linalg.vector_norm(by_head @ self.roots, dim=-1).T
-        if isinstance(factor, torch.Tensor):
-            return norms * factor.abs().float()[:, None]
-        return norms * abs(factor)
+        return norms * self.factor(projected, added).abs().float()
 
-    def vectors(self, z: torch.Tensor, factor: torch.Tensor | float) -> torch.Tensor:
+    def vectors(self, at_projection: AtProjection, added: torch.Tensor) -> torch.Tensor:
         """Return the vectors of all heads and the bias, (tokens, heads + 1, width) float64."""
+        z, projected = at_projection
         weights = self.weights.view(self.count, -1, self.weights.shape[1])
         by_head = z.double().cpu().view(len(z), self.count, -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
         vectors = torch.cat([vectors, self.bias.expand(len(z), 1, -1)], dim=1)
         if self.gain is not None:
             vectors = vectors * self.gain
-        if isinstance(factor, torch.Tensor):
-            return vectors * factor.cpu()[:, None, None]
-        return vectors * factor
+        return vectors * self.factor(projected, added).cpu()[:, :, None]
 
 
 def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
@@ -109,11 +106,11 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
     count //= 2 if config.model_type in DIFFERENTIAL else 1
     if block.kind != "attention":
         raise NoHeads(f"layer {layer} has {block.kind} in place of attention")
-    attention, *others = block.parts["attention"]
+    attention, *summands = block.parts["attention"]
     projection, gain = _projection(attention), None
     if projection is None:
         projection = next(filter(None, map(_projection, _submodules(block.block, MIXERS))), None)
-        if projection is None or others or "norm" not in type(attention).__name__.lower():
+        if projection is None or summands or "norm" not in type(attention).__name__.lower():
             raise NoHeads(f"layer {layer} has no output projection of a known name")
         # The adjustment is the output of a normalisation, whose gain is its output for ones.
         width = _matrix(projection).shape[1]
@@ -152,21 +149,19 @@ def _matrix(projection: torch.nn.Module) -> torch.Tensor:
     return weight if isinstance(projection, Conv1D) else weight.T.contiguous()
 
 
-Seen = dict[int, tuple[torch.Tensor, torch.Tensor | None]]
-
-
 @contextmanager
-def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
-    """Yield the inputs of projections and, if normalised, their outputs in a pass of this thread.
+def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[dict[int, AtProjection]]:
+    """Yield what enters and leaves the projections in a pass of this thread, by layer.
 
-    By layer, each is (tokens, inputs or width); ``mask`` is (sequences, tokens), False for padding.
+    ``mask`` is (sequences, tokens), False for padding.
     """
     real_tokens = hooks.selector(mask)
-    seen: Seen = {}
+    at_projection: dict[int, AtProjection] = {}
 
     def hook_of(layer: int, normalised: bool) -> Callable[..., None]:
         def hook(_: object, args: tuple[Any, ...], output: Any) -> None:
-            seen[layer] = real_tokens(args[0]), real_tokens(output) if normalised else None
+            projected = real_tokens(output) if normalised else None
+            at_projection[layer] = real_tokens(args[0]), projected
 
         return hook
 
@@ -179,44 +174,30 @@ def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[Seen]:
         )
         for number, layer in enumerate(layers)
     ):
-        yield seen
-
-
-def norms_of(
-    layer: LayerHeads, seen: tuple[torch.Tensor, torch.Tensor | None], added: torch.Tensor
-) -> torch.Tensor:
-    """Return the norms of a layer's heads, (tokens, heads), given observations and adjustments."""
-    z, projected = seen
-    factor = layer.scale if projected is None else layer.factor(projected, added)
-    return layer.norms(z, factor)
+        yield at_projection
 
 
 def prove(
     layers: Sequence[LayerHeads],
-    observed: Sequence[tuple[tuple[torch.Tensor, torch.Tensor | None], torch.Tensor]],
+    observed: Sequence[tuple[AtProjection, torch.Tensor]],
     bound: float,
 ) -> float:
     """Return the largest error of the sum of heads; raise NoHeads if it exceeds the bound.
 
-    Parameters
-    ----------
-    observed : sequence of pairs
-        The vectors at the projection of each layer, and the vectors that the layer adds.
-    bound : float
-        Bound on |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and on
-        the differences between the norms of heads and those of their vectors.
+    The errors are |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and
+    the differences between the norms of heads and those of their vectors. ``observed`` has, for
+    each layer, what is at its projection and the vectors that it adds.
     """
     worst = 0.0
-    for number, (layer, (seen, added)) in enumerate(zip(layers, observed, strict=True)):
-        factor = layer.scale if seen[1] is None else layer.factor(seen[1], added)
-        vectors = layer.vectors(seen[0], factor)
+    for number, (layer, (at_projection, added)) in enumerate(zip(layers, observed, strict=True)):
+        vectors = layer.vectors(at_projection, added)
         sizes = vectors.norm(dim=-1)
-        whole = added.double().cpu()
-        size = torch.maximum(whole.norm(dim=-1), sizes.square().sum(dim=-1).sqrt())
+        adjustment = added.double().cpu()
+        size = torch.maximum(adjustment.norm(dim=-1), sizes.square().sum(dim=-1).sqrt())
         size = size.clamp_min(torch.finfo(torch.float32).tiny)
-        gaps = (vectors.sum(dim=1) - whole).norm(dim=-1) / size
-        off = (norms_of(layer, seen, added).double().cpu() - sizes[:, :-1]).abs() / size[:, None]
-        error = max(float(gaps.max()), float(off.max()))
+        gaps = (vectors.sum(dim=1) - adjustment).norm(dim=-1) / size
+        norms = layer.norms(at_projection, added).double().cpu()
+        error = max(float(gaps.max()), float(((norms - sizes[:, :-1]).abs() / size[:, None]).max()))
         if not error <= bound:
             raise NoHeads(
                 f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"

@@ -10,30 +10,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """A quantity of each token and layer.
+    """A quantity of each token and layer."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the configuration and in the columns of its file.
-    label : str
-        Name of the regressed quantity.
-    unit : str
-        Unit of the coefficients of lags.
-    folder : str
-        Folder of its files, beside the norms: "norms", "geometry", "centred" or "written".
-    logarithm : bool
-        Whether its natural logarithm is regressed.
-    first_position : int
-        Position of the first token with a value: 1 if the previous token is needed.
-    """
-
-    name: str
-    label: str
-    unit: str
-    folder: str = "norms"
-    logarithm: bool = False
-    first_position: int = 0
+    name: str  # in the configuration and in the columns of its file
+    label: str  # name of the regressed quantity
+    unit: str  # of the coefficients of lags
+    folder: str = "norms"  # of its files: "norms", "geometry", "centred" or "written"
+    logarithm: bool = False  # whether its natural logarithm is regressed
+    first_position: int = 0  # of a token with a value: 1 if the previous token is needed
 
     def columns(self, names: Iterable[str]) -> dict[str, str]:
         """Return the column of each layer in a file of this outcome."""
@@ -91,7 +75,7 @@ OUTCOMES = {
     )
 }
 
-# Quantities of directions that a pass measures, in the order of its columns.
+# Quantities of the geometry that a pass measures, in the order of its columns.
 OF_A_PASS = tuple(name for name, outcome in OUTCOMES.items() if outcome.folder == "geometry")
 
 # Only means and random pairs include the parts as multiples of the stream's norm.

@@ -43,43 +43,25 @@ Results = Mapping[str, Sequence[np.ndarray]]
 
 
 class ShortPass(NamedTuple):
-    """Results of one pass over the beginning of a sequence.
+    """Results of one pass over the beginning of a sequence."""
 
-    Attributes
-    ----------
-    vectors : dict of (int, str) to (tokens, width) tensors
-        Vectors added by each part of every layer, float32 on the CPU.
-    evidence : list of hooks.Evidence
-        On the parts of every block.
-    at_heads : list of pairs
-        Input and output of the output projection of each layer (None if it was not called), and
-        the adjustment of attention.
-    plain : onednn.Plain
-        Reference for fast paths.
-    """
-
+    # By layer and part, (tokens, width) float32 tensors on the CPU: the vectors that it adds.
     vectors: dict[tuple[int, str], torch.Tensor]
-    evidence: list[hooks.Evidence]
+    evidence: list[hooks.Evidence]  # on the parts of every block
+    # Input and output of the output projection of each layer (None if it was not called), and the
+    # adjustment of attention.
     at_heads: list[tuple[Any, torch.Tensor]]
-    plain: onednn.Plain
+    plain: onednn.Plain  # reference for fast paths
 
 
 @dataclass
 class Proofs:
-    """The proofs of one model.
-
-    Attributes
-    ----------
-    name : str
-        The model's name in the configuration, for the messages.
-    run : callable
-        Runs the trunk over token ids, (sequences, tokens).
-    """
+    """The proofs of one model."""
 
     model: torch.nn.Module
     blocks: list[BlockModules]
-    name: str
-    run: Callable[[torch.Tensor], Any]
+    name: str  # of the model in the configuration, for the messages
+    run: Callable[[torch.Tensor], Any]  # runs the trunk over token ids, (sequences, tokens)
 
     @property
     def called(self) -> str:
@@ -96,9 +78,9 @@ class Proofs:
         """Turn NoVectors into the UserError of a failed proof."""
         try:
             yield
-        except hooks.NoVectors as found:
+        except hooks.NoVectors as output:
             raise UserError(
-                f"{self.called}, fails the proof of its sites: found {found}; expected one vector "
+                f"{self.called}, fails the proof of its sites: found {output}; expected one vector "
                 "a token, of the width of the stream, into each block, out of it, and from its "
                 f"sublayers; tried {self.blocks[0].paths}; nothing was stored"
             ) from None
@@ -109,13 +91,9 @@ class Proofs:
         layers: Sequence[LayerHeads] = (),
         predictions: Predictions | None = None,
     ) -> ShortPass:
-        """Run the model over the tokens of one sequence.
+        """Run the model over the tokens of one sequence, (tokens,).
 
-        Parameters
-        ----------
-        ids : (tokens,) int tensor
-        predictions : Predictions or None
-            If given, the whole model is run, and its predictions are proved.
+        With predictions, the whole model is run, and they are proved.
         """
         vectors: dict[tuple[int, str], torch.Tensor] = {}
         at_heads: list[tuple[Any, torch.Tensor]] = []
@@ -124,12 +102,12 @@ class Proofs:
             vectors[layer, part] = added.float().cpu()
             if layers and part == "attention":
                 # A module that is declared as attention may be something else.
-                at_heads.append((seen.get(layer), added))
+                at_heads.append((projections.get(layer), added))
 
         every = torch.ones(1, len(ids), dtype=torch.bool)
         with (
             self.no_vectors_told(),
-            heads.watched(layers, every) as seen,
+            heads.watched(layers, every) as projections,
             onednn.feeding(self.blocks) as fed,
             hooks.residual_identity(self.blocks, every) as evidence,
             hooks.watched(self.blocks, every, keep),
@@ -142,25 +120,22 @@ class Proofs:
         plain = onednn.Plain(onednn.norms_of(list(vectors.values())), fed)
         return ShortPass(vectors, evidence, at_heads, plain)
 
-    def no_token_sees_later_ones(self, ids: torch.Tensor, found: ShortPass | None = None) -> None:
+    def no_token_sees_later_ones(
+        self, ids: torch.Tensor, short_pass: ShortPass | None = None
+    ) -> None:
         """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 
         All tokens in the second half of a sequence are replaced. A decoder gives the first half the
-        same vectors, usually with equal bits, because the two passes have the same shape.
-
-        Parameters
-        ----------
-        ids : (tokens,) int tensor
-        found : ShortPass or None
-            The pass over these tokens, if it has been made.
+        same vectors, usually with equal bits, because the two passes have the same shape. The pass
+        over the tokens themselves is made unless it is given.
         """
         half = len(ids) // 2
         if not half:
             return
-        found = found or self.short_pass(ids)
-        others = ids[ids != ids[0]]
+        short_pass = short_pass or self.short_pass(ids)
+        different = ids[ids != ids[0]]
         # A sequence that repeats one token offers no other; the ids 0 and 1 are always valid.
-        other = others[0] if len(others) else (ids[0] == 0).to(ids.dtype)
+        other = different[0] if len(different) else (ids[0] == 0).to(ids.dtype)
         exchanged = torch.where(ids == ids[0], other, ids[0])
         exchanged[:half] = ids[:half]
         changed = self.short_pass(exchanged)
@@ -168,7 +143,7 @@ class Proofs:
             (
                 relative_differences(after[:half].numpy(), before[:half].numpy()).max()
                 for after, before in zip(
-                    changed.vectors.values(), found.vectors.values(), strict=True
+                    changed.vectors.values(), short_pass.vectors.values(), strict=True
                 )
             ),
             default=0.0,
@@ -183,25 +158,22 @@ class Proofs:
         """Return whether first tokens differ in their sequence and alone, beyond rounding."""
         return bool(differences(beside, alone).max() > LEAK[self.dtype])
 
-    def heads_add_up(self, layers: Sequence[LayerHeads], found: ShortPass) -> str:
+    def heads_add_up(self, layers: Sequence[LayerHeads], short_pass: ShortPass) -> str:
         """Return the error of heads and bias as a sum for the adjustment, in words.
 
-        Raises
-        ------
-        heads.NoHeads
-            If they do not add up to the adjustment.
+        Raise NoHeads if they do not add up to it.
         """
-        for layer, (seen, _) in enumerate(found.at_heads):
-            if seen is None:
+        for layer, (projection, _) in enumerate(short_pass.at_heads):
+            if projection is None:
                 raise heads.NoHeads(f"layer {layer} adds what its output projection has not made")
         with torch.inference_mode():
-            error = heads.prove(layers, found.at_heads, hooks.TOLERANCE[self.dtype])
+            error = heads.prove(layers, short_pass.at_heads, hooks.TOLERANCE[self.dtype])
         return f"heads + bias = adjustment within {error:.1e}"
 
-    def parts_add_up(self, found: ShortPass) -> float:
+    def parts_add_up(self, short_pass: ShortPass) -> float:
         """Return the largest error of the residual identity, or raise UserError."""
         return hooks.check_identity(
-            found.evidence,
+            short_pass.evidence,
             self.blocks,
             dtype=self.dtype,
             model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
@@ -209,14 +181,7 @@ class Proofs:
         )
 
     def company_changes_nothing(self, beside: Results, alone: Results) -> None:
-        """Raise UserError if results depend on the other sequences in a batch.
-
-        Parameters
-        ----------
-        beside, alone : mapping of str to arrays
-            Results of one sequence in its batch, and of its first tokens alone: an array per layer
-            for each site.
-        """
+        """Raise UserError if a sequence in its batch has other results than its beginning alone."""
         gaps = differences(beside, alone)
         usual, high = np.quantile(gaps, [0.5, 0.99])
         if not (usual <= hooks.TOLERANCE[self.dtype] and high <= COMPANY[self.dtype]):
@@ -233,22 +198,21 @@ def differences(beside: Results, alone: Results) -> np.ndarray:
     """Return the relative differences of a sequence's first tokens alone and in its batch."""
     return np.concatenate(
         [
-            relative_differences(found[: len(expected)], expected)
+            relative_differences(measured[: len(expected)], expected)
             for site in alone
-            for found, expected in zip(beside[site], alone[site], strict=True)
+            for measured, expected in zip(beside[site], alone[site], strict=True)
         ]
     )
 
 
-def relative_differences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def relative_differences(measured: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return the relative differences between the vectors or norms of tokens and others.
 
     Values that are not finite in both do not differ; in one only, they differ infinitely.
     """
-    width = 1 if found.ndim == 1 else found.shape[1]
-    a, b = (values.reshape(-1, width).astype(np.float64) for values in (found, expected))
+    a, b = (np.float64(values).reshape(len(values), -1) for values in (measured, expected))
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.maximum(np.linalg.norm(b, axis=1), np.finfo(np.float32).tiny)
         gaps = np.linalg.norm(a - b, axis=1) / size
-    both = ~np.isfinite(a).all(axis=1) & ~np.isfinite(b).all(axis=1)
-    return np.where(both, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))
+    neither_finite = ~np.isfinite(a).all(axis=1) & ~np.isfinite(b).all(axis=1)
+    return np.where(neither_finite, 0.0, np.where(np.isfinite(gaps), gaps, np.inf))

@@ -19,26 +19,13 @@ def total(*parts: Any) -> Any:
 
 @dataclass(frozen=True)
 class Site:
-    """A vector of each token and layer.
+    """A vector of each token and layer."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the configuration and in paths.
-    parts : tuple of str
-        Parts of a block that it is computed from: "attention", "mlp".
-    label : str
-        Name on the axes of figures.
-    meaning : str
-        Half a sentence for the documentation: "what … adds".
-    value : callable
-        Returns the vectors, given the outputs of the parts, each (tokens, width).
-    """
-
-    name: str
-    parts: tuple[str, ...]
-    label: str
-    meaning: str
+    name: str  # in the configuration and in paths
+    parts: tuple[str, ...]  # of a block, that it is computed from: "attention", "mlp"
+    label: str  # on the axes of figures
+    meaning: str  # half a sentence for the documentation: "what … adds"
+    # Returns the vectors, given the outputs of the parts, each (tokens, width).
     value: Callable[..., Any] = total
 
 
