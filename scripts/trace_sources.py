@@ -66,7 +66,7 @@ def main(job):
         of, beside = ("", {}) if draw is None else ("random_", {"draw": draw})
         if output["sources"]:
             said = {
-                columns.TRACED_KEY: (tracer.sources_found if tracer else "").encode(),
+                columns.TRACED_KEY: (tracer.sources_remark if tracer else "").encode(),
                 columns.PAIRS_KEY: json.dumps(tracer.random_pairs() if tracer else {}).encode(),
             }
             parts = tracer.sources if tracer else []
@@ -76,11 +76,11 @@ def main(job):
                 written = traced_tables.written(whole)
                 write([written], output["written"], written.schema, {})
         for site, path in zip(settings.sites, output[f"{of}readout"], strict=True):
-            said = {columns.TRACED_KEY: (tracer.readout_found if tracer else "").encode()}
+            said = {columns.TRACED_KEY: (tracer.readout_remark if tracer else "").encode()}
             parts = tracer.readout[site] if tracer else []
             write(parts, path, traced_tables.READOUT, said, **beside)
         if tracer and draw is None:
-            found = [tracer.sources_found, tracer.readout_found]
+            found = [tracer.sources_remark, tracer.readout_remark]
     words = "; ".join([counted(sum(map(len, sequences.values())), "token"), *found])
     program.log.info(f"{source['name']}, {record['corpus']['name']}: {words}")
 

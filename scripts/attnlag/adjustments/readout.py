@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from attnlag.adjustments.surprisal import PART, ROWS
+from attnlag.adjustments.surprisal import PART
 from attnlag.adjustments.traced_tables import TARGETS
 from attnlag.model import hooks
 from attnlag.model.architectures import PARTS, BlockModules
@@ -31,24 +31,9 @@ class NoReadout(Exception):
 class Readout:
     """The last norm and the head of a model, as a linear map of what sublayers add.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A model with its head.
-    blocks : list of BlockModules
-    ids : (tokens,) int tensor
-        Tokens of a sequence, for the proof.
-
-    Attributes
-    ----------
-    error : float
-        Error of the sum of all effects and biases, relative to the model's centred logits.
-
-    Raises
-    ------
-    NoReadout
-        If there is no head, or no LayerNorm or RMSNorm between the last block and the head, or if
-        the sum of all effects is not the model's logits.
+    It is proved on the tokens of a sequence, (tokens,). Raise NoReadout if there is no head, or no
+    LayerNorm or RMSNorm between the last block and the head, or if the sum of all effects is not
+    the model's logits.
     """
 
     def __init__(self, model: Any, blocks: list[BlockModules], ids: torch.Tensor):
@@ -79,6 +64,7 @@ class Readout:
         covariance = covariance / count - torch.outer(self.mean, self.mean)
         self.covariance = covariance.to(self.dtype)
         with torch.inference_mode():
+            # Of the sum of all effects and biases, relative to the model's centred logits.
             self.error = self._error(stream, hidden, logits)
         if not self.error <= BOUND[weight.dtype]:
             raise NoReadout(
@@ -105,17 +91,13 @@ class Readout:
                 outputs.append((module, output))
 
         every = torch.ones(1, len(ids), dtype=torch.bool)
-        handles = [
-            module.register_forward_hook(after)
-            for module in model.modules()
-            if id(module) not in inside
-        ]
-        try:
-            with torch.inference_mode(), hooks.watched(blocks, every, keep, (*PARTS, hooks.STREAM)):
-                hooks.forward(model, ids[None])
-        finally:
-            for handle in handles:
-                handle.remove()
+        outer = (module for module in model.modules() if id(module) not in inside)
+        with (
+            hooks.attached((module.register_forward_hook, after, {}) for module in outer),
+            hooks.watched(blocks, every, keep, (*PARTS, hooks.STREAM)),
+            torch.inference_mode(),
+        ):
+            hooks.forward(model, ids[None])
         if len(ends) != 1:
             raise NoReadout(f"the model runs its head {len(ends)} times, expected once")
         hidden, logits = (values[0] for values in ends[0])
@@ -126,9 +108,9 @@ class Readout:
         raise NoReadout("no norm between the last block and the head is found")
 
     def _error(self, stream: torch.Tensor, hidden: torch.Tensor, logits: torch.Tensor) -> float:
-        """Return the error of the sum of all effects, relative to the model's centred logits."""
+        """Return the error of the sum of all effects and biases, for the proof."""
         device = self.head.weight.device
-        z, hidden = self.seen(stream.to(device)), hidden.to(device).double()
+        z, hidden = self.z_of(stream.to(device)), hidden.to(device).double()
         beyond = hidden - self.bias
         inverse = (z * beyond).sum(-1) / z.square().sum(-1)
         offset = getattr(self.head, "bias", None)
@@ -138,16 +120,16 @@ class Readout:
         for start in range(0, len(self.head.weight), PART):
             part = slice(start, start + PART)
             rows = self.head.weight[part].double() - self.mean
-            found = (z * inverse[:, None] + self.bias) @ rows.T
+            total = (z * inverse[:, None] + self.bias) @ rows.T
             if offset is not None:
-                found += offset[part].double() - middle
+                total += offset[part].double() - middle
             expected = logits[:, part].double() - centre
-            gap += float((found - expected).square().sum())
+            gap += float((total - expected).square().sum())
             size += float(expected.square().sum())
         return (gap / size) ** 0.5
 
-    def seen(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return z of vectors, (tokens, width), as the head sees them up to σ."""
+    def z_of(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return z of vectors, (tokens, width): the input of the head that they give, up to σ."""
         if self.centred:
             vectors = vectors - vectors.mean(-1, keepdim=True)
         return vectors * self.gain.to(vectors)
@@ -159,49 +141,34 @@ class Readout:
         weight, bias = self.head.weight, getattr(self.head, "bias", None)
         for start in range(0, len(weight), PART):
             part = slice(start, start + PART)
-            for first in range(0, len(hidden), ROWS):
-                rows = slice(first, first + ROWS)
-                offset = None if bias is None else bias[part]
-                high, place = functional.linear(hidden[rows], weight[part], offset).max(-1)
-                above = high > best[rows]
-                best[rows] = torch.where(above, high.to(best.dtype), best[rows])
-                word[rows] = torch.where(above, place + start, word[rows])
+            offset = None if bias is None else bias[part]
+            high, place = functional.linear(hidden, weight[part], offset).max(-1)
+            word = torch.where(high > best, place + start, word)
+            best = torch.maximum(best, high)
         return word
 
     @torch.inference_mode()
-    def of(
-        self,
-        layers: Sequence[torch.Tensor],
-        ids: torch.Tensor,
-        hidden: torch.Tensor,
+    def effects(
+        self, layers: Sequence[torch.Tensor], ids: torch.Tensor, hidden: torch.Tensor
     ) -> torch.Tensor:
-        """Return the effects of the vectors of some layers in one sequence.
+        """Return the effects of vectors in one sequence, (layers, tokens, 2 targets).
 
-        Parameters
-        ----------
-        layers : sequence of (tokens, width) tensors
-        ids : (tokens,) int tensor
-        hidden : (tokens, width) tensor
-            The inputs of the head.
-
-        Returns
-        -------
-        effects : (layers, tokens, 2 targets) tensor
-            On the `TARGETS` of each token, then on those of the token half a sequence away. The
-            last token has no next one: NaN.
+        They are on the `TARGETS` of each token, then on those of the token half a sequence away;
+        the last token has no next one: NaN. The vectors of each layer and the inputs of the head
+        are (tokens, width).
         """
         device = self.head.weight.device
         ids = ids.to(device)
         words = torch.stack([ids, ids.roll(-1), self.first_choice(hidden.to(device))])
         words = torch.cat([words, words.roll(len(ids) // 2, dims=1)])
         weight: torch.Tensor = self.head.weight
-        rows = [(weight[each].double() - self.mean).to(self.dtype) for each in words]
-        found = []
+        rows = [(weight[targets].double() - self.mean).to(self.dtype) for targets in words]
+        by_layer = []
         for vectors in layers:
-            z = self.seen(vectors.to(device, self.dtype))
+            z = self.z_of(vectors.to(device, self.dtype))
             spread = ((z @ self.covariance) * z).sum(-1).sqrt()
-            found.append(torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1))
-        effects = torch.stack(found)
+            by_layer.append(torch.stack([(row * z).sum(-1) / spread for row in rows], dim=1))
+        effects = torch.stack(by_layer)
         place = TARGETS.index("next")
         effects[:, -1, place] = torch.nan
         effects[:, (len(ids) // 2 - 1) % len(ids), place + len(TARGETS)] = torch.nan

@@ -29,22 +29,17 @@ def record(
     tokens: Path,
     adjustments: Adjustments,
     outputs: Mapping[str, Path],
-    made: Callable[[str], dict[str, Any]],
+    record_of: Callable[[str], dict[str, Any]],
     stored: str = "float32",
 ) -> None:
     """Run a model over the sequences of a tokens file and write each result to its file.
 
     Rows are in the order of the sequences and their tokens. Memory does not grow with the file.
-
-    Parameters
-    ----------
-    outputs : mapping of str to Path
-        Files by the name of their values, from `Adjustments.measure` or `norms_of`.
-    made : callable
-        Returns the record of a file, given this name.
+    Files and their records are found by the name of their values, from `Adjustments.measure` or
+    `norms_of`.
     """
     layers, sites = len(adjustments.blocks), adjustments.sites
-    turns = {geometry.name_of(site) for site in sites}
+    geometries = {geometry.name_of(site) for site in sites}
     vectors = set(sites) if adjustments.keep == "vectors" else set()
     writers: dict[str, pq.ParquetWriter] = {}
 
@@ -56,12 +51,12 @@ def record(
             if not adjustments.heads:
                 return columns.schema(0)
             return columns.schema(layers, adjustments.heads[0].count)
-        if name in turns:
+        if name in geometries:
             return geometry.schema(layers)
         return columns.schema(layers, adjustments.width if name in vectors else None, stored)
 
     def values_of(name: str, results: dict[str, list[np.ndarray]]) -> list[np.ndarray]:
-        if name in turns:
+        if name in geometries:
             return geometry.columns_of(results[name])
         if name not in results:
             return [l2_norms(values) for values in results[name.removesuffix(norms_of(""))]]
@@ -75,7 +70,7 @@ def record(
                 writers[name] = files.enter_context(
                     tables.parquet_writer(
                         outputs[name],
-                        schema.with_metadata(tables.metadata(made(name))),
+                        schema.with_metadata(tables.metadata(record_of(name))),
                         **layout.encoding(schema, stored if name in vectors else "float32"),
                     )
                 )
@@ -86,7 +81,7 @@ def record(
                 if name == heads.NAME and not adjustments.heads:
                     continue
                 if name == surprisal.PREDICTIONS:
-                    keys = layout.table(run, [], columns.schema(0), "float32")
+                    keys = pa.table(layout.keys_of(run), columns.KEYS)
                     table = surprisal.table(keys, results[name])
                 else:
                     precision = stored if name in vectors else "float32"
@@ -97,10 +92,10 @@ def record(
         write_runs(stored_sequences(tokens), adjustments, write)
         for name in outputs:
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
-            said: dict[Any, Any] = {"fast": adjustments.fast}
+            facts: dict[Any, Any] = {"fast": adjustments.fast}
             if name == heads.NAME:
-                said[columns.HEADS_KEY] = adjustments.heads_remark
-            writer_of(name).add_key_value_metadata(said)
+                facts[columns.HEADS_KEY] = adjustments.heads_remark
+            writer_of(name).add_key_value_metadata(facts)
         if adjustments.sample:
             for site in sites:
                 pairs = adjustments.sample.means(site, STREAM)

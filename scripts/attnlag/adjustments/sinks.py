@@ -17,7 +17,7 @@ from attnlag.adjustments import columns, layout
 from attnlag.adjustments.batches import Rotary, padded
 from attnlag.adjustments.extraction import Adjustments
 from attnlag.errors import counted
-from attnlag.model.hooks import FAILURES, forward
+from attnlag.model.hooks import FAILURES, failure_in_words, forward
 from attnlag.model.language_models import quiet_transformers
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
@@ -34,8 +34,8 @@ class NoWeights(Exception):
     """A model gives no attention weights; the message says why."""
 
 
-def chosen(sequences: int) -> np.ndarray:
-    """Return the indices of the sequences of a shard that are used, ascending."""
+def sampled(sequences: int) -> np.ndarray:
+    """Return the indices of the sequences of a shard that are run, ascending."""
     return np.unique(np.linspace(0, sequences - 1, min(sequences, SEQUENCES)).round().astype(int))
 
 
@@ -88,8 +88,7 @@ def _weights(trunk: Any, ids: torch.Tensor, last: int | None) -> list[torch.Tens
         out = forward(trunk, ids, output_attentions=True, **options)
     except FAILURES as failure:
         # The other results are already stored.
-        words = (str(failure).splitlines() or [type(failure).__name__])[0]
-        raise NoWeights(f"a pass that is to give weights of attention fails: {words}") from None
+        raise NoWeights(failure_in_words(failure)) from None
     layers = getattr(out, "attentions", None) or ()
     if last is None:
         return list(layers)
@@ -113,24 +112,23 @@ def write(tokens: Path, adjustments: Adjustments, path: Path, record: dict[str, 
     scores: list[np.ndarray] = []
     schema = columns.schema(0)
     rows = pq.read_table(tokens, columns=["document", "window", "input_ids"])
-    rows = rows.take(chosen(rows.num_rows))
+    rows = rows.take(sampled(rows.num_rows))
     sequences = [np.array(ids) for ids in rows["input_ids"].to_pylist()]
-    said = "attention to first tokens is unknown without heads"
+    remark = "attention to first tokens is unknown without heads"
     if adjustments.heads:
         heads = adjustments.heads[0].count
         try:
             scores = sink_scores(adjustments.model, sequences, heads)
         except NoWeights as reason:
-            said = f"attention to first tokens is unknown: {reason}"
+            remark = f"attention to first tokens is unknown: {reason}"
         else:
             schema = columns.schema(len(scores), heads)
-            known = counted(len(scores[0]), "token")
-            said = f"attention to first tokens at {known} of {counted(len(rows), 'sequence')}"
+            of_tokens = counted(len(scores[0]), "token")
+            remark = f"attention to first tokens at {of_tokens} of {counted(len(rows), 'sequence')}"
     keys = rows["document"].to_pylist(), rows["window"].to_pylist()
     beginnings = list(map(TokenSequence, *keys, [sequence[:TOKENS] for sequence in sequences]))
     table = layout.table(beginnings, scores, schema, "float32") if scores else schema.empty_table()
-    schema = schema.with_metadata({columns.SINKS_KEY: said.encode(), **tables.metadata(record)})
-    encoding = layout.encoding(schema, "float32")
-    with tables.parquet_writer(path, schema, **encoding) as writer:
+    schema = schema.with_metadata({columns.SINKS_KEY: remark.encode(), **tables.metadata(record)})
+    with tables.parquet_writer(path, schema, **layout.encoding(schema, "float32")) as writer:
         writer.write_table(table)
-    return said
+    return remark

@@ -60,12 +60,12 @@ class Predictions:
             )
         config = self.model.config.get_text_config()
 
-        def value(names: Sequence[str]) -> float | None:
-            found = (getattr(config, name, None) for name in names)
-            return next((float(one) for one in found if one is not None), None)
+        def stated(names: Sequence[str], default: Any) -> Any:
+            values = (getattr(config, name, None) for name in names)
+            return next((float(value) for value in values if value), default)
 
-        self.scale = (value(FACTORS) or 1.0) / (value(DIVISORS) or 1.0)
-        self.cap = value(CAPS)
+        self.scale = stated(FACTORS, 1.0) / stated(DIVISORS, 1.0)
+        self.cap: float | None = stated(CAPS, None)
 
     def _parts(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the logits over each part of the vocabulary, with its first token."""
@@ -104,9 +104,9 @@ class Predictions:
                 raise UserError(refused.format(f"{len(states)} passes of its head", "one"))
             gap = size = 0.0
             for start, logits in self._parts(states[0][0]):
-                own = expected[:, start : start + PART].to(logits.device)
-                gap += float((logits - own).double().square().sum())
-                size += float(own.double().square().sum())
+                of_model = expected[:, start : start + PART].to(logits.device)
+                gap += float((logits - of_model).double().square().sum())
+                size += float(of_model.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
             alike = "those of its head applied to its input"
@@ -166,16 +166,16 @@ class Predictions:
         for start, logits in self._parts(hidden):
             greater = logits > target[:, None]
             # The logit of the token itself may be rounded differently.
-            own = (targets >= start) & (targets < start + logits.shape[1])
-            greater[rows[own], targets[own] - start] = False
+            inside = (targets >= start) & (targets < start + logits.shape[1])
+            greater[rows[inside], targets[inside] - start] = False
             above += greater.sum(-1)
             now = torch.maximum(largest, logits.max(-1).values)
             moved = (largest - now).double()
             moved = torch.where(total > 0, moved, 0.0)
             shifted = logits.sub_(now[:, None])
             exponentials = shifted.exp()
-            part = torch.linalg.vecdot(exponentials, shifted).double()
-            weighted = moved.exp() * (weighted + moved * total) + part
+            of_part = torch.linalg.vecdot(exponentials, shifted).double()
+            weighted = moved.exp() * (weighted + moved * total) + of_part
             total = moved.exp() * total + exponentials.sum(-1, dtype=torch.float64)
             largest = now
         surprisal = largest.double() + total.log() - target.double()

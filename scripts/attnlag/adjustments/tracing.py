@@ -13,6 +13,7 @@ import torch
 
 from attnlag.adjustments import layout, sources, traced_tables
 from attnlag.adjustments.batches import Rotary
+from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.readout import NoReadout, Readout
 from attnlag.adjustments.sites import SitesOfPass
 from attnlag.adjustments.sources import NoSources
@@ -45,19 +46,19 @@ class Tracer:
         self.model, self.trunk = model, model.base_model
         self.blocks, _ = trying.blocks_of(self.trunk, modules, name)
         self.rotary = Rotary(self.trunk)
-        self.layers: dict[int, Any] = {}
+        self.layers: dict[int, LayerHeads] = {}
         self.without = ["attention is not among the sites"]
         if "attention" in sites:
             config = self.trunk.config.get_text_config()
             self.layers, self.without = sources.located(self.blocks, config)
         self.predictions: Predictions | None = None
-        self.words: Readout | None = None
+        self.head: Readout | None = None
         # The error of the proof in words, or why there is no readout.
-        self.readout_found = ""
+        self.readout_remark = ""
         try:
             self.predictions = Predictions(model, name)
         except UserError as reason:
-            self.readout_found = f"no readout: {reason}"
+            self.readout_remark = f"no readout: {reason}"
         self.error = 0.0
         # A table for each sequence, as in ``traced_tables``; empty if nothing is known.
         self.sources: list[pa.Table] = []
@@ -67,7 +68,7 @@ class Tracer:
         self.pairs_of: list[int] = []
 
     @property
-    def sources_found(self) -> str:
+    def sources_remark(self) -> str:
         """The errors of the proof in words, or why layers have no sources."""
         if not self.layers:
             return f"no sources: {self.without[0]}"
@@ -79,13 +80,13 @@ class Tracer:
     def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
         """Run the beginning of a sequence and add its tables."""
         ids = torch.from_numpy(sequence.astype(np.int64))
-        if self.words is None and not self.readout_found:
+        if not self.readout_remark:
             try:
                 self.rotary.reset()
-                self.words = Readout(self.model, self.blocks, ids[:64])
-                self.readout_found = f"effects add up to the logits within {self.words.error:.1e}"
+                self.head = Readout(self.model, self.blocks, ids[:64])
+                self.readout_remark = f"effects add up to the logits within {self.head.error:.1e}"
             except NoReadout as reason:
-                self.readout_found = f"no readout: {reason}"
+                self.readout_remark = f"no readout: {reason}"
         numbers, vectors, hidden = self._pass(ids)
         keys = layout.keys_of([TokenSequence(document, window, sequence)])
         if numbers:
@@ -94,14 +95,13 @@ class Tracer:
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
             )
             self.sources.append(rows)
-        if self.words is not None and hidden is not None:
+        if self.head is not None and hidden is not None:
             for site in self.readout:
-                of_site = {n: values for (n, name), values in vectors.items() if name == site}
-                order = sorted(of_site)
-                effects = self.words.of([of_site[n] for n in order], ids, hidden)
+                layers = sorted(layer for layer, name in vectors if name == site)
+                effects = self.head.effects([vectors[n, site] for n in layers], ids, hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
                 columns = dict(zip(EFFECTS, by_token.T, strict=True))
-                rows = traced_tables.table(keys, order, columns, traced_tables.READOUT)
+                rows = traced_tables.table(keys, layers, columns, traced_tables.READOUT)
                 self.readout[site].append(rows)
 
     def _pass(
@@ -121,17 +121,14 @@ class Tracer:
                 self.without.insert(0, str(reason))
             except hooks.FAILURES as failure:
                 # If the model itself fails, so does the pass without weights, which says why.
-                words = (str(failure).splitlines() or [type(failure).__name__])[0]
-                self.without.insert(
-                    0, f"a pass that is to give weights of attention fails: {words}"
-                )
+                self.without.insert(0, hooks.failure_in_words(failure))
             self.layers, self.sources = {}, []
         return {}, *self._run(ids, {})
 
     def _run(
         self, ids: torch.Tensor, numbers: dict[int, sources.Numbers]
     ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
-        sites = SitesOfPass(self.readout if self.words else ())
+        sites = SitesOfPass(self.readout if self.head else ())
         vectors: dict[tuple[int, str], torch.Tensor] = {}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
@@ -151,12 +148,12 @@ class Tracer:
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
         """Prove that what tokens write and the bias are the adjustment, and keep its norm."""
-        own, sums = added.double(), numbers.pop("added").to(added.device)
+        added, sums = added.double(), numbers.pop("added").to(added.device)
         scale: Any = self.layers[layer].scale
         if self.layers[layer].gain is not None:
-            scale = (own * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
-        size = own.norm(dim=-1)
-        gap = float(((scale * sums - own).norm(dim=-1) / size.clamp_min(size.median())).max())
+            scale = (added * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
+        size = added.norm(dim=-1)
+        gap = float(((scale * sums - added).norm(dim=-1) / size.clamp_min(size.median())).max())
         bound = hooks.TOLERANCE[next(self.trunk.parameters()).dtype]
         error = float(numbers.pop("error"))
         if not (gap <= bound and error <= BOUND):

@@ -39,6 +39,12 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, tor
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
+def failure_in_words(failure: BaseException) -> str:
+    """Return why there are no weights of attention, given an exception of the pass."""
+    reason = (str(failure).splitlines() or [type(failure).__name__])[0]
+    return f"a pass that is to give weights of attention fails: {reason}"
+
+
 # A method of a module that registers a hook, the hook, and options of the method.
 Hook = tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
 

@@ -84,9 +84,9 @@ def test_positions_are_stretched_as_in_a_pass_over_the_whole_sequence(name):
 
 
 def test_sinks_are_measured_at_the_beginnings_of_a_few_sequences():
-    assert len(sinks.chosen(1000)) == sinks.SEQUENCES
-    assert sinks.chosen(1000)[[0, -1]].tolist() == [0, 999]
-    assert sinks.chosen(3).tolist() == [0, 1, 2]
+    assert len(sinks.sampled(1000)) == sinks.SEQUENCES
+    assert sinks.sampled(1000)[[0, -1]].tolist() == [0, 999]
+    assert sinks.sampled(3).tolist() == [0, 1, 2]
     model = small_model("llama")
     long = np.arange(1, 150)
     (found, *_) = sinks.sink_scores(model, [long], 4)

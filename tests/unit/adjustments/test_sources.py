@@ -214,7 +214,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
             expected = effects[places, of_words[there]].numpy()
             np.testing.assert_allclose(found[f"{name}_control"][kept], expected[kept], atol=1e-6)
             assert found[f"{name}_control"][~kept].isna().all()
-    assert "within" in tracer.readout_found
+    assert "within" in tracer.readout_remark
     assert len(tracer.readout["mlp"]) == 2
     assert model.config._attn_implementation != "attnlag_sources"
 
@@ -223,8 +223,8 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     alone = tracing.Tracer(run.model, ["attention"])
     alone.trace("b", 0, ids[::-1][:5].copy())
     pd.testing.assert_frame_equal(alone.sources[0].to_pandas(), tracer.sources[1].to_pandas())
-    assert "add up to 1 within" in tracer.sources_found
-    hybrid = "2 layers without, as layer 0 has JambaMambaMixer" in tracer.sources_found
+    assert "add up to 1 within" in tracer.sources_remark
+    hybrid = "2 layers without, as layer 0 has JambaMambaMixer" in tracer.sources_remark
     assert hybrid == (run.name == "jamba")
     wide = written(pa.concat_tables(tracer.sources).unify_dictionaries())
     assert wide.num_rows == TOKENS + 5
@@ -277,6 +277,6 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
     found = tracing.Tracer(model, ["attention"])
     found.trace("a", 0, ids)
     assert found.sources == []
-    assert reason in found.sources_found
-    assert "within" in found.readout_found
+    assert reason in found.sources_remark
+    assert "within" in found.readout_remark
     assert found.readout["attention"][0].num_rows == config.num_hidden_layers * TOKENS
