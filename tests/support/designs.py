@@ -7,6 +7,7 @@ import pyarrow as pa
 import statsmodels.api as sm
 from statsmodels.stats import multitest
 
+from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.regression.estimation import crossproducts, stacks
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 
@@ -47,6 +48,20 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
             values = np.where(gap, np.nan, values + mean)
             columns[f"layer_{layer:02d}.{term}"] = pa.array(values, from_pandas=True)
     return pa.table(columns)
+
+
+def norms_table(lengths, values=(), token_ids=None):
+    """Return the keys of tokens of sequences and norms of them, (layers, tokens).
+
+    ``lengths`` are the tokens of each sequence, by document and window.
+    """
+    tokens = [(*sequence, place) for sequence, n in lengths.items() for place in range(n)]
+    document, window, position = zip(*tokens, strict=True) if tokens else ((), (), ())
+    token_ids = [0] * len(tokens) if token_ids is None else token_ids
+    columns = [pa.array(document, pa.string()).dictionary_encode()]
+    columns += [pa.array(column, pa.int32()) for column in (window, position, token_ids)]
+    names = [*KEYS, *map(layer_name, range(len(values)))]
+    return pa.table([*columns, *map(pa.array, values)], names)
 
 
 def changed(table, columns):

@@ -97,6 +97,8 @@ def through_parquet(sequences, vectors, stored, folder):
     file = pq.ParquetFile(path)
     groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
     found = pa.concat_tables(groups)
+    assert found.schema == columns.schema(len(vectors))
+    assert found.select(columns.KEYS).equals(table.select(columns.KEYS))
     return np.stack([found[name] for name in columns.layers_in(found.schema)])
 
 

@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 import test_architectures
 import torch
+from designs import norms_table
 from scipy import stats
 from test_architectures import GPT, LLAMA
 
@@ -264,31 +265,20 @@ def geometry_of_shard(folder, number):
     The second document has two windows, and a cosine of the first one is unknown.
     """
     random = np.random.default_rng(number)
-    lengths = [12, 9, 7, 15 + number]
-    documents = np.repeat([f"{number}a", f"{number}b", f"{number}b", f"{number}c"], lengths)
-    frame = pd.DataFrame(
-        {
-            "document": documents,
-            "window": np.repeat([0, 0, 1, 0], lengths).astype(np.int32),
-            "position": np.concatenate([np.arange(n) for n in lengths]).astype(np.int32),
-            "token_id": np.zeros(sum(lengths), np.int32),
-        }
-    )
-    values = random.normal(size=(2, sum(lengths), len(OF_A_PASS))).astype(np.float32)
+    names = ((f"{number}a", 0), (f"{number}b", 0), (f"{number}b", 1), (f"{number}c", 0))
+    keys = norms_table(dict(zip(names, (12, 9, 7, 15 + number), strict=True)))
+    frame = keys.to_pandas().astype({"document": str})
+    values = random.normal(size=(2, len(frame), len(OF_A_PASS))).astype(np.float32)
     values[:, frame["position"] == 0, -1] = np.nan
     values[0, 4, -1] = np.nan
-    stream = random.lognormal(size=(sum(lengths), 2)).astype(np.float32)
-    keys = [
-        pa.array(frame["document"]).dictionary_encode(),
-        *map(pa.array, frame.iloc[:, 1:].T.to_numpy()),
-    ]
+    stream = random.lognormal(size=(len(frame), 2)).astype(np.float32)
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("geometry", "stream")]
     pairs = {name: [0.5 + number, None if number else 2.0] for name in (*OF_A_PASS, *RELATIVE)}
     pairs = geometry.metadata({"pairs": 10 + 20 * number, **pairs})
     columns_of = map(pa.array, geometry.columns_of(values))
-    table = pa.Table.from_arrays([*keys, *columns_of], schema=geometry.schema(2))
+    table = pa.Table.from_arrays([*keys.columns, *columns_of], schema=geometry.schema(2))
     pq.write_table(table.replace_schema_metadata(pairs), paths[0])
-    table = pa.Table.from_arrays([*keys, *map(pa.array, stream.T)], schema=columns.schema(2))
+    table = pa.Table.from_arrays([*keys.columns, *stream.T], schema=columns.schema(2))
     pq.write_table(table, paths[1])
     for layer in range(2):
         for place, name in enumerate(OF_A_PASS):

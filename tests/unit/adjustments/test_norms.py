@@ -41,31 +41,6 @@ def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
     assert not np.isfinite(found[2])
 
 
-def test_the_norms_of_a_row_group_equal_those_of_its_vectors(tmp_path):
-    generator = np.random.default_rng(0)
-    vectors = generator.normal(size=(3, 10, 4)).astype(np.float32)
-    schema = columns.schema(3, 4)
-    keys = [
-        pa.array(["a"] * 6 + ["b"] * 4).dictionary_encode(),
-        pa.array([0] * 10, pa.int32()),
-        pa.array([*range(6), *range(4)], pa.int32()),
-        pa.array(range(10), pa.int32()),
-    ]
-    layers = [
-        pa.FixedSizeListArray.from_arrays(pa.array(layer.reshape(-1)), 4) for layer in vectors
-    ]
-    table = pa.Table.from_arrays([*keys, *layers], schema=schema)
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=7)
-    file = pq.ParquetFile(tmp_path / "a.parquet")
-    found = pa.concat_tables([norms.norms_of_row_group(file, i) for i in range(2)])
-    assert found.schema == columns.schema(3)
-    assert found.select(columns.KEYS).to_pydict() == table.select(columns.KEYS).to_pydict()
-    for index, name in enumerate(columns.layers_in(schema)):
-        np.testing.assert_allclose(
-            found[name].to_numpy(), np.linalg.norm(vectors[index], axis=1), rtol=1e-6
-        )
-
-
 def test_a_common_sample_has_the_tokens_with_both_norms(tmp_path):
     """Any batches give the same tokens, for plain numbers and those relative to the stream."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)

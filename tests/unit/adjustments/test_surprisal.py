@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from designs import norms_table
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -145,15 +146,7 @@ def test_measuring_predictions_does_not_change_the_norms(fetched):
 
 
 def test_a_file_of_predictions_has_nulls_where_nothing_is_predicted():
-    keys = {"document": ["a", "a"], "window": [0, 0], "position": [0, 1], "token_id": [5, 6]}
-    schema = pa.schema(list(surprisal.SCHEMA)[:4])
-    keys = pa.table(
-        {
-            "document": pa.array(keys.pop("document")).dictionary_encode(),
-            **{name: pa.array(values, pa.int32()) for name, values in keys.items()},
-        },
-        schema=schema,
-    )
+    keys = norms_table({("a", 0): 2}, token_ids=[5, 6]).cast(pa.schema(list(surprisal.SCHEMA)[:4]))
     values = [[np.nan, 1.5], [np.nan, 2.5], [3.5, 4.5], [np.nan, 7]]
     found = surprisal.table(keys, [np.array(column, np.float32) for column in values])
     assert found.schema == surprisal.SCHEMA

@@ -11,14 +11,22 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from designs import cr2_by_matrices, design_settings, regression_settings, shard_of
+from designs import (
+    changed,
+    clustered,
+    cr2_by_matrices,
+    design_settings,
+    regression_settings,
+    shard_of,
+)
 from scipy import stats
 
+from attnlag.adjustments.columns import KEYS
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import covariates, design, moderators, properties
 from attnlag.regression.estimation import merging, stacks
-from attnlag.regression.settings import ClassesSettings
+from attnlag.regression.settings import ClassesSettings, SampleSettings
 
 LAYERS = 2
 # Lengths and slopes differ, so that no two classes or documents are alike.
@@ -63,13 +71,9 @@ def tokens(tmp_path_factory):
     frame["surprisal"] = np.where(
         (frame["position"] == 0) & (frame["window"] == 0), np.nan, random.random(len(frame))
     )
-    table = pa.table(
-        {
-            "document": pa.array(frame["document"]).dictionary_encode(),
-            **{n: pa.array(frame[n].astype("int32")) for n in ("window", "position", "token_id")},
-            **{n: pa.array(frame[n]) for n in frame.columns[4:]},
-        }
-    )
+    kinds = {"document": "category", **dict.fromkeys(KEYS[1:], "int32")}
+    table = pa.Table.from_pandas(frame.astype(kinds), preserve_index=False)
+    table = table.replace_schema_metadata()
     path = tmp_path_factory.mktemp("properties") / "0000.parquet"
     pq.write_table(table, path)
     return table, path
@@ -101,7 +105,7 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
         least_rows=least_rows,
     )
     frame = table.to_pandas()
-    keys = table.set_column(2, "position", pa.array(frame["position"] + offset))
+    keys = changed(table, {"position": frame["position"] + offset})
     codes = facts.of(keys).astype(int)
     frame["kind"] = np.array(properties.CLASSES[of])[codes]
     return classes.slopes_by_class([shard], settings), frame
@@ -227,8 +231,7 @@ def test_the_common_slope_is_estimated_if_one_class_has_none(tokens):
     table, path = tokens
     norms = table["layer_00"].to_numpy().copy()
     norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
-    place = table.schema.get_field_index("layer_00")
-    found, _ = by_class((table.set_column(place, "layer_00", pa.array(norms)), path))
+    found, _ = by_class((changed(table, {"layer_00": norms}), path))
     rows = found.coefficients
     told = rows["estimate"].notna()
     assert (told == ((rows["layer"] == 1) | (rows["subset"] == "all"))).all()
@@ -280,7 +283,7 @@ def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
         least_rows=30,
     )
     frame = table.to_pandas()
-    values = number.of(table.set_column(2, "position", pa.array(frame["position"] + offset)))
+    values = number.of(changed(table, {"position": frame["position"] + offset}))
     z = (values - np.nanmean(number.values)) / np.nanstd(number.values)
     frame["kind"] = np.array(properties.TERCILES)[np.digitize(values, scale.cuts, right=True) % 3]
     return classes.slopes_by_class([shard], settings), frame.assign(z=z)
@@ -291,12 +294,8 @@ def test_slopes_along_a_number_equal_those_of_the_centred_interaction(tokens, of
     found, frame = by_number(tokens, offset)
     data = columns(frame).assign(z=frame["z"]).dropna()
     assert 0 < len(data) < len(frame)
-    cluster = {
-        "cov_type": "cluster",
-        "cov_kwds": {"groups": data["document"].cat.codes},
-        "use_t": True,
-    }
-    fit = smf.ols("y ~ z + lag_1 * z + lag_2 * z", data).fit(**cluster)
+    options = clustered(data["document"].cat.codes)
+    fit = smf.ols("y ~ z + lag_1 * z + lag_2 * z", data).fit(**options)
     rows = estimates(found)
     contrasts = {
         **{name: f"lag_1 + {z} * lag_1:z = 0" for name, z in moderators.POINTS.items()},
@@ -313,7 +312,7 @@ def test_slopes_along_a_number_equal_those_of_the_centred_interaction(tokens, of
         alone = smf.ols("y ~ lag_1 + lag_2", own).fit()
         assert rows.loc[name, "estimate"] == pytest.approx(alone.params["lag_1"], abs=1e-9)
     formula = "y ~ C(kind) + z + (lag_1 + lag_2) * z + C(kind):lag_1 + C(kind):lag_2"
-    both = smf.ols(formula, data).fit(**cluster)
+    both = smf.ols(formula, data).fit(**options)
     added = [name for name in both.params.index if name.endswith(":lag_1") and "kind" in name]
     wald = both.wald_test(", ".join(f"{name} = 0" for name in added), use_f=True, scalar=True)
     test = found.tests.query("layer == 1 and term == 'lag_1' and hypothesis == 'linear'").iloc[0]
@@ -337,8 +336,7 @@ def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     """There is a single class if no document has parts of speech."""
     table, _ = tokens
     path = Path(tokens[1]).with_name("untagged.parquet")
-    place = table.schema.get_field_index("upos")
-    pq.write_table(table.set_column(place, "upos", pa.array(["none"] * table.num_rows)), path)
+    pq.write_table(changed(table, {"upos": ["none"] * table.num_rows}), path)
     found, _ = by_class((table, path))
     rows = estimates(found)
     assert list(rows.index) == ["all", "none"]
@@ -388,8 +386,6 @@ def test_covariates_have_the_values_of_the_table(tokens):
 
 
 def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):
-    from attnlag.regression.settings import SampleSettings
-
     options = {"leads": (1,), "drop_first": 0}
     rows, left_out = [], []
     for names, sample in (

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
-from designs import design_settings, regression_settings
+from designs import changed, design_settings, regression_settings
 from test_permutation import FACTS, corpus_of, sums_of
 
 from attnlag.adjustments.columns import layer_name
@@ -117,9 +117,8 @@ def test_the_spread_over_draws_is_that_of_fits_to_the_documents_of_all_draws(tmp
 
 
 def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path):
-    table = tables.batches(norms, 10**6, "norms")
-    whole = pa.Table.from_batches(table)
-    whole = whole.set_column(4, "layer_00", pa.array(np.full(whole.num_rows, 8.0)))
+    whole = pa.Table.from_batches(tables.batches(norms, 10**6, "norms"))
+    whole = changed(whole, {"layer_00": np.full(whole.num_rows, 8.0)})
     path = tmp_path / "constant.parquet"
     tables.write_table(whole, path, {"stages": {}})
     found, layers = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])

@@ -4,12 +4,10 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import cr2_by_matrices
+from designs import cr2_by_matrices, norms_table
 
-from attnlag.adjustments import columns
 from attnlag.regression.beyond import cross_layer
 from attnlag.storage import tables
 
@@ -65,24 +63,16 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
     record = {"stages": {"tokens": {"shards": 2}}}
     paths = []
     for shard, part in enumerate((documents[:2], documents[2:])):
-        rows = [
-            {
-                "document": f"d{shard}{number}",
-                "window": window,
-                "position": position,
-                "token_id": 0,
-                **{columns.layer_name(layer): value for layer, value in enumerate(values)},
-            }
+        # The first token of each sequence is dropped.
+        sequences = {
+            (f"d{shard}{number}", window): np.pad(logs, [(0, 0), (1, 0)])
             for number, windows in enumerate(part)
             for window, logs in enumerate(windows)
-            # The first token of each sequence is dropped.
-            for position, values in enumerate(np.hstack([np.ones((LAYERS, 1)), np.exp(logs)]).T)
-        ]
-        for row in rows:
-            row.update({name: 0.0 for name in row if row[name] != row[name]})
+        }
+        lengths = {sequence: logs.shape[1] for sequence, logs in sequences.items()}
+        norms = np.nan_to_num(np.exp(np.hstack(list(sequences.values()))))
         paths.append(tmp_path / f"{shard:04d}.parquet")
-        schema = columns.schema(LAYERS)
-        tables.write_table(pa.Table.from_pylist(rows, schema=schema), paths[-1], record)
+        tables.write_table(norms_table(lengths, norms), paths[-1], record)
     read = partial(cross_layer.pairs_in, {"attention": paths}, "attention", "attention", 1)
     found = cross_layer.cross_layer(read, [2], LAGS)
     expected = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [2], LAGS)

@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import cr2_by_matrices, design_settings
+from designs import changed, cr2_by_matrices, design_settings
 from scipy import stats
 
+from attnlag.adjustments.columns import KEYS
 from attnlag.errors import UserError
 from attnlag.regression.beyond import decomposition
 from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
@@ -183,16 +184,15 @@ def written(folder, number, dead=False):
     frame.loc[30, "layer_01"] = 0
     if dead:
         frame["layer_02"] = 0.0
-    keys = {
-        "document": pa.array(frame["document"]).dictionary_encode(),
-        **{n: pa.array(frame[n].astype("int32")) for n in ("window", "position", "token_id")},
-    }
-    layers = {f"layer_{layer:02d}": pa.array(frame[f"layer_{layer:02d}"]) for layer in range(3)}
+    kinds = {"document": "category", **dict.fromkeys(KEYS[1:], "int32")}
+    table = pa.Table.from_pandas(frame.astype(kinds), preserve_index=False)
+    table = table.replace_schema_metadata()
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
     settings = design_settings(leads=(1, 3), drop_first=0)
-    parts = design.designs(pa.table(keys | layers).to_batches(), settings, design.Counts(), {})
+    norms = table.drop_columns("upos").to_batches()
+    parts = design.designs(norms, settings, design.Counts(), {})
     pq.write_table(pa.concat_tables(parts), paths[0])
-    pq.write_table(pa.table(keys | {"upos": pa.array(frame["upos"])}), paths[1])
+    pq.write_table(table.select([*KEYS, "upos"]), paths[1])
     sequences = frame.groupby(["document", "window"], sort=False)
     for name in ("upos", "token_id"):
         before = sequences[name].shift()
@@ -274,7 +274,7 @@ def test_documents_without_parts_of_speech_are_left_out(tmp_path):
     whole = pq.read_table(properties[1])
     untagged = np.isin(whole["document"].to_pylist(), ["d6", "d8"])
     tags = np.where(untagged, "none", whole["upos"].to_pylist())
-    pq.write_table(whole.set_column(4, "upos", pa.array(tags)), properties[1])
+    pq.write_table(changed(whole, {"upos": tags}), properties[1])
     found = decomposition.decomposed(designs, properties, 0.05)
     rows = pd.concat(frames, ignore_index=True).dropna(subset=["y0", "lead0_1", "lead0_3"])
     rows = rows[~rows["document"].isin(["d6", "d8"])]
@@ -286,8 +286,7 @@ def test_documents_without_parts_of_speech_are_left_out(tmp_path):
     # Without any parts of speech, all documents stay.
     for path in properties:
         table = pq.read_table(path)
-        none = pa.array(["none"] * len(table))
-        pq.write_table(table.set_column(4, "upos", none), path)
+        pq.write_table(changed(table, {"upos": ["none"] * len(table)}), path)
     found = decomposition.decomposed(designs, properties, 0.05)
     assert set(found.steps["n_documents"]) == {10}
 

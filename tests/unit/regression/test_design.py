@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import designs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,31 +26,14 @@ GROUPS = ["prose", "code", "letters"]
 KNOTS = (1, 3, 5, 9)
 
 
-def norms_table(lengths, layers=2, seed=0, values=None):
+def norms_table(lengths, layers=2, values=None):
     """Return norms of sequences of given lengths, each a document of its own."""
-    rows = sum(lengths)
-    generator = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     if values is None:
-        values = generator.lognormal(size=(rows, layers))
-    return pa.table(
-        {
-            "document": pa.array(
-                np.repeat([f"d{i}" for i in range(len(lengths))], lengths).tolist(), pa.string()
-            ).dictionary_encode(),
-            "window": pa.array(np.zeros(rows, np.int32)),
-            "position": pa.array(
-                np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])
-                if lengths
-                else np.zeros(0, np.int32)
-            ),
-            "token_id": pa.array(generator.integers(0, 7, rows).astype(np.int32)),
-            **{
-                columns.layer_name(i): pa.array(values[:, i].astype(np.float32))
-                for i in range(layers)
-            },
-        },
-        schema=columns.schema(layers),
-    )
+        values = random.lognormal(size=(sum(lengths), layers))
+    of_documents = {(f"d{i}", 0): length for i, length in enumerate(lengths)}
+    token_ids = random.integers(0, 7, sum(lengths))
+    return designs.norms_table(of_documents, values.T.astype(np.float32), token_ids)
 
 
 def facts_in(folder, counts, corpus):
@@ -93,9 +77,6 @@ def build(table, settings, rows=1000, facts=()):
     schema = design.schema(names, settings, facts)
     assert all(part.schema == schema for part in parts)
     return pa.concat_tables(parts) if parts else schema.empty_table(), counts
-
-
-# --- the definition, transcribed -----------------------------------------------------------
 
 
 def by_definition(table, spec, facts):
@@ -230,13 +211,8 @@ def test_the_design_equals_its_literal_definition(
     assert sum(counts.nonfinite_norms.values()) == (~np.isfinite(values)).sum()
 
 
-# --- rows ----------------------------------------------------------------------------------
-
-
 def test_lags_do_not_cross_windows():
-    table = norms_table([6, 6])
-    columns = table.to_pydict() | {"document": ["a"] * 12, "window": [0] * 6 + [1] * 6}
-    table = pa.table(columns, schema=table.schema)
+    table = designs.norms_table({("a", 0): 6, ("a", 1): 6}, np.ones((2, 12)))
     found, counts = build(table, design_settings((1,)))
     assert found["position"].to_pylist() == [2, 3, 4, 5] * 2
     assert counts.sequences == 2
@@ -287,9 +263,6 @@ def test_a_common_sample_is_the_intersection_of_the_samples():
     assert kept(each[3], 0) == set()
 
 
-# --- covariates ----------------------------------------------------------------------------
-
-
 def test_an_unknown_token_or_document_is_refused(tmp_path):
     table = norms_table([8, 8])
     facts = facts_of(tmp_path, table, 2)
@@ -306,9 +279,6 @@ def test_an_unknown_token_or_document_is_refused(tmp_path):
         build(table, spec, facts=facts)
         with pytest.raises(UserError, match=problem):
             build(table, spec, facts=few)
-
-
-# --- the program ---------------------------------------------------------------------------
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):

@@ -1,51 +1,34 @@
 """The permutation control against literal permutations, and the test of no effect of order."""
 
+import designs
 import numpy as np
-import pyarrow as pa
 import pytest
-from designs import design_settings
+from designs import changed, design_settings
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
-from attnlag.adjustments.columns import KEYS, layer_name
+from attnlag.adjustments.columns import KEYS
 from attnlag.regression.design import covariates, design
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import SampleSettings
+from attnlag.storage import tables
 
 
-def norms_table(sequences, layers=2, seed=0, level=None):
-    """Return norms of sequences, given as (document, tokens) pairs."""
-    random = np.random.default_rng(seed)
-    rows = {key: [] for key in KEYS}
-    windows = {}
-    for document, tokens in sequences:
-        window = windows[document] = windows.get(document, -1) + 1
-        rows["document"] += [document] * tokens
-        rows["window"] += [window] * tokens
-        rows["position"] += list(range(tokens))
-        rows["token_id"] += random.integers(0, 4, tokens).tolist()
-    count = len(rows["window"])
-    values = random.normal(size=(layers, count))
-    if level is not None:
-        values += np.array([level[document] for document in rows["document"]])
-    columns = {
-        "document": pa.array(rows["document"], pa.string()).dictionary_encode(),
-        **{key: pa.array(rows[key], pa.int32()) for key in KEYS[1:]},
-        **{layer_name(i): pa.array(np.exp(v)) for i, v in enumerate(values)},
-    }
-    return pa.table(columns)
+def norms_table(lengths):
+    """Return norms of sequences without structure, given the length of each."""
+    random = np.random.default_rng(0)
+    tokens = sum(lengths.values())
+    values = np.exp(random.normal(size=(2, tokens)))
+    return designs.norms_table(lengths, values, random.integers(0, 4, tokens))
 
 
 def test_within_classes_tokens_keep_the_order_of_the_classes():
     """If norms depend on the class alone, permutations within classes change nothing."""
-    table = norms_table([("a", 30), ("a", 12), ("b", 25)])
+    table = norms_table({("a", 0): 30, ("a", 1): 12, ("b", 0): 25})
     classes = np.random.default_rng(1).integers(0, 3, table.num_rows)
-    for index in range(2):
-        table = table.set_column(
-            4 + index, layer_name(index), pa.array(np.exp(classes * (1.0 + index)))
-        )
+    table = changed(table, {"layer_00": np.exp(classes), "layer_01": np.exp(2.0 * classes)})
     starts = {("a", 0): 0, ("a", 1): 30, ("b", 0): 42}
     kinds = Property("upos", starts, classes.astype(float))
     options = {"draws": 5, "seed": 0, "fixed_effects": False}
@@ -78,8 +61,8 @@ def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
 @pytest.mark.parametrize("rows", [1, 1000])
 def test_batches_and_shards_change_nothing(rows, fixed_effects):
     settings = LAGS
-    sequences = [("a", 9), ("a", 6), ("b", 12), ("c", 2), ("d", 8)]
-    table = norms_table(sequences)
+    lengths = {("a", 0): 9, ("a", 1): 6, ("b", 0): 12, ("c", 0): 2, ("d", 0): 8}
+    table = norms_table(lengths)
     options = {"fixed_effects": fixed_effects, "draws": 20}
     alone = sums_of(table, settings, **options)
     _, whole = permutation.estimates_of_orders(alone)
@@ -100,7 +83,7 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
     monkeypatch.setattr(
         permutation, "keys_of_draws", lambda *arguments: np.floor(20 * drawn(*arguments)) / 20
     )
-    table = norms_table([(name, 90) for name in "abcdef"])
+    table = norms_table({(name, 0): 90 for name in "abcdef"})
     settings = LAGS
     _, whole = permutation.estimates_of_orders(sums_of(table, settings, draws=20))
     parts = [sums_of(table.slice(start, 90), settings, draws=20) for start in range(0, 540, 90)]
@@ -109,15 +92,13 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
 
 
 def test_tokens_without_a_norm_are_excluded_in_all_layers():
-    table = norms_table([("a", 12), ("b", 9)])
-    broken = table["layer_00"].to_pylist()
-    broken[5] = 0.0
-    table = table.set_column(4, "layer_00", pa.array(broken))
+    table = norms_table({("a", 0): 12, ("b", 0): 9})
+    broken = np.where(np.arange(21) == 5, 0, table["layer_00"].to_numpy())
+    table = changed(table, {"layer_00": broken})
     sums = sums_of(table, LAGS)
     # Positions 3 to 11 less the outcomes 5, 6 and 7; and 3 to 8.
     assert sums.products[:, :, 0].tolist() == [[12, 12]] * 4
-    dead = table.set_column(4, "layer_00", pa.array([0.0] * 21))
-    sums = sums_of(dead, LAGS)
+    sums = sums_of(changed(table, {"layer_00": np.zeros(21)}), LAGS)
     assert sums.products[0, :, 0].tolist() == [0, 15]
     test = permutation.order_test(sums, alpha=0.05, adjust="holm")
     assert test.layers["order_p_value"].isna().tolist() == [True, False]
@@ -127,16 +108,13 @@ def test_tokens_without_a_norm_are_excluded_in_all_layers():
 def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
     """Return norms that follow an autoregression around the means of their documents."""
     random = np.random.default_rng(seed)
-    names = [f"d{i}" for i in range(documents)]
-    table = norms_table([(name, tokens) for name in names], seed=seed)
-    logs = np.log(np.stack([table[layer_name(i)].to_numpy() for i in range(2)]))
-    logs = logs.reshape(2, documents, tokens)
+    logs = random.normal(size=(2, documents, tokens))
     for t in range(2, tokens):
         logs[..., t] += dynamics[0] * logs[..., t - 1] + dynamics[1] * logs[..., t - 2]
     logs += level * random.normal(size=(documents, 1))
-    for i, values in enumerate(logs.reshape(2, -1)):
-        table = table.set_column(4 + i, layer_name(i), pa.array(np.exp(values)))
-    return table
+    lengths = {(f"d{i}", 0): tokens for i in range(documents)}
+    token_ids = random.integers(0, 4, documents * tokens)
+    return designs.norms_table(lengths, np.exp(logs).reshape(2, -1), token_ids)
 
 
 def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
@@ -192,9 +170,7 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
 
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
-    from attnlag.storage import tables
-
-    sums = sums_of(norms_table([("a", 9), ("b", 7)]), LAGS)
+    sums = sums_of(norms_table({("a", 0): 9, ("b", 0): 7}), LAGS)
     path = tmp_path / "p.parquet"
     record = {"permutations": sums.facts()}
     table = permutation.to_table(sums)
@@ -207,7 +183,7 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
 
 @pytest.mark.parametrize("held", [True, False], ids=["held fixed", "in the common sample"])
 def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used(held):
-    table = norms_table([("a", 14), ("b", 11)])
+    table = norms_table({("a", 0): 14, ("b", 0): 11})
     surprisal = np.random.default_rng(2).random(25)
     surprisal[[0, 6, 14, 20]] = np.nan
     facts = {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 14}, surprisal)}
@@ -249,7 +225,7 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
             ).astype(float),
         )
 
-    table = norms_table([("a", 30), ("b", 25)])
+    table = norms_table({("a", 0): 30, ("b", 0): 25})
     settings = design_settings(lags=(1,), covariates=("toy",))
     three = {f"toy_{one}": [one] for one in (1, 2, 3)}
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy(three))
@@ -285,7 +261,7 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy)
     names = ("previous_layer", "log_frequency", "toy")
     settings = design_settings(lags=(1,), covariates=names)
-    table = norms_table([("a", 30), ("b", 25)])
+    table = norms_table({("a", 0): 30, ("b", 0): 25})
     draws = 5
     sums = sums_of(table, settings, draws=draws, fixed_effects=fixed_effects)
     of_layers = ["y", "lag_1", "previous_layer", "previous_layer_lag_1"]
@@ -298,15 +274,11 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
         for name, start, length in (("a", 0, 30), ("b", 30, 25)):
             keys = permutation.keys_of_draws(name, length, draws, 0)[draw]
             order[start + 1 : start + length] = start + 1 + np.argsort(keys[1:])
-        by_hand = table.take(order)
-        for key in ("document", "window", "position"):
-            by_hand = by_hand.set_column(by_hand.schema.names.index(key), key, table[key])
+        by_hand = changed(table.take(order), {key: table[key] for key in KEYS[:3]})
         (built,) = design.designs(by_hand.to_batches(), settings, design.Counts(), FACTS)
         if not moves:
             (real,) = design.designs(table.to_batches(), settings, design.Counts(), FACTS)
-            for column in ("toy_1", "toy_2"):
-                place = built.schema.names.index(column)
-                built = built.set_column(place, column, real[column])
+            built = changed(built, {name: real[name] for name in ("toy_1", "toy_2")})
         names = [*(f"layer_01.{term}" for term in of_layers), *sums.terms[4:]]
         rows = built.select(names).to_pandas()
         if fixed_effects:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import shard_of
+from designs import changed, norms_table, shard_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -35,18 +35,10 @@ RAGGED = [[40], [3, 30], [1], [25, 1, 12], [7], [55], [2, 2], [90]]
 def design(documents, layers=2, seed=0, missing=0.0, mean=5.0):
     """Return a design with dynamics, document effects, uneven variance, and gaps."""
     generator = np.random.default_rng(seed)
-    lengths = [length for windows in documents for length in windows]
-    rows = sum(lengths)
-    document = np.repeat(np.arange(len(documents)), [sum(windows) for windows in documents])
-    position = np.concatenate([np.arange(3, 3 + length) for length in lengths])
-    columns = {
-        "document": pa.array([f"d{code}" for code in document], pa.string()).dictionary_encode(),
-        "window": pa.array(
-            np.concatenate([np.repeat(np.arange(len(w)), w) for w in documents]), pa.int32()
-        ),
-        "position": pa.array(position, pa.int32()),
-        "token_id": pa.array(np.zeros(rows), pa.int32()),
-    }
+    windows = enumerate(map(enumerate, documents))
+    table = norms_table({(f"d{d}", w): length for d, lengths in windows for w, length in lengths})
+    rows, columns = len(table), {}
+    document = np.repeat(np.arange(len(documents)), list(map(sum, documents)))
     shared = generator.normal(size=rows)
     for layer in range(layers):
         effect = generator.normal(size=len(documents))[document]
@@ -58,8 +50,7 @@ def design(documents, layers=2, seed=0, missing=0.0, mean=5.0):
         for term, values in zip(["y", "lag_1", "lag_2"], [y, *x], strict=True):
             values = np.where(gap, np.nan, values + mean)
             columns[f"layer_{layer:02d}.{term}"] = pa.array(values, from_pandas=True)
-    columns["log_frequency"] = pa.array(shared)
-    return pa.table(columns)
+    return changed(table, {**columns, "log_frequency": shared})
 
 
 def frame_of(table, layer, effects):
@@ -138,15 +129,10 @@ def lagged(values, sequence, position, lag):
     return result, found
 
 
-# --- the model -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("effects", [False, True])
 def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
     table = design(RAGGED, missing=0.1)
-    flat = table.set_column(
-        table.schema.names.index("layer_00.y"), "layer_00.y", pa.array(np.full(len(table), 2.5))
-    )
+    flat = changed(table, {"layer_00.y": np.full(len(table), 2.5)})
     stack = stacks.stacked([shard_of(flat)], fixed_effects=effects)
     found = residuals.residual_model(stack, least_squares.solve_all(stack))
     expected, _ = model_of(table, 2, effects)
@@ -160,9 +146,6 @@ def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
     # The first layer is not fitted.
     for name in ("slopes", "inverse", "sigma", "fitted_sd"):
         assert np.isnan(getattr(found, name)[0]).all()
-
-
-# --- covariances ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -227,16 +210,8 @@ def test_hac_errors_measure_lags_across_gaps_in_positions(lags, effects):
 
 
 def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
-    assert [residuals.default_hac_lags(rows) for rows in (0, 16.5, 100, 250, 10_000)] == [
-        0,
-        2,
-        4,
-        4,
-        11,
-    ]
-
-
-# --- tests of the residuals ----------------------------------------------------------------
+    lags = [residuals.default_hac_lags(rows) for rows in (0, 16.5, 100, 250, 10_000)]
+    assert lags == [0, 2, 4, 4, 11]
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -308,8 +283,7 @@ def test_diagnostics_of_one_sequence_equal_those_of_statsmodels():
 def test_pairs_of_rows_count_even_if_a_regressor_is_at_its_mean():
     table = design(RAGGED, 1)
     balanced = np.tile([0.0, 1.0, -1.0], 90)[: len(table)]
-    place = table.schema.names.index("log_frequency")
-    table = table.set_column(place, "log_frequency", pa.array(balanced))
+    table = changed(table, {"log_frequency": balanced})
     assert balanced.sum() == 0
     model, _ = model_of(table, 1)
     _, _, _, sequence, position, _ = frame_of(table, 0, False)
@@ -359,9 +333,6 @@ def test_lags_longer_than_any_sequence_are_not_tested():
     bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
     assert found["breusch_godfrey"] == pytest.approx(bg, rel=1e-9)
     assert found["breusch_godfrey_p_value"] == pytest.approx(stats.chi2.sf(bg, 3), rel=1e-9)
-
-
-# --- the distribution ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
@@ -418,9 +389,6 @@ def test_histograms_equal_those_of_numpy(effects):
     assert (sums.smallest[1], sums.largest[1]) == pytest.approx((e.min(), e.max()))
 
 
-# --- batches, shards, files ----------------------------------------------------------------
-
-
 def assert_same(found, expected):
     for field in dataclasses.fields(residuals.ResidualSums):
         a, b = getattr(found, field.name), getattr(expected, field.name)
@@ -455,7 +423,7 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
     edges = sorted({0, len(documents), *(cut for cut in cuts if cut < len(documents))})
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in pairwise(edges)]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(residuals, "ROWS", rows)
+        patched.setattr(tables, "ROWS_AT_ONCE", rows)
         paths = [Path(folder, f"{shard}.parquet") for shard in range(len(parts))]
         for part, path in zip(parts, paths, strict=True):
             pq.write_table(part, path)
@@ -474,11 +442,8 @@ def test_batches_with_dictionaries_of_their_own_change_nothing():
     table = design(RAGGED, missing=0.1)
     model, means = model_of(table, 2, True)
     whole = sums_of(table, model, means)
-    place = table.schema.names.index("document")
     batches = [
-        batch.set_column(
-            place, "document", batch.column("document").cast(pa.string()).dictionary_encode()
-        )
+        changed(batch, {"document": batch["document"].cast(pa.string()).dictionary_encode()})
         for batch in table.to_batches(31)
     ]
     assert_same(residuals.sum_residuals(batches, model, 4, means), whole)
@@ -504,9 +469,6 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(sums, field.name))
 
 
-# --- what has no numbers -------------------------------------------------------------------
-
-
 def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
     table = design(RAGGED, 3)
     model, _ = model_of(table, 3)
@@ -525,18 +487,13 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
     assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]
     assert found.drop(columns="layer").isna().all(axis=1).tolist() == [False, True, False]
     assert found.isna().any(axis=1).tolist() == [False, True, False]
-    assert correlations["autocorrelation"].isna().groupby(correlations["layer"]).all().tolist() == [
-        False,
-        True,
-        False,
-    ]
+    missing = correlations["autocorrelation"].isna().groupby(correlations["layer"]).all()
+    assert missing.tolist() == [False, True, False]
 
 
 def test_a_perfect_fit_or_no_rows_give_no_warnings():
     table = design(RAGGED, 1)
-    columns = table.to_pydict() | {"document": table["document"]}
-    columns["layer_00.y"] = [2.0 * value for value in columns["layer_00.lag_1"]]
-    exact = pa.table(columns).cast(table.schema)
+    exact = changed(table, {"layer_00.y": 2 * table["layer_00.lag_1"].to_numpy()})
     model, _ = model_of(exact, 1)
     model.slopes[:], model.sigma[:], model.level[:] = [[2, 0, 0]], 0, 2 * model.means[:, 1]
     with warnings.catch_warnings():

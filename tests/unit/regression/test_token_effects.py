@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import cr2_by_matrices, shard_of
+from designs import changed, cr2_by_matrices, norms_table, shard_of
 from test_classes import design_of, tokens  # noqa: F401
 
 from attnlag.regression.estimation import regress, sampling, stacks, token_effects
@@ -18,10 +18,8 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     design = design_of(tokens, lags=(1, 2))
     # One layer drops a row: both do without it.
     gap = np.arange(design.num_rows) == 37
-    for name in ("y", "lag_1", "lag_2"):
-        place = design.schema.get_field_index(f"layer_00.{name}")
-        values = design.column(place).to_numpy(zero_copy_only=False)
-        design = design.set_column(place, f"layer_00.{name}", pa.array(values, mask=gap))
+    for name in ("layer_00.y", "layer_00.lag_1", "layer_00.lag_2"):
+        design = changed(design, {name: pa.array(design[name].to_numpy(), mask=gap)})
     # Two shards, which share tokens.
     cut = int(np.flatnonzero(design["document"].to_pandas().to_numpy() == "d14")[0])
     halves = [design.slice(0, cut), design.slice(cut)]
@@ -105,14 +103,8 @@ def test_beyond_a_number_of_rows_effects_are_those_of_a_sample_of_documents(
 
 def test_the_place_before_a_text_has_a_level_of_its_own(tokens):  # noqa: F811
     _, path = tokens
-    keys = pa.table(
-        {
-            "document": pa.array(["d0", "d0"]).dictionary_encode(),
-            "window": pa.array([0, 1], pa.int32()),
-            "position": pa.array([0, 1], pa.int32()),
-        }
-    )
+    keys = norms_table({("d0", 0): 1, ("d0", 1): 2})
     known = token_effects.tokens_of([path])
     levels = token_effects.levels_of(keys, known, ["previous_token"])
     told = pd.read_parquet(path).query("document == 'd0' and window == 1")["token_id"]
-    assert levels["previous_token"].tolist() == [-1, told.iloc[0]]
+    assert levels["previous_token"].tolist() == [-1, -1, told.iloc[0]]

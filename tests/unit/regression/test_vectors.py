@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.linalg
 import scipy.stats
+from designs import norms_table
 from sklearn.linear_model import Ridge
 
 from attnlag.adjustments import columns
@@ -46,18 +47,12 @@ def process(coefficients, lengths, seed=0):
 
 def write(path, vectors, lengths, *, windows=None, first=0, row_group=10**6, layers=1):
     """Write vectors as the extraction does; each sequence is a document, unless windows are."""
-    count = len(lengths)
-    document = [f"d{first + n}" for n in range(count)] if windows is None else windows
-    keys = [
-        pa.array(np.repeat(document, lengths)).dictionary_encode(),
-        pa.array(np.zeros(len(vectors), np.int32)),
-        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
-        pa.array(np.zeros(len(vectors), np.int32)),
-    ]
+    documents = windows or [f"d{first + n}" for n in range(len(lengths))]
+    keys = norms_table({(name, n): lengths[n] for n, name in enumerate(documents)})
     schema = columns.schema(layers, vectors.shape[1])
     flat = pa.array(vectors.reshape(-1))
     column = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("layer_00").type)
-    table = pa.Table.from_arrays([*keys, *[column] * layers], schema=schema)
+    table = pa.Table.from_arrays([*keys.columns, *[column] * layers], schema=schema)
     pq.write_table(table, path, row_group_size=row_group)
 
 
