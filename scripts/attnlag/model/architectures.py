@@ -136,7 +136,7 @@ class BlockModules:
     def paths(self) -> str:
         """Paths of the modules from the block, in words."""
         path_of = {module: path for path, module in self.block.named_modules()}
-        paths = ("+".join(path_of[module] for module in part) for part in self.parts.values())
+        paths = ("+".join(map(path_of.__getitem__, modules)) for modules in self.parts.values())
         return " and ".join(paths).replace(f"{WRAPPED}.", "")
 
     @property
@@ -145,9 +145,9 @@ class BlockModules:
         for path in MIXERS.split("|"):
             with suppress(UserError):
                 name = type(_submodule(self.block, path)).__name__
-                other = path == "linear_attn" or OTHER_ATTENTION.search(name)
-                named = "attn" in path or "attention" in path or name.endswith("Attention")
-                return "attention" if named and not other else name
+                softmax = path != "linear_attn" and not OTHER_ATTENTION.search(name)
+                attention = "attn" in path or "attention" in path or name.endswith("Attention")
+                return "attention" if attention and softmax else name
         return "attention"
 
 
@@ -227,18 +227,17 @@ def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.M
 
 def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.Module:
     """Return the module at a path; if it is missing, the error names its siblings."""
-    for depth, part in enumerate(path.split(".")):
+    for name in path.split("."):
         children = dict(module.named_children())
         if WRAPPED in children:
             children = dict(children.pop(WRAPPED).named_children()) | children
-        if part not in children:
-            walked = above + "".join(f"{step}." for step in path.split(".")[:depth])
+        if name not in children:
             raise UserError(
-                f"found no module '{walked}{part}', expected one of "
+                f"found no module '{above}{name}', expected one of "
                 f"{', '.join(children) or 'none'} of {type(module).__name__}"
-                f"{nearest(part, children)}"
+                f"{nearest(name, children)}"
             )
-        module = children[part]
+        module, above = children[name], f"{above}{name}."
     return module
 
 
@@ -259,7 +258,7 @@ def family_of(model: torch.nn.Module) -> Family | None:
 def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:
     """Return the message on a model that is in no family; ``failures`` are the layouts tried."""
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
-    what = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
+    problem = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
     tried = "tried " + ("; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks")
     # The blocks are the longest list of modules.
     lists = [
@@ -268,8 +267,8 @@ def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> 
         if isinstance(module, torch.nn.ModuleList) and len(module)
     ]
     if not lists:
-        return f"{what}; {tried}; {_how_to_declare()}"
+        return f"{problem}; {tried}; {_how_to_declare()}"
     path, blocks = max(lists, key=lambda item: len(item[1]))
     children = ", ".join(child for child, _ in blocks[0].named_children())
-    what += f" with {len(blocks)} blocks in '{path}', each of {children}"
-    return f"{what}; {tried}; {_how_to_declare(path)}"
+    problem += f" with {len(blocks)} blocks in '{path}', each of {children}"
+    return f"{problem}; {tried}; {_how_to_declare(path)}"

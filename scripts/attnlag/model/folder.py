@@ -141,10 +141,6 @@ def digest_of(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def is_weights(file: str) -> bool:
-    return file.endswith(".safetensors")
-
-
 def share_weights(folder: Path) -> None:
     """Give saved weights, which only their owner can read, the permissions of the config."""
     rights = (folder / "config.json").stat().st_mode & 0o777

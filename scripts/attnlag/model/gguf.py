@@ -28,29 +28,15 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors, without a network.
 
     Quantised weights are expanded, so the folder is several times as large as the file. It takes
-    seconds and no more memory than the largest tensor.
-
-    Returns
-    -------
-    dict
-        ``quantization`` and ``bits`` of the weights; empty if they are not quantised.
-
-    Raises
-    ------
-    UserError
-        If the architecture is not in ``ARCHITECTURES``, transformers cannot read the file, or a
-        part of the model is missing.
+    seconds and no more memory than the largest tensor. Return ``quantization`` and ``bits`` of most
+    weights, or nothing if they are not quantised. Raise UserError if the architecture is not in
+    ``ARCHITECTURES``, transformers cannot read the file, or a part of the model is missing.
     """
     with told_as(f"transformers cannot convert {gguf.name}"):
         header = _header(gguf)
     _check(header, gguf.name)
     _convert(gguf, header, folder)
     share_weights(folder)
-    return _precision(header)
-
-
-def _precision(header: Any) -> dict[str, Any]:
-    """Return the type that most weights are stored in, and its bits, if it is a quantised one."""
     weights: Counter[str] = Counter()
     for tensor in header.tensors:
         weights[tensor.tensor_type.name] += int(tensor.n_elements)
@@ -130,13 +116,13 @@ def _config(header: Any, architecture: str) -> Any:
         for key, name in renamed[section].items()
         if name
     }
-    stated = {names[key]: field.contents() for key, field in header.fields.items() if key in names}
+    values = {names[key]: field.contents() for key, field in header.fields.items() if key in names}
     # Most files do not state the size of the vocabulary.
-    stated.setdefault("vocab_size", int(header.fields["tokenizer.ggml.tokens"].parts[-1][0]))
-    stated["tie_word_embeddings"] = all(t.name != "output.weight" for t in header.tensors)
+    values.setdefault("vocab_size", int(header.fields["tokenizer.ggml.tokens"].parts[-1][0]))
+    values["tie_word_embeddings"] = all(t.name != "output.weight" for t in header.tensors)
     # Only the text model of Gemma 3 is in GGUF.
-    stated["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
-    return CONFIG_MAPPING[stated["model_type"]].from_dict(stated)
+    values["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
+    return CONFIG_MAPPING[values["model_type"]].from_dict(values)
 
 
 def _convert(path: Path, header: Any, folder: Path) -> None:

@@ -54,7 +54,7 @@ class NoVectors(Exception):
 
 
 def first_tensor(output: Any) -> torch.Tensor:
-    """Return the first of a module's outputs, if it has several, such as attention weights."""
+    """Return the output of a module, without any others such as attention weights."""
     return output[0] if isinstance(output, tuple | list) else output
 
 
@@ -124,17 +124,10 @@ def watched(
 ) -> Iterator[None]:
     """Call ``receive(layer, part, vectors)`` with the outputs of sublayers in a forward pass.
 
-    Only passes of the thread that enters this context are observed; others may run in parallel.
-
-    Parameters
-    ----------
-    mask : (sequences, tokens) bool tensor
-        True for tokens, False for padding.
-    receive : callable
-        The vectors are (tokens, width), in the order of the mask.
-    parts : collection of str
-        The observed ones of ``PARTS``, and ``STREAM`` for the input of each block; others are not
-        copied.
+    Only passes of the thread that enters this context are observed; others may run in parallel. The
+    mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
+    order. Parts are among ``PARTS``, and ``STREAM`` for the input of each block; others are not
+    copied.
     """
     real_tokens = selector(mask)
 
@@ -169,8 +162,7 @@ def watched(
 class Evidence:
     """Observations of one layer's block in a forward pass."""
 
-    # The parts observed between the block's input and its output.
-    seen: tuple[str, ...]
+    parts: tuple[str, ...]  # those observed between the block's input and its output
     # The largest ||input + parts - output|| / ||output|| over the tokens; NaN if values are not
     # finite. In half precision it is 0 if the parts, added in one order, give the output bit for
     # bit, and otherwise the error of the block run again in float32.
@@ -224,11 +216,11 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         twin = copy.deepcopy(blocks[layer])
         twin.block.float()
         try:
-            with residual_identity([twin], mask) as again, torch.inference_mode():
+            with residual_identity([twin], mask) as in_float32, torch.inference_mode():
                 twin.block(*args, **kwargs)
         except FAILURES:
-            again = []
-        evidence[layer : layer + 1] = again or [evidence[layer]]
+            in_float32 = []
+        evidence[layer : layer + 1] = in_float32 or [evidence[layer]]
         if not evidence[layer].error <= BOUND:
             # The model is refused, whatever the other blocks would give.
             break
@@ -322,9 +314,9 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[st
         problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
     for layer, observation in enumerate(evidence):
         expected = blocks[layer].parts if layer < len(blocks) else PARTS
-        if sorted(observation.seen) != sorted(expected):
-            seen = " and ".join(observation.seen) or "neither of them"
-            problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
+        if sorted(observation.parts) != sorted(expected):
+            parts = " and ".join(observation.parts) or "neither of them"
+            problems.append(f"layer {layer}: {parts} seen, not {' and '.join(expected)} once each")
         elif not observation.error <= BOUND:
             problems.append(f"layer {layer}: {observation.error:.1e}")
     return problems
@@ -340,9 +332,9 @@ def written(model: torch.nn.Module) -> Iterator[list[str]]:
     before, names = _state(model), list[str]()
     yield names
     for name, (value, version) in _state(model).items():
-        was, then = before.get(name, (names, None))
-        same = was is value or (isinstance(value, int | float | str) and was == value)
-        if not same or version != then:
+        value_before, version_before = before.get(name, (names, None))
+        equal = isinstance(value, int | float | str) and value_before == value
+        if not (value_before is value or equal) or version != version_before:
             names.append(name)
 
 

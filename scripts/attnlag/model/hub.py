@@ -19,7 +19,6 @@ from attnlag.model.folder import (
     TOKENIZER_PATTERNS,
     WEIGHTS,
     WEIGHTS_INDEX,
-    is_weights,
     shard_names,
     take_files,
 )
@@ -120,7 +119,7 @@ def _place(cached: Path, target: Path) -> None:
     Weights become hard links if possible, because they are large and are not edited in place.
     Small text files are copied, because users may edit them.
     """
-    if is_weights(target.name):
+    if target.suffix == ".safetensors":
         # Linking fails across file systems, or on one without hard links.
         with contextlib.suppress(OSError):
             os.link(cached.resolve(), target)

@@ -33,14 +33,14 @@ STORED = {
 HEADROOM = 512 * 2**20
 
 
-def choose_device(device: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Return the device for ``auto``, ``cpu`` or ``cuda[:n]``; a missing device is an error."""
-    if device == "auto":
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    named = torch.device(device)
-    if named.type == "cuda" and (named.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device: found {device}, but there is no such device here")
-    return named
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device: found {name}, but there is no such device here")
+    return device
 
 
 def load_model(
@@ -56,14 +56,10 @@ def load_model(
 
     Parameters
     ----------
-    folder : path
-        A Hugging Face folder with safetensors, in one file or in shards.
     device : torch.device
         On ``cuda`` without a number, a model that does not fit on one GPU is spread over all.
-    dtype : {"auto", "float32", "bfloat16", "float16"}
-        ``auto`` is float32 on CPU and the precision of the weights on CUDA.
-    attention : {"auto", "sdpa", "eager"}
-        The implementation of attention; ``auto`` leaves it to transformers.
+    dtype, attention : str
+        As in the configuration.
     batch_tokens : int
         Tokens in one forward pass, for which memory is reserved.
     head : bool

@@ -63,10 +63,8 @@ Linear = torch.nn.Linear | Conv1D
 class Plain(NamedTuple):
     """Results of a pass over a short sequence before a model is put on a fast path."""
 
-    # (layers x parts, tokens) tensor: from `norms_of`.
-    norms: torch.Tensor
-    # From `feeding`.
-    fed: dict[torch.nn.Module, Linear]
+    norms: torch.Tensor  # (layers x parts, tokens), from `norms_of`
+    fed: dict[torch.nn.Module, Linear]  # from `feeding`
 
 
 def accelerate(
@@ -79,24 +77,9 @@ def accelerate(
     """Put a model on a fast path if this is faster and gives the same norms.
 
     Packed weights replace the plain ones, which read as NaN from then on, so that code that
-    bypasses the modules is detected.
-
-    Parameters
-    ----------
-    ids : (tokens,) int64 tensor
-        A short sequence, of which ``plain`` has the results.
-    fast : {"auto", "off", "fused", "packed"}
-        The way to use; "auto" measures which is fastest.
-
-    Returns
-    -------
-    way, words : str
-        The way that is used, and its description for the log.
-
-    Raises
-    ------
-    UserError
-        If a particular way is requested and does not work here.
+    bypasses the modules is detected. ``plain`` has the results of a short sequence, (tokens,).
+    Return the way that is used, and its description for the log. Raise UserError if a particular
+    way is requested and does not work here.
     """
     weights = next(blocks[0].block.parameters())
     if fast == "off" or weights.device.type != "cpu" or weights.dtype not in BOUNDS:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError
-from attnlag.model.folder import WEIGHTS_INDEX, is_weights, share_weights, verify_folder
+from attnlag.model.folder import WEIGHTS_INDEX, share_weights, verify_folder
 from attnlag.model.language_models import class_with_head, quiet_transformers
 from attnlag.storage import memory
 
@@ -31,7 +31,7 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     share_weights(folder)
     for file in record["files"]:
         # The twin has its own config and weights; all other files are those of the original.
-        if file not in ("config.json", WEIGHTS_INDEX) and not is_weights(file):
+        if file not in ("config.json", WEIGHTS_INDEX) and not file.endswith(".safetensors"):
             shutil.copyfile(original / file, folder / file)
     return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
 
@@ -40,14 +40,8 @@ def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:
     """Return a model of the same config with new weights, as transformers initialises it.
 
     It has its language-model head and is in float32, on the CPU. Equal seeds give equal weights,
-    with the same versions of torch and transformers.
-
-    Parameters
-    ----------
-    original : Path or transformers.PretrainedConfig
-        A Hugging Face folder, of which only the config is read, or a config.
-    attention : {"auto", "sdpa", "eager"}
-        The implementation of attention; ``auto`` leaves it to transformers.
+    with the same versions of torch and transformers. The original is a config, or a Hugging Face
+    folder, of which only the config is read.
     """
     import torch
     from transformers import AutoConfig

@@ -33,13 +33,13 @@ def blocks_of(
     failures = []
     for family in architectures.candidates(model):
         blocks, failure = tried(model, architectures.blocks_by(model, family))
-        words = f"{blocks[0].paths} in '{family.blocks}'"
+        layout = f"{blocks[0].paths} in '{family.blocks}'"
         if failure is None:
             times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
             were = "were tried and pass" if len(blocks[0].parts) > 1 else "was tried and passes"
-            words = f"'{kind}' is in no table; {words}{times} {were} the proof"
-            return blocks, "; ".join(filter(None, [words, others_in_place_of_attention(blocks)]))
-        failures.append(f"{words} ({failure})")
+            remark = f"'{kind}' is in no table; {layout}{times} {were} the proof"
+            return blocks, "; ".join(filter(None, [remark, others_in_place_of_attention(blocks)]))
+        failures.append(f"{layout} ({failure})")
     raise UserError(architectures.unknown(model, name, failures))
 
 
@@ -86,6 +86,6 @@ def observed(
         return [f"found {reason}"], []
     # For example, an encoder beside the decoder needs tokens of its own.
     except hooks.FAILURES as error:
-        words = str(error).strip().partition("\n")[0]
-        return [f"fails on a sequence of tokens with {type(error).__name__}: {words}"], []
+        message = str(error).strip().partition("\n")[0]
+        return [f"fails on a sequence of tokens with {type(error).__name__}: {message}"], []
     return hooks.problems_of(evidence, blocks), evidence

