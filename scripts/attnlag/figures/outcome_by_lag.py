@@ -20,7 +20,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from attnlag.adjustments import columns
 from attnlag.figures.drawing import (
     LINE,
     SHADES,
@@ -38,7 +37,8 @@ from attnlag.figures.sampling import sampled_rows
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import Own
 from attnlag.figures.wording import PREDICTIVE, sample_shown
-from attnlag.regression.estimation import crossproducts
+from attnlag.regression.design.absorbing import Effects
+from attnlag.regression.estimation.crossproducts import columns_of, layers_and_terms
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
@@ -88,19 +88,6 @@ class LagPanel:
     status: str = "ok"  # "ok", or the reason why the layer was not fitted
 
 
-def left_by_others(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the residuals of variables given others and an effect for each group.
-
-    ``values`` and ``others`` have a row for each variable; a single group is an intercept.
-    """
-    sizes = np.maximum(np.bincount(groups), 1)
-    stacked = np.stack(
-        [row - (np.bincount(groups, row) / sizes)[groups] for row in (*values, *others)]
-    )
-    left, known = stacked[: len(values)], stacked[len(values) :]
-    return left - np.linalg.lstsq(known.T, left.T, rcond=None)[0].T @ known if len(others) else left
-
-
 def lag_panel(
     layer: int, values: np.ndarray, others: np.ndarray, groups: np.ndarray, status: str = "ok"
 ) -> LagPanel:
@@ -113,7 +100,8 @@ def lag_panel(
     rows = int(known.sum())
     if status != "ok" or rows < 2:
         return LagPanel(layer, rows, np.nan, status=status)
-    lag, outcome = left_by_others(values[:, known], others[:, known], groups[known])
+    effects = Effects.of([groups[known]])
+    lag, outcome = effects.residuals(values[:, known].T, others[:, known].T).T
     sd = float(np.sqrt(np.mean(outcome**2)))
     if not sd > 0:
         return LagPanel(layer, rows, np.nan, status=status)
@@ -141,7 +129,7 @@ def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
 def figure(inputs: Inputs) -> Own:
     """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
-    present, terms = crossproducts.layers_and_terms(schema)
+    present, terms = layers_and_terms(schema)
     layers = chosen_layers(inputs.layers, present)
     lag = lags_among(terms)[0]
     names = [lag, *(term for term in ("y", *terms) if term != lag)]
@@ -155,10 +143,7 @@ def figure(inputs: Inputs) -> Own:
         groups = pd.factorize(tables.values_of(inputs.design, "document", rows))[0]
     panels = []
     for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
-        own = [f"{columns.layer_name(layer)}.{name}" for name in names]
-        stored = [
-            one if one in schema.names else name for one, name in zip(own, names, strict=True)
-        ]
+        stored = columns_of(schema.names, layer, names)
         values = np.stack([tables.values_of(inputs.design, name, rows) for name in stored])
         panels.append(lag_panel(layer, values[:2], values[2:], groups, status[layer]))
     drawn = functools.partial(draw, panels, lag, count, within, inputs.outcome)

@@ -144,7 +144,7 @@ def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
     values = np.random.default_rng(0).normal(size=(400, 2))
     said = r"2 factors \(401 levels\) did not converge: after 50 steps .* off by .* expected 1e-10"
     with pytest.raises(UserError, match=said):
-        Effects.of([document, token]).absorbed(values)
+        Effects.of([document, token]).residuals(values)
 
 
 def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
@@ -154,7 +154,7 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     assert Effects.of([one, two]).rank() == np.linalg.matrix_rank(dummies)
     values = np.random.default_rng(0).normal(size=(7, 3))
     left = values - dummies @ np.linalg.lstsq(dummies, values, rcond=None)[0]
-    assert Effects.of([one, two]).absorbed(values) == pytest.approx(left, abs=1e-8)
+    assert Effects.of([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
 
 
 def written(folder, number, dead=False):

@@ -99,9 +99,13 @@ class Effects:
         moved = self._solved(np.zeros((len(self.codes[0]), 1)), start)[first:last]
         return bool(moved[self.codes[factor]].std() <= most * start.std())
 
-    def absorbed(self, values: np.ndarray) -> np.ndarray:
-        """Return the residuals of some variables given the effects, (rows, variables)."""
-        return values - self.dummies @ self._solved(values)
+    def residuals(self, values: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+        """Return the residuals of (rows, variables) values given the effects and others."""
+        left = values - self.dummies @ self._solved(values)
+        if others is None:
+            return left
+        x = self.residuals(others)
+        return left - x @ np.linalg.lstsq(x, left, rcond=None)[0]
 
     def _solved(self, values: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
         """Return the effect of each level on each variable: D'D x = D'v.

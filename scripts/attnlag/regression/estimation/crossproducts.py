@@ -46,11 +46,15 @@ def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
     return layers, [*dict.fromkeys(term for _, term in columns), *shared]
 
 
+def columns_of(names: Collection[str], layer: int, terms: Iterable[str]) -> list[str]:
+    """Return the columns of the terms of a layer, given the names of a design's columns."""
+    names = set(names)
+    return [name if (name := f"{layer_name(layer)}.{term}") in names else term for term in terms]
+
+
 def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.ndarray:
     """Return the terms of a layer of a design, (terms, rows), NaN for null."""
-    there = set(batch.schema.names)
-    own = [f"{layer_name(layer)}.{term}" for term in terms]
-    names = [name if name in there else term for name, term in zip(own, terms, strict=True)]
+    names = columns_of(batch.schema.names, layer, terms)
     return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 

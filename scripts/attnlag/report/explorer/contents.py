@@ -22,6 +22,7 @@ from attnlag.adjustments.sites import SITES
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression.design import design
+from attnlag.regression.estimation.crossproducts import columns_of
 from attnlag.regression.labels import OUTCOMES, R_SQUARED, UNITS, UPOS, weights_in_words
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import lags_among, named
@@ -449,7 +450,6 @@ def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIn
     document = keys.get_level_values("document")
     schema = set(pq.read_schema(study.design[0]).names)
     for place, layer in enumerate(entry["layers"]):
-        prefix = f"{columns.layer_name(layer)}."
         coefficients = {
             term: values["estimate"][place]
             for term, values in entry["terms"].items()
@@ -457,15 +457,12 @@ def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIn
         }
         if not coefficients:
             continue
-        column_of = {
-            term: prefix + term if prefix + term in schema else term
-            for term in coefficients
-            if term != "intercept"
-        }
-        frame = _values(study.design, names, [f"{prefix}y", *column_of.values()], keys)
-        left = frame[f"{prefix}y"] - coefficients.get("intercept", 0.0)
-        for term, column in column_of.items():
-            left = left - coefficients[term] * frame[column]
+        intercept = coefficients.pop("intercept", 0.0)
+        names_of_terms = columns_of(schema, layer, ["y", *coefficients])
+        y, *x = (column for _, column in _values(study.design, names, names_of_terms, keys).items())
+        left = y - intercept
+        for coefficient, column in zip(coefficients.values(), x, strict=True):
+            left = left - coefficient * column
         if entry["effects"]:
             left = left - left.groupby(document).transform("mean").to_numpy()
         by_layer[place] = left.to_numpy()
