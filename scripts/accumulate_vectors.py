@@ -26,7 +26,7 @@ def main(job):
     layers = counted(
         len(vector_products.write_products(job.output.products, products, record)), "layer"
     )
-    program.log.info(f"{tables.names_in(record)}: products of the vectors of {layers}")
+    program.log.info(f"{record.names}: products of the vectors of {layers}")
 
 
 if __name__ == "__main__":

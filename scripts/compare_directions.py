@@ -29,7 +29,7 @@ def main(job):
             writer.write_table(table)
     tables.write_table(comparison.by_distance(), job.output.distances, record)
     tokens = counted(file.metadata.num_rows, "token")
-    program.log.info(f"{tables.names_in(record)}: directions of {tokens}")
+    program.log.info(f"{record.names}: directions of {tokens}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main(job):
                 held = []
     tables.write_table(sums.table(), job.output.sums, record)
     tokens = counted(file.metadata.num_rows, "token")
-    program.log.info(f"{tables.names_in(record)}: norms of {tokens}")
+    program.log.info(f"{record.names}: norms of {tokens}")
 
 
 if __name__ == "__main__":

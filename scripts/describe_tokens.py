@@ -44,7 +44,7 @@ def main(job):
             writer.write_table(rows)
     documents, described = counted(counts["documents"], "document"), counts["tokens"]
     program.log.info(
-        f"{tables.names_in(record)}: {counted(described, 'token')} described, "
+        f"{record.names}: {counted(described, 'token')} described, "
         f"{counts['tagged']:,} of {documents} with parts of speech"
     )
     if notice := properties.unknown_words(counts, settings.language):

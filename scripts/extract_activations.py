@@ -94,7 +94,7 @@ def main(job):
         if not vectors:
             sizes |= {job.output.stream: row}
             sizes |= dict.fromkeys(job.output.geometry, row * len(OF_A_PASS))
-        found = room_for_shards(sizes, record["stages"]["tokens"]["shards"])
+        found = room_for_shards(sizes, record.settings("tokens")["shards"])
         program.log.info(f"{job.output.sites[0].parent}: {found}")
 
         def record_of(name):

@@ -22,7 +22,7 @@ def main(job):
         site: pd.read_parquet(path).query("subset == 'all'")
         for site, path in zip(norms, given.coefficients, strict=False)
     }
-    made = shared["stages"]["effects"]
+    made = shared.settings("effects")
     frames = effect_tables.tables_of(effects, made, norms, coefficients, settings)
     record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
     paths = {getattr(job.output, name): frame for name, frame in frames.items()}

@@ -22,7 +22,7 @@ def main(job):
     tables.write_table(permutation.to_table(products), job.output.products, made)
     documents = counted(int(products.documents.max(initial=0)), "document")
     draws = counted(settings.draws, "permutation")
-    program.log.info(f"{tables.names_in(record)}: {draws} of {documents}")
+    program.log.info(f"{record.names}: {draws} of {documents}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(job):
     untrained = tables.by_site(given.random_readout, above=2)
     shared = tables.of_all_shards(given.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
-    name = tables.names_in(record)
+    name = record.names
     if given.sources:
         rows = traced.read_shards(given.sources)
         random = traced.read_shards(given.random_sources) if given.random_sources else None

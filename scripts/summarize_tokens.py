@@ -30,7 +30,7 @@ def main(job):
     tables.write_frame(summary, page, record)
     counts, made = tokens.token_counts(batches("input_ids")), tables.provenance
     tables.write_table(counts, job.output.counts, made(record, "token_counts", {}, "numpy"))
-    name = tables.names_in(record)
+    name = record.names
     said = html_tables.write_token_summary(summary, page.with_suffix(".html"), name)
     program.log.info(f"{name}: {said}, {counts.num_rows} different ones")
 

@@ -93,6 +93,7 @@ def columns_of(table, layer):
 
 def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
+    record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
     batches = table.to_batches(rows)
     lengths = crossproducts.rows_of_documents(batches) if halves else None
     crossproducts.write(batches, table.schema, path, record, lengths)

@@ -63,18 +63,14 @@ def rows_of(
     return f"{counted(int(most[rows]), unit)} from {counted(int(most[documents]), 'document')}"
 
 
-def settings_in(path: Path, stage: str) -> dict[str, Any]:
-    """Return the settings of a stage from the provenance of a table."""
-    return tables.read_provenance(path)["stages"][stage]
-
-
 def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) -> Inputs:
     """Return coefficients on all documents, named by keys, with the settings of their regression.
 
     The extent is by default that of the table ``fits`` among the parts.
     """
     coefficients = pd.read_parquet(path).query("subset == 'all'")
-    regression, design = settings_in(path, "regression"), settings_in(path, "design")
+    record = tables.read_provenance(path)
+    regression, design = record.settings("regression"), record.settings("design")
     return Inputs(
         path,
         names_in(coefficients, *keys),
@@ -134,7 +130,9 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
     """Return the coefficients of one site and regression in all models."""
     table = pd.read_parquet(path).query("site == @site and regression == @regression")
     studies = tables.read_provenance(path)["studies"]
-    records = [study["record"] for study in studies if study["regression"] == regression]
+    records = [
+        tables.Record(study["record"]) for study in studies if study["regression"] == regression
+    ]
     # Models differ in their tokens.
     documents = {r["corpus"]["name"]: r["corpus"]["documents"] for r in records}
     extent = ", ".join(
@@ -142,13 +140,13 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
         for corpus, number in documents.items()
     )
     models = {study["record"]["model"]["name"]: study["record"]["model"] for study in studies}
-    shared = settings_in(path, "regression")
+    shared = tables.read_provenance(path).settings("regression")
     inputs = Inputs(
         path,
         f"{site}, {regression}",
         extent,
         coefficients=table,
-        outcome=records[0]["stages"]["regression"]["outcome"],
+        outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "negligible")},
         mixers_of_models={name: of["mixers"] for name, of in models.items() if "mixers" in of},
     )
@@ -167,7 +165,7 @@ def read_classes(classes: Path, equal_slopes: Path, steps: Path, parts: Path) ->
         tests=pd.read_parquet(equal_slopes),
         steps=pd.read_parquet(steps),
         parts=pd.read_parquet(parts),
-        settings=settings_in(classes, "classes"),
+        settings=tables.read_provenance(classes).settings("classes"),
     )
 
 
@@ -175,7 +173,7 @@ def read_geometry(means: Path) -> Inputs:
     """Return the means of where the adjustments of one site point."""
     table = pd.read_parquet(means)
     extent = rows_of(table, "tokens", "documents", "token")
-    alpha = settings_in(means, "geometry_means")["alpha"]
+    alpha = tables.read_provenance(means).settings("geometry_means")["alpha"]
     return Inputs(means, names_in(table, "site"), extent, means=table, alpha=alpha)
 
 
@@ -186,7 +184,7 @@ def read_heads(heads: Path, coefficients: Path) -> Inputs:
         f"{tables.names_of(heads)}, attention",
         heads=pd.read_parquet(heads),
         coefficients=pd.read_parquet(coefficients),
-        alpha=settings_in(heads, "heads_table")["alpha"],
+        alpha=tables.read_provenance(heads).settings("heads_table")["alpha"],
     )
 
 
@@ -201,7 +199,7 @@ def read_sources(shares: Path, lags: Path, readout: Sequence[Path]) -> Inputs:
         shares=of_tokens,
         lags=pd.read_parquet(lags),
         readout=said,
-        settings=settings_in(shares, "traced_table"),
+        settings=tables.read_provenance(shares).settings("traced_table"),
     )
 
 
@@ -216,7 +214,7 @@ def read_effects(elasticities: Path, source: str, target: str) -> Inputs:
         counted(int(effects["documents"].max()), "document"),
         elasticities=effects,
         **{name: pd.read_parquet(elasticities.with_name(f"{name}.parquet")) for name in names},
-        alpha=settings_in(elasticities, "elasticities")["alpha"],
+        alpha=tables.read_provenance(elasticities).settings("elasticities")["alpha"],
         source=source,
         target=target,
     )
@@ -230,5 +228,6 @@ def of_pair(inputs: Inputs, table: pd.DataFrame) -> pd.DataFrame:
 def read_vectors(fits: Path) -> Inputs:
     """Return the predictions of vectors, a row per layer, predictor and rank."""
     table = pd.read_parquet(fits)
-    extent, settings = rows_of(table, "rows", "documents"), settings_in(fits, "vectors")
+    settings = tables.read_provenance(fits).settings("vectors")
+    extent = rows_of(table, "rows", "documents")
     return Inputs(fits, names_in(table, "site"), extent, fits=table, settings=settings)

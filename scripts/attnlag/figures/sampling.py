@@ -91,7 +91,7 @@ def read_norms(given: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
     sample = sample_norms(given.norms)
     return Inputs(
         given.norms[0],
-        f"{tables.names_in(tables.read_provenance(given.norms[0]))}, {site}",
+        f"{tables.names_of(given.norms[0])}, {site}",
         counted(sample.tokens, "token"),
         **vars(given),
         sample=sample,
@@ -103,6 +103,6 @@ def read_norms(given: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
 
 def read_surprisal(given: Any, site: str, drop_first: int) -> Inputs:
     """Return the files of norms of one site, and of the model's predictions at each token."""
-    name = f"{tables.names_in(tables.read_provenance(given.norms[0]))}, {site}"
+    name = f"{tables.names_of(given.norms[0])}, {site}"
     extent, beside = counted(tables.row_count(given.norms), "token"), vars(given)
     return Inputs(given.norms[0], name, extent, **beside, site=site, drop_first=drop_first)

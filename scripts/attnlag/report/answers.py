@@ -53,14 +53,14 @@ class RegressionTables:
     folder: Path
 
     @cached_property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> tables.Record:
         """The provenance of its coefficients."""
         return tables.read_provenance(self.folder / "coefficients.parquet")
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of its fit."""
-        return self.record["stages"]["regression"]
+        return self.record.settings("regression")
 
     @property
     def is_of_norms(self) -> bool:
@@ -175,7 +175,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
         )
     partial = main.fits["partial_r_squared"]
     text = f"{partial.median():.0%} in the median layer, at most {partial.max():.0%}"
-    if covariates := main.record["stages"]["design"]["covariates"]:
+    if covariates := main.record.settings("design")["covariates"]:
         others = 1 - (1 - main.fits["r_squared"]) / (1 - partial)
         names = "position" if covariates == ["position"] else "the other terms"
         text += f"; {names} {others.median():.0%}"

@@ -80,7 +80,7 @@ def _materials(
 ) -> Iterable[str]:
     """Yield the model, its precision, and the corpus with its counts."""
     record = regression.record
-    model, used = models[record["model"]["name"]], record["stages"]["activations"]["used"]
+    model, used = models[record["model"]["name"]], record.settings("activations")["used"]
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
     corpus, shards = record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
@@ -96,7 +96,7 @@ def _materials(
         f"{corpus['characters']:,} characters, {counted(total['tokens'], 'token')}; SHA-256 "
         f"{corpus['digest'][:12]})."
     )
-    limits = [record["stages"]["tokens"]["max_length"], model["context_length"]]
+    limits = [record.settings("tokens")["max_length"], model["context_length"]]
     longest = min((limit for limit in limits if limit), default=0)
     if total["split"]:
         yield (
@@ -128,7 +128,7 @@ def _measured(regressions: Sequence[RegressionTables]) -> Iterable[str]:
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
         "checks on the first batch that a block's input and what its parts add give its output."
     )
-    design = regressions[0].record["stages"]["design"]
+    design = regressions[0].record.settings("design")
     if drop := design["drop_first"]:
         first = "The first token" if drop == 1 else f"The first {drop} tokens"
         yield f"{first} of each sequence served neither as outcome nor as predictor."
@@ -155,7 +155,7 @@ def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
 def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield what was done in one regression, which is the same at all sites."""
     regression = sites[0]
-    design, settings = regression.record["stages"]["design"], regression.settings
+    design, settings = regression.record.settings("design"), regression.settings
     terms = [spans(design["lags"], "lag")] if design["lags"] else []
     terms += [spans(design["leads"], "lead")] if design["leads"] else []
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
@@ -201,7 +201,7 @@ def _controls(folder: Path) -> Iterable[str]:
     table = pd.read_parquet(folder / "controls.parquet")
     if "permutations" in table:
         path = folder / "permutations" / "0000.parquet"
-        used = tables.read_provenance(path)["stages"]["permutations"]
+        used = tables.read_provenance(path).settings("permutations")
         class_of = "" if used["within"] == "document" else "of each part of speech "
         yield (
             f"As a control, the tokens {class_of}in each document were put in random order "
@@ -210,7 +210,7 @@ def _controls(folder: Path) -> Iterable[str]:
         )
     if "random_weights" in table:
         path = folder.parent / "random_weights.parquet"
-        used = tables.read_provenance(path)["stages"]["random_weights"]
+        used = tables.read_provenance(path).settings("random_weights")
         draws, first, others = (
             int(table[f"random_weights_{name}"].max())
             for name in ("draws", "documents", "draws_documents")

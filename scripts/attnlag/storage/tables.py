@@ -36,9 +36,22 @@ ROWS_AT_ONCE = 16_384
 COUNTS_KEY = b"attnlag.counts"
 
 
+class Record(dict[str, Any]):
+    """The provenance of a file: what made it."""
+
+    def settings(self, stage: str) -> dict[str, Any]:
+        """Return the settings of one of the stages that made the file."""
+        return self["stages"][stage]
+
+    @property
+    def names(self) -> str:
+        """The names of the model and the corpus, for messages."""
+        return f"{self['model']['name']}, {self['corpus']['name']}"
+
+
 def provenance(
-    upstream: dict[str, Any], stage: str, settings: Any, *packages: str, **facts: Any
-) -> dict[str, Any]:
+    upstream: Mapping[str, Any], stage: str, settings: Any, *packages: str, **facts: Any
+) -> Record:
     """Return the provenance of the stage before, extended by the record of this stage.
 
     Settings are a section, or JSON-serialisable. ``packages`` are those whose versions affect the
@@ -46,12 +59,12 @@ def provenance(
     """
     stated = settings.model_dump() if isinstance(settings, Section) else settings
     versions = {package: importlib.metadata.version(package) for package in packages}
-    return {
-        **upstream,
+    return Record(
+        upstream,
         **facts,
-        "stages": {**upstream.get("stages", {}), stage: stated},
-        "versions": {**upstream.get("versions", {}), **versions},
-    }
+        stages={**upstream.get("stages", {}), stage: stated},
+        versions={**upstream.get("versions", {}), **versions},
+    )
 
 
 def metadata(record: dict[str, Any]) -> dict[bytes, bytes]:
@@ -59,9 +72,9 @@ def metadata(record: dict[str, Any]) -> dict[bytes, bytes]:
     return {METADATA_KEY: json.dumps(record, sort_keys=True, ensure_ascii=False).encode()}
 
 
-def read_provenance(path: str | Path) -> dict[str, Any]:
+def read_provenance(path: str | Path) -> Record:
     """Return the provenance record in a Parquet file that attnlag wrote."""
-    return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
+    return Record(json.loads(pq.read_schema(path).metadata[METADATA_KEY]))
 
 
 def read_counts(path: str | Path) -> dict[str, Any]:
@@ -69,14 +82,9 @@ def read_counts(path: str | Path) -> dict[str, Any]:
     return json.loads(pq.read_metadata(path).metadata[COUNTS_KEY])
 
 
-def names_in(record: dict[str, Any]) -> str:
-    """Return the names of the model and the corpus in a provenance record, for messages."""
-    return f"{record['model']['name']}, {record['corpus']['name']}"
-
-
 def names_of(path: str | Path) -> str:
     """Return the names of the model and the corpus of a file, for messages."""
-    return names_in(read_provenance(path))
+    return read_provenance(path).names
 
 
 def damaged(paths: Iterable[Path]) -> list[str]:
@@ -100,7 +108,7 @@ def damaged(paths: Iterable[Path]) -> list[str]:
     return problems
 
 
-def of_all_shards(paths: Sequence[Path]) -> dict[str, Any]:
+def of_all_shards(paths: Sequence[Path]) -> Record:
     """Return the provenance of shards, without the entries that are specific to one of them.
 
     Raises
@@ -121,7 +129,7 @@ def of_all_shards(paths: Sequence[Path]) -> dict[str, Any]:
                     f"{path}: found numbers of a model in {dtype}, expected {expected} as in "
                     f"{where}; state extraction.dtype, and all shards are made in one precision"
                 )
-    return {key: first[key] for key in ("model", "corpus", "stages", "versions")}
+    return Record({key: first[key] for key in ("model", "corpus", "stages", "versions")})
 
 
 def shards(first: str | Path) -> list[Path]:
@@ -131,7 +139,7 @@ def shards(first: str | Path) -> list[Path]:
     Their number comes from the record, because the folder may hold shards of an earlier run.
     """
     first = Path(first)
-    count = read_provenance(first)["stages"]["tokens"]["shards"]
+    count = read_provenance(first).settings("tokens")["shards"]
     return [first.with_name(f"{shard:04d}.parquet") for shard in range(count)]
 
 

@@ -154,7 +154,7 @@ def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesB
     the column ``merged`` of the tests names the classes in ``other``.
     """
     slopes = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
-    scale = tables.read_provenance(products[0])["stages"]["class_crossproducts"]["scale"]
+    scale = tables.read_provenance(products[0]).settings("class_crossproducts")["scale"]
     slopes.coefficients["at"] = np.nan
     if scale is not None:
         along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]

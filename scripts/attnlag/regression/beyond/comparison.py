@@ -55,7 +55,7 @@ class ComparedStudy:
     control: bool
     coefficients: pd.DataFrame
     # Provenance of the table.
-    record: dict[str, Any]
+    record: tables.Record
     # Files of its cross-products, in order.
     shards: list[Path]
 
@@ -79,7 +79,7 @@ class ComparedStudy:
 
     def stack(self) -> Stack:
         """Return the cross-products, as the regression fitted them."""
-        settings = self.record["stages"]["regression"]
+        settings = self.record.settings("regression")
         shards = [crossproducts.read_shard(path) for path in self.shards]
         if settings["bias_correction"] == "none":
             shards = [crossproducts.without_halves(shard) for shard in shards]
@@ -106,12 +106,12 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     UserError
         If intervals or corrections differ, because significance then has different meanings.
     """
-    first, expected = studies[0], studies[0].record["stages"]["regression"]
+    first, expected = studies[0], studies[0].record.settings("regression")
     problems = [
         f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {expected[key]} "
         f"as in {first.model}, {first.corpus}; fit the regressions with equal settings"
         for study in studies
-        for settings in [study.record["stages"]["regression"]]
+        for settings in [study.record.settings("regression")]
         for key in ("alpha", "adjust", "covariance", "cluster", "negligible")
         if settings[key] != expected[key]
     ]

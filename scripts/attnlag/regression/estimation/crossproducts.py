@@ -417,7 +417,7 @@ def read_shard(path: str | Path) -> Shard:
     """Return one shard's cross-products; its documents are read only on use."""
     made = tables.read_provenance(path)
     record = made["crossproducts"]
-    outcome = OUTCOMES[made["stages"].get("design", {}).get("outcome", "norm")]
+    outcome = OUTCOMES[made.settings("design")["outcome"]]
     terms, layers, halves = record["terms"], record["layers"], record["halves"]
     rows = len(layers) * halves
 

@@ -167,7 +167,7 @@ def take_out(design: Path, norms: Path, effects: Path, path: Path, products: Pat
     record = tables.provenance(
         tables.read_provenance(design),
         "token_effects",
-        solved_for["stages"]["token_effects"],
+        solved_for.settings("token_effects"),
         "numpy",
         **{name: solved_for[name] for name in ("absorbed", "sample_end")},
     )

@@ -76,7 +76,7 @@ def fit_regression(
     """
     record = tables.read_provenance(products[0])
     counts = [tables.read_counts(path) for path in designs]
-    sequences = _usable_sequences(counts, tables.names_in(record))
+    sequences = _usable_sequences(counts, record.names)
     shards = [crossproducts.read_shard(path) for path in products]
     documents = int(np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0))
     if documents < FEWEST_DOCUMENTS:

@@ -39,7 +39,7 @@ def slopes(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     table = pd.read_parquet(path)
-    settings = tables.read_provenance(path)["stages"]["classes"]
+    settings = tables.read_provenance(path).settings("classes")
     term = lags_among(list(table["term"]))[0]
     rows = table[(table["term"] == term) & ~table["subset"].isin([PER_SD, OTHER])]
     several = rows[rows["subset"] != ALL].dropna(subset="estimate")

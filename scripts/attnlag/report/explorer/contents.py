@@ -151,8 +151,8 @@ def _study(study: Study) -> dict[str, Any]:
     fits = pd.read_parquet(study.folder / "fits.parquet").sort_values("layer")
     controls = pd.read_parquet(study.folder / "controls.parquet")
     record = tables.read_provenance(study.folder / "coefficients.parquet")
-    settings = TypeAdapter(DesignSettings).validate_python(record["stages"]["design"])
-    regression = record["stages"]["regression"]
+    settings = TypeAdapter(DesignSettings).validate_python(record.settings("design"))
+    regression = record.settings("regression")
     layers = fits["layer"].tolist()
     effects = regression["fixed_effects"] == "document"
 
