@@ -5,16 +5,13 @@ import gzip
 import io
 import json
 import os
-import re
 import string
-import subprocess
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
-from programs import command_of
 
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
@@ -30,7 +27,6 @@ from attnlag.corpus.documents import (
 )
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError
-from attnlag.pipeline.stages import canonical
 from attnlag.storage import tables
 
 FIELDS = CorpusSettings(id="id", group="genre")
@@ -74,9 +70,6 @@ def problems(*files, settings=FIELDS):
     return [line.replace(f"{files[0].parent}/", "") for line in caught.value.problems]
 
 
-# Formats
-
-
 @many_files
 @given(rows=rows_of_words, ascii_only=st.booleans(), line_end=st.sampled_from(["\n", "\r\n"]))
 @example(rows=[("a\u2028", "a\x85b\u2029\r\n", "\x00é")], ascii_only=False, line_end="\r\n")
@@ -92,7 +85,11 @@ def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, t
         target,
         lambda: corpus_record("x", tally, FIELDS),
     )
-    assert tables.read_provenance(target)["corpus"]["documents"] == len(rows)
+    record = tables.read_provenance(target)
+    characters = sum(len(text) for _, text, _ in rows)
+    expected = {"name": "x", "digest": tally.digest, "documents": len(rows)}
+    assert record["corpus"] == {**expected, "characters": characters}
+    assert record["stages"] == {"corpus": FIELDS.model_dump()}
     table = pq.read_table(target)
     assert table["document"].to_pylist() == [id for id, _, _ in rows]
     assert table["text"].to_pylist() == [text for _, text, _ in rows]
@@ -199,9 +196,6 @@ def test_csv_cells_may_be_long_quoted_and_on_several_lines(tmp_path):
     assert [d.text for d in documents] == ['say "hi",\nthen\r\ngo', long]
 
 
-# Ids, groups and texts
-
-
 def test_numbers_serve_as_ids_and_groups(tmp_path):
     path = write(tmp_path / "x.jsonl", json_lines(row(7, "words", 1984), row(0, "more", 1985)))
     documents = read_all([path], FIELDS)
@@ -252,9 +246,6 @@ def test_field_names_may_contain_dots_and_be_used_twice(tmp_path):
     pq.write_table(pa.table({"a.b": ["one"], "a": ["two"]}), tmp_path / "x.parquet")
     fields = CorpusSettings(id="a.b", text="a.b", group="a", split="none")
     assert read_all([tmp_path / "x.parquet"], fields) == [Document("one", "two", "one")]
-
-
-# Problems
 
 
 def test_all_problems_of_all_files_come_at_once(tmp_path):
@@ -417,9 +408,6 @@ def test_paths_that_are_not_regular_files_are_not_opened(tmp_path):
     assert "embedded null" in last
 
 
-# Limits
-
-
 @pytest.mark.parametrize(
     ("name", "line", "settings", "content"),
     [
@@ -514,9 +502,6 @@ def test_extreme_json_is_a_problem_and_not_a_crash(line, tmp_path):
     assert found[0].endswith("expected one JSON object a line")
 
 
-# Digest and provenance
-
-
 @given(documents=st.lists(st.builds(Document, words, words, words), min_size=1))
 @example(documents=[Document("a", "b", "c")])
 def test_the_digest_changes_when_any_boundary_moves(documents):
@@ -533,42 +518,6 @@ def test_the_summary_is_a_line_of_words():
     assert corpus_summary("prompts", tally_of(documents)) == (
         "prompts: 2 documents in 1 group, 1,002 characters"
     )
-
-
-# The program
-
-
-def prepare(folder, name, settings=DEFAULTS):
-    given, made = {"files": [name]}, {"corpus": "out/x.parquet"}
-    stated = canonical(settings), {"corpus": "x"}
-    command = command_of("prepare_corpus", given, made, *stated, covariance="none")
-    command += ["--log", "logs/x.log"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def test_the_program_writes_equal_bytes_wherever_the_files_are(tmp_path):
-    outputs = []
-    for folder in (tmp_path / "one", tmp_path / "two"):
-        write(folder / "data" / "x.jsonl", json_lines(row("a"), row("b", "ünïcode")))
-        done = prepare(folder, "data/x.jsonl", settings=FIELDS)
-        assert done.returncode == 0, done.stderr
-        said = r"x: 2 documents in 1 group, 12 characters \(\d+\.\d s, [\d.]+ [MG]B\)\n"
-        assert re.fullmatch(said, done.stderr)
-        assert (folder / "logs" / "x.log").read_text() == done.stderr
-        outputs.append(folder / "out" / "x.parquet")
-    assert outputs[0].read_bytes() == outputs[1].read_bytes()
-    record = tables.read_provenance(outputs[0])
-    assert record == {
-        "corpus": {
-            "name": "x",
-            "digest": record["corpus"]["digest"],
-            "documents": 2,
-            "characters": 12,
-        },
-        "stages": {"corpus": FIELDS.model_dump()},
-        "versions": {"pyarrow": pa.__version__},
-    }
-    assert pq.read_table(outputs[0])["text"].to_pylist() == ["words", "ünïcode"]
 
 
 def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monkeypatch):

@@ -74,43 +74,12 @@ def frame_of(table, layer, effects):
     return y, x, e, sequence, frame["position"].to_numpy(), document
 
 
-def model_of(table, layers, effects=False):
-    """Return the least-squares fit and, with effects, the means of the documents."""
-    names = list(dict.fromkeys(table["document"].to_pylist()))
-    size = len(TERMS) + (not effects)
-    model = residuals.ResidualModel(
-        TERMS,
-        list(range(layers)),
-        np.zeros((layers, 3)),
-        np.zeros(layers),
-        np.zeros((layers, 4)),
-        np.zeros((layers, size, size)),
-        np.zeros(layers),
-        np.zeros(layers),
-        np.zeros(layers),
-        effects,
-    )
-    means = residuals.DocumentMeans(
-        np.zeros((len(names), layers), int), np.zeros((len(names), layers, 4))
-    )
-    for layer in range(layers):
-        y, x, e, *_ = frame_of(table, layer, effects)
-        beta = np.linalg.lstsq(x, y)[0]
-        frame = table.to_pandas()
-        columns = [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "lag_2")]
-        frame = frame.dropna(subset=columns)
-        values = frame[[*columns, "log_frequency"]]
-        grouped = values.groupby(frame["document"].astype(str))
-        means.counts[:, layer] = grouped.size().reindex(names, fill_value=0)
-        means.means[:, layer] = grouped.mean().reindex(names)
-        model.means[layer] = values.mean()
-        model.slopes[layer] = beta if effects else beta[1:]
-        if not effects:
-            model.level[layer] = beta[0]
-        model.inverse[layer] = np.linalg.inv(x.T @ x)
-        model.sigma[layer] = e.std()
-        model.fitted_mean[layer], model.fitted_sd[layer] = (y - e).mean(), (y - e).std()
-    return model, means if effects else None
+def model_of(table, effects=False):
+    """Return the fit of a design and, with effects, the means of its documents."""
+    shard = shard_of(table)
+    stack = stacks.stacked([shard], fixed_effects=effects)
+    model = residuals.residual_model(stack, least_squares.solve_all(stack))
+    return model, residuals.means_of(shard) if effects else None
 
 
 def sums_of(table, model, means, hac_lags=4, rows=10**6):
@@ -132,27 +101,39 @@ def lagged(values, sequence, position, lag):
 @pytest.mark.parametrize("effects", [False, True])
 def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
     table = design(RAGGED, missing=0.1)
-    flat = changed(table, {"layer_00.y": np.full(len(table), 2.5)})
-    stack = stacks.stacked([shard_of(flat)], fixed_effects=effects)
-    found = residuals.residual_model(stack, least_squares.solve_all(stack))
-    expected, _ = model_of(table, 2, effects)
-    assert (found.terms, found.layers, found.document_effects) == (TERMS, [0, 1], effects)
-    _, x, e, *_, document = frame_of(table, 1, effects)
+    model, means = model_of(changed(table, {"layer_00.y": np.full(len(table), 2.5)}), effects)
+    assert (model.terms, model.layers, model.document_effects) == (TERMS, [0, 1], effects)
+    y, x, e, *_, document = frame_of(table, 1, effects)
+    beta = np.linalg.lstsq(x, y)[0]
     k = x.shape[1] + (len(np.unique(document)) if effects else 0)
-    expected.sigma[1] *= np.sqrt(len(e) / (len(e) - k))
-    for name in ("slopes", "level", "means", "inverse", "sigma", "fitted_mean", "fitted_sd"):
-        own, other = getattr(found, name)[1], getattr(expected, name)[1]
-        np.testing.assert_allclose(own, other, rtol=1e-9, atol=1e-12, err_msg=name)
+    names = [*(f"layer_01.{term}" for term in ("y", "lag_1", "lag_2")), "log_frequency"]
+    rows = table.select(["document", *names]).to_pandas().dropna()
+    expected = {
+        "slopes": beta if effects else beta[1:],
+        "level": 0 if effects else beta[0],
+        "means": rows[names].mean(),
+        "inverse": np.linalg.inv(x.T @ x),
+        "sigma": np.sqrt(e @ e / (len(e) - k)),
+        "fitted_mean": (y - e).mean(),
+        "fitted_sd": (y - e).std(),
+    }
+    for name, value in expected.items():
+        values = getattr(model, name)[1]
+        np.testing.assert_allclose(values, value, rtol=1e-9, atol=1e-12, err_msg=name)
+    if effects:
+        by_document = rows.groupby("document", sort=False, observed=False)[names]
+        np.testing.assert_array_equal(means.counts[:, 1], by_document.size())
+        np.testing.assert_allclose(means.means[:, 1], by_document.mean())
     # The first layer is not fitted.
     for name in ("slopes", "inverse", "sigma", "fitted_sd"):
-        assert np.isnan(getattr(found, name)[0]).all()
+        assert np.isnan(getattr(model, name)[0]).all()
 
 
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("documents", [ONE, RAGGED], ids=["one", "ragged"])
 def test_covariances_equal_those_of_statsmodels(documents, effects):
     table = design(documents)
-    model, means = model_of(table, 2, effects)
+    model, means = model_of(table, effects)
     sums = sums_of(table, model, means, hac_lags=3)
     for layer in range(2):
         _, x, _, sequence, _, document = frame_of(table, layer, False)
@@ -190,7 +171,7 @@ def test_hac_errors_measure_lags_across_gaps_in_positions(lags, effects):
     table = design(RAGGED, missing=0.2)
     # Besides rows that the layer drops, some that are not there at all.
     table = table.filter(np.random.default_rng(1).random(len(table)) > 0.1)
-    model, means = model_of(table, 2, effects)
+    model, means = model_of(table, effects)
     sums = sums_of(table, model, means, lags)
     _, x, e, sequence, position, document = frame_of(table, 1, effects)
     score = x * e[:, None]
@@ -218,7 +199,7 @@ def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
 @pytest.mark.parametrize("missing", [0.0, 0.2])
 def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
     table = design(RAGGED, missing=missing)
-    model, means = model_of(table, 2, effects)
+    model, means = model_of(table, effects)
     sums = sums_of(table, model, means)
     found = diagnostics.table(sums, model)
     autocorrelation = diagnostics.autocorrelation(sums).set_index(["layer", "lag"])
@@ -254,7 +235,7 @@ def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
 
 def test_diagnostics_of_one_sequence_equal_those_of_statsmodels():
     table = design(ONE, 1)
-    model, _ = model_of(table, 1)
+    model, _ = model_of(table)
     sums = sums_of(table, model, None)
     y, x, e, *_ = frame_of(table, 0, False)
     found = diagnostics.table(sums, model).iloc[0]
@@ -285,7 +266,7 @@ def test_pairs_of_rows_count_even_if_a_regressor_is_at_its_mean():
     balanced = np.tile([0.0, 1.0, -1.0], 90)[: len(table)]
     table = changed(table, {"log_frequency": balanced})
     assert balanced.sum() == 0
-    model, _ = model_of(table, 1)
+    model, _ = model_of(table)
     _, _, _, sequence, position, _ = frame_of(table, 0, False)
     found = diagnostics.autocorrelation(sums_of(table, model, None))
     expected = [lagged(position, sequence, position, lag)[1].sum() for lag in range(1, 21)]
@@ -317,7 +298,7 @@ def test_enough_lags_leave_no_partial_autocorrelation(slopes, least, most):
 
 def test_sequences_without_a_past_have_no_breusch_godfrey():
     table = design([[1]] * 40, 1)
-    model, _ = model_of(table, 1)
+    model, _ = model_of(table)
     found = diagnostics.table(sums_of(table, model, None), model).iloc[0]
     assert np.isnan(found["breusch_godfrey"])
     assert np.isnan(found["breusch_godfrey_p_value"])
@@ -326,7 +307,7 @@ def test_sequences_without_a_past_have_no_breusch_godfrey():
 
 def test_lags_longer_than_any_sequence_are_not_tested():
     table = design([[4]] * 40, 1)
-    model, _ = model_of(table, 1)
+    model, _ = model_of(table)
     found = diagnostics.table(sums_of(table, model, None), model).iloc[0]
     _, x, e, sequence, position, _ = frame_of(table, 0, False)
     shifted = [lagged(e, sequence, position, lag)[0] for lag in (1, 2, 3)]
@@ -338,7 +319,7 @@ def test_lags_longer_than_any_sequence_are_not_tested():
 @pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
 def test_quantiles_equal_those_of_numpy(documents):
     table = design(documents, 1)
-    model, _ = model_of(table, 1)
+    model, _ = model_of(table)
     sums = sums_of(table, model, None)
     e = frame_of(table, 0, False)[2]
     grid = np.linspace(0, 1, 41)
@@ -356,7 +337,7 @@ def test_quantiles_equal_those_of_numpy(documents):
 
 def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
     table = design([[4000]], 1)
-    model, _ = model_of(table, 1)
+    model, _ = model_of(table)
     model.sigma /= 40
     sums = sums_of(table, model, None)
     e = frame_of(table, 0, False)[2]
@@ -372,7 +353,7 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
 @pytest.mark.parametrize("effects", [False, True])
 def test_histograms_equal_those_of_numpy(effects):
     table = design(RAGGED, missing=0.1)
-    model, means = model_of(table, 2, effects)
+    model, means = model_of(table, effects)
     y, _, e, *_ = frame_of(table, 1, effects)
     # The fitted values of documents of one row are 0, which should not be the edge of a bin.
     model.fitted_mean += 0.013
@@ -417,7 +398,7 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
         documents = [[length + 1 for length in windows] for windows in documents]
     documents = [[40], [30, 8], *documents]
     table = design(documents, missing=0.0 if effects else 0.1)
-    model, means = model_of(table, 2, effects)
+    model, means = model_of(table, effects)
     whole = sums_of(table, model, means, hac_lags)
     ends = np.concatenate([[0], np.cumsum([sum(windows) for windows in documents])])
     edges = sorted({0, len(documents), *(cut for cut in cuts if cut < len(documents))})
@@ -440,7 +421,7 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
 
 def test_batches_with_dictionaries_of_their_own_change_nothing():
     table = design(RAGGED, missing=0.1)
-    model, means = model_of(table, 2, True)
+    model, means = model_of(table, True)
     whole = sums_of(table, model, means)
     batches = [
         changed(batch, {"document": batch["document"].cast(pa.string()).dictionary_encode()})
@@ -451,7 +432,7 @@ def test_batches_with_dictionaries_of_their_own_change_nothing():
 
 def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
     table = design(RAGGED)
-    model, _ = model_of(table, 2)
+    model, _ = model_of(table)
     pq.write_table(table, tmp_path / "good.parquet")
     paths = [tmp_path / "missing.parquet", *[tmp_path / "good.parquet"] * 20]
     with pytest.raises(FileNotFoundError):
@@ -460,7 +441,7 @@ def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
     table = design(RAGGED, missing=0.1)
-    model, _ = model_of(table, 2)
+    model, _ = model_of(table)
     sums = sums_of(table, model, None)
     record = tables.provenance({}, "x", {}, residuals=sums.facts())
     tables.write_table(sums.to_table(layer=sums.layers), tmp_path / "r.parquet", record)
@@ -471,7 +452,7 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
 
 def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
     table = design(RAGGED, 3)
-    model, _ = model_of(table, 3)
+    model, _ = model_of(table)
     alone = sums_of(table, model, None)
     for values in (model.slopes, model.level, model.sigma, model.fitted_sd, model.inverse):
         values[1] = np.nan
@@ -494,7 +475,7 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
 def test_a_perfect_fit_or_no_rows_give_no_warnings():
     table = design(RAGGED, 1)
     exact = changed(table, {"layer_00.y": 2 * table["layer_00.lag_1"].to_numpy()})
-    model, _ = model_of(exact, 1)
+    model, _ = model_of(exact)
     model.slopes[:], model.sigma[:], model.level[:] = [[2, 0, 0]], 0, 2 * model.means[:, 1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
