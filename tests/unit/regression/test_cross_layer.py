@@ -76,8 +76,10 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
     read = partial(cross_layer.pairs_in, {"attention": paths}, "attention", "attention", 1)
     found = cross_layer.cross_layer(read, [2], LAGS)
     expected = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [2], LAGS)
-    np.testing.assert_allclose(found.alone, expected.alone, rtol=1e-4)
-    np.testing.assert_allclose(found.given_error, expected.given_error, rtol=1e-4, atol=1e-12)
+    np.testing.assert_allclose(found.alone.estimate, expected.alone.estimate, rtol=1e-4)
+    np.testing.assert_allclose(
+        found.given.std_error, expected.given.std_error, rtol=1e-4, atol=1e-12
+    )
 
 
 def test_all_layers_before_a_target_predict_it_together():
@@ -118,8 +120,8 @@ def test_a_layer_that_does_not_vary_predicts_nothing():
     rng = np.random.default_rng(0)
     documents = [[np.stack([np.full(20, 2.0), rng.normal(size=20)])] for _ in range(3)]
     found = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [1], 1)
-    assert np.isnan(found.alone[0, 0]).all()
-    assert np.isfinite(found.alone[0, 1]).all()
+    assert np.isnan(found.alone.estimate[0, 0]).all()
+    assert np.isfinite(found.alone.estimate[0, 1]).all()
 
 
 def test_documents_that_are_too_short_give_no_rows():

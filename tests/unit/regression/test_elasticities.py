@@ -14,7 +14,8 @@ from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1, negligible=0.05)
-NO_VERDICTS = pd.DataFrame(columns=[*verdicts.KEYS, *verdicts.VERDICT])
+NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTED)
+NO_VERDICTS = pd.DataFrame(columns=[*verdicts.TRIAL_KEYS, *verdicts.VERDICT])
 
 
 def test_joint_bands_equal_those_of_documents_drawn_one_by_one():
@@ -86,7 +87,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
         }
     )
     predicted = pd.DataFrame(
-        [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.NOTHING.columns
+        [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.PREDICTED
     )
     given = found.reset_index(), predicted, {"attention": coefficients}
     table = elasticities.transmitted(*given, 0.05).set_index("target_layer")
@@ -171,7 +172,7 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
 def test_without_a_regression_no_share_is_transmitted():
     effects = rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)])
     summed = elasticities.over_sources(effects, SETTINGS)
-    row = elasticities.transmitted(summed, cross_layer.NOTHING, {}, 0.05).iloc[0]
+    row = elasticities.transmitted(summed, NO_PREDICTIONS, {}, 0.05).iloc[0]
     assert row["estimate"] == pytest.approx(0.02)
     assert row["regression"] is None
     assert row[["coefficient", "share", "share_low", "share_high", "predicted"]].isna().all()
@@ -212,9 +213,7 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     )
     assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
-    beside = elasticities.transmitted(
-        summed, cross_layer.NOTHING, {"attention": coefficients}, 0.05
-    )
+    beside = elasticities.transmitted(summed, NO_PREDICTIONS, {"attention": coefficients}, 0.05)
     assert len(beside) == documents
     text = causal_findings(beside, NO_VERDICTS, name="tiny, small", alpha=0.05, negligible=0.05)
     words = "change by 0.025% in layer 1 (" if documents else "no document has a token"

@@ -31,11 +31,13 @@ def prediction_of(coefficients, error=0.01, scores=None):
     shape = (1, len(coefficients), 2)
     alone = np.full(shape, np.nan)
     alone[0, :, 1] = coefficients
-    noise = np.zeros((verdicts.DRAWS, *shape)) if scores is None else scores
+    noise = np.zeros((verdicts.DOCUMENT_DRAWS, *shape)) if scores is None else scores
     nothing = np.full(shape, np.nan)
     return cross_layer.CrossLayer(
-        *([TARGET], alone, np.full(shape, error), nothing, nothing),
-        *(100, 5000, noise, np.zeros((verdicts.DRAWS, *shape))),
+        [TARGET],
+        cross_layer.Coefficients(alone, np.full(shape, error), noise),
+        cross_layer.Coefficients(nothing, nothing, noise),
+        *(100, 5000),
     )
 
 
@@ -80,9 +82,9 @@ def test_draws_of_documents_have_the_errors_of_the_estimates():
         lambda: ((f"d{number}", [one], [one]) for number, one in enumerate(logs)),
         *([6], 1, draw),
     )
-    np.testing.assert_allclose(found.alone_noise.std(axis=0), found.alone_error, rtol=0.08)
-    spread = found.given_noise[..., 1].std(axis=0)
-    np.testing.assert_allclose(spread[:, :6], found.given_error[:, :6, 1], rtol=0.08)
+    np.testing.assert_allclose(found.alone.noise.std(axis=0), found.alone.std_error, rtol=0.08)
+    spread = found.given.noise[..., 1].std(axis=0)
+    np.testing.assert_allclose(spread[:, :6], found.given.std_error[:, :6, 1], rtol=0.08)
 
 
 def test_the_interval_covers_a_half_where_signs_are_random():

@@ -7,10 +7,11 @@ read twice, first for the sums over all documents and then for the scores of eac
 clustered errors need. Only the cross-products of a few documents are therefore in memory at a time.
 """
 
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,32 +29,35 @@ Windows = list[np.ndarray]
 BLOCK = 64
 
 # The columns of `of_intervened`.
-KEYS = ["source_site", "target_site", "target_layer", "lag"]
-PREDICTED = ["predicted", "predicted_std_error", "predicted_df"]
-NOTHING = pd.DataFrame(columns=[*KEYS, *PREDICTED])
+TARGET_KEYS = ["source_site", "target_site", "target_layer", "lag"]
+PREDICTED = [*TARGET_KEYS, "predicted", "predicted_std_error", "predicted_df"]
+
+
+class Coefficients(NamedTuple):
+    """Coefficients of all sources at each distance, (targets, layers, lags + 1) arrays.
+
+    They are NaN if a layer's norms do not vary.
+    """
+
+    estimate: np.ndarray
+    # Clustered by document (CR2).
+    std_error: np.ndarray
+    # (draws, targets, layers, lags + 1) array: what the draws of the multipliers add to the
+    # estimates, which has the variance of their errors.
+    noise: np.ndarray
 
 
 @dataclass
 class CrossLayer:
-    """Coefficients of pairs of layers."""
+    """Regressions of target layers on all layers, one source at a time."""
 
     targets: list[int]
-    # alone, alone_error, (targets, layers, lags + 1) float array: coefficient of the source at each
-    # distance, and its standard error, clustered by document (CR2); NaN if a layer's norms do not
-    # vary.
-    alone: np.ndarray
-    alone_error: np.ndarray
-    # given, given_error, (targets, layers, lags + 1) float array: the same with the source layer's
-    # norm at the target token held fixed; NaN at distance 0.
-    given: np.ndarray
-    given_error: np.ndarray
+    alone: Coefficients
+    # With the source layer's norm at the target token held fixed; NaN at distance 0.
+    given: Coefficients
     # documents, rows: numbers of documents and rows of the fits.
     documents: int
     rows: int
-    # alone_noise, given_noise, (draws, targets, layers, lags + 1) float array: what the draws of
-    # the multipliers add to the estimates, which has the variance of their errors.
-    alone_noise: np.ndarray
-    given_noise: np.ndarray
 
 
 def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
@@ -61,31 +65,30 @@ def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, 
     for path in paths:
         file = pq.ParquetFile(path, pre_buffer=False)
         layers = columns.layers_in(file.schema_arrow)
-        name: str | None = None
-        windows: dict[int, Windows] = {}
+        # Rows of one document, which the next row group may continue.
+        pending: list[pd.DataFrame] = []
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group).to_pandas()
+            table = file.read_row_group(group).to_pandas().astype({"document": str})
             table = table[table["position"] >= drop_first]
-            for document, rows in table.groupby("document", sort=False, observed=True):
-                if document != name:
-                    if name is not None:
-                        yield name, _joined(windows)
-                    name, windows = document, {}
-                for window, part in rows.groupby("window", sort=False):
-                    logs = np.stack([log_norms(part[layer].to_numpy()) for layer in layers])
-                    windows.setdefault(window, []).append(logs)
-        if name is not None:
-            yield name, _joined(windows)
+            for document, rows in table.groupby("document", sort=False):
+                if pending and document != pending[0]["document"].iloc[0]:
+                    yield _windows_of(pending, layers)
+                    pending = []
+                pending.append(rows)
+        if pending:
+            yield _windows_of(pending, layers)
 
 
-def _joined(windows: dict[int, Windows]) -> Windows:
-    return [np.concatenate(parts, axis=1) for parts in windows.values()]
+def _windows_of(parts: Sequence[pd.DataFrame], layers: list[str]) -> tuple[str, Windows]:
+    rows = pd.concat(parts)
+    windows = [window[layers].to_numpy().T for _, window in rows.groupby("window", sort=False)]
+    return rows["document"].iloc[0], list(map(log_norms, windows))
 
 
 def products(
-    sources: Windows, targets: Windows, chosen: Sequence[int], lags: int
+    sources: Windows, targets: Windows, target_layers: Sequence[int], lags: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the cross-products of a document.
+    """Return the cross-products of a document, and the number of rows.
 
     Rows are the tokens with all lags in their window and all norms finite.
 
@@ -101,24 +104,25 @@ def products(
     xy : (lags + 1, layers, targets) array
     y : (targets, 2) array
         Sums of y, and of y².
+    rows : int
     """
     layers = len(sources[0])
-    x, xy = np.zeros((lags + 1, layers, 3)), np.zeros((lags + 1, layers, len(chosen)))
-    y, rows = np.zeros((len(chosen), 2)), 0
+    x, xy = np.zeros((lags + 1, layers, 3)), np.zeros((lags + 1, layers, len(target_layers)))
+    y, rows = np.zeros((len(target_layers), 2)), 0
     for source, target in zip(sources, targets, strict=True):
         tokens = source.shape[1] - lags
         if tokens <= 0:
             continue
         shifted = np.stack([source[:, lags - lag : lags - lag + tokens] for lag in range(lags + 1)])
-        outcome = target[list(chosen), lags:]
-        whole = np.isfinite(shifted).all(axis=(0, 1)) & np.isfinite(outcome).all(axis=0)
-        shifted, outcome = shifted[..., whole], outcome[:, whole]
+        outcome = target[list(target_layers), lags:]
+        usable = np.isfinite(shifted).all(axis=(0, 1)) & np.isfinite(outcome).all(axis=0)
+        shifted, outcome = shifted[..., usable], outcome[:, usable]
         x += np.stack(
             [shifted.sum(-1), (shifted**2).sum(-1), (shifted * shifted[0]).sum(-1)], axis=-1
         )
         xy += shifted @ outcome.T
         y += np.stack([outcome.sum(-1), (outcome**2).sum(-1)], axis=-1)
-        rows += int(whole.sum())
+        rows += int(usable.sum())
     return x, xy, y, rows
 
 
@@ -128,13 +132,13 @@ def _moments(
     """Return X'X and X'y of [1, x] and of [1, x, x₀], for every target, source and distance."""
     lags, layers, _ = x.shape
     shape = (y.shape[0], layers, lags)
-    s, ss, cross = (np.broadcast_to(x[..., part].T, shape) for part in range(3))
-    first, square = (np.broadcast_to(x[0, :, part][:, None], shape) for part in (0, 1))
+    s, ss, cross = (np.broadcast_to(sums.T, shape) for sums in np.moveaxis(x, -1, 0))
+    first, square = (np.broadcast_to(x[0, :, power][:, None], shape) for power in (0, 1))
     n = np.full(shape, float(rows))
     a = np.stack([n, s, first, s, ss, cross, first, cross, square], axis=-1)
     total = np.broadcast_to(y[:, 0][:, None, None], shape)
-    own = np.broadcast_to(xy[0].T[:, :, None], shape)
-    b = np.stack([total, xy.transpose(2, 1, 0), own], axis=-1)
+    at_target = np.broadcast_to(xy[0].T[:, :, None], shape)
+    b = np.stack([total, xy.transpose(2, 1, 0), at_target], axis=-1)
     return a.reshape(*shape, 3, 3), b
 
 
@@ -165,8 +169,8 @@ def cross_layer(
         sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
     if sums is None:
         empty = np.full((len(targets), 0, lags + 1), np.nan)
-        none = empty[None]
-        return CrossLayer(list(targets), empty, empty, empty, empty, 0, 0, none, none)
+        none = Coefficients(empty, empty, empty[None])
+        return CrossLayer(list(targets), none, none, 0, 0)
     rows = int(sums[3])
     # Centred by the means for numerical precision.
     centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
@@ -182,36 +186,36 @@ def cross_layer(
             if count:
                 yield (name, *_moments(x, xy, y, count))
 
-    _, a, b = next(both := centred())
-    for _, a_g, b_g in both:
+    _, a, b = next(moments := centred())
+    for _, a_g, b_g in moments:
         a, b = a + a_g, b + b_g
-    found, noises = [], []
-    for size in (2, 3):
-        to, estimate = _solved(a[..., :size, :size], b[..., :size])
-        across = np.swapaxes(to, -1, -2)
-        variance = np.full(estimate.shape[:-1], 0.0 if documents > 1 else np.nan)
-        noise: np.ndarray | float = 0.0
-        rest = centred()
-        while block := list(itertools.islice(rest, BLOCK)):
-            scores = np.empty((len(block), *variance.shape))
-            for place, (_, a_g, b_g) in enumerate(block):
-                own = a_g[..., :size, :size]
-                score = b_g[..., :size, None] - own @ estimate[..., None]
-                unit = np.nan_to_num(to @ own @ across).reshape(-1, size, size)
-                root = clustered.root_of_rest(unit)
-                scores[place] = (across @ root.reshape(own.shape) @ to @ score)[..., 1, 0]
-            variance += (scores**2).sum(axis=0)
-            drawn = np.stack([multipliers(name) for name, *_ in block])
-            noise = noise + np.tensordot(drawn, scores, axes=(0, 0))
-        found += [estimate[..., 1], np.sqrt(variance)]
-        noises.append(np.asarray(noise))
-    # At distance 0 the source and the variable held fixed are the same.
-    for values in found[2:]:
-        values[..., 0] = np.nan
-    alone, alone_error, given, given_error = found
-    return CrossLayer(
-        list(targets), alone, alone_error, given, given_error, documents, rows, noises[0], noises[1]
+    solutions = [_solved(a[..., :size, :size], b[..., :size]) for size in (2, 3)]
+    variances: list[Any] = [0.0 if documents > 1 else np.nan] * 2
+    noises: list[Any] = [0.0, 0.0]
+    moments = centred()
+    while block := list(islice(moments, BLOCK)):
+        drawn = np.stack([multipliers(name) for name, *_ in block])
+        for kind, solution in enumerate(solutions):
+            scores = np.stack([_score(a_g, b_g, *solution) for _, a_g, b_g in block])
+            variances[kind] += (scores**2).sum(axis=0)
+            noises[kind] += np.tensordot(drawn, scores, axes=(0, 0))
+    alone, given = (
+        Coefficients(estimate[..., 1], np.sqrt(variance), noise)
+        for (_, estimate), variance, noise in zip(solutions, variances, noises, strict=True)
     )
+    # At distance 0 the source and the variable held fixed are the same.
+    given.estimate[..., 0] = given.std_error[..., 0] = np.nan
+    return CrossLayer(list(targets), alone, given, documents, rows)
+
+
+def _score(a: np.ndarray, b: np.ndarray, to: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Return what a document adds to the errors of the sources' coefficients (CR2)."""
+    size = to.shape[-1]
+    a, across = a[..., :size, :size], np.swapaxes(to, -1, -2)
+    score = b[..., :size, None] - a @ estimate[..., None]
+    unit = np.nan_to_num(to @ a @ across).reshape(-1, size, size)
+    root = clustered.root_of_rest(unit).reshape(a.shape)
+    return (across @ root @ to @ score)[..., 1, 0]
 
 
 def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -229,12 +233,13 @@ def pairs_in(
     norms: Mapping[str, Sequence[Path]], source: str, target: str, drop_first: int
 ) -> Iterator[tuple[str, Windows, Windows]]:
     """Yield each document with the log norms of its windows, at the sources' site and another."""
-    first = documents_in(norms[source], drop_first)
+    sources = documents_in(norms[source], drop_first)
     if source == target:
-        yield from ((name, windows, windows) for name, windows in first)
+        yield from ((name, windows, windows) for name, windows in sources)
         return
-    other = documents_in(norms[target], drop_first)
-    yield from ((name, one, two) for (name, one), (_, two) in zip(first, other, strict=True))
+    targets = documents_in(norms[target], drop_first)
+    for (name, windows), (_, outcomes) in zip(sources, targets, strict=True):
+        yield name, windows, outcomes
 
 
 def of_intervened(
@@ -258,39 +263,37 @@ def of_intervened(
         Number of tokens of each document, from its beginning.
     """
     pairs = [
-        (beginning(one, tokens, drop_first), beginning(two, tokens, drop_first))
-        for name, one, two in pairs_in(norms, source, target, drop_first)
+        (beginning(windows, tokens, drop_first), beginning(outcomes, tokens, drop_first))
+        for name, windows, outcomes in pairs_in(norms, source, target, drop_first)
         if name in documents
     ]
-    rows = [
-        (source, target, layer, lag, *astuple(together(pairs, layer, lag))) for layer, lag in keys
-    ]
-    return pd.DataFrame(rows, columns=NOTHING.columns)
+    rows = [(source, target, layer, lag, *together(pairs, layer, lag)) for layer, lag in keys]
+    return pd.DataFrame(rows, columns=PREDICTED)
 
 
-def table(found: CrossLayer) -> pd.DataFrame:
+def table(fits: CrossLayer) -> pd.DataFrame:
     """Return the coefficients, one row per target layer, source layer and lag."""
-    shape = found.alone.shape
-    places = np.indices(shape).reshape(3, -1)
+    targets, sources, lags = np.indices(fits.alone.estimate.shape).reshape(3, -1)
     return pd.DataFrame(
         {
-            "target_layer": np.array(found.targets, dtype=int)[places[0]],
-            "source_layer": places[1],
-            "lag": places[2],
-            "predictive": found.alone.ravel(),
-            "predictive_std_error": found.alone_error.ravel(),
-            "predictive_given": found.given.ravel(),
-            "predictive_given_std_error": found.given_error.ravel(),
+            "target_layer": np.array(fits.targets, dtype=int)[targets],
+            "source_layer": sources,
+            "lag": lags,
+            "predictive": fits.alone.estimate.ravel(),
+            "predictive_std_error": fits.alone.std_error.ravel(),
+            "predictive_given": fits.given.estimate.ravel(),
+            "predictive_given_std_error": fits.given.std_error.ravel(),
         }
     )
 
 
-@dataclass
-class Together:
-    """The sum of the coefficients of all layers before a target, at one distance."""
+class Together(NamedTuple):
+    """The sum of the coefficients of all layers before a target, at one distance.
 
-    # estimate, std_error, df: with CR2 and its degrees of freedom (`clustered`); NaN if the layers
-    # are collinear within the documents, or these are too few.
+    It is NaN if the layers are collinear within the documents, or these are too few.
+    """
+
+    # With CR2 and its degrees of freedom (`clustered`).
     estimate: float = np.nan
     std_error: float = np.nan
     df: float = np.nan
@@ -298,29 +301,28 @@ class Together:
 
 def beginning(windows: Windows, tokens: int, drop_first: int) -> Windows:
     """Return the log norms at the first tokens of a document, given all without ``drop_first``."""
-    kept = []
+    first = []
     for values in windows:
-        kept.append(values[:, : max(0, tokens - drop_first)])
-        tokens = max(0, tokens - drop_first - values.shape[1])
-    return kept
+        tokens = max(0, tokens - drop_first)
+        first.append(values[:, :tokens])
+        tokens = max(0, tokens - values.shape[1])
+    return first
 
 
-def together(read: Iterable[tuple[Windows, Windows]], target: int, lag: int) -> Together:
+def together(documents: Iterable[tuple[Windows, Windows]], target: int, lag: int) -> Together:
     """Regress a layer on all layers before it, a number of tokens before, within documents.
 
     The sum of the coefficients is the change of the target predicted by the regression if the
     norms of one token grow by the same proportion in all these layers.
 
-    Parameters
-    ----------
-    read : iterable of (list of arrays, list of arrays)
-        The log norms of the windows of each document, at the site of the sources and the target's.
+    Each document has the log norms of its windows, at the site of the sources and the target's.
     """
     a, b, rows = [], [], 0
-    for sources, outcomes in read:
+    for sources, outcomes in documents:
         x = np.concatenate([window[:target, : window.shape[1] - lag] for window in sources], axis=1)
         y = np.concatenate([window[target, lag:] for window in outcomes])
-        x, y = x[:, whole := np.isfinite(x).all(axis=0) & np.isfinite(y)], y[whole]
+        usable = np.isfinite(x).all(axis=0) & np.isfinite(y)
+        x, y = x[:, usable], y[usable]
         if len(y):
             x, y = x - x.mean(axis=1, keepdims=True), y - y.mean()
             a.append(x @ x.T)
@@ -332,11 +334,11 @@ def together(read: Iterable[tuple[Windows, Windows]], target: int, lag: int) -> 
     back = np.eye(target)
     back[0, 1:] = -1
     a_g, b_g = back.T @ np.stack(a) @ back, np.stack(b) @ back
-    whole_a = a_g.sum(axis=0)
-    scale = np.sqrt(np.diagonal(whole_a))
-    values = np.linalg.eigvalsh(whole_a / np.outer(scale, scale))
+    total = a_g.sum(axis=0)
+    scale = np.sqrt(np.diagonal(total))
+    values = np.linalg.eigvalsh(total / np.outer(scale, scale))
     if not values[-1] <= WORST_CONDITION * values[0]:
         return Together()
-    estimate = np.linalg.solve(whole_a, b_g.sum(axis=0))
+    estimate = np.linalg.solve(total, b_g.sum(axis=0))
     covariance, df = clustered.cr2(a_g, b_g - a_g @ estimate)
     return Together(float(estimate[0]), float(np.sqrt(covariance[0, 0])), float(df[0]))

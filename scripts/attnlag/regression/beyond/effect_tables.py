@@ -60,7 +60,7 @@ def tables_of(
         )
         for (source, target), rows in summed.groupby(["source_site", "target_site"])
     ]
-    beside = pd.concat(predicted or [cross_layer.NOTHING])
+    beside = pd.concat(predicted or [pd.DataFrame(columns=cross_layer.PREDICTED)])
     return {
         "elasticities": elasticities.with_predictive(caused, partners),
         "by_part_of_speech": elasticities.by_part_of_speech(effects, settings),

@@ -22,9 +22,15 @@ from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.settings import ElasticitiesSettings
 
 # Number of draws of documents.
-DRAWS = 1000
+DOCUMENT_DRAWS = 1000
 
-KEYS = ["source_site", "target_site", "lag", "prediction"]
+TRIAL_KEYS = ["source_site", "target_site", "lag", "prediction"]
+
+VERDICT = [
+    *("pairs", "clear", "same_sign", "agreement", "agreement_low", "agreement_high"),
+    *("rank_correlation", "rank_correlation_low", "rank_correlation_high"),
+    *("significant", "without_effect"),
+]
 
 # Predictions of an effect: from the source's norm alone, and with the norm of the source layer at
 # the target's own token held fixed.
@@ -34,8 +40,8 @@ SAME = "same layer"
 
 
 def multipliers(seed: int) -> Callable[[str], np.ndarray]:
-    """Return the function that draws a document's multipliers, (DRAWS,) normal numbers."""
-    return lambda document: generator_of(document, seed).standard_normal(DRAWS)
+    """Return the function that draws a document's multipliers, (DOCUMENT_DRAWS,) normal numbers."""
+    return lambda document: generator_of(document, seed).standard_normal(DOCUMENT_DRAWS)
 
 
 def of_pairs(
@@ -44,7 +50,7 @@ def of_pairs(
     predictions: Mapping[tuple[str, str], CrossLayer],
     settings: ElasticitiesSettings,
 ) -> pd.DataFrame:
-    """Return what predictions say of effects on later layers, by pair of sites and distance.
+    """Compare predictions with effects on later layers, by pair of sites and distance.
 
     Parameters
     ----------
@@ -68,45 +74,31 @@ def of_pairs(
     rows = []
     local = elasticities[elasticities["intervention"] == "derivative"]
     later = local[local["source_layer"] < local["target_layer"]]
-    sums = effects[effects["intervention"] == "derivative"]
+    keys = TRIAL_KEYS[:3]
+    sums = dict(list(effects[effects["intervention"] == "derivative"].groupby(keys, observed=True)))
     # Once for all pairs of sites and distances.
     draw = multipliers(settings.seed)
-    draws = {document: draw(str(document)) for document in sums["document"].unique()}
-    keys = ["source_site", "target_site", "lag"]
+    draws = {document: draw(str(document)) for document in effects["document"].unique()}
     for key, pairs in later.groupby(keys, observed=True, sort=False):
         source, target, lag = str(key[0]), str(key[1]), int(str(key[2]))
-        fit = predictions[source, target]
-        of_key = sums[
-            (sums["source_site"] == source) & (sums["target_site"] == target) & (sums["lag"] == lag)
-        ]
-        noise = _noise(of_key, pairs, draws)
+        fits = predictions[source, target]
+        noise = _noise(sums[key], pairs, draws)
         places = (
-            np.searchsorted(fit.targets, pairs["target_layer"].to_numpy(int)),
+            np.searchsorted(fits.targets, pairs["target_layer"].to_numpy(int)),
             pairs["source_layer"].to_numpy(int),
             lag,
         )
-        for prediction, values in (
-            (ALONE, (fit.alone, fit.alone_error, fit.alone_noise)),
-            (GIVEN, (fit.given, fit.given_error, fit.given_noise)),
-        ):
-            coefficient, error, drawn = (array[..., *places] for array in values)
+        for prediction, coefficients in ((ALONE, fits.alone), (GIVEN, fits.given)):
+            coefficient, error, drawn = (array[..., *places] for array in coefficients)
             if np.isfinite(coefficient).sum() > 1:
-                reach = special.stdtrit(fit.documents - 1, 1 - settings.alpha / 2) * error
+                reach = special.stdtrit(fits.documents - 1, 1 - settings.alpha / 2) * error
                 verdict = _verdict(pairs, noise, coefficient, reach, drawn, settings)
-                names = dict(zip(KEYS, (source, target, lag, prediction), strict=True))
-                rows.append(names | verdict)
-    return pd.DataFrame(rows, columns=[*KEYS, *VERDICT])
-
-
-VERDICT = [
-    *("pairs", "clear", "same_sign", "agreement", "agreement_low", "agreement_high"),
-    *("rank_correlation", "rank_correlation_low", "rank_correlation_high"),
-    *("significant", "without_effect"),
-]
+                rows.append((source, target, lag, prediction, *verdict))
+    return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *VERDICT])
 
 
 def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, draws: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return what the draws of documents add to the effects of pairs, (DRAWS, pairs)."""
+    """Return what the draws of documents add to the effects of pairs, (DOCUMENT_DRAWS, pairs)."""
     layers = ["source_layer", "target_layer"]
     wide = sums.astype({"target_layer": int}).pivot(index="document", columns=layers)
     order = pd.MultiIndex.from_frame(pairs[layers].astype(int))
@@ -127,8 +119,8 @@ def _verdict(
     reach: np.ndarray,
     drawn: np.ndarray,
     settings: ElasticitiesSettings,
-) -> dict[str, float]:
-    """Return the columns of one pair of sites, distance and prediction."""
+) -> list[float]:
+    """Return the `VERDICT` on one pair of sites, distance and prediction."""
     effect, low, high = (
         pairs[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high")
     )
@@ -147,8 +139,8 @@ def _verdict(
     )
     significant = np.abs(coefficient) > reach
     none = (np.maximum(-low, high) < settings.negligible) & significant
-    values = [len(pairs), n, same, same / n if n else np.nan, *ends, rank, *rank_ends]
-    return dict(zip(VERDICT, [*values, int(significant.sum()), int(none.sum())], strict=True))
+    verdict = [len(pairs), n, same, same / n if n else np.nan, *ends, rank, *rank_ends]
+    return [*verdict, int(significant.sum()), int(none.sum())]
 
 
 def proportion_interval(
@@ -180,7 +172,8 @@ def rank_interval(
     r = float(stats.spearmanr(x, y).statistic) if n > 3 else np.nan
     if not abs(r) < 1:
         return r, np.nan, np.nan
-    ranks_x, ranks_y = (stats.rankdata(each, axis=1) - (n + 1) / 2 for each in (drawn_x, drawn_y))
+    ranks_x = stats.rankdata(drawn_x, axis=1) - (n + 1) / 2
+    ranks_y = stats.rankdata(drawn_y, axis=1) - (n + 1) / 2
     length = np.sqrt((ranks_x**2).sum(axis=1) * (ranks_y**2).sum(axis=1))
     drawn = np.arctanh(np.clip((ranks_x * ranks_y).sum(axis=1) / length, -1 + 1e-12, 1 - 1e-12))
     spread = np.sqrt(drawn.var() + (1 + r**2 / 2) / (n - 3))
@@ -202,7 +195,7 @@ def of_the_same_layer(coefficients: Mapping[str, pd.DataFrame], alpha: float) ->
         for term, layers in lags.groupby("term", sort=False):
             significant = int((layers["p_adjusted"] < alpha).sum())
             lag = int(str(term).removeprefix("lag_"))
-            counts = {"pairs": len(layers), "significant": significant}
-            keys = dict(zip(KEYS, (site, site, lag, SAME), strict=True))
-            rows.append(keys | counts | {"without_effect": significant, "clear": 0})
-    return pd.DataFrame(rows, columns=[*KEYS, *VERDICT])
+            keys = dict(zip(TRIAL_KEYS, (site, site, lag, SAME), strict=True))
+            counts = {"pairs": len(layers), "clear": 0, "significant": significant}
+            rows.append(keys | counts | {"without_effect": significant})
+    return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *VERDICT])
