@@ -54,9 +54,9 @@ def main(job):
             record["model"]["mixers"] = mixers
         layers = []
         if settings.interventions:
-            layers = sampling.chosen_sources(settings.sources, len(blocks))
+            layers = sampling.selected_sources(settings.sources, len(blocks))
         tags = sampling.tags_of(job.input.token_properties, sequences) if layers else None
-        vectors = finite.Vectors(sequences, settings, layers, tags)
+        replacements = finite.Replacements(sequences, settings, layers, tags)
         device = trunk.get_input_embeddings().weight.device
         used = {"device": device.type, "dtype": str(trunk.dtype).removeprefix("torch.")}
         passes = 2 if layers else 1
@@ -71,7 +71,7 @@ def main(job):
                 batch_tokens=job.options.batch_tokens,
                 threads=threads,
                 free=sum(loading.free_bytes(device).values()),
-                receive=vectors.receive,
+                receive=replacements.receive,
                 progress=bar.update,
             )
             if layers:
@@ -80,7 +80,7 @@ def main(job):
                     blocks,
                     sequences,
                     settings,
-                    vectors,
+                    replacements,
                     threads=threads,
                     progress=bar.update,
                 )

@@ -22,8 +22,8 @@ def main(job):
         site: pd.read_parquet(path).query("subset == 'all'")
         for site, path in zip(norms, given.coefficients, strict=False)
     }
-    made = shared.settings("effects")
-    frames = effect_tables.tables_of(effects, made, norms, coefficients, settings)
+    tokens = shared.settings("effects")["document_tokens"]
+    frames = effect_tables.tables_of(effects, tokens, norms, coefficients, settings)
     record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
     paths = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(paths, record)

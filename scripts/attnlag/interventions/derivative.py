@@ -60,7 +60,7 @@ def batch_of(sequences: Mapping[Key, np.ndarray], device: torch.device) -> Batch
     return Batch(list(sequences), ids.to(device), real)
 
 
-def run(model: torch.nn.Module, ids: torch.Tensor, **options: Any) -> Any:
+def run_model(model: torch.nn.Module, ids: torch.Tensor, **options: Any) -> Any:
     """Run a model over a batch, treating padding as tokens."""
     return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
 
@@ -75,10 +75,7 @@ def log_norms(
 ) -> dict[tuple[str, int], torch.Tensor]:
     """Return the log norms of all adjustments, (sequences, tokens), by site and layer.
 
-    Parameters
-    ----------
-    sites : sequence of str
-        All sites that ``change`` changes, or whose norms are needed.
+    ``sites`` are all that ``change`` changes or whose norms are needed.
     """
     logs: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -87,7 +84,7 @@ def log_norms(
         logs[site, layer] = edits.log_norm(added).reshape(ids.shape)
 
     with edits.edited(blocks, sites, change, keep):
-        run(model, ids)
+        run_model(model, ids)
     return logs
 
 
@@ -100,34 +97,33 @@ def sums_of_batch(
     receive: edits.Receive = lambda layer, site, added: None,
 ) -> list[tuple[Key, TargetEffects]]:
     """Return the effects in each sequence of a batch, by the key of the sequence."""
-    sources, seen = settings.source_sites, settings.target_sites
-    sites = list(dict.fromkeys([*sources, *seen]))
+    sources = settings.source_sites
+    tokens = np.arange(batch.real.shape[1])
     opened = edits.gates(
         sources,
         len(blocks),
-        (len(batch.keys), batch.real.shape[1]),
+        batch.real.shape,
         batch.ids.device,
         torch.promote_types(next(model.parameters()).dtype, torch.float32),
     )
     with torch.enable_grad():
-        logs = log_norms(model, blocks, batch.ids, sites, edits.through(opened), receive)
+        change = edits.through(opened)
+        logs = log_norms(model, blocks, batch.ids, settings.sites, change, receive)
     # Positions count from the start of the sequence; padding is at its end.
-    usable = batch.real & (np.arange(batch.real.shape[1]) >= settings.drop_first)
-    passes = [(site, layer) for layer in targets for site in seen]
+    usable = batch.real & (tokens >= settings.drop_first)
+    signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in batch.keys])
+    passes = [(site, layer) for layer in targets for site in settings.target_sites]
     results: list[tuple[Key, TargetEffects]] = []
-    for number, (site, layer) in enumerate(passes):
+    for site, layer in passes:
         values = logs[site, layer]
-        known = usable & torch.isfinite(values).numpy(force=True)
+        observed = usable & torch.isfinite(values).numpy(force=True)
         totals: dict[str, Any] = dict.fromkeys(sources, 0.0)
-        positions = np.zeros(1)
+        positions = np.zeros((len(batch.keys), 1), int)
+        gates = [gate for source in sources for gate in opened[source][: layer + 1]]
         for probe in range(settings.probes):
-            drawn = np.zeros(known.shape)
-            for row, (document, window) in enumerate(batch.keys):
-                drawn[row] = sampling.signs(settings.seed, document, window, known.shape[1])
-            drawn *= known & (np.arange(known.shape[1]) % settings.probes == probe)
-            last = number == len(passes) - 1 and probe == settings.probes - 1
+            drawn = signs * (observed & (tokens % settings.probes == probe))
+            last = (site, layer) == passes[-1] and probe == settings.probes - 1
             weights = torch.from_numpy(drawn).to(values)
-            gates = [gate for source in sources for gate in opened[source][: layer + 1]]
             slopes = torch.autograd.grad(
                 (weights * values.nan_to_num(0.0)).sum(),
                 gates,
@@ -135,17 +131,14 @@ def sums_of_batch(
                 allow_unused=True,
             )
             for place, source in enumerate(sources):
-                own = slopes[place * (layer + 1) : (place + 1) * (layer + 1)]
-                sums, positions = by_distance(own, drawn, usable, known, settings.lags)
+                of_source = slopes[place * (layer + 1) : (place + 1) * (layer + 1)]
+                sums, positions = by_distance(of_source, drawn, usable, observed, settings.lags)
                 # Within a layer no token affects another, so these entries are noise of the signs.
                 sums[:, layer, 1:] = 0.0
                 totals[source] = totals[source] + sums
         for source in sources:
-            for row, key in enumerate(batch.keys):
-                effects_of_target = TargetEffects(
-                    source, site, layer, totals[source][row], positions[row]
-                )
-                results.append((key, effects_of_target))
+            for key, effects, counts in zip(batch.keys, totals[source], positions, strict=True):
+                results.append((key, TargetEffects(source, site, layer, effects, counts)))
     return results
 
 
@@ -153,7 +146,7 @@ def by_distance(
     slopes: Sequence[torch.Tensor | None],
     drawn: np.ndarray,
     usable: np.ndarray,
-    known: np.ndarray,
+    observed: np.ndarray,
     lags: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sums of effects by distance in tokens, and the numbers of tokens in the sums.
@@ -165,7 +158,7 @@ def by_distance(
         if nothing depends on them.
     drawn : (sequences, tokens) float array
         The signs; 0 for tokens that are not targets.
-    usable, known : (sequences, tokens) bool arrays
+    usable, observed : (sequences, tokens) bool arrays
         Tokens that may be a source, and tokens that may be a target.
 
     Returns
@@ -173,21 +166,21 @@ def by_distance(
     sums : (sequences, layers, lags + 1) float array
     positions : (sequences, lags + 1) int array
     """
-    there = np.stack(
+    derivatives = np.stack(
         [
             np.zeros(drawn.shape) if slope is None else slope.double().numpy(force=True)
             for slope in slopes
         ],
         axis=1,
     )
-    sums = np.zeros((*there.shape[:2], lags + 1))
+    sums = np.zeros((*derivatives.shape[:2], lags + 1))
     positions = np.zeros((len(drawn), lags + 1), int)
     tokens = drawn.shape[1]
     for lag in range(min(lags + 1, tokens)):
         source = usable[:, : tokens - lag]
         weights = drawn[:, lag:] * source
-        sums[..., lag] = np.einsum("slt,st->sl", there[..., : tokens - lag], weights)
-        positions[:, lag] = (known[:, lag:] & source).sum(axis=1)
+        sums[..., lag] = np.einsum("slt,st->sl", derivatives[..., : tokens - lag], weights)
+        positions[:, lag] = (observed[:, lag:] & source).sum(axis=1)
     return sums, positions
 
 
@@ -218,7 +211,6 @@ def per_token(
     Plain attention keeps a weight for every pair of tokens, so the bytes per token grow linearly
     with the length of the sequence.
     """
-    sites = list(dict.fromkeys([*settings.source_sites, *settings.target_sites]))
 
     def measured(tokens: int) -> float:
         ids = batch.ids[:1, :tokens]
@@ -227,7 +219,7 @@ def per_token(
         )
 
         def forward() -> object:
-            return log_norms(model, blocks, ids, sites, edits.through(opened))
+            return log_norms(model, blocks, ids, settings.sites, edits.through(opened))
 
         return graph_bytes(model, forward) / tokens
 
@@ -246,7 +238,7 @@ def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name
     ids = batch.ids[:1, :PROBE_TOKENS]
     mask = torch.from_numpy(batch.real[:1, :PROBE_TOKENS])
     with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
-        run(model, ids)
+        run_model(model, ids)
     return hooks.check_identity(
         evidence,
         blocks,
@@ -287,7 +279,7 @@ def effects(
     UserError
         If the model fails the proof of its sites.
     """
-    targets = sampling.chosen_layers(settings.targets, len(blocks))
+    targets = sampling.selected_layers(settings.targets, len(blocks))
     model.requires_grad_(False)
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     keys = list(sequences)

@@ -48,11 +48,11 @@ class Effect(NamedTuple):
     upos: str | None = None
 
 
-class Vectors:
-    """Replacement adjustments, collected while the documents are processed.
+class Replacements:
+    """Adjustments that replace others, collected while the documents are processed.
 
-    ``places`` has the tokens that are intervened on, by document and window. If the parts of speech
-    of tokens are given, they are strata.
+    ``places`` has the tokens that are intervened on, by document and window. The parts of speech of
+    tokens, ``tags``, are strata.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class Vectors:
         self.layers = set(layers)
         self.sums: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
         self.counts: dict[Key, int] = {}
-        self.held: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
+        # Adjustments of the first token of each document that is intervened on.
+        self.first: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
         # Tokens are drawn from the first window, which every document has.
         self.places = {
             key: sampling.positions(
@@ -89,11 +90,11 @@ class Vectors:
             return
         rows = added.detach().reshape(*batch.real.shape, -1)
         for row, key in enumerate(batch.keys):
-            own = rows[row, self.settings.drop_first : int(batch.real[row].sum())]
-            self.counts[key] = len(own)
-            self.sums[site, layer][key] = own.double().sum(0)
+            used = rows[row, self.settings.drop_first : int(batch.real[row].sum())]
+            self.counts[key] = len(used)
+            self.sums[site, layer][key] = used.double().sum(0)
             if self.places.get(key):
-                self.held[site, layer][key] = rows[row, self.places[key][0]].clone()
+                self.first[site, layer][key] = rows[row, self.places[key][0]].clone()
 
     def mean(self, site: str, layer: int) -> torch.Tensor:
         """Return the mean adjustment over all tokens of the documents."""
@@ -103,17 +104,17 @@ class Vectors:
         total = torch.stack([sums[key] for key in order]).sum(0)
         return total / sum(self.counts[key] for key in order)
 
-    def other(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
+    def next_document(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
         """Return the adjustment of a token of the next document; None if there is no other."""
-        held = self.held[site, layer]
-        order = [other for other in self.places if other in held]
+        first = self.first[site, layer]
+        order = [document for document in self.places if document in first]
         if key not in order or len(order) < 2:
             return None
-        return held[order[(order.index(key) + 1) % len(order)]]
+        return first[order[(order.index(key) + 1) % len(order)]]
 
 
 def variants(
-    settings: EffectsSettings, vectors: Vectors, site: str, layer: int, key: Key
+    settings: EffectsSettings, replacements: Replacements, site: str, layer: int, key: Key
 ) -> list[tuple[str, float, Make]]:
     """Return the interventions on an adjustment: kind, factor and changed vector."""
     changes: list[tuple[str, float, Make]] = []
@@ -123,10 +124,12 @@ def variants(
         elif kind == "zero":
             changes.append((kind, np.nan, torch.zeros_like))
         else:
-            mean = kind == "mean"
-            other = vectors.mean(site, layer) if mean else vectors.other(site, layer, key)
-            if other is not None:
-                changes.append((kind, np.nan, other.to))
+            if kind == "mean":
+                vector: torch.Tensor | None = replacements.mean(site, layer)
+            else:
+                vector = replacements.next_document(site, layer, key)
+            if vector is not None:
+                changes.append((kind, np.nan, vector.to))
     return changes
 
 
@@ -143,8 +146,9 @@ def effects_at(
 ) -> list[Effect]:
     """Return the effects of changes of one adjustment."""
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    part = sequence[: token + settings.lags + 1]
-    ids = torch.from_numpy(part).to(device).expand(1 + len(changes), -1)
+    ids = torch.from_numpy(sequence[: token + settings.lags + 1]).to(device)
+    ids = ids.expand(1 + len(changes), -1)
+    distances = ids.shape[1] - token
     sites = list(dict.fromkeys([site, *settings.target_sites]))
 
     def change(at: int, where: str, added: torch.Tensor) -> torch.Tensor:
@@ -163,9 +167,9 @@ def effects_at(
 
     options: dict[str, Any] = {}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        options["logits_to_keep"] = len(part) - token
+        options["logits_to_keep"] = distances
     with torch.inference_mode(), edits.edited(blocks, sites, change, keep):
-        output = derivative.run(model, ids, **options)
+        output = derivative.run_model(model, ids, **options)
     results = []
 
     def add(target: str, at: int | None, values: np.ndarray) -> None:
@@ -177,14 +181,14 @@ def effects_at(
         # The norm of an adjustment set to zero has no logarithm.
         add(target, at, moved.numpy())
     if getattr(output, "logits", None) is not None:
-        logits = output.logits[:, -(len(part) - token) :].double().log_softmax(-1)
+        logits = output.logits[:, -distances:].double().log_softmax(-1)
         base = logits[:1]
         add(DIVERGENCE, None, (base.exp() * (base - logits[1:])).sum(-1).cpu().numpy())
-        following = torch.from_numpy(sequence[token + 1 : token + 1 + logits.shape[1]]).to(device)
+        following = torch.from_numpy(sequence[token + 1 : token + 1 + distances]).to(device)
         next_tokens = following.expand(len(logits), -1)[..., None]
-        said = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
-        values = np.full((len(changes), logits.shape[1]), np.nan)
-        values[:, : said.shape[1]] = (said[1:] - said[:1]).cpu().numpy()
+        surprisal = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
+        values = np.full((len(changes), distances), np.nan)
+        values[:, : surprisal.shape[1]] = (surprisal[1:] - surprisal[:1]).cpu().numpy()
         add(SURPRISAL, None, values)
     return results
 
@@ -194,25 +198,21 @@ def effects(
     blocks: Sequence[BlockModules],
     sequences: Mapping[Key, np.ndarray],
     settings: EffectsSettings,
-    vectors: Vectors,
+    replacements: Replacements,
     *,
     threads: int = 1,
     progress: Callable[[int], object] = lambda tokens: None,
 ) -> dict[Key, list[Effect]]:
     """Return the effects of all interventions in each sequence that has a sampled token.
 
-    Parameters
-    ----------
-    threads : int
-        Number of sequences run in parallel on CPU, one thread each.
-    progress : callable
-        Called with the number of tokens done after each sequence.
+    On CPU, ``threads`` sequences run in parallel. ``progress`` is called with the number of tokens
+    done after each sequence.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     rotary = Rotary(model)
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     with hooks.written(model) as names, torch.inference_mode():
-        derivative.run(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
+        derivative.run_model(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
     side_by_side = threads if on_cpu and not rotary.limits and not names else 1
 
     def effects_in(key: Key) -> list[Effect]:
@@ -221,15 +221,19 @@ def effects(
         rotary.reset()
         in_sequence: list[Effect] = []
         for site in settings.source_sites:
-            for layer in sorted(vectors.layers):
-                changes = variants(settings, vectors, site, layer, key)
+            for layer in sorted(replacements.layers):
+                changes = variants(settings, replacements, site, layer, key)
                 place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
-                for token in vectors.places[key] if changes else []:
-                    own = effects_at(model, blocks, sequences[key], settings, token=token, **place)
-                    tag = vectors.tags[key][token] if key in vectors.tags else None
-                    in_sequence += [effect._replace(upos=tag) for effect in own]
+                for token in replacements.places[key] if changes else []:
+                    of_token = effects_at(
+                        model, blocks, sequences[key], settings, token=token, **place
+                    )
+                    tag = replacements.tags[key][token] if key in replacements.tags else None
+                    in_sequence += [effect._replace(upos=tag) for effect in of_token]
         progress(len(sequences[key]))
         return in_sequence
 
     with ThreadPoolExecutor(side_by_side) as pool:
-        return dict(zip(vectors.places, pool.map(effects_in, vectors.places), strict=True))
+        return dict(
+            zip(replacements.places, pool.map(effects_in, replacements.places), strict=True)
+        )

@@ -17,7 +17,7 @@ from attnlag.errors import UserError
 from attnlag.regression.design.properties import CLASSES, read_property
 
 
-def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
+def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return layers of a model: a list, all, or a number of layers spread over depth.
 
     A given number of layers includes the last layer and divides the depth evenly.
@@ -27,29 +27,29 @@ def chosen_layers(wanted: int | Sequence[int] | Literal["all"], layers: int) -> 
     UserError
         If the model lacks a listed layer.
     """
-    if wanted == "all":
+    if selection == "all":
         return list(range(layers))
-    if isinstance(wanted, int):
-        parts = min(wanted, layers)
+    if isinstance(selection, int):
+        parts = min(selection, layers)
         return [layers * (part + 1) // parts - 1 for part in range(parts)]
-    if absent := [layer for layer in wanted if layer >= layers]:
+    if absent := [layer for layer in selection if layer >= layers]:
         raise UserError(
             f"layers to intervene on or to observe: found {layer}, expected layers of this model: "
             f"0 to {layers - 1}"
             for layer in absent
         )
-    return sorted(wanted)
+    return sorted(selection)
 
 
-def chosen_sources(wanted: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
+def selected_sources(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return the layers that finite interventions change.
 
     A given number of layers divides the depth evenly and excludes the last layer, which no layer
     follows, unless it is the only layer.
     """
-    if not isinstance(wanted, int) or wanted >= layers:
-        return chosen_layers(wanted, layers)
-    return [(layers - 1) * (part + 1) // (wanted + 1) for part in range(wanted)]
+    if not isinstance(selection, int) or selection >= layers:
+        return selected_layers(selection, layers)
+    return [(layers - 1) * (part + 1) // (selection + 1) for part in range(selection)]
 
 
 def beginnings(
@@ -79,13 +79,13 @@ def sequences_of(
         filters=[("document", "in", list(documents))] if documents else None,
     )
     sequences: dict[tuple[str, int], np.ndarray] = {}
-    left = dict.fromkeys(documents, most)
+    remaining = dict.fromkeys(documents, most)
     keys = table["document"].to_pylist(), table["window"].to_pylist(), table["input_ids"]
     for document, window, ids in zip(*keys, strict=True):
-        if left.get(document, 0) > 0:
-            sequence = ids.values.to_numpy()[: left[document]].astype(np.int64)
+        if remaining.get(document, 0) > 0:
+            sequence = ids.values.to_numpy()[: remaining[document]].astype(np.int64)
             sequences[document, window] = sequence
-            left[document] -= len(sequence)
+            remaining[document] -= len(sequence)
     return sequences
 
 

@@ -96,3 +96,8 @@ class EffectsSettings(Interventions, FirstTokens, Running):
     source_sites: list[str]
     target_sites: list[str]
     modules: dict[str, Any] | None = None  # declared module paths of the model
+
+    @property
+    def sites(self) -> list[str]:
+        """The sites that are changed or observed."""
+        return list(dict.fromkeys([*self.source_sites, *self.target_sites]))

@@ -52,7 +52,7 @@ def adjustments(model, ids, replaced=None):
 
 def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, sequences, chosen):
     blocks = architectures.locate(model.base_model)
-    vectors = finite.Vectors(sequences, chosen, [LAYER])
+    vectors = finite.Replacements(sequences, chosen, [LAYER])
     for key in sequences:
         vectors.places[key] = [TOKEN]
     derivative.effects(
@@ -100,7 +100,7 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
     blocks = architectures.locate(model.base_model)
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
-    vectors = finite.Vectors(sequences, near, [LAYER])
+    vectors = finite.Replacements(sequences, near, [LAYER])
     changes = finite.variants(near, vectors, "attention", LAYER, ("d1", 0))
     place = {"site": "attention", "layer": LAYER, "token": TOKEN}
     found = finite.effects_at(model, blocks, ids, near, changes=changes, **place)
@@ -119,10 +119,10 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
 
 
 def test_positions_leave_room_for_lags_and_depend_only_on_the_document(sequences, chosen):
-    places = finite.Vectors(sequences, chosen, [LAYER]).places
+    places = finite.Replacements(sequences, chosen, [LAYER]).places
     for key, (place,) in places.items():
         assert 1 <= place < len(sequences[key]) - 2
-    alone = finite.Vectors({("d2", 0): sequences["d2", 0]}, chosen, [LAYER]).places
+    alone = finite.Replacements({("d2", 0): sequences["d2", 0]}, chosen, [LAYER]).places
     assert alone["d2", 0] == places["d2", 0]
 
 
@@ -146,7 +146,7 @@ def test_parts_of_speech_are_drawn_in_proportion():
 def test_a_single_document_has_no_resampling(model, sequences, chosen):
     blocks = architectures.locate(model.base_model)
     alone = {("d0", 0): sequences["d0", 0]}
-    vectors = finite.Vectors(alone, chosen, [LAYER])
+    vectors = finite.Replacements(alone, chosen, [LAYER])
     derivative.effects(
         *(model.base_model, blocks, alone, chosen),
         **{"name": "x", "batch_tokens": 64, "threads": 1, "free": 10**10},

@@ -25,7 +25,7 @@ def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
 
 
 def test_layers_are_spread_over_depth():
-    assert sampling.chosen_layers(3, 30) == [9, 19, 29]
-    assert sampling.chosen_layers(99, 4) == [0, 1, 2, 3] == sampling.chosen_layers("all", 4)
-    assert sampling.chosen_sources(1, 2) == [0]
-    assert sampling.chosen_sources(2, 30) == [9, 19]
+    assert sampling.selected_layers(3, 30) == [9, 19, 29]
+    assert sampling.selected_layers(99, 4) == [0, 1, 2, 3] == sampling.selected_layers("all", 4)
+    assert sampling.selected_sources(1, 2) == [0]
+    assert sampling.selected_sources(2, 30) == [9, 19]

@@ -238,7 +238,7 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
     )
     np.testing.assert_allclose(change, last - first, atol=1e-8)
     # However many layers are in memory at once.
-    monkeypatch.setattr(decomposition, "BYTES", 1)
+    monkeypatch.setattr(decomposition, "BLOCK_BYTES", 1)
     one = decomposition.decomposed(designs, properties, 0.05)
     pd.testing.assert_frame_equal(one.steps, found.steps, rtol=1e-9)
     pd.testing.assert_frame_equal(one.parts, found.parts, rtol=1e-9, atol=1e-9)

@@ -146,16 +146,13 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
         ),
         SETTINGS,
     )
-    partners = [
-        (
-            *("attention", target),
-            pd.DataFrame(
-                [(0, 1, lag, *(np.arange(4.0) + lag + start)) for lag in (1, 2)],
-                columns=["source_layer", "target_layer", "lag", *elasticities.PREDICTIVE],
-            ),
+    partners = {
+        ("attention", target): pd.DataFrame(
+            [(0, 1, lag, *(np.arange(4.0) + lag + start)) for lag in (1, 2)],
+            columns=["source_layer", "target_layer", "lag", *elasticities.PREDICTIVE],
         )
         for target, start in (("attention", 0.0), ("mlp", 100.0))
-    ]
+    }
     assert whole["estimate"].tolist() == pytest.approx([0.8 / 40, 0.1 / 9, 0.3 / 10, 0.2 / 10])
     found = elasticities.with_predictive(whole, partners)
     found = found.set_index(["target_site", "intervention", "lag"])[elasticities.PREDICTIVE]
@@ -164,7 +161,7 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
     assert found.loc[("mlp", "derivative", 1)].tolist() == [101, 102, 103, 104]
     # Finite interventions have no such partner, and without any there is none.
     assert found.loc[("attention", "zero", 1)].isna().all()
-    alone = elasticities.with_predictive(whole, [])
+    alone = elasticities.with_predictive(whole, {})
     assert alone[elasticities.PREDICTIVE].isna().all(axis=None)
     assert len(alone) == len(whole) == 4
 

@@ -81,28 +81,26 @@ def expanded(
     classes = classes_of(tokens.name)
     for batch in batches:
         values = tokens.at(batch, offset)
-        named = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         lags = [
             column.to_numpy(zero_copy_only=False)
-            for name, column in named.items()
+            for name, column in columns.items()
             if _is_lag_of_layer(name)
         ]
         products: list[np.ndarray] = []
         if scale is not None:
             z = (values - scale.mean) / scale.std
-            known, z = pa.array(~np.isnan(z)), np.nan_to_num(z)
-            named |= {
-                name: pc.if_else(known, column, pa.scalar(None, column.type))
-                for name, column in named.items()
-                if name.endswith(".y")
-            }
+            measured, z = pa.array(~np.isnan(z)), np.nan_to_num(z)
+            for name in filter(lambda name: name.endswith(".y"), columns):
+                outcome = columns[name]
+                columns[name] = pc.if_else(measured, outcome, pa.scalar(None, outcome.type))
             products = [*(lag * z for lag in lags), z]
             values = moderators.thirds_of(values, scale)
         levels = dummies(values, len(classes))
         products += [np.where(level == 1, lag, 0.0) for lag in lags for level in levels]
-        columns = [*named.values(), *map(pa.array, (*products, *levels))]
         schema = schema_of(batch.schema, classes, linear=scale is not None)
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        arrays = [*columns.values(), *map(pa.array, (*products, *levels))]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _is_lag_of_layer(name: str) -> bool:
@@ -234,15 +232,12 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     bins = len(apart.stack.clusters)
     together = _fitted(shards, {**shared, **common}, regression, jackknife=True, most=bins)
 
-    table = _tidy(apart, regression)
-    of_all = _tidy(together, regression)
+    table, of_all = _tidy(apart, regression), _tidy(together, regression)
     pooled = of_all.set_index(["layer", "term"])["estimate"]
-    table["difference"] = (
-        table["estimate"]
-        - pooled.reindex(pd.MultiIndex.from_frame(table[["layer", "term"]])).to_numpy()
-    )
-    layers, tests = apart.stack.layers, tests_of(apart, lags, EQUAL)
-    errors = [errors_of_differences(apart, together, index) for index in range(len(layers))]
+    keys = pd.MultiIndex.from_frame(table[["layer", "term"]])
+    table["difference"] = table["estimate"] - pooled.reindex(keys).to_numpy()
+    places = range(len(apart.stack.layers))
+    errors = [errors_of_differences(apart, together, place) for place in places]
     table["difference_std_error"] = np.concatenate(errors)
     statistic = table["difference"] / table["difference_std_error"]
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
@@ -252,8 +247,8 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     )
     of_classes = [merging.merged_shard(shard, {"y": ("y",), **levels}) for shard in shards]
     sizes = np.stack(merging.sizes_of(of_classes, list(levels)))
-    whole = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
-    count = pd.DataFrame(np.hstack([sizes, whole]).T, index=[*merged, ALL])
+    of_corpus = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
+    count = pd.DataFrame(np.hstack([sizes, of_corpus]).T, index=[*merged, ALL])
     medians = bootstrap.medians_of_jackknife(
         apart.fits,
         apart.names,
@@ -262,17 +257,15 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
         draws=regression.bootstrap,
         seed=regression.seed,
     )
-    keys = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
-    table[medians.columns] = medians.reindex(keys).to_numpy()
-    table = pd.concat([of_all, table], ignore_index=True)
-    table["status"] = [
-        (apart if label != ALL else together).fits[layers.index(layer)].status
-        for label, layer in zip(table["subset"], table["layer"], strict=True)
-    ]
+    names = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
+    table[medians.columns] = medians.reindex(names).to_numpy()
+    parts, tests = [of_all, table], tests_of(apart, lags, EQUAL)
     if settings.property in MODERATORS:
-        line, straight = slopes_along(shards, lags, {**by_class, **common}, settings)
-        table = pd.concat([table, line], ignore_index=True)
-        tests += straight
+        line, tests_of_line = slopes_along(shards, lags, {**by_class, **common}, settings)
+        parts.append(line)
+        tests += tests_of_line
+    table = pd.concat(parts, ignore_index=True)
+    table["status"] = table.pop("status")
     # All rows contribute to every point of the line.
     sized = table["subset"].where(table["subset"].isin(count.index), ALL)
     table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
@@ -296,18 +289,13 @@ def slopes_along(
     """
     regression = settings_of_groups(settings.regression)
     line = {name: (name,) for name in (*(f"{LINEAR}_{lag}" for lag in lags), LINEAR)}
-    beside = covariates_beside(shards, settings, levels=False)
-    own: TermSums = {"y": ("y",), **{lag: (lag,) for lag in lags}, **line, **beside}
-    linear = _fitted(shards, own, regression, along=lags)
-    known = covariates_beside(shards, settings)
-    thirds = {name: parts for name, parts in by_third.items() if name not in known}
-    both = _fitted(shards, {**thirds, **line, **beside}, regression, lags)
-    table = _tidy(linear, regression)
-    of_layer = {
-        layer: fit.status for layer, fit in zip(linear.stack.layers, linear.fits, strict=True)
-    }
-    table["status"] = table["layer"].map(of_layer)
-    return table, tests_of(both, lags, LINE)
+    covariates = covariates_beside(shards, settings, levels=False)
+    shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
+    linear = _fitted(shards, {**shared, **line, **covariates}, regression, along=lags)
+    beside_levels = covariates_beside(shards, settings)
+    thirds = {name: parts for name, parts in by_third.items() if name not in beside_levels}
+    with_thirds = _fitted(shards, {**thirds, **line, **covariates}, regression, lags)
+    return _tidy(linear, regression), tests_of(with_thirds, lags, LINE)
 
 
 @dataclass
@@ -343,13 +331,13 @@ def _fitted(
         names, weights = moderators.points(names, along)
     fitted = _Fitted(stack, names, [])
     for index in range(len(stack.layers)):
-        own = stack.of_layer(index)
-        (solution,) = solutions = least_squares.solve_all(own)
+        layer = stack.of_layer(index)
+        (solution,) = solutions = least_squares.solve_all(layer)
         (fit,) = regress.fit(
-            own, settings.covariance, None, solutions, joint=equal, weights=weights
+            layer, settings.covariance, None, solutions, joint=equal, weights=weights
         )
         if jackknife and fit.status == "ok":
-            left_out = regress.jackknife(solution, own.products[0], own.totals[0])
+            left_out = regress.jackknife(solution, layer.products[0], layer.totals[0])
             fit.clusters = np.flatnonzero(left_out.present)
             fit.without = left_out.thetas[fit.clusters] @ solution.back.T
         fitted.fits.append(fit)
@@ -371,7 +359,10 @@ def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
     table = table[table["term"].map(is_lag)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)
     table["term"] = table["term"].str.partition(OF)[0]
-    return table
+    statuses = {
+        layer: fit.status for layer, fit in zip(fitted.stack.layers, fitted.fits, strict=True)
+    }
+    return table.assign(status=table["layer"].map(statuses))
 
 
 def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.ndarray:
@@ -392,8 +383,8 @@ def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.n
 
 def _contrasts(names: Sequence[str], lag: str) -> np.ndarray:
     """Return the contrasts of each class's slope of a lag with the first's, (classes - 1, K)."""
-    own = [place for place, name in enumerate(names) if name.partition(OF)[0] == lag]
-    contrasts = np.zeros((len(own) - 1, len(names)))
-    contrasts[:, own[0]] = -1
-    contrasts[np.arange(len(own) - 1), own[1:]] = 1
+    first, *others = [place for place, name in enumerate(names) if name.partition(OF)[0] == lag]
+    contrasts = np.zeros((len(others), len(names)))
+    contrasts[:, first] = -1
+    contrasts[np.arange(len(others)), others] = 1
     return contrasts

@@ -393,14 +393,14 @@ def pairs_of_models(
     keys = ["corpus", "site", "regression"]
     rows: list[dict[str, Any]] = []
     for key, group in alike(studies, keys).items():
-        for one, other in combinations(group, 2):
-            common = common_documents([one, other])
-            first, second = profile_of(one, common), profile_of(other, common)
+        for study_a, study_b in combinations(group, 2):
+            common = common_documents([study_a, study_b])
+            first, second = profile_of(study_a, common), profile_of(study_b, common)
             for term in filter(is_lag, first.terms):
                 if term not in second.terms:
                     continue
                 row = dict(zip(keys, key, strict=True)) | {"term": term, "documents": len(common)}
-                for side, study, of_side in (("a", one, first), ("b", other, second)):
+                for side, study, of_side in (("a", study_a, first), ("b", study_b, second)):
                     row[f"model_{side}"] = study.model
                     row[f"control_{side}"] = study.control
                     row[f"layers_{side}"] = study.layers

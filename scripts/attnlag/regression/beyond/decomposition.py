@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,13 +51,15 @@ PARTS = ("document", "upos", "upos_previous", "tokens")
 # Largest share of an arbitrary combination of effects that changes no fit but moves a part.
 UNDETERMINED = 1e-4
 
+# The columns of a step; the counts are 0 in a layer without rows.
 COUNTS = ["effects", "n_obs", "n_documents"]
+STEP_VALUES = ["estimate", "std_error", "r_squared", "conf_low", "conf_high", *COUNTS]
 
 # Bytes of variables in memory at a time; at least one layer.
-BYTES = 64e6
+BLOCK_BYTES = 64e6
 
 # Largest number of rows; with more, a sample of whole documents is decomposed.
-MOST_ROWS = 500_000
+MOST_DECOMPOSED = 500_000
 
 
 @dataclass
@@ -88,33 +91,30 @@ def factors_of(
         factors[name] = values.of(keys)
         # The first token of a sequence has no previous token, which is a level of its own.
         factors[f"{name}_previous"] = values.at(keys, -1, -1)
-    tags = np.zeros(len(sample.documents), dtype=bool)
-    tags[factors["document"][factors["upos"] != TAGS.index(NONE)]] = True
-    if tags.any():
-        factors["document"] = np.where(tags[factors["document"]], factors["document"], -1)
+    tagged = np.zeros(len(sample.documents), dtype=bool)
+    tagged[factors["document"][factors["upos"] != TAGS.index(NONE)]] = True
+    if tagged.any():
+        factors["document"] = np.where(tagged[factors["document"]], factors["document"], -1)
     return {name: factors[name] for name in EFFECTS}
 
 
 def layers_of_design(
-    sample: Sample, designs: Sequence[Path]
-) -> Iterator[tuple[list[int], list[str], np.ndarray]]:
-    """Yield blocks of layers with their terms and their values, (layers, 1 + lags, rows)."""
-    schema = pq.read_schema(designs[0])
-    layers, terms = layers_and_terms(schema)
-    terms = ["y", *filter(is_lag, terms)]
-    at_once = max(1, int(BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
+    sample: Sample, designs: Sequence[Path], layers: Sequence[int], terms: Sequence[str]
+) -> Iterator[tuple[Sequence[int], np.ndarray]]:
+    """Yield blocks of layers with the values of terms, (layers, terms, rows)."""
+    at_once = max(1, int(BLOCK_BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
     for start in range(0, len(layers), at_once):
         block = layers[start : start + at_once]
         names = [f"{layer_name(layer)}.{term}" for layer in block for term in terms]
         values = np.stack([sample.column(designs, name) for name in names])
-        yield block, terms, values.reshape(len(block), len(terms), -1)
+        yield block, values.reshape(len(block), len(terms), -1)
 
 
 def decomposed(
     designs: Sequence[Path],
     token_properties: Sequence[Path],
     alpha: float,
-    most_rows: int = MOST_ROWS,
+    most_rows: int = MOST_DECOMPOSED,
 ) -> Decomposition:
     """Return the coefficients of lags and leads as effects enter, and the change due to each.
 
@@ -123,42 +123,38 @@ def decomposed(
     sample = sample_of(designs, most_rows)
     factors = factors_of(sample, designs, token_properties)
     with_tags = factors["document"] >= 0
+    every_layer, terms = layers_and_terms(pq.read_schema(designs[0]))
+    lags = list(filter(is_lag, terms))
     steps: list[pd.DataFrame] = []
     parts: list[pd.DataFrame] = []
-    for layers, terms, values in layers_of_design(sample, designs):
+    for layers, values in layers_of_design(sample, designs, every_layer, ["y", *lags]):
         valid = ~np.isnan(values).any(axis=1) & with_tags
         # Layers nearly always have the same rows; their variables are then solved together.
-        masks: dict[bytes, list[int]] = {}
-        for place, mask in enumerate(valid):
-            masks.setdefault(mask.tobytes(), []).append(place)
-        for places in masks.values():
-            kept = valid[places[0]]
-            numbers = [layers[place] for place in places]
-            if not kept.any():
-                of_step = product(numbers, [POOLED, *EFFECTS], terms[1:])
-                steps.append(pd.DataFrame(of_step, columns=["layer", "step", "term"]))
-                of_part = product(numbers, terms[1:], PARTS)
-                parts.append(pd.DataFrame(of_part, columns=["layer", "term", "part"]))
+        for rows in np.unique(valid, axis=0):
+            if not rows.any():
                 continue
-            own = {name: codes[kept] for name, codes in factors.items()}
-            variables = values[places][:, :, kept]
-            whole = fitted_effects(variables, own, EFFECTS)
-            steps.append(coefficients_by_step(variables, own, numbers, terms[1:], alpha, whole))
-            parts.append(parts_of_change(variables, own, numbers, terms[1:], whole))
-    order = ["layer", "step", "term"]
-    table_of_steps = pd.concat(steps, ignore_index=True)
+            places = np.flatnonzero((valid == rows).all(axis=1))
+            numbers = np.array(layers)[places].tolist()
+            levels = {name: codes[rows] for name, codes in factors.items()}
+            variables = values[places][:, :, rows]
+            effects = fitted_effects(variables, levels, EFFECTS)
+            steps.append(coefficients_by_step(variables, levels, numbers, lags, alpha, effects))
+            parts.append(parts_of_change(variables, levels, numbers, lags, effects))
+    keys = {"layer": every_layer, "step": (POOLED, *EFFECTS), "term": sorted(lags)}
+    table_of_steps = _in_order(steps, keys, STEP_VALUES)
     table_of_steps[COUNTS] = table_of_steps[COUNTS].fillna(0).astype(int)
-    table_of_steps["step"] = pd.Categorical(table_of_steps["step"], [POOLED, *EFFECTS])
-    table_of_steps = table_of_steps.sort_values(order, kind="stable", ignore_index=True)
-    table_of_steps["step"] = table_of_steps["step"].astype(str)
     table_of_steps["sampled"] = bool(sample.end)
-    return Decomposition(
-        sample.end,
-        table_of_steps,
-        pd.concat(parts, ignore_index=True).sort_values(
-            ["layer", "term"], kind="stable", ignore_index=True
-        ),
-    )
+    keys = {"layer": every_layer, "term": sorted(lags), "part": PARTS}
+    return Decomposition(sample.end, table_of_steps, _in_order(parts, keys, ["change"]))
+
+
+def _in_order(
+    tables: Sequence[pd.DataFrame], keys: Mapping[str, Sequence[Any]], values: Sequence[str]
+) -> pd.DataFrame:
+    """Return tables as one with a row for each combination of keys; NaN in layers without rows."""
+    table = pd.concat(tables or [pd.DataFrame(columns=[*keys, *values])])
+    every_key = pd.MultiIndex.from_product(list(keys.values()), names=list(keys))
+    return table.set_index([*keys]).reindex(every_key).reset_index()
 
 
 def fitted_effects(
@@ -181,7 +177,7 @@ def coefficients_by_step(
     layers: Sequence[int],
     lags: Sequence[str],
     alpha: float,
-    whole: Mapping[str, np.ndarray],
+    effects: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
     """Return the coefficients of each step, with errors clustered by document (CR2).
 
@@ -189,7 +185,7 @@ def coefficients_by_step(
     ----------
     values : (layers, 1 + lags, rows) float64 array
         The outcome and the lags, without NaN.
-    whole : mapping of str to array
+    effects : mapping of str to array
         Contribution of each of `EFFECTS`, from `fitted_effects`.
 
     Returns
@@ -206,18 +202,17 @@ def coefficients_by_step(
         names = EFFECTS[:entered]
         # A pooled regression has a constant.
         rank = Effects.of([factors[name] for name in names] or [np.zeros(n)]).rank()
-        every = names == EFFECTS
-        fitted = whole if every else fitted_effects(values, factors, names)
-        left = values - sum(fitted.values())
+        fitted = effects if names == EFFECTS else fitted_effects(values, factors, names)
+        within = values - sum(fitted.values())
         # Levels that are nested in clusters cost no degrees of freedom.
         nested = documents - 1 if names else 0
         columns = size - 1 + rank - nested
-        for layer, own, about_mean in zip(layers, left, total, strict=True):
-            y, x = own[0], own[1:]
-            a = x @ x.T
+        for layer, (y, *lagged), about_mean in zip(layers, within, total, strict=True):
+            x = np.stack(lagged)
             estimate = error = df = np.full(size - 1, np.nan)
             r_squared = np.nan
-            if n > columns + nested and np.linalg.matrix_rank(a, hermitian=True) == size - 1:
+            varying = np.linalg.matrix_rank(x @ x.T, hermitian=True) == size - 1
+            if n > columns + nested and varying:
                 # A pooled regression has a constant.
                 with_constant = x if names else np.vstack([x, np.ones(n)])
                 fit = clustered.regression(with_constant, y, document)
@@ -248,34 +243,33 @@ def parts_of_change(
     factors: Mapping[str, np.ndarray],
     layers: Sequence[int],
     lags: Sequence[str],
-    whole: Mapping[str, np.ndarray],
+    effects: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
     """Return the contribution of each part to the change of the coefficients.
 
     The change is that from the pooled regression to the regression with all effects.
     """
-    names = list(whole)
     of_tags = Effects.of([factors["upos"], factors["upos_previous"]])
-    determined = Effects.of([factors[name] for name in names]).determines(0, UNDETERMINED)
+    determined = Effects.of([factors[name] for name in effects]).determines(0, UNDETERMINED)
     determined &= of_tags.determines(0, UNDETERMINED)
     rows = []
     for place, layer in enumerate(layers):
         x = values[place, 1:]
-        left = values[place] - sum(part[place] for part in whole.values())
+        within = values[place] - sum(effect[place] for effect in effects.values())
         # The effects on y given the lags.
-        full = np.linalg.lstsq(left[1:].T, left[0], rcond=None)[0]
-        own = {name: part[place, 0] - full @ part[place, 1:] for name, part in whole.items()}
-        tokens = np.sum([own[name] for name in names if name != "document"], axis=0)
-        upos, previous = (part[:, 0] for part in of_tags.fitted(tokens[:, None]))
-        parts = np.stack([own["document"], upos, previous, tokens - upos - previous])
+        slopes = np.linalg.lstsq(within[1:].T, within[0], rcond=None)[0]
+        on_y = {
+            name: effect[place, 0] - slopes @ effect[place, 1:] for name, effect in effects.items()
+        }
+        documents = on_y.pop("document")
+        tokens = np.sum([*on_y.values()], axis=0)
+        upos, previous = (effect[:, 0] for effect in of_tags.fitted(tokens[:, None]))
+        parts = np.stack([documents, upos, previous, tokens - upos - previous])
         parts -= parts.mean(axis=1, keepdims=True)
         centred = x - x.mean(axis=1, keepdims=True)
         owed = np.linalg.lstsq(centred.T, parts.T, rcond=None)[0]
         if not determined:
             owed[:] = np.nan
-        rows += [
-            (layer, lag, part, -owed_to_part)
-            for lag, of_lag in zip(lags, owed, strict=True)
-            for part, owed_to_part in zip(PARTS, of_lag, strict=True)
-        ]
+        changes = zip(product(lags, PARTS), -owed.ravel(), strict=True)
+        rows += [(layer, lag, part, change) for (lag, part), change in changes]
     return pd.DataFrame(rows, columns=["layer", "term", "part", "change"])

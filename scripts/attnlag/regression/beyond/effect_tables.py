@@ -7,7 +7,6 @@ source layer, over all documents.
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,7 +16,7 @@ from attnlag.regression.settings import ElasticitiesSettings
 
 def tables_of(
     effects: pd.DataFrame,
-    made: Mapping[str, Any],
+    tokens: int,
     norms: Mapping[str, Sequence[Path]],
     coefficients: Mapping[str, pd.DataFrame],
     settings: ElasticitiesSettings,
@@ -28,8 +27,8 @@ def tables_of(
     ----------
     effects : pandas.DataFrame
         Sums by document, of all shards.
-    made : mapping
-        The settings that they were estimated with.
+    tokens : int
+        Number of tokens of each document that were used, from its beginning.
     norms : mapping of str to sequence of Path
         Files of all shards by site.
     coefficients : mapping of str to pandas.DataFrame
@@ -38,34 +37,33 @@ def tables_of(
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0
     multipliers = verdicts.multipliers(settings.seed)
-    predictions = {}
+    predictions, beside = {}, {}
     sites = ["source_site", "target_site"]
     for (source, target), rows in derivative.groupby(sites, observed=True):
         pair, layers = (str(source), str(target)), sorted(map(int, rows["target_layer"].unique()))
         read = partial(cross_layer.pairs_in, norms, *pair, settings.drop_first)
         predictions[pair] = cross_layer.cross_layer(read, layers, lags, multipliers)
+        beside[pair] = cross_layer.table(predictions[pair])
     caused = elasticities.table(effects, settings)
-    partners = [(*pair, cross_layer.table(fits)) for pair, fits in predictions.items()]
-    same_layer = verdicts.of_the_same_layer(coefficients, settings.alpha)
     summed = elasticities.over_sources(effects, settings)
-    predicted = [
+    together = [
         cross_layer.of_intervened(
             norms,
             str(source),
             str(target),
             rows[["target_layer", "lag"]].itertuples(index=False, name=None),
             documents=set(effects["document"]),
-            tokens=made["document_tokens"],
+            tokens=tokens,
             drop_first=settings.drop_first,
         )
-        for (source, target), rows in summed.groupby(["source_site", "target_site"])
+        for (source, target), rows in summed.groupby(sites)
     ]
-    beside = pd.concat(predicted or [pd.DataFrame(columns=cross_layer.PREDICTED)])
+    predicted = pd.concat(together or [pd.DataFrame(columns=cross_layer.PREDICTED)])
+    trials = verdicts.of_pairs(effects, caused, predictions, settings)
+    same_layer = verdicts.of_the_same_layer(coefficients, settings.alpha)
     return {
-        "elasticities": elasticities.with_predictive(caused, partners),
+        "elasticities": elasticities.with_predictive(caused, beside),
         "by_part_of_speech": elasticities.by_part_of_speech(effects, settings),
-        "transmitted": elasticities.transmitted(summed, beside, coefficients, settings.alpha),
-        "verdicts": pd.concat(
-            [verdicts.of_pairs(effects, caused, predictions, settings), same_layer]
-        ),
+        "transmitted": elasticities.transmitted(summed, predicted, coefficients, settings.alpha),
+        "verdicts": pd.concat([trials, same_layer]),
     }

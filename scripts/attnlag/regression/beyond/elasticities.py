@@ -18,11 +18,11 @@ from attnlag.regression.inference.bootstrap import critical_value, studentised, 
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ElasticitiesSettings
 
-CELL = ["source_site", "target_site", "intervention", "alpha", "lag"]
+EFFECT_KEYS = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
 
 PREDICTIVE = [
-    f"predictive{given}{error}" for given in ("", "_given") for error in ("", "_std_error")
+    f"predictive{condition}{error}" for condition in ("", "_given") for error in ("", "_std_error")
 ]
 
 
@@ -50,8 +50,8 @@ def ratios(
     varying = ~exact & np.isfinite(error)
     critical = np.nan
     if draws and varying.any() and len(effects) >= FEWEST_DOCUMENTS:
-        apart, own = apart[:, varying], counts[:, varying]
-        drawn = [_t_of_draws(w, apart, own) for w in weights_of_draws(len(effects), draws, seed)]
+        blocks = weights_of_draws(len(effects), draws, seed)
+        drawn = [_t_of_draws(weights, apart[:, varying], counts[:, varying]) for weights in blocks]
         critical = critical_value(np.concatenate(drawn), alpha)
     # Joint bands contain the pointwise intervals.
     joint = np.where(varying, np.maximum(critical * error, half), half)
@@ -77,12 +77,12 @@ def _t_of_draws(weights: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> n
     counts as many times as it is drawn.
     """
     sums = RatioSums.of(apart, counts, weights)
-    known = (sums.rows > 0).all(axis=1)
-    return studentised(sums.mean[known], sums.std_error[known])
+    complete = (sums.rows > 0).all(axis=1)
+    return studentised(sums.mean[complete], sums.std_error[complete])
 
 
 def table(
-    effects: pd.DataFrame, settings: ElasticitiesSettings, given: Sequence[str] = ()
+    effects: pd.DataFrame, settings: ElasticitiesSettings, beside: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return the effect per token of each source on each target, by intervention.
 
@@ -93,36 +93,40 @@ def table(
     ----------
     effects : pandas.DataFrame
         Sums by document over all shards, see ``interventions.effects.SCHEMA``.
-    given : sequence of str
+    beside : sequence of str
         Further columns that distinguish effects, without joint bands.
     """
     # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
     if settings.bootstrap:
         # A joint band covers the pairs of layers of one kind of effect.
-        groups = effects.groupby(CELL, sort=False, dropna=False, observed=True)
-        parts = [_ratios_of(rows, [*CELL, *LAYERS], settings) for _, rows in groups]
+        groups = effects.groupby(EFFECT_KEYS, sort=False, dropna=False, observed=True)
+        parts = [_ratios_of(rows, [*EFFECT_KEYS, *LAYERS], settings) for _, rows in groups]
     else:
-        parts = [_ratios_of(effects, [*given, *CELL, *LAYERS], settings)] if len(effects) else []
+        parts = (
+            [_ratios_of(effects, [*beside, *EFFECT_KEYS, *LAYERS], settings)]
+            if len(effects)
+            else []
+        )
     order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
-    keys = [*given, *order, "intervention", "alpha"]
+    keys = [*beside, *order, "intervention", "alpha"]
     if not parts:
         none = np.zeros((0, 0))
         return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05, 0, 0).columns])
-    whole = pd.concat(parts, ignore_index=True)
-    layer = whole["target_layer"].astype("Int64")
-    whole["target_layer"] = layer.where(layer >= 0)
+    table = pd.concat(parts, ignore_index=True)
+    layer = table["target_layer"].astype("Int64")
+    table["target_layer"] = layer.where(layer >= 0)
     # The effect of scaling is stated per per cent of the scale.
-    scaled = whole["intervention"] == "scale"
-    of_norms = scaled & whole["target_layer"].notna()
-    measured = ["estimate", "conf_low", "conf_high", "joint_low", "joint_high"]
-    factor = np.log(whole.loc[of_norms, "alpha"])
-    whole.loc[of_norms, measured] = whole.loc[of_norms, measured].div(factor, axis=0)
-    whole.loc[of_norms, "std_error"] /= factor.abs()
+    of_norms = (table["intervention"] == "scale") & table["target_layer"].notna()
+    factor = np.log(table["alpha"]).where(of_norms, 1.0)
+    ends = [["conf_low", "conf_high"], ["joint_low", "joint_high"]]
+    for names in (["estimate"], *ends):
+        table[names] = table[names].div(factor, axis=0)
+    table["std_error"] /= factor.abs()
     # Division by a negative number exchanges the ends of the interval.
-    for low, high in (("conf_low", "conf_high"), ("joint_low", "joint_high")):
-        whole[[low, high]] = np.sort(whole[[low, high]].to_numpy(), axis=1)
-    return whole[[*keys, *(name for name in whole if name not in keys)]]
+    for names in ends:
+        table[names] = np.sort(table[names].to_numpy(), axis=1)
+    return table[[*keys, *(name for name in table if name not in keys)]]
 
 
 def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
@@ -190,52 +194,46 @@ def transmitted(
     """
     names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
     names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}
-    tables = [
-        rows.assign(target_site=site, lag=rows["term"].str.removeprefix("lag_").astype(int))
-        for site, whole in coefficients.items()
-        for rows in [whole[whole["term"].str.fullmatch(r"lag_\d+")]]
-    ]
     keys = ["target_site", "target_layer", "lag"]
+    lags = [
+        rows.assign(target_site=site, lag=rows["term"].str.removeprefix("lag_").astype(int))
+        for site, of_site in coefficients.items()
+        for rows in [of_site[of_site["term"].str.fullmatch(r"lag_\d+")]]
+    ]
     table = summed.merge(predicted, on=["source_site", *keys], how="left", sort=False)
     df = table["predicted_df"].to_numpy(float)
     reach = special.stdtrit(df, 1 - alpha / 2) * table["predicted_std_error"]
     table["predicted_conf_low"] = table["predicted"] - reach
     table["predicted_conf_high"] = table["predicted"] + reach
-    if tables:
-        beside = pd.concat(tables).rename(columns={"layer": "target_layer", **names})
+    if lags:
+        beside = pd.concat(lags).rename(columns={"layer": "target_layer", **names})
         beside = beside[[*keys, "regression", *names.values()]]
         table = table.merge(beside, on=keys, how="left", sort=False)
     else:
         table = table.assign(regression=None, **dict.fromkeys(names.values(), np.nan))
-    known = table["coefficient_conf_low"] * table["coefficient_conf_high"] > 0
-    slope = table["coefficient"].where(known)
+    apart_from_zero = table["coefficient_conf_low"] * table["coefficient_conf_high"] > 0
+    slope = table["coefficient"].where(apart_from_zero)
     share = table["estimate"] / slope
-    of_slope = (share * table["coefficient_std_error"]).astype(float)
-    spread = np.hypot(table["std_error"].astype(float), of_slope) / slope.abs()
+    error_of_slope = (share * table["coefficient_std_error"]).astype(float)
+    spread = np.hypot(table["std_error"].astype(float), error_of_slope) / slope.abs()
     df = np.maximum(table["documents"].to_numpy(float) - 1, 1)
     reach = special.stdtrit(df, 1 - alpha / 2) * spread
     return table.assign(share=share, share_low=share - reach, share_high=share + reach)
 
 
 def with_predictive(
-    elasticities: pd.DataFrame, partners: Sequence[tuple[str, str, pd.DataFrame]]
+    elasticities: pd.DataFrame, predictions: Mapping[tuple[str, str], pd.DataFrame]
 ) -> pd.DataFrame:
     """Return elasticities beside the coefficients of the regression across layers.
 
-    Parameters
-    ----------
-    partners : sequence of (str, str, pandas.DataFrame)
-        Source site, target site and the table of ``cross_layer.table``.
+    ``predictions`` are tables of ``cross_layer.table``, by source and target site.
     """
-    keys = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
-    if not partners:
+    if not predictions:
         return elasticities.assign(**dict.fromkeys(PREDICTIVE, np.nan))
-    tables = [
-        partner.assign(source_site=source, target_site=target)
-        for source, target, partner in partners
-    ]
-    merged = elasticities.merge(pd.concat(tables), on=keys, how="left", sort=False)
+    tables = pd.concat(predictions, names=["source_site", "target_site"])
+    tables = tables.reset_index(["source_site", "target_site"])
+    keys = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
+    merged = elasticities.merge(tables, on=keys, how="left", sort=False)
     # The regression is not comparable with finite interventions.
-    other = merged["intervention"] != "derivative"
-    merged.loc[other, PREDICTIVE] = np.nan
+    merged.loc[merged["intervention"] != "derivative", PREDICTIVE] = np.nan
     return merged

@@ -43,10 +43,10 @@ def coefficients_by_group(
     largest = largest_groups(group_of)
     for group in largest:
         documents = {document for document, other in group_of.items() if other == group}
-        own = [of_documents(shard, documents) for shard in shards]
-        kept = merging.kept_terms(own)
-        kept = {term: parts for term, parts in kept.items() if not is_term(term, "group")}
-        stack = merging.stack_of(own, settings, kept)
+        of_group = [of_documents(shard, documents) for shard in shards]
+        terms = merging.kept_terms(of_group)
+        terms = {term: parts for term, parts in terms.items() if not is_term(term, "group")}
+        stack = merging.stack_of(of_group, settings, terms)
         fits = regress.fit(stack, settings.covariance, 2)
         table = results.coefficients_table(fits, stack, settings)
         of_layer = pd.DataFrame(

@@ -275,8 +275,8 @@ def fit_layer(
         fit = RANDOM, full, np.nan, np.nan
         if can_be_fitted(control, settings.ridge):
             # Its variances differ so much that fits with small penalties need double precision.
-            chosen = chosen_penalties([[sums.single() for sums in control]], settings.ridge)
-            fit = RANDOM, full, *r_squared_of_products(control, *chosen)
+            (penalties,) = chosen_penalties([[s.single() for s in control]], settings.ridge)
+            fit = RANDOM, full, *r_squared_of_products(control, penalties)
         rows_of_control = {"rows": int(sum(sums.n for sums in control))}
         table.append(shared | dict(zip(FIT, fit, strict=True)) | rows_of_control)
     return table
