@@ -86,7 +86,7 @@ def texts_of(figure: Figure) -> str:
 
 def legend_of(drawn: Figure | Axes) -> list[str]:
     """Return the labels of the only legend of a figure or of its axes."""
-    (legend,) = drawn.legends if isinstance(drawn, Figure) else [drawn.get_legend()]
+    (legend,) = drawn.findobj(matplotlib.legend.Legend)
     return [text.get_text() for text in legend.get_texts()]
 
 

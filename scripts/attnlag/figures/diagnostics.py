@@ -5,7 +5,7 @@ A strip of small panels shows all layers; some layers have a row of panels below
 
 import functools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from attnlag.figures.drawing import (
     chosen_layers,
     draw_counts,
     evenly_chosen,
-    frame,
+    framed,
     label_layers,
     layers_labelled,
     mark_unfitted,
@@ -91,14 +91,14 @@ class DiagnosticPanel:
 
 
 def layers_with_rows(
-    wanted: Sequence[int] | None, present: Sequence[int], size: Size = PAGE
+    requested: Sequence[int] | None, present: Sequence[int], size: Size = PAGE
 ) -> list[int]:
     """Return the layers with a row: those requested, or four spread over the depth.
 
     If there is room for one layer, it is the middle one.
     """
-    layers = chosen_layers(wanted, present)
-    most = MOST_ROWS if wanted is None else len(layers)
+    layers = chosen_layers(requested, present)
+    most = MOST_ROWS if requested is None else len(layers)
     return evenly_chosen(layers, MOST_ROWS_IN.get(size.name, most))
 
 
@@ -127,18 +127,6 @@ def mean_residuals(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return middles, np.where(rows >= FEWEST_ROWS, sums / np.maximum(rows, 1), np.nan)
 
 
-@dataclass
-class Data:
-    """Residuals of all layers."""
-
-    panels: list[DiagnosticPanel]  # in the order of the layers
-    fits: pd.DataFrame  # n_obs, kurtosis and breusch_pagan (N R² of the squared residuals)
-    layers: Sequence[int] | None  # layers with a row; None: a selection
-    term: str  # whose coefficient the documents influence
-    lags: list[int]  # the shortest lags that are not in the regression
-    left: np.ndarray  # sum of the partial autocorrelations at these lags
-
-
 def figure(inputs: Inputs) -> Own:
     """Read the residual sums and select the documents for the nearest lag."""
     sums = residuals.read_sums(inputs.residuals)
@@ -157,30 +145,63 @@ def figure(inputs: Inputs) -> Own:
         for place, layer in enumerate(sums.layers)
     ]
     lags, left = diagnostics.order_left(sums)
-    left_by_layer = left.reindex(sums.layers).to_numpy(dtype=float)
-    data = Data(panels, inputs.fits, inputs.layers, term, lags, left_by_layer)
-    kurtosis = inputs.fits["kurtosis"].median()
+    fits = inputs.fits.set_index("layer").reindex(sums.layers)
+    table = pd.DataFrame(
+        {
+            "kurtosis": fits["kurtosis"],
+            "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
+            "order left": left,
+            "largest |influence| (SE)": influence.groupby("layer")["change_in_se"].agg(
+                lambda changes: changes.abs().max()
+            ),
+        },
+        index=sums.layers,
+    )
+    kurtosis = table["kurtosis"].median()
     tails = "heavy" if kurtosis > NORMAL_KURTOSIS else "light"
     claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
-    known = np.isfinite(kurtosis)
-    return Own(claim if known else "No layer was fitted", functools.partial(draw, data))
+    return Own(
+        claim if np.isfinite(kurtosis) else "No layer was fitted",
+        functools.partial(draw, panels, table, fits["status"], inputs.layers, term, lags),
+    )
 
 
 @style()
-def draw(data: Data, title: str, size: Size = PAGE) -> Figure:
+def draw(
+    panels: Sequence[DiagnosticPanel],
+    table: pd.DataFrame,
+    status: Mapping[int, str] | pd.Series,
+    layers: Sequence[int] | None,
+    term: str,
+    lags: Sequence[int],
+    title: str,
+    size: Size = PAGE,
+) -> Figure:
     """Draw the residuals: a strip for all layers, and a row for each of some layers below it.
 
     A narrow figure has two panels side by side instead of four.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A column for each panel of the strip, a row for each layer.
+    status : Mapping or pandas.Series
+        "ok" for each layer, or the reason why it was not fitted.
+    layers : sequence of int, optional
+        Layers with a row; None: a selection.
+    term : str
+        Whose coefficient the documents influence.
+    lags : sequence of int
+        The shortest lags that are not in the regression.
     """
-    panels, term = data.panels, data.term
-    rows = layers_with_rows(data.layers, [panel.layer for panel in panels], size)
-    chosen = [panel for panel in panels if panel.layer in rows]
-    largest = max(int(panel.joint.max()) for panel in chosen)
-    footnote = (
+    with_rows = layers_with_rows(layers, list(table.index), size)
+    shown = [panel for panel in panels if panel.layer in with_rows]
+    largest = max(int(panel.joint.max()) for panel in shown)
+    note = (
         "Above: all layers; those shown below are orange. Residuals and fitted values are in "
         "standard deviations (SD) of their layer. Kurtosis: 3 for a normal distribution. "
         "Breusch-Pagan R²: share of the variance of squared residuals that the regressors explain. "
-        f"Order left: sum of the partial autocorrelations at {spans(data.lags)}. Quantiles are "
+        f"Order left: sum of the partial autocorrelations at {spans(lags)}. Quantiles are "
         f"drawn up to {EDGES[-2]:g} SD, squares up to {COARSE_EDGES[-2]:g} SD. Shades: tokens per "
         f"square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
@@ -188,89 +209,76 @@ def draw(data: Data, title: str, size: Size = PAGE) -> Figure:
         f"{MOST_DOCUMENTS} largest."
     )
     # A narrow figure splits each row of four panels into two rows of two.
-    widths = [1, 1] if size.narrow else [1, 1, 1, 1.1]
-    above, below = (1.25, 1.6) if size.narrow else (1.15, 1.65)
-    times = 4 // len(widths)
-    heights = [above] * times + [below] * (times * len(chosen))
-    figure = Figure(
-        figsize=size.tall(sum(heights) + (2.7 if size.narrow else 1.8)), layout="constrained"
-    )
-    shape = (len(heights), len(widths))
-    grid = figure.subplots(*shape, height_ratios=heights, width_ratios=widths).reshape(-1, 4)
-    _draw_strip(list(grid[0]), data, rows)
+    across = 2 if size.narrow else 4
+    heights = [1.2] * (4 // across) + [1.65] * (4 // across * len(shown))
+    figure, canvas = framed(title, note, size, sum(heights) + 0.4)
+    grid = canvas.subplots(len(heights), across, height_ratios=heights).reshape(-1, 4)
+    _draw_strip(list(grid[0]), table, with_rows, status)
     shades = LogNorm(1, max(largest, 10))
-    status = data.fits.set_index("layer")["status"]
-    for line, panel in zip(grid[1:], chosen, strict=True):
-        for column, axes in enumerate(line):
+    for line, panel in zip(grid[1:], shown, strict=True):
+        for axes, first in zip(line, grid[1], strict=True):
             # The layers share their axes, so that they can be compared.
-            if axes is not grid[1, column]:
-                axes.sharex(grid[1, column])
-                axes.sharey(grid[1, column])
+            if axes is not first:
+                axes.sharex(first)
+                axes.sharey(first)
         line[0].set_title(f"layer {panel.layer}", loc="left", weight="bold", pad=4)
         if not panel.counts.any():
-            reason = textwrap.fill(f"not fitted: {status.get(panel.layer, 'no rows')}", 24)
-            where = {"transform": line[0].transAxes, "ha": "center", "va": "center"}
-            line[0].text(0.5, 0.5, reason, **where)
+            reason = textwrap.fill(f"not fitted: {status[panel.layer]}", 24)
+            line[0].text(0.5, 0.5, reason, transform=line[0].transAxes, ha="center", va="center")
             continue
         _draw_quantiles(line[0], panel)
         _draw_fitted(line[1], panel, shades)
         _draw_autocorrelation(line[2], panel)
         _draw_influence(line[3], panel)
-    _set_limits(grid[1:], chosen)
+    # The influence of a single document is undefined.
+    changes = pd.concat([panel.influence["change_in_se"] for panel in shown]).abs()
+    reach = 1.08 * (np.nan_to_num(changes.max()) or 1.0)
+    grid[1, 3].set(xlim=(-reach, reach), ylim=(MOST_DOCUMENTS - 0.4, -0.6), yticks=[])
     labels = (
         ("normal quantile (SD)", "residual (SD)"),
         (f"fitted value (SD{' from mean' if size is PAGE else ''})", "residual (SD)"),
         ("lag (tokens)", "autocorrelation" if size is PAGE else "autocorr."),
         (f"influence on {named(term)} (SE)", ""),
     )
-    for column, (x_label, y_label) in enumerate(labels):
-        for axes in grid[1:, column]:
+    for column, (x_label, y_label) in zip(grid[1:].T, labels, strict=True):
+        for axes in column:
             axes.set_ylabel(y_label)
-            axes.tick_params(labelbottom=axes is grid[-1, column])
-        grid[-1, column].set_xlabel(x_label)
+            axes.tick_params(labelbottom=axes is column[-1])
+        column[-1].set_xlabel(x_label)
+        canvas.align_ylabels(list(column))
     sns.despine(figure)
     for axes in grid[1:, 3]:
         axes.spines["left"].set_visible(False)
-    for column in range(3):
-        figure.align_ylabels(list(grid[1:, column]))
-    frame(figure, title, footnote)
     return figure
 
 
-def _draw_strip(line: list[Axes], data: Data, rows: Sequence[int]) -> None:
+def _draw_strip(
+    line: Sequence[Axes],
+    table: pd.DataFrame,
+    with_rows: Sequence[int],
+    status: Mapping[int, str] | pd.Series,
+) -> None:
     """Draw four statistics of every layer, each above the panels that show its origin."""
-    panels = data.panels
-    numbers = [panel.layer for panel in panels]
-    table = data.fits.set_index("layer").reindex(numbers)
-    values = {
-        "kurtosis": table["kurtosis"].to_numpy(dtype=float),
-        "Breusch-Pagan R²": (table["breusch_pagan"] / table["n_obs"]).to_numpy(dtype=float),
-        "order left": data.left,
-        "largest |influence| (SE)": np.array(
-            [panel.influence["change_in_se"].abs().max() for panel in panels], dtype=float
-        ),
-    }
-    picked = np.isin(numbers, rows)
-    unfitted = np.array(numbers)[[not panel.counts.any() for panel in panels]]
-    for axes, (name, value) in zip(line, values.items(), strict=True):
+    layers = list(table.index)
+    for axes, (name, values) in zip(line, table.items(), strict=True):
         # A layer with a few distant residuals must not compress the others.
-        skewed = name == "kurtosis" and np.nanmax(value, initial=0.0) > 30
-        axes.set_title(f"{name} (log scale)" if skewed else name, loc="left", pad=4)
+        skewed = name == "kurtosis" and values.max() > 30
+        axes.set_title(f"{name}{' (log scale)' if skewed else ''}", loc="left", pad=4)
         if name in LEVELS:
-            axes.axhline(LEVELS[name], zorder=1, **DASHED)
+            axes.axhline(LEVELS[str(name)], zorder=1, **DASHED)
         else:
-            axes.set_ylim(0, 1.15 * np.nanmax(value, initial=0.0) or 1.0)
-        axes.plot(numbers, value, color="k", linewidth=1.0, marker="o", markersize=2, zorder=3)
-        marks = np.array(numbers)[picked], value[picked]
-        axes.plot(*marks, "o", markersize=5, color=LINE, zorder=4, clip_on=False)
-        mark_unfitted(axes, unfitted, 0.06)
+            axes.set_ylim(0, 1.15 * np.nan_to_num(values.max()) or 1.0)
+        axes.plot(values, color="k", linewidth=1.0, marker="o", markersize=2, zorder=3)
+        mark: dict[str, Any] = {"markersize": 5, "color": LINE, "zorder": 4, "clip_on": False}
+        axes.plot(values[list(with_rows)], "o", **mark)
+        mark_unfitted(axes, [layer for layer in layers if status[layer] != "ok"], 0.06)
         rule_values(axes)
         if skewed:
             axes.set_yscale("log")
             axes.minorticks_off()
         else:
             axes.locator_params(axis="y", nbins=4)
-        label_layers(axes, numbers, most=layers_labelled(axes) + 2)
+        label_layers(axes, layers, most=layers_labelled(axes) + 2)
 
 
 def _draw_quantiles(axes: Axes, panel: DiagnosticPanel) -> None:
@@ -305,17 +313,7 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
     order = panel.influence["change_in_se"].abs().sort_values(ascending=False, kind="stable")
     shown = panel.influence.loc[order.index[:MOST_DOCUMENTS]]
     heights = np.arange(len(shown))
-    sns.barplot(
-        x=shown["change_in_se"].to_numpy(),
-        y=heights,
-        orient="h",
-        ax=axes,
-        width=0.62,
-        color=BLUE,
-        saturation=1,
-        native_scale=True,
-        zorder=2,
-    )
+    axes.barh(heights, shown["change_in_se"], height=0.62, color=BLUE, linewidth=0, zorder=2)
     for height, document, change in zip(
         heights, shown["document"], shown["change_in_se"], strict=True
     ):
@@ -330,19 +328,3 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
             fontsize=8,
         )
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=3)
-
-
-def _set_limits(grid: np.ndarray, chosen: Sequence[DiagnosticPanel]) -> None:
-    """Give the panels of a column the same limits, which include everything drawn."""
-    joint = np.sum([panel.joint for panel in chosen], axis=0)
-    for axis, set_limits in ((1, grid[0, 1].set_xlim), (0, grid[0, 1].set_ylim)):
-        used = np.flatnonzero(joint.sum(axis=axis))
-        if len(used):
-            ends = COARSE_EDGES[[used[0], used[0] + 1, used[-1], used[-1] + 1]]
-            bounded = ends[np.isfinite(ends)]
-            set_limits(bounded.min() - 0.2, bounded.max() + 0.2)
-    grid[0, 2].set_xlim(0, residuals.AUTOCORRELATION_LAGS + 1)
-    # The influence of a single document is undefined.
-    changes = pd.concat([panel.influence["change_in_se"] for panel in chosen]).abs()
-    reach = np.nan_to_num(changes.max()) or 1.0
-    grid[0, 3].set(xlim=(-1.08 * reach, 1.08 * reach), ylim=(MOST_DOCUMENTS - 0.4, -0.6), yticks=[])

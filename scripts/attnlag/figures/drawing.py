@@ -13,19 +13,21 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from attnlag.errors import UserError
 from attnlag.figures.legends import (
     GREY,
+    LEGEND_LINE,
     NO_ATTENTION,
     PALETTE,
     UNFITTED,
-    draw_legends,
-    strip_height,
+    legend_columns,
 )
+from attnlag.figures.sizes import Size
 
 T = TypeVar("T")
 
@@ -128,55 +130,70 @@ def layers_labelled(axes: Axes) -> int:
     return round(3 + 1.3 * panel_width(axes))
 
 
-def wrapped_footnote(footnote: str, width: float) -> list[str]:
-    """Return the lines of a footnote in a figure of the given width in inches."""
-    # A character of 8 points is about 0.06 inches wide.
-    return balanced(footnote, int((width - 0.2) / 0.061))
-
-
-def balanced(text: str, width: int) -> list[str]:
-    """Return the lines of a text, as equal in length as their number allows."""
+def balanced(text: str, width: int) -> str:
+    """Return a text in lines of at most ``width`` characters that are about equally long."""
     lines = textwrap.wrap(text, width)
     while width > 1 and len(narrower := textwrap.wrap(text, width - 1)) == len(lines):
         lines, width = narrower, width - 1
-    return lines
+    return "\n".join(lines)
 
 
-def frame(
-    figure: Figure,
-    title: str,
-    footnote: str,
-    x_label: str = "",
-    y_label: str = "",
-    legends: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Add a title and legends above a figure, and shared axis labels and a footnote around it.
+def framed(
+    title: str, note: str, size: Size, height: float, legend: Mapping[str, Any] | None = None
+) -> tuple[Figure, SubFigure]:
+    """Return a figure with title, legend and caption, and the part of it that is for panels.
 
-    The first line of the title states the finding; the rest, in a light colour, names the data. A
-    legend maps labels to handles.
+    Parameters
+    ----------
+    title : str
+        The finding, and in further lines the data. Empty: neither is written.
+    height : float
+        Height of the panels in inches, where the size of the figure does not fix its height.
+    legend : mapping
+        Handles by label.
     """
-    width, height = figure.get_size_inches()
-    claim, _, subtitle = title.partition("\n")
-    claim = "\n".join(balanced(claim, int((width - 0.2) / 0.1)))
-    below = textwrap.wrap(subtitle, int((width - 0.2) / 0.07))
-    top = height - 0.36 - 0.2 * claim.count("\n")
-    lowered = 0.17 * len(below) + (0.08 if below else 0)
-    strip = strip_height(legends, width) + lowered
-    lines = wrapped_footnote(footnote, width)
-    # The layout reserves room for titles and axis labels, but not for text in the margin.
-    note = 0.14 * len(lines) + 0.12
-    bottom = (note + (0.24 if x_label else 0)) / height
-    left = (0.3 if y_label else 0) / width
-    rect = (left, bottom, 1 - left, 1 - bottom - strip / height)
-    figure.set_layout_engine("constrained", h_pad=0.06, rect=rect)
-    middle = (bottom + (top - strip) / height) / 2
-    figure.text(0.5, (note + 0.05) / height, x_label, fontsize=10, ha="center", va="bottom")
-    figure.text(0.1 / width, middle, y_label, fontsize=10, rotation=90, ha="left", va="center")
-    figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=8, color=GREY, va="bottom")
-    figure.suptitle(claim, x=0.1 / width, ha="left", weight="bold")
-    kind: dict[str, Any] = {"fontsize": 9, "color": GREY, "ha": "left", "va": "top"}
-    figure.text(0.1 / width, (top + 0.05) / height, "\n".join(below), **kind)
-    draw_legends(figure, legends, top - lowered)
+    # Characters of 11, 9 and 8 points are about 0.1, 0.07 and 0.061 inches wide.
+    room = size.canvas - 0.2
+    claim, _, data = title.partition("\n")
+    claim, data, note = (
+        fill(text, int(room / width))
+        for text, fill, width in (
+            (claim, balanced, 0.1),
+            (data, textwrap.fill, 0.07),
+            (note, balanced, 0.061),
+        )
+    )
+    columns = legend_columns(list(legend or ()), room - 0.1)
+    # Lines of text, and the space around them.
+    height += sum(
+        0.1 + line * (1 + text.count("\n"))
+        for text, line in ((claim, 0.19), (data, 0.15), (note, 0.14))
+        if text
+    )
+    if legend:
+        height += 0.1 + LEGEND_LINE * -(-len(legend) // columns)
+    figure = Figure(size.tall(height), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    # Each part lies within the next and makes room for its texts.
+    described: Any = figure.subfigures()
+    panels = described.subfigures()
+    left: dict[str, Any] = {"x": 0.1 / size.canvas, "ha": "left"}
+    figure.supxlabel(note, fontsize=8, color=GREY, **left)
+    if title:
+        figure.suptitle(claim, weight="bold", **left)
+        described.suptitle(data, fontsize=9, color=GREY, **left)
+    if legend:
+        panels.legend(
+            list(legend.values()),
+            list(legend),
+            loc="outside upper left",
+            ncols=columns,
+            handlelength=2.6,
+            columnspacing=1.6,
+            labelspacing=0.35,
+            borderaxespad=0.7,
+            borderpad=0,
+        )
+    return figure, panels
 
 
 def finite(values: np.ndarray) -> np.ndarray:
@@ -205,16 +222,11 @@ def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
 
 
-def place_of(axes: Axes) -> SubplotSpec:
-    """Return the grid cell of a panel."""
-    return cast(SubplotSpec, axes.get_subplotspec())
-
-
 def panel_width(axes: Axes) -> float:
     """Return the width of a panel's grid cell, in inches."""
-    place = place_of(axes)
+    cell = cast(SubplotSpec, axes.get_subplotspec())
     width = cast(Figure, axes.get_figure(root=True)).get_size_inches()[0]
-    return float(width) * len(place.colspan) / place.get_gridspec().ncols
+    return float(width) * len(cell.colspan) / cell.get_gridspec().ncols
 
 
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
@@ -250,16 +262,6 @@ def reach_of(values: np.ndarray) -> float:
     return float(np.quantile(known, 0.98)) if len(known) and known.max() > 0 else 1.0
 
 
-def label_ratios(axis: Axis, low: float, high: float) -> None:
-    """Label an axis of natural logarithms with the numbers themselves, between two limits."""
-    for steps in ((1,), (1, 3), (1, 2, 5)):
-        ratios = np.array([step * 10.0**power for power in range(-9, 10) for step in steps])
-        ratios = ratios[(np.log(ratios) >= low) & (np.log(ratios) <= high)]
-        if len(ratios) >= 3:
-            break
-    axis.set_ticks(np.log(ratios).tolist(), [f"{ratio:g}" for ratio in ratios])
-
-
 def draw_counts(
     axes: Axes, counts: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray, shades: LogNorm
 ) -> None:
@@ -292,16 +294,11 @@ def spread_out(heights: Sequence[float], gap: float, low: float, high: float) ->
 
     The gap is made smaller if there is not enough room for all.
     """
-    count = len(heights)
-    gap = min(gap, (high - low) / max(count - 1, 1))
+    steps = min(gap, (high - low) / max(len(heights) - 1, 1)) * np.arange(len(heights))
     order = np.argsort(heights, kind="stable")
-    # First from the top down, then from the bottom up, heights move as far as necessary.
-    places = np.clip(np.asarray(heights, dtype=float)[order], low, high)
-    for place in range(1, count):
-        places[place] = max(places[place], places[place - 1] + gap)
-    places[-1:] = np.minimum(places[-1:], high)
-    for place in range(count - 2, -1, -1):
-        places[place] = min(places[place], places[place + 1] - gap)
-    spread = np.empty(count)
-    spread[order] = places
+    inside = np.clip(np.asarray(heights, dtype=float)[order], low, high)
+    # Each is raised above the one below it, then all are lowered below the upper limit.
+    raised = np.maximum.accumulate(inside - steps) + steps
+    spread = np.empty(len(heights))
+    spread[order] = np.minimum(raised, high - steps[::-1])
     return spread

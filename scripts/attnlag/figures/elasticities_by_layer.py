@@ -63,7 +63,7 @@ def figure(inputs: Inputs) -> Sheet:
     for names, kind in zip(SUMS, STYLES, strict=True):
         value, low, high = (sums[name].reindex(layers).to_numpy(dtype=float) for name in names)
         lines.append(Line(value, low=low, high=high, bars=True, **kind))
-    panels.append(Lines(lines, UNITS["norm"], "predicted and caused, by target layer"))
+    panels.append(Lines(lines, UNITS["norm"], "by target layer", xlabel="target layer"))
     predicted, caused = (pairs[name].abs().max() for name in NAMES)
     documents = counted(int(inputs.elasticities["documents"].max()), "document")
     return Sheet(

@@ -11,7 +11,6 @@ import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from attnlag.figures import catalogue
 from attnlag.figures.drawing import mark_layers
@@ -24,9 +23,6 @@ METADATA: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
     ".pdf": {"Creator": None, "Producer": None, "CreationDate": None},
 }
-
-# Above what is drawn, in inches, where there is no title.
-MARGIN = 0.05
 
 # Differences from seaborn's theme.
 SETTINGS = {
@@ -74,27 +70,16 @@ def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str
             drawn = figure.draw(title, size)
             mark_layers(drawn, list(map(int, inputs.mixers)))
             of_size = [path for path in own if size_of(path) is size]
-            save(drawn, of_size, size, without_title=not titled)
+            save(drawn, of_size, size)
     return ", ".join(names)
 
 
 @style()
-def save(
-    figure: Figure, paths: Sequence[Path], size: Size = PAGE, *, without_title: bool = False
-) -> None:
-    """Write a figure to each path in the format of its suffix, whole or not at all.
-
-    Without a title, the room for it is cut off.
-    """
+def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
+    """Write a figure to each path in the format of its suffix, whole or not at all."""
     _settle(figure)
     for path in paths:
-        options: dict[str, Any] = {}
-        if without_title:
-            drawn = [*figure.legends, *(text for text in figure.texts if text.get_text())]
-            top = figure.get_tightbbox(bbox_extra_artists=[*drawn, *figure.axes]).y1 + MARGIN
-            options["bbox_inches"] = Bbox.from_extents(0, 0, figure.get_figwidth(), top)
-        if path.suffix == ".png":
-            options["pil_kwargs"] = {"dpi": (size.dpi, size.dpi)}
+        dots: Any = {"pil_kwargs": {"dpi": (size.dpi, size.dpi)}} if path.suffix == ".png" else {}
         with writing.written_whole(path) as temporary:
             figure.savefig(
                 temporary,
@@ -102,7 +87,7 @@ def save(
                 # Dots per inch of the canvas.
                 dpi=round(size.dpi * size.magnification),
                 metadata=METADATA[path.suffix],
-                **options,
+                **dots,
             )
             if path.suffix == ".svg" and size.magnification != 1:
                 _magnify(temporary, size.magnification)

@@ -1,11 +1,10 @@
 """Legends, with the marks and colours that they explain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from attnlag.regression.labels import ADJUSTMENTS
@@ -98,34 +97,3 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
         if sum(0.65 + 0.07 * size for size in longest) <= width:
             break
     return columns
-
-
-def legend_height(entries: Mapping[str, Any], width: float) -> float:
-    """Return the height of a legend in inches, given the width of the figure in inches."""
-    return LEGEND_LINE * -(-len(entries) // legend_columns(list(entries), width - 0.3))
-
-
-def strip_height(legends: Sequence[Mapping[str, Any]], width: float) -> float:
-    """Return the height in inches of a strip for stacked legends."""
-    return sum(legend_height(entries, width) for entries in legends) + 0.05 if legends else 0.0
-
-
-def draw_legends(figure: Figure, legends: Sequence[Mapping[str, Any]], top: float) -> None:
-    """Add legends, given as handles by label, below a height of the figure in inches."""
-    width, height = figure.get_size_inches()
-    for entries in legends:
-        drawn = figure.legend(
-            list(entries.values()),
-            list(entries),
-            loc="upper left",
-            bbox_to_anchor=(0.1 / width, top / height),
-            ncols=legend_columns(list(entries), width - 0.3),
-            handlelength=2.6,
-            columnspacing=1.6,
-            labelspacing=0.35,
-            borderaxespad=0,
-            borderpad=0,
-        )
-        # The strip has reserved the room already.
-        drawn.set_in_layout(False)
-        top -= legend_height(entries, width)

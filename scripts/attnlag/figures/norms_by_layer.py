@@ -46,7 +46,7 @@ def norms_panel(
 ) -> Lines:
     """Return a panel of the quantiles of the norms of each layer, and of first tokens."""
     first = sample.position < drop_first
-    low, lower, middle, upper, high = np.stack(
+    low, lower, middle, upper, high = np.exp(
         [quantiles_of(logs[~first]) for logs in sample.log_norms]
     ).T
     lines = [
@@ -54,11 +54,11 @@ def norms_panel(
         Line(middle, "", NORMS, lower, upper, linewidth=0, shade=0.35),
     ]
     if first.any():
-        ends = np.stack([quantiles_of(logs[first]) for logs in sample.log_norms]).T
+        ends = np.exp([quantiles_of(logs[first]) for logs in sample.log_norms]).T
         kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "marker": "^", "interval": False}
         lines.append(Line(ends[2], "first tokens", PALETTE[3], ends[0], ends[-1], **kind))
     lines.append(Line(middle, "median of the other tokens", NORMS, marker="o"))
-    return Lines(lines, ylabel, title, zero=False, logs=True, height=3.4, share=share)
+    return Lines(lines, ylabel, title, zero=False, log_scale=True, height=3.4, share=share)
 
 
 def trend_of(layers: list[int], medians: np.ndarray) -> str:
@@ -70,7 +70,7 @@ def trend_of(layers: list[int], medians: np.ndarray) -> str:
     depth = pd.Series(known.index, index=known.index)
     rho = known.corr(depth, method="spearman") if varies else 0.0
     ends = int(known.index[int(known.argmin())]), int(known.index[int(known.argmax())])
-    small, large = (f"{significant(np.exp(known[layer]))} (layer {layer})" for layer in ends)
+    small, large = (f"{significant(known[layer])} (layer {layer})" for layer in ends)
     if rho >= TREND:
         return f"grows from {small} to {large}"
     # A fall from the first to the last layer is one even if it is not steady.

@@ -7,8 +7,7 @@ Lovell).
 
 import functools
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -27,8 +26,7 @@ from attnlag.figures.drawing import (
     chosen_layers,
     draw_counts,
     evenly_chosen,
-    frame,
-    wrapped_footnote,
+    framed,
 )
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
@@ -51,77 +49,52 @@ SUBCATEGORY = "outcome by lag"
 # Up to this number of points, each is drawn; more would hide each other.
 MOST_POINTS = 2000
 
-# Side of the squares in which more points are counted, and the range of the counts, in standard
-# deviations of the layer.
+# Side of the squares in which more points are counted, and the farthest end of the axes, in
+# standard deviations of the layer.
 BIN = 0.1
 REACH = 10.0
-EDGES = np.arange(-round(REACH / BIN), round(REACH / BIN) + 1) * BIN
 
-# Number of panels that these sizes have room for.
-MOST_PANELS = {"column": 4, "slide": 10}
-
-# Layout by largest number of panels: panels per row, and the width of each in inches.
-SHAPES_OF_PANELS = {
-    "page": ((1, 1, 4.4), (4, 2, 3.2), (12, 4, 2.05), (10**6, 6, 1.4)),
-    "column": ((1, 1, 3.0), (4, 2, 1.4)),
-    "slide": ((1, 1, 3.0), (4, 4, 1.8), (10, 5, 1.4)),
-}
+# Number of panels, and of panels side by side, that a size has room for.
+MOST_PANELS = {"page": 10**6, "column": 4, "slide": 10}
+ACROSS = {"page": 6, "column": 2, "slide": 5}
 
 
-@dataclass
-class LagPanel:
-    """One layer's outcome against one lag, both given the other terms."""
+def points_of(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return lag and outcome of a layer given its other terms, (2, rows).
 
-    layer: int
-    rows: int
-    sd: float  # standard deviation of the outcome; NaN without rows
-    slope: float = np.nan  # slope, r_squared: slope and R² of least squares; NaN if undefined
-    r_squared: float = np.nan
-    low: float = np.nan  # low, high: the central 99% of both, in standard deviations of the outcome
-    high: float = np.nan
-    # (rows, 2) float array or None: lag and outcome in standard deviations of the outcome, if there
-    # are few rows.
-    points: np.ndarray | None = None
-    # (bins, bins) int array or None: rows in squares of ``BIN``, by lag and outcome, if there are
-    # many.
-    counts: np.ndarray | None = None
-    status: str = "ok"  # "ok", or the reason why the layer was not fitted
+    Both are in standard deviations of the outcome, so that layers share their axes and slopes are
+    unchanged. Rows that the layer drops have a NaN and are left out; without variance, all are.
 
-
-def lag_panel(
-    layer: int, values: np.ndarray, others: np.ndarray, groups: np.ndarray, status: str = "ok"
-) -> LagPanel:
-    """Reduce the data of a layer: lag and outcome as (2, rows), other terms, codes of documents.
-
-    Both variables are in standard deviations of the outcome, so that layers share their axes and
-    slopes are unchanged. A row that the layer drops is NaN.
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Lag and outcome, (2, rows).
+    others : numpy.ndarray
+        The other terms, (terms, rows).
+    groups : numpy.ndarray
+        Codes of the documents whose means are removed; a single code is an intercept.
     """
-    known = np.isfinite(values).all(axis=0) & np.isfinite(others).all(axis=0)
-    rows = int(known.sum())
-    if status != "ok" or rows < 2:
-        return LagPanel(layer, rows, np.nan, status=status)
-    effects = Effects.of([groups[known]])
-    lag, outcome = effects.residuals(values[:, known].T, others[:, known].T).T
-    sd = float(np.sqrt(np.mean(outcome**2)))
-    if not sd > 0:
-        return LagPanel(layer, rows, np.nan, status=status)
-    lag, outcome = lag / sd, outcome / sd
-    slope = float(lag @ outcome / (lag @ lag))
-    panel = LagPanel(layer, rows, sd, slope, slope * float(lag @ outcome) / rows)
-    tails = np.quantile([lag, outcome], [TAIL, 1 - TAIL], axis=1)
-    panel.low, panel.high = tails.min(), tails.max()
-    if rows <= MOST_POINTS:
-        panel.points = np.column_stack([lag, outcome])
-    else:
-        panel.counts = np.histogram2d(lag, outcome, bins=[EDGES] * 2)[0].astype(np.int64)
-    return panel
+    finite = np.isfinite(values).all(axis=0) & np.isfinite(others).all(axis=0)
+    if not finite.any():
+        return np.empty((2, 0))
+    effects = Effects.of([groups[finite]])
+    residuals = effects.residuals(values[:, finite].T, others[:, finite].T).T
+    sd = np.sqrt(np.mean(residuals[1] ** 2))
+    return residuals / sd if sd > 0 else np.empty((2, 0))
 
 
-def lag_limits(panels: Sequence[LagPanel]) -> tuple[float, float]:
-    """Return the limits shared by both axes of all panels."""
-    known = [panel for panel in panels if np.isfinite(panel.low)]
-    low = min((panel.low for panel in known), default=-3.0)
-    high = max((panel.high for panel in known), default=3.0)
+def slope_and_share(points: np.ndarray) -> tuple[float, float]:
+    """Return the slope of least squares through points, and its share of the variance."""
+    if not points.size:
+        return np.nan, np.nan
+    (lag_squared, product), (_, outcome_squared) = points @ points.T
+    return product / lag_squared, product**2 / (lag_squared * outcome_squared)
+
+
+def lag_limits(layers: Mapping[int, np.ndarray]) -> tuple[float, float]:
+    """Return the limits of both axes of all panels, with the central 99% of every layer."""
+    tails = [np.quantile(p, [TAIL, 1 - TAIL], axis=1) for p in layers.values() if p.size]
+    low, high = (np.min(tails), np.max(tails)) if tails else (-3.0, 3.0)
     margin = 0.05 * (high - low)
     return max(low - margin, -REACH), min(high + margin, REACH)
 
@@ -130,42 +103,42 @@ def figure(inputs: Inputs) -> Own:
     """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
     present, terms = layers_and_terms(schema)
-    layers = chosen_layers(inputs.layers, present)
     lag = lags_among(terms)[0]
-    names = [lag, *(term for term in ("y", *terms) if term != lag)]
-    names = list(dict.fromkeys(names))
-    status = inputs.fits.set_index("layer")["status"]
+    names = [lag, "y", *(term for term in terms if term not in (lag, "y"))]
+    status = dict(inputs.fits[["layer", "status"]].to_numpy())
     count = tables.row_count(inputs.design)
     rows = sampled_rows(count)
     within = inputs.regression["fixed_effects"] == "document"
     groups = np.zeros(len(rows), np.int64)
     if within:
         groups = pd.factorize(tables.values_of(inputs.design, "document", rows))[0]
-    panels = []
-    for layer in tqdm(layers, desc="layers", unit="layer", delay=2):
-        stored = columns_of(schema.names, layer, names)
-        values = np.stack([tables.values_of(inputs.design, name, rows) for name in stored])
-        panels.append(lag_panel(layer, values[:2], values[2:], groups, status[layer]))
-    drawn = functools.partial(draw, panels, lag, count, within, inputs.outcome)
-    return Own(claim_of(panels, lag), drawn)
+    layers = {}
+    shown = chosen_layers(inputs.layers, present)
+    for layer in tqdm(shown, desc="layers", unit="layer", delay=2):
+        layers[layer] = np.empty((2, 0))
+        if status[layer] == "ok":
+            columns = columns_of(schema.names, layer, names)
+            values = np.stack([tables.values_of(inputs.design, name, rows) for name in columns])
+            layers[layer] = points_of(values[:2], values[2:], groups)
+    drawn = functools.partial(draw, layers, status, lag, count, within, inputs.outcome)
+    return Own(claim_of(layers, lag), drawn)
 
 
-def claim_of(panels: Sequence[LagPanel], lag: str) -> str:
+def claim_of(layers: Mapping[int, np.ndarray], lag: str) -> str:
     """Return the share that the lag explains of the variance left by the other terms."""
-    known = [(panel.r_squared, panel.layer) for panel in panels if panel.r_squared >= 0]
-    if not known:
+    shares = pd.Series({n: slope_and_share(points)[1] for n, points in layers.items()}).dropna()
+    if shares.empty:
         return "No layer was fitted"
-    share, layer = max(known)
-    median = np.median([share for share, _ in known])
     return (
-        f"{named(lag).capitalize()} explains {median:.0%} of the variance that the other terms "
-        f"leave (median layer; at most {share:.0%}, layer {layer})"
+        f"{named(lag).capitalize()} explains {shares.median():.0%} of the variance that the other "
+        f"terms leave (median layer; at most {shares.max():.0%}, layer {shares.idxmax()})"
     )
 
 
 @style()
 def draw(
-    panels: Sequence[LagPanel],
+    layers: Mapping[int, np.ndarray],
+    status: Mapping[int, str],
     lag: str,
     rows: int,
     within: bool,
@@ -177,48 +150,50 @@ def draw(
 
     If there is room for only a few panels, they are spread over the layers.
     """
-    layers = len(panels)
-    panels = evenly_chosen(panels, MOST_PANELS.get(size.name, layers))
-    some = f"{len(panels)} of {layers} layers. " if len(panels) < layers else ""
-    columns, side = next(
-        (columns, side)
-        for most, columns, side in SHAPES_OF_PANELS[size.name]
-        if len(panels) <= most
-    )
-    columns = min(columns, len(panels))
-    lines = -(-len(panels) // columns)
-    largest = max((int(p.counts.max()) for p in panels if p.counts is not None), default=0)
-    # The scale of colours takes more than half an inch.
-    width = columns * side + (1.5 if largest else 0.9) if size is PAGE else size.canvas
-    logs = OUTCOMES[outcome]
-    what = logs.removeprefix("log ")
-    if what != logs:
-        what = f"natural logarithm of the {what}"
-    others = "the other lags and covariates" + (" and the means of documents" if within else "")
-    footnote = (
-        f"{some}Added-variable plot: both axes show residuals of the {what} given {others}, in "
+    shown = evenly_chosen(list(layers), MOST_PANELS[size.name])
+    lines = -(-len(shown) // ACROSS[size.name])
+    across = -(-len(shown) // lines)
+    some = f"{len(shown)} of {len(layers)} layers. " if len(shown) < len(layers) else ""
+    variable = OUTCOMES[outcome]
+    of_what = variable.removeprefix("log ")
+    if of_what != variable:
+        of_what = f"natural logarithm of the {of_what}"
+    terms = "the other lags and covariates" + (" and the means of documents" if within else "")
+    note = (
+        f"{some}Added-variable plot: both axes show residuals of the {of_what} given {terms}, in "
         f"standard deviations (SD) of the layer's outcome; the central {100 * (1 - 2 * TAIL):g}% "
         f"of every layer is visible. Line: least squares, whose slope is the coefficient of "
         f"{named(lag)} before any bias correction; r²: its share of the variance shown. "
         f"{sample_shown(rows, 'rows')}{PREDICTIVE}"
     )
-    height = lines * (side + 0.27) + 0.14 * len(wrapped_footnote(footnote, width)) + 1.3
-    figure = Figure((width, size.tall(height)[1]), layout="constrained")
+    # Panels are square.
+    side = min((size.canvas - 1.2) / across, 4.4)
+    figure, canvas = framed(title, note, size, lines * (side + 0.3) + 0.4)
+    low, high = lag_limits({layer: layers[layer] for layer in shown})
+    edges = BIN * np.arange(np.floor(low / BIN), np.ceil(high / BIN) + 1)
+    counts = {}
+    for layer in shown:
+        if layers[layer].shape[1] > MOST_POINTS:
+            x, y = layers[layer]
+            counts[layer] = np.histogram2d(x, y, bins=[edges, edges])[0].astype(int)
+    shades = LogNorm(1, max([10, *(int(c.max()) for c in counts.values())]))
     # All panels have the same limits and ticks. They are not shared axes, because drawing would
     # then take quadratic time.
-    grid = figure.subplots(lines, columns, squeeze=False)
-    limits = lag_limits(panels)
-    shades = LogNorm(1, max(largest, 10))
-    unit = "given the other terms (SD)" if size is PAGE else "(SD)"
-
-    for axes in grid.flat[len(panels) :]:
+    grid = canvas.subplots(lines, across, squeeze=False)
+    for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
-    for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        _draw_panel(axes, panel, limits, shades)
+    for place, (axes, layer) in enumerate(zip(grid.flat, shown, strict=False)):
+        axes.set_title(f"layer {layer}", loc="left", pad=3)
+        if layer in counts:
+            draw_counts(axes, counts[layer], edges, edges, shades)
+        else:
+            kind = {"color": SHADES(0.6), "alpha": 0.5, "linewidths": 0, "rasterized": True}
+            axes.scatter(*layers[layer], s=4, **kind)
+        _draw_fit(axes, layers[layer], (low, high), status.get(layer, "ok"))
         # Numbers are shown at the bottom of each column and at the left of each row.
-        axes.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
-    if largest:
-        figure.colorbar(
+        axes.tick_params(labelbottom=place + across >= len(shown), labelleft=place % across == 0)
+    if counts:
+        canvas.colorbar(
             ScalarMappable(shades, SHADES),
             ax=grid,
             label=f"tokens per square of {BIN:g} SD (log scale)",
@@ -227,50 +202,24 @@ def draw(
             aspect=40,
             pad=0.01,
         )
-    frame(
-        figure,
-        title,
-        footnote,
-        x_label=f"{logs} at token t {'+' if is_lead(lag) else '−'} {distance(lag)} {unit}",
-        y_label=f"{logs} at token t {unit}",
-    )
+    unit = "given the other terms (SD)" if size is PAGE else "(SD)"
+    sign = "+" if is_lead(lag) else "−"
+    canvas.supxlabel(f"{variable} at token t {sign} {distance(lag)} {unit}", fontsize=10)
+    canvas.supylabel(f"{variable} at token t {unit}", fontsize=10)
     return figure
 
 
-def _draw_panel(axes: Axes, panel: LagPanel, limits: tuple[float, float], shades: LogNorm) -> None:
-    axes.set_title(f"layer {panel.layer}", loc="left", pad=3)
-    if np.isfinite(panel.sd):
-        share = f"r² {panel.r_squared:.2f}"
-        axes.set_title(share, loc="right", pad=3, fontsize=8, color=GREY)
-    if panel.points is not None:
-        lag, outcome = panel.points.T
-        axes.scatter(lag, outcome, s=4, color=SHADES(0.6), alpha=0.5, linewidths=0, rasterized=True)
-    if panel.counts is not None:
-        # Only squares inside the axes are drawn, which keeps a file of 48 panels small.
-        start, stop = np.clip(np.searchsorted(EDGES, limits) + [-1, 0], 0, len(EDGES) - 1)
-        inside = EDGES[start : stop + 1]
-        draw_counts(axes, panel.counts[start:stop, start:stop], inside, inside, shades)
-    text = f"slope {panel.slope:.2f}"
-    if np.isfinite(panel.slope):
-        ends = np.array(limits)
-        axes.plot(
-            ends,
-            panel.slope * ends,
-            color=LINE,
-            linewidth=1.6,
-            path_effects=[patheffects.withStroke(linewidth=2.8, foreground="w")],
-        )
+def _draw_fit(axes: Axes, points: np.ndarray, limits: tuple[float, float], status: str) -> None:
+    """Draw the line of least squares with its slope and share, or why there is none."""
+    slope, share = slope_and_share(points)
+    text = f"slope {slope:.2f}"
+    if np.isfinite(slope):
+        outline = [patheffects.withStroke(linewidth=2.8, foreground="w")]
+        axes.axline((0, 0), slope=slope, color=LINE, linewidth=1.6, path_effects=outline)
+        axes.set_title(f"r² {share:.2f}", loc="right", pad=3, fontsize=8, color=GREY)
     else:
-        reason = "no variance" if panel.status == "ok" else panel.status
-        text = textwrap.fill(f"not fitted: {reason}", 18)
-    axes.text(
-        0.05,
-        0.95,
-        text,
-        transform=axes.transAxes,
-        va="top",
-        fontsize=8,
-        bbox={"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1},
-    )
+        text = textwrap.fill(f"not fitted: {'no variance' if status == 'ok' else status}", 18)
+    box = {"facecolor": "w", "alpha": 0.8, "edgecolor": "none", "pad": 1}
+    axes.text(0.05, 0.95, text, transform=axes.transAxes, va="top", fontsize=8, bbox=box)
     ticks = [tick for tick in range(-12, 13, 2) if limits[0] <= tick <= limits[1]]
     axes.set(xticks=ticks, yticks=ticks, xlim=limits, ylim=limits, aspect="equal")

@@ -15,14 +15,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from attnlag.figures.drawing import (
     DIVERGING,
     draw_band,
-    frame,
+    framed,
     label_cells,
-    label_ratios,
     layers_labelled,
     mark_unfitted,
     panel_width,
@@ -38,7 +37,6 @@ from attnlag.figures.legends import (
     UNFITTED,
     band_text,
     mark_entries,
-    strip_height,
 )
 from attnlag.figures.sizes import Size
 
@@ -84,7 +82,7 @@ class Lines:
     height: float = 2.3  # in inches, on a page
     zero: bool = True  # whether zero is drawn
     ylim: tuple[float | None, float | None] = (None, None)
-    logs: bool = False  # whether values are natural logarithms, to be labelled with the numbers
+    log_scale: bool = False
     share: str = ""  # panels that name the same share their y axis
     missing: Sequence[int] = ()  # layers without a fit
     extra: Callable[[Axes], None] | None = None  # draws what is the figure's own
@@ -198,50 +196,44 @@ def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers
 def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
     """Draw a sheet: its panels in rows, the legend above and the caption below them."""
     panels = sheet.panels
-    if not panels:
-        figure = Figure(figsize=(size.canvas, 1.0), layout="constrained")
-        frame(figure, title, sheet.note)
-        return figure
     flat = 2 if len(panels) == 4 else 3
     columns = min(1 if size.narrow else flat if size.flat else sheet.across, len(panels))
-    lines = -(-len(panels) // columns)
-    rows = [panels[row * columns : (row + 1) * columns] for row in range(lines)]
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
     heights = [max(height_in(panel, size) for panel in row) for row in rows]
-    legends = [entries] if (entries := legend_of(sheet)) else []
-    room = strip_height(legends, size.canvas) + 1.45
-    figure = Figure(figsize=size.tall(sum(heights) + room), layout="constrained")
-    grid = figure.add_gridspec(lines, columns, height_ratios=heights)
-    # A panel that is alone in its row takes all of it.
-    cells = [
-        grid[row, :] if len(rows[row]) == 1 else grid[row, place]
-        for row in range(lines)
-        for place in range(len(rows[row]))
-    ]
-    drawn = [(panel, figure.add_subplot(cell)) for panel, cell in zip(panels, cells, strict=True)]
+    figure, canvas = framed(title, sheet.note, size, sum(heights) + 0.4, legend_of(sheet))
+    if not panels:
+        canvas.subplots().set_axis_off()
+        return figure
+    grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
     mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
-    for panel, axes in drawn:
+    of_name: dict[str, Axes] = {}  # first of the axes that share a scale
+    for place, panel in enumerate(panels):
+        line, column = divmod(place, columns)
+        # A panel that is alone in its row takes all of it.
+        cell = grid[line, :] if len(rows[line]) == 1 else grid[line, column]
         if isinstance(panel, Map):
+            axes = canvas.add_subplot(cell)
             _draw_map(axes, panel, sheet, "bottom" if mixed else "right")
         else:
+            axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
+            if panel.share:
+                of_name.setdefault(panel.share, axes)
             _draw_lines(axes, panel, sheet)
-            if size.narrow or (size.flat and lines > 1):
+            if size.narrow or (size.flat and len(rows) > 1):
                 # The unit has no room.
                 axes.set_ylabel(panel.ylabel.partition("\n")[0])
         if panel.title:
             axes.set_title(panel.title, loc="left", weight="bold")
         if panel.extra:
             panel.extra(axes)
-    _share_limits(drawn)
-    for place, (panel, axes) in enumerate(drawn):
         below = panels[place + columns] if place + columns < len(panels) else None
-        aligned = columns == 1 or len(rows[min(place // columns + 1, lines - 1)]) > 1
+        aligned = columns == 1 or len(rows[min(line + 1, len(rows) - 1)]) > 1
         if below is not None and aligned and below.xlabel == panel.xlabel == "layer":
             axes.set_xlabel("")
             axes.tick_params(labelbottom=False)
     sns.despine(figure)
     if all(isinstance(panel, Lines) for panel in panels):
         figure.align_ylabels()
-    frame(figure, title, sheet.note, legends=legends)
     return figure
 
 
@@ -294,7 +286,8 @@ def _draw_lines(axes: Axes, panel: Lines, sheet: Sheet) -> None:
     for line in panel.lines:
         _draw_line(axes, x if line.x is None else line.x, line, size)
     axes.margins(y=0.08)
-    axes.set_ylim(*panel.ylim)
+    if panel.ylim != (None, None):
+        axes.set_ylim(*panel.ylim)
     axes.set_ylabel(panel.ylabel)
     axes.set_xlabel(panel.xlabel)
     if over_layers:
@@ -305,8 +298,11 @@ def _draw_lines(axes: Axes, panel: Lines, sheet: Sheet) -> None:
         mark_unfitted(axes, places, 0.03)
     elif (x == x.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if panel.logs:
-        label_ratios(axes.yaxis, *axes.get_ylim())
+    if panel.log_scale:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     _name_ends(axes, x, panel)
 
 
@@ -400,13 +396,3 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
     for line, text in panel.texts.items():
         kind: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": GREY}
         axes.text(values.shape[1] / 2, line + 0.5, text, **kind)
-
-
-def _share_limits(drawn: Sequence[tuple[Lines | Map, Axes]]) -> None:
-    """Give panels of lines that share a y axis the same limits."""
-    shares = {panel.share for panel, _ in drawn if isinstance(panel, Lines) and panel.share}
-    for share in shares:
-        group = [axes for panel, axes in drawn if isinstance(panel, Lines) and panel.share == share]
-        ends = np.array([axes.get_ylim() for axes in group])
-        for axes in group:
-            axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())

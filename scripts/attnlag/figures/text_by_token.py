@@ -1,6 +1,8 @@
 """Documents with every token shaded by its norm in one layer."""
 
 import functools
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,12 +23,7 @@ from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import sizes
-from attnlag.figures.drawing import (
-    SHADES,
-    TAIL,
-    frame,
-    quantiles_of,
-)
+from attnlag.figures.drawing import SHADES, TAIL, framed, quantiles_of
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
@@ -75,36 +72,36 @@ class ShadedDocument:
 
 
 def chosen_documents(
-    wanted: Sequence[str] | None, group_of: Mapping[str, str], corpus: str
+    requested: Sequence[str] | None, group_of: Mapping[str, str], corpus: str
 ) -> list[str]:
     """Return the documents to show: those requested, or the first one of each group.
 
     Documents that are not in the corpus are a UserError.
     """
-    if wanted is None:
+    if requested is None:
         return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
-    if absent := [name for name in wanted if name not in group_of]:
+    if absent := [name for name in requested if name not in group_of]:
         raise UserError(
             f"documents to shade: found '{name}', expected a document of "
             f"{corpus}{nearest(name, group_of)}"
             for name in absent
         )
-    return list(wanted)
+    return list(requested)
 
 
-def chosen_layer(wanted: int | None, layers: Sequence[int]) -> int:
+def chosen_layer(requested: int | None, layers: Sequence[int]) -> int:
     """Return the index of the layer to show: the one requested, or the middle one.
 
     A layer that the model does not have is a UserError.
     """
-    if wanted is None:
+    if requested is None:
         return len(layers) // 2
-    if wanted not in layers:
+    if requested not in layers:
         raise UserError(
-            f"layer of the shaded text: found {wanted}, expected one of this model: {min(layers)} "
-            f"to {max(layers)}"
+            f"layer of the shaded text: found {requested}, expected one of this model: "
+            f"{min(layers)} to {max(layers)}"
         )
-    return list(layers).index(wanted)
+    return list(layers).index(requested)
 
 
 def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
@@ -117,28 +114,28 @@ def figure(inputs: Inputs) -> Own:
     """Return the beginnings of the chosen documents, shaded on the scale of all documents."""
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
-    chosen = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
+    names = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
     place = chosen_layer(settings.text_layer, sample.layers)
     layer = sample.layers[place]
     corpus, sequences, norms = (
-        tables.rows_of_documents(paths, chosen).groupby("document")
+        tables.rows_of_documents(paths, names).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
     )
     documents = []
     # A control on few documents has not measured all of them.
-    for name in [name for name in chosen if name in norms.groups]:
+    for name in [name for name in names if name in norms.groups]:
         (text,) = corpus.get_group(name)["text"]
         tokens = [
             token
             for starts, ends in sequences.get_group(name)[["char_start", "char_end"]].to_numpy()
             for token in token_texts(text, starts, ends)
         ]
-        own = norms.get_group(name).iloc[:MOST_TOKENS]
-        dropped = own["position"].to_numpy() < settings.drop_first
-        logs = log_norms(own[columns.layer_name(layer)].to_numpy())
+        rows = norms.get_group(name).iloc[:MOST_TOKENS]
+        dropped = rows["position"].to_numpy() < settings.drop_first
+        logs = log_norms(rows[columns.layer_name(layer)].to_numpy())
         documents.append(ShadedDocument(group_of[name], tokens[:MOST_TOKENS], dropped, logs))
     if not documents:
-        raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(chosen)}, expected some")
+        raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(names)}, expected some")
     limits = limits_of(sample.log_norms[place][sample.position >= settings.drop_first])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
     return Own(claim_of(documents, layer), functools.partial(draw, documents, limits, label))
@@ -146,16 +143,16 @@ def figure(inputs: Inputs) -> Own:
 
 def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
     """Return the correlation of neighbouring norms within documents."""
-    pairs = [np.empty((2, 0))]
-    for one in documents:
-        logs = np.where(one.dropped, np.nan, one.logs)
-        both = np.stack([logs[:-1], logs[1:]])
-        both = both[:, np.isfinite(both).all(axis=0)]
-        pairs.append(both - both.mean(axis=1, keepdims=True) if both.size else both)
-    before, after = np.concatenate(pairs, axis=1)
-    if not before.any() or not after.any():
+    frames = []
+    for number_of_document, document in enumerate(documents):
+        logs = np.where(document.dropped, np.nan, document.logs)
+        neighbours = {"before": logs[:-1], "after": logs[1:], "document": number_of_document}
+        frames.append(pd.DataFrame(neighbours))
+    pairs = pd.concat(frames).dropna()
+    centred = pairs - pairs.groupby("document").transform("mean")
+    if not centred["before"].any() or not centred["after"].any():
         return f"Norms along the text in layer {layer}"
-    correlation = float(np.corrcoef(before, after)[0, 1])
+    correlation = centred["before"].corr(centred["after"])
     claim = "Norms hardly depend on the previous token's"
     if abs(correlation) > WEAK:
         claim = "Large norms come in runs" if correlation > 0 else "Large and small norms alternate"
@@ -165,37 +162,27 @@ def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
     """Arrange tokens in lines of a number of characters, with words whole, and return their parts.
 
-    Text that does not fit is left out, as are blank lines and the space before the first word of a
-    line. A part is (token, line, column, text); a token has several parts if it contains line ends,
-    or if it is longer than a line.
+    Text that does not fit is left out, as are blank lines and white space that begins a line. A
+    part is (token, line, column, text); a token has a part in each line that it is in.
     """
-    pieces = [
-        (place, piece)
-        for place, token in enumerate(tokens)
-        for piece in token.splitlines(keepends=True) or [token]
-    ]
-    words: list[list[tuple[int, str]]] = []  # pieces that no white space separates are a word
-    for place, piece in pieces:
-        if words and not piece[:1].isspace() and not words[-1][-1][1][-1:].isspace():
-            words[-1].append((place, piece))
-        else:
-            words.append([(place, piece)])
-    parts: list[tuple[int, int, int, str]] = []
+    owners = [place for place, token in enumerate(tokens) for _ in token]
+    cells: list[tuple[int, int, int, str]] = []  # as a part, for each character
     line = column = 0
-    for word in words:
-        if column and column + sum(len(piece.rstrip()) for _, piece in word) > width:
+    # A word has the space before it, which is left out where the word begins a line.
+    for word in re.finditer(r"[^\S\n\r]?\S+|\s", "".join(tokens)):
+        if column + len(word[0]) > width and column:
             line, column = line + 1, 0
-        for place, piece in word:
-            ends = piece.endswith(("\n", "\r"))
-            shown = piece.translate(VISIBLE) if column else piece.lstrip().translate(VISIBLE)
-            for start in range(0, len(shown), width):
-                text = shown[start : start + width]
-                if column + len(text) > width and column:
-                    line, column = line + 1, 0
-                parts.append((place, line, column, text))
-                column += len(text)
-            if ends and column:
+        for place, character in enumerate(word[0], word.start()):
+            # Words longer than a line are broken.
+            if column == width:
                 line, column = line + 1, 0
+            if column or not character.isspace():
+                cells.append((owners[place], line, column, character.translate(VISIBLE)))
+                column += 1
+            if column and character in "\n\r":
+                line, column = line + 1, 0
+    runs = [list(run) for _, run in itertools.groupby(cells, lambda cell: cell[:2])]
+    parts = [(*run[0][:3], "".join(cell[3] for cell in run)) for run in runs]
     return [part for part in parts if part[1] < lines]
 
 
@@ -212,58 +199,70 @@ def draw(
     If there is no room for all documents, the first ones are shown. In a narrow figure their groups
     stand above them instead of beside them.
     """
-    room, given = MOST_LINES[size.name], len(documents)
-    documents = documents[: None if size is sizes.PAGE else room // FEWEST_LINES]
-    most = max(FEWEST_LINES, room // len(documents) - size.narrow)
+    count = len(documents)
+    documents = documents[: None if size is sizes.PAGE else MOST_LINES[size.name] // FEWEST_LINES]
+    most = max(FEWEST_LINES, MOST_LINES[size.name] // len(documents) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
-    laid = [wrapped(one.tokens, width, most) for one in documents]
-    heights = [1 + parts[-1][1] for parts in laid]
-    total = LINE * (sum(heights) + 0.45 * len(documents)) + over * len(documents)
-    figure = Figure(figsize=size.tall(total + 1.75), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlim=(0, size.canvas - 0.2), ylim=(total, 0))
+    parts_of = [wrapped(document.tokens, width, most) for document in documents]
+    heights = [LINE * (1.45 + parts[-1][1]) + over for parts in parts_of]
+    glyphs = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
+
+    def visible(text: str) -> str:
+        """Return a text with a mark in place of each character that the font lacks."""
+        return "".join(
+            c if glyphs.get_char_index(ord(c)) and text_for("line", c) == c else NO_GLYPH
+            for c in text
+        )
+
+    notes = [
+        "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
+        "corpus. ⏎: a line end."
+    ]
+    if any(parts[-1][0] + 1 < len(d.tokens) for d, parts in zip(documents, parts_of, strict=True)):
+        notes.append("Only the beginnings of the documents are shown.")
+    if len(documents) < count:
+        notes.append("Only the first documents are shown.")
+    if any(visible(text) != text for parts in parts_of for *_, text in parts):
+        notes.append(f"{NO_GLYPH}: a character that the font lacks.")
+    figure, canvas = framed(title, " ".join(notes), size, sum(heights) + 0.8)
+    axes = canvas.subplots()
+    axes.set(xlim=(0, size.canvas - 0.2), ylim=(sum(heights), 0))
     axes.axis("off")
     low, high = limits
-    scale = Normalize(low, high, clip=True)
-    face = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
-    lacking = beyond = False
+    # The last tenth of the colours is too dark for text.
+    scale = Normalize(low, low + (high - low) / 0.9)
     top = 0.0
-    for one, parts, height in zip(documents, laid, heights, strict=True):
-        name = shortened(one.group, LONGEST_NAME)
+    for document, parts, height in zip(documents, parts_of, heights, strict=True):
+        name = shortened(document.group, LONGEST_NAME)
         axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
-        beyond |= parts[-1][0] + 1 < len(one.tokens)
         for token, line, column, text in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
-            value = one.logs[token]
-            known = np.isfinite(value)
-            share = 0.9 * float(scale(value)) if known else 0.0
+            log_norm = document.logs[token]
+            shade = float(scale(np.clip(log_norm, low, high))) if np.isfinite(log_norm) else 0.0
             axes.add_patch(
                 Rectangle(
                     (left, above + 0.012),
                     len(text) * CHARACTER,
                     LINE - 0.024,
-                    facecolor=SHADES(share) if known else "w",
-                    edgecolor="k" if one.dropped[token] else "none",
+                    facecolor=SHADES(shade) if np.isfinite(log_norm) else "w",
+                    edgecolor="k" if document.dropped[token] else "none",
                     linewidth=0.7,
                     linestyle=(0, (2, 1.5)),
                 )
             )
-            seen = (face.get_char_index(ord(c)) and text_for("line", c) == c for c in text)
-            written = "".join(c if s else NO_GLYPH for c, s in zip(text, seen, strict=True))
-            lacking |= written != text
-            if written.strip():
+            if text.strip():
                 axes.text(
-                    left + (len(written) - len(written.lstrip())) * CHARACTER,
+                    left + (len(text) - len(text.lstrip())) * CHARACTER,
                     above + 0.135,
-                    text_for("figure", written.strip()),
+                    text_for("figure", visible(text).strip()),
                     family="DejaVu Sans Mono",
                     fontsize=SIZE,
-                    color="w" if share > 0.45 else "k",
+                    color="w" if shade > 0.45 else "k",
                 )
-        top += LINE * (height + 0.45) + over
-    figure.colorbar(
-        ScalarMappable(Normalize(low, low + (high - low) / 0.9), SHADES),
+        top += height
+    canvas.colorbar(
+        ScalarMappable(scale, SHADES),
         ax=axes,
         location="bottom",
         label=f"{label} (log scale)",
@@ -275,15 +274,4 @@ def draw(
         fraction=0.02,
         pad=0.005,
     )
-    notes = [
-        "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
-        "corpus. ⏎: a line end."
-    ]
-    if beyond:
-        notes.append("Only the beginnings of the documents are shown.")
-    if len(documents) < given:
-        notes.append("Only the first documents are shown.")
-    if lacking:
-        notes.append(f"{NO_GLYPH}: a character that the font lacks.")
-    frame(figure, title, " ".join(notes))
     return figure

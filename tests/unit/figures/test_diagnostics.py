@@ -58,14 +58,22 @@ def synthetic(layers: int, unfitted=()):
     return panels, fits
 
 
-def left_of(panels) -> np.ndarray:
-    return np.array([0.1 + panel.autocorrelation[0] for panel in panels])
+def strip_of(panels, fits) -> pd.DataFrame:
+    """Return the table of the strip as the figure makes it, with any sums of order left."""
+    return pd.DataFrame(
+        {
+            "kurtosis": fits["kurtosis"],
+            "Breusch-Pagan R²": fits["breusch_pagan"] / 2000,
+            "order left": [0.1 + panel.autocorrelation[0] for panel in panels],
+            "largest |influence| (SE)": [p.influence["change_in_se"].abs().max() for p in panels],
+        },
+        index=fits["layer"],
+    )
 
 
-def drawn(panels, fits, wanted=None, title=TITLE, **kinds):
-    left = left_of(panels)
-    data = diagnostics.Data(panels, fits, wanted, "lag_1", LAGS, left)
-    return diagnostics.draw(data, title, **kinds)
+def drawn(panels, fits, layers=None, title=TITLE, **kinds):
+    table = strip_of(panels, fits)
+    return diagnostics.draw(panels, table, fits["status"], layers, "lag_1", LAGS, title, **kinds)
 
 
 def grid_of(figure) -> np.ndarray:
@@ -96,13 +104,10 @@ def test_texts_neither_overlap_nor_leave_the_figure(layers, size):
 def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
     panels, fits = synthetic(12, unfitted=(3,))
     figure = drawn(panels, fits, [2, 5])
-    expected = (
-        fits["kurtosis"],
-        fits["breusch_pagan"] / 2000,
-        left_of(panels),
-        [panel.influence["change_in_se"].abs().max() for panel in panels],
-    )
-    for axes, values in zip(grid_of(figure)[0], expected, strict=True):
+    for axes, (name, values) in zip(
+        grid_of(figure)[0], strip_of(panels, fits).items(), strict=True
+    ):
+        assert axes.get_title(loc="left") == name
         line, picked, unfitted = [line for line in axes.lines if line.get_marker() != "None"]
         np.testing.assert_array_equal(line.get_ydata(), np.array(values, dtype=float))
         assert list(picked.get_xdata()) == [2, 5]

@@ -209,19 +209,28 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
     folder, frame = norms
     sheet = norms_by_layer.figure(norms_inputs(folder))
     absolute, relative = sheet.panels
-    rest = frame[frame["position"] > 0]
-    np.testing.assert_allclose(absolute.lines[-1].y, rest[list(LAYERS)].median(), atol=1e-6)
-    np.testing.assert_allclose(absolute.lines[0].low, rest[list(LAYERS)].quantile(0.05), atol=1e-6)
-    first = frame[frame["position"] == 0][list(LAYERS)].median()
-    np.testing.assert_allclose(absolute.lines[-2].y, first, atol=1e-6)
-    np.testing.assert_allclose(relative.lines[-1].y, np.full(4, -1.0), atol=1e-6)
+    rest = frame[frame["position"] > 0][list(LAYERS)]
+    first = frame[frame["position"] == 0][list(LAYERS)]
+    for shown, logs in (
+        (absolute.lines[-1].y, rest.median()),
+        (absolute.lines[0].low, rest.quantile(0.05)),
+        (absolute.lines[1].high, rest.quantile(0.75)),
+        (absolute.lines[-2].y, first.median()),
+    ):
+        np.testing.assert_allclose(shown, np.exp(logs), rtol=1e-6)
+    np.testing.assert_allclose(relative.lines[-1].y, np.full(4, np.exp(-1)), rtol=1e-6)
+    assert absolute.log_scale
 
 
 def test_the_trend_of_norms_is_named():
     trend = norms_by_layer.trend_of
-    assert trend([0, 1, 2], np.log([2.0, 4.0, 193.4])) == "grows from 2 (layer 0) to 190 (layer 2)"
-    assert trend([0, 1, 2], np.log([1.0, 0.25, 0.5])) == "falls from 1 (layer 0) to 0.25 (layer 1)"
-    assert trend([0, 1, 2], np.log([4.0, 2.0, 4.1])) == "is 2 (layer 1) to 4.1 (layer 2)"
+    assert (
+        trend([0, 1, 2], np.array([2.0, 4.0, 193.4])) == "grows from 2 (layer 0) to 190 (layer 2)"
+    )
+    assert (
+        trend([0, 1, 2], np.array([1.0, 0.25, 0.5])) == "falls from 1 (layer 0) to 0.25 (layer 1)"
+    )
+    assert trend([0, 1, 2], np.array([4.0, 2.0, 4.1])) == "is 2 (layer 1) to 4.1 (layer 2)"
     assert trend([0, 1], np.array([np.nan, np.nan])) == ""
 
 

@@ -158,6 +158,22 @@ def test_a_line_may_have_an_axis_of_its_own():
     assert axes.get_xlabel() == "relative depth"
 
 
+def test_a_logarithmic_axis_is_labelled_with_the_values():
+    panel = Lines([Line(np.geomspace(0.002, 30, 6))], "norm", zero=False, log_scale=True)
+    figure = Sheet("c", LAYERS, [panel], "").draw(TITLE, PAGE)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    figure.draw_without_rendering()
+    labels = {
+        tick: label.get_text()
+        for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    }
+    shown = {tick: text for tick, text in labels.items() if low < tick < high}
+    assert {"0.003", "0.01", "0.03", "0.1"} < set(shown.values())
+    assert [float(text) for text in shown.values()] == pytest.approx(list(shown))
+    assert axes.get_yscale() == "log"
+
+
 def test_a_map_shows_each_cell_its_names_crosses_and_reasons():
     values = np.array([[0.1, 0.2, np.nan], [-0.3, 9.0, 0.5]])
     weak = np.array([[True, False, True], [False, False, True]])
@@ -191,11 +207,11 @@ def test_a_notice_stands_in_for_an_empty_figure():
 
 def test_titles_and_captions_have_no_orphan_word():
     text = "one two three four five six seven eight nine ten eleven"
-    lines = drawing.balanced(text, 50)
+    lines = drawing.balanced(text, 50).split("\n")
     assert " ".join(lines) == text
     assert len(lines) == 2
     assert abs(len(lines[0]) - len(lines[1])) < 8
-    assert drawing.balanced("short", 50) == ["short"]
+    assert drawing.balanced("short", 50) == "short"
 
 
 @pytest.mark.parametrize("heights", [[0.5, 0.5, 0.5], [0.0, 1.0, 0.97, 0.02], [2.0, -1.0]])
