@@ -8,7 +8,7 @@ import attnlag.pipeline.program as program
 import yaml
 
 from attnlag.report import paper
-from attnlag.report.answers import RegressionTables
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage.writing import write_text
 
 CITATION = Path(__file__).parents[1] / "CITATION.cff"

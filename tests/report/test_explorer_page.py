@@ -20,6 +20,7 @@ from projects import SEVERAL, Project, new_project
 from attnlag.adjustments.columns import KEYS
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
+from attnlag.report.regression_tables import RegressionTables
 
 HOSTILE = (
     '</script><script>alert("text")</script><img src=x onerror=alert("image")> &amp; $x$ \u2028'
@@ -131,7 +132,7 @@ def tab(page: Page, name: str) -> None:
 def test_the_page_computes_the_residuals_of_the_design(page, file, studies, regression):
     ready(page, file, f"model=tiny&corpus=small&site=mlp&regression={regression}")
     (path,) = [p for p in studies if p.parts[-5:-1] == ("tiny", "small", "mlp", regression)]
-    study = contents.study_of(path)
+    study = RegressionTables(path.parent)
     index = page.evaluate("explorer.study")
     norms = pq.read_table(path.parents[1] / "norms/0000.parquet", columns=KEYS[:3]).to_pandas()
     keys = pd.MultiIndex.from_frame(norms.astype({"document": str}))
@@ -140,7 +141,8 @@ def test_the_page_computes_the_residuals_of_the_design(page, file, studies, regr
         term: {"estimate": [np.nan if b is None else b for b in values["estimate"]]}
         for term, values in index["terms"].items()
     }
-    expected = contents.residuals(study, {**index, "terms": terms}, names, keys)
+    tokens = contents.ShownTokens(names, keys)
+    expected = contents.residuals(study, {**index, "terms": terms}, tokens)
     known = 0
     for layer in range(len(expected)):
         found = page.evaluate(f"Array.from(explorer.tokens.residual({layer}))")
@@ -422,7 +424,7 @@ def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_
     found = contents.contents(studies, [], [])
     for one in found.index["beyond"].values():
         one.update(heads=None, causes=None, vectors=None)
-    (tmp_path / "bare.html").write_text(pages._page(found), encoding="utf-8")
+    (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")
     page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")
     assert page.locator("#tabs button").all_inner_texts() == ["Coefficients", "Text"]
     expect(page.locator("#trouble")).to_contain_text("tab “heads” (shown: coefficients)")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from attnlag.report import paper
-from attnlag.report.answers import RegressionTables
+from attnlag.report.regression_tables import RegressionTables
 
 FOLDER = "results/paper"
 TABLE = f"{FOLDER}/coefficients.tex"

@@ -2,23 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
 from attnlag.regression.beyond.vector_fits import PERMUTED, VECTOR
 from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import distance, is_lead, lags_among, named
+from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.causal import extremes
 from attnlag.report.findings import before_training, different_halves, too_few_lags
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
 # Target layers of interventions that are named one by one.
@@ -46,53 +43,6 @@ class SiteAnswers(NamedTuple):
     main: str  # the regression that answers
 
 
-@dataclass
-class RegressionTables:
-    """The tables of one regression."""
-
-    folder: Path
-
-    @cached_property
-    def record(self) -> tables.Record:
-        """The provenance of its coefficients."""
-        return tables.read_provenance(self.folder / "coefficients.parquet")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings of its fit."""
-        return self.record.settings("regression")
-
-    @property
-    def is_of_norms(self) -> bool:
-        """Whether it regresses norms or relative norms."""
-        return OUTCOMES[self.settings["outcome"]].folder == "norms"
-
-    @cached_property
-    def coefficients(self) -> pd.DataFrame:
-        """The coefficients, by layer and term."""
-        return pd.read_parquet(self.folder / "coefficients.parquet").query("subset == 'all'")
-
-    @cached_property
-    def fits(self) -> pd.DataFrame:
-        """The fitted layers."""
-        return pd.read_parquet(self.folder / "fits.parquet").query("status == 'ok'")
-
-    @property
-    def terms(self) -> list[str]:
-        """Lags, nearest first, and then leads."""
-        return lags_among(list(self.coefficients["term"]))
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether the means of documents are removed."""
-        return self.settings["fixed_effects"] == "document"
-
-    def of_term(self, term: str) -> pd.DataFrame:
-        """Return the coefficients of a term that were estimated."""
-        rows = self.coefficients[self.coefficients["term"] == term]
-        return rows.dropna(subset="estimate")
-
-
 def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
     """Return the answers for one site, given its folder ``results/{model}/{corpus}/{site}``.
 
@@ -106,30 +56,29 @@ def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
     main = (within or of_norms or fitted)[0]
     model, corpus = main.record["model"], main.record["corpus"]
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
-    shards = tables.shards(folder / "norms" / "0000.parquet")
-    tokens = sum(pq.read_metadata(path).num_rows for path in shards)
+    tokens = tables.row_count(main.shards(main.site, "norms"))
     title = (
         f"{model['name']}{weights} · {corpus['name']}: "
         f"{counted(corpus['documents'], 'document')}, {counted(tokens, 'token')} · "
-        f"{folder.name}, {counted(main.coefficients['layer'].nunique(), 'layer')}"
+        f"{main.site}, {counted(main.coefficients['layer'].nunique(), 'layer')}"
     )
     lines = []
     if of_norms:
         lines += [*_lags(main), *_controls(main)]
-        if within and pooled and len(main.fits):
+        if within and pooled and len(main.fitted):
             median = pooled[0].of_term(main.terms[0])["estimate"].median()
             if np.isfinite(median):
                 lines.append(Answer("documents pooled", number(median)))
-    lines += _causes(folder.parent / "causal" / "transmitted.parquet", folder.name)
+    lines += _causes(folder.parent / "causal" / "transmitted.parquet", main.site)
     lines += _vectors(folder / "vector_fits.parquet")
     if of_norms:
         lines += _checks(main)
-    return SiteAnswers(title, lines, main.folder.name)
+    return SiteAnswers(title, lines, main.name)
 
 
 def _lags(main: RegressionTables) -> list[Answer]:
     """Return whether large adjustments follow large ones, and how much the lags explain."""
-    if main.fits.empty:
+    if main.fitted.empty:
         return [Answer("Does a large adjustment follow a large one?", "no layer was fitted", False)]
     bound = main.settings["negligible"]
     medians = json.loads((main.folder / "joint.json").read_text(encoding="utf-8"))["medians"]
@@ -138,7 +87,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
         rows = main.of_term(term)
         estimates = rows.loc[rows["finding"] == "present", "estimate"]
         above, below = int((estimates > 0).sum()), int((estimates < 0).sum())
-        counts = f"above {bound:g} in {above} of {counted(len(main.fits), 'layer')}"
+        counts = f"above {bound:g} in {above} of {counted(len(main.fitted), 'layer')}"
         counts += f", below −{bound:g} in {below}" * bool(below)
         size, low, high = (medians[term][name] for name in ("median", "conf_low", "conf_high"))
         if term != main.terms[0]:
@@ -160,7 +109,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
             verdict = "No, a small one"
         elif -bound < low and high < bound:
             verdict = "No"
-        if (texts := int(main.fits["n_documents"].max())) < FEWEST_DOCUMENTS:
+        if (texts := int(main.fitted["n_documents"].max())) < FEWEST_DOCUMENTS:
             # Too few to draw from: it is said of these texts alone.
             verdict += " in this text" if texts == 1 else f" in these {texts} texts"
         change = 100 * (1.1**size - 1)
@@ -173,10 +122,10 @@ def _lags(main: RegressionTables) -> list[Answer]:
                 False,
             )
         )
-    partial = main.fits["partial_r_squared"]
+    partial = main.fitted["partial_r_squared"]
     text = f"{partial.median():.0%} in the median layer, at most {partial.max():.0%}"
     if covariates := main.record.settings("design")["covariates"]:
-        others = 1 - (1 - main.fits["r_squared"]) / (1 - partial)
+        others = 1 - (1 - main.fitted["r_squared"]) / (1 - partial)
         names = "position" if covariates == ["position"] else "the other terms"
         text += f"; {names} {others.median():.0%}"
     return [*lines, Answer("variance that they explain", text)]
@@ -184,8 +133,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
 
 def _controls(main: RegressionTables) -> list[Answer]:
     """Return the nearest lag in random order and before training."""
-    controls = pd.read_parquet(main.folder / "controls.parquet")
-    rows = controls[controls["term"] == main.terms[0]]
+    rows = main.controls[main.controls["term"] == main.terms[0]]
     lines = []
     if "permuted_mean" in rows and rows["permuted_mean"].notna().any():
         lines.append(Answer("tokens in random order", number(rows["permuted_mean"].median())))
@@ -234,7 +182,7 @@ def _vectors(path: Path) -> list[Answer]:
 
 def _checks(main: RegressionTables) -> list[Answer]:
     """Return what speaks against the regression."""
-    fits, alpha = main.fits, main.settings["alpha"]
+    fits, alpha = main.fitted, main.settings["alpha"]
     if fits.empty:
         return []
     text = "no layer is shown to need more lags"

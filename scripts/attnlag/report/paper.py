@@ -20,7 +20,7 @@ from attnlag.errors import counted
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named
-from attnlag.report.answers import RegressionTables
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
 ERRORS = {
@@ -64,30 +64,28 @@ def methods(regressions: Sequence[RegressionTables], models: Mapping[str, dict[s
         by_corpus.setdefault(regression.folder.parents[1], []).append(regression)
     paragraphs = [
         [
-            *_materials(base, same_corpus[0], models),
+            *_materials(same_corpus[0], models),
             *_measured(same_corpus),
             *_regressed(same_corpus),
             PREDICTIVE,
             _software(same_corpus),
         ]
-        for base, same_corpus in by_corpus.items()
+        for same_corpus in by_corpus.values()
     ]
     return "\n\n".join(map(" ".join, paragraphs)) + "\n"
 
 
-def _materials(
-    base: Path, regression: RegressionTables, models: Mapping[str, dict[str, Any]]
-) -> Iterable[str]:
+def _materials(regression: RegressionTables, models: Mapping[str, dict[str, Any]]) -> Iterable[str]:
     """Yield the model, its precision, and the corpus with its counts."""
     record = regression.record
-    model, used = models[record["model"]["name"]], record.settings("activations")["used"]
+    model, used = models[regression.model], record.settings("activations")["used"]
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
-    corpus, shards = record["corpus"], tables.shards(base / "tokens" / "0000.parquet")
-    counts = [tables.read_provenance(path)["tokens"] for path in shards]
+    corpus = record["corpus"]
+    counts = [tables.read_provenance(path)["tokens"] for path in regression.shards("tokens")]
     total = {name: sum(shard[name] for shard in counts) for name in counts[0]}
-    group_of = group_by_document(base.parents[1] / "corpora" / f"{corpus['name']}.parquet")
-    groups = set(group_of.values())
+    texts = regression.folder.parents[3] / "corpora" / f"{regression.corpus}.parquet"
+    groups = set(group_by_document(texts).values())
     yield (
         f"We ran `{model['name']}` ({_origin(model)}; {model['layers']} layers of width "
         f"{model['width']}, {model['parameters']:,} parameters{bits}) in {used['dtype']} on "
@@ -122,7 +120,7 @@ def _origin(model: Mapping[str, Any]) -> str:
 
 def _measured(regressions: Sequence[RegressionTables]) -> Iterable[str]:
     """Yield what was measured in each layer, and the tokens that were left out."""
-    sites = dict.fromkeys(regression.folder.parent.name for regression in regressions)
+    sites = dict.fromkeys(regression.site for regression in regressions)
     meanings = ", and of ".join(f"{SITES[site].meaning} ({SITES[site].label})" for site in sites)
     yield (
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
@@ -145,7 +143,7 @@ def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
     """
     by_name: dict[str, list[RegressionTables]] = {}
     for regression in regressions:
-        by_name.setdefault(regression.folder.name, []).append(regression)
+        by_name.setdefault(regression.name, []).append(regression)
     sentences = [list(_one_regression(sites)) for sites in by_name.values()]
     shared = [text for text in sentences[0] if all(text in texts for texts in sentences)]
     yield from (text for texts in sentences for text in texts if text not in shared)
@@ -159,16 +157,16 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     terms = [spans(design["lags"], "lag")] if design["lags"] else []
     terms += [spans(design["leads"], "lead")] if design["leads"] else []
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
-    if settings["fixed_effects"] == "document":
+    if regression.has_effects:
         others.append("effects of documents")
     others += [f"effects of {effect.replace('_', ' ')}s" for effect in settings["token_effects"]]
     listed = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
-    fits = pd.concat([pd.read_parquet(site.folder / "fits.parquet") for site in sites])
+    fits = pd.concat([site.fits for site in sites])
     fitted = fits[fits["status"] == "ok"] if (fits["status"] == "ok").any() else fits
     rows, documents = fitted["n_obs"], counted(int(fitted["n_documents"].max()), "document")
     size = f"{rows.max():,}" if rows.min() == rows.max() else f"{rows.min():,} to {rows.max():,}"
     yield (
-        f"Regression `{regression.folder.name}`: in each layer, least squares of the "
+        f"Regression `{regression.name}`: in each layer, least squares of the "
         f"{OUTCOMES[design['outcome']].label} of a token on its {' and '.join(terms)} "
         f"(in tokens){f', with {listed}' * bool(others)}; {size} rows from {documents}."
     )
@@ -193,12 +191,12 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
             f"Further p-values come from {settings['wild_bootstrap']:,} draws of the restricted "
             f"wild cluster bootstrap [@cameron2008] (seed {settings['seed']})."
         )
-    yield from _controls(regression.folder)
+    yield from _controls(regression)
 
 
-def _controls(folder: Path) -> Iterable[str]:
+def _controls(regression: RegressionTables) -> Iterable[str]:
     """Yield what the coefficients of a regression are compared with."""
-    table = pd.read_parquet(folder / "controls.parquet")
+    folder, table = regression.folder, regression.controls
     if "permutations" in table:
         path = folder / "permutations" / "0000.parquet"
         used = tables.read_provenance(path).settings("permutations")
@@ -257,7 +255,7 @@ def cited(text: str) -> list[str]:
 
 def coefficients(regression: RegressionTables) -> str:
     """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits = pd.read_parquet(regression.folder / "fits.parquet")
+    fits = regression.fits
     settings, names = regression.settings, regression.folder.parts[-4:]
     rows_of = {
         term: {row["layer"]: row for row in regression.of_term(term).to_dict("records")}

@@ -74,7 +74,7 @@ def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
     assert len(order) == 72
     tokens = dict.fromkeys(order, 10)
     # Two models: of each document 10 tokens in 3 layers, and in 5.
-    found, taken = documents.chosen(order, [tokens, tokens], [3, 5], values=80 * 11)
+    found, taken = documents.with_room(order, [tokens, tokens], [3, 5], values=80 * 11)
     assert (len(found), taken) == (11, 80 * 11)
     groups = pd.Series(found).str.rpartition("-")[0]
     assert groups.value_counts().to_dict() == {"news": 5, "poems": 2, "mail": 4}
@@ -82,10 +82,10 @@ def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
 
 def test_a_document_that_is_too_long_is_shown_in_part(tmp_path):
     tokens = [{"a": 10**9, "b": 1}]
-    assert documents.chosen(["a", "b"], tokens, [30], values=10)[0] == ["a"]
+    assert documents.with_room(["a", "b"], tokens, [30], values=10)[0] == ["a"]
     # Its beginning is what it takes.
     room = 30 * (documents.LONGEST + 1)
-    assert documents.chosen(["a", "b"], tokens, [30], values=room) == (["a", "b"], room)
+    assert documents.with_room(["a", "b"], tokens, [30], values=room) == (["a", "b"], room)
 
 
 def test_the_glossary_defines_each_name_of_a_term():

@@ -16,11 +16,12 @@ from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.moderators import PER_SD
 from attnlag.regression.design.properties import OTHER, SLOPES
 from attnlag.regression.labels import UPOS
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named
+from attnlag.report.wording import nearest_lag
 from attnlag.storage import tables
 
-# Digits of numbers, of which a page shows three.
-DIGITS = 5
+# Significant digits of numbers, of which the page shows three.
+STORED_DIGITS = 5
 
 INTERVAL = ("estimate", "conf_low", "conf_high")
 
@@ -29,7 +30,7 @@ def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
     """Return columns of a table as lists for JSON, with rounded numbers; an absent one is empty."""
     frame = frame.reindex(columns=list(names))
     numbers = frame.select_dtypes("float")
-    frame = frame.assign(**numbers.map(lambda value: float(f"{value:.{DIGITS}g}")))
+    frame = frame.assign(**numbers.map(lambda value: float(f"{value:.{STORED_DIGITS}g}")))
     return {name: frame[name].tolist() for name in names}
 
 
@@ -39,18 +40,18 @@ def slopes(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     table = pd.read_parquet(path)
-    settings = tables.read_provenance(path).settings("classes")
-    term = lags_among(list(table["term"]))[0]
+    name = tables.read_provenance(path).settings("classes")["property"]
+    term = nearest_lag(table)
     rows = table[(table["term"] == term) & ~table["subset"].isin([PER_SD, OTHER])]
-    several = rows[rows["subset"] != ALL].dropna(subset="estimate")
-    if several["subset"].nunique() < 2:
+    fitted = rows[rows["subset"] != ALL].dropna(subset="estimate")
+    if fitted["subset"].nunique() < 2:
         return None
-    rows = rows.assign(subset=rows["subset"].map(lambda name: UPOS.get(name, name)))
+    rows = rows.assign(subset=rows["subset"].map(lambda subset: UPOS.get(subset, subset)))
     return {
         "term": [term, named(term)],
-        "property": settings["property"],
-        "by": SLOPES[settings["property"]].label,
-        **columns_of(rows, "subset", "layer", *INTERVAL, "n_obs"),
+        "property": name,
+        "by": SLOPES[name].label,
+        **columns_of(rows, "subset", "layer", *INTERVAL),
     }
 
 
@@ -62,17 +63,15 @@ def heads(folder: Path) -> dict[str, Any] | None:
     parts = pd.read_parquet(path).query("part != @WHOLE")
     if parts.empty or parts["share"].isna().all():
         return None
-    fitted = pd.read_parquet(path.with_name("head_coefficients.parquet"))
-    term = next(iter(lags_among(list(fitted["term"]))), "")
-    fitted = fitted[(fitted["term"] == term) & ~fitted["part"].isin([WHOLE, ABOVE])]
-    controls = [name for name in ("permuted_mean", "random_weights") if name in fitted]
-    own = ["layer", "part", *INTERVAL, *controls]
-    rows = parts.merge(fitted[own], on=["layer", "part"], how="left")
-    rows["part"] = rows["part"].astype(int)
+    lags = pd.read_parquet(path.with_name("head_coefficients.parquet"))
+    lags = lags[(lags["term"] == nearest_lag(lags)) & ~lags["part"].isin([WHOLE, ABOVE])]
+    controls = [name for name in ("permuted_mean", "random_weights") if name in lags]
+    names = ["layer", "part", *INTERVAL, *controls]
+    rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
     return {
-        "term": named(term) if term else "",
-        "regression": str(next(iter(fitted["regression"]), "")),
-        **columns_of(rows, *own, "share", "sink"),
+        "term": "" if lags.empty else named(lags["term"].iloc[0]),
+        "regression": "" if lags.empty else lags["regression"].iloc[0],
+        **columns_of(rows, *names, "share", "sink"),
         "equal": float(parts["sink_uniform"].iloc[0]),
     }
 
@@ -90,8 +89,8 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
     first = folder / "sources" / "0000.parquet"
     if not first.exists():
         return None
-    chosen = ["document", "window", "position", "layer", *LISTS]
-    rows = tables.rows_of_documents(tables.shards(first), documents, chosen)
+    names = ["document", "window", "position", "layer", *LISTS]
+    rows = tables.rows_of_documents(tables.shards(first), documents, names)
     rows = rows[rows["window"] == 0]
     if rows.empty:
         return None
@@ -102,9 +101,9 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
     writers, shares = (np.concatenate(rows[name].to_list()) for name in LISTS)
     back = rows["position"].to_numpy()[row] - writers
     percent = np.clip(np.rint(100 * shares), -127, 126)
-    kept = (back < 255) & (percent != 0)
+    stored = (back < 255) & (percent != 0)
     codes = np.full((len(rows), STRONGEST, 2), 255, np.uint8)
-    codes[row[kept], place[kept]] = np.stack([back, percent + 128], axis=1)[kept]
+    codes[row[stored], place[stored]] = np.stack([back, percent + 128], axis=1)[stored]
     by_token = codes.reshape(-1, len(layers), STRONGEST, 2).swapaxes(0, 1)
     counts = rows.groupby("document", sort=False).size() // len(layers)
     entry = {"layers": layers, "documents": list(counts.index), "counts": counts.tolist()}
@@ -126,17 +125,16 @@ def causes(folder: Path) -> dict[str, Any] | None:
     path = folder / "causal" / "transmitted.parquet"
     if not path.exists():
         return None
-    ends = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
     transmitted = pd.read_parquet(path)
-    single = pd.read_parquet(path.with_name("elasticities.parquet"))
-    single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
     if transmitted.empty:
         return None
-    of_lags = (f"coefficient{end}" for end in ("", "_conf_low", "_conf_high"))
-    jointly = (f"predicted{end}" for end in ("", "_conf_low", "_conf_high"))
+    single = pd.read_parquet(path.with_name("elasticities.parquet"))
+    single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
+    names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
+    predicted = ("coefficient", "coefficient_conf_low", "coefficient_conf_high")
     return {
         "documents": int(transmitted["documents"].max()),
         "regression": str(next(iter(transmitted["regression"].dropna()), "")),
-        "all": columns_of(transmitted, *ends, *of_lags, *jointly),
-        "single": columns_of(single, *ends, "source_layer", "predictive"),
+        "all": columns_of(transmitted, *names, *predicted),
+        "single": columns_of(single, *names, "source_layer", "predictive"),
     }

@@ -23,20 +23,21 @@ from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression.design import design
 from attnlag.regression.estimation.crossproducts import columns_of
-from attnlag.regression.labels import OUTCOMES, R_SQUARED, UNITS, UPOS, weights_in_words
+from attnlag.regression.labels import OUTCOMES, R_SQUARED, UNITS, UPOS
 from attnlag.regression.settings import DesignSettings
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named
 from attnlag.report import answers
-from attnlag.report.explorer import beyond
-from attnlag.report.explorer import documents as shown
-from attnlag.report.explorer.packing import block, json_block, quantised
+from attnlag.report.explorer import beyond, documents
+from attnlag.report.explorer.packing import Quantised, block, json_block, quantised
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
-KEYS = ["document", "window", "position"]
+TOKEN_KEYS = ["document", "window", "position"]
 
 MOST_CATEGORIES = 40
 
-CONTROLS = {
+# Columns of controls, with their names in the index.
+NAMES_OF_CONTROLS = {
     "permuted_low": "permutedLow",
     "permuted_high": "permutedHigh",
     "permuted_mean": "permutedMean",
@@ -44,8 +45,7 @@ CONTROLS = {
     "trained": "uncorrected",
 }
 
-
-# A study in the index, as JSON.
+# A regression in the index, as JSON.
 Entry = dict[str, Any]
 
 
@@ -58,59 +58,43 @@ class Contents:
     blocks: dict[str, str] = field(default_factory=dict)
     values: int = 0  # number of values of the tokens shown, about their bytes in the page
 
+    def add(self, name: str, numbers: Quantised) -> dict[str, Any]:
+        """Add numbers as a block, and return the scale that turns its codes into numbers."""
+        self.blocks[name] = block(numbers.tobytes())
+        return numbers.scale()
+
 
 @dataclass
-class Study:
-    """One regression of one model on one corpus at one site, given the folder of its tables."""
+class ShownTokens:
+    """The tokens of a model that the page shows."""
 
-    folder: Path
-    model: str
-    corpus: str
-    site: str
-    regression: str
+    documents: Sequence[str]
+    keys: pd.MultiIndex  # `TOKEN_KEYS` of each token, in the order of the corpus
 
-    @property
-    def name(self) -> str:
-        """Prefix of the names of its blocks."""
-        return "/".join((self.model, self.corpus, self.site, self.regression))
+    def values(self, paths: Sequence[Path], names: Sequence[str]) -> pd.DataFrame:
+        """Return columns of a table of tokens; NaN if the table lacks a token."""
+        frame = tables.rows_of_documents(paths, self.documents, [*TOKEN_KEYS, *names])
+        return frame.set_index(TOKEN_KEYS).reindex(self.keys)
 
-    @property
-    def of_site(self) -> str:
-        """Name of its model, corpus and site in the index."""
-        return "/".join((self.model, self.corpus, self.site))
-
-    @property
-    def base(self) -> Path:
-        """Folder of the model and the corpus."""
-        return self.folder.parents[1]
-
-    def shards(self, *parts: str) -> list[Path]:
-        """Return the files of all shards of a kind of table."""
-        return tables.shards(self.base.joinpath(*parts, "0000.parquet"))
-
-    @property
-    def design(self) -> list[Path]:
-        """Files of the design."""
-        return self.shards(self.site, self.regression, "design")
-
-
-def study_of(path: Path) -> Study:
-    """Return the study of a file of coefficients."""
-    return Study(path.parent, *path.parts[-5:-1])
+    def log_norms(self, paths: Sequence[Path]) -> Quantised:
+        """Return the log norms of a table, layer by layer."""
+        layers = columns.layers_in(pq.read_schema(paths[0]))
+        frame = self.values(paths, layers)
+        return quantised(np.stack([log_norms(frame[layer].to_numpy()) for layer in layers]))
 
 
 def contents(
     coefficients: Sequence[Path],
     findings: Sequence[Path],
     beside: Sequence[str] = (),
-    values: int = shown.MOST_VALUES,
+    values: int = documents.MOST_VALUES,
 ) -> Contents:
-    """Read the contents of the page from all studies of a run.
+    """Read the contents of the page from all regressions of a run.
 
     Parameters
     ----------
     coefficients : sequence of Path
-        Tables of all studies; the other tables are expected at their places in a run.
+        Tables of all regressions; the other tables are expected at their places in a run.
     findings : sequence of Path
         Texts of findings, of regressions and of other stages.
     beside : sequence of str
@@ -118,205 +102,219 @@ def contents(
     values : int
         Largest number of values of tokens; of each corpus, one document is always shown.
     """
-    studies = [study_of(path) for path in coefficients]
-    results = studies[0].folder.parents[3]
-    regressions = {study.regression for study in studies}
-    made = Contents({"findings": [_findings(path, results, regressions) for path in findings]})
-    made.index["answers"] = [
-        {"of": of, **found._asdict()} for of, found in answers.of_sites(coefficients).items()
+    regressions = [RegressionTables(path.parent) for path in coefficients]
+    results = regressions[0].folder.parents[3]
+    names = {regression.name for regression in regressions}
+    page = Contents({"findings": [_findings(path, results, names) for path in findings]})
+    page.index["answers"] = [
+        {"of": site, **of_site._asdict()}
+        for site, of_site in answers.of_sites(coefficients).items()
     ]
-    made.index["studies"] = [_study(study) for study in studies]
-    made.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
-    made.index["categories"] = UPOS
-    corpora = list(dict.fromkeys(study.corpus for study in studies))
+    page.index["studies"] = entries = [_entry(regression) for regression in regressions]
+    page.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
+    page.index["categories"] = UPOS
+    corpora = dict.fromkeys(regression.corpus for regression in regressions)
     for corpus in corpora:
-        own = [study for study in studies if study.corpus == corpus]
+        of_corpus = [
+            (regression, entry)
+            for regression, entry in zip(regressions, entries, strict=True)
+            if regression.corpus == corpus
+        ]
         path = results / "corpora" / f"{corpus}.parquet"
-        _add_corpus(made, own, path, beside, values // len(corpora))
-    return made
+        _add_corpus(page, path, of_corpus, beside, values // len(corpora))
+    return page
 
 
 def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[str, Any]:
-    """Return findings with the names of their study, which come from their path."""
+    """Return findings with the names of their model, corpus, site and regression, from the path."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    of = list(path.parent.relative_to(results).parts)
+    names = list(path.parent.relative_to(results).parts)
     # Directions and heads have folders of their own and belong to their site.
-    of = of if of[-1] in regressions or len(of) < 4 else of[:3]
-    return {"of": of, "lines": [*filter(None, lines)]}
+    if len(names) == 4 and names[-1] not in regressions:
+        del names[3]
+    return {"of": names, "lines": [*filter(None, lines)]}
 
 
-def _study(study: Study) -> dict[str, Any]:
-    """Return the coefficients of one study, its controls and the data for residuals."""
-    table = pd.read_parquet(study.folder / "coefficients.parquet").query("subset == 'all'")
-    fits = pd.read_parquet(study.folder / "fits.parquet").sort_values("layer")
-    controls = pd.read_parquet(study.folder / "controls.parquet")
-    record = tables.read_provenance(study.folder / "coefficients.parquet")
-    settings = TypeAdapter(DesignSettings).validate_python(record.settings("design"))
-    regression = record.settings("regression")
+def _entry(regression: RegressionTables) -> Entry:
+    """Return the coefficients of a regression, its controls and what residuals need."""
+    fits = regression.fits.sort_values("layer")
+    settings = TypeAdapter(DesignSettings).validate_python(regression.record.settings("design"))
     layers = fits["layer"].tolist()
-    effects = regression["fixed_effects"] == "document"
 
     def by_layer(rows: pd.DataFrame, column: str) -> list[float]:
         if column not in rows:
             return [np.nan] * len(layers)
         return rows.set_index("layer")[column].reindex(layers).astype(float).tolist()
 
-    terms = {
-        str(term): {
+    terms = {}
+    for term, rows in regression.coefficients.groupby("term", sort=False):
+        controls = regression.controls[regression.controls["term"] == term]
+        terms[str(term)] = {
             "estimate": by_layer(rows, "estimate"),
             "low": by_layer(rows, "conf_low"),
             "high": by_layer(rows, "conf_high"),
-            **{
-                name: by_layer(controls[controls["term"] == term], column)
-                for column, name in CONTROLS.items()
-            },
+            **{name: by_layer(controls, column) for column, name in NAMES_OF_CONTROLS.items()},
         }
-        for term, rows in table.groupby("term", sort=False)
-    }
     cells = design.cells_of(settings)
-    schema = pq.read_schema(study.design[0])
-    first = columns.layer_name(layers[0])
-    own = [name.partition(".")[2] for name in schema.names if name.startswith(f"{first}.")]
+    columns_of_design = pq.read_schema(_design(regression)[0]).names
+    first = f"{columns.layer_name(layers[0])}."
+    terms_of_layer = {
+        name.removeprefix(first) for name in columns_of_design if name.startswith(first)
+    }
     return {
-        "model": study.model,
-        "weights": weights_in_words([record["model"]]),
-        "corpus": study.corpus,
-        "site": study.site,
-        "siteLabel": SITES[study.site].label,
-        "regression": study.regression,
+        "model": regression.model,
+        "corpus": regression.corpus,
+        "site": regression.site,
+        "siteLabel": SITES[regression.site].label,
+        "regression": regression.name,
         "layers": layers,
-        "lags": [[term, named(term)] for term in lags_among(list(terms))],
+        "lags": [[term, named(term)] for term in regression.terms],
         "terms": terms,
         "rSquared": by_layer(fits, "r_squared"),
-        "rSquaredName": R_SQUARED["document" if effects else "none"],
+        "rSquaredName": R_SQUARED[regression.settings["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
         "documents": int(fits["n_documents"].max()),
         "outcome": settings.outcome,
         "outcomeName": OUTCOMES[settings.outcome],
         "unit": UNITS[settings.outcome],
         "covariates": list(settings.covariates),
-        "slopes": beyond.slopes(study.folder),
-        "effects": effects,
-        "level": round(100 * (1 - regression["alpha"]), 6),
+        "slopes": beyond.slopes(regression.folder),
+        "effects": regression.has_effects,
+        "level": round(100 * (1 - regression.settings["alpha"]), 6),
         "dropFirst": settings.drop_first,
         "before": design.tokens_before(settings),
         "after": design.tokens_after(settings),
         "cells": {term: list(cell) for term, cell in cells.items() if term != "y"},
         "needed": [list(cell) for cell in design.needed_cells(settings)],
-        "shared": [name for name in schema.names if name in terms],
+        "shared": [name for name in columns_of_design if name in terms],
         # Some terms of a layer are not log norms, so the residuals are stored.
-        "stored": not set(own) <= set(cells),
+        "stored": not terms_of_layer <= set(cells),
     }
+
+
+def _design(regression: RegressionTables) -> list[Path]:
+    return regression.shards(regression.site, regression.name, "design")
 
 
 def _add_corpus(
-    made: Contents, studies: Sequence[Study], corpus: Path, beside: Sequence[str], values: int
+    page: Contents,
+    corpus: Path,
+    regressions: Sequence[tuple[RegressionTables, Entry]],
+    beside: Sequence[str],
+    values: int,
 ) -> None:
-    """Add the documents of one corpus, with the numbers of all its studies."""
-    by_model = {study.model: study for study in studies}
-    sites = list(dict.fromkeys(study.site for study in studies))
-    order = shown.candidates(corpus)
+    """Add the documents of one corpus, with the numbers of all its regressions."""
+    # Any regression stands for its model, and for its site.
+    models = {regression.model: regression for regression, _ in regressions}
+    sites = {_name_of_site(regression): regression for regression, _ in regressions}
+    order = documents.candidates(corpus)
     sequences = {
-        model: tables.rows_of_documents(study.shards("tokens"), order)
-        for model, study in by_model.items()
+        model: tables.rows_of_documents(regression.shards("tokens"), order)
+        for model, regression in models.items()
     }
-    per_token = [_values_per_token(made, study, len(sites), beside) for study in by_model.values()]
-    counts = [shown.token_counts(sequences[model]) for model in by_model]
+    counts = {model: documents.token_counts(frame) for model, frame in sequences.items()}
+    per_token = [
+        _values_per_token(
+            regression,
+            sum(of_site.model == model for of_site in sites.values()),
+            [entry for _, entry in regressions if entry["model"] == model],
+            beside,
+        )
+        for model, regression in models.items()
+    ]
+    for name, regression in sites.items():
+        page.index["beyond"][name] = {
+            "heads": beyond.heads(regression.folder.parent),
+            "vectors": beyond.vectors(regression.folder.parent),
+            "causes": beyond.causes(regression.folder.parents[1]),
+        }
     # Heads take what documents leave, and at least a quarter.
-    with_heads = [study for study in _by_site(studies) if beyond.heads(study.base / study.site)]
+    with_heads = [name for name in sites if page.index["beyond"][name]["heads"]]
     reserved = values // 4 if with_heads else 0
-    names, taken = shown.chosen(order, counts, per_token, values - reserved)
-    made.values += taken
+    shown, taken = documents.with_room(order, list(counts.values()), per_token, values - reserved)
     groups = group_by_document(corpus)
-    made.index["corpora"][corpus.stem] = {
+    page.index["corpora"][corpus.stem] = {
         "documents": len(groups),
         "groups": len(set(groups.values())),
-        "shown": len(names),
-        "longest": shown.LONGEST,
+        "shown": len(shown),
+        "longest": documents.LONGEST,
     }
-    for study in _by_site(studies):
-        if written := beyond.sources(study.base / study.site, names):
-            made.index["sources"][study.of_site], codes = written
-            made.blocks[f"{study.of_site}.sources"] = block(codes.tobytes())
+    for name, regression in sites.items():
+        if written := beyond.sources(regression.folder.parent, shown):
+            page.index["sources"][name], codes = written
+            page.blocks[f"{name}.sources"] = block(codes.tobytes())
             taken += codes.size
-            made.values += codes.size
-    for study in with_heads:
-        counts_here = counts[list(by_model).index(study.model)]
+    page.values += taken
+    for name in with_heads:
         room = max(values - taken, 0) // len(with_heads)
-        made.values += _add_heads(made, study, names, counts_here, room)
-    for study in _by_site(studies):
-        folder = study.base / study.site
-        made.index["beyond"][study.of_site] = {
-            "heads": beyond.heads(folder),
-            "vectors": beyond.vectors(folder),
-            "causes": beyond.causes(study.base),
+        page.values += _add_heads(page, sites[name], shown, counts[sites[name].model], room)
+    for model, regression in models.items():
+        texts = documents.texts_of(shown, corpus, sequences[model])
+        tokens = _shown_tokens(regression, shown, texts)
+        name = f"{model}/{corpus.stem}"
+        page.blocks[f"{name}.texts"] = json_block(texts)
+        page.index["texts"][name] = {
+            "stream": page.add(f"{name}/stream", tokens.log_norms(regression.shards("stream"))),
+            "columns": _add_columns(page, regression, tokens, beside),
         }
-    for model, study in by_model.items():
-        documents = shown.shown_documents(names, corpus, sequences[model])
-        keys = _keys(study, names, documents)
-        _add_texts(made, study, documents, names, keys, beside)
-        for site in sites:
-            name = f"{model}/{corpus.stem}/{site}"
-            packed = _packed_norms(made, name, study.shards(site, "norms"), names, keys)
-            made.index["norms"][name] = packed
-        entries = {(entry["site"], entry["regression"]): entry for entry in _entries(made, study)}
-        for each in studies:
-            if each.model == model:
-                entry = entries[each.site, each.regression]
-                _add_outcome(made, each, entry, names, keys)
-                _add_design(made, each, entry, names, keys)
+        for name, of_site in sites.items():
+            if of_site.model == model:
+                norms = tokens.log_norms(of_site.shards(of_site.site, "norms"))
+                page.index["norms"][name] = page.add(name, norms)
+        for of_model, entry in regressions:
+            if of_model.model == model:
+                _add_outcome(page, of_model, entry, tokens)
+                _add_design(page, of_model, entry, tokens)
 
 
-def _by_site(studies: Sequence[Study]) -> list[Study]:
-    """Return one study for each model and site."""
-    return list({(study.model, study.site): study for study in studies}.values())
+def _name_of_site(regression: RegressionTables) -> str:
+    """Return the name of a model, corpus and site in the index."""
+    return f"{regression.model}/{regression.corpus}/{regression.site}"
 
 
 def _add_heads(
-    made: Contents, study: Study, names: Sequence[str], counts: Mapping[str, int], room: int
+    page: Contents,
+    regression: RegressionTables,
+    shown: Sequence[str],
+    counts: Mapping[str, int],
+    room: int,
 ) -> int:
     """Add log norms of what heads write, half a byte each, and return their values.
 
-    There is room for the first documents in the order of ``names``, perhaps for none.
+    There is room for the first of the documents shown, perhaps for none.
     """
-    paths = study.shards(study.site, "heads")
-    layers = columns.layers_in(pq.read_schema(paths[0]))
-    heads = pq.read_schema(paths[0]).field(layers[0]).type.list_size
-    own, taken = shown.chosen(names, [counts], [len(layers) * heads // 2], room)
+    paths = regression.shards(regression.site, "heads")
+    schema = pq.read_schema(paths[0])
+    layers = columns.layers_in(schema)
+    heads = schema.field(layers[0]).type.list_size
+    chosen, taken = documents.with_room(shown, [counts], [len(layers) * heads // 2], room)
     if taken > room:
         return 0
-    frame = tables.rows_of_documents(paths, own, [*KEYS, *layers])
-    frame = frame[frame.groupby("document").cumcount() < shown.LONGEST]
+    frame = tables.rows_of_documents(paths, chosen, [*TOKEN_KEYS, *layers])
+    frame = frame[frame.groupby("document").cumcount() < documents.LONGEST]
     logs = log_norms(np.concatenate([np.stack(list(frame[layer])).T for layer in layers]))
     # A shade needs no more than the central values of a head.
     ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
-    packed = quantised(np.clip(logs, *ends), bits=4)
-    made.blocks[f"{study.of_site}.heads"] = block(packed.tobytes())
-    shown_here = list(dict.fromkeys(frame["document"]))
-    entry = {"heads": heads, "documents": shown_here, "scale": packed.scale()}
-    made.index["heads"][study.of_site] = entry
+    name = _name_of_site(regression)
+    page.index["heads"][name] = {
+        "heads": heads,
+        "documents": list(dict.fromkeys(frame["document"])),
+        "scale": page.add(f"{name}.heads", quantised(np.clip(logs, *ends), bits=4)),
+    }
     return taken
 
 
-def _values_per_token(made: Contents, study: Study, sites: int, beside: Sequence[str]) -> int:
+def _values_per_token(
+    regression: RegressionTables, sites: int, entries: Sequence[Entry], beside: Sequence[str]
+) -> int:
     """Return the number of values that a token of a model takes: a byte each, before compression.
 
     They are its text, its norms, and columns of two bytes.
     """
-    entries = _entries(made, study)
-    layers = len(columns.layers_in(pq.read_schema(study.shards("stream")[0])))
-    of_fits = (
-        layers if study_entry["stored"] else 2 * len(study_entry["shared"])
-        for study_entry in entries
-    )
-    wide = sum(len(_shades(study.shards(folder)[0])) for folder in beside)
-    return shown.OF_TEXT + layers * (sites + 1) + 2 * wide + sum(of_fits)
-
-
-def _entries(made: Contents, study: Study) -> list[Entry]:
-    """Return the entries in the index of the studies of the same model and corpus."""
-    pair = study.model, study.corpus
-    return [each for each in made.index["studies"] if (each["model"], each["corpus"]) == pair]
+    layers = len(columns.layers_in(pq.read_schema(regression.shards("stream")[0])))
+    of_fits = (layers if entry["stored"] else 2 * len(entry["shared"]) for entry in entries)
+    shades = sum(len(_shades(regression.shards(folder)[0])) for folder in beside)
+    return documents.OF_TEXT + layers * (sites + 1) + 2 * shades + sum(of_fits)
 
 
 def _shades(path: Path) -> dict[str, TokenProperty]:
@@ -325,130 +323,80 @@ def _shades(path: Path) -> dict[str, TokenProperty]:
     return {name: CATALOGUE[name] for name in names if name in CATALOGUE and CATALOGUE[name].shade}
 
 
-def _keys(
-    study: Study, names: Sequence[str], documents: Sequence[shown.ShownDocument]
-) -> pd.MultiIndex:
-    """Return the keys of the tokens shown; long documents are cut off."""
-    frame = tables.rows_of_documents(study.shards("stream"), names, KEYS)
+def _shown_tokens(
+    regression: RegressionTables, shown: Sequence[str], texts: Sequence[Mapping[str, Any]]
+) -> ShownTokens:
+    """Return the tokens of the documents shown, of which long ones are cut off."""
+    frame = tables.rows_of_documents(regression.shards("stream"), shown, TOKEN_KEYS)
     rows = dict(iter(frame.groupby("document")))
-    kept = [rows[document.name].iloc[: len(document.tokens)] for document in documents]
-    return pd.MultiIndex.from_frame(pd.concat(kept))
+    frames = [rows[document["name"]].iloc[: len(document["tokens"])] for document in texts]
+    return ShownTokens(shown, pd.MultiIndex.from_frame(pd.concat(frames)))
 
 
-def _values(
-    paths: Sequence[Path], names: Sequence[str], chosen: Sequence[str], keys: pd.MultiIndex
-) -> pd.DataFrame:
-    """Return columns of a table of tokens for the tokens shown; NaN if the table lacks a token."""
-    frame = tables.rows_of_documents(paths, names, [*KEYS, *chosen])
-    return frame.set_index(KEYS).reindex(keys)
-
-
-def _add_texts(
-    made: Contents,
-    study: Study,
-    documents: Sequence[shown.ShownDocument],
-    names: Sequence[str],
-    keys: pd.MultiIndex,
-    beside: Sequence[str],
-) -> None:
-    """Add the tokens of a model as text, the norms of its stream, and further columns."""
-    name = f"{study.model}/{study.corpus}"
-    made.blocks[f"{name}.texts"] = json_block(
-        [
-            {
-                "name": document.name,
-                "group": document.group,
-                "tokens": document.tokens,
-                "whole": document.whole,
-                # Indices of the tokens that begin a sequence.
-                "starts": np.flatnonzero(document.position == 0).tolist(),
-            }
-            for document in documents
-        ]
-    )
-    made.index["texts"][name] = {
-        "stream": _packed_norms(made, f"{name}/stream", study.shards("stream"), names, keys),
-        "columns": _packed_columns(made, study, names, keys, beside),
-    }
-
-
-def _packed_norms(
-    made: Contents, name: str, paths: Sequence[Path], names: Sequence[str], keys: pd.MultiIndex
-) -> dict[str, Any]:
-    """Add log norms as a block of bytes, layer by layer, and return their scale."""
-    layers = columns.layers_in(pq.read_schema(paths[0]))
-    frame = _values(paths, names, layers, keys)
-    packed = quantised(np.stack([log_norms(frame[layer].to_numpy()) for layer in layers]))
-    made.blocks[name] = block(packed.tobytes())
-    return packed.scale()
-
-
-def _packed_columns(
-    made: Contents, study: Study, names: Sequence[str], keys: pd.MultiIndex, beside: Sequence[str]
+def _add_columns(
+    page: Contents, regression: RegressionTables, tokens: ShownTokens, beside: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Add the columns of further tables of tokens, at most two bytes per token and column."""
     described = []
     for folder in beside:
-        paths = study.shards(folder)
+        paths = regression.shards(folder)
         for column, entry in _shades(paths[0]).items():
-            values = _values(paths, names, [column], keys)[column]
-            one: dict[str, Any] = {"name": column, "label": entry.shade}
+            values = tokens.values(paths, [column])[column]
+            name = f"{regression.model}/{regression.corpus}.{column}"
+            shade: dict[str, Any] = {"name": column, "label": entry.shade, "block": name}
             if pd.api.types.is_bool_dtype(values.dropna().infer_objects()):
                 values = values.map({True: "yes", False: "no"})
             if pd.api.types.is_numeric_dtype(values):
-                packed = quantised(values.to_numpy(float, na_value=np.nan)[None], bits=16)
-                codes, one["scale"] = packed.codes, packed.scale()
+                numbers = values.to_numpy(float, na_value=np.nan)[None]
+                shade["scale"] = page.add(name, quantised(numbers, bits=16))
             else:
                 codes, categories = pd.factorize(values.astype(object), sort=True)
                 if len(categories) > MOST_CATEGORIES:
                     continue
-                one["categories"] = [str(category) for category in categories]
+                shade["categories"] = list(map(str, categories))
                 codes = np.where(codes < 0, 255, codes).astype(np.uint8)
-            one["block"] = f"{study.model}/{study.corpus}.{column}"
-            made.blocks[one["block"]] = block(codes.tobytes())
-            described.append(one)
+                page.blocks[name] = block(codes.tobytes())
+            described.append(shade)
     return described
 
 
 def _add_outcome(
-    made: Contents, study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIndex
+    page: Contents, regression: RegressionTables, entry: Entry, tokens: ShownTokens
 ) -> None:
     """Add the outcome, layer by layer, if it cannot be computed from norms."""
-    outcome = outcomes.OUTCOMES[entry["outcome"]]
-    if outcome.folder == "norms":
+    if regression.is_of_norms:
         return
-    paths = study.shards(study.site, outcome.folder)
-    chosen = list(outcome.columns(pq.read_schema(paths[0]).names).values())
-    frame = _values(paths, names, chosen, keys)
-    packed = quantised(np.stack([regressed(outcome, frame[name].to_numpy()) for name in chosen]))
-    entry["regressed"] = packed.scale()
-    made.blocks[f"{study.name}.outcome"] = block(packed.tobytes())
+    outcome = outcomes.OUTCOMES[entry["outcome"]]
+    paths = regression.shards(regression.site, outcome.folder)
+    layers = list(outcome.columns(pq.read_schema(paths[0]).names).values())
+    frame = tokens.values(paths, layers)
+    numbers = np.stack([regressed(outcome, frame[layer].to_numpy()) for layer in layers])
+    name = f"{_name_of_site(regression)}/{regression.name}.outcome"
+    entry["regressed"] = page.add(name, quantised(numbers))
 
 
 def _add_design(
-    made: Contents, study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIndex
+    page: Contents, regression: RegressionTables, entry: Entry, tokens: ShownTokens
 ) -> None:
     """Add the shared terms that the page needs for residuals, or else the residuals themselves."""
+    name = f"{_name_of_site(regression)}/{regression.name}.design"
     if entry["stored"]:
-        packed = quantised(residuals(study, entry, names, keys))
+        entry["design"] = page.add(name, quantised(residuals(regression, entry, tokens)))
     elif entry["shared"]:
-        frame = _values(study.design, names, entry["shared"], keys)
-        packed = quantised(frame.to_numpy(float).T, bits=16)
-    else:
-        return
-    entry["design"] = packed.scale()
-    made.blocks[f"{study.name}.design"] = block(packed.tobytes())
+        frame = tokens.values(_design(regression), entry["shared"])
+        entry["design"] = page.add(name, quantised(frame.to_numpy(float).T, bits=16))
 
 
-def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIndex) -> np.ndarray:
+def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -> np.ndarray:
     """Return the residuals of a fit as (layers, tokens) floats; NaN if a token gives no row.
 
-    They are the outcome minus the prediction of the coefficients in the study's ``entry`` of the
-    index. With document effects, the mean over the rows of each document is subtracted.
+    They are the outcome minus the prediction of the coefficients in the regression's ``entry`` of
+    the index. With document effects, the mean over the rows of each document is subtracted.
     """
-    by_layer = np.full((len(entry["layers"]), len(keys)), np.nan)
-    document = keys.get_level_values("document")
-    schema = set(pq.read_schema(study.design[0]).names)
+    by_layer = np.full((len(entry["layers"]), len(tokens.keys)), np.nan)
+    document = tokens.keys.get_level_values("document")
+    paths = _design(regression)
+    columns_of_design = pq.read_schema(paths[0]).names
     for place, layer in enumerate(entry["layers"]):
         coefficients = {
             term: values["estimate"][place]
@@ -458,12 +406,12 @@ def residuals(study: Study, entry: Entry, names: Sequence[str], keys: pd.MultiIn
         if not coefficients:
             continue
         intercept = coefficients.pop("intercept", 0.0)
-        names_of_terms = columns_of(schema, layer, ["y", *coefficients])
-        y, *x = (column for _, column in _values(study.design, names, names_of_terms, keys).items())
-        left = y - intercept
-        for coefficient, column in zip(coefficients.values(), x, strict=True):
-            left = left - coefficient * column
+        names = columns_of(columns_of_design, layer, ["y", *coefficients])
+        outcome, *regressors = (column for _, column in tokens.values(paths, names).items())
+        residual = outcome - intercept
+        for coefficient, regressor in zip(coefficients.values(), regressors, strict=True):
+            residual = residual - coefficient * regressor
         if entry["effects"]:
-            left = left - left.groupby(document).transform("mean").to_numpy()
-        by_layer[place] = left.to_numpy()
+            residual = residual - residual.groupby(document).transform("mean").to_numpy()
+        by_layer[place] = residual.to_numpy()
     return by_layer

@@ -2,10 +2,9 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from attnlag.corpus.documents import first_of_groups
@@ -23,23 +22,12 @@ MOST_DOCUMENTS = 2_000
 LONGEST = 4_000
 
 
-@dataclass
-class ShownDocument:
-    """The tokens of one document, or of its beginning."""
-
-    name: str
-    group: str
-    tokens: list[str]  # the text that each token stands for
-    position: np.ndarray  # (tokens,) int array: positions in the sequences, from 0
-    whole: int  # number of tokens of the whole document
-
-
 def candidates(corpus: Path) -> list[str]:
     """Return the first documents of a corpus, taking its groups in turn."""
     return list(itertools.islice(first_of_groups(corpus), MOST_DOCUMENTS))
 
 
-def chosen(
+def with_room(
     order: Sequence[str], tokens: Sequence[Mapping[str, int]], per_token: Sequence[int], values: int
 ) -> tuple[list[str], int]:
     """Return as many documents as there is room for, in the given order, and their values.
@@ -47,50 +35,49 @@ def chosen(
     The first document is always returned. ``tokens`` has the number of tokens by document for each
     model, and ``per_token`` the number of values per token.
     """
-    kept: list[str] = []
+    documents: list[str] = []
     taken = 0
-    for name in order:
-        own = sum(
-            min(counts.get(name, 0), LONGEST) * each
-            for counts, each in zip(tokens, per_token, strict=True)
+    for document in order:
+        needed = sum(
+            min(counts.get(document, 0), LONGEST) * of_token
+            for counts, of_token in zip(tokens, per_token, strict=True)
         )
-        if taken + own > values and kept:
+        if taken + needed > values and documents:
             break
-        kept.append(name)
-        taken += own
-    return kept, taken
+        documents.append(document)
+        taken += needed
+    return documents, taken
 
 
 def token_counts(sequences: pd.DataFrame) -> dict[str, int]:
     """Return the number of tokens of each document."""
-    lengths = sequences["input_ids"].str.len()
-    sums = lengths.groupby(sequences["document"]).sum()
-    return {str(name): int(count) for name, count in sums.items()}
+    counts = sequences["input_ids"].str.len().groupby(sequences["document"]).sum()
+    return {str(document): int(count) for document, count in counts.items()}
 
 
-def shown_documents(
-    names: Sequence[str], corpus: Path, sequences: pd.DataFrame
-) -> list[ShownDocument]:
-    """Return the tokens of documents as text, in the order of the corpus."""
+def texts_of(names: Sequence[str], corpus: Path, sequences: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the tokens of documents as text, in the order of the corpus.
+
+    Each document has its ``name``, its ``group``, the texts of its first ``tokens``, and the
+    indices of the tokens that start a sequence as ``starts``.
+    """
     documents = []
-    rows = dict(iter(sequences.groupby("document")))
-    texts = tables.rows_of_documents([corpus], names)
-    for name, group, text in texts[["document", "group", "text"]].to_numpy():
-        own = rows.get(name)
-        if own is None:
+    sequences_of = dict(iter(sequences.groupby("document")))
+    rows = tables.rows_of_documents([corpus], names, ["document", "group", "text"])
+    for name, group, text in rows.to_numpy():
+        if name not in sequences_of:
             continue
         tokens: list[str] = []
-        position: list[np.ndarray] = []
-        for starts, ends in own[["char_start", "char_end"]].to_numpy():
-            tokens += token_texts(text, starts, ends)
-            position.append(np.arange(len(starts)))
+        starts: list[int] = []
+        for char_starts, char_ends in sequences_of[name][["char_start", "char_end"]].to_numpy():
+            starts.append(len(tokens))
+            tokens += token_texts(text, char_starts, char_ends)
         documents.append(
-            ShownDocument(
-                name=name,
-                group=group,
-                tokens=tokens[:LONGEST],
-                position=np.concatenate(position)[:LONGEST],
-                whole=len(tokens),
-            )
+            {
+                "name": name,
+                "group": group,
+                "tokens": tokens[:LONGEST],
+                "starts": [start for start in starts if start < LONGEST],
+            }
         )
     return documents

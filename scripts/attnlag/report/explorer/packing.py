@@ -1,8 +1,8 @@
 """Compression of numbers and texts that are stored inside a page.
 
 Log norms are stored in 8 bits, with the range of a layer divided into 254 steps, and those of heads
-in 4 bits. A block is bytes
-or JSON, compressed with gzip and encoded in base64, so that no text of a corpus can become markup.
+in 4 bits. A block is bytes or JSON, compressed with gzip and encoded in base64, so that no text of
+a corpus can become markup.
 """
 
 import base64
@@ -35,11 +35,7 @@ class Quantised:
 
     def scale(self) -> dict[str, Any]:
         """Return the scale that turns codes into numbers, for JSON."""
-        return {
-            "bits": self.bits,
-            "low": self.low.tolist(),
-            "step": self.step.tolist(),
-        }
+        return {"bits": self.bits, "low": self.low.tolist(), "step": self.step.tolist()}
 
 
 def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
@@ -53,12 +49,10 @@ def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
     high = np.max(values, axis=1, initial=-np.inf, where=finite)
     low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
     step = (high - low) / levels
-    whole = np.all((values == np.rint(values)) | ~finite, axis=1) & (step <= 1)
-    step = np.where(whole & (step > 0), 1.0, step)
-    places = np.rint(
-        (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
-    )
-    codes = np.where(finite, np.clip(places, 0, levels), levels + 1)
+    all_integers = np.all((values == np.rint(values)) | ~finite, axis=1) & (step <= 1)
+    step = np.where(all_integers & (step > 0), 1.0, step)
+    steps = (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
+    codes = np.where(finite, np.clip(np.rint(steps), 0, levels), levels + 1)
     return Quantised(codes.astype(f"<u{max(bits // 8, 1)}"), low, step, bits)
 
 
@@ -79,7 +73,7 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(one) for one in value]
+        return [_without_nan(item) for item in value]
     return value

@@ -18,8 +18,14 @@ FOLDER = Path(__file__).parent
 MOST_BYTES = 4_000_000
 
 PROGRAMS = (
-    *("contents", "page.charts", "documents", "page.state", "page.study", "page.tabs"),
-    *("page.tokens", "page"),
+    "contents",
+    "page.charts",
+    "documents",
+    "page.state",
+    "page.study",
+    "page.tabs",
+    "page.tokens",
+    "page",
 )
 
 
@@ -36,38 +42,35 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
     beside : sequence of str
         Folders of further tables of tokens.
     """
-    values, shown = MOST_VALUES, -1
+    values, values_before = MOST_VALUES, -1
     while True:
         made = contents(coefficients, findings, beside, values)
-        text = _page(made)
-        data, rest = sum(map(len, made.blocks.values())), MOST_BYTES - len(text.encode())
-        if rest >= 0 or made.values == shown:
+        text = page_of(made)
+        data, excess = sum(map(len, made.blocks.values())), len(text.encode()) - MOST_BYTES
+        if excess <= 0 or made.values == values_before:
             return text
-        shown = made.values
-        values = int(max(0.97 * made.values * (1 + rest / data), 0))
+        values_before = made.values
+        values = int(max(0.97 * made.values * (1 - excess / data), 0))
 
 
-def _page(made: Contents) -> str:
-    """Return the page of some contents."""
-    blocks = {
-        "index": json_block(made.index),
-        "glossary": json_block(glossary()),
-        **made.blocks,
-    }
+def page_of(contents: Contents) -> str:
+    """Return the page of some contents as HTML."""
+    blocks = {"index": json_block(contents.index), "glossary": json_block(glossary())}
+    blocks |= contents.blocks
     # Base64 needs no escaping in HTML; blocks are numbered in order.
     data = "\n".join(
         f'<script type="application/octet-stream" id="block-{place}">{text}</script>'
         for place, text in enumerate(blocks.values())
     )
-    parts = {
+    replacements = {
         "@STYLE@": _read("page.css"),
         "@NAMES@": json_block(list(blocks)),
         "@DATA@": data,
         "@PROGRAM@": "\n".join(_read(f"{name}.js") for name in PROGRAMS),
     }
     text = _read("page.html")
-    for mark, part in parts.items():
-        text = text.replace(mark, part)
+    for mark, replacement in replacements.items():
+        text = text.replace(mark, replacement)
     return text
 
 

@@ -80,7 +80,7 @@ function showSlopes(column) {
   find("slopes").hidden = find("slopes-claim").hidden = !owner;
   if (!owner) return;
   const table = owner.slopes, [term, said] = table.term, rows = rowsOf(Object.fromEntries(
-    ["subset", "layer", "estimate", "conf_low", "conf_high", "n_obs"].map(name => [name, table[name]])));
+    ["subset", "layer", "estimate", "conf_low", "conf_high"].map(name => [name, table[name]])));
   const here = rows.filter(row => row.layer === state.layer && row.subset !== "all" && Number.isFinite(row.estimate))
     .sort((a, b) => b.estimate - a.estimate);
   const shared = rows.find(row => row.layer === state.layer && row.subset === "all")?.estimate ?? null;
