@@ -38,7 +38,7 @@ def main(job):
             groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
-            whole=not record["tokens"]["truncated"],
+            truncated=bool(record["tokens"]["truncated"]),
             log_frequencies=frequency.log_frequencies(given.counts),
         ):
             writer.write_table(rows)

@@ -7,7 +7,6 @@ of fewer documents.
 """
 
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +39,7 @@ def main(job):
     source = verify_folder(folder)
     shards = job.input.tokens
     record = tables.of_all_shards(shards)
-    chosen = list(islice(first_of_groups(job.input.corpus), settings.documents))
+    chosen = first_of_groups(job.input.corpus, settings.documents)
     device = loading.choose_device(job.options.device)
     precision = loading.choose_dtype(folder, device, run.dtype)
     name = f"{source['name']}, {record['corpus']['name']}, random weights"

@@ -5,6 +5,7 @@ same span, and the span of a token that begins with a space may or may not inclu
 Tokens are therefore spelled in bytes, and the concatenated bytes must equal the text.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,8 +23,8 @@ def _byte_alphabet() -> dict[str, int]:
     characters from 256 on (Radford et al. 2019, https://github.com/openai/gpt-2, ``encoder.py``).
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = sorted(set(range(256)) - set(printable))
-    moved = {chr(256 + place): byte for place, byte in enumerate(others)}
+    unprintable = sorted(set(range(256)) - set(printable))
+    moved = {chr(256 + place): byte for place, byte in enumerate(unprintable)}
     return {chr(byte): byte for byte in printable} | moved
 
 
@@ -62,14 +63,12 @@ class Speller:
         self.tokenizer = tokenizer
         self.added = {i: token.content for i, token in tokenizer.added_tokens_decoder.items()}
         self.special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self._spelled: dict[Callable[[str], bytes], dict[int, bytes]] = {
-            spelling: {} for spelling in SPELLINGS
-        }
+        self._bytes = functools.cache(self._bytes_of)
 
-    def spans(self, document: str, ids: Sequence[int], text: bytes, *, whole: bool) -> Spans:
+    def spans(self, document: str, ids: Sequence[int], text: bytes, *, truncated: bool) -> Spans:
         """Return the bytes of a text that the tokens of a document stand for, in order.
 
-        ``ids`` has no begin-of-sequence tokens. If ``whole`` is false, they cover only the
+        ``ids`` has no begin-of-sequence tokens. If they are truncated, they cover only the
         beginning of the text. Raise UserError if they do not spell it, byte by byte.
         """
         furthest = 0
@@ -79,7 +78,7 @@ class Speller:
             for before in (b"", b" "):
                 # Some tokenizers insert a space before the text.
                 expected = before + text
-                if spelled == expected if whole else expected.startswith(spelled):
+                if expected.startswith(spelled) if truncated else spelled == expected:
                     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
                     bounds = np.maximum(np.concatenate([[0], ends]) - len(before), 0)
                     return Spans(bounds[:-1], bounds[1:])
@@ -91,15 +90,11 @@ class Speller:
             "SentencePiece with byte fallback"
         )
 
-    def _bytes(self, spelling: Callable[[str], bytes], token: int) -> bytes:
-        spelled = self._spelled[spelling]
-        if token not in spelled:
-            if token in self.added:
-                spelled[token] = self.added[token].encode()
-            else:
-                # Ids beyond the vocabulary have no text.
-                spelled[token] = spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
-        return spelled[token]
+    def _bytes_of(self, spelling: Callable[[str], bytes], token: int) -> bytes:
+        if token in self.added:
+            return self.added[token].encode()
+        # Ids beyond the vocabulary have no text.
+        return spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
 
 
 def _shared(a: bytes, b: bytes) -> int:

@@ -24,7 +24,6 @@ from attnlag.corpus.formats import (
     PLAIN_TEXT,
     Problems,
     file_rows,
-    folder_name,
     listed,
     name_parts,
 )
@@ -90,34 +89,33 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     first_places: dict[str, str] = {}
     for file in map(Path, files):
         problems_before = problems.count
-        rows_seen = 0
+        rows = 0
         stem, suffix, _ = name_parts(file)
-        whole = suffix in PLAIN_TEXT and settings.split == "none"
+        is_document = suffix in PLAIN_TEXT and settings.split == "none"
         if suffix in PLAIN_TEXT and settings.tags is not None:
             problems.add(
                 f"{file}: no field '{settings.tags}' in plain text; expected tags in a file of "
                 "their own, or documents in a format with fields"
             )
         # The rows of plain text have no fields besides the text.
-        named = {part: getattr(settings, part) for part in ("id", "group", "text", "tags")}
-        fields = {part: field for part, field in named.items() if field is not None}
+        fields = {key: field for key in Document._fields if (field := getattr(settings, key))}
         fields = {"text": "text"} if suffix in PLAIN_TEXT else fields
-        for line, row in file_rows(file, fields, whole, problems):
-            rows_seen += 1
+        for line, row in file_rows(file, fields, is_document, problems):
+            rows += 1
             if settings.empty == "skip" and _lacks_words(row.get(fields["text"], "missing")):
                 yield LEFT_OUT
                 continue
             place = str(file) if line is None else f"{file}:{line}"
             values = {
-                "id": stem if whole else f"{stem}-{rows_seen:06d}",
-                "group": folder_name(file) or stem if whole else stem,
+                "id": stem if is_document else f"{stem}-{rows:06d}",
+                "group": (is_document and file.absolute().parent.name) or stem,
             }
-            for part, field in fields.items():
-                problem = value_problem(part, field, row)
+            for key, field in fields.items():
+                problem = value_problem(key, field, row)
                 if problem:
                     way_out = ", or empty: skip" if problem == NO_WORDS else ""
                     problems.add(f"{place}: {problem}{way_out}")
-                values[part] = "" if problem or row[field] is None else str(row[field])
+                values[key] = "" if problem or row[field] is None else str(row[field])
             document = Document(**values)
             if document.id in first_places:
                 problems.add(
@@ -127,9 +125,9 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             elif document.id:
                 first_places[document.id] = place
             yield document
-        if whole and not rows_seen and settings.empty == "skip":
+        if is_document and not rows and settings.empty == "skip":
             yield LEFT_OUT
-        elif not rows_seen and problems.count == problems_before:
+        elif not rows and problems.count == problems_before:
             problems.add(f"{file}: no document in it; expected at least one")
     if problems.count:
         more = problems.count - MOST_PROBLEMS
@@ -156,16 +154,14 @@ def schema_of(settings: CorpusSettings) -> pa.Schema:
 
 
 def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
-    """Return the documents with the columns ``document``, ``text``, ``group`` and any ``tags``."""
-    groups = pa.array([document.group for document in documents], pa.string())
-    columns = [
-        pa.array([document.id for document in documents], pa.string()),
-        pa.array([document.text for document in documents], pa.large_string()),
-        groups.dictionary_encode(),
-    ]
-    if TAGS_FIELD in schema:
-        columns.append(pa.array([document.tags for document in documents], TAGS_FIELD.type))
-    return pa.table(columns, schema=schema)
+    """Return the documents with the columns of a schema, see `schema_of`."""
+    values = {
+        "document": [document.id for document in documents],
+        "text": [document.text for document in documents],
+        "group": [document.group for document in documents],
+        "tags": [document.tags for document in documents],
+    }
+    return pa.table({name: values[name] for name in schema.names}, schema=schema)
 
 
 def group_by_document(path: str | Path) -> dict[str, str]:
@@ -182,22 +178,23 @@ def largest_groups(group_of: Mapping[str, str]) -> list[str]:
     return [group for group in sizes if group in largest]
 
 
-def first_of_groups(path: str | Path) -> Iterator[str]:
-    """Yield the ids of documents, taking one of each group in turn."""
+def first_of_groups(path: str | Path, count: int) -> list[str]:
+    """Return the ids of at most ``count`` documents, taking one of each group in turn."""
     groups: dict[str, list[str]] = {}
     for document, group in group_by_document(path).items():
         groups.setdefault(group, []).append(document)
     rounds = itertools.zip_longest(*groups.values())
-    return (document for drawn in rounds for document in drawn if document is not None)
+    documents = (document for one_of_each in rounds for document in one_of_each if document)
+    return list(itertools.islice(documents, count))
 
 
-def of_draws(chosen: list[str], documents: int, draws: int) -> list[list[str]]:
-    """Return the documents of each draw of random weights: all that are chosen, then a share.
+def of_draws(first: list[str], documents: int, draws: int) -> list[list[str]]:
+    """Return the documents of each draw of random weights: those of the first, then a share.
 
     ``documents`` is the number that was asked for, of which a corpus may have fewer.
     """
     share = max(FEWEST_OF_A_DRAW, -(-documents // draws))
-    return [chosen, *[chosen[:share]] * (draws - 1)]
+    return [first, *[first[:share]] * (draws - 1)]
 
 
 def stored_batches(
@@ -278,11 +275,10 @@ def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str
 
 def corpus_summary(name: str, tally: Tally) -> str:
     """Return one line such as ``prompts: 128 documents in 13 groups, 112,345 characters``."""
+    empty = f"; {counted(tally.empty, 'document')} without words left out" if tally.empty else ""
     return (
         f"{name}: {counted(tally.documents, 'document')} in {counted(len(tally.groups), 'group')}, "
-        f"{counted(tally.characters, 'character')}"
-        + f"; {counted(tally.empty, 'document')} without words left out"
-        * bool(tally.empty)
+        f"{counted(tally.characters, 'character')}{empty}"
     )
 
 
@@ -300,29 +296,30 @@ def _lacks_words(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def value_problem(part: str, field: str, row: Mapping[str, Any]) -> str | None:
-    """Return why ``row[field]`` cannot be a document's id, group or text, or None if it can."""
+def value_problem(key: str, field: str, row: Mapping[str, Any]) -> str | None:
+    """Return why ``row[field]`` cannot be a document's id, group, text or tags; None if it can."""
     if field not in row:
         return f"no field '{field}'; found {listed(row)}{nearest(field, row)}"
     value = row[field]
-    if part == "tags" and value in (None, ""):
+    if key == "tags" and value in (None, ""):
         return None  # The document has no tags.
     if _lacks_words(value):
-        return NO_WORDS if part == "text" else f"the {part} is empty; expected a value"
+        return NO_WORDS if key == "text" else f"the {key} is empty; expected a value"
+    is_name = key in ("id", "group")
     # True and False are integers to Python, not to a user.
-    named = part in ("id", "group") and isinstance(value, int) and not isinstance(value, bool)
-    if not (isinstance(value, str) or named):
-        expected = "a string or a whole number" if part in ("id", "group") else "a string"
-        return f"the {part} is {shown(value)}; expected {expected}"
-    longest = LONGEST_NAME if part in ("id", "group") else LONGEST_DOCUMENT
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if not (isinstance(value, str) or (is_name and number)):
+        expected = "a string or a whole number" if is_name else "a string"
+        return f"the {key} is {shown(value)}; expected {expected}"
+    longest = LONGEST_NAME if is_name else LONGEST_DOCUMENT
     if isinstance(value, str) and len(value) > longest:
-        return f"the {part} has {len(value):,} characters; expected at most {longest:,}"
+        return f"the {key} has {len(value):,} characters; expected at most {longest:,}"
     try:
         str(value).encode()
     except UnicodeEncodeError as error:
         # JSON can escape half of a surrogate pair, which no UTF-8 file can hold.
         return (
-            f"the {part} has {value[error.start]!a} as its character {error.start + 1:,}, "
+            f"the {key} has {value[error.start]!a} as its character {error.start + 1:,}, "
             "half of a surrogate pair; expected whole characters"
         )
     return None

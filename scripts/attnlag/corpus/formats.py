@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -64,11 +63,6 @@ def name_parts(file: Path) -> tuple[str, str, str]:
     return file.stem, file.suffix.lower(), compression
 
 
-def folder_name(file: Path) -> str:
-    """Return the name of a file's folder; the path may be relative."""
-    return Path(os.path.abspath(file)).parent.name
-
-
 def listed(names: Iterable[str]) -> str:
     """Return the first ten names in quotes, or ``nothing``."""
     quoted = [repr(name if len(name) <= 40 else f"{name[:40]}…") for name in names]
@@ -76,12 +70,12 @@ def listed(names: Iterable[str]) -> str:
 
 
 def file_rows(
-    file: Path, fields: Mapping[str, str], whole: bool, problems: Problems
+    file: Path, fields: Mapping[str, str], is_document: bool, problems: Problems
 ) -> Iterator[Row]:
     """Yield the rows of one file, and add what prevents its reading to ``problems``.
 
-    ``fields`` are those needed, by part of a document; other columns may stay unread. With
-    ``whole``, a plain-text file is one row; otherwise each of its blocks is one.
+    ``fields`` are the columns with a document's id, group, text and tags; others may stay unread. A
+    plain-text file is one row if it is a document, otherwise each of its blocks is one.
     """
     _, suffix, compression = name_parts(file)
     if suffix not in FORMATS:
@@ -113,7 +107,7 @@ def file_rows(
                 elif suffix in DELIMITERS:
                     yield from csv_rows(lines, DELIMITERS[suffix], file, fields, problems)
                 else:
-                    yield from whole_text(lines) if whole else text_blocks(lines)
+                    yield from whole_text(lines) if is_document else text_blocks(lines)
     except UserError as error:
         problems.add(str(error))
     except MemoryError:
@@ -245,7 +239,7 @@ def parquet_rows(
     schema = parquet.schema_arrow
     if not has_columns(schema.names, fields, str(file), problems):
         return
-    wrong = [name for part, name in fields.items() if not serves_as(part, schema.field(name).type)]
+    wrong = [name for key, name in fields.items() if not serves_as(key, schema.field(name).type)]
     for name in wrong:
         problems.add(
             f"{file}: the column '{name}' is {schema.field(name).type}; expected strings (or, for "
@@ -264,13 +258,13 @@ def parquet_rows(
                 problems.add(f"{file}:{number}: a value is not UTF-8 ({error}); expected UTF-8")
 
 
-def serves_as(part: str, kind: pa.DataType) -> bool:
+def serves_as(key: str, kind: pa.DataType) -> bool:
     """Return whether the values of a column can be the ids, groups or texts of documents."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if kind in (pa.string(), pa.large_string(), pa.string_view()):
         return True
-    return part in ("id", "group") and pa.types.is_integer(kind)
+    return key in ("id", "group") and pa.types.is_integer(kind)
 
 
 def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
@@ -301,10 +295,12 @@ def has_columns(
     """Return whether each field is exactly one column; add a problem for each that is not."""
     wrong = [field for field in dict.fromkeys(fields.values()) if names.count(field) != 1]
     for field in wrong:
-        alike = "" if field in names else nearest(field, names)
-        several = f"{names.count(field)} columns are called '{field}'; expected one, among"
-        number = several if field in names else f"no column '{field}'; found"
-        problems.add(f"{place}: {number} {listed(names)}{alike}")
+        if field in names:
+            problem = f"{names.count(field)} columns are called '{field}'; expected one, among"
+            problems.add(f"{place}: {problem} {listed(names)}")
+        else:
+            missing = f"no column '{field}'; found {listed(names)}{nearest(field, names)}"
+            problems.add(f"{place}: {missing}")
     return not wrong
 
 

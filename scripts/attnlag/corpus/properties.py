@@ -14,7 +14,7 @@ from attnlag.corpus.alignment import Spans, Speller
 from attnlag.corpus.catalogue import of_file
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
-from attnlag.corpus.tagging import Words, no_tags
+from attnlag.corpus.tagging import TaggedWords, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
 from attnlag.corpus.zipf import word_frequencies
 from attnlag.errors import UserError, nearest
@@ -36,11 +36,11 @@ SCHEMA = pa.schema(
 )
 
 
-class Sources(NamedTuple):
+class WordSources(NamedTuple):
     """Where words, their tags and their frequencies come from."""
 
     # Yields the words of each document and whether they have tags.
-    words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[Words, bool]]]
+    words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[TaggedWords, bool]]]
     # Returns the Zipf frequency of a word, 0 if it is unknown; None without a language.
     zipf: Callable[[str], float] | None
     # Those that the results depend on.
@@ -49,7 +49,7 @@ class Sources(NamedTuple):
 
 def sources_of(
     settings: PropertiesSettings, documents: Iterable[str], tags: Path | None = None
-) -> Sources:
+) -> WordSources:
     """Return the sources that settings name, or raise UserError if one is missing or unsuitable.
 
     ``documents`` are the ids of the whole corpus, and ``tags`` is the file of words and tags, if
@@ -68,13 +68,13 @@ def sources_of(
         assert tags
         words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
     if settings.language is None:
-        return Sources(words_of, None, packages)
-    return Sources(words_of, word_frequencies(settings.language), [*packages, "wordfreq"])
+        return WordSources(words_of, None, packages)
+    return WordSources(words_of, word_frequencies(settings.language), [*packages, "wordfreq"])
 
 
-def check_groups(stated: Iterable[str] | None, groups: Collection[str], key: str) -> None:
-    """Raise UserError for groups that the corpus lacks; no document would be tagged for them."""
-    if missing := sorted(set(stated or ()) - set(groups)):
+def check_groups(tagged: Iterable[str] | None, groups: Collection[str], key: str) -> None:
+    """Raise UserError for groups to tag that the corpus lacks."""
+    if missing := sorted(set(tagged or ()) - set(groups)):
         raise UserError(
             f"{key}: found '{missing[0]}', expected groups of the corpus: "
             f"{', '.join(sorted(groups))}{nearest(missing[0], groups)}"
@@ -92,7 +92,9 @@ def unknown_words(counts: dict[str, int], language: str | None) -> str | None:
     )
 
 
-def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict[str, np.ndarray]:
+def of_words(
+    text: str, spans: Spans, words: TaggedWords, control: np.ndarray
+) -> dict[str, np.ndarray]:
     """Return the word that each token of a text belongs to, and what derives from it.
 
     A token belongs to the word that contains its first byte that is not white space. Control tokens
@@ -113,17 +115,17 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
     word = np.searchsorted(starts, first, side="right") - 1
     inside &= (word >= 0) & (first < np.append(ends, 0)[word])
     word[~inside] = -1
-    own = word[inside]
-    counts = np.bincount(own, minlength=len(starts))
+    words_inside = word[inside]
+    counts = np.bincount(words_inside, minlength=len(starts))
     before = np.concatenate([[0], np.cumsum(counts)])
     piece, pieces = np.full(len(word), -1), np.zeros(len(word), int)
-    piece[inside] = np.arange(len(own)) - before[own]
-    pieces[inside] = counts[own]
+    piece[inside] = np.arange(len(words_inside)) - before[words_inside]
+    pieces[inside] = counts[words_inside]
     finished = np.searchsorted(ends, spans.starts, side="right")
     touched = np.searchsorted(starts, spans.ends) - finished
     initial, final = np.zeros((2, len(word)), bool)
-    initial[inside] = starts[own] >= spans.starts[inside]
-    final[inside] = ends[own] <= spans.ends[inside]
+    initial[inside] = starts[words_inside] >= spans.starts[inside]
+    final[inside] = ends[words_inside] <= spans.ends[inside]
     return {
         "word": word,
         "piece": piece,
@@ -137,7 +139,7 @@ def of_words(text: str, spans: Spans, words: Words, control: np.ndarray) -> dict
 
 def describe(
     batches: Iterable[list[Tokenized]],
-    sources: Sources,
+    sources: WordSources,
     counts: dict[str, int],
     *,
     groups: Sequence[str] | None,
@@ -145,23 +147,19 @@ def describe(
 ) -> Iterator[pa.Table]:
     """Yield the rows of documents, one table per batch; ``common`` are arguments of `table`.
 
-    Parameters
-    ----------
-    counts : dict
-        Receives the numbers of documents, of documents with tags (``tagged``), of tokens, and, in
-        documents in the language, of tokens in words (``in_words``) and in words without a
-        frequency (``unknown``).
-    groups : sequence of str or None
-        Groups in the language of the tags and frequencies; None for all. The others get neither.
+    Groups are those in the language of the tags and frequencies, None for all; other documents get
+    neither. ``counts`` receives the numbers of documents, of documents with tags (``tagged``), of
+    tokens, and, in documents in the language, of tokens in words (``in_words``) and in words
+    without a frequency (``unknown``).
     """
     counts |= dict.fromkeys(("documents", "tagged", "tokens", "in_words", "unknown"), 0)
     for documents in batches:
-        spoken = [groups is None or document.group in groups for document in documents]
-        of_language = sources.words_of(list(itertools.compress(documents, spoken)))
+        in_language = [groups is None or document.group in groups for document in documents]
+        of_language = sources.words_of(list(itertools.compress(documents, in_language)))
         rows = []
-        for document, here in zip(documents, spoken, strict=True):
-            words, tagged = next(of_language if here else no_tags([document]))
-            zipf = sources.zipf if here else None
+        for document, speaks_it in zip(documents, in_language, strict=True):
+            words, tagged = next(of_language if speaks_it else no_tags([document]))
+            zipf = sources.zipf if speaks_it else None
             rows.append(table(document, words, tagged=tagged, zipf=zipf, **common))
             counts["documents"] += 1
             counts["tagged"] += tagged
@@ -175,12 +173,12 @@ def describe(
 
 def table(
     document: Tokenized,
-    words: Words,
+    words: TaggedWords,
     *,
     tagged: bool,
     speller: Speller,
     bos: int,
-    whole: bool,
+    truncated: bool,
     zipf: Callable[[str], float] | None,
     log_frequencies: np.ndarray,
 ) -> pa.Table:
@@ -190,10 +188,10 @@ def table(
     ----------
     bos : int
         Number of begin-of-sequence tokens at the start of each sequence.
-    whole : bool
-        Whether the sequences cover the whole text; otherwise they cover its beginning.
+    truncated : bool
+        Whether the sequences cover only the beginning of the text.
     zipf : callable or None
-        Returns the Zipf frequency of a word, 0 if it is unknown; None if no frequencies are known.
+        As in `WordSources`.
     log_frequencies : (vocabulary,) array
         Log relative frequency of each token in the corpus.
 
@@ -205,11 +203,12 @@ def table(
     ids = np.concatenate(document.sequences)
     lengths = [len(sequence) for sequence in document.sequences]
     position = np.concatenate([np.arange(length) for length in lengths])
-    own = position >= bos
+    of_text = position >= bos
     data = document.text.encode()
-    spans = _with_empty(speller.spans(document.document, ids[own].tolist(), data, whole=whole), own)
+    spans = speller.spans(document.document, ids[of_text].tolist(), data, truncated=truncated)
+    spans = _with_empty(spans, of_text)
     # A control token belongs to no word, whether or not it stands for text.
-    control = ~own | np.isin(ids, list(speller.special))
+    control = ~of_text | np.isin(ids, list(speller.special))
     columns = of_words(document.text, spans, words, control)
     if not tagged:
         upos = np.full(len(ids), TAGS.index(NONE))
@@ -226,7 +225,7 @@ def table(
         "window": np.repeat(document.windows, lengths),
         "position": position,
         "token_id": ids,
-        "text": _texts(ids, spans, own, data, speller),
+        "text": _texts(ids, spans, of_text, data, speller),
         "byte_start": spans.starts,
         "byte_end": spans.ends,
         **columns,
@@ -240,23 +239,22 @@ def table(
     return pa.table([pa.array(rows[field.name]).cast(field.type) for field in SCHEMA], SCHEMA)
 
 
-def _with_empty(spans: Spans, own: np.ndarray) -> Spans:
-    """Return the spans of all tokens, given those of some; the others get empty spans in place."""
+def _with_empty(spans: Spans, of_text: np.ndarray) -> Spans:
+    """Return the spans of all tokens, given those of the text; others get empty ones in place."""
     # An empty span begins where the next span begins.
-    place = np.cumsum(own) - own
-    after = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]
-    starts, ends = after.copy(), after.copy()
-    ends[own] = spans.ends
+    place = np.cumsum(of_text) - of_text
+    starts = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]
+    ends = starts.copy()
+    ends[of_text] = spans.ends
     return Spans(starts, ends)
 
 
 def _texts(
-    ids: np.ndarray, spans: Spans, own: np.ndarray, data: bytes, speller: Speller
+    ids: np.ndarray, spans: Spans, of_text: np.ndarray, data: bytes, speller: Speller
 ) -> list[str]:
     """Return the text of each token, with a replacement character for part of a character."""
+    columns = (values.tolist() for values in (ids, *spans, of_text))
     return [
-        data[start:end].decode(errors="replace") if of_text else speller.added.get(token, "")
-        for token, start, end, of_text in zip(
-            ids.tolist(), spans.starts.tolist(), spans.ends.tolist(), own.tolist(), strict=True
-        )
+        data[start:end].decode(errors="replace") if from_text else speller.added.get(token, "")
+        for token, start, end, from_text in zip(*columns, strict=True)
     ]

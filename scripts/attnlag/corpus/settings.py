@@ -80,8 +80,8 @@ class Tagger(Words):
             )
         for name in ("version", "sha256"):
             if (self.package is None) != (getattr(self, name) is None):
-                found, other = (name, "package") if self.package is None else ("package", name)
-                raise impossible(found, f"found {found} without {other}, expected both")
+                key, other = (name, "package") if self.package is None else ("package", name)
+                raise impossible(key, f"found {key} without {other}, expected both")
         return self
 
 

@@ -28,7 +28,7 @@ LONGEST_PART = 20_000
 BATCH = 8
 
 
-class Words(NamedTuple):
+class TaggedWords(NamedTuple):
     """The words of a text, in order: the characters where each begins and ends, and its tag."""
 
     starts: np.ndarray
@@ -36,10 +36,9 @@ class Words(NamedTuple):
     tags: list[str]
 
 
-def _words(words: Iterable[tuple[int, int, str]]) -> Words:
-    rows = list(words)
-    bounds = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
-    return Words(bounds[:, 0], bounds[:, 1], [row[2] for row in rows])
+def _words(words: Iterable[tuple[int, int, str]]) -> TaggedWords:
+    starts, ends, tags = list(zip(*words, strict=True)) or ((), (), ())
+    return TaggedWords(np.array(starts, np.int64), np.array(ends, np.int64), list(tags))
 
 
 def _trimmed(start: int, word: str, tag: str) -> tuple[int, int, str]:
@@ -49,19 +48,19 @@ def _trimmed(start: int, word: str, tag: str) -> tuple[int, int, str]:
     return start, start + len(bare), tag
 
 
-def untagged_words(text: str) -> Words:
+def untagged_words(text: str) -> TaggedWords:
     """Return the words between the default word boundaries of Unicode (UAX 29), without tags.
 
     Each punctuation mark and each Chinese character is a word of its own.
     """
 
-    parts = regex.split(r"(?V1w)\b", text)
-    starts = itertools.accumulate(map(len, parts), initial=0)
-    pairs = zip(starts, parts, strict=False)
-    return _words(_trimmed(start, part, NONE) for start, part in pairs if part.strip())
+    pieces = regex.split(r"(?V1w)\b", text)
+    starts = itertools.accumulate(map(len, pieces), initial=0)
+    placed = zip(starts, pieces, strict=False)
+    return _words(_trimmed(start, piece, NONE) for start, piece in placed if piece.strip())
 
 
-def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Words:
+def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> TaggedWords:
     """Return the words of a text that was split and tagged elsewhere.
 
     The pairs of word and tag are in the order of the text and cover all of it except white space.
@@ -114,12 +113,12 @@ def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
 # --- where words come from: documents in, the words of each out, and whether these have tags --
 
 
-def no_tags(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+def no_tags(documents: Sequence[Tokenized]) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents without tags."""
     return ((untagged_words(document.text), False) for document in documents)
 
 
-def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
         place = f"the tags of document '{document.document}'"
@@ -128,14 +127,16 @@ def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
 
 def from_file(
     path: Path, pairs: Mapping[str, list[tuple[str, str]]], documents: Sequence[Tokenized]
-) -> Iterator[tuple[Words, bool]]:
+) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
     for document in documents:
         place = f"{path}: document '{document.document}'"
         yield _given_or_untagged(document.text, pairs.get(document.document, []), place)
 
 
-def _given_or_untagged(text: str, pairs: list[tuple[str, str]], place: str) -> tuple[Words, bool]:
+def _given_or_untagged(
+    text: str, pairs: list[tuple[str, str]], place: str
+) -> tuple[TaggedWords, bool]:
     return (given_words(text, pairs, place) if pairs else untagged_words(text)), bool(pairs)
 
 
@@ -195,7 +196,7 @@ def pipeline_of(package: str, version: str, sha256: str) -> Any:
         return spacy.load(folder, exclude=[name for name in pipeline if name not in COMPONENTS])
 
 
-def tagged_by(nlp: Any, documents: Sequence[Tokenized]) -> Iterator[tuple[Words, bool]]:
+def tagged_by(nlp: Any, documents: Sequence[Tokenized]) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of documents with their tags from a spaCy pipeline, without white space."""
     parts = (
         (part, (number, start))

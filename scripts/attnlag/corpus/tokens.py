@@ -169,9 +169,8 @@ def tokenize(
     Yields
     ------
     table : pyarrow.Table
-        ``SCHEMA``. ``first_position`` is the place, among the document's own tokens, of the first
-        one in the sequence; the offsets count characters of the text, and are empty (start = end)
-        for a begin-of-sequence token.
+        ``SCHEMA``. ``first_position`` is the place of the sequence's first token among those of the
+        document's text; the offsets count characters, and are equal for a begin-of-sequence token.
 
     Raises
     ------
@@ -291,14 +290,9 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
     sums = ["documents", "sequences", "characters", "tokens", "special_in_text"]
     by_group = by_document.groupby("group", sort=False)[sums].sum().reset_index()
     by_group["name"] = by_group["group"]
-    whole = by_document[sums].sum().to_frame().T.assign(name="all", group="all")
-    summary = pd.concat(
-        [
-            whole.assign(level="corpus"),
-            by_group.assign(level="group"),
-            by_document.assign(level="document"),
-        ],
-        ignore_index=True,
-    )
+    of_corpus = by_document[sums].sum().to_frame().T.assign(name="all", group="all")
+    levels = {"corpus": of_corpus, "group": by_group, "document": by_document}
+    frames = [frame.assign(level=level) for level, frame in levels.items()]
+    summary = pd.concat(frames, ignore_index=True)
     summary["characters_per_token"] = summary["characters"] / summary["tokens"]
     return summary[["level", "name", "group", *sums, "characters_per_token"]]

@@ -5,7 +5,6 @@ All draws are seeded by the document's id, so that they do not depend on shards 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -61,7 +60,7 @@ def beginnings(
     """
     names = list(group_by_document(corpus))
     if documents != "all":
-        first = set(islice(first_of_groups(corpus), documents))
+        first = set(first_of_groups(corpus, documents))
         names = [document for document in names if document in first]
     return sequences_of(tokens, names, most)
 

@@ -122,7 +122,7 @@ class Measurement:
             groups=self.words.groups,
             speller=Speller(self.tokenizer),
             bos=int(bos),
-            whole=True,
+            truncated=False,
             log_frequencies=frequency.log_frequencies(counted_ids),
         )
         if notice := token_properties.unknown_words(counts, self.words.language):
@@ -338,7 +338,7 @@ class Words:
     ``stated`` has keys of a tagger for the checks of a configuration; None without a tagger.
     """
 
-    sources: token_properties.Sources
+    sources: token_properties.WordSources
     stated: Mapping[str, Any] | None
     language: str | None
     groups: Sequence[str] | None
@@ -353,7 +353,7 @@ def words_of(tagger: Any, groups: Mapping[str, str]) -> Words:
             zipf = word_frequencies(tagger.lang)
         tagged_by = functools.partial(tagging.tagged_by, tagger)
         stated = {"column": "tags", "language": tagger.lang if zipf else None}
-        return Words(token_properties.Sources(tagged_by, zipf, []), stated, tagger.lang, None)
+        return Words(token_properties.WordSources(tagged_by, zipf, []), stated, tagger.lang, None)
     if isinstance(tagger, Mapping):
         config = checked({}, tagger=tagger)
         settings = stages.describe_tokens(config, NAMES)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -256,7 +255,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
             merged, alpha=fitted.settings.alpha, adjust=fitted.settings.adjust
         )
     if weights := config.controls.random_weights:
-        chosen = list(islice(first_of_groups(files["corpus"]), weights.documents))
+        chosen = first_of_groups(files["corpus"], weights.documents)
         draws: dict[Path, Path] = {}
         for draw, documents in enumerate(of_draws(chosen, weights.documents, weights.draws)):
             untrained = measurement.untrained(documents, weights.seed + draw)

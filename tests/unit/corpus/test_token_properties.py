@@ -56,7 +56,7 @@ def tokenizers(gpt2_tokenizer):
     }
 
 
-def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, whole=True):
+def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, truncated=False):
     """Return the rows of a text as a table of columns."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     windows = list(tokens.windows(len(ids), size, "split"))
@@ -75,7 +75,7 @@ def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, wh
         tagged=tagged,
         speller=Speller(tokenizer),
         bos=bos,
-        whole=whole,
+        truncated=truncated,
         zipf=None,
         log_frequencies=np.zeros(60_000),
     )
@@ -155,9 +155,9 @@ def test_tokens_that_spell_only_the_beginning_of_a_text_are_refused(tokenizers):
     ids = tokenizer(TEXTS[0])["input_ids"][:4]
     data = TEXTS[0].encode()
     speller = Speller(tokenizer)
-    assert speller.spans("doc", ids, data, whole=False).ends[-1] < len(data)
+    assert speller.spans("doc", ids, data, truncated=True).ends[-1] < len(data)
     with pytest.raises(UserError, match="document 'doc': the tokens do not spell its text from"):
-        speller.spans("doc", ids, data, whole=True)
+        speller.spans("doc", ids, data, truncated=False)
 
 
 def test_a_tokenizer_that_loses_bytes_is_refused(tokenizers):

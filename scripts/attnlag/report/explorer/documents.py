@@ -1,6 +1,5 @@
 """The documents that the explorer shows: all of a corpus, or a sample evenly over its groups."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ LONGEST = 4_000
 
 def candidates(corpus: Path) -> list[str]:
     """Return the first documents of a corpus, taking its groups in turn."""
-    return list(itertools.islice(first_of_groups(corpus), MOST_DOCUMENTS))
+    return first_of_groups(corpus, MOST_DOCUMENTS)
 
 
 def with_room(
