@@ -56,7 +56,7 @@ def main(job):
 
     shared = tables.of_all_shards(given.crossproducts)
     used = {**settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
-    record = tables.provenance(shared, "regression", used, *PACKAGES)
+    record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
     names = {"site": job.names.site, "regression": job.names.regression}
     frames = {
         output.coefficients: fitted.coefficients,

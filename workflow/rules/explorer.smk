@@ -13,6 +13,7 @@ use rule program as build_explorer with:
                 *("transmitted.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
                 *("elasticities.csv", "vector_fits.csv"),
                 *("heads/{shard}.parquet", "sources/{shard}.parquet"),
+                "within_tokens/{shard}.parquet",
             )
         ),
         every(

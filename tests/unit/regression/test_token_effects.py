@@ -9,7 +9,21 @@ import statsmodels.formula.api as smf
 from designs import changed, cr2_by_matrices, norms_table, shard_of
 from test_classes import design_of, tokens  # noqa: F401
 
-from attnlag.regression.estimation import regress, sampling, stacks, token_effects
+from attnlag.adjustments import columns
+from attnlag.regression.design import covariates
+from attnlag.regression.estimation import (
+    crossproducts,
+    merging,
+    regress,
+    sampling,
+    stacks,
+    token_effects,
+)
+from attnlag.regression.inference import fitting
+from attnlag.regression.settings import BuildDesignSettings, DesignSettings, RegressionSettings
+from attnlag.report.explorer import contents
+from attnlag.report.regression_tables import RegressionTables
+from attnlag.storage import tables
 
 
 @pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
@@ -108,3 +122,64 @@ def test_the_place_before_a_text_has_a_level_of_its_own(tokens):  # noqa: F811
     levels = token_effects.levels_of(keys, known, ["previous_token"])
     told = pd.read_parquet(path).query("document == 'd0' and window == 1")["token_id"]
     assert levels["previous_token"].tolist() == [-1, -1, told.iloc[0]]
+
+
+@pytest.mark.parametrize("effects", [[], ["token"]])
+def test_residuals_in_the_explorer_are_those_of_the_fit(
+    tokens,  # noqa: F811
+    effects,
+    tmp_path,
+    monkeypatch,
+):
+    """The oracle is statsmodels, with rare parts of speech merged and a dummy for each effect."""
+    monkeypatch.setattr(merging, "FEWEST_DOCUMENTS", 30)
+    table, properties = tokens
+    record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {"tokens": {"shards": 1}}}
+    norms, solved = tmp_path / "norms.parquet", tmp_path / "effects.parquet"
+    schema = columns.schema(2)
+    tables.write_table(table.select(schema.names).cast(schema), norms, record)
+    folder = tmp_path / "m" / "c" / "attention" / "notebook"
+    design, products, within_tokens = (
+        folder / name / "0000.parquet" for name in ("design", "crossproducts", "within_tokens")
+    )
+    for path in (design, products, within_tokens):
+        path.parent.mkdir(parents=True)
+    build = BuildDesignSettings(design=DesignSettings(lags=[1], covariates=["upos"]), halves=False)
+    facts = covariates.read_facts(build.design, {"token_properties": properties})
+    crossproducts.of_norms(norms, None, design, None if effects else products, build, facts)
+    if effects:
+        token_effects.solve([design], [norms], effects, solved)
+        token_effects.take_out(design, norms, solved, within_tokens, products)
+    settings = RegressionSettings(
+        fixed_effects="document" if effects else "none",
+        bias_correction="none",
+        token_effects=effects,
+        bootstrap=0,
+    )
+    files = [products], [within_tokens if effects else design]
+    fitted = fitting.fit_regression(*files, {}, settings, threads=1)
+    record = tables.provenance(record, "regression", settings, merged=fitted.merged)
+    coefficients = fitted.coefficients
+    tables.write_frame(coefficients, folder / "coefficients.parquet", record)
+
+    estimates = coefficients.pivot(index="layer", columns="term", values="estimate")
+    terms = {term: {"estimate": estimates[term].tolist()} for term in estimates}
+    frame = table.to_pandas()
+    found = contents.residuals(
+        RegressionTables(folder),
+        {"layers": [0, 1], "terms": terms, "effects": bool(effects)},
+        contents.ShownTokens(
+            [f"d{number}" for number in range(30)],
+            pd.MultiIndex.from_frame(frame[columns.KEYS].astype({"document": str})),
+        ),
+    )
+    assert "upos_other" in terms
+    frame["y"] = np.log(frame["layer_01"].astype(np.float32).astype(float))
+    frame["lag_1"] = frame.groupby(["document", "window"], observed=True)["y"].shift()
+    merged = {term.removeprefix("upos_"): "other" for term in fitted.merged["upos_other"]}
+    frame["upos"] = frame["upos"].replace(merged)
+    rows = frame["position"] >= 2
+    dummies = " + C(document) + C(token_id)" if effects else ""
+    expected = smf.ols(f"y ~ lag_1 + C(upos){dummies}", frame[rows]).fit()
+    np.testing.assert_allclose(found[1][rows], expected.resid, atol=1e-7)
+    assert np.isnan(found[1][~rows]).all()

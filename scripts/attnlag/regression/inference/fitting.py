@@ -49,6 +49,11 @@ class FittedRegression:
     # Number of bins that documents share if their cross-products do not fit the memory budget.
     bins: int | None
 
+    @property
+    def merged(self) -> dict[str, list[str]]:
+        """The columns of the design that each term of merged classes is the sum of."""
+        return {term: list(sums) for term, sums in self.kept_terms.items() if list(sums) != [term]}
+
 
 def fit_regression(
     products: Sequence[Path],

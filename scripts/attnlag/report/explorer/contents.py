@@ -1,9 +1,8 @@
 """The contents of the explorer: answers, findings, coefficients, and each token with its log norm.
 
 An index lists the contents and names the blocks of numbers; the page reads a block when it needs
-it. If the terms of a fit are the outcome in this or the preceding layer and terms shared by all
-layers, the page computes the residuals from the coefficients and the outcome. Otherwise the
-residuals are stored.
+it. The page computes the residuals of a fit from its coefficients, the outcome and the terms shared
+by all layers. They are stored if effects of tokens were removed from the outcome.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -156,11 +155,6 @@ def _entry(regression: RegressionTables) -> Entry:
             **{name: by_layer(controls, column) for column, name in NAMES_OF_CONTROLS.items()},
         }
     cells = design.cells_of(settings)
-    columns_of_design = pq.read_schema(_design(regression)[0]).names
-    first = f"{columns.layer_name(layers[0])}."
-    terms_of_layer = {
-        name.removeprefix(first) for name in columns_of_design if name.startswith(first)
-    }
     return {
         "model": regression.model,
         "corpus": regression.corpus,
@@ -186,14 +180,23 @@ def _entry(regression: RegressionTables) -> Entry:
         "after": design.tokens_after(settings),
         "cells": {term: list(cell) for term, cell in cells.items() if term != "y"},
         "needed": [list(cell) for cell in design.needed_cells(settings)],
-        "shared": [name for name in columns_of_design if name in terms],
-        # Some terms of a layer are not log norms, so the residuals are stored.
-        "stored": not terms_of_layer <= set(cells),
+        "shared": [term for term in terms if term not in cells and term != "intercept"],
+        # Effects of tokens were removed from the log norms, so the residuals are stored.
+        "stored": bool(regression.settings["token_effects"]),
     }
 
 
-def _design(regression: RegressionTables) -> list[Path]:
-    return regression.shards(regression.site, regression.name, "design")
+def _values_of_terms(
+    regression: RegressionTables, layer: int, terms: Sequence[str], tokens: ShownTokens
+) -> np.ndarray:
+    """Return the values of terms of a layer in the design that was fitted, (terms, tokens)."""
+    folder = "within_tokens" if regression.settings["token_effects"] else "design"
+    paths = regression.shards(regression.site, regression.name, folder)
+    merged = regression.record["merged"]
+    names_of_design = pq.read_schema(paths[0]).names
+    names = {term: columns_of(names_of_design, layer, merged.get(term, [term])) for term in terms}
+    frame = tokens.values(paths, sorted(set().union(*names.values())))
+    return np.stack([frame[names[term]].sum(axis=1, skipna=False) for term in terms])
 
 
 def _add_corpus(
@@ -383,8 +386,8 @@ def _add_design(
     if entry["stored"]:
         entry["design"] = page.add(name, quantised(residuals(regression, entry, tokens)))
     elif entry["shared"]:
-        frame = tokens.values(_design(regression), entry["shared"])
-        entry["design"] = page.add(name, quantised(frame.to_numpy(float).T, bits=16))
+        values = _values_of_terms(regression, 0, entry["shared"], tokens)
+        entry["design"] = page.add(name, quantised(values, bits=16))
 
 
 def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -> np.ndarray:
@@ -395,8 +398,6 @@ def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -
     """
     by_layer = np.full((len(entry["layers"]), len(tokens.keys)), np.nan)
     document = tokens.keys.get_level_values("document")
-    paths = _design(regression)
-    columns_of_design = pq.read_schema(paths[0]).names
     for place, layer in enumerate(entry["layers"]):
         coefficients = {
             term: values["estimate"][place]
@@ -406,12 +407,9 @@ def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -
         if not coefficients:
             continue
         intercept = coefficients.pop("intercept", 0.0)
-        names = columns_of(columns_of_design, layer, ["y", *coefficients])
-        outcome, *regressors = (column for _, column in tokens.values(paths, names).items())
-        residual = outcome - intercept
-        for coefficient, regressor in zip(coefficients.values(), regressors, strict=True):
-            residual = residual - coefficient * regressor
+        y, *x = _values_of_terms(regression, layer, ["y", *coefficients], tokens)
+        residual = pd.Series(y - intercept - np.array(list(coefficients.values())) @ x)
         if entry["effects"]:
-            residual = residual - residual.groupby(document).transform("mean").to_numpy()
-        by_layer[place] = residual.to_numpy()
+            residual -= residual.groupby(document).transform("mean")
+        by_layer[place] = residual
     return by_layer
