@@ -88,10 +88,10 @@ architectures: $(TESTED) ### write docs/architectures.md from tiny models of eve
 	$(BIN)/python benchmarks/architectures.py
 
 list: $(READY) ## list what the configuration names, and the figures with their paths
-	@$(BIN)/python scripts/list_study.py $(CONFIGURED)
+	@$(BIN)/python -m attnlag.pipeline.listing $(CONFIGURED)
 
 figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coefficients
-	figures=$$($(BIN)/python scripts/list_study.py $(CONFIGURED) --figure '$(FIGURE)') \
+	figures=$$($(BIN)/python -m attnlag.pipeline.listing $(CONFIGURED) --figure '$(FIGURE)') \
 		&& $(BIN)/snakemake --cores all $(CONFIGURED) $$figures
 
 paper: run ## write results/paper: tables in LaTeX, methods, references, figures without titles
@@ -101,7 +101,7 @@ report: $(READY) ## make the page that shows the study, in one file that opens w
 	$(BIN)/snakemake --cores all results/explorer.html
 
 verify: $(READY) ## check every file against the record of what made it
-	$(BIN)/python scripts/verify_results.py
+	$(BIN)/python -m attnlag.pipeline.records
 
 check-repro: $(TESTED) ### check that variants of a run give the same results; CONFIG=FILE names a configuration
 	$(BIN)/python tests/support/check_reproducibility.py $(CONFIGURED)

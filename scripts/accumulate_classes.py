@@ -16,13 +16,14 @@ from attnlag.storage import tables
 
 
 def main(job):
-    given, made, scale = job.input, job.output.crossproducts, None
-    if given.scale:
-        scale = moderators.Scale.from_json(given.scale.read_text(encoding="utf-8"))
+    scale = None
+    if job.input.scale:
+        scale = moderators.Scale.from_json(job.input.scale.read_text(encoding="utf-8"))
+    crossproducts = job.output.crossproducts
     totals = classes.products_of_design(
-        given.design, given.token_properties, scale, made, job.settings
+        job.input.design, job.input.token_properties, scale, crossproducts, job.settings
     )
-    name, documents = tables.names_of(made), counted(totals.clusters, "document")
+    name, documents = tables.names_of(crossproducts), counted(totals.clusters, "document")
     program.log.info(f"{name}: cross-products of {documents} by {job.settings.property}")
 
 

@@ -21,7 +21,7 @@ def main(job):
         job.input.first,
         vector_pairs.folds_of_documents(documents, settings.folds),
         settings,
-        program.usable_threads(job.threads),
+        job.threads,
     )
     layers = counted(
         len(vector_products.write_products(job.output.products, products, record)), "layer"

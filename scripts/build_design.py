@@ -19,19 +19,18 @@ from attnlag.storage import tables
 
 
 def main(job):
-    given, output = job.input, vars(job.output)
-    facts = covariates.read_facts(job.settings.design, vars(given))
+    design = job.output.design
     counts = crossproducts.of_norms(
-        given.norms,
-        given.stream or None,
-        output["design"],
-        output.get("crossproducts"),
+        job.input.norms,
+        job.input.stream or None,
+        design,
+        vars(job.output).get("crossproducts"),
         job.settings,
-        facts,
+        covariates.read_facts(job.settings.design, vars(job.input)),
     )
-    rows = tables.row_count([output["design"]])
+    rows = counted(tables.row_count([design]), "row")
     program.log.info(
-        f"{tables.names_of(output['design'])}: {counted(rows, 'row')} from "
+        f"{tables.names_of(design)}: {rows} from "
         f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short)"
         + "".join(
             f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "

@@ -17,14 +17,15 @@ from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings, output = job.settings, job.output
+    settings = job.settings
     studies = [comparison.read_study(path) for path in job.input.studies]
     inference = comparison.common_inference(studies)
     alpha, adjust, negligible = (inference[key] for key in ("alpha", "adjust", "negligible"))
     bounds = {"alpha": alpha, "negligible": negligible}
-    draws = {"draws": settings.draws, "seed": settings.seed}
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs_of_models(studies, **draws, **bounds, adjust=adjust)
+    pairs = comparison.pairs_of_models(
+        studies, draws=settings.draws, seed=settings.seed, **bounds, adjust=adjust
+    )
     held = pd.concat(
         claims.of_study(study, comparison.profile(study.stack()), study.controls, **bounds)
         for study in studies
@@ -33,22 +34,21 @@ def main(job):
 
     # The provenance of each study is that of its own table.
     keys = (*comparison.STUDY_KEYS, "record")
-    made = [{key: getattr(study, key) for key in keys} for study in studies]
+    made_from = [{key: getattr(study, key) for key in keys} for study in studies]
     shared = {"stages": {"regression": inference}}
-    record = tables.provenance(shared, "comparison", settings, "numpy", "pandas", studies=made)
-    for name, table in {
-        "coefficients": coefficients,
-        "pairs": pairs,
-        "claims": held,
-        "population": spread,
-    }.items():
-        tables.write_frame(table, getattr(output, name), record)
-    page = output.coefficients.with_suffix(".html")
-    html_tables.write_coefficients_of_models(coefficients, page, **bounds, adjust=adjust)
-    html_tables.write_pairs(pairs, output.pairs.with_suffix(".html"))
+    record = tables.provenance(shared, "comparison", settings, "numpy", "pandas", studies=made_from)
+    tables.write_frame(coefficients, job.output.coefficients, record)
+    tables.write_frame(pairs, job.output.pairs, record)
+    tables.write_frame(held, job.output.claims, record)
+    tables.write_frame(spread, job.output.population, record)
+    html_tables.write_coefficients_of_models(
+        coefficients, job.output.coefficients_html, **bounds, adjust=adjust
+    )
+    html_tables.write_pairs(pairs, job.output.pairs_html)
     models = list(dict.fromkeys(study.model for study in studies if not study.control))
-    words = comparison_findings(pairs, alpha, negligible) + claims_findings(held, spread, models)
-    writing.write_text(words, output.findings)
+    findings = comparison_findings(pairs, alpha, negligible)
+    findings += claims_findings(held, spread, models)
+    writing.write_text(findings, job.output.findings)
     program.log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")
 
 

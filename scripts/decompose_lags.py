@@ -12,15 +12,21 @@ from attnlag.storage import tables
 
 
 def main(job):
-    designs = job.input.design
-    lags = decomposition.decomposed(designs, job.input.token_properties, job.settings.alpha)
-    shared = tables.of_all_shards(designs)
-    settings, end = job.settings, lags.sample_end
-    record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
+    lags = decomposition.decomposed(
+        job.input.design, job.input.token_properties, job.settings.alpha
+    )
+    record = tables.provenance(
+        tables.of_all_shards(job.input.design),
+        "decomposition",
+        job.settings,
+        "numpy",
+        "scipy",
+        sample_end=lags.sample_end,
+    )
     frames = {job.output.steps: lags.steps, job.output.parts: lags.parts}
-    layers = counted(lags.steps["layer"].nunique(), "layer")
     names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)
+    layers = counted(lags.steps["layer"].nunique(), "layer")
     program.log.info(f"{name}: decomposed the lags of {layers}")
 
 

@@ -20,32 +20,31 @@ from attnlag.storage import tables
 
 
 def main(job):
-    settings, folder, given = job.settings, Path(job.options.folder), job.input
-    record = tables.read_provenance(given.tokens)
+    settings, folder = job.settings, Path(job.options.folder)
+    record = tables.read_provenance(job.input.tokens)
     counts: dict[str, int] = {}
     verify_folder(folder)
-    corpus = pq.read_table(given.corpus, columns=["document", "group"]).to_pydict()
+    corpus = pq.read_table(job.input.corpus, columns=["document", "group"]).to_pydict()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"
     properties.check_groups(settings.groups, set(corpus["group"]), key)
-    sources = properties.sources_of(settings, corpus["document"], *given.tags)
-    made = tables.provenance(record, "token_properties", settings, *sources.packages)
-    schema = properties.SCHEMA.with_metadata(tables.metadata(made))
+    sources = properties.sources_of(settings, corpus["document"], *job.input.tags)
+    described = tables.provenance(record, "token_properties", settings, *sources.packages)
+    schema = properties.SCHEMA.with_metadata(tables.metadata(described))
     with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(
-            sequences.tokenized(given.tokens, given.corpus),
+            sequences.tokenized(job.input.tokens, job.input.corpus),
             sources,
             counts,
             groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             truncated=bool(record["tokens"]["truncated"]),
-            log_frequencies=frequency.log_frequencies(given.counts),
+            log_frequencies=frequency.log_frequencies(job.input.counts),
         ):
             writer.write_table(rows)
-    documents, described = counted(counts["documents"], "document"), counts["tokens"]
     program.log.info(
-        f"{record.names}: {counted(described, 'token')} described, "
-        f"{counts['tagged']:,} of {documents} with parts of speech"
+        f"{record.names}: {counted(counts['tokens'], 'token')} described, "
+        f"{counts['tagged']:,} of {counted(counts['documents'], 'document')} with parts of speech"
     )
     if notice := properties.unknown_words(counts, settings.language):
         program.log.warning(f"{record['corpus']['name']}: {notice}")

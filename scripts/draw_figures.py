@@ -34,9 +34,9 @@ INPUTS: dict[str, Callable[[Job], inputs.Inputs]] = {
 
 
 def main(job):
-    given = INPUTS[job.stage](job)
-    drawn = files.draw_figures(given, job.output.figures, job.options.titled)
-    program.log.info("%s: drew %s", given.name, drawn)
+    tables = INPUTS[job.stage](job)
+    figures = files.draw_figures(tables, job.output.figures, job.options.titled)
+    program.log.info(f"{tables.name}: drew {figures}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ one adjustment at a time, at tokens of all parts of speech, and run the model ag
 one set of sums per document.
 """
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attnlag.pipeline.program as program
 
@@ -30,47 +30,51 @@ def main(job):
     sequences = sampling.beginnings(
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
+    tokens = sum(map(len, sequences.values()))
     name = f"{source['name']}, {record['corpus']['name']}"
     derivatives, changed, used = {}, {}, {}
-    if sequences:
-        threads = program.usable_threads(job.threads)
-        device = loading.choose_device(job.options.device)
-        options = {
-            "attention": settings.attention_implementation,
-            "batch_tokens": job.options.batch_tokens,
-        }
-        model: Any = None
+
+    def loaded_model():
+        """Return the model, with its head if interventions need it and the model has one."""
+        load = partial(
+            loading.load_model,
+            folder,
+            loading.choose_device(job.options.device),
+            settings.dtype,
+            attention=settings.attention_implementation,
+            batch_tokens=job.options.batch_tokens,
+        )
         if settings.interventions:
             try:
-                model = loading.load_model(folder, device, settings.dtype, head=True, **options)
+                return load(head=True)
             except UserError as error:
                 program.log.info(f"{error}; going on without the prediction of the next token")
-        whole = model is not None
-        if not whole:
-            model = loading.load_model(folder, device, settings.dtype, **options)
-        trunk = model.base_model if whole else model
-        blocks, _ = trying.blocks_of(trunk, settings.modules, source["name"])
+        return load()
+
+    if sequences:
+        model = loaded_model()
+        used = loading.device_and_dtype(model)
+        blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
             record["model"]["mixers"] = mixers
-        layers = []
+        layers, tags = [], None
         if settings.interventions:
             layers = sampling.selected_sources(settings.sources, len(blocks))
-        tags = sampling.tags_of(job.input.token_properties, sequences) if layers else None
+            tags = sampling.tags_of(job.input.token_properties, sequences)
         replacements = finite.Replacements(sequences, settings, layers, tags)
-        device = trunk.get_input_embeddings().weight.device
-        used = {"device": device.type, "dtype": str(trunk.dtype).removeprefix("torch.")}
         passes = 2 if layers else 1
-        total = passes * sum(map(len, sequences.values()))
-        with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
+        with tqdm(
+            total=passes * tokens, unit="token", unit_scale=True, desc=f"{name}: effects"
+        ) as bar:
             derivatives = derivative.effects(
-                trunk,
+                model.base_model,
                 blocks,
                 sequences,
                 settings,
                 name=source["name"],
                 batch_tokens=job.options.batch_tokens,
-                threads=threads,
-                free=sum(loading.free_bytes(device).values()),
+                threads=job.threads,
+                free=sum(loading.free_bytes(model.device).values()),
                 receive=replacements.receive,
                 progress=bar.update,
             )
@@ -81,7 +85,7 @@ def main(job):
                     sequences,
                     settings,
                     replacements,
-                    threads=threads,
+                    threads=job.threads,
                     progress=bar.update,
                 )
     table = effects.table(derivatives, changed, settings.probes)
@@ -89,8 +93,7 @@ def main(job):
     made = tables.provenance(record, "effects", stated, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
-    tokens = counted(sum(map(len, sequences.values())), "token")
-    program.log.info(f"{name}: effects in {documents} of {tokens}")
+    program.log.info(f"{name}: effects in {documents} of {counted(tokens, 'token')}")
 
 
 if __name__ == "__main__":

@@ -26,43 +26,33 @@ from attnlag.storage.writing import room_for_shards
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import extraction, geometry, heads, layout, recording, sinks, surprisal
+    from attnlag.adjustments import extraction, geometry, layout, recording, sinks, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
-    settings, folder = job.settings, Path(job.options.folder)
-    wanted = settings.sites
-    threads = program.usable_threads(job.threads)
-    torch.set_num_threads(threads)
+    settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
+    torch.set_num_threads(job.threads)
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
     total = record["tokens"]["tokens"]
-    vectors, stored = settings.keep == "vectors", settings.storage_dtype or "float32"
-    # A file's bytes do not depend on the sites beside it.
-    beside = ("sites", "surprisal", "geometry", "heads")
-    recorded = {key: value for key, value in settings.model_dump().items() if key not in beside}
-    device = loading.choose_device(job.options.device)
+    name = f"{source['name']}, {record['corpus']['name']}"
     model: Any = loading.load_model(
         folder,
-        device,
+        loading.choose_device(job.options.device),
         settings.dtype,
         attention=settings.attention_implementation,
         batch_tokens=job.options.batch_tokens,
         head=settings.surprisal,
     )
-    # Both may be "auto" in the settings.
-    recorded["used"] = {"device": device.type, "dtype": str(model.dtype).removeprefix("torch.")}
     predictions = surprisal.Predictions(model, source["name"]) if settings.surprisal else None
-    model = model.base_model if settings.surprisal else model
-    name = f"{source['name']}, {record['corpus']['name']}"
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
         adjustments = extraction.Adjustments(
-            model,
-            sites=wanted,
+            model.base_model,
+            sites=sites,
             modules=settings.modules,
             name=source["name"],
             batch_tokens=job.options.batch_tokens,
-            threads=threads,
+            threads=job.threads,
             keep=settings.keep,
             fast=settings.fast,
             progress=bar.update,
@@ -76,50 +66,47 @@ def main(job):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
         layers = len(adjustments.blocks)
-        turns = {geometry.name_of(site): site for site in wanted if settings.geometry}
-        outputs = dict(zip([*wanted, STREAM], [*job.output.sites, job.output.stream], strict=True))
-        outputs |= dict(zip(turns, job.output.geometry, strict=True))
-        if settings.heads:
-            outputs[heads.NAME] = job.output.heads
-        if predictions is not None:
-            outputs[surprisal.PREDICTIONS] = job.output.surprisal[0]
-        if turns:
-            sequences = tables.row_count([job.input.tokens])
-            names = [*wanted, STREAM]
-            adjustments.sample = geometry.PairSample(sequences, layers, adjustments.width, names)
-        number = layout.STORED_BYTES[stored]
-        row = layers * (adjustments.width * number if vectors else 4) * total
-        sizes = dict.fromkeys(job.output.sites, row)
-        # Numbers per token are negligible beside vectors.
-        if not vectors:
-            sizes |= {job.output.stream: row}
-            sizes |= dict.fromkeys(job.output.geometry, row * len(OF_A_PASS))
-        found = room_for_shards(sizes, record.settings("tokens")["shards"])
-        program.log.info(f"{job.output.sites[0].parent}: {found}")
+        if settings.geometry:
+            adjustments.sample = geometry.PairSample(
+                tables.row_count([job.input.tokens]), layers, adjustments.width, [*sites, STREAM]
+            )
+        with_vectors, numbers = settings.keep == "vectors", layers * total
+        per_number = adjustments.width * layout.STORED_BYTES[settings.storage_dtype]
+        sizes = dict.fromkeys(job.output.sites, numbers * (per_number if with_vectors else 4))
+        sizes |= dict.fromkeys(job.output.geometry, numbers * 4 * len(OF_A_PASS))
+        sizes[job.output.stream] = numbers * 4
+        room = room_for_shards(sizes, record.settings("tokens")["shards"])
+        program.log.info(f"{job.output.sites[0].parent}: {room}")
+        # A file's bytes do not depend on the sites beside it.
+        stated = settings.model_dump(exclude={"sites", "surprisal", "geometry", "heads"})
+        stated["used"] = loading.device_and_dtype(model)
 
-        def record_of(name):
+        def record_of(values):
+            """Return the record of a file, given the name of its values."""
             versions = "torch", "transformers"
-            if name == surprisal.PREDICTIONS:
-                return tables.provenance(record, name, recorded, *versions)
-            site = "attention" if name == heads.NAME else turns.get(name, name)
-            of_site = tables.provenance(record, "activations", recorded | {"site": site}, *versions)
-            if vectors and name in wanted:
+            if values == surprisal.PREDICTIONS:
+                return tables.provenance(record, values, stated, *versions)
+            site, _, kind = values.partition(": ")
+            of_site = tables.provenance(record, "activations", stated | {"site": site}, *versions)
+            if with_vectors and site in sites and not kind:
                 return of_site
-            kind = "heads" if name == heads.NAME else "geometry" if name in turns else "norms"
-            return tables.provenance(of_site, kind, {})
+            return tables.provenance(of_site, kind or "norms", {})
 
-        recording.record(job.input.tokens, adjustments, outputs, record_of, stored)
-    sunk = ""
-    if settings.heads:
-        made = tables.provenance(record, "activations", recorded | {"site": "attention"}, "torch")
-        made = tables.provenance(made, "sinks", {})
-        sunk = sinks.write(job.input.tokens, adjustments, job.output.sinks, made)
+        files = recording.files_of(settings, job.output, sites)
+        if settings.surprisal:
+            files[surprisal.PREDICTIONS] = job.output.surprisal
+        recording.record(job.input.tokens, adjustments, files, record_of, settings.storage_dtype)
     padding = 100 * (1 - adjustments.tokens / adjustments.cells)
-    of_heads = f"; {adjustments.heads_remark}; {sunk}" if settings.heads else ""
+    findings = f"block input + adjustments = block output within {adjustments.identity_error:.1e}"
+    if settings.heads:
+        sinks_remark = sinks.write(
+            job.input.tokens, adjustments, job.output.sinks, record_of("attention: sinks")
+        )
+        findings += f"; {adjustments.heads_remark}; {sinks_remark}"
     program.log.info(
-        f"{name}: {counted(total, 'token')} x {layers} layers ({', '.join(wanted)}) on {device} "
-        f"(fast: {adjustments.fast}, {adjustments.computed_by}), {padding:.1f}% padding; block "
-        f"input + adjustments = block output within {adjustments.identity_error:.1e}{of_heads}"
+        f"{name}: {counted(total, 'token')} x {layers} layers ({', '.join(sites)}) on "
+        f"{model.device} (fast: {adjustments.fast}, {adjustments.computed_by}), {padding:.1f}% "
+        f"padding; {findings}"
     )
 
 

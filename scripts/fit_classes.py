@@ -12,14 +12,13 @@ from attnlag.storage import tables
 
 
 def main(job):
-    products = job.input.crossproducts
-    slopes = classes.fit_classes(products, job.settings)
-    shared = tables.of_all_shards(products)
+    slopes = classes.fit_classes(job.input.crossproducts, job.settings)
+    shared = tables.of_all_shards(job.input.crossproducts)
     record = tables.provenance(shared, "classes", job.settings, "numpy", "scipy")
     frames = {job.output.classes: slopes.coefficients, job.output.equal_slopes: slopes.tests}
-    layers = counted(slopes.coefficients["layer"].nunique(), "layer")
     names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)
+    layers = counted(slopes.coefficients["layer"].nunique(), "layer")
     program.log.info(
         f"{name}: fitted slopes by {job.settings.property} in {layers}"
         + f"; other: {', '.join(slopes.other)}" * bool(slopes.other)

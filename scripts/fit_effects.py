@@ -14,27 +14,27 @@ from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings, given = job.settings, job.input
-    shared, norms = tables.of_all_shards(given.effects), tables.by_site(given.norms)
-    shards = pa.concat_tables(map(pq.read_table, given.effects))
+    settings = job.settings
+    shared, norms = tables.of_all_shards(job.input.effects), tables.by_site(job.input.norms)
+    shards = pa.concat_tables(map(pq.read_table, job.input.effects))
     effects = shards.unify_dictionaries().to_pandas()
     coefficients = {
         site: pd.read_parquet(path).query("subset == 'all'")
-        for site, path in zip(norms, given.coefficients, strict=False)
+        for site, path in zip(norms, job.input.coefficients, strict=False)
     }
     tokens = shared.settings("effects")["document_tokens"]
     frames = effect_tables.tables_of(effects, tokens, norms, coefficients, settings)
     record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
-    paths = {getattr(job.output, name): frame for name, frame in frames.items()}
-    name = tables.write_results(paths, record)
-    words = causal_findings(
+    by_path = {getattr(job.output, name): frame for name, frame in frames.items()}
+    name = tables.write_results(by_path, record)
+    findings = causal_findings(
         frames["transmitted"],
         frames["verdicts"],
         name=name,
         alpha=settings.alpha,
         negligible=settings.negligible,
     )
-    writing.write_text(words, job.output.findings)
+    writing.write_text(findings, job.output.findings)
     documents = counted(effects["document"].nunique(), "document")
     program.log.info(f"{name}: {counted(len(frames['elasticities']), 'effect')} from {documents}")
 

@@ -29,61 +29,65 @@ PACKAGES = ("numpy", "scipy", "statsmodels")
 
 
 def main(job):
-    given, output, group_of = job.input, job.output, group_by_document(job.input.corpus)
+    group_of = group_by_document(job.input.corpus)
     fitted = fitting.fit_regression(
-        given.crossproducts, given.design, group_of, job.settings, job.threads or 1
+        job.input.crossproducts, job.input.design, group_of, job.settings, job.threads
     )
     settings = fitted.settings
-    shards = [crossproducts.read_shard(path) for path in given.crossproducts]
-    of_groups = groups.settings_of_groups(settings)
-    by_group = groups.coefficients_by_group(shards, group_of, of_groups)
+    shards = [crossproducts.read_shard(path) for path in job.input.crossproducts]
+    settings_of_groups = groups.settings_of_groups(settings)
+    by_group = groups.coefficients_by_group(shards, group_of, settings_of_groups)
     order = random = None
-    if given.permutations:
-        products = list(map(permutation.read_products, given.permutations))
-        merged = permutation.merged_products(products)
-        permuted = permutation.merged_terms(merged, fitted.kept_terms)
+    if job.input.permutations:
+        products = list(map(permutation.read_products, job.input.permutations))
+        permuted = permutation.merged_terms(
+            permutation.merged_products(products), fitted.kept_terms
+        )
         order = permutation.order_test(permuted, alpha=settings.alpha, adjust=settings.adjust)
-    if given.random_weights:
+    if job.input.random_weights:
         assert settings.control_design is not None
         # A few documents of all shards.
-        whole = pq.read_table(given.random_weights[0], columns=["document"])
-        documents = set(whole["document"].to_pylist())
-        facts = covariates.read_facts(settings.control_design, vars(given), documents)
-        random = controls.random_weights(
-            given.random_weights, settings, facts, shards, given.random_weights_stream
+        keys = pq.read_table(job.input.random_weights[0], columns=["document"])
+        facts = covariates.read_facts(
+            settings.control_design, vars(job.input), set(keys["document"].to_pylist())
         )
-    held_against = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
+        random = controls.random_weights(
+            job.input.random_weights, settings, facts, shards, job.input.random_weights_stream
+        )
+    with_controls = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
 
-    shared = tables.of_all_shards(given.crossproducts)
+    shared = tables.of_all_shards(job.input.crossproducts)
     used = {**settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
     record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
-    names = {"site": job.names.site, "regression": job.names.regression}
     frames = {
-        output.coefficients: fitted.coefficients,
-        output.fits: fitted.goodness,
-        output.influence: fitted.influence,
-        output.controls: held_against,
+        job.output.coefficients: fitted.coefficients,
+        job.output.fits: fitted.goodness,
+        job.output.influence: fitted.influence,
+        job.output.controls: with_controls,
     }
+    names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)
-    record_of_groups = tables.provenance(shared, "groups", of_groups, *PACKAGES)
-    tables.write_results({output.groups: by_group}, record_of_groups, **names)
+    record_of_groups = tables.provenance(shared, "groups", settings_of_groups, *PACKAGES)
+    tables.write_results({job.output.groups: by_group}, record_of_groups, **names)
     sums = fitted.residual_sums
     record["residuals"] = sums.facts()
-    tables.write_table(sums.to_table(layer=sums.layers), output.residuals, record)
-    page = output.coefficients.with_suffix(".html")
-    html_tables.write_coefficients(fitted.coefficients, page, record["model"], settings)
-    writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", output.joint)
-    with writing.replaced_whole(output.summary) as folder:
+    tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
+    html_tables.write_coefficients(
+        fitted.coefficients, job.output.coefficients_html, record["model"], settings
+    )
+    joint = json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n"
+    writing.write_text(joint, job.output.joint)
+    with writing.replaced_whole(job.output.summary) as folder:
         for layer in fitted.layers:
             text = layer_summary(fitted, layer, name)
             writing.write_text(text, folder / f"{layer_name(layer)}.txt")
-    paths = (given.classes, given.equal_slopes, given.steps)
+    paths = job.input.classes, job.input.equal_slopes, job.input.steps
     by_class = [pd.read_parquet(path) for path in paths if path]
-    text = findings.of_regression(fitted, held_against, by_group, name, by_class)
-    writing.write_text(text, output.findings)
+    text = findings.of_regression(fitted, with_controls, by_group, name, by_class)
+    writing.write_text(text, job.output.findings)
     layers = counted(len(fitted.layers), "layer")
-    of_documents = counted(len(groups.fitted_groups(by_group)[0]), "group")
-    program.log.info(f"{name}: fitted {layers}, and {of_documents}")
+    fitted_groups = counted(len(groups.fitted_groups(by_group)[0]), "group")
+    program.log.info(f"{name}: fitted {layers}, and {fitted_groups}")
 
 
 if __name__ == "__main__":

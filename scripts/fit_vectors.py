@@ -16,22 +16,21 @@ from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings, given = job.settings, job.input
-    shared = tables.of_all_shards(given.products)
+    settings = job.settings
+    shared = tables.of_all_shards(job.input.products)
     record = tables.provenance(shared, "vectors", settings, "numpy", "scipy")
-    documents = pq.read_table(given.corpus, columns=["document"])["document"].to_pylist()
+    documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
     table = vector_fits.table_of(
-        given.products,
-        given.activations,
-        given.random_weights or None,
+        job.input.products,
+        job.input.activations,
+        job.input.random_weights or None,
         vector_pairs.folds_of_documents(documents, settings.products.folds),
         settings,
-        program.usable_threads(job.threads),
+        job.threads,
     )
     name = tables.write_results({job.output.vector_fits: table}, record, site=job.names.site)
-    lags, alpha = settings.products.lags, settings.alpha
-    words = vector_findings(table, name=name, alpha=alpha, lags=lags)
-    writing.write_text(words, job.output.findings)
+    findings = vector_findings(table, name=name, alpha=settings.alpha, lags=settings.products.lags)
+    writing.write_text(findings, job.output.findings)
     program.log.info(f"{name}: R² of vectors in {counted(table['layer'].nunique(), 'layer')}")
 
 

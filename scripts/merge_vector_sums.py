@@ -8,10 +8,10 @@ from attnlag.storage import tables
 
 
 def main(job):
-    paths, made = job.input.sums, job.output.sums
-    shards = counted(len(paths), "shard")
-    tables.write_table(centred.read_sums(paths).table(), made, tables.of_all_shards(paths))
-    program.log.info(f"{tables.names_of(made)}: sums of vectors from {shards}")
+    record = tables.of_all_shards(job.input.sums)
+    tables.write_table(centred.read_sums(job.input.sums).table(), job.output.sums, record)
+    shards = counted(len(job.input.sums), "shard")
+    program.log.info(f"{record.names}: sums of vectors from {shards}")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,23 @@ from attnlag.storage import tables
 
 
 def main(job):
-    settings, given = job.settings, job.input
-    facts = covariates.read_facts(settings.design, vars(given))
-    files = given.norms, given.stream or None, given.token_properties or None
-    products = permutation.of_norms(*files, settings, facts)
-    record, names = tables.read_provenance(given.norms), products.facts()
-    made = tables.provenance(record, "permutations", settings, "numpy", permutations=names)
-    tables.write_table(permutation.to_table(products), job.output.products, made)
+    products = permutation.of_norms(
+        job.input.norms,
+        job.input.stream or None,
+        job.input.token_properties or None,
+        job.settings,
+        covariates.read_facts(job.settings.design, vars(job.input)),
+    )
+    record = tables.provenance(
+        tables.read_provenance(job.input.norms),
+        "permutations",
+        job.settings,
+        "numpy",
+        permutations=products.facts(),
+    )
+    tables.write_table(permutation.to_table(products), job.output.products, record)
     documents = counted(int(products.documents.max(initial=0)), "document")
-    draws = counted(settings.draws, "permutation")
+    draws = counted(job.settings.draws, "permutation")
     program.log.info(f"{record.names}: {draws} of {documents}")
 
 

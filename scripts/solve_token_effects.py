@@ -9,9 +9,10 @@ from attnlag.storage import tables
 
 
 def main(job):
-    given, made = job.input, job.output.effects
-    effects = token_effects.solve(given.design, given.norms, job.settings.effects, made)
-    program.log.info(f"{tables.names_of(made)}: solved {counted(effects, 'effect')}")
+    effects = token_effects.solve(
+        job.input.design, job.input.norms, job.settings.effects, job.output.effects
+    )
+    program.log.info(f"{tables.names_of(job.output.effects)}: solved {counted(effects, 'effect')}")
 
 
 if __name__ == "__main__":

@@ -23,46 +23,41 @@ from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings, given, output = job.settings, job.input, job.output
-    sample = sampling.sample_of(given.heads)
+    settings, sample = job.settings, sampling.sample_of(job.input.heads)
     documents = sample.documents if sample.end else None
-    group_of = group_by_document(given.corpus) if settings.cluster == "group" else None
+    group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
     lags = lags_of_heads.NOTHING.copy()
     with tempfile.TemporaryDirectory() as folder:
-        of_heads, norms, sequences = of_sample(given, documents, Path(folder))
-        parts = heads.table(of_heads, norms, given.sinks, sequences, drop_first=settings.drop_first)
+        of_heads, norms, with_sinks = job.input.heads, job.input.norms, job.input.heads
+        if documents is not None:
+            keys = pq.read_table(job.input.sinks, columns=["document"])
+            in_sinks = sorted(set(keys["document"].to_pylist()))
+            of_heads = sampling.copied(job.input.heads, documents, Path(folder, "heads"))
+            norms = sampling.copied(job.input.norms, documents, Path(folder, "norms"))
+            with_sinks = sampling.copied(job.input.heads, in_sinks, Path(folder, "sinks"))
+        table = heads.table(
+            of_heads, norms, job.input.sinks, with_sinks, drop_first=settings.drop_first
+        )
         if settings.design is not None:
             lags = lags_of_heads.of_files(
-                of_heads, norms, vars(given), documents, settings, group_of=group_of
+                of_heads, norms, vars(job.input), documents, settings, group_of=group_of
             )
-    parts["sampled"] = documents is not None
-    shared = tables.of_all_shards(given.heads)
-    facts = {"sample_end": sample.end}
-    record = tables.provenance(shared, "heads_table", settings, "numpy", "scipy", **facts)
-    name = tables.write_results({output.heads: parts}, record, site="attention")
+    table["sampled"] = documents is not None
+    shared = tables.of_all_shards(job.input.heads)
+    record = tables.provenance(
+        shared, "heads_table", settings, "numpy", "scipy", sample_end=sample.end
+    )
     names = {"site": "attention", "regression": settings.regression}
-    tables.write_results({output.head_coefficients: lags}, record, **names)
+    tables.write_results({job.output.head_coefficients: lags}, record, **names)
+    name = tables.write_results({job.output.heads: table}, record, site="attention")
     if documents is not None:
         name += f", a sample of {counted(len(documents), 'document')}"
-    proof = pq.read_metadata(given.heads[0]).metadata[HEADS_KEY].decode()
-    sunk = pq.read_metadata(given.sinks[0]).metadata[SINKS_KEY].decode()
-    text = heads_findings(parts, lags, name, settings.regression, proof, sunk)
-    writing.write_text(text, output.findings)
-    layers = len(layers_in(pq.read_schema(given.heads[0])))
-    program.log.info(f"{name}: heads of {layers} layers")
-
-
-def of_sample(given, documents, folder):
-    """Return the files of norms of heads, of adjustments, and of heads where attention is known.
-
-    If documents are given, the first two hold these alone, and the last those of the attention.
-    """
-    if documents is None:
-        return given.heads, given.norms, given.heads
-    known = [pq.read_table(path, columns=["document"])[0].to_pylist() for path in given.sinks]
-    parts = {"heads": (given.heads, documents), "norms": (given.norms, documents)}
-    parts["sequences"] = given.heads, sorted(set().union(*known))
-    return [sampling.copied(*part, folder / name) for name, part in parts.items()]
+    proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
+    sinks = pq.read_metadata(job.input.sinks[0]).metadata[SINKS_KEY].decode()
+    findings = heads_findings(table, lags, name, settings.regression, proof, sinks)
+    writing.write_text(findings, job.output.findings)
+    layers = len(layers_in(pq.read_schema(job.input.heads[0])))
+    program.log.info(f"{name}: heads of {counted(layers, 'layer')}")
 
 
 if __name__ == "__main__":

@@ -16,45 +16,49 @@ from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings, given, output = job.settings, job.input, job.output
+    settings = job.settings
     bounds = settings.drop_first, settings.alpha
-    sites = tables.by_site(given.readout)
-    untrained = tables.by_site(given.random_readout, above=2)
-    shared = tables.of_all_shards(given.readout)
+    sites = tables.by_site(job.input.readout)
+    untrained = tables.by_site(job.input.random_readout, above=2)
+    shared = tables.of_all_shards(job.input.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     name = record.names
-    if given.sources:
-        rows = traced.read_shards(given.sources)
-        random = traced.read_shards(given.random_sources) if given.random_sources else None
+    if job.input.sources:
+        rows = traced.read_shards(job.input.sources)
+        random = traced.read_shards(job.input.random_sources) if job.input.random_sources else None
         shares = traced.shares(rows, random, *bounds)
-        pairs = geometry_means.random_pairs(given.sources, ("all", "first"))
+        pairs = geometry_means.random_pairs(job.input.sources, ("all", "first"))
         neighbours = traced.neighbours(rows, random, pairs, *bounds)
         lags = pd.DataFrame(columns=traced.OF_LAGS)
         if settings.design is not None and len(rows):
             lags = traced.lags(rows, random, settings)
-        proof = proof_of(given.sources)
-        words = sources.sources_findings(shares, neighbours, lags, name, proof)
-        paths = output.shares, output.neighbours, output.lags
-        frames = dict(zip(paths, (shares, neighbours, lags), strict=True))
+        frames = {
+            job.output.shares: shares,
+            job.output.neighbours: neighbours,
+            job.output.lags: lags,
+        }
         tables.write_results(frames, record, site="attention")
-        writing.write_text(words, output.findings)
-        if given.random_sources:
-            whole = pa.concat_tables(map(pq.read_table, given.random_sources))
-            written = traced_tables.written(whole.unify_dictionaries())
-            tables.write_table(written, output.written, record)
-    for site, means, findings in zip(sites, output.readout, output.readout_findings, strict=True):
+        proof = proof_in(job.input.sources)
+        findings = sources.sources_findings(shares, neighbours, lags, name, proof)
+        writing.write_text(findings, job.output.findings)
+        if job.input.random_sources:
+            untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))
+            written = traced_tables.written(untrained_sources.unify_dictionaries())
+            tables.write_table(written, job.output.written, record)
+    outputs = zip(sites, job.output.readout, job.output.readout_findings, strict=True)
+    for site, means, path_of_findings in outputs:
         random = traced.read_shards(untrained[site]) if untrained else None
         table = traced.readout(traced.read_shards(sites[site]), random, *bounds)
-        words = sources.readout_findings(table, f"{name}, {site}", proof_of(sites[site]))
+        findings = sources.readout_findings(table, f"{name}, {site}", proof_in(sites[site]))
         tables.write_results({means: table}, record, site=site)
-        writing.write_text(words, findings)
+        writing.write_text(findings, path_of_findings)
     program.log.info(f"{name}: {counted(len(sites), 'site')}")
 
 
-def proof_of(paths):
-    """Return what the passes said of their proof: the first shard with a document."""
-    texts = [pq.read_metadata(path).metadata[TRACED_KEY].decode() for path in paths]
-    return next(filter(None, texts), "no documents")
+def proof_in(paths):
+    """Return the result of the proof in the first of some files that has a document."""
+    proofs = (pq.read_metadata(path).metadata[TRACED_KEY].decode() for path in paths)
+    return next(filter(None, proofs), "no documents")
 
 
 if __name__ == "__main__":

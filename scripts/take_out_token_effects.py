@@ -8,11 +8,15 @@ from attnlag.storage import tables
 
 
 def main(job):
-    given, output = job.input, job.output
     rows = token_effects.take_out(
-        given.design, given.norms, given.effects, output.design, output.crossproducts
+        job.input.design,
+        job.input.norms,
+        job.input.effects,
+        job.output.design,
+        job.output.crossproducts,
     )
-    program.log.info(f"{tables.names_of(output.design)}: took them out of {counted(rows, 'row')}")
+    name = tables.names_of(job.output.design)
+    program.log.info(f"{name}: removed effects of tokens from {counted(rows, 'row')}")
 
 
 if __name__ == "__main__":

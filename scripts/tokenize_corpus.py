@@ -17,32 +17,28 @@ from attnlag.errors import UserError, counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
 
-# What is said of text that looks like a control token.
-LIKE_SPECIAL = {
-    "text": "; {} that look like control tokens, read as text",
-    "token": "; {} read as control tokens",
-    "refuse": "",
-}
+# How text that looks like a control token is read.
+LIKE_SPECIAL = {"text": "like control tokens, read as text", "token": "read as control tokens"}
 
 
 def main(job):
-    settings, folder, given = job.settings, Path(job.options.folder), job.input.corpus
-    source, record = verify_folder(folder), tables.read_provenance(given)
-    name, documents = (record["corpus"][key] for key in ("name", "documents"))
+    settings, folder = job.settings, Path(job.options.folder)
+    source, record = verify_folder(folder), tables.read_provenance(job.input.corpus)
+    name, documents = record["corpus"]["name"], record["corpus"]["documents"]
     if problem := shards_problem(name, settings.shards, documents):
         raise UserError(problem)
     start, stop = 0, documents
     if settings.shards > 1:
-        texts = stored_batches(given, columns=["text"])
+        texts = stored_batches(job.input.corpus, columns=["text"])
         sizes = [tokens.about_tokens(batch.column("text")) for batch in texts]
         bounds = tokens.shard_bounds(np.concatenate(sizes), settings.shards)
         start, stop = bounds[int(job.names.shard) :][:2]
     limits = [settings.max_length, source["context_length"]]
     counts: dict[str, int] = {}
-    parts = tokens.tokenize(
+    sequences = tokens.tokenize(
         (
             (batch.column("document").to_pylist(), batch.column("text").to_pylist())
-            for batch in stored_batches(given, start, stop)
+            for batch in stored_batches(job.input.corpus, start, stop)
         ),
         tokens.load_tokenizer(folder),
         counts,
@@ -52,24 +48,21 @@ def main(job):
     identity = ("name", "source", "revision", "digest", "bits", "of", "seed")
     facts = {"model": {key: source[key] for key in identity if key in source}, "tokens": counts}
     tables.write_parts(
-        tokens.within_vocabulary(parts, source["vocabulary"], folder),
+        tokens.within_vocabulary(sequences, source["vocabulary"], folder),
         tokens.SCHEMA,
         job.output.tokens,
         lambda: tables.provenance(
             record, "tokens", settings, "transformers", "tokenizers", **facts
         ),
     )
-    of_documents, of_tokens, of_sequences, split, special = (
-        counted(counts[key], noun)
-        for key, noun in (
-            *(("documents", "document"), ("tokens", "token"), ("sequences", "sequence")),
-            *(("split", "document"), ("special_in_text", "place")),
-        )
-    )
-    like = LIKE_SPECIAL[settings.special_in_text] if counts["special_in_text"] else ""
+    special = ""
+    if counts["special_in_text"]:
+        places = counted(counts["special_in_text"], "place")
+        special = f"; {places} {LIKE_SPECIAL[settings.special_in_text]}"
     program.log.info(
-        f"{source['name']}, {name}: {of_documents}, {of_tokens} in {of_sequences} ({split} split, "
-        f"{counts['truncated']} truncated){like.format(special)}"
+        f"{source['name']}, {name}: {counted(counts['documents'], 'document')}, "
+        f"{counted(counts['tokens'], 'token')} in {counted(counts['sequences'], 'sequence')} "
+        f"({counted(counts['split'], 'document')} split, {counts['truncated']} truncated){special}"
     )
 
 

@@ -5,8 +5,9 @@ weights. The model before any training runs over the same documents.
 """
 
 import json
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import attnlag.pipeline.program as program
 
@@ -16,14 +17,19 @@ import torch
 from attnlag.adjustments import columns, traced_tables
 from attnlag.adjustments.settings import TracingSettings
 from attnlag.errors import counted
+from attnlag.interventions import sampling
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
+
+# What is traced in a shard without documents.
+NOTHING = SimpleNamespace(
+    sources=[], readout=defaultdict(list), sources_remark="", readout_remark="", random_pairs=dict
+)
 
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.adjustments import tracing
-    from attnlag.interventions import sampling
     from attnlag.model import loading, random_weights, trying
 
     settings, folder = job.settings, Path(job.options.folder)
@@ -33,17 +39,19 @@ def main(job):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     device = loading.choose_device(job.options.device)
-    torch.set_num_threads(program.usable_threads(job.threads))
-    used: dict[str, str] = {}
+    torch.set_num_threads(job.threads)
+    stated = settings.model_dump() | {"used": {}}
 
-    def traced(draw):
-        """Return the tracer of the trained model, or with ``draw`` of one before training."""
-        if draw is None:
-            model: Any = loading.load_model(folder, device, settings.dtype, head=True)
+    def traced(seed):
+        """Return what is traced in the trained model, or with a seed in one before training."""
+        if not sequences:
+            return NOTHING
+        if seed is None:
+            model = loading.load_model(folder, device, settings.dtype, head=True)
         else:
             precision = loading.choose_dtype(folder, device, settings.dtype)
-            model = random_weights.drawn_model(folder, draw).to(device, precision).eval()
-        used.update(device=device.type, dtype=str(model.dtype).removeprefix("torch."))
+            model = random_weights.drawn_model(folder, seed).to(device, precision).eval()
+        stated["used"] = loading.device_and_dtype(model)
         tracer = tracing.Tracer(model, settings.sites, settings.modules, source["name"])
         if mixers := trying.mixers_of(tracer.blocks):
             record["model"]["mixers"] = mixers
@@ -51,38 +59,38 @@ def main(job):
             tracer.trace(document, window, ids)
         return tracer
 
-    def write(parts, path, schema, said, **beside):
-        stated = settings.model_dump() | {"used": used}
-        made = tables.provenance(record, "traced", stated, "torch", "transformers") | beside
-        whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries()
-        whole = whole.replace_schema_metadata({**tables.metadata(made), **said})
-        with tables.parquet_writer(path, whole.schema, compression="zstd") as writer:
-            writer.write_table(whole)
-        return whole
+    def write(tables_of_sequences, path, schema, metadata, **draw):
+        table = pa.concat_tables([schema.empty_table(), *tables_of_sequences])
+        table = table.unify_dictionaries()
+        provenance = tables.provenance(record, "traced", stated, "torch", "transformers") | draw
+        schema = table.schema.with_metadata({**tables.metadata(provenance), **metadata})
+        with tables.parquet_writer(path, schema, compression="zstd") as writer:
+            writer.write_table(table.cast(schema))
+        return table
 
-    output, found = vars(job.output), []
-    for draw in dict.fromkeys([None, settings.untrained]):
-        tracer = traced(draw) if sequences else None
-        of, beside = ("", {}) if draw is None else ("random_", {"draw": draw})
-        if output["sources"]:
-            said = {
-                columns.TRACED_KEY: (tracer.sources_remark if tracer else "").encode(),
-                columns.PAIRS_KEY: json.dumps(tracer.random_pairs() if tracer else {}).encode(),
+    passes = [(None, job.output.sources, job.output.readout)]
+    if settings.untrained is not None:
+        passes.append((settings.untrained, job.output.random_sources, job.output.random_readout))
+    proofs: list[str] = []
+    for seed, path_of_sources, paths_of_readout in passes:
+        tracer = traced(seed)
+        draw: dict[str, int] = {} if seed is None else {"draw": seed}
+        if path_of_sources:
+            metadata = {
+                columns.TRACED_KEY: tracer.sources_remark.encode(),
+                columns.PAIRS_KEY: json.dumps(tracer.random_pairs()).encode(),
             }
-            parts = tracer.sources if tracer else []
-            path = output[f"{of}sources"]
-            whole = write(parts, path, traced_tables.SOURCES, said, **beside)
-            if draw is None:
-                written = traced_tables.written(whole)
-                write([written], output["written"], written.schema, {})
-        for site, path in zip(settings.sites, output[f"{of}readout"], strict=True):
-            said = {columns.TRACED_KEY: (tracer.readout_remark if tracer else "").encode()}
-            parts = tracer.readout[site] if tracer else []
-            write(parts, path, traced_tables.READOUT, said, **beside)
-        if tracer and draw is None:
-            found = [tracer.sources_remark, tracer.readout_remark]
-    words = "; ".join([counted(sum(map(len, sequences.values())), "token"), *found])
-    program.log.info(f"{source['name']}, {record['corpus']['name']}: {words}")
+            table = write(tracer.sources, path_of_sources, traced_tables.SOURCES, metadata, **draw)
+            if seed is None:
+                written = traced_tables.written(table)
+                write([written], job.output.written, written.schema, {})
+        metadata = {columns.TRACED_KEY: tracer.readout_remark.encode()}
+        for site, path in zip(settings.sites, paths_of_readout, strict=True):
+            write(tracer.readout[site], path, traced_tables.READOUT, metadata, **draw)
+        if seed is None:
+            proofs = [proof for proof in (tracer.sources_remark, tracer.readout_remark) if proof]
+    findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
+    program.log.info(f"{source['name']}, {record['corpus']['name']}: {findings}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ RECORD = "results/provenance.json"
 def verify(project):
     """Return the status of the check, its lines by file, and its last line."""
     result = subprocess.run(
-        [python(), "scripts/verify_results.py"],
+        [python(), "-m", "attnlag.pipeline.records"],
         cwd=project.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

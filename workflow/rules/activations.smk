@@ -12,7 +12,9 @@ use rule program as extract_activations with:
         sites=every_site(f"{SITE}/{KEPT}/{{shard}}.parquet"),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
         # The surprisal and the entropies of the model's predictions.
-        surprisal=["results/{model}/{corpus}/surprisal/{shard}.parquet"] * CONFIG.with_surprisal(),
+        surprisal=when(
+            CONFIG.with_surprisal(), "results/{model}/{corpus}/surprisal/{shard}.parquet"
+        ),
         geometry=when(DIRECTED, every_site(f"{SITE}/geometry/{{shard}}.parquet")),
         heads=when(WITH_HEADS, f"{HEADS}/{{shard}}.parquet"),
         sinks=when(WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"),

@@ -38,12 +38,12 @@ if DIRECTED:
             stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
             # Only for stored vectors.
             distances=when(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
-            random_weights=when(UNTRAINED, f"{SITE}/geometry/random_weights.parquet"),
+            random_weights=when(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
             random_weights_stream=when(
-                UNTRAINED, "results/{model}/{corpus}/stream/random_weights.parquet"
+                UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]
             ),
             random_weights_distances=when(
-                WITH_VECTORS and UNTRAINED, f"{SITE}/distances/random_weights.parquet"
+                WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
             ),
         output:
             **in_both_formats(f"{SITE}/geometry", "means"),

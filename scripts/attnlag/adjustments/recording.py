@@ -1,6 +1,6 @@
 """Files of what forward passes over the sequences of a tokens file give."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import columns, geometry, heads, layout, surprisal
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms
+from attnlag.adjustments.settings import Measured
 from attnlag.model.hooks import STREAM
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
@@ -23,6 +24,25 @@ ROWS_OF_GROUP = {"vectors": 4096, "norms": 16_384}
 def norms_of(site: str) -> str:
     """Return the name of the norms of a site, beside its vectors."""
     return f"{site}: norms"
+
+
+def files_of(settings: Measured, output: Any, of_sites: Iterable[str]) -> dict[str, Path]:
+    """Return the files of `record` by the name of their values.
+
+    Parameters
+    ----------
+    output : object
+        Its attributes are the files of a job: ``sites``, ``stream``, ``geometry`` and ``heads``.
+    of_sites : iterable of str
+        The names of the values in the files of sites.
+    """
+    files = dict(zip([*of_sites, STREAM], [*output.sites, output.stream], strict=True))
+    if settings.geometry:
+        names = map(geometry.name_of, settings.sites)
+        files |= dict(zip(names, output.geometry, strict=True))
+    if settings.heads:
+        files[heads.NAME] = output.heads
+    return files
 
 
 def record(

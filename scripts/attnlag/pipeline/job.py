@@ -48,7 +48,7 @@ class Job:
     names: Given
     settings: Any  # settings that change the output
     options: Given  # settings that change no output, such as the number of tokens in a batch
-    threads: int | None = None  # number of CPU threads; None for all
+    threads: int = 1  # number of CPU threads
 
 
 def compact(paths: Iterable[str]) -> list[str]:

@@ -57,7 +57,7 @@ class _Terminal(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def usable_threads(asked: int | None) -> int:
+def _usable_threads(asked: int | None) -> int:
     """Return the requested number of threads, but at most the number of cores."""
     # Only some systems state the cores that a process may use.
     cores = len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1
@@ -100,7 +100,7 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
                 )
             )
         job = read(arguments.job, settings)
-        job.threads, stage, inputs = arguments.threads, job.stage, job.input
+        job.threads, stage, inputs = _usable_threads(arguments.threads), job.stage, job.input
         main(job)
         return
     except UserError as error:
@@ -126,10 +126,8 @@ def _needs(main: Callable[[Job], None], settings: Any) -> str:
     module = sys.modules[main.__module__]
     source = inspect.getsource(module)
     lines = [inspect.getdoc(module) or "", "", f"usage: {sys.argv[0]} --job JSON|FILE", ""]
-    # A main may call the input ``given``, and the output ``output``.
-    for kind, alias in {"input": "given", "output": "output", "names": "", "options": ""}.items():
-        own = rf"\bjob\.{kind}\.(\w+)" + rf"|(?<![.\w]){alias}\.(\w+)" * bool(alias)
-        used = dict.fromkeys(map("".join, re.findall(own, source)))
+    for kind in ("input", "output", "names", "options"):
+        used = dict.fromkeys(re.findall(rf"\bjob\.{kind}\.(\w+)", source))
         lines.append(f"{kind}: {', '.join(used) or 'none'}")
     lines.append(f"settings: {'' if settings else 'none'}")
     for name, key in getattr(settings, "model_fields", {}).items():

@@ -5,12 +5,16 @@ and the versions of packages. The record collects them at the end of a run, succ
 together with the SHA-256 of every file, the user's own included, and the configuration of the last
 run that made everything. It contains no clock time, host name or absolute path, so equal inputs
 give equal bytes.
+
+``python -m attnlag.pipeline.records`` is what ``make verify`` runs: it reads all files again, and a
+line names each that has changed, that is missing, or that no recorded job made.
 """
 
 import importlib.metadata
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +23,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from attnlag.config.schema import Config
-from attnlag.errors import shown
+from attnlag.errors import counted, shown
 from attnlag.storage.contents import digests, remembered
 from attnlag.storage.tables import read_provenance
 from attnlag.storage.writing import write_text
@@ -168,3 +172,21 @@ def check(record: dict[str, Any]) -> dict[str, str]:
                 f"{entry['sha256'][:12]}…"
             )
     return dict(sorted(problems.items()))
+
+
+def main() -> None:
+    """Print the problems of all files on record; end with status 1 if there are any."""
+    record = read()
+    if record is None:
+        sys.exit(f"error: found no {RECORD}: it is written when a run ends")
+    problems = check(record)
+    for file, problem in problems.items():
+        print(f"{file}: {problem}")
+    count = len(record["files"]) + len(record.get("inputs", {}))
+    if problems:
+        sys.exit(f"{counted(len(problems), 'file')} not as recorded, of {count} on record")
+    print(f"{counted(count, 'file')} as recorded")
+
+
+if __name__ == "__main__":
+    main()

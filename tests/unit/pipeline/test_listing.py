@@ -1,16 +1,17 @@
 """`make list` and `make figure`."""
 
-import runpy
 import sys
 
 import pytest
 from projects import ROOT
 
+from attnlag.pipeline import listing
+
 
 def listed(monkeypatch, capsys, *arguments):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["list_study.py", *arguments])
-    runpy.run_path(str(ROOT / "scripts/list_study.py"), run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["listing", *arguments])
+    listing.main()
     return capsys.readouterr().out
 
 
