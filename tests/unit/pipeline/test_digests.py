@@ -113,7 +113,7 @@ def test_a_computation_in_a_program_changes_its_digest_and_its_messages_do_not(c
     path, edited = copy / "extract_random_weights.py", SCRIPTS / "extract_random_weights.py"
     for old, new, changes in (
         ("settings.draws - 1", "settings.draws - 2", True),
-        ("{documents} x {count} layers", "{documents}", False),
+        ("{name}: {counted(total", "{counted(total", False),
     ):
         text = edited.read_text()
         assert text.count(old) == 1
