@@ -13,7 +13,6 @@ from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.model import checks
 from attnlag.model.checks import context_length
-from attnlag.model.folder import verify_folder
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +42,6 @@ def encode(
         special_in_text=special_in_text,
     )
     return pa.concat_tables(parts), counts
-
-
-def test_the_context_length_is_read_from_the_config(fetched):
-    assert verify_folder(fetched["gpt2"])["context_length"] == 64
-    assert verify_folder(fetched["llama"])["context_length"] == 128
 
 
 @pytest.mark.parametrize(
@@ -112,7 +106,7 @@ def test_offsets_cover_the_text_and_ids_decode_to_it(tokenizer, text):
     assert counts["tokens"] == len(row["input_ids"])
 
 
-def test_long_documents_are_split_into_windows(tokenizer):
+def test_long_documents_are_split_into_windows_or_truncated(tokenizer):
     text = " one two three four five six seven"
     whole = encode(tokenizer, [text])[0].to_pylist()[0]
     table, counts = encode(tokenizer, [text, " short"], max_length=3)
@@ -121,28 +115,14 @@ def test_long_documents_are_split_into_windows(tokenizer):
     assert [row["first_position"] for row in rows] == [0, 3, 6, 0]
     assert sum((row["input_ids"] for row in rows[:3]), []) == whole["input_ids"]
     assert sum((row["char_start"] for row in rows[:3]), []) == whole["char_start"]
-    assert counts == {
-        "documents": 2,
-        "sequences": 4,
-        "tokens": 8,
-        "split": 1,
-        "truncated": 0,
-        "cut": 0,
-        "bos": 0,
-        "special_in_text": 0,
-    }
-
-
-def test_long_documents_are_truncated(tokenizer):
-    table, counts = encode(
-        tokenizer, [" one two three four", " one"], max_length=3, long_documents="truncate"
-    )
+    expected = {"documents": 2, "sequences": 4, "tokens": 8, "split": 1}
+    assert counts == {**expected, "truncated": 0, "cut": 0, "bos": 0, "special_in_text": 0}
+    options = {"max_length": 3, "long_documents": "truncate"}
+    table, counts = encode(tokenizer, [text, " short"], **options)
     assert [len(ids) for ids in table["input_ids"].to_pylist()] == [3, 1]
-    assert (counts["split"], counts["truncated"], counts["cut"]) == (0, 1, 1)
-
-
-def test_a_document_as_long_as_the_context_is_neither_split_nor_truncated(tokenizer):
-    _, counts = encode(tokenizer, [" one two three"], max_length=3)
+    assert (counts["split"], counts["truncated"], counts["cut"]) == (0, 1, 4)
+    # One that is as long as the context is neither.
+    _, counts = encode(tokenizer, [" one two three"], **options)
     assert (counts["sequences"], counts["split"], counts["truncated"]) == (1, 0, 0)
 
 
@@ -188,17 +168,9 @@ def test_a_tokenizer_json_that_does_not_load_is_not_used(tmp_path):
     assert not checks.tokenizer_is_in_json(tmp_path)
 
 
-def test_auto_bos_follows_the_tokenizer(tokenizer, fetched):
-    assert not tokens.adds_bos(tokenizer, "auto")
-    adding = tokens.load_tokenizer(fetched["gpt2"])
-    adding.add_bos_token = True
-    if tokens.adds_bos(adding, "auto"):
-        assert adding("a")["input_ids"][0] == adding.bos_token_id
-    assert tokens.adds_bos(tokenizer, True)
-    assert not tokens.adds_bos(tokenizer, False)
-
-
-def test_prepending_bos_needs_a_tokenizer_that_has_it(fetched):
+def test_prepending_bos_needs_a_tokenizer_that_has_it(tokenizer, fetched):
+    stated = [tokens.adds_bos(tokenizer, setting) for setting in ("auto", True, False)]
+    assert stated == [False, True, False]
     bare = tokens.load_tokenizer(fetched["gpt2"])
     bare.bos_token = None
     assert not tokens.adds_bos(bare, "auto")

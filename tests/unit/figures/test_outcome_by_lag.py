@@ -2,10 +2,10 @@
 
 import functools
 
-import matplotlib
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.figure import Figure
 from pictures import TITLE, overlaps, synthetic_norms, texts_of
@@ -13,8 +13,6 @@ from pictures import TITLE, overlaps, synthetic_norms, texts_of
 from attnlag.adjustments.norms import log_norms
 from attnlag.figures import outcome_by_lag, wording
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, Size
-
-LAYERS = [2, 30]
 
 
 def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:
@@ -39,17 +37,39 @@ def lags_figure(count: int, size: Size = PAGE, **kinds) -> Figure:
     return lags_drawn(layers_of(count, **kinds), title=TITLE, size=size)
 
 
+def panels_in(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.get_title(loc="left")]
+
+
 def lags_drawn(layers, lag="lag_1", rows=0, title="", size=PAGE, status=None) -> Figure:
     return outcome_by_lag.draw(layers, status or {}, lag, rows, False, "norm", title, size)
 
 
 @pytest.mark.parametrize(
     ("layers", "size"),
-    [(1, PAGE), (2, COLUMN), (30, COLUMN), (30, SLIDE)],
+    [(1, PAGE), (2, COLUMN), (7, PAGE), (30, COLUMN), (30, SLIDE), (30, PAGE)],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_texts_neither_overlap_nor_leave_the_figure(layers, size):
-    assert overlaps(lags_figure(layers, size)) == []
+def test_every_layer_has_a_panel_in_order_and_texts_do_not_overlap(layers, size):
+    figure = lags_figure(layers, size)
+    # This draws the figure, which places the panels.
+    assert overlaps(figure) == []
+    drawn = panels_in(figure)
+    if size is PAGE:
+        titles = [axes.get_title(loc="left") for axes in drawn]
+        assert titles == [f"layer {number}" for number in range(layers)]
+        # One inch and a third at the least, and no wider than a report.
+        assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
+        assert figure.get_size_inches()[0] <= 10
+        for time in ("t − 1", "t"):
+            assert f"log norm at token {time} given the other terms (SD)" in texts_of(figure)
+    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
+    assert places == sorted(places)
+    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
+    assert wording.PREDICTIVE in texts_of(figure)
+    # The lowest panel of each column has numbers.
+    for axes in {round(axes.get_position().x0 * 100): axes for axes in drawn}.values():
+        assert any(label.get_visible() for label in axes.get_xticklabels())
 
 
 def test_the_claim_states_the_share_that_the_lag_explains():
@@ -65,39 +85,9 @@ def test_the_claim_states_the_share_that_the_lag_explains():
     assert outcome_by_lag.claim_of({9: layers[9]}, "lag_1") == "No layer was fitted"
 
 
-@pytest.mark.parametrize("layers", LAYERS)
-def test_every_layer_has_a_panel_in_order(layers):
-    figure = lags_figure(layers)
-    # This draws the figure, which places the panels.
-    assert overlaps(figure) == []
-    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left") for axes in drawn] == [f"layer {n}" for n in range(layers)]
-    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
-    assert places == sorted(places)
-    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
-    assert "log norm at token t − 1 given the other terms (SD)" in texts_of(figure)
-    assert "log norm at token t given the other terms (SD)" in texts_of(figure)
-    assert wording.PREDICTIVE in texts_of(figure)
-    # One inch and a third at the least, and no wider than a report.
-    assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
-    assert figure.get_size_inches()[0] <= 10
-
-
-@pytest.mark.parametrize("layers", [7, *LAYERS])
-def test_every_column_and_row_of_panels_has_numbers(layers):
-    figure = lags_figure(layers)
-    drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    lowest: dict[int, matplotlib.axes.Axes] = {}
-    for axes in drawn:
-        lowest[round(axes.get_position().x0 * 100)] = axes
-    for axes in lowest.values():
-        assert any(label.get_visible() for label in axes.get_xticklabels())
-
-
 def test_many_rows_are_drawn_as_counts_and_few_as_points():
     many = lags_figure(2)
-    drawn = [axes for axes in many.axes if axes.get_title(loc="left")]
-    images = [axes.collections[0] for axes in drawn]
+    images = [axes.collections[0] for axes in panels_in(many)]
     assert all(isinstance(image, QuadMesh) for image in images)
     # One colour scale for all panels, named on the figure.
     assert len({(image.norm.vmin, image.norm.vmax) for image in images}) == 1
@@ -191,10 +181,10 @@ def test_a_lead_is_named_as_a_lead():
 
 def test_small_sizes_have_panels_for_fewer_layers():
     shown = {
-        size.name: [axes.get_title(loc="left") for axes in lags_figure(30, size=size).axes[:-1]]
+        size.name: [axes.get_title(loc="left") for axes in panels_in(lags_figure(30, size))]
         for size in SIZES.values()
     }
-    assert len(list(filter(None, shown["page"]))) == 30
+    assert len(shown["page"]) == 30
     assert shown["column"] == ["layer 0", "layer 10", "layer 19", "layer 29"]
     assert len(shown["slide"]) == 10
     assert "4 of 30 layers" in texts_of(lags_figure(30, size=COLUMN))

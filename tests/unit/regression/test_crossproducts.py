@@ -3,14 +3,12 @@
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import TERMS, design_table, shard_of, stack_of, write_shard
+from designs import TERMS, design_table, norms_table, shard_of, stack_of, write_shard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnlag.adjustments import columns
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts, stacks
 from attnlag.regression.estimation.packed import unpacked
@@ -104,24 +102,20 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
     generator = np.random.default_rng(0)
     windows = {"a": [9, 20], "b": [2], "c": [31], "d": [3], "e": [5, 1, 6], "f": [1]}
-    sequences = [(name, window, n) for name in windows for window, n in enumerate(windows[name])]
-    lengths = [n for *_, n in sequences]
-    tokens = sum(lengths)
-    keys = {
-        "document": np.repeat([name for name, *_ in sequences], lengths),
-        "window": np.repeat([window for _, window, _ in sequences], lengths),
-        "position": np.concatenate(list(map(np.arange, lengths))),
-        "token_id": generator.integers(0, 9, tokens),
+    sequences = {
+        (name, window): n for name, lengths in windows.items() for window, n in enumerate(lengths)
     }
+    lengths = list(sequences.values())
+    tokens = sum(lengths)
     norms = generator.lognormal(3, 1, size=(2, tokens))
     norms[1, 40] = 0
     files = norms_file, design_file, products_file = [
         tmp_path / f"{name}.parquet" for name in ("norms", "design", "products")
     ]
-    table = pa.table({**keys, "layer_00": norms[0], "layer_01": norms[1]})
-    tables.write_table(table.cast(columns.schema(2)), norms_file, {"stages": {}})
+    table = norms_table(sequences, norms.astype(np.float32))
+    tables.write_table(table, norms_file, {"stages": {}})
     surprisal = np.where(generator.random(tokens) < 0.2, np.nan, generator.random(tokens))
-    first_rows = dict(zip([key[:2] for key in sequences], np.cumsum([0, *lengths]), strict=False))
+    first_rows = dict(zip(sequences, np.cumsum([0, *lengths]), strict=False))
     facts = {"surprisal": Property("surprisal", first_rows, surprisal)}
     design = DesignSettings(lags=[1, 2], covariates=["surprisal"])
     settings = BuildDesignSettings(design=design, halves=halves)

@@ -1,25 +1,23 @@
-import json
 import math
-import subprocess
 import tempfile
 from pathlib import Path
 
 import designs
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from designs import design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import command_of
-from stage_settings import settings_text
 
 from attnlag.adjustments import columns
 from attnlag.errors import UserError
 from attnlag.regression.design import design
 from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies
-from attnlag.regression.settings import SampleSettings
+from attnlag.regression.estimation import crossproducts
+from attnlag.regression.settings import BuildDesignSettings, DesignSettings, SampleSettings
 from attnlag.storage import tables
 
 GROUPS = ["prose", "code", "letters"]
@@ -282,52 +280,30 @@ def test_an_unknown_token_or_document_is_refused(tmp_path):
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):
-    """The program is compared with pandas. Both files hold numbers that have no logarithm."""
-    lengths = [30, 4, 17, 9]
-    generator = np.random.default_rng(1)
-    norms, stream = generator.lognormal(size=(2, 60, 2)).astype(np.float32)
+    """Both files hold numbers that have no logarithm, and are cut at other rows."""
+    lengths, random = [30, 4, 17, 9], np.random.default_rng(1)
+    norms, stream = random.lognormal(size=(2, 60, 2)).astype(np.float32)
     norms[12, 0], norms[41, 1] = 0, np.inf
     stream[20, 0], stream[21, 1], stream[52, 1] = 0, np.inf, np.nan
-    tables_of = {
-        name: norms_table(lengths, values=values)
-        for name, values in (("norms", norms), ("stream", stream))
-    }
-    for (name, table), size in zip(tables_of.items(), (60, 7), strict=True):
-        record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}, "versions": {}}
-        table = table.replace_schema_metadata(tables.metadata(record))
-        # Cut where the other is not.
-        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=size)
-    settings = settings_text("build_design", regression={"outcome": "relative"})
-    given = {name: tmp_path / f"{name}.parquet" for name in ("norms", "stream")}
-    made = {"design": tmp_path / "design.parquet"}
-    command = command_of("build_design", given, made, settings)
-    subprocess.run(command, check=True, capture_output=True)
-    found = pq.read_table(tmp_path / "design.parquet").to_pandas()
-
-    frame = tables_of["norms"].to_pandas()
-    assert len(found) == sum(n - 3 for n in lengths)
-    for index, layer in enumerate(("layer_00", "layer_01")):
-        with np.errstate(all="ignore"):
-            logs = np.log(norms[:, index].astype(float) / stream[:, index].astype(float))
-        usable = np.isfinite(logs) & np.isfinite(stream[:, index])
-        values = frame[["document", "position"]].assign(value=np.where(usable, logs, np.nan))
-        by_document = values.groupby("document", observed=True)["value"]
-        expected = values.assign(lag_1=by_document.shift(1), lag_2=by_document.shift(2))
-        expected = expected[expected["position"] >= 3]
-        columns = ["value", "lag_1", "lag_2"]
-        expected.loc[expected[columns].isna().any(axis=1), columns] = np.nan
-        assert expected["value"].isna().sum() == (6, 7)[index]
-        mine = found[[f"{layer}.y", f"{layer}.lag_1", f"{layer}.lag_2"]]
-        np.testing.assert_allclose(mine, expected[columns], rtol=1e-12)
-    made = pq.read_metadata(tmp_path / "design.parquet").metadata
+    for name, values, rows in (("norms", norms, 60), ("stream", stream, 7)):
+        table = norms_table(lengths, values=values)
+        table = table.replace_schema_metadata(tables.metadata({"stages": {}}))
+        pq.write_table(table, tmp_path / name, row_group_size=rows)
+    terms = DesignSettings(lags=[1, 2], outcome="relative")
+    settings = BuildDesignSettings(design=terms, halves=False)
+    files = [tmp_path / name for name in ("norms", "stream", "design")]
+    counts = crossproducts.of_norms(*files, None, settings, {})
+    ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
+    expected, _ = build(norms_table(lengths, values=ratios), design_settings((1, 2)))
+    found = pq.read_table(files[2]).to_pandas()
+    pd.testing.assert_frame_equal(found, expected.to_pandas(), rtol=1e-6, atol=1e-6)
+    assert found.filter(like=".y").isna().sum().tolist() == [6, 7]
+    assert counts.zero_norms == {"layer_00": 1}
+    assert counts.nonfinite_norms == {"layer_00": 1, "layer_01": 3}
     # Logarithms of norms are stored as they are, what repeats in a packed form.
-    group = pq.read_metadata(tmp_path / "design.parquet").row_group(0)
-    for place in range(group.num_columns):
-        column = group.column(place)
-        own = column.path_in_schema.startswith("layer_")
-        assert column.compression == ("UNCOMPRESSED" if own else "ZSTD")
-        assert ("RLE_DICTIONARY" in column.encodings) == (not own)
+    group = pq.read_metadata(files[2]).row_group(0)
+    for column in map(group.column, range(group.num_columns)):
+        is_term = column.path_in_schema.startswith("layer_")
+        assert column.compression == ("UNCOMPRESSED" if is_term else "ZSTD")
+        assert ("RLE_DICTIONARY" in column.encodings) == (not is_term)
         assert not column.is_stats_set
-    counts = json.loads(made[tables.COUNTS_KEY])
-    assert counts["zero_norms"] == {"layer_00": 1}
-    assert counts["nonfinite_norms"] == {"layer_00": 1, "layer_01": 3}
