@@ -11,7 +11,7 @@ from projects import Project
 from transformers import AutoModelForCausalLM
 
 import attnlag
-from attnlag.adjustments.surprisal import COLUMNS
+from attnlag.adjustments.surprisal import PREDICTED
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.study.measuring import Measurement
 from attnlag.study.regressing import Fit
@@ -50,7 +50,7 @@ def measured_again(project: Project, **arguments: Any) -> Measurement:
     if arguments.get("surprisal"):
         predictions = whole(project.folder / BASE / "surprisal")
         np.testing.assert_allclose(tokens["surprisal"], predictions["surprisal"], rtol=1e-4)
-        tokens = tokens.assign(**{name: predictions[name] for name in COLUMNS})
+        tokens = tokens.assign(**{name: predictions[name] for name in PREDICTED})
     sizes = {"attention": norms}
     return dataclasses.replace(measured, sizes=sizes, stream=stream, tokens=tokens)
 

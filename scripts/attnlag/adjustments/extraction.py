@@ -15,7 +15,7 @@ from attnlag.adjustments.batches import PASSES, Rotary, batches, padded, runs
 from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES, SitesOfPass
-from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
+from attnlag.adjustments.surprisal import PREDICTED, PREDICTIONS, Predictions
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
 from attnlag.model.hooks import STREAM, at_least_float32
@@ -124,7 +124,7 @@ class Adjustments:
         if self.with_heads:
             try:
                 self.heads = heads.located(self.blocks, config)
-            except heads.NoHeads as reason:
+            except hooks.NotGiven as reason:
                 self.heads_remark = f"no heads: {reason}"
         self.rotary = Rotary(model)
         self.proofs = proofs.Proofs(model, self.blocks, self.name, self._run)
@@ -222,7 +222,7 @@ class Adjustments:
             add(heads.NAME, layers, self.heads[0].count)
         add(STREAM, layers)
         if self.predictions is not None:
-            add(PREDICTIONS, len(COLUMNS))
+            add(PREDICTIONS, len(PREDICTED))
         return room
 
     def _forward(
@@ -321,7 +321,7 @@ class Adjustments:
         if self.heads:
             try:
                 self.heads_remark = self.proofs.heads_add_up(self.heads, short_pass)
-            except heads.NoHeads as reason:
+            except hooks.NotGiven as reason:
                 self.heads_remark = f"no heads: {reason}"
                 self.heads = []
         self.fast, self.computed_by = onednn.accelerate(

@@ -19,12 +19,13 @@ from transformers.pytorch_utils import Conv1D
 
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
+from attnlag.model.hooks import NotGiven
 
 # Name under which a pass gives the norms of heads.
 NAME = "attention: heads"
 
 # Known names of the token mixer of a block, and of its output projection.
-MIXERS = ("self_attn", "attn", "attention", "self_attention")
+MIXER_NAMES = ("self_attn", "attn", "attention", "self_attention")
 PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "Wo")
 
 # Types whose heads each consist of two attention heads of the configuration.
@@ -34,10 +35,6 @@ DIFFERENTIAL = ("diffllama",)
 # The input of an output projection and, if the output is normalised, its output: each (tokens,
 # inputs or width).
 AtProjection = tuple[torch.Tensor, torch.Tensor | None]
-
-
-class NoHeads(Exception):
-    """The heads of a model are not found or fail their proof; the message says why."""
 
 
 @dataclass
@@ -92,7 +89,7 @@ class LayerHeads:
 def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
     """Return the heads of every layer, whose number the config of the text model states.
 
-    Raise NoHeads if a block has no output projection with a known name, or heads do not divide it.
+    Raise NotGiven if a block has no output projection with a known name, or heads do not divide it.
     """
     return [of_block(layer, block, config) for layer, block in enumerate(blocks)]
 
@@ -101,17 +98,18 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
     """Return the heads of one layer, as `located` does."""
     count = getattr(config, "num_attention_heads", None)
     if not isinstance(count, int):
-        raise NoHeads("the configuration states no number of heads")
+        raise NotGiven("the configuration states no number of heads")
     # A differential head subtracts the attention of one of these from that of another.
     count //= 2 if config.model_type in DIFFERENTIAL else 1
     if block.kind != "attention":
-        raise NoHeads(f"layer {layer} has {block.kind} in place of attention")
+        raise NotGiven(f"layer {layer} has {block.kind} in place of attention")
     attention, *summands = block.parts["attention"]
     projection, gain = _projection(attention), None
     if projection is None:
-        projection = next(filter(None, map(_projection, _submodules(block.block, MIXERS))), None)
+        mixers = _submodules(block.block, MIXER_NAMES)
+        projection = next(filter(None, map(_projection, mixers)), None)
         if projection is None or summands or "norm" not in type(attention).__name__.lower():
-            raise NoHeads(f"layer {layer} has no output projection of a known name")
+            raise NotGiven(f"layer {layer} has no output projection of a known name")
         # The adjustment is the output of a normalisation, whose gain is its output for ones.
         width = _matrix(projection).shape[1]
         weight = next(attention.parameters())
@@ -119,7 +117,7 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
             gain = attention(weight.new_ones(1, width))[0].double().cpu()
     weights = _matrix(projection)
     if weights.shape[0] % count:
-        raise NoHeads(f"layer {layer} has {weights.shape[0]} inputs for {count} heads")
+        raise NotGiven(f"layer {layer} has {weights.shape[0]} inputs for {count} heads")
     bias = getattr(projection, "bias", None)
     bias = torch.zeros(weights.shape[1]) if bias is None else bias.detach()
     scale = 1.0 if block.scale is None else block.scale
@@ -182,7 +180,7 @@ def prove(
     observed: Sequence[tuple[AtProjection, torch.Tensor]],
     bound: float,
 ) -> float:
-    """Return the largest error of the sum of heads; raise NoHeads if it exceeds the bound.
+    """Return the largest error of the sum of heads; raise NotGiven if it exceeds the bound.
 
     The errors are |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and
     the differences between the norms of heads and those of their vectors. ``observed`` has, for
@@ -199,7 +197,7 @@ def prove(
         norms = layer.norms(at_projection, added).double().cpu()
         error = max(float(gaps.max()), float(((norms - sizes[:, :-1]).abs() / size[:, None]).max()))
         if not error <= bound:
-            raise NoHeads(
+            raise NotGiven(
                 f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
             )
         worst = max(worst, error)

@@ -161,24 +161,18 @@ class Proofs:
     def heads_add_up(self, layers: Sequence[LayerHeads], short_pass: ShortPass) -> str:
         """Return the error of heads and bias as a sum for the adjustment, in words.
 
-        Raise NoHeads if they do not add up to it.
+        Raise NotGiven if they do not add up to it.
         """
         for layer, (projection, _) in enumerate(short_pass.at_heads):
             if projection is None:
-                raise heads.NoHeads(f"layer {layer} adds what its output projection has not made")
+                raise hooks.NotGiven(f"layer {layer} adds what its output projection has not made")
         with torch.inference_mode():
             error = heads.prove(layers, short_pass.at_heads, hooks.TOLERANCE[self.dtype])
         return f"heads + bias = adjustment within {error:.1e}"
 
     def parts_add_up(self, short_pass: ShortPass) -> float:
         """Return the largest error of the residual identity, or raise UserError."""
-        return hooks.check_identity(
-            short_pass.evidence,
-            self.blocks,
-            dtype=self.dtype,
-            model_type=str(self.model.config.model_type),  # type: ignore[union-attr]
-            name=self.name,
-        )
+        return hooks.check_identity(short_pass.evidence, self.blocks, self.model, self.name)
 
     def company_changes_nothing(self, beside: Results, alone: Results) -> None:
         """Raise UserError if a sequence in its batch has other results than its beginning alone."""

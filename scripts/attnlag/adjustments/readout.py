@@ -19,19 +19,16 @@ from attnlag.adjustments.surprisal import PART
 from attnlag.adjustments.traced_tables import TARGETS
 from attnlag.model import hooks
 from attnlag.model.architectures import PARTS, BlockModules
+from attnlag.model.hooks import NotGiven
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
-BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-
-
-class NoReadout(Exception):
-    """Effects on the logits are not known of a model; the message says why."""
+LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 class Readout:
     """The last norm and the head of a model, as a linear map of what sublayers add.
 
-    It is proved on the tokens of a sequence, (tokens,). Raise NoReadout if there is no head, or no
+    It is proved on the tokens of a sequence, (tokens,). Raise NotGiven if there is no head, or no
     LayerNorm or RMSNorm between the last block and the head, or if the sum of all effects is not
     the model's logits.
     """
@@ -39,7 +36,7 @@ class Readout:
     def __init__(self, model: Any, blocks: list[BlockModules], ids: torch.Tensor):
         self.head: Any = model.get_output_embeddings()
         if getattr(self.head, "weight", None) is None:
-            raise NoReadout("the model has no head that predicts tokens")
+            raise NotGiven("the model has no head that predicts tokens")
         weight = self.head.weight
         self.dtype = torch.promote_types(weight.dtype, torch.float32)
         stream, hidden, logits, norm = self._observed(model, blocks, ids)
@@ -66,8 +63,8 @@ class Readout:
         with torch.inference_mode():
             # Of the sum of all effects and biases, relative to the model's centred logits.
             self.error = self._error(stream, hidden, logits)
-        if not self.error <= BOUND[weight.dtype]:
-            raise NoReadout(
+        if not self.error <= LOGITS_BOUND[weight.dtype]:
+            raise NotGiven(
                 f"the effects of all sublayers add up to the logits only within {self.error:.1e}"
             )
 
@@ -99,13 +96,13 @@ class Readout:
         ):
             hooks.forward(model, ids[None])
         if len(ends) != 1:
-            raise NoReadout(f"the model runs its head {len(ends)} times, expected once")
+            raise NotGiven(f"the model runs its head {len(ends)} times, expected once")
         hidden, logits = (values[0] for values in ends[0])
         for module, output in outputs:
             alike = isinstance(output, torch.Tensor) and output.shape == ends[0][0].shape
             if alike and torch.equal(output[0], hidden) and "norm" in type(module).__name__.lower():
                 return sum(total[1:], total[0]), hidden, logits, module
-        raise NoReadout("no norm between the last block and the head is found")
+        raise NotGiven("no norm between the last block and the head is found")
 
     def _error(self, stream: torch.Tensor, hidden: torch.Tensor, logits: torch.Tensor) -> float:
         """Return the error of the sum of all effects and biases, for the proof."""

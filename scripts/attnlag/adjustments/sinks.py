@@ -17,7 +17,7 @@ from attnlag.adjustments import columns, layout
 from attnlag.adjustments.batches import Rotary, padded
 from attnlag.adjustments.extraction import Adjustments
 from attnlag.errors import counted
-from attnlag.model.hooks import FAILURES, failure_in_words, forward
+from attnlag.model.hooks import FAILURES, NotGiven, failure_in_words, forward
 from attnlag.model.language_models import quiet_transformers
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence
@@ -28,10 +28,6 @@ TOKENS = 64
 
 # Number of sequences in a pass, which bounds its memory.
 AT_ONCE = 8
-
-
-class NoWeights(Exception):
-    """A model gives no attention weights; the message says why."""
 
 
 def sampled(sequences: int) -> np.ndarray:
@@ -46,7 +42,7 @@ def sink_scores(
 
     The first ``TOKENS`` tokens of whole sequences are used, with the position embeddings that the
     whole sequence has. The model's implementation of attention is changed permanently. Raise
-    NoWeights if the model does not give a number for each head and pair of tokens.
+    NotGiven if the model does not give a number for each head and pair of tokens.
     """
     trunk: Any = model
     rotary = Rotary(model)
@@ -59,17 +55,16 @@ def sink_scores(
         for stretch in np.unique(stretches):
             (alike,) = np.nonzero(stretches == stretch)
             for batch in np.split(alike, range(AT_ONCE, len(alike), AT_ONCE)):
-                beginnings = [sequences[i][:TOKENS] for i in batch]
-                ids, _ = padded(beginnings)
+                ids, _ = padded([sequences[i][:TOKENS] for i in batch])
                 last = int(lengths[batch].max()) - 1 if rotary.limits else None
                 rotary.reset()
                 layers = [_of_first(w, ids.shape, heads) for w in _weights(trunk, ids, last)]
-                for place, (i, sequence) in enumerate(zip(batch, beginnings, strict=True)):
-                    scores[int(i)] = [layer[place, : len(sequence)] for layer in layers]
+                for place, i in enumerate(batch):
+                    scores[int(i)] = [layer[place, : lengths[i]] for layer in layers]
     if not any(scores.values()):
-        raise NoWeights("the model gives none")
+        raise NotGiven("the model gives none")
     by_layer = zip(*(scores[i] for i in sorted(scores)), strict=True)
-    return [np.concatenate(parts) for parts in by_layer]
+    return [np.concatenate(of_sequences) for of_sequences in by_layer]
 
 
 def _weights(trunk: Any, ids: torch.Tensor, last: int | None) -> list[torch.Tensor | None]:
@@ -88,7 +83,7 @@ def _weights(trunk: Any, ids: torch.Tensor, last: int | None) -> list[torch.Tens
         out = forward(trunk, ids, output_attentions=True, **options)
     except FAILURES as failure:
         # The other results are already stored.
-        raise NoWeights(failure_in_words(failure)) from None
+        raise NotGiven(failure_in_words(failure)) from None
     layers = getattr(out, "attentions", None) or ()
     if last is None:
         return list(layers)
@@ -100,10 +95,10 @@ def _of_first(weights: torch.Tensor | None, ids: tuple[int, ...], heads: int) ->
     shape = ids[0], heads, ids[1], ids[1]
     if weights is None or tuple(weights.shape) != shape:
         gave = None if weights is None else tuple(weights.shape)
-        raise NoWeights(f"the model gives numbers of shape {gave}, and {shape} were expected")
+        raise NotGiven(f"the model gives numbers of shape {gave}, and {shape} were expected")
     if weights.triu(1).any():
         # Some models mask later tokens only in implementations that give no weights.
-        raise NoWeights("the model gives weights of tokens after a token's own")
+        raise NotGiven("the model gives weights of tokens after a token's own")
     return weights[..., 0].float().cpu().transpose(1, 2).numpy()
 
 
@@ -119,7 +114,7 @@ def write(tokens: Path, adjustments: Adjustments, path: Path, record: dict[str, 
         heads = adjustments.heads[0].count
         try:
             scores = sink_scores(adjustments.model, sequences, heads)
-        except NoWeights as reason:
+        except NotGiven as reason:
             remark = f"attention to first tokens is unknown: {reason}"
         else:
             schema = columns.schema(len(scores), heads)

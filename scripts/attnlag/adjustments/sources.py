@@ -23,8 +23,9 @@ from transformers.masking_utils import eager_mask
 
 from attnlag.adjustments import heads
 from attnlag.adjustments.heads import LayerHeads
-from attnlag.adjustments.traced_tables import CLASSES, PAIRS, PREVIOUS, STRONGEST
+from attnlag.adjustments.traced_tables import PAIRS, PREVIOUS, SOURCE_CLASSES, STRONGEST
 from attnlag.model.architectures import BlockModules
+from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
 
 # Name under which the function below serves as an implementation of attention.
@@ -36,19 +37,15 @@ PIECE = 2**23
 Numbers = dict[str, torch.Tensor]
 
 
-class NoSources(Exception):
-    """What tokens write is not known of a model or a layer; the message says why."""
-
-
 def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
     """Return the heads of each layer of attention, and why other layers have none."""
-    found, without = {}, []
+    layers, without = {}, []
     for number, block in enumerate(blocks):
         try:
-            found[number] = heads.of_block(number, block, config)
-        except heads.NoHeads as reason:
+            layers[number] = heads.of_block(number, block, config)
+        except NotGiven as reason:
             without.append(str(reason))
-    return found, without
+    return layers, without
 
 
 @contextmanager
@@ -58,37 +55,25 @@ def traced(
     layers: Mapping[int, LayerHeads],
     proved: int = 0,
 ) -> Iterator[dict[int, Numbers]]:
-    """Yield what tokens write in a pass over one sequence, by layer, see `parts`.
+    """Yield what tokens write in a pass over one sequence, by layer, see `written_by_token`.
 
-    One layer's weights of attention are in memory at a time.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        Its implementation of attention is changed within the context.
-    layers : mapping of int to LayerHeads
-        The layers to trace; those that do not call the function of attention are left out.
-    proved : int
-        Number of tokens for which the vectors are built and compared.
-
-    Raises
-    ------
-    NoSources
-        In the pass, if weights or values are not those of one number for each head and pair of
-        tokens.
+    The model's implementation of attention is changed within the context; layers that do not call
+    it are left out. One layer's weights of attention are in memory at a time. ``proved`` is the
+    number of tokens for which the vectors are built and compared. Raise NotGiven in the pass if
+    weights or values are not one number for each head and pair of tokens.
     """
-    owners = {id(part): number for number in layers for part in blocks[number].block.modules()}
-    found: dict[int, Numbers] = {}
+    owners = {id(module): number for number in layers for module in blocks[number].block.modules()}
+    numbers: dict[int, Numbers] = {}
 
     def attend(module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any) -> Any:
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if eager is None:
-            raise NoSources(f"{type(module).__name__} has no attention that gives its weights")
+            raise NotGiven(f"{type(module).__name__} has no attention that gives its weights")
         out, weights = eager(module, query, key, value, *args, **options)
         number = owners.get(id(module))
         if number is not None:
-            given = _checked(layers[number], value, weights)
-            found[number] = parts(layers[number], *given, proved)
+            values, by_head = _checked(layers[number], value, weights)
+            numbers[number] = written_by_token(layers[number], values, by_head, proved)
         return out, weights
 
     AttentionInterface.register(IMPLEMENTATION, attend)
@@ -97,7 +82,7 @@ def traced(
     with quiet_transformers():
         model.set_attn_implementation(IMPLEMENTATION)
     try:
-        yield found
+        yield numbers
     finally:
         with quiet_transformers():
             model.set_attn_implementation(before)
@@ -108,15 +93,15 @@ def _checked(layer: LayerHeads, value: Any, weights: Any) -> tuple[torch.Tensor,
     shape = None if weights is None else tuple(weights.shape)
     tokens = value.shape[2]
     if shape != (1, layer.count, tokens, tokens) or layer.count % value.shape[1]:
-        raise NoSources(
+        raise NotGiven(
             f"attention gives weights of shape {shape} and values of shape {tuple(value.shape)}, "
             f"expected weights for each pair of tokens and {layer.count} heads"
         )
     if weights.triu(1).any():
-        raise NoSources("attention gives weights of tokens after a token's own")
+        raise NotGiven("attention gives weights of tokens after a token's own")
     values = value[0].repeat_interleave(layer.count // value.shape[1], dim=0)
     if values.shape[2] * layer.count != len(layer.weights):
-        raise NoSources(
+        raise NotGiven(
             f"heads have {values.shape[2]} values, and {len(layer.weights)} inputs of their "
             f"projection are not {layer.count} times as many"
         )
@@ -124,7 +109,7 @@ def _checked(layer: LayerHeads, value: Any, weights: Any) -> tuple[torch.Tensor,
 
 
 def classes_of(tokens: int) -> torch.Tensor:
-    """Return the class of each source (columns) of each token (rows), as a place in `CLASSES`."""
+    """Return the place in `SOURCE_CLASSES` of each source (columns) of each token (rows)."""
     places = torch.arange(tokens)
     distance = (places[:, None] - places).clamp(0, PREVIOUS + 1)
     classes = distance + 1
@@ -132,23 +117,22 @@ def classes_of(tokens: int) -> torch.Tensor:
     return classes
 
 
-def parts(
+def written_by_token(
     layer: LayerHeads, values: torch.Tensor, weights: torch.Tensor, proved: int = 0
 ) -> Numbers:
     """Return what each token of a sequence writes to each later one, summed up by token.
 
     Parameters
     ----------
-    layer : LayerHeads
     values : (heads, tokens, inputs) tensor
     weights : (heads, tokens, tokens) tensor
 
     Returns
     -------
     numbers : dict of str to float64 tensor
-        ``shares`` and ``attention`` (mean over heads) of the `CLASSES` of each token; ``bias``, its
-        share; ``effective``, (Σ|s|)² / Σ s²; ``strongest``, the `STRONGEST` sources, and
-        ``strongest_shares``; ``to_self`` and ``from_before``, norms relative to the adjustment's;
+        ``shares`` and ``attention`` (mean over heads) of the `SOURCE_CLASSES` of each token;
+        ``bias``, its share; ``effective``, (Σ|s|)² / Σ s²; ``strongest``, the `STRONGEST` sources,
+        and ``strongest_shares``; ``to_self`` and ``from_before``, norms over the adjustment's;
         ``pairs``, the `PAIRS` of the cosine with the token before, NaN for the first token;
         ``added``, the adjustment up to c; ``unit`` and ``unit_first``, the sums over tokens but the
         first of the adjustment, and of what the first token writes, over the adjustment's norm;
@@ -156,8 +140,8 @@ def parts(
     """
     count, tokens, _ = values.shape
     precision = torch.promote_types(values.dtype, torch.float32)
-    # What vectors say of pairs and norms; shares may be small differences of large parts.
-    given, values, device = values.to(precision), values.double(), values.device
+    # For pairs and norms, products of this precision do; shares may be small differences.
+    plain_values, values, device = values.to(precision), values.double(), values.device
     projection = layer.weights if layer.gain is None else layer.weights * layer.gain
     bias = layer.bias if layer.gain is None else layer.bias * layer.gain
     projection, bias = projection.to(device), bias.to(device)
@@ -171,10 +155,10 @@ def parts(
         shares += weights[head].double() * (along[:, head] @ values[head].T)
     shares /= size[:, None]
     pairs, to_first, to_self = _products(
-        given, weights.to(precision), projection.to(precision).view(count, -1, len(bias))
+        plain_values, weights.to(precision), projection.to(precision).view(count, -1, len(bias))
     )
     places = classes_of(tokens).to(device)
-    by_class = torch.zeros(tokens, len(CLASSES), dtype=torch.float64, device=device)
+    by_class = torch.zeros(tokens, len(SOURCE_CLASSES), dtype=torch.float64, device=device)
     later = torch.ones_like(shares, dtype=torch.bool).triu(1)
     strongest = shares.abs().masked_fill(later, -1).topk(min(STRONGEST, tokens)).indices
     norm = size.sqrt()
@@ -191,8 +175,8 @@ def parts(
         "unit": (added / norm[:, None])[1:].sum(0),
         "unit_first": (to_first / norm[:, None])[1:].sum(0),
     }
-    some = values[:, :proved], weights[:, :proved, :proved]
-    numbers["error"] = _error(*some, projection, numbers)
+    proof = values[:, :proved], weights[:, :proved, :proved]
+    numbers["error"] = _error(*proof, projection, numbers)
     # The token before the second one is the first one.
     before = pairs.diagonal().clone()
     before[:1] = 0
@@ -223,15 +207,14 @@ def _products(
     to_self = values.new_empty(tokens, width)
     step = max(1, PIECE // (count * max(width, tokens)))
     for start in range(0, tokens, step):
-        part = slice(start, start + step)
+        piece = slice(start, start + step)
         # (sources, heads, width), and (sources, tokens, heads).
-        written = (values[:, part] @ projection).transpose(0, 1)
-        alpha = weights[:, :, part].permute(2, 1, 0)
+        written = (values[:, piece] @ projection).transpose(0, 1)
+        alpha = weights[:, :, piece].permute(2, 1, 0)
         gram = written @ written.transpose(1, 2)
-        pairs[:, part] = ((alpha[:, 1:] @ gram) * alpha[:, :-1]).sum(-1).T
+        pairs[:, piece] = ((alpha[:, 1:] @ gram) * alpha[:, :-1]).sum(-1).T
         places = torch.arange(len(alpha), device=values.device)
-        own = alpha[places, places + start]
-        to_self[part] = (own[:, None] @ written)[:, 0]
+        to_self[piece] = (alpha[places, places + start][:, None] @ written)[:, 0]
         if start == 0:
             to_first = alpha[0] @ written[0]
     return pairs, to_first, to_self

@@ -22,7 +22,7 @@ from attnlag.storage.keys import KEY_FIELDS
 
 # Name of these values in the extraction, besides the sites.
 PREDICTIONS = "surprisal"
-COLUMNS = tuple(of_file("surprisal"))
+PREDICTED = tuple(of_file("surprisal"))
 SCHEMA = pa.schema(
     [*KEY_FIELDS, *((name, entry.kind) for name, entry in of_file("surprisal").items())]
 )
@@ -133,7 +133,7 @@ class Predictions:
 
     @torch.inference_mode()
     def predict(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """Return the predictions at the tokens of some sequences: ``COLUMNS``, each (tokens,).
+        """Return the predictions at the tokens of some sequences: ``PREDICTED``, each (tokens,).
 
         ``hidden`` are the inputs of the head, (tokens, width), sequence after sequence. The
         surprisal and rank of a token, and the entropy before it, are NaN for the first token of a
@@ -184,7 +184,7 @@ class Predictions:
 
 
 def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
-    """Return the rows of the file of predictions: keys and ``COLUMNS``, null for NaN."""
+    """Return the rows of the file of predictions: keys and ``PREDICTED``, null for NaN."""
     columns = [keys[field.name] for field in KEY_FIELDS]
     columns += [pa.array(of_tokens, from_pandas=True) for of_tokens in values]
     return pa.table(columns, SCHEMA.names).cast(SCHEMA)

@@ -12,7 +12,7 @@ from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 # The classes of a token's sources. A source belongs to the first that it fits.
 PREVIOUS = 4
-CLASSES = ("first", "self", *(f"previous_{k}" for k in range(1, PREVIOUS + 1)), "rest")
+SOURCE_CLASSES = ("first", "self", *(f"previous_{k}" for k in range(1, PREVIOUS + 1)), "rest")
 
 # Parts of the cosine with the token before: the first token, the token before and any other one, as
 # far as each writes to both; different tokens; the bias.
@@ -24,15 +24,15 @@ STRONGEST = 10
 # The words that effects are measured on: the token itself, the true next token, and the token that
 # the model finds most likely; and the same at another place of the document.
 TARGETS = ("own", "next", "first_choice")
-EFFECTS = (*TARGETS, *(f"{name}_control" for name in TARGETS))
+READOUT_EFFECTS = (*TARGETS, *(f"{name}_control" for name in TARGETS))
 
 # Norms of what a token writes to itself and of what earlier ones write: outcomes, by column.
 WRITTEN = {"self": "self_norm", "shared": "shared_norm"}
 
 NUMBERS = (
-    *CLASSES,
+    *SOURCE_CLASSES,
     *("bias", "effective"),
-    *(f"attention_{name}" for name in CLASSES),
+    *(f"attention_{name}" for name in SOURCE_CLASSES),
     *("norm", *WRITTEN.values(), "cosine"),
     *(f"cosine_{name}" for name in PAIRS),
 )
@@ -40,7 +40,7 @@ LISTS = {"strongest": pa.list_(pa.int32()), "strongest_shares": pa.list_(pa.floa
 
 ROW = [*KEY_FIELDS, pa.field("layer", pa.int32())]
 SOURCES = pa.schema([*ROW, *((name, pa.float32()) for name in NUMBERS), *LISTS.items()])
-READOUT = pa.schema([*ROW, *((name, pa.float32()) for name in EFFECTS)])
+READOUT = pa.schema([*ROW, *((name, pa.float32()) for name in READOUT_EFFECTS)])
 
 
 def table(

@@ -14,17 +14,17 @@ import torch
 from attnlag.adjustments import layout, sources, traced_tables
 from attnlag.adjustments.batches import Rotary
 from attnlag.adjustments.heads import LayerHeads
-from attnlag.adjustments.readout import NoReadout, Readout
+from attnlag.adjustments.readout import Readout
 from attnlag.adjustments.sites import SitesOfPass
-from attnlag.adjustments.sources import NoSources
 from attnlag.adjustments.surprisal import Predictions
-from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, PAIRS
+from attnlag.adjustments.traced_tables import PAIRS, READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, trying
+from attnlag.model.hooks import NotGiven
 from attnlag.storage.sequences import TokenSequence
 
 # Bound on the errors of shares.
-BOUND = 1e-5
+SHARES_BOUND = 1e-5
 
 # Number of tokens of the first sequence for which the vectors are built, as a proof.
 PROVED = 48
@@ -85,7 +85,7 @@ class Tracer:
                 self.rotary.reset()
                 self.head = Readout(self.model, self.blocks, ids[:64])
                 self.readout_remark = f"effects add up to the logits within {self.head.error:.1e}"
-            except NoReadout as reason:
+            except NotGiven as reason:
                 self.readout_remark = f"no readout: {reason}"
         numbers, vectors, hidden = self._pass(ids)
         keys = layout.keys_of([TokenSequence(document, window, sequence)])
@@ -100,7 +100,7 @@ class Tracer:
                 layers = sorted(layer for layer, name in vectors if name == site)
                 effects = self.head.effects([vectors[n, site] for n in layers], ids, hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
-                columns = dict(zip(EFFECTS, by_token.T, strict=True))
+                columns = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
                 rows = traced_tables.table(keys, layers, columns, traced_tables.READOUT)
                 self.readout[site].append(rows)
 
@@ -117,7 +117,7 @@ class Tracer:
                 self.without += [f"layer {n} computes attention by itself" for n in silent]
                 self.layers = {n: heads for n, heads in self.layers.items() if n in numbers}
                 return numbers, vectors, hidden
-            except NoSources as reason:
+            except NotGiven as reason:
                 self.without.insert(0, str(reason))
             except hooks.FAILURES as failure:
                 # If the model itself fails, so does the pass without weights, which says why.
@@ -156,8 +156,8 @@ class Tracer:
         gap = float(((scale * sums - added).norm(dim=-1) / size.clamp_min(size.median())).max())
         bound = hooks.TOLERANCE[next(self.trunk.parameters()).dtype]
         error = float(numbers.pop("error"))
-        if not (gap <= bound and error <= BOUND):
-            raise NoSources(
+        if not (gap <= bound and error <= SHARES_BOUND):
+            raise NotGiven(
                 f"in layer {layer}, what tokens write adds up to the adjustment only within "
                 f"{gap:.1e}, and shares to 1 within {error:.1e}"
             )
@@ -200,8 +200,11 @@ def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
 
     shares, attention, pairs, norm = map(stacked, ("shares", "attention", "pairs", "norm"))
     return {
-        **dict(zip(CLASSES, shares.T, strict=True)),
-        **{f"attention_{name}": values for name, values in zip(CLASSES, attention.T, strict=True)},
+        **dict(zip(SOURCE_CLASSES, shares.T, strict=True)),
+        **{
+            f"attention_{name}": values
+            for name, values in zip(SOURCE_CLASSES, attention.T, strict=True)
+        },
         **{name: stacked(name) for name in ("bias", "effective", *traced_tables.LISTS)},
         "norm": norm,
         "self_norm": norm * stacked("to_self"),

@@ -239,13 +239,7 @@ def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name
     mask = torch.from_numpy(batch.real[:1, :PROBE_TOKENS])
     with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
         run_model(model, ids)
-    return hooks.check_identity(
-        evidence,
-        blocks,
-        dtype=next(model.parameters()).dtype,
-        model_type=str(model.config.model_type),  # type: ignore[union-attr]
-        name=name,
-    )
+    return hooks.check_identity(evidence, blocks, model, name)
 
 
 def effects(

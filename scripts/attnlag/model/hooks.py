@@ -23,7 +23,7 @@ STREAM = "stream"
 
 # Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
 # leaves a few units in the last place.
-BOUND = 1e-5
+IDENTITY_BOUND = 1e-5
 
 # In these precisions, rounding would hide a wrong module, so an order of the additions must give
 # the output of a block bit for bit.
@@ -47,6 +47,10 @@ def failure_in_words(failure: BaseException) -> str:
 
 # A method of a module that registers a hook, the hook, and options of the method.
 Hook = tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
+
+
+class NotGiven(Exception):
+    """A model does not give something that is measured; the message says why."""
 
 
 class NoVectors(Exception):
@@ -200,7 +204,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
                 )
         vectors = stream[0].to(result.device), [added.to(result.device) for _, added in parts]
         observation = Evidence(tuple(part for part, _ in parts), _error(*vectors, result))
-        if observation.error > BOUND:
+        if observation.error > IDENTITY_BOUND:
             observation.scale = _factor(block, *vectors, result)
             if observation.scale is None and result.dtype in HALF:
                 doubtful[len(evidence)] = arguments[0]
@@ -221,7 +225,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         except FAILURES:
             in_float32 = []
         evidence[layer : layer + 1] = in_float32 or [evidence[layer]]
-        if not evidence[layer].error <= BOUND:
+        if not evidence[layer].error <= IDENTITY_BOUND:
             # The model is refused, whatever the other blocks would give.
             break
 
@@ -269,18 +273,13 @@ def _factor(
     numbers = [value for value in vars(block).values() if isinstance(value, float)]
     near = [value for value in numbers if abs(value - estimate) <= NEAR * abs(estimate)]
     for scale in (*near, float(f"{estimate:.7g}")):
-        if _error(stream, [part * scale for part in added], result) <= BOUND:
+        if _error(stream, [part * scale for part in added], result) <= IDENTITY_BOUND:
             return scale
     return None
 
 
 def check_identity(
-    evidence: list[Evidence],
-    blocks: list[BlockModules],
-    *,
-    dtype: torch.dtype,
-    model_type: str,
-    name: str = "NAME",
+    evidence: list[Evidence], blocks: list[BlockModules], model: Any, name: str = "NAME"
 ) -> float:
     """Return the largest error of `residual_identity`; raise UserError if the proof fails.
 
@@ -289,7 +288,8 @@ def check_identity(
     """
     for layer, observation in enumerate(evidence):
         if math.isnan(observation.error):
-            advice = "; float32 and bfloat16 have the range for more" * (dtype == torch.float16)
+            half = next(model.parameters()).dtype == torch.float16
+            advice = "; float32 and bfloat16 have the range for more" * half
             raise UserError(
                 f"model {name}: found numbers that are infinite or not a number, expected finite "
                 f"ones: first in layer {layer}{advice}"
@@ -298,11 +298,11 @@ def check_identity(
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
-            f"model {name}, of type '{model_type}', fails the proof of its sites: block input + "
-            "attention adjustment + MLP adjustment is not shown to be the block's output "
-            f"({', '.join(problems[:3])}{more}; expected at most {BOUND:.0e}, relative); tried "
-            f"{blocks[0].paths}; nothing was stored; other modules can be declared, but a block "
-            "that normalises the sum itself has none"
+            f"model {name}, of type '{model.config.model_type}', fails the proof of its sites: "
+            "block input + attention adjustment + MLP adjustment is not shown to be the block's "
+            f"output ({', '.join(problems[:3])}{more}; expected at most {IDENTITY_BOUND:.0e}, "
+            f"relative); tried {blocks[0].paths}; nothing was stored; other modules can be "
+            "declared, but a block that normalises the sum itself has none"
         )
     return max(observation.error for observation in evidence)
 
@@ -317,7 +317,7 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[st
         if sorted(observation.parts) != sorted(expected):
             parts = " and ".join(observation.parts) or "neither of them"
             problems.append(f"layer {layer}: {parts} seen, not {' and '.join(expected)} once each")
-        elif not observation.error <= BOUND:
+        elif not observation.error <= IDENTITY_BOUND:
             problems.append(f"layer {layer}: {observation.error:.1e}")
     return problems
 

@@ -36,7 +36,7 @@ GAIN = 1.1
 # Largest allowed relative differences of norms from plain torch: their median, and their ninth
 # decile. Rounding grows with depth, at some tokens of a trained model a thousandfold, and such a
 # token must not decide: each shard begins with other tokens, and all are to be computed alike.
-BOUNDS = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (1e-2, 0.5)}
+NORM_BOUNDS = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (1e-2, 0.5)}
 
 # Amounts of work for measuring, which take a fraction of a second.
 MEASURED_ROWS = 256
@@ -82,7 +82,7 @@ def accelerate(
     way is requested and does not work here.
     """
     weights = next(blocks[0].block.parameters())
-    if fast == "off" or weights.device.type != "cpu" or weights.dtype not in BOUNDS:
+    if fast == "off" or weights.device.type != "cpu" or weights.dtype not in NORM_BOUNDS:
         return "off", "plain torch"
     modules = modules_of(blocks)
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= SMALLEST]
@@ -106,7 +106,7 @@ def accelerate(
             if not undo:
                 return "off", "plain torch"
             half, most = difference(norms(model, blocks, ids), plain.norms)
-            close = half <= BOUNDS[weights.dtype][0] and most <= BOUNDS[weights.dtype][1]
+            close = half <= NORM_BOUNDS[weights.dtype][0] and most <= NORM_BOUNDS[weights.dtype][1]
             words = f"norms within {half:.0e} (median) and {most:.0e} (90%) of plain torch"
         # Errors of a private operator that is missing or has changed.
         except (AttributeError, RuntimeError, TypeError) as error:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
-from attnlag.adjustments.surprisal import COLUMNS, PREDICTIONS, Predictions
+from attnlag.adjustments.surprisal import PREDICTED, PREDICTIONS, Predictions
 from attnlag.corpus import frequency, tagging
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
@@ -298,7 +298,7 @@ def measure(
             module.training = mode
     stream = np.stack(values.pop(STREAM))
     if predictions is not None:
-        for column, numbers in zip(COLUMNS, values.pop(PREDICTIONS), strict=True):
+        for column, numbers in zip(PREDICTED, values.pop(PREDICTIONS), strict=True):
             tokens[column] = numbers
     sizes = {
         site: np.stack([v if v.ndim == 1 else l2_norms(v) for v in arrays])

@@ -303,7 +303,7 @@ def _write(
             raise UserError(
                 "surprisal: found a measurement without it, expected measure(…, surprisal=True)"
             )
-        predicted = [measurement.tokens[name].to_numpy() for name in surprisal.COLUMNS]
+        predicted = [measurement.tokens[name].to_numpy() for name in surprisal.PREDICTED]
         keys = keys.cast(pa.schema(KEY_FIELDS))
         tables.write_table(surprisal.table(keys, predicted), files["surprisal"], record)
     return files

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import extraction, heads
 from attnlag.model import architectures
+from attnlag.model.hooks import NotGiven
 
 HEADS = {**LLAMA, "head_dim": 16}
 
@@ -124,13 +125,11 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     seen = z, None
     assert heads.prove([layer], [(seen, added)], 1e-5) < 1e-6
     for wrong in (added * 1.001, added + 0.01):
-        with pytest.raises(
-            heads.NoHeads, match="in layer 0, heads and bias make up the adjustment"
-        ):
+        with pytest.raises(NotGiven, match="in layer 0, heads and bias make up the adjustment"):
             heads.prove([layer], [(seen, wrong)], 1e-5)
     # Another mixer, or a number of heads that does not divide.
     model.config.num_attention_heads = 7
-    with pytest.raises(heads.NoHeads, match="48 inputs for 7 heads"):
+    with pytest.raises(NotGiven, match="48 inputs for 7 heads"):
         heads.located(architectures.locate(model), model.config)
     remark, found = measured(model)
     assert (remark, found.size) == ("no heads: layer 0 has 48 inputs for 7 heads", 0)

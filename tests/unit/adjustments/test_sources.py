@@ -10,7 +10,7 @@ from test_architectures import LLAMA
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.adjustments import tracing
-from attnlag.adjustments.traced_tables import CLASSES, EFFECTS, LISTS, PAIRS, written
+from attnlag.adjustments.traced_tables import LISTS, PAIRS, READOUT_EFFECTS, SOURCE_CLASSES, written
 from attnlag.corpus.tokens import load_tokenizer, tokenize
 from attnlag.interventions import sampling
 from attnlag.model.language_models import quiet_transformers
@@ -146,7 +146,7 @@ def test_shares_and_pairs_are_those_of_the_vectors(run, tracer):
             if np.diff(np.sort(abs(shares[t, : t + 1]))).min(initial=1) > 1e-6:
                 np.testing.assert_array_equal(row["strongest"], most)
             np.testing.assert_allclose(row["strongest_shares"], shares[t, most], atol=1e-6)
-        sums = found[[*CLASSES, "bias"]].sum(axis=1)
+        sums = found[[*SOURCE_CLASSES, "bias"]].sum(axis=1)
         np.testing.assert_allclose(sums, 1, atol=1e-6)
         effective = abs(shares).sum(1) ** 2 / (shares**2).sum(1)
         np.testing.assert_allclose(found["effective"], effective, rtol=1e-6)
@@ -232,7 +232,7 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
         wide["layer_01.shared"][:TOKENS], rows(tracer.sources, 1)["shared_norm"]
     )
     assert set(LISTS) <= set(tracer.sources[0].column_names)
-    assert set(EFFECTS) <= set(tracer.readout["mlp"][0].column_names)
+    assert set(READOUT_EFFECTS) <= set(tracer.readout["mlp"][0].column_names)
 
 
 def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetched, tmp_path):

@@ -48,7 +48,9 @@ def predicted(model, of, batch_tokens=48):
         keep="norms",
         predictions=surprisal.Predictions(model, "tiny"),
     )
-    return dict(zip(surprisal.COLUMNS, adjustments.measure(of)[surprisal.PREDICTIONS], strict=True))
+    return dict(
+        zip(surprisal.PREDICTED, adjustments.measure(of)[surprisal.PREDICTIONS], strict=True)
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,6 @@ def test_a_file_of_predictions_has_nulls_where_nothing_is_predicted():
     values = [[np.nan, 1.5], [np.nan, 2.5], [3.5, 4.5], [np.nan, 7]]
     found = surprisal.table(keys, [np.array(column, np.float32) for column in values])
     assert found.schema == surprisal.SCHEMA
-    told = found.select(surprisal.COLUMNS).to_pydict()
+    told = found.select(surprisal.PREDICTED).to_pydict()
     assert list(told.values()) == [[None, 1.5], [None, 2.5], [3.5, 4.5], [None, 7]]
     assert found.select(keys.column_names).equals(keys)

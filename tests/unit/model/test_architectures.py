@@ -233,7 +233,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
             model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
     assert [found.error < 1e-5 for found in evidence] == [n != 1 for n in range(len(blocks))]
     with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
-        hooks.check_identity(evidence, blocks, dtype=torch.float32, model_type="x")
+        hooks.check_identity(evidence, blocks, model)
 
 
 def test_padding_changes_no_number(model, measured):
@@ -400,8 +400,8 @@ def test_a_module_that_is_never_called_fails_the_proof():
 
 
 def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
-    blocks = architectures.locate(small_model("gpt2", GPT))
-    options = {"dtype": torch.float32, "model_type": "gpt2"}
+    model = small_model("gpt2", GPT)
+    blocks = architectures.locate(model)
     good, other_order, twice, lacking, unknown = (
         hooks.Evidence(parts, error)
         for parts, error in (
@@ -413,7 +413,7 @@ def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
         )
     )
     for evidence in ([good] * 3, [other_order] * 3):
-        assert hooks.check_identity(evidence, blocks, **options) == 0
+        assert hooks.check_identity(evidence, blocks, model) == 0
     for evidence, message in (
         ([], "0 of 3 blocks ran"),
         ([good] * 2, "2 of 3 blocks ran"),
@@ -422,7 +422,7 @@ def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
         ([good, good, unknown], "not a number, .*layer 2"),
     ):
         with pytest.raises(UserError, match=message):
-            hooks.check_identity(evidence, blocks, **options)
+            hooks.check_identity(evidence, blocks, model)
 
 
 def test_the_proof_needs_the_scale_of_the_residual():

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import traced_tables
 from attnlag.adjustments.columns import KEYS, layer_name
-from attnlag.adjustments.traced_tables import CLASSES, TARGETS, WRITTEN
+from attnlag.adjustments.traced_tables import SOURCE_CLASSES, TARGETS, WRITTEN
 from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.estimation import crossproducts, merging, regress
 from attnlag.regression.estimation.clustered import RatioSums
@@ -22,7 +22,7 @@ from attnlag.regression.settings import HeadsSettings
 NORMS = {WHOLE: "norm", **WRITTEN}
 
 # Sources of an adjustment, and the columns of parts of the cosine, in the order of their rows.
-SOURCES = [*CLASSES, "bias", "effective"]
+SOURCES = [*SOURCE_CLASSES, "bias", "effective"]
 COSINES = {"all": "cosine", **{part: f"cosine_{part}" for part in traced_tables.PAIRS}}
 
 OF_LAGS = ["subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"]
@@ -88,7 +88,9 @@ def shares(
     Beside it are the mean ``attention`` to the source and the mean share with ``random_weights``.
     """
     table = _means_beside(rows, random, lambda rows: rows[SOURCES], drop_first, alpha)
-    attention = rows[[f"attention_{name}" for name in CLASSES]].set_axis(CLASSES, axis=1)
+    attention = rows[[f"attention_{name}" for name in SOURCE_CLASSES]].set_axis(
+        SOURCE_CLASSES, axis=1
+    )
     mean = means_by_layer(rows, attention, drop_first, alpha)["mean"]
     table.insert(len(table.columns) - 1, "attention", mean)
     return _rows_by_layer(table, "source")
