@@ -237,28 +237,6 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     assert np.isnan(previous.loc[position == 0].iloc[:, -2:]).all(axis=None)
 
 
-def test_the_error_of_a_mean_is_clustered_by_document():
-    """The oracle is a regression on a constant in statsmodels. Sums of shards add up."""
-    generator = np.random.default_rng(3)
-    document = np.repeat(np.arange(12), generator.integers(1, 30, 12))
-    values = generator.normal(size=len(document)) + generator.normal(size=12)[document]
-    halves = [document < 5, document >= 5]
-    parts = [RatioSums.of_rows(values[half], document[half]) for half in halves]
-    sums = parts[0] + parts[1]
-    fit = sm.OLS(values, np.ones_like(values)).fit(
-        cov_type="cluster", cov_kwds={"groups": document}
-    )
-    np.testing.assert_allclose(sums.mean, fit.params[0], rtol=1e-12)
-    effective = len(document) ** 2 / (np.bincount(document) ** 2).sum()
-    scale = np.sqrt(effective / (effective - 1) * 11 / 12)
-    np.testing.assert_allclose(sums.std_error, fit.bse[0] * scale, rtol=1e-9)
-    np.testing.assert_allclose(sums.df, effective - 1, rtol=1e-12)
-    assert (sums.clusters, sums.rows) == (12, len(document))
-    alone = RatioSums.of_rows(values[:9], np.zeros(9, int))
-    assert alone.mean == pytest.approx(values[:9].mean())
-    assert np.isnan(alone.std_error)
-
-
 def geometry_of_shard(folder, number):
     """Write the geometry of a shard and the norms of its stream; return both and all rows.
 
@@ -345,6 +323,9 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
             against = (10 * 0.5 + 30 * 1.5) / 40 if layer == "0" else 2.0
             assert row["random_pairs"] == pytest.approx(against)
         assert pd.isna(row["distance"]) == (quantity != "cosine_previous")
+    # A single document has a mean and no error.
+    alone = RatioSums.of_rows(np.array([1.0, 3.0]), np.zeros(2, int))
+    assert (alone.mean, np.isnan(alone.std_error)) == (2, True)
     assert np.isnan(found.loc[(STREAM_GROWTH, 0), "random_pairs"])
     row, fit = found.loc[(centred.QUANTITY, 0)], clustered("0 angle")
     assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)

@@ -85,25 +85,6 @@ def test_norms_of_heads_equal_those_of_their_vectors(name):
     np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
-def test_the_norm_of_a_head_is_that_of_its_weighted_values():
-    """The oracle is a Llama's own attention weights times the values of its two key-value heads."""
-    model = small_model("llama")
-    (sequence, *_) = sequences()
-    _, found = measured(model, [sequence])
-    with torch.no_grad():
-        ids = torch.tensor(sequence[None].astype(np.int64))
-        out = model(input_ids=ids, output_attentions=True, output_hidden_states=True)
-        for layer, block in enumerate(model.layers):
-            values = block.self_attn.v_proj(block.input_layernorm(out.hidden_states[layer]))[0]
-            weights = block.self_attn.o_proj.weight
-            for head in range(4):
-                group = slice(12 * (head // 2), 12 * (head // 2) + 12)
-                gathered = out.attentions[layer][0, head] @ values[:, group]
-                vector = gathered @ weights[:, 12 * head : 12 * head + 12].T
-                norm = vector.norm(dim=-1).numpy()
-                np.testing.assert_allclose(found[layer, :, head], norm, rtol=1e-4)
-
-
 def test_a_differential_head_is_made_by_two_attention_heads():
     """Other queries of attention heads 1 and 3 change the second of two differential heads."""
     torch.manual_seed(0)

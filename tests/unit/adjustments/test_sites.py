@@ -15,8 +15,3 @@ def test_a_site_can_be_changed_if_it_is_a_part_of_a_block_or_the_sum_of_its_part
     )
     names = ["block", "difference", "twice", "mlp"]
     assert sites.changeable(names) == ["block", "twice", "mlp"]
-
-
-def test_the_sum_of_parts_is_the_site_of_a_whole_block():
-    assert sites.SITES["block"].value(3, 4) == 7
-    assert sites.SITES["mlp"].value(4) == 4

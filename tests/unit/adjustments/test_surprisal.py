@@ -90,15 +90,6 @@ def test_predictions_equal_those_of_the_models_own_logits(kind, stated):
         assert ((rows["rank"][1:] >= least) & (rows["rank"][1:] <= most - 1)).all()
 
 
-def test_summed_surprisal_is_the_loss_of_transformers():
-    model, (sequence, *_) = tiny("llama"), sequences()
-    ids = torch.from_numpy(sequence)[None]
-    with torch.inference_mode():
-        loss = model(ids, labels=ids).loss
-    said = predicted(model, [sequence])["surprisal"]
-    assert np.nansum(said) == pytest.approx(float(loss) * (len(sequence) - 1), rel=1e-6)
-
-
 def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
     model = tiny("llama")
     with torch.no_grad():

@@ -19,7 +19,6 @@ from attnlag.corpus.documents import (
     Document,
     Tally,
     corpus_record,
-    corpus_summary,
     corpus_table,
     in_batches,
     read_documents,
@@ -511,13 +510,6 @@ def test_the_digest_changes_when_any_boundary_moves(documents):
     assert tally_of([moved, *documents[1:]]).digest != digest
     assert tally_of(documents[1:]).digest != digest
     assert tally_of([Document(*first), *documents[1:]]).digest == digest
-
-
-def test_the_summary_is_a_line_of_words():
-    documents = [Document("a", "news", "x" * 1_000), Document("b", "news", "yz")]
-    assert corpus_summary("prompts", tally_of(documents)) == (
-        "prompts: 2 documents in 1 group, 1,002 characters"
-    )
 
 
 def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monkeypatch):

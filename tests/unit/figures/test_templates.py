@@ -31,7 +31,6 @@ from attnlag.figures.templates import (
     Map,
     Notice,
     Sheet,
-    by_layer,
     permuted,
     profile,
     untrained,
@@ -190,12 +189,6 @@ def test_a_map_shows_each_cell_its_names_crosses_and_reasons():
     assert bar.get_ylabel() == "bar"
     # A value beyond the scale is announced at its end.
     assert axes.collections[0].colorbar.extend == "max"
-
-
-def test_a_tidy_table_becomes_rows_of_layers():
-    table = pd.DataFrame({"group": ["b", "a", "a"], "layer": [0, 0, 1], "x": [1.0, 2.0, 3.0]})
-    expected = [[2.0, 3.0], [1.0, np.nan], [np.nan, np.nan]]
-    np.testing.assert_array_equal(by_layer(table, "group", "x", ["a", "b", "c"], [0, 1]), expected)
 
 
 def test_a_notice_stands_in_for_an_empty_figure():

@@ -32,10 +32,3 @@ def test_the_spread_of_models_is_told_from_that_of_documents(between, shared, ow
     assert table["between_documents_se"].mean() == pytest.approx(error, rel=0.02)
     inside = (table["conf_low"] < 0.3) & (table["conf_high"] > 0.3)
     assert 0.93 < inside.mean() <= 1
-
-
-def test_equal_models_have_no_spread():
-    (one, *_) = profiles_of(np.random.default_rng(0), 0.0, 0.3, 0.1)
-    table = population.summary([one] * 3, 0.05)
-    assert table.loc[0, "between_models_sd"] == pytest.approx(0, abs=1e-6)
-    assert table.loc[0, "models"] == 3
