@@ -28,7 +28,9 @@ from attnlag.pipeline import stages
 from attnlag.pipeline.job import text_of
 
 CONFIG = "config/config.yaml"
-NAMES = SimpleNamespace(model="tiny", corpus="small", site="attention", regression="notebook")
+NAMES = SimpleNamespace(
+    model="tiny", corpus="small", site="attention", regression="notebook", pair="attention"
+)
 
 
 class Ended(NamedTuple):
