@@ -39,14 +39,13 @@ class Ended(NamedTuple):
 
 
 @contextmanager
-def within(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+def within(folder: Path) -> Iterator[None]:
     """Work in a folder as a separate process would: changes of global state are undone."""
     before = Path.cwd(), dict(os.environ), list(sys.path), list(sys.argv)
     log = logging.getLogger("attnlag")
     handlers, level, raising = list(log.handlers), log.level, logging.raiseExceptions
     stop = signal.getsignal(signal.SIGTERM)
     os.chdir(folder)
-    os.environ.update(environment or {})
     try:
         yield
     finally:
@@ -62,12 +61,10 @@ def within(folder: Path, environment: Mapping[str, str] | None = None) -> Iterat
         signal.signal(signal.SIGTERM, stop)
 
 
-def run_program(
-    folder: Path, name: str, *arguments: str, environment: Mapping[str, str] | None = None
-) -> Ended:
+def run_program(folder: Path, name: str, *arguments: str) -> Ended:
     path = str(ROOT / "scripts" / f"{name}.py")
     printed = io.StringIO()
-    with within(folder, environment), redirect_stderr(printed):
+    with within(folder), redirect_stderr(printed):
         sys.argv[:] = [path, *arguments]
         try:
             runpy.run_path(path, run_name="__main__")
@@ -118,15 +115,10 @@ def arguments_of(stage: str, config: Config, planned: list[str]) -> list[str]:
     settings = stages.settings_of(stage, config)
     if settings:
         job["settings"] = json.loads(settings(NAMES))
-    if stage == "fetch_model":
-        model = config.models["tiny"]
-        job["options"] |= {"layers": model.layers, "width": model.width}
     if stage == "prepare_corpus":
         job["input"]["files"] = list(map(str, config.files_of("small")))
     if stage == "describe_tokens" and (tagger := config.corpora["small"].tagger) and tagger.file:
         job["input"]["tags"] = [str(tagger.file)]
-    if stage == "extract_activations":
-        job["options"]["batch_tokens"] = config.extraction.batch_tokens
     arguments[2] = json.dumps(job)
     # Threads that wait for each other take time from other tests.
     arguments[arguments.index("--threads") + 1] = "1"

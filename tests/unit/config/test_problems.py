@@ -271,6 +271,7 @@ corpora:
   d: {files: [words.txt], tagger: {column: tags, file: words.txt}}
   e: {files: [words.txt], tagger: {package: en-core}}
   f: {files: [words.txt], shards: 0}
+  g: {files: [words.txt], tagger: {file: tags.csv}}
 > 2: corpora.a: found "words.txt", expected a mapping, as in {key: value}
 > 3: corpora.b.files: is missing, expected files or globs: JSON lines, plain text, CSV, TSV or
   Parquet, also .gz and .zst
@@ -279,6 +280,7 @@ corpora:
 > 5: corpora.d.tagger.file: found file beside column, expected one source of tags
 > 6: corpora.e.tagger.package: found package without version, expected both
 > 7: corpora.f.shards: found 0, expected at least 1
+> 8: corpora.g.tagger.file: found no file 'tags.csv'
 corpora:
   a: {files: [words.txt, word.txt, nowhere/x.txt, 'texts/*.csv', 'links/*', pipe, /dev/zero]}
   b: {files: [texts, words.txt/inner.txt]}
