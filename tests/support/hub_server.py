@@ -1,13 +1,13 @@
 """A small hub: an HTTP server on a loopback port with the endpoints that the hub's client uses.
 
-It serves a repository's facts (``/api/models/…``), the tree of a commit (``…/tree/…``) and its
-files (``/…/resolve/…``). Large files answer with a redirect to their content address, as the real
-hub does. Faults are set on
-the server object, and every request is recorded.
+It serves a repository's facts and the tree of a commit (``/api/models/…``) and its files
+(``/…/resolve/…``). Large files answer with a redirect to their content, as the real hub does.
+Faults are set on the hub object, and every request is recorded.
 """
 
 import hashlib
 import json
+import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,10 +21,6 @@ class Repository:
     commits: dict[str, dict[str, bytes]]
     references: dict[str, str]
     gated: bool = False
-
-    def commit(self, revision: str) -> str | None:
-        commit = self.references.get(revision, revision)
-        return commit if commit in self.commits else None
 
 
 @dataclass
@@ -44,138 +40,96 @@ class Hub:
         return {
             path.rsplit("/", 1)[-1]
             for method, path in self.requests
-            if method == "GET" and ("/resolve/" in path or path.startswith("/content/"))
+            if method == "GET" and "/resolve/" in path
         }
 
-
-def is_large(name: str) -> bool:
-    return name.endswith((".safetensors", ".bin"))
+    def sent(self, file: str, body: bytes) -> bytes:
+        if file in self.truncated:
+            return body[: len(body) // 2]
+        if file in self.altered:
+            return body[:-1] + bytes([body[-1] ^ 1])
+        return body
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def git_digest(content: bytes) -> str:
-    """Return the hash by which git, and so the hub, identifies a file."""
-    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+def entry(file: str, body: bytes) -> dict[str, object]:
+    """Return how a file is listed, in the facts of a repository and in the tree of a commit."""
+    # The hash by which git, and so the hub, identifies a file.
+    oid = hashlib.sha1(f"blob {len(body)}\0".encode() + body).hexdigest()
+    listed = {"type": "file", "path": file, "rfilename": file, "size": len(body), "oid": oid}
+    if not file.endswith((".safetensors", ".bin")):
+        return listed
+    digest = sha256(body)
+    lfs = {"oid": digest, "sha256": digest, "size": len(body), "pointerSize": 130}
+    return {**listed, "lfs": lfs}
 
 
 class Handler(BaseHTTPRequestHandler):
     hub: Hub
-
-    def do_HEAD(self) -> None:
-        self.respond()
-
-    def do_GET(self) -> None:
-        self.respond()
 
     def log_message(self, *arguments: object) -> None:
         """Keep the test's output clean."""
 
     def send(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
             self.send_header(name.replace("_", "-"), value)
-        if "Content_Length" not in headers:
-            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)
 
-    def respond(self) -> None:
+    def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path))
         if self.hub.status:
             self.send(self.hub.status)
-        elif path.startswith("/api/models/"):
-            name, tree, commit = path.removeprefix("/api/models/").partition("/tree/")
-            if tree:
-                self.tree(name, commit)
-            else:
-                self.listing(name)
-        elif "/resolve/" in path:
-            self.file(path.removeprefix("/"))
-        elif path.startswith("/content/"):
-            self.content(path.removeprefix("/content/"))
+        elif asked := re.fullmatch(r"/api/models/(.+?)(?:/(tree|revision)/(.+))?", path):
+            self.describe(*asked.groups())
+        elif asked := re.fullmatch(r"/(content/)?(.+)/resolve/([^/]+)/(.+)", path):
+            self.file(*asked.groups())
         else:
             self.send(404)
 
-    def listing(self, path: str) -> None:
-        name, _, revision = path.partition("/revision/")
+    do_HEAD = do_GET
+
+    def describe(self, name: str, kind: str | None, revision: str | None) -> None:
         repository = self.hub.repositories.get(name)
         if repository is None:
             self.send(404, X_Error_Code="RepoNotFound")
             return
-        commit = repository.commit(revision or "main")
-        if commit is None:
+        commit = repository.references.get(revision or "main", revision)
+        if commit not in repository.commits:
             self.send(404, X_Error_Code="RevisionNotFound")
             return
-        siblings = []
-        for file, body in sorted(repository.commits[commit].items()):
-            entry: dict[str, object] = {"rfilename": file, "size": len(body)}
-            if is_large(file):
-                entry["lfs"] = {"size": len(body), "sha256": sha256(body), "pointerSize": 130}
-            siblings.append(entry)
-        answer = {
-            "id": name,
-            "sha": commit,
-            "siblings": siblings,
-            "cardData": {"license": "mit"},
-        }
-        self.send(200, json.dumps(answer).encode(), Content_Type="application/json")
+        listed = [entry(*file) for file in sorted(repository.commits[commit].items())]
+        facts = {"id": name, "sha": commit, "siblings": listed, "cardData": {"license": "mit"}}
+        body = json.dumps(listed if kind == "tree" else facts).encode()
+        self.send(200, body, Content_Type="application/json")
 
-    def tree(self, name: str, commit: str) -> None:
-        entries = []
-        for file, body in sorted(self.hub.repositories[name].commits[commit].items()):
-            entry: dict[str, object] = {"type": "file", "path": file, "size": len(body)}
-            entry["oid"] = git_digest(body)
-            if is_large(file):
-                entry["lfs"] = {"oid": sha256(body), "size": len(body), "pointerSize": 130}
-            entries.append(entry)
-        self.send(200, json.dumps(entries).encode(), Content_Type="application/json")
-
-    def file(self, path: str) -> None:
-        name, _, rest = path.partition("/resolve/")
-        revision, _, file = rest.partition("/")
+    def file(self, content: str | None, name: str, revision: str, file: str) -> None:
         repository = self.hub.repositories[name]
-        commit = repository.commit(revision)
+        commit = repository.references.get(revision, revision)
+        files = repository.commits.get(commit, {})
         if repository.gated:
             self.send(403, X_Error_Code="GatedRepo")
-            return
-        if commit is None:
+        elif not files:
             self.send(404, X_Error_Code="RevisionNotFound")
-            return
-        if file in self.hub.absent or file not in repository.commits[commit]:
+        elif file in self.hub.absent or file not in files:
             self.send(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
-            return
-        body = repository.commits[commit][file]
-        if is_large(file):
+        elif content or "lfs" not in (listed := entry(file, files[file])):
+            headers = {} if content else {"X_Repo_Commit": commit, "ETag": f'"{listed["oid"]}"'}
+            self.send(200, self.hub.sent(file, files[file]), **headers)
+        else:
             self.send(
                 302,
-                Location=f"{self.hub.content_endpoint}/content/{name}/{commit}/{file}",
+                Location=f"{self.hub.content_endpoint}/content/{name}/resolve/{commit}/{file}",
                 X_Repo_Commit=commit,
-                X_Linked_Etag=f'"{sha256(body)}"',
-                X_Linked_Size=str(len(body)),
+                X_Linked_Etag=f'"{sha256(files[file])}"',
+                X_Linked_Size=str(len(files[file])),
             )
-            return
-        etag = git_digest(body)
-        if self.command == "HEAD":
-            size = str(len(body))
-            self.send(200, X_Repo_Commit=commit, ETag=f'"{etag}"', Content_Length=size)
-        else:
-            self.send(200, self.as_sent(file, body), X_Repo_Commit=commit, ETag=f'"{etag}"')
-
-    def content(self, path: str) -> None:
-        name, commit, file = path.rsplit("/", 2)
-        self.send(200, self.as_sent(file, self.hub.repositories[name].commits[commit][file]))
-
-    def as_sent(self, file: str, body: bytes) -> bytes:
-        if file in self.hub.truncated:
-            return body[: len(body) // 2]
-        if file in self.hub.altered:
-            return body[:-1] + bytes([body[-1] ^ 1])
-        return body
 
 
 def start() -> tuple[Hub, ThreadingHTTPServer]:
