@@ -1,0 +1,60 @@
+"""Where the keys of a configuration stand: files, lines, and how a key is written."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnlag.config.reading import KeyPath, Reading, values_by_path
+
+
+class Places:
+    """The file and the line of each key of a configuration."""
+
+    def __init__(self, raw: Any, readings: Mapping[Path, Reading]):
+        # Another workflow's file may hold the configuration as a section.
+        paths = (_path_to(raw, reading.values) for reading in readings.values())
+        self.section: KeyPath = next(filter(None, paths), ())
+        # The last file with the value in effect determines the line.
+        self.in_force = dict(values_by_path(raw))
+        self.places: dict[KeyPath, tuple[int, int]] = {}
+        for number, reading in enumerate(readings.values()):
+            for whole_path, value in values_by_path(reading.values):
+                path = whole_path[len(self.section) :]
+                here = path and whole_path == (*self.section, *path)
+                if here and _same(value, self.in_force.get(path)):
+                    self.places[path] = number, reading.line(whole_path)
+        # A file may have none of the keys.
+        files = {number for number, _ in self.places.values()}
+        with_keys = isinstance(raw, Mapping) and raw
+        self.places[()] = min(files, default=len(readings) if with_keys else 0), 0
+        self.names = [*map(str, readings), "command line" if files else "configuration"]
+
+    def of(self, path: KeyPath) -> tuple[int, int]:
+        """Return the number of the file and the line of a key, or of the section that lacks it."""
+        while path not in self.in_force:
+            path = path[:-1]
+        return self.places.get(path, (len(self.names) - 1, 0))
+
+
+def written(path: KeyPath) -> str:
+    """Return a key path such as ``figures.layers[0]``, with unusual keys in quotes."""
+    text = ""
+    for part in path:
+        word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
+    return text
+
+
+def _path_to(section: Any, configuration: Any) -> KeyPath | None:
+    """Return the keys that lead to a section of a configuration; None if it is not in it."""
+    values = values_by_path(configuration)
+    return next((path for path, value in values if value == section), None)
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Return whether two values are equal; any two sections count as equal."""
+    are_sections = isinstance(value, Mapping) and isinstance(other, Mapping)
+    # NaN is not equal to itself.
+    return are_sections or value == other or value != value

@@ -1,0 +1,108 @@
+"""Errors of pydantic as sentences for the user, each with the key that it is about."""
+
+import re
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+from attnlag.config.reading import KeyPath, part_of_path
+from attnlag.config.schema import Config
+from attnlag.errors import nearest, shown
+from attnlag.model.settings import SOURCES, Source
+from attnlag.section import IN_WORDS, Section
+
+# Expected values, by the first word of the type of pydantic's error.
+EXPECTED = {
+    "bool": "true or false",
+    "dict": "a mapping, as in {name: {key: value}}",
+    "finite": "a finite number",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list, as in [a, b]",
+    "model": "a mapping, as in {key: value}",
+    "path": "text (quotes make a number text)",
+    "string": "text (quotes make a number text)",
+}
+BOUNDS = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
+
+
+def key_of(error: Mapping[str, Any], raw: Any) -> KeyPath:
+    """Return the key path of an error as written in a configuration.
+
+    Pydantic's path also has the kinds of sources and the types that a value was parsed as.
+    """
+    path, value, places = [], raw, error["loc"]
+    if places[:1] == ("models",):
+        places = (*places[:2], *places[3:])  # A model may have a key like the kind of its source.
+    for part in places:
+        if isinstance(value, Mapping) and part in map(part_of_path, value):
+            value = next(item for key, item in value.items() if part_of_path(key) == part)
+        elif not (isinstance(value, list) and isinstance(part, int)):
+            continue
+        else:
+            value = value[part]
+        path.append(part)
+    if error["type"] == "missing":
+        path.append(error["loc"][-1])
+    elif error["type"].startswith("union_tag"):
+        path.append("source")
+    elif error["type"] == "impossible":
+        path.append(error["ctx"]["key"])
+    return tuple(path)
+
+
+def _section_at(path: KeyPath) -> type[Section]:
+    """Return the class of the section at a path from pydantic, which includes kinds of sources."""
+    kind: Any = Config
+    for part in path:
+        if kind == Source:
+            kind = SOURCES[str(part)]
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            kind = kind.model_fields[part].annotation
+        if get_origin(kind) is UnionType:  # The section may be null.
+            kind = get_args(kind)[0]
+    return kind
+
+
+def sentence_of(error: Mapping[str, Any]) -> str:
+    """Return the found and the expected value, in words, for one of pydantic's errors."""
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
+    valid: list[str] = []
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "impossible":
+        return str(context["sentence"])
+    if kind in ("missing", "extra_forbidden", "invalid_key"):
+        *section, name = error["loc"]
+        fields = _section_at(tuple(section)).model_fields
+        if kind == "missing":
+            meaning = fields[name].description or "a value"
+            return f"is missing, expected {meaning[0].lower()}{meaning[1:]}"
+        return f"unknown key, expected one of {', '.join(fields)}{nearest(str(name), fields)}"
+    if kind.startswith("union_tag"):
+        valid = list(SOURCES)
+        expected = f"one of {', '.join(valid)}"
+        if kind == "union_tag_not_found":
+            return f"is missing, expected {expected}"
+        value = value["source"]
+    elif kind == "literal_error":
+        expected = re.sub("True|False", lambda word: word[0].lower(), context["expected"])
+        expected = expected.replace("'", "")
+        valid = re.split(", | or ", expected)
+    elif kind == "string_pattern_mismatch":
+        expected = IN_WORDS.get(context["pattern"], f"text that matches {context['pattern']}")
+    elif BOUNDS.keys() & context.keys():
+        expected = " and ".join(f"{BOUNDS[key]} {bound:,.12g}" for key, bound in context.items())
+    elif kind == "too_short":
+        least = context["min_length"]
+        expected = f"at least {'one entry' if least == 1 else f'{least} entries'}"
+    elif kind == "string_too_short":
+        expected = "text that is not empty"
+    elif (word := kind.partition("_")[0]) in EXPECTED:
+        expected = EXPECTED[word]
+    else:
+        return f"found {shown(value)}: {error['msg']}"
+    alike = nearest(str(value), valid) if valid else ""
+    return f"found {shown(value)}, expected {expected}{alike}"

@@ -1,0 +1,291 @@
+"""Problems of well-formed values: missing files, impossible layers, incompatible keys."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.sites import changeable
+from attnlag.config.reading import KeyPath, file_alike
+from attnlag.config.schema import Config, files_matching
+from attnlag.errors import counted, nearest, unreadable
+from attnlag.escaping import name_problem
+from attnlag.model.settings import ModelSource, PathSource, RandomSource
+from attnlag.regression.design.covariates import CATALOGUE, layer_cells
+from attnlag.regression.settings import Regression
+
+# The key that a problem is about, and what was found and expected.
+Problem = tuple[KeyPath, str]
+
+COMMIT = r"[0-9a-f]{40}"
+
+
+def value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the problems of well-formed values.
+
+    A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong.
+    """
+    yield from _corpus_problems(config)
+    yield from _model_problems(config, raw)
+    yield from _length_problems(config)
+    for name, regression in config.regressions.items():
+        yield from _regression_problems(name, regression, config)
+    if config.controls.permutation and config.controls.permutation.within == "upos":
+        yield from _tagger_problems(("controls", "permutation", "within"), "upos", config)
+    for key in ("source_sites", "target_sites"):
+        sites = changeable(config.extraction.sites)
+        for index, site in enumerate(getattr(config.causal, key, None) or ()):
+            if site not in sites:
+                yield (
+                    ("causal", key, index),
+                    f"found {site}, expected one of extraction.sites: {', '.join(sites)}",
+                )
+    if config.extraction.keep == "norms" and raw.get("vectors"):
+        yield (
+            ("vectors",),
+            "found a regression of vectors with extraction.keep: norms, expected keep: vectors; or "
+            "vectors: null",
+        )
+    yield from _figure_problems(config, raw)
+
+
+def _corpus_problems(config: Config) -> Iterator[Problem]:
+    """Yield the files of corpora that are missing or unsuitable."""
+    for name, corpus in config.corpora.items():
+        files: list[tuple[KeyPath, str]] = [
+            (("files", index), pattern) for index, pattern in enumerate(corpus.files)
+        ]
+        if corpus.tagger and corpus.tagger.file:
+            files.append((("tagger", "file"), corpus.tagger.file))
+        for key, pattern in files:
+            if problem := _file_problem(pattern):
+                yield ("corpora", name, *key), problem
+
+
+def _model_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the models that are missing or random, and layers and widths that models lack."""
+    for name, model in config.models.items():
+        facts = _facts(name, model)
+        if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
+            yield ("models", name, "path"), problem
+        if isinstance(model, RandomSource):
+            original = config.models.get(model.of)
+            facts = _facts(model.of, original) if original else {}
+            if model.of not in raw["models"] or isinstance(original, RandomSource):
+                yield ("models", name, "of"), _original_problem(model.of, config.models)
+        for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
+            value = getattr(model, fact)
+            if value and value != facts.get(fact, value):
+                has = words.format(facts[fact])
+                yield ("models", name, fact), f"found {value}, but the model has {has}"
+        layers = facts.get("layers") or model.layers
+        for key, layer in _layers_of_interest(config):
+            if layers and layer >= layers:
+                yield key, f"found layer {layer}, but model {name} has layers 0 to {layers - 1}"
+
+
+def _layers_of_interest(config: Config) -> Iterator[tuple[KeyPath, int]]:
+    """Yield the layers that a configuration names, each with its key."""
+    lists = {
+        ("figures", "layers"): config.figures.layers,
+        ("causal", "targets"): getattr(config.causal, "targets", None),
+        ("causal", "sources"): getattr(config.causal, "sources", None),
+    }
+    for key, layers in lists.items():
+        for index, layer in enumerate(layers if isinstance(layers, list) else ()):
+            yield (*key, index), layer
+    if config.figures.text_layer is not None:
+        yield ("figures", "text_layer"), config.figures.text_layer
+
+
+def _regression_problems(name: str, regression: Regression, config: Config) -> Iterator[Problem]:
+    """Yield what a regression needs of other sections and does not get."""
+    covariance = config.inference.covariance
+    if regression.bias_correction == "half-panel" and not covariance.startswith("cluster"):
+        yield (
+            ("inference", "covariance"),
+            f"found {covariance}, expected cluster, cluster-crv1 or cluster-jackknife: "
+            f"regression {name} has bias_correction: half-panel, which supports no other "
+            "errors; or bias_correction: none",
+        )
+    for covariate in regression.covariates:
+        yield from _tagger_problems(("regressions", name, "covariates"), covariate, config)
+    for property_of_token in regression.by or ():
+        if property_of_token not in regression.covariates:
+            yield from _tagger_problems(("regressions", name, "by"), property_of_token, config)
+    folder, extraction = OUTCOMES[regression.outcome].folder, config.extraction
+    lack = None
+    if folder == "written":
+        if config.sources is None or extraction.sites != ["attention"]:
+            lack = "sources: null" if config.sources is None else "other sites than attention"
+            lack += ", expected sources of attention, and extraction.sites: [attention]"
+    elif folder != "norms" and not extraction.geometry:
+        lack = "extraction.geometry: false, expected true there, or norm or relative"
+    elif folder == "centred" and extraction.keep == "norms":
+        lack = (
+            "extraction.keep: norms, expected vectors there: the layer's mean vector needs all "
+            "vectors; or cosine_previous"
+        )
+    if lack:
+        yield ("regressions", name, "outcome"), f"found {regression.outcome} with {lack}"
+
+
+def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[Problem]:
+    """Yield the corpora whose tagger does not give what a property of tokens needs."""
+    needed = CATALOGUE[name].of_tagger
+    for corpus, section in config.corpora.items():
+        tagger = section.tagger
+        if needed == "tags" and not (tagger and tagger.gives_tags):
+            lacks, gives = "tagger", "part of speech of tokens"
+        elif needed == "language" and not (tagger and tagger.language):
+            lacks, gives = "tagger.language", "frequency of words"
+        else:
+            continue
+        yield (
+            key,
+            f"found {name}, but corpora.{corpus} has no {lacks}; expected one, for the {gives}",
+        )
+
+
+def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the documents of figures in unknown corpora, and bands that need draws."""
+    corpora = raw.get("corpora")
+    for name in config.figures.documents or ():
+        if corpora and isinstance(corpora, Mapping) and name not in corpora:
+            yield (
+                ("figures", "documents", name),
+                f"found no corpus {name!r}, expected one of {', '.join(config.corpora)}"
+                f"{nearest(name, config.corpora)}",
+            )
+    if config.figures.bands == "joint" and not config.inference.bootstrap:
+        yield (
+            ("figures", "bands"),
+            "found joint with inference.bootstrap: 0, expected single, or draws to take them from",
+        )
+
+
+def _length_problems(config: Config) -> Iterator[Problem]:
+    """Yield the regressions without rows because all sequences are too short."""
+    longest = config.tokens.max_length
+    if longest is None:
+        return
+
+    def problem(lags: list[int], leads: list[int], covariates: list[str]) -> str | None:
+        furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
+        furthest += [f"lead {max(leads)}"] if leads else []
+        # Tokens needed besides the outcome; a covariate may contain a lag.
+        offsets = [cell.offset for cell in layer_cells(covariates).values()]
+        reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
+        needed = config.norms.drop_first + reach + 1
+        if longest >= needed:
+            return None
+        return (
+            f"{' and '.join(furthest)}, which need{'s' if len(furthest) == 1 else ''} sequences "
+            f"of {needed} tokens (norms.drop_first is {config.norms.drop_first}), but "
+            f"tokens.max_length is {longest}"
+        )
+
+    all_fit = True
+    for name, regression in config.regressions.items():
+        if sentence := problem(regression.lags, regression.leads, regression.layer_covariates):
+            all_fit = False
+            key = "lags" if regression.lags else "leads"
+            yield ("regressions", name, key), f"found {sentence}"
+    sample = config.sample()
+    if sample and all_fit and (s := problem(sample.lags, sample.leads, sample.covariates)):
+        yield ("norms", "common_sample"), f"found true: over all regressions {s}"
+
+
+def _file_problem(pattern: str) -> str | None:
+    """Return the problem of a file or glob of a corpus, without reading its content."""
+    try:
+        files = [Path(file) for file in files_matching(pattern)]
+    except (OSError, ValueError) as error:
+        return f"{pattern!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if not files:
+        return f"{pattern!r} matches no file"
+    if problem := next(filter(None, map(name_problem, files)), None):
+        return problem
+    problems = {file: problem for file in files if (problem := unreadable(file))}
+    if not problems:
+        return None
+    file, problem = next(iter(problems.items()))
+    if problem == "no such file":
+        return f"found no file {pattern!r}{file_alike(file)}"
+    if problem.startswith("is a folder"):
+        return f"{pattern!r} {problem} or a glob, as in {str(file / '*.txt')!r}"
+    more = len(problems) - 1
+    also = f"; so {'is' if more == 1 else 'are'} {counted(more, 'other file')}" if more else ""
+    return f"{str(file)!r} {problem}{also}"
+
+
+def _model_problem(path: Path) -> str | None:
+    """Return the problem of a model on this machine, without reading its weights."""
+    expected = "expected a Hugging Face folder or a .gguf file"
+    try:
+        if not path.exists():
+            return f"found no folder '{path}', {expected}"
+        if problem := name_problem(path):
+            return problem
+        if path.is_file():
+            return None if path.suffix == ".gguf" else f"'{path}' is a file, {expected}"
+        if not (path / "config.json").is_file():
+            return f"the folder '{path}' has no config.json, {expected}"
+    except OSError as error:
+        return f"'{path}' cannot be read: {error.strerror}"
+    if _json_object(path / "config.json") is None:
+        return f"'{path / 'config.json'}' holds no JSON object, {expected}"
+    return None
+
+
+def _original_problem(original: str, models: Mapping[str, ModelSource]) -> str:
+    """Return the problem of the original of a random twin."""
+    valid = [name for name, model in models.items() if not isinstance(model, RandomSource)]
+    known = original in models
+    what = f'found "{original}"' + ", which is random itself" * known
+    if not valid:
+        return f"{what}, expected a model that is not random, and this configuration has none"
+    choice = f"one of {', '.join(valid)}" if len(valid) > 1 else valid[0]
+    return f"{what}, expected {choice}{'' if known else nearest(original, valid)}"
+
+
+def _facts(name: str, model: ModelSource) -> dict[str, int]:
+    """Return the number of layers and the width of a model, as far as they are known.
+
+    Stated values are used for a model that is not on this machine yet.
+    """
+    if isinstance(model, PathSource) and model.path.suffix == ".gguf":
+        return {}  # Reading the header takes a second; fetch_model checks the stated values.
+    if isinstance(model, PathSource):
+        record = _json_object(model.path / "config.json") or {}
+        text = record.get("text_config")  # Multimodal models have a separate text config.
+        record = text if isinstance(text, dict) else record
+    else:
+        record = _json_object(Path("data/models", name, "source.json")) or {}
+        source = model.origin()
+        # The record holds the commit, which is unknown here for a branch or tag.
+        if not re.fullmatch(COMMIT, source.get("revision", "")):
+            source.pop("revision", None)
+        # The folder may hold an earlier model of this name, which is then fetched anew.
+        if any(record.get(key, value) != value for key, value in source.items()):
+            record = {}
+    # Names in the record, and the corresponding names in the configs of transformers.
+    names = {
+        "layers": ("layers", "num_hidden_layers", "n_layer", "num_layers"),
+        "width": ("width", "hidden_size", "n_embd", "d_model"),
+    }
+    facts: dict[str, int] = model.model_dump(include={"layers", "width"}, exclude_none=True)
+    for fact, keys in names.items():
+        numbers = [record[key] for key in keys if isinstance(record.get(key), int)]
+        facts.update({fact: numbers[0]} if numbers else {})
+    return facts
+
+
+def _json_object(file: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        value = json.loads(file.read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else None
+    return None
