@@ -60,12 +60,12 @@ class Predictions:
             )
         config = self.model.config.get_text_config()
 
-        def stated(names: Sequence[str], default: Any) -> Any:
+        def value_of(names: Sequence[str], default: Any) -> Any:
             values = (getattr(config, name, None) for name in names)
             return next((float(value) for value in values if value), default)
 
-        self.scale = stated(FACTORS, 1.0) / stated(DIVISORS, 1.0)
-        self.cap: float | None = stated(CAPS, None)
+        self.scale = value_of(FACTORS, 1.0) / value_of(DIVISORS, 1.0)
+        self.cap: float | None = value_of(CAPS, None)
 
     def _parts(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the logits over each part of the vocabulary, with its first token."""

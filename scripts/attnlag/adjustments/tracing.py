@@ -63,9 +63,10 @@ class Tracer:
         # A table for each sequence, as in ``traced_tables``; empty if nothing is known.
         self.sources: list[pa.Table] = []
         self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
-        self.units: dict[int, list[torch.Tensor]] = {layer: [] for layer in self.layers}
-        self.units_first: dict[int, list[torch.Tensor]] = {layer: [] for layer in self.layers}
-        self.pairs_of: list[int] = []
+        # For pairs of tokens of different documents: by kind and layer, the sum of each document's
+        # unit vectors; and the number of these.
+        self.unit_sums: dict[tuple[str, int], list[torch.Tensor]] = {}
+        self.unit_counts: list[int] = []
 
     @property
     def sources_remark(self) -> str:
@@ -90,7 +91,11 @@ class Tracer:
         numbers, vectors, hidden = self._pass(ids)
         keys = layout.keys_of([TokenSequence(document, window, sequence)])
         if numbers:
-            self._add_pairs(numbers, len(ids))
+            self.unit_counts.append(len(ids) - 1)
+            for layer, of_layer in numbers.items():
+                for kind, name in (("all", "unit"), ("first", "unit_first")):
+                    of_documents = self.unit_sums.setdefault((kind, layer), [])
+                    of_documents.append(of_layer.pop(name).cpu())
             rows = traced_tables.table(
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
             )
@@ -164,31 +169,20 @@ class Tracer:
         self.error = max(self.error, error)
         numbers["norm"] = size
 
-    def _add_pairs(self, numbers: dict[int, sources.Numbers], count: int) -> None:
-        """Keep the sums of a document's unit vectors, for pairs of tokens of different ones."""
-        self.pairs_of.append(count - 1)
-        for layer, of_layer in numbers.items():
-            self.units[layer].append(of_layer.pop("unit").cpu())
-            self.units_first[layer].append(of_layer.pop("unit_first").cpu())
-
     def random_pairs(self) -> dict[str, Any]:
         """Return the number of random pairs, and means by layer of the cosine of their adjustments.
 
         ``pairs`` are tokens in different documents. ``all`` is the mean cosine, ``first`` that of
         what the first tokens write.
         """
-        counts = np.array(self.pairs_of, dtype=float)
+        counts = np.array(self.unit_counts, dtype=float)
         pairs = float(counts.sum() ** 2 - (counts**2).sum())
-
-        def means(sums: dict[int, list[torch.Tensor]]) -> dict[str, float]:
-            stacked = {layer: torch.stack(units) for layer, units in sums.items() if units}
-            return {
-                str(layer): float(units.sum(0).square().sum() - units.square().sum()) / pairs
-                for layer, units in stacked.items()
-                if pairs
-            }
-
-        return {"pairs": pairs, "all": means(self.units), "first": means(self.units_first)}
+        means: dict[str, dict[str, float]] = {"all": {}, "first": {}}
+        for (kind, layer), of_documents in self.unit_sums.items() if pairs else ():
+            units = torch.stack(of_documents)
+            products = units.sum(0).square().sum() - units.square().sum()
+            means[kind][str(layer)] = float(products) / pairs
+        return {"pairs": pairs, **means}
 
 
 def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:

@@ -101,7 +101,7 @@ def file_rows(
                 source = unpacked(stream, file) if compression else pa.OSFile(str(file))
                 yield from parquet_rows(source, file, fields, problems)
             else:
-                lines = Lines(stream, file)
+                lines = TextLines(stream, file)
                 if suffix in JSON_LINES:
                     yield from json_rows(lines, file, problems)
                 elif suffix in DELIMITERS:
@@ -129,7 +129,7 @@ def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
     return pa.BufferReader(content)
 
 
-class Lines:
+class TextLines:
     """The lines of a UTF-8 stream, with their line ends and without a byte order mark.
 
     Raise UserError at the first line that is not text in UTF-8, or when the lines since
@@ -146,7 +146,7 @@ class Lines:
         self.size = 0
         self.start = self.number + 1
 
-    def __iter__(self) -> "Lines":
+    def __iter__(self) -> "TextLines":
         return self
 
     def __next__(self) -> str:
@@ -176,7 +176,7 @@ class Lines:
         return text
 
 
-def json_rows(lines: Lines, file: Path, problems: Problems) -> Iterator[Row]:
+def json_rows(lines: TextLines, file: Path, problems: Problems) -> Iterator[Row]:
     """Yield the objects of a JSON lines file; blank lines are skipped."""
     for line in lines:
         lines.begin_document()
@@ -196,7 +196,7 @@ def json_rows(lines: Lines, file: Path, problems: Problems) -> Iterator[Row]:
 
 
 def csv_rows(
-    lines: Lines, delimiter: str, file: Path, fields: Mapping[str, str], problems: Problems
+    lines: TextLines, delimiter: str, file: Path, fields: Mapping[str, str], problems: Problems
 ) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file, each with the line that it starts on."""
     csv.field_size_limit(sys.maxsize)  # The default limit is 131,072 characters.
@@ -311,7 +311,7 @@ def whole_text(lines: Iterable[str]) -> Iterator[Row]:
         yield None, {"text": "".join(normalised).rstrip("\n")}
 
 
-def text_blocks(lines: Lines) -> Iterator[Row]:
+def text_blocks(lines: TextLines) -> Iterator[Row]:
     """Yield each block of lines between blank lines as one row, with its first line number."""
     for blank, block in groupby(lines, key=lambda line: not line.strip()):
         if blank:

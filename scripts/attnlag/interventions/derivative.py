@@ -60,11 +60,6 @@ def batch_of(sequences: Mapping[Key, np.ndarray], device: torch.device) -> Batch
     return Batch(list(sequences), ids.to(device), real)
 
 
-def run_model(model: torch.nn.Module, ids: torch.Tensor, **options: Any) -> Any:
-    """Run a model over a batch, treating padding as tokens."""
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
-
-
 def log_norms(
     model: torch.nn.Module,
     blocks: Sequence[BlockModules],
@@ -84,7 +79,7 @@ def log_norms(
         logs[site, layer] = edits.log_norm(added).reshape(ids.shape)
 
     with edits.edited(blocks, sites, change, keep):
-        run_model(model, ids)
+        hooks.forward(model, ids)
     return logs
 
 
@@ -238,7 +233,7 @@ def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name
     ids = batch.ids[:1, :PROBE_TOKENS]
     mask = torch.from_numpy(batch.real[:1, :PROBE_TOKENS])
     with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
-        run_model(model, ids)
+        hooks.forward(model, ids)
     return hooks.check_identity(evidence, blocks, model, name)
 
 

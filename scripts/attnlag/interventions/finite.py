@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from attnlag.adjustments.batches import Rotary
-from attnlag.interventions import derivative, edits, sampling
+from attnlag.interventions import edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
@@ -169,7 +169,7 @@ def effects_at(
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = distances
     with torch.inference_mode(), edits.edited(blocks, sites, change, keep):
-        output = derivative.run_model(model, ids, **options)
+        output = hooks.forward(model, ids, **options)
     results = []
 
     def add(target: str, at: int | None, values: np.ndarray) -> None:
@@ -212,7 +212,7 @@ def effects(
     rotary = Rotary(model)
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     with hooks.written(model) as names, torch.inference_mode():
-        derivative.run_model(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
+        hooks.forward(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
     side_by_side = threads if on_cpu and not rotary.limits and not names else 1
 
     def effects_in(key: Key) -> list[Effect]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # Names of the context length in the configurations of transformers.
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 
+# Kinds of numbers that a model runs in, and of masks in old checkpoints, which no model loads.
+FLOATS, MASKS = ("F64", "F32", "F16", "BF16"), ("BOOL", "U8", "I32", "I64")
+
 
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
@@ -94,28 +97,19 @@ def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
 
 
 def check_safetensors(folder: Path) -> int:
-    """Return the total number of tensors, after checking each file; an empty one is refused."""
+    """Return the total number of tensors, after checking the header of each file."""
     from safetensors import SafetensorError, safe_open
 
     tensors = 0
-    problems = []
     for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                count = len(file.keys())
-        except SafetensorError as error:
-            problems.append(f"{path.name} is no readable safetensors file: {error}")
-            continue
-        tensors += count
-        if not count:
-            problems.append(f"{path.name} holds no tensors")
-    if problems:
-        raise UserError(problems)
+        problem = f"{path.name} is no readable safetensors file"
+        with told_as(problem, (SafetensorError,)), safe_open(path, framework="pt") as file:
+            tensors += len(file.keys())
     return tensors
 
 
 def check_weights(folder: Path) -> None:
-    """Raise UserError if a tensor of the model is missing, of another shape or of no numbers.
+    """Raise UserError if a tensor of the model is missing, of another shape or quantised.
 
     transformers would fill missing tensors with random numbers. Its own mapping of names is used:
     it loads the files onto torch's meta device, which needs no memory. The head is not checked,
@@ -145,53 +139,22 @@ def check_weights(folder: Path) -> None:
             f"the tensor {name} has the shape {_shape(shape)}, expected {_shape(expected)} from "
             "config.json"
         )
-    problems = problems or list(_of_other_kinds(folder, model.config))
+    # transformers knows the scales of quantised models.
+    if not getattr(model.config, "quantization_config", None):
+        problems += _of_other_kinds(folder)
     if problems:
         raise UserError(problems)
 
 
-def _of_other_kinds(folder: Path, config: Any) -> Iterator[str]:
-    """Yield the kinds of stored numbers that transformers would turn into weights, in words.
-
-    It casts integers and truth values like other numbers, and floats of eight bits without the
-    scale that belongs to them. Old checkpoints hold masks of such kinds, which no model loads, so a
-    tensor counts where the model would miss it.
-    """
-    import torch
+def _of_other_kinds(folder: Path) -> Iterator[str]:
+    """Yield the tensors that transformers would cast without their scale, in words."""
     from safetensors import safe_open
 
-    kinds, tensors = {}, {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
-                stored = file.get_slice(name)
-                kinds[name] = stored.get_dtype()
-                tensors[name] = torch.empty(stored.get_shape(), device="meta")
-    refused = set(kinds.values()) - {"F64", "F32", "F16", "BF16"}
-    # transformers knows the scales of quantised models.
-    if not refused or getattr(config, "quantization_config", None):
-        return
-    model: Any = type(hollow_model(config))
-
-    def missed(without: str) -> set[str]:
-        """Return the weights that the model would miss without the tensors of a kind."""
-        kept_tensors = {name: tensor for name, tensor in tensors.items() if kinds[name] != without}
-        with told_as("transformers cannot load the weights"), quiet_transformers():
-            _, loading = model.from_pretrained(
-                None,
-                config=config,
-                state_dict=kept_tensors,
-                device_map={"": "meta"},
-                output_loading_info=True,
-            )
-        return set(loading["missing_keys"])
-
-    for kind in sorted(refused):
-        if names := sorted(missed(kind) - missed("")):
-            yield (
-                f"the weights hold {counted(len(names), 'tensor')} as {kind}, {names[0]} the "
-                "first; expected F32, BF16, F16 or F64"
-            )
+                if (kind := file.get_slice(name).get_dtype()) not in (*FLOATS, *MASKS):
+                    yield f"the tensor {name} holds {kind}; expected F32, BF16, F16 or F64"
 
 
 def tokenizer_is_in_json(folder: Path) -> bool:
