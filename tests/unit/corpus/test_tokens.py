@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from attnlag.corpus import tokens
@@ -168,9 +170,25 @@ def test_a_tokenizer_json_that_does_not_load_is_not_used(tmp_path):
     assert not checks.tokenizer_is_in_json(tmp_path)
 
 
-def test_prepending_bos_needs_a_tokenizer_that_has_it(tokenizer, fetched):
-    stated = [tokens.adds_bos(tokenizer, setting) for setting in ("auto", True, False)]
-    assert stated == [False, True, False]
+@pytest.mark.parametrize(
+    ("adds", "prepend_bos", "bos"),
+    [(False, "auto", 0), (False, True, 1), (True, "auto", 1), (True, False, 0)],
+)
+def test_a_text_begins_with_bos_as_stated_or_as_the_tokenizer_has_it(
+    tokenizer, adds, prepend_bos, bos
+):
+    begin, number = tokenizer.bos_token, tokenizer.bos_token_id
+    adding = copy.deepcopy(tokenizer)
+    adding.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, number)]
+    )
+    table, counts = encode(adding if adds else tokenizer, [" one two"], prepend_bos=prepend_bos)
+    (ids,) = table["input_ids"].to_pylist()
+    assert ids == [number] * bos + tokenizer(" one two")["input_ids"]
+    assert counts["bos"] == bos
+
+
+def test_prepending_bos_needs_a_tokenizer_that_has_it(fetched):
     bare = tokens.load_tokenizer(fetched["gpt2"])
     bare.bos_token = None
     assert not tokens.adds_bos(bare, "auto")
