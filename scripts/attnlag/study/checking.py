@@ -21,10 +21,7 @@ def checked(
     regression: Mapping[str, Any] | None = None,
     tagger: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Return the configuration that arguments stand for; problems are a UserError.
-
-    They are sections of the configuration, and keys of a regression and of a tagger.
-    """
+    """Return the configuration that the arguments stand for, or raise UserError."""
     corpus: dict[str, Any] = {"files": ["texts"]}
     config, problems = check(
         {
@@ -36,13 +33,13 @@ def checked(
         }
     )
     # The configuration needs a model and files, which are in memory here.
-    own = ("configuration: models.", "configuration: corpora.texts.files")
-    told = []
+    in_memory = ("configuration: models.", "configuration: corpora.texts.files")
+    lines = []
     for problem in problems:
-        if not problem.startswith(own):
+        if not problem.startswith(in_memory):
             for prefix in PREFIXES:
                 problem = problem.removeprefix(prefix)
-            told.append(problem.replace("corpora.texts has", "the measurement has"))
-    if config is None or told:
-        raise UserError(told)
+            lines.append(problem.replace("corpora.texts has", "the measurement has"))
+    if config is None or lines:
+        raise UserError(lines)
     return config

@@ -2,12 +2,10 @@
 
 import contextlib
 import copy
-import functools
 import warnings
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +57,8 @@ class Measurement:
     # relative to the size of the block output.
     identity_error: float
     tokenizer: Any = field(repr=False)
-    how: "Run" = field(repr=False)  # so that the same can be done with random weights
-    words: "Words" = field(repr=False)
+    run: "RunSettings" = field(repr=False)  # for `untrained`
+    tagger: "Tagger" = field(repr=False)
 
     @property
     def sites(self) -> list[str]:
@@ -98,34 +96,31 @@ class Measurement:
         Without a tagger, parts of speech are ``none``; without its language, words have no
         frequencies. ``properties.to_pandas()`` is a data frame.
         """
-        ids = pa.array([self.tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
-        counted_ids = token_counts([pa.record_batch({"input_ids": ids})])
-        bos = adds_bos(self.tokenizer, self.how.prepend_bos)
-        counts: dict[str, int] = {}
         documents = []
         for document, rows in self.tokens.groupby("document", sort=False):
-            of_window = rows.groupby("window", sort=False)["token_id"]
+            windows = dict(iter(rows.groupby("window", sort=False)["token_id"]))
             documents.append(
                 Tokenized(
                     str(document),
                     self.groups[str(document)],
                     self.texts[str(document)],
                     None,
-                    windows=[int(window) for window in rows["window"].unique()],
-                    sequences=[ids.to_numpy() for _, ids in of_window],
+                    windows=list(map(int, windows)),
+                    sequences=[ids.to_numpy() for ids in windows.values()],
                 )
             )
+        counts: dict[str, int] = {}
         (table,) = token_properties.describe(
             [documents],
-            self.words.sources,
+            self.tagger.sources,
             counts,
-            groups=self.words.groups,
+            groups=self.tagger.groups,
             speller=Speller(self.tokenizer),
-            bos=int(bos),
+            bos=int(adds_bos(self.tokenizer, self.run.prepend_bos)),
             truncated=False,
-            log_frequencies=frequency.log_frequencies(counted_ids),
+            log_frequencies=frequency.log_frequencies(occurrences(self.tokens)),
         )
-        if notice := token_properties.unknown_words(counts, self.words.language):
+        if notice := token_properties.unknown_words(counts, self.tagger.language):
             warnings.warn(notice, stacklevel=3)
         return table
 
@@ -135,13 +130,13 @@ class Measurement:
         It is of some documents, by default of all. A config from which transformers cannot build
         the model is a UserError.
         """
-        chosen = self.tokens["document"].isin(list(documents or self.texts))
-        tokens = self.tokens[chosen].reset_index(drop=True)
-        named = f"a model of the type '{self.how.config.model_type}' with random weights"
-        with told_as(f"transformers cannot build {named}"):
-            drawn = drawn_model(self.how.config, seed)
-        trunk = drawn.base_model.to(self.how.device, self.how.dtype).eval()
-        values, error = _passed(trunk, tokens, self.sites, "norms", self.how, self.model)
+        rows = self.tokens["document"].isin(list(documents or self.texts))
+        tokens = self.tokens[rows].reset_index(drop=True)
+        kind = f"a model of the type '{self.run.config.model_type}' with random weights"
+        with told_as(f"transformers cannot build {kind}"):
+            untrained = drawn_model(self.run.config, seed)
+        trunk = untrained.base_model.to(self.run.device, self.run.dtype).eval()
+        values, error = _adjustments(trunk, tokens, self.sites, "norms", self.run, self.model)
         stream = np.stack(values.pop(STREAM))
         sizes = {site: np.stack(arrays) for site, arrays in values.items()}
         return replace(
@@ -239,42 +234,21 @@ def measure(
     1   river      0  0.022
     """
     sites = [sites] if isinstance(sites, str) else list(sites)
-    if unknown := [site for site in sites or [""] if site not in SITES]:
-        found = f"'{unknown[0]}'" if sites else "none"
-        raise UserError(
-            f"sites: found {found}, expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
-        )
-    if keep not in ("norms", "vectors"):
-        raise UserError(f"keep: found '{keep}', expected 'norms' or 'vectors'")
-    if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
-        raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
-    if not getattr(tokenizer, "is_fast", False):
-        raise UserError(
-            f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
-            "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
-        )
-    named = _by_id(texts)
-    of_groups = ["all"] * len(named) if groups is None else list(map(str, groups))
-    if len(of_groups) != len(named):
-        raise UserError(f"groups: found {len(of_groups)} for {len(named)} texts, expected one each")
-
-    words = words_of(tagger, dict(zip(named, of_groups, strict=True)))
-    tally = Tally()
-    deque(tally.counting(map(Document, named, of_groups, named.values())), maxlen=0)
-    if tally.notice:
-        warnings.warn(tally.notice, stacklevel=2)
-    modes = {module: module.training for module in model.modules()}
+    _check_arguments(sites, keep, prepend_bos, batch_tokens, tokenizer)
+    documents = _documents(texts, groups)
+    text_of = {document.id: document.text for document in documents}
+    group_of = {document.id: document.group for document in documents}
+    sources = tagger_of(tagger, group_of)
     model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
-    called = name or path.rsplit("/", 1)[-1] or "model"
-    predictions = Predictions(model, called) if surprisal else None
+    name = name or path.rpartition("/")[2] or "model"
+    predictions = Predictions(model, name) if surprisal else None
     trunk: Any = getattr(model, "base_model", model)
     context = context_length(trunk.config.get_text_config())
-    _check_whole("batch_tokens", batch_tokens)
     if max_length is not None:
         _check_whole("max_length", max_length, context, ", the context length of the model")
-    tokenized = tokenize(
-        [(list(named), list(named.values()))],
+    sequences = tokenize(
+        [(list(text_of), list(text_of.values()))],
         tokenizer,
         {},
         max_length=max_length or context,
@@ -283,44 +257,45 @@ def measure(
         special_in_text="text",
     )
     embedded = len(trunk.get_input_embeddings().weight)
-    (sequences,) = within_vocabulary(tokenized, embedded, "tokenizer")
-    tokens = _tokens(sequences, named)
-    first = next(trunk.parameters())
-    config: Any = getattr(model, "config", trunk.config)
-    how = Run(copy.deepcopy(config), first.device, first.dtype, modules, batch_tokens, prepend_bos)
-    try:
-        model.eval()
-        values, error = _passed(
-            trunk, tokens, sites, keep, how, called, predictions, progress=progress
+    (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
+    tokens = _tokens(sequences_of_model, text_of)
+    weight = next(trunk.parameters())
+    config = copy.deepcopy(getattr(model, "config", trunk.config))
+    run = RunSettings(config, weight.device, weight.dtype, modules, batch_tokens, prepend_bos)
+    with _evaluated(model):
+        values, error = _adjustments(
+            trunk, tokens, sites, keep, run, name, predictions, progress=progress
         )
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     stream = np.stack(values.pop(STREAM))
     if predictions is not None:
-        for column, numbers in zip(PREDICTED, values.pop(PREDICTIONS), strict=True):
-            tokens[column] = numbers
+        tokens[list(PREDICTED)] = np.stack(values.pop(PREDICTIONS), axis=1)
     sizes = {
-        site: np.stack([v if v.ndim == 1 else l2_norms(v) for v in arrays])
+        site: np.stack(list(map(l2_norms, arrays)) if keep == "vectors" else arrays)
         for site, arrays in values.items()
     }
     return Measurement(
-        model=called,
-        texts=named,
-        groups=dict(zip(named, of_groups, strict=True)),
+        model=name,
+        texts=text_of,
+        groups=group_of,
         tokens=tokens,
         sizes=sizes,
         stream=stream,
         vectors=values if keep == "vectors" else {},
         identity_error=error,
         tokenizer=tokenizer,
-        how=how,
-        words=words,
+        run=run,
+        tagger=sources,
     )
 
 
+def occurrences(tokens: pd.DataFrame) -> pa.Table:
+    """Return how often each token occurs in all texts."""
+    ids = pa.array([tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
+    return token_counts([pa.record_batch({"input_ids": ids})])
+
+
 @dataclass(frozen=True)
-class Run:
+class RunSettings:
     """How a model was run: its config, device and precision, and arguments of `measure`."""
 
     config: Any
@@ -332,61 +307,72 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Words:
-    """Where words come from, in which language, and for which groups (None: all).
-
-    ``stated`` has keys of a tagger for the checks of a configuration; None without a tagger.
-    """
+class Tagger:
+    """The source of words, their parts of speech and their frequencies."""
 
     sources: token_properties.WordSources
-    stated: Mapping[str, Any] | None
+    # Keys of ``tagger``, as the checks of a configuration take them; None without a tagger.
+    keys: Mapping[str, Any] | None
     language: str | None
-    groups: Sequence[str] | None
+    groups: Sequence[str] | None  # groups of documents in the language; None: all
 
 
-def words_of(tagger: Any, groups: Mapping[str, str]) -> Words:
-    """Return where the words of some documents come from; see `measure`."""
-    settings = PropertiesSettings()
+def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> Tagger:
+    """Return the tagger that `measure` was given, for documents with their groups."""
     if hasattr(tagger, "pipe"):
         zipf = None
         with contextlib.suppress(UserError):
             zipf = word_frequencies(tagger.lang)
-        tagged_by = functools.partial(tagging.tagged_by, tagger)
-        stated = {"column": "tags", "language": tagger.lang if zipf else None}
-        return Words(token_properties.WordSources(tagged_by, zipf, []), stated, tagger.lang, None)
+        sources = token_properties.WordSources(partial(tagging.tagged_by, tagger), zipf, [])
+        keys = {"column": "tags", "language": tagger.lang if zipf else None}
+        return Tagger(sources, keys, tagger.lang, None)
+    settings = PropertiesSettings()
     if isinstance(tagger, Mapping):
-        config = checked({}, tagger=tagger)
-        settings = stages.describe_tokens(config, NAMES)
+        settings = stages.describe_tokens(checked({}, tagger=tagger), NAMES)
         if settings.given == "column":
             raise UserError(
                 "tagger.column: found a column, expected package or file: texts have none"
             )
-        token_properties.check_groups(settings.groups, set(groups.values()), "tagger.groups")
+        token_properties.check_groups(settings.groups, set(group_of.values()), "tagger.groups")
     elif tagger is not None:
         raise UserError(
             f"tagger: found {shown(tagger)}, expected a spaCy pipeline or the keys of a tagger in "
             "the configuration, as in {'file': 'tags.csv', 'language': 'en'}"
         )
     file = (tagger or {}).get("file")
-    sources = token_properties.sources_of(settings, groups, file and Path(file))
-    return Words(sources, tagger, settings.language, settings.groups)
+    sources = token_properties.sources_of(settings, group_of, file and Path(file))
+    return Tagger(sources, tagger, settings.language, settings.groups)
 
 
-def _passed(
+@contextlib.contextmanager
+def _evaluated(model: torch.nn.Module) -> Iterator[None]:
+    """Set a model to evaluation, and in the end each module to what it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _adjustments(
     trunk: Any,
     tokens: pd.DataFrame,
     sites: Sequence[str],
     keep: str,
-    how: Run,
+    run: RunSettings,
     name: str,
     predictions: Predictions | None = None,
     *,
     progress: bool = False,
 ) -> tuple[dict[str, list[np.ndarray]], float]:
-    """Return what passes over some tokens give, by site and layer, and the error of the proof."""
-    of_sequence = tokens.groupby(["document", "window"], sort=False)["token_id"]
-    rows: list[Any] = [(*key, ids.to_numpy()) for key, ids in of_sequence]
-    sequences = [TokenSequence(*row) for row in rows]
+    """Run a model over tokens; return what `Adjustments.measure` does, and the error of the proof.
+
+    ``name`` is the model's, for messages.
+    """
+    windows = tokens.groupby(["document", "window"], sort=False)["token_id"]
+    keys_and_ids: list[Any] = [(*key, ids.to_numpy()) for key, ids in windows]
     bar = tqdm(
         total=len(tokens), unit="token", desc=f"{name}: tokens", disable=not progress, delay=2
     )
@@ -394,56 +380,90 @@ def _passed(
     runner = Adjustments(
         trunk,
         sites=sites,
-        modules=how.modules,
+        modules=run.modules,
         name=name,
-        batch_tokens=how.batch_tokens,
+        batch_tokens=run.batch_tokens,
         keep=keep,
         threads=threads,
         progress=bar.update,
         predictions=predictions,
     )
-    found: dict[str, list[list[np.ndarray]]] = {}
-
-    def keep_run(_: list[TokenSequence], layers: dict[str, list[np.ndarray]]) -> None:
-        for site, arrays in layers.items():
-            found.setdefault(site, []).append(arrays)
-
+    layers_of_runs: list[dict[str, list[np.ndarray]]] = []
     try:
-        write_runs(sequences, runner, keep_run)
+        write_runs(
+            [TokenSequence(*row) for row in keys_and_ids],
+            runner,
+            lambda _, layers: layers_of_runs.append(layers),
+        )
     finally:
         torch.set_num_threads(threads)
         bar.close()
     joined = {
-        site: [np.concatenate(parts) for parts in zip(*layers, strict=True)]
-        for site, layers in found.items()
+        site: [
+            np.concatenate(arrays)
+            for arrays in zip(*(layers[site] for layers in layers_of_runs), strict=True)
+        ]
+        for site in layers_of_runs[0]
     }
     return joined, float(runner.identity_error or 0.0)
 
 
-def _by_id(texts: Sequence[str] | Mapping[str, str] | pd.Series) -> dict[str, str]:
-    """Return the texts by id, or raise UserError if they are not a list or mapping of texts."""
+def _check_arguments(
+    sites: Sequence[str], keep: str, prepend_bos: Any, batch_tokens: Any, tokenizer: Any
+) -> None:
+    """Raise UserError if an argument of `measure` has an unknown value."""
+    if unknown := [site for site in sites or [""] if site not in SITES]:
+        site = f"'{unknown[0]}'" if sites else "none"
+        raise UserError(
+            f"sites: found {site}, expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
+        )
+    if keep not in ("norms", "vectors"):
+        raise UserError(f"keep: found '{keep}', expected 'norms' or 'vectors'")
+    if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
+        raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
+    _check_whole("batch_tokens", batch_tokens)
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
+            "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
+        )
+
+
+def _documents(
+    texts: Sequence[str] | Mapping[str, str] | pd.Series, groups: Sequence[str] | None
+) -> list[Document]:
+    """Return texts as documents, or raise UserError; warn if a text occurs more than once."""
     if isinstance(texts, str):
         raise UserError("texts: found one text, expected a list of texts")
     if isinstance(texts, pd.DataFrame):
         raise UserError("texts: found a data frame, expected one column of it, as in frame['text']")
     keyed = texts.items() if isinstance(texts, Mapping | pd.Series) else enumerate(texts)
-    named: dict[str, str] = {}
+    text_of: dict[str, str] = {}
     for key, text in keyed:
         document = str(key)
-        if document in named:
+        if document in text_of:
             raise UserError(f"texts: found the id '{document}' twice, expected an id for each text")
-        named[document] = text
-        if problem := value_problem("text", document, named):
+        text_of[document] = text
+        if problem := value_problem("text", document, text_of):
             raise UserError(f"texts, '{document}': {problem}")
-    if not named:
+    if not text_of:
         raise UserError("texts: found none, expected at least one")
-    return named
+    group_of = ["all"] * len(text_of) if groups is None else list(map(str, groups))
+    if len(group_of) != len(text_of):
+        raise UserError(
+            f"groups: found {len(group_of)} for {len(text_of)} texts, expected one each"
+        )
+    tally = Tally()
+    documents = list(tally.counting(map(Document, text_of, group_of, text_of.values())))
+    if tally.notice:
+        warnings.warn(tally.notice, stacklevel=3)
+    return documents
 
 
 def _check_whole(name: str, value: Any, most: int | None = None, reason: str = "") -> None:
     """Raise UserError if an argument is not a whole number from 1 to ``most``."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < 1 or (most and value > most):
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < 1 or (most and value > most):
         expected = f"from 1 to {most:,}{reason}" if most else "of at least 1"
         raise UserError(f"{name}: found {shown(value)}, expected a whole number {expected}")
 

@@ -1,6 +1,6 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from attnlag.adjustments import columns, surprisal
 from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.settings import RandomWeights
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups, of_draws
-from attnlag.corpus.tokens import token_counts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
@@ -34,7 +34,7 @@ from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.storage.keys import KEY_FIELDS
 from attnlag.study.checking import NAMES, checked
-from attnlag.study.measuring import Measurement
+from attnlag.study.measuring import Measurement, occurrences
 
 # Columns of a table of controls that a control adds.
 CONTROLS = ["permuted_mean", "random_weights"]
@@ -176,73 +176,42 @@ def fit(
             "controls": {"permutation": None, "random_weights": None, **(controls or {})},
         },
         regression=regression,
-        tagger=measurement.words.stated,
+        tagger=measurement.tagger.keys,
     )
-    asked = config.regressions["fit"]
-    if OUTCOMES[asked.outcome].folder != "norms":
+    outcome = config.regressions["fit"].outcome
+    if OUTCOMES[outcome].folder != "norms":
         raise UserError(
-            f"outcome: found '{asked.outcome}', expected 'norm' or 'relative' of what is in memory"
+            f"outcome: found '{outcome}', expected 'norm' or 'relative' of what is in memory"
         )
-    name = f"{measurement.model}, {site}, {_in_words(regression)}"
+    arguments = (f"{key}={value!r}" for key, value in regression.items())
+    name = f"{measurement.model}, {site}, {', '.join(arguments)}"
     with TemporaryDirectory(prefix="attnlag-") as scratch:
         return _fitted(measurement, site, config, name, Path(scratch))
 
 
 def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
-    """Call the functions that the stages of a run call, in a folder, and return the results."""
-    asked = config.regressions["fit"]
-    build = stages.build_design(config, NAMES)
-    settings = build.design
-    needed = covariates.files_needed(settings.covariates) | {"corpus"}
-    control = config.controls.permutation if config.permuted("fit") else None
-    within = control.within if control else "document"
-    if asked.by_file:
-        # The steps of the decomposition hold parts of speech fixed.
-        needed |= {asked.by_file, "token_properties"}
-    if within != "document":
-        needed.add("token_properties")
-    files = _write(measurement, site, needed, folder)
-    stream = files["stream"] if settings.outcome == "relative" else None
-    facts = covariates.read_facts(settings, files)
-    whole = folder / "design.parquet"
-    fitted_design, products = whole, folder / "crossproducts.parquet"
-    without_effects = None if asked.token_effects else products
-    crossproducts.of_norms(files["norms"], stream, whole, without_effects, build, facts)
-    if asked.token_effects:
-        effects, fitted_design = folder / "effects.parquet", folder / "within_tokens.parquet"
-        token_effects.solve([whole], [files["norms"]], asked.token_effects, effects)
-        token_effects.take_out(whole, files["norms"], effects, fitted_design, products)
-    fitted = fitting.fit_regression(
-        [products],
-        [fitted_design],
-        measurement.groups,
-        stages.fit_regression(config, NAMES),
-        threads=1,
+    """Run the stages of a regression as a run does, with their files in a folder."""
+    regression, build = config.regressions["fit"], stages.build_design(config, NAMES)
+    files = _write_inputs(measurement, site, config, folder)
+    stream = files["stream"] if regression.outcome == "relative" else None
+    facts = covariates.read_facts(build.design, files)
+    whole, products = folder / "design.parquet", folder / "crossproducts.parquet"
+    design, effects = whole, regression.token_effects
+    crossproducts.of_norms(
+        files["norms"], stream, whole, None if effects else products, build, facts
     )
+    if effects:
+        solved, design = folder / "effects.parquet", folder / "within_tokens.parquet"
+        token_effects.solve([whole], [files["norms"]], effects, solved)
+        token_effects.take_out(whole, files["norms"], solved, design, products)
+    settings = stages.fit_regression(config, NAMES)
+    fitted = fitting.fit_regression([products], [design], measurement.groups, settings, threads=1)
+    shard = crossproducts.read_shard(products)
     by_group = groups.coefficients_by_group(
-        [crossproducts.read_shard(products)],
-        measurement.groups,
-        groups.settings_of_groups(fitted.settings),
+        [shard], measurement.groups, groups.settings_of_groups(fitted.settings)
     )
-    kept = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
-    found = Fit(name, fitted, by_group, pd.DataFrame(), measurement.sizes[site][:, kept])
-    if asked.by_file:
-        scale, by_class = None, folder / "class_crossproducts.parquet"
-        class_settings = stages.accumulate_classes(config, NAMES)
-        if asked.by_number:
-            number = properties.read_moderator(class_settings.property, [files[asked.by_file]])
-            scale = moderators.scale_of(number)
-        classes.products_of_design(
-            fitted_design, files[asked.by_file], scale, by_class, class_settings
-        )
-        slopes = classes.fit_classes([by_class], stages.fit_classes(config, NAMES))
-        found.classes, found.equal_slopes = slopes.coefficients, slopes.tests
-        steps = decomposition.decomposed(
-            [whole], [files["token_properties"]], config.inference.alpha
-        )
-        found.steps, found.parts = steps.steps, steps.parts
     order = random = None
-    if control:
+    if config.permuted("fit"):
         permuted = permutation.of_norms(
             files["norms"],
             stream,
@@ -254,48 +223,62 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         order = permutation.order_test(
             merged, alpha=fitted.settings.alpha, adjust=fitted.settings.adjust
         )
-    if weights := config.controls.random_weights:
-        chosen = first_of_groups(files["corpus"], weights.documents)
-        draws: dict[Path, Path] = {}
-        for draw, documents in enumerate(of_draws(chosen, weights.documents, weights.draws)):
-            untrained = measurement.untrained(documents, weights.seed + draw)
-            norms, of_stream = folder / f"norms_{draw}.parquet", folder / f"stream_{draw}.parquet"
-            _write_norms(untrained, site, norms, of_stream, tables.read_provenance(files["norms"]))
-            draws[norms] = of_stream
+    if control := config.controls.random_weights:
+        documents = first_of_groups(files["corpus"], control.documents)
+        norms, streams = _write_untrained(measurement, site, control, documents, folder)
         random = controls_of.random_weights(
-            list(draws),
+            norms,
             fitted.settings,
-            covariates.read_facts(settings, files, set(chosen)),
-            [crossproducts.read_shard(products)],
-            list(draws.values()) if stream else (),
+            covariates.read_facts(build.design, files, set(documents)),
+            [shard],
+            streams if stream else (),
         )
-    found.controls = controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random)
-    return found
+    used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
+    fit = Fit(
+        name=name,
+        fitted=fitted,
+        groups=by_group,
+        controls=controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random),
+        norms=measurement.sizes[site][:, used],
+    )
+    if regression.by_file:
+        property_of_tokens = files[regression.by_file]
+        class_settings, scale = stages.accumulate_classes(config, NAMES), None
+        if regression.by_number:
+            numbers = properties.read_moderator(class_settings.property, [property_of_tokens])
+            scale = moderators.scale_of(numbers)
+        by_class = folder / "class_crossproducts.parquet"
+        classes.products_of_design(design, property_of_tokens, scale, by_class, class_settings)
+        slopes = classes.fit_classes([by_class], stages.fit_classes(config, NAMES))
+        fit.classes, fit.equal_slopes = slopes.coefficients, slopes.tests
+        lags = decomposition.decomposed(
+            [whole], [files["token_properties"]], config.inference.alpha
+        )
+        fit.steps, fit.parts = lags.steps, lags.parts
+    return fit
 
 
-def _in_words(regression: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in regression.items())
-
-
-def _write(
-    measurement: Measurement, site: str, needed: Collection[str], folder: Path
+def _write_inputs(
+    measurement: Measurement, site: str, config: Config, folder: Path
 ) -> dict[str, Path]:
     """Write what a regression needs as the stages of a run do; return the files by name."""
+    regression = config.regressions["fit"]
+    needed = covariates.files_needed(regression.covariates)
+    if regression.by_file:
+        # The steps of the decomposition hold parts of speech fixed.
+        needed |= {regression.by_file, "token_properties"}
+    if config.permuted("fit") and stages.permute_documents(config, NAMES).within != "document":
+        needed.add("token_properties")
     files = {name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", *needed)}
-    record = tables.provenance(
-        {}, "tokens", {"shards": 1}, model={"name": measurement.model}, corpus={"name": "texts"}
-    )
-    keys = pa.Table.from_pandas(measurement.tokens[columns.KEYS], preserve_index=False)
-    _write_norms(measurement, site, files["norms"], files["stream"], record)
+    record = _record(measurement)
+    _write_norms(measurement, site, files["norms"], files["stream"])
     documents = [
         Document(document, measurement.groups[document], text)
         for document, text in measurement.texts.items()
     ]
     tables.write_table(corpus_table(documents), files["corpus"], record)
     if "token_counts" in needed:
-        ids = pa.array([measurement.tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
-        counts = token_counts([pa.record_batch({"input_ids": ids})])
-        tables.write_table(counts, files["token_counts"], record)
+        tables.write_table(occurrences(measurement.tokens), files["token_counts"], record)
     if "token_properties" in needed:
         tables.write_table(measurement.properties, files["token_properties"], record)
     if "surprisal" in needed:
@@ -304,18 +287,44 @@ def _write(
                 "surprisal: found a measurement without it, expected measure(…, surprisal=True)"
             )
         predicted = [measurement.tokens[name].to_numpy() for name in surprisal.PREDICTED]
-        keys = keys.cast(pa.schema(KEY_FIELDS))
+        keys = _keys(measurement).cast(pa.schema(KEY_FIELDS))
         tables.write_table(surprisal.table(keys, predicted), files["surprisal"], record)
     return files
 
 
-def _write_norms(
-    measurement: Measurement, site: str, norms: Path, stream: Path, record: dict[str, Any]
-) -> None:
+def _write_untrained(
+    measurement: Measurement,
+    site: str,
+    control: RandomWeights,
+    documents: list[str],
+    folder: Path,
+) -> tuple[list[Path], list[Path]]:
+    """Write the norms of each draw of random weights; return their files and the streams'."""
+    norms, streams = [], []
+    draws = of_draws(documents, control.documents, control.draws)
+    for draw, documents_of_draw in enumerate(draws):
+        norms.append(folder / f"norms_{draw}.parquet")
+        streams.append(folder / f"stream_{draw}.parquet")
+        untrained = measurement.untrained(documents_of_draw, control.seed + draw)
+        _write_norms(untrained, site, norms[-1], streams[-1])
+    return norms, streams
+
+
+def _write_norms(measurement: Measurement, site: str, norms: Path, stream: Path) -> None:
     """Write the norms of a site and of the stream."""
-    keys = pa.Table.from_pandas(measurement.tokens[columns.KEYS], preserve_index=False)
-    for path, values in ((norms, measurement.sizes[site]), (stream, measurement.stream)):
-        table = keys
-        for layer, of_layer in enumerate(values):
-            table = table.append_column(columns.layer_name(layer), pa.array(of_layer))
-        tables.write_table(table.cast(columns.schema(measurement.layers)), path, record)
+    schema, keys = columns.schema(measurement.layers), _keys(measurement).columns
+    for path, layers in ((norms, measurement.sizes[site]), (stream, measurement.stream)):
+        table = pa.table([*keys, *map(pa.array, layers)], names=schema.names)
+        tables.write_table(table.cast(schema), path, _record(measurement))
+
+
+def _keys(measurement: Measurement) -> pa.Table:
+    """Return the keys of the tokens."""
+    return pa.Table.from_pandas(measurement.tokens[columns.KEYS], preserve_index=False)
+
+
+def _record(measurement: Measurement) -> tables.Record:
+    """Return the provenance of the files of a measurement."""
+    return tables.provenance(
+        {}, "tokens", {"shards": 1}, model={"name": measurement.model}, corpus={"name": "texts"}
+    )

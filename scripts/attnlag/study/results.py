@@ -1,6 +1,5 @@
 """The results of a run of the workflow, as data frames."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +23,8 @@ class Study:
     @cached_property
     def studies(self) -> pd.DataFrame:
         """Model, corpus, site and regression of each regression that was fitted."""
-        found = sorted(self.folder.glob("*/*/*/*/coefficients.parquet"))
-        rows = [path.relative_to(self.folder).parts[:4] for path in found]
+        paths = sorted(self.folder.glob("*/*/*/*/coefficients.parquet"))
+        rows = [path.relative_to(self.folder).parts[:4] for path in paths]
         return pd.DataFrame(rows, columns=["model", "corpus", "site", "regression"])
 
     @cached_property
@@ -55,20 +54,20 @@ class Study:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one kind of table of all regressions, such as ``"influence"`` or ``"groups"``."""
-        found = sorted(self.folder.glob(f"*/*/*/*/{name}.parquet"))
-        if not found:
-            known = {path.stem for path in self.folder.glob("*/*/*/*/*.parquet")}
+        paths = sorted(self.folder.glob(f"*/*/*/*/{name}.parquet"))
+        if not paths:
+            names = sorted({path.stem for path in self.folder.glob("*/*/*/*/*.parquet")})
             raise UserError(
-                f"{self.folder}: found no table '{name}', expected {', '.join(sorted(known))}"
-                f"{nearest(name, known)}"
+                f"{self.folder}: found no table '{name}', expected {', '.join(names)}"
+                f"{nearest(name, names)}"
             )
-        return pd.concat(map(pd.read_parquet, found), ignore_index=True)
+        return pd.concat(map(pd.read_parquet, paths), ignore_index=True)
 
     def texts(self, corpus: str | None = None) -> pd.DataFrame:
         """Return the documents of a corpus: ``document``, ``text``, ``group``."""
-        known = sorted(path.stem for path in (self.folder / "corpora").glob("*.parquet"))
-        chosen = _chosen(corpus, known, "corpus")
-        return pd.read_parquet(self.folder / "corpora" / f"{chosen}.parquet")
+        folder = self.folder / "corpora"
+        corpora = sorted(path.stem for path in folder.glob("*.parquet"))
+        return pd.read_parquet(folder / f"{_one_of(corpora, corpus, 'corpus')}.parquet")
 
     def norms(
         self,
@@ -97,24 +96,31 @@ class Study:
             If the run has no such model, corpus, site or layer, or several to choose from.
         """
         rows = self.studies
-        for name, value in (("model", model), ("corpus", corpus), ("site", site)):
-            value = _chosen(value, sorted(rows[name].unique()), name)
-            rows = rows[rows[name] == value]
-        first = rows.iloc[0]
-        base = self.folder / first["model"] / first["corpus"]
-        shards = tables.shards(base / first["site"] / "norms" / "0000.parquet")
-        found = len(columns.layers_in(pq.read_schema(shards[0])))
-        if not 0 <= layer < found:
-            raise UserError(f"layer: found {layer}, expected 0 to {found - 1}")
+        names = []
+        for column, name in (("model", model), ("corpus", corpus), ("site", site)):
+            names.append(_one_of(sorted(rows[column].unique()), name, column))
+            rows = rows[rows[column] == names[-1]]
+        folder = self.folder.joinpath(*names)
+        shards = tables.shards(folder / "norms" / "0000.parquet")
+        layers = len(columns.layers_in(pq.read_schema(shards[0])))
+        if not 0 <= layer < layers:
+            raise UserError(f"layer: found {layer}, expected 0 to {layers - 1}")
         column = columns.layer_name(layer)
-        texts = self.texts(first["corpus"]).set_index("document")["text"]
+        text_of = self.texts(names[1]).set_index("document")["text"]
         frames = []
         for path in shards:
             frame = pd.read_parquet(path, columns=[*columns.KEYS, column])
-            stream = pd.read_parquet(base / "stream" / path.name, columns=[column])
-            sequences = pd.read_parquet(base / "tokens" / path.name)
+            stream = pd.read_parquet(folder.parent / "stream" / path.name, columns=[column])
+            sequences = pd.read_parquet(folder.parent / "tokens" / path.name)
             frame = frame.rename(columns={column: "norm"})
-            frame.insert(4, "token", list(_pieces(sequences, texts)))
+            pieces = [
+                text_of[document][start:end]
+                for document, starts, ends in sequences[
+                    ["document", "char_start", "char_end"]
+                ].itertuples(index=False)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+            frame.insert(4, "token", pieces)
             frame.insert(5, "layer", layer)
             norms = frame["norm"].to_numpy()
             frame["relative"] = relative_norms(norms, stream[column].to_numpy())
@@ -122,8 +128,8 @@ class Study:
         return pd.concat(frames, ignore_index=True)
 
     def __repr__(self) -> str:
-        named = [", ".join(row) for row in self.studies.itertuples(index=False)]
-        return "\n  ".join([f"Study in {self.folder}: {counted(len(named), 'regression')}", *named])
+        names = [", ".join(row) for row in self.studies.itertuples(index=False)]
+        return "\n  ".join([f"Study in {self.folder}: {counted(len(names), 'regression')}", *names])
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(text_for("html", line) for line in self.findings.splitlines())
@@ -154,23 +160,13 @@ def read(folder: str | Path = "results") -> Study:
     return study
 
 
-def _chosen(value: str | None, known: list[str], what: str) -> str:
-    """Return the requested item, or the only one; raise UserError if there is none or a choice."""
-    if value is None and len(known) == 1:
-        return known[0]
-    if value not in known:
-        found = "none" if value is None else f"'{value}'"
+def _one_of(names: list[str], name: str | None, kind: str) -> str:
+    """Return the requested name, or the only one; raise UserError if there is none or a choice."""
+    if name is None and len(names) == 1:
+        return names[0]
+    if name not in names:
         raise UserError(
-            f"{what}: found {found}, expected {' or '.join(known)}{nearest(value or '', known)}"
+            f"{kind}: found {'none' if name is None else repr(name)}, expected "
+            f"{' or '.join(names)}{nearest(name or '', names)}"
         )
-    return value
-
-
-def _pieces(sequences: pd.DataFrame, texts: pd.Series) -> Iterator[str]:
-    """Yield the piece of the text for each token of some sequences."""
-    for document, starts, ends in zip(
-        sequences["document"], sequences["char_start"], sequences["char_end"], strict=True
-    ):
-        text = texts[document]
-        for start, end in zip(starts, ends, strict=True):
-            yield text[start:end]
+    return name
