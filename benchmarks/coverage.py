@@ -381,7 +381,9 @@ def family_wise(documents: int, tokens: int, replications: int, draws: int, seed
         drawn = bootstrap.drawn(stack, solutions, draws, replication)
         errors = np.sqrt([np.diag(fit.covariance) for fit in fits])
         t = np.abs([fit.estimate[1] - LAG for fit in fits]) / errors[:, 1]
-        once = bootstrap.Draws(drawn.estimates, np.broadcast_to(errors, drawn.estimates.shape))
+        once = bootstrap.BootstrapFits(
+            drawn.estimates, np.broadcast_to(errors, drawn.estimates.shape)
+        )
         for place, form in enumerate((once, drawn)):
             critical = bootstrap.joint(fits, stack, form, ALPHA).critical_values["lag_1"]
             found[place] += t.max() > critical

@@ -64,7 +64,7 @@ Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
 RegressedOutcome = Annotated[str, OneOf(tuple(outcomes.OUTCOMES))]
 
 
-class Terms(Section):
+class RegressionTerms(Section):
     """The terms of a regression."""
 
     outcome: RegressedOutcome = Field(
@@ -104,13 +104,13 @@ class SampleSettings(Section):
     relative: bool
 
 
-class DesignSettings(Terms, FirstTokens):
+class DesignSettings(RegressionTerms, FirstTokens):
     """The terms of a regression and the rule for its rows."""
 
     sample: SampleSettings | None = None  # None: all rows that the terms allow
 
 
-class Regression(Terms):
+class Regression(RegressionTerms):
     """One regression of log norms, fitted layer by layer."""
 
     by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
@@ -267,7 +267,7 @@ class Level(Section):
     )
 
 
-class Draws(Level):
+class BootstrapSettings(Level):
     """The bootstrap of documents."""
 
     bootstrap: Natural = Field(
@@ -323,7 +323,7 @@ class Errors(Level, Negligible):
         )
 
 
-class Inference(Errors, Draws):
+class Inference(Errors, BootstrapSettings):
     """Standard errors, intervals and the correction for many layers."""
 
     wild_bootstrap: Natural = Field(
@@ -401,7 +401,7 @@ class GeometrySettings(Level, FirstTokens):
     """Settings of the summary of the directions of adjustments."""
 
 
-class ElasticitiesSettings(Draws, Negligible, FirstTokens):
+class ElasticitiesSettings(BootstrapSettings, Negligible, FirstTokens):
     """Settings of elasticities and their intervals."""
 
 
@@ -445,7 +445,7 @@ class Ridge(Section):
     )
 
 
-class VectorsSettings(Ridge, Draws):
+class VectorsSettings(Ridge, BootstrapSettings):
     """Settings of the regression of vectors on vectors."""
 
     products: VectorProductsSettings

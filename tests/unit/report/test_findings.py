@@ -29,7 +29,7 @@ def fitted_results():
 def fitted_of(results, **changes):
     """Return a fitted regression of three layers, with other settings or tables."""
     fits, tidy, goodness, table = results
-    draws = bootstrap.Draws(*np.empty((2, 0, 3, 3)))
+    draws = bootstrap.BootstrapFits(*np.empty((2, 0, 3, 3)))
     medians = bootstrap.medians_over_layers(fits, stack_of(table), draws, 0.05)
     parts = {"fits": fits, "coefficients": tidy, "goodness": goodness, "medians": medians}
     parts |= {"settings": regression_settings(covariance="nonrobust"), "layers": [0, 1, 2]}

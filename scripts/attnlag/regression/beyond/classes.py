@@ -338,8 +338,8 @@ def _fitted(
         )
         if jackknife and fit.status == "ok":
             left_out = regress.jackknife(solution, layer.products[0], layer.totals[0])
-            fit.clusters = np.flatnonzero(left_out.present)
-            fit.without = left_out.thetas[fit.clusters] @ solution.back.T
+            fit.clusters = left_out.clusters
+            fit.without = left_out.thetas @ solution.back.T
         fitted.fits.append(fit)
     return fitted
 

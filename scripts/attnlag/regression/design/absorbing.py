@@ -62,17 +62,16 @@ class Effects:
         """
         codes = self.codes
         for code in self.codes:
-            others = [other for other in codes if other is not code]
-            if any(_tells(other, code) for other in others):
-                codes = others
+            beside = [factor for factor in codes if factor is not code]
+            if any(_tells(factor, code) for factor in beside):
+                codes = beside
         sizes = [int(code.max(initial=-1)) + 1 for code in codes]
         if len(codes) == 1:
             return sizes[0]
-        both = sizes[0] + sizes[1]
-        pairs = (np.ones(len(codes[0])), (codes[0], codes[1] + sizes[0]))
-        joined = sparse.coo_array(pairs, shape=(both, both))
-        parts = sparse.csgraph.connected_components(joined)[0]
-        return sum(sizes) - parts - (len(codes) - 2)
+        edges = (np.ones(len(codes[0])), (codes[0], codes[1] + sizes[0]))
+        graph = sparse.coo_array(edges, shape=(sizes[0] + sizes[1],) * 2)
+        components = sparse.csgraph.connected_components(graph)[0]
+        return sum(sizes) - components - (len(codes) - 2)
 
     def fitted(self, values: np.ndarray) -> list[np.ndarray]:
         """Return what each factor contributes to the least-squares fit of (rows, variables) values.
@@ -80,8 +79,8 @@ class Effects:
         There is one array per factor; their sum is the fit. A constant that two factors share is
         attributed to either of them.
         """
-        parts = self.of_levels(values)
-        return [part[code] for part, code in zip(parts, self.codes, strict=True)]
+        levels = self.of_levels(values)
+        return [level[code] for level, code in zip(levels, self.codes, strict=True)]
 
     def of_levels(self, values: np.ndarray) -> list[np.ndarray]:
         """Return the same for each level instead of each row, (levels, variables)."""
@@ -99,13 +98,13 @@ class Effects:
         moved = self._solved(np.zeros((len(self.codes[0]), 1)), start)[first:last]
         return bool(moved[self.codes[factor]].std() <= most * start.std())
 
-    def residuals(self, values: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
-        """Return the residuals of (rows, variables) values given the effects and others."""
-        left = values - self.dummies @ self._solved(values)
-        if others is None:
-            return left
-        x = self.residuals(others)
-        return left - x @ np.linalg.lstsq(x, left, rcond=None)[0]
+    def residuals(self, values: np.ndarray, regressors: np.ndarray | None = None) -> np.ndarray:
+        """Return the residuals of (rows, variables) values given effects and regressors."""
+        y = values - self.dummies @ self._solved(values)
+        if regressors is None:
+            return y
+        x = self.residuals(regressors)
+        return y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
 
     def _solved(self, values: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
         """Return the effect of each level on each variable: D'D x = D'v.
@@ -120,11 +119,11 @@ class Effects:
         def times(x: np.ndarray) -> np.ndarray:
             return scale * (products @ (scale * x))
 
-        left = scale * (self.dummies.T @ values)
-        x = np.zeros_like(left) if start is None else start / scale
-        left -= times(x)
-        direction = left.copy()
-        square = (left**2).sum(axis=0)
+        error = scale * (self.dummies.T @ values)
+        x = np.zeros_like(error) if start is None else start / scale
+        error -= times(x)
+        direction = error.copy()
+        square = (error**2).sum(axis=0)
         enough = TOLERANCE**2 * square
         for _ in range(MOST_STEPS):
             going = square > enough
@@ -134,14 +133,14 @@ class Effects:
             curvature = (direction * moved).sum(axis=0)
             step = np.where(going, square / np.where(curvature > 0, curvature, np.inf), 0)
             x += step * direction
-            left -= step * moved
-            before, square = square, (left**2).sum(axis=0)
+            error -= step * moved
+            before, square = square, (error**2).sum(axis=0)
             direction = (
-                left + np.where(going, square / np.where(before > 0, before, 1), 0) * direction
+                error + np.where(going, square / np.where(before > 0, before, 1), 0) * direction
             )
-        error = np.sqrt(np.max(square / np.maximum(enough, np.finfo(float).tiny))) * TOLERANCE
+        off_by = np.sqrt(np.max(square / np.maximum(enough, np.finfo(float).tiny))) * TOLERANCE
         raise UserError(
             f"the effects of {len(self.codes)} factors ({products.shape[0]:,} levels) did not "
-            f"converge: after {MOST_STEPS:,} steps their equations are off by {error:.1g}, "
+            f"converge: after {MOST_STEPS:,} steps their equations are off by {off_by:.1g}, "
             f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
         )

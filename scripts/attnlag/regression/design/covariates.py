@@ -141,9 +141,9 @@ def _log_frequency_values(
     import numpy as np
 
     ids = keys["token_id"].to_numpy()
-    known = ids < len(facts)
+    in_counts = ids < len(facts)
     values = np.full((1, len(ids)), np.nan)
-    values[0, known] = facts[ids[known]]
+    values[0, in_counts] = facts[ids[in_counts]]
     if (unknown := np.isnan(values[0])).any():
         raise UserError(
             f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
@@ -440,9 +440,9 @@ def _values_of(
 ) -> np.ndarray:
     import numpy as np
 
-    parts = [
+    values = [
         entry.values(keys, settings, facts.get(name))
         for name, entry in entries.items()
         if entry.values
     ]
-    return np.concatenate([np.zeros((0, keys.num_rows)), *parts])
+    return np.concatenate([np.zeros((0, keys.num_rows)), *values])

@@ -48,16 +48,16 @@ class Scale:
 
 def scale_of(facts: Property) -> Scale:
     """Return the scale of a number; the standard deviation of a constant is set to 1."""
-    known = facts.values[~np.isnan(facts.values)]
-    if not len(known):
+    numbers = facts.values[~np.isnan(facts.values)]
+    if not len(numbers):
         return Scale(0.0, 1.0, (0.0, 0.0), (np.nan,) * len(TERCILES))
-    cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
-    thirds = np.searchsorted(cuts, known, side="left")
+    cuts = np.quantile(numbers, [1 / 3, 2 / 3], method="inverted_cdf")
+    thirds = np.searchsorted(cuts, numbers, side="left")
     size = np.bincount(thirds, minlength=len(TERCILES))
-    sums = np.bincount(thirds, known, len(TERCILES))
+    sums = np.bincount(thirds, numbers, len(TERCILES))
     means = np.where(size > 0, sums / np.maximum(size, 1), np.nan)
-    std = float(known.std()) or 1.0
-    return Scale(float(known.mean()), std, tuple(cuts.tolist()), tuple(means.tolist()))
+    std = float(numbers.std()) or 1.0
+    return Scale(float(numbers.mean()), std, tuple(cuts.tolist()), tuple(means.tolist()))
 
 
 def thirds_of(numbers: np.ndarray, scale: Scale) -> np.ndarray:

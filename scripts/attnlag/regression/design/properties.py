@@ -120,23 +120,21 @@ def read_property(
     import pyarrow.parquet as pq
 
     starts: dict[tuple[str, int], int] = {}
-    parts: list[np.ndarray] = [np.zeros(0)]
+    values: list[np.ndarray] = [np.zeros(0)]
     rows = 0
     for path in paths:
         file = pq.ParquetFile(path, pre_buffer=False)
         for batch in file.iter_batches(65_536, columns=["document", "window", "position", name]):
             if documents is not None:
-                wanted = pa.array(sorted(documents), pa.string())
-                batch = batch.filter(
-                    pc.is_in(batch.column("document").cast(pa.string()), value_set=wanted)
-                )
+                names = batch.column("document").cast(pa.string())
+                batch = batch.filter(pc.is_in(names, pa.array(sorted(documents), pa.string())))
             codes = batch.column("document")
             begins = np.flatnonzero(batch.column("position").to_numpy() == 0)
             for row in begins.tolist():
                 starts[codes[row].as_py(), batch.column("window")[row].as_py()] = rows + row
-            parts.append(_numbers(name, batch.column(name)))
+            values.append(_numbers(name, batch.column(name)))
             rows += batch.num_rows
-    return Property(name, starts, np.concatenate(parts))
+    return Property(name, starts, np.concatenate(values))
 
 
 def read_moderator(
@@ -145,11 +143,11 @@ def read_moderator(
     """Read a numeric property, NaN if unknown; parameters as in `read_property`."""
     import numpy as np
 
-    facts, known = read_property(name, paths, documents), CATALOGUE[name].known
-    if not known:
-        return facts
-    values = read_property(known, paths, documents).values
-    return Property(name, facts.starts, np.where(values == 1, facts.values, np.nan))
+    numbers, indicator = read_property(name, paths, documents), CATALOGUE[name].known
+    if not indicator:
+        return numbers
+    known = read_property(indicator, paths, documents).values == 1
+    return Property(name, numbers.starts, np.where(known, numbers.values, np.nan))
 
 
 def _numbers(name: str, column: pa.Array) -> np.ndarray:

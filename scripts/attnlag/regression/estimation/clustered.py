@@ -177,7 +177,7 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass
-class Regression:
+class RowFit:
     """A least-squares fit of rows, with CR2."""
 
     # estimate, df, (K,) arrays
@@ -189,13 +189,13 @@ class Regression:
     residuals: np.ndarray
 
 
-def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> Regression:
+def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> RowFit:
     """Regress y on x, (K, rows); ``cluster`` numbers the clusters of the rows from 0."""
     a = np.array([[np.bincount(cluster, column * other) for other in x] for column in x]).T
     b = np.stack([np.bincount(cluster, column * y) for column in x], axis=-1)
     estimate = np.linalg.solve(a.sum(axis=0), b.sum(axis=0))
     covariance, df = cr2(a, b - a @ estimate)
-    return Regression(estimate, covariance, df, y - estimate @ x)
+    return RowFit(estimate, covariance, df, y - estimate @ x)
 
 
 @dataclass

@@ -449,8 +449,10 @@ def without_halves(shard: Shard) -> Shard:
     if shard.halves == 1:
         return shard
     totals = shard.totals
-    whole = replace(totals, pooled=totals.pooled[:1], within=totals.within[:1])
-    return shard.mapped(lambda each: each.sum(axis=1, keepdims=True), halves=1, totals=whole)
+    totals = replace(totals, pooled=totals.pooled[:1], within=totals.within[:1])
+    return shard.mapped(
+        lambda products: products.sum(axis=1, keepdims=True), halves=1, totals=totals
+    )
 
 
 def of_documents(shard: Shard, documents: Collection[str]) -> Shard:
@@ -458,10 +460,10 @@ def of_documents(shard: Shard, documents: Collection[str]) -> Shard:
 
     def batches() -> Iterator[DocumentProducts]:
         for block in shard.batches():
-            kept = [document in documents for document in block.documents]
-            if any(kept):
-                names = [d for d, keep in zip(block.documents, kept, strict=True) if keep]
-                yield DocumentProducts(names, block.products[np.array(kept)])
+            places = [p for p, document in enumerate(block.documents) if document in documents]
+            if places:
+                names = [block.documents[place] for place in places]
+                yield DocumentProducts(names, block.products[places])
 
     return shard.of_blocks(batches)
 

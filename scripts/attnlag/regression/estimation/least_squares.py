@@ -122,7 +122,8 @@ class Solution:
         theta : (…, K) array
             NaN if these documents do not identify all terms, or a half not all lags and leads.
         """
-        k, rest = self.k, self.k - self.corrected
+        # Place of the first lag or lead.
+        k, split = self.k, self.k - self.corrected
         singular = is_singular(a[0])
         inverse = np.linalg.inv(np.where(singular[..., None, None], np.eye(k), a[0]))
         inverse[singular] = np.nan
@@ -130,23 +131,26 @@ class Solution:
         if len(a) == 1:
             return theta, [Piece(0, inverse, theta, inverse)]
         # The lags and leads determine the other coefficients, by -A_cc⁻¹ A_cl.
-        kept = np.where(singular[..., None, None], np.eye(rest), a[0][..., :rest, :rest])
-        of_rest, follow = _apart(np.linalg.inv(kept), a[0])
+        of_covariates = a[0][..., :split, :split]
+        regular = np.where(singular[..., None, None], np.eye(split), of_covariates)
+        beside_lags, follow = _apart(np.linalg.inv(regular), a[0])
         pieces = []
         for part, weight in enumerate(self.weights):
             if part:
-                apart, own = _apart(generalised_inverse(a[part][..., :rest, :rest]), a[part])
-                # What is left of the lags and leads given the other terms.
-                left = a[part][..., rest:, :] @ own
-                identified = np.linalg.eigvalsh(left).min(axis=-1, initial=1) > LEAST_IDENTIFIED
-                left = np.where(identified[..., None, None], left, np.eye(k - rest))
-                inverse = apart + own @ np.linalg.inv(left) @ np.swapaxes(own, -1, -2)
+                of_covariates = a[part][..., :split, :split]
+                beside_half, follow_half = _apart(generalised_inverse(of_covariates), a[part])
+                # The cross-products of the lags and leads given the other terms.
+                of_lags = a[part][..., split:, :] @ follow_half
+                identified = np.linalg.eigvalsh(of_lags).min(axis=-1, initial=1) > LEAST_IDENTIFIED
+                of_lags = np.where(identified[..., None, None], of_lags, np.eye(k - split))
+                inverse = follow_half @ np.linalg.inv(of_lags) @ np.swapaxes(follow_half, -1, -2)
+                inverse += beside_half
                 inverse[~identified] = np.nan
                 theta = (inverse @ b[part][..., None])[..., 0]
-            pieces.append(Piece(part, weight * follow @ inverse[..., rest:, :], theta, inverse))
-        theta = (of_rest @ b[0][..., None])[..., 0]
+            pieces.append(Piece(part, weight * follow @ inverse[..., split:, :], theta, inverse))
+        theta = (beside_lags @ b[0][..., None])[..., 0]
         theta = theta + sum((piece.reach @ b[piece.part][..., None])[..., 0] for piece in pieces)
-        return theta, [*pieces, Piece(0, of_rest, theta, None)]
+        return theta, [*pieces, Piece(0, beside_lags, theta, None)]
 
 
 def names_of(stack: Stack) -> list[str]:
@@ -157,108 +161,121 @@ def names_of(stack: Stack) -> list[str]:
 def solve(stack: Stack, index: int) -> Solution:
     """Solve the normal equations of one layer, from the sums over all documents.
 
-    Parameters
-    ----------
-    stack : Stack
-        Its clusters are not used.
-
-    Returns
-    -------
-    solution : Solution
-        If there is none, its status gives the reason: too few rows, a constant, collinearity.
+    The clusters of the stack are not used. If there is no solution, its status gives the reason:
+    too few rows, a constant, collinearity.
     """
-    p, totals = stack.p, stack.totals[index]
-    names = names_of(stack)
-    columns = [*range(2, p)] if stack.fixed_effects else [0, *range(2, p)]
-    k, n_obs = len(columns), int(np.rint(totals[0, 0]))
+    totals, names = stack.totals[index], names_of(stack)
+    k, n_obs = len(names), int(np.rint(totals[0, 0]))
     documents = int(stack.documents[index])
     absorbed = documents + stack.absorbed if stack.fixed_effects else 0
-
-    def without(status: str) -> Solution:
-        return Solution(status, n_obs, documents, absorbed)
-
-    if n_obs == 0 and stack.layers[index] - min(stack.layers) < layers_before(names):
-        return without(NO_LAYER_BEFORE)
-    if n_obs <= k + absorbed:
-        beside = f" and {counted(absorbed, 'effect')}" if absorbed else ""
-        return without(f"{counted(n_obs, 'row')} for {counted(k, 'term')}{beside}")
-
-    matrix = unpacked(totals, p)
+    matrix = unpacked(totals, stack.p)
     size = np.sqrt(np.maximum(np.diagonal(matrix[0]), 0))
-    within = " within documents" if stack.fixed_effects else ""
+    obstacle = _too_few_rows(stack, index, n_obs, absorbed) or _too_flat(stack, index, size, n_obs)
+    if obstacle:
+        return Solution(obstacle, n_obs, documents, absorbed)
+
+    # Covariates come first, then lags and leads.
+    order = np.argsort([has_lag(name) for name in names], kind="stable")
+    names = [names[place] for place in order]
+    columns = np.array([*range(2, stack.p)] if stack.fixed_effects else [0, *range(2, stack.p)])
+    columns = columns[order]
+    scale = size[columns]
+    scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
+    eigenvalues, vectors = np.linalg.eigh(scaled)
+    if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
+        involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
+        obstacle = f"{_listed(involved)} are collinear{_within(stack)}"
+        return Solution(obstacle, n_obs, documents, absorbed)
+
+    root = np.linalg.cholesky(scaled)
+    back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
+    transform = _transform(back, columns, stack.p)
+    solution = Solution("ok", n_obs, documents, absorbed, transform=transform)
+    solution.back, solution.theta = back[np.argsort(order)], np.empty(k)
+    a, b, c = solution.equations(totals)
+    if len(totals) > 1:
+        solution.weights, solution.corrected = HALF_PANEL, sum(map(has_lag, names))
+    solution.theta, solution.pieces = theta, _ = solution.solved(a, b)
+    if np.isnan(theta).any():
+        obstacle = (
+            f"a half of the documents alone does not tell {_listed(names[-solution.corrected :])}"
+        )
+        return Solution(obstacle, n_obs, documents, absorbed)
+    solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
+    solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
+    return solution
+
+
+def _within(stack: Stack) -> str:
+    return " within documents" if stack.fixed_effects else ""
+
+
+def _too_few_rows(stack: Stack, index: int, n_obs: int, absorbed: int) -> str:
+    """Return why a layer has too few rows, if it has."""
+    names = names_of(stack)
+    if n_obs == 0 and stack.layers[index] - min(stack.layers) < layers_before(names):
+        return NO_LAYER_BEFORE
+    if n_obs > len(names) + absorbed:
+        return ""
+    beside = f" and {counted(absorbed, 'effect')}" if absorbed else ""
+    return f"{counted(n_obs, 'row')} for {counted(len(names), 'term')}{beside}"
+
+
+def _too_flat(stack: Stack, index: int, size: np.ndarray, n_obs: int) -> str:
+    """Return which terms are constant or vary by rounding only, if any do.
+
+    ``size`` has the square root of Σ w² of each element of w about its mean.
+    """
+    within = _within(stack)
     least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
     if stack.fixed_effects:
         # Removing the means of documents is a difference of sums, which has half the digits.
         least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.root_squares[index])
     constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
     if "y" in constant:
-        return without(f"the outcome is constant{within}")
+        return f"the outcome is constant{within}"
     # The absolute error of a logarithm is the relative error of the number; other outcomes have an
     # error relative to their size.
     size_of_y = np.hypot(stack.root_squares[index, 1] / np.sqrt(n_obs), stack.centre[index, 1])
     least_spread = LEAST_SPREAD * (1.0 if stack.of_logs else size_of_y)
-    flat = [
-        "the outcome" if term == "y" else term
-        for term, spread in zip(stack.terms, size[1:] / np.sqrt(n_obs), strict=True)
-        if (term == "y" or layers_before([term])) and spread < least_spread
-    ]
-    if flat:
-        return without(
-            f"{'norms' if stack.of_logs else 'numbers'} are equal but for rounding: the standard "
-            f"deviation of {flat[0]}{within} is below {LEAST_SPREAD:.4f}"
-            f"{'' if stack.of_logs else ' of their size'}, the precision of bfloat16"
-        )
-    if constant:
-        are = "is" if len(constant) == 1 else "are"
-        return without(f"{_listed(constant)} {are} constant{within}")
+    for term, spread in zip(stack.terms, size[1:] / np.sqrt(n_obs), strict=True):
+        if (term == "y" or layers_before([term])) and spread < least_spread:
+            return (
+                f"{'norms' if stack.of_logs else 'numbers'} are equal but for rounding: the "
+                f"standard deviation of {'the outcome' if term == 'y' else term}{within} is below "
+                f"{LEAST_SPREAD:.4f}{'' if stack.of_logs else ' of their size'}, the precision of "
+                "bfloat16"
+            )
+    if not constant:
+        return ""
+    return f"{_listed(constant)} {'is' if len(constant) == 1 else 'are'} constant{within}"
 
-    # Covariates come first, then lags and leads.
-    order = np.argsort([has_lag(name) for name in names], kind="stable")
-    columns = [columns[place] for place in order]
-    names = [names[place] for place in order]
-    scale = size[columns]
-    scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
-    eigenvalues, vectors = np.linalg.eigh(scaled)
-    if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
-        involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
-        return without(f"{_listed(involved)} are collinear{within}")
 
-    root = np.linalg.cholesky(scaled)
-    back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
-    back_of_all = np.zeros((p, k))
+def _transform(back: np.ndarray, columns: np.ndarray, p: int) -> np.ndarray:
+    """Return the map from packed cross-products to A, b and c, see `Solution.transform`.
+
+    ``back``, (K, K), maps the coordinates to the coefficients of the columns of w.
+    """
+    back_of_all = np.zeros((p, len(columns)))
     back_of_all[columns] = back
     # The contribution of each element S_ij of the triangle to A, b and c, and of S_ji if i ≠ j.
     i, j = np.triu_indices(p)
-    other = (i != j)[:, None]
+    off_diagonal = (i != j)[:, None]
     to_a = back_of_all[i][:, :, None] * back_of_all[j][:, None, :]
-    to_a += other[..., None] * np.swapaxes(to_a, 1, 2)
-    to_b = (i == 1)[:, None] * back_of_all[j] + other * (j == 1)[:, None] * back_of_all[i]
+    to_a += off_diagonal[..., None] * np.swapaxes(to_a, 1, 2)
+    to_b = (i == 1)[:, None] * back_of_all[j] + off_diagonal * (j == 1)[:, None] * back_of_all[i]
     to_c = ((i == 1) & (j == 1))[:, None].astype(float)
-    transform = np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
-    solution = Solution("ok", n_obs, documents, absorbed, transform=transform)
-    solution.back = back[np.argsort(order)]
-    solution.theta = np.empty(k)
-    a, b, c = solution.equations(totals)
-    if len(totals) > 1:
-        solution.weights, solution.corrected = HALF_PANEL, sum(map(has_lag, names))
-    solution.theta, solution.pieces = solution.solved(a, b)
-    theta = solution.theta
-    if np.isnan(theta).any():
-        lags = _listed([name for name in names if has_lag(name)])
-        return without(f"a half of the documents alone does not tell {lags}")
-    solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
-    solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
-    return solution
+    return np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
 
 
 def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return A_cc⁻¹ as (…, K, K) with zeros for the lags, and [-A_cc⁻¹ A_cl; I], (…, K, lags)."""
-    k, rest = a.shape[-1], inverse.shape[-1]
-    whole = np.zeros_like(a)
-    whole[..., :rest, :rest] = inverse
-    follow = np.broadcast_to(np.eye(k)[:, rest:], (*a.shape[:-1], k - rest)).copy()
-    follow[..., :rest, :] = -inverse @ a[..., :rest, rest:]
-    return whole, follow
+    k, split = a.shape[-1], inverse.shape[-1]
+    padded = np.zeros_like(a)
+    padded[..., :split, :split] = inverse
+    follow = np.broadcast_to(np.eye(k)[:, split:], (*a.shape[:-1], k - split)).copy()
+    follow[..., :split, :] = -inverse @ a[..., :split, split:]
+    return padded, follow
 
 
 def generalised_inverse(a: np.ndarray) -> np.ndarray:

@@ -63,9 +63,9 @@ def sums_by_document(
         zeros = np.zeros((2, solution.k, solution.k))
         tests = []
         if solution.status == "ok":
-            own = uncentred(stack, index) @ solution.back
-            single = own if weights is None else weights @ own
-            combined = [single[:, None], *((contrasts @ own)[None] for contrasts in joint)]
+            to_terms = uncentred(stack, index) @ solution.back
+            single = to_terms if weights is None else weights @ to_terms
+            combined = [single[:, None], *((contrasts @ to_terms)[None] for contrasts in joint)]
             tests = [Freedom.of(w, stack.count(index)) for w in combined]
         sums_of_layers.append((zeros, np.zeros(2), tests))
     place = 0 if stack.fixed_effects else 1
@@ -162,14 +162,14 @@ def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
 
 @dataclass
 class Jackknife:
-    """Estimates of one layer without each of its clusters."""
+    """Estimates of one layer without each of its clusters that have rows."""
 
-    # (clusters, K) array: NaN if the rest is collinear or the cluster has no rows.
+    # Indices of these clusters.
+    clusters: np.ndarray
+    # (clusters, K) array: NaN if the rest is collinear.
     thetas: np.ndarray
     # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
     sse: float
-    # (clusters,) bool array: clusters with rows.
-    present: np.ndarray
 
 
 def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jackknife:
@@ -178,21 +178,20 @@ def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jac
     ``packed`` has the products of clusters, (parts, clusters, packed), and ``totals`` their sums.
     """
     a, b, _ = solution.equations(totals)
-    present = packed[0, :, 0] > 0.5
-    thetas = np.full((packed.shape[1], solution.k), np.nan)
+    clusters = np.flatnonzero(packed[0, :, 0] > 0.5)
+    thetas = np.empty((len(clusters), solution.k))
     sse = 0.0
-    with_rows = np.flatnonzero(present)
     step = max(1, NUMBERS_AT_ONCE // (len(packed) * solution.k**2))
-    for start in range(0, len(with_rows), step):
-        rows = with_rows[start : start + step]
-        a_g, b_g, c_g = solution.equations(packed[:, rows])
+    for start in range(0, len(clusters), step):
+        block = slice(start, start + step)
+        a_g, b_g, c_g = solution.equations(packed[:, clusters[block]])
         theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
-        thetas[rows] = theta
+        thetas[block] = theta
         fitted = (a_g[0] @ theta[..., None])[..., 0]
         sse += float(
             (c_g[0] - 2 * (theta * b_g[0]).sum(axis=1) + (theta * fitted).sum(axis=1)).sum()
         )
-    return Jackknife(thetas, sse, present)
+    return Jackknife(clusters, thetas, sse)
 
 
 def cross_validated_sse(
@@ -227,10 +226,6 @@ class LayerFit:
     parameters: int
     # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
     status: str
-    # (clusters, K) array: estimates on centred data without each cluster that has rows.
-    without: np.ndarray
-    # Indices of these clusters in the stack.
-    clusters: np.ndarray
     # (K,) array: degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for
     # other clustered errors, otherwise N - K, where K includes document effects.
     df: np.ndarray
@@ -238,6 +233,10 @@ class LayerFit:
     crv1_errors: np.ndarray
     # (K,) array: estimates before the correction of bias, if there is one.
     uncorrected: np.ndarray
+    # Indices of the clusters with rows in the stack, if each was left out.
+    clusters: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    # (clusters, K) array: estimates on centred data without each of them.
+    without: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     # Effective number of documents (or bins of them) for the shortest lag, or for the shortest lead
     # if there is no lag.
     effective_documents: float = np.nan
@@ -284,13 +283,47 @@ def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> L
         n_documents=solution.documents,
         parameters=columns + solution.absorbed,
         status=solution.status,
-        without=np.empty((0, columns)),
-        clusters=np.empty(0, dtype=np.int64),
         df=np.full(columns, np.nan),
         crv1_errors=np.full(columns, np.nan),
         uncorrected=np.full(columns, np.nan),
         joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in joint],
     )
+
+
+def covariance_of_theta(
+    kind: str,
+    stack: Stack,
+    solution: Solution,
+    by_document: DocumentSums,
+    left_out: Jackknife | None,
+    count: int,
+) -> tuple[np.ndarray, np.ndarray | float]:
+    """Return the covariance of θ for a number of clusters, and the degrees of freedom.
+
+    The jackknife is needed by its own covariance. One from residuals has that of independent errors
+    here, for its degrees of freedom.
+    """
+    if kind == "cluster":
+        return cr2_scale(stack, solution) * by_document.adjusted, by_document.df
+    if kind == "cluster-crv1":
+        return crv1_of_theta(stack, solution, by_document, count), count - 1
+    if kind == "cluster-jackknife":
+        assert left_out is not None
+        change, g = left_out.thetas - solution.theta, len(left_out.clusters)
+        return (g - 1) / g * change.T @ change, g - 1
+    return solution.ssr / solution.df_resid * np.eye(solution.k), solution.df_resid
+
+
+def crv1_of_theta(
+    stack: Stack, solution: Solution, by_document: DocumentSums, count: int
+) -> np.ndarray:
+    """Return CRV1 of θ.
+
+    Effects of documents are nested in the clusters: they cost one degree of freedom, for their
+    level. Effects of tokens cost one each.
+    """
+    columns = solution.k + (1 + stack.absorbed if solution.absorbed else 0)
+    return clustered.crv1_factor(count, solution.n_obs, columns) * by_document.meat
 
 
 def fit_layer(
@@ -306,51 +339,30 @@ def fit_layer(
     weights: np.ndarray | None = None,
 ) -> LayerFit:
     """Return one layer's fit from its solution, see `fit`."""
-    names = names_of(stack) if weights is None else weights
-    if solution.status != "ok":
-        return unfitted(len(names), solution, joint)
     packed, totals = stack.products[index], stack.totals[index]
-    back, theta, n_obs, k = solution.back, solution.theta, solution.n_obs, solution.k
-    count = stack.count(index)
-    if covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
+    count, left_out = stack.count(index), None
+    if solution.status == "ok" and covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
         unit = "group" if stack.grouped else "document"
         solution.status = f"{counted(count, unit)}: too few to cluster by"
-        return unfitted(len(names), solution, joint)
-    left_out = None
-    if folds is not None or covariance == "cluster-jackknife":
+    if solution.status == "ok" and (folds is not None or covariance == "cluster-jackknife"):
         left_out = jackknife(solution, packed, totals)
-    clusters = np.flatnonzero(left_out.present) if left_out else np.empty(0, dtype=np.int64)
-    without = left_out.thetas[clusters] if left_out else np.empty((0, k))
-    # Effects of documents are nested in the clusters: they cost one degree of freedom, for their
-    # level. Effects of tokens cost one each.
-    columns = k + (1 + stack.absorbed if solution.absorbed else 0)
-    crv1 = clustered.crv1_factor(count, n_obs, columns) * by_document.meat
-    df: np.ndarray | int = count - 1
-    if covariance == "cluster":
-        v, df = cr2_scale(stack, solution) * by_document.adjusted, by_document.df
-    elif covariance == "cluster-crv1":
-        v = crv1
-    elif covariance == "cluster-jackknife":
-        if np.isnan(without).any():
-            alone = stack.clusters[clusters[int(np.isnan(without).any(axis=1).argmax())]]
+        undefined = np.isnan(left_out.thetas).any(axis=1)
+        if covariance == "cluster-jackknife" and undefined.any():
+            alone = stack.clusters[left_out.clusters[undefined.argmax()]]
             solution.status = f"without {alone} the regressors are collinear: no jackknife"
-            return unfitted(len(names), solution, joint)
-        g, change = len(clusters), without - theta
-        v, df = (g - 1) / g * change.T @ change, g - 1
-    elif covariance == "nonrobust":
-        v, df = solution.ssr / solution.df_resid * np.eye(k), solution.df_resid
-    else:
-        v, df = np.empty((k, k)), solution.df_resid
+    if solution.status != "ok":
+        return unfitted(len(names_of(stack) if weights is None else weights), solution, joint)
+    v, df = covariance_of_theta(covariance, stack, solution, by_document, left_out, count)
 
     # Return to the scale of the data, which changes only the intercept.
     uncentre = uncentred(stack, index)
-    own = uncentre @ back
+    to_terms = uncentre @ solution.back
     # The first piece is the regression of all rows.
-    estimate, plain = own @ theta, own @ solution.pieces[0].theta
+    estimate, plain = to_terms @ solution.theta, to_terms @ solution.pieces[0].theta
     if not stack.fixed_effects:
         for values in (estimate, plain):
             values[0] += stack.centre[index, 1]
-    v = own @ v @ own.T if robust is None else uncentre @ robust @ uncentre.T
+    v = to_terms @ v @ to_terms.T if robust is None else uncentre @ robust @ uncentre.T
     aht = covariance == "cluster"
     degrees = by_document.etas if aht else np.broadcast_to(df, len(joint)).tolist()
     tests = [
@@ -358,17 +370,18 @@ def fit_layer(
         for contrasts, eta in zip(joint, degrees, strict=True)
     ]
     if weights is not None:
-        estimate, own, v = weights @ estimate, weights @ own, weights @ v @ weights.T
+        estimate, to_terms, v = weights @ estimate, weights @ to_terms, weights @ v @ weights.T
         plain = weights @ plain
     df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
-    ssr, tss = solution.ssr, solution.tss
+    crv1 = crv1_of_theta(stack, solution, by_document, count)
+    ssr, tss, n_obs = solution.ssr, solution.tss, solution.n_obs
     result = LayerFit(
         estimate=estimate,
         covariance=v,
         df=df,
-        crv1_errors=np.sqrt(np.diag(own @ crv1 @ own.T)),
+        crv1_errors=np.sqrt(np.diag(to_terms @ crv1 @ to_terms.T)),
         uncorrected=plain,
         n_obs=n_obs,
         n_documents=solution.documents,
@@ -379,34 +392,47 @@ def fit_layer(
         log_likelihood=np.nan
         if len(totals) > 1
         else float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
-        parameters=k + solution.absorbed,
+        parameters=solution.k + solution.absorbed,
         status="ok",
-        without=without @ back.T,
-        clusters=clusters,
         joint=tests,
     )
     total_df = n_obs - (solution.absorbed or 1)
     result.adj_r_squared = 1 - (1 - result.r_squared) * total_df / solution.df_resid
-    if folds is None or left_out is None:
-        return result
-    number = folds
+    if left_out is not None:
+        result.clusters, result.without = left_out.clusters, left_out.thetas @ solution.back.T
+        if folds is not None:
+            _predict(result, stack, index, solution, left_out, folds)
+    return result
+
+
+def _predict(
+    result: LayerFit,
+    stack: Stack,
+    index: int,
+    solution: Solution,
+    left_out: Jackknife,
+    folds: int | Stack,
+) -> None:
+    """Add R² out of sample, and the condition number, to a fit."""
     if isinstance(folds, Stack):
         packed, number = folds.products[index], folds.products.shape[2]
-    assert isinstance(number, int)
-    result.cv_r_squared = 1 - cross_validated_sse(solution, packed, totals, number) / tss
-    result.loo_r_squared = 1 - left_out.sse / tss if len(clusters) > 1 else np.nan
+    else:
+        packed, number = stack.products[index], folds
+    sse = cross_validated_sse(solution, packed, stack.totals[index], number)
+    result.cv_r_squared = 1 - sse / solution.tss
+    if len(left_out.clusters) > 1:
+        result.loo_r_squared = 1 - left_out.sse / solution.tss
     result.condition_number = condition_number(stack, index)
-    return result
 
 
 def residual_squares_without_lags(stack: Stack, index: int) -> float:
     """Return the residual sum of squares of the regression on all terms but lags and leads."""
     matrix = unpacked(stack.totals[index, 0], stack.p)
-    rest = [place for place in range(2, stack.p) if not is_lag(stack.terms[place - 1])]
-    rest = rest if stack.fixed_effects else [0, *rest]
+    columns = [place for place in range(2, stack.p) if not is_lag(stack.terms[place - 1])]
+    columns = columns if stack.fixed_effects else [0, *columns]
     # The terms differ in size, and the regression has found them not to be collinear.
-    size = np.sqrt(np.diag(matrix)[rest])
-    a, b = matrix[np.ix_(rest, rest)] / np.outer(size, size), matrix[rest, 1] / size
+    size = np.sqrt(np.diag(matrix)[columns])
+    a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
     return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
 
 

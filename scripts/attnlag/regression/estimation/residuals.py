@@ -319,19 +319,19 @@ def _add(
     # sequence. A slot without a row holds zeros.
     reach = max(AUTOCORRELATION_LAGS, sums.hac_lags)
     line[:, slots] = np.stack([x[0], e, *s])
-    here, kept = line[:, reach:], line[0] != 0
+    present, is_row = line[:, reach:], line[0] != 0
     past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]
     for lag in range(1, AUTOCORRELATION_LAGS + 1):
-        both = kept[reach:] & kept[reach - lag : -lag]
-        sums.pairs[place, lag - 1] += np.count_nonzero(both)
-        sums.lagged[place, lag - 1] += here[1] @ past[lag - 1][1]
-    step = here[1] - past[0][1]
-    step *= here[0]
+        pairs = is_row[reach:] & is_row[reach - lag : -lag]
+        sums.pairs[place, lag - 1] += np.count_nonzero(pairs)
+        sums.lagged[place, lag - 1] += present[1] @ past[lag - 1][1]
+    step = present[1] - past[0][1]
+    step *= present[0]
     step *= past[0][0]
     sums.differences[place] += step @ step
     sums.meat_hac[place] += hc1
     for lag in range(1, sums.hac_lags + 1):
-        cross = here[2:] @ past[lag - 1][2:].T
+        cross = present[2:] @ past[lag - 1][2:].T
         sums.meat_hac[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
     z = np.stack([*x, *(line[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
     sums.products[place] += z @ z.T

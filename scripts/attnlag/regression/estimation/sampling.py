@@ -6,6 +6,7 @@ their names. Which documents these are depends on neither the order of the corpu
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +66,12 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
                 end = place
                 break
     counts = np.array(list(sizes.values()), dtype=np.int64)
-    starts, kept = np.cumsum(counts) - counts, in_sample(sizes, end)
-    sequence = zip(starts[kept].tolist(), counts[kept].tolist(), strict=True)
+    starts, taken_in = np.cumsum(counts) - counts, in_sample(sizes, end)
+    sequence = zip(starts[taken_in].tolist(), counts[taken_in].tolist(), strict=True)
     rows = [np.arange(start, start + count) for start, count in sequence]
     return Sample(
-        documents=[name for name, chosen in zip(sizes, kept, strict=True) if chosen],
-        document=np.repeat(np.arange(kept.sum(), dtype=np.int32), counts[kept]),
+        documents=list(itertools.compress(sizes, taken_in)),
+        document=np.repeat(np.arange(taken_in.sum(), dtype=np.int32), counts[taken_in]),
         rows=np.concatenate([np.zeros(0, np.int64), *rows]),
         end=end,
     )

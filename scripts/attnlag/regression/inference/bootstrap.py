@@ -49,7 +49,7 @@ def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarr
 
 
 @dataclass
-class Draws:
+class BootstrapFits:
     """Regressions on bootstrap draws of the documents; NaN if one cannot be fitted."""
 
     # (draws, layers, K) array: on the scale of the data, in the order of `names_of`.
@@ -61,14 +61,14 @@ class Draws:
 
 def weighted(
     stack: Stack, solutions: Sequence[Solution], weights: np.ndarray, *, with_errors: bool = False
-) -> Draws:
+) -> BootstrapFits:
     """Return regressions with weighted clusters, given (draws, clusters) weights.
 
     They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights, in every layer.
     """
     shape = (len(weights), len(stack.layers), len(names_of(stack)))
     errors = np.full(shape, np.nan)
-    regressions = Draws(np.full(shape, np.nan), errors if with_errors else errors[:0])
+    regressions = BootstrapFits(np.full(shape, np.nan), errors if with_errors else errors[:0])
     layers, parts, clusters, packed = stack.products.shape
     # All layers and parts at once.
     flat = stack.products.transpose(2, 0, 1, 3).reshape(clusters, layers * parts * packed)
@@ -128,15 +128,15 @@ def _weighted_squares(
 
 def drawn(
     stack: Stack, solutions: Sequence[Solution], draws: int, seed: int, *, with_errors: bool = True
-) -> Draws:
+) -> BootstrapFits:
     """Return the regressions on draws of the cluster bootstrap."""
     blocks = weights_of_draws(len(stack.clusters), draws, seed)
-    none = Draws(*np.empty((2, 0, len(stack.layers), len(names_of(stack)))))
-    parts = [none]
-    parts += (weighted(stack, solutions, block, with_errors=with_errors) for block in blocks)
-    return Draws(
-        np.concatenate([part.estimates for part in parts]),
-        np.concatenate([part.errors for part in parts]),
+    none = BootstrapFits(*np.empty((2, 0, len(stack.layers), len(names_of(stack)))))
+    fits = [none]
+    fits += (weighted(stack, solutions, block, with_errors=with_errors) for block in blocks)
+    return BootstrapFits(
+        np.concatenate([fits_of_block.estimates for fits_of_block in fits]),
+        np.concatenate([fits_of_block.errors for fits_of_block in fits]),
     )
 
 
@@ -153,7 +153,7 @@ class Joint:
     draws: int
 
 
-def joint(fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float) -> Joint:
+def joint(fits: Sequence[LayerFit], stack: Stack, draws: BootstrapFits, alpha: float) -> Joint:
     """Return critical values and step-down p-values of max |t| over the layers, term by term.
 
     t* = (b* - b̂) / s* uses the standard error s* of the draw: with few documents, the fixed
@@ -166,16 +166,16 @@ def joint(fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float) ->
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
     keys = pd.MultiIndex.from_product([stack.layers, names], names=["layer", "term"])
     p_adjusted = pd.Series(np.nan, index=keys)
-    known = np.isfinite(draws.estimates[:, fitted]).all(axis=(1, 2))
+    estimated = np.isfinite(draws.estimates[:, fitted]).all(axis=(1, 2))
     critical = dict.fromkeys(names, float("nan"))
-    if not fitted or not known.any():
+    if not fitted or not estimated.any():
         return Joint(critical, p_adjusted, 0)
     estimate = np.stack([fits[index].estimate for index in fitted])
     error = np.stack([np.sqrt(np.diag(fits[index].covariance)) for index in fitted])
     t = np.abs(estimate / error)
     scale = error / np.stack([fits[index].crv1_errors for index in fitted])
-    distance = draws.estimates[known][:, fitted] - estimate
-    t_drawn = studentised(distance, scale * draws.errors[known][:, fitted])
+    distance = draws.estimates[estimated][:, fitted] - estimate
+    t_drawn = studentised(distance, scale * draws.errors[estimated][:, fitted])
     for place, term in enumerate(names):
         # A coefficient that a single document determines has no error.
         tested = np.flatnonzero(np.isfinite(error[:, place]))
@@ -186,7 +186,7 @@ def joint(fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float) ->
         p = step_down(t[tested, place], drawn_t)
         for layer, value in zip(tested, p, strict=True):
             p_adjusted.loc[(stack.layers[fitted[layer]], term)] = value
-    return Joint(critical, p_adjusted, int(known.sum()))
+    return Joint(critical, p_adjusted, int(estimated.sum()))
 
 
 def studentised(distance: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -224,7 +224,7 @@ def median_interval(
 
 
 def medians_over_layers(
-    fits: Sequence[LayerFit], stack: Stack, draws: Draws, alpha: float
+    fits: Sequence[LayerFit], stack: Stack, draws: BootstrapFits, alpha: float
 ) -> pd.DataFrame:
     """Return the median of each coefficient over the layers, with its interval, by term."""
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
@@ -348,19 +348,19 @@ def _restricted(
 ) -> _Restricted:
     """Restrict the coefficient at ``place``; ``psi`` holds the influences of the clusters."""
     row = solution.back[place]  # β = back θ
-    moved, whole = np.zeros((packed.shape[1], solution.k)), solution.theta
+    moved, restricted = np.zeros((packed.shape[1], solution.k)), solution.theta
     slopes, shifts = [], []
     for piece in solution.pieces:
         a, b, _ = solution.equations(packed[piece.part])
         theta, inverse = piece.theta, piece.inverse
         last = inverse is None
         if inverse is None:
-            theta, inverse = whole, piece.reach
+            theta, inverse = restricted, piece.reach
         # The restricted θ_m: minus the change that moves the coefficient to its null, if the part
         # tells it.
         reach = inverse @ row
         move = reach * (row @ theta - value) / max(row @ reach, LEAST_IDENTIFIED * (row @ row))
-        whole = whole - piece.reach @ a.sum(axis=0) @ move
+        restricted = restricted - piece.reach @ a.sum(axis=0) @ move
         score = b - a @ (theta - move)  # s̃_g
         moved += score @ piece.reach.T
         slopes.append(a @ (piece.reach.T @ row))
@@ -422,14 +422,14 @@ def record_of(
     joint_tests: Joint, medians: pd.DataFrame, stack: Stack, *, alpha: float, seed: int
 ) -> dict[str, Any]:
     """Return the content of ``joint.json``; ``medians`` is from `medians_over_layers`."""
-    own = medians[["median", "conf_low", "conf_high"]].astype(object)
-    known = {term: value for term, value in joint_tests.critical_values.items() if value == value}
+    numbers = medians[["median", "conf_low", "conf_high"]].astype(object)
+    values = joint_tests.critical_values.items()
     return {
         "alpha": alpha,
         "bins": stack.bins,
-        "critical_values": known,
+        "critical_values": {term: value for term, value in values if value == value},
         "documents": max((stack.count(index) for index in range(len(stack.layers))), default=0),
         "draws": joint_tests.draws,
-        "medians": own.where(own.notna(), None).to_dict("index"),
+        "medians": numbers.where(numbers.notna(), None).to_dict("index"),
         "seed": seed,
     }

@@ -112,12 +112,12 @@ def quantiles(sums: ResidualSums, model: ResidualModel, probabilities: np.ndarra
         ends = np.cumsum(counts)
         rank = (sums.n[place] - 1) * np.asarray(probabilities)
         below = np.floor(rank).astype(np.int64)
-        both = np.stack([below, np.minimum(below + 1, sums.n[place] - 1)])
-        bins = np.searchsorted(ends, both, side="right")
+        ranks = np.stack([below, np.minimum(below + 1, sums.n[place] - 1)])
+        bins = np.searchsorted(ends, ranks, side="right")
         # The residuals of a bin are spread evenly over it.
-        share = (both - (ends - counts)[bins] + 0.5) / counts[bins]
+        share = (ranks - (ends - counts)[bins] + 0.5) / counts[bins]
         values = edges[bins] + share * (edges[bins + 1] - edges[bins])
-        values = np.where(both == 0, low, np.where(both == sums.n[place] - 1, high, values))
+        values = np.where(ranks == 0, low, np.where(ranks == sums.n[place] - 1, high, values))
         values = np.clip(values, low, high)
         result[place] = unit * (values[0] + (rank - below) * (values[1] - values[0]))
     return result
@@ -155,8 +155,8 @@ def partial_autocorrelation(autocorrelation: np.ndarray) -> np.ndarray:
     The one at lag l is the last coefficient of the regression on lags 1 to l (Yule-Walker).
     """
     partial = np.full(len(autocorrelation), np.nan)
-    known = np.isfinite(autocorrelation)
-    for lag in range(1, 1 + int(np.argmin([*known, False]))):
+    has_pairs = np.isfinite(autocorrelation)
+    for lag in range(1, 1 + int(np.argmin([*has_pairs, False]))):
         column = np.concatenate([[1.0], autocorrelation[: lag - 1]])
         partial[lag - 1] = solve_toeplitz(column, autocorrelation[:lag])[-1]
     return partial

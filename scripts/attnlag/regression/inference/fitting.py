@@ -89,49 +89,37 @@ def fit_regression(
         shards = [crossproducts.without_halves(shard) for shard in shards]
     kept = merging.kept_terms(shards)
     shards = [merging.merged_shard(shard, kept) for shard in shards]
-    grouped = settings.cluster == "group"
-    own_terms = {term: (term,) for term in kept}
-    stack = merging.stack_of(shards, settings, own_terms, group_of=group_of if grouped else None)
-    if settings.token_effects and settings.covariance in ROBUST:
-        raise UserError(
-            f"found {settings.covariance} errors with effects of tokens, expected cluster, "
-            "cluster-jackknife or nonrobust: leverages do not account for the removed effects"
+
+    def stack_of(group_of: Mapping[str, str] | None) -> Stack:
+        return merging.stack_of(
+            shards, settings, {term: (term,) for term in kept}, group_of=group_of
         )
+
+    stack = stack_of(group_of if settings.cluster == "group" else None)
     clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
-    if grouped and clusters < FEWEST_DOCUMENTS:
-        raise UserError(
-            f"found {counted(clusters, 'group')} of documents with rows, expected at least "
-            f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
-            "documents of more groups"
-        )
+    _check_errors(settings, clusters)
     solutions = least_squares.solve_all(stack)
     model = residuals.residual_model(stack, solutions)
-    lags = settings.hac_lags
-    if lags is None:
+    hac_lags = settings.hac_lags
+    if hac_lags is None:
         rows = max(solution.n_obs for solution in solutions)
-        lags = residuals.default_hac_lags(rows / sequences)
-    sums = residuals.sums_of_shards(designs, shards, model, lags, threads)
+        hac_lags = residuals.default_hac_lags(rows / sequences)
+    sums = residuals.sums_of_shards(designs, shards, model, hac_lags, threads)
 
     robust = None
     if settings.covariance in ROBUST:
         robust = list(residuals.robust_covariance(sums, model, settings.covariance))
-    folds: int | Stack
-    if settings.folds == "groups":
-        folds = merging.stack_of(shards, settings, own_terms, group_of=group_of)
-    else:
-        folds = settings.folds
+    folds = stack_of(group_of) if settings.folds == "groups" else settings.folds
     fits = regress.fit(stack, settings.covariance, folds, solutions, robust)
-    for fit, test in zip(fits, halves.equal_halves(stack, solutions), strict=True):
-        fit.halves = test
-    if settings.wild_bootstrap:
-        for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
-            if fit.status == "ok":
-                fit.p_wild = bootstrap.wild_p_values(
-                    stack, index, solution, settings.wild_bootstrap, settings.seed
-                )
+    tests_of_halves = halves.equal_halves(stack, solutions)
+    for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
+        fit.halves = tests_of_halves[index]
+        if settings.wild_bootstrap and fit.status == "ok":
+            fit.p_wild = bootstrap.wild_p_values(
+                stack, index, solution, settings.wild_bootstrap, settings.seed
+            )
     coefficients = results.coefficients_table(fits, stack, settings)
-    documents = max((stack.count(index) for index in range(len(stack.layers))), default=0)
-    count = settings.bootstrap if documents >= FEWEST_DOCUMENTS else 0
+    count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
     draws = bootstrap.drawn(stack, solutions, count, settings.seed)
     joint = bootstrap.joint(fits, stack, draws, settings.alpha)
     medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
@@ -143,18 +131,14 @@ def fit_regression(
         for layer in stack.layers
     ]
     tests = diagnostics.table(sums, model).drop(columns="layer")
+    mixers = record["model"].get("mixers")
     return FittedRegression(
         settings=settings,
         layers=stack.layers,
         fits=fits,
         coefficients=coefficients,
         goodness=results.fits_table(
-            fits,
-            stack.layers,
-            dropped,
-            tests,
-            record["model"].get("mixers"),
-            adjust=settings.adjust,
+            fits, stack.layers, dropped, tests, mixers, adjust=settings.adjust
         ),
         influence=results.influence_table(fits, stack),
         joint=bootstrap.record_of(joint, medians, stack, alpha=settings.alpha, seed=settings.seed),
@@ -163,6 +147,21 @@ def fit_regression(
         kept_terms=kept,
         bins=stack.bins,
     )
+
+
+def _check_errors(settings: RegressionSettings, clusters: int) -> None:
+    """Refuse errors that effects of tokens or the number of clusters rule out."""
+    if settings.token_effects and settings.covariance in ROBUST:
+        raise UserError(
+            f"found {settings.covariance} errors with effects of tokens, expected cluster, "
+            "cluster-jackknife or nonrobust: leverages do not account for the removed effects"
+        )
+    if settings.cluster == "group" and clusters < FEWEST_DOCUMENTS:
+        raise UserError(
+            f"found {counted(clusters, 'group')} of documents with rows, expected at least "
+            f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
+            "documents of more groups"
+        )
 
 
 def settings_of_few_documents(settings: RegressionSettings, documents: int) -> RegressionSettings:

@@ -100,10 +100,10 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
     Holm's method stands in for ``max-t``, which needs draws.
     """
     corrected = p_values.to_numpy(copy=True)
-    known = ~np.isnan(corrected)
-    if adjust == "none" or not known.any():
+    tested = ~np.isnan(corrected)
+    if adjust == "none" or not tested.any():
         return corrected
-    p = corrected[known]
+    p = corrected[tested]
     if adjust in ("holm", "max-t"):
         # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
         order = np.argsort(p)
@@ -114,7 +114,7 @@ def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
         from statsmodels.stats.multitest import multipletests
 
         p = multipletests(p, method="fdr_bh")[1]
-    corrected[known] = p
+    corrected[tested] = p
     return corrected
 
 
@@ -125,12 +125,12 @@ def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
     have an interval. The table has the rows of one term, with ``subset``, ``median``,
     ``median_low`` and ``median_high``, whose intervals hold for all subsets at once.
     """
-    known = table.dropna(subset="median_low").drop_duplicates("subset").sort_values("median")
-    if len(known) < 2:
+    medians = table.dropna(subset="median_low").drop_duplicates("subset").sort_values("median")
+    if len(medians) < 2:
         return None
-    known = known.set_index("subset")
-    apart = known["median_high"].iloc[0] < known["median_low"].iloc[-1]
-    return known.iloc[0], known.iloc[-1], bool(apart)
+    medians = medians.set_index("subset")
+    apart = medians["median_high"].iloc[0] < medians["median_low"].iloc[-1]
+    return medians.iloc[0], medians.iloc[-1], bool(apart)
 
 
 GOODNESS = [
@@ -212,8 +212,8 @@ def influence_table(fits: Sequence[LayerFit], stack: Stack) -> pd.DataFrame:
                 cluster = int(result.clusters[index_without])
                 n_obs = int(np.rint(stack.products[index, 0, cluster, 0]))
                 document = stack.clusters[cluster]
-                part = change[index_without]
-                rows.append((layer, term, document, n_obs, part, part / errors[place]))
+                change_by = change[index_without]
+                rows.append((layer, term, document, n_obs, change_by, change_by / errors[place]))
     return pd.DataFrame(
         rows, columns=["layer", "term", "document", "n_obs", "change", "change_in_se"]
     )
