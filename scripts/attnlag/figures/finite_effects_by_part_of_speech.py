@@ -1,11 +1,13 @@
 """Effect of finite interventions by part of speech of the changed token."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from attnlag.corpus.tags import NONE
-from attnlag.figures.finite_effects_by_distance import lines_of, of_line
+from attnlag.figures.finite_effects_by_distance import colours_of, finite_interventions
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 from attnlag.figures.wording import number
@@ -30,19 +32,20 @@ PANELS = {
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a panel for each quantity, with the parts of speech along x, largest effect first."""
-    whole = inputs.by_part_of_speech
+    effects = inputs.by_part_of_speech
+    effects = finite_interventions(effects[effects["source_site"] == inputs.source])
     # Rows at distance 0 describe the changed token itself.
-    own = whole[(whole["source_site"] == inputs.source) & (whole["lag"] == 0)]
-    counts = own.groupby("upos")[["positions", "documents"]].max().drop(NONE, errors="ignore")
-    enough = counts[counts["documents"] >= FEWEST_DOCUMENTS]
-    effects = means(whole[whole["upos"].isin(enough.index)], inputs)
-    divergence = effects[(effects["target"] == "kl_divergence") & (effects["lag"] == 0)]
+    at_token = effects[effects["lag"] == 0].groupby("upos", observed=True)
+    documents = at_token["documents"].max().drop(NONE, errors="ignore")
+    frequent = documents[documents >= FEWEST_DOCUMENTS].index
+    means = means_of(effects[effects["upos"].isin(frequent)], inputs.target)
+    divergence = means.query("target == 'kl_divergence' and lag == 0")
     largest = divergence.groupby("upos")["estimate"].max().sort_values(ascending=False)
     if len(largest) < 2:
         return Notice("No two parts of speech are in enough documents")
     tags = list(largest.index)
-    panels = [panel_of(effects, one, label, tags) for one, label in PANELS.items()]
-    rare = sorted(UPOS.get(tag, tag) for tag in set(counts.index) - set(tags))
+    panels = [panel_of(means, *quantity, label, tags) for quantity, label in PANELS.items()]
+    rare = sorted(UPOS.get(tag, tag) for tag in set(documents.index) - set(tags))
     left_out = f" In fewer than {FEWEST_DOCUMENTS} documents: {', '.join(rare)}." if rare else ""
     return Sheet(
         f"Changing a token changes the next prediction by {number(largest.iloc[-1])} nats "
@@ -56,41 +59,39 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def means(table: pd.DataFrame, inputs: Inputs) -> pd.DataFrame:
-    """Return the effects on each panel's target, means over the source and target layers."""
-    of_next = table["target_site"].isin(["kl_divergence", "surprisal"])
-    later = (table["target_site"] == inputs.target) & (
-        table["target_layer"] > table["source_layer"]
-    )
-    rows = table[(table["source_site"] == inputs.source) & (of_next | later.fillna(False))]
-    rows = rows[rows["intervention"] != "derivative"]
-    rows = rows.assign(target=rows["target_site"].where(of_next, "norm"))
-    groups = rows.groupby(["upos", "target", "lag", "intervention", "alpha"], dropna=False)
+def means_of(effects: pd.DataFrame, target_site: str) -> pd.DataFrame:
+    """Return the effects on each panel's target, means over the source and target layers.
+
+    Of the scalings, only the strongest is kept.
+    """
+    factors = effects["alpha"].dropna().drop_duplicates().sort_values()
+    weaker = factors.sort_values(key=lambda factor: np.log(factor).abs(), kind="stable")[:-1]
+    effects = effects[~effects["alpha"].isin(weaker)]
+    site = effects["target_site"].astype(str)
+    later = (site == target_site) & (effects["target_layer"] > effects["source_layer"])
+    rows = effects.assign(target=site.mask(site == target_site, "norm"))
+    rows = rows[later.fillna(False) | site.isin(["kl_divergence", "surprisal"])]
     # The ends of intervals are averaged too; the interval of the mean is no wider.
+    groups = rows.astype({"upos": str}).groupby(
+        ["upos", "target", "lag", "label", "alpha"], dropna=False
+    )
     return groups[["estimate", *BOUNDS]].mean().reset_index()
 
 
-def panel_of(
-    effects: pd.DataFrame, quantity: tuple[str, int], label: str, tags: list[str]
-) -> Lines:
+def panel_of(means: pd.DataFrame, target: str, lag: int, label: str, tags: Sequence[str]) -> Lines:
     """Return the marks of each intervention beside each other, for every part of speech."""
-    target, lag = quantity
-    rows = effects[(effects["target"] == target) & (effects["lag"] == lag)]
-    every = lines_of(rows)
-    scales = [one for one in every if one[0] == "scale"]
-    # Only the strongest scaling is shown.
-    shown = [one for one in every if one[0] != "scale"]
-    shown += sorted(scales, key=lambda one: abs(np.log(one[1])))[-1:]
+    rows = means[(means["target"] == target) & (means["lag"] == lag)]
+    colours = colours_of(rows)
+    places = np.arange(len(tags))
     lines = []
-    for place, one in enumerate(shown):
-        own = of_line(rows, *one).set_index("upos").reindex(tags)
-        value, low, high = (own[name].to_numpy(dtype=float) for name in ("estimate", *BOUNDS))
-        name, colour = every[one]
-        x = np.arange(len(tags)) + (place - (len(shown) - 1) / 2) * 0.15
-        lines.append(Line(value, name, colour, low, high, marker="o", bars=True, x=x))
+    for number_of_line, (intervention, colour) in enumerate(colours.items()):
+        of_tags = rows[rows["label"] == intervention].set_index("upos").reindex(tags)
+        y, low, high = of_tags[["estimate", *BOUNDS]].to_numpy(dtype=float).T
+        x = places + 0.15 * (number_of_line - (len(colours) - 1) / 2)
+        lines.append(Line(y, intervention, colour, low, high, marker="o", bars=True, x=x))
 
     def name_tags(axes: Axes) -> None:
         names = [UPOS.get(tag, tag) for tag in tags]
-        axes.set_xticks(np.arange(len(tags)), names, rotation=60, ha="right")
+        axes.set_xticks(places, names, rotation=60, ha="right")
 
-    return Lines(lines, label, "", np.arange(len(tags)), "", height=2.6, extra=name_tags)
+    return Lines(lines, label, "", places, "", height=2.6, extra=name_tags)

@@ -536,6 +536,8 @@ def effects():
     ]
     table = pd.DataFrame(derivative + finite + of_next).assign(documents=13, positions=20)
     table = table.assign(conf_low=table["estimate"] - 0.1, conf_high=table["estimate"] + 0.1)
+    # As the tables of a run are read.
+    table = table.astype(dict.fromkeys(("source_site", "target_site", "intervention"), "category"))
     sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
     sums = sums.assign(coefficient=0.3, conf_low=0.0, conf_high=0.1, target_site="attention")
     sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4, source_site="attention")
