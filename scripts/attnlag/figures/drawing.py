@@ -46,9 +46,6 @@ LAYER_AXES = ("layer", "source layer", "target layer")
 # Colours of a line on shades of counts, and of norms.
 LINE, NORMS = PALETTE[3], PALETTE[0]
 
-# Probabilities of the five quantiles of a layer's norms, with the median in the middle.
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
 
 def rule_values(axes: Axes) -> None:
     """Draw a faint line at each tick of the y axis, behind everything else."""
@@ -196,11 +193,6 @@ def framed(
     return figure, panels
 
 
-def finite(values: np.ndarray) -> np.ndarray:
-    """Return the values that are not NaN, as float64."""
-    return values[np.isfinite(values)].astype(np.float64)
-
-
 def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
     """Return the layers with a panel, in order; all layers if none is requested.
 
@@ -248,12 +240,6 @@ def mark_unfitted(axes: Axes, places: Sequence[float] | np.ndarray, height: floa
     if len(places):
         heights, by_share = [height] * len(places), axes.get_xaxis_transform()
         axes.plot(places, heights, transform=by_share, color=GREY, clip_on=False, **UNFITTED)
-
-
-def quantiles_of(values: np.ndarray, shares: Sequence[float] = QUANTILES) -> np.ndarray:
-    """Return quantiles of the values that are not NaN; NaN if there are none."""
-    known = finite(values)
-    return np.quantile(known, shares) if len(known) else np.full(len(shares), np.nan)
 
 
 def reach_of(values: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.sites import SITES
-from attnlag.figures.drawing import NORMS, quantiles_of
+from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.sampling import NormsSample
@@ -16,6 +16,9 @@ from attnlag.figures.wording import significant, tokens_shown
 DRAWN_BY = ("plot_norms",)
 CATEGORY = "norms"
 SUBCATEGORY = "by layer"
+
+# Probabilities of the five quantiles of a layer's norms, with the median in the middle.
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 # Smallest rank correlation of medians with depth that is called a trend.
 TREND = 0.7
@@ -47,14 +50,14 @@ def norms_panel(
     """Return a panel of the quantiles of the norms of each layer, and of first tokens."""
     first = sample.position < drop_first
     low, lower, middle, upper, high = np.exp(
-        [quantiles_of(logs[~first]) for logs in sample.log_norms]
-    ).T
+        sample.log_norms[~first].quantile(QUANTILES)
+    ).to_numpy()
     lines = [
         Line(middle, "", NORMS, low, high, linewidth=0, shade=0.2),
         Line(middle, "", NORMS, lower, upper, linewidth=0, shade=0.35),
     ]
     if first.any():
-        ends = np.exp([quantiles_of(logs[first]) for logs in sample.log_norms]).T
+        ends = np.exp(sample.log_norms[first].quantile(QUANTILES)).to_numpy()
         kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "marker": "^", "interval": False}
         lines.append(Line(ends[2], "first tokens", PALETTE[3], ends[0], ends[-1], **kind))
     lines.append(Line(middle, "median of the other tokens", NORMS, marker="o"))

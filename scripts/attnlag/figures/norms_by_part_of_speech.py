@@ -1,12 +1,11 @@
 """Mean log norm by part of speech and layer."""
 
-import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.tags import NONE
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.sampling import share_between
+from attnlag.figures.sampling import shares_between
 from attnlag.figures.templates import Map, Notice, Sheet
 from attnlag.figures.wording import tokens_shown
 from attnlag.regression.labels import UPOS
@@ -25,27 +24,27 @@ CONTINUATIONS = "continuation of a word"
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each part of speech, largest norms first."""
-    sample, label = inputs.sample, SITES[inputs.site].label
-    kept = sample.position >= inputs.settings.drop_first
+    sample = inputs.sample.from_position(inputs.settings.drop_first)
+    label, logs = SITES[inputs.site].label, sample.log_norms
     upos, word, initial = (
-        tables.values_of(inputs.properties, name, sample.rows[kept])
+        tables.values_of(inputs.properties, name, sample.rows)
         for name in ("upos", "word", "word_initial")
     )
-    kind, tagged = upos.astype(str), upos.astype(str) != NONE
+    tags = upos.astype(str)
+    tagged = tags != NONE
     if not tagged.any():
         return Notice("No token has a part of speech")
-    shares = [share_between(logs[kept][tagged], kind[tagged]) for logs in sample.log_norms]
-    by_chance = (len(set(kind[tagged])) - 1) / max(int(tagged.sum()) - 1, 1)
-    shown = pd.Series(kind).map(UPOS)
+    shares = shares_between(logs[tagged], tags[tagged])
+    by_chance = (len(set(tags[tagged])) - 1) / max(int(tagged.sum()) - 1, 1)
+    shown = pd.Series(tags).map(UPOS)
     shown[(word.astype(int) >= 0) & ~initial.astype(bool)] = CONTINUATIONS
     shown[~tagged] = None
     counts = shown.value_counts()
     counts = counts[counts >= FEWEST_TOKENS]
-    logs = pd.DataFrame(sample.log_norms[:, kept].T)
     means = (logs - logs.mean()).groupby(shown).mean().reindex(counts.index)
     means = means.loc[means.mean(axis=1).sort_values(ascending=False).index]
     return Sheet(
-        f"Parts of speech explain {np.nanmin(shares):.0%} to {np.nanmax(shares):.0%} of the "
+        f"Parts of speech explain {shares.min():.0%} to {shares.max():.0%} of the "
         f"variance of log norms, depending on the layer (by chance {by_chance:.1%})",
         sample.layers,
         [

@@ -42,8 +42,7 @@ def figure(inputs: Inputs) -> Sheet:
     sample, drop_first = inputs.sample, inputs.settings.drop_first
     edges = position_edges(int(sample.position.max(initial=0)))
     row = np.searchsorted(edges, sample.position, side="right") - 1
-    logs = pd.DataFrame(sample.log_norms.T)
-    logs -= logs[sample.position >= drop_first].mean()
+    logs = sample.log_norms - sample.log_norms[sample.position >= drop_first].mean()
     names = pd.Series(tables.values_of(inputs.norms, "document", sample.rows))
     documents = names.groupby(row).nunique()
     enough = documents[documents >= min(FEW_DOCUMENTS, -(-documents.max() // 2))]

@@ -41,40 +41,42 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
 
 def figure(inputs: Inputs) -> Sheet:
     """Return mean log norms against surprisal for some layers, and the slope in every layer."""
-    sample = sample_norms(inputs.norms, inputs.drop_first)
-    surprisal = tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float)
-    frequency = tables.values_of(inputs.properties, "log_frequency", sample.rows)
-    document = pd.factorize(tables.values_of(inputs.norms, "document", sample.rows))[0]
-    known = np.isfinite(surprisal)
-    surprisal, frequency, document = surprisal[known], frequency[known], document[known]
-    documents = len(np.unique(document))
-    ranked = pd.Series(surprisal).rank(method="first").to_numpy() - 1
-    bin_of = (ranked * BINS // max(len(ranked), 1)).astype(int)
-    centres = pd.Series(surprisal).groupby(bin_of).mean().reindex(range(BINS)).to_numpy()
-    drawn = exchanged(surprisal, document, DRAWS)
-    chosen = evenly_chosen(sample.layers, LINES)
+    sample = sample_norms(inputs.norms).from_position(inputs.drop_first)
+    tokens = pd.DataFrame(
+        {
+            "surprisal": tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float),
+            "frequency": tables.values_of(inputs.properties, "log_frequency", sample.rows),
+            "document": pd.factorize(tables.values_of(inputs.norms, "document", sample.rows))[0],
+        }
+    )
+    tokens = tokens[np.isfinite(tokens["surprisal"])]
+    ranks = tokens["surprisal"].rank(method="first") - 1
+    tokens["bin"] = (ranks * BINS // max(len(tokens), 1)).astype(int)
+    centres = tokens.groupby("bin")["surprisal"].mean().reindex(range(BINS)).to_numpy()
+    order = exchanged(tokens["surprisal"].to_numpy(), tokens["document"].to_numpy(), DRAWS)
+    layers_with_bins = evenly_chosen(sample.layers, LINES)
     colours = dict(zip(sample.layers, layer_colours(len(sample.layers)), strict=True))
     bins, slopes = [], []
-    for layer, values in zip(sample.layers, sample.log_norms, strict=True):
-        logs = values[known]
-        there = np.isfinite(logs)
-        y, x, g, b = logs[there], surprisal[there], document[there], bin_of[there]
-        y = y - y.mean()
-        if layer in chosen:
-            mean, reach = means_by_bin(y, b, g)
-            own = mean - reach, mean + reach
-            bins.append(Line(mean, f"layer {layer}", colours[layer], *own, marker="o"))
-        alone = slope_of(y, x[None], g)
-        given = slope_of(y, np.stack([x, frequency[there]]), g)
-        order = drawn[:, there] - drawn[:, there].mean(axis=1, keepdims=True)
-        null = order @ y / (order**2).sum(axis=1)
-        slopes.append(
-            (*alone, *given, *np.quantile(null, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]))
+    for layer in sample.layers:
+        logs = sample.log_norms[layer].reindex(tokens.index).to_numpy()
+        finite = np.isfinite(logs)
+        y = logs[finite] - logs[finite].mean()
+        surprisal, frequency, document, bin_of = (
+            tokens.loc[finite, name].to_numpy() for name in tokens
         )
+        if layer in layers_with_bins:
+            mean, reach = means_by_bin(y, bin_of, document)
+            ends = mean - reach, mean + reach
+            bins.append(Line(mean, f"layer {layer}", colours[layer], *ends, marker="o"))
+        alone = slope_of(y, surprisal[None], document)
+        given_frequency = slope_of(y, np.stack([surprisal, frequency]), document)
+        x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
+        null = np.quantile(x @ y / (x**2).sum(axis=1), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+        slopes.append((*alone, *given_frequency, *null))
     table = np.array(slopes)
     label = SITES[inputs.site].label
     low, high = int(table[:, 0].argmin()), int(table[:, 0].argmax())
-    ends = np.expm1([table[low, 0], table[high, 0], table[:, 4].min(), table[:, 5].max()])
+    percent = np.expm1([table[low, 0], table[high, 0], table[:, 4].min(), table[:, 5].max()])
     lines = [
         Line(value, name, colour, value - reach, value + reach, marker=marker)
         for (value, reach), name, colour, marker in (
@@ -83,17 +85,17 @@ def figure(inputs: Inputs) -> Sheet:
         )
     ]
     return Sheet(
-        f"One more nat of surprisal changes the norm by {ends[0]:+.1%} (layer "
-        f"{sample.layers[low]}) to {ends[1]:+.1%} (layer {sample.layers[high]}); in random order, "
-        f"by {ends[2]:+.1%} to {ends[3]:+.1%}",
+        f"One more nat of surprisal changes the norm by {percent[0]:+.1%} (layer "
+        f"{sample.layers[low]}) to {percent[1]:+.1%} (layer {sample.layers[high]}); in random "
+        f"order, by {percent[2]:+.1%} to {percent[3]:+.1%}",
         sample.layers,
         [
             Lines(bins, "mean log norm,\nminus the layer's mean", "", centres, "surprisal (nats)"),
             Lines([permuted(table[:, 4], table[:, 5]), *lines], "slope (log norm per nat)"),
         ],
         f"Norms of the {label}, {tokens_shown(sample.tokens)} except dropped ones; {BINS} bins of "
-        f"equal size. Bands: clustered by document ({counted(documents, 'document')}). "
-        "An association, not a cause.",
+        "equal size. Bands: clustered by document "
+        f"({counted(tokens['document'].nunique(), 'document')}). An association, not a cause.",
         across=2,
         alpha=1 - CONFIDENCE,
     )

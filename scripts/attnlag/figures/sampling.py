@@ -42,44 +42,44 @@ class NormsSample:
     tokens: int  # number of tokens in the corpus
     rows: np.ndarray  # (n,) int array: rows of the sampled tokens
     position: np.ndarray  # (n,) int array: positions of these tokens in their sequences
-    layers: list[int]
-    # (layers, n) float array: natural logarithms; NaN if a norm is zero or not finite.
-    log_norms: np.ndarray
+    # A column for each layer: natural logarithms; NaN if a norm is zero or not finite.
+    log_norms: pd.DataFrame
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers in the order of the columns."""
+        return self.log_norms.columns.tolist()
+
+    def from_position(self, drop_first: int) -> "NormsSample":
+        """Return the sample without the first tokens of each sequence."""
+        later = self.position >= drop_first
+        logs = self.log_norms[later].reset_index(drop=True)
+        return NormsSample(self.tokens, self.rows[later], self.position[later], logs)
 
 
-def sample_norms(
-    paths: Sequence[Path],
-    drop_first: int = 0,
-    stream: Sequence[Path] | None = None,
-    outcome: str = "norm",
-) -> NormsSample:
-    """Read a sample of the norms of all shards, without the first tokens of each sequence.
+def sample_norms(paths: Sequence[Path], stream: Sequence[Path] | None = None) -> NormsSample:
+    """Read a sample of the norms of all shards.
 
-    If the norms of the stream are given, those of the sample are relative to them. Another outcome
-    than the norm gives the numbers of that outcome.
+    If the norms of the stream are given, those of the sample are relative to them.
     """
     tokens = tables.row_count(paths)
     rows = sampled_rows(tokens)
     position = tables.values_of(paths, "position", rows).astype(np.int64)
-    kept = position >= drop_first
-    rows, position = rows[kept], position[kept]
-    names = OUTCOMES[outcome].columns(pq.read_schema(paths[0]).names)
-    logs = np.empty((len(names), len(rows)))
-    for place, name in enumerate(tqdm(names, desc="layers", unit="layer", delay=2)):
-        norms = tables.values_of(paths, names[name], rows)
+    outcome = OUTCOMES["norm"]
+    names = outcome.columns(pq.read_schema(paths[0]).names)
+    logs = {}
+    for name, column in tqdm(names.items(), desc="layers", unit="layer", delay=2):
+        norms = tables.values_of(paths, column, rows)
         if stream is not None:
             norms = relative_norms(norms, tables.values_of(stream, name, rows))
-        logs[place] = regressed(OUTCOMES[outcome], norms)
-    return NormsSample(tokens, rows, position, list(map(columns.layer_number, names)), logs)
+        logs[columns.layer_number(name)] = regressed(outcome, norms)
+    return NormsSample(tokens, rows, position, pd.DataFrame(logs))
 
 
-def share_between(values: np.ndarray, classes: np.ndarray) -> float:
-    """Return the share of the variance of values, NaN ignored, that lies between classes."""
-    known = np.isfinite(values)
-    by_class = pd.Series(values[known]).groupby(classes[known])
-    between = ((by_class.mean() - values[known].mean()) ** 2 * by_class.size()).sum()
-    whole = ((values[known] - values[known].mean()) ** 2).sum()
-    return float(between / whole) if whole > 0 else np.nan
+def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
+    """Return the share of the variance of each layer that lies between classes of tokens."""
+    within = log_norms - log_norms.groupby(classes).transform("mean")
+    return 1 - within.var(ddof=0) / log_norms.var(ddof=0)
 
 
 def read_norms(given: Any, site: str, settings: NormsFiguresSettings) -> Inputs:

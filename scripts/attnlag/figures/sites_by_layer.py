@@ -22,7 +22,7 @@ def figure(inputs: Inputs) -> Sheet:
     colours, markers = lag_colours(terms), lag_markers(terms)
     norms, slopes, medians = [], [], []
     for site, paths, study in zip(inputs.sites, inputs.norms, inputs.studies, strict=True):
-        sample, label = sample_norms(paths, first.drop_first), SITES[site].label
+        sample, label = sample_norms(paths).from_position(first.drop_first), SITES[site].label
         norms.append(norms_panel(sample, 0, label, "norm (log scale)", share="norms"))
         rows = {term: study.coefficients[study.coefficients["term"] == term] for term in terms}
         lines = [

@@ -23,7 +23,7 @@ from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import sizes
-from attnlag.figures.drawing import SHADES, TAIL, framed, quantiles_of
+from attnlag.figures.drawing import SHADES, TAIL, framed
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
@@ -90,23 +90,23 @@ def chosen_documents(
 
 
 def chosen_layer(requested: int | None, layers: Sequence[int]) -> int:
-    """Return the index of the layer to show: the one requested, or the middle one.
+    """Return the layer to show: the one requested, or the middle one.
 
     A layer that the model does not have is a UserError.
     """
     if requested is None:
-        return len(layers) // 2
+        return layers[len(layers) // 2]
     if requested not in layers:
         raise UserError(
             f"layer of the shaded text: found {requested}, expected one of this model: "
             f"{min(layers)} to {max(layers)}"
         )
-    return list(layers).index(requested)
+    return requested
 
 
-def limits_of(log_norms: np.ndarray) -> tuple[float, float]:
+def limits_of(log_norms: pd.Series) -> tuple[float, float]:
     """Return the log norms at which a layer's shades end: the central 99% of its tokens."""
-    low, high = np.nan_to_num(quantiles_of(log_norms, (TAIL, 1 - TAIL))).tolist()
+    low, high = log_norms.quantile([TAIL, 1 - TAIL]).fillna(0.0)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
@@ -115,8 +115,7 @@ def figure(inputs: Inputs) -> Own:
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
     names = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
-    place = chosen_layer(settings.text_layer, sample.layers)
-    layer = sample.layers[place]
+    layer = chosen_layer(settings.text_layer, sample.layers)
     corpus, sequences, norms = (
         tables.rows_of_documents(paths, names).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
@@ -136,7 +135,7 @@ def figure(inputs: Inputs) -> Own:
         documents.append(ShadedDocument(group_of[name], tokens[:MOST_TOKENS], dropped, logs))
     if not documents:
         raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(names)}, expected some")
-    limits = limits_of(sample.log_norms[place][sample.position >= settings.drop_first])
+    limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
     return Own(claim_of(documents, layer), functools.partial(draw, documents, limits, label))
 

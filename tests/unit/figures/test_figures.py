@@ -31,7 +31,7 @@ from attnlag.figures import (
     vectors_by_layer,
     wording,
 )
-from attnlag.figures.sampling import read_norms, share_between
+from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.templates import Notice
 from attnlag.regression.beyond.classes import LINE
@@ -269,7 +269,8 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     expected = [centred[rest["group"] == name].mean() for name in ("prose", "verse")]
     np.testing.assert_allclose(cells.values[:, 2], expected, atol=1e-6)
     of_groups = smf.ols("y ~ C(group)", rest).fit().rsquared
-    assert share_between(rest["y"].to_numpy(), rest["group"].to_numpy()) == pytest.approx(of_groups)
+    logs = rest[["y"]].rename(columns={"y": 2})
+    assert shares_between(logs, rest["group"].to_numpy())[2] == pytest.approx(of_groups)
     speech = norms_by_part_of_speech.figure(norms_inputs(folder))
     (cells,) = speech.panels
     names = [row.partition(" (")[0] for row in cells.rows]

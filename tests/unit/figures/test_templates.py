@@ -325,11 +325,6 @@ def test_chosen_layers_are_shown_and_missing_layers_are_refused():
     ]
 
 
-def test_a_layer_without_norms_has_no_quantiles():
-    assert np.isnan(drawing.quantiles_of(np.array([np.nan, np.inf]))).all()
-    assert drawing.quantiles_of(np.arange(101.0)).tolist() == [5, 25, 50, 75, 95]
-
-
 def test_a_layer_without_attention_is_marked_on_its_axis():
     """This holds in plots and heat maps, along either axis, and if only some layers are shown."""
     figure = Figure(layout="constrained")

@@ -1,6 +1,7 @@
 """The shaded text: what is chosen, and how it is laid out."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 from pictures import overlaps
@@ -33,19 +34,19 @@ def test_an_unknown_document_is_named_with_the_nearest():
 
 
 def test_the_middle_layer_is_shown_by_default_and_a_missing_one_refused():
-    assert text_by_token.chosen_layer(None, [0, 1, 2]) == 1
-    assert text_by_token.chosen_layer(2, [0, 1, 2]) == 2
+    assert text_by_token.chosen_layer(None, [1, 2, 4]) == 2
+    assert text_by_token.chosen_layer(4, [1, 2, 4]) == 4
     with pytest.raises(UserError, match=r"shaded text: found 3, expected .* 0 to 2"):
         text_by_token.chosen_layer(3, [0, 1, 2])
 
 
 def test_the_scale_of_shades_covers_the_central_tokens():
     logs = np.concatenate([np.linspace(0, 1, 10_001), [np.nan, 50.0]])
-    low, high = text_by_token.limits_of(logs)
+    low, high = text_by_token.limits_of(pd.Series(logs))
     assert low == pytest.approx(0.005, abs=1e-3)
     assert high == pytest.approx(0.995, abs=1e-3)
-    assert text_by_token.limits_of(np.full(5, 2.0)) == (1.5, 2.5)
-    assert text_by_token.limits_of(np.full(5, np.nan)) == (-0.5, 0.5)
+    assert text_by_token.limits_of(pd.Series([2.0] * 5)) == (1.5, 2.5)
+    assert text_by_token.limits_of(pd.Series([np.nan] * 5)) == (-0.5, 0.5)
 
 
 def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
