@@ -12,8 +12,8 @@ from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import NO_ATTENTION, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile
-from attnlag.figures.wording import PREDICTIVE, inference_text, sizes_in_words
-from attnlag.regression.labels import UNITS
+from attnlag.figures.wording import PREDICTIVE, inference_text
+from attnlag.regression.labels import UNITS, with_minus_signs
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_comparison",)
@@ -21,6 +21,9 @@ CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
 
 CONTROL = "0.5"
+
+# Largest number of fits whose sizes the title states; of more, the smallest and the largest.
+MOST_SIZES = 3
 
 # Colour-blind safe colours; the grey of the palette is reserved for controls.
 COLOURS = [colour for colour in PALETTE if colour != "#949494"]
@@ -57,25 +60,30 @@ def panel(
     rows: pd.DataFrame, styles: dict[str, dict[str, Any]], inputs: Inputs, title: str
 ) -> Lines:
     """Return one lag in one corpus: a line for each model over an axis of all depths."""
-    depths = np.array(sorted(rows["depth"].unique()))
     lines: list[Line] = []
-    others: list[tuple[np.ndarray, Any]] = []
-    for model, kind in styles.items():
-        own = rows[rows["model"] == model].sort_values("layer")
-        places = own["depth"].to_numpy(dtype=float)
-        kind = {**kind, "x": places, "alpha": inputs.alpha}
-        lines.append(profile(own, list(own["layer"]), kind.pop("color"), **kind))
-        mixed = own["layer"].isin(map(int, inputs.mixers_of_models.get(model, {})))
-        others.append((places[mixed.to_numpy()], lines[-1].color))
+    without_attention: list[tuple[np.ndarray, Any]] = []  # depths and colour of each model
+    for model, style in styles.items():
+        of_model = rows[rows["model"] == model].sort_values("layer")
+        depths = of_model["depth"].to_numpy(dtype=float)
+        line = profile(of_model, list(of_model["layer"]), alpha=inputs.alpha, x=depths, **style)
+        mixed = of_model["layer"].isin(map(int, inputs.mixers_of_models.get(model, {})))
+        without_attention.append((depths[mixed.to_numpy()], line.color))
+        lines.append(line)
 
     def mark(axes: Axes) -> None:
-        for places, colour in others:
+        for places, colour in without_attention:
             mark_no_attention(axes.xaxis, places, color=colour)
         axes.set_xlim(-0.02, 1.02)
 
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
+    depths_of_all = np.sort(rows["depth"].unique())
     return Lines(
-        lines, unit, title, depths, "relative depth (first layer 0, last layer 1)", extra=mark
+        lines,
+        unit,
+        title,
+        depths_of_all,
+        "relative depth (first layer 0, last layer 1)",
+        extra=mark,
     )
 
 
@@ -100,13 +108,22 @@ def line_styles(
 
 def claim_of(rows: pd.DataFrame) -> str:
     """Return the sizes of the nearest lag or lead in each model, and before training."""
-    term, several = rows["term"].iloc[0], rows["corpus"].nunique() > 1
-    sizes: dict[bool, dict[str, pd.Series]] = {False: {}, True: {}}
-    groups = rows.groupby(["model", "corpus", "control"], sort=False)["estimate"]
-    for (model, corpus, control), estimates in groups:
-        name = f"{model}, {corpus}" if several else str(model)
-        sizes[bool(control)][name] = estimates
-    trained = sizes_in_words(term, sizes[False])
-    random = pd.concat([*sizes[True].values(), pd.Series(dtype=float)]).dropna()
-    untrained = f"before training {random.median():.2f}" if len(random) else ""
-    return "; ".join(filter(None, (trained, untrained))) or "Coefficients by relative depth"
+    lag = named(rows["term"].iloc[0]).capitalize()
+    corpora = ", " + rows["corpus"].astype(str) if rows["corpus"].nunique() > 1 else ""
+    rows = rows.assign(fit=rows["model"].astype(str) + corpora).dropna(subset="estimate")
+    control = rows["control"].astype(bool)
+    sizes = rows[~control].groupby("fit", sort=False)["estimate"].agg(["median", "min", "max"])
+    medians = sizes["median"]
+    claims = []
+    if len(sizes) > MOST_SIZES:
+        ends: Any = medians.idxmin(), medians.idxmax()
+        low, high = (f"{medians[fit]:.2f} ({fit})" for fit in ends)
+        claims.append(f"{lag}, median over the layers: {low} to {high}")
+    elif len(sizes):
+        texts = [
+            f"{fit} {m:.2f} ({low:.2f} to {high:.2f})" for fit, m, low, high in sizes.itertuples()
+        ]
+        claims.append(f"{lag}, median (range) over the layers: {', '.join(texts)}")
+    if control.any():
+        claims.append(f"before training {rows.loc[control, 'estimate'].median():.2f}")
+    return with_minus_signs("; ".join(claims)) or "Coefficients by relative depth"

@@ -1,7 +1,5 @@
 """Effect of finite interventions by part of speech of the changed token."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -64,8 +62,8 @@ def means_of(effects: pd.DataFrame, target_site: str) -> pd.DataFrame:
 
     Of the scalings, only the strongest is kept.
     """
-    factors = effects["alpha"].dropna().drop_duplicates().sort_values()
-    weaker = factors.sort_values(key=lambda factor: np.log(factor).abs(), kind="stable")[:-1]
+    factors = sorted(effects["alpha"].dropna().unique())
+    weaker = sorted(factors, key=lambda factor: abs(np.log(factor)))[:-1]
     effects = effects[~effects["alpha"].isin(weaker)]
     site = effects["target_site"].astype(str)
     later = (site == target_site) & (effects["target_layer"] > effects["source_layer"])
@@ -78,7 +76,7 @@ def means_of(effects: pd.DataFrame, target_site: str) -> pd.DataFrame:
     return groups[["estimate", *BOUNDS]].mean().reset_index()
 
 
-def panel_of(means: pd.DataFrame, target: str, lag: int, label: str, tags: Sequence[str]) -> Lines:
+def panel_of(means: pd.DataFrame, target: str, lag: int, label: str, tags: list[str]) -> Lines:
     """Return the marks of each intervention beside each other, for every part of speech."""
     rows = means[(means["target"] == target) & (means["lag"] == lag)]
     colours = colours_of(rows)

@@ -49,15 +49,14 @@ def norms_panel(
 ) -> Lines:
     """Return a panel of the quantiles of the norms of each layer, and of first tokens."""
     first = sample.position < drop_first
-    low, lower, middle, upper, high = np.exp(
-        sample.log_norms[~first].quantile(QUANTILES)
-    ).to_numpy()
+    quantiles = sample.log_norms[~first].quantile(QUANTILES)
+    low, lower, middle, upper, high = np.exp(quantiles.to_numpy())
     lines = [
         Line(middle, "", NORMS, low, high, linewidth=0, shade=0.2),
         Line(middle, "", NORMS, lower, upper, linewidth=0, shade=0.35),
     ]
     if first.any():
-        ends = np.exp(sample.log_norms[first].quantile(QUANTILES)).to_numpy()
+        ends = np.exp(sample.log_norms[first].quantile(QUANTILES).to_numpy())
         kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "marker": "^", "interval": False}
         lines.append(Line(ends[2], "first tokens", PALETTE[3], ends[0], ends[-1], **kind))
     lines.append(Line(middle, "median of the other tokens", NORMS, marker="o"))
@@ -66,14 +65,13 @@ def norms_panel(
 
 def trend_of(layers: list[int], medians: np.ndarray) -> str:
     """Return the change of the median with depth, and its range; "" if no layer has a median."""
-    known = pd.Series(medians, index=layers).dropna()
-    if known.empty:
+    by_layer = pd.Series(medians, index=layers).dropna()
+    if by_layer.empty:
         return ""
-    varies = known.nunique() > 1
-    depth = pd.Series(known.index, index=known.index)
-    rho = known.corr(depth, method="spearman") if varies else 0.0
-    ends = int(known.index[int(known.argmin())]), int(known.index[int(known.argmax())])
-    small, large = (f"{significant(known[layer])} (layer {layer})" for layer in ends)
+    varies = by_layer.nunique() > 1
+    rho = by_layer.corr(by_layer.index.to_series(), method="spearman") if varies else 0.0
+    ends: Any = by_layer.idxmin(), by_layer.idxmax()
+    small, large = (f"{significant(by_layer[layer])} (layer {layer})" for layer in ends)
     if rho >= TREND:
         return f"grows from {small} to {large}"
     # A fall from the first to the last layer is one even if it is not steady.

@@ -48,7 +48,7 @@ class NormsSample:
     @property
     def layers(self) -> list[int]:
         """Layers in the order of the columns."""
-        return self.log_norms.columns.tolist()
+        return list(map(int, self.log_norms.columns))
 
     def from_position(self, drop_first: int) -> "NormsSample":
         """Return the sample without the first tokens of each sequence."""

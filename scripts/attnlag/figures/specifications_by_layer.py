@@ -1,14 +1,14 @@
 """Coefficient of lag 1 by layer in all regressions of one site."""
 
+import itertools
 import textwrap
-
-import numpy as np
+from collections.abc import Sequence
 
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile
-from attnlag.figures.wording import PREDICTIVE, inference_text, number, what_is_held_fixed
-from attnlag.regression.labels import UNITS
+from attnlag.figures.wording import PREDICTIVE, inference_text, number, shortened
+from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_specifications",)
@@ -24,40 +24,59 @@ DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
 # Largest number of regressions with bands; the bands of more would overlap.
 MOST_BANDS = 4
 
+# Largest number of regressions whose sizes the title states; of more, the smallest and the largest.
+MOST_SIZES = 3
+
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
     tables = [study.coefficients for study in inputs.studies]
     layers = sorted(set().union(*(table["layer"] for table in tables)))
-    names = what_is_held_fixed(inputs.studies)
+    names = names_of(inputs.studies)
     terms = [lags_among(list(table["term"]))[0] for table in tables]
-    lines, medians = [], {}
-    for place, (table, term, name) in enumerate(zip(tables, terms, names, strict=True)):
-        line = profile(
-            table[table["term"] == term],
-            layers,
-            COLOURS[place % len(COLOURS)],
-            linestyle=DASHES[place // len(COLOURS) % len(DASHES)],
-            marker="o",
-            shade=0.16,
-        )
+    lines = []
+    medians: dict[str, float] = {}
+    styles = itertools.cycle(itertools.product(DASHES, COLOURS))
+    for table, term, name, (dashes, colour) in zip(tables, terms, names, styles, strict=False):
+        rows = table[table["term"] == term]
+        line = profile(rows, layers, colour, linestyle=dashes, marker="o", shade=0.16)
         if len(tables) > MOST_BANDS:
             line.low = None
-        known = np.isfinite(line.y).any()
-        notes = ["" if term == TERM else named(term), "" if known else "not fitted"]
-        said = ", ".join(filter(None, notes))
-        line.end = textwrap.fill(f"{name} ({said})" if said else name, 20)
-        medians[name] = float(np.nanmedian(line.y)) if known and term == TERM else np.nan
+        fitted = rows["estimate"].notna().any()
+        notes = [named(term)] * (term != TERM) + ["not fitted"] * (not fitted)
+        line.end = textwrap.fill(f"{name} ({', '.join(notes)})" if notes else name, 20)
+        if fitted and term == TERM:
+            medians[name] = rows["estimate"].median()
         lines.append(line)
     outcomes = {study.outcome for study in inputs.studies}
     unit = UNITS[outcomes.pop()] if len(outcomes) == 1 else "outcomes differ"
-    sizes = [f"{number(size)} {name}" for name, size in medians.items() if np.isfinite(size)]
-    shown = sizes if len(sizes) <= 3 else [min(sizes), max(sizes)]
-    many = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
+    if len(medians) > MOST_SIZES:
+        ends = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
+        medians = {name: medians[name] for name in ends}
+    sizes = [f"{number(size)} {name}" for name, size in medians.items()]
+    sizes_in_words = " and ".join(filter(None, [", ".join(sizes[:-1]), *sizes[-1:]]))
     return Sheet(
-        f"Lag 1 is {many} (median layer)" if sizes else "Coefficients of all regressions",
+        f"Lag 1 is {sizes_in_words} (median layer)" if sizes else "Coefficients of all regressions",
         layers,
         [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3)],
         f"{PREDICTIVE} {inference_text(tables[0], inputs.studies[0].adjust)}",
         alpha=inputs.studies[0].alpha,
     )
+
+
+def names_of(studies: Sequence[Inputs]) -> list[str]:
+    """Return the name of each regression in words, with its own name only where it is needed."""
+    descriptions = []
+    for study in studies:
+        within = study.regression["fixed_effects"] == "document"
+        description = "within documents" if within else "pooled"
+        if study.regression.get("token_effects"):
+            description += ", tokens held fixed"
+        if study.outcome != "norm":
+            description += f", {plural(study.outcome)}"
+        descriptions.append(description)
+    names = [shortened(study.coefficients["regression"].iloc[0]) for study in studies]
+    return [
+        text if descriptions.count(text) == 1 else f"{text} ({name})"
+        for text, name in zip(descriptions, names, strict=True)
+    ]
