@@ -26,7 +26,7 @@ def main(job):
     settings, sample = job.settings, sampling.sample_of(job.input.heads)
     documents = sample.documents if sample.end else None
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
-    lags = lags_of_heads.NOTHING.copy()
+    lags = lags_of_heads.NO_LAGS.copy()
     with tempfile.TemporaryDirectory() as folder:
         of_heads, norms, with_sinks = job.input.heads, job.input.norms, job.input.heads
         if documents is not None:

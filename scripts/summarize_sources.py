@@ -29,9 +29,9 @@ def main(job):
         shares = traced.shares(rows, random, *bounds)
         pairs = geometry_means.random_pairs(job.input.sources, ("all", "first"))
         neighbours = traced.neighbours(rows, random, pairs, *bounds)
-        lags = pd.DataFrame(columns=traced.OF_LAGS)
+        lags = pd.DataFrame(columns=traced.LAG_COLUMNS)
         if settings.design is not None and len(rows):
-            lags = traced.lags(rows, random, settings)
+            lags = traced.fit_lags(rows, random, settings)
         frames = {
             job.output.shares: shares,
             job.output.neighbours: neighbours,

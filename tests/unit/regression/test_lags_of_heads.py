@@ -123,7 +123,7 @@ def within(frame, values):
 
 
 def sources(paths, shards=(0, 1)):
-    return [lags_of_heads.Source(paths["heads"][i], paths["norms"][i]) for i in shards]
+    return [lags_of_heads.HeadNorms(paths["heads"][i], paths["norms"][i]) for i in shards]
 
 
 def test_heads_are_regressed_like_layers(files):
@@ -270,7 +270,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
     table = heads.table(paths, paths, paths, drop_first=1)
-    lags = lags_of_heads.coefficients([lags_of_heads.Source(paths[0], paths[0])], SETTINGS)
+    lags = lags_of_heads.coefficients([lags_of_heads.HeadNorms(paths[0], paths[0])], SETTINGS)
     assert table.empty
     assert lags.empty
     text = heads_findings(table, lags, "m, c, attention", "within", "no heads: none", "")
@@ -279,7 +279,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
-    read, alive = lags_of_heads._values, []
+    read, alive = lags_of_heads._norms_of_parts, []
 
     def observed(*arguments):
         gc.collect()
@@ -288,6 +288,6 @@ def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
         alive.append(weakref.ref(table))
         return table
 
-    monkeypatch.setattr(lags_of_heads, "_values", observed)
+    monkeypatch.setattr(lags_of_heads, "_norms_of_parts", observed)
     lags_of_heads.coefficients(sources(paths) * 2, SETTINGS)
     assert len(alive) == 2 * 4

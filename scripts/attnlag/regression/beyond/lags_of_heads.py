@@ -24,18 +24,18 @@ from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import controls, permutation, results
 from attnlag.regression.settings import HeadsSettings
 
-# The empty table, without a regression.
-COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
-COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
-COLUMNS += ["uncorrected"]
-CONTROLS = ["permuted_mean", "random_weights", "trained"]
-COLUMNS += ["rows", *CONTROLS]
-TEXTS = ("subset", "part", "term", "finding", "vcov_type")
-NOTHING = pd.DataFrame({name: pd.Series(dtype=str if name in TEXTS else float) for name in COLUMNS})
+CONTROLS_OF_HEADS = ["permuted_mean", "random_weights", "trained"]
+TEXTS = ["subset", "part", "term", "finding", "vcov_type"]
+HEAD_COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
+HEAD_COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
+HEAD_COLUMNS += ["uncorrected", "rows", *CONTROLS_OF_HEADS]
+
+# The table without a regression.
+NO_LAGS = pd.DataFrame(columns=HEAD_COLUMNS, dtype=float).astype(dict.fromkeys(TEXTS, str))
 
 
 @dataclass
-class Source:
+class HeadNorms:
     """Norms of the heads of some tokens, and of the adjustments to them."""
 
     heads: Path
@@ -45,10 +45,10 @@ class Source:
 
 
 def coefficients(
-    shards: Sequence[Source],
+    shards: Sequence[HeadNorms],
     settings: HeadsSettings,
     *,
-    random: Source | None = None,
+    random: HeadNorms | None = None,
     group_of: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Fit every head of every layer, the adjustment, and the adjustment above the floor.
@@ -63,78 +63,89 @@ def coefficients(
     Returns
     -------
     table : pandas.DataFrame
-        As from `results.coefficients_table`, with the ``part`` of each layer, the ``rows`` of its
-        fit, and the controls ``permuted_mean`` and ``random_weights``, the latter beside the
-        ``trained`` model on the same documents, neither corrected for bias; NaN without them.
+        As from `table_of_parts`, with the ``rows`` of each fit, and the controls ``permuted_mean``
+        and ``random_weights``, the latter beside the ``trained`` model on the same documents,
+        neither corrected for bias; NaN without them.
     """
     settings = settings.from_sums()
-    rows: list[pd.DataFrame] = []
+    cells: list[tuple[int, str]] = []
     fits: list[regress.LayerFit] = []
-    kept: merging.TermSums | None = None
+    beside: list[pd.DataFrame] = []
+    sums: merging.TermSums | None = None
     stack: Stack | None = None
-    known = set(pq.read_schema(random.heads).names) if random else set()
+    untrained_layers = set(pq.read_schema(random.heads).names) if random else set()
     for name in layers_in(pq.read_schema(shards[0].heads)):
         products: list[crossproducts.Shard] = []
         orders: list[list[permutation.PermutedProducts]] = []
-        for source in shards:
-            table = _values(source, name)
-            products.append(_shard(source, table, settings))
+        for shard in shards:
+            norms = _norms_of_parts(shard, name)
+            products.append(_products(shard, norms, settings))
             if settings.draws:
-                orders.append(_orders(source, table, settings))
+                orders.append(_permuted_products(shard, norms, settings))
         parts = [*map(str, range(len(products[0].layers) - 2)), WHOLE, ABOVE]
-        kept = merging.kept_terms(products) if kept is None else kept
-        stack = merging.stack_of(products, settings, kept, group_of=group_of)
-        of_layer = regress.fit(stack, settings.covariance, folds=None)
-        terms = least_squares.names_of(stack)
-        frame = pd.DataFrame({"part": np.repeat(parts, len(terms)), "term": terms * len(parts)})
-        frame["layer"] = layer_number(name)
-        frame["rows"] = np.repeat([fit.n_obs for fit in of_layer], len(terms))
-        frame["permuted_mean"] = np.nan
+        sums = merging.kept_terms(products) if sums is None else sums
+        stack = merging.stack_of(products, settings, sums, group_of=group_of)
+        fits += regress.fit(stack, settings.covariance, folds=None)
+        cells += [(layer_number(name), part) for part in parts]
+        places = range(len(parts))
+        keys = pd.MultiIndex.from_product([places, least_squares.names_of(stack)])
+        controls_of_layer = pd.DataFrame(np.nan, index=keys, columns=CONTROLS_OF_HEADS)
         if settings.draws:
-            frame["permuted_mean"] = _permuted(orders, kept)
-        frame[["random_weights", "trained"]] = np.nan
-        if random and name in known:
-            places = np.repeat(np.arange(len(parts)), len(terms))
-            keys = pd.MultiIndex.from_arrays([places, frame["term"]])
-            beside = _random_weights(random, name, settings, products)
-            frame[beside.columns] = beside.reindex(keys).to_numpy()
-        rows.append(frame)
-        fits += of_layer
+            controls_of_layer["permuted_mean"] = _means_of_orders(orders, sums)
+        if random and name in untrained_layers:
+            controls_of_layer.update(_random_weights(random, name, settings, products))
+        beside.append(controls_of_layer)
     if stack is None:
-        return NOTHING.copy()
-    beside = pd.concat(rows, ignore_index=True)
+        return NO_LAGS.copy()
+    table = table_of_parts(fits, stack, cells, settings)
+    table["rows"] = np.repeat([fit.n_obs for fit in fits], len(table) // len(fits))
+    table[CONTROLS_OF_HEADS] = pd.concat(beside).to_numpy()
+    return table[HEAD_COLUMNS]
+
+
+def table_of_parts(
+    fits: Sequence[regress.LayerFit],
+    stack: Stack,
+    cells: Sequence[tuple[int, str]],
+    settings: HeadsSettings,
+) -> pd.DataFrame:
+    """Return the table of `results.coefficients_table` of fits of parts of layers.
+
+    ``cells`` has the layer and the ``part`` of each fit. All are one family of tests; the stack is
+    of any of them.
+    """
     of_all = replace(stack, layers=list(range(len(fits))))
     table = results.coefficients_table(fits, of_all, settings)
-    table["layer"] = beside["layer"]
-    return table.join(beside[["part", "rows", *CONTROLS]])[COLUMNS]
+    layers, parts = zip(*(cells[place] for place in table["layer"]), strict=True)
+    return table.assign(layer=layers, part=parts)
 
 
-def _values(source: Source, name: str) -> pa.Table:
+def _norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
     """Return the outcomes of a layer in the form of norms by layer: the keys, then the parts.
 
     The parts are the heads in order, their sum, and their sum for tokens above the floor.
     """
     keys, of_heads = norms_of_heads(source.heads, name, KEYS)
-    whole = pq.read_table(source.norms, columns=[name])[name].to_numpy()
+    norms = pq.read_table(source.norms, columns=[name])[name].to_numpy()
     floor = at_floor(of_heads, keys["position"].to_numpy())
-    values = [*of_heads.T, whole, np.where(floor, np.nan, whole)]
+    values = [*of_heads.T, norms, np.where(floor, np.nan, norms)]
     names = [layer_name(place) for place in range(len(values))]
     return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
 
 
-def _shard(source: Source, table: pa.Table, settings: HeadsSettings) -> crossproducts.Shard:
+def _products(source: HeadNorms, norms: pa.Table, settings: HeadsSettings) -> crossproducts.Shard:
     assert settings.design is not None
     return controls.shard_of_batches(
-        table.to_batches(),
-        layers_in(table.schema),
+        norms.to_batches(),
+        layers_in(norms.schema),
         settings.design,
         source.facts,
         halves=2 if settings.halves else 1,
     )
 
 
-def _orders(
-    source: Source, table: pa.Table, settings: HeadsSettings
+def _permuted_products(
+    source: HeadNorms, norms: pa.Table, settings: HeadsSettings
 ) -> list[permutation.PermutedProducts]:
     """Return the sums of a shard in permuted orders, for all parts but the last and for the last.
 
@@ -143,10 +154,10 @@ def _orders(
     """
     design = settings.design
     assert design is not None
-    names = layers_in(table.schema)
+    names = layers_in(norms.schema)
     return [
         permutation.permuted_products(
-            table.select([*KEYS, *of_parts]).to_batches(permutation.ROWS),
+            norms.select([*KEYS, *of_parts]).to_batches(permutation.ROWS),
             design,
             source.facts,
             draws=settings.draws,
@@ -158,33 +169,33 @@ def _orders(
     ]
 
 
-def _permuted(
-    orders: Sequence[Sequence[permutation.PermutedProducts]], kept: merging.TermSums
+def _means_of_orders(
+    orders: Sequence[Sequence[permutation.PermutedProducts]], sums: merging.TermSums
 ) -> np.ndarray:
     """Return the mean coefficients over permuted orders, (parts × terms,)."""
     means = []
     for of_shards in zip(*orders, strict=True):
-        merged = permutation.merged_terms(permutation.merged_products(of_shards), kept)
+        merged = permutation.merged_terms(permutation.merged_products(of_shards), sums)
         means.append(permutation.estimates_of_orders(merged)[1][1:].mean(axis=0))
     return np.concatenate(means).reshape(-1)
 
 
 def _random_weights(
-    source: Source, name: str, settings: HeadsSettings, trained: Sequence[crossproducts.Shard]
+    source: HeadNorms, name: str, settings: HeadsSettings, trained: Sequence[crossproducts.Shard]
 ) -> pd.DataFrame:
     """Return the coefficients of all parts but the last, by the part's place and by term."""
-    table = _values(source, name)
-    untrained = _shard(source, table.drop_columns(layers_in(table.schema)[-1]), settings)
+    norms = _norms_of_parts(source, name)
+    untrained = _products(source, norms.drop_columns(layers_in(norms.schema)[-1]), settings)
     documents = controls.documents_of(untrained)
     shards_of = {
         "random_weights": [untrained],
         "trained": [crossproducts.of_documents(shard, documents) for shard in trained],
     }
-    fits = {
-        column: controls.fitted_alone(shards, settings)[0] for column, shards in shards_of.items()
+    by_term = {
+        column: controls.fitted_alone(shards, settings)[0].set_index(["layer", "term"])["estimate"]
+        for column, shards in shards_of.items()
     }
-    by_term = [fit.set_index(["layer", "term"])["estimate"] for fit in fits.values()]
-    return pd.concat(by_term, axis=1, keys=fits).dropna(subset="random_weights")
+    return pd.DataFrame(by_term).dropna(subset="random_weights")
 
 
 def of_files(
@@ -206,20 +217,20 @@ def of_files(
         The documents in the files of heads and norms; by default all.
     """
     assert settings.design is not None
-    of_shards = {name: files[name] for name in covariates.SHARDED if files[name]}
+    sharded = {name: files[name] for name in covariates.SHARDED if files[name]}
     shards = []
     for shard, (of_heads, of_layers) in enumerate(zip(heads, norms, strict=True)):
         if documents and not pq.read_metadata(of_heads).num_rows:
             continue
-        own = {name: paths[shard] for name, paths in of_shards.items()}
+        of_shard = {name: paths[shard] for name, paths in sharded.items()}
         classes = None
         if settings.draws and settings.within != "document":
-            classes = read_property(settings.within, [own["token_properties"]], documents)
-        facts = covariates.read_facts(settings.design, {**files, **own}, documents)
-        shards.append(Source(of_heads, of_layers, facts, classes))
+            classes = read_property(settings.within, [of_shard["token_properties"]], documents)
+        facts = covariates.read_facts(settings.design, {**files, **of_shard}, documents)
+        shards.append(HeadNorms(of_heads, of_layers, facts, classes))
     random = None
     if files["random_weights"]:
         table = pq.read_table(files["random_weights"], columns=["document"])
         facts = covariates.read_facts(settings.design, files, set(table["document"].to_pylist()))
-        random = Source(files["random_weights"], files["random_weights_norms"], facts)
+        random = HeadNorms(files["random_weights"], files["random_weights_norms"], facts)
     return coefficients(shards, settings, random=random, group_of=group_of)

@@ -1,7 +1,6 @@
 """Means over tokens of what adjustments are written by and of what they say, and their lags."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,11 @@ from attnlag.adjustments import traced_tables
 from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.adjustments.traced_tables import SOURCE_CLASSES, TARGETS, WRITTEN
 from attnlag.regression.beyond.heads import WHOLE
+from attnlag.regression.beyond.lags_of_heads import table_of_parts
 from attnlag.regression.estimation import crossproducts, merging, regress
 from attnlag.regression.estimation.clustered import RatioSums
-from attnlag.regression.inference import controls, results
+from attnlag.regression.estimation.least_squares import names_of
+from attnlag.regression.inference import controls
 from attnlag.regression.settings import HeadsSettings
 
 # The parts of a layer whose lags stand beside each other, with the columns of their norms.
@@ -25,9 +26,17 @@ NORMS = {WHOLE: "norm", **WRITTEN}
 SOURCES = [*SOURCE_CLASSES, "bias", "effective"]
 COSINES = {"all": "cosine", **{part: f"cosine_{part}" for part in traced_tables.PAIRS}}
 
-OF_LAGS = ["subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"]
-OF_LAGS += ["statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
-OF_LAGS += ["random_weights"]
+LAG_COLUMNS = ["subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"]
+LAG_COLUMNS += [
+    "statistic",
+    "p_value",
+    "p_adjusted",
+    "conf_low",
+    "conf_high",
+    "finding",
+    "vcov_type",
+]
+LAG_COLUMNS += ["random_weights"]
 
 
 def read_shards(paths: Sequence[Path]) -> pd.DataFrame:
@@ -148,12 +157,13 @@ def next_ahead(effects: pd.DataFrame) -> tuple[pd.Series, int | None]:
     return ahead, lasting[0] if len(lasting) else None
 
 
-def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings) -> pd.DataFrame:
+def fit_lags(
+    rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings
+) -> pd.DataFrame:
     """Return the coefficients of the log norms of adjustments, and of what tokens write.
 
     All layers and parts (`NORMS`) are fitted with the same terms. The table is that of
-    `results.coefficients_table`, with the ``part`` of each layer; ``random_weights`` is not
-    corrected for bias, as ``uncorrected``.
+    `table_of_parts`; ``random_weights`` is not corrected for bias, as ``uncorrected``.
     """
     design = settings.design
     assert design is not None
@@ -175,15 +185,11 @@ def lags(rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSetting
 
     stack = merging.stack_of([shard_of(rows, 2 if settings.halves else 1)], settings)
     fits = regress.fit(stack, settings.covariance, folds=None)
-    of_all = replace(stack, layers=list(range(len(fits))))
-    table = results.coefficients_table(fits, of_all, settings)
+    table = table_of_parts(fits, stack, cells, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
         untrained, _, _ = controls.fitted_alone([shard_of(random, 1)], settings)
-        beside = untrained.set_index(["layer", "term"])["estimate"]
-        keys = pd.MultiIndex.from_frame(table[["layer", "term"]])
-        table["random_weights"] = beside.reindex(keys).to_numpy()
-    places = table["layer"].to_numpy(dtype=int)
-    table["layer"] = [cells[place][0] for place in places]
-    table.insert(1, "part", [cells[place][1] for place in places])
-    return table[OF_LAGS]
+        keys = pd.MultiIndex.from_product([range(len(cells)), names_of(stack)])
+        estimates = untrained.set_index(["layer", "term"])["estimate"]
+        table["random_weights"] = estimates.reindex(keys).to_numpy()
+    return table[LAG_COLUMNS]
