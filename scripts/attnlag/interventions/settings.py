@@ -17,6 +17,8 @@ from attnlag.section import (
     Section,
 )
 
+SomeSites = Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()]
+
 
 def _not_one(value: float) -> float:
     if value == 1:
@@ -45,17 +47,11 @@ class Interventions(Section):
     document_tokens: AtLeastTwo = Field(
         default=64, description="Tokens used per document, from its beginning"
     )
-    source_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
-        Field(
-            default=None,
-            description="Sites that are changed; null: those of the extraction",
-        )
+    source_sites: SomeSites | None = Field(
+        default=None, description="Sites that are changed; null: those of the extraction"
     )
-    target_sites: Annotated[list[Site], Field(min_length=1), Distinct, SITES.in_order()] | None = (
-        Field(
-            default=None,
-            description="Sites that are observed; null: those of the extraction",
-        )
+    target_sites: SomeSites | None = Field(
+        default=None, description="Sites that are observed; null: those of the extraction"
     )
     interventions: Annotated[list[Literal["scale", "zero", "mean", "resample"]], Distinct] = Field(
         default=["scale", "zero", "mean", "resample"],
@@ -85,8 +81,7 @@ class Causal(Interventions):
     """
 
     batch_tokens: Positive = Field(
-        default=1024,
-        description="Tokens in simultaneous passes (speed and memory)",
+        default=1024, description="Tokens in simultaneous passes (speed and memory)"
     )
 
 

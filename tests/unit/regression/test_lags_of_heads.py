@@ -251,7 +251,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     of_heads, norms, sequences = of_sample(inputs, documents, tmp_path)
     found = heads.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
     every = heads.table(*given.values(), drop_first=1)
-    sinks = [name for name in heads.COLUMNS if name.startswith("sink")]
+    sinks = [name for name in heads.SHARE_COLUMNS if name.startswith("sink")]
     pd.testing.assert_frame_equal(found[sinks], every[sinks])
     some = frame[frame["document"].isin(documents)].reset_index(drop=True)
     squares = some.loc[some["position"] >= 1, ["01", "11", "21"]].astype(float) ** 2

@@ -74,7 +74,7 @@ def test_draws_of_documents_have_the_errors_of_the_estimates():
     rows = effects_of(values)
     table = elasticities.table(rows, SETTINGS)
     draw = verdicts.multipliers(0)
-    drawn = verdicts._noise(rows, table, {name: draw(name) for name in rows["document"].unique()})
+    drawn = verdicts._noise(rows, table["estimate"].to_numpy(), draw)
     np.testing.assert_allclose(drawn.std(axis=0), table["std_error"], rtol=0.08)
 
     logs = random.normal(size=(15, 7, 30)) + random.normal(size=(15, 1, 30))

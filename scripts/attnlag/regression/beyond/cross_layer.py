@@ -158,42 +158,32 @@ def cross_layer(
     multipliers : callable
         Returns the multiplier of a document's score in each draw, with mean 0 and variance 1.
     """
-    sums: list[np.ndarray] | None = None
-    documents = 0
-    for _, sources, outcomes in read():
-        x, xy, y, count = products(sources, outcomes, targets, lags)
-        if not count:
-            continue
-        documents += 1
-        new = [x, xy, y, np.array(count)]
-        sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
-    if sums is None:
-        empty = np.full((len(targets), 0, lags + 1), np.nan)
-        none = Coefficients(empty, empty, empty[None])
-        return CrossLayer(list(targets), none, none, 0, 0)
-    rows = int(sums[3])
-    # Centred by the means for numerical precision.
-    centre_x, centre_y = sums[0][0, :, 0] / rows, sums[2][:, 0] / rows
+    first = next(iter(read()), None)
+    # Centred near the means for numerical precision.
+    centres = [] if first is None else [_centre(windows) for windows in first[1:]]
 
-    def centred() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for name, sources, outcomes in read():
-            moved = [window - centre_x[:, None] for window in sources]
-            full = np.zeros(len(outcomes[0]))
-            full[list(targets)] = centre_y
-            x, xy, y, count = products(
-                moved, [window - full[:, None] for window in outcomes], targets, lags
+    def moments() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for name, *both_sites in read():
+            sources, outcomes = (
+                [window - centre for window in windows]
+                for windows, centre in zip(both_sites, centres, strict=True)
             )
+            x, xy, y, count = products(sources, outcomes, targets, lags)
             if count:
                 yield (name, *_moments(x, xy, y, count))
 
-    _, a, b = next(moments := centred())
-    for _, a_g, b_g in moments:
-        a, b = a + a_g, b + b_g
+    a, b, documents = np.zeros(1), np.zeros(1), 0
+    for _, a_g, b_g in moments():
+        a, b, documents = a + a_g, b + b_g, documents + 1
+    if not documents:
+        empty = np.full((len(targets), 0, lags + 1), np.nan)
+        none = Coefficients(empty, empty, empty[None])
+        return CrossLayer(list(targets), none, none, 0, 0)
     solutions = [_solved(a[..., :size, :size], b[..., :size]) for size in (2, 3)]
     variances: list[Any] = [0.0 if documents > 1 else np.nan] * 2
     noises: list[Any] = [0.0, 0.0]
-    moments = centred()
-    while block := list(islice(moments, BLOCK)):
+    every_document = moments()
+    while block := list(islice(every_document, BLOCK)):
         drawn = np.stack([multipliers(name) for name, *_ in block])
         for kind, solution in enumerate(solutions):
             scores = np.stack([_score(a_g, b_g, *solution) for _, a_g, b_g in block])
@@ -205,7 +195,13 @@ def cross_layer(
     )
     # At distance 0 the source and the variable held fixed are the same.
     given.estimate[..., 0] = given.std_error[..., 0] = np.nan
-    return CrossLayer(list(targets), alone, given, documents, rows)
+    return CrossLayer(list(targets), alone, given, documents, int(a.flat[0]))
+
+
+def _centre(windows: Windows) -> np.ndarray:
+    """Return the mean of the finite values of each layer, (layers, 1)."""
+    values = np.concatenate(windows, axis=1)
+    return np.nansum(values, axis=1, keepdims=True) / max(values.shape[1], 1)
 
 
 def _score(a: np.ndarray, b: np.ndarray, to: np.ndarray, estimate: np.ndarray) -> np.ndarray:

@@ -131,15 +131,27 @@ def table(
 
 def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the ratios of the effects that some columns distinguish, in their order."""
-    groups = rows.groupby(keys, sort=True, dropna=False, observed=True)
-    cells = groups.size().index.to_frame(index=False)
-    documents, names = pd.factorize(rows["document"])
-    sums, counts = np.zeros((2, len(names), len(cells)))
-    places = groups.ngroup().to_numpy()
-    np.add.at(sums, (documents, places), rows["effect_sum"].to_numpy())
-    np.add.at(counts, (documents, places), rows["positions"].to_numpy())
+    cells, _, sums, counts = sums_by_document(rows, keys)
     table_of_ratios = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
     return pd.concat([cells, table_of_ratios], axis=1)
+
+
+def sums_by_document(
+    rows: pd.DataFrame, keys: list[str]
+) -> tuple[pd.DataFrame, pd.Index, np.ndarray, np.ndarray]:
+    """Return the effects that some columns distinguish, summed by document.
+
+    These are the values of the columns, in their order; the documents; and the sums of effects and
+    the numbers of tokens in them, both (documents, cells).
+    """
+    groups = rows.groupby(keys, sort=True, dropna=False, observed=True)
+    cells = groups.size().index.to_frame(index=False)
+    codes, documents = pd.factorize(rows["document"])
+    sums, counts = np.zeros((2, len(documents), len(cells)))
+    places = codes, groups.ngroup().to_numpy()
+    np.add.at(sums, places, rows["effect_sum"].to_numpy())
+    np.add.at(counts, places, rows["positions"].to_numpy())
+    return cells, pd.Index(documents), sums, counts
 
 
 def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:

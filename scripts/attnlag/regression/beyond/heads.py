@@ -18,8 +18,8 @@ FLOOR = 0.1
 # Parts of a layer besides its heads: the adjustment, for all tokens and for those above the floor.
 WHOLE, ABOVE = "all", "above floor"
 
-COLUMNS = ["layer", "part", "share", "coherence", "at_floor"]
-COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_tokens"]
+SHARE_COLUMNS = ["layer", "part", "share", "coherence", "at_floor"]
+SHARE_COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_tokens"]
 
 
 def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -72,47 +72,47 @@ def table(
     sequences = sequences or heads
     sampled = [_sampled(*pair) for pair in zip(sinks, sequences, strict=False)]
     for name in layers_in(pq.read_schema(heads[0])):
-        energy, ratios, tokens, at = np.zeros(0), 0.0, 0, 0
-        attention, floors, positions = [], [], []
-        for path, other in zip(heads, norms, strict=True):
-            keys, of_heads = norms_of_heads(path, name)
-            position = keys["position"].to_numpy()
-            kept = position >= drop_first
-            squares = of_heads[kept].astype(np.float64) ** 2
-            whole = pq.read_table(other, columns=[name])[name].to_numpy()[kept].astype(np.float64)
-            energy = squares.sum(axis=0) + (energy if len(energy) else 0)
+        energy: np.ndarray | float = 0.0
+        coherence, tokens, on_floor = 0.0, 0, 0
+        for path, norms_path in zip(heads, norms, strict=True):
+            position, of_heads = _positions_and_norms(path, name)
+            used = position >= drop_first
+            squares = of_heads[used].astype(np.float64) ** 2
+            layer_norms = pq.read_table(norms_path, columns=[name])[name].to_numpy()[used]
+            energy = energy + squares.sum(axis=0)
             with np.errstate(invalid="ignore", divide="ignore"):
-                ratios += np.nansum(whole**2 / squares.sum(axis=1))
-            tokens += int(kept.sum())
-            at += int(at_floor(of_heads, position)[kept].sum())
+                ratios = layer_norms.astype(np.float64) ** 2 / squares.sum(axis=1)
+            coherence += np.nansum(ratios)
+            tokens += len(ratios)
+            on_floor += int(at_floor(of_heads, position)[used].sum())
+        energy = np.asarray(energy)
+        attention = [np.zeros((0, len(energy)), np.float32)]
+        floors, positions = [np.zeros(0, bool)], [np.zeros(0)]
         for path, scores, places in zip(sequences, sinks, sampled, strict=False):
             if name in pq.read_schema(scores).names:
-                keys, of_heads = norms_of_heads(path, name)
-                position = keys["position"].to_numpy()
-                used = position[places] >= drop_first
+                position, of_heads = _positions_and_norms(path, name)
+                floor, position = at_floor(of_heads, position)[places], position[places]
+                used = position >= drop_first
                 attention.append(_vectors(pq.read_table(scores, columns=[name])[name])[used])
-                floors.append(at_floor(of_heads, position)[places][used])
-                positions.append(position[places][used])
-        layer = layer_number(name)
-        attention_to_first = np.concatenate(attention or [np.zeros((0, len(energy)), np.float32)])
-        on_floor = np.concatenate(floors or [np.zeros(0, bool)])
-        uniform = _mean(1 / (np.concatenate(positions or [np.zeros(0)]) + 1.0))
-        shares = energy / (energy.sum() or np.nan)
-        of_sinks = {"sink_uniform": uniform, "sink_tokens": len(attention_to_first)}
-        for head, share in enumerate(shares):
-            score = {"sink": _mean(attention_to_first[:, head]), **of_sinks}
-            rows.append({"layer": layer, "part": str(head), "share": share, **score})
-        rows.append(
-            {
-                **{"layer": layer, "part": WHOLE, "share": 1.0},
-                "coherence": ratios / tokens if tokens else np.nan,
-                "at_floor": at / tokens if tokens else np.nan,
-                **{"sink": _mean(attention_to_first), **of_sinks},
-                "sink_at_floor": _mean(attention_to_first[on_floor]),
-                "sink_above": _mean(attention_to_first[~on_floor]),
-            }
-        )
-    return pd.DataFrame(rows, columns=COLUMNS)
+                floors.append(floor[used])
+                positions.append(position[used])
+        to_first, floor = np.concatenate(attention), np.concatenate(floors)
+        uniform = _mean(1 / (np.concatenate(positions) + 1.0))
+        shared: dict[str, object] = {"layer": layer_number(name)}
+        shared |= {"sink_uniform": uniform, "sink_tokens": len(to_first)}
+        for head, share in enumerate(energy / (energy.sum() or np.nan)):
+            of_head = {"part": str(head), "share": share, "sink": _mean(to_first[:, head])}
+            rows.append(shared | of_head)
+        of_layer = {
+            **{"part": WHOLE, "share": 1.0},
+            "coherence": coherence / tokens if tokens else np.nan,
+            "at_floor": on_floor / tokens if tokens else np.nan,
+            "sink": _mean(to_first),
+            "sink_at_floor": _mean(to_first[floor]),
+            "sink_above": _mean(to_first[~floor]),
+        }
+        rows.append(shared | of_layer)
+    return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -123,11 +123,16 @@ def _mean(values: np.ndarray) -> float:
 def _sampled(sinks: Path, heads: Path) -> np.ndarray:
     """Return the rows of a shard with known attention to the first token."""
     keys = KEYS[:3]
-    every, some = (
+    of_heads, of_sinks = (
         pd.MultiIndex.from_frame(pq.read_table(path, columns=keys).to_pandas())
         for path in (heads, sinks)
     )
-    return every.get_indexer(some)
+    return of_heads.get_indexer(of_sinks)
+
+
+def _positions_and_norms(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    keys, of_heads = norms_of_heads(path, name, ["position"])
+    return keys["position"].to_numpy(), of_heads
 
 
 def _vectors(lists: pa.ChunkedArray) -> np.ndarray:
@@ -136,9 +141,7 @@ def _vectors(lists: pa.ChunkedArray) -> np.ndarray:
     return column.flatten().to_numpy().reshape(-1, column.type.list_size)
 
 
-def norms_of_heads(
-    path: Path, name: str, keys: Sequence[str] = ("position",)
-) -> tuple[pa.Table, np.ndarray]:
+def norms_of_heads(path: Path, name: str, keys: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
     """Return the keys of a shard and one layer's norms of heads, (tokens, heads)."""
     table = pq.read_table(path, columns=[*keys, name]).unify_dictionaries().combine_chunks()
     return table.select(keys), _vectors(table[name])

@@ -12,12 +12,14 @@ shared.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
 
 from attnlag.regression.beyond.cross_layer import CrossLayer
+from attnlag.regression.beyond.elasticities import LAYERS, sums_by_document
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.settings import ElasticitiesSettings
 
@@ -72,17 +74,13 @@ def of_pairs(
         effect is within ± ``settings.negligible``, interval included.
     """
     rows = []
-    local = elasticities[elasticities["intervention"] == "derivative"]
-    later = local[local["source_layer"] < local["target_layer"]]
     keys = TRIAL_KEYS[:3]
-    sums = dict(list(effects[effects["intervention"] == "derivative"].groupby(keys, observed=True)))
-    # Once for all pairs of sites and distances.
-    draw = multipliers(settings.seed)
-    draws = {document: draw(str(document)) for document in effects["document"].unique()}
-    for key, pairs in later.groupby(keys, observed=True, sort=False):
+    draw = cache(multipliers(settings.seed))
+    sums = dict(list(_of_later_layers(effects).groupby(keys, observed=True)))
+    for key, pairs in _of_later_layers(elasticities).groupby(keys, observed=True, sort=False):
         source, target, lag = str(key[0]), str(key[1]), int(str(key[2]))
         fits = predictions[source, target]
-        noise = _noise(sums[key], pairs, draws)
+        noise = _noise(sums[key], pairs["estimate"].to_numpy(float), draw)
         places = (
             np.searchsorted(fits.targets, pairs["target_layer"].to_numpy(int)),
             pairs["source_layer"].to_numpy(int),
@@ -97,19 +95,24 @@ def of_pairs(
     return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *VERDICT])
 
 
-def _noise(sums: pd.DataFrame, pairs: pd.DataFrame, draws: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return what the draws of documents add to the effects of pairs, (DOCUMENT_DRAWS, pairs)."""
-    layers = ["source_layer", "target_layer"]
-    wide = sums.astype({"target_layer": int}).pivot(index="document", columns=layers)
-    order = pd.MultiIndex.from_frame(pairs[layers].astype(int))
-    effect, count = (
-        pd.DataFrame(wide[name]).reindex(columns=order).fillna(0).to_numpy(float)
-        for name in ("effect_sum", "positions")
-    )
+def _of_later_layers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the derivatives whose target layer comes after the source layer."""
+    later = rows["source_layer"] < rows["target_layer"]
+    return rows[(rows["intervention"] == "derivative") & later]
+
+
+def _noise(
+    effects: pd.DataFrame, estimate: np.ndarray, draw: Callable[[str], np.ndarray]
+) -> np.ndarray:
+    """Return what the draws of documents add to the effects of pairs of layers, (draws, pairs).
+
+    ``estimate`` has the effect of each pair, in the order of layers.
+    """
+    _, documents, effect, count = sums_by_document(effects, LAYERS)
     clusters = (count > 0).sum(axis=0)
-    score = (effect - pairs["estimate"].to_numpy(float) * count) / count.sum(axis=0)
+    score = (effect - estimate * count) / count.sum(axis=0)
     score *= np.sqrt(clusters / np.maximum(clusters - 1, 1))
-    return np.stack([draws[document] for document in wide.index], axis=1) @ score
+    return np.stack([draw(str(document)) for document in documents], axis=1) @ score
 
 
 def _verdict(
