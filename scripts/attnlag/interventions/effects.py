@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from attnlag.interventions.derivative import Key, TargetEffects
 from attnlag.interventions.finite import Effect
 
 DERIVATIVE = "derivative"
+
+SUMS = ["positions", "effect_sum"]
 
 SCHEMA = pa.schema(
     [
@@ -40,37 +43,20 @@ def table(
     The effects of finite interventions are summed separately for each part of speech. ``probes`` is
     the number of sign vectors in each sum of derivatives.
     """
-    sums: dict[tuple[Any, ...], list[float]] = {}
-
-    def add(key: tuple[Any, ...], positions: int, effect: float) -> None:
-        held = sums.setdefault(key, [0, 0.0])
-        held[0] += positions
-        held[1] += effect
-
-    for (document, _), slopes in derivatives.items():
-        for slope in slopes:
-            for layer, effects in enumerate(slope.effects):
-                source = document, slope.source_site, layer, slope.target_site, slope.target_layer
-                for lag, effect in enumerate(effects):
-                    key = *source, lag, DERIVATIVE, None, None, probes
-                    add(key, int(slope.positions[lag]), float(effect))
-    for (document, _), changed in finite.items():
-        for change in changed:
-            alpha = None if np.isnan(change.alpha) else change.alpha
+    rows: list[tuple[Any, ...]] = []
+    for (document, _), targets in derivatives.items():
+        for target in targets:
+            for (layer, lag), effect in np.ndenumerate(target.effects):
+                keys = document, target.source_site, layer, *target[1:3], lag, DERIVATIVE
+                rows.append((*keys, None, None, target.positions[lag], effect, probes))
+    for (document, _), changes in finite.items():
+        for change in changes:
             for lag, effect in enumerate(change.effects):
-                usable = bool(np.isfinite(effect))
-                cell = document, *change[:4], lag, change.intervention, alpha, change.upos, None
-                add(cell, int(usable), float(effect) if usable else 0.0)
-    rows = [
-        (*key[:9], positions, effect, key[9])
-        for key, (positions, effect) in sums.items()
-        if positions
-    ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-    arrays = [
-        pa.array(column, field.type.value_type).dictionary_encode()
-        if pa.types.is_dictionary(field.type)
-        else pa.array(column, field.type)
-        for column, field in zip(columns, SCHEMA, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+                of_change = document, *change[:4], lag, *change[4:6], change.upos
+                usable = int(np.isfinite(effect))
+                rows.append((*of_change, usable, effect if usable else 0.0, None))
+    frame = pd.DataFrame(rows, columns=SCHEMA.names)
+    cell = [name for name in SCHEMA.names if name not in SUMS]
+    sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[SUMS].sum()
+    sums = sums.loc[sums["positions"] > 0, SCHEMA.names].astype({"upos": object})
+    return pa.Table.from_pandas(sums, SCHEMA, preserve_index=False).replace_schema_metadata()
