@@ -13,11 +13,11 @@ import statsmodels.api as sm
 from attnlag.adjustments import columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.design import covariates
+from attnlag.regression.estimation import sampling
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
-from summarize_heads import of_sample
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
@@ -248,7 +248,10 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     settings = SETTINGS.changed(covariance="nonrobust")
     inputs = SimpleNamespace(**given, **others)
     documents = ["d0", "d1", "d3", "d4"]
-    of_heads, norms, sequences = of_sample(inputs, documents, tmp_path)
+    of_heads = sampling.copied(given["heads"], documents, tmp_path / "heads")
+    norms = sampling.copied(given["norms"], documents, tmp_path / "norms")
+    in_sinks = [f"d{number}" for number in (0, 2, 4, 5, 7)]
+    sequences = sampling.copied(given["heads"], in_sinks, tmp_path / "sequences")
     found = heads.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
     every = heads.table(*given.values(), drop_first=1)
     sinks = [name for name in heads.SHARE_COLUMNS if name.startswith("sink")]
