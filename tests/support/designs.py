@@ -1,5 +1,7 @@
 """Designs with known structure, and their cross-products, for the tests of the regression."""
 
+import gc
+import weakref
 from unittest.mock import patch
 
 import numpy as np
@@ -8,6 +10,7 @@ import statsmodels.api as sm
 from statsmodels.stats import multitest
 
 from attnlag.adjustments.columns import KEYS, layer_name
+from attnlag.regression.beyond.comparison import Profile
 from attnlag.regression.estimation import crossproducts, stacks
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 
@@ -131,6 +134,29 @@ def cr2_by_matrices(y, x, codes, contrasts):
                 total += ((one @ one.T) * (other @ other.T)).sum()
         found.append(q * (q + 1) / total)
     return scores.T @ scores, found
+
+
+def one_alive(monkeypatch, module, name):
+    """Hold one result of a function to be alive at a time; return weak references to all."""
+    function, results = getattr(module, name), []
+
+    def observed(*arguments):
+        gc.collect()
+        assert sum(result() is not None for result in results) <= 1
+        result = function(*arguments)
+        results.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(module, name, observed)
+    return results
+
+
+def profile_of_documents(values, terms):
+    """Return the profile of the means of documents, given their (documents, layers, terms)."""
+    n, estimate = len(values), values.mean(axis=0)
+    scores = (values - estimate) / np.sqrt(n * (n - 1))
+    no_draws, df = np.empty((0, *estimate.shape)), np.full(estimate.shape, n - 1.0)
+    return Profile(terms, estimate, no_draws, scores, df)
 
 
 def multipletests(p_values, method):

@@ -636,11 +636,11 @@ def test_vectors_of_another_width_are_refused():
         adjustments_of(small_model("llama", LLAMA), {**PATHS, "mlp": "mlp.up_proj"})
 
 
-def test_a_missing_module_is_named(fetched, monkeypatch):
+def test_a_missing_module_is_named(monkeypatch):
     monkeypatch.setattr(
         architectures, "FAMILIES", (architectures.Family(("gpt2",), "h", "attention", "mlp"),)
     )
     with pytest.raises(
         UserError, match=r"found no module 'h\.0\.attention'.*ln_1, attn, ln_2, mlp"
     ):
-        architectures.locate(loading.load_model(fetched["gpt2"], torch.device("cpu"), "auto"))
+        architectures.locate(small_model("gpt2", GPT))

@@ -3,26 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+from designs import profile_of_documents
 from scipy import stats
 
 from attnlag.regression.beyond import claims
-from attnlag.regression.beyond.comparison import ComparedStudy, Profile
+from attnlag.regression.beyond.comparison import ComparedStudy
 
 DOCUMENTS, LAYERS = 40, 6
 
 
-def profile_of(means, seed=0, spread=0.2):
-    """Return a profile of lags 1 and 2, and the (documents, layers, 2) values it is the mean of."""
-    random = np.random.default_rng(seed)
-    each = means + spread * random.normal(size=(DOCUMENTS, *np.shape(means)))
-    estimate = each.mean(axis=0)
-    scores = (each - estimate) / np.sqrt(DOCUMENTS * (DOCUMENTS - 1))
-    df = np.full(estimate.shape, DOCUMENTS - 1.0)
-    return Profile(["lag_1", "lag_2"], estimate, np.empty((0, *estimate.shape)), scores, df), each
-
-
 def verdicts_of(model, means, seed=0):
-    profile, each = profile_of(means, seed)
+    """Return the verdicts on lags 1 and 2 with these means, and the values of the documents."""
+    random = np.random.default_rng(seed)
+    values = means + 0.2 * random.normal(size=(DOCUMENTS, *np.shape(means)))
+    profile = profile_of_documents(values, ["lag_1", "lag_2"])
     controls = pd.DataFrame(
         {
             **{"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0},
@@ -30,20 +24,20 @@ def verdicts_of(model, means, seed=0):
         }
     )
     study = ComparedStudy(model, "prompts", "attention", "within", False, pd.DataFrame(), {}, [])
-    return claims.of_study(study, profile, controls, alpha=0.05, negligible=0.05), each
+    return claims.of_study(study, profile, controls, alpha=0.05, negligible=0.05), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():
     means = np.full((LAYERS, 2), 0.1)
     means[3:, 0] += 0.2
-    table, each = verdicts_of("one", means)
+    table, lags = verdicts_of("one", means)
     table = table.set_index("claim")
     for claim, values in {
-        "a large adjustment follows a large one": each[:, :, 0].mean(axis=1),
-        "lag 1 is above the negligible size": each[:, :, 0].mean(axis=1) - 0.05,
-        "lag 1 is larger than lag 2": (each[:, :, 0] - each[:, :, 1]).mean(axis=1),
+        "a large adjustment follows a large one": lags[:, :, 0].mean(axis=1),
+        "lag 1 is above the negligible size": lags[:, :, 0].mean(axis=1) - 0.05,
+        "lag 1 is larger than lag 2": (lags[:, :, 0] - lags[:, :, 1]).mean(axis=1),
         "lag 1 is larger in the deeper half of the layers": (
-            each[:, 3:, 0].mean(axis=1) - each[:, :3, 0].mean(axis=1)
+            lags[:, 3:, 0].mean(axis=1) - lags[:, :3, 0].mean(axis=1)
         ),
     }.items():
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
@@ -52,7 +46,7 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
         assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
     row = table.loc["lag 1 is smaller than before training"]
     # The control is of half of the documents.
-    scale = each[:, :, 0].mean(axis=1).std(ddof=1) / np.sqrt(20)
+    scale = lags[:, :, 0].mean(axis=1).std(ddof=1) / np.sqrt(20)
     assert (row["value"], row["std_error"]) == pytest.approx((1.1, scale))
 
 

@@ -1,7 +1,5 @@
 """Shares, sinks, lags and the floor of attention heads, against pandas and statsmodels."""
 
-import gc
-import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
+from designs import one_alive
 
 from attnlag.adjustments import columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
@@ -282,15 +281,6 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
-    read, alive = lags_of_heads._norms_of_parts, []
-
-    def observed(*arguments):
-        gc.collect()
-        assert len([one for one in alive if one() is not None]) <= 1
-        table = read(*arguments)
-        alive.append(weakref.ref(table))
-        return table
-
-    monkeypatch.setattr(lags_of_heads, "_norms_of_parts", observed)
+    tables = one_alive(monkeypatch, lags_of_heads, "_norms_of_parts")
     lags_of_heads.coefficients(sources(paths) * 2, SETTINGS)
-    assert len(alive) == 2 * 4
+    assert len(tables) == 2 * 4

@@ -1,8 +1,6 @@
 """Vectors regressed on vectors, against scikit-learn, lstsq, and a process whose truth is known."""
 
 import dataclasses
-import gc
-import weakref
 
 import numpy as np
 import pandas as pd
@@ -11,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.linalg
 import scipy.stats
-from designs import norms_table
+from designs import norms_table, one_alive
 from sklearn.linear_model import Ridge
 
 from attnlag.adjustments import columns
@@ -344,18 +342,9 @@ def test_the_rows_of_one_shard_are_in_memory_at_a_time(tmp_path, monkeypatch):
     paths = [tmp_path / f"{shard:04d}.parquet" for shard in range(3)]
     for shard, path in enumerate(paths):
         write(path, vectors, LENGTHS, first=shard * len(LENGTHS))
-    read, alive = vector_fits.rows_of, []
-
-    def observed(*arguments):
-        gc.collect()
-        assert sum(one() is not None for one in alive) <= 1
-        rows = read(*arguments)
-        alive.append(weakref.ref(rows))
-        return rows
-
-    monkeypatch.setattr(vector_fits, "rows_of", observed)
+    tables = one_alive(monkeypatch, vector_fits, "rows_of")
     fitted(tmp_path, paths)
-    assert len(alive) == 3
+    assert len(tables) == 3
 
 
 def test_variance_outside_the_components_is_not_predicted(tmp_path):
