@@ -37,5 +37,5 @@ use rule program as prepare_corpus with:
     resources:
         **needs(1000, 30, per_mb=8),
     params:
-        # The kind of errors is used only for a notice about few documents.
-        **stage("prepare_corpus", given=FILES_OF_CORPUS, covariance=CONFIG.inference.covariance),
+        # For a notice about few documents.
+        **stage("prepare_corpus", given=FILES_OF_CORPUS, clusters_needed=CONFIG.clusters_needed()),

@@ -22,8 +22,8 @@ class Places:
         for number, reading in enumerate(readings.values()):
             for whole_path, value in values_by_path(reading.values):
                 path = whole_path[len(self.section) :]
-                here = path and whole_path == (*self.section, *path)
-                if here and _same(value, self.in_force.get(path)):
+                inside = path and whole_path == (*self.section, *path)
+                if inside and path in self.in_force and _same(value, self.in_force[path]):
                     self.places[path] = number, reading.line(whole_path)
         # A file may have none of the keys.
         files = {number for number, _ in self.places.values()}

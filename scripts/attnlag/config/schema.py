@@ -19,6 +19,7 @@ from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
 from attnlag.model.settings import PackageSource, PathSource, RandomSource, Source
 from attnlag.regression.design import covariates
+from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.settings import (
     Comparison,
     Controls,
@@ -148,6 +149,10 @@ class Config(Section):
         """Return the correction of a regression; there is none of an untrained model's."""
         untrained = self.models[model].source == "random"
         return "none" if untrained else self.regressions[regression].bias_correction
+
+    def clusters_needed(self) -> int:
+        """Return the number of documents that clustered errors need; 0 for other errors."""
+        return FEWEST_DOCUMENTS if self.inference.covariance in CLUSTERED else 0
 
     def with_heads(self) -> bool:
         """Return whether the parts of attention heads are measured."""

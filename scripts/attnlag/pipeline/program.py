@@ -21,13 +21,19 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError
 from attnlag.escaping import text_for
-from attnlag.pipeline import out_of_memory
 from attnlag.pipeline.job import Given, Job, read
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
 log = logging.getLogger("attnlag")
 
+# Settings that reduce the memory of a program, besides more shards.
+LESS_MEMORY = {
+    "estimate_effects": "a lower causal.batch_tokens or causal.document_tokens",
+    "extract_activations": "a lower extraction.batch_tokens",
+    "fetch_model": "a smaller model",
+    "fit_regression": "a lower inference.stack_mb",
+}
 LACKS_MEMORY = "allocate memory|out of memory|failed to map segment|start new thread|bad_alloc"
 
 
@@ -181,11 +187,15 @@ def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -
     reason = " ".join(str(error).split())
     # Libraries report a lack of memory, also on a GPU, only in the text of their errors.
     if isinstance(error, MemoryError) or re.search(LACKS_MEMORY, reason):
-        return (
-            f"{program} ran out of memory with {memory.amount(_peak())} taken"
-            + (f" ({reason})" if reason else "")
-            + f"; {out_of_memory.more_or_less(program, asked)}"
-        )
+        less = LESS_MEMORY.get(program, "more shards of the corpus")
+        advice = f"expected more memory or less to hold ({less})"
+        if asked:
+            advice = (
+                f"it asked for mem_mb: {asked}; give it more (fewer jobs at a time: --cores 1; on "
+                f"a cluster: --set-resources {program}:mem_mb={2 * asked}) or less to hold ({less})"
+            )
+        taken = f"{memory.amount(_peak())} taken" + f" ({reason})" * bool(reason)
+        return f"{program} ran out of memory with {taken}; {advice}"
     if is_disk_full(error):
         return f"{program}: found no room left on a disk, expected more ({reason})"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -31,7 +31,7 @@ def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[b
     settings = settings_text("prepare_corpus", corpus={"id": "id"})
     files, made = {"files": [name]}, {"corpus": folder / "out.parquet"}
     command = command_of(
-        "prepare_corpus", files, made, settings, {"corpus": "hostile"}, covariance="hac"
+        "prepare_corpus", files, made, settings, {"corpus": "hostile"}, clusters_needed=0
     )
     command += ["--log", str(folder / "log.txt")]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False)

@@ -102,7 +102,9 @@ def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path: P
     (tmp_path / "it's").mkdir()
     given, made = {"files": ["it's/x.jsonl"]}, {"corpus": "made.parquet"}
     settings = '{"id": "id", "text": "text", "group": null, "split": "none"}'
-    command = command_of("prepare_corpus", given, made, settings, {"corpus": "x"}, covariance="")
+    command = command_of(
+        "prepare_corpus", given, made, settings, {"corpus": "x"}, clusters_needed=0
+    )
     first = subprocess.run([*command, "--log", "log.txt"], cwd=tmp_path, capture_output=True)
     assert first.returncode == 1
     again = (tmp_path / "log.txt").read_text().splitlines()[-1].removeprefix("to run it again: ")
