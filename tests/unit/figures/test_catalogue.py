@@ -1,14 +1,10 @@
 """The catalogue of figures names the modules, the programs that draw them and no library."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import draw_figures
 from attnlag.figures import catalogue
 from attnlag.regression.labels import weights_in_words
-
-SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 
 def test_the_catalogue_of_figures_matches_the_modules():
@@ -17,15 +13,6 @@ def test_the_catalogue_of_figures_matches_the_modules():
     for figure in found:
         assert set(figure.drawn_by) <= set(draw_figures.INPUTS)
     assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
-
-
-def test_the_catalogue_imports_no_drawing_library():
-    listing = "import sys, attnlag.figures.catalogue; print(*sys.modules)"
-    modules = subprocess.run(
-        [sys.executable, "-c", listing], capture_output=True, text=True, check=True, cwd=SCRIPTS
-    ).stdout.split()
-    assert "attnlag.figures.catalogue" in modules
-    assert not {"matplotlib", "numpy", "pandas", "seaborn"} & set(modules)
 
 
 def test_the_subtitle_of_several_models_names_those_with_quantised_weights():

@@ -1,25 +1,10 @@
 """The catalogue of covariates, and what is derived from an entry."""
 
-import subprocess
-import sys
-
 import pytest
 from designs import design_settings
-from projects import ROOT
 
 from attnlag.regression.design import covariates
 from attnlag.regression.design.covariates import CATALOGUE
-
-
-def test_reading_the_catalogue_imports_no_slow_library():
-    script = (
-        "import sys; import attnlag.regression.design.covariates; "
-        "print([n for n in ('numpy', 'pandas', 'pyarrow', 'scipy') if n in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT / "scripts", capture_output=True, text=True
-    )
-    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.parametrize(

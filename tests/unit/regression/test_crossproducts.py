@@ -49,16 +49,6 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
     assert (merged.documents == whole.documents).all()
 
 
-def test_cross_products_of_a_document_equal_those_of_its_rows():
-    table = design_table([9, 4, 6], 2, missing=0.2)
-    stack = stack_of(table, rows=5)
-    for layer in range(2):
-        for g, document in enumerate(stack.clusters):
-            w = rows_of(table, layer, document) - stack.centre[layer]
-            expected = unpacked(stack.products[layer, 0, g], 4)
-            np.testing.assert_allclose(expected, w.T @ w, atol=1e-12)
-
-
 @pytest.mark.parametrize("rows", [3, 7, 1000])
 def test_each_half_is_centred_on_its_own_means(rows):
     table = design_table([9, 1, 40, 6, 2], 2)
