@@ -127,6 +127,9 @@ def test_random_pairs_come_from_two_documents():
     for documents, run in zip(names, runs, strict=True):
         sample.begin(list(map(TokenSequence, documents, [0, 1, 0, 0], run)))
         adjustments.measure(run)
+    pairs = geometry.PairSample(20, 3, 48, [STREAM])
+    pairs.begin([TokenSequence(str(number), 0, np.arange(2)) for number in range(20)])
+    assert pairs.among(np.arange(40))[0].tolist() == list(range(1, 40, 2))
     # A sequence of one token has none that is not a first one.
     assert sample.documents == ["a", "a", "b", "e", "f", "f"]
     found = sample.means("attention", STREAM)

@@ -9,7 +9,7 @@ import torch
 from test_architectures import LLAMA
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from attnlag.adjustments import tracing
+from attnlag.adjustments import readout, tracing
 from attnlag.adjustments.traced_tables import LISTS, PAIRS, READOUT_EFFECTS, SOURCE_CLASSES, written
 from attnlag.corpus.tokens import load_tokenizer, tokenize
 from attnlag.interventions import sampling
@@ -115,10 +115,13 @@ def run(request, ids):
 
 @pytest.fixture(scope="module")
 def tracer(run, ids):
-    found = tracing.Tracer(run.model, ["attention", "mlp"])
-    found.trace("a", 0, ids)
-    found.trace("b", 0, ids[::-1][:5].copy())
-    return found
+    tracer = tracing.Tracer(run.model, ["attention", "mlp"])
+    with pytest.MonkeyPatch.context() as patch:
+        # The vocabulary is computed in several parts.
+        patch.setattr(readout, "PART", 70)
+        tracer.trace("a", 0, ids)
+        tracer.trace("b", 0, ids[::-1][:5].copy())
+    return tracer
 
 
 def rows(tables, layer, place=0):
