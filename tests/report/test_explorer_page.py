@@ -150,7 +150,7 @@ def test_the_page_computes_the_residuals_of_the_design(page, file, studies, regr
         slopes = sum(abs(values["estimate"][layer]) for values in terms.values())
         steps = page.evaluate(
             "[explorer.tokens.norms.scale.step, explorer.tokens.stream.scale.step,"
-            " explorer.tokens.own.scale?.step ?? [0]].flat()"
+            " explorer.tokens.own?.scale.step ?? [0]].flat()"
         )
         if np.isnan(expected[layer]).all():
             assert np.isnan(found).all()

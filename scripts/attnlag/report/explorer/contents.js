@@ -23,7 +23,7 @@ function block(name, json = false) {
 }
 
 // The numbers of a row of codes; NaN for the largest code. Two codes of 4 bits share a byte.
-function decoded(buffer, scale, row, count) {
+function decoded({buffer, scale}, row, count) {
   const halves = place => new Uint8Array(buffer)[place >> 1] >> 4 * (place & 1) & 15;
   const codes = scale.bits === 8 ? new Uint8Array(buffer, row * count, count)
     : scale.bits === 4 ? Uint8Array.from({length: count}, (_, at) => halves(row * count + at))
@@ -45,41 +45,40 @@ function centralRange(values) {
 class Tokens {
   static async of(index, study) {
     const pair = `${study.model}/${study.corpus}`, site = `${pair}/${study.site}`;
-    const design = study.design ? `${site}/${study.regression}.design` : null;
-    const outcome = study.regressed ? `${site}/${study.regression}.outcome` : null;
-    const {columns} = index.texts[pair], heads = index.heads[site], sources = index.sources[site];
-    const [documents, stream, norms, own, extra, parts, written, ...codes] = await Promise.all([
-      block(`${pair}.texts`, true), block(`${pair}/stream`), block(site), outcome && block(outcome),
-      design && block(design), heads && block(`${site}.heads`),
-      sources && block(`${site}.sources`), ...columns.map(column => block(column.block)),
+    const regression = `${site}/${study.regression}`, texts = index.texts[pair];
+    // What the index says of a block, with its bytes; undefined if there is no such block.
+    const withBytes = async (name, entry) => entry && {...entry, buffer: await block(name)};
+    const scaled = (name, scale) => withBytes(name, scale && {scale});
+    const [documents, stream, norms, own, design, heads, sources, ...columns] = await Promise.all([
+      block(`${pair}.texts`, true), scaled(`${pair}/stream`, texts.stream), scaled(site, index.norms[site]),
+      scaled(`${regression}.outcome`, study.regressed), scaled(`${regression}.design`, study.design),
+      withBytes(`${site}.heads`, index.heads[site]), withBytes(`${site}.sources`, index.sources[site]),
+      ...texts.columns.map(column => withBytes(column.block, column)),
     ]);
-    return new Tokens(study, documents, {buffer: stream, scale: index.texts[pair].stream},
-      {buffer: norms, scale: index.norms[site]}, {buffer: own, scale: study.regressed},
-      {buffer: extra, scale: study.design},
-      columns.map((column, place) => ({...column, buffer: codes[place]})), heads && {...heads, buffer: parts},
-      sources && {...sources, codes: new Uint8Array(written)});
+    return new Tokens({study, documents, stream, norms, own, design, heads, sources, columns});
   }
 
-  constructor(study, documents, stream, norms, own, design, columns, heads, sources) {
-    Object.assign(this, {study, documents, stream, norms, own, design, columns, heads, sources});
-    this.count = documents.reduce((sum, one) => sum + one.tokens.length, 0);
+  constructor(contents) {
+    Object.assign(this, contents);
+    const {documents} = this;
+    this.count = documents.reduce((sum, {tokens}) => sum + tokens.length, 0);
     // For each token: its document, its position in its sequence, and the number of tokens after it.
     this.document = new Int32Array(this.count);
     this.position = new Int32Array(this.count);
     this.after = new Int32Array(this.count);
     this.first = [];
     let at = 0;
-    for (const [number, one] of documents.entries()) {
+    for (const [number, {starts, tokens}] of documents.entries()) {
       this.first.push(at);
-      const ends = [...one.starts.slice(1), one.tokens.length];
-      for (const [place, start] of one.starts.entries()) {
+      const ends = [...starts.slice(1), tokens.length];
+      for (const [place, start] of starts.entries()) {
         for (let token = start; token < ends[place]; token++) {
           this.document[at + token] = number;
           this.position[at + token] = token - start;
           this.after[at + token] = ends[place] - 1 - token;
         }
       }
-      at += one.tokens.length;
+      at += tokens.length;
     }
     this.cache = new Map();
   }
@@ -99,13 +98,12 @@ class Tokens {
 
   // Log norms of a layer, given its index.
   norm(layer) {
-    return this.cached(`norm ${layer}`, () =>
-      decoded(this.norms.buffer, this.norms.scale, layer, this.count));
+    return this.cached(`norm ${layer}`, () => decoded(this.norms, layer, this.count));
   }
 
   relative(layer) {
     return this.cached(`relative ${layer}`, () => {
-      const stream = decoded(this.stream.buffer, this.stream.scale, layer, this.count);
+      const stream = decoded(this.stream, layer, this.count);
       return this.norm(layer).map((log, token) => log - stream[token]);
     });
   }
@@ -113,48 +111,46 @@ class Tokens {
   // Log norms of what a head writes; NaN in the documents for whose heads there was no room.
   head(layer, head) {
     return this.cached(`head ${layer} ${head}`, () => {
-      const {documents, scale, buffer, heads} = this.heads, found = new Float64Array(this.count).fill(NaN);
-      const shown = [...this.documents.entries()].filter(([, one]) => documents.includes(one.name));
-      const total = shown.reduce((sum, [, one]) => sum + one.tokens.length, 0);
-      const values = decoded(buffer, scale, layer * heads + head, total);
+      const {documents, heads} = this.heads, norms = new Float64Array(this.count).fill(NaN);
+      const shown = [...this.documents.entries()].filter(([, {name}]) => documents.includes(name));
+      const total = shown.reduce((sum, [, {tokens}]) => sum + tokens.length, 0);
+      const values = decoded(this.heads, layer * heads + head, total);
       let at = 0;
       for (const [number, {tokens}] of shown) {
-        found.set(values.subarray(at, at + tokens.length), this.first[number]);
+        norms.set(values.subarray(at, at + tokens.length), this.first[number]);
         at += tokens.length;
       }
-      return found;
+      return norms;
     });
   }
 
   // The tokens that wrote the adjustment to a token in a layer, and their shares, largest first.
   writers(layer, token) {
-    const {layers, documents, counts, codes} = this.sources ?? {layers: []};
+    const {layers, documents, counts, buffer} = this.sources ?? {layers: []};
     if (!layers.includes(layer)) return [];
-    const of = this.document[token], own = token - this.first[of];
-    const before = documents.indexOf(this.documents[of].name);
-    if (!(own < counts[before])) return [];
-    const sum = some => some.reduce((total, count) => total + count, 0), total = sum(counts);
-    const each = codes.length / (layers.length * total), found = [];
-    const from = (layers.indexOf(layer) * total + sum(counts.slice(0, before)) + own) * each;
-    for (let at = from; at < from + each; at += 2) {
-      if (codes[at + 1] < 255) found.push([token - codes[at], (codes[at + 1] - 128) / 100]);
+    const number = this.document[token], place = token - this.first[number];
+    const before = documents.indexOf(this.documents[number].name);
+    if (!(place < counts[before])) return [];
+    const codes = new Uint8Array(buffer), writers = [];
+    const sum = counts => counts.reduce((total, count) => total + count, 0), total = sum(counts);
+    const perToken = codes.length / (layers.length * total);
+    const from = (layers.indexOf(layer) * total + sum(counts.slice(0, before)) + place) * perToken;
+    for (let at = from; at < from + perToken; at += 2) {
+      if (codes[at + 1] < 255) writers.push([token - codes[at], (codes[at + 1] - 128) / 100]);
     }
-    return found;
+    return writers;
   }
 
   // Outcome of the regression.
   outcome(layer) {
-    if (this.study.regressed) {
-      return this.cached(`outcome ${layer}`, () =>
-        decoded(this.own.buffer, this.own.scale, layer, this.count));
-    }
+    if (this.own) return this.cached(`outcome ${layer}`, () => decoded(this.own, layer, this.count));
     return this.study.outcome === "relative" ? this.relative(layer) : this.norm(layer);
   }
 
   column(name) {
-    const one = this.columns.find(column => column.name === name);
-    if (one.categories) return new Uint8Array(one.buffer);
-    return this.cached(`column ${name}`, () => decoded(one.buffer, one.scale, 0, this.count));
+    const column = this.columns.find(column => column.name === name);
+    if (column.categories) return new Uint8Array(column.buffer);
+    return this.cached(`column ${name}`, () => decoded(column, 0, this.count));
   }
 
   // The outcome minus the prediction of the coefficients; NaN if a token gives no row.
@@ -164,20 +160,20 @@ class Tokens {
 
   computedResidual(layer) {
     const {study, count} = this;
-    if (study.stored) return decoded(this.design.buffer, this.design.scale, layer, count);
-    const left = new Float64Array(count).fill(NaN);
+    if (study.stored) return decoded(this.design, layer, count);
+    const residuals = new Float64Array(count).fill(NaN);
     // A layer that was not fitted has no residuals.
-    if (Object.values(study.terms).every(({estimate}) => estimate[layer] === null)) return left;
+    if (Object.values(study.terms).every(({estimate}) => estimate[layer] === null)) return residuals;
     const outcome = this.outcome(layer);
     for (let token = 0; token < count; token++) {
       if (this.position[token] >= study.before && this.after[token] >= study.after) {
-        left[token] = outcome[token];
+        residuals[token] = outcome[token];
       }
     }
     for (const [back, offset] of study.needed) {
       const cells = back > layer ? null : this.outcome(layer - back);
       for (let token = 0; token < count; token++) {
-        if (!cells || Number.isNaN(cells[token + offset])) left[token] = NaN;
+        if (!cells || Number.isNaN(cells[token + offset])) residuals[token] = NaN;
       }
     }
     for (const [term, {estimate}] of Object.entries(study.terms)) {
@@ -189,15 +185,13 @@ class Tokens {
         if (back > layer) continue;
         [values, offset] = [this.outcome(layer - back), away];
       } else if (term !== "intercept") {
-        const row = study.shared.indexOf(term);
-        values = this.cached(`shared ${term}`, () =>
-          decoded(this.design.buffer, this.design.scale, row, count));
+        values = this.cached(`shared ${term}`, () => decoded(this.design, study.shared.indexOf(term), count));
       }
       for (let token = 0; token < count; token++) {
-        left[token] -= slope * (values ? values[token + offset] : 1);
+        residuals[token] -= slope * (values ? values[token + offset] : 1);
       }
     }
-    return study.effects ? this.withinDocuments(left) : left;
+    return study.effects ? this.withinDocuments(residuals) : residuals;
   }
 
   // The values minus the mean of each document.
@@ -218,10 +212,10 @@ class Tokens {
   pairs(layer, away) {
     return this.cached(`pairs ${layer} ${away}`, () => {
       const first = this.study.dropFirst;
-      let kept = this.outcome(layer).map((log, token) => this.position[token] < first ? NaN : log);
-      if (this.study.effects) kept = this.withinDocuments(kept);
+      let y = this.outcome(layer).map((log, token) => this.position[token] < first ? NaN : log);
+      if (this.study.effects) y = this.withinDocuments(y);
       const inside = token => this.position[token] + away >= first && this.after[token] >= away;
-      return {x: kept.map((_, token) => inside(token) ? kept[token + away] : NaN), y: kept};
+      return {x: y.map((_, token) => inside(token) ? y[token + away] : NaN), y};
     });
   }
 }

@@ -19,15 +19,14 @@ const FAMILIES = [
   ["punctuation", "#f0e442", ["PUNCT"]],
 ];
 const OTHER = ["other", "#9aa3ad", []];
-const COLOURS = FAMILIES.map(family => family[1]);
 
-const parts = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
+const rgbOf = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
 
 function mixed(ramp, share) {
   const place = Math.max(0, Math.min(1, share)) * (ramp.length - 1);
   const low = Math.min(Math.floor(place), ramp.length - 2);
-  const [a, b] = [parts(ramp[low]), parts(ramp[low + 1])];
-  return a.map((value, part) => Math.round(value + (b[part] - value) * (place - low)));
+  const [a, b] = [rgbOf(ramp[low]), rgbOf(ramp[low + 1])];
+  return a.map((value, at) => Math.round(value + (b[at] - value) * (place - low)));
 }
 
 // Black or white, whichever is read better on a colour (relative luminance of WCAG).
@@ -43,53 +42,43 @@ function inkOn(rgb) {
 class Shading {
   constructor(tokens, layer, name, theme) {
     Object.assign(this, {tokens, layer, name});
-    const column = tokens.columns.find(one => one.name === name);
-    const head = /^head_(\d+)$/.exec(name);
+    const column = tokens.columns.find(column => column.name === name);
+    const head = /^head_(\d+)$/.exec(name), diverging = name === "residual";
     this.values = column ? tokens.column(name) : head ? tokens.head(layer, Number(head[1])) : tokens[name](layer);
     this.categories = column?.categories;
-    this.diverging = name === "residual";
+    this.exponential = head || name === "norm" || name === "relative";
     if (this.categories) {
-      const known = name === "upos";
-      this.families = known ? [...FAMILIES, OTHER] : this.categories.slice(0, COLOURS.length)
-        .map((category, place) => [category, COLOURS[place], [category]]).concat([OTHER]);
+      this.families = [...name === "upos" ? FAMILIES : this.categories.slice(0, FAMILIES.length)
+        .map((category, place) => [category, FAMILIES[place][1], [category]]), OTHER];
       this.familyOf = this.categories.map(category => {
-        const found = this.families.findIndex(family => family[2].includes(category));
-        return found < 0 ? this.families.length - 1 : found;
+        const family = this.families.findIndex(([,, members]) => members.includes(category));
+        return family < 0 ? this.families.length - 1 : family;
       });
       return;
     }
     const first = tokens.study.dropFirst;
     this.range = centralRange(this.values.filter((_, token) => tokens.position[token] >= first));
-    if (this.diverging) {
+    if (diverging) {
       const most = Math.max(...this.range.map(Math.abs));
       this.range = [-most, most];
     }
-    this.ramp = (this.diverging ? DIVERGING : RAMPS)[theme];
+    this.ramp = (diverging ? DIVERGING : RAMPS)[theme];
   }
 
   // Background and ink of a token; null where it has no value.
   colours(token) {
-    const value = this.values[token];
-    if (this.categories) {
-      const rgb = parts(value < this.categories.length ? this.families[this.familyOf[value]][1] : OTHER[1]);
-      return [rgb, inkOn(rgb)];
-    }
+    const value = this.values[token], [low, high] = this.range ?? [];
     if (Number.isNaN(value)) return null;
-    const [low, high] = this.range;
-    const rgb = mixed(this.ramp, (value - low) / (high - low));
+    const rgb = this.categories ? rgbOf((this.families[this.familyOf[value]] ?? OTHER)[1])
+      : mixed(this.ramp, (value - low) / (high - low));
     return [rgb, inkOn(rgb)];
   }
 
-  // A value in words.
-  said(token) {
+  // The value of a token in words.
+  inWords(token) {
     const value = this.values[token];
     if (this.categories) return this.categories[value] ?? "none";
-    if (Number.isNaN(value)) return "none";
-    return this.exponential ? three(Math.exp(value)) : three(value);
-  }
-
-  get exponential() {
-    return /^(norm|relative|head_\d+)$/.test(this.name);
+    return three(this.exponential ? Math.exp(value) : value);
   }
 
   // Whether a token is of a family or a category.
@@ -159,15 +148,15 @@ class TextPane {
   // The token one line further, at about the same place in it.
   line(token, step) {
     const {left, top} = this.spans[token - this.first].getBoundingClientRect();
-    let best = null, least = Infinity, reached = null;
+    let best = token, least = Infinity, line = null;
     for (let at = token - this.first + step; this.spans[at]; at += step) {
-      const box = this.spans[at].getBoundingClientRect();
+      const box = this.spans[at].getBoundingClientRect(), away = Math.abs(box.left - left);
       if (Math.abs(box.top - top) < 4) continue;
-      reached ??= box.top;
-      if (Math.abs(box.top - reached) > 4) break;
-      if (Math.abs(box.left - left) < least) [best, least] = [at, Math.abs(box.left - left)];
+      line ??= box.top;
+      if (Math.abs(box.top - line) > 4) break;
+      if (away < least) [best, least] = [this.first + at, away];
     }
-    return best === null ? token : this.first + best;
+    return best;
   }
 
   write(tokens, number) {
@@ -175,9 +164,7 @@ class TextPane {
     this.first = tokens.first[number];
     this.active = this.anchor = null;
     this.spans = texts.map((text, place) => {
-      const span = document.createElement("span");
-      span.textContent = text;
-      span.id = `token-${place}`;
+      const span = make("span", text, {id: `token-${place}`});
       span.dataset.token = this.first + place;
       span.setAttribute("role", "option");
       span.setAttribute("aria-selected", "false");
@@ -245,15 +232,14 @@ class TextPane {
   }
 }
 
-// A dozen tokens around one, as nodes; it and the one before are marked.
-function around(tokens, token, each = 6) {
+// A token and some to each side of it, as nodes; it and the one before are marked.
+function around(tokens, token, beside) {
   const number = tokens.document[token], first = tokens.first[number];
   const last = first + tokens.documents[number].tokens.length - 1;
-  const shown = [];
-  for (let at = Math.max(first, token - each); at <= Math.min(last, token + each); at++) {
-    const node = document.createElement(at === token ? "mark" : at === token - 1 ? "u" : "span");
-    node.textContent = tokens.text(at).replace(/\s*\n\s*/g, " ⏎ ");
-    shown.push(node);
+  const nodes = [];
+  for (let at = Math.max(first, token - beside); at <= Math.min(last, token + beside); at++) {
+    const tag = at === token ? "mark" : at === token - 1 ? "u" : "span";
+    nodes.push(make(tag, tokens.text(at).replace(/\s*\n\s*/g, " ⏎ ")));
   }
-  return [token - each > first ? "… " : "", ...shown, token + each < last ? " …" : ""];
+  return [token - beside > first ? "… " : "", ...nodes, token + beside < last ? " …" : ""];
 }

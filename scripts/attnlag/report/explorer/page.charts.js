@@ -64,8 +64,7 @@ class Chart {
       save.append(button);
     }
     head.append(this.keys, save);
-    this.svg = svg("svg", {role, tabindex: role === "slider" ? 0 : -1});
-    if (role !== "slider") this.svg.removeAttribute("tabindex");
+    this.svg = svg("svg", role === "slider" ? {role, tabindex: 0} : {role});
     this.element.replaceChildren(head, this.svg);
     this.told = null;
     this.svg.addEventListener("pointermove", event => this.point(this.placeAt(event), event));
@@ -102,18 +101,17 @@ class Chart {
 
   key(kind, colour, name) {
     const sign = svg("svg", {width: 18, height: 12, "aria-hidden": "true"}, mark(kind, colour, 9, 6));
-    const one = make("span", "");
-    one.append(sign, ...withTerms(name));
-    this.keys.append(one);
+    const key = make("span", "");
+    key.append(sign, ...withTerms(name));
+    this.keys.append(key);
   }
 
   point(place, event) {
     this.told = place;
-    const said = place && this.says(place);
-    this.mark?.(place);
-    if (!said) return hideTip();
+    this.mark(place);
+    if (!place) return hideTip();
     const box = this.svg.getBoundingClientRect(), [x, y] = this.spot(place);
-    showTip(said, event?.clientX ?? box.left + x, event?.clientY ?? box.top + y);
+    showTip(this.says(place), event?.clientX ?? box.left + x, event?.clientY ?? box.top + y);
   }
 
   pick(place) {
@@ -145,14 +143,14 @@ class Chart {
     const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
     const height = Number(copy.getAttribute("height")) + 24, {width} = this;
     let x = LEFT;
-    for (const one of this.keys.children) {
-      const sign = one.querySelector("svg");
+    for (const key of this.keys.children) {
+      const sign = key.querySelector("svg"), text = key.textContent;
       if (sign) {
         copy.append(svg("g", {transform: `translate(${x},${height - 18})`}, ...sign.cloneNode(true).children));
         x += 22;
       }
-      copy.append(words(one.textContent, x, height - 8));
-      x += 7 * one.textContent.length + 16;
+      copy.append(words(text, x, height - 8));
+      x += 7 * text.length + 16;
     }
     for (const [name, value] of Object.entries({xmlns: NS, width: Math.max(width, x), height,
       viewBox: `0 0 ${Math.max(width, x)} ${height}`})) copy.setAttribute(name, value);
@@ -176,7 +174,7 @@ class LineChart extends Chart {
 
   paint() {
     const {x, xLabel, panels, cursor} = this.spec, band = this.band();
-    const longest = Math.max(...x.map(one => 7 * String(one).length)), turned = isNaN(x[0]) && longest > band - 4;
+    const longest = Math.max(...x.map(name => 7 * String(name).length)), turned = isNaN(x[0]) && longest > band - 4;
     const short = 7 * xLabel.length < LEFT;
     const below = turned ? 20 + Math.min(longest * 0.66, 110) : short ? 24 : 40;
     let top = 22;
@@ -207,8 +205,8 @@ class LineChart extends Chart {
   }
 
   panel({label, height, series, base = 0, format = plain}, top) {
-    const shown = series.filter(one => [one.y, one.low].some(values => values?.some(Number.isFinite)));
-    const [low, high] = rangeOf([base, ...shown.flatMap(one => [one.y, one.low, one.high].flatMap(values => values ?? []))]);
+    const shown = series.filter(({y, low}) => [y, low].some(values => values?.some(Number.isFinite)));
+    const [low, high] = rangeOf([base, ...shown.flatMap(({y, low, high}) => [y, low, high].flatMap(values => values ?? []))]);
     const y = value => top + height - (value - low) / (high - low) * height;
     this.svg.append(words(label, 4, top - 8));
     for (const tick of ticks(low, high, height / 45)) {
@@ -216,26 +214,23 @@ class LineChart extends Chart {
         style: `stroke:var(${tick === base ? "--soft" : "--line"})`}),
       words(format(tick), LEFT - 6, y(tick) + 4, {"text-anchor": "end"}));
     }
-    const shift = Object.fromEntries(shown.filter(one => one.kind !== "band" && one.aside)
-      .map((one, at) => [one.name, one.aside * Math.min(this.band() * 0.2, 9)]));
-    for (const one of shown) {
-      const {kind, colour, line} = one, at = place => this.place(place) + (shift[one.name] ?? 0);
-      this.key(kind, colour, one.name);
+    for (const {name, kind, colour, line, aside = 0, y: values, low, high} of shown) {
+      const at = place => this.place(place) + aside * Math.min(this.band() * 0.2, 9);
+      this.key(kind, colour, name);
       if (kind === "band") {
-        this.svg.append(this.area(one, y));
+        this.svg.append(this.area({low, high, colour}, y));
         continue;
       }
-      const known = one.y.flatMap((value, place) => Number.isFinite(value) ? [place] : []);
+      const known = values.flatMap((value, place) => Number.isFinite(value) ? [place] : []);
       if (line || kind === "line") {
-        const d = known.map((place, n) => `${n && known[n - 1] === place - 1 ? "L" : "M"}${at(place)},${y(one.y[place])}`);
+        const d = known.map((place, n) => `${n && known[n - 1] === place - 1 ? "L" : "M"}${at(place)},${y(values[place])}`);
         this.svg.append(svg("path", {d: d.join(""), style: `fill:none;stroke:var(${colour});stroke-width:1.5`}));
       }
       for (const place of known) {
-        if (Number.isFinite(one.low?.[place])) {
-          this.svg.append(svg("path", {d: `M${at(place)},${y(one.low[place])}V${y(one.high[place])}`,
-            style: `stroke:var(${colour});stroke-width:2`}));
+        if (Number.isFinite(low?.[place])) {
+          this.svg.append(svg("path", {d: `M${at(place)},${y(low[place])}V${y(high[place])}`, style: `stroke:var(${colour});stroke-width:2`}));
         }
-        if (kind !== "line") this.svg.append(mark(kind, colour, at(place), y(one.y[place]), this.band() < 12 ? 2.5 : 4));
+        if (kind !== "line") this.svg.append(mark(kind, colour, at(place), y(values[place]), this.band() < 12 ? 2.5 : 4));
       }
     }
   }
@@ -274,7 +269,7 @@ class LineChart extends Chart {
     const columns = this.spec.panels.flatMap(({series}) => series.flatMap(({name, y, low, high}) =>
       [[name, y], [`${name}, from`, low], [`${name}, to`, high]].filter(([, values]) => values)));
     return [[this.spec.xLabel, ...columns.map(([name]) => name)],
-      ...this.spec.x.map((one, at) => [one, ...columns.map(([, values]) => values[at])])];
+      ...this.spec.x.map((name, at) => [name, ...columns.map(([, values]) => values[at])])];
   }
 }
 
@@ -341,7 +336,7 @@ class MapChart extends Chart {
 
   rows() {
     const {x, rows, values, xLabel, rowLabel, unit} = this.spec;
-    return [[xLabel, rowLabel, unit], ...rows.flatMap((name, row) => x.map((one, at) => [one, name, values[row][at]]))];
+    return [[xLabel, rowLabel, unit], ...rows.flatMap((name, row) => x.map((column, at) => [column, name, values[row][at]]))];
   }
 }
 

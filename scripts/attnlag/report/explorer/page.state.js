@@ -12,7 +12,7 @@ let tokens, study, shading, chosen = null, number = 0;
 const make = (tag, text, properties = {}) =>
   Object.assign(document.createElement(tag), {textContent: text}, properties);
 
-const counted = (count, one) => `${count.toLocaleString("en")} ${one}${count === 1 ? "" : "s"}`;
+const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
 // Fills a select and returns its value: the wanted one if it exists, otherwise the first. A choice
 // between fewer than two is not shown.

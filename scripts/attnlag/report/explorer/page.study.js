@@ -12,21 +12,21 @@ const TABS = {
   vectors: {bar: ["layer"], has: () => beyond().vectors, draw: () => showVectors()},
 };
 const beyond = () => index.beyond[`${study.model}/${study.corpus}/${study.site}`];
-const ofStudy = ({of}) => of.every((part, at) => part === [study.model, study.corpus, study.site][at]);
+const ofStudy = ({of}) => of.every((name, at) => name === [study.model, study.corpus, study.site][at]);
+// All regressions of the chosen model, corpus and site.
+const ofSite = () => index.studies.filter(({model, corpus, site}) => ofStudy({of: [model, corpus, site]}));
 
 async function showStudy() {
-  const unique = (key, studies) => [...new Set(studies.map(one => one[key]))];
-  let left = index.studies;
+  let studies = index.studies;
   for (const key of ["model", "corpus", "site", "regression"]) {
+    const names = [...new Set(studies.map(study => study[key]))];
+    [study] = studies;
     // Without a choice, the regression is the one that answers.
-    if (key === "regression") {
-      [study] = left;
-      if (!left.some(one => one[key] === state[key])) state[key] = index.answers.find(ofStudy).main;
-    }
-    state[key] = fill(key, unique(key, left), state[key]);
-    left = left.filter(one => one[key] === state[key]);
+    if (key === "regression" && !names.includes(state[key])) state[key] = index.answers.find(ofStudy).main;
+    state[key] = fill(key, names, state[key]);
+    studies = studies.filter(study => study[key] === state[key]);
   }
-  [study] = left;
+  [study] = studies;
   tokens = await Tokens.of(index, study);
   document.title = `${study.model}, ${study.corpus}: attnlag`;
   const {layers} = study, middle = layers[Math.floor(layers.length / 2)];
@@ -40,7 +40,8 @@ async function showStudy() {
   find("tabs").replaceChildren(...tabs.map(name => {
     const panel = document.querySelector(`[data-tab=${name}]`);
     const tab = make("button", panel.dataset.title, {type: "button", id: `tab-${name}`});
-    for (const [key, value] of Object.entries({role: "tab", "aria-controls": `panel-${name}`})) tab.setAttribute(key, value);
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", `panel-${name}`);
     tab.addEventListener("click", () => openTab(name));
     return tab;
   }));
@@ -55,7 +56,7 @@ async function showStudy() {
   showFindings();
   describe();
   showDocument();
-  if (kept() === null) delete state.token;
+  if (keptToken() === null) delete state.token;
   if (arriving) sayUnknown();
   arriving = false;
 }
@@ -70,11 +71,11 @@ function openTab(name) {
 
 function showTab() {
   for (const panel of document.querySelectorAll("[data-tab]")) {
-    const name = panel.dataset.tab, tab = find(`tab-${name}`);
-    panel.hidden = name !== state.tab;
+    const name = panel.dataset.tab, tab = find(`tab-${name}`), isOpen = name === state.tab;
+    panel.hidden = !isOpen;
     if (!tab) continue;
-    tab.setAttribute("aria-selected", String(name === state.tab));
-    tab.tabIndex = name === state.tab ? 0 : -1;
+    tab.setAttribute("aria-selected", String(isOpen));
+    tab.tabIndex = isOpen ? 0 : -1;
     panel.id = `panel-${name}`;
     panel.setAttribute("role", "tabpanel");
     panel.setAttribute("aria-labelledby", tab.id);
@@ -99,57 +100,57 @@ const subscript = (name, below) => {
 function showOverview() {
   const {title, lines, main} = index.answers.find(ofStudy);
   find("title").textContent = title;
-  const what = {attention: "attention", mlp: "the MLP"}[study.site] ?? "a block";
-  say("question", `In each layer, ${what} adds a vector to a token's residual stream: its adjustment. ` +
+  const sublayer = {attention: "attention", mlp: "the MLP"}[study.site] ?? "a block";
+  say("question", `In each layer, ${sublayer} adds a vector to a token's residual stream: its adjustment. ` +
     "Do long adjustments follow long ones?");
-  const own = index.studies.find(one => ofStudy({of: [one.model, one.corpus, one.site]}) && one.regression === main);
-  showEquation(own);
+  const answering = ofSite().find(({regression}) => regression === main);
+  showEquation(answering);
   find("answers").tBodies[0].replaceChildren(...lines.map(([label, text, isPart]) => {
     const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
     head.append(...withTerms(label));
     // The word that answers stands out.
-    const [, word, rest] = text.match(/^(\S*\d\S*|[^:]+(?=: )|)([^]*)$/);
-    data.append(make("b", word), ...withTerms(rest));
+    const [, answer, details] = text.match(/^(\S*\d\S*|[^:]+(?=: )|)([^]*)$/);
+    data.append(make("b", answer), ...withTerms(details));
     row.append(head, data);
     return row;
   }));
-  const [term] = own.lags.length ? own.lags[0] : Object.keys(own.terms);
-  first.draw({...byLayer(own, term, innerWidth > 600 ? [270, 120] : [120, 60]), label: "coefficients by layer, beside both controls",
+  const [term] = answering.lags.length ? answering.lags[0] : Object.keys(answering.terms);
+  first.draw({...byLayer(answering, term, innerWidth > 600 ? [270, 120] : [120, 60]), label: "coefficients by layer, beside both controls",
     onPick: layer => { state.regression = main; state.lag = term; state.layer = layer; state.tab = "coefficients"; showStudy(); }});
 }
 
 // The regression as an equation: a[t] is the norm of a token's adjustment.
-function showEquation(own) {
-  const symbol = {norm: "a", relative: "r"}[own.outcome] ?? "y", log = symbol === "y" ? "" : "log ";
+function showEquation({outcome, outcomeName, lags, cells, covariates, effects, siteLabel}) {
+  const symbol = {norm: "a", relative: "r"}[outcome] ?? "y", log = symbol === "y" ? "" : "log ";
   const at = away => subscript(symbol, away ? `t${away < 0 ? "−" : "+"}${Math.abs(away)}` : "t");
   const nodes = [log, at(0), " = ", subscript("b", "0")];
-  for (const [place, [term]] of own.lags.slice(0, 3).entries()) {
-    nodes.push(" + ", subscript("b", place + 1), ` ${log}`, at(own.cells[term][1]));
+  for (const [place, [term]] of lags.slice(0, 3).entries()) {
+    nodes.push(" + ", subscript("b", place + 1), ` ${log}`, at(cells[term][1]));
   }
-  if (own.lags.length > 3) nodes.push(" + …");
-  if (own.covariates.length) nodes.push(` + ${own.covariates.map(one => one.replaceAll("_", " ")).join(" + ")}`);
-  if (own.effects) nodes.push(" + document");
+  if (lags.length > 3) nodes.push(" + …");
+  for (const covariate of covariates) nodes.push(` + ${covariate.replaceAll("_", " ")}`);
+  if (effects) nodes.push(" + document");
   nodes.push(" + ", subscript("e", "t"));
-  const what = make("span", "", {className: "note"});
-  what.append(subscript(symbol, "t"), ...withTerms(`: ${own.outcomeName.replace(/^log /, "")} of the ${own.siteLabel} ` +
-    `of token t; ${own.effects ? "within documents" : "pooled over documents"}`));
-  find("equation").replaceChildren(...nodes, " ", what);
+  const note = make("span", "", {className: "note"});
+  note.append(subscript(symbol, "t"), ...withTerms(`: ${outcomeName.replace(/^log /, "")} of the ${siteLabel} ` +
+    `of token t; ${effects ? "within documents" : "pooled over documents"}`));
+  find("equation").replaceChildren(...nodes, " ", note);
 }
 
 // The coefficients of a term by layer as a chart, with its controls.
-function byLayer(own, name, [high, low]) {
-  const term = own.terms[name], said = own.lags.find(([one]) => one === name)?.[1] ?? name;
-  const panels = [{label: `${said}: ${own.unit}`, height: high, series: [
+function byLayer({terms, lags, layers, unit, level}, name, [high, low]) {
+  const term = terms[name], label = new Map(lags).get(name) ?? name;
+  const panels = [{label: `${label}: ${unit}`, height: high, series: [
     {name: "random order", kind: "band", colour: "--band", low: term.permutedLow, high: term.permutedHigh},
-    {name: `${said}, ${own.level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.low, high: term.high},
+    {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.low, high: term.high},
   ]}];
   if (term.random.some(Number.isFinite)) {
-    panels.push({label: `${said} before and after training: ${own.unit}`, height: low, series: [
+    panels.push({label: `${label} before and after training: ${unit}`, height: low, series: [
       {name: "before training", kind: "square", colour: "--orange", line: true, y: term.random},
       {name: "trained, same documents, uncorrected", kind: "ring", colour: "--blue", y: term.uncorrected},
     ]});
   }
-  return {x: own.layers, xLabel: "layer", panels, onPick: at => setLayer(own.layers[at])};
+  return {x: layers, xLabel: "layer", panels, onPick: at => setLayer(layers[at])};
 }
 
 function setLayer(layer) {
@@ -157,38 +158,40 @@ function setLayer(layer) {
   showLayer();
 }
 
+const capitalised = text => text[0].toUpperCase() + text.slice(1);
+
 // --- coefficients -----------------------------------------------------------------------------------------
 
 function showFindings() {
   const names = [study.model, study.corpus, study.site, study.regression];
-  const all = index.findings.filter(({of}) => of[0] === "comparison" || of.every((part, place) =>
-    part === names[place] || (place === 2 && part === "causal")));
+  const texts = index.findings.filter(({of}) => of[0] === "comparison" || of.every((name, place) =>
+    name === names[place] || (place === 2 && name === "causal")));
   // The first line of a text only names its study, unless it counts the layers of a regression.
-  const rest = all.flatMap(one => one.of.length === 4 ? one.lines : one.lines.slice(1));
-  find("more-findings").hidden = !rest.length;
-  find("more-findings").querySelector("ul").replaceChildren(...rest.map(text => make("li", text)));
+  const lines = texts.flatMap(({of, lines}) => of.length === 4 ? lines : lines.slice(1));
+  find("more-findings").hidden = !lines.length;
+  find("more-findings").querySelector("ul").replaceChildren(...lines.map(line => make("li", line)));
 }
 
 function showProfile() {
-  const term = study.terms[state.lag], said = find("lag").selectedOptions[0].textContent;
+  const term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;
   profile.draw({...byLayer(study, state.lag, [270, 130]), cursor: place(),
-    label: `${said} by layer; arrow keys read it, Enter chooses a layer`});
+    label: `${label} by layer; arrow keys read it, Enter chooses a layer`});
   const known = term.estimate.filter(Number.isFinite);
   const middle = (values, words) => values.some(Number.isFinite) ? `; ${words} ${two(median(values))}` : "";
-  say("coefficients-claim", known.length ? `${said[0].toUpperCase()}${said.slice(1)} is ${two(median(known))} in the median layer, ` +
+  say("coefficients-claim", known.length ? `${capitalised(label)} is ${two(median(known))} in the median layer, ` +
     `${two(Math.min(...known))} to ${two(Math.max(...known))}` + middle(term.permutedMean, "in random order") +
     middle(term.random, "before training") + "." : "No layer was fitted.");
   say("profile-note", `${study.outcomeName}, ${study.effects ? "within documents" : "pooled over documents"}: ` +
     `${counted(study.rows, "row")} of ${counted(study.documents, "document")}. Click a layer to choose it for all tabs. ` +
     "Coefficients within a layer are predictive associations, not causes.");
-  const heads = ["layer", "coefficient", "from", "to", "random order, from", "to", "random weights",
+  const headers = ["layer", "coefficient", "from", "to", "random order, from", "to", "random weights",
     "trained, same documents, uncorrected", study.rSquaredName];
   const rows = study.layers.map((layer, at) => [layer, ...["estimate", "low", "high",
     "permutedLow", "permutedHigh", "random", "uncorrected"].map(name => term[name][at]), study.rSquared[at]]);
   const table = make("table", "");
   table.append(make("thead", ""), make("tbody", ""));
   table.tHead.append(make("tr", ""));
-  table.tHead.rows[0].append(...heads.map(head => make("th", head, {scope: "col"})));
+  table.tHead.rows[0].append(...headers.map(header => make("th", header, {scope: "col"})));
   table.tBodies[0].append(...rows.map(([layer, ...numbers], at) => {
     const row = make("tr", "", {className: at === place() ? "now" : ""});
     row.append(make("th", layer, {scope: "row"}),

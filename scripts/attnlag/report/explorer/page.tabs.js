@@ -15,7 +15,7 @@ const over = (xs, rows, key, name) => xs.map(x => rows.find(row => row[key] === 
 // --- kinds of token ---------------------------------------------------------------------------------------
 
 const FEWEST_TOKENS = 20;
-const kinds = () => tokens.columns.filter(one => one.categories?.length > 1);
+const kinds = () => tokens.columns.filter(({categories}) => categories?.length > 1);
 
 // Mean log norm of each kind minus the layer's mean, with intervals clustered by document, and what
 // it is if the tokens of each document are exchanged.
@@ -24,49 +24,50 @@ function meansByKind(column, layer) {
   const cell = () => Array.from({length: count}, () => new Float64Array(tokens.documents.length));
   const n = cell(), sums = cell(), all = tokens.documents.map(() => 0), rows = tokens.documents.map(() => 0);
   for (let token = 0; token < tokens.count; token++) {
-    const code = codes[token], of = tokens.document[token];
+    const code = codes[token], document = tokens.document[token];
     if (code >= count || tokens.position[token] < study.dropFirst || Number.isNaN(values[token])) continue;
-    n[code][of]++;
-    sums[code][of] += values[token];
-    rows[of]++;
-    all[of] += values[token];
+    n[code][document]++;
+    sums[code][document] += values[token];
+    rows[document]++;
+    all[document] += values[token];
   }
   const sum = list => list.reduce((total, value) => total + value, 0);
   const total = sum(rows), mean = sum(all) / total, clusters = rows.filter(Boolean).length;
   // The quantile of t, expanded in its degrees of freedom.
   const free = clusters - 1, quantile = 1.96 + 2.37 / free + 2.82 / free ** 2;
   return column.categories.map((name, code) => {
-    const own = sum(n[code]), at = sum(sums[code]) / own;
-    const errors = n[code].map((here, of) => (sums[code][of] - at * here) / own - (all[of] - mean * rows[of]) / total);
-    const half = quantile * Math.sqrt(sum(errors.map(one => one ** 2)) * clusters / free);
-    const chance = sum(n[code].map((here, of) => here ? here * all[of] / rows[of] : 0)) / own - mean;
-    return {name: named(name), count: own, ratio: Math.exp(at - mean), low: Math.exp(at - mean - half),
-      high: Math.exp(at - mean + half), chance: Math.exp(chance)};
-  }).filter(one => one.count >= FEWEST_TOKENS).sort((a, b) => b.ratio - a.ratio);
+    const count = sum(n[code]), ofKind = sum(sums[code]) / count, difference = ofKind - mean;
+    const errors = n[code].map((tokens, document) => (sums[code][document] - ofKind * tokens) / count -
+      (all[document] - mean * rows[document]) / total);
+    const half = quantile * Math.sqrt(sum(errors.map(error => error ** 2)) * clusters / free);
+    const expected = n[code].map((tokens, document) => tokens && tokens * all[document] / rows[document]);
+    return {name: named(name), count, ratio: Math.exp(difference), low: Math.exp(difference - half),
+      high: Math.exp(difference + half), chance: Math.exp(sum(expected) / count - mean)};
+  }).filter(({count}) => count >= FEWEST_TOKENS).sort((a, b) => b.ratio - a.ratio);
 }
 
 const named = category => index.categories[category] ?? category;
 
 function showKinds() {
-  const all = kinds();
-  state.kind = fill("kind", all.map(one => [one.name, one.label]), state.kind);
-  const column = all.find(one => one.name === state.kind), found = meansByKind(column, place());
+  const columns = kinds();
+  state.kind = fill("kind", columns.map(({name, label}) => [name, label]), state.kind);
+  const column = columns.find(({name}) => name === state.kind), rows = meansByKind(column, place());
   const open = at => {
     state.shade = column.name;
     find("shade").value = state.shade;
-    state.class = column.categories.find(one => named(one) === found[at].name);
+    state.class = column.categories.find(category => named(category) === rows[at].name);
     delete state.brush;
     delete state.span;
     openTab("text");
   };
-  const of = name => found.map(one => one[name]);
+  const of = name => rows.map(row => row[name]);
   means.draw({label: "mean norm by kind of token", x: of("name"), xLabel: column.label, onPick: open, panels: [
     {label: "norm / layer's mean (geometric means)", height: 260, base: 1, series: [
       {name: "mean with its 95% interval", kind: "dot", colour: "--blue", y: of("ratio"), low: of("low"), high: of("high")},
       {name: "random order", kind: "diamond", colour: "--soft", y: of("chance")}]}]});
-  say("means-claim", found.length < 2 ? "Too few tokens have a kind." :
-    `In layer ${state.layer}, norms are largest for “${found[0].name}”, ${two(found[0].ratio)} times the layer's mean, ` +
-    `and smallest for “${found.at(-1).name}”, ${two(found.at(-1).ratio)} times.`);
+  say("means-claim", rows.length < 2 ? "Too few tokens have a kind." :
+    `In layer ${state.layer}, norms are largest for “${rows[0].name}”, ${two(rows[0].ratio)} times the layer's mean, ` +
+    `and smallest for “${rows.at(-1).name}”, ${two(rows.at(-1).ratio)} times.`);
   showSlopes(column);
   say("kinds-note", `Kinds with at least ${FEWEST_TOKENS} tokens on this page. Random order: the mean that a kind has if the tokens ` +
     "of each document are exchanged. Click a kind to highlight its tokens in the text.");
@@ -74,26 +75,23 @@ function showKinds() {
 
 // Slopes of the chosen regression, or of another one of the site: by this kind, or by a number.
 function showSlopes(column) {
-  const all = [study, ...index.studies.filter(one => ofStudy({of: [one.model, one.corpus, one.site]}))].filter(one => one.slopes);
+  const all = [study, ...ofSite()].filter(({slopes}) => slopes);
   const owner = all.find(({slopes}) => slopes.property === column.name) ??
-    all.find(({slopes}) => !kinds().some(one => one.name === slopes.property));
+    all.find(({slopes}) => !kinds().some(({name}) => name === slopes.property));
   find("slopes").hidden = find("slopes-claim").hidden = !owner;
   if (!owner) return;
-  const table = owner.slopes, [term, said] = table.term, rows = rowsOf(Object.fromEntries(
-    ["subset", "layer", "estimate", "conf_low", "conf_high"].map(name => [name, table[name]])));
-  const here = rows.filter(row => row.layer === state.layer && row.subset !== "all" && Number.isFinite(row.estimate))
-    .sort((a, b) => b.estimate - a.estimate);
-  const shared = rows.find(row => row.layer === state.layer && row.subset === "all")?.estimate ?? null;
+  const {term: [term, label], property, by, ...columns} = owner.slopes, rows = rowsOf(columns, row => row.layer === state.layer);
+  const classes = rows.filter(row => row.subset !== "all" && Number.isFinite(row.estimate)).sort((a, b) => b.estimate - a.estimate);
+  const shared = rows.find(row => row.subset === "all")?.estimate ?? null;
   const at = owner.layers.indexOf(state.layer), control = owner.terms[term];
-  const same = value => here.map(() => value);
-  slopes.draw({label: `${said} by ${table.by}`, x: here.map(row => row.subset), xLabel: table.by, panels: [
-    {label: `${said}: ${owner.unit}`, height: 260, series: [
+  const of = name => classes.map(row => row[name]), same = value => classes.map(() => value);
+  slopes.draw({label: `${label} by ${by}`, x: of("subset"), xLabel: by, panels: [
+    {label: `${label}: ${owner.unit}`, height: 260, series: [
       {name: "random order, all tokens", kind: "band", colour: "--band", low: same(control.permutedLow[at]), high: same(control.permutedHigh[at])},
       {name: "all tokens", kind: "line", colour: "--soft", y: same(shared)},
-      {name: `${said} with its interval`, kind: "dot", colour: "--blue", y: here.map(row => row.estimate),
-        low: here.map(row => row.conf_low), high: here.map(row => row.conf_high)}]}]});
-  say("slopes-claim", here.length ? `In layer ${state.layer}, ${said} is ${two(here[0].estimate)} for “${here[0].subset}” and ` +
-    `${two(here.at(-1).estimate)} for “${here.at(-1).subset}”; of all tokens ${two(shared)} (regression ${owner.regression}).`
+      {name: `${label} with its interval`, kind: "dot", colour: "--blue", y: of("estimate"), low: of("conf_low"), high: of("conf_high")}]}]});
+  say("slopes-claim", classes.length ? `In layer ${state.layer}, ${label} is ${two(classes[0].estimate)} for “${classes[0].subset}” and ` +
+    `${two(classes.at(-1).estimate)} for “${classes.at(-1).subset}”; of all tokens ${two(shared)} (regression ${owner.regression}).`
     : `Layer ${state.layer} was not fitted.`);
 }
 
@@ -117,7 +115,7 @@ function showHeads() {
     rowLabel: "head", rows: parts, unit: label, diverging, format, cellHeight: Math.max(12, Math.min(30, 360 / parts.length)),
     values: parts.map((_, row) => layers.map((_, x) => cell(x, row)?.[state.measure] ?? NaN)),
     tells: (x, row) => known.filter(([name]) => Number.isFinite(cell(x, row)?.[name]))
-      .map(([name, one]) => `${one.label}: ${one.format(cell(x, row)[name])}` + (name === "estimate" && Number.isFinite(cell(x, row).conf_low)
+      .map(([name, {label, format}]) => `${label}: ${format(cell(x, row)[name])}` + (name === "estimate" && Number.isFinite(cell(x, row).conf_low)
         ? ` (${three(cell(x, row).conf_low)} to ${three(cell(x, row).conf_high)})` : "")),
     onPick: (x, row) => showHead(layers[x], parts[row])});
   const values = name => table[name].filter(Number.isFinite), of = name => two(median(values(name)));
@@ -127,7 +125,7 @@ function showHeads() {
     sink: () => `Heads give ${percent(median(values("sink")))} of their attention to the first token (median); equal attention to all ` +
       `tokens would give ${percent(equal)}.`,
   };
-  say("heads-claim", (claims[state.measure] ?? (() => `${term[0].toUpperCase()}${term.slice(1)} of single heads is ${of("estimate")} in the ` +
+  say("heads-claim", (claims[state.measure] ?? (() => `${capitalised(term)} of single heads is ${of("estimate")} in the ` +
     `median, ${two(Math.min(...values("estimate")))} to ${two(Math.max(...values("estimate")))}` +
     (values("permuted_mean").length ? `; in random order ${of("permuted_mean")}` : "") +
     (values("random_weights").length ? `; before training ${of("random_weights")}` : "") + "."))());
@@ -156,13 +154,12 @@ function showHead(layer, part) {
 
 function showCauses() {
   const {all, single, documents, regression} = beyond().causes, rows = rowsOf(all), {site} = study;
-  const pairs = [...new Set(rows.map(row => `${row.source_site} → ${row.target_site}`))];
-  const own = `${site} → ${site}`;
-  state.pair = fill("pair", pairs, pairs.includes(state.pair) ? state.pair : own);
-  const ofPair = row => `${row.source_site} → ${row.target_site}` === state.pair;
+  const pairOf = row => `${row.source_site} → ${row.target_site}`, pairs = [...new Set(rows.map(pairOf))];
+  state.pair = fill("pair", pairs, pairs.includes(state.pair) ? state.pair : `${site} → ${site}`);
+  const ofPair = row => pairOf(row) === state.pair;
   state.later = fill("later", [...new Set(rows.filter(ofPair).map(row => row.lag))], state.later ?? 1);
-  const kept = row => ofPair(row) && row.lag === Number(state.later), found = rows.filter(kept);
-  const targets = found.map(row => row.target_layer), of = name => found.map(row => row[name]);
+  const isChosen = row => ofPair(row) && row.lag === Number(state.later), effects = rows.filter(isChosen);
+  const targets = effects.map(row => row.target_layer), of = name => effects.map(row => row[name]);
   state.target = fill("target", targets, targets.includes(Number(state.target)) ? state.target : targets.at(-1));
   const target = Number(state.target);
   causes.draw({label: "predicted beside caused by layer", x: targets, xLabel: "layer of the later token", cursor: targets.indexOf(target),
@@ -172,20 +169,20 @@ function showCauses() {
           low: of("coefficient_conf_low"), high: of("coefficient_conf_high")},
         {name: "caused by all layers before", kind: "dot", colour: "--orange", aside: 1, y: of("estimate"), low: of("conf_low"),
           high: of("conf_high")}]}]});
-  const each = rowsOf(single, row => kept(row) && row.target_layer === target);
-  const layers = [...new Set(each.map(row => row.source_layer))].sort((a, b) => a - b);
-  const by = name => over(layers, each, "source_layer", name);
+  const ofLayers = rowsOf(single, row => isChosen(row) && row.target_layer === target);
+  const layers = [...new Set(ofLayers.map(row => row.source_layer))].sort((a, b) => a - b);
+  const by = name => over(layers, ofLayers, "source_layer", name);
   find("sources").hidden = !layers.length;
   sources.draw({label: "predicted beside caused by the layer that is changed", x: layers, xLabel: "layer that is changed", panels: [
     {label: `% in layer ${target} per 1% in one layer before`, height: 240, series: [
       {name: "predicted", kind: "ring", colour: "--blue", y: by("predictive")},
       {name: "caused, with its interval", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
-  const said = found.filter(row => Number.isFinite(row.coefficient)).map(row =>
+  const compared = effects.filter(row => Number.isFinite(row.coefficient)).map(row =>
     `${two(row.coefficient)} predicted and ${two(row.estimate)} caused in layer ${row.target_layer}`);
   const later = Number(state.later) === 1 ? "the next token's" : `that of the token ${state.later} later`;
-  say("causes-claim", said.length ? `1% longer adjustments go with ${later} being longer by (in %) ${said.slice(0, 3).join("; ")}.`
+  say("causes-claim", compared.length ? `1% longer adjustments go with ${later} being longer by (in %) ${compared.slice(0, 3).join("; ")}.`
     : `If adjustments are made 1% longer in all layers before, ${later} changes by ` +
-      `${found.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
+      `${effects.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
     "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");
 }
@@ -197,17 +194,17 @@ function showVectors() {
   const most = Math.max(...rows.filter(row => row.predictor === "vector").map(row => row.rank));
   const of = (predictor, name = "r_squared") =>
     over(layers, rows.filter(row => row.predictor === predictor && (predictor !== "vector" || row.rank === most)), "layer", name);
-  const chosen = {x: layers, xLabel: "layer", cursor: place(), onPick: at => setLayer(layers[at])};
-  vectors.draw({...chosen, label: "R² of predictions of whole vectors by layer", panels: [
+  const shared = {x: layers, xLabel: "layer", cursor: place(), onPick: at => setLayer(layers[at])};
+  vectors.draw({...shared, label: "R² of predictions of whole vectors by layer", panels: [
     {label: "R² in unseen documents", height: 260, format: percent, series: [
       {name: "the vector before", kind: "dot", colour: "--blue", y: of("vector"), low: of("vector", "conf_low"), high: of("vector", "conf_high")},
       {name: "the same times one number", kind: "line", colour: "--blue", y: of("scalar")},
       {name: "mean of the document", kind: "diamond", colour: "--green", y: of("document_mean")},
       {name: "random order", kind: "ring", colour: "--soft", y: of("permuted_order")},
       {name: "before training", kind: "square", colour: "--orange", y: of("random_weights")}]}]});
-  const here = rows.filter(row => row.layer === state.layer && row.predictor === "vector").sort((a, b) => a.rank - b.rank);
-  const by = name => here.map(row => row[name]);
-  const same = predictor => here.map(() => rows.find(row => row.layer === state.layer && row.predictor === predictor)?.r_squared ?? null);
+  const byRank = rows.filter(row => row.layer === state.layer && row.predictor === "vector").sort((a, b) => a.rank - b.rank);
+  const by = name => byRank.map(row => row[name]);
+  const same = predictor => byRank.map(() => rows.find(row => row.layer === state.layer && row.predictor === predictor)?.r_squared ?? null);
   ranks.draw({label: "R² by the number of dimensions", x: by("rank").map(rank => `${rank}`), xLabel: "dimensions of the prediction", panels: [
     {label: `R² in unseen documents, layer ${state.layer}`, height: 260, format: percent, series: [
       {name: "the vector before", kind: "dot", colour: "--blue", line: true, y: by("r_squared"), low: by("conf_low"), high: by("conf_high")},

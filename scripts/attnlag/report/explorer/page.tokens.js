@@ -1,43 +1,36 @@
 // The tokens of the chosen document and layer, as text and as points.
 
-function matching() {
-  const words = find("find").value.trim().toLowerCase();
-  const every = tokens.documents.map((one, place) => ({one, place}));
-  return every.filter(({one}) => !words || one.name.toLowerCase().includes(words) ||
-    one.group.toLowerCase().includes(words) || one.tokens.join("").toLowerCase().includes(words));
-}
-
 // Lists the documents that match the search, or all if none does, and chooses the first one if the
 // one that is shown does not match.
 function showDocuments() {
-  const words = find("find").value.trim(), matched = matching(), select = find("document");
-  const total = tokens.documents.length, found = matched.length ? matched
-    : tokens.documents.map((one, place) => ({one, place}));
-  const groups = new Map();
-  for (const {one} of found) {
-    if (!groups.has(one.group)) groups.set(one.group, make("optgroup", "", {label: one.group}));
-    groups.get(one.group).append(new Option(one.name, one.name));
+  const words = find("find").value.trim(), select = find("document"), all = tokens.documents;
+  const matching = all.filter(({name, group, tokens}) => [name, group, tokens.join("")]
+    .some(text => text.toLowerCase().includes(words.toLowerCase())));
+  const listed = matching.length ? matching : all, groups = new Map();
+  for (const {name, group} of listed) {
+    if (!groups.has(group)) groups.set(group, make("optgroup", "", {label: group}));
+    groups.get(group).append(new Option(name, name));
   }
   select.replaceChildren(...groups.values());
-  const known = tokens.documents.some(one => one.name === state.document);
-  const here = found.some(({one}) => one.name === state.document);
-  if (!here) {
+  const isShown = ({name}) => name === state.document, stays = listed.some(isShown);
+  if (!stays) {
     // The kept token belongs to the previous document.
-    if (known) {
+    if (all.some(isShown)) {
       delete state.token;
       delete state.span;
     }
-    state.document = found[0].one.name;
+    state.document = listed[0].name;
   }
   select.value = state.document;
-  find("found").textContent = !matched.length ? `No document has “${words}”; ${state.document} stays.`
-    : words ? `${matched.length} of ${counted(total, "document")}` : counted(total, "document");
-  return !here;
+  const total = counted(all.length, "document");
+  find("found").textContent = !matching.length ? `No document has “${words}”; ${state.document} stays.`
+    : words ? `${matching.length} of ${total}` : total;
+  return !stays;
 }
 
 const cloud = new Cloud("cloud");
 const pane = new TextPane(find("text"), {
-  onPoint: token => tell(token ?? kept()),
+  onPoint: token => showCard(token ?? keptToken()),
   onPick: pick,
   onDrop: drop,
   onSpan: (from, to) => {
@@ -50,7 +43,7 @@ const pane = new TextPane(find("text"), {
 });
 
 function showDocument() {
-  number = tokens.documents.findIndex(one => one.name === state.document);
+  number = tokens.documents.findIndex(({name}) => name === state.document);
   pane.write(tokens, number);
   showLayer();
 }
@@ -65,23 +58,23 @@ const otherToken = () => `t${away() < 0 ? "−" : "+"}${Math.abs(away())}`;
 const points = () => tokens.pairs(place(), away());
 
 // Index of the kept token among all tokens.
-function kept() {
-  const at = Number(state.token), one = tokens.documents[number];
-  return state.token !== undefined && one.tokens[at] !== undefined ? tokens.first[number] + at : null;
+function keptToken() {
+  const exists = state.token !== undefined && tokens.documents[number].tokens[state.token] !== undefined;
+  return exists ? tokens.first[number] + Number(state.token) : null;
 }
 
 function pick(token, scroll = true) {
-  const of = tokens.document[token];
-  state.token = token - tokens.first[of];
-  if (of !== number) {
+  const picked = tokens.document[token];
+  state.token = token - tokens.first[picked];
+  if (picked !== number) {
     delete state.span;
-    state.document = tokens.documents[of].name;
+    state.document = tokens.documents[picked].name;
     find("find").value = "";
     showDocuments();
     showDocument();
   }
   pane.activate(token, true);
-  tell(token);
+  showCard(token);
   if (scroll) {
     pane.element.focus({preventScroll: true});
     pane.element.scrollIntoView({block: "nearest"});
@@ -92,7 +85,7 @@ function pick(token, scroll = true) {
 function drop() {
   delete state.token;
   pane.activate(null, true);
-  tell(null);
+  showCard(null);
   writeAddress();
 }
 
@@ -102,11 +95,11 @@ function showLayer() {
   const term = study.terms[state.lag], at = place(), slider = find("layer");
   slider.value = at;
   const name = find("lag").selectedOptions[0].textContent;
-  const said = term.estimate[at] === null ? `layer ${state.layer}: not fitted`
+  const text = term.estimate[at] === null ? `layer ${state.layer}: not fitted`
     : `layer ${state.layer}: ${name} ${three(term.estimate[at])} (${three(term.low[at])} to ` +
       `${three(term.high[at])}), ${study.rSquaredName} ${three(study.rSquared[at])}`;
-  find("layer-says").textContent = said;
-  slider.setAttribute("aria-valuetext", said);
+  find("layer-says").textContent = text;
+  slider.setAttribute("aria-valuetext", text);
   showTab();
   writeAddress();
 }
@@ -118,10 +111,10 @@ function drawTokens() {
   showScale();
   showHighlight();
   showExtremes();
-  const now = kept();
-  if (now === null) delete state.token;
-  pane.activate(now, true);
-  tell(now);
+  const kept = keptToken();
+  if (kept === null) delete state.token;
+  pane.activate(kept, true);
+  showCard(kept);
 }
 
 function drawCloud() {
@@ -135,21 +128,19 @@ function drawCloud() {
   const [mx, my] = [mean(x), mean(y)];
   const covered = all.reduce((sum, token) => sum + (x[token] - mx) * (y[token] - my), 0) /
     all.reduce((sum, token) => sum + (x[token] - mx) ** 2, 0);
-  const what = study.outcomeName + (study.effects ? ", minus its document's mean" : "");
+  const outcome = study.outcomeName + (study.effects ? ", minus its document's mean" : "");
   const [low, high] = centralRange(Float64Array.from(all, token => x[token])), beside = (high - low) * 0.15;
-  const colours = new Map();
   const colour = token => {
-    const [rgb] = shading.colours(token) ?? [parts(OTHER[1])];
-    if (!colours.has(rgb.join())) colours.set(rgb.join(), `rgb(${rgb})`);
-    return colours.get(rgb.join());
+    const [rgb] = shading.colours(token) ?? [rgbOf(OTHER[1])];
+    return `rgb(${rgb})`;
   };
   cloud.draw({x, y, own, all, mode: state.points, chosen, colour, brush: state.brush, range: [low - beside, high + beside],
-    labels: [`token ${otherToken()}: ${what}`, `token t: ${what}`], label: "each token against the one at the chosen lag; " +
+    labels: [`token ${otherToken()}: ${outcome}`, `token t: ${outcome}`], label: "each token against the one at the chosen lag; " +
       "the text names its points", line: slope === null ? null : {x: mx, y: my, slope},
-    onPoint: token => tell(token ?? kept()), onPick: pick, onBrush: brushed,
+    onPoint: token => showCard(token ?? keptToken()), onPick: pick, onBrush: brushed,
     describe: token => {
-      const of = tokens.document[token];
-      return [tokens.documents[of].name, token - tokens.first[of], tokens.text(token), shading.said(token)];
+      const [name, place] = nameAndPlace(token);
+      return [name, place, tokens.text(token), shading.inWords(token)];
     }});
   for (const label of document.querySelectorAll(".other")) label.textContent = otherToken();
   find("cloud-note").textContent = `Layer ${state.layer}: ${counted(own.length, "point")} of this ` +
@@ -168,20 +159,26 @@ function showExtremes() {
   }
   usable.sort((a, b) => by.values[b] - by.values[a]);
   const name = find("shade").querySelector(`[value="${by.name}"]`).textContent;
-  for (const [id, found] of [["largest", usable.slice(0, 10)], ["smallest", usable.slice(-10).reverse()]]) {
+  for (const [id, extremes] of [["largest", usable.slice(0, 10)], ["smallest", usable.slice(-10).reverse()]]) {
     find(`${id}-title`).textContent = `Ten ${id} in layer ${state.layer}: ${name}`;
-    find(id).replaceChildren(...found.map(token => placeOf(token, by.said(token))));
+    find(id).replaceChildren(...extremes.map(token => linkTo(token, by.inWords(token))));
   }
 }
 
+// The name of a token's document, and its place there.
+function nameAndPlace(token) {
+  const number = tokens.document[token];
+  return [tokens.documents[number].name, token - tokens.first[number]];
+}
+
 // A link to a token, with the words around it.
-function placeOf(token, value = "") {
-  const item = make("li", ""), link = make("a", ""), of = tokens.document[token];
+function linkTo(token, value = "") {
+  const item = make("li", ""), link = make("a", ""), [name, place] = nameAndPlace(token);
   const address = new URLSearchParams(location.hash.slice(1));
-  address.set("document", tokens.documents[of].name);
-  address.set("token", token - tokens.first[of]);
+  address.set("document", name);
+  address.set("token", place);
   link.href = `#${address}`;
-  link.append(value && `${value}  `, make("small", tokens.documents[of].name), " ", ...around(tokens, token, 4));
+  link.append(value && `${value}  `, make("small", name), " ", ...around(tokens, token, 4));
   link.addEventListener("click", event => {
     event.preventDefault();
     pick(token);
@@ -198,7 +195,7 @@ function showScale() {
       if (!used.has(family)) return [];
       const button = make("button", name, {type: "button", title: tags.map(named).join(", ")});
       button.style.background = colour;
-      button.style.color = inkOn(parts(colour));
+      button.style.color = inkOn(rgbOf(colour));
       button.setAttribute("aria-label", `highlight ${name} in all documents`);
       button.setAttribute("aria-pressed", String(state.class === name));
       button.addEventListener("click", () => {
@@ -225,18 +222,18 @@ function showScale() {
 // Highlights the tokens of a class, in the brush or in the span; the points in a brush differ
 // between layers.
 function showHighlight() {
-  const {brush, span} = state, {x, y} = points(), every = () => Array.from({length: tokens.count}, (_, token) => token);
+  const {brush, span} = state, {x, y} = points(), every = [...tokens.document.keys()];
   chosen = null;
   if (brush) {
     const [x0, x1, y0, y1] = brush;
-    chosen = new Set(every().filter(token => x[token] >= x0 && x[token] <= x1 && y[token] >= y0 && y[token] <= y1 &&
+    chosen = new Set(every.filter(token => x[token] >= x0 && x[token] <= x1 && y[token] >= y0 && y[token] <= y1 &&
       (state.points !== "document" || tokens.document[token] === number)));
     for (const [at, name] of ["x0", "x1", "y0", "y1"].entries()) find("limits").elements[name].value = brush[at];
   } else if (span) {
     const first = tokens.first[number], last = tokens.documents[number].tokens.length - 1;
-    chosen = new Set(every().slice(first + Math.max(0, span[0]), first + Math.min(span[1], last) + 1));
+    chosen = new Set(every.slice(first + Math.max(0, span[0]), first + Math.min(span[1], last) + 1));
   } else if (state.class !== undefined && shading.categories) {
-    chosen = new Set(every().filter(token => shading.isOf(token, state.class)));
+    chosen = new Set(every.filter(token => shading.isOf(token, state.class)));
   }
   if (state.class !== undefined && !chosen?.size) {
     chosen = null;
@@ -247,73 +244,60 @@ function showHighlight() {
   find("clear").disabled = chosen === null;
   find("highlighted").hidden = chosen === null;
   if (chosen === null) return;
-  const all = [...chosen], here = all.filter(token => tokens.document[token] === number);
-  const documents = new Set(all.map(token => tokens.document[token]));
-  find("highlighted-title").textContent = `${counted(all.length, "token")} highlighted` +
-    (documents.size > 1 ? ` in ${documents.size} documents, ${here.length} in this one` : "");
+  const others = [...chosen].filter(token => tokens.document[token] !== number);
+  const documents = new Set([...chosen].map(token => tokens.document[token]));
+  find("highlighted-title").textContent = `${counted(chosen.size, "token")} highlighted` +
+    (documents.size > 1 ? ` in ${documents.size} documents, ${chosen.size - others.length} in this one` : "");
   // The list samples the other documents evenly.
-  const others = all.filter(token => tokens.document[token] !== number);
   const step = Math.max(1, Math.floor(others.length / 12));
-  find("elsewhere").replaceChildren(...others.filter((_, at) => at % step === 0).slice(0, 12).map(token => placeOf(token)));
+  find("elsewhere").replaceChildren(...others.filter((_, at) => at % step === 0).slice(0, 12).map(token => linkTo(token)));
 }
 
 // --- the card of a token ------------------------------------------------------------------------
 
-// What a card shows of a token, part by part: each returns nodes, or nothing.
-const CARD = [
-  function what(token) {
-    const of = tokens.document[token], head = make("p", "", {id: "token"});
-    head.append(make("b", JSON.stringify(tokens.text(token))),
-      ` · token ${token - tokens.first[of]} of ${tokens.documents[of].name} · layer ${state.layer}` +
-      (tokens.position[token] < study.dropFirst ? " · left out of the regressions" : ""));
-    return [head];
-  },
-  function facts(token) {
-    const at = place(), {x, y} = points(), list = make("dl", "");
-    const known = [["norm", three(Math.exp(tokens.norm(at)[token]))], ["relative norm", three(Math.exp(tokens.relative(at)[token]))],
-      ["residual", three(tokens.residual(at)[token])]];
-    if (Number.isFinite(x[token])) known.push([otherToken(), three(x[token])], ["t", three(y[token])]);
-    for (const {name, label} of tokens.columns) known.push([label, new Shading(tokens, at, name, theme()).said(token)]);
-    if (state.shade.startsWith("head_")) known.push([find("shade").selectedOptions[0].textContent, shading.said(token)]);
-    list.append(...known.map(([name, value]) => {
-      const one = make("div", "");
-      one.append(make("dt", name), make("dd", value));
-      return one;
-    }));
-    return [list];
-  },
-  function writers(token) {
-    const found = tokens.writers(state.layer, token);
-    pane.mark(found);
-    if (!found.length) return [];
-    const list = make("p", "written by ", {id: "writers"});
-    for (const [source, share] of found) {
-      const back = source === token ? "itself" : source === tokens.first[tokens.document[token]] ? "the first token"
-        : JSON.stringify(tokens.text(source));
-      list.append(`${back} ${Math.round(100 * share)}%`.replace("-", "−"), " · ");
-    }
-    list.lastChild.remove();
-    return [list];
-  },
-  function context(token) {
-    const text = make("p", "", {id: "words"});
-    text.append(...around(tokens, token));
-    return [text];
-  },
-];
-
 // Shows the card of a token beside it, and rings its point.
-function tell(token) {
+function showCard(token) {
   pane.activate(token, false);
   const card = find("card"), {x, y} = points();
   card.hidden = token === null;
-  if (token === null) pane.mark([]);
-  if (token === null) return cloud.ring(NaN, NaN);
   cloud.ring(x[token], y[token]);
+  pane.mark(token === null ? [] : tokens.writers(state.layer, token));
+  if (token === null) return;
   const close = make("button", "×", {type: "button", className: "close"});
   close.setAttribute("aria-label", "close the card");
   close.addEventListener("click", drop);
-  card.classList.toggle("kept", token === kept());
-  card.replaceChildren(close, ...CARD.flatMap(part => part(token) ?? []));
+  const [name, place] = nameAndPlace(token), head = make("p", "", {id: "token"});
+  head.append(make("b", JSON.stringify(tokens.text(token))), ` · token ${place} of ${name} · layer ${state.layer}` +
+    (tokens.position[token] < study.dropFirst ? " · left out of the regressions" : ""));
+  const context = make("p", "", {id: "words"});
+  context.append(...around(tokens, token, 6));
+  card.classList.toggle("kept", token === keptToken());
+  card.replaceChildren(close, head, facts(token), ...writers(token), context);
   pane.beside(token, card);
+}
+
+// The numbers and the properties of a token, as a list.
+function facts(token) {
+  const at = place(), {x, y} = points(), list = make("dl", "");
+  const rows = [["norm", three(Math.exp(tokens.norm(at)[token]))], ["relative norm", three(Math.exp(tokens.relative(at)[token]))],
+    ["residual", three(tokens.residual(at)[token])]];
+  if (Number.isFinite(x[token])) rows.push([otherToken(), three(x[token])], ["t", three(y[token])]);
+  for (const {name, label} of tokens.columns) rows.push([label, new Shading(tokens, at, name, theme()).inWords(token)]);
+  if (state.shade.startsWith("head_")) rows.push([find("shade").selectedOptions[0].textContent, shading.inWords(token)]);
+  list.append(...rows.map(([name, value]) => {
+    const row = make("div", "");
+    row.append(make("dt", name), make("dd", value));
+    return row;
+  }));
+  return list;
+}
+
+// The tokens that wrote the adjustment to a token, as a paragraph, if they are known.
+function writers(token) {
+  const sources = tokens.writers(state.layer, token).map(([source, share]) => {
+    const text = source === token ? "itself" : source === tokens.first[tokens.document[token]] ? "the first token"
+      : JSON.stringify(tokens.text(source));
+    return `${text} ${Math.round(100 * share)}%`.replace("-", "−");
+  });
+  return sources.length ? [make("p", `written by ${sources.join(" · ")}`, {id: "writers"})] : [];
 }
