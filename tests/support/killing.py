@@ -38,7 +38,7 @@ from projects import Project, environment_of_a_user, new_project, save_gpt2, sav
 from warm_python import VARIABLE, python  # noqa: E402
 from warm_python import start as start_server  # noqa: E402
 
-WHAT = ("workflow", "group", "job")
+KINDS = ("workflow", "group", "job")
 SHARDS = 3
 # The last rule that has finished before a run is killed; None for a new project.
 STAGES = (None, "tokenize_corpus", "extract_activations", "build_design")
@@ -56,15 +56,11 @@ class Prepared:
 
 def left_by(project: Project) -> dict[str, bytes]:
     """Return the content of every file below results/ and data/models/, by path."""
-    paths = [
-        path
-        for folder in ("results", "data/models")
-        for path in sorted((project.folder / folder).rglob("*"))
-    ]
     # An empty folder that is left behind counts too.
     return {
         str(path.relative_to(project.folder)): path.read_bytes() if path.is_file() else b""
-        for path in paths
+        for folder in ("results", "data/models")
+        for path in (project.folder / folder).rglob("*")
     }
 
 
@@ -115,36 +111,39 @@ def processes_in(folder: Path) -> Iterator[psutil.Process]:
 
 def jobs_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Return the programs of a run's jobs."""
-    found = []
+    jobs = []
     with suppress(psutil.Error):
         for process in psutil.Process(run.pid).children(recursive=True):
             with suppress(psutil.Error):
-                # A shell has the whole command in one argument.
-                if any(re.search(r"scripts/\w+\.py$", part) for part in process.cmdline()[1:]):
-                    found.append(process)
-    return found
+                if program_of(process):
+                    jobs.append(process)
+    return jobs
 
 
-def kill(run: subprocess.Popen[bytes], what: str, chance: random.Random) -> str:
+def program_of(process: psutil.Process) -> str:
+    """Return the name of the program of a job that a process runs, if it is one."""
+    # A shell has the whole command in one argument.
+    names = [re.search(r"scripts/(\w+)\.py$", word) for word in process.cmdline()[1:]]
+    return next((name[1] for name in names if name), "")
+
+
+def kill(run: subprocess.Popen[bytes], kind: str, chance: random.Random) -> str:
     """Kill a run or one of its jobs; return what was killed, in words."""
-    if run.poll() is not None:
-        return "nothing"
-    if what == "job":
-        while run.poll() is None:
-            if jobs := sorted(jobs_of(run), key=lambda process: process.pid):
-                job = chance.choice(jobs)
-                with suppress(psutil.Error):
-                    command = job.cmdline()
-                    job.kill()
-                    program = next(part for part in command if "scripts/" in part)
-                    return program.split("scripts/")[1].split(".py")[0]
-            time.sleep(0.02)
-        return "nothing"
-    if what == "group":
-        os.killpg(run.pid, signal.SIGKILL)
-    else:
-        run.kill()
-    return what
+    while run.poll() is None:
+        if kind == "group":
+            os.killpg(run.pid, signal.SIGKILL)
+            return kind
+        if kind == "workflow":
+            run.kill()
+            return kind
+        if jobs := sorted(jobs_of(run), key=lambda process: process.pid):
+            job = chance.choice(jobs)
+            with suppress(psutil.Error):
+                program = program_of(job)
+                job.kill()
+                return program
+        time.sleep(0.02)
+    return "nothing"
 
 
 def wait_for_jobs(folder: Path) -> None:
@@ -155,18 +154,15 @@ def wait_for_jobs(folder: Path) -> None:
 
 def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
     """Return the differences between a project's files and the expected ones."""
-    found = left_by(project)
-    problems = [f"{path}: missing" for path in sorted(expected.keys() - found.keys())]
-    problems += [f"{path}: left behind" for path in sorted(found.keys() - expected.keys())]
-    problems += [
-        f"{path}: different"
-        for path in sorted(expected.keys() & found.keys())
-        if expected[path] != found[path]
+    files = left_by(project)
+    return [
+        f"{path}: {'left behind' if path not in expected else 'different or missing'}"
+        for path in sorted(expected.keys() | files.keys())
+        if expected.get(path) != files.get(path)
     ]
-    return problems
 
 
-def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) -> tuple[str, list]:
+def trial(prepared: Prepared, kind: str, chance: random.Random, folder: Path) -> tuple[str, list]:
     """Kill a run at a random moment, run again, and check the files.
 
     Return what was killed, and when, and the problems found; without any the folder is removed.
@@ -181,11 +177,11 @@ def trial(prepared: Prepared, what: str, chance: random.Random, folder: Path) ->
         run = start(project, folder / "killed.txt", prepared.targets)
         with suppress(subprocess.TimeoutExpired):
             run.wait(moment)
-        killed = kill(run, what, chance)
+        killed = kill(run, kind, chance)
         run.wait()
     described = f"{killed} after {moment:.1f} s, of {prepared.states[index].folder.name}"
     problems = []
-    if what == "job":
+    if kind == "job":
         if run.returncode != 1:
             problems.append(f"the killed run ended with {run.returncode}")
         if f"scripts/{killed}.py" not in (folder / "killed.txt").read_text():
@@ -215,7 +211,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=50, help="of each kind (default: 50)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--what", choices=WHAT, nargs="+", default=WHAT, help="default: all")
+    parser.add_argument("--what", choices=KINDS, nargs="+", default=KINDS, help="default: all")
     arguments = parser.parse_args()
     # Resolved, as the folders of processes are.
     folder = Path(tempfile.mkdtemp(prefix="attnlag-kills-")).resolve()
@@ -227,12 +223,12 @@ def main() -> None:
     server, os.environ[VARIABLE] = start_server(folder)
     print(f"undisturbed: {sum(prepared.seconds):.1f} s, {len(prepared.expected)} files", flush=True)
     failed = 0
-    for what in arguments.what:
+    for kind in arguments.what:
         for number in range(arguments.kills):
-            chance = random.Random(f"{arguments.seed} {what} {number}")
-            described, problems = trial(prepared, what, chance, folder / f"{what} {number}")
+            chance = random.Random(f"{arguments.seed} {kind} {number}")
+            outcome, problems = trial(prepared, kind, chance, folder / f"{kind} {number}")
             failed += bool(problems)
-            print(f"{what} {number}: {described}", *problems, sep="\n    ", flush=True)
+            print(f"{kind} {number}: {outcome}", *problems, sep="\n    ", flush=True)
     tried = arguments.kills * len(arguments.what)
     print(f"{tried - failed} of {tried} mended, {time.monotonic() - began:.0f} s")
     server.terminate()

@@ -26,24 +26,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-LIBRARIES = (
-    *(
-        "accelerate",
-        "itables",
-        "matplotlib.backends.backend_agg",
-        "matplotlib.backends.backend_svg",
-    ),
-    *("matplotlib.pyplot", "pandas", "psutil", "pyarrow.compute", "pyarrow.dataset"),
-    *("pyarrow.parquet", "pydantic", "ruamel.yaml", "safetensors.torch", "scipy.linalg"),
-    *("scipy.stats", "scipy.special", "seaborn", "snakemake.cli", "snakemake.executors.local"),
-    *("snakemake.report", "statsmodels.stats.multitest", "torch", "tqdm.auto", "transformers"),
-    *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
-    *("transformers.models.gpt2.modeling_gpt2", "transformers.models.gpt2.tokenization_gpt2"),
-    *("transformers.models.llama.modeling_llama", "transformers.initialization"),
-    *("snakemake.executors.dryrun", "snakemake.assets", "snakemake.storage", "huggingface_hub"),
-    *("smart_open", "requests", "pydantic.dataclasses", "pandas.io.formats.csvs"),
-    *("matplotlib.style", "matplotlib.patheffects"),
-)
+LIBRARIES = """
+    accelerate huggingface_hub itables matplotlib.backends.backend_agg
+    matplotlib.backends.backend_svg matplotlib.patheffects matplotlib.pyplot matplotlib.style pandas
+    pandas.io.formats.csvs psutil pyarrow.compute pyarrow.dataset pyarrow.parquet pydantic
+    pydantic.dataclasses requests ruamel.yaml safetensors.torch scipy.linalg scipy.special
+    scipy.stats seaborn smart_open snakemake.assets snakemake.cli snakemake.executors.dryrun
+    snakemake.executors.local snakemake.report snakemake.storage statsmodels.stats.multitest torch
+    tqdm.auto transformers transformers.initialization transformers.models.auto.modeling_auto
+    transformers.models.auto.tokenization_auto transformers.models.gpt2.modeling_gpt2
+    transformers.models.gpt2.tokenization_gpt2 transformers.models.llama.modeling_llama
+""".split()
 
 # Prefixes of variables that libraries read on import. If they differ, a new interpreter starts.
 SETTINGS = ("TRANSFORMERS_", "PYTHON", "MPL", "OMP_", "SAFETENSORS")

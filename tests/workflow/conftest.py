@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from planning import plan
 from programs import planned
-from projects import Project, new_project, write_several
+from projects import Project, new_project, without_figures, write_several
 
 # Runs a project in a folder, and returns it with what the run printed.
 Make = Callable[[Path], tuple[Project, str]]
@@ -137,7 +137,7 @@ def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     def make(folder: Path) -> tuple[Project, str]:
         project = new_project(folder, gpt2)
         write_several(project, shards=2)
-        return project, project.run()
+        return project, project.run(*without_figures())
 
     return made_once("several", tmp_path_factory, make)
 

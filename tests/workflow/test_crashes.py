@@ -21,6 +21,7 @@ from killing import (
     problems_after,
     problems_of,
     processes_in,
+    program_of,
     start,
     wait_for_jobs,
 )
@@ -48,38 +49,33 @@ def before_fits(prepared, tmp_path):
     shutil.rmtree(project.folder)
 
 
-def wait_for(found, run):
-    """Return what ``found`` returns as soon as it is something, while a run goes on."""
-    while not (something := found()):
-        assert run.poll() is None
+def wait_for_job(run, condition):
+    """Return the process of a job of a run as soon as it meets a condition."""
+    while run.poll() is None:
+        for process in jobs_of(run):
+            with suppress(psutil.Error):
+                if condition(process):
+                    return process
         time.sleep(0.005)
-    return something
+    raise AssertionError("the run has ended")
 
 
-def program_of(run, name):
-    """Return the process of a program of a run that has come as far as to open its log."""
-    for process in jobs_of(run):
-        with suppress(psutil.Error):
-            own = [part for part in process.cmdline() if part.endswith(f"scripts/{name}.py")]
-            if own and any(file.path.endswith(".log") for file in process.open_files()):
-                return process
-    return None
+def fits(process):
+    """Return whether a process is a fit that has come as far as to open its log."""
+    logs = [file for file in process.open_files() if file.path.endswith(".log")]
+    return program_of(process) == "fit_regression" and logs
 
 
-def importing(run):
-    """Return whether a job of a run is past its start, and is importing what it needs."""
-    for process in jobs_of(run):
-        with suppress(psutil.Error):
-            if process.memory_info().rss > 50e6:
-                return True
-    return False
+def imports(process):
+    """Return whether a process is past its start, and is importing what it needs."""
+    return process.memory_info().rss > 50e6
 
 
 def test_a_job_that_outlives_its_run_writes_nothing(prepared, before_fits):
     """The run of the job is killed, and the next run ends before the slow job does."""
     printed = before_fits.folder / "killed.txt"
     run = start(before_fits, printed, (FITS,))
-    job = wait_for(lambda: program_of(run, "fit_regression"), run)
+    job = wait_for_job(run, fits)
     job.suspend()
     run.kill()
     run.wait()
@@ -99,7 +95,7 @@ def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fit
     """SIGTERM goes to snakemake, which waits for its jobs. Ctrl-C goes to all processes."""
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed, TARGETS)
-    wait_for(lambda: importing(run), run)
+    wait_for_job(run, imports)
     if number == signal.SIGTERM:
         run.terminate()
     else:
@@ -114,7 +110,7 @@ def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, befor
     before_fits.write_config(inference={"bootstrap": 20_000_000})
     printed = before_fits.folder / "stopped.txt"
     run = start(before_fits, printed, (FITS,))
-    job = wait_for(lambda: program_of(run, "fit_regression"), run)
+    job = wait_for_job(run, fits)
     # Room for what it has yet to import, and not for so many draws.
     job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 500_000_000,) * 2)
     assert run.wait() == 1

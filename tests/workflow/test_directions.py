@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 from described import undescribed
-from programs import checked
 from projects import new_project, without_figures
 
 from attnlag.regression.inference import permutation
@@ -184,18 +183,3 @@ def test_sources_and_readout_are_means_over_tokens(project):
     jobs = project.would_run()
     assert {"trace_sources", "summarize_sources"} <= set(jobs)
     assert not {"extract_activations", "extract_random_weights"} & set(jobs)
-
-
-@pytest.mark.parametrize(
-    ("extraction", "words"),
-    [
-        ({"geometry": False}, "with extraction.geometry: false"),
-        ({"geometry": True, "keep": "norms"}, "with extraction.keep: norms"),
-    ],
-)
-def test_an_outcome_that_is_not_measured_is_refused(gpt2, tmp_path, extraction, words):
-    project = new_project(tmp_path / "project", gpt2)
-    outcome = {"outcome": "cosine_previous_centred", "lags": [1]}
-    project.write_config(extraction=extraction, regressions={"alike": outcome})
-    _, (line,) = checked(project)
-    assert f"regressions.alike.outcome: found cosine_previous_centred {words}" in line

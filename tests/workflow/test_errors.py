@@ -17,21 +17,10 @@ def test_a_configfile_replaces_the_default_file(finished):
     """If it were merged with the default file there would be two models and two corpora."""
     other = {**finished.config, "models": {"second": finished.config["models"]["tiny"]}}
     (finished.folder / "other.yaml").write_text(json.dumps(other))
-    jobs = finished.dry_run("--configfile", "other.yaml")
-    assert jobs["fetch_model"] == 1
-    assert jobs["extract_activations"] == 1
     printed = finished.snakemake("-n", "--quiet", "host", "--configfile", "other.yaml").stdout
+    assert re.search(r"^ +1  fetch_model$", printed, re.M)
     assert "results/second/small/" in printed
     assert "results/tiny/" not in printed
-
-
-def test_more_shards_than_documents_are_refused(finished):
-    finished.write_config(corpora={"small": {**finished.config["corpora"]["small"], "shards": 9}})
-    result = finished.snakemake("--cores", "2")
-    problem = "corpora.small.shards: found 9, expected at most 8: the corpus has 8 documents"
-    # Nothing of Snakemake's comes before or after it, but the name of the profile.
-    assert result.stdout.splitlines()[1:] == [problem]
-    assert result.returncode == 1
 
 
 def errors_of(result):

@@ -81,21 +81,14 @@ def test_a_workflow_without_rules_of_its_own_runs_those_of_attnlag(elsewhere):
     assert elsewhere.dry_run()["plot_regression"] == 1
 
 
-@pytest.mark.parametrize(
-    ("config", "file", "key"),
-    [
-        ('config["attnlag"]', "settings.yaml:{}: ", "attnlag.inference.covariance"),
-        ("dict(config['attnlag'], figures={})", "configuration: ", "inference.covariance"),
-    ],
-)
-def test_problems_name_the_file_of_the_other_workflow(elsewhere, config, file, key):
+def test_problems_name_the_file_of_the_other_workflow(elsewhere):
     elsewhere.write_config(inference={"covariance": "clustr"})
-    elsewhere.write_snakefile(config)
-    text = (elsewhere.folder / "settings.yaml").read_text()
-    line = next(i for i, each in enumerate(text.split("\n"), 1) if "clustr" in each)
+    elsewhere.write_snakefile('config["attnlag"]')
+    before, _, _ = (elsewhere.folder / "settings.yaml").read_text().partition("clustr")
     result = elsewhere.snakemake("-n")
     assert result.returncode == 1
-    assert f'{file.format(line)}{key}: found "clustr", expected cluster, ' in result.stdout
+    key = f"settings.yaml:{before.count(chr(10)) + 1}: attnlag.inference.covariance"
+    assert f'{key}: found "clustr", expected cluster, ' in result.stdout
     assert "Traceback" not in result.stdout
 
 
@@ -131,7 +124,3 @@ def test_a_run_in_another_folder_gives_the_same_results(elsewhere, finished_once
     elsewhere.run("--snakefile", str(elsewhere.attnlag.parents[1] / "Snakefile"), target)
     made = (elsewhere.folder / target).read_bytes()
     assert made == (finished_once[0].folder / target).read_bytes()
-
-
-def test_both_snakefiles_make_the_same_results(finished):
-    assert finished.dry_run("--snakefile", "workflow/Snakefile") == {}

@@ -10,6 +10,8 @@ import statsmodels.api as sm
 import torch
 from described import undescribed
 from in_memory import assert_equal_tables, measured_again
+from planning import plan
+from programs import planned, run_program
 from projects import SEVERAL, write_several
 
 import attnlag
@@ -294,7 +296,7 @@ def test_every_file_and_column_is_described(project):
     assert list(undescribed(project.folder)) == []
 
 
-def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once):
+def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once, tmp_path):
     project, printed = several_once
     fits = table(project, "rich", "fits")
     assert fits["status"].tolist() == ["there is no layer before it", "ok"]
@@ -302,7 +304,10 @@ def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once):
     assert table(project, "rich").query("layer == 0")["estimate"].isna().all()
     text = (project.folder / SITE / "rich" / "summary" / "layer_00.txt").read_text()
     assert "Not fitted: there is no layer before it" in text
-    lines = (project.folder / "results/layers_fitted.txt").read_text().splitlines()
+    copy = project.copy(tmp_path / "project")
+    _, check = planned(plan(copy.folder, ("results/layers_fitted.txt",)).commands["check_fits"])
+    assert run_program(copy.folder, *check).status == 0
+    lines = (copy.folder / "results/layers_fitted.txt").read_text().splitlines()
     assert "tiny, small, attention, rich: 1 of 2 layers fitted" in lines
     assert [line.split(": ")[1] for line in lines].count("2 of 2 layers fitted") == 3
     assert "error:" not in printed
