@@ -1,9 +1,7 @@
 """Sum the cross-products of one shard's design with slopes for each class of tokens.
 
-The sums include the level of each class, and each lag and lead times the indicator of each class.
 For a number, such as surprisal, the classes are thirds of all tokens of the corpus, and the sums
-also include the number and its products with lags and leads. One batch of rows is in memory at a
-time.
+also include the number and its products with lags and leads.
 """
 
 import attnlag.pipeline.program as program

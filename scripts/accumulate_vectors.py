@@ -2,8 +2,7 @@
 
 import attnlag.pipeline.program as program
 
-import pyarrow.parquet as pq
-
+from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import vector_pairs, vector_products
 from attnlag.regression.settings import VectorProductsSettings
@@ -15,7 +14,7 @@ def main(job):
     record = tables.provenance(
         tables.read_provenance(job.input.activations), "vector_products", settings, "numpy"
     )
-    documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
+    documents = group_by_document(job.input.corpus)
     products = vector_products.products_of_shard(
         job.input.activations,
         job.input.first,

@@ -1,12 +1,7 @@
 """Build the design of one shard, and sum its cross-products per document and layer.
 
-The outcome is the norm or the norm relative to that of the residual stream. The regressors are the
-log norms of preceding and following tokens, and the covariates. Lags and leads do not cross a
-window or a document. The first tokens of every sequence, which are attention sinks, are neither
-outcomes nor regressors.
-
 The cross-products are all that the regression needs from the rows: a few numbers per document,
-which add up over shards. One batch of rows is in memory at a time.
+which add up over shards.
 """
 
 import attnlag.pipeline.program as program

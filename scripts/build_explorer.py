@@ -1,7 +1,4 @@
-"""Build the explorer: one page that shows all studies of a run and opens without a network.
-
-Also write the answers at its head as text.
-"""
+"""Build the explorer, a page that shows all studies of a run, and its answers as text."""
 
 import attnlag.pipeline.program as program
 

@@ -1,7 +1,6 @@
 """Check that every layer of every regression was fitted; fail if one was not.
 
-This is the last program of a run. All other results exist when it starts, and its exit status is
-that of the run. With the covariate `previous_layer`, an unfitted first layer is not a failure.
+This is the last program of a run: its exit status is that of the run.
 """
 
 import attnlag.pipeline.program as program

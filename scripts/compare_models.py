@@ -1,8 +1,7 @@
 """Compare models over relative depth: one table of all coefficients, and one row per pair.
 
-Takes the coefficients of any number of regressions, models, corpora and sites. The folder
-``crossproducts`` beside each has the cross-products for the bootstrap by document. Writes one table
-of all coefficients, a table of pairs of models, a page for each table, and the findings.
+The folder ``crossproducts`` beside each table of coefficients has what the bootstrap by document
+needs.
 """
 
 import attnlag.pipeline.program as program

@@ -1,8 +1,6 @@
 """Describe every token of one shard: its bytes, its word, its part of speech, its frequency.
 
-The program proves that the bytes of the tokens are those of the text. Words and parts of speech
-come from a tagger or from the corpus. Tokens of a document in a language without a tagger have no
-tag.
+Tokens of a document in a language without a tagger have no part of speech.
 """
 
 from pathlib import Path

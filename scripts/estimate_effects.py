@@ -1,12 +1,12 @@
 """Measure in one shard how changes of adjustments move the sizes of later ones.
 
 The derivative comes from reverse mode, all sources of a target at once; finite interventions change
-one adjustment at a time, at tokens of all parts of speech, and run the model again. The output is
-one set of sums per document.
+one adjustment at a time and run the model again.
 """
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attnlag.pipeline.program as program
 
@@ -34,8 +34,7 @@ def main(job):
     name = f"{source['name']}, {record['corpus']['name']}"
     derivatives, changed, used = {}, {}, {}
 
-    def loaded_model():
-        """Return the model, with its head if interventions need it and the model has one."""
+    if sequences:
         load = partial(
             loading.load_model,
             folder,
@@ -44,15 +43,13 @@ def main(job):
             attention=settings.attention_implementation,
             batch_tokens=job.options.batch_tokens,
         )
+        model: Any = None
         if settings.interventions:
             try:
-                return load(head=True)
+                model = load(head=True)
             except UserError as error:
                 program.log.info(f"{error}; going on without the prediction of the next token")
-        return load()
-
-    if sequences:
-        model = loaded_model()
+        model = load() if model is None else model
         used = loading.device_and_dtype(model)
         blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):

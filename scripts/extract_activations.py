@@ -1,11 +1,7 @@
 """Run a model over one shard of tokens and store its adjustments, in one file per site.
 
-The model is loaded once, and one forward pass serves all layers and sites. Rows are written in
-corpus order, one row group at a time, so that memory does not grow with the shard. With ``keep:
-norms``, the vectors are reduced to their L2 norms and never stored. The residual stream that each
-block receives is stored as norms only. On request, the same pass gives the directions of the
-adjustments, the norms of attention heads and the surprisal of each token; the attention of heads to
-first tokens comes from another pass, over the beginnings of some sequences.
+The model is loaded once, and one forward pass serves all layers, sites and other quantities, except
+the attention of heads to first tokens. Memory does not grow with the shard.
 """
 
 from pathlib import Path

@@ -1,9 +1,7 @@
-"""Run a model with random weights over some documents and store norms and directions per site.
+"""Run a model with weights as before any training over some documents, as a control.
 
-The architecture and the tokenizer are those of the model; the weights are as they are before any
-training. The regressions of these norms show what the architecture alone gives. Where vectors are
-kept, the vectors of these documents are stored too. Further draws of the weights have norms alone,
-of fewer documents.
+Where vectors are kept, those of these documents are stored too. Further draws of the weights have
+norms alone, of fewer documents.
 """
 
 from functools import partial
@@ -81,11 +79,10 @@ def main(job):
                 with_geometry=run.geometry,
                 with_heads=run.heads,
             )
-            if run.keep == "vectors":
-                files = recording.files_of(run, job.output, map(recording.norms_of, sites))
-                files |= dict(zip(sites, job.output.vectors, strict=True))
-            else:
-                files = recording.files_of(run, job.output, sites)
+            # Where vectors are kept, norms stand beside them.
+            names = map(recording.norms_of, sites) if job.output.vectors else sites
+            files = recording.files_of(run, job.output, names)
+            files |= dict(zip(sites, job.output.vectors, strict=False))
             recording.record(tokens, first, files, record_of, run.storage_dtype)
         further = settings.draws - 1
         documents_of_draws = of_draws(documents, settings.documents, settings.draws)[-1]

@@ -1,13 +1,8 @@
 """Fetch a model into a local folder, check it, and describe it.
 
-A model comes from the Hugging Face hub, from a folder or GGUF file on this machine, from a
-Python package, or from a seed, as the random-weights twin of a model that was fetched before. It
-always becomes a Hugging Face folder with safetensors weights, the tokenizer and the config, and
-with source.json (the exact revision and the SHA-256 of every file) and architecture.txt (the tree
-of modules). Later stages read only this folder, so only this program needs the network, and the
-record of what was measured is complete.
-
-An existing folder is replaced at the end, or not at all.
+The folder has the model in Hugging Face's format, ``source.json`` (the exact revision and the
+SHA-256 of every file) and ``architecture.txt`` (the tree of modules). Later stages read only this
+folder, so only this program needs the network.
 """
 
 import shutil

@@ -1,9 +1,6 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
-Reads the cross-products of all shards, and then their designs for the statistics that need
-residuals. Writes the tables of coefficients, controls, fits, influential documents and groups, a
-page of the coefficients, the sums over the residuals, a summary of each layer as text, and the
-findings.
+The cross-products of all shards are read first, and then the designs, for what needs residuals.
 """
 
 import json

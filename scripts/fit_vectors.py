@@ -6,8 +6,7 @@ each document, which the intervals need.
 
 import attnlag.pipeline.program as program
 
-import pyarrow.parquet as pq
-
+from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import vector_fits, vector_pairs
 from attnlag.regression.settings import VectorsSettings
@@ -19,7 +18,7 @@ def main(job):
     settings = job.settings
     shared = tables.of_all_shards(job.input.products)
     record = tables.provenance(shared, "vectors", settings, "numpy", "scipy")
-    documents = pq.read_table(job.input.corpus, columns=["document"])["document"].to_pylist()
+    documents = group_by_document(job.input.corpus)
     table = vector_fits.table_of(
         job.input.products,
         job.input.activations,

@@ -1,8 +1,6 @@
 """Read the files of a corpus into one Parquet table: document, text and group.
 
-All later stages read this table, so they do not depend on the format of the files. This stage also
-reports mistakes in the data, all at once and each with its file and line, before any model is
-loaded.
+This stage reports mistakes in the data, all at once, before any model is loaded.
 """
 
 import attnlag.pipeline.program as program

@@ -1,8 +1,6 @@
 """Give what each attention head writes and attends to, and the regression of its log norm.
 
-The regressions stand beside their controls, and beside those of layers with and without the tokens
-at their floor. In a large corpus, all but the attention to first tokens is that of a sample of
-documents.
+In a large corpus, all but the attention to first tokens is that of a sample of documents.
 """
 
 import tempfile

@@ -1,8 +1,4 @@
-"""Count characters and tokens of a corpus, and how often each token occurs.
-
-The number of characters per token differs between genres and languages, and so does the amount of
-text that a lag of one token spans. A regression may hold the frequency of a token fixed.
-"""
+"""Count characters and tokens of a corpus, and how often each token occurs."""
 
 import attnlag.pipeline.program as program
 
@@ -12,13 +8,12 @@ from attnlag.corpus import tokens
 from attnlag.report import html_tables
 from attnlag.storage import tables
 
-SEQUENCES_AT_ONCE = 250
-
 
 def main(job):
     def batches(*columns):
         for path in job.input.tokens:
-            yield from tables.batches(path, SEQUENCES_AT_ONCE, "tokens", list(columns))
+            # Each row is a sequence.
+            yield from tables.batches(path, 250, "tokens", list(columns))
 
     record = tables.read_provenance(job.input.tokens[0])
     # Statistics of one shard would not describe the corpus.

@@ -1,7 +1,6 @@
-"""Tokenize one shard of a corpus.
+"""Tokenize one shard of a corpus: one row per sequence, with offsets into the text.
 
-One row per sequence: a document, or a window of a document that is longer than the model's
-context. Offsets into the text are kept, so that every token can be traced to its characters.
+A sequence is a document, or a window of one that is longer than the model's context.
 """
 
 from pathlib import Path

@@ -100,8 +100,8 @@ class Config(Section):
             lags=sorted({lag for regression in regressions for lag in regression.lags}),
             leads=sorted({lead for regression in regressions for lead in regression.leads}),
             covariates=sorted(
-                {name for one in regressions for name in one.layer_covariates}
-                | {name for one in regressions for name in covariates.that_may_lack(one.covariates)}
+                {name for r in regressions for name in r.layer_covariates}
+                | {name for r in regressions for name in covariates.that_may_lack(r.covariates)}
             ),
             relative=any(regression.outcome == "relative" for regression in regressions),
         )
@@ -190,17 +190,18 @@ class Config(Section):
         """Return the sites that interventions change or observe; [] for none."""
         if self.causal is None:
             return []
-        known = sites.changeable(self.extraction.sites)
-        asked = {*(self.causal.source_sites or known), *(self.causal.target_sites or known)}
-        return [site for site in known if site in asked]
+        changeable = sites.changeable(self.extraction.sites)
+        causal = self.causal
+        asked = {*(causal.source_sites or changeable), *(causal.target_sites or changeable)}
+        return [site for site in changeable if site in asked]
 
     def pairs_changed(self) -> dict[str, tuple[str, str]]:
         """Return the site that is changed and the one that is observed, by the name of the pair."""
         if self.causal is None:
             return {}
-        known = self.sites_changed()
+        changed = self.sites_changed()
         pairs = itertools.product(
-            self.causal.source_sites or known, self.causal.target_sites or known
+            self.causal.source_sites or changed, self.causal.target_sites or changed
         )
         return {
             source if source == target else f"{source}_to_{target}": (source, target)

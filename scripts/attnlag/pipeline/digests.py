@@ -42,8 +42,8 @@ def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
     """
     if isinstance(value, list):
         computed.append("[")
-        for part in value:
-            _collect(part, imported, computed)
+        for node in value:
+            _collect(node, imported, computed)
         computed.append("]")
     elif not isinstance(value, ast.AST):
         computed.append(repr(value))
@@ -87,11 +87,11 @@ def computing_modules(script: str | Path) -> list[Path]:
     figures = {figure.module for figure in drawn_by(script.stem, library / "figures")}
     modules = figures | {library / "figures/files.py"} if figures else {script}
     waiting = list(modules)
-    seen: set[str] = set()
+    followed: set[str] = set()
     while waiting:
         names, _ = _read(waiting.pop().read_bytes())
-        new = {file for file in map(library.joinpath, names - seen) if file.is_file()} - modules
-        seen |= names
+        new = {file for file in map(library.joinpath, names - followed) if file.is_file()} - modules
+        followed |= names
         modules |= new
         waiting += new
     return sorted(modules)

@@ -25,16 +25,15 @@ MOST_CHARACTERS = 90_000
 # Folder of the texts that are longer; the name of each is its digest.
 FOLDER = Path(".snakemake/jobs")
 
+PARTS_OF_JOB = ("stage", "input", "output", "names", "settings", "options")
 
-KEYS = ("stage", "input", "output", "names", "settings", "options")
 
-
-class Given(SimpleNamespace):
-    """The named parts of a job; one that is missing is an error of whoever wrote the job."""
+class JobPart(SimpleNamespace):
+    """Named inputs, outputs, names or options of a job; to lack one is an error of the job."""
 
     def __getattr__(self, name: str) -> Any:
-        found = ", ".join(vars(self)) or "nothing"
-        raise UserError(f"job: found {found}, expected '{name}' too")
+        names = ", ".join(vars(self)) or "nothing"
+        raise UserError(f"job: found {names}, expected '{name}' too")
 
 
 @dataclass
@@ -42,12 +41,12 @@ class Job:
     """The work of a program."""
 
     stage: str  # name of the job's rule, without a prefix that another workflow gives it
-    input: Given  # input, output: files by name: a path, or a list of paths
-    output: Given
+    input: JobPart  # input, output: files by name: a path, or a list of paths
+    output: JobPart
     # Names of the model, corpus, site, regression, pair and shard, as far as the job has them.
-    names: Given
+    names: JobPart
     settings: Any  # settings that change the output
-    options: Given  # settings that change no output, such as the number of tokens in a batch
+    options: JobPart  # settings that change no output, such as the number of tokens in a batch
     threads: int = 1  # number of CPU threads
 
 
@@ -59,13 +58,13 @@ def compact(paths: Iterable[str]) -> list[str]:
     short: list[str] = []
     folder, count = "", 0
     for path in paths:
-        own, _, name = path.rpartition("/")
-        if count and own == folder and name == f"{count:04d}.parquet":
+        folder_of_path, _, name = path.rpartition("/")
+        if count and folder_of_path == folder and name == f"{count:04d}.parquet":
             short[-1] = f"{folder}/{{0000..{count:04d}}}.parquet"
             count += 1
         else:
             short.append(path)
-            folder, count = own, int(name == "0000.parquet")
+            folder, count = folder_of_path, int(name == "0000.parquet")
     return short
 
 
@@ -73,13 +72,13 @@ def expanded(paths: str | Iterable[str]) -> Path | list[Path]:
     """Return the path in a text, or the list of paths with the shards of each pattern."""
     if isinstance(paths, str):
         return Path(paths)
-    every = []
+    every_path = []
     for path in paths:
         folder, _, shards = path.partition("/{0000..")
         last = shards.removesuffix("}.parquet")
         numbers = range(int(last) + 1) if shards else ()
-        every += [Path(folder, f"{number:04d}.parquet") for number in numbers] or [Path(path)]
-    return every
+        every_path += [Path(folder, f"{number:04d}.parquet") for number in numbers] or [Path(path)]
+    return every_path
 
 
 def text_of(
@@ -114,17 +113,19 @@ def argument(text: str) -> str:
     return str(path)
 
 
-def read(given: str, settings: Any) -> Job:
+def read(argument: str, settings: Any) -> Job:
     """Return a job from its text, or from the path of a file with it.
 
     Settings are of the class ``settings``, None for a program without. What is no job, or has other
     settings, is a UserError.
     """
     try:
-        job = json.loads(given if given.startswith("{") else Path(given).read_text("utf-8"))
-        if missing := sorted({*KEYS} - {*job}):
-            raise UserError(f"job: found no '{missing[0]}', expected {', '.join(KEYS)}")
-        stated = TypeAdapter(settings or None).validate_json(json.dumps(job["settings"]))
+        job = json.loads(
+            argument if argument.startswith("{") else Path(argument).read_text("utf-8")
+        )
+        if missing := sorted({*PARTS_OF_JOB} - {*job}):
+            raise UserError(f"job: found no '{missing[0]}', expected {', '.join(PARTS_OF_JOB)}")
+        settings_read = TypeAdapter(settings or None).validate_json(json.dumps(job["settings"]))
     except ValidationError as error:
         raise UserError(
             f"job: settings: found {json.dumps(problem['input'])} at "
@@ -134,14 +135,14 @@ def read(given: str, settings: Any) -> Job:
     except (OSError, ValueError) as error:
         raise UserError(f"--job: found no JSON and no file with it ({error})") from None
 
-    def files(kind: str) -> Given:
-        return Given(**{name: expanded(paths) for name, paths in job[kind].items()})
+    def files(kind: str) -> JobPart:
+        return JobPart(**{name: expanded(paths) for name, paths in job[kind].items()})
 
     return Job(
         stage=job["stage"],
         input=files("input"),
         output=files("output"),
-        names=Given(**job["names"]),
-        settings=stated,
-        options=Given(**job["options"]),
+        names=JobPart(**job["names"]),
+        settings=settings_read,
+        options=JobPart(**job["options"]),
     )

@@ -30,10 +30,10 @@ def may_have_groups(corpus: Corpus) -> bool:
     The group is a field, the folder of a plain text that is one document, or else the file's name.
     A job elsewhere may not have the files, so the patterns alone count.
     """
-    whole = corpus.split == "none" and all(
+    texts = corpus.split == "none" and all(
         name_parts(Path(file))[1] in PLAIN_TEXT for file in corpus.files
     )
-    names = {str(Path(file).parent) if whole else file for file in corpus.files}
+    names = {str(Path(file).parent) if texts else file for file in corpus.files}
     return bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
 
 
@@ -59,7 +59,7 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "sources": lambda config, regression: config.with_sources(),
     "surprisal": lambda config, regression: config.with_surprisal(),
     "tags": lambda config, regression: any(
-        of.tagger and of.tagger.gives_tags for of in config.corpora.values()
+        corpus.tagger and corpus.tagger.gives_tags for corpus in config.corpora.values()
     ),
     "token_effects": lambda config, regression: bool(config.regressions[regression].token_effects),
     "vector_regression": lambda config, regression: config.vector_regression() is not None,
@@ -107,7 +107,7 @@ class Output:
             [name] if meaning else SHARED.get(name, [name])
             for name, meaning in self.columns.items()
         )
-        return [each for group in groups for names in group for each in names.split(", ")]
+        return [name for group in groups for names in group for name in names.split(", ")]
 
 
 # Meanings of columns that several files have, by the name of their group.
@@ -189,9 +189,9 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
         "size": endings(config),
         "format": list(config.figures.formats),
     }
-    asked = [name for name in values if f"{{{name}}}" in output.path]
-    for chosen in itertools.product(*(values[name] for name in asked)):
-        names = dict(zip(asked, chosen, strict=True))
+    wildcards = [name for name in values if f"{{{name}}}" in output.path]
+    for combination in itertools.product(*(values[name] for name in wildcards)):
+        names = dict(zip(wildcards, combination, strict=True))
         if output.made(config, names.get("regression", next(iter(config.regressions)))):
             every = shards(config, names["corpus"]) if "{shard}" in output.path else [""]
             yield from (output.path.format(**names, shard=shard) for shard in every)
@@ -231,10 +231,12 @@ def files_of(config: Config, name: str = "", target: bool = False) -> list[str]:
 
     With a name, only files whose paths end in it.
     """
-    chosen = [
-        output for output in OUTPUTS if output.path.endswith(name) and (output.target or not target)
+    paths = [
+        path
+        for output in OUTPUTS
+        if output.path.endswith(name) and (output.target or not target)
+        for path in expanded(output, config)
     ]
-    paths = [path for output in chosen for path in expanded(output, config)]
     # Every table in CSV also exists in Parquet.
     tables = [path.replace(".csv", ".parquet") for path in paths if path.endswith(".csv")]
     return list(dict.fromkeys([*paths, *tables]))
@@ -251,10 +253,10 @@ PATTERNS = {
 }
 
 
-def matches(described: str, found: str) -> bool:
+def matches(described: str, name: str) -> bool:
     """Return whether a name or path matches a described one with placeholders."""
     words = re.split(r"(\{\w+\}|NN|TERM)", described)
-    parts = [
+    patterns = [
         PATTERNS.get(w, r"[^/]+") if w in PATTERNS or "{" in w else re.escape(w) for w in words
     ]
-    return re.fullmatch("".join(parts), found) is not None
+    return re.fullmatch("".join(patterns), name) is not None

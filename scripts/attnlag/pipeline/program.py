@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError
 from attnlag.escaping import text_for
-from attnlag.pipeline.job import Given, Job, read
+from attnlag.pipeline.job import Job, JobPart, read
 from attnlag.storage import memory
 from attnlag.storage.writing import is_disk_full
 
@@ -95,7 +95,7 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
     log.setLevel(logging.INFO)
     _add_handler(_Terminal())
     signal.signal(signal.SIGTERM, _stop)
-    stage, inputs = Path(sys.argv[0]).stem, Given()
+    stage, inputs = Path(sys.argv[0]).stem, JobPart()
     try:
         if arguments.log:
             arguments.log.parent.mkdir(parents=True, exist_ok=True)
@@ -210,10 +210,10 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _damaged_inputs(inputs: Given) -> list[str]:
+def _damaged_inputs(inputs: JobPart) -> list[str]:
     """Return a line for each damaged table among the inputs, which may explain a failure."""
-    given = vars(inputs).values()
-    paths = [path for each in given for path in ([each] if isinstance(each, Path) else each)]
+    files = vars(inputs).values()
+    paths = [path for file in files for path in ([file] if isinstance(file, Path) else file)]
     tables = [path for path in dict.fromkeys(paths) if path.suffix == ".parquet" and path.is_file()]
     if not tables:
         return []

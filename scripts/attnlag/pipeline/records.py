@@ -30,7 +30,7 @@ from attnlag.storage.writing import write_text
 
 RECORD = "results/provenance.json"
 # Files that no job makes: a page of the checkout, and what is made from results on request.
-BESIDE = ("results/README.md", "results/report.zip", "results/report.html")
+NOT_RECORDED = ("results/README.md", "results/report.zip", "results/report.html")
 # Packages that may affect numbers and figures.
 PACKAGES = (
     "accelerate gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
@@ -45,9 +45,9 @@ def results() -> list[str]:
         for folder in ("results", "data/models")
         for path in Path(folder).rglob("*")
         # Hidden files belong to Snakemake or to jobs that are writing.
-        if path.is_file() and not any(part.startswith(".") for part in path.parts)
+        if path.is_file() and not any(name.startswith(".") for name in path.parts)
     ]
-    return sorted(str(path) for path in files if str(path) not in (RECORD, *BESIDE))
+    return sorted(str(path) for path in files if str(path) not in (RECORD, *NOT_RECORDED))
 
 
 def read() -> dict[str, Any] | None:
@@ -109,19 +109,21 @@ def write(
         return
     digest_of = digests(fresh)
     entries = {path: _entry(path, digest_of[path]) for path in fresh}
-    given = {
+    inputs = {
         os.path.relpath(path): made in entries
         for made, paths in made_from.items()
         for path in (paths if made in present else ())
     }
-    known = before.get("inputs", {})
-    now = remembered(path for path, changed in given.items() if changed or path not in known)
+    old_inputs = before.get("inputs", {})
+    now = remembered(path for path, changed in inputs.items() if changed or path not in old_inputs)
     made_with = config.model_dump(mode="json") if config else before.get("configuration")
     record = {
         **({"configuration": made_with} if made_with else {}),
         "environment": versions(),
         "files": {path: entries.get(path) or old[path] for path in present},
-        "inputs": {path: {"sha256": now[path]} if path in now else known[path] for path in given},
+        "inputs": {
+            path: {"sha256": now[path]} if path in now else old_inputs[path] for path in inputs
+        },
     }
     write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
 
@@ -133,7 +135,7 @@ def write_run(config: Config, begun: float, finished: bool, complete: bool) -> N
     A run that is complete has made everything.
     """
     if finished:
-        remove_former_shards({name: of.shards for name, of in config.corpora.items()})
+        remove_former_shards({name: corpus.shards for name, corpus in config.corpora.items()})
     made_from = {}
     for model in config.models:
         made_from[f"data/models/{model}/source.json"] = config.model_files(model)

@@ -56,8 +56,8 @@ class Names(NamedTuple):
     pair: str = ""
 
 
-def filled(kind: type[Settings], *sections: Section | None, **stated: Any) -> Settings:
-    """Return settings with the keys that they share with sections, and with what is stated."""
+def filled(kind: type[Settings], *sections: Section | None, **others: Any) -> Settings:
+    """Return settings with the keys that they share with sections, and with others by name."""
     values = {
         key: getattr(section, key)
         for section in sections
@@ -65,7 +65,7 @@ def filled(kind: type[Settings], *sections: Section | None, **stated: Any) -> Se
         for key in type(section).model_fields
         if key in kind.model_fields
     }
-    return kind(**values | stated)
+    return kind(**values | others)
 
 
 def fetch_model(config: Config, names: Names) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def summarize_sources(config: Config, names: Names) -> HeadsSettings:
     if settings.design is None:
         return settings
     # Other covariates need files of whole documents.
-    kept = [name for name in settings.design.covariates if name == "position"]
-    return settings.changed(design=settings.design.changed(covariates=kept))
+    covariates = [name for name in settings.design.covariates if name == "position"]
+    return settings.changed(design=settings.design.changed(covariates=covariates))
 
 
 def _design(config: Config, names: Names) -> DesignSettings:
@@ -214,14 +214,14 @@ def permute_documents(config: Config, names: Names) -> PermutationsSettings:
 def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     causal = config.causal
     assert causal is not None
-    known = changeable(config.extraction.sites)
+    sites = changeable(config.extraction.sites)
     settings = filled(
         EffectsSettings,
         config.extraction,
         config.norms,
         causal,
-        source_sites=causal.source_sites or known,
-        target_sites=causal.target_sites or known,
+        source_sites=causal.source_sites or sites,
+        target_sites=causal.target_sites or sites,
         modules=config.modules_of(names.model),
     )
     # Settings of interventions that are not requested change nothing.

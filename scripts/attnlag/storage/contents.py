@@ -47,20 +47,21 @@ def digests(paths: Iterable[str | Path]) -> dict[str, str]:
 def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of files as ``digests`` does; read only those that may have changed."""
     states = {str(path): _state(path) for path in paths if os.path.isfile(path)}
-    known = _known()
+    memory = _memory()
     unchanged = {
-        path: known[key][1]
+        path: memory[key][1]
         for path, state in states.items()
-        if known.get(key := os.path.abspath(path), [None])[0] == state
+        if memory.get(key := os.path.abspath(path), [None])[0] == state
     }
     fresh = digests(path for path in states if path not in unchanged)
     if fresh and MEMORY.parent.is_dir():
         # A file that was changed just now may be changed again within a tick of the clock.
         settled = [path for path in fresh if time.time_ns() - states[path][2] > 1e9]
         # Another process may have added files meanwhile; what it adds now is read again.
-        known = _known() | {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
+        memory = _memory()
+        memory |= {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
         with contextlib.suppress(OSError):
-            write_text(json.dumps(known), MEMORY)
+            write_text(json.dumps(memory), MEMORY)
     return unchanged | fresh
 
 
@@ -70,7 +71,7 @@ def _state(path: str | Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _known() -> dict[str, list]:
+def _memory() -> dict[str, list]:
     """Return the state and the digest of each remembered file."""
     try:
         return json.loads(MEMORY.read_text(encoding="utf-8"))

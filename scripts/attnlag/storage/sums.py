@@ -21,23 +21,21 @@ class Sums:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the fields with arrays."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: each for name, each in values.items() if isinstance(each, np.ndarray)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def facts(self) -> dict[str, Any]:
         """Return the other fields, names and settings, which `from_table` needs."""
-        arrays = self.arrays()
-        return {
-            each.name: getattr(self, each.name) for each in fields(self) if each.name not in arrays
-        }
+        names = [field.name for field in fields(self) if field.name not in self.arrays()]
+        return {name: getattr(self, name) for name in names}
 
     def _with(self, other: Self, operator: Callable[[Any, Any], Any]) -> Self:
         changed: dict[str, Any] = {}
-        for each in fields(self):
-            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
             adds = isinstance(mine, (int, float, np.ndarray)) and not isinstance(mine, bool)
-            if adds and each.name not in self.equal:
-                changed[each.name] = operator(mine, theirs)
+            if adds and field.name not in self.equal:
+                changed[field.name] = operator(mine, theirs)
         return replace(self, **changed)
 
     def __add__(self, other: Self) -> Self:
@@ -52,8 +50,8 @@ class Sums:
         The keys are columns before those of the arrays, such as ``layer``.
         """
         names, columns = [], []
-        of_rows = {name: np.array(numbers, np.int32) for name, numbers in keys.items()}
-        for name, values in (of_rows | self.arrays()).items():
+        key_columns = {name: np.array(numbers, np.int32) for name, numbers in keys.items()}
+        for name, values in (key_columns | self.arrays()).items():
             column = pa.array(values.reshape(-1))
             shape = values.shape[1:]
             if shape:
@@ -68,12 +66,10 @@ class Sums:
     def from_table(cls, table: pa.Table, **facts: Any) -> Self:
         """Return the sums in a table, given the fields that are no arrays."""
         arrays = {}
-        for each in fields(cls):
-            if each.name in facts:
-                continue
-            place = table.schema.field(each.name)
-            column = table[each.name].combine_chunks()
-            shape = [int(size) for size in place.metadata[SHAPE].decode().split(",") if size]
+        for name in [field.name for field in fields(cls) if field.name not in facts]:
+            metadata = table.schema.field(name).metadata
+            column = table[name].combine_chunks()
+            shape = [int(size) for size in metadata[SHAPE].decode().split(",") if size]
             flat = column.flatten() if shape else column
-            arrays[each.name] = flat.to_numpy().reshape(table.num_rows, *shape).copy()
+            arrays[name] = flat.to_numpy().reshape(table.num_rows, *shape).copy()
         return cls(**facts, **arrays)

@@ -118,12 +118,12 @@ def of_all_shards(paths: Sequence[Path]) -> Record:
         goes on on another device.
     """
     first = read_provenance(paths[0])
-    seen: dict[str, tuple[str, Path]] = {}
+    dtypes: dict[str, tuple[str, Path]] = {}
     for path in paths:
         for stage, settings in read_provenance(path)["stages"].items():
             # A shard without a token to change needs no model.
             dtype = settings.get("used", {}).get("dtype")
-            expected, where = seen.setdefault(stage, (dtype, path)) if dtype else (dtype, path)
+            expected, where = dtypes.setdefault(stage, (dtype, path)) if dtype else (dtype, path)
             if dtype != expected:
                 raise UserError(
                     f"{path}: found numbers of a model in {dtype}, expected {expected} as in "
@@ -145,10 +145,10 @@ def shards(first: str | Path) -> list[Path]:
 
 def by_site(paths: Iterable[Path], above: int = 1) -> dict[str, list[Path]]:
     """Return the files of shards by site, whose folder lies a number of folders above theirs."""
-    found: dict[str, list[Path]] = {}
+    paths_of: dict[str, list[Path]] = {}
     for path in paths:
-        found.setdefault(path.parents[above].name, []).append(path)
-    return found
+        paths_of.setdefault(path.parents[above].name, []).append(path)
+    return paths_of
 
 
 def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
 
     One row group is in memory at a time.
     """
-    parts = [np.zeros(0)]
+    values_of_groups = [np.zeros(0)]
     first = 0
     for path in paths:
         # Pre-buffering would read more than the rows that are needed.
@@ -262,20 +262,20 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
             low, high = np.searchsorted(rows, [first, first + size])
             if low < high:
                 values = file.read_row_group(group, columns=[column])[column].to_numpy()
-                parts.append(values[rows[low:high] - first])
+                values_of_groups.append(values[rows[low:high] - first])
             first += size
-    return np.concatenate(parts[1:] or parts)
+    return np.concatenate(values_of_groups[1:] or values_of_groups)
 
 
 def rows_of_documents(
     paths: Sequence[str | Path], documents: Sequence[str], columns: list[str] | None = None
 ) -> "pd.DataFrame":
     """Return the rows of some documents, in order, without loading the files whole."""
-    chosen = [("document", "in", list(documents))]
+    filters = [("document", "in", list(documents))]
     # One file and one thread at a time: others would read ahead.
     options: dict[str, Any] = {"partitioning": None, "pre_buffer": False, "use_threads": False}
-    parts = [pq.read_table(path, columns=columns, filters=chosen, **options) for path in paths]
-    return pa.concat_tables(parts).unify_dictionaries().to_pandas().astype({"document": str})
+    tables = [pq.read_table(path, columns=columns, filters=filters, **options) for path in paths]
+    return pa.concat_tables(tables).unify_dictionaries().to_pandas().astype({"document": str})
 
 
 def row_count(paths: Iterable[str | Path]) -> int:

@@ -102,20 +102,19 @@ def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
     ``sizes`` has the bytes of each output of this shard; shards have similar sizes. An existing
     file is kept until its new version replaces it. Too little room on the disk is a UserError.
     """
-    left = {}
-    for path in sizes:
-        others = [path.with_name(f"{shard:04d}{path.suffix}") for shard in range(shards)]
-        left[path] = max(1, sum(not other.exists() for other in others))
-    first, count = next(iter(sizes)), sum(left.values())
-    size, free = sum(sizes[path] * number for path, number in left.items()), room_for(first)
-    in_all = " in all" * (count > 1)
-    found = f"{counted(count, 'file')} of {amount(size)}{in_all} to be written, {amount(free)} free"
-    if size > free:
+    count, total, first = 0, 0.0, next(iter(sizes))
+    for path, size in sizes.items():
+        of_shards = [path.with_name(f"{shard:04d}{path.suffix}") for shard in range(shards)]
+        missing = max(1, sum(not file.exists() for file in of_shards))
+        count, total = count + missing, total + missing * size
+    free, in_all = room_for(first), " in all" * (count > 1)
+    room = f"{counted(count, 'file')} of {amount(total)}{in_all} to be written, {amount(free)} free"
+    if total > free:
         raise UserError(
-            f"{first.parent}: found {found}; expected more room or less to write "
+            f"{first.parent}: found {room}; expected more room or less to write "
             "(norms in place of vectors, or vectors in bfloat16)"
         )
-    return found
+    return room
 
 
 def leftovers(folder: str | Path) -> Iterator[Path]:
@@ -146,8 +145,8 @@ def _workplace(target: Path) -> Iterator[Path]:
 
 def _refuse_if_superseded(target: Path) -> None:
     """Raise UserError if a newer run has replaced the run of this job."""
-    own = os.environ.get(RUN_VARIABLE)
-    if own and RUN_RECORD.exists() and RUN_RECORD.read_text().split()[-1:] != [own]:
+    mark = os.environ.get(RUN_VARIABLE)
+    if mark and RUN_RECORD.exists() and RUN_RECORD.read_text().split()[-1:] != [mark]:
         raise UserError(
             f"{target}: not written: the run of snakemake that began this job is over, and a "
             "newer run makes this anew"
