@@ -26,17 +26,11 @@ NORMS = {WHOLE: "norm", **WRITTEN}
 SOURCES = [*SOURCE_CLASSES, "bias", "effective"]
 COSINES = {"all": "cosine", **{part: f"cosine_{part}" for part in traced_tables.PAIRS}}
 
-LAG_COLUMNS = ["subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"]
-LAG_COLUMNS += [
-    "statistic",
-    "p_value",
-    "p_adjusted",
-    "conf_low",
-    "conf_high",
-    "finding",
-    "vcov_type",
+LAG_COLUMNS = [
+    *("subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"),
+    *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"),
+    "random_weights",
 ]
-LAG_COLUMNS += ["random_weights"]
 
 
 def read_shards(paths: Sequence[Path]) -> pd.DataFrame:

@@ -1,0 +1,126 @@
+"""Means over tokens of what adjustments are written by, and their lags, one document at a time."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from test_lags_of_heads import SETTINGS, within
+
+from attnlag.adjustments.traced_tables import SOURCE_CLASSES, TARGETS
+from attnlag.regression.beyond import traced
+
+LENGTHS = (30, 24, 41, 19, 33, 27, 38)
+LAYERS = (3, 7)
+
+
+def rows_of(seed):
+    """Return rows of two layers, by token: a document's cosines and effects resemble each other."""
+    random = np.random.default_rng(seed)
+    names = [f"d{number}" for number in range(len(LENGTHS))]
+    keys = pd.DataFrame(
+        {
+            **{"document": np.repeat(names, LENGTHS), "window": 0, "token_id": 5},
+            "position": np.concatenate([np.arange(length) for length in LENGTHS]),
+        }
+    )
+    rows = keys.merge(pd.DataFrame({"layer": LAYERS}), how="cross")
+    columns = [*traced.SOURCES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
+    columns += [*traced.COSINES.values(), *TARGETS, *(f"{name}_control" for name in TARGETS)]
+    of_document = random.normal(size=(len(names), len(columns)))[pd.factorize(rows["document"])[0]]
+    values = of_document + random.normal(size=of_document.shape) + rows[["layer"]].to_numpy()
+    values[random.random(values.shape) < 0.02] = np.nan
+    norms = np.exp(random.normal(size=(len(rows), 3)).cumsum(axis=0) / 20)
+    values = np.hstack([values, norms]).astype(np.float32)
+    rows = rows.join(pd.DataFrame(values, columns=[*columns, *traced.NORMS.values()]))
+    # Documents come in the order of the corpus, not of their names.
+    order = pd.CategoricalDtype(names[::-1])
+    rows = rows.astype({"document": order}).sort_values("document", kind="stable")
+    return rows.reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return rows_of(0)
+
+
+@pytest.fixture(scope="module")
+def random():
+    return rows_of(1)
+
+
+def mean_of(rows, values, layer, first):
+    """Return a mean with its error and G*, by statsmodels, and the numbers of tokens and rows."""
+    used = (rows["layer"] == layer) & (rows["position"] >= first) & values.notna()
+    values, document = values[used].astype(float), rows.loc[used, "document"].astype(str)
+    sizes = values.groupby(document).size()
+    codes = {"groups": pd.factorize(document)[0]}
+    fit = sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds=codes)
+    effective, g, n = sizes.sum() ** 2 / (sizes**2).sum(), len(sizes), len(values)
+    # Without the correction of statsmodels for the constant, (n - 1) / (n - 1), and its G.
+    error = fit.bse.iloc[0] * np.sqrt(effective / (effective - 1) * (g - 1) / g)
+    return values, error, effective, n, g
+
+
+def check(row, rows, values, first, name="mean"):
+    values, error, effective, n, documents = mean_of(rows, values, row["layer"], first)
+    assert row[name] == pytest.approx(values.mean(), rel=1e-9)
+    assert row["std_error"] == pytest.approx(error, rel=1e-9)
+    reach = stats.t.ppf(0.95, effective - 1) * error
+    expected = [values.mean() - reach, values.mean() + reach]
+    assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(expected, rel=1e-9)
+    assert (row["tokens"], row["documents"]) == (n, documents)
+    return values
+
+
+def test_shares_are_means_clustered_by_document(rows, random):
+    table = traced.shares(rows, random, 1, 0.1)
+    assert table["layer"].tolist() == np.repeat(LAYERS, len(traced.SOURCES)).tolist()
+    assert table["source"].tolist() == traced.SOURCES * 2
+    for _, row in table.iterrows():
+        source = row["source"]
+        values = check(row, rows, rows[source], 1)
+        assert row["median"] == pytest.approx(values.median())
+        untrained = mean_of(random, random[source], row["layer"], 1)[0].mean()
+        assert row["random_weights"] == pytest.approx(untrained)
+        if source in SOURCE_CLASSES:
+            attention = mean_of(rows, rows[f"attention_{source}"], row["layer"], 1)[0].mean()
+            assert row["attention"] == pytest.approx(attention)
+    assert table.loc[table["source"] == "bias", "attention"].isna().all()
+    assert traced.shares(rows, None, 1, 0.1)["random_weights"].isna().all()
+    assert traced.shares(rows[:0], None, 1, 0.1).empty
+
+
+def test_cosines_leave_out_the_token_before_the_first(rows, random):
+    pairs = {(7, "first"): 0.25}
+    table = traced.neighbours(rows, random, pairs, 1, 0.1)
+    for _, row in table.iterrows():
+        check(row, rows, rows[traced.COSINES[row["part"]]], 2)
+    expected = [pairs.get(key, np.nan) for key in zip(table["layer"], table["part"], strict=True)]
+    np.testing.assert_array_equal(table["random_pairs"], expected)
+
+
+def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, random):
+    table = traced.readout(rows, random, 1, 0.1)
+    for _, row in table.iterrows():
+        effect, control = rows[row["target"]], rows[f"{row['target']}_control"]
+        check(row, rows, effect - control, 1, "difference")
+        for name, values in (("mean", effect), ("control", control)):
+            values = values.where(effect.notna() & control.notna())
+            expected = mean_of(rows, values, row["layer"], 1)[0].mean()
+            assert row[name] == pytest.approx(expected)
+        untrained = random[row["target"]] - random[f"{row['target']}_control"]
+        expected = mean_of(random, untrained, row["layer"], 1)[0].mean()
+        assert row["random_weights"] == pytest.approx(expected)
+
+
+def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
+    table = traced.fit_lags(rows, random, SETTINGS).set_index(["layer", "part", "term"])
+    assert len(table) == len(LAYERS) * len(traced.NORMS) * 2
+    for (layer, part, term), row in table.iterrows():
+        for column, own in (("estimate", rows), ("random_weights", random)):
+            tokens = own[own["layer"] == layer]
+            fit, factor = within(tokens, tokens[traced.NORMS[part]])
+            assert row[column] == pytest.approx(fit.params[term], rel=1e-6)
+            if column == "estimate":
+                assert row["std_error"] == pytest.approx(fit.bse[term] * factor, rel=0.02)
