@@ -5,7 +5,7 @@ import seaborn as sns
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, number
-from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.beyond.decomposition import EFFECTS, PARTS_OF_CHANGE, POOLED
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
@@ -56,8 +56,8 @@ def figure(inputs: Inputs) -> Sheet:
             Lines(lags, f"coefficient\n({unit})", f"coefficient of {named(term)}"),
             Lines(shares, "R² of all variance", "variance explained", ylim=(0, 1)),
             Map(
-                by_layer(parts, "part", "change", list(PARTS), layers),
-                [OF_PARTS[part] for part in PARTS],
+                by_layer(parts, "part", "change", list(PARTS_OF_CHANGE), layers),
+                [OF_PARTS[part] for part in PARTS_OF_CHANGE],
                 "change",
                 f"change of {named(term)} by part",
             ),

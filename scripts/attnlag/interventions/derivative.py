@@ -12,6 +12,8 @@ only from distances beyond the requested ones.
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -298,18 +300,13 @@ def effects(
     def sums_of(batch: Batch) -> list[tuple[Key, TargetEffects]]:
         if on_cpu:
             torch.set_num_threads(max(1, threads // side_by_side))
-
-        def look(layer: int, site: str, added: torch.Tensor) -> None:
-            receive(batch, layer, site, added)
-
         rotary.reset()
-        sums = sums_of_batch(model, blocks, batch, settings, targets, look)
+        sums = sums_of_batch(model, blocks, batch, settings, targets, partial(receive, batch))
         progress(int(batch.real.sum()))
         return sums
 
     by_sequence: dict[Key, list[TargetEffects]] = {key: [] for key in keys}
     with ThreadPoolExecutor(side_by_side) as pool:
-        for results in pool.map(sums_of, groups):
-            for key, sums in results:
-                by_sequence[key].append(sums)
+        for key, effects_of_target in chain.from_iterable(pool.map(sums_of, groups)):
+            by_sequence[key].append(effects_of_target)
     return by_sequence

@@ -46,15 +46,15 @@ def edited(
         earlier: list[torch.Tensor] = []
 
         def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
-            own = first_tensor(output)
+            output_of_module = first_tensor(output)
             if len(earlier) + 1 < modules:
-                earlier.append(own.clone())
+                earlier.append(output_of_module.clone())
                 return None
             # The last of several modules makes up for the change of their sum.
-            added = sum(earlier, own)
+            added = sum(earlier, output_of_module)
             changed = change(layer, site, added)
             receive(layer, site, changed)
-            value = own + (changed - added) if earlier else changed
+            value = output_of_module + (changed - added) if earlier else changed
             earlier.clear()
             return _with_first(output, value)
 

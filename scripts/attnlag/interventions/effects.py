@@ -12,9 +12,9 @@ from attnlag.interventions.finite import Effect
 
 DERIVATIVE = "derivative"
 
-SUMS = ["positions", "effect_sum"]
+EFFECT_SUMS = ["positions", "effect_sum"]
 
-SCHEMA = pa.schema(
+EFFECTS_SCHEMA = pa.schema(
     [
         ("document", pa.dictionary(pa.int32(), pa.string())),
         ("source_site", pa.dictionary(pa.int32(), pa.string())),
@@ -55,8 +55,10 @@ def table(
                 of_change = document, *change[:4], lag, *change[4:6], change.upos
                 usable = int(np.isfinite(effect))
                 rows.append((*of_change, usable, effect if usable else 0.0, None))
-    frame = pd.DataFrame(rows, columns=SCHEMA.names)
-    cell = [name for name in SCHEMA.names if name not in SUMS]
-    sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[SUMS].sum()
-    sums = sums.loc[sums["positions"] > 0, SCHEMA.names].astype({"upos": object})
-    return pa.Table.from_pandas(sums, SCHEMA, preserve_index=False).replace_schema_metadata()
+    frame = pd.DataFrame(rows, columns=EFFECTS_SCHEMA.names)
+    cell = [name for name in EFFECTS_SCHEMA.names if name not in EFFECT_SUMS]
+    sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[EFFECT_SUMS].sum()
+    sums = sums.loc[sums["positions"] > 0, EFFECTS_SCHEMA.names].astype({"upos": object})
+    return pa.Table.from_pandas(
+        sums, EFFECTS_SCHEMA, preserve_index=False
+    ).replace_schema_metadata()

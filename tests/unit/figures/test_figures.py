@@ -35,7 +35,7 @@ from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.templates import Notice
 from attnlag.regression.beyond.classes import LINE
-from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.beyond.decomposition import EFFECTS, PARTS_OF_CHANGE, POOLED
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.moderators import PER_SD
 from attnlag.regression.design.properties import TERCILES
@@ -405,14 +405,14 @@ def test_each_step_has_a_line_and_each_part_a_row():
         [
             {"layer": layer, "term": "lag_1", "part": part, "change": place / 10}
             for layer in LAYERS
-            for place, part in enumerate(PARTS)
+            for place, part in enumerate(PARTS_OF_CHANGE)
         ]
     )
     inputs = classes({"property": "upos"}, None, steps=steps, parts=parts)
     sheet = lag_as_covariates_enter.figure(inputs)
     lags, _, cells = sheet.panels
     np.testing.assert_allclose([line.y[0] for line in lags.lines], 0.4 - 0.05 * np.arange(6))
-    np.testing.assert_allclose(cells.values[:, 1], np.arange(len(PARTS)) / 10)
+    np.testing.assert_allclose(cells.values[:, 1], np.arange(len(PARTS_OF_CHANGE)) / 10)
     assert sheet.claim == (
         "Holding documents, parts of speech and tokens fixed moves lag 1 from 0.40 to 0.15 "
         "(mean over the layers)"

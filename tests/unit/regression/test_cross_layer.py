@@ -98,13 +98,12 @@ def test_all_layers_before_a_target_predict_it_together():
         g += [number] * len(known)
     x, y, g = np.concatenate(x), np.concatenate(y), np.array(g)
     covariance, (df,) = cr2_by_matrices(y, x, g, [np.ones(3)])
+    expected = np.linalg.lstsq(x, y)[0].sum(), np.sqrt(covariance.sum()), df
     found = cross_layer.together(((d, d) for d in documents), 3, 2)
-    assert found.estimate == pytest.approx(np.linalg.lstsq(x, y)[0].sum(), rel=1e-10)
-    assert found.std_error == pytest.approx(np.sqrt(covariance.sum()), rel=1e-10)
-    assert found.df == pytest.approx(df, rel=1e-10)
+    assert found == pytest.approx(expected, rel=1e-10)
     # No layer comes before the first, and few documents have no error.
     for pairs, target in ((documents, 0), (documents[:5], 3)):
-        assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2).estimate)
+        assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2)).all()
 
 
 def test_the_beginning_of_a_document_ends_at_the_same_token_in_every_window():

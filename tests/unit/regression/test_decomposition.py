@@ -12,7 +12,7 @@ from scipy import stats
 from attnlag.adjustments.columns import KEYS
 from attnlag.errors import UserError
 from attnlag.regression.beyond import decomposition
-from attnlag.regression.beyond.decomposition import EFFECTS, PARTS, POOLED
+from attnlag.regression.beyond.decomposition import EFFECTS, PARTS_OF_CHANGE, POOLED
 from attnlag.regression.design import absorbing, design
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.estimation import sampling
@@ -97,8 +97,8 @@ def test_the_parts_add_up_to_the_change_and_equal_those_of_gelbach(data):
         columns = [of_tags.model.exog_names.index(place) for place in places]
         of_set[name] = of_tags.model.exog[:, columns] @ of_tags.params[places]
     own = parts[parts["term"] == "lag_1"].set_index("part")["change"]
-    assert list(own.index) == list(PARTS)
-    for part in PARTS:
+    assert list(own.index) == list(PARTS_OF_CHANGE)
+    for part in PARTS_OF_CHANGE:
         owed = smf.ols("h ~ lag_1 + lag_2", data.assign(h=of_set[part])).fit().params["lag_1"]
         assert own[part] == pytest.approx(-owed, abs=1e-7)
 
@@ -238,7 +238,7 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
     )
     np.testing.assert_allclose(change, last - first, atol=1e-8)
     # However many layers are in memory at once.
-    monkeypatch.setattr(decomposition, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(decomposition, "VARIABLES_BYTES", 1)
     one = decomposition.decomposed(designs, properties, 0.05)
     pd.testing.assert_frame_equal(one.steps, found.steps, rtol=1e-9)
     pd.testing.assert_frame_equal(one.parts, found.parts, rtol=1e-9, atol=1e-9)
@@ -298,7 +298,7 @@ def test_a_layer_without_rows_has_no_coefficients(tmp_path):
     assert found.parts.groupby("layer")["change"].count().tolist() == [8, 8, 0]
     dead = found.steps[found.steps["layer"] == 2]
     assert len(dead) == 12
-    assert (dead[decomposition.COUNTS] == 0).all(axis=None)
+    assert (dead[decomposition.STEP_COUNTS] == 0).all(axis=None)
 
 
 def test_without_more_rows_than_effects_there_are_no_coefficients():

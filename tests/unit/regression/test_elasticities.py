@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from attnlag.interventions import derivative
-from attnlag.interventions.effects import SCHEMA, table
+from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.interventions.finite import Effect
 from attnlag.regression.beyond import cross_layer, elasticities, verdicts
 from attnlag.regression.inference import bootstrap
@@ -14,7 +14,7 @@ from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1, negligible=0.05)
-NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTED)
+NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_VERDICTS = pd.DataFrame(columns=[*verdicts.TRIAL_KEYS, *verdicts.VERDICT])
 
 
@@ -87,7 +87,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
         }
     )
     predicted = pd.DataFrame(
-        [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.PREDICTED
+        [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.PREDICTION
     )
     given = found.reset_index(), predicted, {"attention": coefficients}
     table = elasticities.transmitted(*given, 0.05).set_index("target_layer")
@@ -123,7 +123,7 @@ def test_a_scale_becomes_an_arc_elasticity():
     ]
     other = [one._replace(effects=one.effects * 1.1) for one in changed]
     rows = table({}, {("a", 0): changed, ("b", 0): other}, 1)
-    assert rows.schema == SCHEMA
+    assert rows.schema == EFFECTS_SCHEMA
     found = elasticities.table(rows.to_pandas(), SETTINGS)
     norms = found[found["target_site"] == "attention"]
     assert norms["estimate"].tolist() == pytest.approx([0.315, 0.315])

@@ -25,7 +25,7 @@ def rows_of(seed):
         }
     )
     rows = keys.merge(pd.DataFrame({"layer": LAYERS}), how="cross")
-    columns = [*traced.SOURCES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
+    columns = [*traced.SOURCE_NAMES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
     columns += [*traced.COSINES.values(), *TARGETS, *(f"{name}_control" for name in TARGETS)]
     of_document = random.normal(size=(len(names), len(columns)))[pd.factorize(rows["document"])[0]]
     values = of_document + random.normal(size=of_document.shape) + rows[["layer"]].to_numpy()
@@ -75,8 +75,8 @@ def check(row, rows, values, first, name="mean"):
 
 def test_shares_are_means_clustered_by_document(rows, random):
     table = traced.shares(rows, random, 1, 0.1)
-    assert table["layer"].tolist() == np.repeat(LAYERS, len(traced.SOURCES)).tolist()
-    assert table["source"].tolist() == traced.SOURCES * 2
+    assert table["layer"].tolist() == np.repeat(LAYERS, len(traced.SOURCE_NAMES)).tolist()
+    assert table["source"].tolist() == traced.SOURCE_NAMES * 2
     for _, row in table.iterrows():
         source = row["source"]
         values = check(row, rows, rows[source], 1)

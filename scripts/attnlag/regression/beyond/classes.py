@@ -38,7 +38,7 @@ from attnlag.storage import tables
 LEVEL = "level"
 
 # Rows of a design in memory at a time; each lag is there once for each class.
-ROWS = 4096
+ROWS_BY_CLASS = 4096
 
 # Subset of the slopes that all classes share.
 ALL = "all"
@@ -126,7 +126,7 @@ def products_of_design(
     read = properties.read_property if scale is None else properties.read_moderator
     property_of_tokens = read(settings.property, [tokens])
 
-    batches = tables.batches(design, ROWS, "cross-products by class")
+    batches = tables.batches(design, ROWS_BY_CLASS, "cross-products by class")
     schema = schema_of(
         pq.read_schema(design), classes_of(settings.property), linear=scale is not None
     )

@@ -30,7 +30,7 @@ BLOCK = 64
 
 # The columns of `of_intervened`.
 TARGET_KEYS = ["source_site", "target_site", "target_layer", "lag"]
-PREDICTED = [*TARGET_KEYS, "predicted", "predicted_std_error", "predicted_df"]
+PREDICTION = [*TARGET_KEYS, "predicted", "predicted_std_error", "predicted_df"]
 
 
 class Coefficients(NamedTuple):
@@ -247,7 +247,7 @@ def of_intervened(
     tokens: int,
     drop_first: int,
 ) -> pd.DataFrame:
-    """Return `Together` for target layers and lags, over the tokens that were intervened on.
+    """Return `together` for target layers and lags, over the tokens that were intervened on.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def of_intervened(
         if name in documents
     ]
     rows = [(source, target, layer, lag, *together(pairs, layer, lag)) for layer, lag in keys]
-    return pd.DataFrame(rows, columns=PREDICTED)
+    return pd.DataFrame(rows, columns=PREDICTION)
 
 
 def table(fits: CrossLayer) -> pd.DataFrame:
@@ -283,18 +283,6 @@ def table(fits: CrossLayer) -> pd.DataFrame:
     )
 
 
-class Together(NamedTuple):
-    """The sum of the coefficients of all layers before a target, at one distance.
-
-    It is NaN if the layers are collinear within the documents, or these are too few.
-    """
-
-    # With CR2 and its degrees of freedom (`clustered`).
-    estimate: float = np.nan
-    std_error: float = np.nan
-    df: float = np.nan
-
-
 def beginning(windows: Windows, tokens: int, drop_first: int) -> Windows:
     """Return the log norms at the first tokens of a document, given all without ``drop_first``."""
     first = []
@@ -305,11 +293,15 @@ def beginning(windows: Windows, tokens: int, drop_first: int) -> Windows:
     return first
 
 
-def together(documents: Iterable[tuple[Windows, Windows]], target: int, lag: int) -> Together:
+def together(
+    documents: Iterable[tuple[Windows, Windows]], target: int, lag: int
+) -> tuple[float, float, float]:
     """Regress a layer on all layers before it, a number of tokens before, within documents.
 
-    The sum of the coefficients is the change of the target predicted by the regression if the
-    norms of one token grow by the same proportion in all these layers.
+    Return the sum of the coefficients, its standard error (CR2) and its degrees of freedom; NaN if
+    the layers are collinear within the documents, or these are too few. The sum is the change of
+    the target predicted by the regression if the norms of one token grow by the same proportion in
+    all these layers.
 
     Each document has the log norms of its windows, at the site of the sources and the target's.
     """
@@ -325,7 +317,7 @@ def together(documents: Iterable[tuple[Windows, Windows]], target: int, lag: int
             b.append(x @ y)
             rows += len(y)
     if target == 0 or rows <= target + len(a) or len(a) < FEWEST_DOCUMENTS:
-        return Together()
+        return np.nan, np.nan, np.nan
     # The sum takes the place of the first coefficient.
     back = np.eye(target)
     back[0, 1:] = -1
@@ -334,7 +326,7 @@ def together(documents: Iterable[tuple[Windows, Windows]], target: int, lag: int
     scale = np.sqrt(np.diagonal(total))
     values = np.linalg.eigvalsh(total / np.outer(scale, scale))
     if not values[-1] <= WORST_CONDITION * values[0]:
-        return Together()
+        return np.nan, np.nan, np.nan
     estimate = np.linalg.solve(total, b_g.sum(axis=0))
     covariance, df = clustered.cr2(a_g, b_g - a_g @ estimate)
-    return Together(float(estimate[0]), float(np.sqrt(covariance[0, 0])), float(df[0]))
+    return float(estimate[0]), float(np.sqrt(covariance[0, 0])), float(df[0])

@@ -46,17 +46,17 @@ EFFECTS = ("document", "upos", "upos_previous", "token", "token_previous")
 POOLED = "pooled"
 
 # The parts of the change of a coefficient; those of tokens are beyond their parts of speech.
-PARTS = ("document", "upos", "upos_previous", "tokens")
+PARTS_OF_CHANGE = ("document", "upos", "upos_previous", "tokens")
 
 # Largest share of an arbitrary combination of effects that changes no fit but moves a part.
 UNDETERMINED = 1e-4
 
 # The columns of a step; the counts are 0 in a layer without rows.
-COUNTS = ["effects", "n_obs", "n_documents"]
-STEP_VALUES = ["estimate", "std_error", "r_squared", "conf_low", "conf_high", *COUNTS]
+STEP_COUNTS = ["effects", "n_obs", "n_documents"]
+STEP_VALUES = ["estimate", "std_error", "r_squared", "conf_low", "conf_high", *STEP_COUNTS]
 
 # Bytes of variables in memory at a time; at least one layer.
-BLOCK_BYTES = 64e6
+VARIABLES_BYTES = 64e6
 
 # Largest number of rows; with more, a sample of whole documents is decomposed.
 MOST_DECOMPOSED = 500_000
@@ -102,7 +102,7 @@ def layers_of_design(
     sample: Sample, designs: Sequence[Path], layers: Sequence[int], terms: Sequence[str]
 ) -> Iterator[tuple[Sequence[int], np.ndarray]]:
     """Yield blocks of layers with the values of terms, (layers, terms, rows)."""
-    at_once = max(1, int(BLOCK_BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
+    at_once = max(1, int(VARIABLES_BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
     for start in range(0, len(layers), at_once):
         block = layers[start : start + at_once]
         names = [f"{layer_name(layer)}.{term}" for layer in block for term in terms]
@@ -142,9 +142,9 @@ def decomposed(
             parts.append(parts_of_change(variables, levels, numbers, lags, effects))
     keys = {"layer": every_layer, "step": (POOLED, *EFFECTS), "term": sorted(lags)}
     table_of_steps = _in_order(steps, keys, STEP_VALUES)
-    table_of_steps[COUNTS] = table_of_steps[COUNTS].fillna(0).astype(int)
+    table_of_steps[STEP_COUNTS] = table_of_steps[STEP_COUNTS].fillna(0).astype(int)
     table_of_steps["sampled"] = bool(sample.end)
-    keys = {"layer": every_layer, "term": sorted(lags), "part": PARTS}
+    keys = {"layer": every_layer, "term": sorted(lags), "part": PARTS_OF_CHANGE}
     return Decomposition(sample.end, table_of_steps, _in_order(parts, keys, ["change"]))
 
 
@@ -270,6 +270,6 @@ def parts_of_change(
         owed = np.linalg.lstsq(centred.T, parts.T, rcond=None)[0]
         if not determined:
             owed[:] = np.nan
-        changes = zip(product(lags, PARTS), -owed.ravel(), strict=True)
+        changes = zip(product(lags, PARTS_OF_CHANGE), -owed.ravel(), strict=True)
         rows += [(layer, lag, part, change) for (lag, part), change in changes]
     return pd.DataFrame(rows, columns=["layer", "term", "part", "change"])

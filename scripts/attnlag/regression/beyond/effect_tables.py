@@ -58,7 +58,7 @@ def tables_of(
         )
         for (source, target), rows in summed.groupby(sites)
     ]
-    predicted = pd.concat(together or [pd.DataFrame(columns=cross_layer.PREDICTED)])
+    predicted = pd.concat(together or [pd.DataFrame(columns=cross_layer.PREDICTION)])
     trials = verdicts.of_pairs(effects, caused, predictions, settings)
     same_layer = verdicts.of_the_same_layer(coefficients, settings.alpha)
     return {

@@ -92,7 +92,7 @@ def table(
     Parameters
     ----------
     effects : pandas.DataFrame
-        Sums by document over all shards, see ``interventions.effects.SCHEMA``.
+        Sums by document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``.
     beside : sequence of str
         Further columns that distinguish effects, without joint bands.
     """

@@ -23,7 +23,7 @@ from attnlag.regression.settings import HeadsSettings
 NORMS = {WHOLE: "norm", **WRITTEN}
 
 # Sources of an adjustment, and the columns of parts of the cosine, in the order of their rows.
-SOURCES = [*SOURCE_CLASSES, "bias", "effective"]
+SOURCE_NAMES = [*SOURCE_CLASSES, "bias", "effective"]
 COSINES = {"all": "cosine", **{part: f"cosine_{part}" for part in traced_tables.PAIRS}}
 
 LAG_COLUMNS = [
@@ -90,7 +90,7 @@ def shares(
 
     Beside it are the mean ``attention`` to the source and the mean share with ``random_weights``.
     """
-    table = _means_beside(rows, random, lambda rows: rows[SOURCES], drop_first, alpha)
+    table = _means_beside(rows, random, lambda rows: rows[SOURCE_NAMES], drop_first, alpha)
     attention = rows[[f"attention_{name}" for name in SOURCE_CLASSES]].set_axis(
         SOURCE_CLASSES, axis=1
     )

@@ -37,7 +37,7 @@ from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
 # The numbers of all folds one after the other, for each layer.
-SCHEMA = pa.schema(
+PRODUCTS_SCHEMA = pa.schema(
     [
         *(("layer", pa.int32()), ("folds", pa.int32())),
         *((name, pa.list_(pa.float32())) for name in ("centre", "components")),
@@ -205,19 +205,19 @@ def as_table(layer: int, products: LayerProducts) -> pa.Table:
     row = {"layer": layer, "folds": len(products.n), **vars(frame), **products.arrays()}
     row["xx"] = products.xx[:, *np.triu_indices(products.xx.shape[-1])]
     columns = []
-    for field in SCHEMA:
+    for field in PRODUCTS_SCHEMA:
         value = row[field.name]
         if isinstance(value, np.ndarray):
             value = value.reshape(-1).astype(field.type.value_type.to_pandas_dtype())
         columns.append(pa.array([value], field.type))
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    return pa.Table.from_arrays(columns, schema=PRODUCTS_SCHEMA)
 
 
 def write_products(
     path: Path, products: Iterable[tuple[int, LayerProducts]], record: dict[str, Any]
 ) -> list[int]:
     """Write the products of all layers to a file, a row group each, and return the layers."""
-    schema = SCHEMA.with_metadata(tables.metadata(record))
+    schema = PRODUCTS_SCHEMA.with_metadata(tables.metadata(record))
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     layers = []
     with tables.parquet_writer(path, schema, **options) as writer:
