@@ -1,6 +1,5 @@
 import copy
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,8 +7,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
 
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
@@ -22,27 +22,16 @@ def tokenizer(fetched):
     return tokens.load_tokenizer(fetched["gpt2"])
 
 
-def encode(
-    tokenizer,
-    texts,
-    max_length=None,
-    long_documents="split",
-    prepend_bos="auto",
-    special_in_text="text",
-):
+DEFAULTS = {"max_length": None, "long_documents": "split"}
+DEFAULTS |= {"prepend_bos": "auto", "special_in_text": "text"}
+
+
+def encode(tokenizer, texts, **changes):
     # In batches of one and of two documents: where they end must not show.
     names = [f"d{i}" for i in range(len(texts))]
-    batches = [(names[i:j], texts[i:j]) for i, j in ((0, 1), (1, 3), (3, len(texts))) if i < j]
+    batches = [(names[i:j], texts[i:j]) for i, j in ((0, 1), (1, 3), (3, None)) if names[i:j]]
     counts = {}
-    parts = tokens.tokenize(
-        [(some, words) for some, words in batches if some],
-        tokenizer,
-        counts,
-        max_length=max_length,
-        long_documents=long_documents,
-        prepend_bos=prepend_bos,
-        special_in_text=special_in_text,
-    )
+    parts = tokens.tokenize(batches, tokenizer, counts, **DEFAULTS | changes)
     return pa.concat_tables(parts), counts
 
 
@@ -143,12 +132,12 @@ TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_tokenizer_json_is_used_directly_only_if_transformers_agrees_with_it(
-    gpt2, tmp_path, changed
-):
+def test_tokenizer_json_is_used_directly_only_if_transformers_agrees_with_it(tmp_path, changed):
     """transformers builds some pre-tokenizers itself instead of reading them from the file."""
     folder = tmp_path / "model"
-    shutil.copytree(gpt2, folder)
+    letters = [*sorted(ByteLevel.alphabet()), "<|endoftext|>"]
+    vocabulary = {letter: number for number, letter in enumerate(letters)}
+    GPT2Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
     if changed:
         stated = json.loads((folder / "tokenizer.json").read_text())
         stated["pre_tokenizer"] = {"type": "Whitespace"}
