@@ -19,7 +19,7 @@ from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
 # Target layers of interventions that are named one by one.
-MOST_LAYERS = 4
+MOST_LAYERS_NAMED = 4
 
 # An effect below this share of the association hardly causes it.
 HARDLY = 0.25
@@ -151,7 +151,7 @@ def _causes(path: Path, site: str) -> list[Answer]:
     table = pd.read_parquet(path).query("source_site == target_site == @site and lag == 1")
     if table.empty:
         return []
-    table = extremes(table, MOST_LAYERS)
+    table = extremes(table, MOST_LAYERS_NAMED)
     text = ", ".join(
         f"layer {layer} {number(effect)}"
         for layer, effect in zip(table["target_layer"], table["estimate"], strict=True)

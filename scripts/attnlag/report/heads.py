@@ -7,7 +7,7 @@ from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.terms import named
 from attnlag.report.wording import in_common, nearest_lag, titled
 
-CONTROLS_IN_WORDS = {
+CONTROLS_OF_HEADS = {
     "permuted_mean": "in permuted order {:.3f}",
     "random_weights": "before training {:.3f}",
     "trained": "after it {:.3f} (the same documents, neither corrected for bias)",
@@ -61,7 +61,7 @@ def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
     if heads.empty:
         return []
     lag, values = named(heads["term"].iloc[0]), heads["estimate"]
-    shared = in_common(heads, ["estimate", *CONTROLS_IN_WORDS])
+    shared = in_common(heads, ["estimate", *CONTROLS_OF_HEADS])
     medians = shared.median()
     sums = lags[(lags["part"] == WHOLE) & lags["layer"].isin(heads.loc[shared.index, "layer"])]
     present = heads["finding"] == "present"
@@ -73,7 +73,7 @@ def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
         f"positive in {int((present & (values > 0)).sum())} of these",
     ]
     controls = [
-        words.format(medians[name]) for name, words in CONTROLS_IN_WORDS.items() if name in medians
+        words.format(medians[name]) for name, words in CONTROLS_OF_HEADS.items() if name in medians
     ]
     if controls:
         lines.append(f"{lag} of single heads is {', '.join(controls)}")

@@ -20,7 +20,7 @@ from attnlag.storage.writing import write_text
 DIGITS = 3
 
 # A page of more documents than these is slow to open.
-MOST_ROWS = 5000
+MOST_ROWS_OF_PAGE = 5000
 
 # Columns that the tint of a row depends on, with their names in the script of the page.
 TINT_COLUMNS = {"finding": "FINDING", "term": "TERM"}
@@ -181,9 +181,11 @@ def write_token_summary(summary: pd.DataFrame, path: Path, name: str) -> str:
         f"{corpus.characters:,} characters, {corpus.tokens:,} tokens, "
         f"{corpus.characters_per_token:.2f} characters per token"
     )
-    cut = f" The first {MOST_ROWS:,} of {len(summary):,} rows." * (len(summary) > MOST_ROWS)
+    cut = f" The first {MOST_ROWS_OF_PAGE:,} of {len(summary):,} rows." * (
+        len(summary) > MOST_ROWS_OF_PAGE
+    )
     write_page(
-        summary.head(MOST_ROWS),
+        summary.head(MOST_ROWS_OF_PAGE),
         path,
         title=f"Corpus: {name}",
         note=f"{corpus.documents:,} documents, {counts}; below, the corpus, its groups and its "

@@ -115,7 +115,7 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
         notes.append(SHARED_BINS.format(fitted.bins))
     if settings.bias_correction != "none":
         notes.append(BIAS_CORRECTED)
-    return "\n".join([*(part.as_text() for part in (above, table, below)), *notes, PREDICTIVE, ""])
+    return "\n".join([*(rows.as_text() for rows in (above, table, below)), *notes, PREDICTIVE, ""])
 
 
 def _two_columns(rows: list[tuple[str, str, str, str]], title: str = "") -> SimpleTable:

@@ -16,7 +16,7 @@ from attnlag.regression.beyond.vector_fits import (
 from attnlag.regression.labels import spans
 from attnlag.report.wording import in_common, titled
 
-CONTROLS_IN_WORDS = {
+CONTROLS_OF_VECTORS = {
     SCALAR: "the previous vector times one number",
     DOCUMENT: "the mean of the document's other tokens",
     PERMUTED: "tokens in permuted order",
@@ -47,7 +47,7 @@ def vector_findings(table: pd.DataFrame, *, name: str, alpha: float, lags: Seque
     medians = in_common(controls.loc[fits.index], list(controls.columns)).median()
     compared = [
         f"{words} {medians[control]:.3f}"
-        for control, words in CONTROLS_IN_WORDS.items()
+        for control, words in CONTROLS_OF_VECTORS.items()
         if control in medians
     ]
     if RANDOM in medians:

@@ -9,7 +9,7 @@ from attnlag.errors import UserError
 from attnlag.pipeline.stages import Names
 
 # Names of what is in memory, in the settings of stages.
-NAMES = Names(model="model", corpus="texts", regression="fit")
+IN_MEMORY = Names(model="model", corpus="texts", regression="fit")
 
 # The beginnings of keys in messages, which the library's arguments lack.
 PREFIXES = ("configuration: ", "regressions.fit.", "corpora.texts.", "norms.")

@@ -34,7 +34,7 @@ from attnlag.model.hooks import STREAM
 from attnlag.model.random_weights import drawn_model
 from attnlag.pipeline import stages
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.checking import NAMES, checked
+from attnlag.study.checking import IN_MEMORY, checked
 
 
 @dataclass
@@ -328,7 +328,7 @@ def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> Tagger:
         return Tagger(sources, keys, tagger.lang, None)
     settings = PropertiesSettings()
     if isinstance(tagger, Mapping):
-        settings = stages.describe_tokens(checked({}, tagger=tagger), NAMES)
+        settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
         if settings.given == "column":
             raise UserError(
                 "tagger.column: found a column, expected package or file: texts have none"

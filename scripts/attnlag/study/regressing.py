@@ -33,7 +33,7 @@ from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
 from attnlag.storage.keys import KEY_FIELDS
-from attnlag.study.checking import NAMES, checked
+from attnlag.study.checking import IN_MEMORY, checked
 from attnlag.study.measuring import Measurement, occurrences
 
 # Columns of a table of controls that a control adds.
@@ -191,21 +191,26 @@ def fit(
 
 def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
     """Run the stages of a regression as a run does, with their files in a folder."""
-    regression, build = config.regressions["fit"], stages.build_design(config, NAMES)
+    regression, build = config.regressions["fit"], stages.build_design(config, IN_MEMORY)
     files = _write_inputs(measurement, site, config, folder)
     stream = files["stream"] if regression.outcome == "relative" else None
     facts = covariates.read_facts(build.design, files)
-    whole, products = folder / "design.parquet", folder / "crossproducts.parquet"
-    design, effects = whole, regression.token_effects
+    design, products = folder / "design.parquet", folder / "crossproducts.parquet"
+    fitted_design, effects = design, regression.token_effects
     crossproducts.of_norms(
-        files["norms"], stream, whole, None if effects else products, build, facts
+        files["norms"], stream, design, None if effects else products, build, facts
     )
     if effects:
-        solved, design = folder / "effects.parquet", folder / "within_tokens.parquet"
-        token_effects.solve([whole], [files["norms"]], effects, solved)
-        token_effects.take_out(whole, files["norms"], solved, design, products)
-    settings = stages.fit_regression(config, NAMES)
-    fitted = fitting.fit_regression([products], [design], measurement.groups, settings, threads=1)
+        solved, fitted_design = folder / "effects.parquet", folder / "within_tokens.parquet"
+        token_effects.solve([design], [files["norms"]], effects, solved)
+        token_effects.take_out(design, files["norms"], solved, fitted_design, products)
+    fitted = fitting.fit_regression(
+        [products],
+        [fitted_design],
+        measurement.groups,
+        stages.fit_regression(config, IN_MEMORY),
+        threads=1,
+    )
     shard = crossproducts.read_shard(products)
     by_group = groups.coefficients_by_group(
         [shard], measurement.groups, groups.settings_of_groups(fitted.settings)
@@ -216,7 +221,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
             files["norms"],
             stream,
             files.get("token_properties"),
-            stages.permute_documents(config, NAMES),
+            stages.permute_documents(config, IN_MEMORY),
             facts,
         )
         merged = permutation.merged_terms(permuted, fitted.kept_terms)
@@ -233,29 +238,27 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
             [shard],
             streams if stream else (),
         )
-    used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
-    fit = Fit(
-        name=name,
-        fitted=fitted,
-        groups=by_group,
-        controls=controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random),
-        norms=measurement.sizes[site][:, used],
-    )
+    by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
-        property_of_tokens = files[regression.by_file]
-        class_settings, scale = stages.accumulate_classes(config, NAMES), None
-        if regression.by_number:
-            numbers = properties.read_moderator(class_settings.property, [property_of_tokens])
-            scale = moderators.scale_of(numbers)
-        by_class = folder / "class_crossproducts.parquet"
-        classes.products_of_design(design, property_of_tokens, scale, by_class, class_settings)
-        slopes = classes.fit_classes([by_class], stages.fit_classes(config, NAMES))
-        fit.classes, fit.equal_slopes = slopes.coefficients, slopes.tests
-        lags = decomposition.decomposed(
-            [whole], [files["token_properties"]], config.inference.alpha
-        )
-        fit.steps, fit.parts = lags.steps, lags.parts
-    return fit
+        tokens, tags = files[regression.by_file], files["token_properties"]
+        by_class = _by_class(config, design, fitted_design, tokens, tags)
+    used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
+    controls = controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random)
+    return Fit(name, fitted, by_group, controls, measurement.sizes[site][:, used], *by_class)
+
+
+def _by_class(
+    config: Config, design: Path, fitted_design: Path, tokens: Path, tags: Path
+) -> tuple[pd.DataFrame, ...]:
+    """Return slopes by class, the tests that they are equal, and the steps and their parts."""
+    settings, scale = stages.accumulate_classes(config, IN_MEMORY), None
+    if config.regressions["fit"].by_number:
+        scale = moderators.scale_of(properties.read_moderator(settings.property, [tokens]))
+    products = design.with_name("class_crossproducts.parquet")
+    classes.products_of_design(fitted_design, tokens, scale, products, settings)
+    slopes = classes.fit_classes([products], stages.fit_classes(config, IN_MEMORY))
+    lags = decomposition.decomposed([design], [tags], config.inference.alpha)
+    return slopes.coefficients, slopes.tests, lags.steps, lags.parts
 
 
 def _write_inputs(
@@ -267,7 +270,7 @@ def _write_inputs(
     if regression.by_file:
         # The steps of the decomposition hold parts of speech fixed.
         needed |= {regression.by_file, "token_properties"}
-    if config.permuted("fit") and stages.permute_documents(config, NAMES).within != "document":
+    if config.permuted("fit") and stages.permute_documents(config, IN_MEMORY).within != "document":
         needed.add("token_properties")
     files = {name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", *needed)}
     record = _record(measurement)

@@ -252,9 +252,10 @@ def _add_corpus(
         room = max(values - taken, 0) // len(with_heads)
         page.values += _add_heads(page, sites[name], shown, counts[sites[name].model], room)
     for model, regression in models.items():
-        texts = documents.texts_of(shown, corpus, sequences[model])
-        tokens = _shown_tokens(regression, shown, texts)
+        keys = pd.MultiIndex.from_frame(_beginnings(regression.shards("stream"), shown))
+        tokens = ShownTokens(shown, keys)
         name = f"{model}/{corpus.stem}"
+        texts = documents.texts_of(shown, corpus, sequences[model])
         page.blocks[f"{name}.texts"] = json_block(texts)
         page.index["texts"][name] = {
             "stream": page.add(f"{name}/stream", tokens.log_norms(regression.shards("stream"))),
@@ -290,11 +291,10 @@ def _add_heads(
     schema = pq.read_schema(paths[0])
     layers = columns.layers_in(schema)
     heads = schema.field(layers[0]).type.list_size
-    chosen, taken = documents.with_room(shown, [counts], [len(layers) * heads // 2], room)
+    with_room, taken = documents.with_room(shown, [counts], [len(layers) * heads // 2], room)
     if taken > room:
         return 0
-    frame = tables.rows_of_documents(paths, chosen, [*TOKEN_KEYS, *layers])
-    frame = frame[frame.groupby("document").cumcount() < documents.LONGEST]
+    frame = _beginnings(paths, with_room, layers)
     logs = log_norms(np.concatenate([np.stack(list(frame[layer])).T for layer in layers]))
     # A shade needs no more than the central values of a head.
     ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
@@ -326,14 +326,12 @@ def _shades(path: Path) -> dict[str, TokenProperty]:
     return {name: CATALOGUE[name] for name in names if name in CATALOGUE and CATALOGUE[name].shade}
 
 
-def _shown_tokens(
-    regression: RegressionTables, shown: Sequence[str], texts: Sequence[Mapping[str, Any]]
-) -> ShownTokens:
-    """Return the tokens of the documents shown, of which long ones are cut off."""
-    frame = tables.rows_of_documents(regression.shards("stream"), shown, TOKEN_KEYS)
-    rows = dict(iter(frame.groupby("document")))
-    frames = [rows[document["name"]].iloc[: len(document["tokens"])] for document in texts]
-    return ShownTokens(shown, pd.MultiIndex.from_frame(pd.concat(frames)))
+def _beginnings(
+    paths: Sequence[Path], shown: Sequence[str], names: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the keys and other columns of the tokens of documents; long ones are cut off."""
+    frame = tables.rows_of_documents(paths, shown, [*TOKEN_KEYS, *names])
+    return frame[frame.groupby("document").cumcount() < documents.LONGEST]
 
 
 def _add_columns(

@@ -17,13 +17,13 @@ MOST_VALUES = 3_900_000
 OF_TEXT = 4
 
 # Largest number of documents of a corpus, and of tokens of a document.
-MOST_DOCUMENTS = 2_000
+MOST_CANDIDATES = 2_000
 LONGEST = 4_000
 
 
 def candidates(corpus: Path) -> list[str]:
     """Return the first documents of a corpus, taking its groups in turn."""
-    return first_of_groups(corpus, MOST_DOCUMENTS)
+    return first_of_groups(corpus, MOST_CANDIDATES)
 
 
 def with_room(
