@@ -55,12 +55,12 @@ def _draw_dots(figure: SubFigure, norms: np.ndarray) -> None:
 
 def _draw_histograms(figure: SubFigure, norms: np.ndarray) -> None:
     """Draw the distribution of the norms in a few layers."""
-    chosen = evenly_chosen(range(len(norms)), MOST_HISTOGRAMS)
+    shown = evenly_chosen(range(len(norms)), MOST_HISTOGRAMS)
     colours = sns.color_palette("viridis", len(norms))
-    panels = np.atleast_1d(figure.subplots(1, len(chosen)))
-    for axes, layer in zip(panels, chosen, strict=True):
-        known = norms[layer][np.isfinite(norms[layer])]
-        sns.histplot(known, bins="fd", color=colours[layer], ax=axes)
+    panels = np.atleast_1d(figure.subplots(1, len(shown)))
+    for axes, layer in zip(panels, shown, strict=True):
+        finite = norms[layer][np.isfinite(norms[layer])]
+        sns.histplot(finite, bins="fd", color=colours[layer], ax=axes)
         axes.set(
             title=f"layer {layer}", xlabel="norm", ylabel="tokens" if axes is panels[0] else ""
         )

@@ -81,5 +81,5 @@ def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:
 
 def figure_of(path: Path) -> Figure:
     """Return the figure in a file, given the file's name."""
-    (found,) = [figure for figure in figures() if figure.name == without_size(path)]
-    return found
+    (figure,) = [figure for figure in figures() if figure.name == without_size(path)]
+    return figure

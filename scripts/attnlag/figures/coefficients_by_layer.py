@@ -33,7 +33,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     layers = fits["layer"].tolist()
     terms = lags_among(list(coefficients["term"]))
     colours, markers = lag_colours(terms), lag_markers(terms)
-    missing = unfitted_layers(coefficients, layers)
+    missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
     if inputs.critical_values is not None:
         coefficients = with_joint_bands(coefficients, inputs.critical_values)
     lines = {
@@ -126,10 +126,3 @@ def with_joint_bands(
     return coefficients.assign(
         conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
     )
-
-
-def unfitted_layers(coefficients: pd.DataFrame, layers: Sequence[int]) -> list[int]:
-    """Return the layers in which no lag or lead has an estimate."""
-    lags = coefficients["term"].isin(lags_among(list(coefficients["term"])))
-    fitted = coefficients[lags & coefficients["estimate"].notna()]
-    return sorted(set(layers) - set(fitted["layer"]))

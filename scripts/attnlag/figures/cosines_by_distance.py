@@ -56,7 +56,7 @@ def figure(inputs: Inputs) -> Sheet:
                 "centred cosine",
                 "by distance",
                 ylabel="distance (tokens)",
-                each=0.14,
+                row_height=0.14,
                 colours=sns.color_palette("viridis", as_cmap=True),
                 limits=(min(0.0, float(np.nanmin(values))), float(np.nanmax(values))),
             )

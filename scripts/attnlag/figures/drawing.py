@@ -89,10 +89,10 @@ def mark_no_attention(
     # A line without points would have no place in the layout.
     if not len(places):
         return
-    axes, whole = cast(Axes, axis.axes), [0] * len(places)
+    axes, edge = cast(Axes, axis.axes), [0] * len(places)
     across = axis is axes.xaxis
     axes.plot(
-        *((places, whole) if across else (whole, places)),
+        *((places, edge) if across else (edge, places)),
         transform=axes.get_xaxis_transform() if across else axes.get_yaxis_transform(),
         marker="D",
         markersize=4,
@@ -109,17 +109,13 @@ def mark_no_attention(
 def _places(axis: Axis, layer: int) -> list[float]:
     """Return where a layer is on an axis whose labels are numbers of layers; none if it is not."""
     texts = [label.get_text() for label in axis.get_majorticklabels()]
-    ticks = {
-        int(text): float(place)
-        for text, place in zip(texts, axis.get_majorticklocs(), strict=True)
-        if text.isdecimal()
-    }
-    apart = {place - label for label, place in ticks.items()}
+    pairs = zip(texts, axis.get_majorticklocs(), strict=True)
+    places = {int(text): float(place) for text, place in pairs if text.isdecimal()}
+    offsets = {place - number for number, place in places.items()}
+    if len(offsets) == 1:
+        places[layer] = layer + offsets.pop()
     low, high = sorted(axis.get_view_interval())
-    if layer not in ticks and len(apart) != 1:
-        return []
-    place = ticks.get(layer, layer + min(apart))
-    return [place] if low <= place <= high else []
+    return [places[layer]] if layer in places and low <= places[layer] <= high else []
 
 
 def layers_labelled(axes: Axes) -> int:
@@ -193,17 +189,17 @@ def framed(
     return figure, panels
 
 
-def chosen_layers(wanted: Sequence[int] | None, present: Sequence[int]) -> list[int]:
+def chosen_layers(requested: Sequence[int] | None, present: Sequence[int]) -> list[int]:
     """Return the layers with a panel, in order; all layers if none is requested.
 
     Layers that the data does not have are a UserError.
     """
-    if wanted is None:
+    if requested is None:
         return sorted(present)
     there = f"expected layers of this model: {min(present)} to {max(present)}"
-    if absent := sorted(set(wanted) - set(present)):
+    if absent := sorted(set(requested) - set(present)):
         raise UserError(f"layers with a panel: found {layer}, {there}" for layer in absent)
-    return sorted(set(wanted))
+    return sorted(set(requested))
 
 
 def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
@@ -227,10 +223,10 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **ki
     The line plot of seaborn computes its own band and connects it across gaps.
     """
     axes.fill_between(x, low, high, linewidth=0, **kind)
-    known = np.isfinite(low) & np.isfinite(high)
+    finite = np.isfinite(low) & np.isfinite(high)
     # A single value between two gaps has no width; a line joins its ends.
-    beside = np.concatenate([[False], known, [False]])
-    alone = known & ~beside[:-2] & ~beside[2:]
+    beside = np.concatenate([[False], finite, [False]])
+    alone = finite & ~beside[:-2] & ~beside[2:]
     line = {**kind, "alpha": min(1.0, kind.get("alpha", 1.0) + 0.3)}
     axes.vlines(x[alone], low[alone], high[alone], linewidth=3, **line)
 
@@ -244,8 +240,8 @@ def mark_unfitted(axes: Axes, places: Sequence[float] | np.ndarray, height: floa
 
 def reach_of(values: np.ndarray) -> float:
     """Return the distance from zero at which the colours of a diverging map saturate."""
-    known = np.abs(values[np.isfinite(values)])
-    return float(np.quantile(known, 0.98)) if len(known) and known.max() > 0 else 1.0
+    sizes = np.abs(values[np.isfinite(values)])
+    return float(np.quantile(sizes, 0.98)) if len(sizes) and sizes.max() > 0 else 1.0
 
 
 def draw_counts(

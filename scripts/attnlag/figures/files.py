@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from attnlag.figures import catalogue
 from attnlag.figures.drawing import mark_layers
-from attnlag.figures.sizes import PAGE, Size, size_of
+from attnlag.figures.sizes import PAGE, SIZES, Size, size_of
 from attnlag.storage import writing
 
 # Metadata without date and version, so that equal figures give equal bytes.
@@ -65,12 +65,14 @@ def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str
     for name in names:
         figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
         title = f"{figure.claim}\n{inputs.subtitle}" if titled else ""
-        own = [path for path in paths if catalogue.figure_of(path).name == name]
-        for size in dict.fromkeys(map(size_of, own)):
-            drawn = figure.draw(title, size)
+        by_size: dict[str, list[Path]] = {}
+        for path in paths:
+            if catalogue.figure_of(path).name == name:
+                by_size.setdefault(size_of(path).name, []).append(path)
+        for size, files in by_size.items():
+            drawn = figure.draw(title, SIZES[size])
             mark_layers(drawn, list(map(int, inputs.mixers)))
-            of_size = [path for path in own if size_of(path) is size]
-            save(drawn, of_size, size)
+            save(drawn, files, SIZES[size])
     return ", ".join(names)
 
 
@@ -96,8 +98,8 @@ def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
 def _magnify(path: Path, magnification: float) -> None:
     """Change the size at which an SVG is shown; its content keeps its own units."""
 
-    def magnified(found: re.Match[str]) -> str:
-        return f'{found[1]}="{magnification * float(found[2]):g}pt"'
+    def magnified(match: re.Match[str]) -> str:
+        return f'{match[1]}="{magnification * float(match[2]):g}pt"'
 
     # The first width and height belong to the root element.
     text = path.read_text(encoding="utf-8")

@@ -40,13 +40,12 @@ def figure(inputs: Inputs) -> Sheet:
             continue
         shares: dict = {"colours": viridis, "limits": (0, float(np.nanquantile(values, 0.98)))}
         kind = shares if scale > 1 else {}
-        panels.append(Map(values, rows, label, title, ylabel="head", each=0.22, **kind))
+        panels.append(Map(values, rows, label, title, ylabel="head", row_height=0.22, **kind))
     if not panels:
-        found = "No token has norms of its heads" if len(names) else "No heads were found"
-        return Notice(found)
-    whole = lags.loc[lags["part"] == WHOLE, "estimate"].median()
+        return Notice("No token has norms of its heads" if names else "No heads were found")
+    of_sum = lags.loc[lags["part"] == WHOLE, "estimate"].median()
     return Sheet(
-        claim_of(of_heads["estimate"], whole, term, len(names)),
+        claim_of(of_heads["estimate"], of_sum, term, len(names)),
         layers,
         panels,
         f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. Coefficients "
@@ -56,12 +55,14 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def claim_of(of_heads: pd.Series, whole: float, term: str, heads: int) -> str:
+def claim_of(of_heads: pd.Series, of_sum: float, term: str, heads: int) -> str:
     """Return the median lag of single heads beside that of their sum."""
     single = of_heads.median()
     if not np.isfinite(single):
         return f"{heads} heads per layer, whose lags could not be fitted"
-    if abs(single - whole) <= ALIKE:
-        return f"Single heads show the same lag as their sum ({number(single)} and {number(whole)})"
+    if abs(single - of_sum) <= ALIKE:
+        return (
+            f"Single heads show the same lag as their sum ({number(single)} and {number(of_sum)})"
+        )
     lag = named(term).capitalize()
-    return f"{lag} of single heads is {number(single)}, that of their sum {number(whole)}"
+    return f"{lag} of single heads is {number(single)}, that of their sum {number(of_sum)}"

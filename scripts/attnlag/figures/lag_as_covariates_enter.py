@@ -3,7 +3,7 @@
 import seaborn as sns
 
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
+from attnlag.figures.templates import Line, Lines, Map, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, number
 from attnlag.regression.beyond.decomposition import EFFECTS, PARTS_OF_CHANGE, POOLED
 from attnlag.regression.labels import UNITS
@@ -42,15 +42,16 @@ def figure(inputs: Inputs) -> Sheet:
     for step, label in STEPS.items():
         rows = steps[steps["step"] == step]
         lags.append(profile(rows, layers, colours[step], label=label, shade=0.12))
-        shares.append(
-            profile(rows.assign(conf_low=float("nan")), layers, colours[step], "r_squared")
-        )
-        shares[-1].low = None
+        r_squared = rows.set_index("layer")["r_squared"].reindex(layers)
+        shares.append(Line(r_squared, color=colours[step]))
     mean = steps.groupby("step")["estimate"].mean()
     counts = steps[["n_obs", "n_documents"]].max()
+    before, after = number(mean[POOLED]), number(mean[EFFECTS[-1]])
+    moved = f"moves {named(term)} from {before} to {after}"
+    if before == after:
+        moved = f"leaves {named(term)} at {before}"
     return Sheet(
-        f"Holding documents, parts of speech and tokens fixed moves {named(term)} from "
-        f"{number(mean[POOLED])} to {number(mean[EFFECTS[-1]])} (mean over the layers)",
+        f"Holding documents, parts of speech and tokens fixed {moved} (mean over the layers)",
         layers,
         [
             Lines(lags, f"coefficient\n({unit})", f"coefficient of {named(term)}"),

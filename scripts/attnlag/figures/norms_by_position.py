@@ -69,7 +69,7 @@ def figure(inputs: Inputs) -> Sheet:
                 ticks,
                 "mean log norm,\nminus the layer's mean",
                 ylabel="position in the sequence (tokens)",
-                each=0.12,
+                row_height=0.12,
                 limits=(-reach, reach),
                 extra=hatch if dropped else None,
             )

@@ -29,7 +29,7 @@ def figure(inputs: Inputs) -> Sheet:
     rows = [str(lag) if lag == 1 or lag % 5 == 0 else "" for lag in range(1, len(partial) + 1)]
     total = remaining.reindex(sums.layers)
     panels: list[Lines | Map] = [
-        Map(partial, rows, "partial autocorrelation", ylabel="lag (tokens)", each=0.12),
+        Map(partial, rows, "partial autocorrelation", ylabel="lag (tokens)", row_height=0.12),
         Lines([Line(total, color="k", marker="o")], f"sum at\n{spans(lags)}", height=1.5),
     ]
     return Sheet(

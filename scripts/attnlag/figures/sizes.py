@@ -58,8 +58,10 @@ def suffix_of(name: str) -> str:
 
 def size_of(path: Path) -> Size:
     """Return the size of a figure, given the name of its file."""
-    named = [size for size in (COLUMN, SLIDE) if path.stem.endswith(suffix_of(size.name))]
-    return named[0] if named else PAGE
+    for size in (COLUMN, SLIDE):
+        if path.stem.endswith(suffix_of(size.name)):
+            return size
+    return PAGE
 
 
 def without_size(path: Path) -> str:

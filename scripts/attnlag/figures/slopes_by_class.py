@@ -30,7 +30,7 @@ def figure(inputs: Inputs) -> Sheet:
 
 
 def by_class(
-    slopes: pd.DataFrame, tests: pd.DataFrame, term: str, what: str, regression: dict
+    slopes: pd.DataFrame, tests: pd.DataFrame, term: str, trait: str, regression: dict
 ) -> Sheet:
     """Return a map with a row for each class, most rows first; the few of ``other`` have none."""
     layers, alpha = sorted(slopes["layer"].unique()), regression["alpha"]
@@ -38,18 +38,18 @@ def by_class(
     several = counts.drop([ALL, OTHER], errors="ignore").sort_values(ascending=False, kind="stable")
     if len(several) < 2:
         return Notice(
-            f"Slopes by {what} could not be fitted: fewer than two classes have enough rows"
+            f"Slopes by {trait} could not be fitted: fewer than two classes have enough rows"
         )
     classes = list(several.index)
     ends = extremes(slopes[slopes["subset"].isin(several.index.drop(NONE, errors="ignore"))])
     tested = tests.dropna(subset="p_adjusted")
     rejected = int((tested["p_adjusted"] < alpha).sum())
     where = "every layer" if rejected == len(tested) else f"{rejected} of {len(tested)} layers"
-    claim = f"{named(term).capitalize()} differs by {what} in {where}"
+    claim = f"{named(term).capitalize()} differs by {trait} in {where}"
     # Extremes of noisy medians are named only if their intervals do not meet.
     if ends and ends[2]:
         low, high = (
-            f"{UPOS.get(str(one.name), one.name)} ({number(one['median'])})" for one in ends[:2]
+            f"{UPOS.get(str(row.name), row.name)} ({number(row['median'])})" for row in ends[:2]
         )
         claim = f"{named(term).capitalize()} is weakest for {low} and strongest for {high}; slopes "
         claim += f"differ in {where}"
@@ -64,9 +64,9 @@ def by_class(
             Lines([shared], f"coefficient\n({unit})", f"{named(term)} of all tokens", height=1.5),
             Map(
                 by_layer(slopes, "subset", "difference", classes, layers),
-                [f"{UPOS.get(one, one)} ({counts[one]:,})" for one in classes],
+                [f"{UPOS.get(name, name)} ({counts[name]:,})" for name in classes],
                 f"difference ({unit})",
-                f"difference by {what}",
+                f"difference by {trait}",
                 weak=by_layer(slopes, "subset", "difference_p_adjusted", classes, layers) >= alpha,
             ),
         ],
@@ -78,7 +78,7 @@ def by_class(
 
 
 def along(
-    slopes: pd.DataFrame, tests: pd.DataFrame, term: str, what: str, regression: dict
+    slopes: pd.DataFrame, tests: pd.DataFrame, term: str, trait: str, regression: dict
 ) -> Sheet:
     """Return the slopes at points of the line along a number, and those of thirds of the tokens."""
     layers, alpha = sorted(slopes["layer"].unique()), regression["alpha"]
@@ -87,37 +87,23 @@ def along(
     at = slopes.groupby("subset")["estimate"].median()
     first, *_, last = POINTS
     changes, bent = (int((rows["p_adjusted"] < alpha).sum()) for rows in (change, bends))
-    labels_of_points = [f"{p}; {t} third" for p, t in zip(POINTS, TERCILES, strict=True)]
-    panels = [
-        Lines(
-            [
-                profile(
-                    slopes[slopes["subset"] == subset],
-                    layers,
-                    colour,
-                    label=label,
-                    marker=marker,
-                    alpha=alpha,
-                )
-                for subset, label, colour, marker in zip(
-                    subsets, labels, layer_colours(len(POINTS)), MARKERS, strict=False
-                )
-            ],
-            f"coefficient\n({UNITS[regression['outcome']]})",
-            title,
-            share="slopes",
-        )
-        for subsets, labels, title in (
-            (list(POINTS), labels_of_points, "changing linearly"),
-            (TERCILES, [""] * len(TERCILES), "by third of the tokens"),
-        )
-    ]
+    labels = [f"{point}; {third} third" for point, third in zip(POINTS, TERCILES, strict=True)]
+    styles = list(zip(labels, layer_colours(len(POINTS)), MARKERS, strict=False))
+    panels = []
+    for subsets, title in ((POINTS, "changing linearly"), (TERCILES, "by third of the tokens")):
+        lines = []
+        for subset, (label, colour, marker) in zip(subsets, styles, strict=True):
+            rows = slopes[slopes["subset"] == subset]
+            lines.append(profile(rows, layers, colour, label=label, marker=marker, alpha=alpha))
+        unit = UNITS[regression["outcome"]]
+        panels.append(Lines(lines, f"coefficient\n({unit})", title, share="slopes"))
+    lag = named(term).capitalize()
     claim = (
-        f"{named(term).capitalize()} goes from {number(at[first])} to {number(at[last])} between "
-        f"{first} and {last} of {what} (median layer)"
+        f"{lag} goes from {number(at[first])} to {number(at[last])} between {first} and {last} of "
+        f"{trait} (median layer)"
     )
     return Sheet(
-        claim if len(change) else f"{named(term).capitalize()} by {what}: no layer could be fitted",
+        claim if len(change) else f"{lag} by {trait}: no layer could be fitted",
         layers,
         panels,
         f"The slope changes in {changes} of {len(change)} layers, not linearly in {bent}. "

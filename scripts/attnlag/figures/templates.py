@@ -97,7 +97,7 @@ class Map:
     label: str  # of the colours
     title: str = ""
     ylabel: str = ""
-    each: float = 0.24  # height of a row in inches, on a page
+    row_height: float = 0.24  # in inches, on a page
     colours: Any = None  # None: blue below zero, red above
     limits: tuple[float, float] | None = None  # None: symmetric, saturating at the last 2%
     norm: Normalize | None = None
@@ -110,7 +110,7 @@ class Map:
     @property
     def height(self) -> float:
         """Height in inches, on a page."""
-        return max(self.each * len(self.rows), 1.3) + 0.35
+        return max(self.row_height * len(self.rows), 1.3) + 0.35
 
 
 @dataclass
@@ -324,27 +324,26 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     axes.plot(x, y, zorder=order + 0.5, **plain)
     if line.weak is None:
         return
-    known = np.isfinite(y)
-    weak, negligible = (known & np.asarray(one, bool) for one in (line.weak, line.negligible))
+    finite = np.isfinite(y)
+    weak, negligible = (finite & np.asarray(m, bool) for m in (line.weak, line.negligible))
     mark: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
-    for chosen, face in ((known & ~weak & ~negligible, line.color), (negligible, "w")):
+    for marked, face in ((finite & ~weak & ~negligible, line.color), (negligible, "w")):
         kind = {"marker": line.marker or "o", "ms": 0.75 * size, "mew": 1.0}
-        axes.plot(x[chosen], y[chosen], markerfacecolor=face, **kind, **mark)
+        axes.plot(x[marked], y[marked], markerfacecolor=face, **kind, **mark)
     axes.plot(x[weak], y[weak], marker="x", ms=size, mew=1.1, **mark)
 
 
 def _name_ends(axes: Axes, x: np.ndarray, panel: Lines) -> None:
     """Write names beside the ends of lines, without overlaps."""
-    named = [line for line in panel.lines if line.end]
-    if not named:
+    lines = [line for line in panel.lines if line.end]
+    if not lines:
         return
     low, high = axes.get_ylim()
-    ends = [np.asarray(line.y, float)[np.isfinite(line.y)][-1:].sum() for line in named]
+    ends = [np.asarray(line.y, float)[np.isfinite(line.y)][-1:].sum() for line in lines]
     # A line of text is 0.17 inches high.
-    gap = 0.17 / panel.height * (high - low) * (1 + max(line.end.count("\n") for line in named))
-    for line, end, height in zip(
-        named, ends, spread_out(ends, gap, low + gap / 2, high - gap / 2), strict=True
-    ):
+    gap = 0.17 / panel.height * (high - low) * (1 + max(line.end.count("\n") for line in lines))
+    heights = spread_out(ends, gap, low + gap / 2, high - gap / 2)
+    for line, end, height in zip(lines, ends, heights, strict=True):
         axes.annotate(
             line.end,
             (x[-1], end),
@@ -386,8 +385,8 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
     label_cells(axes.xaxis, layers, layers_labelled(axes))
     axes.set_xlabel(panel.xlabel)
     axes.set_ylabel(panel.ylabel)
-    named = [place for place, name in enumerate(panel.rows) if name]
-    axes.set_yticks([place + 0.5 for place in named], [panel.rows[p] for p in named], rotation=0)
+    names = {row + 0.5: name for row, name in enumerate(panel.rows) if name}
+    axes.set_yticks(list(names), list(names.values()), rotation=0)
     axes.tick_params(axis="y", left=False)
     if panel.weak is not None:
         row, place = np.nonzero(panel.weak & np.isfinite(values))

@@ -26,35 +26,35 @@ def figure(inputs: Inputs) -> Sheet:
     # Predictors without a rank have none.
     fits = inputs.fits.astype({"rank": "Int64"})
     layers = sorted(int(layer) for layer in fits["layer"].unique())
-    of = {name: rows.set_index("layer") for name, rows in fits.groupby("predictor")}
-    own = of.pop(vector_fits.VECTOR)
-    ranks = sorted(map(int, own["rank"].unique()))
-    full = own[own["rank"] == ranks[-1]].reindex(layers)
+    controls = {name: rows.set_index("layer") for name, rows in fits.groupby("predictor")}
+    by_rank = controls.pop(vector_fits.VECTOR)
+    ranks = sorted(map(int, by_rank["rank"].unique()))
+    full = by_rank[by_rank["rank"] == ranks[-1]].reindex(layers)
     if full["r_squared"].isna().all():
         return Notice("No vectors could be fitted: too few documents, or vectors that do not vary")
     low, high = (full[end].to_numpy(float) for end in BOUNDS)
     label = f"previous vector (rank {ranks[-1]})"
-    whole = Line(full["r_squared"], label, PALETTE[0], low, high, marker="o")
+    full_rank = Line(full["r_squared"], label, PALETTE[0], low, high, marker="o")
     lines = [
-        Line(of[name]["r_squared"].reindex(layers), label, **style)
+        Line(controls[name]["r_squared"].reindex(layers), label, **style)
         for name, (label, style) in CONTROLS.items()
-        if name in of
+        if name in controls
     ]
     shades = layer_colours(len(ranks))[::-1]
     of_ranks = [
         Line(rows["r_squared"].reindex(layers), color=shade, end=f"rank {rank}")
-        for (rank, rows), shade in zip(own.groupby("rank"), shades, strict=True)
+        for (rank, rows), shade in zip(by_rank.groupby("rank"), shades, strict=True)
     ]
     label = "R² in unseen documents"
     claim = f"Previous vectors predict {full['r_squared'].median():.0%} of a token's vector"
-    if vector_fits.PERMUTED in of:
-        claim += f"; in random order, {of[vector_fits.PERMUTED]['r_squared'].median():.0%}"
+    if vector_fits.PERMUTED in controls:
+        claim += f"; in random order, {controls[vector_fits.PERMUTED]['r_squared'].median():.0%}"
     claim += " (median layer)"
     return Sheet(
         with_minus_signs(claim),
         layers,
         [
-            Lines([*lines, whole], label, "full rank and controls", share="r"),
+            Lines([*lines, full_rank], label, "full rank and controls", share="r"),
             Lines(of_ranks, label, "by rank of the coefficients", share="r"),
         ],
         f"Ridge regression of each token's vector on previous ones "

@@ -417,6 +417,9 @@ def test_each_step_has_a_line_and_each_part_a_row():
         "Holding documents, parts of speech and tokens fixed moves lag 1 from 0.40 to 0.15 "
         "(mean over the layers)"
     )
+    inputs.steps = steps.assign(estimate=0.4)
+    claim = lag_as_covariates_enter.figure(inputs).claim
+    assert claim.endswith("fixed leaves lag 1 at 0.40 (mean over the layers)")
 
 
 def heads(sinks=True, lags=True):
