@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -16,6 +17,8 @@ from snakemake.common.configfile import load_configfile
 from attnlag.config.problems import check, reading_problems
 from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
+from attnlag.regression.design.covariates import CATALOGUE
+from attnlag.regression.design.properties import CLASSES, MODERATORS
 from attnlag.regression.settings import SampleSettings
 
 FILE = "config.yaml"
@@ -58,12 +61,21 @@ def checked(**sections: Any) -> Config:
 MAPPING = "expected a mapping, as in {key: value}"
 NAMES = "expected a mapping, as in {name: {key: value}}"
 FOLDER = "expected a Hugging Face folder or a .gguf file"
+
+
+def one_of(names: Iterable[str]) -> str:
+    *names, last = names
+    return f"{', '.join(names)} or {last}"
+
+
 SHARED_WORDS = {
     "SECTIONS": "models, corpora, tokens, extraction, norms, regressions, controls, inference, "
     "causal, vectors, sources, comparison, figures",
     "FOLDER_NAME": "becomes a folder: expected letters, digits, '.', '_' and '-', beginning with a "
     "letter or a digit and not ending with a dot",
     "FOLDER": FOLDER,
+    "COVARIATES": one_of(CATALOGUE),
+    "CLASSES": one_of([*CLASSES, *MODERATORS]),
 }
 
 # Configurations, to which a sound model and corpus are added, and the lines of their problems.
@@ -112,13 +124,10 @@ regressions:
 > 4: regressions.b.lags: found 2 twice, expected each entry once
 > 4: regressions.b.position_knots: found [4, 16], expected at least 3 entries
 > 5: regressions.c: found neither lags nor leads, expected lags, as in {lags: [1, 2]}
-> 6: regressions.d.covariates[0]: found "positon", expected position, log_frequency, group, upos,
-  upos_previous, word_initial, word_final, pieces, token_characters, zipf, surprisal,
-  entropy_before or previous_layer; did you mean 'position'?
+> 6: regressions.d.covariates[0]: found "positon", expected $COVARIATES; did you mean 'position'?
 > 7: regressions.e.covariates[0]: found entropy_next, which is no covariate: it is computed from
   the adjustment; a regression that holds it fixed hides the part that it mediates
-> 8: regressions.f.by.upoz: found "upoz", expected upos, word_initial, word_final,
-  token_characters, zipf, surprisal or entropy_before; did you mean 'upos'?
+> 8: regressions.f.by.upoz: found "upoz", expected $CLASSES; did you mean 'upos'?
 > 9: regressions.g.by: found 2 properties, expected one, as in {upos: outcome}; give another
   regression for another
 > 10: regressions.h.fixed_effects: found "documnt", expected none or document; did you mean

@@ -25,5 +25,5 @@ def test_a_term_belongs_to_one_covariate_by_its_name_or_to_none(name, covariate)
 
 
 def test_an_unknown_covariate_is_an_error():
-    with pytest.raises(ValueError, match="unknown covariates: \\['odd_token'\\]"):
-        covariates.shared_terms(design_settings(covariates=("odd_token",)), {})
+    with pytest.raises(ValueError, match="unknown covariates: \\['no_such'\\]"):
+        covariates.shared_terms(design_settings(covariates=("no_such",)), {})
