@@ -5,13 +5,22 @@ from itertools import pairwise
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from designs import TERMS, design_table, norms_table, shard_of, stack_of, write_shard
+from designs import (
+    TERMS,
+    design_table,
+    norms_table,
+    regression_settings,
+    shard_of,
+    stack_of,
+    write_shard,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts, stacks
 from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.inference import fitting
 from attnlag.regression.settings import BuildDesignSettings, DesignSettings
 from attnlag.storage import tables
 
@@ -133,13 +142,34 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
                 np.testing.assert_allclose(unpacked(products[part, layer], 5), w.T @ w, atol=1e-12)
 
 
+def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
+    generator = np.random.default_rng(0)
+    settings = BuildDesignSettings(design=DesignSettings(lags=[1]), halves=False)
+    files = []
+    for shard in range(2):
+        norms, design, products = paths = [tmp_path / f"{shard}{kind}.parquet" for kind in "ndp"]
+        values = generator.lognormal(size=80)
+        # The outcome of one row and the lag of the next, twice in the second shard.
+        values[[15, 35][: 1 + shard]] = 0
+        record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}}
+        lengths = {(f"{shard}{letter}", 0): 20 for letter in "abcd"}
+        tables.write_table(norms_table(lengths, [values]), norms, record)
+        crossproducts.of_norms(norms, None, design, products, settings, {})
+        files.append(paths[1:])
+    designs, products = zip(*files, strict=True)
+    fitted = fitting.fit_regression(products, designs, {}, regression_settings(), threads=1)
+    assert fitted.goodness["n_dropped"].tolist() == [6]
+    assert fitted.goodness["n_obs"].tolist() == [2 * 4 * 18 - 6]
+
+
 def test_a_shard_is_read_back_as_it_was_written(tmp_path):
     table = design_table([9, 4, 6, 3], 3, missing=0.2)
     for halves in (False, True):
         shard = shard_of(table, rows=7, halves=halves)
         count = 2 if halves else 1
         path = tmp_path / f"{halves}.parquet"
-        write_shard(table, path, {"stages": {}}, 7, halves)
+        record = {"stages": {"design": {"outcome": "parallel"}}, "absorbed": 7}
+        write_shard(table, path, record, 7, halves)
         frame = pq.read_table(path).to_pandas()
         assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
         assert frame["layer"].tolist() == [0, 1, 2] * 4 * count
@@ -149,6 +179,7 @@ def test_a_shard_is_read_back_as_it_was_written(tmp_path):
             np.testing.assert_array_equal(one.products, other.products)
             np.testing.assert_array_equal(one.totals, other.totals)
             assert one.clusters == other.clusters
+        assert (again.of_logs, again.absorbed) == (False, 7)
         assert (again.terms, again.layers, again.halves) == (shard.terms, shard.layers, count)
         joined, plain = crossproducts.without_halves(again), shard_of(table, rows=7)
         for name in ("pooled", "within"):

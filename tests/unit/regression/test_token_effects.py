@@ -1,5 +1,7 @@
 """Removing effects of tokens from a design, against the regression with all dummies."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -65,7 +67,12 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
     scale = np.sqrt((n - k) / (n - k + 29))
     errors = np.sqrt(np.diag(fit.covariance))
     assert errors == pytest.approx(scale * clustered.bse[["lag_1", "lag_2"]].to_numpy(), rel=1e-7)
-    # CR2 knows the leverage of the effects only by their number.
+    # CR2 knows the leverage of the effects only by their number, here as if they were many.
+    many = regress.fit(dataclasses.replace(stack, absorbed=300), "cluster", 2)[1]
+    left = len(rows) - 30  # rows but for a mean of each document
+    ratio = np.diag(many.covariance) / np.diag(cr2.covariance)
+    absorbed = facts["absorbed"]
+    assert ratio == pytest.approx((left - absorbed) / (left - 300))
     v, _ = cr2_by_matrices(expected.endog, expected.exog, codes.to_numpy(), [])
     names = [expected.exog_names.index(f"lag_{lag}") for lag in (1, 2)]
     exact = np.sqrt(np.diag(v)[names])
