@@ -166,8 +166,7 @@ class TextPane {
     this.spans = texts.map((text, place) => {
       const span = make("span", text, {id: `token-${place}`});
       span.dataset.token = this.first + place;
-      span.setAttribute("role", "option");
-      span.setAttribute("aria-selected", "false");
+      setAttributes(span, {role: "option", "aria-selected": "false"});
       if (tokens.position[this.first + place] < tokens.study.dropFirst) span.classList.add("dropped");
       return span;
     });

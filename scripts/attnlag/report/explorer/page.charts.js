@@ -3,9 +3,13 @@
 const NS = "http://www.w3.org/2000/svg";
 const LEFT = 46, RIGHT = 8;
 
+function setAttributes(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+}
+
 function svg(tag, attributes, ...children) {
   const node = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  setAttributes(node, attributes);
   node.append(...children);
   return node;
 }
@@ -89,14 +93,12 @@ class Chart {
     this.keys.replaceChildren();
     this.paint();
     if (this.constructor === Cloud) return;
-    const ends = {"aria-valuemin": 0, "aria-valuemax": this.spec.x.length - 1, "aria-valuenow": this.spec.cursor ?? 0};
-    for (const [name, value] of Object.entries(ends)) this.svg.setAttribute(name, value);
+    const {x, cursor = 0} = this.spec;
+    setAttributes(this.svg, {"aria-valuemin": 0, "aria-valuemax": x.length - 1, "aria-valuenow": cursor});
   }
 
   size(height) {
-    for (const [name, value] of Object.entries({width: this.width, height, viewBox: `0 0 ${this.width} ${height}`})) {
-      this.svg.setAttribute(name, value);
-    }
+    setAttributes(this.svg, {width: this.width, height, viewBox: `0 0 ${this.width} ${height}`});
   }
 
   key(kind, colour, name) {
@@ -129,8 +131,7 @@ class Chart {
     const [column, row] = this.told ?? [this.spec.cursor ?? 0, 0];
     const rows = this.spec.rows?.length ?? 1;
     const place = [clamp(column + step[0], this.spec.x.length), clamp(row + step[1], rows)];
-    this.svg.setAttribute("aria-valuenow", place[0]);
-    this.svg.setAttribute("aria-valuetext", this.says(place).join("; "));
+    setAttributes(this.svg, {"aria-valuenow": place[0], "aria-valuetext": this.says(place).join("; ")});
     this.point(place);
   }
 
@@ -141,7 +142,7 @@ class Chart {
   // The picture with its key, in the colours of the page.
   savePicture() {
     const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
-    const height = Number(copy.getAttribute("height")) + 24, {width} = this;
+    const height = Number(copy.getAttribute("height")) + 24;
     let x = LEFT;
     for (const key of this.keys.children) {
       const sign = key.querySelector("svg"), text = key.textContent;
@@ -152,8 +153,8 @@ class Chart {
       copy.append(words(text, x, height - 8));
       x += 7 * text.length + 16;
     }
-    for (const [name, value] of Object.entries({xmlns: NS, width: Math.max(width, x), height,
-      viewBox: `0 0 ${Math.max(width, x)} ${height}`})) copy.setAttribute(name, value);
+    const width = Math.max(this.width, x);
+    setAttributes(copy, {xmlns: NS, width, height, viewBox: `0 0 ${width} ${height}`});
     copy.prepend(svg("rect", {width: "100%", height: "100%", style: "fill:var(--page)"}),
       svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
     const text = new XMLSerializer().serializeToString(copy)
@@ -228,7 +229,8 @@ class LineChart extends Chart {
       }
       for (const place of known) {
         if (Number.isFinite(low?.[place])) {
-          this.svg.append(svg("path", {d: `M${at(place)},${y(low[place])}V${y(high[place])}`, style: `stroke:var(${colour});stroke-width:2`}));
+          this.svg.append(svg("path", {d: `M${at(place)},${y(low[place])}V${y(high[place])}`,
+            style: `stroke:var(${colour});stroke-width:2`}));
         }
         if (kind !== "line") this.svg.append(mark(kind, colour, at(place), y(values[place]), this.band() < 12 ? 2.5 : 4));
       }
@@ -323,10 +325,8 @@ class MapChart extends Chart {
   mark(place) {
     if (!this.ring) return;
     const [width, height] = this.cell();
-    this.ring.setAttribute("visibility", place ? "visible" : "hidden");
-    if (!place) return;
-    this.ring.setAttribute("x", LEFT + place[0] * width - 1);
-    this.ring.setAttribute("y", 22 + place[1] * height - 1);
+    const [at, row] = place ?? [0, 0];
+    setAttributes(this.ring, {visibility: place ? "visible" : "hidden", x: LEFT + at * width - 1, y: 22 + row * height - 1});
   }
 
   says([at, row]) {
@@ -441,17 +441,14 @@ class Cloud extends Chart {
 
   showBrush([x0, x1, y0, y1]) {
     const [left, right, top, bottom] = [this.at(x0), this.at(x1), this.at(y1, true), this.at(y0, true)];
-    for (const [name, value] of Object.entries({x: left, y: top, width: right - left, height: bottom - top})) {
-      this.brush.setAttribute(name, value);
-    }
+    setAttributes(this.brush, {x: left, y: top, width: right - left, height: bottom - top});
   }
 
   ring(x, y) {
     const known = Number.isFinite(x) && Number.isFinite(y);
-    this.active?.setAttribute("visibility", known ? "visible" : "hidden");
-    if (!known || !this.active) return;
-    this.active.setAttribute("cx", this.at(x));
-    this.active.setAttribute("cy", this.at(y, true));
+    if (!this.active) return;
+    this.active.setAttribute("visibility", known ? "visible" : "hidden");
+    if (known) setAttributes(this.active, {cx: this.at(x), cy: this.at(y, true)});
   }
 
   // The token whose point is nearest, if one is near.

@@ -40,8 +40,7 @@ async function showStudy() {
   find("tabs").replaceChildren(...tabs.map(name => {
     const panel = document.querySelector(`[data-tab=${name}]`);
     const tab = make("button", panel.dataset.title, {type: "button", id: `tab-${name}`});
-    tab.setAttribute("role", "tab");
-    tab.setAttribute("aria-controls", `panel-${name}`);
+    setAttributes(tab, {role: "tab", "aria-controls": `panel-${name}`});
     tab.addEventListener("click", () => openTab(name));
     return tab;
   }));
@@ -76,9 +75,7 @@ function showTab() {
     if (!tab) continue;
     tab.setAttribute("aria-selected", String(isOpen));
     tab.tabIndex = isOpen ? 0 : -1;
-    panel.id = `panel-${name}`;
-    panel.setAttribute("role", "tabpanel");
-    panel.setAttribute("aria-labelledby", tab.id);
+    setAttributes(panel, {id: `panel-${name}`, role: "tabpanel", "aria-labelledby": tab.id});
   }
   find("tabs").scrollLeft = find(`tab-${state.tab}`).offsetLeft - 60;
   const {bar, draw} = TABS[state.tab];

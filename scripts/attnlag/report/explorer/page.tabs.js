@@ -80,7 +80,8 @@ function showSlopes(column) {
     all.find(({slopes}) => !kinds().some(({name}) => name === slopes.property));
   find("slopes").hidden = find("slopes-claim").hidden = !owner;
   if (!owner) return;
-  const {term: [term, label], property, by, ...columns} = owner.slopes, rows = rowsOf(columns, row => row.layer === state.layer);
+  const {term: [term, label], property, by, ...columns} = owner.slopes;
+  const rows = rowsOf(columns, row => row.layer === state.layer);
   const classes = rows.filter(row => row.subset !== "all" && Number.isFinite(row.estimate)).sort((a, b) => b.estimate - a.estimate);
   const shared = rows.find(row => row.subset === "all")?.estimate ?? null;
   const at = owner.layers.indexOf(state.layer), control = owner.terms[term];
@@ -89,7 +90,8 @@ function showSlopes(column) {
     {label: `${label}: ${owner.unit}`, height: 260, series: [
       {name: "random order, all tokens", kind: "band", colour: "--band", low: same(control.permutedLow[at]), high: same(control.permutedHigh[at])},
       {name: "all tokens", kind: "line", colour: "--soft", y: same(shared)},
-      {name: `${label} with its interval`, kind: "dot", colour: "--blue", y: of("estimate"), low: of("conf_low"), high: of("conf_high")}]}]});
+      {name: `${label} with its interval`, kind: "dot", colour: "--blue", y: of("estimate"),
+        low: of("conf_low"), high: of("conf_high")}]}]});
   say("slopes-claim", classes.length ? `In layer ${state.layer}, ${label} is ${two(classes[0].estimate)} for “${classes[0].subset}” and ` +
     `${two(classes.at(-1).estimate)} for “${classes.at(-1).subset}”; of all tokens ${two(shared)} (regression ${owner.regression}).`
     : `Layer ${state.layer} was not fitted.`);

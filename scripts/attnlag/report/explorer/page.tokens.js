@@ -196,8 +196,7 @@ function showScale() {
       const button = make("button", name, {type: "button", title: tags.map(named).join(", ")});
       button.style.background = colour;
       button.style.color = inkOn(rgbOf(colour));
-      button.setAttribute("aria-label", `highlight ${name} in all documents`);
-      button.setAttribute("aria-pressed", String(state.class === name));
+      setAttributes(button, {"aria-label": `highlight ${name} in all documents`, "aria-pressed": state.class === name});
       button.addEventListener("click", () => {
         delete state.brush;
         delete state.span;
