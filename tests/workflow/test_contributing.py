@@ -119,8 +119,8 @@ def test_a_site_is_measured_and_regressed(extended):
 def test_a_stage_makes_its_output(extended):
     folder = extended.folder / "results/tiny/small"
     rows = pq.read_table(folder / "tokens/0000.parquet")["input_ids"].to_pylist()
-    found = json.loads((folder / "lengths.json").read_text(encoding="utf-8"))
-    assert found == {"mean": pytest.approx(np.mean([len(row) for row in rows]))}
+    lengths = json.loads((folder / "lengths.json").read_text(encoding="utf-8"))
+    assert lengths == {"mean": pytest.approx(np.mean([len(row) for row in rows]))}
 
 
 def test_a_figure_is_drawn_for_every_regression(extended):
@@ -147,4 +147,4 @@ def test_the_message_for_a_wrong_name_suggests_the_added_one(extended):
     extended.write_config(regressions={"notebook": {"lags": [1], "covariates": ["odd_tokens"]}})
     result = extended.snakemake("-n")
     assert result.returncode == 1
-    assert 'did you mean "odd_token"?' in result.stdout or "odd_token" in result.stdout
+    assert "did you mean 'odd_token'?" in result.stdout

@@ -77,20 +77,20 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outc
     untrained = ols(rows_of(base / folder / "random_weights.parquet", outcome)).fit().params
     np.testing.assert_allclose(controls["random_weights"], untrained[names[1:]], **CLOSE)
     path = base / outcome / "permutations" / "0000.parquet"
-    terms, found = permutation.estimates_of_orders(
+    terms, estimates = permutation.estimates_of_orders(
         permutation.merged_products([permutation.read_products(path)])
     )
     places = [terms.index("lag_1"), terms.index("lag_2")]
-    np.testing.assert_allclose(found[0, 1, places], oracle.params[names[1:]], **CLOSE)
+    np.testing.assert_allclose(estimates[0, 1, places], oracle.params[names[1:]], **CLOSE)
 
 
 def test_means_of_directions_are_listed_with_both_controls(project):
     base = project.folder / SITE
     means = pd.read_parquet(base / "geometry" / "means.parquet")
     values = pq.read_table(base / "geometry" / "0000.parquet").to_pandas()
-    kept = values[values["position"] >= 1]
+    later_tokens = values[values["position"] >= 1]
     angle = means.query("quantity == 'angle' and layer == 1").iloc[0]
-    np.testing.assert_allclose(angle["mean"], kept["layer_01.angle"].mean(), rtol=1e-6)
+    np.testing.assert_allclose(angle["mean"], later_tokens["layer_01.angle"].mean(), rtol=1e-6)
     stored = pq.read_metadata(base / "geometry" / "0000.parquet").metadata
     pairs = json.loads(stored[b"attnlag.random_pairs"])
     assert angle["random_pairs"] == pytest.approx(pairs["angle"][1])
@@ -122,17 +122,17 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
     base = project.folder / SITE
     table = pd.read_parquet(base / "heads" / "head_coefficients.parquet")
     assert set(table["part"]) == {"0", "1", "all", "above floor"}
-    whole = table[table["part"] == "all"].set_index(["layer", "term"])
+    sums = table[table["part"] == "all"].set_index(["layer", "term"])
     study = base / "notebook"
     layers = pd.read_parquet(study / "coefficients.parquet").set_index(["layer", "term"])
     for column in ("estimate", "std_error", "conf_low", "df", "p_value"):
-        np.testing.assert_allclose(whole[column], layers[column].loc[whole.index], rtol=1e-6)
+        np.testing.assert_allclose(sums[column], layers[column].loc[sums.index], rtol=1e-6)
     controls = pd.read_parquet(study / "controls.parquet").set_index(["layer", "term"])
-    lags = whole.loc[controls.index]
+    lags = sums.loc[controls.index]
     np.testing.assert_allclose(lags["random_weights"], controls["random_weights"], rtol=1e-6)
     products = permutation.read_products(study / "permutations" / "0000.parquet")
-    terms, found = permutation.estimates_of_orders(permutation.merged_products([products]))
-    first = found[1 : 1 + DRAWS_OF_HEADS].mean(axis=0)
+    terms, estimates = permutation.estimates_of_orders(permutation.merged_products([products]))
+    first = estimates[1 : 1 + DRAWS_OF_HEADS].mean(axis=0)
     for (layer, term), value in lags["permuted_mean"].items():
         np.testing.assert_allclose(value, first[layer, terms.index(term)], rtol=1e-5)
     sinks = pq.read_table(base / "sinks" / "0000.parquet").to_pandas()
@@ -146,16 +146,16 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
 def test_sources_and_readout_are_means_over_tokens(project):
     base = project.folder / SITE / "sources"
     rows, random = (pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights"))
-    kept, untrained = (one.query("layer == 1 and position >= 1") for one in (rows, random))
+    trained, untrained = (table.query("layer == 1 and position >= 1") for table in (rows, random))
     shares = pd.read_parquet(base / "shares.parquet").query("layer == 1").set_index("source")
     for name in ("first", "previous_2", "rest", "effective"):
-        expected = kept[name].mean(), kept[name].median(), untrained[name].mean()
+        expected = trained[name].mean(), trained[name].median(), untrained[name].mean()
         np.testing.assert_allclose(
             shares.loc[name, ["mean", "median", "random_weights"]].astype(float), expected, 1e-5
         )
-    assert shares.loc["self", "attention"] == pytest.approx(kept["attention_self"].mean(), 1e-5)
+    assert shares.loc["self", "attention"] == pytest.approx(trained["attention_self"].mean(), 1e-5)
     pairs = pd.read_parquet(base / "neighbours.parquet").query("layer == 1").set_index("part")
-    later = kept[kept["position"] >= 2]
+    later = trained[trained["position"] >= 2]
     assert pairs.loc["common", "mean"] == pytest.approx(later["cosine_common"].mean(), 1e-5)
     stored = json.loads(pq.read_metadata(base / "0000.parquet").metadata[b"attnlag.random_pairs"])
     assert pairs.loc["first", "random_pairs"] == stored["first"]["1"]
@@ -166,10 +166,10 @@ def test_sources_and_readout_are_means_over_tokens(project):
     assert len(of_layer) == len(rows) / 2
     np.testing.assert_allclose(of_layer["norm"], of_layer["layer_01"], rtol=5e-4)
     lags = pd.read_parquet(base / "lags.parquet").query("part == 'all'")
-    whole = pd.read_parquet(base.parent / "notebook" / "coefficients.parquet")
-    both = lags.merge(whole, on=["layer", "term"])
+    of_layers = pd.read_parquet(base.parent / "notebook" / "coefficients.parquet")
+    merged = lags.merge(of_layers, on=["layer", "term"])
     for column in ("estimate", "std_error", "conf_high"):
-        np.testing.assert_allclose(both[f"{column}_x"], both[f"{column}_y"], atol=2e-3)
+        np.testing.assert_allclose(merged[f"{column}_x"], merged[f"{column}_y"], atol=2e-3)
     assert "the token before writes" in (base / "findings.txt").read_text()
     effects = pd.read_parquet(base.parent / "readout" / "0000.parquet")
     effects = effects.query("layer == 1 and position >= 1")

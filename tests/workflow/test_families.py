@@ -73,8 +73,8 @@ def test_layers_without_attention_are_named_and_marked(project):
     assert fits["mixer"].tolist() == ["JambaMambaMixer", "attention"] * 2
     for name in FIGURES:
         text = (results / f"{name}.svg").read_text(encoding="utf-8")
-        said = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
-        assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", said)
+        texts = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
+        assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", texts)
 
 
 def test_verdicts_are_counts_over_elasticities_and_regressions_of_the_stored_norms(project):

@@ -71,8 +71,8 @@ def test_no_cell_of_a_table_is_a_formula(ran):
                 assert not [cell for cell in row if re.match(r"[=@\t\r]|[+-](?!\d)", cell)]
                 quoted += sum(cell.startswith("'=") for cell in row)
     assert quoted
-    kept = pd.read_parquet(project.folder / STUDY / "notebook/groups.parquet")["subset"]
-    assert kept.str.startswith("=").any()
+    subsets = pd.read_parquet(project.folder / STUDY / "notebook/groups.parquet")["subset"]
+    assert subsets.str.startswith("=").any()
 
 
 def test_no_page_holds_the_script_of_a_text(ran):

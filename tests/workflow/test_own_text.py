@@ -28,8 +28,8 @@ def ran(gpt2, tmp_path_factory):
         assert count == 1
         path.write_text(small)
         (project.folder / "data/text.txt").write_text(TEXT + "\n")
-        own = project.run("--configfile", "config/gpt2.yaml", *without_figures())
-        return project, own
+        printed = project.run("--configfile", "config/gpt2.yaml", *without_figures())
+        return project, printed
 
     return made_once("own_text", tmp_path_factory, make)
 
@@ -54,15 +54,15 @@ def test_gpt2_on_a_text_gives_what_statsmodels_gives(ran, gpt2):
         for layer, output in enumerate(outputs):
             log = np.log(torch.linalg.vector_norm(output[0].double(), dim=-1).numpy())[1:]
             rows[layer].append(np.column_stack([log[2:], log[1:-1], log[:-2]]))
-    found = pd.read_csv(project.folder / STUDY / "coefficients.csv")
-    assert found["layer"].unique().tolist() == [0, 1]
-    for layer, parts in enumerate(rows):
-        table = np.concatenate(parts)
+    coefficients = pd.read_csv(project.folder / STUDY / "coefficients.csv")
+    assert coefficients["layer"].unique().tolist() == [0, 1]
+    for layer, windows_of_layer in enumerate(rows):
+        table = np.concatenate(windows_of_layer)
         plain = sm.OLS(table[:, 0], sm.add_constant(table[:, 1:])).fit()
-        own = found[found["layer"] == layer]
-        np.testing.assert_allclose(own["estimate"], plain.params, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(own["std_error"], plain.bse, rtol=1e-4)
-        np.testing.assert_allclose(own["p_value"], plain.pvalues, rtol=1e-3, atol=1e-6)
+        of_layer = coefficients[coefficients["layer"] == layer]
+        np.testing.assert_allclose(of_layer["estimate"], plain.params, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(of_layer["std_error"], plain.bse, rtol=1e-4)
+        np.testing.assert_allclose(of_layer["p_value"], plain.pvalues, rtol=1e-3, atol=1e-6)
 
 
 def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(ran):

@@ -76,15 +76,17 @@ def test_the_table_has_the_coefficients_with_three_digits(written):
     assert text.count(r"\toprule") == 5
     (of_study,) = [part for part in text.split(r"\begin{table}") if ":attention:notebook}" in part]
     rows = re.findall(r"^(\d+) & (.*)\\\\$", of_study, re.M)
-    found = pd.read_csv(written.folder / "results/tiny/small/attention/notebook/coefficients.csv")
+    coefficients = pd.read_csv(
+        written.folder / "results/tiny/small/attention/notebook/coefficients.csv"
+    )
     for layer, cells in rows:
-        of_layer = found[found["layer"] == int(layer)].set_index("term")
+        of_layer = coefficients[coefficients["layer"] == int(layer)].set_index("term")
         numbers = re.findall(r"-?\d+\.\d{3}", cells.replace("$", ""))
         columns = ["estimate", "std_error", "conf_low", "conf_high", "p_adjusted"]
         expected = of_layer.loc[["lag_1", "lag_2"], columns].to_numpy().ravel()
         shown = [max(value, 0.001) if i % 5 == 4 else value for i, value in enumerate(expected)]
         assert [float(number) for number in numbers[:-1]] == pytest.approx(shown, abs=5.1e-4)
-    assert len(rows) == found["layer"].nunique()
+    assert len(rows) == coefficients["layer"].nunique()
 
 
 def test_the_methods_are_those_of_the_settings(written, finished_once):
@@ -125,16 +127,16 @@ def test_what_is_cited_is_in_the_references_and_nothing_else(written):
     assert set(keys) == set(paper.cited((folder / "methods.md").read_text()))
     tex = (folder / "methods.tex").read_text()
     check_latex(tex)
-    cites = {key for each in re.findall(r"\\cite\{([^}]*)\}", tex) for key in each.split(",")}
+    cites = {key for group in re.findall(r"\\cite\{([^}]*)\}", tex) for key in group.split(",")}
     assert cites == set(keys)
-    own = (folder / "references.bib").read_text().split("\n\n")[0]
-    assert "The attnlag authors" in own
-    assert re.search(r"version \d+\.\d+\.\d+, 20\d\d-\d\d-\d\d", own)
+    first = (folder / "references.bib").read_text().split("\n\n")[0]
+    assert "The attnlag authors" in first
+    assert re.search(r"version \d+\.\d+\.\d+, 20\d\d-\d\d-\d\d", first)
 
 
 def test_every_reference_is_one_that_some_setting_cites():
-    said = " ".join([*paper.ERRORS.values(), *paper.CORRECTIONS.values()])
-    assert set(paper.cited(said)) <= set(paper.all_references())
+    sentences = " ".join([*paper.ERRORS.values(), *paper.CORRECTIONS.values()])
+    assert set(paper.cited(sentences)) <= set(paper.all_references())
     in_code = Path(paper.__file__).read_text(encoding="utf-8")
     assert set(paper.all_references()) == set(paper.cited(in_code)) - {"attnlag"}
 

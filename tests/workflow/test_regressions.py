@@ -122,8 +122,8 @@ def half_panel(rows):
     halves = (with_dummies(rows[first]) + with_dummies(rows[~first])) / 2
     lags = (2 * with_dummies(rows) - halves)[["lag_1", "lag_2"]]
     # The other terms are solved anew, given these.
-    left = rows.assign(y=rows["y"] - rows[lags.index] @ lags).drop(columns=lags.index)
-    return pd.concat([lags, with_dummies(left)])
+    remainder = rows.assign(y=rows["y"] - rows[lags.index] @ lags).drop(columns=lags.index)
+    return pd.concat([lags, with_dummies(remainder)])
 
 
 def jackknifed(estimate, rows):
@@ -223,11 +223,11 @@ def test_relative_norms_are_norms_over_the_stream(project):
 
     # The observed order among the permutations is the same regression.
     paths = sorted((project.folder / SITE / "relative" / "permutations").glob("*.parquet"))
-    names, found = permutation.estimates_of_orders(
+    names, estimates = permutation.estimates_of_orders(
         permutation.merged_products([permutation.read_products(path) for path in paths])
     )
     lags = [names.index("lag_1"), names.index("lag_2")]
-    np.testing.assert_allclose(found[0, 1, lags], oracle[["lag_1", "lag_2"]], **CLOSE)
+    np.testing.assert_allclose(estimates[0, 1, lags], oracle[["lag_1", "lag_2"]], **CLOSE)
 
 
 def test_texts_name_relative_norms_as_relative(project):
@@ -276,17 +276,17 @@ def test_each_draw_of_the_weights_is_a_model_of_its_own_seed(project, draw):
     added = []
     for block in model.h:
         block.attn.register_forward_hook(lambda module, args, out: added.append(out[0]))
-    found = pq.read_table(project.folder / SITE / f"random_weights_{draw}.parquet").to_pandas()
+    norms = pq.read_table(project.folder / SITE / f"random_weights_{draw}.parquet").to_pandas()
     first = pq.read_table(project.folder / SITE / "random_weights.parquet").to_pandas()
-    pd.testing.assert_frame_equal(found.iloc[:, :4], first.iloc[:, :4])
-    assert not np.allclose(found["layer_00"], first["layer_00"], rtol=0.01)
-    for _, rows in found.groupby(SEQUENCE, observed=True, sort=False):
+    pd.testing.assert_frame_equal(norms.iloc[:, :4], first.iloc[:, :4])
+    assert not np.allclose(norms["layer_00"], first["layer_00"], rtol=0.01)
+    for _, rows in norms.groupby(SEQUENCE, observed=True, sort=False):
         added.clear()
         with torch.inference_mode():
             model(input_ids=torch.from_numpy(rows["token_id"].to_numpy(np.int64))[None])
         for layer, vectors in enumerate(added):
-            own = torch.linalg.vector_norm(vectors[0].double(), dim=-1).numpy()
-            np.testing.assert_allclose(rows[f"layer_0{layer}"], own, rtol=1e-5)
+            expected = torch.linalg.vector_norm(vectors[0].double(), dim=-1).numpy()
+            np.testing.assert_allclose(rows[f"layer_0{layer}"], expected, rtol=1e-5)
     controls = table(project, "within", "controls")
     assert set(controls["random_weights_draws"]) == {3}
     assert (controls["random_weights_sd"] > 0).all()
@@ -360,14 +360,14 @@ def test_one_shard_and_one_core_change_no_number(project, norms, fresh):
     within = f"{SITE}/within/coefficients.parquet"
     fresh.run("--cores", "1", within, f"{BASE}/token_counts.parquet")
     pd.testing.assert_frame_equal(all_norms(fresh), norms, check_exact=True)
-    one, two = table(fresh, "within"), table(project, "within")
-    pd.testing.assert_frame_equal(one, two, rtol=1e-9, atol=1e-9)
+    pd.testing.assert_frame_equal(
+        table(fresh, "within"), table(project, "within"), rtol=1e-9, atol=1e-9
+    )
     # Counted and named, not summed; the record of token counts tells the number of shards.
-    one, two = fresh.results(), project.results()
-    assert one["corpora/small.parquet"] == two["corpora/small.parquet"]
-    counts = [
-        pq.read_table(each.folder / BASE / "token_counts.parquet") for each in (fresh, project)
-    ]
+    corpora = [made.results("corpora/*.parquet") for made in (fresh, project)]
+    assert corpora[0] == corpora[1]
+    path = f"{BASE}/token_counts.parquet"
+    counts = [pq.read_table(made.folder / path) for made in (fresh, project)]
     assert counts[0].equals(counts[1])
 
 

@@ -61,7 +61,7 @@ def test_figures_are_made_in_the_chosen_sizes(finished):
     result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_slide.png")
     assert result.returncode == 0, result.stdout
     of_norms = ("layer", "position")
-    names = (*(f"norms_by_{what}" for what in of_norms), "text_by_token")
+    names = (*(f"norms_by_{kind}" for kind in of_norms), "text_by_token")
     new = {f"tiny/small/attention/figures/{name}_slide.png" for name in names}
     after = finished.results()
     assert set(after) - set(before) == new
@@ -97,12 +97,12 @@ def test_the_run_prints_a_line_for_each_job(finished_once):
     """The line states what was made and the time taken. Snakemake adds only the progress."""
     project, printed = finished_once
     lines = [line for line in printed.replace("\r", "\n").splitlines() if line.strip()]
-    told = [line for line in lines if re.search(r" \(\d+\.\d s, [\d,.]+ [MG]B\)$", line)]
+    timed = [line for line in lines if re.search(r" \(\d+\.\d s, [\d,.]+ [MG]B\)$", line)]
     for noise in ("Reason:", "rule ", "SNAKEMAKE"):
         assert noise not in printed
     jobs = len(list((project.folder / "logs").rglob("*.log")))
     # Two of them have two lines: where files come from, and what the disk has room for.
-    assert len(told) == jobs + 2
+    assert len(timed) == jobs + 2
     assert f"[{jobs + 1} of {jobs + 1}]" in printed
 
 
@@ -123,8 +123,8 @@ def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
     text = b""
     # Linux ends the reading of a terminal that nobody has open with an error.
     with suppress(OSError):
-        while part := os.read(terminal, 4096):
-            text += part
+        while chunk := os.read(terminal, 4096):
+            text += chunk
             if b"prepare_corpus" in text and not text.count(b"^C"):
                 os.write(terminal, b"\x03")
     assert run.wait(60) == 1
@@ -185,10 +185,12 @@ def cr2(x, residuals, clusters):
     bread = np.linalg.inv(x.T @ x)
     meat = np.zeros_like(bread)
     for cluster in np.unique(clusters):
-        own = x[clusters == cluster]
-        values, vectors = np.linalg.eigh(np.eye(len(own)) - own @ bread @ own.T)
+        of_cluster = x[clusters == cluster]
+        values, vectors = np.linalg.eigh(
+            np.eye(len(of_cluster)) - of_cluster @ bread @ of_cluster.T
+        )
         adjusted = vectors @ (vectors.T @ residuals[clusters == cluster] / np.sqrt(values))
-        meat += np.outer(own.T @ adjusted, own.T @ adjusted)
+        meat += np.outer(of_cluster.T @ adjusted, of_cluster.T @ adjusted)
     return bread @ meat @ bread
 
 
@@ -239,22 +241,22 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     printed = fresh.run(*without_figures("plot_norms", "plot_sites"))
     assert len(list(fresh.folder.glob("logs/tiny/small/activations/*.log"))) == 1
     assert "2 layers (attention, mlp, block)" in printed
-    one, three = finished_once[0].results("tiny/small/attention/**/*"), fresh.results()
+    alone, several = finished_once[0].results("tiny/small/attention/**/*"), fresh.results()
     # What was not asked for again.
     others = "/(heads|sinks|geometry|centred|distances)/|/all.parquet|vector|cosines|growth"
     others += "|notebook/figures"
-    one = {path: content for path, content in one.items() if not re.search(others, path)}
-    for path in one:
+    alone = {path: content for path, content in alone.items() if not re.search(others, path)}
+    for path in alone:
         if not path.endswith(".snakemake_timestamp"):
-            assert three[path] == one[path], path
+            assert several[path] == alone[path], path
     for site in ("mlp", "block"):
-        for path in one:
-            assert path.replace("attention", site) in three
+        for path in alone:
+            assert path.replace("attention", site) in several
         table = pd.read_parquet(fresh.folder / STUDY.replace("attention", site) / "fits.parquet")
         assert set(table["site"]) == {site}
         assert f"tiny, small, {site}, notebook: fitted 2 layers" in printed
         assert f"tiny, small, {site}: drew norms_by_" in printed
-    assert "tiny/small/figures/notebook/sites_by_layer.png" in three
+    assert "tiny/small/figures/notebook/sites_by_layer.png" in several
     vectors = {
         site: pq.read_table(
             fresh.folder / f"results/tiny/small/{site}/activations/0000.parquet",

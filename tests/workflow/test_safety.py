@@ -74,9 +74,9 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
     assert made == {path: once[path] for path in made}
     # The observers see what there is to see.
     code = "import socket; socket.create_connection(('127.0.0.1', 9))"
-    for said, environment in ((code, observed), (f"import attnlag; {code}", clean)):
+    for program, environment in ((code, observed), (f"import attnlag; {code}", clean)):
         subprocess.run(
-            [sys.executable, "-c", said],
+            [sys.executable, "-c", program],
             cwd=finished.folder / "scripts",
             env=environment,
             capture_output=True,

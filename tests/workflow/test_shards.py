@@ -17,9 +17,9 @@ def commands_of(project):
     assert printed.returncode == 0, printed.stdout
     threads = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1"
     command = rf'^Shell command: {threads} python "\$ATTNLAG"/scripts/(.*)$'
-    found = re.findall(command, printed.stdout, re.MULTILINE)
-    assert len(found) == printed.stdout.count(" --job ") > 0
-    return found
+    commands = re.findall(command, printed.stdout, re.MULTILINE)
+    assert len(commands) == printed.stdout.count(" --job ") > 0
+    return commands
 
 
 def test_no_command_grows_with_the_shards(fresh):

@@ -62,16 +62,18 @@ def project(gpt2, tmp_path_factory):
 def rows(project):
     """Return all tokens with their log norms in the last layer and their properties."""
 
-    def whole(pattern):
+    def of_all_shards(pattern):
         paths = sorted(project.folder.glob(pattern))
         return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
-    norms = whole(f"{SITE}/norms/*.parquet")
-    found = whole(f"{BASE}/token_properties/*.parquet").astype({"document": str, "upos": str})
+    norms = of_all_shards(f"{SITE}/norms/*.parquet")
+    tokens = of_all_shards(f"{BASE}/token_properties/*.parquet").astype(
+        {"document": str, "upos": str}
+    )
     log = np.log(norms["layer_01"].astype(float)).where(norms["position"] >= 1)
-    surprisal = whole(f"{BASE}/surprisal/*.parquet")["surprisal"]
-    found = found.assign(y=log, surprisal=surprisal)
-    sequence = found.groupby(["document", "window"])
+    surprisal = of_all_shards(f"{BASE}/surprisal/*.parquet")["surprisal"]
+    tokens = tokens.assign(y=log, surprisal=surprisal)
+    sequence = tokens.groupby(["document", "window"])
     for name, source, by in (
         ("lag_1", "y", 1),
         ("lag_2", "y", 2),
@@ -79,8 +81,8 @@ def rows(project):
         ("token_previous", "token_id", 1),
         ("initial_previous", "word_initial", 1),
     ):
-        found[name] = sequence[source].shift(by)
-    return found
+        tokens[name] = sequence[source].shift(by)
+    return tokens
 
 
 def table(project, regression, name):
@@ -92,10 +94,10 @@ def test_slopes_by_class_equal_those_of_statsmodels(project, rows):
     data = data.assign(final=data["word_final"].astype(float), known=data["zipf_known"] * 1.0)
     common = "final + C(upos_previous) + zipf + known + surprisal"
     fit = smf.ols(f"y ~ 0 + C(upos) + C(upos):lag_1 + C(upos):lag_2 + {common}", data).fit()
-    found = table(project, "by_class", "classes").query("layer == 1 and term == 'lag_1'")
+    slopes = table(project, "by_class", "classes").query("layer == 1 and term == 'lag_1'")
     classes = sorted(data["upos"].unique())
-    assert sorted(found["subset"]) == sorted([*classes, "all"])
-    for name, estimate in found.set_index("subset")["estimate"].drop("all").items():
+    assert sorted(slopes["subset"]) == sorted([*classes, "all"])
+    for name, estimate in slopes.set_index("subset")["estimate"].drop("all").items():
         assert estimate == pytest.approx(fit.params[f"C(upos)[{name}]:lag_1"], rel=1e-6)
     main = table(project, "by_class", "coefficients").query("layer == 1").set_index("term")
     plain = smf.ols(f"y ~ lag_1 + lag_2 + {common}", data).fit()
@@ -120,18 +122,20 @@ def test_effects_of_tokens_equal_those_of_dummies(project, rows):
 
 def test_thirds_by_a_number_are_those_of_the_whole_corpus(project, rows):
     """The thirds are not those of each of the two shards."""
-    known = rows["surprisal"].dropna()
-    cuts = np.quantile(known, [1 / 3, 2 / 3], method="inverted_cdf")
-    thirds = pd.Series(np.array(["low", "middle", "high"])[np.searchsorted(cuts, known)])
-    found = table(project, "held_fixed", "classes").query("layer == 1 and term == 'lag_1'")
-    found = found.set_index("subset")
-    means = known.groupby(thirds.to_numpy()).mean()
-    assert found.loc[means.index, "at"].to_numpy() == pytest.approx(means.to_numpy(), rel=1e-6)
-    assert found.loc["+1 SD", "at"] == pytest.approx(known.mean() + known.std(ddof=0), rel=1e-6)
+    surprisal = rows["surprisal"].dropna()
+    cuts = np.quantile(surprisal, [1 / 3, 2 / 3], method="inverted_cdf")
+    thirds = pd.Series(np.array(["low", "middle", "high"])[np.searchsorted(cuts, surprisal)])
+    slopes = table(project, "held_fixed", "classes").query("layer == 1 and term == 'lag_1'")
+    slopes = slopes.set_index("subset")
+    means = surprisal.groupby(thirds.to_numpy()).mean()
+    assert slopes.loc[means.index, "at"].to_numpy() == pytest.approx(means.to_numpy(), rel=1e-6)
+    assert slopes.loc["+1 SD", "at"] == pytest.approx(
+        surprisal.mean() + surprisal.std(ddof=0), rel=1e-6
+    )
     before = rows.groupby(["document", "window"])["surprisal"].shift(1)
     used = before[rows["lag_1"].notna() & before.notna()]
     sizes = pd.Series(np.searchsorted(cuts, used)).value_counts().sort_index()
-    assert found.loc[["low", "middle", "high"], "n_obs"].tolist() == sizes.tolist()
+    assert slopes.loc[["low", "middle", "high"], "n_obs"].tolist() == sizes.tolist()
     text = (project.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert re.search(r"lag 1 by a number of the token, .* −?[\d.]+ at −1 SD", text)
 
@@ -144,20 +148,20 @@ def test_interventions_cover_each_part_of_speech_in_proportion(project, rows):
     zero = effects.query(cell + " and target_site == 'attention'").astype({"upos": str})
     assert zero["document"].nunique() == 8
     for document, drawn in zero.groupby("document", observed=True):
-        own = rows[(rows["document"] == document) & (rows["window"] == 0)]
+        of_document = rows[(rows["document"] == document) & (rows["window"] == 0)]
         # Neither the first token, nor those without four tokens behind.
-        allowed = own["upos"].iloc[1:-4]
+        allowed = of_document["upos"].iloc[1:-4]
         count = min(6, len(allowed))
         assert drawn["positions"].sum() == count
         drawn = drawn.set_index("upos")["positions"]
         for tag, tokens in allowed.value_counts().items():
             assert abs(drawn.get(tag, 0) - count * tokens / len(allowed)) < 1
-    found = pd.read_csv(project.folder / f"{BASE}/causal/by_part_of_speech.csv")
-    found = found.query(cell + " and target_site == 'attention'").set_index("upos")
+    by_tag = pd.read_csv(project.folder / f"{BASE}/causal/by_part_of_speech.csv")
+    by_tag = by_tag.query(cell + " and target_site == 'attention'").set_index("upos")
     sums = zero.groupby("upos")[["effect_sum", "positions"]].sum()
-    assert found.index.tolist() == sorted(sums.index)
+    assert by_tag.index.tolist() == sorted(sums.index)
     expected = sums["effect_sum"] / sums["positions"]
-    assert found["estimate"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
+    assert by_tag["estimate"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-6)
 
 
 def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):

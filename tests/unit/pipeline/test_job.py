@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from programs import command_of, job_of
+from programs import command_of
 from projects import ROOT
 from warm_python import python
 
@@ -111,7 +111,3 @@ def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path: P
     (tmp_path / "it's/x.jsonl").write_text('{"id": "a", "text": "words"}\n')
     subprocess.run(again, shell=True, cwd=tmp_path, capture_output=True, check=True)
     assert (tmp_path / "made.parquet").exists()
-
-
-def test_the_arguments_of_a_test_are_those_of_a_rule() -> None:
-    assert job_of("s", {}, {}) == ["--job", job.text_of("s", {}, {}, {})]

@@ -12,7 +12,7 @@ from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE
 
 
 @pytest.fixture
-def left(tmp_path, monkeypatch):
+def stale_lock(tmp_path, monkeypatch):
     """Return a lock that a killed run on this machine has left in the working folder."""
     monkeypatch.chdir(tmp_path)
     # Set first, so that what a run puts there is taken away after the test.
@@ -25,39 +25,23 @@ def left(tmp_path, monkeypatch):
     return lock
 
 
-def test_a_run_that_is_alone_clears_stale_locks(left):
-    record, alone = run_lock.clear_stale_locks()
-    assert alone
-    assert not left.exists()
-    record.close()
-
-
-def test_a_run_beside_another_leaves_the_locks(left):
-    with RUN_RECORD.open() as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
-        record, alone = run_lock.clear_stale_locks()
-        assert not alone
-        assert left.exists()
-        record.close()
-
-
-def test_locks_of_another_machine_stay(left):
+def test_locks_of_another_machine_stay(stale_lock):
     RUN_RECORD.write_text("elsewhere mark")
     record, alone = run_lock.clear_stale_locks()
     assert not alone
-    assert left.exists()
+    assert stale_lock.exists()
     record.close()
 
 
-def test_the_lock_is_held_until_the_record_is_closed(left):
+def test_the_lock_is_held_until_the_record_is_closed(stale_lock):
     record, _ = run_lock.clear_stale_locks()
-    left.touch()
+    stale_lock.touch()
     assert not run_lock.clear_stale_locks()[1]
     record.close()
     assert run_lock.clear_stale_locks()[1]
 
 
-def test_the_record_is_never_empty(left):
+def test_the_record_is_never_empty(stale_lock):
     """A run may be killed at any moment, and jobs read the record while it is written."""
     record, alone = run_lock.clear_stale_locks()
     with ThreadPoolExecutor(1) as pool:
@@ -68,10 +52,12 @@ def test_the_record_is_never_empty(left):
     record.close()
 
 
-def test_a_run_removes_files_that_jobs_of_a_killed_run_had_begun(left, tmp_path):
+def test_a_run_that_is_alone_clears_stale_locks_and_files_that_jobs_had_begun(stale_lock, tmp_path):
     begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
     begun.mkdir(parents=True)
     record, alone = run_lock.clear_stale_locks()
+    assert alone
+    assert not stale_lock.exists()
     assert RUN_RECORD.read_text().split()[-1] == "killed"
     run_lock.begin_run(record, alone)
     assert RUN_RECORD.read_text().split()[-1] == os.environ[RUN_VARIABLE] != "killed"
@@ -79,12 +65,14 @@ def test_a_run_removes_files_that_jobs_of_a_killed_run_had_begun(left, tmp_path)
     record.close()
 
 
-def test_a_run_beside_another_leaves_its_unfinished_files(left, tmp_path):
+def test_a_run_beside_another_leaves_its_locks_and_unfinished_files(stale_lock, tmp_path):
     begun = tmp_path / "results/a/.norms.parquet.12345678.tmp"
     begun.mkdir(parents=True)
     with RUN_RECORD.open() as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         record, alone = run_lock.clear_stale_locks()
+        assert not alone
+        assert stale_lock.exists()
         run_lock.begin_run(record, alone)
         assert RUN_VARIABLE not in os.environ
         assert begun.exists()
