@@ -110,18 +110,16 @@ def clustered(codes):
 def cr2_by_matrices(y, x, codes, contrasts):
     """Return CR2, and the degrees of freedom of joint contrasts, with all matrices written out."""
     bread = np.linalg.inv(x.T @ x)
-    rest = np.eye(len(y)) - x @ bread @ x.T
-    residual = rest @ y
-    groups = [codes == g for g in np.unique(codes)]
-    scores, influence = [], []
-    for own in groups:
-        values, vectors = np.linalg.eigh(rest[np.ix_(own, own)])
+    annihilator = np.eye(len(y)) - x @ bread @ x.T
+    residual = annihilator @ y
+    scores, influence, df = [], [], []
+    for cluster in (codes == code for code in np.unique(codes)):
+        values, vectors = np.linalg.eigh(annihilator[np.ix_(cluster, cluster)])
         scale = np.where(values > 1e-9, 1 / np.sqrt(np.maximum(values, 1e-12)), 0)
-        adjusted = (vectors * scale) @ vectors.T @ x[own] @ bread
-        scores.append(residual[own] @ adjusted)
-        influence.append(rest[:, own] @ adjusted)
+        adjusted = (vectors * scale) @ vectors.T @ x[cluster] @ bread
+        scores.append(residual[cluster] @ adjusted)
+        influence.append(annihilator[:, cluster] @ adjusted)
     scores = np.stack(scores)
-    found = []
     for contrast in contrasts:
         p = np.stack(influence) @ np.atleast_2d(contrast).T
         values, vectors = np.linalg.eigh(np.einsum("gna,gnb->ab", p, p))
@@ -129,11 +127,11 @@ def cr2_by_matrices(y, x, codes, contrasts):
         q, total = p.shape[2], 0.0
         for s in range(q):
             for t in range(q):
-                one, other = p[:, :, s], p[:, :, t]
-                total += ((one @ other.T) ** 2).sum()
-                total += ((one @ one.T) * (other @ other.T)).sum()
-        found.append(q * (q + 1) / total)
-    return scores.T @ scores, found
+                first, second = p[:, :, s], p[:, :, t]
+                total += ((first @ second.T) ** 2).sum()
+                total += ((first @ first.T) * (second @ second.T)).sum()
+        df.append(q * (q + 1) / total)
+    return scores.T @ scores, df
 
 
 def one_alive(monkeypatch, module, name):

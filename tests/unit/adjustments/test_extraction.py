@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_architectures import hidden_states
 from transformers import AutoModel
 
 from attnlag.adjustments import batches, columns, extraction, layout
@@ -52,13 +53,8 @@ def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep
     found = np.stack(adjustments.measure(sequences)[hooks.STREAM])
     # Padding is not counted.
     assert sum(counted) == 106
-    expected = []
-    for sequence in sequences:
-        with torch.inference_mode():
-            ids = torch.tensor(sequence[None].astype(np.int64))
-            states = model(input_ids=ids, output_hidden_states=True).hidden_states
-        # The last one is what no block receives.
-        expected.append(torch.stack(states[:-1])[:, 0].double().norm(dim=-1).numpy())
+    states = [hidden_states(model, sequence).astype(float) for sequence in sequences]
+    expected = [np.linalg.norm(of_sequence, axis=-1) for of_sequence in states]
     np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-5)
     assert found.dtype == np.float32
 

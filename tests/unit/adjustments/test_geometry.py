@@ -39,43 +39,21 @@ def sequences():
     return test_architectures.ragged((20, 13, 9, 1))
 
 
-def hooked(name, model, sequence):
-    """Return stream and adjustment of each layer, float64, by hooks of our own."""
-    _, path, scale = MODELS[name]
-    streams, added = [], []
-    hooks = []
-    for block in getattr(model, "h" if name == "gpt2" else "layers"):
-        hooks.append(
-            block.register_forward_pre_hook(
-                lambda _, args, kwargs: streams.append(
-                    args[0] if args else kwargs["hidden_states"]
-                ),
-                with_kwargs=True,
-            )
-        )
-        hooks.append(
-            getattr(block, path).register_forward_hook(
-                lambda _, __, out: added.append(scale * (out[0] if isinstance(out, tuple) else out))
-            )
-        )
-    with torch.no_grad():
-        model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
-    for hook in hooks:
-        hook.remove()
-    return (torch.cat(list(values)).double().numpy() for values in (streams, added))
-
-
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     model = small_model(name)
+    _, path, scale = MODELS[name]
     adjustments = extraction.Adjustments(model, batch_tokens=256, keep=keep, with_geometry=True)
     found = np.stack(adjustments.measure(sequences())[geometry.name_of("attention")])
     first = 0
     for sequence in sequences():
         mine = found[:, first : first + len(sequence)]
         first += len(sequence)
-        x, a = hooked(name, model, sequence)
+        x = test_architectures.hidden_states(model, sequence).astype(float)
+        blocks = getattr(model, "h" if name == "gpt2" else "layers")
+        outputs = [block.get_submodule(path) for block in blocks]
+        a = scale * test_architectures.outputs_of(model, outputs, sequence).astype(float)
         along = (a * x).sum(-1) / np.linalg.norm(x, axis=-1)
         across = a - along[..., None] * x / np.linalg.norm(x, axis=-1, keepdims=True)
         y = x + a
@@ -90,8 +68,8 @@ def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
             "angle": np.arccos(np.clip(cosine, -1, 1)),
         }
         for place, quantity in enumerate(OF_A_PASS[:-1]):
-            scale = size if quantity in ("parallel", "orthogonal") else np.ones_like(size)
-            assert (np.abs(mine[..., place] - expected[quantity]) < 2e-5 * scale).all(), quantity
+            unit = size if quantity in ("parallel", "orthogonal") else np.ones_like(size)
+            assert (np.abs(mine[..., place] - expected[quantity]) < 2e-5 * unit).all(), quantity
         assert np.isnan(mine[:, 0, -1]).all()
         np.testing.assert_allclose(mine[:, 1:, -1], before, atol=2e-5)
 

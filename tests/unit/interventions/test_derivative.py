@@ -5,14 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_architectures import EXPERTS, MODELS, small_model
+from test_architectures import EXPERTS, MODELS, outputs_of, small_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import architectures, trying
-from attnlag.model.hooks import first_tensor
 
 SETTINGS = EffectsSettings(
     source_sites=["attention"],
@@ -221,11 +220,9 @@ def test_a_part_of_two_modules_is_changed_as_one():
     model = small_model(*SUMS["granite 4"])
     blocks, _ = trying.blocks_of(model)
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
-    seen, received = {}, []
-    for name in ("self_attn", "block_sparse_moe", "shared_mlp"):
-        model.layers[0].get_submodule(name).register_forward_hook(
-            lambda _, __, output, name=name: seen.update({name: first_tensor(output)})
-        )
+    names, received = ("self_attn", "block_sparse_moe", "shared_mlp"), []
+    modules = [model.layers[0].get_submodule(name) for name in names]
+    attention, experts, shared = torch.from_numpy(outputs_of(model, modules, ids[0].numpy()))
 
     def change(layer, site, added):
         received.append(added)
@@ -234,8 +231,8 @@ def test_a_part_of_two_modules_is_changed_as_one():
     with torch.no_grad(), edits.edited(blocks, ["mlp"], change):
         states = model(input_ids=ids, output_hidden_states=True).hidden_states
     assert len(received) == 3
-    torch.testing.assert_close(received[0], seen["block_sparse_moe"] + seen["shared_mlp"])
-    torch.testing.assert_close(states[1], states[0] + 0.22 * seen["self_attn"])
+    torch.testing.assert_close(received[0][0], experts + shared)
+    torch.testing.assert_close(states[1][0], states[0][0] + 0.22 * attention)
 
 
 @pytest.mark.parametrize("name", [*MODELS, *SUMS])
