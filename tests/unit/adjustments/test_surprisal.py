@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 from designs import norms_table
+from test_architectures import LLAMA
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -17,17 +18,7 @@ LENGTHS = (30, 1, 17, 29)
 def tiny(kind, **stated):
     """Return a model of a type with random weights, large enough that its logits differ."""
     torch.manual_seed(0)
-    sizes = {
-        "vocab_size": 20_011,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 64,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
+    sizes = LLAMA | {"vocab_size": 20_011, "pad_token_id": 0}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes, **stated)).eval()
     with torch.no_grad():
         model.get_output_embeddings().weight.normal_(0, 1)
@@ -95,7 +86,7 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
         model.get_output_embeddings().weight.zero_()
     head = surprisal.Predictions(model, "tiny")
     ids = np.array([3, 20_010, 8192, 0, 8191])
-    said, before, after, rank = head.predict(torch.randn(5, 32), [ids])
+    said, before, after, rank = head.predict(torch.randn(5, 48), [ids])
     for values in (said[1:], before[1:], after):
         np.testing.assert_allclose(values, np.log(20_011), rtol=1e-7)
     # None is above the token itself.
@@ -105,7 +96,7 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
 def test_the_likeliest_token_has_the_first_rank_despite_rounding():
     model = tiny("llama").to(torch.bfloat16)
     head = surprisal.Predictions(model, "tiny")
-    hidden = torch.randn(200, 32).to(torch.bfloat16)
+    hidden = torch.randn(200, 48).to(torch.bfloat16)
     with torch.inference_mode():
         likeliest = model.get_output_embeddings()(hidden).argmax(-1).numpy()
     # Row t predicts token t + 1.

@@ -64,6 +64,13 @@ def rows_of(effects):
     )
 
 
+def lags_of(estimates):
+    """Return lag 1 of a regression in the layers from 1 on."""
+    layers = range(1, 1 + len(estimates))
+    table = pd.DataFrame({"layer": layers, "estimate": estimates, "regression": "within"})
+    return table.assign(term="lag_1", std_error=0.01, conf_low=0.1, conf_high=1)
+
+
 def test_the_sum_over_sources_is_that_of_each_document():
     effects = rows_of(
         [
@@ -80,12 +87,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
     expected = elasticities.ratios(np.array([[3.0], [0]]), np.array([[10.0], [30]]), 0.05, 0, 0)
     assert found.loc[2, "std_error"] == pytest.approx(expected.loc[0, "std_error"])
 
-    coefficients = pd.DataFrame(
-        {
-            **{"layer": [1, 2], "term": "lag_1", "regression": "within"},
-            **{"estimate": [0.4, 0.6], "std_error": 0.01, "conf_low": 0.1, "conf_high": 1},
-        }
-    )
+    coefficients = lags_of([0.4, 0.6])
     predicted = pd.DataFrame(
         [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.PREDICTION
     )
@@ -202,15 +204,10 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     )
     keys = [("a", 0)][:documents]
     rows = table({key: [found] for key in keys}, {key: changed for key in keys}, 1).to_pandas()
-    coefficients = pd.DataFrame(
-        {
-            **{"layer": [1], "term": "lag_1", "regression": "within"},
-            **{"estimate": [0.4], "std_error": 0.01, "conf_low": 0.1, "conf_high": 1},
-        }
-    )
     assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
-    beside = elasticities.transmitted(summed, NO_PREDICTIONS, {"attention": coefficients}, 0.05)
+    lags = {"attention": lags_of([0.4])}
+    beside = elasticities.transmitted(summed, NO_PREDICTIONS, lags, 0.05)
     assert len(beside) == documents
     text = causal_findings(beside, NO_VERDICTS, name="tiny, small", alpha=0.05, negligible=0.05)
     words = "change by 0.025% in layer 1 (" if documents else "no document has a token"
