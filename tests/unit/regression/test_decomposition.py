@@ -44,7 +44,7 @@ def arrays(data):
 
 
 def whole(data):
-    return decomposition.fitted_effects(*arrays(data), EFFECTS)
+    return decomposition.fitted_effects(*arrays(data))
 
 
 def formula(names):
@@ -115,7 +115,7 @@ def test_equally_good_fits_give_the_same_parts(data):
     assert not effects.determines(3, decomposition.UNDETERMINED)
     fits = []
     for moved in (0.0, 3.0):
-        fit = decomposition.fitted_effects(values, factors, EFFECTS)
+        fit = decomposition.fitted_effects(values, factors)
         fit["token"] = fit["token"] + moved * alone
         fit["token_previous"] = fit["token_previous"] - moved * alone
         fits.append(decomposition.parts_of_change(values, factors, [0], LAGS, fit))
@@ -129,7 +129,7 @@ def test_parts_that_another_fit_would_move_are_not_stated(data):
     apart = factors["document"] == 0
     for name in EFFECTS[1:]:
         factors[name] = np.where(apart, 50 + factors[name], factors[name])
-    whole = decomposition.fitted_effects(values, factors, EFFECTS)
+    whole = decomposition.fitted_effects(values, factors)
     parts = decomposition.parts_of_change(values, factors, [0], LAGS, whole)
     assert parts["change"].isna().all()
     steps = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05, whole)
@@ -310,7 +310,7 @@ def test_without_more_rows_than_effects_there_are_no_coefficients():
         "token": np.array([0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 1, 2]),
     }
     values = random.normal(size=(1, 3, 12))
-    whole = decomposition.fitted_effects(values, factors, EFFECTS)
+    whole = decomposition.fitted_effects(values, factors)
     found = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05, whole)
     assert found["effects"].tolist() == [1, 1] + [3] * 6 + [10] * 4
     assert found["estimate"].isna().tolist() == [False] * 8 + [True] * 4

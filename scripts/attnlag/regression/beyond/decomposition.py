@@ -137,7 +137,7 @@ def decomposed(
             numbers = np.array(layers)[places].tolist()
             levels = {name: codes[rows] for name, codes in factors.items()}
             variables = values[places][:, :, rows]
-            effects = fitted_effects(variables, levels, EFFECTS)
+            effects = fitted_effects(variables, levels)
             steps.append(coefficients_by_step(variables, levels, numbers, lags, alpha, effects))
             parts.append(parts_of_change(variables, levels, numbers, lags, effects))
     keys = {"layer": every_layer, "step": (POOLED, *EFFECTS), "term": sorted(lags)}
@@ -157,18 +157,10 @@ def _in_order(
     return table.set_index([*keys]).reindex(every_key).reset_index()
 
 
-def fitted_effects(
-    values: np.ndarray, factors: Mapping[str, np.ndarray], names: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return the contribution of each effect to the fit of (layers, variables, rows) values.
-
-    Without effects the fit is the mean.
-    """
-    if not names:
-        return {"": np.broadcast_to(values.mean(axis=2, keepdims=True), values.shape)}
-    flat = values.reshape(-1, values.shape[2]).T
-    parts = Effects.of([factors[name] for name in names]).fitted(flat)
-    return {name: part.T.reshape(values.shape) for name, part in zip(names, parts, strict=True)}
+def fitted_effects(values: np.ndarray, factors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the contribution of each effect to the fit of (layers, variables, rows) values."""
+    fitted = Effects.of(list(factors.values())).fitted(values.reshape(-1, values.shape[2]).T)
+    return {name: part.T.reshape(values.shape) for name, part in zip(factors, fitted, strict=True)}
 
 
 def coefficients_by_step(
@@ -201,9 +193,12 @@ def coefficients_by_step(
     for entered in range(len(EFFECTS) + 1):
         names = EFFECTS[:entered]
         # A pooled regression has a constant.
-        rank = Effects.of([factors[name] for name in names] or [np.zeros(n)]).rank()
-        fitted = effects if names == EFFECTS else fitted_effects(values, factors, names)
-        within = values - sum(fitted.values())
+        entered_effects = Effects.of([factors[name] for name in names] or [np.zeros(n)])
+        rank = entered_effects.rank()
+        if names == EFFECTS:
+            within = values - sum(effects.values())
+        else:
+            within = entered_effects.residuals(values.reshape(-1, n).T).T.reshape(values.shape)
         # Levels that are nested in clusters cost no degrees of freedom.
         nested = documents - 1 if names else 0
         columns = size - 1 + rank - nested

@@ -96,11 +96,11 @@ class Freedom:
         products = np.zeros((tests, k * q, k * q)) if few else None
         return cls(w, trace, own, of_traces, np.zeros((tests, k, k)), products)
 
-    def add(self, z: np.ndarray, rest: np.ndarray) -> None:
+    def add(self, z: np.ndarray, m: np.ndarray) -> None:
         """Add clusters with their Z_g and M_g of all coordinates, (clusters, K, K)."""
         for test, w in enumerate(self.w):
             moved = z @ w.T
-            own = w @ rest @ w.T
+            own = w @ m @ w.T
             flat = moved.reshape(len(z), -1)
             lengths = (flat**2).sum(axis=1)
             self.trace[test] += own.trace(axis1=1, axis2=2).sum()

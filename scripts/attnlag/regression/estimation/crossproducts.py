@@ -347,11 +347,6 @@ class Shard:
     # Whether the outcome is a logarithm.
     of_logs: bool = True
 
-    def of_blocks(self, batches: Callable[[], Iterator[DocumentProducts]]) -> "Shard":
-        """Return a shard of the same form with other documents."""
-        totals = totals_of(batches(), self.halves, *self.totals.pooled.shape[1:])
-        return replace(self, totals=totals, batches=batches)
-
     def mapped(self, change: Callable[[np.ndarray], np.ndarray], **changes: Any) -> "Shard":
         """Return the shard with the products of each document changed."""
 
@@ -465,7 +460,8 @@ def of_documents(shard: Shard, documents: Collection[str]) -> Shard:
                 names = [block.documents[place] for place in places]
                 yield DocumentProducts(names, block.products[places])
 
-    return shard.of_blocks(batches)
+    totals = totals_of(batches(), shard.halves, *shard.totals.pooled.shape[1:])
+    return replace(shard, totals=totals, batches=batches)
 
 
 def parts_of(products: np.ndarray) -> np.ndarray:

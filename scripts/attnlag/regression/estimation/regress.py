@@ -83,9 +83,9 @@ def sums_by_document(
             gamma = (a @ solution.back[place]) @ solution.back[place]
             gammas += gamma.sum(), gamma @ gamma
             z = a @ root
-            rest = z @ root - z @ z
+            m = z @ root - z @ z
             for test in tests:
-                test.add(z, rest)
+                test.add(z, m)
     return [
         DocumentSums(
             meats[0],
@@ -129,9 +129,9 @@ def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     They leave out what the half does not identify.
     """
     values, vectors = np.linalg.eigh(inverse)
-    kept = values > 0.5  # A half is a summand of I.
-    root = np.sqrt(values[kept])
-    return vectors[:, kept] * root, vectors[:, kept] / root
+    identified = values > 0.5  # A half is a summand of I.
+    root, vectors = np.sqrt(values[identified]), vectors[:, identified]
+    return vectors * root, vectors / root
 
 
 def cr2_scale(stack: Stack, solution: Solution) -> float:
@@ -298,11 +298,7 @@ def covariance_of_theta(
     left_out: Jackknife | None,
     count: int,
 ) -> tuple[np.ndarray, np.ndarray | float]:
-    """Return the covariance of θ for a number of clusters, and the degrees of freedom.
-
-    The jackknife is needed by its own covariance. One from residuals has that of independent errors
-    here, for its degrees of freedom.
-    """
+    """Return the covariance of θ, of independent errors if it is of residuals, and its df."""
     if kind == "cluster":
         return cr2_scale(stack, solution) * by_document.adjusted, by_document.df
     if kind == "cluster-crv1":
@@ -400,29 +396,16 @@ def fit_layer(
     result.adj_r_squared = 1 - (1 - result.r_squared) * total_df / solution.df_resid
     if left_out is not None:
         result.clusters, result.without = left_out.clusters, left_out.thetas @ solution.back.T
-        if folds is not None:
-            _predict(result, stack, index, solution, left_out, folds)
-    return result
-
-
-def _predict(
-    result: LayerFit,
-    stack: Stack,
-    index: int,
-    solution: Solution,
-    left_out: Jackknife,
-    folds: int | Stack,
-) -> None:
-    """Add R² out of sample, and the condition number, to a fit."""
+    if left_out is None or folds is None:
+        return result
     if isinstance(folds, Stack):
-        packed, number = folds.products[index], folds.products.shape[2]
-    else:
-        packed, number = stack.products[index], folds
-    sse = cross_validated_sse(solution, packed, stack.totals[index], number)
-    result.cv_r_squared = 1 - sse / solution.tss
+        packed = folds.products[index]
+    number = packed.shape[1] if isinstance(folds, Stack) else folds
+    result.cv_r_squared = 1 - cross_validated_sse(solution, packed, totals, number) / tss
     if len(left_out.clusters) > 1:
-        result.loo_r_squared = 1 - left_out.sse / solution.tss
+        result.loo_r_squared = 1 - left_out.sse / tss
     result.condition_number = condition_number(stack, index)
+    return result
 
 
 def residual_squares_without_lags(stack: Stack, index: int) -> float:

@@ -43,8 +43,10 @@ def levels_of(keys: pa.Table, tokens: Property, effects: Sequence[str]) -> dict[
 
 def complete_rows(design: pa.Table, outcomes: Sequence[str]) -> np.ndarray:
     """Return the rows of a design in which all the given outcomes have a value."""
-    known = [~np.isnan(design[name].to_numpy(zero_copy_only=False)) for name in outcomes]
-    return np.all([np.ones(design.num_rows, dtype=bool), *known], axis=0)
+    complete = np.ones(design.num_rows, dtype=bool)
+    for name in outcomes:
+        complete &= ~np.isnan(design[name].to_numpy(zero_copy_only=False))
+    return complete
 
 
 def solved(
@@ -73,10 +75,10 @@ def solved(
     variables = [name for name in pq.read_schema(designs[0]).names if name not in KEYS]
     complete = np.ones(len(sample.rows), dtype=bool)
     for outcome in [name for name in variables if name.endswith(".y")]:
-        known = ~np.isnan(sample.column(designs, outcome))
+        has_row = ~np.isnan(sample.column(designs, outcome))
         # A layer that lacks a preceding layer that it needs has no rows.
-        if known.any():
-            complete &= known
+        if has_row.any():
+            complete &= has_row
         else:
             layer = outcome.partition(".")[0]
             variables = [name for name in variables if name.partition(".")[0] != layer]
@@ -128,9 +130,9 @@ def without_effects(
         if name in solved_columns and name not in KEYS:
             values = column.to_numpy(zero_copy_only=False)
             effect = effects[name].to_numpy()
-            left = values - sum(effect[place] for place in places.values())
+            values = values - sum(effect[place] for place in places.values())
             dropped = ~complete if name.startswith("layer_") else None
-            column = pa.array(np.where(complete, left, 0.0), mask=dropped)
+            column = pa.array(np.where(complete, values, 0.0), mask=dropped)
         columns.append(column)
     return pa.table(columns, schema=design.schema)
 

@@ -56,19 +56,20 @@ class Difference:
 
     def add(self, packed: np.ndarray) -> None:
         """Add the (parts, documents, packed) cross-products of documents."""
-        k = self.w.shape[1]
-        scores, place = np.zeros((packed.shape[1], k)), 0
-        z, rest = np.zeros((2, packed.shape[1], k, k))
+        k, start = self.w.shape[1], 0
+        scores = np.zeros((packed.shape[1], k))
+        z, remainders = np.zeros((2, packed.shape[1], k, k))
         for part, (theta, to) in enumerate(zip(self.thetas, self.to, strict=True), start=1):
             a, b, _ = self.solution.equations(packed[part])
-            own = slice(place, place := place + to.shape[1])
-            root = clustered.root_of_rest(whole := to.T @ a @ to)
-            scores[:, own] = (root @ ((b - a @ theta) @ to)[..., None])[..., 0]
-            z[:, own, own] = moved = whole @ root
-            rest[:, own, own] = moved @ root - moved @ moved
+            half = slice(start, start := start + to.shape[1])
+            a_of_half = to.T @ a @ to
+            root = clustered.root_of_rest(a_of_half)
+            scores[:, half] = (root @ ((b - a @ theta) @ to)[..., None])[..., 0]
+            z[:, half, half] = moved = a_of_half @ root
+            remainders[:, half, half] = moved @ root - moved @ moved
         apart = scores @ self.w.T
         self.meat += apart.T @ apart
-        self.freedom.add(z, rest)
+        self.freedom.add(z, remainders)
 
     def test(self) -> Wald:
         """Return the AHT test that there is no difference."""
