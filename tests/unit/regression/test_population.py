@@ -24,3 +24,11 @@ def test_the_spread_of_models_is_told_from_that_of_documents(between, shared, ow
     assert table["between_documents_se"].mean() == pytest.approx(error, rel=0.02)
     inside = (table["conf_low"] < 0.3) & (table["conf_high"] > 0.3)
     assert 0.93 < inside.mean() <= 1
+    # The equation of Paule and Mandel: Σ (θ - θ̄)² / (v + τ²) = K - 1, where v leaves out what the
+    # models share; the mean of all has a share of each model's own.
+    layer = table["between_models_sd"].argmax()
+    estimates, apart = values.mean(axis=1)[:, layer], (values - values.mean(axis=0))[..., layer]
+    variances = apart.var(axis=1, ddof=1) / DOCUMENTS * MODELS / (MODELS - 1)
+    weights = 1 / (variances + table["between_models_sd"].max() ** 2)
+    distances = estimates - np.average(estimates, weights=weights)
+    assert weights @ distances**2 == pytest.approx(MODELS - 1, rel=1e-3)

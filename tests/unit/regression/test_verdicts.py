@@ -1,5 +1,7 @@
 """Verdicts on predictions against own counts, and the coverage of their intervals."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,15 @@ def test_verdicts_equal_counts_by_hand():
     # All but the last coefficient exceed their interval; the effects of two of them are below 0.05.
     assert (row["significant"], row["without_effect"]) == (5, 2)
     assert row["agreement_low"] < row["agreement"] < row["agreement_high"]
+
+
+def test_pairs_of_layers_are_those_whose_target_comes_later():
+    values = np.random.default_rng(0).normal(0.1, 0.05, (12, 5))
+    rows = effects_of(values).assign(target_layer=3)
+    fits = dataclasses.replace(prediction_of(np.full(5, 0.2)), targets=[3])
+    table = elasticities.table(rows, SETTINGS)
+    found = verdicts.of_pairs(rows, table, {PAIR: fits}, SETTINGS)
+    assert found["pairs"].tolist() == [3]
 
 
 def test_draws_of_documents_have_the_errors_of_the_estimates():

@@ -356,13 +356,11 @@ def tests_of(fitted: _Fitted, lags: Sequence[str], hypothesis: str) -> list[tupl
 def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
     """Return the tidy table of lags and leads, whose class or point is the subset."""
     table = results.coefficients_table(fitted.fits, fitted.stack, settings, fitted.names)
+    table["status"] = np.repeat([fit.status for fit in fitted.fits], len(fitted.names))
     table = table[table["term"].map(is_lag)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)
     table["term"] = table["term"].str.partition(OF)[0]
-    statuses = {
-        layer: fit.status for layer, fit in zip(fitted.stack.layers, fitted.fits, strict=True)
-    }
-    return table.assign(status=table["layer"].map(statuses))
+    return table
 
 
 def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.ndarray:

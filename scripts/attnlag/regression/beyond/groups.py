@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
@@ -49,14 +50,9 @@ def coefficients_by_group(
         stack = merging.stack_of(of_group, settings, terms)
         fits = regress.fit(stack, settings.covariance, 2)
         table = results.coefficients_table(fits, stack, settings)
-        of_layer = pd.DataFrame(
-            {
-                "layer": stack.layers,
-                "n_obs": [fit.n_obs for fit in fits],
-                "n_documents": [fit.n_documents for fit in fits],
-                "status": [fit.status for fit in fits],
-            }
-        )
+        for name in ("n_obs", "n_documents", "status"):
+            of_layers = [getattr(fit, name) for fit in fits]
+            table[name] = np.repeat(of_layers, len(names_of(stack)))
         medians = bootstrap.medians_of_jackknife(
             fits,
             names_of(stack),
@@ -65,7 +61,7 @@ def coefficients_by_group(
             draws=settings.bootstrap,
             seed=settings.seed,
         )
-        table = table.merge(of_layer, on="layer").merge(medians, on="term", how="left")
+        table = table.merge(medians, on="term", how="left")
         tables.append(table.assign(subset=group))
     return pd.concat(tables, ignore_index=True)
 
