@@ -1,4 +1,4 @@
-"""Directions of adjustments relative to the stream and to the previous token's adjustment.
+"""Geometry of adjustments relative to the stream and to the previous token's adjustment.
 
 All quantities are computed in the forward pass from products of two vectors. For an adjustment
 ``a`` to the stream ``x``, the input of the block::
@@ -58,8 +58,8 @@ def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vecdot(a, b).double()
 
 
-class Turn(NamedTuple):
-    """Growth and turn of ``x`` when ``a`` is added; see the module."""
+class RelativeToStream(NamedTuple):
+    """The quantities of ``a`` relative to the stream ``x``; see the module."""
 
     parallel: torch.Tensor
     orthogonal: torch.Tensor
@@ -67,13 +67,13 @@ class Turn(NamedTuple):
     angle: torch.Tensor
 
 
-def turn(aa: torch.Tensor, ax: torch.Tensor, xx: torch.Tensor) -> Turn:
-    """Return growth and turn from the products <a, a>, <a, x> and <x, x>, in float64."""
+def relative_to_stream(aa: torch.Tensor, ax: torch.Tensor, xx: torch.Tensor) -> RelativeToStream:
+    """Return the quantities from the products <a, a>, <a, x> and <x, x>, in float64."""
     size = xx.sqrt()
     parallel = ax / size
     orthogonal = (aa - parallel.square()).clamp_min(0).sqrt()
     growth = torch.log1p(((2 * ax + aa) / xx).clamp_min(-1)) / 2
-    return Turn(parallel, orthogonal, growth, torch.atan2(orthogonal, size + parallel))
+    return RelativeToStream(parallel, orthogonal, growth, torch.atan2(orthogonal, size + parallel))
 
 
 def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
@@ -92,7 +92,7 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
     before = torch.full_like(aa, torch.nan)
     before[1:] = cosine(dots(a[1:], a[:-1]), aa[1:], aa[:-1])
     before[starts.to(a.device)] = torch.nan
-    return torch.stack([*turn(aa, dots(a, x), dots(x, x)), before], dim=1).float()
+    return torch.stack([*relative_to_stream(aa, dots(a, x), dots(x, x)), before], dim=1).float()
 
 
 class PairSample:
@@ -154,10 +154,10 @@ class PairSample:
                 for name in (site, stream)
             )
             aa, xx = dots(a, a)[:, None], dots(x, x)[None, :]
-            turned = turn(aa, a @ x.T, xx)
-            values = dict(zip(OF_A_PASS, [*turned, cosine(a @ a.T, aa, aa.T)], strict=True))
-            values["parallel_relative"] = turned.parallel / xx.sqrt()
-            values["orthogonal_relative"] = turned.orthogonal / xx.sqrt()
+            relative = relative_to_stream(aa, a @ x.T, xx)
+            values = dict(zip(OF_A_PASS, [*relative, cosine(a @ a.T, aa, aa.T)], strict=True))
+            values["parallel_relative"] = relative.parallel / xx.sqrt()
+            values["orthogonal_relative"] = relative.orthogonal / xx.sqrt()
             for name, value in values.items():
                 finite = value[apart & value.isfinite()]
                 means[name].append(float(finite.mean()) if len(finite) else None)

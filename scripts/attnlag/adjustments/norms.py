@@ -68,17 +68,17 @@ def in_batches(
     if stream is None:
         yield from batches
         return
-    others = tables.batches(stream, rows, f"{progress}: stream", list(names))
+    of_stream = tables.batches(stream, rows, f"{progress}: stream", list(names))
     waiting = pa.table({name: pa.array([], pa.float32()) for name in names})
     for batch in batches:
         # The batches of the two files may have different bounds.
         while len(waiting) < len(batch):
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(others)])])
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(of_stream)])])
         for name in names:
-            own = batch[name].to_numpy()
-            values = relative_norms(own, waiting[name][: len(batch)].to_numpy())
+            numbers = batch[name].to_numpy()
+            values = relative_norms(numbers, waiting[name][: len(batch)].to_numpy())
             if outcome.name != "relative":
-                values = np.where(np.isnan(values), np.nan, own)
+                values = np.where(np.isnan(values), np.nan, numbers)
             place = batch.schema.get_field_index(name)
             batch = batch.set_column(place, name, pa.array(values))
         waiting = waiting.slice(len(batch))

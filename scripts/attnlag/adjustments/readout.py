@@ -46,8 +46,10 @@ class Readout:
         signs = torch.ones_like(probes[:1])
         signs[:, 1::2] = -1
         with torch.inference_mode():
-            self.bias, ones, signed = norm(torch.cat([probes, signs])).double().to(weight.device)
-        self.centred = bool((ones - self.bias).norm() < 0.1 * (signed - self.bias).norm())
+            self.bias, from_ones, signed = (
+                norm(torch.cat([probes, signs])).double().to(weight.device)
+            )
+        self.centred = bool((from_ones - self.bias).norm() < 0.1 * (signed - self.bias).norm())
         signs = signs[0].double().to(weight.device)
         self.gain = (signed - self.bias) / (signs - signs.mean() if self.centred else signs)
         count = len(weight)
