@@ -106,7 +106,7 @@ def commands(
 
 
 @pytest.fixture(scope="session")
-def both_once(
+def two_models_once(
     gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, str]:
     """Return a project after a run of two models, of 2 and 3 layers, and what was printed."""
@@ -121,13 +121,13 @@ def both_once(
         )
         return project, project.run()
 
-    return made_once("both", tmp_path_factory, make)
+    return made_once("two_models", tmp_path_factory, make)
 
 
 @pytest.fixture
-def both(both_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+def two_models(two_models_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
     """Return a copy of the project with two models, to be changed."""
-    yield from copy_of(both_once, tmp_path)
+    yield from copy_of(two_models_once, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,8 @@ OF_NORMS = {"plot_norms": 2}
 FIGURES = {"plot_regression": 2, **CHECK}
 
 
-def test_two_models_of_one_run_are_compared(both_once, both):
-    project, printed = both_once
+def test_two_models_of_one_run_are_compared(two_models_once, two_models):
+    project, printed = two_models_once
     folder = project.folder / "results/comparison"
     made = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert made == sorted([*TABLES, FIGURE])
@@ -67,7 +67,7 @@ def test_two_models_of_one_run_are_compared(both_once, both):
     assert "lag 1, attention, small: median " in findings
     assert "no correlation over depth (a profile varies no more than its errors)" in findings
     assert findings in printed
-    assert both.would_run() == {}
+    assert two_models.would_run() == {}
 
 
 def test_one_model_over_one_corpus_is_not_compared(finished_once):
@@ -76,12 +76,12 @@ def test_one_model_over_one_corpus_is_not_compared(finished_once):
     assert "results/comparison" not in printed
 
 
-def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
-    before = both.results()
-    both.write_config(models={"third": {"source": "path", "path": "mine"}})
-    assert both.would_run() == {**CHAIN, **COMPARISON}
-    both.run(*without_figures("plot_comparison"))
-    after = both.results()
+def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(two_models):
+    before = two_models.results()
+    two_models.write_config(models={"third": {"source": "path", "path": "mine"}})
+    assert two_models.would_run() == {**CHAIN, **COMPARISON}
+    two_models.run(*without_figures("plot_comparison"))
+    after = two_models.results()
     changed = {path for path in before if before[path] != after[path]}
     common = {"provenance.json", "explorer.html", "answers.txt"}
     # Two models with equally many layers are not a population.
@@ -89,7 +89,7 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
     assert changed == common | {f"comparison/{name}" for name in made}
     new = {path.split("/")[0] for path in set(after) - set(before)}
     assert new == {"third"}
-    pairs = pd.read_parquet(both.folder / "results/comparison/pairs.parquet")
+    pairs = pd.read_parquet(two_models.folder / "results/comparison/pairs.parquet")
     assert list(zip(pairs["model_a"], pairs["model_b"], strict=True))[::2] == [
         ("tiny", "llama"),
         ("tiny", "third"),
@@ -101,23 +101,23 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(both):
     old = pd.read_csv(pd.io.common.BytesIO(before["comparison/pairs.csv"]))
     pd.testing.assert_frame_equal(pairs.iloc[:2], old, check_dtype=False)
     left_out = {"plot_norms": 1, "plot_regression": 1, **CHECK}
-    assert both.would_run() == left_out
+    assert two_models.would_run() == left_out
 
     # A model taken out takes its lines along, and nothing of the others is made again.
-    del both.config["models"]["llama"]
-    both.write_config()
-    assert both.would_run() == {**COMPARISON, **left_out}
-    both.run("results/comparison/coefficients.parquet")
-    table = pd.read_parquet(both.folder / "results/comparison/coefficients.parquet")
+    del two_models.config["models"]["llama"]
+    two_models.write_config()
+    assert two_models.would_run() == {**COMPARISON, **left_out}
+    two_models.run("results/comparison/coefficients.parquet")
+    table = pd.read_parquet(two_models.folder / "results/comparison/coefficients.parquet")
     assert list(table["model"].unique()) == ["tiny", "third"]
 
 
-def test_a_change_runs_only_the_affected_jobs_of_several_models(both_once, tmp_path):
+def test_a_change_runs_only_the_affected_jobs_of_several_models(two_models_once, tmp_path):
     for section, keys, jobs in (
         ("comparison", {"draws": 300}, COMPARISON),
         ("inference", {"alpha": 0.01}, {"fit_regression": 2, **FIGURES, **COMPARISON}),
         ("figures", {"formats": ["png", "svg"]}, {**OF_NORMS, **FIGURES, "plot_comparison": 1}),
     ):
-        project = both_once[0].copy(tmp_path / section)
+        project = two_models_once[0].copy(tmp_path / section)
         project.write_config(**{section: keys})
         assert project.would_run() == jobs
