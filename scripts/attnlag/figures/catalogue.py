@@ -10,8 +10,8 @@ The module of a figure has
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
 - ``ON_REQUEST``, if only runs draw it that name it in ``figures.also``;
 - ``figure(inputs)``, which reduces the inputs of its program to a `templates.Sheet` of lines and
-  maps, or to a `templates.Own`: each has a ``claim``, which becomes the title, and is drawn by
-  ``draw(title, size)``.
+  maps, or to a `templates.CustomFigure`: each has a ``claim``, which becomes the title, and is
+  drawn by ``draw(title, size)``.
 """
 
 import ast

@@ -26,7 +26,7 @@ CONTROL = "0.5"
 MOST_SIZES = 3
 
 # Colour-blind safe colours; the grey of the palette is reserved for controls.
-COLOURS = [colour for colour in PALETTE if colour != "#949494"]
+MODEL_COLOURS = [colour for colour in PALETTE if colour != "#949494"]
 
 # One style for each round of the colours, or for each control.
 DASHES: list[Any] = ["-", "-.", ":"]
@@ -91,7 +91,7 @@ def line_styles(
     table: pd.DataFrame, mixers: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, Any]]:
     """Return colour, dashes and label of each model, in the order of the table."""
-    learned = itertools.cycle(itertools.product(DASHES, COLOURS))
+    learned = itertools.cycle(itertools.product(DASHES, MODEL_COLOURS))
     controls = itertools.cycle(itertools.product(DASHES_OF_CONTROLS, [CONTROL]))
     styles: dict[str, dict[str, Any]] = {}
     for model, rows in table.groupby("model", sort=False):

@@ -32,7 +32,7 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.figures.templates import Own
+from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
 from attnlag.regression.estimation import residuals
 from attnlag.regression.inference import diagnostics
@@ -47,15 +47,15 @@ SUBCATEGORY = "residuals and influence"
 BLUE = PALETTE[0]
 
 # Number of layers with a row: at most, by default, and in a small figure.
-MOST_ROWS = 4
-MOST_ROWS_IN = {"column": 1, "slide": 2}
+MOST_LAYERS_WITH_ROWS = 4
+ROWS_IN_SIZE = {"column": 1, "slide": 2}
 
 # Number of documents in a panel of influence.
-MOST_DOCUMENTS = 6
+MOST_INFLUENTIAL = 6
 
 # A mean over fewer rows is not drawn.
-FEWEST_ROWS = 10
-LONGEST_NAME = 16
+FEWEST_IN_MEAN = 10
+LONGEST_LABEL = 16
 
 NORMAL_KURTOSIS = 3.0
 
@@ -98,8 +98,8 @@ def layers_with_rows(
     If there is room for one layer, it is the middle one.
     """
     layers = chosen_layers(requested, present)
-    most = MOST_ROWS if requested is None else len(layers)
-    return evenly_chosen(layers, MOST_ROWS_IN.get(size.name, most))
+    most = MOST_LAYERS_WITH_ROWS if requested is None else len(layers)
+    return evenly_chosen(layers, ROWS_IN_SIZE.get(size.name, most))
 
 
 def quantile_points(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,16 +118,16 @@ def mean_residuals(joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the centres of the inner bins of fitted values, and the mean residual in each.
 
     A residual counts as the centre of its bin, or as the end of the grid if it lies beyond. The
-    mean of fewer than ``FEWEST_ROWS`` rows is NaN.
+    mean of fewer than ``FEWEST_IN_MEAN`` rows is NaN.
     """
     inner = residuals.COARSE_EDGES
     middles = (inner[:-1] + inner[1:]) / 2
     rows = joint[1:-1].sum(axis=1)
     sums = joint[1:-1] @ np.concatenate([inner[:1], middles, inner[-1:]])
-    return middles, np.where(rows >= FEWEST_ROWS, sums / np.maximum(rows, 1), np.nan)
+    return middles, np.where(rows >= FEWEST_IN_MEAN, sums / np.maximum(rows, 1), np.nan)
 
 
-def figure(inputs: Inputs) -> Own:
+def figure(inputs: Inputs) -> CustomFigure:
     """Read the residual sums and select the documents for the nearest lag."""
     sums = residuals.read_sums(inputs.residuals)
     term = lags_among(sums.terms)[0]
@@ -144,13 +144,13 @@ def figure(inputs: Inputs) -> Own:
         )
         for place, layer in enumerate(sums.layers)
     ]
-    lags, left = diagnostics.order_left(sums)
+    lags, remaining = diagnostics.order_left(sums)
     fits = inputs.fits.set_index("layer").reindex(sums.layers)
     table = pd.DataFrame(
         {
             "kurtosis": fits["kurtosis"],
             "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
-            "order left": left,
+            "order left": remaining,
             "largest |influence| (SE)": influence.groupby("layer")["change_in_se"].agg(
                 lambda changes: changes.abs().max()
             ),
@@ -160,7 +160,7 @@ def figure(inputs: Inputs) -> Own:
     kurtosis = table["kurtosis"].median()
     tails = "heavy" if kurtosis > NORMAL_KURTOSIS else "light"
     claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
-    return Own(
+    return CustomFigure(
         claim if np.isfinite(kurtosis) else "No layer was fitted",
         functools.partial(draw, panels, table, fits["status"], inputs.layers, term, lags),
     )
@@ -206,7 +206,7 @@ def draw(
         f"square, on a log scale from 1 to {max(largest, 1):,} (darkest); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
         f"coefficient of {named(term)} due to a document, in standard errors (SE); the "
-        f"{MOST_DOCUMENTS} largest."
+        f"{MOST_INFLUENTIAL} largest."
     )
     # A narrow figure splits each row of four panels into two rows of two.
     across = 2 if size.narrow else 4
@@ -233,7 +233,7 @@ def draw(
     # The influence of a single document is undefined.
     changes = pd.concat([panel.influence["change_in_se"] for panel in shown]).abs()
     reach = 1.08 * (np.nan_to_num(changes.max()) or 1.0)
-    grid[1, 3].set(xlim=(-reach, reach), ylim=(MOST_DOCUMENTS - 0.4, -0.6), yticks=[])
+    grid[1, 3].set(xlim=(-reach, reach), ylim=(MOST_INFLUENTIAL - 0.4, -0.6), yticks=[])
     labels = (
         ("normal quantile (SD)", "residual (SD)"),
         (f"fitted value (SD{' from mean' if size is PAGE else ''})", "residual (SD)"),
@@ -311,7 +311,7 @@ def _draw_autocorrelation(axes: Axes, panel: DiagnosticPanel) -> None:
 def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
     """Draw bars, largest on top, with the name of each document on the free side."""
     order = panel.influence["change_in_se"].abs().sort_values(ascending=False, kind="stable")
-    shown = panel.influence.loc[order.index[:MOST_DOCUMENTS]]
+    shown = panel.influence.loc[order.index[:MOST_INFLUENTIAL]]
     heights = np.arange(len(shown))
     axes.barh(heights, shown["change_in_se"], height=0.62, color=BLUE, linewidth=0, zorder=2)
     for height, document, change in zip(
@@ -319,7 +319,7 @@ def _draw_influence(axes: Axes, panel: DiagnosticPanel) -> None:
     ):
         right = change < 0
         axes.annotate(
-            shortened(document, LONGEST_NAME),
+            shortened(document, LONGEST_LABEL),
             (0, height),
             xytext=(3 if right else -3, 0),
             textcoords="offset points",

@@ -16,7 +16,7 @@ DRAWN_BY = ("plot_effects",)
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"
 
-NAMES = {"predictive": "predicted", "estimate": "caused"}
+MAPS = {"predictive": "predicted", "estimate": "caused"}
 
 # Estimate and ends of the coefficient within a layer, and of the effect of all layers before it.
 SUMS = (
@@ -29,7 +29,7 @@ STYLES: tuple[dict[str, Any], ...] = (
 )
 
 # Colours are linear up to this value and logarithmic beyond.
-LINEAR = 0.003
+LINEAR_UP_TO = 0.003
 TICKS = (-0.3, -0.03, -0.003, 0.003, 0.03, 0.3)
 
 
@@ -42,9 +42,11 @@ def figure(inputs: Inputs) -> Sheet:
         return Notice("No layer was changed before an observed one")
     targets = sorted(pairs["target_layer"].astype(int).unique())
     layers = range(max(targets) + 1)
-    largest = float(np.nanmax(np.abs(pairs[list(NAMES)].to_numpy(dtype=float)), initial=LINEAR))
+    largest = float(
+        np.nanmax(np.abs(pairs[list(MAPS)].to_numpy(dtype=float)), initial=LINEAR_UP_TO)
+    )
     panels: list[Lines | Map] = []
-    for name, title in NAMES.items():
+    for name, title in MAPS.items():
         wide = pairs.pivot(index="target_layer", columns="source_layer", values=name)
         panels.append(
             Map(
@@ -54,7 +56,7 @@ def figure(inputs: Inputs) -> Sheet:
                 f"{title}, one token later",
                 ylabel="target layer",
                 xlabel="source layer",
-                norm=SymLogNorm(LINEAR, vmin=-largest, vmax=largest),
+                norm=SymLogNorm(LINEAR_UP_TO, vmin=-largest, vmax=largest),
                 ticks=TICKS,
             )
         )
@@ -64,7 +66,7 @@ def figure(inputs: Inputs) -> Sheet:
         value, low, high = (sums[name].reindex(layers).to_numpy(dtype=float) for name in names)
         lines.append(Line(value, low=low, high=high, bars=True, **kind))
     panels.append(Lines(lines, UNITS["norm"], "by target layer", xlabel="target layer"))
-    predicted, caused = (pairs[name].abs().max() for name in NAMES)
+    predicted, caused = (pairs[name].abs().max() for name in MAPS)
     documents = counted(int(inputs.elasticities["documents"].max()), "document")
     return Sheet(
         f"An adjustment predicts the next token's by up to {number(predicted)} but changes it by "

@@ -84,22 +84,22 @@ def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) ->
     )
 
 
-def read_regression(given: Any, layers: Sequence[int] | None) -> Inputs:
+def read_regression(files: Any, layers: Sequence[int] | None) -> Inputs:
     """Return the tables of one regression and the files of its residuals and its design.
 
     ``critical_values`` are those of the joint bands of each term, if these are to be drawn.
     """
-    bands = json.loads(given.joint.read_text(encoding="utf-8")) if given.joint else {}
+    bands = json.loads(files.joint.read_text(encoding="utf-8")) if files.joint else {}
     names = ("fits", "controls", "groups", "influence")
-    beside: dict[str, Any] = {name: pd.read_parquet(getattr(given, name)) for name in names}
+    beside: dict[str, Any] = {name: pd.read_parquet(getattr(files, name)) for name in names}
     return read_coefficients(
-        given.coefficients,
+        files.coefficients,
         "site",
         "regression",
         **beside,
         critical_values=bands.get("critical_values"),
-        residuals=given.residuals,
-        design=given.design,
+        residuals=files.residuals,
+        design=files.design,
         layers=layers,
     )
 
@@ -148,7 +148,7 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
         coefficients=table,
         outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "negligible")},
-        mixers_of_models={name: of["mixers"] for name, of in models.items() if "mixers" in of},
+        mixers_of_models={name: m["mixers"] for name, m in models.items() if "mixers" in m},
     )
     inputs.models = list(models.values())
     return inputs
@@ -189,16 +189,16 @@ def read_heads(heads: Path, coefficients: Path) -> Inputs:
 
 
 def read_sources(shares: Path, lags: Path, readout: Sequence[Path]) -> Inputs:
-    """Return what writes the adjustments of attention, and what those of each site say."""
-    of_tokens, said = pd.read_parquet(shares), pd.concat(map(pd.read_parquet, readout))
-    known = said if of_tokens.empty else of_tokens
+    """Return the shares of tokens in adjustments of attention, and effects of sites on logits."""
+    sources, logits = pd.read_parquet(shares), pd.concat(map(pd.read_parquet, readout))
+    table = logits if sources.empty else sources
     return Inputs(
         shares,
         tables.names_of(shares),
-        "" if known.empty else rows_of(known, "tokens", "documents", "token"),
-        shares=of_tokens,
+        "" if table.empty else rows_of(table, "tokens", "documents", "token"),
+        shares=sources,
         lags=pd.read_parquet(lags),
-        readout=said,
+        readout=logits,
         settings=tables.read_provenance(shares).settings("traced_table"),
     )
 

@@ -14,7 +14,7 @@ ON_REQUEST = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "as covariates enter"
 
-STEPS = {
+STEP_LABELS = {
     POOLED: "pooled",
     "document": "within documents",
     "upos": "+ part of speech",
@@ -22,7 +22,7 @@ STEPS = {
     "token": "+ token",
     "token_previous": "+ token before",
 }
-OF_PARTS = {
+PART_LABELS = {
     "document": "documents",
     "upos": "part of speech",
     "upos_previous": "that of the token before",
@@ -37,9 +37,11 @@ def figure(inputs: Inputs) -> Sheet:
     layers = sorted(steps["layer"].unique())
     unit = UNITS[inputs.settings["regression"]["outcome"]]
     # From light to dark as more is held fixed.
-    colours = dict(zip(STEPS, sns.color_palette("inferno_r", len(STEPS) + 2)[2:], strict=True))
+    colours = dict(
+        zip(STEP_LABELS, sns.color_palette("inferno_r", len(STEP_LABELS) + 2)[2:], strict=True)
+    )
     lags, shares = [], []
-    for step, label in STEPS.items():
+    for step, label in STEP_LABELS.items():
         rows = steps[steps["step"] == step]
         lags.append(profile(rows, layers, colours[step], label=label, shade=0.12))
         r_squared = rows.set_index("layer")["r_squared"].reindex(layers)
@@ -58,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
             Lines(shares, "R² of all variance", "variance explained", ylim=(0, 1)),
             Map(
                 by_layer(parts, "part", "change", list(PARTS_OF_CHANGE), layers),
-                [OF_PARTS[part] for part in PARTS_OF_CHANGE],
+                [PART_LABELS[part] for part in PARTS_OF_CHANGE],
                 "change",
                 f"change of {named(term)} by part",
             ),

@@ -33,7 +33,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY
 from attnlag.figures.sampling import sampled_rows
 from attnlag.figures.sizes import PAGE, Size
-from attnlag.figures.templates import Own
+from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import PREDICTIVE, sample_shown
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.estimation.crossproducts import columns_of, layers_and_terms
@@ -99,7 +99,7 @@ def lag_limits(layers: Mapping[int, np.ndarray]) -> tuple[float, float]:
     return max(low - margin, -REACH), min(high + margin, REACH)
 
 
-def figure(inputs: Inputs) -> Own:
+def figure(inputs: Inputs) -> CustomFigure:
     """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
     present, terms = layers_and_terms(schema)
@@ -121,7 +121,7 @@ def figure(inputs: Inputs) -> Own:
             values = np.stack([tables.values_of(inputs.design, name, rows) for name in columns])
             layers[layer] = points_of(values[:2], values[2:], groups)
     drawn = functools.partial(draw, layers, status, lag, count, within, inputs.outcome)
-    return Own(claim_of(layers, lag), drawn)
+    return CustomFigure(claim_of(layers, lag), drawn)
 
 
 def claim_of(layers: Mapping[int, np.ndarray], lag: str) -> str:

@@ -10,7 +10,7 @@ DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"
 SUBCATEGORY = "readout"
 
-TARGETS = {
+TARGET_STYLES = {
     "own": ("the token itself", PALETTE[1]),
     "next": ("the next token", PALETTE[0]),
     "first_choice": ("the model's first choice", PALETTE[2]),
@@ -26,7 +26,7 @@ def figure(inputs: Inputs) -> Sheet:
     panels = []
     for site, of_site in table.groupby("site", sort=False):
         lines: list[Line] = []
-        for target, (label, colour) in TARGETS.items():
+        for target, (label, colour) in TARGET_STYLES.items():
             rows = of_site[of_site["target"] == target]
             before = rows.set_index("layer")["random_weights"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label, marker="o"))

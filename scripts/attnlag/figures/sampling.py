@@ -19,25 +19,25 @@ from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.
-MOST_ROWS = 100_000
+MOST_SAMPLED = 100_000
 
 
 def sampled_rows(count: int) -> np.ndarray:
-    """Return the rows that a figure is made from: all, or a sample of ``MOST_ROWS``.
+    """Return the rows that a figure is made from: all, or a sample of ``MOST_SAMPLED``.
 
-    The sample has one random row from each of ``MOST_ROWS`` stretches of equal length, and is the
-    same in every call.
+    The sample has one random row from each of ``MOST_SAMPLED`` stretches of equal length, and is
+    the same in every call.
     """
-    if count <= MOST_ROWS:
+    if count <= MOST_SAMPLED:
         return np.arange(count)
-    edges = np.arange(MOST_ROWS + 1) * count // MOST_ROWS
-    inside = np.random.default_rng(0).random(MOST_ROWS) * np.diff(edges)
+    edges = np.arange(MOST_SAMPLED + 1) * count // MOST_SAMPLED
+    inside = np.random.default_rng(0).random(MOST_SAMPLED) * np.diff(edges)
     return edges[:-1] + inside.astype(np.int64)
 
 
 @dataclass
 class NormsSample:
-    """Log norms of all tokens of a corpus, or of a sample of ``MOST_ROWS``."""
+    """Log norms of all tokens of a corpus, or of a sample of ``MOST_SAMPLED``."""
 
     tokens: int  # number of tokens in the corpus
     rows: np.ndarray  # (n,) int array: rows of the sampled tokens
@@ -82,27 +82,27 @@ def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
     return 1 - within.var(ddof=0) / log_norms.var(ddof=0)
 
 
-def read_norms(given: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
+def read_norms(files: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
     """Return the norms of one site, with the files of their texts.
 
     ``sample`` has the tokens that the figures are made from, first tokens of sequences included;
     ``relative`` has the same tokens, their norms relative to the stream.
     """
-    sample = sample_norms(given.norms)
+    sample = sample_norms(files.norms)
     return Inputs(
-        given.norms[0],
-        f"{tables.names_of(given.norms[0])}, {site}",
+        files.norms[0],
+        f"{tables.names_of(files.norms[0])}, {site}",
         counted(sample.tokens, "token"),
-        **vars(given),
+        **vars(files),
         sample=sample,
-        relative=sample_norms(given.norms, stream=given.stream),
+        relative=sample_norms(files.norms, stream=files.stream),
         site=site,
         settings=settings,
     )
 
 
-def read_surprisal(given: Any, site: str, drop_first: int) -> Inputs:
+def read_surprisal(files: Any, site: str, drop_first: int) -> Inputs:
     """Return the files of norms of one site, and of the model's predictions at each token."""
-    name = f"{tables.names_of(given.norms[0])}, {site}"
-    extent, beside = counted(tables.row_count(given.norms), "token"), vars(given)
-    return Inputs(given.norms[0], name, extent, **beside, site=site, drop_first=drop_first)
+    name = f"{tables.names_of(files.norms[0])}, {site}"
+    extent = counted(tables.row_count(files.norms), "token")
+    return Inputs(files.norms[0], name, extent, **vars(files), site=site, drop_first=drop_first)

@@ -23,7 +23,7 @@ STACK = {
     ("rest", "bias"): ("all others", "0.85"),
 }
 
-PARTS = {
+LAGS_OF_PARTS = {
     WHOLE: ("all", GREY),
     "self": ("written by the token to itself", PALETTE[1]),
     "shared": ("written by earlier tokens", PALETTE[0]),
@@ -56,7 +56,7 @@ def figure(inputs: Inputs) -> Sheet:
         missing = [layer for layer in layers if layer not in fitted]
         profiles = [
             profile(of_term[of_term["part"] == part], layers, colour, label=label, marker="o")
-            for part, (label, colour) in PARTS.items()
+            for part, (label, colour) in LAGS_OF_PARTS.items()
         ]
         title = f"{named(term)} of the log norm of what is written"
         panels.append(Lines(profiles, "coefficient", title, missing=missing))

@@ -133,7 +133,7 @@ class Sheet:
 
 
 @dataclass
-class Own:
+class CustomFigure:
     """A figure of neither template."""
 
     claim: str

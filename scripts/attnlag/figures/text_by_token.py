@@ -27,7 +27,7 @@ from attnlag.figures.drawing import SHADES, TAIL, framed
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
-from attnlag.figures.templates import Own
+from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import number, shortened, significant
 from attnlag.storage import tables
 
@@ -110,7 +110,7 @@ def limits_of(log_norms: pd.Series) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def figure(inputs: Inputs) -> Own:
+def figure(inputs: Inputs) -> CustomFigure:
     """Return the beginnings of the chosen documents, shaded on the scale of all documents."""
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
@@ -137,7 +137,9 @@ def figure(inputs: Inputs) -> Own:
         raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(names)}, expected some")
     limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
-    return Own(claim_of(documents, layer), functools.partial(draw, documents, limits, label))
+    return CustomFigure(
+        claim_of(documents, layer), functools.partial(draw, documents, limits, label)
+    )
 
 
 def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:

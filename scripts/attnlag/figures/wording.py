@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnlag.escaping import text_for
-from attnlag.figures.sampling import MOST_ROWS
+from attnlag.figures.sampling import MOST_SAMPLED
 from attnlag.regression.labels import (
     COVARIANCE,
     correction_text,
@@ -20,12 +20,14 @@ def shortened(name: str, longest: int = 22) -> str:
 
 def tokens_shown(tokens: int) -> str:
     """Return the tokens that a figure is made from, in words."""
-    return "all tokens" if tokens <= MOST_ROWS else f"a sample of {MOST_ROWS:,} tokens"
+    return "all tokens" if tokens <= MOST_SAMPLED else f"a sample of {MOST_SAMPLED:,} tokens"
 
 
 def sample_shown(count: int, unit: str) -> str:
     """Return a sentence for a figure that shows a sample, otherwise an empty string."""
-    return f"Shown: a sample of {MOST_ROWS:,} of {count:,} {unit}. " if count > MOST_ROWS else ""
+    return (
+        f"Shown: a sample of {MOST_SAMPLED:,} of {count:,} {unit}. " if count > MOST_SAMPLED else ""
+    )
 
 
 def inference_text(table: pd.DataFrame, adjust: str, over: str = "the layers") -> str:

@@ -166,7 +166,7 @@ def test_points_squares_and_means_match_the_residuals():
     expected = [residual[bins == place].mean() for place in np.flatnonzero(shown)]
     np.testing.assert_allclose(means[shown], expected, atol=0.05)
     rows = np.bincount(bins, minlength=len(means))
-    assert np.array_equal(shown, rows >= diagnostics.FEWEST_ROWS)
+    assert np.array_equal(shown, rows >= diagnostics.FEWEST_IN_MEAN)
     np.testing.assert_array_equal(row[1].lines[-1].get_ydata(), means)
 
 
