@@ -12,17 +12,10 @@ from attnlag.storage import tables
 
 
 def main(job):
-    lags = decomposition.decomposed(
-        job.input.design, job.input.token_properties, job.settings.alpha
-    )
-    record = tables.provenance(
-        tables.of_all_shards(job.input.design),
-        "decomposition",
-        job.settings,
-        "numpy",
-        "scipy",
-        sample_end=lags.sample_end,
-    )
+    settings, designs = job.settings, job.input.design
+    lags = decomposition.decomposed(designs, job.input.token_properties, settings.alpha)
+    shared, end = tables.of_all_shards(designs), lags.sample_end
+    record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
     frames = {job.output.steps: lags.steps, job.output.parts: lags.parts}
     names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)

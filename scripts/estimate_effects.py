@@ -59,10 +59,8 @@ def main(job):
             layers = sampling.selected_sources(settings.sources, len(blocks))
             tags = sampling.tags_of(job.input.token_properties, sequences)
         replacements = finite.Replacements(sequences, settings, layers, tags)
-        passes = 2 if layers else 1
-        with tqdm(
-            total=passes * tokens, unit="token", unit_scale=True, desc=f"{name}: effects"
-        ) as bar:
+        total = tokens * (2 if layers else 1)
+        with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
             derivatives = derivative.effects(
                 model.base_model,
                 blocks,

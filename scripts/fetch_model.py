@@ -14,10 +14,10 @@ from attnlag.model import fetching
 
 
 def main(job):
-    folder, options = Path(job.options.folder), job.options
-    # Stated facts only assert something; 0 is any number.
-    stated = {"layers": options.layers or None, "width": options.width or None}
-    fetching.fetch_model(job.names.model, job.settings, folder, **stated)
+    folder = Path(job.options.folder)
+    # The stated layers and width only assert something.
+    layers, width = job.options.layers, job.options.width
+    fetching.fetch_model(job.names.model, job.settings, folder, layers=layers, width=width)
     # A storage provider takes its own copies of these two.
     for copy in vars(job.output).values():
         if not copy.exists():

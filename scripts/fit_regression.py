@@ -72,8 +72,7 @@ def main(job):
     html_tables.write_coefficients(
         fitted.coefficients, job.output.coefficients_html, record["model"], settings
     )
-    joint = json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n"
-    writing.write_text(joint, job.output.joint)
+    writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", job.output.joint)
     with writing.replaced_whole(job.output.summary) as folder:
         for layer in fitted.layers:
             text = layer_summary(fitted, layer, name)

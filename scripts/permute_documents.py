@@ -20,13 +20,8 @@ def main(job):
         job.settings,
         covariates.read_facts(job.settings.design, vars(job.input)),
     )
-    record = tables.provenance(
-        tables.read_provenance(job.input.norms),
-        "permutations",
-        job.settings,
-        "numpy",
-        permutations=products.facts(),
-    )
+    record, facts = tables.read_provenance(job.input.norms), products.facts()
+    record = tables.provenance(record, "permutations", job.settings, "numpy", permutations=facts)
     tables.write_table(permutation.to_table(products), job.output.products, record)
     documents = counted(int(products.documents.max(initial=0)), "document")
     draws = counted(job.settings.draws, "permutation")

@@ -44,8 +44,6 @@ def main(job):
 
     def traced(seed):
         """Return what is traced in the trained model, or with a seed in one before training."""
-        if not sequences:
-            return NOTHING
         if seed is None:
             model = loading.load_model(folder, device, settings.dtype, head=True)
         else:
@@ -73,7 +71,7 @@ def main(job):
         passes.append((settings.untrained, job.output.random_sources, job.output.random_readout))
     proofs: list[str] = []
     for seed, path_of_sources, paths_of_readout in passes:
-        tracer = traced(seed)
+        tracer = traced(seed) if sequences else NOTHING
         draw: dict[str, int] = {} if seed is None else {"draw": seed}
         if path_of_sources:
             metadata = {

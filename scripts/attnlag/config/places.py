@@ -31,8 +31,8 @@ class Places:
         self.places[()] = min(files, default=len(readings) if with_keys else 0), 0
         self.names = [*map(str, readings), "command line" if files else "configuration"]
 
-    def of(self, path: KeyPath) -> tuple[int, int]:
-        """Return the number of the file and the line of a key, or of the section that lacks it."""
+    def file_and_line(self, path: KeyPath) -> tuple[int, int]:
+        """Return the number of the file and the line of a key, or of the section without it."""
         while path not in self.in_force:
             path = path[:-1]
         return self.places.get(path, (len(self.names) - 1, 0))

@@ -60,7 +60,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     sound = config or _without((path for path, _ in sentences), raw)
     sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {})
     places = Places(raw, readings)
-    located = [(*places.of(path), path, sentence) for path, sentence in sentences]
+    located = [(*places.file_and_line(path), path, sentence) for path, sentence in sentences]
     problems = []
     # The command line comes last.
     for number, line, path, sentence in sorted(located, key=lambda problem: problem[:2]):

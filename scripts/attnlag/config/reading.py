@@ -75,10 +75,10 @@ def _note_lines(tree: Any, path: KeyPath, reading: Reading) -> None:
     marks = tree.lc.data or {}  # Keys from a merge have no lines.
     entries = tree.items() if isinstance(tree, CommentedMap) else enumerate(tree)
     for key, item in entries:
-        here = (*path, part_of_path(key))
+        path_of_item = (*path, part_of_path(key))
         if key in marks:
-            reading.lines[here] = marks[key][0] + 1
-        _note_lines(item, here, reading)
+            reading.lines[path_of_item] = marks[key][0] + 1
+        _note_lines(item, path_of_item, reading)
 
 
 def part_of_path(key: Any) -> str | int:

@@ -113,12 +113,10 @@ class Config(Section):
 
     def with_surprisal(self) -> bool:
         """Return whether surprisal is measured: requested, or used by a regression."""
-        asked = [self.files_of_tokens(name) for name in self.regressions]
-        by = [regression.by_file for regression in self.regressions.values()]
-        return self.extraction.surprisal or "surprisal" in {
-            *by,
-            *(f for each in asked for f in each),
-        }
+        return self.extraction.surprisal or any(
+            regression.by_file == "surprisal" or "surprisal" in self.files_of_tokens(name)
+            for name, regression in self.regressions.items()
+        )
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates and common sample need."""

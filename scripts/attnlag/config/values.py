@@ -244,12 +244,12 @@ def _model_problem(path: Path) -> str | None:
 def _original_problem(original: str, models: Mapping[str, ModelSource]) -> str:
     """Return the problem of the original of a random twin."""
     valid = [name for name, model in models.items() if not isinstance(model, RandomSource)]
-    known = original in models
-    what = f'found "{original}"' + ", which is random itself" * known
+    is_random = original in models
+    problem = f'found "{original}"' + ", which is random itself" * is_random
     if not valid:
-        return f"{what}, expected a model that is not random, and this configuration has none"
+        return f"{problem}, expected a model that is not random, and this configuration has none"
     choice = f"one of {', '.join(valid)}" if len(valid) > 1 else valid[0]
-    return f"{what}, expected {choice}{'' if known else nearest(original, valid)}"
+    return f"{problem}, expected {choice}{'' if is_random else nearest(original, valid)}"
 
 
 def _facts(name: str, model: ModelSource) -> dict[str, int]:

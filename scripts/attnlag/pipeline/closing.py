@@ -16,11 +16,11 @@ def words(config: Config, storage: str | None = None) -> str:
     if storage:
         return f"{storage}/{answers}\n{storage}/{explorer}"
     findings = [path for path in files_of(config, name="findings.txt") if Path(path).exists()]
-    made = [Path(path).stat().st_mtime_ns for path in findings]
-    if not Path(answers).exists() or Path(answers).stat().st_mtime_ns < max(made, default=0):
+    times = [Path(path).stat().st_mtime_ns for path in findings]
+    if not Path(answers).exists() or Path(answers).stat().st_mtime_ns < max(times, default=0):
         # A part of the results was asked for.
         return "\n".join(f"findings: {path}" for path in findings)
-    compared = [path for path in findings if path.startswith("results/comparison/")]
-    texts = [Path(path).read_text(encoding="utf-8") for path in (answers, *compared)]
-    last = f"Open {explorer} · everything else: findings.txt in each folder · figures: make list"
-    return "\n".join([*texts, last])
+    of_comparison = [path for path in findings if path.startswith("results/comparison/")]
+    texts = [Path(path).read_text(encoding="utf-8") for path in (answers, *of_comparison)]
+    advice = f"Open {explorer} · everything else: findings.txt in each folder · figures: make list"
+    return "\n".join([*texts, advice])

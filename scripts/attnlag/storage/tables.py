@@ -57,12 +57,12 @@ def provenance(
     Settings are a section, or JSON-serialisable. ``packages`` are those whose versions affect the
     output; ``facts`` are further entries (``model=``, ``corpus=``, counts of this stage).
     """
-    stated = settings.model_dump() if isinstance(settings, Section) else settings
+    values = settings.model_dump() if isinstance(settings, Section) else settings
     versions = {package: importlib.metadata.version(package) for package in packages}
     return Record(
         upstream,
         **facts,
-        stages={**upstream.get("stages", {}), stage: stated},
+        stages={**upstream.get("stages", {}), stage: values},
         versions={**upstream.get("versions", {}), **versions},
     )
 
