@@ -88,9 +88,9 @@ def stage(name, program=None, given=None, **options):
     settings = stages.settings_of(name, CONFIG)
 
     def job_text(wildcards, input, output):
-        beside = {key: at(option, wildcards) for key, option in options.items()}
-        names, stated = dict(wildcards.items()), settings and settings(wildcards)
-        return job.argument(job.text_of(name, input, output, names, stated, beside))
+        names, values = dict(wildcards.items()), settings and settings(wildcards)
+        of_job = {key: at(option, wildcards) for key, option in options.items()}
+        return job.argument(job.text_of(name, input, output, names, values, of_job))
 
     compared = {"settings": settings} if settings else {}
     if given:
