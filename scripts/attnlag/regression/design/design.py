@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
 from attnlag.adjustments.norms import in_batches, regressed
-from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.outcomes import OUTCOMES, Outcome
 from attnlag.regression.design.covariates import (
     complete_tokens,
     layer_cells,
@@ -181,6 +181,23 @@ class Counts:
     # The first such norm of a layer and its place, in words.
     first_unusable: dict[str, str] = field(default_factory=dict)
 
+    def add_norms(
+        self, layer: str, norms: np.ndarray, values: np.ndarray, keys: pa.Table, outcome: Outcome
+    ) -> None:
+        """Add the norms of a layer, and the values regressed, that have no logarithm."""
+        # A first token has no previous token to be compared with.
+        expected = keys["position"].to_numpy() >= outcome.first_position
+        zero = np.count_nonzero(norms == 0) if outcome.logarithm else 0
+        nonfinite = np.count_nonzero(~np.isfinite(norms[expected]))
+        _add(self.zero_norms, layer, zero)
+        _add(self.nonfinite_norms, layer, nonfinite)
+        if zero + nonfinite and layer not in self.first_unusable:
+            row = int(np.argmax(np.isnan(values) & expected))
+            self.first_unusable[layer] = (
+                f"{norms[row]:g} in the document '{keys['document'][row]}', position "
+                f"{keys['position'][row]}"
+            )
+
     def numbers(self) -> dict[str, Any]:
         """Return the counts without the texts."""
         counts = asdict(self)
@@ -188,10 +205,9 @@ class Counts:
         return counts
 
 
-def _add(counts: dict[str, int], layers: Sequence[str], numbers: np.ndarray) -> None:
-    for layer, number in zip(layers, numbers.tolist(), strict=True):
-        if number:
-            counts[layer] = counts.get(layer, 0) + number
+def _add(counts: dict[str, int], layer: str, number: np.integer | int) -> None:
+    if number:
+        counts[layer] = counts.get(layer, 0) + int(number)
 
 
 def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -240,20 +256,10 @@ def designs(
         # The batches have separate dictionaries, which are unified here.
         keys = table.select(KEYS).combine_chunks()
         values = np.empty((len(layers), table.num_rows))
-        zero, nonfinite = np.zeros((2, len(layers)), np.int64)
-        expected = keys["position"].to_numpy() >= outcome.first_position
         for index, layer in enumerate(layers):
             norms = table[layer].to_numpy()
             values[index] = regressed(outcome, norms)
-            zero[index] = np.count_nonzero(norms == 0) if outcome.logarithm else 0
-            # A first token has no previous token to be compared with.
-            nonfinite[index] = np.count_nonzero(~np.isfinite(norms[expected]))
-            if zero[index] + nonfinite[index] and layer not in counts.first_unusable:
-                row = int(np.argmax(np.isnan(values[index]) & expected))
-                counts.first_unusable[layer] = (
-                    f"{norms[row]:g} in the document '{keys['document'][row]}', position "
-                    f"{keys['position'][row]}"
-                )
+            counts.add_norms(layer, norms, values[index], keys, outcome)
         rows, shared, incomplete = complete_outcomes(keys, settings, facts)
         terms = layer_terms(values, rows, settings)
 
@@ -264,11 +270,10 @@ def designs(
         counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
         counts.fewest_tokens = least
         counts.incomplete_rows += incomplete
-        _add(counts.zero_norms, layers, zero)
-        _add(counts.nonfinite_norms, layers, nonfinite)
         dropped = np.isnan(terms[0]).sum(axis=1)
         dropped[:without_layer_before] = 0
-        _add(counts.dropped_rows, layers, dropped)
+        for layer, number in zip(layers, dropped, strict=True):
+            _add(counts.dropped_rows, layer, number)
 
         columns = keys.take(rows).columns
         for index in range(len(layers)):

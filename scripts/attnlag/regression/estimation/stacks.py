@@ -84,9 +84,8 @@ class Stack:
 
 def common_centre(sums: Sequence[np.ndarray], centres: Sequence[np.ndarray]) -> np.ndarray:
     """Return the overall means, given several (layers, p) sums of w about different centres."""
-    n = [part[:, :1] for part in sums]
-    parts = [part + m * centre for part, m, centre in zip(sums, n, centres, strict=True)]
-    centre = np.sum(parts, axis=0) / np.maximum(np.sum(n, axis=0), 1)
+    uncentred = [w + w[:, :1] * centre for w, centre in zip(sums, centres, strict=True)]
+    centre = np.sum(uncentred, axis=0) / np.maximum(np.sum(sums, axis=0)[:, :1], 1)
     centre[:, 0] = 0
     return centre
 
@@ -125,11 +124,9 @@ def stacked(
     within = np.sum([shard.totals.within for shard in shards], axis=0).transpose(1, 0, 2)
     diagonal = np.cumsum([0, *range(p, 1, -1)])
 
-    count = sum(shard.totals.clusters for shard in shards)
-    bins = count
+    count = bins = sum(shard.totals.clusters for shard in shards)
     groups = list(dict.fromkeys(group_of.values())) if group_of is not None else []
     if group_of is not None:
-        place_of = {group: place for place, group in enumerate(groups)}
         bins = len(groups)
     elif pooled.nbytes * count > budget:
         bins = min(count, max(FEWEST_BINS, int(budget // pooled.nbytes)))
@@ -141,7 +138,7 @@ def stacked(
     for documents, block in _moved(shards, centre, fixed_effects):
         if group_of is not None:
             for index, document in enumerate(documents):
-                products[:, :, place_of[group_of[document]]] += block[:, :, index]
+                products[:, :, groups.index(group_of[document])] += block[:, :, index]
             continue
         places = np.arange(len(names), len(names) + len(documents)) % bins
         for start in range(0, len(documents), bins):

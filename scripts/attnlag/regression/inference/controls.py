@@ -72,19 +72,21 @@ def shard_of_batches(
     The removal of effects of tokens needs the file that the batches come from.
     """
     schema = design.schema(layers, settings, facts)
-    parts = list(design.designs(batches, settings, design.Counts(), facts))
-    whole = pa.concat_tables([schema.empty_table(), *parts]).unify_dictionaries().combine_chunks()
+    rows = pa.concat_tables(
+        [schema.empty_table(), *design.designs(batches, settings, design.Counts(), facts)]
+    )
+    rows = rows.unify_dictionaries().combine_chunks()
     absorbed = 0
-    if effects and norms and whole.num_rows:
+    if effects and norms and rows.num_rows:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "design.parquet")
-            pq.write_table(whole, path)
+            pq.write_table(rows, path)
             solved, made = token_effects.solved([path], [norms], effects)
         absorbed = made["absorbed"]
         tokens = token_effects.tokens_of([norms])
-        whole = token_effects.without_effects(whole, tokens, solved).combine_chunks()
+        rows = token_effects.without_effects(rows, tokens, solved).combine_chunks()
     facts = {"of_logs": OUTCOMES[settings.outcome].logarithm, "absorbed": absorbed}
-    return crossproducts.shard_of_rows(whole.to_batches(), schema, halves, **facts)
+    return crossproducts.shard_of_rows(rows.to_batches(), schema, halves, **facts)
 
 
 def fitted_alone(

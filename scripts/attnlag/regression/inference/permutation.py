@@ -304,18 +304,18 @@ def read_products(path: str | Path) -> PermutedProducts:
     return replace(sums, products=sums.products.transpose(1, 0, 2))
 
 
-def merged_products(parts: Sequence[PermutedProducts]) -> PermutedProducts:
+def merged_products(shards: Sequence[PermutedProducts]) -> PermutedProducts:
     """Return the sums over all shards, centred by the overall means of each layer."""
-    first = parts[0]
+    first = shards[0]
     # Removing the means of documents removes the centre too.
     if first.fixed_effects:
-        return reduce(add, parts)
+        return reduce(add, shards)
     p = 1 + len(first.terms)
-    sums = [part.products[0, :, :p] for part in parts]
-    centre = common_centre(sums, [part.centre for part in parts])
+    sums = [shard.products[0, :, :p] for shard in shards]
+    centre = common_centre(sums, [shard.centre for shard in shards])
     moved = (
-        replace(part, products=recentred(part.products, centre - part.centre), centre=centre)
-        for part in parts
+        replace(shard, products=recentred(shard.products, centre - shard.centre), centre=centre)
+        for shard in shards
     )
     return reduce(add, moved)
 
