@@ -80,7 +80,7 @@ def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
     remark, found = measured(model)
     assert remark.startswith("heads + bias = adjustment within ")
-    assert found.shape == (3, 42, 4)
+    assert found.shape == (3, 47, 4)
     expected = np.concatenate([outright(name, model, one) for one in sequences()], axis=1)
     np.testing.assert_allclose(found, expected, rtol=2e-4)
 
@@ -93,7 +93,7 @@ def test_a_differential_head_is_made_by_two_attention_heads():
     with torch.no_grad():
         model.layers[-1].self_attn.q_proj.weight.view(4, 12, 48)[[1, 3]] *= 50
     after = measured(model)[1][-1]
-    assert before.shape == (42, 2)
+    assert before.shape == (47, 2)
     np.testing.assert_array_equal(after[:, 0], before[:, 0])
     assert (np.abs(after[:, 1] / before[:, 1] - 1) > 1e-3).mean() > 0.8
 
