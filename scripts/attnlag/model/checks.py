@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,20 +141,28 @@ def check_weights(folder: Path) -> None:
         )
     # transformers knows the scales of quantised models.
     if not getattr(model.config, "quantization_config", None):
-        problems += _of_other_kinds(folder)
+        problems += _of_other_kinds(folder, dict(model.named_parameters()))
     if problems:
         raise UserError(problems)
 
 
-def _of_other_kinds(folder: Path) -> Iterator[str]:
-    """Yield the tensors that transformers would cast without their scale, in words."""
+def _of_other_kinds(folder: Path, parameters: Container[str]) -> Iterator[str]:
+    """Yield the kinds of numbers that transformers would cast without their scale, in words."""
     from safetensors import safe_open
 
+    names: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
-                if (kind := file.get_slice(name).get_dtype()) not in (*FLOATS, *MASKS):
-                    yield f"the tensor {name} holds {kind}; expected F32, BF16, F16 or F64"
+                kind, steps = file.get_slice(name).get_dtype(), name.split(".")
+                loaded = any(".".join(steps[start:]) in parameters for start in range(len(steps)))
+                if kind not in FLOATS and (loaded or kind not in MASKS):
+                    names.setdefault(kind, []).append(name)
+    for kind, tensors in sorted(names.items()):
+        yield (
+            f"the weights hold {counted(len(tensors), 'tensor')} as {kind}, {tensors[0]} the "
+            "first; expected F32, BF16, F16 or F64"
+        )
 
 
 def tokenizer_is_in_json(folder: Path) -> bool:

@@ -147,7 +147,7 @@ def test_safetensors_with_false_headers_are_refused(mine, spoil):
 
 
 def test_weights_that_are_no_floats_are_refused(mine):
-    """transformers would cast eight bits without their scale."""
+    """transformers would cast them, eight bits without their scale."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -157,10 +157,15 @@ def test_weights_that_are_no_floats_are_refused(mine):
     tensors["transformer.h.0.attn.masked_bias"] = torch.ones(1, 1, 64, 64).bool()
     save_file(tensors, file, {"format": "pt"})
     fetch(mine)
-    name = "transformer.wpe.weight"
-    for kind, short in ((torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")):
+    for kind, short, layer in (
+        (torch.bool, "BOOL", "ln_f.bias"),
+        (torch.int64, "I64", "h.1.mlp.c_fc.weight"),
+        (torch.float8_e4m3fn, "F8_E4M3", "wpe.weight"),
+    ):
+        name = f"transformer.{layer}"
         save_file(tensors | {name: tensors[name].to(kind)}, file, {"format": "pt"})
-        assert f"the tensor {name} holds {short}; expected F32" in refused(mine)
+        expected = f"the weights hold 1 tensor as {short}, {name} the first; expected F32"
+        assert expected in refused(mine)
 
 
 @pytest.mark.parametrize(
