@@ -50,9 +50,9 @@ def test_a_check_names_each_file_that_differs(folder):
     (folder / "results/report.zip").touch()
     (folder / "results/.a.txt.12345678.tmp").mkdir()
     (folder / "results/.a.txt.12345678.tmp/a.txt").touch()
-    found = records.check(records.read())
-    assert found.pop("results/a.txt").startswith("its content has changed: found SHA-256 ")
-    assert found == {"results/b.parquet": "missing", "results/c.txt": "not in the record"}
+    problems = records.check(records.read())
+    assert problems.pop("results/a.txt").startswith("its content has changed: found SHA-256 ")
+    assert problems == {"results/b.parquet": "missing", "results/c.txt": "not in the record"}
 
 
 def test_a_change_by_hand_is_not_recorded(folder):

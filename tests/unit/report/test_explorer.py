@@ -32,9 +32,9 @@ def test_a_packed_number_is_within_half_a_step_of_its_value(bits):
         known = np.isfinite(values[row])
         span = np.ptp(values[row][known])
         assert packed.step[row] == pytest.approx(span / (2**bits - 2))
-        found = unpacked(packed, row)
-        assert np.isnan(found[~known]).all()
-        assert np.abs(found[known] - values[row][known]).max() <= packed.step[row] / 2 * 1.001
+        decoded = unpacked(packed, row)
+        assert np.isnan(decoded[~known]).all()
+        assert np.abs(decoded[known] - values[row][known]).max() <= packed.step[row] / 2 * 1.001
 
 
 def test_whole_numbers_are_packed_exactly():

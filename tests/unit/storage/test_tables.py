@@ -45,10 +45,10 @@ def write_groups(path, sizes):
 
 def test_each_part_becomes_a_row_group_of_a_file_with_their_totals(tmp_path):
     path = tmp_path / "new" / "x.parquet"
-    whole = write_groups(path, [3, 1, 4])
+    table = write_groups(path, [3, 1, 4])
     assert pq.read_metadata(path).num_row_groups == 3
     assert tables.read_provenance(path) == {"rows": 8}
-    assert pq.read_table(path).to_pylist() == whole.to_pylist()
+    assert pq.read_table(path).to_pylist() == table.to_pylist()
     assert [file.name for file in path.parent.iterdir()] == ["x.parquet"]
     # One part is what a table written at once is, to the byte.
     write_groups(path, [5])
@@ -68,29 +68,31 @@ def test_a_failure_while_writing_parts_leaves_no_file(tmp_path):
 
 def test_small_row_groups_are_combined_into_batches(tmp_path):
     path = tmp_path / "x.parquet"
-    whole = write_groups(path, [3, 1, 4, 9, 2])
-    found = list(tables.batches(path, 5, "rows"))
-    assert [len(batch) for batch in found] == [5, 5, 5, 4]
-    assert pa.Table.from_batches(found[:1]).to_pylist() == whole[:5].to_pylist()
-    assert [row for batch in found for row in batch.to_pylist()] == whole.to_pylist()
+    table = write_groups(path, [3, 1, 4, 9, 2])
+    batches = list(tables.batches(path, 5, "rows"))
+    assert [len(batch) for batch in batches] == [5, 5, 5, 4]
+    assert pa.Table.from_batches(batches[:1]).to_pylist() == table[:5].to_pylist()
+    assert [row for batch in batches for row in batch.to_pylist()] == table.to_pylist()
     assert [len(batch) for batch in tables.batches(path, 100, "rows")] == [19]
 
 
 @pytest.mark.parametrize("rows", [[], [0], [2, 3], [7], [0, 4, 8, 9, 19]])
 def test_values_of_rows_are_found_across_row_groups_and_files(rows, tmp_path):
     paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
-    whole = [write_groups(path, sizes) for path, sizes in zip(paths, ([3, 5], [8, 4]), strict=True)]
-    x = np.concatenate([table["x"].to_numpy() for table in whole])
+    written = [
+        write_groups(path, sizes) for path, sizes in zip(paths, ([3, 5], [8, 4]), strict=True)
+    ]
+    x = np.concatenate([table["x"].to_numpy() for table in written])
     assert tables.row_count(paths) == 20
     assert tables.values_of(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
 
 
 def test_damaged_files_are_named(tmp_path):
-    whole, other, cut = (tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet"))
-    write_groups(whole, [3, 1])
+    intact, other, cut = (tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet"))
+    write_groups(intact, [3, 1])
     pq.write_table(pa.table({"x": [1]}), other)
-    cut.write_bytes(whole.read_bytes()[:-10])
-    first, second = tables.damaged([whole, other, cut])
+    cut.write_bytes(intact.read_bytes()[:-10])
+    first, second = tables.damaged([intact, other, cut])
     assert first.startswith(f"{other}: found no record of what made it; ")
     assert second.startswith(f"{cut}: found a damaged file, expected Parquet (")
     assert second.endswith("); delete it, and it is made anew")
