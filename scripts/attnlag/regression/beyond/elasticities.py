@@ -131,12 +131,12 @@ def table(
 
 def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the ratios of the effects that some columns distinguish, in their order."""
-    cells, _, sums, counts = sums_by_document(rows, keys)
+    cells, _, sums, counts = effects_by_document(rows, keys)
     table_of_ratios = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
     return pd.concat([cells, table_of_ratios], axis=1)
 
 
-def sums_by_document(
+def effects_by_document(
     rows: pd.DataFrame, keys: list[str]
 ) -> tuple[pd.DataFrame, pd.Index, np.ndarray, np.ndarray]:
     """Return the effects that some columns distinguish, summed by document.

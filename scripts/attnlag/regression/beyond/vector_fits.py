@@ -32,8 +32,8 @@ from attnlag.regression.beyond.vector_products import (
     LayerProducts,
     PairSums,
     layer_products,
-    read_products,
     side_by_side,
+    summed_over_shards,
 )
 from attnlag.regression.beyond.vector_ridge import (
     can_be_fitted,
@@ -195,7 +195,7 @@ def mean_share(total: PairSums, frame: Frame) -> float:
     return float(total.n * mean @ mean / square)
 
 
-def fit_layer(
+def rows_of_fits(
     products: LayerProducts,
     control: Sequence[PairSums] | None,
     files: Iterable[tuple[Path, Rows, np.ndarray]],
@@ -323,7 +323,9 @@ def table_of(
                 permute=False,
             ).observed
         files = ((path, *rows_in(path)) for path in activations)
-        return fit_layer(read_products(products, index), random, files, names[index], settings)
+        return rows_of_fits(
+            summed_over_shards(products, index), random, files, names[index], settings
+        )
 
     layers = side_by_side(rows_of_layer, range(len(names)), threads)
     rows = [row for rows in layers for row in rows]

@@ -227,7 +227,7 @@ def write_products(
     return layers
 
 
-def read_products(paths: Sequence[Path], index: int) -> LayerProducts:
+def summed_over_shards(paths: Sequence[Path], index: int) -> LayerProducts:
     """Return the products of a layer, given its index, summed over shards."""
     return reduce(add, (_products_in(path, index) for path in paths))
 

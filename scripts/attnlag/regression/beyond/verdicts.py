@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import special, stats
 
 from attnlag.regression.beyond.cross_layer import CrossLayer
-from attnlag.regression.beyond.elasticities import LAYERS, sums_by_document
+from attnlag.regression.beyond.elasticities import LAYERS, effects_by_document
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.settings import ElasticitiesSettings
 
@@ -108,7 +108,7 @@ def _noise(
 
     ``estimate`` has the effect of each pair, in the order of layers.
     """
-    _, documents, effect, count = sums_by_document(effects, LAYERS)
+    _, documents, effect, count = effects_by_document(effects, LAYERS)
     clusters = (count > 0).sum(axis=0)
     score = (effect - estimate * count) / count.sum(axis=0)
     score *= np.sqrt(clusters / np.maximum(clusters - 1, 1))
