@@ -84,8 +84,8 @@ def main(job):
                     progress=bar.update,
                 )
     table = effects.table(derivatives, changed, settings.probes)
-    stated = settings.model_dump() | {"used": used}
-    made = tables.provenance(record, "effects", stated, "torch", "transformers")
+    recorded = settings.model_dump() | {"used": used}
+    made = tables.provenance(record, "effects", recorded, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
     program.log.info(f"{name}: effects in {documents} of {counted(tokens, 'token')}")

@@ -74,16 +74,16 @@ def main(job):
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
         program.log.info(f"{job.output.sites[0].parent}: {room}")
         # A file's bytes do not depend on the sites beside it.
-        stated = settings.model_dump(exclude={"sites", "surprisal", "geometry", "heads"})
-        stated["used"] = loading.device_and_dtype(model)
+        recorded = settings.model_dump(exclude={"sites", "surprisal", "geometry", "heads"})
+        recorded["used"] = loading.device_and_dtype(model)
 
         def record_of(values):
             """Return the record of a file, given the name of its values."""
             versions = "torch", "transformers"
             if values == surprisal.PREDICTIONS:
-                return tables.provenance(record, values, stated, *versions)
+                return tables.provenance(record, values, recorded, *versions)
             site, _, kind = values.partition(": ")
-            of_site = tables.provenance(record, "activations", stated | {"site": site}, *versions)
+            of_site = tables.provenance(record, "activations", recorded | {"site": site}, *versions)
             if with_vectors and site in sites and not kind:
                 return of_site
             return tables.provenance(of_site, kind or "norms", {})

@@ -59,8 +59,8 @@ def main(job):
 
     def record_of(values, **draw):
         """Return the record of a file, given the name of its values."""
-        stated = settings.model_dump() | {"site": values.partition(":")[0], "used": used}
-        return tables.provenance(record, "random_weights", stated, "torch", "transformers") | draw
+        recorded = settings.model_dump() | {"site": values.partition(":")[0], "used": used}
+        return tables.provenance(record, "random_weights", recorded, "torch", "transformers") | draw
 
     with TemporaryDirectory() as place:
         sequences = pa.concat_tables(

@@ -40,7 +40,7 @@ def main(job):
     )
     device = loading.choose_device(job.options.device)
     torch.set_num_threads(job.threads)
-    stated = settings.model_dump() | {"used": {}}
+    recorded = settings.model_dump() | {"used": {}}
 
     def traced(seed):
         """Return what is traced in the trained model, or with a seed in one before training."""
@@ -49,7 +49,7 @@ def main(job):
         else:
             precision = loading.choose_dtype(folder, device, settings.dtype)
             model = random_weights.drawn_model(folder, seed).to(device, precision).eval()
-        stated["used"] = loading.device_and_dtype(model)
+        recorded["used"] = loading.device_and_dtype(model)
         tracer = tracing.Tracer(model, settings.sites, settings.modules, source["name"])
         if mixers := trying.mixers_of(tracer.blocks):
             record["model"]["mixers"] = mixers
@@ -60,7 +60,7 @@ def main(job):
     def write(tables_of_sequences, path, schema, metadata, **draw):
         table = pa.concat_tables([schema.empty_table(), *tables_of_sequences])
         table = table.unify_dictionaries()
-        provenance = tables.provenance(record, "traced", stated, "torch", "transformers") | draw
+        provenance = tables.provenance(record, "traced", recorded, "torch", "transformers") | draw
         schema = table.schema.with_metadata({**tables.metadata(provenance), **metadata})
         with tables.parquet_writer(path, schema, compression="zstd") as writer:
             writer.write_table(table.cast(schema))

@@ -40,7 +40,7 @@ def text_for(place: Place, text: str) -> str:
         return html.escape(text)
     if place == "script":
         return text.replace("<", r"\u003c")
-    line = UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    line = UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
     return line.replace("$", r"\$") if place == "figure" else line
 
 

@@ -105,7 +105,7 @@ class OneOf:
 
     def in_order(self) -> AfterValidator:
         """Return a validator that sorts a list of names, whose order does not matter."""
-        return AfterValidator(lambda chosen: sorted(chosen, key=list(self.names).index))
+        return AfterValidator(lambda values: sorted(values, key=list(self.names).index))
 
 
 NAMED: dict[str, Any] = {"propertyNames": {"pattern": PACKAGE}}

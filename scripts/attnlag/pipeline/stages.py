@@ -174,9 +174,9 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
 
 def _classes(config: Config, names: Names) -> tuple[str, int]:
     """Return the property by which slopes differ, and the offset of the token that has it."""
-    found = config.regressions[names.regression].classes
-    assert found is not None
-    return found
+    classes = config.regressions[names.regression].classes
+    assert classes is not None
+    return classes
 
 
 def scale_number(config: Config, names: Names) -> dict[str, str]:

@@ -88,9 +88,9 @@ def others_in_words(mixers: Mapping[str, str]) -> str:
 
 def weights_in_words(models: Sequence[Mapping[str, Any]]) -> str:
     """Return the precision of quantised weights, from the records of one or more models."""
-    named = len(models) > 1
+    several = len(models) > 1
     return ", ".join(
-        f"{model['name']}: " * named + f"{model['bits']}-bit weights"
+        f"{model['name']}: " * several + f"{model['bits']}-bit weights"
         for model in models
         if "bits" in model
     )

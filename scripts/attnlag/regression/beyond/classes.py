@@ -134,13 +134,13 @@ def products_of_design(
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
         lengths = crossproducts.rows_of_documents(documents)
-    stated = {**settings.model_dump(), "scale": scale and asdict(scale)}
+    recorded = {**settings.model_dump(), "scale": scale and asdict(scale)}
     record = tables.read_provenance(design)
     return crossproducts.write(
         expanded(batches, property_of_tokens, settings.offset, scale),
         schema,
         path,
-        tables.provenance(record, "class_crossproducts", stated, "numpy"),
+        tables.provenance(record, "class_crossproducts", recorded, "numpy"),
         lengths,
     )
 

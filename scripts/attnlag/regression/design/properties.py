@@ -146,8 +146,8 @@ def read_moderator(
     numbers, indicator = read_property(name, paths, documents), CATALOGUE[name].known
     if not indicator:
         return numbers
-    known = read_property(indicator, paths, documents).values == 1
-    return Property(name, numbers.starts, np.where(known, numbers.values, np.nan))
+    is_known = read_property(indicator, paths, documents).values == 1
+    return Property(name, numbers.starts, np.where(is_known, numbers.values, np.nan))
 
 
 def _numbers(name: str, column: pa.Array) -> np.ndarray:

@@ -76,9 +76,9 @@ class Freedom:
     w: np.ndarray
     # (tests,) array: Σ tr M_g.
     trace: np.ndarray
-    # own, of_traces, (tests,) arrays: Σ ‖M_g‖² - ‖N_g‖² and Σ (tr M_g)² - |Z_g w'|⁴, with N_g = Z_g
-    # w'w Z_g.
-    own: np.ndarray
+    # squares, of_traces, (tests,) arrays: Σ ‖M_g‖² - ‖N_g‖² and Σ (tr M_g)² - |Z_g w'|⁴, with N_g =
+    # Z_g w'w Z_g.
+    squares: np.ndarray
     of_traces: np.ndarray
     # (tests, K, K) array: Σ N_g.
     crossed: np.ndarray
@@ -92,21 +92,22 @@ class Freedom:
         if q > 1:
             w = np.swapaxes(np.linalg.qr(np.swapaxes(w, 1, 2))[0], 1, 2)
         few = q > 1 and clusters * (k * q) ** 2 * tests <= MOST_PRODUCTS
-        trace, own, of_traces = np.zeros((3, tests))
+        trace, squares, of_traces = np.zeros((3, tests))
         products = np.zeros((tests, k * q, k * q)) if few else None
-        return cls(w, trace, own, of_traces, np.zeros((tests, k, k)), products)
+        return cls(w, trace, squares, of_traces, np.zeros((tests, k, k)), products)
 
     def add(self, z: np.ndarray, m: np.ndarray) -> None:
         """Add clusters with their Z_g and M_g of all coordinates, (clusters, K, K)."""
         for test, w in enumerate(self.w):
             moved = z @ w.T
-            own = w @ m @ w.T
+            reduced = w @ m @ w.T
             flat = moved.reshape(len(z), -1)
             lengths = (flat**2).sum(axis=1)
-            self.trace[test] += own.trace(axis1=1, axis2=2).sum()
+            traces = reduced.trace(axis1=1, axis2=2)
+            self.trace[test] += traces.sum()
             inner = np.swapaxes(moved, 1, 2) @ moved
-            self.own[test] += (own**2).sum() - (inner**2).sum()
-            self.of_traces[test] += (own.trace(axis1=1, axis2=2) ** 2).sum() - (lengths**2).sum()
+            self.squares[test] += (reduced**2).sum() - (inner**2).sum()
+            self.of_traces[test] += (traces**2).sum() - (lengths**2).sum()
             lines = np.swapaxes(moved, 1, 2).reshape(-1, z.shape[-1])
             self.crossed[test] += lines.T @ lines
             if self.products is not None:
@@ -115,7 +116,7 @@ class Freedom:
     def eta(self) -> np.ndarray:
         """Return the degrees of freedom η of each test; those of t for single estimates."""
         q = self.w.shape[1]
-        first = self.own + (self.crossed**2).sum(axis=(1, 2))
+        first = self.squares + (self.crossed**2).sum(axis=(1, 2))
         second = self.of_traces
         if q == 1:
             second = first
@@ -230,9 +231,9 @@ class RatioSums(Sums):
     @classmethod
     def of_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
         """Return the sums of the finite values, given the cluster of each, numbered from 0."""
-        known = np.isfinite(values)
-        rows = np.bincount(cluster[known]).astype(float)
-        return cls.of(np.bincount(cluster[known], values[known]), rows)
+        finite = np.isfinite(values)
+        rows = np.bincount(cluster[finite]).astype(float)
+        return cls.of(np.bincount(cluster[finite], values[finite]), rows)
 
     @property
     def mean(self) -> Any:

@@ -32,9 +32,11 @@ def class_terms(terms: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the dummies among some terms, by covariate and by class."""
     dummies = {}
     for name in CATALOGUE:
-        own = {label: f"{name}_{label}" for label in classes_of(name) if f"{name}_{label}" in terms}
-        if own:
-            dummies[name] = own
+        dummy_of = {
+            label: f"{name}_{label}" for label in classes_of(name) if f"{name}_{label}" in terms
+        }
+        if dummy_of:
+            dummies[name] = dummy_of
     return dummies
 
 
@@ -46,18 +48,18 @@ def kept_terms(shards: Sequence[Shard]) -> TermSums:
     all rows is left out too.
     """
     sums: dict[str, Sequence[str]] = {term: (term,) for term in shards[0].terms}
-    for name, own in class_terms(shards[0].terms).items():
-        rows, documents = sizes_of(shards, list(own.values()))
+    for name, dummy_of in class_terms(shards[0].terms).items():
+        rows, documents = sizes_of(shards, list(dummy_of.values()))
         all_documents = sum(shard.totals.clusters for shard in shards)
         fewest = FEWEST_DOCUMENTS if all_documents >= FEWEST_DOCUMENTS else 1
-        merged = merged_classes(list(own), rows, documents, documents=fewest, rows=1)
-        for term in own.values():
+        merged = merged_classes(list(dummy_of), rows, documents, documents=fewest, rows=1)
+        for term in dummy_of.values():
             del sums[term]
-        size = dict(zip(own, rows.tolist(), strict=True))
+        size = dict(zip(dummy_of, rows.tolist(), strict=True))
         largest = max(merged, key=lambda label: sum(size[member] for member in merged[label]))
         for label, members in merged.items():
             if label != largest:
-                sums[f"{name}_{label}"] = tuple(own[member] for member in members)
+                sums[f"{name}_{label}"] = tuple(dummy_of[member] for member in members)
     for term in indicators() & set(sums):
         rows, _ = sizes_of(shards, [term])
         if rows[0] in (0, max(shard_rows(shards))):

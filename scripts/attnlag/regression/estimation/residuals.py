@@ -245,16 +245,16 @@ def sum_residuals(
         begun = document[-1] + 1
         for place in fitted:
             x = merging.values_of_sums(batch, model.layers[place], ["y", *model.terms], merged)
-            kept = np.flatnonzero(~np.isnan(x[0]))
-            x = x.take(kept, axis=1)
+            usable = np.flatnonzero(~np.isnan(x[0]))
+            x = x.take(usable, axis=1)
             if document_means is None:
                 x[1:] -= model.means[place, 1:, None]
-                freedom = np.ones(len(kept))
+                freedom = np.ones(len(usable))
             else:
-                x -= document_means.means[document[kept], place].T
-                freedom = 1 - 1 / document_means.counts[document[kept], place]
+                x -= document_means.means[document[usable], place].T
+                freedom = 1 - 1 / document_means.counts[document[usable], place]
             line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
-            _add(sums, model, place, x, freedom, slots[kept], line)
+            _add(sums, model, place, x, freedom, slots[usable], line)
             tails[place] = line[:, -reach:]
     return sums
 

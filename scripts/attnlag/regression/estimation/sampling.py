@@ -87,9 +87,9 @@ def copied(paths: Sequence[Path], documents: Sequence[str], folder: Path) -> lis
         with pq.ParquetWriter(copies[-1], file.schema_arrow) as writer:
             for group in range(file.num_row_groups):
                 names = file.read_row_group(group, columns=["document"])[0].cast(pa.string())
-                kept = pc.is_in(names, names_kept)
-                if pc.any(kept).as_py():
-                    writer.write_table(file.read_row_group(group).filter(kept))
+                selected = pc.is_in(names, names_kept)
+                if pc.any(selected).as_py():
+                    writer.write_table(file.read_row_group(group).filter(selected))
     return copies
 
 

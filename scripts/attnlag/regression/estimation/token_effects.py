@@ -84,10 +84,10 @@ def solved(
             variables = [name for name in variables if name.partition(".")[0] != layer]
     tokens = tokens_of(norms, sample.documents if sample.end else None)
     levels = levels_of(sample.keys(designs), tokens, effects)
-    own = {name: codes[complete] for name, codes in levels.items()}
-    factors = Effects.of([sample.document[complete], *own.values()])
+    complete_levels = {name: codes[complete] for name, codes in levels.items()}
+    factors = Effects.of([sample.document[complete], *complete_levels.values()])
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("effect", "token_id", *variables)}
-    for name, codes in own.items():
+    for name, codes in complete_levels.items():
         token = np.unique(codes)
         columns["effect"].append(np.full(len(token), name))
         columns["token_id"].append(token)
@@ -121,9 +121,9 @@ def without_effects(
     kind = np.array(effects["effect"].to_pylist())
     places = {}
     for name, levels in levels_of(keys, tokens, names).items():
-        own = np.flatnonzero(kind == name)
-        token = effects["token_id"].to_numpy()[own]
-        places[name] = own[np.minimum(np.searchsorted(token, levels), len(own) - 1)]
+        effect_rows = np.flatnonzero(kind == name)
+        token = effects["token_id"].to_numpy()[effect_rows]
+        places[name] = effect_rows[np.minimum(np.searchsorted(token, levels), len(effect_rows) - 1)]
     columns = []
     for name in design.schema.names:
         column = design[name]

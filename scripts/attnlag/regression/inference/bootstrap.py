@@ -367,12 +367,12 @@ def _restricted(
         shifts.append(moved if last else score @ inverse.T)
     scores = moved @ row
     statistic = row @ solution.theta
-    own = np.sqrt(((psi @ row) ** 2).sum())
+    error = np.sqrt(((psi @ row) ** 2).sum())
     return _Restricted(
         scores,
         np.concatenate(shifts, axis=1),
         np.concatenate(slopes, axis=1),
-        float(abs(statistic - value) / own),
+        float(abs(statistic - value) / error),
     )
 
 

@@ -102,8 +102,8 @@ def fitted_alone(
     stack = merging.stack_of([crossproducts.without_halves(shard) for shard in shards], settings)
     solutions = least_squares.solve_all(stack)
     names = least_squares.names_of(stack)
-    whole = np.ones((1, len(stack.clusters)))
-    (estimates,) = bootstrap.weighted(stack, solutions, whole).estimates
+    unweighted = np.ones((1, len(stack.clusters)))
+    (estimates,) = bootstrap.weighted(stack, solutions, unweighted).estimates
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat(np.array(stack.layers), len(names)),
@@ -166,11 +166,11 @@ def random_weights(
 
     untrained, its_layers = fitted(draws[:1])
     # Effects of tokens were removed over all documents, and cost these few no degrees of freedom.
-    own = [
+    same_documents = [
         replace(crossproducts.of_documents(shard, documents_of(draws[0])), absorbed=0)
         for shard in trained
     ]
-    beside, of_trained = fitted(own)
+    beside, of_trained = fitted(same_documents)
     shared = documents_of(draws[-1])
     over = [fitted([crossproducts.of_documents(draw, shared)])[0] for draw in draws]
     coefficients = pd.DataFrame(

@@ -179,17 +179,17 @@ def permuted_products(
         document, rows = tokens.document[tokens.rows], tokens.rows
         # Covariates may belong to a token near the outcome.
         places = np.arange(len(offsets))[:, None], rows + offsets[:, None]
-        own = design.layer_terms(tokens.values, rows, settings)
+        lagged = design.layer_terms(tokens.values, rows, settings)
         if empty:
-            sums.centre[:, 1:] = _means(own, tokens.shared[places])
+            sums.centre[:, 1:] = _means(lagged, tokens.shared[places])
             empty = False
-        _add(sums, 0, own, tokens.shared[places], document)
+        _add(sums, 0, lagged, tokens.shared[places], document)
         values, moved = tokens.values.copy(), tokens.shared.copy()
         for draw, order in enumerate(tokens.orders(draws, seed)):
             values[:, tokens.moving] = tokens.values.take(order, axis=1)
             moved[np.ix_(with_token, tokens.moving)] = tokens.shared[np.ix_(with_token, order)]
-            own = design.layer_terms(values, rows, settings)
-            _add(sums, 1 + draw, own, moved[places], document)
+            lagged = design.layer_terms(values, rows, settings)
+            _add(sums, 1 + draw, lagged, moved[places], document)
     if sums is None:
         raise ValueError("no batch, not even an empty one")
     return sums
@@ -232,10 +232,10 @@ def _tokens(
     names, starts = runs(keys.to_batches()[0])
     document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
     position = keys["position"].to_numpy()
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     # A layer without any norm in a document would keep all its tokens in place.
-    dead = np.maximum.reduceat(known, starts, axis=1)[:, document] == 0
-    moves = (known | dead).all(axis=0) & (position >= settings.drop_first)
+    dead = np.maximum.reduceat(finite, starts, axis=1)[:, document] == 0
+    moves = (finite | dead).all(axis=0) & (position >= settings.drop_first)
     shared = covariates.shared_values(keys, settings, facts)
     moves &= ~np.isnan(shared).any(axis=0) & covariates.complete_tokens(keys, settings, facts)
     values[:, ~moves] = 0
@@ -250,32 +250,32 @@ def _tokens(
     return _Tokens(values, shared, document, names, pool, np.flatnonzero(moves), rows)
 
 
-def _means(own: np.ndarray, shared: np.ndarray) -> np.ndarray:
+def _means(lagged: np.ndarray, shared: np.ndarray) -> np.ndarray:
     """Return the means of the terms, (layers, terms); 0 if a layer has none.
 
     They are close enough to the means of all rows for the sums to stay precise.
     """
-    known = np.isfinite(own)
-    means = np.where(known, own, 0).sum(axis=2) / np.maximum(known.sum(axis=2), 1)
-    of_shared = np.broadcast_to(shared.mean(axis=1)[:, None], (len(shared), own.shape[1]))
+    finite = np.isfinite(lagged)
+    means = np.where(finite, lagged, 0).sum(axis=2) / np.maximum(finite.sum(axis=2), 1)
+    of_shared = np.broadcast_to(shared.mean(axis=1)[:, None], (len(shared), lagged.shape[1]))
     return np.concatenate([means, of_shared]).T
 
 
 def _add(
-    sums: PermutedProducts, place: int, own: np.ndarray, shared: np.ndarray, document: np.ndarray
+    sums: PermutedProducts, place: int, lagged: np.ndarray, shared: np.ndarray, document: np.ndarray
 ) -> None:
     """Add the design of some documents in one order to the sums; order 0 is the observed."""
-    usable = ~np.isnan(own[0])
-    p = 1 + len(own) + len(shared)
+    usable = ~np.isnan(lagged[0])
+    p = 1 + len(lagged) + len(shared)
     upper = np.triu_indices(p)
     every = slice(None), *_runs(document)
     for layer in np.flatnonzero(usable.any(axis=1)):
         # A layer nearly always has all rows.
-        kept = usable[layer]
-        kept_rows, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
+        has_row = usable[layer]
+        kept_rows, starts, counts = every if has_row.all() else (has_row, *_runs(document[has_row]))
         w = np.ones((p, counts.sum()))
-        w[1 : 1 + len(own)] = own[:, layer, kept_rows]
-        w[1 + len(own) :] = shared[:, kept_rows]
+        w[1 : 1 + len(lagged)] = lagged[:, layer, kept_rows]
+        w[1 + len(lagged) :] = shared[:, kept_rows]
         w[1:] -= sums.centre[layer, 1:, None]
         if place == 0:
             sums.documents[layer] += len(starts)
