@@ -10,7 +10,7 @@ from pathlib import Path
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, reading_problems
 from attnlag.pipeline import closing, job, outputs, stages
-from attnlag.pipeline.digests import code_digest
+from attnlag.pipeline.digests import code_digests
 from attnlag.storage import contents
 from attnlag.storage.names import NAME_PATTERN
 
@@ -57,6 +57,9 @@ every = functools.partial(outputs.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
+CODE = code_digests(SCRIPTS)
+
+
 def any_of(names):
     """Return the constraint of a wildcard to some names."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
@@ -96,8 +99,7 @@ def stage(name, program=None, given=None, **options):
     if given:
         # By itself, Snakemake does not see that a file has been replaced by an older one.
         compared["given"] = lambda wildcards: digests_of(*given(wildcards))
-    code = code_digest(SCRIPTS / f"{name}.py")
-    return {"program": program or name, "job": job_text, "code": code, **compared}
+    return {"program": program or name, "job": job_text, "code": CODE[name], **compared}
 
 
 @functools.cache

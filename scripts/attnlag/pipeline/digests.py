@@ -9,18 +9,25 @@ and the ``settings.py`` of a package, whose values are parameters of the rules.
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from attnlag.figures.catalogue import drawn_by
+from attnlag.figures.catalogue import drawn_by, figures
+from attnlag.storage.writing import write_text
 
 COMPUTING = (
     *("adjustments", "corpus", "figures", "interventions", "model", "regression", "report"),
 )
 
 PAGES = (".bib", ".css", ".html", ".js", ".md")
+
+# Only the folders of runs have Snakemake's own; elsewhere nothing is remembered.
+MEMORY = Path(".snakemake/attnlag.code.json")
 
 
 def _is_said(node: ast.AST) -> bool:
@@ -38,7 +45,7 @@ def _is_said(node: ast.AST) -> bool:
 def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
     """Add the imported names and the executed code of a part of a syntax tree.
 
-    Every call of Snakemake reads all modules, so this traverses a tree only once.
+    A change of code makes Snakemake read all modules, so this traverses a tree only once.
     """
     if isinstance(value, list):
         computed.append("[")
@@ -112,3 +119,26 @@ def code_digest(script: str | Path) -> str:
             name = path.relative_to(Path(script).parent).as_posix()
             digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def code_digests(scripts: Path) -> dict[str, str]:
+    """Return `code_digest` of each stage by its name, remembered until a file of code changes.
+
+    To parse all modules takes as long as Snakemake takes for a hundred jobs.
+    """
+    state = hashlib.sha256(sys.version.encode())
+    for path in sorted(scripts.rglob("*")):
+        if path.suffix in (".py", *PAGES):
+            content = path.read_bytes()
+            state.update(f"{path.relative_to(scripts)} {len(content)}\n".encode() + content)
+    with contextlib.suppress(OSError, ValueError):
+        remembered = json.loads(MEMORY.read_text(encoding="utf-8"))
+        if remembered["state"] == state.hexdigest():
+            return remembered["digests"]
+    stages = {path.stem for path in scripts.glob("*.py")}
+    stages.update(*(figure.drawn_by for figure in figures(scripts / "attnlag/figures")))
+    digests = {stage: code_digest(scripts / f"{stage}.py") for stage in sorted(stages)}
+    if MEMORY.parent.is_dir():
+        with contextlib.suppress(OSError):
+            write_text(json.dumps({"state": state.hexdigest(), "digests": digests}), MEMORY)
+    return digests

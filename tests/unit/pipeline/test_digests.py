@@ -121,6 +121,21 @@ def test_a_computation_in_a_program_changes_its_digest_and_its_messages_do_not(c
         assert (digests.code_digest(path) != digest_of(edited)) == changes
 
 
+def test_digests_are_remembered_until_code_changes(copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").mkdir()
+    before = digests.code_digests(copy)
+    assert before == {name: digest_of(SCRIPTS / f"{name}.py") for name in before}
+    assert {path.stem for path in STAGES} <= before.keys()
+    with monkeypatch.context() as patch:
+        patch.setattr(digests, "code_digest", None)
+        assert digests.code_digests(copy) == before
+    path = copy / "attnlag/report/explorer/page.css"
+    path.write_text(path.read_text() + "p { color: red; }")
+    changed = digests.code_digests(copy)
+    assert {name for name in before if changed[name] != before[name]} == {"build_explorer"}
+
+
 def test_a_new_figure_changes_the_digest_of_its_program(copy):
     (copy / "attnlag/figures/toy.py").write_text(
         'DRAWN_BY = ("plot_sites",)\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
