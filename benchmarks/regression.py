@@ -56,6 +56,12 @@ REGRESSION = RegressionSettings(
 )
 BOOTSTRAPPED = f"fit, {DRAWS} draws"
 
+# Inputs of a fit with controls or classes.
+NO_INPUTS = (
+    *("permutations", "random_weights", "random_weights_stream"),
+    *("classes", "equal_slopes", "steps"),
+)
+
 # The stages that give what the peers give. The whole program is timed beside them, with what the
 # peers do not give: the second pass for residuals and their tests, groups, the bootstrap.
 COMPARED = ("cross-products", "estimates")
@@ -188,14 +194,15 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
     stages["estimates"] = measured([sys.executable, script, products[0], output])
     for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
         tables_made = ("fits", "influence", "controls", "groups", "residuals")
-        made = {table: folder / f"{table}.parquet" for table in tables_made}
-        made |= {"coefficients": folder / "all" / "coefficients.parquet"}
-        made |= {"joint": folder / "joint.json", "summary": folder / "summary"}
+        outputs = {table: folder / f"{table}.parquet" for table in tables_made}
+        outputs |= {"coefficients": folder / "all" / "coefficients.parquet"}
+        outputs |= {"coefficients_html": folder / "coefficients.html"}
+        outputs |= {"joint": folder / "joint.json", "summary": folder / "summary"}
         given: dict[str, Any] = {"crossproducts": products, "design": beside, "corpus": corpus}
         stages[name] = program(
             "fit_regression",
-            given | {"permutations": [], "random_weights": [], "classes": []},
-            made | {"findings": folder / "findings.txt"},
+            given | {name: [] for name in NO_INPUTS},
+            outputs | {"findings": folder / "findings.txt"},
             REGRESSION.changed(bootstrap=draws).model_dump(),
         )
     return stages
