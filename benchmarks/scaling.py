@@ -307,7 +307,7 @@ def grown(
     multiply_shards(project.folder / "results", name, shards)
     for call in calls:
         targets = [part.format(corpus=name) for part in call]
-        run = observed(project, "--cores", "1", "--rerun-triggers", "mtime", *targets)
+        run = observed(project, "--cores", "1", "--rerun-triggers=mtime", *targets)
         found.append(run.jobs.assign(size=sizes[-1]))
         # What a call has made of all shards is no reason to make any of them again.
         now = time.time_ns()
