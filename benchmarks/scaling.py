@@ -488,6 +488,10 @@ if __name__ == "__main__":
     )
     parser.add_argument("--folder", type=Path, help="keep the projects here (default: a temporary)")
     given = parser.parse_args()
+    if len(given.sizes) < 3:
+        parser.error(
+            "--sizes: found fewer than three, expected two of one shard and one of several"
+        )
     if given.folder:
         given.folder.mkdir(parents=True)
         main(given, given.folder)
