@@ -63,7 +63,7 @@ class Readout:
         covariance = covariance / count - torch.outer(self.mean, self.mean)
         self.covariance = covariance.to(self.dtype)
         with torch.inference_mode():
-            # Of the sum of all effects and biases, relative to the model's centred logits.
+            # The effects and biases together give the model's centred logits up to this error.
             self.error = self._error(stream, hidden, logits)
         if not self.error <= LOGITS_BOUND[weight.dtype]:
             raise NotGiven(

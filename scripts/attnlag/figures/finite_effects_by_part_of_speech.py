@@ -60,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
 def means_of(effects: pd.DataFrame, target_site: str) -> pd.DataFrame:
     """Return the effects on each panel's target, means over the source and target layers.
 
-    Of the scalings, only the strongest is kept.
+    The strongest scaling stands for all scalings.
     """
     factors = sorted(effects["alpha"].dropna().unique())
     weaker = sorted(factors, key=lambda factor: abs(np.log(factor)))[:-1]

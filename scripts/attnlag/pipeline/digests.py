@@ -9,16 +9,14 @@ and the ``settings.py`` of a package, whose values are parameters of the rules.
 """
 
 import ast
-import contextlib
 import functools
 import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from attnlag.figures.catalogue import drawn_by, figures
-from attnlag.storage.writing import write_text
+from attnlag.storage.contents import recalled, remember
 
 COMPUTING = (
     *("adjustments", "corpus", "figures", "interventions", "model", "regression", "report"),
@@ -131,14 +129,11 @@ def code_digests(scripts: Path) -> dict[str, str]:
         if path.suffix in (".py", *PAGES):
             content = path.read_bytes()
             state.update(f"{path.relative_to(scripts)} {len(content)}\n".encode() + content)
-    with contextlib.suppress(OSError, ValueError):
-        remembered = json.loads(MEMORY.read_text(encoding="utf-8"))
-        if remembered["state"] == state.hexdigest():
-            return remembered["digests"]
+    memory = recalled(MEMORY)
+    if memory.get("state") == state.hexdigest():
+        return memory["digests"]
     stages = {path.stem for path in scripts.glob("*.py")}
     stages.update(*(figure.drawn_by for figure in figures(scripts / "attnlag/figures")))
     digests = {stage: code_digest(scripts / f"{stage}.py") for stage in sorted(stages)}
-    if MEMORY.parent.is_dir():
-        with contextlib.suppress(OSError):
-            write_text(json.dumps({"state": state.hexdigest(), "digests": digests}), MEMORY)
+    remember({"state": state.hexdigest(), "digests": digests}, MEMORY)
     return digests

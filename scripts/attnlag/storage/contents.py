@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -47,21 +48,20 @@ def digests(paths: Iterable[str | Path]) -> dict[str, str]:
 def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
     """Return the SHA-256 of files as ``digests`` does; read only those that may have changed."""
     states = {str(path): _state(path) for path in paths if os.path.isfile(path)}
-    memory = _memory()
+    memory = recalled(MEMORY)
     unchanged = {
         path: memory[key][1]
         for path, state in states.items()
         if memory.get(key := os.path.abspath(path), [None])[0] == state
     }
     fresh = digests(path for path in states if path not in unchanged)
-    if fresh and MEMORY.parent.is_dir():
+    if fresh:
         # A file that was changed just now may be changed again within a tick of the clock.
         settled = [path for path in fresh if time.time_ns() - states[path][2] > 1e9]
         # Another process may have added files meanwhile; what it adds now is read again.
-        memory = _memory()
+        memory = recalled(MEMORY)
         memory |= {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
-        with contextlib.suppress(OSError):
-            write_text(json.dumps(memory), MEMORY)
+        remember(memory, MEMORY)
     return unchanged | fresh
 
 
@@ -71,9 +71,16 @@ def _state(path: str | Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _memory() -> dict[str, list]:
-    """Return the state and the digest of each remembered file."""
+def recalled(memory: Path) -> dict[str, Any]:
+    """Return what `remember` has kept in a file; nothing if there is none that can be read."""
     try:
-        return json.loads(MEMORY.read_text(encoding="utf-8"))
+        return json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def remember(facts: dict[str, Any], memory: Path) -> None:
+    """Keep facts in a file, if its folder exists and can be written to."""
+    if memory.parent.is_dir():
+        with contextlib.suppress(OSError):
+            write_text(json.dumps(facts), memory)

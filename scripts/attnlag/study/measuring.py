@@ -5,8 +5,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,22 +18,19 @@ from attnlag.adjustments.extraction import Adjustments, write_runs
 from attnlag.adjustments.norms import l2_norms, relative_norms
 from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.surprisal import PREDICTED, PREDICTIONS, Predictions
-from attnlag.corpus import frequency, tagging
+from attnlag.corpus import frequency
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.sequences import Tokenized
-from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
-from attnlag.corpus.zipf import word_frequencies
 from attnlag.errors import UserError, counted, nearest, shown, told_as
 from attnlag.escaping import text_for
 from attnlag.model.checks import context_length
 from attnlag.model.hooks import STREAM
 from attnlag.model.random_weights import drawn_model
-from attnlag.pipeline import stages
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.checking import IN_MEMORY, checked
+from attnlag.study.tagging import TaggerOfTexts, tagger_of
 
 
 @dataclass
@@ -58,7 +54,7 @@ class Measurement:
     identity_error: float
     tokenizer: Any = field(repr=False)
     run: "RunSettings" = field(repr=False)  # for `untrained`
-    tagger: "Tagger" = field(repr=False)
+    tagger: TaggerOfTexts = field(repr=False)
 
     @property
     def sites(self) -> list[str]:
@@ -238,7 +234,7 @@ def measure(
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
     group_of = {document.id: document.group for document in documents}
-    sources = tagger_of(tagger, group_of)
+    tagger_in_use = tagger_of(tagger, group_of)
     model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     name = name or path.rpartition("/")[2] or "model"
@@ -284,7 +280,7 @@ def measure(
         identity_error=error,
         tokenizer=tokenizer,
         run=run,
-        tagger=sources,
+        tagger=tagger_in_use,
     )
 
 
@@ -304,44 +300,6 @@ class RunSettings:
     modules: Mapping[str, Any] | None
     batch_tokens: int
     prepend_bos: str | bool
-
-
-@dataclass(frozen=True)
-class Tagger:
-    """The source of words, their parts of speech and their frequencies."""
-
-    sources: token_properties.WordSources
-    # Keys of ``tagger``, as the checks of a configuration take them; None without a tagger.
-    keys: Mapping[str, Any] | None
-    language: str | None
-    groups: Sequence[str] | None  # groups of documents in the language; None: all
-
-
-def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> Tagger:
-    """Return the tagger that `measure` was given, for documents with their groups."""
-    if hasattr(tagger, "pipe"):
-        zipf = None
-        with contextlib.suppress(UserError):
-            zipf = word_frequencies(tagger.lang)
-        sources = token_properties.WordSources(partial(tagging.tagged_by, tagger), zipf, [])
-        keys = {"column": "tags", "language": tagger.lang if zipf else None}
-        return Tagger(sources, keys, tagger.lang, None)
-    settings = PropertiesSettings()
-    if isinstance(tagger, Mapping):
-        settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
-        if settings.given == "column":
-            raise UserError(
-                "tagger.column: found a column, expected package or file: texts have none"
-            )
-        token_properties.check_groups(settings.groups, set(group_of.values()), "tagger.groups")
-    elif tagger is not None:
-        raise UserError(
-            f"tagger: found {shown(tagger)}, expected a spaCy pipeline or the keys of a tagger in "
-            "the configuration, as in {'file': 'tags.csv', 'language': 'en'}"
-        )
-    file = (tagger or {}).get("file")
-    sources = token_properties.sources_of(settings, group_of, file and Path(file))
-    return Tagger(sources, tagger, settings.language, settings.groups)
 
 
 @contextlib.contextmanager

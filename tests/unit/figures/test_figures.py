@@ -315,7 +315,7 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
     ends = [line.end.replace("\n", " ") for line in sheet.panels[0].lines]
     assert ends == ["within documents", "pooled (b)", "pooled (c) (lead 1, not fitted)"]
-    # Of many regressions, the title has the smallest and the largest number.
+    # The title of many regressions has the smallest and the largest number.
     studies = [
         study(name, "none", size) for name, size in zip("abcd", (0.3, -0.5, 0.4, 0.1), strict=True)
     ]

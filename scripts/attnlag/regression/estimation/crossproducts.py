@@ -307,7 +307,7 @@ def of_norms(
     Returns
     -------
     counts : Counts
-        Of what is in the design and what it leaves out.
+        What is in the design, and what it leaves out.
     """
     counts = Counts()
     layers = list(OUTCOMES[settings.design.outcome].columns(pq.read_schema(norms).names))
