@@ -110,7 +110,7 @@ docs: $(TESTED) ### write the pages that are generated from the code
 	$(BIN)/python docs/generate.py
 
 gallery: $(READY) ### copy the figures of the default run and of make models to docs/gallery/
-	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column", "slide"]}'
+	$(BIN)/snakemake --cores all --config 'figures={"sizes": ["page", "column"]}'
 	$(BIN)/python docs/copy_gallery.py
 
 # A link that leads nowhere is an error.

@@ -43,7 +43,7 @@ by document. [Read the results](reading.md) has examples.
 FIGURES = """\
 ## Figures
 
-A figure is a file `{name}{size}.{format}`: `{size}` is empty, `_column` or `_slide`
+A figure is a file `{name}{size}.{format}`: `{size}` is empty or `_column`
 (`figures.sizes`), `{format}` svg, png or pdf. [How to read each](gallery.md).
 
 folder | figures

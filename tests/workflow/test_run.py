@@ -56,13 +56,13 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
 
 def test_figures_are_made_in_the_chosen_sizes(finished):
     before = finished.results()
-    finished.write_config(figures={"sizes": ["slide", "page"]})
+    finished.write_config(figures={"sizes": ["column", "page"]})
     # One job makes all figures of the norms, in all sizes.
-    result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_slide.png")
+    result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_column.png")
     assert result.returncode == 0, result.stdout
     of_norms = ("layer", "position")
     names = (*(f"norms_by_{kind}" for kind in of_norms), "text_by_token")
-    new = {f"tiny/small/attention/figures/{name}_slide.png" for name in names}
+    new = {f"tiny/small/attention/figures/{name}_column.png" for name in names}
     after = finished.results()
     assert set(after) - set(before) == new
     # The others were drawn anew, with equal bytes.

@@ -25,9 +25,7 @@ DRAWN_FROM = {
         # For the caption in the report.
         "beside": [f"{RESULTS}/findings.txt"],
     },
-    "plot_classes": {
-        name: f"{RESULTS}/{name}.parquet" for name in ("classes", "equal_slopes", "steps", "parts")
-    },
+    "plot_classes": {name: f"{RESULTS}/{name}.parquet" for name in ("classes", "equal_slopes")},
     "plot_sites": {
         "norms": shards_of(every_site(f"{SITE}/norms/{{shard}}.parquet")),
         "coefficients": every_site(f"{RESULTS}/coefficients.parquet"),
@@ -48,9 +46,7 @@ DRAWN_FROM = {
     },
     "plot_effects": {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
-        "beside": [
-            f"{CAUSAL}/{name}.parquet" for name in ("transmitted", "by_part_of_speech", "verdicts")
-        ],
+        "beside": [f"{CAUSAL}/{name}.parquet" for name in ("transmitted", "verdicts")],
     },
     "plot_vectors": {"fits": f"{SITE}/vector_fits.parquet"},
     "plot_comparison": {"coefficients": "results/comparison/coefficients.parquet"},

@@ -48,7 +48,7 @@ BLUE = PALETTE[0]
 
 # Number of layers with a row: at most, by default, and in a small figure.
 MOST_LAYERS_WITH_ROWS = 4
-ROWS_IN_SIZE = {"column": 1, "slide": 2}
+ROWS_IN_SIZE = {"column": 1}
 
 # Number of documents in a panel of influence.
 MOST_INFLUENTIAL = 6

@@ -141,7 +141,7 @@ def framed(
     title : str
         The finding, and in further lines the data. Empty: neither is written.
     height : float
-        Height of the panels in inches, where the size of the figure does not fix its height.
+        Height of the panels in inches.
     legend : mapping
         Handles by label.
     """
@@ -165,7 +165,7 @@ def framed(
     )
     if legend:
         height += 0.1 + LEGEND_LINE * -(-len(legend) // columns)
-    figure = Figure(size.tall(height), layout=ConstrainedLayoutEngine(h_pad=0.06))
+    figure = Figure((size.canvas, height), layout=ConstrainedLayoutEngine(h_pad=0.06))
     # Each part lies within the next and makes room for its texts.
     described: Any = figure.subfigures()
     panels = described.subfigures()

@@ -154,8 +154,8 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
     return inputs
 
 
-def read_classes(classes: Path, equal_slopes: Path, steps: Path, parts: Path) -> Inputs:
-    """Return slopes by class of tokens, and lags as covariates enter, of one regression."""
+def read_classes(classes: Path, equal_slopes: Path) -> Inputs:
+    """Return slopes by class of tokens of one regression."""
     slopes = pd.read_parquet(classes)
     return Inputs(
         classes,
@@ -163,8 +163,6 @@ def read_classes(classes: Path, equal_slopes: Path, steps: Path, parts: Path) ->
         rows_of(slopes),
         slopes=slopes,
         tests=pd.read_parquet(equal_slopes),
-        steps=pd.read_parquet(steps),
-        parts=pd.read_parquet(parts),
         settings=tables.read_provenance(classes).settings("classes"),
     )
 
@@ -207,7 +205,7 @@ def read_effects(elasticities: Path, source: str, target: str) -> Inputs:
     """Return the effects of interventions, given the sites that are changed and observed."""
     effects = pd.read_parquet(elasticities)
     model_and_corpus = tables.names_of(elasticities)
-    names = ("transmitted", "verdicts", "by_part_of_speech")
+    names = ("transmitted", "verdicts")
     return Inputs(
         elasticities,
         f"{model_and_corpus}, {source if source == target else f'{source} to {target}'}",

@@ -55,8 +55,8 @@ BIN = 0.1
 REACH = 10.0
 
 # Number of panels, and of panels side by side, that a size has room for.
-MOST_PANELS = {"page": 10**6, "column": 4, "slide": 10}
-ACROSS = {"page": 6, "column": 2, "slide": 5}
+MOST_PANELS = {"page": 10**6, "column": 4}
+ACROSS = {"page": 6, "column": 2}
 
 
 def points_of(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -44,10 +44,10 @@ class Figures(PanelsSettings, Shading):
     formats: Annotated[list[Literal["svg", "png", "pdf"]], Distinct] = Field(
         default=["svg", "png"], min_length=1, description="File formats of every figure"
     )
-    sizes: Annotated[list[Literal["page", "column", "slide"]], Distinct] = Field(
+    sizes: Annotated[list[Literal["page", "column"]], Distinct] = Field(
         default=["page"],
         min_length=1,
-        description="Sizes of every figure: 10, 3.5 and 13.3 inches wide",
+        description="Sizes of every figure: 10 and 3.5 inches wide",
     )
     bands: Literal["single", "joint"] = Field(
         default="single",

@@ -1,7 +1,7 @@
-"""Sizes of figures: for a page, a column of a paper, a slide.
+"""Sizes of figures: for a page and for a column of a paper.
 
-All sizes are drawn with text of 9 points on canvases of different widths, and are then scaled as a
-whole. Sizes differ in the layout and the number of panels.
+Both are drawn with text of 9 points on canvases of different widths, and are then scaled as a
+whole. They differ in the layout and the number of panels.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,6 @@ class Size:
     width: float  # width of the finished figure in inches
     magnification: float  # scale of the finished figure relative to the canvas
     dpi: int  # dots per inch of the finished figure
-    # Height of the finished figure in inches, if it is the same for all figures.
-    height: float | None = None
 
     @property
     def canvas(self) -> float:
@@ -29,15 +27,6 @@ class Size:
         """Whether panels that are side by side in other sizes are stacked."""
         return self.canvas < 6
 
-    @property
-    def flat(self) -> bool:
-        """Whether panels that are stacked in other sizes are side by side."""
-        return self.height is not None
-
-    def tall(self, height: float) -> tuple[float, float]:
-        """Return width and height of the canvas in inches, given the preferred height."""
-        return self.canvas, self.height / self.magnification if self.height else height
-
 
 # For a report about 1000 pixels wide, in which 9 points match the surrounding text.
 PAGE = Size("page", 10.0, 1.0, 150)
@@ -45,10 +34,7 @@ PAGE = Size("page", 10.0, 1.0, 150)
 # 89 mm wide, with text of 7 points.
 COLUMN = Size("column", 3.5, 7 / 9, 300)
 
-# A whole 16:9 slide, with text of 13.5 points.
-SLIDE = Size("slide", 40 / 3, 1.5, 150, 7.5)
-
-SIZES = {size.name: size for size in (PAGE, COLUMN, SLIDE)}
+SIZES = {size.name: size for size in (PAGE, COLUMN)}
 
 
 def suffix_of(name: str) -> str:
@@ -58,10 +44,7 @@ def suffix_of(name: str) -> str:
 
 def size_of(path: Path) -> Size:
     """Return the size of a figure, given the name of its file."""
-    for size in (COLUMN, SLIDE):
-        if path.stem.endswith(suffix_of(size.name)):
-            return size
-    return PAGE
+    return COLUMN if path.stem.endswith(suffix_of(COLUMN.name)) else PAGE
 
 
 def without_size(path: Path) -> str:

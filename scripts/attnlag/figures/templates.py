@@ -196,8 +196,7 @@ def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers
 def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
     """Draw a sheet: its panels in rows, the legend above and the caption below them."""
     panels = sheet.panels
-    flat = 2 if len(panels) == 4 else 3
-    columns = min(1 if size.narrow else flat if size.flat else sheet.across, len(panels))
+    columns = min(1 if size.narrow else sheet.across, len(panels))
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
     heights = [max(height_in(panel, size) for panel in row) for row in rows]
     figure, canvas = framed(title, sheet.note, size, sum(heights) + 0.4, legend_of(sheet))
@@ -219,7 +218,7 @@ def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
             if panel.share:
                 of_name.setdefault(panel.share, axes)
             _draw_lines(axes, panel, sheet)
-            if size.narrow or (size.flat and len(rows) > 1):
+            if size.narrow:
                 # The unit has no room.
                 axes.set_ylabel(panel.ylabel.partition("\n")[0])
         if panel.title:

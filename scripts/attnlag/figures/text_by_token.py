@@ -42,7 +42,7 @@ MOST_DOCUMENTS = 20
 MOST_TOKENS = 2000
 
 # Number of lines of a figure, shared by its documents, and the smallest number for one document.
-MOST_LINES = {"page": 40, "column": 30, "slide": 15}
+MOST_LINES = {"page": 40, "column": 30}
 FEWEST_LINES = 3
 
 # Sizes in inches. The width of DejaVu Sans Mono is 0.602 of its size.

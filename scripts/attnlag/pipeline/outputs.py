@@ -49,10 +49,6 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "heads": lambda config, regression: config.with_heads(),
     "permuted": lambda config, regression: config.permuted(regression),
     "random_weights": lambda config, regression: config.controls.random_weights is not None,
-    # With one token per document there is nothing to divide by part of speech.
-    "several_positions": lambda config, regression: (
-        config.causal is not None and config.causal.positions > 1
-    ),
     "several_regressions": lambda config, regression: len(config.regressions) > 1,
     "several_sites": lambda config, regression: len(config.extraction.sites) > 1,
     "readout": lambda config, regression: config.sources is not None,
@@ -244,7 +240,7 @@ def files_of(config: Config, name: str = "", target: bool = False) -> list[str]:
 
 # Placeholders for several names, in paths and in names of columns.
 PATTERNS = {
-    "{size}": "(|_column|_slide)",
+    "{size}": "(|_column)",
     "{format}": "(svg|png|pdf)",
     "{shard}": r"\d{4,}",
     "{draw}": r"[1-9]\d*",

@@ -9,7 +9,7 @@ from scipy import stats
 from attnlag.errors import UserError
 from attnlag.figures import diagnostics, files
 from attnlag.figures.diagnostics import DiagnosticPanel
-from attnlag.figures.sizes import COLUMN, PAGE, SLIDE
+from attnlag.figures.sizes import COLUMN, PAGE
 
 EDGES, COARSE = diagnostics.EDGES, diagnostics.COARSE_EDGES
 LAGS = [3, 4, 5]
@@ -92,7 +92,7 @@ def test_rows_are_the_chosen_layers_or_four_spread_over_the_depth():
 
 @pytest.mark.parametrize(
     ("layers", "size"),
-    [(2, PAGE), (48, PAGE), (48, COLUMN), (48, SLIDE)],
+    [(2, PAGE), (48, PAGE), (48, COLUMN)],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_texts_neither_overlap_nor_leave_the_figure(layers, size, tmp_path):

@@ -16,12 +16,8 @@ from attnlag.figures import (
     cosines_by_distance,
     elasticities_by_layer,
     finite_effects_by_distance,
-    finite_effects_by_part_of_speech,
     groups_by_layer,
-    growth_and_turn,
     heads_by_layer,
-    lag_as_covariates_enter,
-    norms_by_group,
     norms_by_layer,
     norms_by_part_of_speech,
     norms_by_position,
@@ -35,7 +31,6 @@ from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.templates import Notice
 from attnlag.regression.beyond.classes import LINE
-from attnlag.regression.beyond.decomposition import EFFECTS, PARTS_OF_CHANGE, POOLED
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.moderators import PER_SD
 from attnlag.regression.design.properties import TERCILES
@@ -264,10 +259,7 @@ def test_norms_by_position_are_means_of_the_rows(norms):
 def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     folder, frame = norms
     rest = frame[frame["position"] > 0].rename(columns={2: "y"})
-    (cells,) = norms_by_group.figure(norms_inputs(folder)).panels
     centred = rest["y"] - rest["y"].mean()
-    expected = [centred[rest["group"] == name].mean() for name in ("prose", "verse")]
-    np.testing.assert_allclose(cells.values[:, 2], expected, atol=1e-6)
     of_groups = smf.ols("y ~ C(group)", rest).fit().rsquared
     logs = rest[["y"]].rename(columns={"y": 2})
     assert shares_between(logs, rest["group"].to_numpy())[2] == pytest.approx(of_groups)
@@ -323,10 +315,10 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     assert sheet.claim == "Lag 1 is −0.50 pooled (b) and 0.40 pooled (c) (median layer)"
 
 
-def classes(settings, tests, slopes=None, steps=None, parts=None):
+def classes(settings, tests, slopes=None):
     regression = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
     settings = {"regression": regression, "offset": 0, **settings}
-    return SimpleNamespace(settings=settings, tests=tests, slopes=slopes, steps=steps, parts=parts)
+    return SimpleNamespace(settings=settings, tests=tests, slopes=slopes)
 
 
 INTERVAL = {"": 0.0, "_low": -0.1, "_high": 0.1}
@@ -393,35 +385,6 @@ def test_slopes_along_a_number_are_drawn_beside_those_of_thirds():
     assert "The slope changes in 4 of 4 layers, not linearly in 0." in sheet.note
 
 
-def test_each_step_has_a_line_and_each_part_a_row():
-    steps = pd.DataFrame(
-        [
-            {"layer": layer, "step": step, "term": "lag_1", "estimate": 0.4 - 0.05 * place}
-            for layer in LAYERS
-            for place, step in enumerate((POOLED, *EFFECTS))
-        ]
-    ).assign(conf_low=0.1, conf_high=0.5, r_squared=0.3, n_obs=900, n_documents=20)
-    parts = pd.DataFrame(
-        [
-            {"layer": layer, "term": "lag_1", "part": part, "change": place / 10}
-            for layer in LAYERS
-            for place, part in enumerate(PARTS_OF_CHANGE)
-        ]
-    )
-    inputs = classes({"property": "upos"}, None, steps=steps, parts=parts)
-    sheet = lag_as_covariates_enter.figure(inputs)
-    lags, _, cells = sheet.panels
-    np.testing.assert_allclose([line.y[0] for line in lags.lines], 0.4 - 0.05 * np.arange(6))
-    np.testing.assert_allclose(cells.values[:, 1], np.arange(len(PARTS_OF_CHANGE)) / 10)
-    assert sheet.claim == (
-        "Holding documents, parts of speech and tokens fixed moves lag 1 from 0.40 to 0.15 "
-        "(mean over the layers)"
-    )
-    inputs.steps = steps.assign(estimate=0.4)
-    claim = lag_as_covariates_enter.figure(inputs).claim
-    assert claim.endswith("fixed leaves lag 1 at 0.40 (mean over the layers)")
-
-
 def heads(sinks=True, lags=True):
     table = pd.DataFrame(
         [{"layer": layer, "part": p} for layer in LAYERS for p in ("0", "1", "10", WHOLE)]
@@ -485,13 +448,6 @@ def test_ranks_and_controls_of_vectors_are_lines():
 def geometry():
     rows = []
     for layer in LAYERS:
-        for quantity, mean in {
-            "parallel_relative": 0.026,
-            "orthogonal_relative": 0.2,
-            "log_growth": 0.05,
-            "angle": np.pi / 20,
-        }.items():
-            rows.append({"layer": layer, "quantity": quantity, "mean": mean})
         for distance in (1, 2, 4):
             mean = 0.54 / distance
             rows.append({"layer": layer, "quantity": "cosine_previous_centred", "mean": mean})
@@ -504,12 +460,6 @@ def geometry():
 
 
 def test_directions_are_beside_those_of_random_pairs():
-    sheet = growth_and_turn.figure(geometry())
-    assert sheet.claim == (
-        "The attention adjustment turns the stream by 9° and lengthens it by 2.6% (median layer; "
-        "another token's by 4° and 1.3%)"
-    )
-    np.testing.assert_allclose(sheet.panels[3].lines[0].y, 9)
     sheet = cosines_by_distance.figure(geometry())
     neighbours, distances = sheet.panels
     np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
@@ -551,14 +501,9 @@ def effects():
     sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
     sums = sums.assign(coefficient=0.3, conf_low=0.0, conf_high=0.1, target_site="attention")
     sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4, source_site="attention")
-    upos = pd.concat(
-        table.assign(upos=tag, documents=documents, estimate=table["estimate"] * times)
-        for tag, documents, times in (("NOUN", 5, 1), ("VERB", 6, 3), ("X", 4, 9))
-    ).reset_index(drop=True)
     return SimpleNamespace(
         elasticities=table,
         transmitted=sums,
-        by_part_of_speech=upos,
         source="attention",
         target="attention",
         alpha=0.05,
@@ -600,20 +545,6 @@ def test_finite_effects_are_lines_by_distance():
     assert sheet.claim == (
         "The intervention 'zero' changes the prediction of the next token most, by 0.50 nats"
     )
-
-
-def test_finite_effects_are_marks_by_part_of_speech():
-    sheet = finite_effects_by_part_of_speech.figure(effects())
-    divergence = sheet.panels[0]
-    zero = next(line for line in divergence.lines if line.label == "zero")
-    np.testing.assert_allclose(zero.y, [1.5, 0.5])
-    assert sheet.claim == (
-        "Changing a token changes the next prediction by 0.50 nats (noun) to 1.50 (verb)"
-    )
-    assert sheet.note.endswith("In fewer than 5 documents: other word.")
-    few = effects()
-    few.by_part_of_speech["documents"] = 1
-    assert isinstance(finite_effects_by_part_of_speech.figure(few), Notice)
 
 
 def comparison(**estimates):

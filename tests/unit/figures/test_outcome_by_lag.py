@@ -12,7 +12,7 @@ from pictures import TITLE, overlaps, synthetic_norms, texts_of
 
 from attnlag.adjustments.norms import log_norms
 from attnlag.figures import outcome_by_lag, wording
-from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, Size
+from attnlag.figures.sizes import COLUMN, PAGE, SIZES, Size
 
 
 def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:
@@ -47,7 +47,7 @@ def lags_drawn(layers, lag="lag_1", rows=0, title="", size=PAGE, status=None) ->
 
 @pytest.mark.parametrize(
     ("layers", "size"),
-    [(1, PAGE), (2, COLUMN), (7, PAGE), (30, COLUMN), (30, SLIDE), (30, PAGE)],
+    [(1, PAGE), (2, COLUMN), (7, PAGE), (30, COLUMN), (30, PAGE)],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_every_layer_has_a_panel_in_order_and_texts_do_not_overlap(layers, size):
@@ -186,5 +186,4 @@ def test_small_sizes_have_panels_for_fewer_layers():
     }
     assert len(shown["page"]) == 30
     assert shown["column"] == ["layer 0", "layer 10", "layer 19", "layer 29"]
-    assert len(shown["slide"]) == 10
     assert "4 of 30 layers" in texts_of(lags_figure(30, size=COLUMN))

@@ -24,7 +24,7 @@ from pictures import (
 
 from attnlag.errors import UserError
 from attnlag.figures import drawing, files, legends, sampling
-from attnlag.figures.sizes import COLUMN, PAGE, SIZES, SLIDE, size_of, suffix_of
+from attnlag.figures.sizes import COLUMN, PAGE, SIZES, size_of, suffix_of
 from attnlag.figures.templates import (
     Line,
     Lines,
@@ -82,7 +82,7 @@ def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
     assert overlaps(figure) == []
     width, height = figure.get_size_inches() * size.magnification
     assert width == pytest.approx(size.width)
-    assert height == pytest.approx(7.5) if size is SLIDE else height < 9
+    assert height < 9
 
 
 def test_a_line_shows_its_values_its_interval_and_its_marks():
@@ -271,7 +271,6 @@ def test_files_have_the_physical_dimensions_of_their_size(size, tmp_path):
 def test_the_name_of_a_file_states_its_size():
     assert size_of(Path("results/a_column/norms_by_layer.svg")) is PAGE
     assert size_of(Path("results/gpt2/norms_by_layer_column.svg")) is COLUMN
-    assert size_of(Path("norms_by_layer_slide.png")) is SLIDE
 
 
 def test_a_figure_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):

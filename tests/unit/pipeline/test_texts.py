@@ -72,4 +72,4 @@ def test_a_large_corpus_is_left_to_its_job(monkeypatch):
 def test_figures_of_groups_and_tags_are_drawn_where_there_may_be_some(corpus, expected):
     config = Config.model_validate({"corpora": {"mine": corpus}})
     drawn = {Path(path).stem for path in outputs.targets(config)}
-    assert drawn & {"groups_by_layer", "norms_by_group", "norms_by_part_of_speech"} == expected
+    assert drawn & {"groups_by_layer", "norms_by_part_of_speech"} == expected
