@@ -1,6 +1,7 @@
 """Small real models: random weights, GPT-2's own tokenizer."""
 
 import gc
+import importlib.util
 import os
 import resource
 import shutil
@@ -33,6 +34,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
+
+# What needs more than the tests of the library is collected where that is installed.
+EXTRAS = {
+    "report": "playwright",
+    "slurm": "snakemake_executor_plugin_slurm",
+    "storage": "snakemake_storage_plugin_s3",
+}
+collect_ignore = [folder for folder, name in EXTRAS.items() if not importlib.util.find_spec(name)]
 
 SERVER = pytest.StashKey[subprocess.Popen[bytes]]()
 TAKEN = pytest.StashKey[float]()

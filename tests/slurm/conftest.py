@@ -2,62 +2,20 @@
 
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from local_slurm import ACCOUNT, PARTITION, Job, LocalSlurm, SlurmError
-from projects import Project, environment_of_a_user, new_project
+from local_slurm import Job, LocalSlurm, SlurmError
+from projects import Project, new_project
+from submitting import COMMAND, SHARDS, Submitting, wait_for
 from warm_python import python
 
-# One more than the nodes, so that one waits where a job takes a whole node.
-SHARDS = 3
-# Faster than a shared cluster would like to be asked. If no job has ended when Snakemake asks, it
-# waits for ten seconds more.
-COMMAND = (
-    *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
-    *("--slurm-init-seconds-before-status-checks", "4", "--slurm-status-command", "squeue"),
-    # The nodes have two processors each.
-    *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
-    *("extract_random_weights=2", "accumulate_vectors=2", "fit_vectors=2"),
-)
 # Few tokens and one target: what is asked is whether the jobs run.
 EFFECTS = {"targets": 1, "documents": 2, "document_tokens": 12, "batch_tokens": 64}
 # At first too little for Python itself.
 LITTLE_MEMORY = ("--set-resources", "prepare_corpus:mem_mb=60 * attempt ** 4")
-
-
-class Submitting(Project):
-    """A project that is run with the profile for Slurm, its two lines changed."""
-
-    def adapt_profile(self) -> None:
-        path = self.folder / "profiles" / "slurm" / "profile.yaml"
-        text = path.read_text()
-        for found, wanted in (("my-account", ACCOUNT), ("my-partition", PARTITION)):
-            assert text.count(found) == 1
-            text = text.replace(found, wanted)
-        path.write_text(text)
-
-    def submit(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run on Slurm to the end, with whatever exit status."""
-        return self.snakemake(*arguments, *COMMAND)
-
-    def start(self, *arguments: str, interpreter: str = sys.executable) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [interpreter, "-m", "snakemake", *arguments],
-            cwd=self.folder,
-            env=environment_of_a_user(),
-            stdout=(self.folder / "output.txt").open("w"),
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            # A shell in the background hands on that Ctrl-C is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
 
 
 @pytest.fixture(scope="session")
@@ -142,10 +100,3 @@ def finished(chain: Chain, tmp_path: Path) -> Submitting:
     """Return a copy of the finished project, to be changed."""
     copy = chain.project.copy(tmp_path / "project")
     return Submitting(copy.folder, copy.config)
-
-
-def wait_for(condition, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.2)

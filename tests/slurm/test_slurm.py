@@ -7,9 +7,9 @@ import subprocess
 import sys
 import textwrap
 
-from conftest import COMMAND, SHARDS, wait_for
 from local_slurm import ACCOUNT, PARTITION
 from projects import ROOT
+from submitting import COMMAND, SHARDS, wait_for
 
 RESTING = ("RUNNING", "PENDING", "COMPLETING")
 

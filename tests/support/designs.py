@@ -5,16 +5,23 @@ import weakref
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import statsmodels.api as sm
 from statsmodels.stats import multitest
 
 from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
+from attnlag.regression.design import covariates, design
 from attnlag.regression.estimation import crossproducts, stacks
-from attnlag.regression.settings import DesignSettings, RegressionSettings
+from attnlag.regression.inference import permutation
+from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 
 TERMS = ["y", "lag_1", "lag_2"]
+
+# Lengths and slopes differ, so that no two classes or documents are alike.
+SLOPES = {"NOUN": 0.5, "VERB": 0.2, "DET": -0.3, "ADJ": 0.1}
+RARE = "INTJ"
 
 
 def design_settings(lags=(), leads=(), covariates=(), **stated):
@@ -161,3 +168,74 @@ def multipletests(p_values, method):
     """Return statsmodels' correction without the garbage collection of its every call."""
     with patch("gc.collect"):
         return multitest.multipletests(p_values, method=method)
+
+
+FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
+FACTS = {"log_frequency": FREQUENCY}
+
+
+def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
+    """Return the cross-products of a table of norms in permuted orders."""
+    return permutation.permuted_products(
+        table.to_batches(rows),
+        settings,
+        FACTS,
+        draws=draws,
+        seed=seed,
+        fixed_effects=fixed_effects,
+    )
+
+
+def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
+    """Return norms that follow an autoregression around the means of their documents."""
+    random = np.random.default_rng(seed)
+    logs = random.normal(size=(2, documents, tokens))
+    for t in range(2, tokens):
+        logs[..., t] += dynamics[0] * logs[..., t - 1] + dynamics[1] * logs[..., t - 2]
+    logs += level * random.normal(size=(documents, 1))
+    lengths = {(f"d{i}", 0): tokens for i in range(documents)}
+    token_ids = random.integers(0, 4, documents * tokens)
+    return norms_table(lengths, np.exp(logs).reshape(2, -1), token_ids)
+
+
+HEADS = HeadsSettings(
+    drop_first=1,
+    regression="within",
+    design=DesignSettings(lags=[1, 2]),
+    fixed_effects="document",
+    halves=False,
+    covariance="cluster-crv1",
+    cluster="document",
+    adjust="holm",
+    negligible=0.05,
+    alpha=0.05,
+    stack_mb=64,
+    draws=3,
+    within="document",
+    seed=0,
+)
+
+
+def fit_within(frame, values):
+    """Return the fit within documents, by dummies of documents."""
+    y = np.log(values.astype(float).where(frame["position"] >= 1))
+    by_document = y.groupby(frame["document"])
+    rows = pd.DataFrame({"y": y, "lag_1": by_document.shift(1), "lag_2": by_document.shift(2)})
+    rows = rows.assign(document=frame["document"]).dropna()
+    dummies = pd.get_dummies(rows["document"], dtype=float)
+    groups = {"groups": pd.factorize(rows["document"])[0]}
+    model = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies))
+    fit = model.fit(cov_type="cluster", cov_kwds=groups)
+    # statsmodels counts the effects of documents among the terms of its factor; they are nested.
+    n, k, effects = len(rows), 2, dummies.shape[1]
+    return fit, np.sqrt((n - k - effects) / (n - k))
+
+
+def design_of(tokens, rows=10**6, counts=None, **settings):
+    """Return the design of all tokens as one table, and its schema."""
+    table, path = tokens
+    settings = design_settings(**settings)
+    facts = covariates.read_facts(settings, dict.fromkeys(covariates.SHARDED, path))
+    norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
+    parts = design.designs(norms.to_batches(rows), settings, counts or design.Counts(), facts)
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()

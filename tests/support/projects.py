@@ -1,5 +1,6 @@
 """Copies of the project with small models, and the real command line."""
 
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -7,10 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from warm_python import python
 
@@ -229,3 +232,22 @@ def write_several(project: Project, shards: int) -> None:
         },
         figures={"bands": "joint"},
     )
+
+
+# Runs a project in a folder, and returns it with what the run printed.
+Make = Callable[[Path], tuple[Project, str]]
+
+
+def made_once(name: str, factory: pytest.TempPathFactory, make: Make) -> tuple[Project, str]:
+    """Return what is made once for all workers of a test session. Not to be changed."""
+    base = factory.getbasetemp()
+    # The folder of a worker is in that of the session.
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, record = base / name, base / f"{name}.json"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not record.exists():
+            project, printed = make(folder)
+            record.write_text(json.dumps([project.config, printed]))
+    config, printed = json.loads(record.read_text())
+    return Project(folder, config), printed

@@ -1,34 +1,15 @@
 """The real workflow through the real command line, on copies of the project."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from planning import plan
 from programs import planned
-from projects import Project, new_project, without_figures, write_several
-
-# Runs a project in a folder, and returns it with what the run printed.
-Make = Callable[[Path], tuple[Project, str]]
-
-
-def made_once(name: str, factory: pytest.TempPathFactory, make: Make) -> tuple[Project, str]:
-    """Return what is made once for all workers of a test session. Not to be changed."""
-    base = factory.getbasetemp()
-    # The folder of a worker is in that of the session.
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, record = base / name, base / f"{name}.json"
-    with (base / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not record.exists():
-            project, printed = make(folder)
-            record.write_text(json.dumps([project.config, printed]))
-    config, printed = json.loads(record.read_text())
-    return Project(folder, config), printed
+from projects import Project, made_once, new_project, without_figures, write_several
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from conftest import made_once
-from projects import WORDS, new_project, without_figures
+from projects import WORDS, made_once, new_project, without_figures
 
 # Two windows of the small model, which has a context of 64 tokens.
 TEXT = " ".join(WORDS * 3)

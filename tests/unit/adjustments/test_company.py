@@ -2,51 +2,18 @@
 
 import functools
 
+import models
 import numpy as np
 import pytest
-import test_architectures
 import torch
-from test_architectures import LLAMA, outputs_of, ragged
+from models import STRETCHED, UNGROUPED, dynamic, longrope, outputs_of, ragged
 
 from attnlag.adjustments import batches, extraction, proofs
 from attnlag.errors import UserError
 
-SMALL = {**LLAMA, "num_key_value_heads": 4}
-
-
-def longrope(original):
-    generator = np.random.default_rng(1)
-    return {
-        "max_position_embeddings": 1024,
-        "original_max_position_embeddings": original,
-        "rope_parameters": {
-            "rope_type": "longrope",
-            "rope_theta": 10000.0,
-            "original_max_position_embeddings": original,
-            "short_factor": generator.uniform(1, 2, 6).tolist(),
-            "long_factor": generator.uniform(2, 8, 6).tolist(),
-            "short_mscale": 1.0,
-            "long_mscale": 1.2,
-        },
-    }
-
-
-def dynamic(original):
-    parameters = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
-    return {"max_position_embeddings": original, "rope_parameters": parameters}
-
-
-EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
-
-STRETCHED = {
-    "longrope": ("phi3", longrope(30)),
-    "longrope, with experts": ("phimoe", {**EXPERTS, **longrope(30)}),
-    "dynamic": ("llama", dynamic(30)),
-}
-
 
 def small_model(model_type, settings):
-    return test_architectures.small_model(model_type, {**SMALL, **settings})
+    return models.small_model(model_type, {**UNGROUPED, **settings})
 
 
 def alone(model_type, settings, sequence):

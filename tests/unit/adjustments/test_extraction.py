@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_architectures import hidden_states
+from models import hidden_states
 from transformers import AutoModel
 
 from attnlag.adjustments import batches, columns, extraction, layout

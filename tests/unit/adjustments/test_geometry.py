@@ -2,17 +2,17 @@
 
 import itertools
 
+import models
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-import test_architectures
 import torch
 from designs import norms_table
+from models import GPT, LLAMA
 from scipy import stats
-from test_architectures import GPT, LLAMA
 
 from attnlag.adjustments import centred, columns, extraction, geometry, layout, recording
 from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
@@ -32,11 +32,11 @@ MODELS = {
 
 
 def small_model(name):
-    return test_architectures.small_model(name, MODELS[name][0])
+    return models.small_model(name, MODELS[name][0])
 
 
 def sequences():
-    return test_architectures.ragged((20, 13, 9, 1))
+    return models.ragged((20, 13, 9, 1))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -50,10 +50,10 @@ def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     for sequence in sequences():
         mine = found[:, first : first + len(sequence)]
         first += len(sequence)
-        x = test_architectures.hidden_states(model, sequence).astype(float)
+        x = models.hidden_states(model, sequence).astype(float)
         blocks = getattr(model, "h" if name == "gpt2" else "layers")
         outputs = [block.get_submodule(path) for block in blocks]
-        a = scale * test_architectures.outputs_of(model, outputs, sequence).astype(float)
+        a = scale * models.outputs_of(model, outputs, sequence).astype(float)
         along = (a * x).sum(-1) / np.linalg.norm(x, axis=-1)
         across = a - along[..., None] * x / np.linalg.norm(x, axis=-1, keepdims=True)
         y = x + a

@@ -1,11 +1,11 @@
 """Norms of attention heads in many families, against each head's vector computed directly."""
 
+import models
 import numpy as np
 import pytest
-import test_architectures
 import torch
-from test_architectures import BLOOM, GPT, LLAMA
-from test_architectures import ragged as sequences
+from models import BLOOM, GPT, LLAMA
+from models import ragged as sequences
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import extraction, heads
@@ -29,7 +29,7 @@ MODELS = {
 
 
 def small_model(name):
-    return test_architectures.small_model(name, MODELS[name][0], attn_implementation="eager")
+    return models.small_model(name, MODELS[name][0], attn_implementation="eager")
 
 
 def outright(name, model, sequence):

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from test_architectures import FALCON, LLAMA, ragged
-from test_architectures import small_model as model_of
-from test_company import STRETCHED
-from test_company import small_model as stretched
+from models import FALCON, LLAMA, STRETCHED, ragged
+from models import small_model as model_of
 
 from attnlag.adjustments import sinks
 from attnlag.model.hooks import NotGiven
@@ -73,13 +71,13 @@ def test_the_attention_is_that_of_the_model_as_it_runs(name):
 def test_positions_are_stretched_as_in_a_pass_over_the_whole_sequence(name):
     sequences, expected = ragged((200, 25, 90, 150, 90, 30)), []
     for sequence in sequences:
-        model = stretched(*STRETCHED[name])
+        model = model_of(*STRETCHED[name])
         model.set_attn_implementation("eager")
         with torch.no_grad():
             ids = torch.from_numpy(sequence[None].astype(np.int64))
             weights = model(input_ids=ids, use_cache=False, output_attentions=True).attentions
         expected.append([w[0, :, : sinks.TOKENS, 0].T.numpy() for w in weights])
-    found = sinks.sink_scores(stretched(*STRETCHED[name]), sequences, 4)
+    found = sinks.sink_scores(model_of(*STRETCHED[name]), sequences, 4)
     for layer, of_layer in zip(found, zip(*expected, strict=True), strict=True):
         np.testing.assert_allclose(layer, np.concatenate(of_layer), rtol=0, atol=1e-5)
 

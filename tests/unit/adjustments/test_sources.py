@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_architectures import LLAMA
+from models import LLAMA
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.adjustments import readout, tracing

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 from designs import norms_table
-from test_architectures import LLAMA
+from models import LLAMA
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 

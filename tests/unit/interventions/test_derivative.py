@@ -5,40 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_architectures import EXPERTS, MODELS, outputs_of, small_model
+from models import EXPERTS, MODELS, gpt2_of_large_weights, outputs_of, small_model
+from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from attnlag.interventions import derivative, edits, sampling
-from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import architectures, trying
 
-SETTINGS = EffectsSettings(
-    source_sites=["attention"],
-    target_sites=["attention"],
-    targets="all",
-    lags=3,
-    probes=1,
-    documents="all",
-    document_tokens=512,
-    interventions=(),
-    scales=(),
-)
 TOKENS = 11
-
-
-def settings(**changes):
-    return SETTINGS.changed(**changes)
-
-
-def gpt2_of_large_weights():
-    """Return a GPT-2 of four layers in float64, whose weights are larger than a fresh one's."""
-    torch.manual_seed(3)
-    config = GPT2Config(n_layer=4, n_embd=32, n_head=4, n_positions=64, vocab_size=100)
-    model = GPT2LMHeadModel(config).double().eval()
-    for parameter in model.parameters():
-        parameter.data += 0.15 * torch.randn_like(parameter)
-    return model.requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

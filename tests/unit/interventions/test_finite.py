@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from test_derivative import gpt2_of_large_weights, settings
+from models import gpt2_of_large_weights
+from stage_settings import effects_settings as settings
 
 from attnlag.interventions import derivative, finite, sampling
 from attnlag.model import architectures

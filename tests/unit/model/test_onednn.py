@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from test_architectures import MODELS, ragged, small_model
+from models import MODELS, ragged, small_model
 
 from attnlag.adjustments import extraction
 from attnlag.adjustments.sites import SITES

@@ -12,81 +12,22 @@ import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from designs import (
+    RARE,
+    SLOPES,
     changed,
     clustered,
     cr2_by_matrices,
-    design_settings,
+    design_of,
     regression_settings,
     shard_of,
 )
 from scipy import stats
 
-from attnlag.adjustments.columns import KEYS
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
-from attnlag.regression.design import covariates, design, moderators, properties
+from attnlag.regression.design import design, moderators, properties
 from attnlag.regression.estimation import merging, stacks
 from attnlag.regression.settings import ClassesSettings, SampleSettings
-
-LAYERS = 2
-# Lengths and slopes differ, so that no two classes or documents are alike.
-SLOPES = {"NOUN": 0.5, "VERB": 0.2, "DET": -0.3, "ADJ": 0.1}
-RARE = "INTJ"
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory):
-    """Return norms of two sequences in each document, and the file of their properties."""
-    random = np.random.default_rng(3)
-    names = np.array([*SLOPES, RARE])
-    frames = []
-    for number in range(30):
-        for window, length in enumerate((40 + number, 20)):
-            upos = random.choice(names, length, p=[0.4, 0.28, 0.15, 0.14, 0.03])
-            logs = np.zeros((LAYERS, length))
-            for t in range(length):
-                slope = SLOPES.get(upos[t], 0.0)
-                before = logs[:, t - 1] if t else np.zeros(LAYERS)
-                logs[:, t] = slope * before + 0.3 * (upos[t] == "VERB") + random.normal(size=LAYERS)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "document": f"d{number}",
-                        "window": window,
-                        "position": np.arange(length),
-                        "token_id": random.integers(0, 9, length),
-                        "upos": upos,
-                        "word_initial": random.random(length) < 0.8,
-                        "pieces": random.integers(1, 4, length),
-                        "zipf": np.where(
-                            random.random(length) < 0.2, 0.0, 4 + random.random(length)
-                        ),
-                        **{f"layer_{i:02d}": np.exp(log) for i, log in enumerate(logs)},
-                    }
-                )
-            )
-    frame = pd.concat(frames, ignore_index=True)
-    frame["zipf_known"] = frame["zipf"] > 0
-    # The first token of each text has no surprisal.
-    frame["surprisal"] = np.where(
-        (frame["position"] == 0) & (frame["window"] == 0), np.nan, random.random(len(frame))
-    )
-    kinds = {"document": "category", **dict.fromkeys(KEYS[1:], "int32")}
-    table = pa.Table.from_pandas(frame.astype(kinds), preserve_index=False)
-    table = table.replace_schema_metadata()
-    path = tmp_path_factory.mktemp("properties") / "0000.parquet"
-    pq.write_table(table, path)
-    return table, path
-
-
-def design_of(tokens, rows=10**6, counts=None, **settings):
-    """Return the design of all tokens as one table, and its schema."""
-    table, path = tokens
-    settings = design_settings(**settings)
-    facts = covariates.read_facts(settings, dict.fromkeys(covariates.SHARDED, path))
-    norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
-    parts = design.designs(norms.to_batches(rows), settings, counts or design.Counts(), facts)
-    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 
 def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_terms=None, **changes):

@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
-from designs import changed, design_settings, regression_settings
-from test_permutation import FACTS, corpus_of, sums_of
+from designs import FACTS, changed, corpus_of, design_settings, regression_settings, sums_of
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.regression.design import design

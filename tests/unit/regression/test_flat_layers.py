@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 import torch
 from designs import design_settings, norms_table, stack_of
-from test_architectures import LLAMA
+from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
 from attnlag.adjustments import extraction

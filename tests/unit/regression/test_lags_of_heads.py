@@ -6,36 +6,18 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import statsmodels.api as sm
-from designs import one_alive
+from designs import HEADS, fit_within, one_alive
 
 from attnlag.adjustments import columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import sampling
 from attnlag.regression.inference import permutation
-from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
-SETTINGS = HeadsSettings(
-    drop_first=1,
-    regression="within",
-    design=DesignSettings(lags=[1, 2]),
-    fixed_effects="document",
-    halves=False,
-    covariance="cluster-crv1",
-    cluster="document",
-    adjust="holm",
-    negligible=0.05,
-    alpha=0.05,
-    stack_mb=64,
-    draws=3,
-    within="document",
-    seed=0,
-)
 
 
 def stored(kind, values, width, names, lengths, path):
@@ -106,21 +88,6 @@ def part_of(frame, part, layer):
     return frame[f"{part}{layer}"]
 
 
-def within(frame, values):
-    """Return the fit within documents, by dummies of documents."""
-    y = np.log(values.astype(float).where(frame["position"] >= 1))
-    by_document = y.groupby(frame["document"])
-    rows = pd.DataFrame({"y": y, "lag_1": by_document.shift(1), "lag_2": by_document.shift(2)})
-    rows = rows.assign(document=frame["document"]).dropna()
-    dummies = pd.get_dummies(rows["document"], dtype=float)
-    groups = {"groups": pd.factorize(rows["document"])[0]}
-    model = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies))
-    fit = model.fit(cov_type="cluster", cov_kwds=groups)
-    # statsmodels counts the effects of documents among the terms of its factor; they are nested.
-    n, k, effects = len(rows), 2, dummies.shape[1]
-    return fit, np.sqrt((n - k - effects) / (n - k))
-
-
 def sources(paths, shards=(0, 1)):
     return [lags_of_heads.HeadNorms(paths["heads"][i], paths["norms"][i]) for i in shards]
 
@@ -129,12 +96,12 @@ def test_heads_are_regressed_like_layers(files):
     """Both shards are used together, with permuted order and random weights as controls."""
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
-    table = lags_of_heads.coefficients(sources(paths), SETTINGS, random=untrained)
+    table = lags_of_heads.coefficients(sources(paths), HEADS, random=untrained)
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
     found = table.set_index(["layer", "part", "term"])
     for layer in range(2):
         for part in PARTS:
-            fit, factor = within(frame, part_of(frame, part, layer))
+            fit, factor = fit_within(frame, part_of(frame, part, layer))
             for term in ("lag_1", "lag_2"):
                 row = found.loc[(layer, part, term)]
                 assert row["rows"] == fit.nobs
@@ -142,7 +109,7 @@ def test_heads_are_regressed_like_layers(files):
                 np.testing.assert_allclose(row["std_error"], fit.bse[term] * factor, rtol=0.02)
                 assert row["conf_low"] < row["estimate"] < row["conf_high"]
                 if part != heads.ABOVE:
-                    control, _ = within(random, part_of(random, part, layer))
+                    control, _ = fit_within(random, part_of(random, part, layer))
                     np.testing.assert_allclose(
                         row["random_weights"], control.params[term], rtol=1e-6
                     )
@@ -160,23 +127,23 @@ def permuted(frame, values):
     """Yield lag 1 in each order: the tokens of a document that have a value are exchanged."""
     documents = [rows.index for _, rows in frame.groupby("document", sort=False)]
     keys = [
-        permutation.keys_of_draws(frame["document"][index[0]], len(index), SETTINGS.draws, 0)
+        permutation.keys_of_draws(frame["document"][index[0]], len(index), HEADS.draws, 0)
         for index in documents
     ]
     known = values.notna() & (frame["position"] >= 1)
-    for draw in range(SETTINGS.draws):
+    for draw in range(HEADS.draws):
         moved = values.copy()
         for index, key in zip(documents, keys, strict=True):
             here = known[index].to_numpy()
             order = np.argsort(key[draw][here], kind="stable")
             moved[index[here]] = values[index[here]].to_numpy()[order]
-        yield within(frame, moved)[0].params["lag_1"]
+        yield fit_within(frame, moved)[0].params["lag_1"]
 
 
 def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     """The settings have no permutations, errors from residuals and the step-down bootstrap."""
     paths, _, _ = files
-    settings = SETTINGS.changed(draws=0, covariance="hac", adjust="max-t", halves=True)
+    settings = HEADS.changed(draws=0, covariance="hac", adjust="max-t", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)
     assert table[["permuted_mean", "random_weights", "trained"]].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
@@ -187,11 +154,11 @@ def test_random_weights_are_compared_without_correction_of_bias(files):
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_heads.coefficients(
-        sources(paths), SETTINGS.changed(draws=0, halves=True), random=untrained
+        sources(paths), HEADS.changed(draws=0, halves=True), random=untrained
     )
     found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
     for rows, column in ((random, "random_weights"), (frame, "trained")):
-        plain = within(rows, part_of(rows, "0", 1))[0].params["lag_1"]
+        plain = fit_within(rows, part_of(rows, "0", 1))[0].params["lag_1"]
         assert found.loc[(1, "0"), column] == pytest.approx(plain, rel=1e-6)
     assert abs(found.loc[(1, "0"), "estimate"] - plain) > 1e-3
 
@@ -221,7 +188,7 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
         assert row[column] == pytest.approx(of_heads[tokens].mean(axis=None), rel=1e-6)
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
-    lags = lags_of_heads.coefficients(sources(paths), SETTINGS)
+    lags = lags_of_heads.coefficients(sources(paths), HEADS)
     text = heads_findings(table, lags, "m, c, attention", "within", "", "")
     share = found.loc[(1, heads.WHOLE), "at_floor"]
     assert 0.3 < share < 0.45
@@ -244,7 +211,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     given = {kind: paths[kind][:2] for kind in ("heads", "norms", "sinks")}
     others = {name: [] for name in (*covariates.SHARDED, "random_weights")}
     # They are too few for clustered errors.
-    settings = SETTINGS.changed(covariance="nonrobust")
+    settings = HEADS.changed(covariance="nonrobust")
     inputs = SimpleNamespace(**given, **others)
     documents = ["d0", "d1", "d3", "d4"]
     of_heads = sampling.copied(given["heads"], documents, tmp_path / "heads")
@@ -262,7 +229,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     table = lags_of_heads.of_files(of_heads, norms, vars(inputs), documents, settings)
     table = table.set_index(["layer", "part", "term"])
     for part in PARTS:
-        fit, _ = within(some, part_of(some, part, 1))
+        fit, _ = fit_within(some, part_of(some, part, 1))
         assert table.loc[(1, part, "lag_1"), "rows"] == fit.nobs
         estimate = table.loc[(1, part, "lag_1"), "estimate"]
         np.testing.assert_allclose(estimate, fit.params["lag_1"], rtol=1e-6)
@@ -272,7 +239,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
     table = heads.table(paths, paths, paths, drop_first=1)
-    lags = lags_of_heads.coefficients([lags_of_heads.HeadNorms(paths[0], paths[0])], SETTINGS)
+    lags = lags_of_heads.coefficients([lags_of_heads.HeadNorms(paths[0], paths[0])], HEADS)
     assert table.empty
     assert lags.empty
     text = heads_findings(table, lags, "m, c, attention", "within", "no heads: none", "")
@@ -282,5 +249,5 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
     tables = one_alive(monkeypatch, lags_of_heads, "_norms_of_parts")
-    lags_of_heads.coefficients(sources(paths) * 2, SETTINGS)
+    lags_of_heads.coefficients(sources(paths) * 2, HEADS)
     assert len(tables) == 2 * 4

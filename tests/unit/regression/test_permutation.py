@@ -3,7 +3,7 @@
 import designs
 import numpy as np
 import pytest
-from designs import changed, design_settings
+from designs import FACTS, changed, corpus_of, design_settings, sums_of
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
@@ -41,20 +41,7 @@ def test_within_classes_tokens_keep_the_order_of_the_classes():
     assert not any(np.allclose(one, free.products[0], atol=1e-3) for one in free.products[1:])
 
 
-FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
-FACTS = {"log_frequency": FREQUENCY}
 LAGS = design_settings(lags=(1, 2))
-
-
-def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
-    return permutation.permuted_products(
-        table.to_batches(rows),
-        settings,
-        FACTS,
-        draws=draws,
-        seed=seed,
-        fixed_effects=fixed_effects,
-    )
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
@@ -103,18 +90,6 @@ def test_tokens_without_a_norm_are_excluded_in_all_layers():
     test = permutation.order_test(sums, alpha=0.05, adjust="holm")
     assert test.layers["order_p_value"].isna().tolist() == [True, False]
     assert test.coefficients["permuted_low"].isna().tolist() == [True] * 3 + [False] * 3
-
-
-def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
-    """Return norms that follow an autoregression around the means of their documents."""
-    random = np.random.default_rng(seed)
-    logs = random.normal(size=(2, documents, tokens))
-    for t in range(2, tokens):
-        logs[..., t] += dynamics[0] * logs[..., t - 1] + dynamics[1] * logs[..., t - 2]
-    logs += level * random.normal(size=(documents, 1))
-    lengths = {(f"d{i}", 0): tokens for i in range(documents)}
-    token_ids = random.integers(0, 4, documents * tokens)
-    return designs.norms_table(lengths, np.exp(logs).reshape(2, -1), token_ids)
 
 
 def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():

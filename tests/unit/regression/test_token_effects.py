@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import changed, cr2_by_matrices, norms_table, shard_of
-from test_classes import design_of, tokens  # noqa: F401
+from designs import changed, cr2_by_matrices, design_of, norms_table, shard_of
 
 from attnlag.adjustments import columns
 from attnlag.regression.design import covariates
@@ -29,7 +28,7 @@ from attnlag.storage import tables
 
 
 @pytest.mark.parametrize("effects", [("token",), ("token", "previous_token")])
-def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, tmp_path):  # noqa: F811
+def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, tmp_path):
     table, path = tokens
     design = design_of(tokens, lags=(1, 2))
     # One layer drops a row: both do without it.
@@ -81,7 +80,7 @@ def test_coefficients_and_errors_equal_those_with_all_dummies(tokens, effects, t
 
 
 def test_beyond_a_number_of_rows_effects_are_those_of_a_sample_of_documents(
-    tokens,  # noqa: F811
+    tokens,
     tmp_path,
     monkeypatch,
 ):
@@ -122,7 +121,7 @@ def test_beyond_a_number_of_rows_effects_are_those_of_a_sample_of_documents(
     np.testing.assert_allclose(within(first), within(other), atol=1e-8)
 
 
-def test_the_place_before_a_text_has_a_level_of_its_own(tokens):  # noqa: F811
+def test_the_place_before_a_text_has_a_level_of_its_own(tokens):
     _, path = tokens
     keys = norms_table({("d0", 0): 1, ("d0", 1): 2})
     known = token_effects.tokens_of([path])
@@ -133,7 +132,7 @@ def test_the_place_before_a_text_has_a_level_of_its_own(tokens):  # noqa: F811
 
 @pytest.mark.parametrize("effects", [[], ["token"]])
 def test_residuals_in_the_explorer_are_those_of_the_fit(
-    tokens,  # noqa: F811
+    tokens,
     effects,
     tmp_path,
     monkeypatch,

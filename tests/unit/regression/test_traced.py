@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from designs import HEADS, fit_within
 from scipy import stats
-from test_lags_of_heads import SETTINGS, within
 
 from attnlag.adjustments.traced_tables import SOURCE_CLASSES, TARGETS
 from attnlag.regression.beyond import traced
@@ -115,12 +115,12 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
 
 
 def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
-    table = traced.fit_lags(rows, random, SETTINGS).set_index(["layer", "part", "term"])
+    table = traced.fit_lags(rows, random, HEADS).set_index(["layer", "part", "term"])
     assert len(table) == len(LAYERS) * len(traced.NORMS) * 2
     for (layer, part, term), row in table.iterrows():
         for column, own in (("estimate", rows), ("random_weights", random)):
             tokens = own[own["layer"] == layer]
-            fit, factor = within(tokens, tokens[traced.NORMS[part]])
+            fit, factor = fit_within(tokens, tokens[traced.NORMS[part]])
             assert row[column] == pytest.approx(fit.params[term], rel=1e-6)
             if column == "estimate":
                 assert row["std_error"] == pytest.approx(fit.bse[term] * factor, rel=0.02)

@@ -1,0 +1,199 @@
+"""Tiny models of every family, with random weights, and what hooks of our own see in them."""
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
+
+from attnlag.model import hooks
+
+GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
+LLAMA = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+HEADS = {**LLAMA, "head_dim": 12}
+EXPERTS = {
+    **LLAMA,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+}
+FALCON = {"vocab_size": 200, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+NEW_FALCON = {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}
+# A quarter of each head is rotated, in pairs.
+STABLELM = {**LLAMA, "hidden_size": 64}
+OPT = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "ffn_dim": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+    "word_embed_proj_dim": 48,
+}
+BLOOM = {"vocab_size": 200, "hidden_size": 48, "n_layer": 3, "n_head": 4}
+MPT = {"vocab_size": 200, "d_model": 48, "n_heads": 4, "n_layers": 3, "max_seq_len": 64}
+NEO = {
+    "vocab_size": 200,
+    "hidden_size": 48,
+    "num_layers": 2,
+    "num_heads": 4,
+    "attention_types": [[["global", "local"], 1]],
+    "max_position_embeddings": 64,
+    "window_size": 8,
+}
+
+# A name for each model, its type and what makes it small.
+MODELS = {
+    "gpt2": ("gpt2", GPT),
+    "gpt_bigcode": ("gpt_bigcode", GPT),
+    "gpt_neo": ("gpt_neo", NEO),
+    "gptj": ("gptj", {**GPT, "rotary_dim": 4}),
+    "codegen": ("codegen", {**GPT, "rotary_dim": 4}),
+    "gpt_neox parallel": ("gpt_neox", {**LLAMA, "use_parallel_residual": True}),
+    "gpt_neox sequential": ("gpt_neox", {**LLAMA, "use_parallel_residual": False}),
+    "opt": ("opt", OPT),
+    "opt projected": ("opt", {**OPT, "word_embed_proj_dim": 32}),
+    "bloom": ("bloom", BLOOM),
+    "falcon parallel": ("falcon", FALCON),
+    "falcon sequential": ("falcon", {**FALCON, "parallel_attn": False}),
+    "falcon alibi": ("falcon", {**FALCON, "parallel_attn": False, "alibi": True}),
+    "falcon new": ("falcon", NEW_FALCON),
+    "falcon new, one norm": ("falcon", {**NEW_FALCON, "num_ln_in_parallel_attn": 1}),
+    "mpt": ("mpt", MPT),
+    "phi": ("phi", LLAMA),
+    "phi3": ("phi3", LLAMA),
+    "phimoe": ("phimoe", EXPERTS),
+    "llama": ("llama", LLAMA),
+    "mistral": ("mistral", {**LLAMA, "sliding_window": 8}),
+    "ministral": ("ministral", HEADS),
+    "mixtral": ("mixtral", EXPERTS),
+    "qwen2": ("qwen2", LLAMA),
+    "qwen2_moe": ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 32}),
+    "qwen3": ("qwen3", HEADS),
+    "qwen3_moe": ("qwen3_moe", {**EXPERTS, "head_dim": 12}),
+    "gemma": ("gemma", HEADS),
+    "gemma2": ("gemma2", {**HEADS, "sliding_window": 8}),
+    "gemma3_text": ("gemma3_text", {**HEADS, "sliding_window": 8}),
+    "olmo": ("olmo", LLAMA),
+    "olmo2": ("olmo2", LLAMA),
+    "olmo3": ("olmo3", {**LLAMA, "sliding_window": 8}),
+    "olmoe": ("olmoe", EXPERTS),
+    "granite": ("granite", {**LLAMA, "residual_multiplier": 0.22}),
+    "granitemoe": ("granitemoe", {**EXPERTS, "residual_multiplier": 0.22}),
+    "smollm3": ("smollm3", LLAMA),
+    "stablelm sequential": ("stablelm", STABLELM),
+    "stablelm parallel": ("stablelm", {**STABLELM, "use_parallel_residual": True}),
+    "starcoder2": ("starcoder2", LLAMA),
+    "cohere": ("cohere", LLAMA),
+    "cohere2": ("cohere2", HEADS),
+    "nemotron": ("nemotron", LLAMA),
+    "persimmon": ("persimmon", LLAMA),
+    "helium": ("helium", HEADS),
+    "glm": ("glm", HEADS),
+    "glm4": ("glm4", HEADS),
+    "gpt_oss": ("gpt_oss", {**EXPERTS, "head_dim": 12}),
+    "exaone4": ("exaone4", LLAMA),
+    "ernie4_5": ("ernie4_5", LLAMA),
+    "seed_oss": ("seed_oss", HEADS),
+    "arcee": ("arcee", LLAMA),
+    "apertus": ("apertus", LLAMA),
+    "hunyuan_v1_dense": ("hunyuan_v1_dense", HEADS),
+}
+
+
+def small_model(model_type, settings, **options):
+    """Return a base model of large weights: what its layers add is of the stream's own size."""
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **settings), **options).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            noise = torch.randn(weights.shape, generator=generator)
+            weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
+    return model
+
+
+def ragged(lengths=(20, 18, 9)):
+    """Return sequences of tokens, two of them so alike in length that they share a batch."""
+    generator = np.random.default_rng(0)
+    return [generator.integers(1, 200, n).astype(np.int32) for n in lengths]
+
+
+def hidden_states(model, sequence):
+    """Return what transformers itself has before each block, (layers, tokens, width)."""
+    with torch.inference_mode():
+        ids = torch.tensor(sequence[None].astype(np.int64))
+        states = model(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+    return np.stack([state[0].numpy() for state in states[:-1]])
+
+
+def outputs_of(model, modules, sequence=None):
+    """Return the outputs of modules in a pass over one sequence, by hooks of our own."""
+    outputs = []
+    handles = [
+        module.register_forward_hook(lambda _, __, out: outputs.append(hooks.first_tensor(out)))
+        for module in modules
+    ]
+    sequence = ragged()[0] if sequence is None else sequence
+    with torch.inference_mode():
+        model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return torch.stack([output.view(len(sequence), -1) for output in outputs]).float().numpy()
+
+
+UNGROUPED = {**LLAMA, "num_key_value_heads": 4}
+
+
+def longrope(original):
+    """Return settings of a model whose embeddings differ beyond its original length."""
+    generator = np.random.default_rng(1)
+    return {
+        **UNGROUPED,
+        "max_position_embeddings": 1024,
+        "original_max_position_embeddings": original,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "original_max_position_embeddings": original,
+            "short_factor": generator.uniform(1, 2, 6).tolist(),
+            "long_factor": generator.uniform(2, 8, 6).tolist(),
+            "short_mscale": 1.0,
+            "long_mscale": 1.2,
+        },
+    }
+
+
+def dynamic(original):
+    """Return settings of a model whose embeddings stretch with the sequence."""
+    parameters = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+    return {**UNGROUPED, "max_position_embeddings": original, "rope_parameters": parameters}
+
+
+STRETCHED = {
+    "longrope": ("phi3", longrope(30)),
+    "longrope, with experts": (
+        "phimoe",
+        {**EXPERTS, **longrope(30)},
+    ),
+    "dynamic": ("llama", dynamic(30)),
+}
+
+
+def gpt2_of_large_weights():
+    """Return a GPT-2 of four layers in float64, whose weights are larger than a fresh one's."""
+    torch.manual_seed(3)
+    config = GPT2Config(n_layer=4, n_embd=32, n_head=4, n_positions=64, vocab_size=100)
+    model = GPT2LMHeadModel(config).double().eval()
+    for parameter in model.parameters():
+        parameter.data += 0.15 * torch.randn_like(parameter)
+    return model.requires_grad_(False)
