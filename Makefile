@@ -1,7 +1,7 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run list figure paper models validate test test-slurm test-storage test-report crashes lint \
+.PHONY: run paper models validate test test-slurm test-storage test-report crashes lint \
 	audit bench report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
@@ -86,13 +86,6 @@ models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 
 architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py
-
-list: $(READY) ## list what the configuration names, and the figures with their paths
-	@$(BIN)/python -m attnlag.pipeline.listing $(CONFIGURED)
-
-figure: $(READY) ## make one figure and what it needs: make figure FIGURE=coefficients
-	figures=$$($(BIN)/python -m attnlag.pipeline.listing $(CONFIGURED) --figure '$(FIGURE)') \
-		&& $(BIN)/snakemake --cores all $(CONFIGURED) $$figures
 
 paper: run ## write results/paper: tables in LaTeX, methods, references, figures without titles
 	$(BIN)/snakemake --cores all paper $(CONFIGURED)

@@ -8,7 +8,7 @@ from attnlag.pipeline import run_lock
 
 # Jobs on other machines read this file too.
 if workflow.is_main_process:
-    RUN = run_lock.clear_stale_locks()
+    LOCK, ALONE = run_lock.clear_stale_locks()
     # On a full disk, each line of Snakemake's own log would print a traceback.
     logging.raiseExceptions = False
 
@@ -26,7 +26,7 @@ rule default:
 
 onstart:
     run_lock.refuse_what_cannot_be_written()
-    run_lock.begin_run(*RUN)
+    run_lock.remove_leftovers(ALONE)
     LAST_LOG.unlink(missing_ok=True)
 
 
@@ -37,6 +37,6 @@ onsuccess:
 
 # If a layer could not be fitted, everything else has been made and is worth reading.
 onerror:
-    write_record(finished=False)
+    write_record()
     if LAST_LOG.exists():
         print(closing_words())

@@ -7,6 +7,8 @@ import subprocess
 
 from warm_python import python
 
+from attnlag.storage.tables import read_provenance
+
 STUDY = "results/tiny/small/attention/notebook"
 RECORD = "results/provenance.json"
 
@@ -31,10 +33,10 @@ def test_a_run_leaves_a_record_of_every_file_and_the_check_names_those_that_diff
     models = {file for file in record["files"] if file.startswith("data/models/tiny/")}
     assert {f"data/models/tiny/{name}" for name in ("source.json", "config.json")} <= models
     assert set(record["files"]) == (results - {RECORD}) | models
-    made_from = record["files"][f"{STUDY}/coefficients.parquet"]["made_from"]
+    made_from = read_provenance(finished.folder / f"{STUDY}/coefficients.parquet")
     source = json.loads((finished.folder / "data/models/tiny/source.json").read_text())
     assert made_from["model"]["digest"] == source["digest"]
-    assert made_from["stages"]["regression"]["alpha"] == 0.05
+    assert made_from.settings("regression")["alpha"] == 0.05
     text = json.dumps(record)
     assert str(finished.folder.parent) not in text
     assert socket.gethostname() not in text

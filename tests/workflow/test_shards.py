@@ -1,11 +1,14 @@
 """Many shards: the command lines of their jobs, and what is left of former ones."""
 
-import json
 import re
+import subprocess
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from planning import plan
 from projects import write_several
+
+from attnlag.storage import tables
 
 
 def commands_of(project):
@@ -67,15 +70,32 @@ def test_the_plan_grows_in_proportion_to_the_shards(fresh):
     assert 0 < four - two == six - four
 
 
-def test_no_file_of_a_former_shard_is_left(several_once, tmp_path):
-    """A folder read as a whole, as docs/reading.md does, has every token once."""
-    several = several_once[0].copy(tmp_path / "project")
-    folder = several.folder / "results/tiny/small/attention/norms"
-    assert pq.read_table(folder / "0001.parquet").num_rows
-    tokens = pq.read_table(folder).num_rows
-    write_several(several, shards=1)
-    several.run("results/tiny/small/attention/norms/0000.parquet")
-    assert pq.read_table(folder).num_rows == tokens
-    assert not list(several.folder.glob("results/tiny/**/0001.parquet"))
-    record = json.loads((several.folder / "results/provenance.json").read_text())
-    assert not [path for path in record["files"] if "/0001." in path]
+def test_a_run_deletes_nothing_and_names_what_nothing_reads(several_once, tmp_path):
+    """After a study of two shards, another model's of the same corpus in one shard."""
+    project = several_once[0].copy(tmp_path / "project")
+    norms = "results/{}/small/attention/norms/{}.parquet"
+    own = "tiny/small/attention/2024.parquet"
+    pq.write_table(pa.table({"x": [1]}), project.folder / "results" / own)
+    before = project.results("*/**/*")
+    model = project.config["models"]["tiny"]
+    corpus = {**project.config["corpora"]["small"], "shards": 1}
+    project.config |= {"models": {"other": model}, "corpora": {"small": corpus}}
+    project.write_config()
+    of_other = norms.format("other", "0000")
+    for arguments in ([of_other, "--until", "fetch_model"], [of_other], [of_other, "--touch"]):
+        assert "former shards" not in project.run(*arguments)
+    after = project.results("*/**/*")
+    assert {path: after.get(path) for path in before} == before
+
+    # The first model in one shard: readers count its shards by the record of the first.
+    project.config["models"] = {"tiny": model}
+    project.write_config()
+    printed = project.run(norms.format("tiny", "0000"))
+    after = project.results("*/**/*")
+    assert before.keys() <= after.keys()
+    assert len(tables.shards(project.folder / norms.format("tiny", "0000"))) == 1
+    (command,) = re.findall("^of former shards, read by nothing: (.*)$", printed, re.MULTILINE)
+    subprocess.run(["bash", "-c", command], cwd=project.folder, check=True)
+    removed = {path for path in before if path.endswith("/0001.parquet")}
+    assert after.keys() - project.results("*/**/*").keys() == removed
+    assert own not in removed

@@ -241,7 +241,7 @@ def closing_words():
     return closing.words(CONFIG, workflow.storage_settings.default_storage_prefix)
 
 
-def write_record(finished=True, complete=False):
+def write_record(complete=False):
     """Write results/provenance.json; results in a storage provider's hands are not read back."""
     if not workflow.storage_settings.default_storage_provider:
-        records.write_run(CONFIG, BEGUN, finished, complete)
+        records.write_run(CONFIG, BEGUN, complete)

@@ -39,7 +39,7 @@ class Figures(PanelsSettings, Shading):
 
     also: Annotated[list[Literal[ON_REQUEST]], Distinct] = Field(  # type: ignore[valid-type]
         default=[],
-        description="Figures besides those of every run, as `make figure` makes them",
+        description="Figures besides those of every run; it ends with their paths",
     )
     formats: Annotated[list[Literal["svg", "png", "pdf"]], Distinct] = Field(
         default=["svg", "png"], min_length=1, description="File formats of every figure"

@@ -7,6 +7,7 @@ files that the program finds beside others.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ MOST_CHARACTERS = 90_000
 
 # Folder of the texts that are longer; the name of each is its digest.
 FOLDER = Path(".snakemake/jobs")
+
+# The name of a shard's file, and a pattern for consecutive ones.
+SHARD = re.compile(r"(\d{4,})\.parquet")
+SHARDS = re.compile(r"(.*)/\{(\d{4,})\.\.(\d{4,})\}\.parquet")
 
 PARTS_OF_JOB = ("stage", "input", "output", "names", "settings", "options")
 
@@ -51,20 +56,21 @@ class Job:
 
 
 def compact(paths: Iterable[str]) -> list[str]:
-    """Return paths, with those of all shards of a folder as one pattern.
+    """Return paths, with those of consecutive shards of a folder as one pattern.
 
     Shards 0 to 179 are ``norms/{0000..0179}.parquet``, as a shell would write them.
     """
     short: list[str] = []
-    folder, count = "", 0
+    first = following = ""
     for path in paths:
-        folder_of_path, _, name = path.rpartition("/")
-        if count and folder_of_path == folder and name == f"{count:04d}.parquet":
-            short[-1] = f"{folder}/{{0000..{count:04d}}}.parquet"
-            count += 1
+        folder, _, name = path.rpartition("/")
+        if path == following:
+            short[-1] = f"{folder}/{{{first}..{name.removesuffix('.parquet')}}}.parquet"
         else:
             short.append(path)
-            folder, count = folder_of_path, int(name == "0000.parquet")
+            first = name.removesuffix(".parquet")
+        number = SHARD.fullmatch(name)
+        following = f"{folder}/{int(number[1]) + 1:04d}.parquet" if number else ""
     return short
 
 
@@ -74,10 +80,12 @@ def expanded(paths: str | Iterable[str]) -> Path | list[Path]:
         return Path(paths)
     every_path = []
     for path in paths:
-        folder, _, shards = path.partition("/{0000..")
-        last = shards.removesuffix("}.parquet")
-        numbers = range(int(last) + 1) if shards else ()
-        every_path += [Path(folder, f"{number:04d}.parquet") for number in numbers] or [Path(path)]
+        if shards := SHARDS.fullmatch(path):
+            folder, first, last = shards.groups()
+            numbers = range(int(first), int(last) + 1)
+            every_path += [Path(folder, f"{number:04d}.parquet") for number in numbers]
+        else:
+            every_path.append(Path(path))
     return every_path
 
 

@@ -204,6 +204,15 @@ def targets(config: Config) -> list[str]:
     return files_of(config, target=True)
 
 
+def asked_for(config: Config) -> list[str]:
+    """Return the figures that ``figures.also`` asks for."""
+    return [
+        path
+        for path in targets(config)
+        if any(Path(path).name.startswith(f"{name}.") for name in config.figures.also)
+    ]
+
+
 def one_of_each_job(config: Config) -> list[str]:
     """Return the targets of a run, with one file for all figures of a job.
 

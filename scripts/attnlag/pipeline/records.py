@@ -1,31 +1,34 @@
 """The record of the provenance of all results, ``results/provenance.json``, and its check.
 
-The metadata of every Parquet file hold its provenance: model, corpus, the settings of each stage
-and the versions of packages. The record collects them at the end of a run, successful or not,
-together with the SHA-256 of every file, the user's own included, and the configuration of the last
-run that made everything. It contains no clock time, host name or absolute path, so equal inputs
-give equal bytes.
+At the end of a run, successful or not, the record gets the SHA-256 of every file, the user's own
+included, the versions of packages, and the configuration of the last run that made everything. What
+made a table stands in the table. The record contains no clock time, host name or absolute path, so
+equal inputs give equal bytes.
 
 ``python -m attnlag.pipeline.records`` is what ``make verify`` runs: it reads all files again, and a
 line names each that has changed, that is missing, or that no recorded job made.
 """
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from attnlag.config.schema import Config
 from attnlag.errors import counted, shown
+from attnlag.pipeline.job import compact
 from attnlag.storage.contents import digests, remembered
-from attnlag.storage.tables import read_provenance
+from attnlag.storage.tables import METADATA_KEY
 from attnlag.storage.writing import write_text
 
 RECORD = "results/provenance.json"
@@ -55,15 +58,24 @@ def read() -> dict[str, Any] | None:
     return json.loads(Path(RECORD).read_text(encoding="utf-8")) if os.path.exists(RECORD) else None
 
 
-def remove_former_shards(shards: Mapping[str, int]) -> None:
-    """Remove the files of shards that a corpus no longer has, given the number of shards of each.
+def former_shards(config: Config) -> list[str]:
+    """Return the files of shards that a corpus no longer has, in the studies of a configuration.
 
-    Whoever reads all files of a folder would count their tokens twice.
+    Nothing reads them, because the number of shards is on record in each. They are compact: the
+    files of a folder are one pattern of the shell.
     """
-    for corpus, count in shards.items():
-        for path in Path("results").glob(f"*/{corpus}/**/[0-9]*.parquet"):
-            if path.stem.isdigit() and int(path.stem) >= count:
-                path.unlink()
+    files: list[str] = []
+    for model, corpus in itertools.product(config.models, config.corpora):
+        found = Path("results", model, corpus).rglob("[0-9]*.parquet")
+        # The name of another's file may be a number too.
+        files += (
+            str(path)
+            for path in sorted(found)
+            if re.fullmatch(r"\d{4,}", path.stem)
+            and int(path.stem) >= config.corpora[corpus].shards
+            and METADATA_KEY in (pq.read_schema(path).metadata or {})
+        )
+    return compact(files)
 
 
 def changed_settings(config: Config) -> list[str]:
@@ -108,7 +120,7 @@ def write(
     if not present:
         return
     digest_of = digests(fresh)
-    entries = {path: _entry(path, digest_of[path]) for path in fresh}
+    entries = {path: {"sha256": digest_of[path], "bytes": os.path.getsize(path)} for path in fresh}
     inputs = {
         os.path.relpath(path): made in entries
         for made, paths in made_from.items()
@@ -128,14 +140,8 @@ def write(
     write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
 
 
-def write_run(config: Config, begun: float, finished: bool, complete: bool) -> None:
-    """Write the record at the end of a run; see `write`.
-
-    After a run that has ended well, files of shards that a corpus no longer has are removed first.
-    A run that is complete has made everything.
-    """
-    if finished:
-        remove_former_shards({name: corpus.shards for name, corpus in config.corpora.items()})
+def write_run(config: Config, begun: float, complete: bool) -> None:
+    """Write the record at the end of a run, which if complete has made everything; see `write`."""
     made_from = {}
     for model in config.models:
         made_from[f"data/models/{model}/source.json"] = config.model_files(model)
@@ -144,14 +150,6 @@ def write_run(config: Config, begun: float, finished: bool, complete: bool) -> N
             properties = f"results/{model}/{corpus}/token_properties/0000.parquet"
             made_from[properties] = config.tag_files(corpus)
     write(begun, made_from, config if complete else None)
-
-
-def _entry(path: str, digest: str) -> dict[str, Any]:
-    """Return the entry of a file."""
-    entry: dict[str, Any] = {"sha256": digest, "bytes": os.path.getsize(path)}
-    if path.endswith(".parquet"):
-        entry["made_from"] = read_provenance(path)
-    return entry
 
 
 def versions() -> dict[str, str]:

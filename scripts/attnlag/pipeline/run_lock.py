@@ -1,7 +1,7 @@
 """Locks of a run, which let plain ``snakemake`` continue after a run that was killed.
 
 Snakemake locks the outputs of a run, and a killed run leaves its locks behind, so that the next run
-would be refused. Each run therefore also holds an operating-system lock on ``RUN_RECORD``, which is
+would be refused. Each run therefore also holds an operating-system lock on ``HOLDER``, which is
 released however the process ends. A run that obtains this lock exclusively may remove the locks of
 a dead run.
 """
@@ -11,73 +11,54 @@ import os
 import shutil
 import socket
 import sys
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from attnlag.storage.writing import RUN_RECORD, RUN_VARIABLE, leftovers
+from attnlag.storage.writing import leftovers
+
+# The file that each run locks, with the name of the machine of the newest run.
+HOLDER = Path(".snakemake/attnlag.lock")
 
 RESULTS = ("results", "data/models")
 
 
 def clear_stale_locks() -> tuple[TextIO, bool]:
-    """Remove the locks of a killed run in this folder; return the record, and whether we are alone.
+    """Remove the locks of a killed run in this folder; return the file, and whether we are alone.
 
-    The record holds the lock while it is open. Concurrent runs are possible if they make different
+    The lock is held while the file is open. Concurrent runs are possible if they make different
     files. Network file systems may not reveal the locks of other machines, so the locks of a run on
     another machine stay; ``snakemake --unlock`` removes them.
     """
-    RUN_RECORD.parent.mkdir(exist_ok=True)
+    HOLDER.parent.mkdir(exist_ok=True)
     # Opened for reading and writing, created if it does not exist.
-    record = os.fdopen(os.open(RUN_RECORD, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+    holder = os.fdopen(os.open(HOLDER, os.O_RDWR | os.O_CREAT, 0o666), "r+")
     try:
-        fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
     except OSError:
         # Another run holds the lock, or the file system does not support locks.
         alone = False
-    record.seek(0)
-    machine, mark = [*record.read().split(), "", ""][:2]
     locks = [*Path(".snakemake/locks").glob("*.lock")]
-    if locks and machine != socket.gethostname():
+    if locks and holder.read() != socket.gethostname():
         alone = False
     if alone:
         for lock in locks:
             lock.unlink()
-        # The mark is written before this run takes locks, because it may be killed right after.
-        _write(record, mark or "none")
+        # Written before this run takes locks, because it may be killed right after.
+        holder.seek(0)
+        holder.write(socket.gethostname())
+        # This writes what is buffered first.
+        holder.truncate()
     with suppress(OSError):
-        fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return record, alone
+        fcntl.flock(holder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return holder, alone
 
 
-def begin_run(record: TextIO, alone: bool) -> None:
-    """Mark this run as the newest, so that jobs of a killed run write nothing more.
-
-    Unfinished files of such jobs are removed. If several runs are active at the same time, only the
-    first has a mark.
-    """
-    os.environ.pop(RUN_VARIABLE, None)
-    if not alone:
-        return
-    mark = uuid.uuid4().hex
-    _write(record, mark)
-    os.environ[RUN_VARIABLE] = mark
-    for results in RESULTS:
-        for folder in leftovers(results):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(record: TextIO, mark: str) -> None:
-    """Record the machine and the mark of the newest run.
-
-    The record is never empty, not even for a moment in which the run may be killed.
-    """
-    record.seek(0)
-    record.write(f"{socket.gethostname()} {mark}")
-    # This writes what is buffered first.
-    record.truncate()
+def remove_leftovers(alone: bool) -> None:
+    """Remove the unfinished files of killed jobs, unless another run is active."""
+    for folder in [path for results in RESULTS for path in leftovers(results) if alone]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_what_cannot_be_written() -> None:

@@ -2,11 +2,6 @@
 
 A writer works in a hidden folder beside its target, ``.{name}.????????.tmp``, and moves the result
 into the target's place at the end.
-
-A killed run of Snakemake may leave jobs behind that keep running. The next run repeats these jobs,
-perhaps with other settings. Each run therefore writes a mark of its own into ``RUN_RECORD``, and a
-job that began under another mark writes nothing. A program that was started by hand has no mark
-and always writes, as does a program on a machine that does not see that file.
 """
 
 import errno
@@ -21,11 +16,6 @@ from attnlag.errors import UserError, counted
 from attnlag.escaping import text_for
 from attnlag.storage.memory import amount
 
-# The environment variable that holds the mark of a job's run, and the file whose last word is the
-# mark of the newest run.
-RUN_VARIABLE = "ATTNLAG_RUN"
-RUN_RECORD = Path(".snakemake/attnlag.lock")
-
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
@@ -37,12 +27,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the disk is full, or a newer run has taken this job's place.
+        If the disk is full.
     """
     path = Path(path)
     with _workplace(path) as folder:
         yield folder / path.name
-        _refuse_if_superseded(path)
         os.replace(folder / path.name, path)
 
 
@@ -56,14 +45,13 @@ def replaced_whole(target: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the disk is full, or a newer run has taken this job's place.
+        If the disk is full.
     """
     target = Path(target)
     with _workplace(target) as folder:
         fresh, old = folder / target.name, folder / ".old"
         fresh.mkdir()
         yield fresh
-        _refuse_if_superseded(target)
         if os.path.lexists(target):
             os.rename(target, old)
         try:
@@ -125,7 +113,6 @@ def leftovers(folder: str | Path) -> Iterator[Path]:
 @contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
     """Yield a hidden folder beside ``target`` to write in, and remove it at the end."""
-    _refuse_if_superseded(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -133,21 +120,9 @@ def _workplace(target: Path) -> Iterator[Path]:
         ) as folder:
             yield Path(folder)
     except Exception as error:
-        # A newer run removes the hidden folders of earlier runs.
-        _refuse_if_superseded(target)
         if isinstance(error, UserError) or not is_disk_full(error):
             raise
         raise UserError(
             f"{target}: found no room left on its disk ({amount(room_for(target))} free), expected "
             "more room or less to write (norms alone take far less than vectors)"
         ) from error
-
-
-def _refuse_if_superseded(target: Path) -> None:
-    """Raise UserError if a newer run has replaced the run of this job."""
-    mark = os.environ.get(RUN_VARIABLE)
-    if mark and RUN_RECORD.exists() and RUN_RECORD.read_text().split()[-1:] != [mark]:
-        raise UserError(
-            f"{target}: not written: the run of snakemake that began this job is over, and a "
-            "newer run makes this anew"
-        )

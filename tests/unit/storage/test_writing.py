@@ -87,39 +87,6 @@ def test_the_leftovers_of_a_killed_writer_are_found(tmp_path):
     assert list(writing.leftovers(tmp_path)) == [left]
 
 
-def test_a_writer_reports_that_a_newer_run_removed_its_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(writing.RUN_VARIABLE, "first")
-    writing.RUN_RECORD.parent.mkdir()
-    writing.RUN_RECORD.write_text("machine first")
-    with pytest.raises(UserError, match="newer run"), writing.written_whole("a.txt") as temporary:
-        writing.RUN_RECORD.write_text("machine second")
-        temporary.parent.rmdir()
-        temporary.write_text("late")
-    assert names(tmp_path) == [".snakemake"]
-
-
-def test_a_job_that_outlives_its_run_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(writing.RUN_VARIABLE, "first")
-    target = tmp_path / "a.txt"
-    # On another machine there is no such record.
-    writing.write_text("before", target)
-    writing.RUN_RECORD.parent.mkdir()
-    writing.RUN_RECORD.write_text("machine first")
-    writing.write_text("still", target)
-    with pytest.raises(UserError, match="newer run"), writing.written_whole(target) as temporary:
-        temporary.write_text("late")
-        writing.RUN_RECORD.write_text("machine second")
-    with pytest.raises(UserError, match="newer run"), writing.replaced_whole(target):
-        raise AssertionError
-    assert target.read_text() == "still"
-    assert names(tmp_path) == [".snakemake", "a.txt"]
-    # A program that is run by hand belongs to no run.
-    monkeypatch.delenv(writing.RUN_VARIABLE)
-    writing.write_text("by hand", target)
-
-
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "any"), RuntimeError(f"write: {os.strerror(errno.ENOSPC)} (code 28)")],
