@@ -196,7 +196,6 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
         tables_made = ("fits", "influence", "controls", "groups", "residuals")
         outputs = {table: folder / f"{table}.parquet" for table in tables_made}
         outputs |= {"coefficients": folder / "all" / "coefficients.parquet"}
-        outputs |= {"coefficients_html": folder / "coefficients.html"}
         outputs |= {"joint": folder / "joint.json", "summary": folder / "summary"}
         given: dict[str, Any] = {"crossproducts": products, "design": beside, "corpus": corpus}
         stages[name] = program(

@@ -10,7 +10,6 @@ import pandas as pd
 
 from attnlag.regression.beyond import claims, comparison, population
 from attnlag.regression.settings import Comparison
-from attnlag.report import html_tables
 from attnlag.report.comparison import claims_findings, comparison_findings
 from attnlag.storage import tables, writing
 
@@ -40,10 +39,6 @@ def main(job):
     tables.write_frame(pairs, job.output.pairs, record)
     tables.write_frame(held, job.output.claims, record)
     tables.write_frame(spread, job.output.population, record)
-    html_tables.write_coefficients_of_models(
-        coefficients, job.output.coefficients_html, **bounds, adjust=adjust
-    )
-    html_tables.write_pairs(pairs, job.output.pairs_html)
     models = list(dict.fromkeys(study.model for study in studies if not study.control))
     findings = comparison_findings(pairs, alpha, negligible)
     findings += claims_findings(held, spread, models)

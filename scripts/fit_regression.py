@@ -18,7 +18,7 @@ from attnlag.regression.design import covariates
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
-from attnlag.report import findings, html_tables
+from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables, writing
 
@@ -69,9 +69,6 @@ def main(job):
     sums = fitted.residual_sums
     record["residuals"] = sums.facts()
     tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
-    html_tables.write_coefficients(
-        fitted.coefficients, job.output.coefficients_html, record["model"], settings
-    )
     writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", job.output.joint)
     with writing.replaced_whole(job.output.summary) as folder:
         for layer in fitted.layers:

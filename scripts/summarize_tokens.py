@@ -5,7 +5,6 @@ import attnlag.pipeline.program as program
 import pyarrow.parquet as pq
 
 from attnlag.corpus import tokens
-from attnlag.report import html_tables
 from attnlag.storage import tables
 
 
@@ -25,9 +24,11 @@ def main(job):
     counts = tokens.token_counts(batches("input_ids"))
     record_of_counts = tables.provenance(record, "token_counts", {}, "numpy")
     tables.write_table(counts, job.output.counts, record_of_counts)
-    name = record.names
-    totals = html_tables.write_token_summary(summary, job.output.html, name)
-    program.log.info(f"{name}: {totals}, {counts.num_rows} different ones")
+    total = summary.iloc[0]
+    program.log.info(
+        f"{record.names}: {total.characters:,} characters, {total.tokens:,} tokens, "
+        f"{total.characters_per_token:.2f} characters per token, {counts.num_rows} different ones"
+    )
 
 
 if __name__ == "__main__":

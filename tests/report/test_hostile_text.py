@@ -27,7 +27,7 @@ def test_no_text_of_the_corpus_runs_in_the_report(project, opened, shots):
     (start,) = (project.folder / "unpacked").rglob("report.html")
     assert SCRIPT not in start.read_text(encoding="utf-8")
     page.goto(f"file://{start}")
-    page.get_by_text("2 Norms", exact=True).click()
+    page.get_by_text("1 Norms", exact=True).click()
     page.wait_for_timeout(500)
     page.screenshot(path=shots / "hostile report.png")
     results = page.evaluate("Object.entries(results).map(([path, one]) => [path, one.data_uri])")
@@ -40,14 +40,8 @@ def test_no_text_of_the_corpus_runs_in_the_report(project, opened, shots):
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
 
 
-def test_no_text_of_the_corpus_runs_in_the_explorer_or_a_table(project, opened, shots):
+def test_no_text_of_the_corpus_runs_in_the_explorer(project, opened, shots):
     page, asked, wrong = opened
-    pages = list((project.folder / "results").rglob("*.html"))
-    assert len(pages) > 3
-    for path in pages:
-        page.goto(f"file://{path}")
-        page.locator("td, #text span").nth(5).wait_for(state="attached")
-        page.screenshot(path=shots / f"hostile {path.parent.name} {path.stem}.png", full_page=True)
     page.goto(f"file://{project.folder / 'results/explorer.html'}#tab=text")
     for place in range(page.locator("#document option").count()):
         page.locator("#document").select_option(index=place)

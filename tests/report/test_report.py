@@ -10,15 +10,13 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 from projects import Project, new_project
 
 CATEGORIES = [
     "0 Explorer",
-    *("1 Corpus", "2 Norms", "3 Coefficients", "4 Diagnostics", "5 Interventions"),
-    "6 Comparison",
+    *("1 Norms", "2 Coefficients", "3 Diagnostics", "4 Interventions", "5 Comparison"),
 ]
 STUDY = "results/tiny/small/attention/notebook"
 
@@ -79,29 +77,28 @@ def test_every_item_of_every_category_is_shown(project, unpacked, opened, shots)
             assert "{{" not in caption
     assert seen == {
         "0 Explorer": 1,
-        "1 Corpus": 2,
         # For each model: norms by layer and position, and the text.
-        "2 Norms": 2 * 3,
-        # For each model: a table, the coefficients and the groups.
-        "3 Coefficients": 2 * 3,
-        "4 Diagnostics": 2,
-        "5 Interventions": 2,
-        "6 Comparison": 3,
+        "1 Norms": 2 * 3,
+        # For each model: the coefficients and the groups.
+        "2 Coefficients": 2 * 2,
+        "3 Diagnostics": 2,
+        "4 Interventions": 2,
+        "5 Comparison": 1,
     }
     assert not wrong
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
 
 
 def test_the_menu_leads_to_a_figure(unpacked, opened, shots):
-    """The test opens a figure and the table beside it by the menu alone."""
+    """The test opens a figure by the menu alone."""
     page, asked, wrong = opened
     page.goto(f"file://{unpacked}")
-    page.get_by_text("3 Coefficients", exact=True).click()
+    page.get_by_text("2 Coefficients", exact=True).click()
     page.get_by_text("by layer", exact=True).click()
     page.wait_for_timeout(500)
     page.screenshot(path=shots / "coefficients by layer.png")
     eyes = page.locator("tbody a, tbody button").filter(visible=True)
-    assert eyes.count() >= 3
+    assert eyes.count() >= 2
     eyes.first.click()
     page.wait_for_timeout(1500)
     page.screenshot(path=shots / "a coefficient figure.png")
@@ -133,39 +130,3 @@ def test_every_figure_and_page_of_the_report_loads(unpacked, opened, shots):
         page.screenshot(path=shots / f"item {number:02d} {Path(path).stem}.png")
     assert not wrong
     assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
-
-
-def test_the_table_sorts_filters_and_marks(project, opened):
-    page, _, wrong = opened
-    page.goto(f"file://{project.folder / STUDY / 'coefficients.html'}")
-    rows = page.locator("table.dataTable tbody tr")
-    table = pd.read_csv(project.folder / STUDY / "coefficients.csv")
-    # Intervals are in sight on a screen of 1,440 pixels.
-    page.set_viewport_size({"width": 1440, "height": 900})
-    body = page.locator(".dt-scroll-body")
-    assert body.evaluate("one => one.scrollWidth <= one.clientWidth")
-    expect(rows).to_have_count(len(table))
-    for finding in ("present", "absent", "undecided"):
-        # An intercept is beyond any bound: only lags are tinted.
-        lags = table[table["term"].str.startswith("lag_")]
-        assert page.locator(f"tr.{finding}").count() == int((lags["finding"] == finding).sum())
-    names = page.locator(".dt-scroll-head thead th").all_inner_texts()
-    assert names[:5] == ["layer", "term", "estimate", "conf_low", "conf_high"]
-    # Degrees of freedom vary; the kind of errors does not.
-    assert "df" in names
-    assert "vcov_type" not in names
-    expect(page.get_by_text("In every row")).to_be_visible()
-    # The body has a hidden copy of the head.
-    term = page.locator(".dt-scroll-head").get_by_label("filter term")
-    term.press_sequentially("lag_1")
-    expect(rows).to_have_count(int((table["term"] == "lag_1").sum()))
-    term.press("Control+A")
-    page.keyboard.press("Delete")
-    expect(rows).to_have_count(len(table))
-    estimate = page.locator(".dt-scroll-head thead th").nth(2)
-    estimate.locator(".dt-column-order").click()
-    expect(estimate).to_have_attribute("aria-sort", "ascending")
-    first = [float(text) for text in rows.locator("td:nth-child(3)").all_inner_texts()]
-    assert first == sorted(first)
-    assert all(len(re.sub(r"e.*|\D", "", text).lstrip("0")) <= 3 for text in map(str, first))
-    assert not wrong

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 
 LIBRARIES = """
-    accelerate huggingface_hub itables matplotlib.backends.backend_agg
+    accelerate huggingface_hub matplotlib.backends.backend_agg
     matplotlib.backends.backend_svg matplotlib.patheffects matplotlib.pyplot matplotlib.style pandas
     pandas.io.formats.csvs psutil pyarrow.compute pyarrow.dataset pyarrow.parquet pydantic
     pydantic.dataclasses requests ruamel.yaml safetensors.torch scipy.linalg scipy.special

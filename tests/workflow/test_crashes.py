@@ -134,7 +134,7 @@ def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(prepared, bef
         mount -t tmpfs tmpfs {folder} && cp -a {elsewhere}/. {folder} && cd {folder} || exit
         used=$(df --output=used -B 1 . | tail -1)
         mount -o remount,size=$((used + 163840)) . || exit
-        {snakemake} results/tiny/small/token_summary.html > ../full.txt 2>&1; echo $?
+        {snakemake} results/tiny/small/token_summary.csv > ../full.txt 2>&1; echo $?
         mount -o remount,size=1g . || exit
         {snakemake} {TARGETS[0]} > ../again.txt 2>&1; echo $?
         rm -r {elsewhere} && cp -a . {elsewhere}

@@ -9,11 +9,7 @@ from projects import without_figures
 from attnlag.storage.tables import read_provenance
 
 TABLES = [
-    *(
-        f"{table}.{kind}"
-        for table in ("coefficients", "pairs")
-        for kind in ("csv", "html", "parquet")
-    ),
+    *(f"{table}.{kind}" for table in ("coefficients", "pairs") for kind in ("csv", "parquet")),
     *(f"{table}.{kind}" for table in ("claims", "population") for kind in ("csv", "parquet")),
     "findings.txt",
 ]

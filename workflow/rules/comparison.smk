@@ -1,7 +1,5 @@
 # Comparison of models and corpora, from the results of each study.
 
-TABLES_COMPARED = ("compare_models", "comparison", "tables")
-
 
 use rule program as compare_models with:
     input:
@@ -10,10 +8,6 @@ use rule program as compare_models with:
         studies=every(f"{RESULTS}/coefficients.parquet"),
     output:
         **in_both_formats("results/comparison", "coefficients", "pairs", "claims", "population"),
-        coefficients_html=in_report(
-            "results/comparison/coefficients.html", *TABLES_COMPARED, "coefficients"
-        ),
-        pairs_html=in_report("results/comparison/pairs.html", *TABLES_COMPARED, "pairs of models"),
         findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",

@@ -26,13 +26,6 @@ use rule program as fit_regression with:
         ),
     output:
         **in_both_formats(RESULTS, "coefficients", "fits", "influence", "controls", "groups"),
-        coefficients_html=in_report(
-            f"{RESULTS}/coefficients.html",
-            "fit_regression",
-            "coefficients",
-            "by layer",
-            "table",
-        ),
         residuals=f"{RESULTS}/residuals.parquet",
         joint=f"{RESULTS}/joint.json",
         summary=directory(f"{RESULTS}/summary"),

@@ -1,7 +1,7 @@
 # The contents of the report, and the files of figures.
 
 # Categories of the report in the order of the flow; the report sorts them by name.
-CATEGORIES = "explorer corpus norms coefficients diagnostics interventions comparison directions"
+CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions"
 
 
 def in_report(path, caption, category, subcategory, shows, site=None):

@@ -21,13 +21,6 @@ use rule program as summarize_tokens with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         **in_both_formats("results/{model}/{corpus}", "token_summary"),
-        html=in_report(
-            "results/{model}/{corpus}/token_summary.html",
-            "summarize_tokens",
-            "corpus",
-            "characters and tokens",
-            "table",
-        ),
         counts="results/{model}/{corpus}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",

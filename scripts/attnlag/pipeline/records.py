@@ -36,7 +36,7 @@ RECORD = "results/provenance.json"
 NOT_RECORDED = ("results/README.md", "results/report.zip", "results/report.html")
 # Packages that may affect numbers and figures.
 PACKAGES = (
-    "accelerate gguf huggingface_hub itables matplotlib numpy pandas pyarrow pydantic "
+    "accelerate gguf huggingface_hub matplotlib numpy pandas pyarrow pydantic "
     "safetensors scipy seaborn snakemake statsmodels tokenizers torch transformers"
 ).split()
 
