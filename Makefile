@@ -71,7 +71,6 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/storage.py
 	$(BIN)/python benchmarks/regression.py
-	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/derivative.py
 	$(BIN)/python benchmarks/sources.py

@@ -29,7 +29,6 @@ INPUTS: dict[str, Callable[[Job], inputs.Inputs]] = {
     "plot_heads": lambda job: inputs.read_heads(job.input.heads, job.input.coefficients),
     "plot_sources": lambda job: inputs.read_sources(**vars(job.input)),
     "plot_effects": lambda job: inputs.read_effects(job.input.elasticities, **job.settings),
-    "plot_vectors": lambda job: inputs.read_vectors(job.input.fits),
 }
 
 

@@ -1,7 +1,6 @@
 """Run a model with weights as before any training over some documents, as a control.
 
-Where vectors are kept, those of these documents are stored too. Further draws of the weights have
-norms alone, of fewer documents.
+Further draws of the weights have norms alone, of fewer documents.
 """
 
 from functools import partial
@@ -73,17 +72,27 @@ def main(job):
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
             first = adjustments_of(
                 0,
-                keep=run.keep,
+                keep="vectors" if job.output.centred else "norms",
                 fast=run.fast,
                 progress=bar.update,
                 with_geometry=run.geometry,
                 with_heads=run.heads,
             )
-            # Where vectors are kept, norms stand beside them.
-            names = map(recording.norms_of, sites) if job.output.vectors else sites
-            files = recording.files_of(run, job.output, names)
-            files |= dict(zip(sites, job.output.vectors, strict=False))
+            # Centred cosines come from stored vectors, as those of the trained model do.
+            vectors = [Path(place, f"{site}.parquet") for site in sites if job.output.centred]
+            names = map(recording.norms_of, sites) if vectors else sites
+            files = recording.files_of(run, job.output, names) | dict(
+                zip(sites, vectors, strict=False)
+            )
             recording.record(tokens, first, files, record_of, run.storage_dtype)
+            layers = len(first.blocks)
+            for site, of_vectors, of_tokens, by_distance in zip(
+                sites, vectors, job.output.centred, job.output.distances, strict=False
+            ):
+                cosines, distances = centred.cosines_of(of_vectors)
+                table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])
+                tables.write_table(table.unify_dictionaries(), of_tokens, record_of(site))
+                tables.write_table(distances, by_distance, record_of(site))
         further = settings.draws - 1
         documents_of_draws = of_draws(documents, settings.documents, settings.draws)[-1]
         pq.write_table(sequences.filter(pc.field("document").isin(documents_of_draws)), tokens)
@@ -93,15 +102,6 @@ def main(job):
             norms = dict(zip(sites, job.output.draws[draw - 1 :: further], strict=True))
             norms[STREAM] = job.output.draws_stream[draw - 1]
             recording.record(tokens, adjustments, norms, partial(record_of, draw=draw))
-    layers = len(first.blocks)
-    # Without vectors or geometry, there are no such files.
-    for site, vectors, of_tokens, by_distance in zip(
-        sites, job.output.vectors, job.output.centred, job.output.distances, strict=False
-    ):
-        cosines, distances = centred.cosines_of(vectors)
-        table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])
-        tables.write_table(table.unify_dictionaries(), of_tokens, record_of(site))
-        tables.write_table(distances, by_distance, record_of(site))
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "
         f"{counted(layers, 'layer')}"

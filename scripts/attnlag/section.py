@@ -44,7 +44,7 @@ IN_WORDS = {
 # Folders below results/, which the names of models must not equal.
 RESERVED_NAMES = {
     *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
-    *("heads", "norms", "paper", "sinks", "sums", "tokens", "vector_products"),
+    *("heads", "norms", "paper", "sinks", "sums", "tokens"),
 }
 
 

@@ -49,7 +49,6 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
             "turned": {"outcome": "angle", "lags": [1]},
         },
         causal={"documents": 4, "document_tokens": 12, "interventions": []},
-        vectors={},
     )
     project.run("results/explorer.html")
     results = project.folder / "results"
@@ -168,7 +167,7 @@ def test_the_first_screen_asks_and_answers(page):
     expect(page.locator("#equation")).to_contain_text("log at = b0 + b1 log at−1 + b2 log at−2")
     labels = page.locator("#answers th").all_inner_texts()
     assert labels[0] == "Does a large adjustment follow a large one?"
-    assert {"tokens in random order", "before training", "Whole vectors", "Check"} < set(labels)
+    assert {"tokens in random order", "before training", "Check"} < set(labels)
     keys = page.locator("#first .keys > span").all_inner_texts()
     assert {"random order", "before training"} < {key.strip() for key in keys}
     # What a word means is one hover away, and one key.
@@ -227,7 +226,7 @@ def test_back_and_forward_go_through_tabs_layers_documents_and_tokens(page, file
         lambda: page.locator("#text span").nth(5).click(),
         lambda: page.locator("#document").select_option("doc-3"),
         lambda: page.locator("#layer").press("ArrowLeft"),
-        lambda: tab(page, "vectors"),
+        lambda: tab(page, "causes"),
     ):
         page.wait_for_timeout(20)
         step()
@@ -401,15 +400,13 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
         options = page.locator(f"#{choice} option").evaluate_all("all => all.map(o => o.value)")
         page.locator(f"#{choice}").select_option(options[-1])
         assert state_of(page)[choice] == options[-1]
-    # Vectors: beside their controls.
-    tab(page, "vectors")
-    fits = pd.read_parquet(base / "attention/vector_fits.parquet")
-    for series, name in ((1, "scalar"), (3, "permuted_order"), (4, "random_weights")):
-        expected = fits[fits["predictor"] == name].sort_values("layer")["r_squared"]
-        np.testing.assert_allclose(drawn(page, "vectors", series), expected, rtol=1e-4)
+    # The first chart shows the controls, and can be saved.
+    controls = pd.read_parquet(base / "attention/within/controls.parquet")
+    wanted = (controls["control"] == "random_weights") & (controls["term"] == "lag_1")
+    expected = controls[wanted].sort_values("layer")["estimate"]
     for kind in ("CSV", "SVG"):
         with page.expect_download() as saved:
-            page.locator("#vectors").get_by_text(kind).click()
+            page.locator("#first").get_by_text(kind).click()
         saved.value.save_as(tmp_path / kind)
     csv = pd.read_csv(tmp_path / "CSV")
     assert csv["layer"].tolist() == [0, 1]
@@ -423,7 +420,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
 def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_path):
     found = contents.contents(studies, [], [])
     for one in found.index["beyond"].values():
-        one.update(heads=None, causes=None, vectors=None)
+        one.update(heads=None, causes=None)
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")
     page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")
     assert page.locator("#tabs button").all_inner_texts() == ["Coefficients", "Text"]
@@ -437,7 +434,7 @@ def test_every_focusable_element_has_a_role_and_a_name(page, file):
     page.locator("#tab-coefficients").press("ArrowRight")
     expect(page.locator("#tab-text")).to_be_focused()
     roles = set()
-    for name in ("text", "coefficients", "kinds", "heads", "causes", "vectors"):
+    for name in ("text", "coefficients", "kinds", "heads", "causes"):
         tab(page, name)
         if name == "text":
             page.locator("#numbers summary").click()
@@ -554,7 +551,7 @@ def test_the_page_fits_the_width_of_the_screen(browser, file, shots, width, sche
         viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme
     )
     page = ready(context.new_page(), file, f"{SMALL}&token=7&points=density")
-    for name in ("text", "kinds", "heads", "causes", "vectors", "coefficients"):
+    for name in ("text", "kinds", "heads", "causes", "coefficients"):
         tab(page, name)
         page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -56,7 +56,6 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
         extraction={"keep": "vectors", "geometry": True, "heads": True, "fast": "off"},
         regressions={"notebook": {"lags": [1, 2], "by": {"surprisal": "lag"}}},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4, "draws": 2}},
-        vectors={},
         figures={"formats": ["svg"]},
     )
     local = Submitting(project.folder.parent / "local", project.config)

@@ -186,7 +186,6 @@ def new_project(folder: Path, model: Path) -> Project:
             "figures": {"formats": ["png"]},
             # Tests of these slow parts ask for them.
             "causal": None,
-            "vectors": None,
             "sources": None,
             "extraction": {"geometry": False, "heads": False},
             "controls": {"permutation": None, "random_weights": None},

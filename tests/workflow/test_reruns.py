@@ -26,19 +26,16 @@ OTHER_REGRESSION = {"fit_regression": 1, **FIGURES, **EXPLORER}
 REGRESSION = {**OTHER_REGRESSION, **EFFECTS}
 DESIGN = {"build_design": 1, **REGRESSION}
 OF_NORMS = {"plot_norms": 1}
-OF_VECTORS = {"plot_vectors": 1}
-VECTOR_FITS = {"fit_vectors": 1, **OF_VECTORS, **EXPLORER}
-VECTORS = {"accumulate_vectors": 1, **VECTOR_FITS}
 OF_GEOMETRY = {"plot_geometry": 1}
 GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY, **EXPLORER}
 COSINES = {"compare_directions": 1, **GEOMETRY}
 DIRECTIONS = {"merge_vector_sums": 1, **COSINES}
-WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN, **VECTORS}
+WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 OF_HEADS = {"plot_heads": 1}
 HEADS = {"summarize_heads": 1, **OF_HEADS, **EXPLORER}
 SOURCES = {"trace_sources": 1, "summarize_sources": 1, "plot_sources": 1, **EXPLORER}
 NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
-ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **OF_VECTORS, **FIGURES}
+ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **FIGURES}
 COMPARISON = {"compare_models": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
@@ -48,7 +45,7 @@ TOKENS = {"tokenize_corpus": 1, "summarize_tokens": 1, **PROPERTIES, **EXTRACTIO
 # In two shards: these once for each of them.
 PER_SHARD = (
     *("tokenize_corpus", "describe_tokens", "extract_activations", "compute_norms"),
-    *("estimate_effects", "accumulate_vectors", "compare_directions"),
+    *("estimate_effects", "compare_directions"),
     "build_design",
 )
 SHARDED = {**TOKENS, **dict.fromkeys(PER_SHARD, 2)}
@@ -162,9 +159,9 @@ ROWS = {
             change(inference={"stack_mb": 1}),
         ),
         ({**REGRESSION, **HEADS}, change(inference={"negligible": 0.1})),
-        ({**REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS}, change(inference={"alpha": 0.01})),
+        ({**REGRESSION, **GEOMETRY, **HEADS}, change(inference={"alpha": 0.01})),
         (
-            {**REGRESSION, **VECTOR_FITS},
+            REGRESSION,
             change(inference={"bootstrap": 100}),
             change(inference={"seed": 1}),
         ),
@@ -195,7 +192,7 @@ ROWS = {
             change(controls={"permutation": {"draws": 19}}),
         ),
         (
-            {"extract_random_weights": 1, **REGRESSION, **VECTOR_FITS, **GEOMETRY, **HEADS},
+            {"extract_random_weights": 1, **REGRESSION, **GEOMETRY, **HEADS},
             change(controls={"random_weights": {"documents": 4}}),
         ),
     ],
@@ -227,7 +224,7 @@ ROWS = {
     ],
     "`norms`": [
         (
-            {**OF_NORMS, **COSINES, **HEADS, **DESIGN, **ESTIMATES, **VECTORS},
+            {**OF_NORMS, **COSINES, **HEADS, **DESIGN, **ESTIMATES},
             change(norms={"drop_first": 2}),
         ),
         (DESIGN, change(norms={"common_sample": True})),
@@ -295,13 +292,6 @@ ROWS = {
     ],
     "`causal.batch_tokens`": [({}, change(causal={"batch_tokens": 50}))],
     "`causal: null`": [(EXPLORER, without("causal"))],
-    "`vectors`: ranks, ridge": [
-        ({**VECTOR_FITS, **EXPLORER}, change(vectors={"ranks": [2], "ridge": [0.1]}))
-    ],
-    "`vectors`: lags, folds, components": [
-        ({**VECTORS, **EXPLORER}, change(vectors={"lags": [1, 2]}))
-    ],
-    "`vectors: null`": [(EXPLORER, without("vectors"))],
     "`sources`: documents, tokens": [
         # They were null.
         (SOURCES, change(sources={"documents": 2, "document_tokens": 9})),
@@ -323,7 +313,7 @@ ROWS = {
     "code that computes": [
         (ALL_FIGURES, code("figures/drawing.py")),
         (EXPLORER, code("report/explorer/page.css", "/* a comment */\n")),
-        ({**REGRESSION, **VECTOR_FITS, **HEADS}, code("regression/estimation/regress.py")),
+        ({**REGRESSION, **HEADS}, code("regression/estimation/regress.py")),
         (REGRESSION, edit("scripts/fit_regression.py")),
     ],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [

@@ -84,7 +84,6 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         "variance that they explain",
         "effects in 8 documents of 303 tokens",
         "Does one cause the next?",
-        "Whole vectors",
     ):
         assert words in printed
     answers = (project.folder / "results/answers.txt").read_text()
@@ -243,7 +242,7 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     assert "2 layers (attention, mlp, block)" in printed
     alone, several = finished_once[0].results("tiny/small/attention/**/*"), fresh.results()
     # What was not asked for again.
-    others = "/(heads|sinks|geometry|centred|distances)/|/all.parquet|vector|cosines|growth"
+    others = "/(heads|sinks|geometry|centred|distances)/|/all.parquet|cosines|growth"
     others += "|notebook/figures"
     alone = {path: content for path, content in alone.items() if not re.search(others, path)}
     for path in alone:

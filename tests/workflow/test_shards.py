@@ -62,7 +62,6 @@ def test_the_plan_grows_in_proportion_to_the_shards(fresh):
             extraction={"keep": "vectors", "geometry": True, "heads": True, "surprisal": True},
             regressions={"by": {"lags": [1], "by": {"surprisal": "lag"}}},
             causal={},
-            vectors={},
         )
         return len(plan(fresh.folder).inputs)
 

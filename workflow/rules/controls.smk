@@ -22,8 +22,6 @@ use rule program as extract_random_weights with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         sites=every_site(f"{SITE}/random_weights.parquet"),
-        # Only if the vectors of the trained model are kept.
-        vectors=when(WITH_VECTORS, every_site(f"{SITE}/random_weights_vectors.parquet")),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
         # Norms of further draws of the weights, of fewer documents.
         draws=further_draws(every_site(f"{SITE}/random_weights.parquet")),

@@ -11,8 +11,7 @@ use rule program as build_explorer with:
             outputs.files_of(CONFIG, name=name)
             for name in (
                 *("transmitted.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
-                *("elasticities.csv", "vector_fits.csv"),
-                *("heads/{shard}.parquet", "sources/{shard}.parquet"),
+                *("elasticities.csv", "heads/{shard}.parquet", "sources/{shard}.parquet"),
                 "within_tokens/{shard}.parquet",
             )
         ),

@@ -48,14 +48,12 @@ DRAWN_FROM = {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
         "beside": [f"{CAUSAL}/{name}.parquet" for name in ("transmitted", "verdicts")],
     },
-    "plot_vectors": {"fits": f"{SITE}/vector_fits.parquet"},
     "plot_comparison": {"coefficients": "results/comparison/coefficients.parquet"},
 }
 # These read tables of all tokens.
 OF_TOKENS_DRAWN = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
 # These take less time than their submission to a cluster.
-QUICK = ("plot_classes", "plot_specifications", "plot_sources", "plot_effects", "plot_vectors")
-QUICK += ("plot_comparison",)
+QUICK = ("plot_classes", "plot_specifications", "plot_sources", "plot_effects", "plot_comparison")
 # Sites, where the paths of figures do not contain them.
 SITES_DRAWN = {"plot_heads": "attention", "plot_sources": "attention", "plot_effects": "{pair}"}
 

@@ -26,7 +26,6 @@ from attnlag.regression.settings import (
     Inference,
     Regression,
     SampleSettings,
-    Vectors,
 )
 from attnlag.section import NAMED, Name, Section
 
@@ -34,7 +33,7 @@ from attnlag.section import NAMED, Name, Section
 class Config(Section):
     """The whole configuration of a run."""
 
-    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "vectors", "sources"})
+    switched_off_by_null: ClassVar[frozenset[str]] = frozenset({"causal", "sources"})
 
     models: dict[Name, Source] = Field(
         default={
@@ -80,9 +79,6 @@ class Config(Section):
     inference: Inference = Field(default=Inference(), description="Standard errors and tests")
     causal: Causal | None = Field(
         default=Causal(), description="Interventions on the adjustments; null: none"
-    )
-    vectors: Vectors | None = Field(
-        default=Vectors(), description="Regressions of whole vectors; null: none"
     )
     sources: Sources | None = Field(
         default=Sources(),
@@ -205,10 +201,6 @@ class Config(Section):
             source if source == target else f"{source}_to_{target}": (source, target)
             for source, target in pairs
         }
-
-    def vector_regression(self) -> Vectors | None:
-        """Return the settings of the vector regressions; None if there are none."""
-        return self.vectors if self.extraction.keep == "vectors" else None
 
     def files_of(self, corpus: str) -> list[str]:
         """Return the files of a corpus in the stated order, with globs expanded, each file once."""

@@ -43,12 +43,6 @@ def value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
                     ("causal", key, index),
                     f"found {site}, expected one of extraction.sites: {', '.join(sites)}",
                 )
-    if config.extraction.keep == "norms" and raw.get("vectors"):
-        yield (
-            ("vectors",),
-            "found a regression of vectors with extraction.keep: norms, expected keep: vectors; or "
-            "vectors: null",
-        )
     yield from _figure_problems(config, raw)
 
 

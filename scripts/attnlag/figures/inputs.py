@@ -221,11 +221,3 @@ def read_effects(elasticities: Path, source: str, target: str) -> Inputs:
 def of_pair(inputs: Inputs, table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a table of effects that are about the pair of sites."""
     return table[(table["source_site"] == inputs.source) & (table["target_site"] == inputs.target)]
-
-
-def read_vectors(fits: Path) -> Inputs:
-    """Return the predictions of vectors, a row per layer, predictor and rank."""
-    table = pd.read_parquet(fits)
-    settings = tables.read_provenance(fits).settings("vectors")
-    extent = rows_of(table, "rows", "documents")
-    return Inputs(fits, names_in(table, "site"), extent, fits=table, settings=settings)

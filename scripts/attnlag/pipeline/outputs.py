@@ -58,7 +58,6 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
         corpus.tagger and corpus.tagger.gives_tags for corpus in config.corpora.values()
     ),
     "token_effects": lambda config, regression: bool(config.regressions[regression].token_effects),
-    "vector_regression": lambda config, regression: config.vector_regression() is not None,
     "vectors": lambda config, regression: config.extraction.keep == "vectors",
 }
 

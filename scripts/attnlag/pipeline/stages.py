@@ -38,8 +38,6 @@ from attnlag.regression.settings import (
     PermutationsSettings,
     RegressionSettings,
     TokenEffectsSettings,
-    VectorProductsSettings,
-    VectorsSettings,
 )
 from attnlag.section import Section
 
@@ -228,15 +226,6 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     if "scale" not in causal.interventions:
         settings = settings.default("scales")
     return settings if causal.interventions else settings.default("sources", "positions")
-
-
-def accumulate_vectors(config: Config, names: Names) -> VectorProductsSettings:
-    return filled(VectorProductsSettings, config.vectors, config.norms)
-
-
-def fit_vectors(config: Config, names: Names) -> VectorsSettings:
-    products = accumulate_vectors(config, names)
-    return filled(VectorsSettings, config.inference, config.vectors, products=products)
 
 
 def write_paper(config: Config, names: Names) -> dict[str, Any]:

@@ -405,58 +405,6 @@ class ElasticitiesSettings(BootstrapSettings, Negligible, FirstTokens):
     """Settings of elasticities and their intervals."""
 
 
-class Predictors(Section):
-    """The predictors of vectors, and the folds of documents."""
-
-    lags: Annotated[list[Positive], Field(min_length=1), Distinct, AfterValidator(sorted)] = Field(
-        default=[1], description="Distances in tokens to preceding tokens"
-    )
-    folds: Annotated[int, Field(ge=3), NotBool] = Field(
-        default=5,
-        description="Folds of documents, each predicted by the others; time grows as their square",
-    )
-    components: Positive = Field(
-        default=1024,
-        description="Wider vectors are projected onto this number of principal components; memory "
-        "grows with the square",
-    )
-
-
-class VectorProductsSettings(Predictors, FirstTokens):
-    """Settings of the sums of products of vectors."""
-
-
-class Ridge(Section):
-    """The fits of vectors."""
-
-    ranks: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
-        default=[1, 4, 16, 64],
-        description="Ranks to which the coefficients are reduced, beside the full one",
-    )
-    ridge: Annotated[
-        list[Annotated[float, Field(ge=1e-5, allow_inf_nan=False), NotBool]],
-        Field(min_length=1),
-        Distinct,
-        AfterValidator(sorted),
-    ] = Field(
-        default=[0.0001, 0.001, 0.01, 0.1, 1.0],
-        description="Candidate penalties in units of the predictors' mean variance, chosen by "
-        "cross-validation",
-    )
-
-
-class VectorsSettings(Ridge, BootstrapSettings):
-    """Settings of the regression of vectors on vectors."""
-
-    products: VectorProductsSettings
-
-
-class Vectors(Predictors, Ridge):
-    """Regressions of a token's vector on those of preceding tokens, in addition to the regressions
-    of norms. `vectors: null` leaves them out, and so does `extraction.keep: norms`.
-    """
-
-
 class Comparison(Section):
     """The comparison of models; used if there are several."""
 

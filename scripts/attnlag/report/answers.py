@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.beyond.vector_fits import PERMUTED, VECTOR
-from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.causal import extremes
@@ -70,7 +68,6 @@ def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
             if np.isfinite(median):
                 lines.append(Answer("documents pooled", number(median)))
     lines += _causes(folder.parent / "causal" / "transmitted.parquet", main.site)
-    lines += _vectors(folder / "vector_fits.parquet")
     if of_norms:
         lines += _checks(main)
     return SiteAnswers(title, lines, main.name)
@@ -162,22 +159,6 @@ def _causes(path: Path, site: str) -> list[Answer]:
         ends = " to ".join(dict.fromkeys((number(lags.min()), number(lags.max()))))
         text = f"{'Hardly' if small else 'In part'}: {text}, where the lag is {ends}"
     return [Answer("Does one cause the next?", text, False)]
-
-
-def _vectors(path: Path) -> list[Answer]:
-    """Return how much of whole vectors is predicted in unseen documents."""
-    if not path.exists():
-        return []
-    table = pd.read_parquet(path).dropna(subset="r_squared")
-    of_vectors = table[table["predictor"] == VECTOR]
-    if of_vectors.empty:
-        return []
-    r_squared = of_vectors.loc[of_vectors["rank"] == of_vectors["rank"].max(), "r_squared"]
-    text = f"{r_squared.median():.0%} predicted in unseen documents"
-    permuted = table.loc[table["predictor"] == PERMUTED, "r_squared"]
-    if len(permuted):
-        text += f"; in random order at most {permuted.max():.0%}"
-    return [Answer("Whole vectors", with_minus_signs(text), False)]
 
 
 def _checks(main: RegressionTables) -> list[Answer]:

@@ -70,7 +70,7 @@ def one_of(names: Iterable[str]) -> str:
 
 SHARED_WORDS = {
     "SECTIONS": "models, corpora, tokens, extraction, norms, regressions, controls, inference, "
-    "causal, vectors, sources, comparison, figures",
+    "causal, sources, comparison, figures",
     "FOLDER_NAME": "becomes a folder: expected letters, digits, '.', '_' and '-', beginning with a "
     "letter or a digit and not ending with a dot",
     "FOLDER": FOLDER,
@@ -180,13 +180,8 @@ sources: null
   alpha 0.05
 inference: {cluster: group, covariance: hac}
 extraction: {keep: norms}
-vectors: {ridge: [0], folds: 2}
 > 1: inference.cluster: found cluster: group with covariance: hac, expected covariance: cluster,
   cluster-crv1 or cluster-jackknife: the others know no clusters
-> 3: vectors.ridge[0]: found 0, expected at least 1e-05
-> 3: vectors.folds: found 2, expected at least 3
-> 3: vectors: found a regression of vectors with extraction.keep: norms, expected keep: vectors;
-  or vectors: null
 tokens: {max_length: 5}
 norms: {common_sample: true}
 regressions:
@@ -625,9 +620,6 @@ def test_null_turns_a_part_off_and_an_omitted_one_stays_on(null: str | None) -> 
     assert checked(causal=null).causal is None
     assert checked(causal=null).sites_changed() == []
     assert checked().sites_changed() == ["attention"]
-    assert checked(vectors=null).vector_regression() is None
-    assert checked().vector_regression() is not None
-    assert checked(extraction={"keep": "norms"}).vector_regression() is None
     controls = checked(controls={"permutation": null}).controls
     assert controls.permutation is None
     assert controls.random_weights.documents == 16
@@ -724,10 +716,7 @@ def test_the_default_file_states_every_default(monkeypatch: pytest.MonkeyPatch) 
     defaults.regressions["notebook"].by = {"upos": "outcome"}
     assert config == defaults
     assert list(stated) == list(Config.model_fields)
-    for section in (
-        *("tokens", "extraction", "norms", "inference", "causal", "vectors", "comparison"),
-        "figures",
-    ):
+    for section in ("tokens", "extraction", "norms", "inference", "causal", "figures"):
         assert set(stated[section]) == set(getattr(config, section).model_dump()), section
 
 

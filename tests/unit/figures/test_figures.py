@@ -24,7 +24,6 @@ from attnlag.figures import (
     norms_by_surprisal,
     slopes_by_class,
     specifications_by_layer,
-    vectors_by_layer,
     wording,
 )
 from attnlag.figures.sampling import read_norms, shares_between
@@ -415,34 +414,6 @@ def test_heads_are_maps_of_what_was_measured():
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
-
-
-def test_ranks_and_controls_of_vectors_are_lines():
-    rows = [
-        {"layer": layer, "predictor": predictor, "rank": rank, "r_squared": r_squared}
-        for layer in LAYERS
-        for predictor, rank, r_squared in (
-            ("vector", 1, 0.1),
-            ("vector", 8, 0.4),
-            ("scalar", None, 0.3),
-            ("permuted_order", 8, 0.09),
-        )
-    ]
-    fits = pd.DataFrame(rows).assign(conf_low=0.0, conf_high=0.5, site="attention")
-    settings = {"alpha": 0.05, "products": {"lags": [1]}}
-    sheet = vectors_by_layer.figure(SimpleNamespace(fits=fits, settings=settings))
-    among, by_rank = sheet.panels
-    assert [line.y.iloc[0] for line in among.lines] == [0.3, 0.09, 0.4]
-    assert [(line.end, line.y.iloc[0]) for line in by_rank.lines] == [
-        ("rank 1", 0.1),
-        ("rank 8", 0.4),
-    ]
-    assert sheet.claim == (
-        "Previous vectors predict 40% of a token's vector; in random order, 9% (median layer)"
-    )
-    # Too few documents to predict one from the others: a line of text, no empty panels.
-    none = SimpleNamespace(fits=fits.assign(r_squared=np.nan), settings=settings)
-    assert vectors_by_layer.figure(none).panels == ()
 
 
 def geometry():

@@ -76,13 +76,6 @@ def test_the_answers_state_each_number_once(base):
             "coefficient": [0.34, 0.28, 9.0],
         }
     ).to_parquet(base / "causal" / "transmitted.parquet")
-    pd.DataFrame(
-        [
-            *[("vector", 8, 0.1), ("vector", 64, 0.41), ("vector", 64, 0.3), ("vector", 64, 0.5)],
-            *[("permuted_order", 64, -0.02), ("permuted_order", 64, -0.09)],
-        ],
-        columns=["predictor", "rank", "r_squared"],
-    ).to_parquet(base / "attention" / "vector_fits.parquet")
     assert answers.of_run(paths(base, "pooled", "within")).splitlines() == [
         "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers",
         "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (lag 1 = 0.23, "
@@ -96,8 +89,6 @@ def test_the_answers_state_each_number_once(base):
         "  documents pooled                           0.32",
         "Does one cause the next?                     Hardly: layer 1 0.04, layer 2 −0.03, where "
         "the lag is 0.28 to 0.34",
-        "Whole vectors                                41% predicted in unseen documents; in random "
-        "order at most −2%",
         "Check                                        the lags are too few in 2 of 3 layers; the "
         "halves of documents differ in 1",
     ]
@@ -119,7 +110,7 @@ def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
     (base / "attention" / "within" / "joint.json").write_text(json.dumps({"medians": medians}))
     lines = answers.of_site(base / "attention", ["within"]).lines
     assert lines[0].text.startswith(word)
-    # Without a pooled regression, interventions or vectors, there are no lines on them.
+    # Without a pooled regression or interventions, there are no lines on them.
     assert [line.label for line in lines[4:]] == ["before training", "Check"]
 
 

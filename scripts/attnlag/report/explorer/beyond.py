@@ -1,4 +1,4 @@
-"""What the explorer shows beside coefficients: slopes by class, heads, causes and vectors.
+"""What the explorer shows beside coefficients: slopes by class, heads and causes.
 
 Each function returns None if a run has not made its tables.
 """
@@ -107,16 +107,6 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
     counts = rows.groupby("document", sort=False).size() // len(layers)
     entry = {"layers": layers, "documents": list(counts.index), "counts": counts.tolist()}
     return entry, by_token
-
-
-def vectors(folder: Path) -> dict[str, Any] | None:
-    """Return the R² of predictions of whole vectors and of controls, for the folder of a site."""
-    path = folder / "vector_fits.parquet"
-    if not path.exists():
-        return None
-    rows = pd.read_parquet(path).dropna(subset="r_squared")
-    names = ("layer", "predictor", "rank", "r_squared", "conf_low", "conf_high")
-    return columns_of(rows, *names) if len(rows) else None
 
 
 def causes(folder: Path) -> dict[str, Any] | None:

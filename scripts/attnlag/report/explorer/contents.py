@@ -228,7 +228,6 @@ def _add_corpus(
     for name, regression in sites.items():
         page.index["beyond"][name] = {
             "heads": beyond.heads(regression.folder.parent),
-            "vectors": beyond.vectors(regression.folder.parent),
             "causes": beyond.causes(regression.folder.parents[1]),
         }
     # Heads take what documents leave, and at least a quarter.

@@ -9,7 +9,6 @@ const TABS = {
   kinds: {bar: ["layer"], has: () => kinds().length, draw: () => showKinds()},
   heads: {bar: [], has: () => beyond().heads, draw: () => showHeads()},
   causes: {bar: [], has: () => beyond().causes, draw: () => showCauses()},
-  vectors: {bar: ["layer"], has: () => beyond().vectors, draw: () => showVectors()},
 };
 const beyond = () => index.beyond[`${study.model}/${study.corpus}/${study.site}`];
 const ofStudy = ({of}) => of.every((name, at) => name === [study.model, study.corpus, study.site][at]);

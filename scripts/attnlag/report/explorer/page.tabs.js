@@ -1,8 +1,7 @@
-// Kinds of token, heads, causes and vectors: each a sentence, a chart, and what to compare it with.
+// Kinds of token, heads and causes: each a sentence, a chart, and what to compare it with.
 
 const means = new LineChart("means"), slopes = new LineChart("slopes"), heads = new MapChart("heads"),
-  causes = new LineChart("causes"), sources = new LineChart("sources"), vectors = new LineChart("vectors"),
-  ranks = new LineChart("ranks");
+  causes = new LineChart("causes"), sources = new LineChart("sources");
 
 const two = value => Number.isFinite(value) ? (Math.round(value * 100) / 100 + 0).toFixed(2).replace("-", "−") : "none";
 const percent = value => `${Math.round(100 * value)}%`;
@@ -187,32 +186,4 @@ function showCauses() {
       `${effects.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
     "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");
-}
-
-// --- vectors ----------------------------------------------------------------------------------------------
-
-function showVectors() {
-  const rows = rowsOf(beyond().vectors), {layers} = study;
-  const most = Math.max(...rows.filter(row => row.predictor === "vector").map(row => row.rank));
-  const of = (predictor, name = "r_squared") =>
-    over(layers, rows.filter(row => row.predictor === predictor && (predictor !== "vector" || row.rank === most)), "layer", name);
-  const shared = {x: layers, xLabel: "layer", cursor: place(), onPick: at => setLayer(layers[at])};
-  vectors.draw({...shared, label: "R² of predictions of whole vectors by layer", panels: [
-    {label: "R² in unseen documents", height: 260, format: percent, series: [
-      {name: "the vector before", kind: "dot", colour: "--blue", y: of("vector"), low: of("vector", "conf_low"), high: of("vector", "conf_high")},
-      {name: "the same times one number", kind: "line", colour: "--blue", y: of("scalar")},
-      {name: "mean of the document", kind: "diamond", colour: "--green", y: of("document_mean")},
-      {name: "random order", kind: "ring", colour: "--soft", y: of("permuted_order")},
-      {name: "before training", kind: "square", colour: "--orange", y: of("random_weights")}]}]});
-  const byRank = rows.filter(row => row.layer === state.layer && row.predictor === "vector").sort((a, b) => a.rank - b.rank);
-  const by = name => byRank.map(row => row[name]);
-  const same = predictor => byRank.map(() => rows.find(row => row.layer === state.layer && row.predictor === predictor)?.r_squared ?? null);
-  ranks.draw({label: "R² by the number of dimensions", x: by("rank").map(rank => `${rank}`), xLabel: "dimensions of the prediction", panels: [
-    {label: `R² in unseen documents, layer ${state.layer}`, height: 260, format: percent, series: [
-      {name: "the vector before", kind: "dot", colour: "--blue", line: true, y: by("r_squared"), low: by("conf_low"), high: by("conf_high")},
-      {name: "random order, all dimensions", kind: "line", colour: "--soft", y: same("permuted_order")}]}]});
-  const middle = predictor => median(of(predictor));
-  const control = (predictor, words) => Number.isFinite(middle(predictor)) ? `; ${words} ${percent(middle(predictor))}` : "";
-  say("vectors-claim", `The vector before predicts ${percent(middle("vector"))} of a token's whole vector in the median layer` +
-    control("permuted_order", "in random order") + control("random_weights", "before training") + ".");
 }
