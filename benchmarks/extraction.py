@@ -439,7 +439,7 @@ def written_shard(folder: Path, sequences: list[np.ndarray], name: str) -> Path:
 def program(shard: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start the real program on a shard; the model lies beside it."""
     made = {"sites": [f"{shard}.out"], "stream": f"{shard}.stream"}
-    none: dict[str, list[str]] = {name: [] for name in ("surprisal", "geometry", "heads", "sinks")}
+    none: dict[str, list[str]] = {name: [] for name in ("surprisal", "geometry", "heads")}
     chosen = {"folder": str(shard.with_name("model")), "device": "cpu", "batch_tokens": 4096}
     job = text_of(
         "extract_activations", {"tokens": shard}, made | none, {}, json.dumps(SETTINGS), chosen

@@ -1,7 +1,7 @@
 """Run a model over one shard of tokens and store its adjustments, in one file per site.
 
-The model is loaded once, and one forward pass serves all layers, sites and other quantities, except
-the attention of heads to first tokens. Memory does not grow with the shard.
+The model is loaded once, and one forward pass serves all layers, sites and other quantities.
+Memory does not grow with the shard.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from attnlag.storage.writing import room_for_shards
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import extraction, geometry, layout, recording, sinks, surprisal
+    from attnlag.adjustments import extraction, geometry, layout, recording, surprisal
     from attnlag.model import loading, trying
     from attnlag.model.hooks import STREAM
 
@@ -95,10 +95,7 @@ def main(job):
     padding = 100 * (1 - adjustments.tokens / adjustments.cells)
     findings = f"block input + adjustments = block output within {adjustments.identity_error:.1e}"
     if settings.heads:
-        sinks_remark = sinks.write(
-            job.input.tokens, adjustments, job.output.sinks, record_of("attention: sinks")
-        )
-        findings += f"; {adjustments.heads_remark}; {sinks_remark}"
+        findings += f"; {adjustments.heads_remark}"
     program.log.info(
         f"{name}: {counted(total, 'token')} x {layers} layers ({', '.join(sites)}) on "
         f"{model.device} (fast: {adjustments.fast}, {adjustments.computed_by}), {padding:.1f}% "

@@ -10,7 +10,7 @@ import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.columns import HEADS_KEY, SINKS_KEY, layers_in
+from attnlag.adjustments.columns import HEADS_KEY, TRACED_KEY, layers_in
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import heads, lags_of_heads
@@ -28,11 +28,12 @@ def main(job):
     with tempfile.TemporaryDirectory() as folder:
         of_heads, norms, with_sinks = job.input.heads, job.input.norms, job.input.heads
         if documents is not None:
-            keys = pq.read_table(job.input.sinks, columns=["document"])
-            in_sinks = sorted(set(keys["document"].to_pylist()))
+            in_sinks: set[str] = set()
+            for path in job.input.sinks:
+                in_sinks.update(pq.read_table(path, columns=["document"])["document"].to_pylist())
             of_heads = sampling.copied(job.input.heads, documents, Path(folder, "heads"))
             norms = sampling.copied(job.input.norms, documents, Path(folder, "norms"))
-            with_sinks = sampling.copied(job.input.heads, in_sinks, Path(folder, "sinks"))
+            with_sinks = sampling.copied(job.input.heads, sorted(in_sinks), Path(folder, "sinks"))
         table = heads.table(
             of_heads, norms, job.input.sinks, with_sinks, drop_first=settings.drop_first
         )
@@ -51,7 +52,10 @@ def main(job):
     if documents is not None:
         name += f", a sample of {counted(len(documents), 'document')}"
     proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
-    sinks = pq.read_metadata(job.input.sinks[0]).metadata[SINKS_KEY].decode()
+    sinks = "attention to first tokens is measured with `sources` alone"
+    if job.input.sinks:
+        traced = pq.read_metadata(job.input.sinks[0]).metadata[TRACED_KEY].decode()
+        sinks = f"attention to first tokens is unknown: {traced or 'no documents'}"
     findings = heads_findings(table, lags, name, settings.regression, proof, sinks)
     writing.write_text(findings, job.output.findings)
     layers = len(layers_in(pq.read_schema(job.input.heads[0])))

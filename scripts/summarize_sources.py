@@ -1,4 +1,4 @@
-"""Summarise by layer which tokens write adjustments, why neighbours are alike, and what is said."""
+"""Summarise by layer which tokens write adjustments, and what these say."""
 
 import attnlag.pipeline.program as program
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from attnlag.adjustments import traced_tables
 from attnlag.adjustments.columns import TRACED_KEY
 from attnlag.errors import counted
-from attnlag.regression.beyond import geometry_means, traced
+from attnlag.regression.beyond import traced
 from attnlag.regression.settings import HeadsSettings
 from attnlag.report import sources
 from attnlag.storage import tables, writing
@@ -27,19 +27,13 @@ def main(job):
         rows = traced.read_shards(job.input.sources)
         random = traced.read_shards(job.input.random_sources) if job.input.random_sources else None
         shares = traced.shares(rows, random, *bounds)
-        pairs = geometry_means.random_pairs(job.input.sources, ("all", "first"))
-        neighbours = traced.neighbours(rows, random, pairs, *bounds)
         lags = pd.DataFrame(columns=traced.LAG_COLUMNS)
         if settings.design is not None and len(rows):
             lags = traced.fit_lags(rows, random, settings)
-        frames = {
-            job.output.shares: shares,
-            job.output.neighbours: neighbours,
-            job.output.lags: lags,
-        }
+        frames = {job.output.shares: shares, job.output.lags: lags}
         tables.write_results(frames, record, site="attention")
         proof = proof_in(job.input.sources)
-        findings = sources.sources_findings(shares, neighbours, lags, name, proof)
+        findings = sources.sources_findings(shares, lags, name, proof)
         writing.write_text(findings, job.output.findings)
         if job.input.random_sources:
             untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))

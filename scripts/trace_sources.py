@@ -4,7 +4,6 @@ Some documents are run again, one at a time, with an implementation of attention
 weights. The model before any training runs over the same documents.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from attnlag.storage import tables
 
 # What is traced in a shard without documents.
 NOTHING = SimpleNamespace(
-    sources=[], readout=defaultdict(list), sources_remark="", readout_remark="", random_pairs=dict
+    sources=[], sinks=[], readout=defaultdict(list), sources_remark="", readout_remark=""
 )
 
 
@@ -74,14 +73,14 @@ def main(job):
         tracer = traced(seed) if sequences else NOTHING
         draw: dict[str, int] = {} if seed is None else {"draw": seed}
         if path_of_sources:
-            metadata = {
-                columns.TRACED_KEY: tracer.sources_remark.encode(),
-                columns.PAIRS_KEY: json.dumps(tracer.random_pairs()).encode(),
-            }
+            metadata = {columns.TRACED_KEY: tracer.sources_remark.encode()}
             table = write(tracer.sources, path_of_sources, traced_tables.SOURCES, metadata, **draw)
             if seed is None:
                 written = traced_tables.written(table)
                 write([written], job.output.written, written.schema, {})
+                if job.output.sinks:
+                    schema = tracer.sinks[0].schema if tracer.sinks else columns.schema(0)
+                    write(tracer.sinks, job.output.sinks, schema, metadata)
         metadata = {columns.TRACED_KEY: tracer.readout_remark.encode()}
         for site, path in zip(settings.sites, paths_of_readout, strict=True):
             write(tracer.readout[site], path, traced_tables.READOUT, metadata, **draw)

@@ -210,9 +210,6 @@ HEADS = HeadsSettings(
     negligible=0.05,
     alpha=0.05,
     stack_mb=64,
-    draws=3,
-    within="document",
-    seed=0,
 )
 
 

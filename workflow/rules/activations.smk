@@ -17,7 +17,6 @@ use rule program as extract_activations with:
         ),
         geometry=when(DIRECTED, every_site(f"{SITE}/geometry/{{shard}}.parquet")),
         heads=when(WITH_HEADS, f"{HEADS}/{{shard}}.parquet"),
-        sinks=when(WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"),
     log:
         f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
     priority: 2

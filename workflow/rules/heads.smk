@@ -1,16 +1,21 @@
-# The part of each attention head, measured by the extraction: shares, lags, sinks, and the floor.
+# The part of each attention head, measured by the extraction: shares, lags and the floor.
 
 
 if WITH_HEADS:
-    # Groups of documents, and what their regressions and the control need.
-    FOR_HEADS = {"corpus", *CONFIG.files_of_permutations(CONFIG.regression_of_heads())}
+    # Groups of documents, and what their regressions need.
+    FOR_HEADS = {"corpus"}
+    if CONFIG.regression_of_heads():
+        FOR_HEADS |= CONFIG.files_of_tokens(CONFIG.regression_of_heads())
 
     use rule program as summarize_heads with:
         input:
             **{name: when(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
             heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
             norms=shards_of("results/{model}/{corpus}/attention/norms/{shard}.parquet"),
-            sinks=shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet"),
+            # The attention to first tokens, from the documents whose sources are traced.
+            sinks=when(
+                TRACED, shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet")
+            ),
             # Only for their regressions.
             random_weights=when(
                 UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"

@@ -11,6 +11,10 @@ use rule program as trace_sources with:
     output:
         sources=when(TRACED, f"{SOURCES}/{{shard}}.parquet"),
         written=when(TRACED, "results/{model}/{corpus}/attention/written/{shard}.parquet"),
+        # The attention of heads to the first token of a sequence.
+        sinks=when(
+            TRACED and WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"
+        ),
         readout=every_site(f"{SITE}/readout/{{shard}}.parquet"),
         random_sources=when(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
         random_readout=when(
@@ -38,7 +42,7 @@ use rule program as summarize_sources with:
     output:
         **{
             name: when(TRACED, path)
-            for name, path in in_both_formats(SOURCES, "shares", "neighbours", "lags").items()
+            for name, path in in_both_formats(SOURCES, "shares", "lags").items()
         },
         written=when(
             TRACED and UNTRAINED,

@@ -1,21 +1,20 @@
 """The columns of the tables that have one row per token."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 __all__ = ["KEYS", "KEY_FIELDS"]
 
-# Metadata key of a file of geometry or sources for random pairs, known after all its rows.
+# Metadata key of a file of geometry for random pairs, known after all its rows.
 PAIRS_KEY = b"attnlag.random_pairs"
 
 # Metadata key of a file of heads for the error of their sum, or the reason for their absence.
 HEADS_KEY = b"attnlag.heads"
 
-# Metadata key of a file of attention to first tokens for its method, or the reason for its absence.
-SINKS_KEY = b"attnlag.sinks"
-
-# Metadata key of a file of sources or of readout for its proof, or the reason for its absence.
+# Metadata key of a file of sources, sinks or readout for its proof, or why it has no rows.
 TRACED_KEY = b"attnlag.traced"
 
 
@@ -43,7 +42,15 @@ def schema(layers: int, width: int | None = None, stored: str = "float32") -> pa
     if width is None:
         fields = [pa.field(layer_name(layer), pa.float32()) for layer in range(layers)]
     else:
-        number = pa.float16() if stored == "float16" else pa.float32()
-        vector = pa.list_(pa.field("element", number, nullable=False), width)
-        fields = [pa.field(layer_name(layer), vector, nullable=False) for layer in range(layers)]
+        fields = vector_fields(dict.fromkeys(range(layers), width), stored)
     return pa.schema([*KEY_FIELDS, *fields])
+
+
+def vector_fields(widths: Mapping[int, int], stored: str = "float32") -> list[pa.Field]:
+    """Return the fields of vectors, given the width of each layer that has some."""
+    number = pa.float16() if stored == "float16" else pa.float32()
+    element = pa.field("element", number, nullable=False)
+    return [
+        pa.field(layer_name(layer), pa.list_(element, width), nullable=False)
+        for layer, width in widths.items()
+    ]

@@ -1,4 +1,4 @@
-"""The parts of an attention adjustment that each earlier token writes, and the pairs they make.
+"""The parts of an attention adjustment that each earlier token writes.
 
 With the notation of `heads`, an adjustment is a_t = Σ_j c_tj + b_t, where c_tj = c Σ_h α^h_tj v^h_j
 W_h g is what token j writes to token t through its values v and the weights α of attention, and b_t
@@ -6,10 +6,6 @@ is the bias. The share of token j is s_tj = ⟨c_tj, a_t⟩ / |a_t|². Shares ar
 those of all tokens and the bias add up to 1. With u^h_t = (a_t ∘ g) W_h', ⟨c^h_tj, a_t⟩ is α^h_tj
 (v^h_j · u^h_t), so no vector of the width of the stream is formed for a pair of tokens. The
 factor c cancels.
-
-Neighbours are alike as far as the same tokens write to both: ⟨a_t, a_t-1⟩ = Σ_jk ⟨c_tj, c_t-1,k⟩.
-The terms with j = k need only the products of the heads' vectors of one token, Σ_hh' α^h_tj
-α^h'_t-1,j ⟨v^h_j W_h g, v^h'_j W_h' g⟩.
 """
 
 import sys
@@ -23,16 +19,13 @@ from transformers.masking_utils import eager_mask
 
 from attnlag.adjustments import heads
 from attnlag.adjustments.heads import LayerHeads
-from attnlag.adjustments.traced_tables import PAIRS, PREVIOUS, SOURCE_CLASSES, STRONGEST
+from attnlag.adjustments.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
 
 # Name under which the function below serves as an implementation of attention.
 IMPLEMENTATION = "attnlag_sources"
-
-# Numbers in a piece of the vectors that tokens write, at most.
-PIECE = 2**23
 
 Numbers = dict[str, torch.Tensor]
 
@@ -133,15 +126,13 @@ def written_by_token(
         ``shares`` and ``attention`` (mean over heads) of the `SOURCE_CLASSES` of each token;
         ``bias``, its share; ``effective``, (Σ|s|)² / Σ s²; ``strongest``, the `STRONGEST` sources,
         and ``strongest_shares``; ``to_self`` and ``from_before``, norms over the adjustment's;
-        ``pairs``, the `PAIRS` of the cosine with the token before, NaN for the first token;
-        ``added``, the adjustment up to c; ``unit`` and ``unit_first``, the sums over tokens but the
-        first of the adjustment, and of what the first token writes, over the adjustment's norm;
-        ``error``, the difference between shares and those of the vectors, for the first tokens.
+        ``added``, the adjustment up to c; ``to_first``, the attention of each head to the first
+        token; ``error``, the difference between shares and those of the vectors, for the first
+        tokens.
     """
     count, tokens, _ = values.shape
-    precision = torch.promote_types(values.dtype, torch.float32)
-    # For pairs and norms, products of this precision do; shares may be small differences.
-    plain_values, values, device = values.to(precision), values.double(), values.device
+    # In float64, because shares may be small differences.
+    values, device = values.double(), values.device
     projection = layer.weights if layer.gain is None else layer.weights * layer.gain
     bias = layer.bias if layer.gain is None else layer.bias * layer.gain
     projection, bias = projection.to(device), bias.to(device)
@@ -154,9 +145,8 @@ def written_by_token(
     for head in range(count):
         shares += weights[head].double() * (along[:, head] @ values[head].T)
     shares /= size[:, None]
-    pairs, to_first, to_self = _products(
-        plain_values, weights.to(precision), projection.to(precision).view(count, -1, len(bias))
-    )
+    own = weights.diagonal(dim1=1, dim2=2).double()[..., None] * values
+    to_self = own.transpose(0, 1).reshape(tokens, -1) @ projection
     places = classes_of(tokens).to(device)
     by_class = torch.zeros(tokens, len(SOURCE_CLASSES), dtype=torch.float64, device=device)
     later = torch.ones_like(shares, dtype=torch.bool).triu(1)
@@ -172,52 +162,10 @@ def written_by_token(
         "to_self": to_self.norm(dim=-1) / norm,
         "from_before": (written - to_self).norm(dim=-1) / norm,
         "added": added,
-        "unit": (added / norm[:, None])[1:].sum(0),
-        "unit_first": (to_first / norm[:, None])[1:].sum(0),
+        "to_first": weights[:, :, 0].T,
     }
     proof = values[:, :proved], weights[:, :proved, :proved]
-    numbers["error"] = _error(*proof, projection, numbers)
-    # The token before the second one is the first one.
-    before = pairs.diagonal().clone()
-    before[:1] = 0
-    of_written = (written[1:] * written[:-1]).sum(-1)
-    same = pairs.sum(1)
-    split = [pairs[:, 0], before, same - pairs[:, 0] - before, of_written - same]
-    split.append((added[1:] * added[:-1]).sum(-1) - of_written)
-    cosines = torch.stack(split, dim=1) / (norm[1:] * norm[:-1])[:, None]
-    missing = cosines.new_full((1, len(PAIRS)), torch.nan)
-    return numbers | {"pairs": torch.cat([missing, cosines])}
-
-
-def _products(
-    values: torch.Tensor, weights: torch.Tensor, projection: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the products of what a token writes to neighbours, and some of what it writes.
-
-    Returns
-    -------
-    pairs : (tokens - 1, tokens) tensor
-        ⟨c_tj, c_t-1,j⟩ for t from 1 and each j, up to the factors c.
-    to_first, to_self : (tokens, width) tensors
-        What the first token and each token itself write to it.
-    """
-    count, tokens, _ = values.shape
-    width = projection.shape[2]
-    pairs = values.new_empty(tokens - 1, tokens)
-    to_self = values.new_empty(tokens, width)
-    step = max(1, PIECE // (count * max(width, tokens)))
-    for start in range(0, tokens, step):
-        piece = slice(start, start + step)
-        # (sources, heads, width), and (sources, tokens, heads).
-        written = (values[:, piece] @ projection).transpose(0, 1)
-        alpha = weights[:, :, piece].permute(2, 1, 0)
-        gram = written @ written.transpose(1, 2)
-        pairs[:, piece] = ((alpha[:, 1:] @ gram) * alpha[:, :-1]).sum(-1).T
-        places = torch.arange(len(alpha), device=values.device)
-        to_self[piece] = (alpha[places, places + start][:, None] @ written)[:, 0]
-        if start == 0:
-            to_first = alpha[0] @ written[0]
-    return pairs, to_first, to_self
+    return numbers | {"error": _error(*proof, projection, numbers)}
 
 
 def _error(

@@ -7,16 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attnlag.adjustments.columns import layer_name
+from attnlag.adjustments.columns import layer_name, vector_fields
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 # The classes of a token's sources. A source belongs to the first that it fits.
 PREVIOUS = 4
 SOURCE_CLASSES = ("first", "self", *(f"previous_{k}" for k in range(1, PREVIOUS + 1)), "rest")
-
-# Parts of the cosine with the token before: the first token, the token before and any other one, as
-# far as each writes to both; different tokens; the bias.
-PAIRS = ("first", "previous", "common", "other", "bias")
 
 # Number of a token's sources that are named, those with the largest shares.
 STRONGEST = 10
@@ -33,8 +29,7 @@ NUMBERS = (
     *SOURCE_CLASSES,
     *("bias", "effective"),
     *(f"attention_{name}" for name in SOURCE_CLASSES),
-    *("norm", *WRITTEN.values(), "cosine"),
-    *(f"cosine_{name}" for name in PAIRS),
+    *("norm", *WRITTEN.values()),
 )
 LISTS = {"strongest": pa.list_(pa.int32()), "strongest_shares": pa.list_(pa.float32())}
 
@@ -65,6 +60,17 @@ def table(
         flat = pa.array(flat.astype(kind.value_type.to_pandas_dtype()))
         rows.append(pa.ListArray.from_arrays(ends, flat, type=kind))
     return pa.Table.from_arrays(rows, schema=schema)
+
+
+def sinks(keys: list[pa.Array], to_first: Mapping[int, Any]) -> pa.Table:
+    """Return the attention to the first token of a sequence, given (tokens, heads) by layer."""
+    fields = vector_fields({layer: scores.shape[1] for layer, scores in to_first.items()})
+    values = [scores.float().cpu().flatten().numpy() for scores in to_first.values()]
+    lists = [
+        pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type)
+        for field, flat in zip(fields, values, strict=True)
+    ]
+    return pa.Table.from_arrays([*keys, *lists], schema=pa.schema([*KEY_FIELDS, *fields]))
 
 
 def written(sources: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.readout import Readout
 from attnlag.adjustments.sites import SitesOfPass
 from attnlag.adjustments.surprisal import Predictions
-from attnlag.adjustments.traced_tables import PAIRS, READOUT_EFFECTS, SOURCE_CLASSES
+from attnlag.adjustments.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, trying
 from attnlag.model.hooks import NotGiven
@@ -63,10 +63,8 @@ class Tracer:
         # A table for each sequence, as in ``traced_tables``; empty if nothing is known.
         self.sources: list[pa.Table] = []
         self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
-        # For pairs of tokens of different documents: by kind and layer, the sum of each document's
-        # unit vectors; and the number of these.
-        self.unit_sums: dict[tuple[str, int], list[torch.Tensor]] = {}
-        self.unit_counts: list[int] = []
+        # The attention of heads to the first token of each sequence, in layers that have heads.
+        self.sinks: list[pa.Table] = []
 
     @property
     def sources_remark(self) -> str:
@@ -91,11 +89,8 @@ class Tracer:
         numbers, vectors, hidden = self._pass(ids)
         keys = layout.keys_of([TokenSequence(document, window, sequence)])
         if numbers:
-            self.unit_counts.append(len(ids) - 1)
-            for layer, of_layer in numbers.items():
-                for kind, name in (("all", "unit"), ("first", "unit_first")):
-                    of_documents = self.unit_sums.setdefault((kind, layer), [])
-                    of_documents.append(of_layer.pop(name).cpu())
+            to_first = {n: numbers[n].pop("to_first") for n in sorted(numbers)}
+            self.sinks.append(traced_tables.sinks(keys, to_first))
             rows = traced_tables.table(
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
             )
@@ -127,7 +122,7 @@ class Tracer:
             except hooks.FAILURES as failure:
                 # If the model itself fails, so does the pass without weights, which says why.
                 self.without.insert(0, hooks.failure_in_words(failure))
-            self.layers, self.sources = {}, []
+            self.layers, self.sources, self.sinks = {}, [], []
         return {}, *self._run(ids, {})
 
     def _run(
@@ -169,21 +164,6 @@ class Tracer:
         self.error = max(self.error, error)
         numbers["norm"] = size
 
-    def random_pairs(self) -> dict[str, Any]:
-        """Return the number of random pairs, and means by layer of the cosine of their adjustments.
-
-        ``pairs`` are tokens in different documents. ``all`` is the mean cosine, ``first`` that of
-        what the first tokens write.
-        """
-        counts = np.array(self.unit_counts, dtype=float)
-        pairs = float(counts.sum() ** 2 - (counts**2).sum())
-        means: dict[str, dict[str, float]] = {"all": {}, "first": {}}
-        for (kind, layer), of_documents in self.unit_sums.items() if pairs else ():
-            units = torch.stack(of_documents)
-            products = units.sum(0).square().sum() - units.square().sum()
-            means[kind][str(layer)] = float(products) / pairs
-        return {"pairs": pairs, **means}
-
 
 def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
     """Return the columns of a sequence's sources, (tokens × layers, ...), tokens first."""
@@ -192,7 +172,7 @@ def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
         values = torch.stack([numbers[layer][name].cpu() for layer in sorted(numbers)], dim=1)
         return values.flatten(0, 1).numpy()
 
-    shares, attention, pairs, norm = map(stacked, ("shares", "attention", "pairs", "norm"))
+    shares, attention, norm = map(stacked, ("shares", "attention", "norm"))
     return {
         **dict(zip(SOURCE_CLASSES, shares.T, strict=True)),
         **{
@@ -203,6 +183,4 @@ def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
         "norm": norm,
         "self_norm": norm * stacked("to_self"),
         "shared_norm": norm * stacked("from_before"),
-        "cosine": pairs.sum(axis=1),
-        **{f"cosine_{name}": values for name, values in zip(PAIRS, pairs.T, strict=True)},
     }

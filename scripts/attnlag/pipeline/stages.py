@@ -24,7 +24,6 @@ from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, Tagger, 
 from attnlag.escaping import text_for
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.regression.limits import DRAWS_OF_HEADS
 from attnlag.regression.settings import (
     BuildDesignSettings,
     ClassesSettings,
@@ -102,7 +101,6 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
 
 
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
-    control = config.controls.permutation
     name = config.regression_of_heads()
     as_named = Names(model=names.model, regression=name)
     # A head has no rows in common with regressions of whole layers.
@@ -115,9 +113,6 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
         design=design or None,
         fixed_effects=config.regressions[name].document_effects if name else "none",
         halves=bool(name) and _halves(config, as_named),
-        draws=min(control.draws, DRAWS_OF_HEADS) if control else 0,
-        within=control.within if control else "document",
-        seed=control.seed if control else 0,
     )
 
 
@@ -133,7 +128,7 @@ def trace_sources(config: Config, names: Names) -> TracingSettings:
 
 
 def summarize_sources(config: Config, names: Names) -> HeadsSettings:
-    settings = summarize_heads(config, names).changed(draws=0)
+    settings = summarize_heads(config, names)
     if settings.design is None:
         return settings
     # Other covariates need files of whole documents.

@@ -6,6 +6,3 @@ CLUSTERED = ("cluster", "cluster-crv1", "cluster-jackknife")
 # With fewer clusters, bootstraps and the jackknife have too little to draw from or leave out, and
 # intervals of pooled regressions cover too little.
 FEWEST_DOCUMENTS = 6
-
-# Permuted orders of heads, at most: what is asked of them is a mean for each head, not a tail.
-DRAWS_OF_HEADS = 4

@@ -392,9 +392,6 @@ class HeadsSettings(Errors, FirstTokens):
     design: DesignSettings | None = None  # its terms
     fixed_effects: DocumentEffects
     halves: bool
-    draws: int  # permuted orders; 0: none
-    within: Literal["document", "upos"]
-    seed: int  # of the permutations
 
 
 class GeometrySettings(Level, FirstTokens):

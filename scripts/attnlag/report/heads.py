@@ -8,7 +8,6 @@ from attnlag.regression.terms import named
 from attnlag.report.wording import in_common, nearest_lag, titled
 
 CONTROLS_OF_HEADS = {
-    "permuted_mean": "in permuted order {:.3f}",
     "random_weights": "before training {:.3f}",
     "trained": "after it {:.3f} (the same documents, neither corrected for bias)",
 }

@@ -17,9 +17,7 @@ TARGETS_IN_WORDS = {
 }
 
 
-def sources_findings(
-    shares: pd.DataFrame, neighbours: pd.DataFrame, lags: pd.DataFrame, name: str, proof: str
-) -> str:
+def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof: str) -> str:
     """Return which tokens write adjustments, and whose part of them lags, as text.
 
     The tables are those of `traced`. ``proof`` is the error of the proof in words, or the reason
@@ -40,26 +38,17 @@ def sources_findings(
         f"token has {first['attention'][most]:.0%} of the attention in layer {most} and writes "
         f"{first['mean'][most]:.0%} (means)"
     )
-    clauses = []
+    lines = [writers]
     term = nearest_lag(lags)
     of_term = lags[lags["term"] == term].dropna(subset="estimate")
     if len(of_term):
         by_part = of_term.groupby("part")["estimate"].median()
-        clauses.append(
+        lines.append(
             f"{named(term)} of what a token writes to itself is {by_part['self']:.2f} in the "
             f"median layer, of what earlier tokens write {by_part['shared']:.2f}, of both together "
             f"{by_part[WHOLE]:.2f}"
         )
-    cosines = neighbours.pivot(index="layer", columns="part", values="mean").dropna(how="all")
-    if len(cosines):
-        middle = cosines.median()
-        clauses.append(
-            f"the cosine of neighbours ({middle['all']:.2f}) comes from the first token "
-            f"({middle['first']:.2f}), the token before ({middle['previous']:.2f}), other tokens "
-            f"that write to both ({middle['common']:.2f}) and pairs of different tokens "
-            f"({middle['other']:.2f})"
-        )
-    return titled(title, [writers, "; ".join(clauses)] if clauses else [writers])
+    return titled(title, lines)
 
 
 def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:

@@ -22,6 +22,7 @@ from attnlag.corpus import frequency
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.documents import Document, Tally, value_problem
+from attnlag.corpus.pieces import token_texts
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
 from attnlag.errors import UserError, counted, nearest, shown, told_as
@@ -442,13 +443,12 @@ def _tokens(sequences: pa.Table, texts: Mapping[str, str]) -> pd.DataFrame:
     """Return a row per token of some sequences, with its piece of the text."""
     frames = []
     for row in sequences.to_pylist():
-        text, ends = texts[row["document"]], zip(row["char_start"], row["char_end"], strict=True)
         columns = {
             "document": row["document"],
             "window": row["window"],
             "position": np.arange(len(row["input_ids"])),
             "token_id": row["input_ids"],
-            "token": [text[start:end] for start, end in ends],
+            "token": token_texts(texts[row["document"]], row["char_start"], row["char_end"]),
         }
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import relative_norms
+from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.storage import tables
@@ -114,11 +115,11 @@ class Study:
             sequences = pd.read_parquet(folder.parent / "tokens" / path.name)
             frame = frame.rename(columns={column: "norm"})
             pieces = [
-                text_of[document][start:end]
-                for document, starts, ends in sequences[
+                piece
+                for document, *offsets in sequences[
                     ["document", "char_start", "char_end"]
                 ].itertuples(index=False)
-                for start, end in zip(starts, ends, strict=True)
+                for piece in token_texts(text_of[document], *offsets)
             ]
             frame.insert(4, "token", pieces)
             frame.insert(5, "layer", layer)

@@ -10,7 +10,7 @@ from models import LLAMA
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.adjustments import readout, tracing
-from attnlag.adjustments.traced_tables import LISTS, PAIRS, READOUT_EFFECTS, SOURCE_CLASSES, written
+from attnlag.adjustments.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
 from attnlag.corpus.tokens import load_tokenizer, tokenize
 from attnlag.interventions import sampling
 from attnlag.model.language_models import quiet_transformers
@@ -36,7 +36,10 @@ TOKENS = 13
 def small_model(name):
     torch.manual_seed(0)
     with quiet_transformers():
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **MODELS[name]))
+        options = MODELS.get(
+            name, {**LLAMA, "head_dim": 12, "num_local_experts": 2, "num_experts_per_tok": 1}
+        )
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **options))
     with torch.no_grad():
         for weights in model.parameters():
             weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
@@ -129,7 +132,7 @@ def rows(tables, layer, place=0):
     return frame[frame["layer"] == layer]
 
 
-def test_shares_and_pairs_are_those_of_the_vectors(run, tracer):
+def test_shares_are_those_of_the_vectors(run, tracer):
     for layer in run.layers[:2]:
         parts, bias = run.written(layer)
         added = parts.sum(1) + bias
@@ -158,37 +161,38 @@ def test_shares_and_pairs_are_those_of_the_vectors(run, tracer):
         np.testing.assert_allclose(found["self_norm"], own.norm(dim=-1), rtol=1e-5)
         shared = (parts.sum(1) - own).norm(dim=-1)
         np.testing.assert_allclose(found["shared_norm"], shared, rtol=1e-5, atol=1e-6)
-        products = torch.einsum("tjw,tkw->tjk", parts[1:], parts[:-1])
-        products /= (size[1:] * size[:-1]).sqrt()[:, None, None]
-        same = products.diagonal(dim1=1, dim2=2)
-        for t in range(2, TOKENS):
-            row = found.iloc[t]
-            expected = {
-                "first": same[t - 1, 0],
-                "previous": same[t - 1, t - 1],
-                "common": same[t - 1, 1 : t - 1].sum(),
-                "other": products[t - 1].sum() - same[t - 1].sum(),
-            }
-            for name, value in expected.items():
-                assert row[f"cosine_{name}"] == pytest.approx(float(value), abs=1e-6), name
-        cosines = torch.nn.functional.cosine_similarity(added[1:], added[:-1])
-        np.testing.assert_allclose(found["cosine"][1:], cosines, atol=1e-6)
-        sums = found[[f"cosine_{name}" for name in PAIRS]].sum(axis=1)[1:]
-        np.testing.assert_allclose(sums, cosines, atol=1e-6)
 
 
-def test_pairs_of_documents_are_all_pairs(run, tracer, ids):
-    found, other = tracer.random_pairs(), Run.__new__(Run)
-    other.__dict__.update(run.__dict__ | {"ids": ids[::-1][:5].copy()})
-    layer = run.layers[0]
-    (one, one_bias), (two, two_bias) = run.written(layer), other.written(layer)
-    a, b = (one.sum(1) + one_bias)[1:], (two.sum(1) + two_bias)[1:]
-    cosines = torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
-    assert found["all"][str(layer)] == pytest.approx(float(cosines.mean()), abs=1e-6)
-    first = (one[1:, 0] / a.norm(dim=-1, keepdim=True)) @ (
-        two[1:, 0] / b.norm(dim=-1, keepdim=True)
-    ).T
-    assert found["first"][str(layer)] == pytest.approx(float(first.mean()), abs=1e-6)
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_oss"])
+def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
+    """Queries that share keys; a window of four tokens; a sink that is no token."""
+    # Products of experts are not made in float64.
+    model = small_model(name).float()
+    tracer = tracing.Tracer(model, ["attention"])
+    for document in "ab":
+        tracer.trace(document, 0, ids)
+    for layer, block in enumerate(model.base_model.layers):
+        attention, seen = block.self_attn, []
+
+        def only_first(_, __, values):
+            values = torch.zeros_like(values)
+            values[:, 0] = 1
+            return values
+
+        handles = [
+            attention.v_proj.register_forward_hook(only_first),
+            attention.o_proj.register_forward_pre_hook(lambda _, args, s=seen: s.append(args[0])),
+        ]
+        with torch.no_grad():
+            model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+        for handle in handles:
+            handle.remove()
+        expected = seen[0][0].view(TOKENS, 4, -1)[..., 0].numpy()
+        for table in tracer.sinks:
+            found = np.stack(table.to_pandas()[f"layer_{layer:02d}"])
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+            assert (found[0] == 1).all() == (name != "gpt_oss")
+            assert (found[4:] == 0).all() == (name == "gemma2" and layer % 2 == 0)
 
 
 def test_effects_are_those_on_the_logits(run, tracer, ids):

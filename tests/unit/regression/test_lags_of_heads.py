@@ -12,7 +12,6 @@ from attnlag.adjustments import columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import sampling
-from attnlag.regression.inference import permutation
 from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
 
@@ -93,7 +92,7 @@ def sources(paths, shards=(0, 1)):
 
 
 def test_heads_are_regressed_like_layers(files):
-    """Both shards are used together, with permuted order and random weights as controls."""
+    """Both shards are used together, with random weights as a control."""
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_heads.coefficients(sources(paths), HEADS, random=untrained)
@@ -115,37 +114,18 @@ def test_heads_are_regressed_like_layers(files):
                     )
                     # The control has all documents of the trained model.
                     np.testing.assert_allclose(row["trained"], fit.params[term], rtol=1e-6)
-            mean = np.mean(list(permuted(frame, part_of(frame, part, layer))))
-            assert found.loc[(layer, part, "lag_1"), "permuted_mean"] == pytest.approx(mean)
     # One family of tests: all layers and parts of a term.
     of_lag = table[table["term"] == "lag_1"]
     smallest = of_lag["p_value"].min()
     assert of_lag["p_adjusted"].min() == pytest.approx(min(1, 10 * smallest))
 
 
-def permuted(frame, values):
-    """Yield lag 1 in each order: the tokens of a document that have a value are exchanged."""
-    documents = [rows.index for _, rows in frame.groupby("document", sort=False)]
-    keys = [
-        permutation.keys_of_draws(frame["document"][index[0]], len(index), HEADS.draws, 0)
-        for index in documents
-    ]
-    known = values.notna() & (frame["position"] >= 1)
-    for draw in range(HEADS.draws):
-        moved = values.copy()
-        for index, key in zip(documents, keys, strict=True):
-            here = known[index].to_numpy()
-            order = np.argsort(key[draw][here], kind="stable")
-            moved[index[here]] = values[index[here]].to_numpy()[order]
-        yield fit_within(frame, moved)[0].params["lag_1"]
-
-
 def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
-    """The settings have no permutations, errors from residuals and the step-down bootstrap."""
+    """The settings have errors from residuals and the step-down bootstrap."""
     paths, _, _ = files
-    settings = HEADS.changed(draws=0, covariance="hac", adjust="max-t", halves=True)
+    settings = HEADS.changed(covariance="hac", adjust="max-t", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)
-    assert table[["permuted_mean", "random_weights", "trained"]].isna().all(axis=None)
+    assert table[["random_weights", "trained"]].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
     assert table["p_adjusted"].notna().all()
 
@@ -153,9 +133,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
 def test_random_weights_are_compared_without_correction_of_bias(files):
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
-    table = lags_of_heads.coefficients(
-        sources(paths), HEADS.changed(draws=0, halves=True), random=untrained
-    )
+    table = lags_of_heads.coefficients(sources(paths), HEADS.changed(halves=True), random=untrained)
     found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
     for rows, column in ((random, "random_weights"), (frame, "trained")):
         plain = fit_within(rows, part_of(rows, "0", 1))[0].params["lag_1"]

@@ -26,7 +26,7 @@ def rows_of(seed):
     )
     rows = keys.merge(pd.DataFrame({"layer": LAYERS}), how="cross")
     columns = [*traced.SOURCE_NAMES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
-    columns += [*traced.COSINES.values(), *TARGETS, *(f"{name}_control" for name in TARGETS)]
+    columns += [*TARGETS, *(f"{name}_control" for name in TARGETS)]
     of_document = random.normal(size=(len(names), len(columns)))[pd.factorize(rows["document"])[0]]
     values = of_document + random.normal(size=of_document.shape) + rows[["layer"]].to_numpy()
     values[random.random(values.shape) < 0.02] = np.nan
@@ -89,15 +89,6 @@ def test_shares_are_means_clustered_by_document(rows, random):
     assert table.loc[table["source"] == "bias", "attention"].isna().all()
     assert traced.shares(rows, None, 1, 0.1)["random_weights"].isna().all()
     assert traced.shares(rows[:0], None, 1, 0.1).empty
-
-
-def test_cosines_leave_out_the_token_before_the_first(rows, random):
-    pairs = {(7, "first"): 0.25}
-    table = traced.neighbours(rows, random, pairs, 1, 0.1)
-    for _, row in table.iterrows():
-        check(row, rows, rows[traced.COSINES[row["part"]]], 2)
-    expected = [pairs.get(key, np.nan) for key in zip(table["layer"], table["part"], strict=True)]
-    np.testing.assert_array_equal(table["random_pairs"], expected)
 
 
 def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, random):

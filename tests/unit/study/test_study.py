@@ -59,6 +59,12 @@ def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer
     assert "".join(rows["token"]) == measured.texts["text 3"]
 
 
+def test_a_character_of_several_tokens_is_shown_once(model, tokenizer):
+    tokens = attnlag.measure(model, tokenizer, ["a 日本 b"], progress=False).tokens["token"]
+    assert len(tokens) > 5
+    assert "".join(tokens).replace("·", "") == "a 日本 b"
+
+
 def test_a_measurement_does_not_change_the_model(model, tokenizer):
     model.transformer.h[0].mlp.eval()
     modes = [module.training for module in model.modules()]

@@ -1,4 +1,4 @@
-"""Regressions of the log norms of attention heads, with the terms and controls of another one.
+"""Regressions of the log norms of attention heads, with the terms of another one.
 
 Each head has a regression of its own, as each layer has in other regressions, and one row in the
 table. The table also contains the sum of the heads, the adjustment, for all tokens and for those
@@ -18,13 +18,12 @@ import pyarrow.parquet as pq
 from attnlag.adjustments.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.regression.design import covariates
-from attnlag.regression.design.properties import Property, read_property
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.inference import controls, permutation, results
+from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 
-CONTROLS_OF_HEADS = ["permuted_mean", "random_weights", "trained"]
+CONTROLS_OF_HEADS = ["random_weights", "trained"]
 TEXTS = ["subset", "part", "term", "finding", "vcov_type"]
 HEAD_COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
 HEAD_COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
@@ -41,7 +40,6 @@ class HeadNorms:
     heads: Path
     norms: Path
     facts: Mapping[str, Any] = field(default_factory=dict)  # from `covariates.read_facts`
-    classes: Property | None = None  # within which tokens are permuted; None: documents
 
 
 def coefficients(
@@ -63,9 +61,9 @@ def coefficients(
     Returns
     -------
     table : pandas.DataFrame
-        As from `table_of_parts`, with the ``rows`` of each fit, and the controls ``permuted_mean``
-        and ``random_weights``, the latter beside the ``trained`` model on the same documents,
-        neither corrected for bias; NaN without them.
+        As from `table_of_parts`, with the ``rows`` of each fit, and the control ``random_weights``
+        beside the ``trained`` model on the same documents, neither corrected for bias; NaN without
+        it.
     """
     settings = settings.from_sums()
     cells: list[tuple[int, str]] = []
@@ -76,12 +74,9 @@ def coefficients(
     untrained_layers = set(pq.read_schema(random.heads).names) if random else set()
     for name in layers_in(pq.read_schema(shards[0].heads)):
         products: list[crossproducts.Shard] = []
-        orders: list[list[permutation.PermutedProducts]] = []
         for shard in shards:
             norms = _norms_of_parts(shard, name)
             products.append(_products(shard, norms, settings))
-            if settings.draws:
-                orders.append(_permuted_products(shard, norms, settings))
         parts = [*map(str, range(len(products[0].layers) - 2)), WHOLE, ABOVE]
         sums = merging.kept_terms(products) if sums is None else sums
         stack = merging.stack_of(products, settings, sums, group_of=group_of)
@@ -90,8 +85,6 @@ def coefficients(
         places = range(len(parts))
         keys = pd.MultiIndex.from_product([places, least_squares.names_of(stack)])
         controls_of_layer = pd.DataFrame(np.nan, index=keys, columns=CONTROLS_OF_HEADS)
-        if settings.draws:
-            controls_of_layer["permuted_mean"] = _means_of_orders(orders, sums)
         if random and name in untrained_layers:
             controls_of_layer.update(_random_weights(random, name, settings, products))
         beside.append(controls_of_layer)
@@ -144,42 +137,6 @@ def _products(source: HeadNorms, norms: pa.Table, settings: HeadsSettings) -> cr
     )
 
 
-def _permuted_products(
-    source: HeadNorms, norms: pa.Table, settings: HeadsSettings
-) -> list[permutation.PermutedProducts]:
-    """Return the sums of a shard in permuted orders, for all parts but the last and for the last.
-
-    A token without a norm in some part would not be permuted at all. The last part, which leaves
-    out tokens at the floor, is therefore permuted separately.
-    """
-    design = settings.design
-    assert design is not None
-    names = layers_in(norms.schema)
-    return [
-        permutation.permuted_products(
-            norms.select([*KEYS, *of_parts]).to_batches(permutation.ROWS),
-            design,
-            source.facts,
-            draws=settings.draws,
-            seed=settings.seed,
-            fixed_effects=settings.fixed_effects == "document",
-            classes=source.classes,
-        )
-        for of_parts in (names[:-1], names[-1:])
-    ]
-
-
-def _means_of_orders(
-    orders: Sequence[Sequence[permutation.PermutedProducts]], sums: merging.TermSums
-) -> np.ndarray:
-    """Return the mean coefficients over permuted orders, (parts × terms,)."""
-    means = []
-    for of_shards in zip(*orders, strict=True):
-        merged = permutation.merged_terms(permutation.merged_products(of_shards), sums)
-        means.append(permutation.estimates_of_orders(merged)[1][1:].mean(axis=0))
-    return np.concatenate(means).reshape(-1)
-
-
 def _random_weights(
     source: HeadNorms, name: str, settings: HeadsSettings, trained: Sequence[crossproducts.Shard]
 ) -> pd.DataFrame:
@@ -223,11 +180,8 @@ def of_files(
         if documents and not pq.read_metadata(of_heads).num_rows:
             continue
         of_shard = {name: paths[shard] for name, paths in sharded.items()}
-        classes = None
-        if settings.draws and settings.within != "document":
-            classes = read_property(settings.within, [of_shard["token_properties"]], documents)
         facts = covariates.read_facts(settings.design, {**files, **of_shard}, documents)
-        shards.append(HeadNorms(of_heads, of_layers, facts, classes))
+        shards.append(HeadNorms(of_heads, of_layers, facts))
     random = None
     if files["random_weights"]:
         table = pq.read_table(files["random_weights"], columns=["document"])

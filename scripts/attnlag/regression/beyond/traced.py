@@ -1,6 +1,6 @@
 """Means over tokens of what adjustments are written by and of what they say, and their lags."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,8 @@ from attnlag.regression.settings import HeadsSettings
 # The parts of a layer whose lags stand beside each other, with the columns of their norms.
 NORMS = {WHOLE: "norm", **WRITTEN}
 
-# Sources of an adjustment, and the columns of parts of the cosine, in the order of their rows.
+# Sources of an adjustment, in the order of their rows.
 SOURCE_NAMES = [*SOURCE_CLASSES, "bias", "effective"]
-COSINES = {"all": "cosine", **{part: f"cosine_{part}" for part in traced_tables.PAIRS}}
 
 LAG_COLUMNS = [
     *("subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"),
@@ -97,27 +96,6 @@ def shares(
     mean = means_by_layer(rows, attention, drop_first, alpha)["mean"]
     table.insert(len(table.columns) - 1, "attention", mean)
     return _rows_by_layer(table, "source")
-
-
-def neighbours(
-    rows: pd.DataFrame,
-    random: pd.DataFrame | None,
-    pairs: Mapping[tuple[int, str], float],
-    drop_first: int,
-    alpha: float,
-) -> pd.DataFrame:
-    """Return the parts of the cosine with the adjustment of the token before, by layer.
-
-    ``pairs`` has the cosines of random pairs, by layer and part.
-    """
-
-    def cosines(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[[*COSINES.values()]].set_axis([*COSINES], axis=1)
-
-    table = _means_beside(rows, random, cosines, drop_first + 1, alpha).drop(columns="median")
-    of_pairs = [pairs.get((layer, part), np.nan) for part, layer in table.index]
-    table.insert(len(table.columns) - 1, "random_pairs", of_pairs)
-    return _rows_by_layer(table, "part")
 
 
 def readout(

@@ -65,7 +65,7 @@ def heads(folder: Path) -> dict[str, Any] | None:
         return None
     lags = pd.read_parquet(path.with_name("head_coefficients.parquet"))
     lags = lags[(lags["term"] == nearest_lag(lags)) & ~lags["part"].isin([WHOLE, ABOVE])]
-    names = ["layer", "part", *INTERVAL, "permuted_mean", "random_weights"]
+    names = ["layer", "part", *INTERVAL, "random_weights"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
     return {
         "term": "" if lags.empty else named(lags["term"].iloc[0]),

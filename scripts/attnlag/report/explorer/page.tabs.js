@@ -102,7 +102,6 @@ function showHeads() {
   const table = beyond().heads, {term, regression, equal, ...columns} = table, rows = rowsOf(columns);
   const measures = {
     estimate: {label: term, has: term, diverging: true, format: three},
-    permuted_mean: {label: `${term} in random order`, has: term, diverging: true, format: three},
     random_weights: {label: `${term} before training`, has: term, diverging: true, format: three},
     share: {label: "share of squared norms", has: true, format: percent},
     sink: {label: "attention to the first token", has: true, format: percent},
@@ -128,7 +127,6 @@ function showHeads() {
   };
   say("heads-claim", (claims[state.measure] ?? (() => `${capitalised(term)} of single heads is ${of("estimate")} in the ` +
     `median, ${two(Math.min(...values("estimate")))} to ${two(Math.max(...values("estimate")))}` +
-    (values("permuted_mean").length ? `; in random order ${of("permuted_mean")}` : "") +
     (values("random_weights").length ? `; before training ${of("random_weights")}` : "") + "."))());
   say("heads-note", (term && `The terms are those of the regression ${regression}. `) +
     (tokens.heads ? "Click a head to colour the text by the norm of what it writes." : "The page has no room for the norms of single heads."));
