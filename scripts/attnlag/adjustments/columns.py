@@ -1,6 +1,6 @@
 """The columns of the tables that have one row per token."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -33,16 +33,20 @@ def layers_in(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.startswith("layer_")]
 
 
-def schema(layers: int, width: int | None = None, stored: str = "float32") -> pa.Schema:
+def schema(
+    layers: int | Iterable[int], width: int | None = None, stored: str = "float32"
+) -> pa.Schema:
     """Return the schema of activations (vectors of ``width``) or of norms (no width).
 
+    ``layers`` is their number, or those that have columns.
     ``position`` counts from 0 within the sequence that the model saw, including a begin-of-sequence
     token. Vectors are declared as not null, which saves Parquet a level for each number.
     """
+    of_layers = range(layers) if isinstance(layers, int) else layers
     if width is None:
-        fields = [pa.field(layer_name(layer), pa.float32()) for layer in range(layers)]
+        fields = [pa.field(layer_name(layer), pa.float32()) for layer in of_layers]
     else:
-        fields = vector_fields(dict.fromkeys(range(layers), width), stored)
+        fields = vector_fields(dict.fromkeys(of_layers, width), stored)
     return pa.schema([*KEY_FIELDS, *fields])
 
 

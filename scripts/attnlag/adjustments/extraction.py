@@ -16,7 +16,7 @@ from attnlag.adjustments.norms import l2_norms
 from attnlag.adjustments.outcomes import OF_A_PASS
 from attnlag.adjustments.sites import SITES, SitesOfPass
 from attnlag.adjustments.surprisal import PREDICTED, PREDICTIONS, Predictions
-from attnlag.errors import UserError
+from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn, trying
 from attnlag.model.hooks import STREAM, at_least_float32
 from attnlag.storage.sequences import TokenSequence
@@ -118,14 +118,13 @@ class Adjustments:
         config: Any = model.config
         config = config.get_text_config()
         self.width = int(config.hidden_size)
-        self.heads: list[heads.LayerHeads] = []
-        # Error of the sum of heads in words, or the reason why there are none.
-        self.heads_remark = ""
+        # By layer, and why other layers have none.
+        self.heads: dict[int, heads.LayerHeads] = {}
+        self.without_heads: list[str] = []
+        # Largest error of the sum of heads.
+        self.heads_error = 0.0
         if self.with_heads:
-            try:
-                self.heads = heads.located(self.blocks, config)
-            except hooks.NotGiven as reason:
-                self.heads_remark = f"no heads: {reason}"
+            self.heads, self.without_heads = heads.located(self.blocks, config)
         self.rotary = Rotary(model)
         self.proofs = proofs.Proofs(model, self.blocks, self.name, self._run)
         self.passes, self.pass_tokens = 1, self.batch_tokens
@@ -144,6 +143,22 @@ class Adjustments:
         self.tokens = self.cells = 0
 
     @property
+    def heads_of_a_layer(self) -> int:
+        """The number of heads of each layer that has any."""
+        return next(iter(self.heads.values())).count
+
+    @property
+    def heads_remark(self) -> str:
+        """The error of the sum of heads in words, and why layers have none."""
+        if not self.heads:
+            return f"no heads: {self.without_heads[0]}" if self.without_heads else ""
+        words = f"heads + bias = adjustment within {self.heads_error:.1e}"
+        if self.without_heads:
+            missing = counted(len(self.without_heads), "layer")
+            words += f"; {missing} without, as {self.without_heads[0]}"
+        return words
+
+    @property
     def run_tokens(self) -> int:
         """Number of tokens whose vectors fill half of the buffer.
 
@@ -159,8 +174,9 @@ class Adjustments:
         -------
         layers : dict of str to list of float32 arrays
             One array per layer for each site, (tokens, width) or (tokens,), for ``STREAM`` (norms)
-            and for ``geometry.name_of(site)`` (quantities), and one per column for ``PREDICTIONS``,
-            if requested. Rows are in the order of the sequences and their tokens.
+            and for ``geometry.name_of(site)`` (quantities), one per layer with heads for
+            ``heads.NAME``, and one per column for ``PREDICTIONS``, if requested. Rows are in the
+            order of the sequences and their tokens.
         """
         lengths = np.array([len(sequence) for sequence in sequences])
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -219,7 +235,7 @@ class Adjustments:
             if self.with_geometry:
                 add(geometry.name_of(site), layers, len(OF_A_PASS))
         if self.heads:
-            add(heads.NAME, layers, self.heads[0].count)
+            add(heads.NAME, len(self.heads), self.heads_of_a_layer)
         add(STREAM, layers)
         if self.predictions is not None:
             add(PREDICTIONS, len(PREDICTED))
@@ -243,6 +259,7 @@ class Adjustments:
         ids, real = padded(sequences)
         mask = torch.from_numpy(real)
         landing = Landing(rows)
+        column_of_heads = {layer: column for column, layer in enumerate(self.heads)}
         sites = SitesOfPass(self.sites)
         needed = {part for name in self.sites for part in SITES[name].parts}
         if not sites_only:
@@ -265,9 +282,9 @@ class Adjustments:
                 landing.add(layers[site][layer], self._kept(vectors))
                 if sites_only:
                     continue
-                if self.heads and site == "attention":
+                if site == "attention" and layer in column_of_heads:
                     norms = self.heads[layer].norms(at_heads.pop(layer), vectors)
-                    landing.add(layers[heads.NAME][layer], norms)
+                    landing.add(layers[heads.NAME][column_of_heads[layer]], norms)
                 if self.with_geometry:
                     quantities = geometry.of_batch(vectors, received, starts)
                     landing.add(layers[geometry.name_of(site)][layer], quantities)
@@ -279,7 +296,7 @@ class Adjustments:
 
         with (
             suppress(AllSeen),
-            heads.watched([] if sites_only else self.heads, mask) as at_heads,
+            heads.watched({} if sites_only else self.heads, mask) as at_heads,
             hooks.watched(self.blocks, mask, keep, needed),
             torch.inference_mode(),
         ):
@@ -318,12 +335,10 @@ class Adjustments:
             # There are no numbers of the first tokens beside later ones to compare with.
             self.proofs.no_token_sees_later_ones(ids, short_pass)
         self.identity_error = self.proofs.parts_add_up(short_pass)
-        if self.heads:
-            try:
-                self.heads_remark = self.proofs.heads_add_up(self.heads, short_pass)
-            except hooks.NotGiven as reason:
-                self.heads_remark = f"no heads: {reason}"
-                self.heads = []
+        errors, without = self.proofs.heads_add_up(self.heads, short_pass)
+        self.heads = {layer: self.heads[layer] for layer in errors}
+        self.heads_error = max(errors.values(), default=0.0)
+        self.without_heads += without
         self.fast, self.computed_by = onednn.accelerate(
             self.model, self.blocks, ids, short_pass.plain, self.fast
         )

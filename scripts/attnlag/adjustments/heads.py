@@ -8,7 +8,7 @@ of the block. The vector of a head is a_h = c z_h W_h g. With W_h g = R_h'Q_h, w
 are orthonormal, its norm is |c| |z_h R_h'|, because its square is c² z_h (W_h g)(W_h g)' z_h'.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,10 +43,22 @@ class LayerHeads:
 
     projection: torch.nn.Module  # the output projection, whose input is z
     count: int  # number of heads
-    weights: torch.Tensor  # W, (inputs, width) float64
-    bias: torch.Tensor  # (width,)
     gain: torch.Tensor | None  # g, (width,), up to a factor, if the output is normalised
     scale: float  # c, if nothing is normalised
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """W, (inputs, width) float64 on the CPU: a new copy, as those of all layers are large."""
+        weight = self.projection.weight.detach().double().cpu()  # type: ignore[operator,union-attr]
+        return weight if isinstance(self.projection, Conv1D) else weight.T.contiguous()
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """b, (width,) float64 on the CPU."""
+        bias: Any = getattr(self.projection, "bias", None)
+        if bias is None:
+            return torch.zeros(_sizes(self.projection)[1], dtype=torch.float64)
+        return bias.detach().double().cpu()
 
     @cached_property
     def roots(self) -> torch.Tensor:
@@ -77,7 +89,8 @@ class LayerHeads:
     def vectors(self, at_projection: AtProjection, added: torch.Tensor) -> torch.Tensor:
         """Return the vectors of all heads and the bias, (tokens, heads + 1, width) float64."""
         z, projected = at_projection
-        weights = self.weights.view(self.count, -1, self.weights.shape[1])
+        weights = self.weights
+        weights = weights.view(self.count, -1, weights.shape[1])
         by_head = z.double().cpu().view(len(z), self.count, -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
         vectors = torch.cat([vectors, self.bias.expand(len(z), 1, -1)], dim=1)
@@ -86,16 +99,25 @@ class LayerHeads:
         return vectors * self.factor(projected, added).cpu()[:, :, None]
 
 
-def located(blocks: Sequence[BlockModules], config: Any) -> list[LayerHeads]:
-    """Return the heads of every layer, whose number the config of the text model states.
+def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
+    """Return the heads of each layer that has any, and why the others have none.
 
-    Raise NotGiven if a block has no output projection with a known name, or heads do not divide it.
+    The config of the text model states their number.
     """
-    return [of_block(layer, block, config) for layer, block in enumerate(blocks)]
+    layers, without = {}, []
+    for layer, block in enumerate(blocks):
+        try:
+            layers[layer] = of_block(layer, block, config)
+        except NotGiven as reason:
+            without.append(str(reason))
+    return layers, without
 
 
 def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
-    """Return the heads of one layer, as `located` does."""
+    """Return the heads of one layer.
+
+    Raise NotGiven if it has no output projection with a known name, or heads do not divide that.
+    """
     count = getattr(config, "num_attention_heads", None)
     if not isinstance(count, int):
         raise NotGiven("the configuration states no number of heads")
@@ -111,17 +133,13 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
         if projection is None or summands or "norm" not in type(attention).__name__.lower():
             raise NotGiven(f"layer {layer} has no output projection of a known name")
         # The adjustment is the output of a normalisation, whose gain is its output for ones.
-        width = _matrix(projection).shape[1]
         weight = next(attention.parameters())
         with torch.inference_mode():
-            gain = attention(weight.new_ones(1, width))[0].double().cpu()
-    weights = _matrix(projection)
-    if weights.shape[0] % count:
-        raise NotGiven(f"layer {layer} has {weights.shape[0]} inputs for {count} heads")
-    bias = getattr(projection, "bias", None)
-    bias = torch.zeros(weights.shape[1]) if bias is None else bias.detach()
-    scale = 1.0 if block.scale is None else block.scale
-    return LayerHeads(projection, count, weights, bias.double().cpu(), gain, scale)
+            gain = attention(weight.new_ones(1, _sizes(projection)[1]))[0].double().cpu()
+    inputs, _ = _sizes(projection)
+    if inputs % count:
+        raise NotGiven(f"layer {layer} has {inputs} inputs for {count} heads")
+    return LayerHeads(projection, count, gain, 1.0 if block.scale is None else block.scale)
 
 
 def _submodules(module: torch.nn.Module, paths: Sequence[str]) -> Iterator[torch.nn.Module]:
@@ -141,14 +159,16 @@ def _projection(module: torch.nn.Module) -> torch.nn.Module | None:
     return None
 
 
-def _matrix(projection: torch.nn.Module) -> torch.Tensor:
-    """Return the matrix that inputs are multiplied by, (inputs, width) float64 on the CPU."""
-    weight = projection.weight.detach().double().cpu()  # type: ignore[operator,union-attr]
-    return weight if isinstance(projection, Conv1D) else weight.T.contiguous()
+def _sizes(projection: torch.nn.Module) -> tuple[int, int]:
+    """Return the numbers of inputs and of outputs of a projection."""
+    rows, columns = projection.weight.shape  # type: ignore[union-attr,misc]
+    return (rows, columns) if isinstance(projection, Conv1D) else (columns, rows)
 
 
 @contextmanager
-def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[dict[int, AtProjection]]:
+def watched(
+    layers: Mapping[int, LayerHeads], mask: torch.Tensor
+) -> Iterator[dict[int, AtProjection]]:
     """Yield what enters and leaves the projections in a pass of this thread, by layer.
 
     ``mask`` is (sequences, tokens), False for padding.
@@ -170,35 +190,30 @@ def watched(layers: Sequence[LayerHeads], mask: torch.Tensor) -> Iterator[dict[i
             hook_of(number, layer.gain is not None),
             {"prepend": True},
         )
-        for number, layer in enumerate(layers)
+        for number, layer in layers.items()
     ):
         yield at_projection
 
 
 def prove(
-    layers: Sequence[LayerHeads],
-    observed: Sequence[tuple[AtProjection, torch.Tensor]],
-    bound: float,
+    number: int, layer: LayerHeads, at_projection: AtProjection, added: torch.Tensor, bound: float
 ) -> float:
-    """Return the largest error of the sum of heads; raise NotGiven if it exceeds the bound.
+    """Return the error of the sum of a layer's heads; raise NotGiven if it exceeds the bound.
 
-    The errors are |Σ heads + bias - adjustment|, relative to the size of adjustment and heads, and
-    the differences between the norms of heads and those of their vectors. ``observed`` has, for
-    each layer, what is at its projection and the vectors that it adds.
+    It is the largest of |Σ heads + bias - adjustment|, relative to the size of adjustment and
+    heads, and of the differences between the norms of heads and those of their vectors.
     """
-    worst = 0.0
-    for number, (layer, (at_projection, added)) in enumerate(zip(layers, observed, strict=True)):
-        vectors = layer.vectors(at_projection, added)
-        sizes = vectors.norm(dim=-1)
-        adjustment = added.double().cpu()
-        size = torch.maximum(adjustment.norm(dim=-1), sizes.square().sum(dim=-1).sqrt())
-        size = size.clamp_min(torch.finfo(torch.float32).tiny)
-        gaps = (vectors.sum(dim=1) - adjustment).norm(dim=-1) / size
-        norms = layer.norms(at_projection, added).double().cpu()
-        error = max(float(gaps.max()), float(((norms - sizes[:, :-1]).abs() / size[:, None]).max()))
-        if not error <= bound:
-            raise NotGiven(
-                f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
-            )
-        worst = max(worst, error)
-    return worst
+    vectors = layer.vectors(at_projection, added)
+    sizes = vectors.norm(dim=-1)
+    adjustment = added.double().cpu()
+    size = torch.maximum(adjustment.norm(dim=-1), sizes.square().sum(dim=-1).sqrt())
+    size = size.clamp_min(torch.finfo(torch.float32).tiny)
+    gaps = (vectors.sum(dim=1) - adjustment).norm(dim=-1) / size
+    norms = layer.norms(at_projection, added).double().cpu()
+    errors = torch.stack([gaps, *((norms - sizes[:, :-1]).abs() / size[:, None]).T])
+    # The largest of numbers and NaN is NaN.
+    if not (error := float(errors.max())) <= bound:
+        raise NotGiven(
+            f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
+        )
+    return error

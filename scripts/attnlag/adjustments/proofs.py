@@ -48,9 +48,9 @@ class ShortPass(NamedTuple):
     # By layer and part, (tokens, width) float32 tensors on the CPU: the vectors that it adds.
     vectors: dict[tuple[int, str], torch.Tensor]
     evidence: list[hooks.Evidence]  # on the parts of every block
-    # Input and output of the output projection of each layer (None if it was not called), and the
-    # adjustment of attention.
-    at_heads: list[tuple[Any, torch.Tensor]]
+    # By layer with heads: input and output of its output projection (None if it was not called),
+    # and the adjustment of attention.
+    at_heads: dict[int, tuple[Any, torch.Tensor]]
     plain: onednn.Plain  # reference for fast paths
 
 
@@ -88,7 +88,7 @@ class Proofs:
     def short_pass(
         self,
         ids: torch.Tensor,
-        layers: Sequence[LayerHeads] = (),
+        layers: Mapping[int, LayerHeads] | None = None,
         predictions: Predictions | None = None,
     ) -> ShortPass:
         """Run the model over the tokens of one sequence, (tokens,).
@@ -96,13 +96,14 @@ class Proofs:
         With predictions, the whole model is run, and they are proved.
         """
         vectors: dict[tuple[int, str], torch.Tensor] = {}
-        at_heads: list[tuple[Any, torch.Tensor]] = []
+        at_heads: dict[int, tuple[Any, torch.Tensor]] = {}
+        layers = layers or {}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             vectors[layer, part] = added.float().cpu()
-            if layers and part == "attention":
+            if layer in layers and part == "attention":
                 # A module that is declared as attention may be something else.
-                at_heads.append((projections.get(layer), added))
+                at_heads[layer] = projections.get(layer), added
 
         every = torch.ones(1, len(ids), dtype=torch.bool)
         with (
@@ -158,17 +159,26 @@ class Proofs:
         """Return whether first tokens differ in their sequence and alone, beyond rounding."""
         return bool(differences(beside, alone).max() > LEAK[self.dtype])
 
-    def heads_add_up(self, layers: Sequence[LayerHeads], short_pass: ShortPass) -> str:
-        """Return the error of heads and bias as a sum for the adjustment, in words.
+    def heads_add_up(
+        self, layers: Mapping[int, LayerHeads], short_pass: ShortPass
+    ) -> tuple[dict[int, float], list[str]]:
+        """Return the error of heads and bias as a sum for the adjustment, by layer.
 
-        Raise NotGiven if they do not add up to it.
+        The second result says why the other layers have none.
         """
-        for layer, (projection, _) in enumerate(short_pass.at_heads):
-            if projection is None:
-                raise hooks.NotGiven(f"layer {layer} adds what its output projection has not made")
-        with torch.inference_mode():
-            error = heads.prove(layers, short_pass.at_heads, hooks.TOLERANCE[self.dtype])
-        return f"heads + bias = adjustment within {error:.1e}"
+        errors, without = {}, []
+        for number, layer in layers.items():
+            projection, added = short_pass.at_heads[number]
+            try:
+                if projection is None:
+                    made = "adds what its output projection has not made"
+                    raise hooks.NotGiven(f"layer {number} {made}")
+                with torch.inference_mode():
+                    bound = hooks.TOLERANCE[self.dtype]
+                    errors[number] = heads.prove(number, layer, projection, added, bound)
+            except hooks.NotGiven as reason:
+                without.append(str(reason))
+        return errors, without
 
     def parts_add_up(self, short_pass: ShortPass) -> float:
         """Return the largest error of the residual identity, or raise UserError."""

@@ -70,7 +70,7 @@ def record(
             # Heads have been proved by the time that the first ones are written.
             if not adjustments.heads:
                 return columns.schema(0)
-            return columns.schema(layers, adjustments.heads[0].count)
+            return columns.schema(adjustments.heads, adjustments.heads_of_a_layer)
         if name in geometries:
             return geometry.schema(layers)
         return columns.schema(layers, adjustments.width if name in vectors else None, stored)

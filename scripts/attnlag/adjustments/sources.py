@@ -17,7 +17,6 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from attnlag.adjustments import heads
 from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
 from attnlag.model.architectures import BlockModules
@@ -28,17 +27,6 @@ from attnlag.model.language_models import quiet_transformers
 IMPLEMENTATION = "attnlag_sources"
 
 Numbers = dict[str, torch.Tensor]
-
-
-def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
-    """Return the heads of each layer of attention, and why other layers have none."""
-    layers, without = {}, []
-    for number, block in enumerate(blocks):
-        try:
-            layers[number] = heads.of_block(number, block, config)
-        except NotGiven as reason:
-            without.append(str(reason))
-    return layers, without
 
 
 @contextmanager

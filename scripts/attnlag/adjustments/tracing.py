@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag.adjustments import layout, sources, traced_tables
+from attnlag.adjustments import heads, layout, sources, traced_tables
 from attnlag.adjustments.batches import Rotary
 from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.readout import Readout
@@ -50,7 +50,7 @@ class Tracer:
         self.without = ["attention is not among the sites"]
         if "attention" in sites:
             config = self.trunk.config.get_text_config()
-            self.layers, self.without = sources.located(self.blocks, config)
+            self.layers, self.without = heads.located(self.blocks, config)
         self.predictions: Predictions | None = None
         self.head: Readout | None = None
         # The error of the proof in words, or why there is no readout.

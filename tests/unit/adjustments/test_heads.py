@@ -100,18 +100,16 @@ def test_a_differential_head_is_made_by_two_attention_heads():
 
 def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
-    (layer, *_) = heads.located(architectures.locate(model), model.config)
+    layer = heads.located(architectures.locate(model), model.config)[0][2]
     z = torch.randn(5, 48)
     added = z.double() @ layer.weights
     seen = z, None
-    assert heads.prove([layer], [(seen, added)], 1e-5) < 1e-6
-    for wrong in (added * 1.001, added + 0.01):
-        with pytest.raises(NotGiven, match="in layer 0, heads and bias make up the adjustment"):
-            heads.prove([layer], [(seen, wrong)], 1e-5)
-    # Another mixer, or a number of heads that does not divide.
+    assert heads.prove(2, layer, seen, added, 1e-5) < 1e-6
+    for wrong in (added * 1.001, added + 0.01, added * torch.nan):
+        with pytest.raises(NotGiven, match="in layer 2, heads and bias make up the adjustment"):
+            heads.prove(2, layer, seen, wrong, 1e-5)
+    # A number of heads that does not divide.
     model.config.num_attention_heads = 7
-    with pytest.raises(NotGiven, match="48 inputs for 7 heads"):
-        heads.located(architectures.locate(model), model.config)
     remark, found = measured(model)
     assert (remark, found.size) == ("no heads: layer 0 has 48 inputs for 7 heads", 0)
 
@@ -123,19 +121,23 @@ class Uncalled(torch.nn.Linear):
         return torch.nn.functional.linear(z, self.weight)
 
 
-def test_a_projection_that_is_not_called_gives_no_heads():
+def test_a_projection_that_is_not_called_takes_the_heads_of_its_layer_alone():
     model = small_model("llama")
+    _, whole = measured(model)
     model.layers[1].self_attn.o_proj.__class__ = Uncalled
     remark, found = measured(model)
-    assert remark == "no heads: layer 1 adds what its output projection has not made"
-    assert not found.size
+    assert remark.startswith("heads + bias = adjustment within ")
+    assert remark.endswith(
+        "1 layer without, as layer 1 adds what its output projection has not made"
+    )
+    np.testing.assert_array_equal(found, whole[[0, 2]])
 
 
 WIDTH = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 WIDTH |= {"num_key_value_heads": 2, "intermediate_size": 64}
 EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1, "kv_channels": 8}
 MAMBA = {"mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 1, "ssm_state_size": 8}
-MAMBA |= {"layers_block_type": ["mamba", "attention", "mlp"], "head_dim": 16}
+MAMBA |= {"layers_block_type": ["mamba", "mamba", "mlp"], "head_dim": 16}
 
 
 @pytest.mark.parametrize(
@@ -151,3 +153,20 @@ def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
     remark, norms = measured(model)
     assert remark.startswith(found)
     assert bool(norms.size) == found.startswith("heads")
+
+
+def test_layers_of_another_mixer_leave_the_heads_of_the_others():
+    layers = {"layers_block_type": ["mamba", "attention", "mlp"]}
+    config = AutoConfig.for_model("nemotron_h", **WIDTH, **MAMBA | layers)
+    adjustments = extraction.Adjustments(
+        AutoModel.from_config(config).eval(), batch_tokens=256, keep="norms", with_heads=True
+    )
+    results = adjustments.measure(sequences())
+    assert list(adjustments.heads) == [1]
+    mixer = "layer 0 has NemotronHMamba2Mixer in place of attention"
+    assert adjustments.heads_remark.endswith(f"; 2 layers without, as {mixer}")
+    (of_heads,) = results[heads.NAME]
+    assert of_heads.shape == (47, 2)
+    # The vector of the layer is the sum of those of its heads.
+    assert (results["attention"][1] <= of_heads.sum(axis=1) * (1 + 1e-5)).all()
+    assert (results["attention"][1] > 0).all()
