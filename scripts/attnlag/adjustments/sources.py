@@ -5,11 +5,13 @@ W_h g is what token j writes to token t through its values v and the weights α 
 is the bias. The share of token j is s_tj = ⟨c_tj, a_t⟩ / |a_t|². Shares are exact and signed, and
 those of all tokens and the bias add up to 1. With u^h_t = (a_t ∘ g) W_h', ⟨c^h_tj, a_t⟩ is α^h_tj
 (v^h_j · u^h_t), so no vector of the width of the stream is formed for a pair of tokens. The
-factor c cancels.
+factor c cancels. If a gate γ_t multiplies Σ_j α^h_tj v^h_j channel by channel before the
+projection, v^h_j ∘ γ^h_t takes the place of v^h_j; like c, the gate is given, whatever it depends
+on.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +21,7 @@ from transformers.masking_utils import eager_mask
 
 from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
+from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
@@ -35,42 +38,134 @@ def traced(
     blocks: Sequence[BlockModules],
     layers: Mapping[int, LayerHeads],
     proved: int = 0,
-) -> Iterator[dict[int, Numbers]]:
+) -> Iterator[tuple[dict[int, Numbers], dict[int, str]]]:
     """Yield what tokens write in a pass over one sequence, by layer, see `written_by_token`.
 
-    The model's implementation of attention is changed within the context; layers that do not call
-    it are left out. One layer's weights of attention are in memory at a time. ``proved`` is the
-    number of tokens for which the vectors are built and compared. Raise NotGiven in the pass if
-    weights or values are not one number for each head and pair of tokens.
+    The second dictionary says why other layers have none. One layer's weights of attention are in
+    memory at a time. ``proved`` is the number of tokens for which the vectors are built and
+    compared. With any, the pass also decides which layers are `gated`, and gives what enters their
+    projections as ``gated``, see `gates_proved`. Raise NotGiven in the pass if an attention has no
+    implementation that gives weights.
+    """
+    numbers: dict[int, Numbers] = {}
+    reasons = {number: f"layer {number} computes attention by itself" for number in layers}
+    attended: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    def attend(number: int, value: Any, out: torch.Tensor, weights: Any) -> torch.Tensor:
+        reasons[number] = f"layer {number} adds what its output projection has not made"
+        try:
+            attended[number] = *_checked(layers[number], value, out, weights), out
+        except NotGiven as reason:
+            reasons[number] = f"in layer {number}, {reason}"
+        return out
+
+    def project(number: int, entering: torch.Tensor) -> None:
+        if number not in attended:
+            return
+        layer, (values, weights, out) = layers[number], attended.pop(number)
+        own = out.reshape(values.shape[1], layer.count, -1)
+        entering = entering.reshape(own.shape)
+        if proved:
+            gap = float((entering - own).float().norm() / own.float().norm())
+            layer.gated = not gap <= hooks.TOLERANCE[own.dtype]
+        # The quotient is as exact as numbers of this precision, however small they are.
+        gate = torch.where(own == 0, 0, entering / own) if layer.gated else None
+        numbers[number] = written_by_token(layer, values, weights, gate, proved)
+        if proved and layer.gated:
+            numbers[number]["gated"] = entering
+        del reasons[number]
+
+    with _attending(model, blocks, layers, attend, project):
+        yield numbers, reasons
+
+
+@contextmanager
+def gates_proved(
+    model: Any,
+    blocks: Sequence[BlockModules],
+    layers: Mapping[int, LayerHeads],
+    entering: Mapping[int, torch.Tensor],
+) -> Iterator[set[int]]:
+    """Yield the layers in which nothing but a gate lies between attention and projection.
+
+    In the pass within the context, each number that attention gives is multiplied by another
+    factor. Only if a gate that depends on none of them follows, ``entering``, what enters the
+    projection otherwise, is multiplied by the same factors. It is restored, so that later layers
+    receive what they would.
+    """
+    generator = torch.Generator().manual_seed(0)
+    factors: dict[int, torch.Tensor] = {}
+    proved: set[int] = set()
+
+    def attend(number: int, value: Any, out: torch.Tensor, weights: Any) -> torch.Tensor:
+        factor = 0.5 + torch.rand(out.shape, generator=generator)
+        factors[number] = factor.to(out.device, out.dtype)
+        return out * factors[number]
+
+    def project(number: int, changed: torch.Tensor) -> torch.Tensor:
+        before = entering[number]
+        expected = before * factors[number].reshape(before.shape)
+        gap = (changed.reshape(before.shape) - expected).float().norm()
+        if float(gap / expected.float().norm()) <= hooks.TOLERANCE[before.dtype]:
+            proved.add(number)
+        return before.reshape(changed.shape)
+
+    with _attending(model, blocks, {n: layers[n] for n in entering}, attend, project):
+        yield proved
+
+
+@contextmanager
+def _attending(
+    model: Any,
+    blocks: Sequence[BlockModules],
+    layers: Mapping[int, LayerHeads],
+    attend: Callable[[int, Any, torch.Tensor, Any], torch.Tensor],
+    project: Callable[[int, torch.Tensor], torch.Tensor | None],
+) -> Iterator[None]:
+    """Change the model's implementation of attention within the context.
+
+    In these layers, ``attend(layer, values, output, weights)`` gives the output of attention, and
+    ``project(layer, input)`` sees the input of the output projection, and may give another.
     """
     owners = {id(module): number for number in layers for module in blocks[number].block.modules()}
-    numbers: dict[int, Numbers] = {}
 
-    def attend(module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any) -> Any:
+    def implementation(
+        module: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any
+    ) -> Any:
         eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if eager is None:
             raise NotGiven(f"{type(module).__name__} has no attention that gives its weights")
         out, weights = eager(module, query, key, value, *args, **options)
         number = owners.get(id(module))
-        if number is not None:
-            values, by_head = _checked(layers[number], value, weights)
-            numbers[number] = written_by_token(layers[number], values, by_head, proved)
-        return out, weights
+        return (out if number is None else attend(number, value, out, weights)), weights
 
-    AttentionInterface.register(IMPLEMENTATION, attend)
+    def before_projection(number: int) -> Callable[..., Any]:
+        return lambda _, args: project(number, args[0])
+
+    AttentionInterface.register(IMPLEMENTATION, implementation)
     AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
     before = model.config._attn_implementation
     with quiet_transformers():
         model.set_attn_implementation(IMPLEMENTATION)
     try:
-        yield numbers
+        with hooks.attached(
+            (layer.projection.register_forward_pre_hook, before_projection(number), {})
+            for number, layer in layers.items()
+        ):
+            yield
     finally:
         with quiet_transformers():
             model.set_attn_implementation(before)
 
 
-def _checked(layer: LayerHeads, value: Any, weights: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the values and the weights of one sequence, by head, of groups of queries too."""
+def _checked(
+    layer: LayerHeads, value: Any, out: torch.Tensor, weights: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the values and the weights of one sequence, by head, of groups of queries too.
+
+    Some attention multiplies the weighted sum of a head by a number, such as what a learned sink
+    leaves; the weights then include it.
+    """
     shape = None if weights is None else tuple(weights.shape)
     tokens = value.shape[2]
     if shape != (1, layer.count, tokens, tokens) or layer.count % value.shape[1]:
@@ -86,7 +181,14 @@ def _checked(layer: LayerHeads, value: Any, weights: Any) -> tuple[torch.Tensor,
             f"heads have {values.shape[2]} values, and {len(layer.weights)} inputs of their "
             f"projection are not {layer.count} times as many"
         )
-    return values, weights[0]
+    weights, out = weights[0], out.reshape(tokens, layer.count, -1).transpose(0, 1)
+    summed, bound = weights @ values, hooks.TOLERANCE[out.dtype] * out.float().norm()
+    if not (summed - out).float().norm() <= bound:
+        factor = (summed * out).float().sum(-1) / summed.float().square().sum(-1)
+        weights = weights * factor[..., None].to(weights.dtype)
+        if not (weights @ values - out).float().norm() <= bound:
+            raise NotGiven("attention gives more than the sum of its values")
+    return values, weights
 
 
 def classes_of(tokens: int) -> torch.Tensor:
@@ -99,7 +201,11 @@ def classes_of(tokens: int) -> torch.Tensor:
 
 
 def written_by_token(
-    layer: LayerHeads, values: torch.Tensor, weights: torch.Tensor, proved: int = 0
+    layer: LayerHeads,
+    values: torch.Tensor,
+    weights: torch.Tensor,
+    gate: torch.Tensor | None = None,
+    proved: int = 0,
 ) -> Numbers:
     """Return what each token of a sequence writes to each later one, summed up by token.
 
@@ -107,6 +213,8 @@ def written_by_token(
     ----------
     values : (heads, tokens, inputs) tensor
     weights : (heads, tokens, tokens) tensor
+    gate : (tokens, heads, inputs) tensor, optional
+        What multiplies the sum over values.
 
     Returns
     -------
@@ -125,16 +233,20 @@ def written_by_token(
     bias = layer.bias if layer.gain is None else layer.bias * layer.gain
     projection, bias = projection.to(device), bias.to(device)
     gathered = torch.stack([weights[h].double() @ values[h] for h in range(count)], dim=1)
+    own = (weights.diagonal(dim1=1, dim2=2).double()[..., None] * values).transpose(0, 1)
+    if gate is not None:
+        gathered, own = gathered * gate, own * gate
     written = gathered.reshape(tokens, -1) @ projection
     added = written + bias
     size = added.square().sum(-1)
     along = (added @ projection.T).view(tokens, count, -1)
+    if gate is not None:
+        along = along * gate
     shares = torch.zeros(tokens, tokens, dtype=torch.float64, device=device)
     for head in range(count):
         shares += weights[head].double() * (along[:, head] @ values[head].T)
     shares /= size[:, None]
-    own = weights.diagonal(dim1=1, dim2=2).double()[..., None] * values
-    to_self = own.transpose(0, 1).reshape(tokens, -1) @ projection
+    to_self = own.reshape(tokens, -1) @ projection
     places = classes_of(tokens).to(device)
     by_class = torch.zeros(tokens, len(SOURCE_CLASSES), dtype=torch.float64, device=device)
     later = torch.ones_like(shares, dtype=torch.bool).triu(1)
@@ -153,17 +265,25 @@ def written_by_token(
         "to_first": weights[:, :, 0].T,
     }
     proof = values[:, :proved], weights[:, :proved, :proved]
-    return numbers | {"error": _error(*proof, projection, numbers)}
+    return numbers | {"error": _error(*proof, gate, projection, numbers)}
 
 
 def _error(
-    values: torch.Tensor, weights: torch.Tensor, projection: torch.Tensor, numbers: Numbers
+    values: torch.Tensor,
+    weights: torch.Tensor,
+    gate: torch.Tensor | None,
+    projection: torch.Tensor,
+    numbers: Numbers,
 ) -> torch.Tensor:
     """Return how far shares are from those of the vectors that tokens write, and sums from 1."""
     count, tokens, _ = values.shape
-    vectors = torch.einsum(
-        "htj,hjw->tjw", weights.double(), values @ projection.view(count, -1, projection.shape[1])
-    )
+    if gate is None:
+        by_head = projection.view(count, -1, projection.shape[1])
+        vectors = torch.einsum("htj,hjw->tjw", weights.double(), values @ by_head)
+    else:
+        gate = gate[:tokens].double()
+        gated = torch.einsum("htj,hji,thi->tjhi", weights.double(), values, gate)
+        vectors = gated.flatten(2) @ projection
     added, shares = numbers["added"][:tokens], numbers["shares"]
     direct = (vectors @ added[:, :, None])[..., 0] / added.square().sum(-1, keepdim=True)
     places = classes_of(tokens).to(direct.device)

@@ -65,6 +65,8 @@ class Tracer:
         self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
         # The attention of heads to the first token of each sequence, in layers that have heads.
         self.sinks: list[pa.Table] = []
+        # Why sequences or layers of these are left out, after others were traced.
+        self.failures: list[str] = []
 
     @property
     def sources_remark(self) -> str:
@@ -74,6 +76,8 @@ class Tracer:
         words = f"shares add up to 1 within {self.error:.1e}"
         if self.without:
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
+        if self.failures:
+            words += f"; left out {counted(len(self.failures), 'time')}, as {self.failures[0]}"
         return words
 
     def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
@@ -109,24 +113,48 @@ class Tracer:
     ) -> tuple[dict[int, sources.Numbers], dict[tuple[int, str], torch.Tensor], Any]:
         """Return sources by layer, the vectors of sites, and the inputs of the head."""
         if self.layers:
+            first = not self.sources
             try:
-                proved = 0 if self.sources else PROVED
-                with sources.traced(self.trunk, self.blocks, self.layers, proved) as numbers:
-                    vectors, hidden = self._run(ids, numbers)
-                silent = sorted(set(self.layers) - set(numbers))
-                self.without += [f"layer {n} computes attention by itself" for n in silent]
-                self.layers = {n: heads for n, heads in self.layers.items() if n in numbers}
+                with sources.traced(
+                    self.trunk, self.blocks, self.layers, PROVED if first else 0
+                ) as (numbers, reasons):
+                    vectors, hidden = self._run(ids, numbers, reasons)
+                if first:
+                    self._prove_gates(ids, numbers, reasons)
+                    self.layers = {n: self.layers[n] for n in sorted(numbers)}
+                    self.without += reasons.values()
+                else:
+                    self.failures += reasons.values()
                 return numbers, vectors, hidden
             except NotGiven as reason:
-                self.without.insert(0, str(reason))
-            except hooks.FAILURES as failure:
+                failure = str(reason)
+            except hooks.FAILURES as error:
                 # If the model itself fails, so does the pass without weights, which says why.
-                self.without.insert(0, hooks.failure_in_words(failure))
-            self.layers, self.sources, self.sinks = {}, [], []
-        return {}, *self._run(ids, {})
+                failure = hooks.failure_in_words(error)
+            if first:
+                self.layers = {}
+                self.without.insert(0, failure)
+            else:
+                self.failures.append(failure)
+        return {}, *self._run(ids, {}, {})
+
+    def _prove_gates(
+        self, ids: torch.Tensor, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
+    ) -> None:
+        """Leave out the layers in which more than a gate follows attention."""
+        gated = {n: of_layer.pop("gated") for n, of_layer in numbers.items() if "gated" in of_layer}
+        if not gated:
+            return
+        with sources.gates_proved(self.trunk, self.blocks, self.layers, gated) as proved:
+            self._run(ids, {}, {})
+        for number in set(gated) - proved:
+            del numbers[number]
+            reasons[number] = (
+                f"layer {number} has more than a gate between attention and its output projection"
+            )
 
     def _run(
-        self, ids: torch.Tensor, numbers: dict[int, sources.Numbers]
+        self, ids: torch.Tensor, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
     ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
         sites = SitesOfPass(self.readout if self.head else ())
         vectors: dict[tuple[int, str], torch.Tensor] = {}
@@ -134,7 +162,11 @@ class Tracer:
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
             added = hooks.at_least_float32(added)
             if part == "attention" and layer in numbers:
-                self._compare(layer, added, numbers[layer])
+                try:
+                    self._compare(layer, added, numbers[layer])
+                except NotGiven as reason:
+                    del numbers[layer]
+                    reasons[layer] = str(reason)
             for site, values in sites.completed(layer, part, added):
                 vectors[layer, site] = values
 

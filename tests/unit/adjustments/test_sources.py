@@ -17,7 +17,7 @@ from attnlag.model.language_models import quiet_transformers
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
 # window of four tokens; a factor of what is added, and of logits; biases of values; attention in
-# half of the layers.
+# half of the layers; gates of channels; a factor of each head's sum.
 MODELS = {
     "gpt2": {"vocab_size": 200, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64},
     "llama": LLAMA,
@@ -29,6 +29,8 @@ MODELS = {
         **{"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1},
         **{"mamba_d_state": 8, "mamba_dt_rank": 4, "use_mamba_kernels": False, "num_experts": 1},
     },
+    "qwen3_5_text": LLAMA | {"head_dim": 12, "layer_types": ["full_attention"] * 3},
+    "granite_swa": LLAMA | {"residual_multiplier": 0.22, "sliding_window": 4},
 }
 TOKENS = 13
 
@@ -101,7 +103,7 @@ class Run:
         if self.name == "gemma2":
             gain = 1 + block.post_attention_layernorm.weight
             factor = gain / (whole.square().mean(-1, keepdim=True) + 1e-6).sqrt()
-        if self.name == "granite":
+        if self.name.startswith("granite"):
             factor = 0.22 * factor
         return (parts * factor[:, None]).detach(), (bias * factor).detach()
 
@@ -198,7 +200,7 @@ def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
 def test_effects_are_those_on_the_logits(run, tracer, ids):
     model, weight = run.model, run.model.get_output_embeddings().weight.detach()
     centred = run.name == "gpt2"
-    gain = run.final.weight.detach() + (run.name == "gemma2")
+    gain = run.final.weight.detach() + (run.name in ("gemma2", "qwen3_5_text"))
     x = run.streams[0] - (run.streams[0].mean(-1, keepdim=True) if centred else 0)
     rms = x.square().mean(-1, keepdim=True).sqrt()
     places = np.arange(TOKENS)
@@ -275,6 +277,7 @@ def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetche
     [
         ("bloom", {"hidden_size": 48, "n_layer": 2, "n_head": 4, "vocab_size": 200}, "by itself"),
         ("diffllama", LLAMA | {"head_dim": 12}, "and 2 heads"),
+        ("bitnet", LLAMA, "layer 0 has more than a gate between attention and its output proj"),
     ],
 )
 def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
@@ -287,3 +290,40 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
     assert reason in found.sources_remark
     assert "within" in found.readout_remark
     assert found.readout["attention"][0].num_rows == config.num_hidden_layers * TOKENS
+
+
+def test_a_late_failure_leaves_out_its_layer_in_its_sequence(ids):
+    model = small_model("llama")
+    tracer, longer = tracing.Tracer(model, ["attention"]), np.concatenate([ids, ids])
+    attend = model.model.layers[1].self_attn.forward
+
+    def fails_on_long_ones(hidden_states, *args, **options):
+        out, *rest = attend(hidden_states, *args, **options)
+        return out + (hidden_states.shape[1] > len(ids)), *rest
+
+    model.model.layers[1].self_attn.forward = fails_on_long_ones
+    for document, sequence in {"a": ids, "b": longer, "c": ids[:7]}.items():
+        tracer.trace(document, 0, sequence)
+    traced = [sorted(set(table["layer"].to_pylist())) for table in tracer.sources]
+    assert traced == [[0, 1, 2], [0, 2], [0, 1, 2]]
+    assert "; left out 1 time, as in layer 1, what tokens write adds up" in tracer.sources_remark
+
+
+def test_a_late_pass_that_fails_leaves_the_sources_of_other_sequences(ids):
+    model = small_model("llama")
+    tracer = tracing.Tracer(model, ["attention"])
+    attend = model.model.layers[1].self_attn.forward
+
+    def fails_on_long_ones(hidden_states, *args, **options):
+        out, weights = attend(hidden_states, *args, **options)
+        if weights is not None and hidden_states.shape[1] > len(ids):
+            raise torch.OutOfMemoryError("no room for weights")
+        return out, weights
+
+    model.set_attn_implementation("sdpa")
+    model.model.layers[1].self_attn.forward = fails_on_long_ones
+    for document, sequence in {"a": ids, "b": np.tile(ids, 2), "c": ids[:7]}.items():
+        tracer.trace(document, 0, sequence)
+    assert [table["document"][0].as_py() for table in tracer.sources] == ["a", "c"]
+    assert "; left out 1 time, as a pass that is to give weights" in tracer.sources_remark
+    assert len(tracer.readout["attention"]) == 3
