@@ -65,7 +65,7 @@ class Tracer:
         self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
         # The attention of heads to the first token of each sequence, in layers that have heads.
         self.sinks: list[pa.Table] = []
-        # Why sequences or layers of these are left out, after others were traced.
+        # Why sequences are left out, after others were traced.
         self.failures: list[str] = []
 
     @property
@@ -77,7 +77,7 @@ class Tracer:
         if self.without:
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         if self.failures:
-            words += f"; left out {counted(len(self.failures), 'time')}, as {self.failures[0]}"
+            words += f"; {counted(len(self.failures), 'sequence')} without, as {self.failures[0]}"
         return words
 
     def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
@@ -123,8 +123,10 @@ class Tracer:
                     self._prove_gates(ids, numbers, reasons)
                     self.layers = {n: self.layers[n] for n in sorted(numbers)}
                     self.without += reasons.values()
-                else:
-                    self.failures += reasons.values()
+                elif reasons:
+                    # Rows of all sequences have the same layers.
+                    self.failures.append(next(iter(reasons.values())))
+                    numbers = {}
                 return numbers, vectors, hidden
             except NotGiven as reason:
                 failure = str(reason)

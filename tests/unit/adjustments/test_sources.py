@@ -292,38 +292,26 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
     assert found.readout["attention"][0].num_rows == config.num_hidden_layers * TOKENS
 
 
-def test_a_late_failure_leaves_out_its_layer_in_its_sequence(ids):
-    model = small_model("llama")
-    tracer, longer = tracing.Tracer(model, ["attention"]), np.concatenate([ids, ids])
-    attend = model.model.layers[1].self_attn.forward
-
-    def fails_on_long_ones(hidden_states, *args, **options):
-        out, *rest = attend(hidden_states, *args, **options)
-        return out + (hidden_states.shape[1] > len(ids)), *rest
-
-    model.model.layers[1].self_attn.forward = fails_on_long_ones
-    for document, sequence in {"a": ids, "b": longer, "c": ids[:7]}.items():
-        tracer.trace(document, 0, sequence)
-    traced = [sorted(set(table["layer"].to_pylist())) for table in tracer.sources]
-    assert traced == [[0, 1, 2], [0, 2], [0, 1, 2]]
-    assert "; left out 1 time, as in layer 1, what tokens write adds up" in tracer.sources_remark
-
-
-def test_a_late_pass_that_fails_leaves_the_sources_of_other_sequences(ids):
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_late_failure_leaves_out_its_sequence_alone(fails, ids):
+    """Attention fails, or adds what its weights do not make, in sequences that are long."""
     model = small_model("llama")
     tracer = tracing.Tracer(model, ["attention"])
     attend = model.model.layers[1].self_attn.forward
 
-    def fails_on_long_ones(hidden_states, *args, **options):
+    def other_on_long_ones(hidden_states, *args, **options):
         out, weights = attend(hidden_states, *args, **options)
-        if weights is not None and hidden_states.shape[1] > len(ids):
+        long = hidden_states.shape[1] > len(ids)
+        if fails and long and weights is not None:
             raise torch.OutOfMemoryError("no room for weights")
-        return out, weights
+        return out + long, weights
 
     model.set_attn_implementation("sdpa")
-    model.model.layers[1].self_attn.forward = fails_on_long_ones
+    model.model.layers[1].self_attn.forward = other_on_long_ones
     for document, sequence in {"a": ids, "b": np.tile(ids, 2), "c": ids[:7]}.items():
         tracer.trace(document, 0, sequence)
     assert [table["document"][0].as_py() for table in tracer.sources] == ["a", "c"]
-    assert "; left out 1 time, as a pass that is to give weights" in tracer.sources_remark
+    assert written(pa.concat_tables(tracer.sources).unify_dictionaries()).num_rows == TOKENS + 7
+    reason = "a pass that is to give weights" if fails else "in layer 1, what tokens write"
+    assert f"; 1 sequence without, as {reason}" in tracer.sources_remark
     assert len(tracer.readout["attention"]) == 3
