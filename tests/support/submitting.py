@@ -17,7 +17,7 @@ COMMAND = (
     *("--slurm-init-seconds-before-status-checks", "4", "--slurm-status-command", "squeue"),
     # The nodes have two processors each.
     *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
-    *("extract_random_weights=2", "accumulate_vectors=2", "fit_vectors=2"),
+    "extract_random_weights=2",
 )
 
 
