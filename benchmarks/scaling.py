@@ -248,7 +248,6 @@ def compared(corpus: str) -> dict[str, Any]:
         "regressions": {"notebook": {"lags": [1, 2]}},
         "controls": {"permutation": None, "random_weights": None},
         "causal": None,
-        "comparison": {"draws": 2 * DRAWS},
     }
 
 

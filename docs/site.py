@@ -21,7 +21,6 @@ ELSEWHERE = {
     "config/config.yaml": "config.yaml",
     "config/gpt2.yaml": "gpt2.yaml",
     "config/models.yaml": "models.yaml",
-    "config/seeds.yaml": "seeds.yaml",
     "config/study.yaml": "study.yaml",
     "CHANGELOG.md": "changes.md",
     "LICENSE": "LICENSE.txt",

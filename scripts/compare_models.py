@@ -1,50 +1,43 @@
 """Compare models over relative depth: one table of all coefficients, and one row per pair.
 
-The folder ``crossproducts`` beside each table of coefficients has what the bootstrap by document
-needs.
+The folder ``crossproducts`` beside each table of coefficients has what errors by document need.
 """
 
 import attnlag.pipeline.program as program
 
 import pandas as pd
 
-from attnlag.regression.beyond import claims, comparison, population
-from attnlag.regression.settings import Comparison
+from attnlag.regression.beyond import claims, comparison
 from attnlag.report.comparison import claims_findings, comparison_findings
 from attnlag.storage import tables, writing
 
 
 def main(job):
-    settings = job.settings
     studies = [comparison.read_study(path) for path in job.input.studies]
     inference = comparison.common_inference(studies)
     alpha, adjust, negligible = (inference[key] for key in ("alpha", "adjust", "negligible"))
     bounds = {"alpha": alpha, "negligible": negligible}
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs_of_models(
-        studies, draws=settings.draws, seed=settings.seed, **bounds, adjust=adjust
-    )
+    pairs = comparison.pairs_of_models(studies, **bounds, adjust=adjust)
     held = pd.concat(
         claims.of_study(study, comparison.profile(study.stack()), study.controls, **bounds)
         for study in studies
     )
-    spread = population.of_studies(studies, alpha)
 
     # The provenance of each study is that of its own table.
     keys = (*comparison.STUDY_KEYS, "record")
     made_from = [{key: getattr(study, key) for key in keys} for study in studies]
     shared = {"stages": {"regression": inference}}
-    record = tables.provenance(shared, "comparison", settings, "numpy", "pandas", studies=made_from)
+    record = tables.provenance(shared, "comparison", {}, "numpy", "pandas", studies=made_from)
     tables.write_frame(coefficients, job.output.coefficients, record)
     tables.write_frame(pairs, job.output.pairs, record)
     tables.write_frame(held, job.output.claims, record)
-    tables.write_frame(spread, job.output.population, record)
     models = list(dict.fromkeys(study.model for study in studies if not study.control))
-    findings = comparison_findings(pairs, alpha, negligible)
-    findings += claims_findings(held, spread, models)
+    findings = comparison_findings(pairs, negligible)
+    findings += claims_findings(held, models)
     writing.write_text(findings, job.output.findings)
     program.log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")
 
 
 if __name__ == "__main__":
-    program.run(main, Comparison)
+    program.run(main)

@@ -29,7 +29,6 @@ def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
     project.write_config(
         models={"llama": {"source": "path", "path": "llama"}},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
-        comparison={"draws": 200},
         figures={"formats": ["svg", "png"], "also": ["diagnostics"]},
         causal={},
     )

@@ -160,8 +160,7 @@ def profile_of_documents(values, terms):
     """Return the profile of the means of documents, given their (documents, layers, terms)."""
     n, estimate = len(values), values.mean(axis=0)
     scores = (values - estimate) / np.sqrt(n * (n - 1))
-    no_draws, df = np.empty((0, *estimate.shape)), np.full(estimate.shape, n - 1.0)
-    return Profile(terms, estimate, no_draws, scores, df)
+    return Profile(terms, estimate, scores, np.full(estimate.shape, n - 1.0))
 
 
 def multipletests(p_values, method):

@@ -97,7 +97,6 @@ def two_models_once(
         shutil.copytree(llama, project.folder / "llama")
         project.write_config(
             models={"llama": {"source": "path", "path": "llama"}},
-            comparison={"draws": 200},
             extraction={"keep": "norms"},
         )
         return project, project.run()

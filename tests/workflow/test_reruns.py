@@ -236,7 +236,6 @@ ROWS = {
         ),
         ({"prepare_corpus": 1, **TOKENS, **COMPARISON}, change(corpora={"more": SMALL})),
     ],
-    "`comparison`, of one model and corpus": [({}, change(comparison={"draws": 500}))],
     "`tokens`": [(TOKENS, change(tokens={"max_length": 32}))],
     "`tagger` of a corpus": [
         (

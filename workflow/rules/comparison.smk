@@ -7,7 +7,7 @@ use rule program as compare_models with:
         every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
         studies=every(f"{RESULTS}/coefficients.parquet"),
     output:
-        **in_both_formats("results/comparison", "coefficients", "pairs", "claims", "population"),
+        **in_both_formats("results/comparison", "coefficients", "pairs", "claims"),
         findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",

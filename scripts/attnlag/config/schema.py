@@ -21,7 +21,6 @@ from attnlag.model.settings import PackageSource, PathSource, RandomSource, Sour
 from attnlag.regression.design import covariates
 from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.settings import (
-    Comparison,
     Controls,
     Inference,
     Regression,
@@ -84,7 +83,6 @@ class Config(Section):
         default=Sources(),
         description="The tokens that write adjustments, and the words that these raise; null: none",
     )
-    comparison: Comparison = Field(default=Comparison(), description="The comparison of models")
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
     def sample(self) -> SampleSettings | None:

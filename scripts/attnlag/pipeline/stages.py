@@ -28,7 +28,6 @@ from attnlag.regression.settings import (
     BuildDesignSettings,
     ClassesSettings,
     ClassProductsSettings,
-    Comparison,
     DesignSettings,
     ElasticitiesSettings,
     GeometrySettings,
@@ -250,7 +249,6 @@ OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] 
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
     "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
-    "compare_models": (Comparison, lambda config: [config.comparison]),
     "plot_surprisal": (FirstTokens, lambda config: [config.norms]),
     "plot_regression": (PanelsSettings, lambda config: [config.figures]),
 }

@@ -62,9 +62,6 @@ UPOS = {
 # With document effects, R² refers to the variance within documents.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
-# A correlation needs at least three points; any two correlate perfectly.
-FEWEST_POINTS = 3
-
 
 def correction(adjust: str, over: str = "the layers") -> str:
     """Return a short name of the correction of p-values."""

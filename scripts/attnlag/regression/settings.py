@@ -400,12 +400,3 @@ class GeometrySettings(Level, FirstTokens):
 
 class ElasticitiesSettings(BootstrapSettings, Negligible, FirstTokens):
     """Settings of elasticities and their intervals."""
-
-
-class Comparison(Section):
-    """The comparison of models; used if there are several."""
-
-    draws: Annotated[int, Field(ge=100), NotBool] = Field(
-        default=2000, description="Draws of documents in the bootstrap of a correlation"
-    )
-    seed: Natural = Field(default=0, description="Seed of these draws")

@@ -70,7 +70,7 @@ def one_of(names: Iterable[str]) -> str:
 
 SHARED_WORDS = {
     "SECTIONS": "models, corpora, tokens, extraction, norms, regressions, controls, inference, "
-    "causal, sources, comparison, figures",
+    "causal, sources, figures",
     "FOLDER_NAME": "becomes a folder: expected letters, digits, '.', '_' and '-', beginning with a "
     "letter or a digit and not ending with a dot",
     "FOLDER": FOLDER,
@@ -798,15 +798,7 @@ def test_the_models_ask_for_nothing_but_the_terms_of_one(monkeypatch: pytest.Mon
     sound(values)
 
 
-def test_the_seeds_are_a_population_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    models = list(sound(load("seeds.yaml")).models.values())
-    assert len(models) >= 3
-    assert len({(model.layers, model.width) for model in models}) == 1
-    assert len({model.repository for model in models}) == len(models)
-
-
-SHIPPED = ["config.yaml", "gpt2.yaml", "models.yaml", "seeds.yaml", "study.yaml"]
+SHIPPED = ["config.yaml", "gpt2.yaml", "models.yaml", "study.yaml"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

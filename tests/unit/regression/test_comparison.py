@@ -1,4 +1,4 @@
-"""The comparison of models: against resampled rows, literal interpolation and small cases."""
+"""The comparison of models: against least squares on rows, and small cases."""
 
 import designs
 import numpy as np
@@ -84,89 +84,28 @@ def write_study(
     return folder / "coefficients.parquet"
 
 
-def pairs_of(*paths, draws=200, seed=0, alpha=0.05, negligible=0.05):
+def pairs_of(*paths, alpha=0.05, negligible=0.05):
     studies = [comparison.read_study(path) for path in paths]
-    return comparison.pairs_of_models(
-        studies, draws=draws, seed=seed, alpha=alpha, adjust="holm", negligible=negligible
-    )
+    return comparison.pairs_of_models(studies, alpha=alpha, adjust="holm", negligible=negligible)
 
 
-def literal_draws(documents, draws, seed):
-    """Return which documents each draw takes, by the generator that the draws are seeded with."""
-    return np.random.default_rng(seed).integers(documents, size=(draws, documents))
-
-
-def fitted_to_resampled(rows, documents, drawn):
-    """Return (layers, 2) slopes of least squares on the rows of the drawn documents, repeated."""
-    taken = np.concatenate([np.flatnonzero(rows[0] == documents[g]) for g in drawn])
-    found = []
+def slopes_of(rows, documents):
+    """Return (layers, 2) slopes of least squares on the rows of some documents."""
+    taken, found = np.isin(rows[0], documents), []
     for layer in range(rows[1].shape[2]):
         y, *x = rows[1][taken, :, layer].T
-        known = np.isfinite(y)
-        design = np.column_stack([np.ones(known.sum()), *(column[known] for column in x)])
-        found.append(np.linalg.lstsq(design, y[known], rcond=None)[0][1:])
+        design = np.column_stack([np.ones(len(y)), *x])
+        found.append(np.linalg.lstsq(design, y, rcond=None)[0][1:])
     return np.array(found)
 
 
-def test_there_is_no_correlation_of_constants_or_of_two_points():
-    assert np.isnan(comparison.correlation(np.full(6, 0.1), np.arange(6.0)))
-    assert np.isnan(comparison.correlation(np.arange(2.0), np.array([3.0, 1.0])))
-    assert np.isnan(comparison.correlation(np.empty(0), np.empty(0)))
-
-
-def test_unfitted_layers_are_left_out_with_the_points_that_need_them():
-    def profile(layers, missing):
-        estimate = np.column_stack([bump(layers, 0.3), np.arange(layers)])
-        estimate[missing] = np.nan
-        draws = estimate + np.random.default_rng(layers).normal(0, 0.01, (50, layers, 2))
-        scores = np.zeros((40, layers, 2))
-        return comparison.Profile(["lag_1", "lag_2"], estimate, draws, scores, scores[0] + 39)
-
-    # Points 0 to 10 over layers 0 to 5: layer 2 stands at point 4 and is used by 3 to 5.
-    deep, shallow = profile(11, [0]), profile(6, [2])
-    found = comparison.profile_correlation(deep, shallow, "lag_1", 0.1)
-    kept = [1, 2, 6, 7, 8, 9, 10]
-    halves = np.interp(np.arange(11) / 10, np.arange(6) / 5, bump(6, 0.3))
-    expected = np.corrcoef(bump(11, 0.3)[kept], halves[kept])[0, 1]
-    assert found["points"] == 7
-    assert found["correlation_observed"] == pytest.approx(expected, rel=1e-12)
-    assert expected < found["correlation"] < expected + 0.01
-    assert found["draws"] == 50
-    assert found["conf_low"] < found["conf_high"] <= 1
-    swapped = comparison.profile_correlation(shallow, deep, "lag_1", 0.1)
-    assert swapped == pytest.approx(found, rel=1e-12)
-    # A draw that cannot be fitted where the estimate could is left out, and told.
-    deep.draws[:4, 7] = np.nan
-    deep.draws[4:6, 0] = np.nan  # this layer is not in use
-    assert comparison.profile_correlation(deep, shallow, "lag_1", 0.1)["draws"] == 46
-
-
-def profile_of(estimates, errors, documents=30, draws=4000, seed=0):
-    """Return a profile of lag 1 whose draws and scores are normal, independent between layers."""
+def profile_of(estimates, errors, documents=30, seed=0):
+    """Return a profile of lag 1 whose scores are normal, independent between layers."""
     estimates = np.array(estimates, dtype=float)[:, None]
     random = np.random.default_rng(seed)
-    drawn = estimates + random.normal(size=(draws, *estimates.shape)) * errors
     scores = random.normal(size=(documents, *estimates.shape)) * errors / np.sqrt(documents)
     df = np.full(estimates.shape, documents - 1.0)
-    return comparison.Profile(["lag_1"], estimates, drawn, scores, df)
-
-
-def test_a_correlation_is_corrected_for_attenuation():
-    """The mean corrected correlation of profiles with known errors is the true one."""
-    random = np.random.default_rng(0)
-    truth = np.stack([bump(30, 0.3), bump(30, 0.5)])
-    errors = 0.5 * truth.std(axis=1)
-    found = []
-    for sample in range(80):
-        seen = truth + errors[:, None] * random.normal(size=(2, 30))
-        pair = [profile_of(seen[i], errors[i], draws=200, seed=[sample, i]) for i in (0, 1)]
-        found.append(comparison.profile_correlation(*pair, "lag_1", 0.05))
-    expected = np.corrcoef(truth)[0, 1]
-    corrected = np.mean([row["correlation"] for row in found])
-    observed = np.mean([row["correlation_observed"] for row in found])
-    assert corrected == pytest.approx(expected, abs=0.05)
-    # Both profiles have a variance that is 1.25 times too large.
-    assert observed == pytest.approx(expected / 1.25, abs=0.05)
+    return comparison.Profile(["lag_1"], estimates, scores, df)
 
 
 def differences(first, second, adjust="holm", negligible=0.05):
@@ -232,37 +171,19 @@ def test_models_without_fitted_layers_have_no_comparison():
     assert np.isnan(found["median_difference"])
 
 
-def test_a_pair_of_6_and_12_layers_equals_that_of_resampled_rows(tmp_path):
-    """Each number of a pair, against least squares on repeated rows and literal interpolation."""
+def test_a_pair_of_6_and_12_layers_is_that_of_least_squares(tmp_path):
     small, large = rows_of(bump(6), seed=1), rows_of(bump(12, 0.4), seed=2)
     a = write_study(tmp_path, "small", small, shards=3)
     b = write_study(tmp_path, "large", large, shards=2)
-    table = pairs_of(a, b, draws=120, seed=9, alpha=0.1)
+    table = pairs_of(a, b, alpha=0.1)
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
     assert list(table["term"]) == ["lag_1", "lag_2"]
-    drawn = literal_draws(len(NAMES), 120, 9)
-    samples = [np.arange(len(NAMES)), *drawn]
-    slopes = [[fitted_to_resampled(rows, NAMES, s) for s in samples] for rows in (small, large)]
-    grid = np.arange(12) / 11
-    for lag, row in enumerate(table.itertuples()):
-        six = np.stack([np.interp(grid, np.arange(6) / 5, one[:, lag]) for one in slopes[0]])
-        both = np.stack([six, [twelve[:, lag] for twelve in slopes[1]]])
-        # Documents are drawn with replacement: their variance is 11/12 of an estimate's.
-        errors = both[:, 1:] - both[:, 1:].mean(axis=1, keepdims=True)
-        noise = 12 / 11 * np.mean([11 * np.cov(errors[:, draw]) for draw in range(120)], axis=0)
-
-        def corrected(profiles, noise=noise):
-            products = 11 * np.cov(profiles) - noise
-            return products[0, 1] / np.sqrt(products[0, 0] * products[1, 1])
-
-        observed = np.corrcoef(both[:, 0])[0, 1]
-        assert row.correlation_observed == pytest.approx(observed, rel=1e-9)
-        assert row.correlation == pytest.approx(min(corrected(both[:, 0]), 1), rel=1e-9)
-        again = [corrected(both[:, draw]) for draw in range(1, 121)]
-        interval = corrected(both[:, 0]) + observed - np.quantile(again, [0.95, 0.05])
-        np.testing.assert_allclose([row.conf_low, row.conf_high], np.clip(interval, -1, 1))
-    assert (table["draws"] == 120).all()
-    assert (table["points"] == 12).all()
+    six, twelve = (slopes_of(rows, NAMES) for rows in (small, large))
+    nearest = [round(depth * 5 / 11) for depth in range(12)]
+    difference = np.median(six[nearest] - twelve, axis=0)
+    np.testing.assert_allclose(table["median_difference"], difference, rtol=1e-9)
+    np.testing.assert_allclose(table["median_a"], np.median(six, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(table["median_b"], np.median(twelve, axis=0), rtol=1e-9)
     assert (table["layers_a"] == 6).all()
     assert (table["layers_b"] == 12).all()
     assert (table["documents"] == 12).all()
@@ -274,21 +195,15 @@ def test_a_pair_is_the_same_in_either_order(tmp_path):
     a = write_study(tmp_path, "small", rows_of(bump(6), seed=1))
     b = write_study(tmp_path, "large", rows_of(bump(12, 0.4), seed=2))
     one, other = pairs_of(a, b), pairs_of(b, a)
-    same = ["correlation", "conf_low", "conf_high", "layers_differing", "points"]
+    same = ["layers_compared", "layers_differing", "layers_alike"]
     pd.testing.assert_frame_equal(one[same], other[same])
     assert (one["median_difference"] == -other["median_difference"]).all()
     assert (one["model_a"] == other["model_b"]).all()
-    # Other draws change the interval alone.
-    other = pairs_of(a, b, seed=1)
-    assert (one["conf_low"] != other["conf_low"]).all()
-    assert (one["correlation_observed"] == other["correlation_observed"]).all()
 
 
 def test_identical_models_differ_nowhere(tmp_path):
     rows = rows_of(bump(7))
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", rows))
-    exact = table[["correlation", "conf_low", "conf_high"]]
-    np.testing.assert_allclose(exact, 1, atol=1e-12)
     assert (table["layers_compared"] == 7).all()
     assert (table["layers_alike"] == 7).all()
     assert (table[["layers_differing", "median_difference"]] == 0).all(axis=None)
@@ -312,21 +227,20 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
         write_study(tmp_path / "shared", name, tuple(part[np.isin(rows[0], both)] for part in rows))
         for name, rows in (("few", few), ("many", many))
     ]
-    numbers = ["correlation", "conf_low", "conf_high"]
+    numbers = ["layers_differing", "layers_alike", "median_a", "median_b", "median_difference"]
     np.testing.assert_allclose(table[numbers], pairs_of(*shared)[numbers], rtol=1e-9)
 
 
-def test_few_documents_in_common_give_no_interval(tmp_path):
+def test_layers_are_not_compared_over_few_documents(tmp_path):
     rows = rows_of(bump(4), documents=NAMES[:5])
     options = {"covariance": "nonrobust"}
     table = pairs_of(
         write_study(tmp_path, "a", rows, **options), write_study(tmp_path, "b", rows, **options)
     )
     assert (table["documents"] == 5).all()
-    assert (table["draws"] == 0).all()
-    assert table[["conf_low", "conf_high"]].isna().all(axis=None)
-    np.testing.assert_allclose(table["correlation"], 1)
-    assert "correlate 1.00 (no interval with 5 documents)" in comparison_findings(table, 0.05, 0.05)
+    assert (table["layers_compared"] == 0).all()
+    assert table["median_difference"].isna().all()
+    assert "differ by more" not in comparison_findings(table, 0.05)
 
 
 def test_no_document_in_common_gives_no_comparison(tmp_path):
@@ -336,11 +250,8 @@ def test_no_document_in_common_gives_no_comparison(tmp_path):
     ]
     table = pairs_of(*paths)
     assert (table["documents"] == 0).all()
-    assert table["correlation"].isna().all()
     assert (table["layers_compared"] == 0).all()
-    assert "no correlation over depth (0 common points of depth" in comparison_findings(
-        table, 0.05, 0.05
-    )
+    assert table[["median_a", "median_b", "median_difference"]].isna().all(axis=None)
 
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
@@ -350,7 +261,7 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
         for corpus in ("prompts", "novels")
         for site in ("attention", "mlp")
     ]
-    table = pairs_of(*paths, draws=100)
+    table = pairs_of(*paths)
     found = table.groupby(["model_a", "model_b", "corpus", "site"]).size()
     assert sorted(found.index) == [
         (a, b, corpus, site)
@@ -360,7 +271,7 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     ]
     assert (found == 2).all()
     # A pair does not depend on what else is compared.
-    alone = pairs_of(paths[0], paths[4], draws=100)
+    alone = pairs_of(paths[0], paths[4])
     merged = table[
         (table[["model_b", "corpus", "site"]] == ["b", "prompts", "attention"]).all(axis=1)
     ]
@@ -413,25 +324,23 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
     for side, path in (("a", a), ("b", twin)):
         study = comparison.read_study(path).coefficients.query("term == 'lag_1'")
         assert first[f"median_{side}"] == pytest.approx(study["estimate"].median(), rel=1e-3)
-    lines = comparison_findings(table, 0.1, 0.05).splitlines()
+    lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
         f"  lag 1, attention, prompts: median {first['median_a']:.3f} in a, "
-        f"{first['median_b']:.3f} in twin (random weights); they correlate "
-        f"{first['correlation']:.2f} (90% interval {first['conf_low']:.2f} to "
-        f"{first['conf_high']:.2f}) over depth; they are shown to differ by more than 0.05 in "
+        f"{first['median_b']:.3f} in twin (random weights); they are shown to differ by "
+        "more than 0.05 in "
         f"{first['layers_differing']} of 6 layers and by less in {first['layers_alike']}, "
         f"{first['median_difference']:+.3f} in the median layer"
     )
     assert len(lines) == 3
 
 
-def test_findings_name_omissions_and_the_reason_for_a_missing_correlation(tmp_path):
+def test_findings_name_omitted_documents(tmp_path):
     rows = rows_of(bump(2))
     fewer = tuple(part[rows[0] != "d4"] for part in rows)
     table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
-    line = comparison_findings(table, 0.05, 0.05).splitlines()[1]
-    assert "no correlation over depth (2 common points of depth, expected 3)" in line
+    line = comparison_findings(table, 0.05).splitlines()[1]
     assert "differ by more than 0.05 in 0 of 2 layers and by less in " in line
     assert line.endswith("in the median layer; 1 document with rows in one model only left out")
 
@@ -443,7 +352,7 @@ def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
     table = pairs_of(*paths)
     assert table.empty
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
-    assert "no pairs" in comparison_findings(table, 0.05, 0.05)
+    assert "no pairs" in comparison_findings(table, 0.05)
 
 
 def test_regressions_with_different_settings_are_not_compared(tmp_path):

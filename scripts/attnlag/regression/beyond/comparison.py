@@ -1,9 +1,8 @@
 """Comparison of models: coefficients over relative depth, and differences between two models.
 
 Models differ in their number of layers, so a layer is placed by its relative depth, from 0 (the
-first) to 1 (the last). Two profiles of coefficients are compared at the depths of the layers of
-the deeper model; the profile of the other model is interpolated linearly between its layers. Two
-models with equal numbers of layers are thus compared layer by layer.
+first) to 1 (the last). Each layer of the deeper model is compared with the nearest layer of the
+other, so two models with equal numbers of layers are compared layer by layer.
 """
 
 from collections.abc import Sequence
@@ -19,10 +18,8 @@ import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress, stacks
-from attnlag.regression.estimation.least_squares import LEAST_VARIATION
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
-from attnlag.regression.labels import FEWEST_POINTS
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
@@ -35,9 +32,7 @@ PAIR_COLUMNS: dict[str, type] = {
     **dict.fromkeys(["corpus", "site", "regression", "term"], object),
     **dict.fromkeys(["layers_a", "layers_b"], int),
     **dict.fromkeys(["median_a", "median_b"], float),
-    "points": int,
-    **dict.fromkeys(["correlation", "correlation_observed", "conf_low", "conf_high"], float),
-    **dict.fromkeys(["draws", "documents", "documents_only_a", "documents_only_b"], int),
+    **dict.fromkeys(["documents", "documents_only_a", "documents_only_b"], int),
     **dict.fromkeys(["layers_compared", "layers_differing", "layers_alike"], int),
     "median_difference": float,
 }
@@ -172,14 +167,12 @@ def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
 
 @dataclass
 class Profile:
-    """The lag coefficients of a model by layer, with their bootstrap draws."""
+    """The lag coefficients of a model by layer, with their errors."""
 
     # The regressors.
     terms: list[str]
     # (layers, regressors) float array: NaN in layers that could not be fitted.
     estimate: np.ndarray
-    # (draws, layers, regressors) float array
-    draws: np.ndarray
     # (documents, layers, regressors) float array: what each document adds to the error of a
     # coefficient; the sum of squares is the variance (CR2).
     scores: np.ndarray
@@ -198,32 +191,15 @@ class Profile:
         return float(np.median(fitted)) if len(fitted) else np.nan
 
 
-def profile(stack: Stack, draws: int = 0, seed: int = 0) -> Profile:
-    """Return the slopes of a stack with their errors and their bootstrap by document.
-
-    All layers and terms share the same draws of documents, and so do models with the same
-    documents in the same order. With too few documents there are no draws.
-    """
+def profile(stack: Stack) -> Profile:
+    """Return the slopes of a stack with their errors by document."""
     documents = len(stack.clusters)
     solutions = least_squares.solve_all(stack)
     slopes = slice(0 if stack.fixed_effects else 1, None)
     estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents))).estimates[0, :, slopes]
-    draws = draws if documents >= FEWEST_DOCUMENTS else 0
-    drawn = bootstrap.drawn(stack, solutions, draws, seed, with_errors=False)
     df = np.stack([sums.df for sums in regress.sums_by_document(stack, solutions)])[:, slopes]
     scores = regress.cr2_scores(stack, solutions)[..., slopes]
-    return Profile(stack.terms[1:], estimate, drawn.estimates[:, :, slopes], scores, df)
-
-
-def interpolation(layers: int, points: int) -> np.ndarray:
-    """Return the (points, layers) weights of linear interpolation over relative depth.
-
-    The points are the relative depths of a model with ``points`` layers. A model with one layer
-    has the same value at every depth.
-    """
-    depths = relative_depth(np.arange(layers), layers)
-    grid = relative_depth(np.arange(points), points)
-    return np.stack([np.interp(grid, depths, row) for row in np.eye(layers)], axis=1)
+    return Profile(stack.terms[1:], estimate, scores, df)
 
 
 def nearest_layers(layers: int, points: int) -> np.ndarray:
@@ -235,99 +211,6 @@ def nearest_layers(layers: int, points: int) -> np.ndarray:
     depth_of_points = np.arange(points)[:, None] * max(layers - 1, 1)
     depth_of_layers = np.arange(layers) * max(points - 1, 1)
     return np.abs(depth_of_points - depth_of_layers).argmin(axis=1)
-
-
-def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Return Pearson's correlation; NaN if a profile is constant."""
-    if len(x) < FEWEST_POINTS:
-        return np.nan
-    units = []
-    for values in (x, y):
-        centred = values - values.mean()
-        size = np.linalg.norm(centred)
-        if size <= LEAST_VARIATION * np.linalg.norm(values):
-            return np.nan
-        units.append(centred / size)
-    return float(np.clip((units[0] * units[1]).sum(), -1, 1))
-
-
-def profile_correlation(
-    first: Profile, second: Profile, term: str, alpha: float
-) -> dict[str, float | int]:
-    """Return the correlation of two profiles of a term over depth, with its interval.
-
-    Errors of the coefficients make two profiles look less alike than they are. Their contribution
-    to the sums of squares and products over depth is the covariance of the draws over depth, which
-    is subtracted before the correlation is taken. The interval is the basic bootstrap interval:
-    the draws scatter about the observed correlation as the corrected correlation does about the
-    true one.
-
-    A point is left out if either profile has no value there, or if the value would be interpolated
-    from a layer that was not fitted. A draw in which a point has no value is left out too; the
-    number of the other draws is returned.
-    """
-    points = max(len(first.estimate), len(second.estimate))
-    estimates, draws = [], []
-    usable = np.ones(points, dtype=bool)
-    for profile in (first, second):
-        column = profile.terms.index(term)
-        estimate = profile.estimate[:, column]
-        fitted = np.isfinite(estimate)
-        weights = interpolation(len(estimate), points)
-        usable &= ~(weights[:, ~fitted] > 0).any(axis=1)
-        # The weights of these layers are 0 at all usable points, but 0 × NaN would be NaN.
-        estimates.append(np.where(fitted, estimate, 0) @ weights.T)
-        draws.append(np.where(fitted, profile.draws[:, :, column], 0) @ weights.T)
-    pair = np.stack(estimates)[:, usable]
-    drawn = np.stack(draws)[:, :, usable]
-    drawn = drawn[:, np.isfinite(drawn).all(axis=(0, 2))]
-    observed = correlation(*pair)
-    corrected, low, high = observed, np.nan, np.nan
-    if drawn.shape[1] > 1 and np.isfinite(observed):
-        noise = products_of_errors(drawn, first.documents)
-        corrected = float(disattenuated(pair, noise))
-        of_draws = disattenuated(drawn, noise)
-        of_draws = of_draws[np.isfinite(of_draws)]
-        if np.isfinite(corrected) and len(of_draws):
-            upper, lower = np.quantile(of_draws, [1 - alpha / 2, alpha / 2])
-            low, high = np.clip(corrected + observed - np.array([upper, lower]), -1, 1)
-        corrected = np.clip(corrected, -1, 1)
-    return {
-        "points": int(usable.sum()),
-        "correlation": float(corrected),
-        "correlation_observed": observed,
-        "conf_low": float(low),
-        "conf_high": float(high),
-        "draws": drawn.shape[1],
-    }
-
-
-def products_over_depth(pair: np.ndarray) -> np.ndarray:
-    """Return sums of squares and products about the means over depth, (…, 2, 2).
-
-    The profiles of two models are (2, …, points).
-    """
-    centred = pair - pair.mean(axis=-1, keepdims=True)
-    return np.einsum("a...p,b...p->...ab", centred, centred)
-
-
-def products_of_errors(drawn: np.ndarray, documents: int) -> np.ndarray:
-    """Return the contribution of errors to the products over depth: a mean over draws, (2, 2).
-
-    The variance over redrawn documents is (G - 1) / G times that of an estimate.
-    """
-    errors = drawn - drawn.mean(axis=1, keepdims=True)
-    return products_over_depth(errors).mean(axis=0) * documents / (documents - 1)
-
-
-def disattenuated(pair: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return correlations over depth corrected for errors; NaN if no variance is left."""
-    products = products_over_depth(pair) - noise
-    variances = np.stack([products[..., 0, 0], products[..., 1, 1]], axis=-1)
-    # Identical profiles without errors leave only rounding.
-    varying = (variances > np.maximum(noise.diagonal(), 0) * LEAST_VARIATION).all(axis=-1)
-    size = np.sqrt(np.where(varying, variances.prod(axis=-1), 1))
-    return np.where(varying, products[..., 0, 1] / size, np.nan)
 
 
 def differences(
@@ -376,19 +259,16 @@ def differences(
     }
 
 
-def pairs_of_models(
-    studies: Sequence[ComparedStudy], *, draws: int, seed: int, alpha: float, **bounds: Any
-) -> pd.DataFrame:
+def pairs_of_models(studies: Sequence[ComparedStudy], **bounds: Any) -> pd.DataFrame:
     """Compare every pair of models with the same corpus, site and regression, term by term.
 
-    Each comparison uses the documents that give rows in both models; ``draws`` and ``seed`` are
-    those of their bootstrap, and ``bounds`` are the other settings of `differences`. The table has
-    a row per pair, corpus, site, regression and lag or lead.
+    Each comparison uses the documents that give rows in both models; ``bounds`` are the settings of
+    `differences`. The table has a row per pair, corpus, site, regression and lag or lead.
     """
 
     @cache
     def profile_of(study: ComparedStudy, documents: tuple[str, ...]) -> Profile:
-        return profile(restricted(study.stack(), documents), draws, seed)
+        return profile(restricted(study.stack(), documents))
 
     keys = ["corpus", "site", "regression"]
     rows: list[dict[str, Any]] = []
@@ -406,9 +286,8 @@ def pairs_of_models(
                     row[f"layers_{side}"] = study.layers
                     row[f"median_{side}"] = of_side.median(term)
                     row[f"documents_only_{side}"] = len(study.documents) - len(common)
-                row |= profile_correlation(first, second, term, alpha)
-                row |= differences(first, second, term, alpha=alpha, **bounds)
+                row |= differences(first, second, term, **bounds)
                 rows.append(row)
-        # The draws of these models would take memory during the next comparisons.
+        # The scores of these models would take memory during the next comparisons.
         profile_of.cache_clear()
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
