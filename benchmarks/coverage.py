@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py                     # minutes; prints tables in Markdown
     python benchmarks/coverage.py --replications 200
-    python benchmarks/coverage.py --of layers depth unequal --replications 800 --draws 199
+    python benchmarks/coverage.py --of layers unequal --replications 800 --draws 199
 
 Documents have different levels and share their dynamics,
 
@@ -21,9 +21,7 @@ of the within estimator, and nominal coverage of the half-panel jackknife with l
 Shorter tables follow. ``uneven``: the half-panel intervals if documents differ in slope (SD 0.1)
 and noise (log SD 0.5), with the replications of the first table. ``layers``: the rate of false
 findings of max-t over 30 layers, with the standard error of each draw, as in the pipeline, and with
-one error for all draws. ``depth``: the correlation of the profiles of two models with 30 layers,
-observed and corrected for the errors of the coefficients, and the coverage of its intervals.
-``unequal``: the loss if one document has most of the rows, when singular fits are detected by the
+one error for all draws. ``unequal``: the loss if one document has most of the rows, when singular fits are detected by the
 ratio of eigenvalues, as in the pipeline, and by a determinant. ``classes``: the coverage of
 intervals of slopes by class of tokens, by the size of the class, and the rejection rate of equal
 slopes if they are equal and if they are not. These tables use documents with equal levels, fitted
@@ -54,7 +52,7 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.regression.beyond import classes, comparison, elasticities  # noqa: E402
+from attnlag.regression.beyond import classes, elasticities  # noqa: E402
 from attnlag.regression.design import properties  # noqa: E402
 from attnlag.regression.estimation import clustered, crossproducts, least_squares, regress, stacks  # noqa: E402
 from attnlag.regression.inference import bootstrap, halves, permutation  # noqa: E402
@@ -501,52 +499,6 @@ def medians_of_groups(documents: int, replications: int, draws: int, seed: int) 
     print(f"| {documents} | {inside.mean():.4f} | {every.mean():.3f} |", flush=True)
 
 
-def over_depth(
-    documents: int,
-    tokens: int,
-    spread: float,
-    correlation: float,
-    replications: int,
-    draws: int,
-    seed: int,
-) -> None:
-    """Print estimates of a correlation over depth, and the coverage of its intervals."""
-    random = np.random.default_rng([seed, documents, tokens, 2])
-    rows = np.full(documents, tokens - 2)
-    results = []
-    for replication in range(replications):
-        mixed = np.linalg.cholesky([[1, correlation], [correlation, 1]])
-        slopes = LAG + spread * mixed @ random.normal(size=(2, LAYERS))
-        truth = np.corrcoef(slopes)[0, 1]
-        one, other = (
-            comparison.profile(
-                stack_of(
-                    products_of(rows, *simulated(rows, LAYERS, random, slope, effect_sd=0)),
-                    "pooled",
-                ),
-                draws,
-                replication,
-            )
-            for slope in slopes
-        )
-        found = comparison.profile_correlation(one, other, "lag_1", ALPHA)
-        observed = found["correlation_observed"]
-        drawn = comparison.correlation(one.draws[:, :, 0], other.draws[:, :, 0])
-        low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2])
-        results.append(
-            [
-                truth,
-                observed,
-                found["correlation"],
-                low <= truth <= high,
-                2 * observed - high <= truth <= 2 * observed - low,
-                found["conf_low"] <= truth <= found["conf_high"],
-            ]
-        )
-    means = " | ".join(f"{mean:.3f}" for mean in np.nanmean(np.array(results, float), axis=0))
-    print(f"| {documents} | {tokens} | {spread} | {means} |", flush=True)
-
-
 def unequal(lags: int, seed: int, draws: int) -> None:
     """Print the loss if one document of 41 has 88% of the rows."""
     random = np.random.default_rng([seed, lags, 3])
@@ -764,12 +716,6 @@ def main(arguments: argparse.Namespace) -> None:
         print_header("documents", "tokens", "one error for all draws", "an error of each draw")
         for documents in (10, 20, 50):
             family_wise(documents, 100, fewer, arguments.draws, arguments.seed)
-    if "depth" in arguments.of:
-        names = ("documents", "tokens", "SD of slopes", "true", "observed", "corrected")
-        print_header(*names, "percentile", "basic", "basic, corrected")
-        for documents, tokens in ((20, 100), (128, 200)):
-            for spread in (0.05, 0.15):
-                over_depth(documents, tokens, spread, 0.9, fewer, arguments.draws, arguments.seed)
     if "unequal" in arguments.of:
         print_header("lags", "told by", "CRV3", "R² by folds", "draws lost")
         for lags in (2, 12):
@@ -861,7 +807,7 @@ if __name__ == "__main__":
     parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
     parser.add_argument("--seed", type=int, default=0)
     parts = (
-        "single uneven layers depth unequal classes differences order bands medians groups halves"
+        "single uneven layers unequal classes differences order bands medians groups halves"
     ).split()
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())
