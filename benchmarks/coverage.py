@@ -21,19 +21,20 @@ of the within estimator, and nominal coverage of the half-panel jackknife with l
 Shorter tables follow. ``uneven``: the half-panel intervals if documents differ in slope (SD 0.1)
 and noise (log SD 0.5), with the replications of the first table. ``layers``: the rate of false
 findings of max-t over 30 layers, with the standard error of each draw, as in the pipeline, and with
-one error for all draws. ``unequal``: the loss if one document has most of the rows, when singular fits are detected by the
-ratio of eigenvalues, as in the pipeline, and by a determinant. ``classes``: the coverage of
-intervals of slopes by class of tokens, by the size of the class, and the rejection rate of equal
-slopes if they are equal and if they are not. These tables use documents with equal levels, fitted
-without document effects, and one replication for every twenty of the first table. With the options
-above they take a minute and have 40 replications, enough for the differences but not for their
-digits. ``bands``, ``medians``: the coverage of joint bands of elasticities and of intervals of the
-median over layers, from means of documents that deviate by sizes of their own, with half the
-replications of the first table and all of them. ``groups``: that of the medians of 13 groups.
-``halves``: how often equal halves of documents are rejected, with two lags. ``differences``: the
-coverage of a class's difference from all tokens if the mix of classes varies by document, given the
-regressors and with the jackknife, from half the replications. ``order``: the rejection rate of the
-permutation test, by what the order of tokens means, from a fifth of them.
+one error for all draws. ``unequal``: the loss if one document has most of the rows, when singular
+fits are detected by the ratio of eigenvalues, as in the pipeline, and by a determinant.
+``classes``: the coverage of intervals of slopes by class of tokens, by the size of the class, and
+the rejection rate of equal slopes if they are equal and if they are not. These tables use documents
+with equal levels, fitted without document effects, and one replication for every twenty of the
+first table. With the options above they take a minute and have 40 replications, enough for the
+differences but not for their digits. ``bands``, ``medians``: the coverage of joint bands of
+elasticities and of intervals of the median over layers, from means of documents that deviate by
+sizes of their own, with half the replications of the first table and all of them. ``groups``: that
+of the medians of 13 groups. ``halves``: how often equal halves of documents are rejected, with two
+lags. ``differences``: the coverage of a class's difference from all tokens if the mix of classes
+varies by document, given the regressors and with the jackknife, from half the replications.
+``order``: the rejection rate of the permutation test, by what the order of tokens means, from a
+fifth of them.
 """
 
 import argparse

@@ -225,7 +225,7 @@ def studied(corpus: str) -> dict[str, Any]:
     source = {"files": [f"data/{corpus}.jsonl"], "id": "id", "text": "text", "group": "genre"}
     return {
         "models": {"tiny": {"source": "path", "path": "mine"}},
-        "corpora": {corpus: {**source, "tagger": {"column": "tags", "language": "en"}}},
+        "corpora": {corpus: {**source, "tagger": {"column": "tags"}}},
         "extraction": {"surprisal": True},
         "regressions": {
             "within": {**default_config()["regressions"]["within"], "by": {"upos": "outcome"}},

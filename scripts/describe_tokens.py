@@ -44,8 +44,6 @@ def main(job):
         f"{record.names}: {counted(counts['tokens'], 'token')} described, "
         f"{counts['tagged']:,} of {counted(counts['documents'], 'document')} with parts of speech"
     )
-    if notice := properties.unknown_words(counts, settings.language):
-        program.log.warning(f"{record['corpus']['name']}: {notice}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from attnlag.storage import writing
 
 def main(job):
     name = job.settings["number"]
-    scale = moderators.scale_of(properties.read_moderator(name, job.input.tokens))
+    scale = moderators.scale_of(properties.read_property(name, job.input.tokens))
     writing.write_text(scale.to_json() + "\n", job.output.scale)
     program.log.info(
         f"{name}: mean {scale.mean:.3g}, standard deviation {scale.std:.3g} over the tokens of the "

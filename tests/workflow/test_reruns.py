@@ -240,7 +240,7 @@ ROWS = {
     "`tagger` of a corpus": [
         (
             PROPERTIES,
-            change(corpora={"small": {**SMALL, "tagger": {"language": "en", "groups": ["odd"]}}}),
+            change(corpora={"small": {**SMALL, "tagger": {"groups": ["odd"]}}}),
         ),
     ],
     "`extraction`: sites, directions, heads, surprisal, dtype, precision of storage, "

@@ -128,20 +128,15 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
 
 
 def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[Problem]:
-    """Yield the corpora whose tagger does not give what a property of tokens needs."""
-    needed = CATALOGUE[name].of_tagger
+    """Yield the corpora whose tagger does not give a property of tokens."""
     for corpus, section in config.corpora.items():
-        tagger = section.tagger
-        if needed == "tags" and not (tagger and tagger.gives_tags):
-            lacks, gives = "tagger", "part of speech of tokens"
-        elif needed == "language" and not (tagger and tagger.language):
-            lacks, gives = "tagger.language", "frequency of words"
-        else:
-            continue
-        yield (
-            key,
-            f"found {name}, but corpora.{corpus} has no {lacks}; expected one, for the {gives}",
-        )
+        tagged = section.tagger and section.tagger.gives_tags
+        if CATALOGUE[name].needs_tags and not tagged:
+            yield (
+                key,
+                f"found {name}, but corpora.{corpus} has no tagger; expected one, for the part of "
+                "speech of tokens",
+            )
 
 
 def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -29,9 +29,8 @@ class TokenProperty:
     shade: str = ""  # name as a shade of text in the explorer; empty: it is none
     # The values, if they are names. Those of the token before are then a covariate too.
     classes: tuple[str, ...] = ()
-    known: str = ""  # property that is false for tokens whose value is unknown
     may_lack: bool = False  # whether the file may lack the value of a token
-    of_tagger: Literal["tags", "language"] | None = None  # what a corpus' tagger must give
+    needs_tags: bool = False  # whether a corpus' tagger must give it
     file: str = "token_properties"  # one of `FILES`
     # Returns the values of a document's tokens, given the other columns as arrays. None: the module
     # of the file computes them.
@@ -69,7 +68,7 @@ CATALOGUE = {
         label="part of speech",
         shade="part of speech",
         classes=TAGS,
-        of_tagger="tags",
+        needs_tags=True,
     ),
     "word_initial": TokenProperty(
         "bool",
@@ -98,20 +97,6 @@ CATALOGUE = {
         covariate="number of characters of the token",
         label="characters of the token",
         shade="characters of the token",
-    ),
-    "zipf": TokenProperty(
-        "float64",
-        "frequency of its word in the language; 0 if it is not known",
-        unit="log10 per billion words",
-        covariate="frequency of the word in the language, on the Zipf scale, and whether it is "
-        "unknown",
-        label="frequency of the word",
-        shade="word frequency (Zipf)",
-        known="zipf_known",
-        of_tagger="language",
-    ),
-    "zipf_known": TokenProperty(
-        "bool", "whether the frequency is known", values=lambda columns: columns["zipf"] > 0
     ),
     "log_frequency": TokenProperty(
         "float64",

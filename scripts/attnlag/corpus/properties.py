@@ -16,12 +16,8 @@ from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import PropertiesSettings
 from attnlag.corpus.tagging import TaggedWords, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
-from attnlag.corpus.zipf import word_frequencies
 from attnlag.errors import UserError, nearest
 from attnlag.storage.keys import KEY_FIELDS
-
-# Share of unknown words from which text is probably in another language than its frequencies.
-MANY_UNKNOWN = 1 / 3
 
 PROPERTIES = of_file("token_properties")
 
@@ -37,12 +33,10 @@ SCHEMA = pa.schema(
 
 
 class WordSources(NamedTuple):
-    """Where words, their tags and their frequencies come from."""
+    """Where words and their tags come from."""
 
     # Yields the words of each document and whether they have tags.
     words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[TaggedWords, bool]]]
-    # Returns the Zipf frequency of a word, 0 if it is unknown; None without a language.
-    zipf: Callable[[str], float] | None
     # Those that the results depend on.
     packages: list[str]
 
@@ -67,9 +61,7 @@ def sources_of(
     elif settings.given == "file":
         assert tags
         words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
-    if settings.language is None:
-        return WordSources(words_of, None, packages)
-    return WordSources(words_of, word_frequencies(settings.language), [*packages, "wordfreq"])
+    return WordSources(words_of, packages)
 
 
 def check_groups(tagged: Iterable[str] | None, groups: Collection[str], key: str) -> None:
@@ -79,17 +71,6 @@ def check_groups(tagged: Iterable[str] | None, groups: Collection[str], key: str
             f"{key}: found '{missing[0]}', expected groups of the corpus: "
             f"{', '.join(sorted(groups))}{nearest(missing[0], groups)}"
         )
-
-
-def unknown_words(counts: dict[str, int], language: str | None) -> str | None:
-    """Return a warning if the list of frequencies lacks many words of a text, otherwise None."""
-    share = counts["unknown"] / max(counts["in_words"], 1)
-    if share < MANY_UNKNOWN:
-        return None
-    return (
-        f"{share:.0%} of the tokens are in words that the frequency list of the language "
-        f"'{language}' does not know; expected text in that language, or other tagger.groups"
-    )
 
 
 def of_words(
@@ -147,27 +128,20 @@ def describe(
 ) -> Iterator[pa.Table]:
     """Yield the rows of documents, one table per batch; ``common`` are arguments of `table`.
 
-    Groups are those in the language of the tags and frequencies, None for all; other documents get
-    neither. ``counts`` receives the numbers of documents, of documents with tags (``tagged``), of
-    tokens, and, in documents in the language, of tokens in words (``in_words``) and in words
-    without a frequency (``unknown``).
+    Groups are those in the language of the tags, None for all; other documents get none.
+    ``counts`` receives the numbers of documents, of documents with tags (``tagged``) and of tokens.
     """
-    counts |= dict.fromkeys(("documents", "tagged", "tokens", "in_words", "unknown"), 0)
+    counts |= dict.fromkeys(("documents", "tagged", "tokens"), 0)
     for documents in batches:
         in_language = [groups is None or document.group in groups for document in documents]
         of_language = sources.words_of(list(itertools.compress(documents, in_language)))
         rows = []
         for document, speaks_it in zip(documents, in_language, strict=True):
             words, tagged = next(of_language if speaks_it else no_tags([document]))
-            zipf = sources.zipf if speaks_it else None
-            rows.append(table(document, words, tagged=tagged, zipf=zipf, **common))
+            rows.append(table(document, words, tagged=tagged, **common))
             counts["documents"] += 1
             counts["tagged"] += tagged
             counts["tokens"] += rows[-1].num_rows
-            if zipf is not None:
-                in_word = rows[-1]["pieces"].to_numpy() > 0
-                counts["in_words"] += int(in_word.sum())
-                counts["unknown"] += int((in_word & ~rows[-1]["zipf_known"].to_numpy()).sum())
         yield pa.concat_tables(rows).unify_dictionaries().combine_chunks()
 
 
@@ -179,7 +153,6 @@ def table(
     speller: Speller,
     bos: int,
     truncated: bool,
-    zipf: Callable[[str], float] | None,
     log_frequencies: np.ndarray,
 ) -> pa.Table:
     """Return the rows of a document, one per token, in the same order as the norms.
@@ -190,8 +163,6 @@ def table(
         Number of begin-of-sequence tokens at the start of each sequence.
     truncated : bool
         Whether the sequences cover only the beginning of the text.
-    zipf : callable or None
-        As in `WordSources`.
     log_frequencies : (vocabulary,) array
         Log relative frequency of each token in the corpus.
 
@@ -215,11 +186,6 @@ def table(
     else:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, TAGS.index(NONE), codes[columns["word"]])
-    # Tokens without a word index the last entry.
-    frequencies = np.zeros(len(words.tags) + 1)
-    if zipf is not None:
-        bounds = zip(words.starts.tolist(), words.ends.tolist(), strict=True)
-        frequencies[:-1] = [zipf(document.text[start:end]) for start, end in bounds]
     rows = {
         "document": pa.array([document.document] * len(ids)).dictionary_encode(),
         "window": np.repeat(document.windows, lengths),
@@ -230,7 +196,6 @@ def table(
         "byte_end": spans.ends,
         **columns,
         "upos": pa.DictionaryArray.from_arrays(pa.array(upos, pa.int32()), list(TAGS)),
-        "zipf": frequencies[columns["word"]],
         "log_frequency": log_frequencies[ids],
     }
     for name, entry in PROPERTIES.items():

@@ -22,7 +22,7 @@ Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sor
 
 
 class Words(Section):
-    """The source of words and their parts of speech, and the frequencies of words."""
+    """The source of words and their parts of speech."""
 
     package: str | None = Field(
         default=None,
@@ -37,14 +37,9 @@ class Words(Section):
         pattern=SHA256,
         description="SHA-256 over the pipeline's files (`docs/tokens.md`)",
     )
-    language: Text | None = Field(
-        default=None,
-        description="Language of the words for wordfreq, as `en`; null: words get no frequencies",
-    )
     groups: Groups | None = Field(
         default=None,
-        description="Groups of documents in this language; others get neither tags nor "
-        "frequencies. null: all",
+        description="Groups of documents in the language of the tags; others get none. null: all",
     )
 
 
@@ -68,7 +63,7 @@ class Tagger(Words):
 
     @property
     def gives_tags(self) -> bool:
-        """Whether words have parts of speech; with a language alone, only frequencies."""
+        """Whether words have parts of speech."""
         return bool(self.package or self.column or self.file)
 
     @model_validator(mode="after")

@@ -88,10 +88,9 @@ class Measurement:
 
     @cached_property
     def properties(self) -> pa.Table:
-        """One row per token: its word, part of speech and frequencies, as a run describes them.
+        """One row per token: its word, part of speech and frequency, as a run describes them.
 
-        Without a tagger, parts of speech are ``none``; without its language, words have no
-        frequencies. ``properties.to_pandas()`` is a data frame.
+        Without a tagger, parts of speech are ``none``. ``properties.to_pandas()`` is a data frame.
         """
         documents = []
         for document, rows in self.tokens.groupby("document", sort=False):
@@ -117,8 +116,6 @@ class Measurement:
             truncated=False,
             log_frequencies=frequency.log_frequencies(occurrences(self.tokens)),
         )
-        if notice := token_properties.unknown_words(counts, self.tagger.language):
-            warnings.warn(notice, stacklevel=3)
         return table
 
     def untrained(self, documents: Sequence[str] | None = None, seed: int = 0) -> "Measurement":
@@ -207,7 +204,7 @@ def measure(
         Whether to measure the model's predictions too, which needs its head.
     tagger : mapping or spaCy pipeline, optional
         Source of words and parts of speech: the keys of ``tagger`` in the configuration, as in
-        ``{"file": "tags.csv", "language": "en"}``, or a pipeline that spaCy has loaded.
+        ``{"file": "tags.csv"}``, or a pipeline that spaCy has loaded.
     progress : bool
         Whether a progress bar is shown.
 

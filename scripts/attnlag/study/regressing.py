@@ -253,7 +253,7 @@ def _by_class(
     """Return slopes by class, the tests that they are equal, and the steps and their parts."""
     settings, scale = stages.accumulate_classes(config, IN_MEMORY), None
     if config.regressions["fit"].by_number:
-        scale = moderators.scale_of(properties.read_moderator(settings.property, [tokens]))
+        scale = moderators.scale_of(properties.read_property(settings.property, [tokens]))
     products = design.with_name("class_crossproducts.parquet")
     classes.products_of_design(fitted_design, tokens, scale, products, settings)
     slopes = classes.fit_classes([products], stages.fit_classes(config, IN_MEMORY))

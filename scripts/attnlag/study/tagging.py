@@ -1,6 +1,5 @@
-"""The tagger of texts in a notebook: the source of words, parts of speech and frequencies."""
+"""The tagger of texts in a notebook: the source of words and parts of speech."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,6 @@ from typing import Any
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus import tagging
 from attnlag.corpus.settings import PropertiesSettings
-from attnlag.corpus.zipf import word_frequencies
 from attnlag.errors import UserError, shown
 from attnlag.pipeline import stages
 from attnlag.study.checking import IN_MEMORY, checked
@@ -18,24 +16,19 @@ from attnlag.study.checking import IN_MEMORY, checked
 
 @dataclass(frozen=True)
 class TaggerOfTexts:
-    """The source of words, their parts of speech and their frequencies."""
+    """The source of words and their parts of speech."""
 
     sources: token_properties.WordSources
     # Keys of ``tagger``, as the checks of a configuration take them; None without a tagger.
     keys: Mapping[str, Any] | None
-    language: str | None
-    groups: Sequence[str] | None  # groups of documents in the language; None: all
+    groups: Sequence[str] | None  # groups of documents that have tags; None: all
 
 
 def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> TaggerOfTexts:
     """Return the tagger that `measure` was given, for documents with their groups."""
     if hasattr(tagger, "pipe"):
-        zipf = None
-        with contextlib.suppress(UserError):
-            zipf = word_frequencies(tagger.lang)
-        sources = token_properties.WordSources(partial(tagging.tagged_by, tagger), zipf, [])
-        keys = {"column": "tags", "language": tagger.lang if zipf else None}
-        return TaggerOfTexts(sources, keys, tagger.lang, None)
+        sources = token_properties.WordSources(partial(tagging.tagged_by, tagger), [])
+        return TaggerOfTexts(sources, {"column": "tags"}, None)
     settings = PropertiesSettings()
     if isinstance(tagger, Mapping):
         settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
@@ -47,8 +40,8 @@ def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> TaggerOfTexts:
     elif tagger is not None:
         raise UserError(
             f"tagger: found {shown(tagger)}, expected a spaCy pipeline or the keys of a tagger in "
-            "the configuration, as in {'file': 'tags.csv', 'language': 'en'}"
+            "the configuration, as in {'file': 'tags.csv'}"
         )
     file = (tagger or {}).get("file")
     sources = token_properties.sources_of(settings, group_of, file and Path(file))
-    return TaggerOfTexts(sources, tagger, settings.language, settings.groups)
+    return TaggerOfTexts(sources, tagger, settings.groups)

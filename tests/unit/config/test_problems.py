@@ -137,7 +137,7 @@ regressions:
 # Keys that do not go together, at the one to change.
 regressions:
   a: {lags: [1], covariates: [upos]}
-  b: {lags: [1], by: {zipf: lag}}
+  b: {lags: [1], by: {upos: lag}}
   c:
     lags: [1]
     covariates: [group]
@@ -152,8 +152,8 @@ inference: {covariance: hac}
 extraction: {geometry: false}
 > 3: regressions.a.covariates: found upos, but corpora.words has no tagger; expected one, for the
   part of speech of tokens
-> 4: regressions.b.by: found zipf, but corpora.words has no tagger.language; expected one, for the
-  frequency of words
+> 4: regressions.b.by: found upos, but corpora.words has no tagger; expected one, for the part of
+  speech of tokens
 > 7: regressions.c.covariates: found the covariate group beside fixed_effects: document, expected
   one of the two: group is constant within documents
 > 9: regressions.d.bias_correction: found bias_correction: half-panel without fixed_effects,

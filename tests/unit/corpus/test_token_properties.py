@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from attnlag.corpus import properties, tagging, tokens, zipf
+from attnlag.corpus import properties, tagging, tokens
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.sequences import Tokenized
 from attnlag.errors import UserError
@@ -76,7 +76,6 @@ def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, tr
         speller=Speller(tokenizer),
         bos=bos,
         truncated=truncated,
-        zipf=None,
         log_frequencies=np.zeros(60_000),
     )
     return rows.to_pydict()
@@ -311,12 +310,3 @@ def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
     assert [has_tags for _, has_tags in found] == [True, True, False]
     with pytest.raises(UserError, match='found the document "b", which the corpus lacks'):
         tagging.read_tags(path, "ac")
-
-
-def test_word_frequencies_equal_those_of_wordfreq_for_the_language():
-    wordfreq = pytest.importorskip("wordfreq")
-    known = zipf.word_frequencies("en")
-    assert known("the") == wordfreq.zipf_frequency("the", "en") > 7
-    assert known("qqxzv") == 0
-    with pytest.raises(UserError, match="found the language 'english', expected one that wordfreq"):
-        zipf.word_frequencies("english")

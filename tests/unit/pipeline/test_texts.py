@@ -65,7 +65,7 @@ def test_a_large_corpus_is_left_to_its_job(monkeypatch):
         ({"files": "*.txt", "split": "blank-lines"}, {"groups_by_layer"}),
         ({"files": "x.csv"}, set()),
         ({"files": "x.csv", "group": "genre"}, {"groups_by_layer"}),
-        ({"files": "x.csv", "tagger": {"language": "en"}}, set()),
+        ({"files": "x.csv", "tagger": {"groups": ["news"]}}, set()),
         ({"files": "x.csv", "tagger": {"column": "tags"}}, {"norms_by_part_of_speech"}),
     ],
 )

@@ -36,15 +36,14 @@ def tokens(tmp_path_factory):
                         "upos": upos,
                         "word_initial": random.random(length) < 0.8,
                         "pieces": random.integers(1, 4, length),
-                        "zipf": np.where(
-                            random.random(length) < 0.2, 0.0, 4 + random.random(length)
+                        "entropy_before": np.where(
+                            random.random(length) < 0.2, np.nan, 4 + random.random(length)
                         ),
                         **{f"layer_{i:02d}": np.exp(log) for i, log in enumerate(logs)},
                     }
                 )
             )
     frame = pd.concat(frames, ignore_index=True)
-    frame["zipf_known"] = frame["zipf"] > 0
     # The first token of each text has no surprisal.
     frame["surprisal"] = np.where(
         (frame["position"] == 0) & (frame["window"] == 0), np.nan, random.random(len(frame))

@@ -188,7 +188,7 @@ def test_the_half_panel_estimate_combines_three_regressions(tokens):
 
 def test_a_scale_is_the_same_after_it_has_been_stored():
     values = np.array([0.5, np.nan, 0.5, 0.5])
-    scale = moderators.scale_of(properties.Property("zipf", {}, values))
+    scale = moderators.scale_of(properties.Property("surprisal", {}, values))
     # All tokens are in the lowest third.
     assert scale.means[0] == 0.5
     assert np.isnan(scale.means[1:]).all()
@@ -198,10 +198,10 @@ def test_a_scale_is_the_same_after_it_has_been_stored():
     np.testing.assert_equal(dataclasses.astuple(found), dataclasses.astuple(scale))
 
 
-def by_number(tokens, offset=0, of="zipf", design_terms=None, **changes):
+def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **changes):
     """Return the slopes by a number as the programs find them, and the design with the number."""
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
-    number = properties.read_moderator(of, [tokens[1]])
+    number = properties.read_property(of, [tokens[1]])
     scale = moderators.scale_of(number)
     schema = classes.schema_of(table.schema, properties.TERCILES, linear=True)
     batches = list(classes.expanded(table.to_batches(500), number, offset, scale))
@@ -283,26 +283,17 @@ def test_small_classes_are_merged_and_named():
     assert merged == {"b": ["b"], "a": ["a"], "other": ["c", "d"]}
 
 
-def test_classes_and_indicators_without_rows_are_dropped(tokens):
-    table, _ = tokens
-    known = table.filter(pa.compute.equal(table["zipf_known"], True))
-    design = design_of(tokens, lags=(1,), covariates=("upos", "zipf"))
-    shard = shard_of(design)
-    kept = merging.kept_terms([shard])
-    assert "zipf_unknown" in kept
+def test_classes_without_rows_are_dropped(tokens):
+    kept = merging.kept_terms([shard_of(design_of(tokens, lags=(1,), covariates=("upos",)))])
     assert "upos_X" not in kept
     # The commonest class is what the others are compared with.
     own = [term for term in kept if term.startswith("upos_")]
     assert own == ["upos_ADJ", "upos_DET", "upos_INTJ", "upos_VERB"]
-    rows = design.filter(pa.compute.equal(design["zipf_unknown"], 0))
-    assert 0 < rows.num_rows < known.num_rows
-    shard = shard_of(rows.unify_dictionaries().combine_chunks())
-    assert "zipf_unknown" not in merging.kept_terms([shard])
 
 
 def test_covariates_have_the_values_of_the_table(tokens):
     table, _ = tokens
-    names = ("upos", "upos_previous", "word_initial", "pieces", "zipf", "surprisal")
+    names = ("upos", "upos_previous", "word_initial", "pieces", "surprisal")
     found = design_of(tokens, rows=70, lags=(1,), covariates=names).to_pandas()
     frame = table.to_pandas()
     frame["previous"] = frame.groupby(["document", "window"], observed=True)["upos"].shift()
@@ -311,8 +302,6 @@ def test_covariates_have_the_values_of_the_table(tokens):
     assert (rows["upos_NOUN"] == (rows["upos"] == "NOUN")).all()
     assert (rows["upos_previous_DET"] == (rows["previous"] == "DET")).all()
     assert (rows["word_initial"] == rows["word_initial_told"]).all()
-    assert (rows["zipf_unknown"] == ~rows["zipf_known"]).all()
-    assert (rows["zipf"] == rows["zipf_told"]).all()
 
 
 def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):

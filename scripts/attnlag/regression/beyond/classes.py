@@ -123,8 +123,7 @@ def products_of_design(
     scale : Scale or None
         Distribution of the property over the corpus, if it is a number.
     """
-    read = properties.read_property if scale is None else properties.read_moderator
-    property_of_tokens = read(settings.property, [tokens])
+    property_of_tokens = properties.read_property(settings.property, [tokens])
 
     batches = tables.batches(design, ROWS_BY_CLASS, "cross-products by class")
     schema = schema_of(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
 from attnlag.corpus.catalogue import FILES as SHARDED
@@ -68,10 +68,8 @@ class Covariate:
     # Endings of the names of its terms, if the covariate consists of the dummies of classes. The
     # class with the most rows is the reference.
     classes: tuple[str, ...] = ()
-    # A term that is 0 or 1, and is left out if all rows have the same value.
-    indicator: str | None = None
-    # What the tagger of the corpus must give.
-    of_tagger: Literal["tags", "language"] | None = None
+    # Whether the tagger of the corpus must give it.
+    needs_tags: bool = False
 
 
 FILES = {
@@ -202,18 +200,20 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
     covariate = partial(
-        Covariate, moves=True, file=entry.file, may_lack=entry.may_lack, of_tagger=entry.of_tagger
+        Covariate,
+        moves=True,
+        file=entry.file,
+        may_lack=entry.may_lack,
+        needs_tags=entry.needs_tags,
     )
     if not entry.classes:
-        terms = (name, f"{name}_unknown") if entry.known else (name,)
         yield (
             name,
             covariate(
                 description=entry.covariate,
-                terms=terms,
-                values=_known_and_unknown if entry.known else _values,
-                read=partial(properties.read_moderator, name),
-                indicator=f"{name}_unknown" if entry.known else None,
+                terms=(name,),
+                values=_values,
+                read=partial(properties.read_property, name),
             ),
         )
         return
@@ -235,13 +235,6 @@ def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covaria
 
 def _values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
     return facts.of(keys)[None]
-
-
-def _known_and_unknown(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
-    import numpy as np
-
-    values = facts.of(keys)
-    return np.stack([np.nan_to_num(values), np.isnan(values)])
 
 
 # --- the catalogue -------------------------------------------------------------------------
@@ -319,11 +312,6 @@ def classes_of(name: str) -> tuple[str, ...]:
     """Return the classes of a covariate of dummies, including the class for the rest."""
     classes = CATALOGUE[name].classes
     return (*classes, properties.OTHER) if classes else ()
-
-
-def indicators() -> set[str]:
-    """Return the terms that are left out if all rows have the same value."""
-    return {entry.indicator for entry in CATALOGUE.values() if entry.indicator is not None}
 
 
 def that_may_lack(names: Iterable[str]) -> list[str]:

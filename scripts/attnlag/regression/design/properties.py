@@ -137,19 +137,6 @@ def read_property(
     return Property(name, starts, np.concatenate(values))
 
 
-def read_moderator(
-    name: str, paths: Sequence[Path], documents: Collection[str] | None = None
-) -> Property:
-    """Read a numeric property, NaN if unknown; parameters as in `read_property`."""
-    import numpy as np
-
-    numbers, indicator = read_property(name, paths, documents), CATALOGUE[name].known
-    if not indicator:
-        return numbers
-    is_known = read_property(indicator, paths, documents).values == 1
-    return Property(name, numbers.starts, np.where(is_known, numbers.values, np.nan))
-
-
 def _numbers(name: str, column: pa.Array) -> np.ndarray:
     """Return a column as numbers, NaN for null; classes become indices into `CLASSES`."""
     import numpy as np

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from attnlag.regression.design.covariates import CATALOGUE, classes_of, indicators
+from attnlag.regression.design.covariates import CATALOGUE, classes_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.crossproducts import Shard, values_of
 from attnlag.regression.estimation.packed import packed_size
@@ -44,8 +44,7 @@ def kept_terms(shards: Sequence[Shard]) -> TermSums:
     """Return the terms of a regression, given those of its cross-products.
 
     Classes in fewer documents than clustered errors need are merged into one (``upos_other``). The
-    class with the most rows is the reference and is left out. An indicator that is constant over
-    all rows is left out too.
+    class with the most rows is the reference and is left out.
     """
     sums: dict[str, Sequence[str]] = {term: (term,) for term in shards[0].terms}
     for name, dummy_of in class_terms(shards[0].terms).items():
@@ -60,10 +59,6 @@ def kept_terms(shards: Sequence[Shard]) -> TermSums:
         for label, members in merged.items():
             if label != largest:
                 sums[f"{name}_{label}"] = tuple(dummy_of[member] for member in members)
-    for term in indicators() & set(sums):
-        rows, _ = sizes_of(shards, [term])
-        if rows[0] in (0, max(shard_rows(shards))):
-            del sums[term]
     return sums
 
 
