@@ -35,7 +35,7 @@ REGRESSIONS = {
 def project(gpt2, tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("classes") / "project", gpt2)
     lines = ["document,word,tag"]
-    # The longest have two windows; words of several tokens do not all end with each of these.
+    # The longest have two windows, and one word has several tokens.
     corpus = re.sub(r"(\w+ \w+ )\w+", r"\1zyxwv", small_corpus(14))
     (project.folder / "data" / "small.jsonl").write_text(corpus)
     for line in corpus.splitlines():
