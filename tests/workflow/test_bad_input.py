@@ -318,6 +318,8 @@ def test_a_mistake_prints_the_documented_lines(mistake: str, request: pytest.Fix
     before = files(project)
     if isinstance(run, Run):
         arguments, environment, mount = run
+        if mount:
+            request.getfixturevalue("namespaces")
         result = project.snakemake("--cores", "2", *arguments, environment=environment, mount=mount)
         (ended_status, printed), written = (result.returncode, result.stdout), ()
     else:

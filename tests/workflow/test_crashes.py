@@ -123,7 +123,9 @@ def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, befor
     assert not problems_after(before_fits, prepared)
 
 
-def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(prepared, before_fits):
+def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(
+    prepared, before_fits, namespaces
+):
     """The disk holds the whole project, Snakemake's own files included. Then room is made."""
     folder, elsewhere = before_fits.folder, before_fits.folder.with_name("elsewhere")
     shutil.copytree(folder, elsewhere)
@@ -154,4 +156,5 @@ def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(prepared, bef
     )
     assert re.search(line, printed, re.MULTILINE)
     assert "Traceback" not in printed
+    assert "provenance.json" not in printed
     assert not problems_of(Project(elsewhere, before_fits.config), prepared.expected)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 STUDY = "results/tiny/small/attention/notebook"
 
@@ -75,7 +76,7 @@ def test_a_failed_run_prints_no_findings_of_the_run_before(finished):
     assert "Open results/explorer.html" not in result.stdout
 
 
-def test_vectors_too_large_for_the_disk_are_refused(finished):
+def test_vectors_too_large_for_the_disk_are_refused(finished, namespaces):
     """The file system has 64 KB and is mounted where only the run sees it."""
     activations = "results/tiny/small/attention/activations"
     # This makes the extraction run again, and no other job of the model.
@@ -96,3 +97,18 @@ def test_vectors_too_large_for_the_disk_are_refused(finished):
     assert "Traceback" not in result.stdout
     assert result.returncode == 1
     assert finished.results("tiny/small/attention/**/*") == before
+
+
+@pytest.mark.parametrize("regression", ["notebook", "another"])
+def test_a_full_disk_is_named_once(finished, namespaces, regression):
+    """By the job that fails, or by the record where a job has replaced files by smaller ones."""
+    finished.write_config(inference={"alpha": 0.1}, regressions={"another": {"lags": [1]}})
+    fill = "cp -a results made && mount -t tmpfs -o size=16m tmpfs results && cp -a made/. results"
+    mount = f"{fill} && (cat /dev/zero > results/README.md || true) 2> /dev/null"
+    target = f"results/tiny/small/attention/{regression}/fits.parquet"
+    result = finished.snakemake("--cores", "2", target, mount=mount)
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if "found no room left" in line]
+    assert line.startswith("error: results/")
+    assert "Traceback" not in result.stdout
+    assert ("provenance.json" in result.stdout) == (regression == "notebook")

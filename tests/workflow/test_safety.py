@@ -32,7 +32,7 @@ HOSTILE_NAMES = [
 ]
 
 
-def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp_path):
+def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp_path, namespaces):
     """All jobs after fetch_model run without interfaces and without settings that say so.
 
     Those that load a model do so in new interpreters, whose imports are observed too. Equal inputs

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.config.problems import check, reading_problems
+from attnlag.errors import UserError
 from attnlag.pipeline import closing, job, outputs, stages
 from attnlag.pipeline.digests import code_digests
 from attnlag.storage import contents
@@ -244,4 +245,7 @@ def closing_words():
 def write_record(complete=False):
     """Write results/provenance.json; results in a storage provider's hands are not read back."""
     if not workflow.storage_settings.default_storage_provider:
-        records.write_run(CONFIG, BEGUN, complete)
+        try:
+            records.write_run(CONFIG, BEGUN, complete)
+        except UserError as error:
+            sys.exit(f"error: {error}")
