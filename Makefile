@@ -10,6 +10,9 @@ READY := .venv/.installed
 TESTED := .venv/.tested
 # make CONFIG=mine.yaml
 CONFIGURED = $(if $(CONFIG),--configfile $(CONFIG))
+ifneq ($(CONFIG),$(wildcard $(CONFIG)))
+$(error CONFIG: found no file '$(CONFIG)', expected that of a configuration)
+endif
 # Python compiles a module when it first imports it. To compile all modules here would take as long as
 # to install them.
 PIP := -m pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.txt
@@ -90,7 +93,7 @@ paper: run ## write results/paper: tables in LaTeX, methods, references, figures
 	$(BIN)/snakemake --cores all paper $(CONFIGURED)
 
 report: $(READY) ## make the page that shows the study, in one file that opens without a network
-	$(BIN)/snakemake --cores all results/explorer.html
+	$(BIN)/snakemake --cores all results/explorer.html $(CONFIGURED)
 
 verify: $(READY) ## check every file against the record of what made it
 	$(BIN)/python -m attnlag.pipeline.records

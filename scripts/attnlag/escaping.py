@@ -16,7 +16,7 @@ UNPRINTABLE = re.compile(
 )
 
 # What a spreadsheet takes for a formula; a sign may also begin a number.
-FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]*$)")
+FORMULA = re.compile(r"[=@]|[+-](?![\d.]*$)")
 
 Place = Literal["line", "figure", "csv", "html", "script"]
 
@@ -28,19 +28,19 @@ def text_for(place: Place, text: str) -> str:
     ----------
     place : {"line", "figure", "csv", "html", "script"}
         A ``line`` of a terminal, a log or a text file: control characters are escaped, as in
-        ``\x1b``. The text of a ``figure``, where dollar signs would enclose a formula; its control
-        characters are escaped too, because an SVG must not contain them. A cell of ``csv``, where a
-        formula gets a quotation mark in front. The content or an attribute of ``html``. JSON in a
-        ``script`` of HTML, which ``</script>`` would end.
+        ``\x1b``. The text of a ``figure``, where dollar signs would enclose a formula, and a cell
+        of ``csv``, where a formula gets a quotation mark in front: both without control characters
+        too, which an SVG must not contain and which begin a row in a spreadsheet. The content or an
+        attribute of ``html``. JSON in a ``script`` of HTML, which ``</script>`` would end.
     text : str
     """
-    if place == "csv":
-        return f"'{text}" if FORMULA.match(text) else text
     if place == "html":
         return html.escape(text)
     if place == "script":
         return text.replace("<", r"\u003c")
     line = UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    if place == "csv" and FORMULA.match(line):
+        return f"'{line}"
     return line.replace("$", r"\$") if place == "figure" else line
 
 

@@ -41,12 +41,6 @@ IN_WORDS = {
     DEVICE: "auto, cpu, cuda or cuda:NUMBER",
 }
 
-# Folders below results/, which the names of models must not equal.
-RESERVED_NAMES = {
-    *("activations", "centred", "comparison", "corpora", "distances", "figures", "geometry"),
-    *("heads", "norms", "paper", "sinks", "sums", "tokens"),
-}
-
 
 def _checked_name(name: Any) -> Any:
     if not isinstance(name, str):
@@ -61,8 +55,6 @@ def _checked_name(name: Any) -> Any:
             f"the name has {len(name):,} characters and becomes a folder: expected at most "
             f"{LONGEST_NAME}"
         )
-    if name in RESERVED_NAMES:
-        raise ValueError(f"the name '{name}' is that of a folder of the results, expected another")
     return name
 
 

@@ -26,7 +26,9 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-CONFIG, problems = check(config, map(os.path.relpath, workflow.configfiles))
+CONFIG, problems = check(
+    config, map(os.path.relpath, workflow.configfiles), outputs.reserved_names()
+)
 # A job may run on a machine without the user's files. The submitting run has checked them.
 if workflow.is_main_process:
     from attnlag.pipeline import records, texts

@@ -1,6 +1,6 @@
 """Check of a configuration, which reports each problem in one line."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from attnlag.regression.settings import Regression
 from attnlag.section import Name
 
 
-def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, list[str]]:
+def check(
+    raw: Any, files: Iterable[str | Path] = (), reserved: Set[str] = frozenset()
+) -> tuple[Config | None, list[str]]:
     """Check a configuration and return it with all its problems.
 
     Parameters
@@ -30,6 +32,8 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
     files : iterable of paths
         The YAML files of the configuration, for the lines in the messages. The configuration may
         be a section of these files, if another workflow passes it to this one as a module.
+    reserved : set of str
+        Names that models, corpora and regressions must not have.
 
     Returns
     -------
@@ -58,7 +62,7 @@ def check(raw: Any, files: Iterable[str | Path] = ()) -> tuple[Config | None, li
         sentences = [(key_of(item, raw), sentence_of(item)) for item in error.errors()]
     # Files are checked even if other keys are wrong, so that all problems are reported at once.
     sound = config or _without((path for path, _ in sentences), raw)
-    sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {})
+    sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
     places = Places(raw, readings)
     located = [(*places.file_and_line(path), path, sentence) for path, sentence in sentences]
     problems = []

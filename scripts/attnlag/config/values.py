@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,17 @@ Problem = tuple[KeyPath, str]
 COMMIT = r"[0-9a-f]{40}"
 
 
-def value_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
+def value_problems(
+    config: Config, raw: Mapping[str, Any], reserved: Set[str] = frozenset()
+) -> Iterator[Problem]:
     """Yield the problems of well-formed values.
 
-    A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong.
+    A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong. ``reserved`` are
+    names of files and folders beside those that models, corpora and regressions name.
     """
+    for section in ("models", "corpora", "regressions"):
+        for name in reserved & getattr(config, section).keys():
+            yield (section, name), f"the name '{name}' is that of a result, expected another"
     yield from _corpus_problems(config)
     yield from _model_problems(config, raw)
     yield from _length_problems(config)
@@ -63,7 +69,7 @@ def _model_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]
     """Yield the models that are missing or random, and layers and widths that models lack."""
     for name, model in config.models.items():
         facts = _facts(name, model)
-        if isinstance(model, PathSource) and (problem := _model_problem(model.path)):
+        if isinstance(model, PathSource) and (problem := _model_problem(name, model.path)):
             yield ("models", name, "path"), problem
         if isinstance(model, RandomSource):
             original = config.models.get(model.of)
@@ -211,10 +217,12 @@ def _file_problem(pattern: str) -> str | None:
     return f"{str(file)!r} {problem}{also}"
 
 
-def _model_problem(path: Path) -> str | None:
+def _model_problem(name: str, path: Path) -> str | None:
     """Return the problem of a model on this machine, without reading its weights."""
     expected = "expected a Hugging Face folder or a .gguf file"
     try:
+        if path.resolve() == Path("data/models", name).resolve():
+            return f"'{path}' is where the run puts the model, {expected} elsewhere"
         if not path.exists():
             return f"found no folder '{path}', {expected}"
         if problem := name_problem(path):

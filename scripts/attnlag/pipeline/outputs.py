@@ -4,6 +4,7 @@ The table is outputs.yaml. The targets of the workflow, the page docs/outputs.md
 tests expect derive from it. The rules also state the paths, so that the flow can be read in them.
 """
 
+import functools
 import glob
 import itertools
 import re
@@ -203,6 +204,23 @@ def targets(config: Config) -> list[str]:
     return files_of(config, target=True)
 
 
+@functools.cache
+def reserved_names() -> frozenset[str]:
+    """Return the names of files and folders beside those that the configuration names."""
+    named = ("{model}", "{corpus}", "{regression}")
+    names = set()
+    paths = [output.path.split("/") for output in OUTPUTS]
+    paths += [[*path[:-1], f"{path[-1][:-4]}.parquet"] for path in paths if path[-1][-4:] == ".csv"]
+    for path in paths:
+        for other in paths:
+            for name, beside in zip(path, other, strict=False):
+                if beside in named and "{" not in name:
+                    names.add(name)
+                if name != beside and "{" not in name and "{" not in beside:
+                    break
+    return frozenset(names)
+
+
 def asked_for(config: Config) -> list[str]:
     """Return the figures that ``figures.also`` asks for."""
     return [
@@ -242,7 +260,7 @@ def files_of(config: Config, name: str = "", target: bool = False) -> list[str]:
         for path in expanded(output, config)
     ]
     # Every table in CSV also exists in Parquet.
-    tables = [path.replace(".csv", ".parquet") for path in paths if path.endswith(".csv")]
+    tables = [f"{path[:-4]}.parquet" for path in paths if path.endswith(".csv")]
     return list(dict.fromkeys([*paths, *tables]))
 
 

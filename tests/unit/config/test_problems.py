@@ -17,6 +17,7 @@ from snakemake.common.configfile import load_configfile
 from attnlag.config.problems import check, reading_problems
 from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
+from attnlag.pipeline.outputs import reserved_names
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.design.properties import CLASSES, MODERATORS
 from attnlag.regression.settings import SampleSettings
@@ -48,7 +49,7 @@ def problems_of(text: str, **changes: Any) -> list[str]:
     """Return the problems of a file with ``text``, its sections replaced on the command line."""
     Path(FILE).write_text(text)
     raw = {**(yaml.safe_load(text) or {}), **changes}
-    return check(raw, [FILE])[1]
+    return check(raw, [FILE], reserved_names())[1]
 
 
 def checked(**sections: Any) -> Config:
@@ -160,7 +161,7 @@ extraction: {geometry: false}
   expected fixed_effects: document: there is no such bias without document effects
 > 10: regressions.e.bias_correction: found bias_correction: half-panel with effects of tokens,
   expected none: the halves of documents do not tell the effects of all tokens
-> 12: regressions.norms: the name 'norms' is that of a folder of the results, expected another
+> 12: regressions.norms: the name 'norms' is that of a result, expected another
 > 13: regressions.g.outcome: found cosine_previous_centred with extraction.geometry: false,
   expected true there, or norm or relative
 > 14: controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
@@ -245,7 +246,7 @@ models:
 > 8: models.g.path: 'words.txt' is a file, $FOLDER
 > 9: models.h.path: the folder 'texts' has no config.json, $FOLDER
 > 10: models."a/b": the name "a/b" $FOLDER_NAME
-> 11: models.corpora: the name 'corpora' is that of a folder of the results, expected another
+> 11: models.corpora: the name 'corpora' is that of a result, expected another
 > 12: models[1]: found the name 1, expected text (quotes make it text)
 > 13: models.9223372036854775808: found the name 9223372036854775808, expected text (quotes make
   it text)

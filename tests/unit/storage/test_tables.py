@@ -1,4 +1,7 @@
+import re
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -117,3 +120,12 @@ def test_shards_of_different_precision_are_refused(tmp_path):
         f"{tmp_path}/0003.parquet: found numbers of a model in bfloat16, expected float32 as in "
         f"{tmp_path}/0001.parquet; state extraction.dtype, and all shards are made in one precision"
     )
+
+
+def test_no_text_begins_a_row_of_a_csv_file_or_a_formula(tmp_path):
+    """A carriage return alone begins a row in a spreadsheet."""
+    texts = ["\r=1+1", "a\r\n=2", "=3", "+4", "-5", "\t@6", "7\x1b"]
+    tables.write_frame(pd.DataFrame({"id": texts}), tmp_path / "a.parquet", {})
+    assert pq.read_table(tmp_path / "a.parquet")["id"].to_pylist() == texts
+    rows = re.split("[\r\n]+", (tmp_path / "a.csv").read_text())
+    assert rows == ["id", r"\r=1+1", r"a\r\n=2", "'=3", "+4", "-5", r"\t@6", r"7\x1b", ""]

@@ -1,0 +1,81 @@
+"""What may be called anything: no name of a model, corpus or regression ends in a traceback."""
+
+import subprocess
+
+import pytest
+from projects import ROOT
+
+
+def named(project, name):
+    """Call the model, the corpus and the regression of a project by one name."""
+    for section in ("models", "corpora", "regressions"):
+        project.config[section] = {name: next(iter(project.config[section].values()))}
+    project.write_config()
+
+
+def test_a_name_may_end_as_a_file_does(fresh):
+    named(fresh, "reviews.csv")
+    table = "results/reviews.csv/reviews.csv/attention/reviews.csv/coefficients"
+    assert fresh.would_run()["fit_regression"] == 1
+    fresh.run(f"{table}.csv", f"{table}.parquet")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("readout", "sources", "explorer.html", "answers.txt", "README.md", "provenance.json"),
+        *("activations", "random_weights.parquet", "comparison", "layers_fitted.txt"),
+    ],
+)
+def test_a_name_of_a_result_is_refused_in_one_line_each(fresh, name):
+    named(fresh, name)
+    result = fresh.snakemake("-n")
+    assert result.returncode == 1
+    lines = [line for line in result.stdout.splitlines() if line.startswith("config/")]
+    sentence = f"the name '{name}' is that of a result, expected another"
+    places = [line.split(": ")[1] for line in lines]
+    assert lines == [line for line in result.stdout.splitlines() if line.endswith(sentence)], (
+        result.stdout
+    )
+    assert [place.split(".")[0] for place in places] == ["models", "corpora", "regressions"]
+    assert "Traceback" not in result.stdout
+
+
+def test_a_model_in_its_own_place_is_refused_in_one_line(fresh):
+    (fresh.folder / "data/models").mkdir(parents=True)
+    (fresh.folder / "mine").rename(fresh.folder / "data/models/tiny")
+    fresh.write_config(models={"tiny": {"source": "path", "path": "./data/models/tiny"}})
+    result = fresh.snakemake("-n")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if "models.tiny.path" in line]
+    assert line.endswith(
+        "'data/models/tiny' is where the run puts the model, expected a Hugging Face folder or a "
+        ".gguf file elsewhere"
+    )
+
+
+@pytest.mark.parametrize("target", ["run", "report", "paper"])
+def test_a_configuration_that_make_cannot_find_is_one_line(target):
+    result = subprocess.run(
+        ["make", "-n", target, "CONFIG=nofile.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    (line,) = (result.stdout + result.stderr).splitlines()
+    assert "CONFIG: found no file 'nofile.yaml', expected that of a configuration" in line
+
+
+@pytest.mark.parametrize("target", ["run", "report", "paper"])
+def test_make_takes_the_configuration_that_is_asked_for(target):
+    result = subprocess.run(
+        ["make", "-n", target, "CONFIG=config/models.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    last = result.stdout.splitlines()[-1]
+    assert last.endswith(" --configfile config/models.yaml")
