@@ -22,8 +22,6 @@ DRAWN_FROM = {
         },
         "design": shards_of(fitted_design),
         "joint": when(CONFIG.figures.bands == "joint", f"{RESULTS}/joint.json"),
-        # For the caption in the report.
-        "beside": [f"{RESULTS}/findings.txt"],
     },
     "plot_classes": {name: f"{RESULTS}/{name}.parquet" for name in ("classes", "equal_slopes")},
     "plot_sites": {

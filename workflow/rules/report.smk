@@ -21,9 +21,7 @@ def figures_of(stage, site):
     """Return the files of all figures of a stage; the report shows pages in the best format."""
     files, folder = [], outputs.FOLDERS[stage]
     for figure in outputs.figures_drawn(stage, CONFIG):
-        described = (SCRIPTS.parent / "workflow/report" / f"{figure.name}.rst").exists()
-        caption = figure.name if described else "figure"
-        about = (caption, figure.category, figure.subcategory)
+        about = ("figure", figure.category, figure.subcategory)
         first, *others = expand(
             f"{folder}/{figure.name}{{size}}.{{format}}",
             size=outputs.endings(CONFIG),

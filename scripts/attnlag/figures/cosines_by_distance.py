@@ -8,7 +8,7 @@ import seaborn as sns
 
 from attnlag.adjustments.sites import SITES
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import PALETTE
+from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
 
 DRAWN_BY = ("plot_geometry",)
@@ -17,14 +17,18 @@ SUBCATEGORY = "cosines"
 
 PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"
 
+PAIRS: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "behind": True}
+
 
 def figure(inputs: Inputs) -> Sheet:
     """Return the cosines of neighbours by layer, and the centred cosines at all distances."""
     means = inputs.means
     layers = sorted(means["layer"].unique())
     near = means[means["distance"] == 1]
-    lines = []
-    for place, (quantity, label) in enumerate({PLAIN: "plain", CENTRED: "centred"}.items()):
+    lines, none = [], np.full(len(layers), np.nan)
+    controls: dict[str, Line] = {}
+    kinds = {PLAIN: "cosine", CENTRED: "centred cosine"}
+    for place, (quantity, label) in enumerate(kinds.items()):
         rows = near[near["quantity"] == quantity].set_index("layer").reindex(layers)
         if rows["mean"].isna().all():
             continue
@@ -33,11 +37,14 @@ def figure(inputs: Inputs) -> Sheet:
             for name in ("mean", *BOUNDS, "random_pairs", "random_weights")
         )
         colour = PALETTE[place]
-        lines.append(Line(mean, f"{label} cosine", colour, low, high, marker="os"[place]))
-        pair: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "behind": True}
-        lines.append(Line(pairs, f"{label}, random pairs of tokens", colour, **pair))
+        lines.append(Line(mean, label, colour, low, high))
+        lines.append(Line(pairs, "", colour, **PAIRS))
+        controls["random pairs of tokens"] = Line(none, "random pairs of tokens", GREY, **PAIRS)
         if np.isfinite(random).any():
-            lines.append(untrained(random, f"{label}, before training", colour))
+            lines.append(untrained(random, "", colour))
+            controls["before training"] = untrained(none)
+    # The colours stand for the two cosines, the dashes for their controls.
+    lines += controls.values()
     label = SITES[means["site"].iloc[0]].label
     panels: list[Lines | Map] = [Lines(lines, "mean cosine", "neighbours")]
     by_distance = (

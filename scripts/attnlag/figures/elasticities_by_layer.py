@@ -1,14 +1,12 @@
-"""Effect of an adjustment on later ones beside its prediction, by source and target layer."""
-
-from typing import Any
+"""Effect of an adjustment on later layers beside its prediction, for some target layers."""
 
 import numpy as np
-from matplotlib.colors import SymLogNorm
 
 from attnlag.errors import counted
+from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
-from attnlag.figures.templates import Line, Lines, Map, Notice, Sheet
+from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet, profile
 from attnlag.figures.wording import number
 from attnlag.regression.labels import UNITS
 
@@ -16,25 +14,14 @@ DRAWN_BY = ("plot_effects",)
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"
 
-MAPS = {"predictive": "predicted", "estimate": "caused"}
+PREDICTED, CAUSED = PALETTE[0], PALETTE[3]
 
-# Estimate and ends of the coefficient within a layer, and of the effect of all layers before it.
-SUMS = (
-    ("coefficient", "coefficient_conf_low", "coefficient_conf_high"),
-    ("estimate", "conf_low", "conf_high"),
-)
-STYLES: tuple[dict[str, Any], ...] = (
-    {"label": "lag 1 of the regression", "color": PALETTE[0], "marker": "o"},
-    {"label": "caused by all preceding layers together", "color": PALETTE[3], "marker": "s"},
-)
-
-# Colours are linear up to this value and logarithmic beyond.
-LINEAR_UP_TO = 0.003
-TICKS = (-0.3, -0.03, -0.003, 0.003, 0.03, 0.3)
+# Largest number of target layers with a panel; all are in the last one.
+MOST_TARGETS = 3
 
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return maps of source by target layer, one token apart, and the sums over the sources."""
+    """Return a panel over the source layers for each target, and one of sums over the targets."""
     table = of_pair(inputs, inputs.elasticities)
     near = table[(table["intervention"] == "derivative") & (table["lag"] == 1)]
     pairs = near[near["source_layer"] < near["target_layer"]]
@@ -42,40 +29,42 @@ def figure(inputs: Inputs) -> Sheet:
         return Notice("No layer was changed before an observed one")
     targets = sorted(pairs["target_layer"].astype(int).unique())
     layers = range(max(targets) + 1)
-    largest = float(
-        np.nanmax(np.abs(pairs[list(MAPS)].to_numpy(dtype=float)), initial=LINEAR_UP_TO)
-    )
-    panels: list[Lines | Map] = []
-    for name, title in MAPS.items():
-        wide = pairs.pivot(index="target_layer", columns="source_layer", values=name)
+    panels = []
+    for target in evenly_chosen(targets, MOST_TARGETS):
+        rows = pairs[pairs["target_layer"] == target].rename(columns={"source_layer": "layer"})
+        predicted = rows.set_index("layer")["predictive"].reindex(layers)
+        lines = [
+            Line(predicted, "predicted by one earlier layer", PREDICTED),
+            profile(rows, layers, CAUSED, label="caused by it"),
+        ]
         panels.append(
-            Map(
-                wide.reindex(index=targets, columns=layers).to_numpy(dtype=float),
-                list(map(str, targets)),
-                UNITS["norm"],
-                f"{title}, one token later",
-                ylabel="target layer",
-                xlabel="source layer",
-                norm=SymLogNorm(LINEAR_UP_TO, vmin=-largest, vmax=largest),
-                ticks=TICKS,
+            Lines(
+                lines, UNITS["norm"], f"on layer {target}", xlabel="source layer", share="effects"
             )
         )
     sums = of_pair(inputs, inputs.transmitted).query("lag == 1").set_index("target_layer")
-    lines = []
-    for names, kind in zip(SUMS, STYLES, strict=True):
-        value, low, high = (sums[name].reindex(layers).to_numpy(dtype=float) for name in names)
-        lines.append(Line(value, low=low, high=high, bars=True, **kind))
-    panels.append(Lines(lines, UNITS["norm"], "by target layer", xlabel="target layer"))
-    predicted, caused = (pairs[name].abs().max() for name in MAPS)
-    documents = counted(int(inputs.elasticities["documents"].max()), "document")
+    sums = sums.reindex(layers)
+    places = 0.5 + np.arange(len(layers))
+    bars = (
+        ("coefficient", "coefficient_", "lag 1 of the layer itself", PREDICTED, -0.15),
+        ("estimate", "", "caused by all earlier layers together", CAUSED, 0.15),
+    )
+    lines = [
+        Line(sums[name], label, colour, *(sums[f"{of}{end}"] for end in BOUNDS), bars=True, x=x)
+        for name, of, label, colour, shift in bars
+        for x in [places + shift]
+    ]
+    panels.append(Lines(lines, UNITS["norm"], "all earlier layers", xlabel="target layer"))
+    largest, caused = (pairs[name].abs().max() for name in ("predictive", "estimate"))
     return Sheet(
-        f"An adjustment predicts the next token's by up to {number(predicted)} but changes it by "
-        f"at most {number(caused)}",
+        f"One layer predicts another's next token by up to {number(largest)} and changes it by at "
+        f"most {caused:.2f}",
         layers,
         panels,
-        "Predicted: regression of the target's log norm on the source's alone. Caused: change of "
-        f"the target's log norm per change of the source's, along all paths, in {documents}. Bars: "
-        f"{100 * (1 - inputs.alpha):g}% intervals.",
+        "Predicted: coefficient of the source's log norm alone, one token before, in a regression "
+        "of the target's. Caused: change of the target's log norm per change of the source's, "
+        f"along all paths, in {counted(int(inputs.elasticities['documents'].max()), 'document')}. "
+        f"Bars: {100 * (1 - inputs.alpha):g}% intervals.",
         across=2,
         alpha=inputs.alpha,
     )

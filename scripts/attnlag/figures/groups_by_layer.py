@@ -3,8 +3,9 @@
 import pandas as pd
 
 from attnlag.figures.inputs import Inputs
+from attnlag.figures.legends import significant_text
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
-from attnlag.figures.wording import inference_text, shortened
+from attnlag.figures.wording import inference_text, number, shortened
 from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
@@ -36,14 +37,17 @@ def figure(inputs: Inputs) -> Sheet:
             for group, status in fitted_groups(rows)[1].items()
         },
     )
-    note = f"A regression per group; number of documents in brackets. × p ≥ {inputs.alpha:g}. "
+    note = (
+        "A regression per group; number of documents in brackets. A dot: "
+        f"{significant_text(inputs.alpha, inputs.adjust)}. "
+    )
     return Sheet(
         claim_of(rows, term), layers, [panel], f"{note}{inference_text(rows, inputs.adjust)}"
     )
 
 
 def claim_of(rows: pd.DataFrame, term: str) -> str:
-    """Return in how many groups the median coefficient has the same sign."""
+    """Return in how many groups the median coefficient has the same sign, and its range."""
     medians = rows.groupby("subset", sort=False)["estimate"].median().dropna()
     if medians.empty:
         return "No group of documents could be fitted separately"
@@ -52,4 +56,11 @@ def claim_of(rows: pd.DataFrame, term: str) -> str:
         ("positive", positive), ("negative", len(medians) - positive), key=lambda s: s[1]
     )
     where = "every group" if count == len(medians) else f"{count} of {len(medians)} groups"
-    return f"{named(term).capitalize()} is {sign} in {where} of documents (median layer)"
+    low, high = (
+        f"{number(medians[group])} ({shortened(str(group))})"
+        for group in (medians.idxmin(), medians.idxmax())
+    )
+    return (
+        f"{named(term).capitalize()} is {sign} in {where} of documents: {low} to {high} in the "
+        "median layer"
+    )

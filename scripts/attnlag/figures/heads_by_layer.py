@@ -31,9 +31,9 @@ def figure(inputs: Inputs) -> Sheet:
     viridis = sns.color_palette("viridis", as_cmap=True)
     panels = []
     for title, source, column, label, scale in (
-        ("share of the squared norms", table, "share", "%", 100.0),
+        ("share of the squared norms", table, "share", "% of the layer's heads", 100.0),
         (f"{named(term)} of each head", of_heads, "estimate", "coefficient", 1.0),
-        ("attention to the first token", table, "sink", "%", 100.0),
+        ("attention to the first token", table, "sink", "% of the head's attention", 100.0),
     ):
         values = scale * by_layer(source, "part", column, names, layers)
         if not np.isfinite(values).any():
@@ -45,7 +45,7 @@ def figure(inputs: Inputs) -> Sheet:
         return Notice("No token has norms of its heads" if names else "No heads were found")
     of_sum = lags.loc[lags["part"] == WHOLE, "estimate"].median()
     return Sheet(
-        claim_of(of_heads["estimate"], of_sum, term, len(names)),
+        claim_of(of_heads["estimate"], of_sum, term, table, len(names)),
         layers,
         panels,
         f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. Coefficients "
@@ -55,14 +55,20 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def claim_of(of_heads: pd.Series, of_sum: float, term: str, heads: int) -> str:
-    """Return the median lag of single heads beside that of their sum."""
-    single = of_heads.median()
+def claim_of(of_heads: pd.Series, of_sum: float, term: str, table: pd.DataFrame, heads: int) -> str:
+    """Return the median lag of heads beside that of their sum, the largest share, and the sink."""
+    single, share, sink = of_heads.median(), table["share"].max(), table["sink"].median()
+    claims = []
     if not np.isfinite(single):
-        return f"{heads} heads per layer, whose lags could not be fitted"
-    if abs(single - of_sum) <= ALIKE:
-        return (
-            f"Single heads show the same lag as their sum ({number(single)} and {number(of_sum)})"
-        )
-    lag = named(term).capitalize()
-    return f"{lag} of single heads is {number(single)}, that of their sum {number(of_sum)}"
+        claims.append(f"{heads} heads per layer, whose lags could not be fitted")
+    elif abs(single - of_sum) <= ALIKE:
+        sizes = f"{number(single)} and {number(of_sum)}"
+        claims.append(f"Single heads show the same lag as their sum ({sizes})")
+    else:
+        lag, ends = named(term).capitalize(), (number(single), number(of_sum))
+        claims.append(f"{lag} of single heads is {ends[0]}, that of their sum {ends[1]}")
+    if np.isfinite(share):
+        claims.append(f"one head writes up to {share:.0%} of a layer")
+    if np.isfinite(sink):
+        claims.append(f"the first token gets {sink:.0%} of the median head's attention")
+    return "; ".join(claims)

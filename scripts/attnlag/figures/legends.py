@@ -67,16 +67,21 @@ def band_text(alpha: float, joint: bool = False) -> str:
     return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
 
 
+def significant_text(alpha: float, adjust: str) -> str:
+    """Return what a filled mark says, as in ``p < 0.05, Holm``."""
+    return f"p < {alpha:g}" + ("" if adjust == "none" else f", {ADJUSTMENTS[adjust]}")
+
+
 def mark_entries(alpha: float, adjust: str, negligible: float | None) -> dict[str, Any]:
     """Return the legend's entries of the marks of coefficients, by label.
 
     ``negligible`` is the bound within which a coefficient may be shown to be; None without such.
     """
-    corrected = "" if adjust == "none" else f", {ADJUSTMENTS[adjust]}"
+    significant = significant_text(alpha, adjust)
     mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}
     entries = {
-        f"p < {alpha:g}{corrected}": Line2D([], [], marker="o", **mark),
-        f"p ≥ {alpha:g}{corrected}": Line2D([], [], marker="x", **mark),
+        significant: Line2D([], [], marker="o", **mark),
+        significant.replace("<", "≥"): Line2D([], [], marker="x", **mark),
     }
     if negligible is not None:
         within = f"shown to be within ±{negligible:g}"

@@ -20,8 +20,8 @@ SUBCATEGORY = "by layer"
 # Probabilities of the five quantiles of a layer's norms, with the median in the middle.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-# Smallest rank correlation of medians with depth that is called a trend.
-TREND = 0.7
+# Log ratio of the last layer's median to the first's below which neither rise nor fall is claimed.
+STEADY = 0.1
 
 
 def figure(inputs: Inputs) -> Sheet:
@@ -33,7 +33,7 @@ def figure(inputs: Inputs) -> Sheet:
         inputs.relative, drop_first, "relative to the stream, |a| / |x|", "log scale"
     )
     trends = [trend_of(sample.layers, panel.lines[-1].y) for panel in (norms, relative)]
-    claim = f"The norm {trends[0]}; relative to the stream, it {trends[1]}"
+    claim = f"Norms {trends[0]}; relative to the stream, they {trends[1]}"
     return Sheet(
         claim if all(trends) else "No layer has a finite norm other than zero",
         sample.layers,
@@ -57,24 +57,26 @@ def norms_panel(
     ]
     if first.any():
         ends = np.exp(sample.log_norms[first].quantile(QUANTILES).to_numpy())
-        kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "marker": "^", "interval": False}
+        kind: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "interval": False}
         lines.append(Line(ends[2], "first tokens", PALETTE[3], ends[0], ends[-1], **kind))
-    lines.append(Line(middle, "median of the other tokens", NORMS, marker="o"))
+    lines.append(Line(middle, "median of the other tokens", NORMS))
     return Lines(lines, ylabel, title, zero=False, log_scale=True, height=3.4, share=share)
 
 
 def trend_of(layers: list[int], medians: np.ndarray) -> str:
-    """Return the change of the median with depth, and its range; "" if no layer has a median."""
+    """Return how the median goes from the first layer to the last, and where it is outside.
+
+    The result is "" if no layer has a median.
+    """
     by_layer = pd.Series(medians, index=layers).dropna()
     if by_layer.empty:
         return ""
-    varies = by_layer.nunique() > 1
-    rho = by_layer.corr(by_layer.index.to_series(), method="spearman") if varies else 0.0
-    ends: Any = by_layer.idxmin(), by_layer.idxmax()
-    small, large = (f"{significant(by_layer[layer])} (layer {layer})" for layer in ends)
-    if rho >= TREND:
-        return f"grows from {small} to {large}"
-    # A fall from the first to the last layer is one even if it is not steady.
-    if varies and (rho <= -TREND or ends[1] == layers[0]):
-        return f"falls from {large} to {small}"
-    return f"is {small} to {large}"
+    first, last = by_layer.iloc[0], by_layer.iloc[-1]
+    text = f"{'rise' if last > first else 'fall'} from {significant(first)} to {significant(last)}"
+    if abs(np.log(last / first)) < STEADY:
+        text = f"stay near {significant(first)}"
+    ends = by_layer.index[[0, -1]]
+    for word, place in (("peak", by_layer.idxmax()), ("are smallest", by_layer.idxmin())):
+        if place not in ends:
+            return f"{text} and {word} in layer {place} ({significant(by_layer[place])})"
+    return text

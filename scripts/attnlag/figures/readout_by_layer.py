@@ -1,9 +1,13 @@
 """Effects of adjustments on the logits of own token, next token and first choice, by layer."""
 
+import numpy as np
+from matplotlib.axes import Axes
+
 from attnlag.adjustments.sites import SITES
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import PALETTE
+from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
+from attnlag.figures.wording import number
 from attnlag.regression.beyond.traced import next_ahead
 
 DRAWN_BY = ("plot_sources",)
@@ -15,6 +19,10 @@ TARGET_STYLES = {
     "next": ("the next token", PALETTE[0]),
     "first_choice": ("the model's first choice", PALETTE[2]),
 }
+
+
+# Lowest end of an axis, as a multiple of the second lowest layer's.
+FAR = 2.0
 
 
 def figure(inputs: Inputs) -> Sheet:
@@ -29,10 +37,13 @@ def figure(inputs: Inputs) -> Sheet:
         for target, (label, colour) in TARGET_STYLES.items():
             rows = of_site[of_site["target"] == target]
             before = rows.set_index("layer")["random_weights"].reindex(layers)
-            lines.append(profile(rows, layers, colour, "difference", label=label, marker="o"))
-            lines += [untrained(before, color=colour)] if before.notna().any() else []
+            lines.append(profile(rows, layers, colour, "difference", label=label))
+            lines += [untrained(before, "", colour)] if before.notna().any() else []
+        if any(line.behind for line in lines):
+            # The dashes stand for the control, the colours for the tokens.
+            lines.append(untrained(np.full(len(layers), np.nan)))
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
-        panels.append(Lines(lines, "effect (SD over the vocabulary)", title, height=3.0))
+        panels.append(panel_of(lines, title, layers))
     first = table[table["site"] == table["site"].iloc[0]]
     ahead, start = next_ahead(first)
     claim = f"{SITES[first['site'].iloc[0]].label} raises the next token more than the token itself"
@@ -45,4 +56,27 @@ def figure(inputs: Inputs) -> Sheet:
         "Direct effects on the logits through the last norm and the head, less the effects on the "
         "tokens of another place in the same document.",
         alpha=inputs.settings["alpha"],
+    )
+
+
+def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
+    """Return the panel of some lines; a single layer far below the others is cut off and named."""
+    lows = np.nanmin([line.low for line in lines if line.low is not None], axis=0)
+    order = np.argsort(lows)
+    if len(lows) < 2 or lows[order[0]] > FAR * min(lows[order[1]], -0.1):
+        return Lines(lines, "effect (SD over the vocabulary)", title, height=3.0)
+    place, floor = int(order[0]), FAR * float(min(lows[order[1]], -0.1))
+    least = min(float(np.asarray(line.y)[place]) for line in lines if line.low is not None)
+
+    def name_value_below(axes: Axes) -> None:
+        text = f"layer {layers[place]} ↓ {number(least)}"
+        axes.text(place + 1.2, 0.95 * floor, text, va="bottom", fontsize=8, color=GREY)
+
+    return Lines(
+        lines,
+        "effect (SD over the vocabulary)",
+        title,
+        height=3.0,
+        ylim=(floor, None),
+        extra=name_value_below,
     )

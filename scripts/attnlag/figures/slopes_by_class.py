@@ -4,7 +4,7 @@ import pandas as pd
 
 from attnlag.corpus.tags import NONE
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import MARKERS, PALETTE, layer_colours
+from attnlag.figures.legends import MARKERS, PALETTE, layer_colours, significant_text
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
 from attnlag.regression.beyond.classes import ALL, LINE
@@ -61,7 +61,7 @@ def by_class(
         claim,
         layers,
         [
-            Lines([shared], f"coefficient\n({unit})", f"{named(term)} of all tokens", height=1.5),
+            Lines([shared], "coefficient", f"{named(term)} of all tokens", height=1.5),
             Map(
                 by_layer(slopes, "subset", "difference", classes, layers),
                 [f"{UPOS.get(name, name)} ({counts[name]:,})" for name in classes],
@@ -70,8 +70,9 @@ def by_class(
                 weak=by_layer(slopes, "subset", "difference_p_adjusted", classes, layers) >= alpha,
             ),
         ],
-        f"One regression with a level for each class; rows in brackets. × in the map: p ≥ "
-        f"{alpha:g}.{other} {inference_text(slopes, regression['adjust'])} {PREDICTIVE}",
+        "One regression with a level for each class; number of rows in brackets. A dot in the map: "
+        f"{significant_text(alpha, regression['adjust'])}.{other} "
+        f"{inference_text(slopes, regression['adjust'])} {PREDICTIVE}",
         alpha=alpha,
         adjust=regression["adjust"],
     )

@@ -48,8 +48,9 @@ BOUNDS = ("conf_low", "conf_high")
 class Line:
     """A line of a panel, a value for each x; NaN is a gap.
 
-    Where it is known which values are not significant or negligible, every value has a mark: filled
-    if neither holds, open if it is shown to be negligible, crossed if it is not significant.
+    Where it is known which values are not significant or negligible, every value has a mark: a
+    filled circle if neither holds, an open one if it is shown to be negligible, a cross if it is
+    not significant. No other line has such marks; bars have squares.
     """
 
     y: Any
@@ -61,7 +62,7 @@ class Line:
     linewidth: float = 1.4
     marker: str = ""
     shade: float = 0.22  # opacity of the band
-    bars: bool = False  # intervals as bars, and no line between the values
+    bars: bool = False  # intervals as bars around squares, and no line between the values
     weak: Any = None  # True where a value is not significant
     negligible: Any = None  # True where it is shown to be negligible
     end: str = ""  # name written at the end of the line
@@ -102,7 +103,7 @@ class Map:
     limits: tuple[float, float] | None = None  # None: symmetric, saturating at the last 2%
     norm: Normalize | None = None
     ticks: Sequence[float] | None = None  # of the colours, where they are not linear
-    weak: np.ndarray | None = None  # cells with a cross
+    weak: np.ndarray | None = None  # cells that are not significant; the others have a dot
     texts: Mapping[int, str] = field(default_factory=dict)  # text across a row
     extra: Callable[[Axes], None] | None = None
     xlabel: str = "layer"
@@ -268,8 +269,8 @@ def _handle(line: Line) -> Any:
     """Return the legend's handle of a line: a patch for a band alone."""
     if not line.linewidth and not line.marker:
         return Patch(color=line.color, alpha=line.shade, linewidth=0)
-    dashes = "none" if line.bars else line.linestyle
-    kind: dict[str, Any] = {"color": line.color, "linestyle": dashes, "marker": line.marker}
+    dashes, marker = ("none", "s") if line.bars else (line.linestyle, line.marker)
+    kind: dict[str, Any] = {"color": line.color, "linestyle": dashes, "marker": marker}
     return Line2D([], [], linewidth=line.linewidth or 1.4, ms=5, mew=0.8, **kind)
 
 
@@ -313,7 +314,7 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     if line.bars and ends is not None:
         reach = np.nan_to_num(np.stack([y - ends[0], ends[1] - y]))
         kind: dict[str, Any] = {"color": line.color, "linestyle": "none", "elinewidth": 1.2}
-        axes.errorbar(x, y, reach, marker=line.marker or "o", ms=size, zorder=order + 1, **kind)
+        axes.errorbar(x, y, reach, marker="s", ms=0.75 * size, zorder=order + 1, **kind)
         return
     if ends is not None:
         draw_band(axes, x, *ends, color=line.color, alpha=line.shade, zorder=order)
@@ -388,9 +389,9 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
     axes.set_yticks(list(names), list(names.values()), rotation=0)
     axes.tick_params(axis="y", left=False)
     if panel.weak is not None:
-        row, place = np.nonzero(panel.weak & np.isfinite(values))
-        cross: dict[str, Any] = {"marker": "x", "ms": 2.6, "mew": 0.6, "color": "0.45"}
-        axes.plot(place + 0.5, row + 0.5, linestyle="none", **cross)
+        row, place = np.nonzero(~panel.weak & np.isfinite(values))
+        dot: dict[str, Any] = {"marker": "o", "ms": 2.2, "mew": 0, "color": "0.15"}
+        axes.plot(place + 0.5, row + 0.5, linestyle="none", **dot)
     for line, text in panel.texts.items():
         kind: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": GREY}
         axes.text(values.shape[1] / 2, line + 0.5, text, **kind)

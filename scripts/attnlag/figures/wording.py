@@ -43,5 +43,5 @@ def number(value: float) -> str:
 
 
 def significant(value: float) -> str:
-    """Return a positive number with two significant digits: ``2.7``, ``190``, ``0.097``."""
-    return f"{float(f'{value:.2g}'):,g}"
+    """Return a positive number with two or three digits: ``2.7``, ``193``, ``0.097``."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{float(f'{value:.2g}'):g}"

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
-from pictures import synthetic_controls, synthetic_tables
+from pictures import synthetic_controls, synthetic_tables, texts_of
 
 from attnlag.figures import (
     coefficients_by_depth,
@@ -22,13 +22,16 @@ from attnlag.figures import (
     norms_by_part_of_speech,
     norms_by_position,
     norms_by_surprisal,
+    readout_by_layer,
     slopes_by_class,
+    sources_by_layer,
     specifications_by_layer,
     wording,
 )
 from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.settings import NormsFiguresSettings
-from attnlag.figures.templates import Notice
+from attnlag.figures.sizes import PAGE
+from attnlag.figures.templates import Notice, Sheet
 from attnlag.regression.beyond.classes import LINE
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.moderators import PER_SD
@@ -153,9 +156,12 @@ def test_groups_are_rows_of_a_map():
     np.testing.assert_array_equal(cells.values[:2], [[0.2] * 4, [0.4] * 4])
     assert cells.weak[0].tolist() == [False, True, False, False]
     assert cells.texts == {2: "not fitted: 2 documents"}
-    assert sheet.claim == "Lag 1 is positive in every group of documents (median layer)"
+    assert sheet.claim == (
+        "Lag 1 is positive in every group of documents: 0.20 (prose) to 0.40 (verse) in the median "
+        "layer"
+    )
     mixed = of_groups(["prose", "verse", "law"], [0.2, 0.4, -0.1])
-    assert mixed.claim == "Lag 1 is positive in 2 of 3 groups of documents (median layer)"
+    assert mixed.claim.startswith("Lag 1 is positive in 2 of 3 groups of documents: −0.10 (law) to")
     assert isinstance(of_groups(["prose"], [0.2]), Notice)
 
 
@@ -218,13 +224,16 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
 
 def test_the_trend_of_norms_is_named():
     trend = norms_by_layer.trend_of
-    assert (
-        trend([0, 1, 2], np.array([2.0, 4.0, 193.4])) == "grows from 2 (layer 0) to 190 (layer 2)"
+    assert trend([0, 1, 2], np.array([2.0, 4.0, 193.4])) == "rise from 2 to 193"
+    assert trend([0, 1, 2], np.array([2.0, 193.4, 101.2])) == (
+        "rise from 2 to 101 and peak in layer 1 (193)"
     )
-    assert (
-        trend([0, 1, 2], np.array([1.0, 0.25, 0.5])) == "falls from 1 (layer 0) to 0.25 (layer 1)"
+    assert trend([0, 1, 2], np.array([1.0, 0.25, 0.5])) == (
+        "fall from 1 to 0.5 and are smallest in layer 1 (0.25)"
     )
-    assert trend([0, 1, 2], np.array([4.0, 2.0, 4.1])) == "is 2 (layer 1) to 4.1 (layer 2)"
+    assert trend([0, 1, 2], np.array([4.0, 2.0, 4.1])) == (
+        "stay near 4 and are smallest in layer 1 (2)"
+    )
     assert trend([0, 1], np.array([np.nan, np.nan])) == ""
 
 
@@ -407,10 +416,13 @@ def test_heads_are_maps_of_what_was_measured():
     np.testing.assert_allclose(share.values, 50)
     np.testing.assert_allclose(lag.values[:, 0], [0.2, 0.3, 0.25])
     np.testing.assert_allclose(sink.values, 70)
-    assert sheet.claim == "Single heads show the same lag as their sum (0.25 and 0.23)"
+    assert sheet.claim == (
+        "Single heads show the same lag as their sum (0.25 and 0.23); one head writes up to 50% of "
+        "a layer; the first token gets 70% of the median head's attention"
+    )
     assert len(heads_by_layer.figure(heads(sinks=False)).panels) == 2
     unfitted = heads_by_layer.figure(heads(lags=False))
-    assert unfitted.claim == "3 heads per layer, whose lags could not be fitted"
+    assert unfitted.claim.startswith("3 heads per layer, whose lags could not be fitted; ")
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
@@ -481,22 +493,29 @@ def effects():
     )
 
 
-def test_predictions_and_effects_are_maps_with_their_sums_below():
+def test_predictions_and_effects_are_lines_for_each_target_layer():
     sheet = elasticities_by_layer.figure(effects())
-    predicted, caused, below = sheet.panels
-    assert caused.rows == ["1", "3"]
-    np.testing.assert_allclose(caused.values[1, :3], [0.01, 0.02, 0.03])
-    assert np.isnan(caused.values[0, 1:]).all()
-    np.testing.assert_allclose(predicted.values[1, :3], 0.3)
-    assert (predicted.norm.vmin, predicted.norm.vmax) == (caused.norm.vmin, caused.norm.vmax)
-    coefficient, total = below.lines
+    first, last, sums = sheet.panels
+    assert [panel.title for panel in sheet.panels] == [
+        "on layer 1",
+        "on layer 3",
+        "all earlier layers",
+    ]
+    predicted, caused = last.lines
+    np.testing.assert_allclose(caused.y[:3], [0.01, 0.02, 0.03])
+    np.testing.assert_allclose(caused.high[:3], [0.11, 0.12, 0.13])
+    np.testing.assert_allclose(predicted.y[:3], 0.3)
+    assert np.isnan(first.lines[1].y[1:]).all()
+    # One scale, on which effects are as large as they are.
+    assert first.share == last.share == "effects"
+    coefficient, total = sums.lines
     np.testing.assert_allclose(coefficient.y, [np.nan, 0.3, np.nan, 0.3])
     np.testing.assert_allclose(total.y, [np.nan, 0.03, np.nan, -0.01])
     # Observed layers lie apart: no line suggests those between them.
     assert coefficient.bars
     assert total.bars
     assert sheet.claim == (
-        "An adjustment predicts the next token's by up to 0.30 but changes it by at most 0.030"
+        "One layer predicts another's next token by up to 0.30 and changes it by at most 0.03"
     )
     nothing = effects()
     nothing.elasticities = nothing.elasticities.iloc[:0]
@@ -567,6 +586,56 @@ def test_numbers_are_written_with_a_minus_sign_and_the_digits_that_matter():
     ]  # fmt: skip
     assert [wording.significant(value) for value in (2.71, 193.4, 0.0968)] == [
         "2.7",
-        "190",
+        "193",
         "0.097",
     ]
+
+
+def shares(**means):
+    rows = [
+        {"layer": layer, "source": source, "mean": mean, "conf_low": mean - 0.1}
+        for source, sizes in means.items()
+        for layer, mean in enumerate(sizes)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(conf_high=table["mean"] + 0.1)
+
+
+def test_shares_are_lines_of_means_and_so_is_the_title():
+    names = ["first", "self", "previous_2", "previous_3", "previous_4", "rest", "bias"]
+    table = shares(previous_1=[0.2, 0.5, 0.1], **{name: [0.1, 0.05, 0.12] for name in names})
+    settings = {"alpha": 0.05, "regression": "within"}
+    inputs = SimpleNamespace(shares=table, lags=pd.DataFrame(), settings=settings)
+    sheet = sources_by_layer.figure(inputs)
+    (panel,) = sheet.panels
+    of_label = {line.label: line for line in panel.lines}
+    np.testing.assert_allclose(of_label["the token before"].y, [20, 50, 10])
+    np.testing.assert_allclose(of_label["the token before"].high, [30, 60, 20])
+    np.testing.assert_allclose(of_label["2 to 4 tokens before"].y, [30, 15, 36])
+    assert of_label["2 to 4 tokens before"].low is None
+    assert sheet.claim == (
+        "The token before writes 50% of the adjustment in layer 1 and 20% in the median layer"
+    )
+    # A mark is a test, of which a share has none.
+    assert all(line.weak is None and not line.marker for line in panel.lines)
+
+
+def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
+    rows = [
+        {"layer": layer, "target": target, "site": "attention", "difference": size}
+        for target in ("own", "next", "first_choice")
+        for layer, size in enumerate([-1.4 if target == "own" else 0.0, 0.1, 0.2, 0.3])
+    ]
+    table = pd.DataFrame(rows)
+    table = table.assign(conf_low=table["difference"] - 0.1, random_weights=0.01)
+    table = table.assign(conf_high=table["difference"] + 0.1)
+    settings = {"alpha": 0.05}
+    (panel,) = readout_by_layer.figure(SimpleNamespace(readout=table, settings=settings)).panels
+    assert panel.ylim == (-0.2, None)
+    figure = Sheet("c", LAYERS, [panel], "").draw("T\ns", PAGE)
+    assert "layer 0 ↓ −1.40" in texts_of(figure)
+    labels = [line.label for line in panel.lines if line.label]
+    assert labels.count("before training") == 1
+    near = table.assign(conf_low=-0.3)
+    (panel,) = readout_by_layer.figure(SimpleNamespace(readout=near, settings=settings)).panels
+    assert panel.ylim == (None, None)

@@ -173,7 +173,7 @@ def test_a_logarithmic_axis_is_labelled_with_the_values():
     assert axes.get_yscale() == "log"
 
 
-def test_a_map_shows_each_cell_its_names_crosses_and_reasons():
+def test_a_map_shows_each_cell_its_names_dots_and_reasons():
     values = np.array([[0.1, 0.2, np.nan], [-0.3, 9.0, 0.5]])
     weak = np.array([[True, False, True], [False, False, True]])
     panel = Map(
@@ -183,8 +183,9 @@ def test_a_map_shows_each_cell_its_names_crosses_and_reasons():
     axes, bar = figure.axes
     np.testing.assert_array_equal(cells_of(axes, (2, 3)), values)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["prose (7)"]
-    (crosses,) = [line for line in axes.lines if line.get_marker() == "x"]
-    assert crosses.get_xydata().tolist() == [[0.5, 0.5], [2.5, 1.5]]
+    # A dot, as the filled marks of lines, is a significant value.
+    (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dots.get_xydata().tolist() == [[1.5, 0.5], [0.5, 1.5], [1.5, 1.5]]
     assert [text.get_text() for text in axes.texts] == ["not fitted"]
     assert bar.get_ylabel() == "bar"
     # A value beyond the scale is announced at its end.
