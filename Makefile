@@ -1,13 +1,15 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run paper models validate test test-slurm test-storage test-report crashes lint \
+.PHONY: run paper models validate test test-r test-slurm test-storage test-report crashes lint \
 	audit bench report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 TESTED := .venv/.tested
+# Jobs of .ci/run wait for each other's installations.
+APT := apt-get -qq -y -o DPkg::Lock::Timeout=600
 # make CONFIG=mine.yaml
 CONFIGURED = $(if $(CONFIG),--configfile $(CONFIG))
 ifneq ($(CONFIG),$(wildcard $(CONFIG)))
@@ -48,8 +50,13 @@ test-slurm: .venv-slurm/.installed ### test on a real Slurm on this machine, ins
 test-storage: .venv-storage/.installed ### test results in a bucket of a server on this machine
 	.venv-storage/bin/python -m pytest tests/storage
 
+test-r: $(TESTED) run ### compare fits of the default run's norms with R's clubSandwich, installing it if needed (Debian, as root)
+	Rscript -e 'library(clubSandwich)' 2> /dev/null \
+		|| { $(APT) update; $(APT) install --no-install-recommends r-base-core r-cran-clubsandwich r-cran-plm; }
+	$(BIN)/python -m pytest tests/r
+
 test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
-	command -v chromium || { apt-get update -qq && apt-get install -qq -y chromium; }
+	command -v chromium || { $(APT) update; $(APT) install chromium; }
 	.venv-report/bin/python -m pytest tests/report
 
 KILLS ?= 50

@@ -42,6 +42,8 @@ EXTRAS = {
     "storage": "snakemake_storage_plugin_s3",
 }
 collect_ignore = [folder for folder, name in EXTRAS.items() if not importlib.util.find_spec(name)]
+if not shutil.which("Rscript"):
+    collect_ignore.append("r")
 
 SERVER = pytest.StashKey[subprocess.Popen[bytes]]()
 TAKEN = pytest.StashKey[float]()

@@ -135,7 +135,7 @@ def cr2_by_matrices(y, x, codes, contrasts):
         for s in range(q):
             for t in range(q):
                 first, second = p[:, :, s], p[:, :, t]
-                total += ((first @ second.T) ** 2).sum()
+                total += ((first @ second.T) * (second @ first.T)).sum()
                 total += ((first @ first.T) * (second @ second.T)).sum()
         df.append(q * (q + 1) / total)
     return scores.T @ scores, df

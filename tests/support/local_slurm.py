@@ -92,6 +92,10 @@ class Job(NamedTuple):
     state: str
 
 
+# Another program may be installing something.
+WAITING = "-oDPkg::Lock::Timeout=600"
+
+
 def install() -> None:
     """Install the missing packages of Slurm and munge."""
     missing = sorted({PACKAGES[name] for name in PACKAGES if not shutil.which(name)})
@@ -112,7 +116,7 @@ def install() -> None:
     try:
         for arguments in (
             ["update", "-qq"],
-            ["install", "-qq", "-y", "--no-install-recommends", *missing],
+            ["install", "-qq", "-y", "--no-install-recommends", WAITING, *missing],
         ):
             done = subprocess.run(
                 ["apt-get", *arguments],

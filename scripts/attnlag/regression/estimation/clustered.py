@@ -11,7 +11,9 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
 - CRV3, which leaves out each cluster in turn (`regress.jackknife`), with G - 1.
 
 Γ has a row and a column per cluster, but its trace and norm need only K x K sums over the clusters:
-with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w).
+with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w). A joint
+test has q x q blocks Γ_gh, and η = q(q+1) / Σ_gh (tr Γ_gh² + (tr Γ_gh)²) for rows w that are
+orthonormal.
 
 References
 ----------
@@ -76,13 +78,11 @@ class Freedom:
     w: np.ndarray
     # (tests,) array: Σ tr M_g.
     trace: np.ndarray
-    # squares, of_traces, (tests,) arrays: Σ ‖M_g‖² - ‖N_g‖² and Σ (tr M_g)² - |Z_g w'|⁴, with N_g =
-    # Z_g w'w Z_g.
+    # squares, of_traces, (tests,) arrays, with U_g = Z_g w': Σ ‖M_g‖² - ‖U_g'U_g‖² and
+    # Σ (tr M_g)² - ‖U_g‖⁴.
     squares: np.ndarray
     of_traces: np.ndarray
-    # (tests, K, K) array: Σ N_g.
-    crossed: np.ndarray
-    # (tests, Kq, Kq) array or None: Σ vec(Z_g w') vec(Z_g w')'.
+    # (tests, Kq, Kq) array or None: Σ vec(U_g) vec(U_g)'.
     products: np.ndarray | None
 
     @classmethod
@@ -91,10 +91,10 @@ class Freedom:
         tests, q, k = w.shape
         if q > 1:
             w = np.swapaxes(np.linalg.qr(np.swapaxes(w, 1, 2))[0], 1, 2)
-        few = q > 1 and clusters * (k * q) ** 2 * tests <= MOST_PRODUCTS
+        few = q == 1 or clusters * (k * q) ** 2 * tests <= MOST_PRODUCTS
         trace, squares, of_traces = np.zeros((3, tests))
         products = np.zeros((tests, k * q, k * q)) if few else None
-        return cls(w, trace, squares, of_traces, np.zeros((tests, k, k)), products)
+        return cls(w, trace, squares, of_traces, products)
 
     def add(self, z: np.ndarray, m: np.ndarray) -> None:
         """Add clusters with their Z_g and M_g of all coordinates, (clusters, K, K)."""
@@ -108,22 +108,20 @@ class Freedom:
             inner = np.swapaxes(moved, 1, 2) @ moved
             self.squares[test] += (reduced**2).sum() - (inner**2).sum()
             self.of_traces[test] += (traces**2).sum() - (lengths**2).sum()
-            lines = np.swapaxes(moved, 1, 2).reshape(-1, z.shape[-1])
-            self.crossed[test] += lines.T @ lines
             if self.products is not None:
                 self.products[test] += flat.T @ flat
 
     def eta(self) -> np.ndarray:
         """Return the degrees of freedom η of each test; those of t for single estimates."""
-        q = self.w.shape[1]
-        first = self.squares + (self.crossed**2).sum(axis=(1, 2))
-        second = self.of_traces
-        if q == 1:
-            second = first
-        elif self.products is not None:
-            second = second + (self.products**2).sum(axis=(1, 2))
+        tests, q, k = self.w.shape
+        total = self.squares + self.of_traces
+        if self.products is not None:
+            # Σ_gh tr (U_g'U_h)² exchanges the two estimates of the products.
+            products = self.products.reshape(tests, k, q, k, q)
+            of_pairs = products * (np.swapaxes(products, 2, 4) + products)
+            total = total + of_pairs.sum(axis=(1, 2, 3, 4))
         with np.errstate(divide="ignore", invalid="ignore"):
-            degrees = (q + 1) / max(q, 1) * self.trace**2 / (first + second)
+            degrees = (q + 1) / max(q, 1) * self.trace**2 / total
         # An estimate that a single cluster determines has no error to be seen.
         return np.where(self.trace > LEAST_REST * (self.w**2).sum(axis=(1, 2)), degrees, np.nan)
 

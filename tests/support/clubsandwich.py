@@ -1,0 +1,104 @@
+"""What attnlag and R's clubSandwich give for the same norms, side by side."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from projects import WORDS
+from transformers import AutoModelForCausalLM
+
+import attnlag
+from attnlag.corpus.tokens import load_tokenizer
+from attnlag.study.measuring import Measurement
+
+CLASSES = ("NOUN", "VERB", "DET")
+
+
+def tagged(texts: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Write a class for each word of some texts, by its length, to a file; return the tagger."""
+    rows = [
+        (document, word, CLASSES[len(word) % len(CLASSES)])
+        for document, text in texts.items()
+        for word in text.split()
+    ]
+    pd.DataFrame(rows, columns=["document", "word", "tag"]).to_csv(path, index=False)
+    return {"file": str(path)}
+
+
+def simulated(model: Path, tags: Path) -> Measurement:
+    """Return a measurement of short texts with the norms of a known autoregression."""
+    texts = {
+        f"d{i}": " ".join(WORDS[(3 * i + j * (i + 2)) % 30] for j in range(24 + i))
+        for i in range(12)
+    }
+    measured = attnlag.measure(
+        AutoModelForCausalLM.from_pretrained(model),
+        load_tokenizer(model),
+        texts,
+        groups=[f"g{i % 7}" for i in range(12)],
+        tagger=tagged(texts, tags),
+        progress=False,
+    )
+    random, tokens = np.random.default_rng(0), measured.tokens
+    logs = random.normal(size=len(tokens)) * (1 + tokens["position"].to_numpy() % 3) / 2
+    for row in np.flatnonzero(tokens["position"] >= 2):
+        logs[row] += 0.4 * logs[row - 1] - 0.2 * logs[row - 2]
+    # As a run stores them.
+    norms = np.tile(np.exp(logs).astype(np.float32), (measured.layers, 1))
+    return dataclasses.replace(measured, sizes={"attention": norms})
+
+
+def design_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:
+    """Return the rows of each layer by shifts of whole columns, without first tokens."""
+    tokens = measured.tokens.assign(upos=measured.properties["upos"].to_pandas().astype(str))
+    tokens["group"] = tokens["document"].astype(str).map(measured.groups)
+    tables = []
+    for layer in layers:
+        norms = measured.sizes["attention"][layer].astype(float)
+        y = pd.Series(np.log(norms)).where(tokens["position"] > 0)
+        by_sequence = y.groupby([tokens["document"], tokens["window"]], observed=True)
+        lags = {f"lag_{lag}": by_sequence.shift(lag) for lag in (1, 2)}
+        rows = pd.DataFrame({"layer": layer, "y": y, **lags}).dropna()
+        rows = rows.join(tokens[["document", "group", "upos"]]).rename(columns={"upos": "class"})
+        by_document = rows.groupby("document", observed=True)["y"]
+        first = (by_document.transform("size") + 1) // 2
+        tables.append(rows.assign(half=(by_document.cumcount() >= first) + 1))
+    return pd.concat(tables)
+
+
+def fits_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:
+    """Return what attnlag gives, in the rows and columns of clubsandwich.R."""
+    pooled = attnlag.fit(measured, lags=[1, 2], by={"upos": "outcome"}, by_rows=1)
+    by_group = attnlag.fit(measured, lags=[1, 2], inference={"cluster": "group"})
+    within = attnlag.fit(measured, lags=[1, 2], fixed_effects="document")
+    halves = attnlag.fit(
+        measured, lags=[1, 2], fixed_effects="document", bias_correction="half-panel"
+    )
+    columns = ["layer", "term", "estimate", "std_error", "df", "p_value"]
+    tables = [
+        fit.coefficients.query("term in ('lag_1', 'lag_2')")[columns].assign(fit=name)
+        for name, fit in (("pooled", pooled), ("by group", by_group), ("within", within))
+    ]
+    columns = {"f_statistic": "f", "df": "df", "df_residual": "df_residual", "p_value": "p_value"}
+    slopes = pooled.equal_slopes[["layer", "term", *columns]].rename(columns=columns)
+    tables.append(slopes.assign(fit="equal slopes"))
+    columns = {"halves_f": "f", "halves_df": "df", "halves_df_residual": "df_residual"}
+    tests = halves.fits[["layer", *columns]].rename(columns=columns)
+    tables.append(tests.assign(fit="equal halves", term="lags"))
+    table = pd.concat(tables)
+    return table[table["layer"].isin(layers)].set_index(["layer", "fit", "term"]).sort_index()
+
+
+def assert_equal(found: pd.DataFrame, printed: pd.DataFrame, rtol: float) -> None:
+    """Compare what attnlag gives with what R printed. `fits` has no p-value of equal halves."""
+    expected = printed.set_index(["layer", "fit", "term"]).sort_index()
+    assert list(found.index) == list(expected.index)
+    p_values = found["p_value"].notna() | (found.index.get_level_values("fit") == "equal halves")
+    assert p_values.all()
+    found["p_value"] = found["p_value"].fillna(expected["p_value"])
+    for column in expected:
+        np.testing.assert_allclose(
+            found[column], expected[column], rtol=rtol, atol=1e-14, err_msg=column
+        )
