@@ -161,13 +161,16 @@ class Predictions:
         target = self._of_targets(hidden, targets)
         largest = torch.full_like(target, -torch.inf)
         total, weighted = torch.zeros_like(target, dtype=torch.float64), 0.0
-        above = torch.zeros_like(targets)
+        above, summed = torch.zeros_like(targets), torch.empty_like(target)
         rows = torch.arange(len(targets), device=hidden.device)
         for start, logits in self._parts(hidden):
             greater = logits > target[:, None]
             # The logit of the token itself may be rounded differently.
             inside = (targets >= start) & (targets < start + logits.shape[1])
-            greater[rows[inside], targets[inside] - start] = False
+            place = rows[inside], targets[inside] - start
+            greater[place] = False
+            # For the surprisal, the logit must be the one that is in the sum.
+            summed[inside] = logits[place]
             above += greater.sum(-1)
             now = torch.maximum(largest, logits.max(-1).values)
             moved = (largest - now).double()
@@ -178,7 +181,7 @@ class Predictions:
             weighted = moved.exp() * (weighted + moved * total) + of_part
             total = moved.exp() * total + exponentials.sum(-1, dtype=torch.float64)
             largest = now
-        surprisal = largest.double() + total.log() - target.double()
+        surprisal = largest.double() + total.log() - summed.double()
         entropy = total.log() - weighted / total
         return surprisal.float(), entropy.float(), (above + 1).float()
 

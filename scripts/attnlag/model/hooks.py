@@ -35,6 +35,9 @@ NEAR = 0.05
 # Bounds on relative differences between other sums that are computed in two ways.
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
+# Attributes of every module, which hold its parameters and hooks.
+OF_TORCH = frozenset(vars(torch.nn.Module()))
+
 # Exceptions of a model that cannot run as it is asked to.
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -225,7 +228,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         except FAILURES:
             in_float32 = []
         evidence[layer : layer + 1] = in_float32 or [evidence[layer]]
-        if not evidence[layer].error <= IDENTITY_BOUND:
+        if not evidence[layer].error <= IDENTITY_BOUND and evidence[layer].scale is None:
             # The model is refused, whatever the other blocks would give.
             break
 
@@ -331,19 +334,29 @@ def written(model: torch.nn.Module) -> Iterator[list[str]]:
     """
     before, names = _state(model), list[str]()
     yield names
-    for name, (value, version) in _state(model).items():
-        value_before, version_before = before.get(name, (names, None))
+    after = _state(model)
+    for name in before.keys() | after.keys():
+        (value_before, version_before), (value, version) = (
+            state.get(name, (names, None)) for state in (before, after)
+        )
         equal = isinstance(value, int | float | str) and value_before == value
         if not (value_before is value or equal) or version != version_before:
             names.append(name)
 
 
 def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
-    """Return public attributes and buffers of all modules, with the versions of tensors."""
+    """Return attributes and buffers of all modules, with the versions of tensors.
+
+    The items of lists and dictionaries are among them.
+    """
     state: dict[str, tuple[Any, int | None]] = {}
     for path, module in model.named_modules():
         for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
-            if not name.startswith("_"):
-                counts = isinstance(value, torch.Tensor) and not value.is_inference()
-                state[f"{path}.{name}"] = value, value._version if counts else None
+            if name in OF_TORCH:
+                continue
+            items = value.items() if isinstance(value, dict) else ()
+            items = enumerate(value) if isinstance(value, list | tuple) else items
+            for place, item in (("", value), *((f"[{key}]", item) for key, item in items)):
+                counts = isinstance(item, torch.Tensor) and not item.is_inference()
+                state[f"{path}.{name}{place}"] = item, item._version if counts else None
     return state

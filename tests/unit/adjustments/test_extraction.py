@@ -348,3 +348,33 @@ def test_an_error_of_the_model_is_raised_and_hooks_are_removed(models, threads, 
         adjustments.measure(ragged(lengths))
     handle.remove()
     assert hooks_of(models["gpt2"]) == before
+
+
+@pytest.mark.parametrize("kept", ["attribute", "list", "dictionary", "in place"])
+def test_private_state_of_a_module_is_seen(kept):
+    """Whatever its name begins with, and whatever holds it."""
+
+    class Keeps(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self._kept, self._list, self._dictionary = None, [None], {}
+            self._in_place = torch.zeros(4)
+
+        def forward(self, x):
+            if kept == "attribute":
+                self._kept = x
+            elif kept == "list":
+                self._list[0] = x
+            elif kept == "dictionary":
+                self._dictionary["x"] = x
+            else:
+                self._in_place.copy_(x)
+            return x
+
+    module = Keeps()
+    with hooks.written(torch.nn.Sequential(torch.nn.Linear(4, 4), module)) as names:
+        module(torch.ones(4))
+    assert names
+    with hooks.written(torch.nn.Sequential(torch.nn.Linear(4, 4))) as names:
+        pass
+    assert not names

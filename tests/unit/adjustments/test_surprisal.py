@@ -104,6 +104,22 @@ def test_the_likeliest_token_has_the_first_rank_despite_rounding():
     assert (rank[1:] == 1).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_no_surprisal_is_negative_in_half_precision(dtype):
+    model = tiny("llama").to(dtype)
+    head = surprisal.Predictions(model, "tiny")
+    with torch.inference_mode():
+        hidden = (4 * torch.randn(400, 48)).to(dtype)
+        logits = model.get_output_embeddings()(hidden).float()
+    likeliest = logits.argmax(-1).numpy()
+    said = head.predict(hidden, [np.append([0], likeliest[:-1])])[0][1:]
+    assert said.min() >= 0
+    expected = functional.cross_entropy(
+        logits[:-1], torch.from_numpy(likeliest[:-1]), reduction="none"
+    )
+    np.testing.assert_allclose(said, expected, atol=1e-5)
+
+
 def test_logits_that_the_head_does_not_reproduce_are_refused():
     model = tiny("granite", logits_scaling=4.0)
     head = surprisal.Predictions(model, "mine")

@@ -187,14 +187,17 @@ MINICPM3 = {**LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 4}
 
 
 @pytest.mark.parametrize("modules", [None, PATHS])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, modules):
+@pytest.mark.parametrize(
+    ("dtype", "spread"),
+    [(torch.float32, 0.002), (torch.bfloat16, 0.002), (torch.bfloat16, 0.0002)],
+)
+def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, spread, modules):
     """MiniCPM3 multiplies both outputs by a number that neither table nor configuration states.
 
     Its adjustments are so small here that bfloat16 would hide it: without it, norms are 1.43 times
     too large.
     """
-    model = as_initialised("minicpm3", MINICPM3, 0.002).to(dtype)
+    model = as_initialised("minicpm3", MINICPM3, spread).to(dtype)
     adjustments, added = adjustments_of(model, modules)
     assert {block.scale for block in adjustments.blocks} == {0.7}
     assert "times 0.7, were tried" in adjustments.remark or modules
