@@ -135,11 +135,11 @@ def test_ctrl_c_ends_with_advice_on_what_to_do_next(fresh):
 def test_a_notebook_reads_the_results_of_a_run(finished_once):
     project, _ = finished_once
     study = attnlag.read(project.folder / "results")
-    assert study.studies.values.tolist() == [["tiny", "small", "attention", "notebook"]]
+    assert repr(study).splitlines()[1:] == ["  tiny, small, attention, notebook"]
     table = pd.read_csv(project.folder / STUDY / "coefficients.csv")
-    np.testing.assert_allclose(study.coefficients["estimate"], table["estimate"])
+    np.testing.assert_allclose(study.table("coefficients")["estimate"], table["estimate"])
     norms = study.norms(layer=1)
-    texts = study.texts().set_index("document")["text"]
+    texts = study.table("corpora").set_index("document")["text"]
     assert norms.groupby("document", sort=False)["token"].sum().to_dict() == texts.to_dict()
     stored = pq.read_table(project.folder / "results/tiny/small/attention/norms/0000.parquet")
     assert norms["norm"].tolist() == stored["layer_01"].to_pylist()

@@ -1,18 +1,46 @@
-"""The results of a run of the workflow, as data frames."""
+"""The results of a run of the workflow: the catalogue of outputs, applied to a folder."""
 
+import itertools
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
+from attnlag.adjustments.columns import KEYS, layer_name
 from attnlag.adjustments.norms import relative_norms
 from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
-from attnlag.storage import tables
+from attnlag.pipeline.outputs import OUTPUTS, PATTERNS
+
+# What tells the files of a table apart, as the paths of the catalogue name it.
+PLACES = ["model", "corpus", "site", "regression", "pair", "draw", "shard"]
+
+
+def _name_of(path: str) -> str:
+    """Return the name of a table: its path below results/ without what the configuration names."""
+    parts = [re.sub(r"_?\{\w+\}", "", part) for part in path.split("/")[1:]]
+    return "/".join(filter(None, parts))
+
+
+def _pattern_of(path: str) -> re.Pattern[str]:
+    """Return a pattern of the files of an output, with a group for each of its placeholders."""
+    words = re.split(r"\{(\w+)\}", path)
+    words[::2] = map(re.escape, words[::2])
+    words[1::2] = [f"(?P<{word}>{PATTERNS.get(f'{{{word}}}', '[^/]+')})" for word in words[1::2]]
+    return re.compile("".join(words))
+
+
+# The tables of the catalogue, by name. Those in CSV are there in Parquet too.
+TABLES: dict[str, list[re.Pattern[str]]] = {}
+for output in OUTPUTS:
+    if output.path.endswith((".csv", ".parquet")):
+        stem = output.path.rpartition(".")[0]
+        TABLES.setdefault(_name_of(stem), []).append(_pattern_of(f"{stem}.parquet"))
 
 
 @dataclass
@@ -22,26 +50,87 @@ class Study:
     folder: Path  # results/
 
     @cached_property
-    def studies(self) -> pd.DataFrame:
-        """Model, corpus, site and regression of each regression that was fitted."""
-        paths = sorted(self.folder.glob("*/*/*/*/coefficients.parquet"))
-        rows = [path.relative_to(self.folder).parts[:4] for path in paths]
-        return pd.DataFrame(rows, columns=["model", "corpus", "site", "regression"])
+    def files(self) -> pd.DataFrame:
+        """One row per file of a table: the table's name, the path, and whose it is."""
+        rows: list[dict[str, Any]] = []
+        for path in sorted(self.folder.rglob("*.parquet")):
+            below = f"results/{path.relative_to(self.folder).as_posix()}"
+            found = (
+                {"table": name, "path": path, **match.groupdict()}
+                for name, patterns in TABLES.items()
+                for match in (pattern.fullmatch(below) for pattern in patterns)
+                if match
+            )
+            rows += itertools.islice(found, 1)
+        return pd.DataFrame(rows, columns=["table", "path", *PLACES])
 
-    @cached_property
-    def coefficients(self) -> pd.DataFrame:
-        """The tidy table of coefficients of all regressions."""
-        return self.table("coefficients")
+    def table(
+        self, name: str, *, columns: list[str] | None = None, **of: str | None
+    ) -> pd.DataFrame:
+        """Return a table of the catalogue (docs/outputs.md), from all files that a run has of it.
 
-    @cached_property
-    def fits(self) -> pd.DataFrame:
-        """One row per layer of each regression."""
-        return self.table("fits")
+        Parameters
+        ----------
+        name : str
+            The table's path below the folders that the configuration names, or the end of it where
+            one table has that: ``"coefficients"``, ``"elasticities"``, ``"readout/means"``.
+        columns : list of str, optional
+            The columns to read; by default all.
+        **of : str
+            Whose: ``model``, ``corpus``, ``site``, ``regression``; by default all.
 
-    @cached_property
-    def controls(self) -> pd.DataFrame:
-        """The controls of each lag, by layer."""
-        return self.table("controls")
+        Raises
+        ------
+        UserError
+            If the run has no such table, or several tables whose paths end in the name.
+        """
+        frames = []
+        for _, file in self._files_of(name, of).iterrows():
+            frame = pd.read_parquet(file["path"], columns=columns)
+            new = file[PLACES[:-1]].dropna().drop(frame.columns, errors="ignore")
+            frames.append(frame.assign(**new)[[*new.index, *frame.columns]])
+        return pd.concat(frames, ignore_index=True)
+
+    def norms(self, layer: int, **of: str | None) -> pd.DataFrame:
+        """Return the norms of a layer, with a row per token and its text, in corpus order.
+
+        Parameters
+        ----------
+        **of : str
+            ``model``, ``corpus`` and ``site``, where the run has several.
+
+        Returns
+        -------
+        norms : pandas.DataFrame
+            ``document``, ``window``, ``position``, ``token_id``, ``token``, ``layer``, ``norm``
+            and ``relative``.
+
+        Raises
+        ------
+        UserError
+            If the run has no such model, corpus, site or layer, or several to choose from.
+        """
+        files = self._files_of("norms", of)
+        for place in PLACES[:3]:
+            if len(names := files[place].unique()) > 1:
+                raise UserError(f"{place}: found none, expected {' or '.join(names)}")
+        model, corpus, site = files.iloc[0][PLACES[:3]]
+        stored = self.table("norms", model=model, corpus=corpus, site=site)
+        if (name := layer_name(layer)) not in stored:
+            layers = stored.columns.str.startswith("layer_").sum()
+            raise UserError(f"layer: found {layer}, expected 0 to {layers - 1}")
+        stream = self.table("stream", columns=[name], model=model, corpus=corpus)[name]
+        texts = self.table("corpora", corpus=corpus).set_index("document")["text"]
+        offsets = ["document", "char_start", "char_end"]
+        tokens = self.table("tokens", columns=offsets, model=model, corpus=corpus)[offsets]
+        frame = stored[KEYS].astype({"document": str})
+        frame["token"] = [
+            text
+            for document, *spans in tokens.itertuples(index=False)
+            for text in token_texts(texts[document], *spans)
+        ]
+        relative = relative_norms(stored[name].to_numpy(), stream.to_numpy())
+        return frame.assign(layer=layer, norm=stored[name], relative=relative)
 
     @property
     def findings(self) -> str:
@@ -53,88 +142,33 @@ class Study:
         """The figures, as files."""
         return sorted(self.folder.rglob("figures/**/*.png"))
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Return one kind of table of all regressions, such as ``"influence"`` or ``"groups"``."""
-        paths = sorted(self.folder.glob(f"*/*/*/*/{name}.parquet"))
-        if not paths:
-            names = sorted({path.stem for path in self.folder.glob("*/*/*/*/*.parquet")})
+    def _files_of(self, name: str, of: Mapping[str, str | None]) -> pd.DataFrame:
+        """Return the files of a table, perhaps of one model, corpus, site or regression alone."""
+        names = list(self.files["table"].unique())
+        found = [name] if name in names else [one for one in names if one.endswith(f"/{name}")]
+        if len(found) != 1:
             raise UserError(
-                f"{self.folder}: found no table '{name}', expected {', '.join(names)}"
-                f"{nearest(name, names)}"
+                f"{self.folder}: found {'several tables' if found else 'no table'} '{name}', "
+                f"expected {' or '.join(found or names)}{nearest(name, names)}"
             )
-        return pd.concat(map(pd.read_parquet, paths), ignore_index=True)
-
-    def texts(self, corpus: str | None = None) -> pd.DataFrame:
-        """Return the documents of a corpus: ``document``, ``text``, ``group``."""
-        folder = self.folder / "corpora"
-        corpora = sorted(path.stem for path in folder.glob("*.parquet"))
-        return pd.read_parquet(folder / f"{_one_of(corpora, corpus, 'corpus')}.parquet")
-
-    def norms(
-        self,
-        layer: int,
-        *,
-        model: str | None = None,
-        corpus: str | None = None,
-        site: str | None = None,
-    ) -> pd.DataFrame:
-        """Return the norms of one layer, with one row per token and its text.
-
-        Parameters
-        ----------
-        model, corpus, site : str, optional
-            Needed if the run has more than one.
-
-        Returns
-        -------
-        norms : pandas.DataFrame
-            ``document``, ``window``, ``position``, ``token_id``, ``token``, ``layer``, ``norm``
-            and ``relative``, in the order of the corpus.
-
-        Raises
-        ------
-        UserError
-            If the run has no such model, corpus, site or layer, or several to choose from.
-        """
-        rows = self.studies
-        names = []
-        for column, name in (("model", model), ("corpus", corpus), ("site", site)):
-            names.append(_one_of(sorted(rows[column].unique()), name, column))
-            rows = rows[rows[column] == names[-1]]
-        folder = self.folder.joinpath(*names)
-        shards = tables.shards(folder / "norms" / "0000.parquet")
-        layers = len(columns.layers_in(pq.read_schema(shards[0])))
-        if not 0 <= layer < layers:
-            raise UserError(f"layer: found {layer}, expected 0 to {layers - 1}")
-        column = columns.layer_name(layer)
-        text_of = self.texts(names[1]).set_index("document")["text"]
-        frames = []
-        for path in shards:
-            frame = pd.read_parquet(path, columns=[*columns.KEYS, column])
-            stream = pd.read_parquet(folder.parent / "stream" / path.name, columns=[column])
-            sequences = pd.read_parquet(folder.parent / "tokens" / path.name)
-            frame = frame.rename(columns={column: "norm"})
-            pieces = [
-                piece
-                for document, *offsets in sequences[
-                    ["document", "char_start", "char_end"]
-                ].itertuples(index=False)
-                for piece in token_texts(text_of[document], *offsets)
-            ]
-            frame.insert(4, "token", pieces)
-            frame.insert(5, "layer", layer)
-            norms = frame["norm"].to_numpy()
-            frame["relative"] = relative_norms(norms, stream[column].to_numpy())
-            frames.append(frame.astype({"document": str}))
-        return pd.concat(frames, ignore_index=True)
+        files = self.files[self.files["table"] == found[0]]
+        for place, wanted in of.items():
+            choice = list(files[place].dropna().unique())
+            if wanted not in (None, *choice):
+                raise UserError(
+                    f"{place}: found {wanted!r}, expected {' or '.join(choice)}"
+                    f"{nearest(str(wanted), choice)}"
+                )
+            files = files if wanted is None else files[files[place] == wanted]
+        return files
 
     def __repr__(self) -> str:
-        names = [", ".join(row) for row in self.studies.itertuples(index=False)]
+        fitted = self.files[self.files["table"] == "coefficients"]
+        names = [", ".join(row) for row in fitted[PLACES[:4]].itertuples(index=False)]
         return "\n  ".join([f"Study in {self.folder}: {counted(len(names), 'regression')}", *names])
 
     def _repr_html_(self) -> str:
-        lines = "<br>".join(text_for("html", line) for line in self.findings.splitlines())
-        return f"{self.studies.to_html(index=False)}<p>{lines}</p>"
+        return "<br>".join(text_for("html", line) for line in repr(self).splitlines())
 
 
 def read(folder: str | Path = "results") -> Study:
@@ -153,21 +187,9 @@ def read(folder: str | Path = "results") -> Study:
     Examples
     --------
     >>> study = attnlag.read("results")  # doctest: +SKIP
-    >>> study.coefficients.query("term == 'lag_1' and regression == 'within'")  # doctest: +SKIP
+    >>> study.table("coefficients", regression="within").query("term == 'lag_1'")  # doctest: +SKIP
     """
     study = Study(Path(folder))
-    if study.studies.empty:
+    if "coefficients" not in set(study.files["table"]):
         raise UserError(f"{folder}: found no results, expected the folder 'results' of a run")
     return study
-
-
-def _one_of(names: list[str], name: str | None, kind: str) -> str:
-    """Return the requested name, or the only one; raise UserError if there is none or a choice."""
-    if name is None and len(names) == 1:
-        return names[0]
-    if name not in names:
-        raise UserError(
-            f"{kind}: found {'none' if name is None else repr(name)}, expected "
-            f"{' or '.join(names)}{nearest(name or '', names)}"
-        )
-    return name
