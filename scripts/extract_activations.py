@@ -17,6 +17,7 @@ from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
+from attnlag.storage.sequences import longest_sequence
 from attnlag.storage.writing import room_for_shards
 
 
@@ -38,6 +39,7 @@ def main(job):
         settings.dtype,
         attention=settings.attention_implementation,
         batch_tokens=job.options.batch_tokens,
+        longest=longest_sequence(job.input.tokens),
         head=settings.surprisal,
     )
     predictions = surprisal.Predictions(model, source["name"]) if settings.surprisal else None

@@ -21,6 +21,7 @@ from attnlag.corpus.documents import first_of_groups, of_draws
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
+from attnlag.storage.sequences import longest_sequence
 
 
 def main(job):
@@ -37,6 +38,8 @@ def main(job):
     documents = first_of_groups(job.input.corpus, settings.documents)
     device = loading.choose_device(job.options.device)
     precision = loading.choose_dtype(folder, device, run.dtype)
+    longest = max(map(longest_sequence, job.input.tokens))
+    loading.check_room_to_draw(folder, job.options.batch_tokens, longest)
     name = f"{source['name']}, {record['corpus']['name']}, random weights"
     used: dict[str, str] = {}
 

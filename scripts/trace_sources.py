@@ -46,6 +46,7 @@ def main(job):
         if seed is None:
             model = loading.load_model(folder, device, settings.dtype, head=True)
         else:
+            loading.check_room_to_draw(folder, settings.document_tokens)
             precision = loading.choose_dtype(folder, device, settings.dtype)
             model = random_weights.drawn_model(folder, seed).to(device, precision).eval()
         recorded["used"] = loading.device_and_dtype(model)

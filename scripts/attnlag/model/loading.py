@@ -50,6 +50,7 @@ def load_model(
     *,
     attention: str = "auto",
     batch_tokens: int = 4096,
+    longest: int = 0,
     head: bool = False,
 ) -> torch.nn.Module:
     """Return the trunk of a model (without the language-model head), ready for inference.
@@ -60,8 +61,9 @@ def load_model(
         On ``cuda`` without a number, a model that does not fit on one GPU is spread over all.
     dtype, attention : str
         As in the configuration.
-    batch_tokens : int
-        Tokens in one forward pass, for which memory is reserved.
+    batch_tokens, longest : int
+        Tokens in one forward pass, and in the longest sequence, which is a pass by itself if it has
+        more. Memory is reserved for them.
     head : bool
         Whether to return the whole model with its head; its trunk is its ``base_model``.
 
@@ -74,7 +76,7 @@ def load_model(
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
     trunk = hollow_trunk(folder, precision, head)
-    places = place(folder.name, trunk, free_bytes(device), batch_tokens)
+    places = place(folder.name, trunk, free_bytes(device), batch_tokens, longest)
     used = sorted(set(places.values()))
     if len(used) > 1:
         log.info("%s is spread over %s", folder.name, ", ".join(used))
@@ -161,7 +163,13 @@ def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
         return kind.from_config(config, dtype=dtype, trust_remote_code=False)
 
 
-def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:
+def check_room_to_draw(folder: Path, batch_tokens: int = 4096, longest: int = 0) -> None:
+    """Raise UserError if main memory cannot hold the model with new weights, in float32."""
+    hollow = hollow_trunk(folder, torch.float32, head=True)
+    place(folder.name, hollow, free_bytes(torch.device("cpu")), batch_tokens, longest)
+
+
+def working_bytes(config: Any, tokens: int, dtype: torch.dtype) -> int:
     """Return an estimate of the bytes that a forward pass needs besides the weights.
 
     The estimate per token, rounded up from measured peaks, is twenty-four widths (the stream, its
@@ -171,7 +179,7 @@ def working_bytes(config: Any, batch_tokens: int, dtype: torch.dtype) -> int:
     text = config.get_text_config()
     width = text.hidden_size
     inner = max(getattr(text, "intermediate_size", None) or 0, 4 * width)
-    return HEADROOM + batch_tokens * (24 * width + 3 * inner) * dtype.itemsize
+    return HEADROOM + tokens * (24 * width + 3 * inner) * dtype.itemsize
 
 
 def free_bytes(device: torch.device) -> dict[str, int]:
@@ -183,7 +191,9 @@ def free_bytes(device: torch.device) -> dict[str, int]:
     return {f"cuda:{index}": torch.cuda.mem_get_info(index)[0] for index in indices}
 
 
-def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> dict[str, str]:
+def place(
+    name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int, longest: int = 0
+) -> dict[str, str]:
     """Return the device of each part of a model, as a ``device_map`` of accelerate.
 
     A model is placed on one device if it fits, otherwise on several with whole blocks on each.
@@ -191,7 +201,8 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
     there is too little memory.
     """
     weights = trunk.get_memory_footprint()
-    working = working_bytes(trunk.config, batch_tokens, trunk.dtype)
+    tokens = max(batch_tokens, longest)
+    working = working_bytes(trunk.config, tokens, trunk.dtype)
     room = {device: size - working for device, size in free.items()}
     for device, most in room.items():
         if weights <= most:
@@ -202,10 +213,13 @@ def place(name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int) -> 
             return {part: list(room)[index] for part, index in places.items()}
     on_devices = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
     precision = str(trunk.dtype).removeprefix("torch.")
+    alone, fewer = "", "fewer tokens at a time"
+    if longest > batch_tokens:
+        alone, fewer = " (the longest sequence)", "shorter sequences (tokens.max_length)"
     raise UserError(
         f"the weights of {name} need {amount(weights)} in {precision} and a forward pass over "
-        f"{counted(batch_tokens, 'token')} about {amount(working)}, but the free memory is "
-        f"{on_devices}; expected more, a smaller precision (bfloat16) or fewer tokens at a time"
+        f"{counted(tokens, 'token')}{alone} about {amount(working)}, but the free memory is "
+        f"{on_devices}; expected more, a smaller precision (bfloat16) or {fewer}"
     )
 
 

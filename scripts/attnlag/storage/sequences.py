@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -24,3 +25,10 @@ def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
         ids = [row.values.to_numpy() for row in batch["input_ids"]]
         keys = batch["document"].to_pylist(), batch["window"].to_pylist()
         yield from map(TokenSequence, *keys, ids)
+
+
+def longest_sequence(tokens: Path) -> int:
+    """Return the number of tokens in the longest sequence of a tokens file."""
+    batches = pq.ParquetFile(tokens, pre_buffer=False).iter_batches(columns=["input_ids"])
+    lengths = (pc.max(pc.list_value_length(batch["input_ids"])).as_py() for batch in batches)
+    return max((length or 0 for length in lengths), default=0)

@@ -220,6 +220,14 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(fetched, monk
         loading.load_model(fetched["gpt2"], CPU, "auto")
     with pytest.raises(AssertionError, match="weights were read"):
         loading.load_model(fetched["gpt2"], CPU, "auto", batch_tokens=256)
+    # A longer sequence is a batch by itself, and another number of tokens at a time is no remedy.
+    said = r"over 9,000 tokens \(the longest sequence\) about .* or shorter sequences \(tokens\.max"
+    with pytest.raises(UserError, match=said):
+        loading.load_model(fetched["gpt2"], CPU, "auto", batch_tokens=256, longest=9000)
+    # New weights are drawn with the head.
+    monkeypatch.setattr(loading, "free_memory", lambda: loading.HEADROOM + 5 * 10**6)
+    with pytest.raises(UserError, match="the weights of gpt2 need"):
+        loading.check_room_to_draw(fetched["gpt2"], 256)
 
 
 def test_the_headroom_holds_the_buffer_of_vectors():
