@@ -28,9 +28,10 @@ HEADER = """\
 
 The files of a run, by folder. `{model}`, `{corpus}`, `{site}` and `{regression}` are names in the
 configuration, `{pair}` is a site that is changed and observed, or two as in `attention_to_mlp`,
-`{shard}` is `0000` and so on, `{draw}` is 1 and so on. In columns, NN is a layer, counted from 0,
-and TERM a regressor: `lag_1`, `lead_1` or a covariate. Below a file are the columns that it alone
-has; in parentheses are those that it [shares](#columns-of-several-files).
+`{shard}` is `0000` and so on, `{scale}` is one of `controls.random_weights.scales`. In columns, NN
+is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate. Below a file are
+the columns that it alone has; in parentheses are those that it
+[shares](#columns-of-several-files).
 
 Tables with *keys* have a row per token. Every CSV table is also stored as Parquet, whose metadata
 record [what made it](reproducibility.md#what-made-a-file). Values that could not be computed are

@@ -1,6 +1,7 @@
 """Run a model with weights as before any training over some documents, as a control.
 
-Further draws of the weights have norms alone, of fewer documents.
+The weights are drawn at several scales. At the first, all is measured that is measured of the
+trained model; at the others, norms alone.
 """
 
 from functools import partial
@@ -15,9 +16,9 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import centred
+from attnlag.adjustments import centred, columns
 from attnlag.adjustments.settings import RandomWeightsSettings
-from attnlag.corpus.documents import first_of_groups, of_draws
+from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
@@ -43,12 +44,20 @@ def main(job):
     name = f"{source['name']}, {record['corpus']['name']}, random weights"
     used: dict[str, str] = {}
 
+    drawn = random_weights.draws(
+        folder,
+        settings.scales,
+        settings.seed,
+        attention=run.attention_implementation,
+        modules=run.modules,
+        name=source["name"],
+    )
+    first_draw, made_at = next(drawn), []
+
     def adjustments_of(draw, **options):
-        model = random_weights.drawn_model(
-            folder, settings.seed + draw, run.attention_implementation
-        )
-        model = model.base_model.to(device, precision).eval()
+        model = draw.model.base_model.to(device, precision).eval()
         used.update(loading.device_and_dtype(model))
+        made_at.append(draw.scale)
         return extraction.Adjustments(
             model,
             sites=sites,
@@ -59,10 +68,11 @@ def main(job):
             **options,
         )
 
-    def record_of(values, **draw):
+    def record_of(values, draw=first_draw):
         """Return the record of a file, given the name of its values."""
         recorded = settings.model_dump() | {"site": values.partition(":")[0], "used": used}
-        return tables.provenance(record, "random_weights", recorded, "torch", "transformers") | draw
+        made = tables.provenance(record, "random_weights", recorded, "torch", "transformers")
+        return made | {"draw": draw.facts(source["initial_weights"])}
 
     with TemporaryDirectory() as place:
         sequences = pa.concat_tables(
@@ -72,9 +82,10 @@ def main(job):
         tokens = Path(place, "tokens.parquet")
         pq.write_table(sequences, tokens)
         total = pc.sum(pc.list_value_length(sequences["input_ids"])).as_py() or 0
-        with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
+        all_scales = total * len(settings.scales)
+        with tqdm(total=all_scales, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
             first = adjustments_of(
-                0,
+                first_draw,
                 keep="vectors" if job.output.centred else "norms",
                 fast=run.fast,
                 progress=bar.update,
@@ -96,18 +107,23 @@ def main(job):
                 table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])
                 tables.write_table(table.unify_dictionaries(), of_tokens, record_of(site))
                 tables.write_table(distances, by_distance, record_of(site))
-        further = settings.draws - 1
-        documents_of_draws = of_draws(documents, settings.documents, settings.draws)[-1]
-        pq.write_table(sequences.filter(pc.field("document").isin(documents_of_draws)), tokens)
-        for draw in range(1, settings.draws):
-            # The first draw has proved the sites. Packed weights would not pay for few tokens.
-            adjustments = adjustments_of(draw, keep="norms", proved=first)
-            norms = dict(zip(sites, job.output.draws[draw - 1 :: further], strict=True))
-            norms[STREAM] = job.output.draws_stream[draw - 1]
-            recording.record(tokens, adjustments, norms, partial(record_of, draw=draw))
+            further = len(settings.scales) - 1
+            for index, draw in enumerate(drawn):
+                norms = dict(zip(sites, job.output.scales[index::further], strict=True))
+                norms[STREAM] = job.output.scales_stream[index]
+                if draw.left_out:
+                    program.log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
+                    for values, path in norms.items():
+                        empty = columns.schema(layers).empty_table()
+                        tables.write_table(empty, path, record_of(values, draw))
+                    continue
+                # The first draw has proved the sites. Packed weights would not pay.
+                adjustments = adjustments_of(draw, keep="norms", proved=first, progress=bar.update)
+                recording.record(tokens, adjustments, norms, partial(record_of, draw=draw))
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "
-        f"{counted(layers, 'layer')}"
+        f"{counted(layers, 'layer')}, at the {'scales' if further else 'scale'} "
+        f"{', '.join(made_at)}"
     )
 
 

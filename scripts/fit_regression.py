@@ -63,6 +63,8 @@ def main(job):
         job.output.controls: with_controls,
     }
     names = {"site": job.names.site, "regression": job.names.regression}
+    if random:
+        frames[job.output.before_training] = random.compared
     name = tables.write_results(frames, record, **names)
     record_of_groups = tables.provenance(shared, "groups", settings_of_groups, *PACKAGES)
     tables.write_results({job.output.groups: by_group}, record_of_groups, **names)
@@ -76,7 +78,8 @@ def main(job):
             writing.write_text(text, folder / f"{layer_name(layer)}.txt")
     paths = job.input.classes, job.input.equal_slopes, job.input.steps
     by_class = [pd.read_parquet(path) for path in paths if path]
-    text = findings.of_regression(fitted, with_controls, by_group, name, by_class)
+    before = random.compared if random else None
+    text = findings.of_regression(fitted, with_controls, before, by_group, name, by_class)
     writing.write_text(text, job.output.findings)
     layers = counted(len(fitted.layers), "layer")
     fitted_groups = counted(len(groups.fitted_groups(by_group)[0]), "group")

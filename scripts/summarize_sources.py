@@ -38,7 +38,8 @@ def main(job):
         if job.input.random_sources:
             untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))
             written = traced_tables.written(untrained_sources.unify_dictionaries())
-            tables.write_table(written, job.output.written, record)
+            draw = tables.read_provenance(job.input.random_sources[0])["draw"]
+            tables.write_table(written, job.output.written, record | {"draw": draw})
     outputs = zip(sites, job.output.readout, job.output.readout_findings, strict=True)
     for site, means, path_of_findings in outputs:
         random = traced.read_shards(untrained[site]) if untrained else None

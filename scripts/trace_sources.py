@@ -48,7 +48,9 @@ def main(job):
         else:
             loading.check_room_to_draw(folder, settings.document_tokens)
             precision = loading.choose_dtype(folder, device, settings.dtype)
-            model = random_weights.drawn_model(folder, seed).to(device, precision).eval()
+            named = {"modules": settings.modules, "name": source["name"]}
+            (draw,) = random_weights.draws(folder, [settings.scale], seed, **named)
+            model = draw.model.to(device, precision).eval()
         recorded["used"] = loading.device_and_dtype(model)
         tracer = tracing.Tracer(model, settings.sites, settings.modules, source["name"])
         if mixers := trying.mixers_of(tracer.blocks):
@@ -72,7 +74,10 @@ def main(job):
     proofs: list[str] = []
     for seed, path_of_sources, paths_of_readout in passes:
         tracer = traced(seed) if sequences else NOTHING
-        draw: dict[str, int] = {} if seed is None else {"draw": seed}
+        draw: dict[str, dict] = {}
+        if seed is not None:
+            initial = source["initial_weights"]
+            draw["draw"] = random_weights.facts_of(settings.scale, initial) | {"left_out": ""}
         if path_of_sources:
             metadata = {columns.TRACED_KEY: tracer.sources_remark.encode()}
             table = write(tracer.sources, path_of_sources, traced_tables.SOURCES, metadata, **draw)

@@ -72,6 +72,7 @@ def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
         permuted_low=middle - 0.03,
         permuted_high=middle + 0.03,
         random_weights=np.where(known, 1.5 + 0.01 * rows["layer"], np.nan),
+        random_weights_default=np.where(known, 0.5, np.nan),
         random_weights_r_squared=np.where(known, 0.99, np.nan),
         trained=rows["estimate"],
     )

@@ -106,7 +106,8 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
         "max-t of Romano and Wolf [@romano2005; @romano2016]",
         "99 draws of the restricted wild cluster bootstrap [@cameron2008] (seed 0)",
         "put in random order 19 times (seed 0)",
-        "3 draws of the weights, seeds 0 to 2; each read 6 documents)",
+        "before training on 6 documents, with initial weights (seed 0) of the scales: the model's "
+        "own 0.02; transformers' left out: the same as own; by depth left out",
         "torch 2.",
     ):
         assert words in text

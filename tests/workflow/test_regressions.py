@@ -17,6 +17,7 @@ from projects import SEVERAL, write_several
 import attnlag
 from attnlag.model.random_weights import drawn_model
 from attnlag.regression.inference import permutation
+from attnlag.storage import tables
 
 BASE = "results/tiny/small"
 SITE = f"{BASE}/attention"
@@ -269,17 +270,27 @@ def test_the_control_of_random_weights_is_the_regression_of_its_norms(project, l
     assert "depend on the order of tokens in" in text
 
 
-@pytest.mark.parametrize("draw", [1, 2])
-def test_each_draw_of_the_weights_is_a_model_of_its_own_seed(project, draw):
+def test_scales_of_random_weights_that_are_the_models_own_are_left_out(project):
+    """GPT-2 is drawn at transformers' default, and by depth, as it is."""
+    for scale in ("default", "by-depth"):
+        path = project.folder / SITE / f"random_weights_{scale}.parquet"
+        assert pq.read_metadata(path).num_rows == 0
+        draw = tables.read_provenance(path)["draw"]
+        assert (draw["scale"], draw["left_out"]) == (scale, "the same as own")
+    before = table(project, "within", "before_training").set_index(["scale", "quantity"])
+    assert before["before"].notna().tolist() == [True] * 4 + [False] * 8
+    assert set(before.loc["own", "origin"]) == {"config"}
+    lines = (project.folder / SITE / "within" / "findings.txt").read_text()
+    assert "transformers' left out: the same as own; by depth left out" in lines
+
+
+def test_random_weights_are_those_of_a_new_model(project):
     """The attention outputs come from a hook on the model of that seed, sequence by sequence."""
-    model = drawn_model(project.folder / "data/models/tiny", draw).base_model.eval()
+    model = drawn_model(project.folder / "data/models/tiny", 0).base_model.eval()
     added = []
     for block in model.h:
         block.attn.register_forward_hook(lambda module, args, out: added.append(out[0]))
-    norms = pq.read_table(project.folder / SITE / f"random_weights_{draw}.parquet").to_pandas()
-    first = pq.read_table(project.folder / SITE / "random_weights.parquet").to_pandas()
-    pd.testing.assert_frame_equal(norms.iloc[:, :4], first.iloc[:, :4])
-    assert not np.allclose(norms["layer_00"], first["layer_00"], rtol=0.01)
+    norms = pq.read_table(project.folder / SITE / "random_weights.parquet").to_pandas()
     for _, rows in norms.groupby(SEQUENCE, observed=True, sort=False):
         added.clear()
         with torch.inference_mode():
@@ -287,9 +298,6 @@ def test_each_draw_of_the_weights_is_a_model_of_its_own_seed(project, draw):
         for layer, vectors in enumerate(added):
             expected = torch.linalg.vector_norm(vectors[0].double(), dim=-1).numpy()
             np.testing.assert_allclose(rows[f"layer_0{layer}"], expected, rtol=1e-5)
-    controls = table(project, "within", "controls")
-    assert set(controls["random_weights_draws"]) == {3}
-    assert (controls["random_weights_sd"] > 0).all()
 
 
 def test_every_file_and_column_is_described(project):

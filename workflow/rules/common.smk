@@ -203,20 +203,20 @@ def outcome_of(wildcards, file="{shard}.parquet"):
 
 
 def outcome_before_training(wildcards):
-    """Return the outcome with random weights, a file a draw. Further draws have norms alone."""
+    """Return the outcome with random weights, a file a scale. Further scales have norms alone."""
     file = outcome_of(wildcards, "random_weights.parquet")
-    return every_draw(file.replace("norms/", "")) if "/norms/" in file else [file]
+    return every_scale(file.replace("norms/", "")) if "/norms/" in file else [file]
 
 
-def every_draw(file):
-    """Return the file of the first draw of the weights, and those of further draws."""
-    return [file, *further_draws([file])]
+def every_scale(file):
+    """Return the file of the first scale of the weights, and those of further scales."""
+    return [file, *further_scales([file])]
 
 
-def further_draws(files):
-    """Return the files of further draws of the weights, for each file of the first draw."""
-    draws = CONFIG.further_draws()
-    return [file.replace(".parquet", f"_{draw}.parquet") for file in files for draw in draws]
+def further_scales(files):
+    """Return the files of further scales of the weights, for each file of the first."""
+    scales = CONFIG.further_scales()
+    return [file.replace(".parquet", f"_{scale}.parquet") for file in files for scale in scales]
 
 
 # Inputs of a design, in the observed order of tokens or a permuted one.

@@ -23,9 +23,9 @@ use rule program as extract_random_weights with:
     output:
         sites=every_site(f"{SITE}/random_weights.parquet"),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
-        # Norms of further draws of the weights, of fewer documents.
-        draws=further_draws(every_site(f"{SITE}/random_weights.parquet")),
-        draws_stream=further_draws(["results/{model}/{corpus}/stream/random_weights.parquet"]),
+        # Norms alone, at further scales of the weights.
+        scales=further_scales(every_site(f"{SITE}/random_weights.parquet")),
+        scales_stream=further_scales(["results/{model}/{corpus}/stream/random_weights.parquet"]),
         geometry=when(DIRECTED, every_site(f"{SITE}/geometry/random_weights.parquet")),
         centred=when(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred/random_weights.parquet")

@@ -13,11 +13,11 @@ use rule program as fit_regression with:
             permutations=when(
                 CONFIG.permuted, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
             ),
-            # A file for each draw of the weights.
+            # A file for each scale of the weights.
             random_weights=when(UNTRAINED, outcome_before_training),
             random_weights_stream=when(
                 CONFIG.needs_stream if UNTRAINED else None,
-                every_draw("results/{model}/{corpus}/stream/random_weights.parquet"),
+                every_scale("results/{model}/{corpus}/stream/random_weights.parquet"),
             ),
             # But for the corpus, only if a covariate needs them.
             **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},
@@ -26,6 +26,7 @@ use rule program as fit_regression with:
         ),
     output:
         **in_both_formats(RESULTS, "coefficients", "fits", "influence", "controls", "groups"),
+        **in_both_formats(RESULTS, *["before_training"] * bool(UNTRAINED)),
         residuals=f"{RESULTS}/residuals.parquet",
         joint=f"{RESULTS}/joint.json",
         summary=directory(f"{RESULTS}/summary"),

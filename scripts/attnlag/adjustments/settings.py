@@ -22,6 +22,10 @@ from attnlag.section import (
 SITES = OneOf(tuple(sites.SITES))
 Site = Annotated[str, SITES]
 
+# Scales of initial weights; see `random_weights.draws`.
+SCALES = ("own", "default", "by-depth")
+Scale = Annotated[str, OneOf(SCALES)]
+
 
 class Measured(Running):
     """What is measured."""
@@ -109,12 +113,14 @@ class RandomWeights(Section):
         default=16,
         description="Documents for the untrained model, from the groups in turn",
     )
-    draws: Positive = Field(
-        default=3,
-        description="Draws of the weights: the first for all documents, the others for a share "
-        "of them, to show the spread",
+    scales: Annotated[list[Scale], Distinct] = Field(
+        default=list(SCALES),
+        min_length=1,
+        description="Scales of the initial weights, a draw each: that of the model (own), of "
+        "transformers (default), and the model's own with output matrices divided by √(2 × layers) "
+        "(by-depth). The first measures all that is measured, the others norms alone",
     )
-    seed: Natural = Field(default=0, description="Seed of the first draw; the next has the next")
+    seed: Natural = Field(default=0, description="Seed of the weights, at all scales")
 
 
 class RandomWeightsSettings(RandomWeights):
@@ -144,3 +150,4 @@ class TracingSettings(Sources, Precision):
     sites: list[str]  # whose effects are measured; sources are those of attention
     modules: dict[str, Any] | None = None  # declared module paths of the model
     untrained: int | None = None  # seed of the weights of the control; None without it
+    scale: Scale = "own"  # of these weights

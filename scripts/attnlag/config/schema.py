@@ -132,10 +132,10 @@ class Config(Section):
         effects = self.regressions[regression].token_effects
         return self.controls.permutation is not None and not effects
 
-    def further_draws(self) -> range:
-        """Return the numbers of the draws of random weights after the first."""
+    def further_scales(self) -> list[str]:
+        """Return the scales of random weights after the first."""
         control = self.controls.random_weights
-        return range(1, control.draws if control else 1)
+        return control.scales[1:] if control else []
 
     def bias_correction(self, model: str, regression: str) -> Literal["none", "half-panel"]:
         """Return the correction of a regression; there is none of an untrained model's."""

@@ -40,9 +40,6 @@ MOST_GROUPS = 24
 
 NO_WORDS = "the text is empty; expected words"
 
-# Fewest documents of a further draw of random weights, if the control has as many.
-FEWEST_OF_A_DRAW = 8
-
 SCHEMA = pa.schema(
     [
         ("document", pa.string()),
@@ -186,15 +183,6 @@ def first_of_groups(path: str | Path, count: int) -> list[str]:
     rounds = itertools.zip_longest(*groups.values())
     documents = (document for one_of_each in rounds for document in one_of_each if document)
     return list(itertools.islice(documents, count))
-
-
-def of_draws(first: list[str], documents: int, draws: int) -> list[list[str]]:
-    """Return the documents of each draw of random weights: those of the first, then a share.
-
-    ``documents`` is the number that was asked for, of which a corpus may have fewer.
-    """
-    share = max(FEWEST_OF_A_DRAW, -(-documents // draws))
-    return [first, *[first[:share]] * (draws - 1)]
 
 
 def stored_batches(

@@ -8,9 +8,9 @@ import pandas as pd
 
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.figures.legends import dashes, lag_colours, lag_markers
-from attnlag.figures.templates import Line, Lines, Sheet, permuted, profile, untrained
+from attnlag.figures.templates import Line, Lines, Sheet, before_training, permuted, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text, number
-from attnlag.regression.labels import UNITS, plural
+from attnlag.regression.labels import BEFORE_TRAINING, UNITS, plural
 from attnlag.regression.terms import is_lead, lags_among, named
 
 DRAWN_BY = ("plot_regression",)
@@ -59,9 +59,8 @@ def figure(inputs: SimpleNamespace) -> Sheet:
             if "permuted_low" in rows:
                 of_panel.append(permuted(rows["permuted_low"], rows["permuted_high"]))
             # There is no coefficient where norms before training do not vary.
-            if "random_weights" in rows and rows["random_weights"].notna().any():
-                before.append(untrained(rows["random_weights"], f"{named(term)}, before", colour))
-                before.append(Line(rows["trained"], f"{named(term)}, after", colour))
+            if untrained := before_training(rows, f"{named(term)}, before training", colour):
+                before += [*untrained, Line(rows["trained"], f"{named(term)}, trained", colour)]
             panels.append(Lines(of_panel, unit, named(term), share="lags", missing=missing))
     else:
         for term, line in lines.items():
@@ -69,8 +68,8 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         panels.append(Lines(list(lines.values()), unit, missing=missing, height=3.2))
     if before:
         panels.append(Lines(before, unit, "before and after training, same texts, uncorrected"))
-        of_random = of_terms[terms[0]]["random_weights_r_squared"]
-        r_squared.append(untrained(of_random, "before training"))
+        of_first = of_terms[terms[0]]
+        r_squared += before_training(of_first, "before training", None, "_r_squared")
     within = inputs.r_squared_name.removeprefix("R²").strip()
     share = f"variance explained {within}".strip()
     panels.append(Lines(r_squared, "R²", share, ylim=(0, None), missing=missing))
@@ -96,9 +95,11 @@ def claim_of(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome:
     percent = OUTCOMES[outcome].logarithm and not is_lead(term)
     unit = "%" if percent else ""
     before = ""
-    if controls is not None and "random_weights" in controls:
-        random = controls.loc[controls["term"] == term, "random_weights"].median()
-        before = f"; {number(random)}{unit} before training" if np.isfinite(random) else ""
+    rows = controls[controls["term"] == term] if controls is not None else pd.DataFrame()
+    columns = [rows[name].dropna() for name in BEFORE_TRAINING if name in rows]
+    if medians := [column.median() for column in columns if len(column)]:
+        ends = " to ".join(dict.fromkeys(number(end) for end in (min(medians), max(medians))))
+        before = f"; {ends}{unit} before training{', by scale' * (len(medians) > 1)}"
     if not percent:
         return f"{named(term).capitalize()} is {number(size)} (median layer{before})"
     larger = f"{abs(size):.2f}% {'larger' if size >= 0 else 'smaller'}"

@@ -39,6 +39,7 @@ from attnlag.figures.legends import (
     mark_entries,
 )
 from attnlag.figures.sizes import Size
+from attnlag.regression.labels import BEFORE_TRAINING
 
 # Columns of tidy tables that bound an estimate.
 BOUNDS = ("conf_low", "conf_high")
@@ -172,6 +173,18 @@ def profile(
         absent = table["finding"] == "absent" if "finding" in table else np.zeros(len(table), bool)
         line.negligible = np.asarray(absent)
     return line
+
+
+def before_training(rows: pd.DataFrame, label: str, color: Any, suffix: str = "") -> list[Line]:
+    """Return the lines of a table of controls before training, one for each scale of the weights.
+
+    ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
+    varies.
+    """
+    columns = [f"{name}{suffix}" for name in BEFORE_TRAINING if f"{name}{suffix}" in rows]
+    known = [rows[name] for name in columns if rows[name].notna().any()]
+    by_scale = ", by scale" * (len(known) > 1)
+    return [untrained(values, f"{label}{by_scale}", color) for values in known]
 
 
 def untrained(values: Any, label: str = "before training", color: Any = None) -> Line:

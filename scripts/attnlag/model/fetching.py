@@ -29,7 +29,7 @@ from attnlag.model.checks import (
 from attnlag.model.folder import SOURCE_RECORD, digest_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
-from attnlag.model.random_weights import from_random
+from attnlag.model.random_weights import RANGES, from_random, initial_range
 from attnlag.model.wheel import from_package
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.memory import amount
@@ -98,6 +98,7 @@ def _describe(
     model = hollow_model(config)
     check_weights(folder)
     parameters = model.num_parameters()
+    initial_weights = state_initializer_range(folder, config, settings.get("initializer_range"))
     files: dict[str, dict[str, Any]] = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
@@ -119,6 +120,7 @@ def _describe(
         "vocabulary": getattr(text, "vocab_size", None),
         "model_type": config.model_type,
         "parameters": parameters,
+        "initial_weights": initial_weights,
         "tokenizer_is_in_json": tokenizer_is_in_json(folder),
         "files": files,
         "digest": digest_of({file: entry["sha256"] for file, entry in files.items()}),
@@ -137,3 +139,51 @@ def _describe(
         ", from {bits}-bit weights ({quantization})".format(**record) if "bits" in record else "",
     )
     return record
+
+
+def state_initializer_range(folder: Path, config: Any, stated: float | None) -> dict[str, Any]:
+    """Return the scale of a model's initial weights; write it to config.json if it is stated.
+
+    Parameters
+    ----------
+    config : transformers.PretrainedConfig
+        What transformers reads from the config.json of the folder.
+    stated : float or None
+        The standard deviation that the model's entry in the configuration states.
+
+    Returns
+    -------
+    record : dict
+        ``initializer_range``, and whether it is ``stated`` by the entry, from the model's
+        ``config``, or ``assumed``, being what transformers fills in; None if the architecture has
+        no such value.
+
+    Raises
+    ------
+    UserError
+        If the files of the model state another value, or the architecture has none.
+    """
+    text = config.get_text_config()
+    assumed = initial_range(text)
+    path = folder / "config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    # A multimodal model has a config of its text model inside its own.
+    inside = (key for key, value in vars(config).items() if value is text and key in values)
+    of_text = values.get(next(inside, ""), values)
+    own = next((of_text[key] for key in RANGES if key in of_text), None)
+    if stated is None:
+        return {"initializer_range": assumed, "from": "assumed" if own is None else "config"}
+    if own is not None and own != stated:
+        raise UserError(
+            f"initializer_range is stated to be {stated:g}, but its config.json has {own:g}"
+        )
+    if assumed is None:
+        raise UserError(
+            f"initializer_range is stated to be {stated:g}, but models of the type "
+            f"'{config.model_type}' have none"
+        )
+    if own is None:
+        of_text[next(key for key in RANGES if hasattr(text, key))] = stated
+        serialised = json.dumps(values, indent=2, sort_keys=True) + "\n"
+        path.write_text(serialised, encoding="utf-8")
+    return {"initializer_range": stated, "from": "config" if own is not None else "stated"}

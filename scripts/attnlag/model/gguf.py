@@ -176,6 +176,8 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
             f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
         )
     model.config.architectures = [type(model).__name__]
+    # A GGUF file does not state it: transformers would write its default as if it were the model's.
+    del model.config.initializer_range
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
     # transformers would save the setting that forbids the network in this process.

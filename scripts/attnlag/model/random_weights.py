@@ -1,18 +1,36 @@
-"""Random-weights twins of models."""
+"""Models with weights as before any training, and the scale at which these are drawn."""
 
 import copy
+import itertools
 import logging
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from attnlag.errors import UserError
+import torch
+
+from attnlag.errors import UserError, told_as
+from attnlag.model import trying
+from attnlag.model.architectures import BlockModules
 from attnlag.model.folder import WEIGHTS_INDEX, share_weights, verify_folder
 from attnlag.model.language_models import class_with_head, quiet_transformers
 from attnlag.storage import memory
 
 log = logging.getLogger("attnlag")
+
+# The standard deviation with which transformers draws weights unless a config states another.
+DEFAULT_RANGE = 0.02
+
+# Names of this standard deviation in the configs of transformers.
+RANGES = ("initializer_range", "init_std")
+
+# Names of the matrices whose outputs sublayers, or their experts, give.
+OUTPUTS = (
+    *("o_proj", "c_proj", "out_proj", "dense", "Wo", "wo", "down_proj", "fc2", "dense_4h_to_h"),
+    *("fc_out", "w2", "output_linear", "output"),
+)
 
 
 def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -36,22 +54,146 @@ def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
 
 
+class Draw(NamedTuple):
+    """The weights of a model drawn at one scale."""
+
+    scale: str
+    # Whole, with its language-model head, in float32 on the CPU; None if it would be another draw.
+    model: Any
+    # Why there is no model: "" if there is one.
+    left_out: str = ""
+
+    def facts(self, initial_weights: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a record states of the draw, given that of the model's own scale."""
+        return facts_of(self.scale, initial_weights) | {"left_out": self.left_out}
+
+
+def facts_of(scale: str, initial_weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record states of a scale: its standard deviation, and where that is from.
+
+    ``initial_weights`` is the entry of this name in ``source.json``.
+    """
+    own, origin = initial_weights["initializer_range"], initial_weights["from"]
+    if scale == "default" and own is not None:
+        own, origin = DEFAULT_RANGE, "transformers"
+    return {"scale": scale, "initializer_range": own, "origin": origin}
+
+
+def draws(
+    original: Any,
+    scales: Sequence[str],
+    seed: int,
+    *,
+    attention: str = "auto",
+    modules: Mapping[str, Any] | None = None,
+    name: str = "NAME",
+) -> Iterator[Draw]:
+    """Yield models of the same config with new weights at some scales, equal seeds at all.
+
+    Parameters
+    ----------
+    original : transformers.PretrainedConfig or Path
+        A config, or a Hugging Face folder, of which only the config is read.
+    scales : sequence of str
+        ``own``: the standard deviation that the config states. ``default``: that of transformers.
+        ``by-depth``: the model's own, but for the matrices whose outputs are added to the stream,
+        which are divided by √(2 × layers), as in GPT-2 (Radford et al. 2019).
+    modules : mapping or None
+        Declared module paths; see ``trying.blocks_of``.
+    """
+    drawn: dict[tuple[float | None, bool], str] = {}
+    for scale in scales:
+        config = config_of(original)
+        text = config.get_text_config()
+        initial, divided, left_out = initial_range(text), False, ""
+        model: Any = None
+        if scale == "default" and initial is not None:
+            initial = DEFAULT_RANGE
+            for part, key in itertools.product((config, text), RANGES):
+                if hasattr(part, key):
+                    setattr(part, key, DEFAULT_RANGE)
+        if (initial, False) not in drawn or scale == "by-depth":
+            kind = f"a model of the type '{config.model_type}' with random weights"
+            with told_as(f"transformers cannot build {kind}"):
+                model = drawn_model(config, seed, attention)
+        if scale == "by-depth":
+            try:
+                divided = divide_outputs(trying.blocks_of(model.base_model, modules, name)[0])
+            except UserError as error:
+                if not drawn:
+                    raise
+                left_out = str(error)
+        if (initial, divided) in drawn:
+            left_out = left_out or f"the same as {drawn[initial, divided]}"
+        drawn.setdefault((initial, divided), scale)
+        yield Draw(scale, None if left_out else model, left_out)
+
+
+def divide_outputs(blocks: Sequence[BlockModules]) -> bool:
+    """Divide the matrices whose outputs blocks add to the stream by √(2 × layers), in place.
+
+    Return whether they were divided: some architectures are drawn like that already. Raise
+    UserError if a block has none of a known name.
+    """
+    factor = math.sqrt(2 * len(blocks))
+    matrices = []
+    for layer, block in enumerate(blocks):
+        for part, modules in block.parts.items():
+            found = [matrix for module in modules for matrix in _outputs(module)]
+            if not found:
+                name = type(modules[0]).__name__
+                fault = "normalises" if "norm" in name.lower() else "has no output matrix for"
+                raise UserError(f"{name} {fault} what {part} adds in layer {layer}")
+            matrices += found
+    outputs = {id(matrix) for matrix in matrices}
+    others = (p for p in blocks[0].block.parameters() if p.dim() > 1 and id(p) not in outputs)
+    spreads = sorted(matrix.std().item() for matrix in others)
+    # Midway between equal and divided, in logarithms.
+    if spreads and matrices[0].std().item() < spreads[len(spreads) // 2] / math.sqrt(factor):
+        return False
+    with torch.no_grad():
+        for matrix in {id(matrix): matrix for matrix in matrices}.values():
+            matrix /= factor
+    return True
+
+
+def _outputs(module: torch.nn.Module) -> list[torch.Tensor]:
+    """Return the output matrices of a sublayer, those of its experts included."""
+    if isinstance(module, torch.nn.Linear):
+        return [module.weight]
+    return [
+        parameter
+        for path, parameter in module.named_parameters()
+        if parameter.dim() > 1 and path.removesuffix(".weight").rpartition(".")[2] in OUTPUTS
+    ]
+
+
+def initial_range(text: Any) -> float | None:
+    """Return the standard deviation of the initial weights that a config of a text model states."""
+    return next((getattr(text, key) for key in RANGES if hasattr(text, key)), None)
+
+
+def config_of(original: Any) -> Any:
+    """Return a copy of a config, or the config of a folder, from which a new model can be built."""
+    config = copy.deepcopy(original)
+    if isinstance(original, Path):
+        with quiet_transformers():
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(original, trust_remote_code=False)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    return config
+
+
 def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:
     """Return a model of the same config with new weights, as transformers initialises it.
 
     It has its language-model head and is in float32, on the CPU. Equal seeds give equal weights,
-    with the same versions of torch and transformers. The original is a config, or a Hugging Face
-    folder, of which only the config is read.
+    with the same versions of torch and transformers. The original is as for `draws`.
     """
-    import torch
-    from transformers import AutoConfig
-
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        config = copy.deepcopy(original)
-        if isinstance(original, Path):
-            config = AutoConfig.from_pretrained(original, trust_remote_code=False)
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
+        config = config_of(original)
         # The generator of the CPU gives the same numbers on every machine.
         torch.manual_seed(seed)
         return class_with_head(config).from_config(

@@ -67,6 +67,11 @@ class ModelSource(Section):
         description="Modules that add to the residual stream; null: found by attnlag. A change "
         "reruns the extraction",
     )
+    initializer_range: Annotated[float, Field(gt=0), NotBool] | None = Field(
+        default=None,
+        description="Standard deviation of the weights before training, for `controls`, if the "
+        "files of the model leave it out, as GGUF does; refused if they state another",
+    )
     terms: Text | None = Field(
         default=None,
         description="Address of the terms of use that you must accept, if any",

@@ -181,7 +181,7 @@ def expanded(output: Output, config: Config) -> Iterator[str]:
         "site": list(config.extraction.sites),
         "regression": list(config.regressions),
         "pair": list(config.pairs_changed()),
-        "draw": [str(draw) for draw in config.further_draws()],
+        "scale": config.further_scales(),
         "size": endings(config),
         "format": list(config.figures.formats),
     }
@@ -269,7 +269,7 @@ PATTERNS = {
     "{size}": "(|_column)",
     "{format}": "(svg|png|pdf)",
     "{shard}": r"\d{4,}",
-    "{draw}": r"[1-9]\d*",
+    "{scale}": "(own|default|by-depth)",
     "NN": r"\d{2,}",
     "TERM": rf"((lag|lead)_\d+|{covariates.term_pattern()})",
 }

@@ -123,6 +123,7 @@ def trace_sources(config: Config, names: Names) -> TracingSettings:
         config.sources,
         modules=config.modules_of(names.model),
         untrained=control.seed if control else None,
+        scale=control.scales[0] if control else "own",
     )
 
 

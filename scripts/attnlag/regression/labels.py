@@ -62,6 +62,12 @@ UPOS = {
 # With document effects, R² refers to the variance within documents.
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
+# Columns of coefficients before training in a table of controls, one for each scale of the weights.
+BEFORE_TRAINING = (
+    "random_weights",
+    *(f"random_weights_{scale}" for scale in ("own", "default", "by_depth")),
+)
+
 
 def correction(adjust: str, over: str = "the layers") -> str:
     """Return a short name of the correction of p-values."""

@@ -11,8 +11,9 @@ import pandas as pd
 from attnlag.errors import counted
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import distance, is_lead, named
+from attnlag.report import training
 from attnlag.report.causal import extremes
-from attnlag.report.findings import before_training, different_halves, too_few_lags
+from attnlag.report.findings import different_halves, too_few_lags
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
@@ -134,9 +135,12 @@ def _controls(main: RegressionTables) -> list[Answer]:
     lines = []
     if "permuted_mean" in rows and rows["permuted_mean"].notna().any():
         lines.append(Answer("tokens in random order", number(rows["permuted_mean"].median())))
-    if "random_weights" in rows and len(rows := before_training(rows, main.terms[0])):
-        before, trained = rows["random_weights"].median(), rows["trained"].median()
-        text = f"{number(before)} (the trained model, same texts: {number(trained)})"
+    table = main.before_training
+    if table is not None and (before := training.range_of(table, main.terms[0])):
+        by_scale = ", by the scale of the initial weights" * (before.scales > 1)
+        text = f"{before.text()}{by_scale}; trained {number(before.trained)} (same texts)"
+        if assumed := training.assumed_scale(table):
+            text += f"; {assumed}"
         lines.append(Answer("before training", text))
     return lines
 

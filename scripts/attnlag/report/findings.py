@@ -26,6 +26,7 @@ from attnlag.regression.labels import (
 from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
+from attnlag.report import training
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
 from attnlag.report.summaries import SHARED_BINS
 from attnlag.report.wording import correction_without_draws, nearest_lag, titled
@@ -46,6 +47,7 @@ PERMUTED_WITHIN = {
 def of_regression(
     fitted: FittedRegression,
     controls: pd.DataFrame,
+    before: pd.DataFrame | None,
     by_group: pd.DataFrame,
     name: str,
     by_class: Sequence[pd.DataFrame] = (),
@@ -56,6 +58,8 @@ def of_regression(
     ----------
     controls : pandas.DataFrame
         From `controls.controls_table`.
+    before : pandas.DataFrame or None
+        The comparison with random weights, a row per scale and quantity; None without it.
     by_group : pandas.DataFrame
         From `groups.coefficients_by_group`.
     by_class : sequence of pandas.DataFrame
@@ -79,7 +83,7 @@ def of_regression(
         lines += few_documents(fitted)
         lines += sizes(fitted)
         lines += order_findings(controls, settings)
-        lines += random_weights_findings(controls)
+        lines += random_weights_findings(before)
         lines += counts(fitted)
         lines += halves_findings(fitted)
         if dropped := int(usable["n_dropped"].sum()):
@@ -195,42 +199,42 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
     ]
 
 
-def before_training(controls: pd.DataFrame, term: str) -> pd.DataFrame:
-    """Return the rows of a term in the layers that were fitted before and after training."""
-    return controls[controls["term"] == term].dropna(subset=["random_weights", "trained"])
-
-
-def random_weights_findings(controls: pd.DataFrame) -> list[str]:
+def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
     """Return the results of the same architecture before any training, beside the trained model."""
-    if "random_weights" not in controls:
+    if before is None:
         return ["the architecture was not run with random weights: no control for it"]
-    terms = lags_among(list(controls["term"]))
-    rows = before_training(controls, terms[0])
-    if rows.empty:
+    terms = lags_among(list(before["quantity"]))
+    first = training.range_of(before, terms[0])
+    r_squared = training.range_of(before, "r_squared")
+    if first is None or r_squared is None:
         return [
             "random weights say nothing here: the norms of the untrained architecture are "
             "constant in every layer"
         ]
-    median = rows.median(numeric_only=True)
-    documents = counted(int(rows["random_weights_documents"].max()), "document")
+    documents = counted(int(before["documents"].max()), "document")
+    by_scale = ", by the scale of the initial weights" * (first.scales > 1)
     lines = [
-        f"before training, {named(terms[0])} is {median['random_weights']:.2f} and R² "
-        f"{median['random_weights_r_squared']:.2f} in the median layer; after it, "
-        f"{median['trained']:.2f} and {median['trained_r_squared']:.2f} (the same {documents}, "
-        "neither corrected for bias)"
+        f"before training, {named(terms[0])} is {first.text()} and R² {r_squared.text()} in the "
+        f"median layer{by_scale}; after it, {first.trained:.2f} and {r_squared.trained:.2f} (the "
+        f"same {documents}, neither corrected for bias)"
     ]
     lags = [distance(term) for term in terms if not is_lead(term)]
-    if len(lags) > 1:
+    if summed := training.range_of(before, "lags_summed"):
         lines.append(
-            f"before training, {spans(lags)} add up to {median['random_weights_sum']:.2f}; after "
-            f"it, to {median['trained_sum']:.2f}"
+            f"before training, {spans(lags)} add up to {summed.text()}; after it, to "
+            f"{summed.trained:.2f}"
         )
-    if np.isfinite(median["random_weights_sd"]):
-        shared = counted(int(rows["random_weights_draws_documents"].max()), "document")
+    lines.append(f"scales of the initial weights: {training.scales_in_words(before)}")
+    if first.direction:
+        than = "smaller" if first.direction == "more" else "larger"
         lines.append(
-            f"before training, {named(terms[0])} of a layer varies by "
-            f"{median['random_weights_sd']:.2f} between draws of the weights (standard deviation "
-            f"of {int(rows['random_weights_draws'].max())} draws over {shared})"
+            f"{named(terms[0])} is {than} than before training at every scale drawn (mean over the "
+            "layers, jackknife over documents)"
+        )
+    else:
+        lines.append(
+            f"{named(terms[0])} is neither shown to be smaller nor larger than before training at "
+            "every scale drawn"
         )
     return lines
 

@@ -20,6 +20,7 @@ from attnlag.errors import counted
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named
+from attnlag.report import training
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
@@ -209,19 +210,14 @@ def _controls(regression: RegressionTables) -> Iterable[str]:
     if "random_weights" in table:
         path = folder.parent / "random_weights.parquet"
         used = tables.read_provenance(path).settings("random_weights")
-        draws, first, others = (
-            int(table[f"random_weights_{name}"].max())
-            for name in ("draws", "documents", "draws_documents")
-        )
-        last = used["seed"] + draws - 1
-        seeds = f"seed {last}" if draws == 1 else f"seeds {used['seed']} to {last}"
-        texts = f"each read {counted(first, 'document')}"
-        if others != first:
-            texts = f"the first read {counted(first, 'document')}, the others {others}"
+        documents = counted(int(table["random_weights_documents"].max()), "document")
+        before = regression.before_training
+        scales = "" if before is None else training.scales_in_words(before)
         yield (
             "As a control, the regression was fitted, without correction of bias, to the same "
-            f"architecture before training ({counted(draws, 'draw')} of the weights, {seeds}; "
-            f"{texts})."
+            f"architecture before training on {documents}, with initial weights (seed "
+            f"{used['seed']}) of the scales: {scales}. It is compared with the trained model on "
+            "the same documents, without correction too."
         )
 
 

@@ -69,6 +69,12 @@ class RegressionTables:
         """The lags and leads beside those of the controls, by layer and term."""
         return pd.read_parquet(self.folder / "controls.parquet")
 
+    @cached_property
+    def before_training(self) -> pd.DataFrame | None:
+        """The comparison with random weights, by scale and quantity; None without it."""
+        path = self.folder / "before_training.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
     @property
     def terms(self) -> list[str]:
         """Lags, nearest first, and then leads."""

@@ -25,11 +25,11 @@ from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.pieces import token_texts
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
-from attnlag.errors import UserError, counted, nearest, shown, told_as
+from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.escaping import text_for
+from attnlag.model import random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.hooks import STREAM
-from attnlag.model.random_weights import drawn_model
 from attnlag.storage.sequences import TokenSequence
 from attnlag.study.tagging import TaggerOfTexts, tagger_of
 
@@ -118,24 +118,44 @@ class Measurement:
         )
         return table
 
-    def untrained(self, documents: Sequence[str] | None = None, seed: int = 0) -> "Measurement":
+    def untrained(
+        self, documents: Sequence[str] | None = None, seed: int = 0, scale: str = "own"
+    ) -> "Measurement":
         """Return the same measurement of the same architecture with random weights.
 
-        It is of some documents, by default of all. A config from which transformers cannot build
-        the model is a UserError.
+        It is of some documents, by default of all. The scale of the weights is one of
+        ``controls.random_weights.scales``. A config from which transformers cannot build the model
+        is a UserError.
         """
-        rows = self.tokens["document"].isin(list(documents or self.texts))
-        tokens = self.tokens[rows].reset_index(drop=True)
-        kind = f"a model of the type '{self.run.config.model_type}' with random weights"
-        with told_as(f"transformers cannot build {kind}"):
-            untrained = drawn_model(self.run.config, seed)
-        trunk = untrained.base_model.to(self.run.device, self.run.dtype).eval()
-        values, error = _adjustments(trunk, tokens, self.sites, "norms", self.run, self.model)
-        stream = np.stack(values.pop(STREAM))
-        sizes = {site: np.stack(arrays) for site, arrays in values.items()}
-        return replace(
-            self, tokens=tokens, sizes=sizes, stream=stream, vectors={}, identity_error=error
-        )
+        ((_, untrained),) = self.draws(list(documents or self.texts), [scale], seed)
+        return untrained
+
+    def draws(
+        self, documents: Sequence[str], scales: Sequence[str], seed: int
+    ) -> Iterator[tuple[dict[str, Any], "Measurement"]]:
+        """Yield what is known of each scale of random weights, and the measurement at it.
+
+        A scale that is another's has no tokens.
+        """
+        used = self.tokens["document"].isin(documents)
+        initial = random_weights.initial_range(self.run.config.get_text_config())
+        own = {"initializer_range": initial, "from": "config"}
+        for draw in random_weights.draws(
+            self.run.config, scales, seed, modules=self.run.modules, name=self.model
+        ):
+            tokens = self.tokens[used & (not draw.left_out)].reset_index(drop=True)
+            untrained = replace(self, tokens=tokens, vectors={})
+            if draw.left_out:
+                untrained.sizes = {site: norms[:, :0] for site, norms in self.sizes.items()}
+                untrained.stream = self.stream[:, :0]
+            else:
+                trunk = draw.model.base_model.to(self.run.device, self.run.dtype).eval()
+                values, untrained.identity_error = _adjustments(
+                    trunk, tokens, self.sites, "norms", self.run, self.model
+                )
+                untrained.stream = np.stack(values.pop(STREAM))
+                untrained.sizes = {site: np.stack(arrays) for site, arrays in values.items()}
+            yield draw.facts(own), untrained
 
     def __repr__(self) -> str:
         return (

@@ -16,7 +16,7 @@ from attnlag.adjustments import columns, surprisal
 from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.adjustments.settings import RandomWeights
 from attnlag.config.schema import Config
-from attnlag.corpus.documents import Document, corpus_table, first_of_groups, of_draws
+from attnlag.corpus.documents import Document, corpus_table, first_of_groups
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
@@ -50,6 +50,8 @@ class Fit:
     groups: pd.DataFrame = field(repr=False)
     # One row per layer, lag and lead: the coefficient beside those of the controls.
     controls: pd.DataFrame = field(repr=False)
+    # With ``random_weights``: a row per scale of the weights and quantity.
+    before_training: pd.DataFrame | None = field(repr=False)
     # (layers, tokens) float32: L2 norms, without tokens left out at the start of sequences.
     norms: np.ndarray = field(repr=False)
     # With ``by``: slopes by class of token, and the tests that they are equal.
@@ -75,7 +77,9 @@ class Fit:
         """The findings of the regression and its controls, in words."""
         tables = self.classes, self.equal_slopes, self.steps
         by_class = [table for table in tables if table is not None]
-        return findings.of_regression(self.fitted, self.controls, self.groups, self.name, by_class)
+        return findings.of_regression(
+            self.fitted, self.controls, self.before_training, self.groups, self.name, by_class
+        )
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text."""
@@ -244,7 +248,9 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         by_class = _by_class(config, design, fitted_design, tokens, tags)
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
     controls = controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random)
-    return Fit(name, fitted, by_group, controls, measurement.sizes[site][:, used], *by_class)
+    before = random.compared if random else None
+    sizes = measurement.sizes[site][:, used]
+    return Fit(name, fitted, by_group, controls, before, sizes, *by_class)
 
 
 def _by_class(
@@ -302,23 +308,23 @@ def _write_untrained(
     documents: list[str],
     folder: Path,
 ) -> tuple[list[Path], list[Path]]:
-    """Write the norms of each draw of random weights; return their files and the streams'."""
+    """Write the norms at each scale of random weights; return their files and the streams'."""
     norms, streams = [], []
-    draws = of_draws(documents, control.documents, control.draws)
-    for draw, documents_of_draw in enumerate(draws):
-        norms.append(folder / f"norms_{draw}.parquet")
-        streams.append(folder / f"stream_{draw}.parquet")
-        untrained = measurement.untrained(documents_of_draw, control.seed + draw)
-        _write_norms(untrained, site, norms[-1], streams[-1])
+    for draw, untrained in measurement.draws(documents, control.scales, control.seed):
+        norms.append(folder / f"norms_{draw['scale']}.parquet")
+        streams.append(folder / f"stream_{draw['scale']}.parquet")
+        _write_norms(untrained, site, norms[-1], streams[-1], draw=draw)
     return norms, streams
 
 
-def _write_norms(measurement: Measurement, site: str, norms: Path, stream: Path) -> None:
-    """Write the norms of a site and of the stream."""
+def _write_norms(
+    measurement: Measurement, site: str, norms: Path, stream: Path, **facts: Any
+) -> None:
+    """Write the norms of a site and of the stream; facts are added to their record."""
     schema, keys = columns.schema(measurement.layers), _keys(measurement).columns
     for path, layers in ((norms, measurement.sizes[site]), (stream, measurement.stream)):
         table = pa.table([*keys, *map(pa.array, layers)], names=schema.names)
-        tables.write_table(table.cast(schema), path, _record(measurement))
+        tables.write_table(table.cast(schema), path, _record(measurement) | facts)
 
 
 def _keys(measurement: Measurement) -> pa.Table:

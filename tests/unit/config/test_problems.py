@@ -310,8 +310,8 @@ figures: {layers: [2, 5], formats: [svg]}
 tokens:
 > 2: models.tiny.revision: is missing, expected the commit (best), tag or branch; the run records
   the commit that it found
-> 2: models.tiny.revison: unknown key, expected one of layers, width, modules, terms,
-  accept_terms, source, repository, revision; did you mean 'revision'?
+> 2: models.tiny.revison: unknown key, expected one of layers, width, modules, initializer_range,
+  terms, accept_terms, source, repository, revision; did you mean 'revision'?
 > 4: models.lost.path: found no folder 'lost', $FOLDER
 > 5: models.twin.of: found "other", expected one of mine, lost
 > 7: corpora.others.files[0]: '*.csv' matches no file

@@ -82,14 +82,20 @@ def test_coefficients_stand_beside_their_controls():
         np.testing.assert_array_equal(order.high, controls["permuted_high"])
         assert panel.missing == [4]
     controls = tables_of["controls"].query("term == 'lag_2'")
-    np.testing.assert_array_equal(before.lines[2].y, controls["random_weights"])
-    np.testing.assert_array_equal(before.lines[3].y, controls["trained"])
+    # Two scales of the initial weights, and the trained model.
+    assert [line.label for line in before.lines[3:]] == [
+        *["lag 2, before training, by scale"] * 2,
+        "lag 2, trained",
+    ]
+    np.testing.assert_array_equal(before.lines[3].y, controls["random_weights"])
+    np.testing.assert_array_equal(before.lines[4].y, controls["random_weights_default"])
+    np.testing.assert_array_equal(before.lines[5].y, controls["trained"])
     np.testing.assert_array_equal(explained.lines[0].y, tables_of["fits"]["r_squared"])
     median = tables_of["coefficients"].query("term == 'lag_1'")["estimate"].median()
     larger = "larger" if median > 0 else "smaller"
     assert sheet.claim == (
         f"A norm 1% larger is followed by one {abs(median):.2f}% {larger} (median layer; "
-        f"{before.lines[0].y.median():.2f}% before training)"
+        f"0.50 to {before.lines[0].y.median():.2f}% before training, by scale)"
     )
     assert wording.PREDICTIVE in sheet.note
 
@@ -97,7 +103,8 @@ def test_coefficients_stand_beside_their_controls():
 def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
     # Norms before training that do not vary have no coefficient.
     constant = coefficients()
-    constant["controls"] = constant["controls"].assign(random_weights=np.nan)
+    nothing = {"random_weights": np.nan, "random_weights_default": np.nan}
+    constant["controls"] = constant["controls"].assign(**nothing)
     for inputs in (coefficients(controls=False), constant):
         few = sheet_of_coefficients(**inputs)
         assert [panel.title for panel in few.panels] == [

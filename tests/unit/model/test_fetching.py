@@ -126,6 +126,7 @@ def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, gpt2, tmp_path):
         "vocabulary": 50257,
         "model_type": "gpt2",
         "parameters": 1_635_744,
+        "initial_weights": {"initializer_range": 0.02, "from": "config"},
         "tokenizer_is_in_json": True,
         "digest": hashlib.sha256(lines.encode()).hexdigest(),
     }
@@ -545,6 +546,31 @@ def test_each_problem_of_a_twin_has_its_message(originals, monkeypatch):
     with pytest.raises(UserError, match="width is stated to be 64, but the model has 48"):
         twin_of("llama", twin, width=64)
     assert sorted(path.name for path in originals.iterdir()) == ["gpt2", "llama"]
+
+
+def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, tmp_path):
+    file = written(tmp_path / "alone" / "tiny.gguf", "llama")
+    found = {}
+    for name, stated in {"assumed": None, "stated": 1 / 24}.items():
+        settings = {"source": "path", "path": str(file), "initializer_range": stated}
+        record = fetching.fetch_model(name, settings, tmp_path / "models" / name)
+        found[name] = contents(tmp_path / "models" / name)
+        expected = {"initializer_range": stated or 0.02, "from": name}
+        assert record["initial_weights"] == expected
+        assert verify_folder(tmp_path / "models" / name)["initial_weights"] == expected
+    configs = [json.loads(files["config.json"]) for files in found.values()]
+    assert [config.pop("initializer_range", None) for config in configs] == [None, 1 / 24]
+    assert configs[0] == configs[1]
+    for name in set(found["stated"]) - {"config.json", "source.json"}:
+        assert found["stated"][name] == found["assumed"][name]
+    # A config that has it may be confirmed, but not contradicted.
+    settings = {"source": "path", "path": str(gpt2), "initializer_range": 0.02}
+    target = tmp_path / "models" / "mine"
+    record = fetching.fetch_model("mine", settings, target)
+    assert record["initial_weights"] == {"initializer_range": 0.02, "from": "config"}
+    assert (target / "config.json").read_bytes() == (gpt2 / "config.json").read_bytes()
+    with pytest.raises(UserError, match=r"stated to be 0\.04, but its config\.json has 0\.02"):
+        fetching.fetch_model("mine", settings | {"initializer_range": 0.04}, target)
 
 
 def test_the_architecture_shows_the_paths_of_modules(gpt2, target):

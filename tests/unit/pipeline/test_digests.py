@@ -112,7 +112,7 @@ def digest_of(program: Path) -> str:
 def test_a_computation_in_a_program_changes_its_digest_and_its_messages_do_not(copy):
     path, edited = copy / "extract_random_weights.py", SCRIPTS / "extract_random_weights.py"
     for old, new, changes in (
-        ("settings.draws - 1", "settings.draws - 2", True),
+        ("len(settings.scales) - 1", "len(settings.scales) - 2", True),
         ("{name}: {counted(total", "{counted(total", False),
     ):
         text = edited.read_text()

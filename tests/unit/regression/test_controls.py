@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
 from designs import FACTS, changed, corpus_of, design_settings, regression_settings, sums_of
+from scipy import stats
 
 from attnlag.adjustments.columns import layer_name
 from attnlag.regression.design import design
@@ -20,8 +21,14 @@ COUNTS = design.Counts()
 def norms(tmp_path):
     """Return a file of norms of 12 documents in two layers, and the design of their regression."""
     table = corpus_of(level=0.5, dynamics=(0.6, 0.1), documents=12, tokens=25)
-    path = tmp_path / "norms.parquet"
-    tables.write_table(table, path, {"stages": {}})
+    return written(tmp_path, table, "own")
+
+
+def written(folder, table, scale, **facts):
+    """Write norms of random weights at a scale, and return their file."""
+    path = folder / f"{scale}.parquet"
+    draw = {"scale": scale, "initializer_range": 0.04, "origin": "stated", **facts}
+    tables.write_table(table, path, {"stages": {}, "draw": draw})
     return path
 
 
@@ -57,7 +64,8 @@ def test_random_weights_have_the_coefficients_of_statsmodels_without_correction(
     norms, effects, correction
 ):
     settings = controlled(fixed_effects=effects, bias_correction=correction)
-    found, layers = controls.random_weights([norms], settings, FACTS, [shard_of(norms)])
+    random = controls.random_weights([norms], settings, FACTS, [shard_of(norms)])
+    found, layers = random.coefficients, random.layers
     for layer, frame in enumerate(rows_of(norms)):
         oracle = smf.ols(FORMULAS[effects], frame).fit()
         own = found[found["layer"] == layer].set_index("term")["random_weights"]
@@ -67,21 +75,20 @@ def test_random_weights_have_the_coefficients_of_statsmodels_without_correction(
         if effects == "none":
             assert of_layer["random_weights_r_squared"] == pytest.approx(oracle.rsquared)
     assert layers["random_weights_documents"].tolist() == [12, 12]
-    assert found["random_weights_sd"].isna().all()
 
 
 def test_the_trained_model_is_fitted_to_the_documents_of_the_control(norms, tmp_path):
     """The control has 5 of the 12 documents; halves of the trained model are not used."""
     whole = pa.Table.from_batches(tables.batches(norms, 10**6, "norms"))
     some = [f"d{i}" for i in range(5)]
-    path = tmp_path / "some.parquet"
-    tables.write_table(whole.filter(pc.field("document").isin(some)), path, {"stages": {}})
+    path = written(tmp_path, whole.filter(pc.field("document").isin(some)), "by-depth")
     settings = controlled(fixed_effects="document", bias_correction="half-panel")
     batches = tables.batches(norms, 10**6, "norms")
     trained = controls.shard_of_batches(
         batches, ["layer_00", "layer_01"], settings.control_design, FACTS, 2
     )
-    found, layers = controls.random_weights([path], settings, FACTS, [trained])
+    random = controls.random_weights([path], settings, FACTS, [trained])
+    found, layers = random.coefficients, random.layers
     for layer, frame in enumerate(rows_of(norms, some)):
         oracle = smf.ols(FORMULAS["document"], frame).fit()
         own = found[found["layer"] == layer].set_index("term")
@@ -96,37 +103,70 @@ def test_the_trained_model_is_fitted_to_the_documents_of_the_control(norms, tmp_
     assert layers["random_weights_documents"].tolist() == [5, 5]
 
 
-def test_the_spread_over_draws_is_that_of_fits_to_the_documents_of_all_draws(tmp_path):
-    """The first draw has 8 documents, the other two have the first 6 of these."""
-    paths = [tmp_path / f"{draw}.parquet" for draw in range(3)]
-    for draw, path in enumerate(paths):
-        table = corpus_of(dynamics=(0.6, 0.1), documents=6 if draw else 8, seed=draw)
-        tables.write_table(table, path, {"stages": {}})
-    found, layers = controls.random_weights(paths, controlled(), FACTS, [shard_of(paths[0])])
-    frames = [rows_of(path, [f"d{i}" for i in range(6)]) for path in paths]
-    for layer in range(2):
-        oracles = [smf.ols(FORMULAS["none"], frame[layer]).fit().params for frame in frames]
-        own = found[found["layer"] == layer].set_index("term")
-        expected = pd.concat(oracles, axis=1).loc[["a", "b"]].std(axis=1)
-        np.testing.assert_allclose(own.loc[["lag_1", "lag_2"], "random_weights_sd"], expected)
-        whole = smf.ols(FORMULAS["none"], rows_of(paths[0])[layer]).fit().params
-        np.testing.assert_allclose(own.loc["lag_1", "random_weights"], whole["a"])
-    assert set(layers["random_weights_draws"]) == {3}
-    assert set(layers["random_weights_draws_documents"]) == {6}
+def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
+    """Each document is left out of both models in turn; statsmodels refits."""
+    scales = {"own": (0.6, 0.1), "default": (0.2, 0.0)}
+    paths = [
+        written(tmp_path, corpus_of(dynamics=dynamics, documents=8, seed=seed), scale)
+        for seed, (scale, dynamics) in enumerate(scales.items())
+    ]
+    trained = written(tmp_path, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
+    found = controls.random_weights(paths, controlled(), FACTS, [shard_of(trained)])
+    assert list(found.coefficients.columns[2:]) == [
+        *("random_weights", "random_weights_default", "trained")
+    ]
+    names = [f"d{i}" for i in range(8)]
+
+    def mean_of(path, documents, term):
+        fits = [smf.ols(FORMULAS["none"], rows).fit() for rows in rows_of(path, documents)]
+        return np.mean([fit.params[term] for fit in fits])
+
+    for path, scale in zip(paths, scales, strict=True):
+        rows = found.compared[found.compared["scale"] == scale].set_index("quantity")
+        assert rows.index.tolist() == ["lag_1", "lag_2", "lags_summed", "r_squared"]
+        for quantity, term in (("lag_1", "a"), ("lag_2", "b")):
+            apart = mean_of(path, names, term) - mean_of(trained, names, term)
+            without = np.array(
+                [
+                    mean_of(path, left, term) - mean_of(trained, left, term)
+                    for left in ([*names[:g], *names[g + 1 :]] for g in range(8))
+                ]
+            )
+            error = np.sqrt(7 / 8 * ((without - without.mean()) ** 2).sum())
+            row = rows.loc[quantity]
+            assert row["difference"] == pytest.approx(apart)
+            assert (row["std_error"], row["df"]) == (pytest.approx(error), 7)
+            reach = stats.t.ppf(0.975, 7) * error
+            assert row["conf_low"] == pytest.approx(apart - reach)
+            assert row["conf_high"] == pytest.approx(apart + reach)
+        both = rows.loc[["lag_1", "lag_2"], "difference"].sum()
+        assert rows.loc["lags_summed", "difference"] == pytest.approx(both)
+    # A scale that was left out has no numbers, and too few documents have no interval.
+    empty = corpus_of(documents=8).slice(0, 0)
+    left_out = written(tmp_path, empty, "by-depth", left_out="the same as own")
+    found = controls.random_weights([paths[0], left_out], controlled(), FACTS, [shard_of(trained)])
+    rows = found.compared[found.compared["scale"] == "by-depth"]
+    assert rows["before"].isna().all()
+    assert set(rows["left_out"]) == {"the same as own"}
+    few = written(tmp_path, corpus_of(documents=5), "own")
+    found = controls.random_weights([few], controlled(), FACTS, [shard_of(trained)])
+    assert found.compared["difference"].notna().sum() == 3
+    assert found.compared[["std_error", "conf_low", "conf_high"]].isna().all(axis=None)
 
 
 def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path):
     whole = pa.Table.from_batches(tables.batches(norms, 10**6, "norms"))
     whole = changed(whole, {"layer_00": np.full(whole.num_rows, 8.0)})
-    path = tmp_path / "constant.parquet"
-    tables.write_table(whole, path, {"stages": {}})
-    found, layers = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])
+    path = written(tmp_path, whole, "default")
+    random = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])
+    found, layers = random.coefficients, random.layers
     assert found["random_weights"].isna().tolist() == [True] * 3 + [False] * 3
     assert layers["random_weights_r_squared"].isna().tolist() == [True, False]
     assert layers["random_weights_sum"].isna().tolist() == [True, False]
     # If all documents are too short, no layer has one either.
-    tables.write_table(corpus_of(documents=3, tokens=3), path, {"stages": {}})
-    found, layers = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])
+    path = written(tmp_path, corpus_of(documents=3, tokens=3), "default")
+    random = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])
+    found, layers = random.coefficients, random.layers
     assert found["term"].tolist() == ["intercept", "lag_1", "lag_2"] * 2
     assert found["random_weights"].isna().all()
     assert layers["random_weights_r_squared"].isna().all()
@@ -147,7 +187,7 @@ def test_the_table_lists_each_lag_beside_its_controls(norms):
         alpha=0.05,
         adjust="holm",
     )
-    random = controls.random_weights([norms, norms], controlled(), FACTS, [shard_of(norms)])
+    random = controls.random_weights([norms], controlled(), FACTS, [shard_of(norms)])
     table = controls.controls_table(coefficients, fits, order, random)
     assert table["term"].tolist() == ["lag_1", "lag_2"] * 2
     assert table["estimate"].tolist() == [1, 2, 4, 5]

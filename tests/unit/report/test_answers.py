@@ -16,7 +16,7 @@ RECORD = {
 }
 
 
-def regression(folder, size, effects, medians, **settings):
+def regression(folder, size, effects, medians, origin="stated", **settings):
     """Write the tables of a regression with two lags in three layers."""
     stated = {"outcome": "norm", "fixed_effects": effects, "negligible": 0.05, "alpha": 0.05}
     record = {**RECORD, "stages": {**RECORD["stages"], "regression": {**stated, "adjust": "holm"}}}
@@ -38,8 +38,14 @@ def regression(folder, size, effects, medians, **settings):
     fits["breusch_godfrey_p_value"] = [1e-6, 0.4, 1e-6]
     fits["halves_p_adjusted"] = [0.01, 0.5, 0.5] if effects == "document" else np.nan
     controls = rows[["layer", "term"]].assign(permuted_mean=-0.001)
-    controls["random_weights"], controls["trained"] = 1.42, size - 0.01
-    for name, frame in (("coefficients", rows), ("fits", fits), ("controls", controls)):
+    before = pd.DataFrame(
+        {"scale": ["own", "default"], "before": [0.46, 1.42], "trained": size - 0.01}
+    ).assign(quantity="lag_1", initializer_range=0.02, origin=origin, left_out="")
+    before["conf_low"], before["conf_high"] = 0.1, 0.3
+    for name, frame in (
+        *(("coefficients", rows), ("fits", fits), ("controls", controls)),
+        ("before_training", before),
+    ):
         path = folder / f"{name}.parquet"
         tables.write_frame(frame, path, record)
     (folder / "joint.json").write_text(json.dumps({"medians": medians}))
@@ -85,7 +91,8 @@ def test_the_answers_state_each_number_once(base):
         "  variance that they explain                 20% in the median layer, at most 30%; "
         "position 10%",
         "  tokens in random order                     0.00",
-        "  before training                            1.42 (the trained model, same texts: 0.22)",
+        "  before training                            0.46 to 1.42, by the scale of the initial "
+        "weights; trained 0.22 (same texts)",
         "  documents pooled                           0.32",
         "Does one cause the next?                     Hardly: layer 1 0.04, layer 2 −0.03, where "
         "the lag is 0.28 to 0.34",
@@ -121,6 +128,13 @@ def test_few_texts_are_answered_for_alone(base, documents, word):
     tables.write_frame(fits, path, tables.read_provenance(path))
     lines = answers.of_site(base / "attention", ["within"]).lines
     assert lines[0].text.startswith(f"Yes {word}: 10% longer")
+
+
+def test_an_assumed_scale_of_the_initial_weights_is_said(base):
+    medians = {"lag_1": {"median": 0.23, "conf_low": 0.2, "conf_high": 0.3}}
+    medians["lag_2"] = medians["lag_1"]
+    regression(base / "attention" / "within", 0.23, "document", medians, origin="assumed")
+    assert answers.of_run(paths(base, "within")).count("its own scale is not stated, 0.02 assumed")
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):

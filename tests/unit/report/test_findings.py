@@ -11,7 +11,7 @@ from attnlag.regression import labels
 from attnlag.regression.estimation import least_squares, regress
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import Errors
-from attnlag.report import findings, summaries
+from attnlag.report import findings, summaries, training
 
 
 @pytest.fixture(scope="module", name="results")
@@ -71,18 +71,26 @@ CONTROLS = pd.DataFrame(
         "order_p_adjusted": [0.01, 0.01, 0.2, 0.2],
         "permutations": 99,
         "permuted_within": "document",
-        "random_weights": [1.5, -0.5, 1.7, -0.7],
-        "random_weights_sd": [0.1, 0.1, 0.2, 0.2],
-        "trained": [0.21, 0.1, 0.41, -0.1],
-        "random_weights_sum": 1.0,
-        "random_weights_r_squared": [0.98, 0.98, 1.0, 1.0],
-        "random_weights_documents": 32,
-        "random_weights_draws": 3,
-        "random_weights_draws_documents": 11,
-        "trained_sum": 0.31,
-        "trained_r_squared": [0.11, 0.11, 0.31, 0.31],
     }
 )
+
+BEFORE = pd.DataFrame(
+    [
+        ("own", 0.042, "stated", "lag_1", 0.5, 0.22, 0.2, 0.4, ""),
+        ("own", 0.042, "stated", "lag_2", 0.43, 0.03, 0.2, 0.4, ""),
+        ("own", 0.042, "stated", "lags_summed", 0.93, 0.25, 0.2, 0.4, ""),
+        ("own", 0.042, "stated", "r_squared", 0.98, 0.1, np.nan, np.nan, ""),
+        ("default", 0.02, "transformers", "lag_1", 1.43, 0.22, 0.9, 1.3, ""),
+        ("default", 0.02, "transformers", "lag_2", -0.44, 0.03, -0.5, -0.3, ""),
+        ("default", 0.02, "transformers", "lags_summed", 0.99, 0.25, 0.6, 0.8, ""),
+        ("default", 0.02, "transformers", "r_squared", 1.0, 0.1, np.nan, np.nan, ""),
+        ("by-depth", 0.042, "stated", "lag_1", np.nan, np.nan, np.nan, np.nan, "the same as own"),
+    ],
+    columns=[
+        *("scale", "initializer_range", "origin", "quantity", "before", "trained"),
+        *("conf_low", "conf_high", "left_out"),
+    ],
+).assign(documents=16)
 
 
 def test_findings_state_sizes_with_the_interval_of_the_median():
@@ -121,19 +129,31 @@ def test_the_finding_on_order_covers_all_lags_together():
     assert line == "the order of tokens was not permuted: no control for it"
 
 
-def test_the_finding_on_random_weights_compares_them_with_training():
-    assert findings.random_weights_findings(CONTROLS) == [
-        "before training, lag 1 is 1.60 and R² 0.99 in the median layer; after it, 0.31 and 0.21 "
-        "(the same 32 documents, neither corrected for bias)",
-        "before training, lags 1 and 2 add up to 1.00; after it, to 0.31",
-        "before training, lag 1 of a layer varies by 0.15 between draws of the weights (standard "
-        "deviation of 3 draws over 11 documents)",
+def test_the_finding_on_random_weights_holds_at_every_scale():
+    scales = "the model's own 0.042; transformers' 0.02; by depth left out: the same as own"
+    assert findings.random_weights_findings(BEFORE) == [
+        "before training, lag 1 is 0.50 to 1.43 and R² 0.98 to 1.00 in the median layer, by the "
+        "scale of the initial weights; after it, 0.22 and 0.10 (the same 16 documents, neither "
+        "corrected for bias)",
+        "before training, lags 1 and 2 add up to 0.93 to 0.99; after it, to 0.25",
+        f"scales of the initial weights: {scales}",
+        "lag 1 is smaller than before training at every scale drawn (mean over the layers, "
+        "jackknife over documents)",
     ]
-    one = CONTROLS[CONTROLS["term"] == "lag_1"].assign(random_weights_sd=np.nan)
-    assert len(findings.random_weights_findings(one)) == 1
-    (line,) = findings.random_weights_findings(CONTROLS.assign(random_weights=np.nan))
+    assert training.range_of(BEFORE, "lag_1").direction == "more"
+    # It has the opposite sign at another scale.
+    assert training.range_of(BEFORE, "lag_2").direction == ""
+    assert training.range_of(BEFORE, "r_squared").direction == ""
+    doubtful = BEFORE.assign(conf_low=BEFORE["conf_low"] - 0.25)
+    *_, line = findings.random_weights_findings(doubtful)
+    assert line.startswith("lag 1 is neither shown to be smaller nor larger than before training")
+    assumed = BEFORE.replace({"origin": {"stated": "assumed"}})
+    assert training.assumed_scale(assumed) == "its own scale is not stated, 0.042 assumed"
+    assert "the model's own 0.042 (assumed);" in training.scales_in_words(assumed)
+    constant = BEFORE.assign(before=np.nan)
+    (line,) = findings.random_weights_findings(constant)
     assert line.startswith("random weights say nothing here")
-    (line,) = findings.random_weights_findings(CONTROLS.drop(columns="random_weights"))
+    (line,) = findings.random_weights_findings(None)
     assert "no control for it" in line
 
 
@@ -191,7 +211,7 @@ def finding_of(results, goodness):
     goodness = goodness.assign(breusch_godfrey_p_value=np.nan)
     fitted = fitted_of(results, goodness=goodness, settings=settings)
     by_group = tidy.assign(subset="one", status="ok")
-    return findings.of_regression(fitted, tidy[["layer", "term"]], by_group, "m, c")
+    return findings.of_regression(fitted, tidy[["layer", "term"]], None, by_group, "m, c")
 
 
 def test_findings_name_layers_without_a_fit(results):

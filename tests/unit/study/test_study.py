@@ -267,12 +267,13 @@ def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
 
 
 def test_controls_stand_beside_the_coefficients(measured):
-    controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4, "draws": 2}}
+    controls = {"permutation": {"draws": 19}, "random_weights": {"documents": 4}}
     fit = attnlag.fit(measured, lags=[1], controls=controls)
-    beside = fit.controls[["permuted_mean", "random_weights", "random_weights_sd"]]
+    beside = fit.controls[["permuted_mean", "random_weights"]]
     assert beside.notna().to_numpy().all()
     assert "on the order of tokens" in fit.findings
     assert "before training" in fit.findings
+    assert fit.before_training["scale"].unique().tolist() == ["own", "default", "by-depth"]
     labels = [text.get_text() for text in fit.plot().findobj(Text)]
     assert any("before training" in label for label in labels)
 

@@ -1,8 +1,9 @@
 """The controls of a regression: its coefficients if nothing interesting is going on.
 
 There are two. The permutation of tokens within documents shows what remains if their order means
-nothing (`permutation`). Random weights show what the same architecture gives before any training:
-attention near a running mean makes log norms smooth, so lag 1 is large; training changes that.
+nothing (`permutation`). Random weights show what the same architecture gives before any training.
+That depends on the scale at which they are drawn, so several are, and only what holds at all of
+them is a statement about training.
 
 An untrained model is never corrected for bias: its running mean becomes smoother along a document,
 so that the halves of a document differ, and a half-panel jackknife extrapolates the difference. It
@@ -11,7 +12,7 @@ is compared with the trained model on the same documents, without correction too
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import special
 
 from attnlag.adjustments.norms import in_batches
 from attnlag.adjustments.outcomes import OUTCOMES
@@ -30,6 +32,7 @@ from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference.permutation import OrderTest
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
@@ -89,6 +92,27 @@ def shard_of_batches(
     return crossproducts.shard_of_rows(rows.to_batches(), schema, halves, **facts)
 
 
+# Columns of the comparison with the trained model.
+COMPARED = [
+    *("scale", "initializer_range", "origin", "quantity", "before", "trained"),
+    *("difference", "std_error", "df", "conf_low", "conf_high", "documents", "left_out"),
+]
+
+
+@dataclass
+class RandomWeightsControl:
+    """The control of random weights of one regression."""
+
+    # By ``layer`` and ``term``: ``random_weights`` at the first scale, with the scale's name at
+    # further ones, and ``trained`` on the same documents; NaN in layers that cannot be fitted.
+    coefficients: pd.DataFrame
+    # By ``layer``: sums of the lags' coefficients and R² of these fits, and the documents.
+    layers: pd.DataFrame
+    # By scale and quantity: medians over the layers before and after training, and the mean
+    # difference over the layers with its interval.
+    compared: pd.DataFrame
+
+
 def fitted_alone(
     shards: Sequence[Shard], settings: RegressionSettings | HeadsSettings
 ) -> tuple[pd.DataFrame, Stack, list[Solution]]:
@@ -120,7 +144,7 @@ def random_weights(
     facts: Mapping[str, Any],
     trained: Sequence[Shard],
     streams: Sequence[Path] = (),
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> RandomWeightsControl:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 
     The half-panel correction applies to neither.
@@ -128,65 +152,129 @@ def random_weights(
     Parameters
     ----------
     norms : sequence of Path
-        Norms of each draw of the weights. The first draw has all documents of the control; the
-        others have the first of these, and serve the spread over draws.
+        Norms at each scale of the initial weights, over equal documents; a scale that was left out
+        has none.
     streams : sequence of Path
         Norms of the stream at the same tokens, for relative norms or a sample held in common with
         a regression of such; otherwise empty. There may be more of them than of ``norms``.
-
-    Returns
-    -------
-    coefficients : pandas.DataFrame
-        By ``layer`` and ``term``: ``random_weights``, its standard deviation over the draws
-        ``random_weights_sd``, and ``trained``; NaN in layers that cannot be fitted.
-    layers : pandas.DataFrame
-        By ``layer``: the sums of the coefficients of lags, the R² of both models, and the numbers
-        of documents and draws.
     """
     design_of_control = settings.control_design
     assert design_of_control is not None
-    draws = [
+    draws = [tables.read_provenance(path)["draw"] for path in norms]
+    shards = [
         shard_of(path, design_of_control, facts, stream, settings.token_effects)
         for path, stream in zip(norms, streams or repeat(None), strict=False)
     ]
-
-    def fitted(shards: Sequence[Shard]) -> tuple[pd.Series, pd.DataFrame]:
-        coefficients, stack, solutions = fitted_alone(shards, settings)
-        is_sum = coefficients["term"].map(lambda term: is_lag(term) and not is_lead(term))
-        of_lags = coefficients[is_sum].groupby("layer")["estimate"]
-        layers = pd.DataFrame(
-            {
-                "sum": of_lags.sum(min_count=1).reindex(stack.layers),
-                "r_squared": [1 - solution.ssr / solution.tss for solution in solutions],
-                "documents": stack.documents,
-            },
-            index=pd.Index(stack.layers, name="layer"),
-        )
-        return coefficients.set_index(["layer", "term"])["estimate"], layers
-
-    untrained, its_layers = fitted(draws[:1])
+    documents = documents_of(shards[0])
     # Effects of tokens were removed over all documents, and cost these few no degrees of freedom.
     same_documents = [
-        replace(crossproducts.of_documents(shard, documents_of(draws[0])), absorbed=0)
-        for shard in trained
+        replace(crossproducts.of_documents(shard, documents), absorbed=0) for shard in trained
     ]
-    beside, of_trained = fitted(same_documents)
-    shared = documents_of(draws[-1])
-    over = [fitted([crossproducts.of_documents(draw, shared)])[0] for draw in draws]
-    coefficients = pd.DataFrame(
-        {
-            "random_weights": untrained,
-            "random_weights_sd": pd.concat(over, axis=1).std(axis=1, skipna=False),
-            "trained": beside.reindex(untrained.index),
-        }
+    after = _fitted(same_documents, settings)
+    coefficients: dict[str, pd.Series] = {}
+    layers: dict[str, pd.Series] = {}
+    compared = []
+    for draw, shard in zip(draws, shards, strict=True):
+        name = column_of(draw["scale"], draws[0]["scale"])
+        before = _fitted([shard], settings)
+        coefficients[name] = before.coefficients
+        layers |= {f"{name}_sum": before.sums, f"{name}_r_squared": before.r_squared}
+        compared.append(_compared(draw, before, after, settings.alpha))
+    index = coefficients["random_weights"].index
+    coefficients["trained"] = after.coefficients.reindex(index)
+    layers |= {"trained_sum": after.sums, "trained_r_squared": after.r_squared}
+    by_layer = pd.DataFrame({"random_weights_documents": len(documents), **layers})
+    return RandomWeightsControl(
+        pd.DataFrame(coefficients).reset_index(),
+        by_layer.rename_axis("layer").reset_index(),
+        pd.concat(compared, ignore_index=True),
     )
-    its_layers = its_layers.add_prefix("random_weights_").assign(
-        random_weights_draws=len(draws),
-        random_weights_draws_documents=len(shared),
-        trained_sum=of_trained["sum"],
-        trained_r_squared=of_trained["r_squared"],
+
+
+def column_of(scale: str, first: str) -> str:
+    """Return the column of a control's coefficients at a scale; the first has the shortest name."""
+    return "random_weights" + ("" if scale == first else f"_{scale.replace('-', '_')}")
+
+
+@dataclass
+class _Fitted:
+    """A regression without any correction."""
+
+    # By layer and term.
+    coefficients: pd.Series
+    # By layer: the sum of the coefficients of lags, and R².
+    sums: pd.Series
+    r_squared: pd.Series
+    clusters: list[str]
+    # The coefficients without each cluster, (clusters, coefficients).
+    without_each: np.ndarray
+
+
+def _fitted(shards: Sequence[Shard], settings: RegressionSettings) -> _Fitted:
+    table, stack, solutions = fitted_alone(shards, settings)
+    coefficients = table.set_index(["layer", "term"])["estimate"]
+    r_squared = [1 - solution.ssr / solution.tss for solution in solutions]
+    clusters = list(stack.clusters)
+    without = bootstrap.weighted(stack, solutions, 1 - np.eye(len(clusters))).estimates
+    return _Fitted(
+        coefficients,
+        coefficients[_summed(coefficients)].groupby("layer").sum(min_count=1),
+        pd.Series(r_squared, index=pd.Index(stack.layers, name="layer")),
+        clusters,
+        without.reshape(len(clusters), len(coefficients)),
     )
-    return coefficients.reset_index(), its_layers.reset_index()
+
+
+def _summed(coefficients: pd.Series) -> np.ndarray:
+    """Return which coefficients are of lags, leads aside."""
+    terms = coefficients.index.get_level_values("term")
+    return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
+
+
+def _compared(
+    draw: Mapping[str, Any], before: _Fitted, after: _Fitted, alpha: float
+) -> pd.DataFrame:
+    """Return the comparison of one scale with the trained model, a row per quantity.
+
+    The interval of the difference comes from leaving out each document in both models (the
+    jackknife; Efron and Stein 1981), with one degree of freedom less than documents, or than groups
+    where these are the clusters.
+    """
+    terms = before.coefficients.index.get_level_values("term")
+    rows = {str(term): terms == term for term in dict.fromkeys(terms) if is_lag(term)}
+    if len(rows) > 1:
+        rows["lags_summed"] = _summed(before.coefficients)
+    after_alike = after.coefficients.reindex(before.coefficients.index)
+    known = (before.coefficients.notna() & after_alike.notna()).to_numpy()
+    fits = {"documents": len(before.clusters), "left_out": draw.get("left_out", "")}
+    scale = {key: draw[key] for key in ("scale", "initializer_range", "origin")}
+    compared = []
+    for quantity, used in rows.items():
+        used = used & known
+        layers = max(len(before.coefficients.index[used].unique("layer")), 1)
+        row = {**scale, "quantity": quantity, **fits}
+        for name, coefficients in (("before", before.coefficients), ("trained", after_alike)):
+            row[name] = coefficients[used].groupby("layer").sum(min_count=1).median()
+        if used.any() and before.clusters == after.clusters:
+            without = (before.without_each - after.without_each)[:, used].sum(axis=1) / layers
+            apart = (before.coefficients - after_alike)[used].sum() / layers
+            row |= {"difference": apart, **_jackknife(apart, without, alpha)}
+        compared.append(row)
+    r_squared = {"before": before.r_squared, "trained": after.r_squared}
+    medians_of_r_squared = pd.DataFrame(r_squared).dropna().median()
+    compared.append({**scale, "quantity": "r_squared", **medians_of_r_squared, **fits})
+    return pd.DataFrame(compared).reindex(columns=COMPARED)
+
+
+def _jackknife(value: float, without_each: np.ndarray, alpha: float) -> dict[str, float]:
+    """Return the error of a value and its interval, from the values without each document."""
+    documents = len(without_each)
+    if documents < FEWEST_DOCUMENTS:
+        return {}
+    error = np.sqrt((documents - 1) * without_each.var())
+    reach = special.stdtrit(documents - 1, 1 - alpha / 2) * error
+    ends = {"conf_low": value - reach, "conf_high": value + reach}
+    return {"std_error": error, "df": documents - 1, **ends}
 
 
 def documents_of(shard: Shard) -> list[str]:
@@ -198,7 +286,7 @@ def controls_table(
     coefficients: pd.DataFrame,
     fits: pd.DataFrame,
     order: OrderTest | None,
-    random: tuple[pd.DataFrame, pd.DataFrame] | None,
+    random: RandomWeightsControl | None,
 ) -> pd.DataFrame:
     """Return the coefficients of lags and leads beside those of the controls, a row each."""
     lags = coefficients.loc[coefficients["term"].map(is_lag), ["layer", "term", "estimate"]]
@@ -209,6 +297,6 @@ def controls_table(
             permutations=order.draws, permuted_within=order.within
         )
     if random is not None:
-        table = table.merge(random[0], on=["layer", "term"], how="left")
-        table = table.merge(random[1], on="layer", how="left")
+        table = table.merge(random.coefficients, on=["layer", "term"], how="left")
+        table = table.merge(random.layers, on="layer", how="left")
     return table
