@@ -172,7 +172,8 @@ def tiny_model(model_type):
             if weights.ndim > 1:
                 weights.copy_(0.15 * noise)
             else:
-                weights.mul_(1 + 0.2 * noise)
+                # A bias of zero would hide that a block adds it to what its modules give.
+                weights.copy_(torch.where(weights == 0, 0.1 * noise, weights * (1 + 0.2 * noise)))
     return model
 
 

@@ -354,7 +354,7 @@ def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
         for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
             if name in OF_TORCH:
                 continue
-            items = value.items() if isinstance(value, dict) else ()
+            items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
             items = enumerate(value) if isinstance(value, list | tuple) else items
             for place, item in (("", value), *((f"[{key}]", item) for key, item in items)):
                 counts = isinstance(item, torch.Tensor) and not item.is_inference()

@@ -24,6 +24,7 @@ def blocks_of(
     table nor declared is found by the proof. Parameters as of ``architectures.locate``; UserError
     if a module is missing or no layout passes.
     """
+    vocabulary_of(model, name)
     if declared or architectures.family_of(model):
         blocks = architectures.locate(model, declared, name)
         if declared and declared.get("scale") is None:
@@ -73,13 +74,27 @@ def tried(
     return blocks, problems[0] if problems else None
 
 
+def vocabulary_of(model: Any, name: str = "NAME") -> int:
+    """Return the number of tokens that a trunk has embeddings for.
+
+    Raise UserError if it has none, like the decoder of an encoder-decoder model.
+    """
+    try:
+        return len(model.get_input_embeddings().weight)
+    except (NotImplementedError, AttributeError):
+        raise UserError(
+            f"model {name}, of type '{model.config.model_type}': transformers finds no embeddings "
+            f"of tokens in its {type(model).__name__}, expected a decoder that runs by itself"
+        ) from None
+
+
 def observed(
     model: torch.nn.Module, blocks: list[BlockModules]
 ) -> tuple[list[str], list[hooks.Evidence]]:
     """Return why modules fail the proof in a short pass, in a few words each, and observations."""
-    ids = torch.arange(TOKENS)[None] % len(model.get_input_embeddings().weight)  # type: ignore
-    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask = torch.ones(1, TOKENS, dtype=torch.bool)
     try:
+        ids = torch.arange(TOKENS)[None] % vocabulary_of(model)
         with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
             hooks.forward(model, ids)
     except hooks.NoVectors as reason:

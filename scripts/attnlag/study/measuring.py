@@ -30,6 +30,7 @@ from attnlag.escaping import text_for
 from attnlag.model import random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.hooks import STREAM
+from attnlag.model.trying import vocabulary_of
 from attnlag.storage.sequences import TokenSequence
 from attnlag.study.tagging import TaggerOfTexts, tagger_of
 
@@ -270,7 +271,7 @@ def measure(
         prepend_bos=prepend_bos,
         special_in_text="text",
     )
-    embedded = len(trunk.get_input_embeddings().weight)
+    embedded = vocabulary_of(trunk, name)
     (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
     tokens = _tokens(sequences_of_model, text_of)
     weight = next(trunk.parameters())

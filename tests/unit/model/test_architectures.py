@@ -18,7 +18,7 @@ from models import (
     ragged,
     small_model,
 )
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.adjustments import extraction
 from attnlag.adjustments.sites import SITES
@@ -482,6 +482,15 @@ def test_a_model_whose_tokens_see_later_ones_is_refused(decoder):
     match = "fails the proof" if decoder else r"type 'bert', lets a token see .*expected a decoder"
     with pytest.raises(UserError, match=match):
         adjustments_of(model, modules)
+
+
+@pytest.mark.parametrize("model_type", ["bart", "marian", "trocr"])
+def test_the_decoder_of_an_encoder_decoder_model_is_refused_in_a_sentence(model_type):
+    sizes = {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 2, "vocab_size": 99}
+    config = AutoConfig.for_model(model_type, **sizes, decoder_ffn_dim=32, pad_token_id=0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(UserError, match=f"type '{model_type}': transformers finds no embeddings"):
+        adjustments_of(model.base_model)
 
 
 def test_a_stream_of_several_vectors_per_token_is_refused():
