@@ -53,7 +53,8 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.regression.beyond import classes, elasticities  # noqa: E402
+from attnlag.interventions import elasticities  # noqa: E402
+from attnlag.regression.beyond import classes  # noqa: E402
 from attnlag.regression.design import properties  # noqa: E402
 from attnlag.regression.estimation import clustered, crossproducts, least_squares, regress, stacks  # noqa: E402
 from attnlag.regression.inference import bootstrap, halves, permutation  # noqa: E402

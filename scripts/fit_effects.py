@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.regression.beyond import effect_tables
+from attnlag.interventions import effect_tables
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 from attnlag.storage import tables, writing
@@ -28,11 +28,7 @@ def main(job):
     by_path = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(by_path, record)
     findings = causal_findings(
-        frames["transmitted"],
-        frames["verdicts"],
-        name=name,
-        alpha=settings.alpha,
-        negligible=settings.negligible,
+        frames["total_effects"], frames["prediction_vs_effect"], name=name, alpha=settings.alpha
     )
     writing.write_text(findings, job.output.findings)
     documents = counted(effects["document"].nunique(), "document")

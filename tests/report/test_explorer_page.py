@@ -389,7 +389,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     assert np.abs(found - np.clip(expected, low, high)).max() <= (high - low) / 14 / 2 * 1.001
     # Causes: predicted beside caused.
     tab(page, "causes")
-    table = pd.read_parquet(base / "causal/transmitted.parquet")
+    table = pd.read_parquet(base / "causal/total_effects.parquet")
     own = table.query("source_site == 'attention' and target_site == 'attention' and lag == 1")
     for series, name in enumerate(("coefficient", "estimate")):
         expected = own[name].astype(float)

@@ -10,7 +10,7 @@ use rule program as build_explorer with:
         *(
             outputs.files_of(CONFIG, name=name)
             for name in (
-                *("transmitted.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
+                *("total_effects.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
                 *("elasticities.csv", "heads/{shard}.parquet", "sources/{shard}.parquet"),
                 "within_tokens/{shard}.parquet",
             )

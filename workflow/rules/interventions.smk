@@ -37,7 +37,9 @@ use rule program as fit_effects with:
             allow_missing=True,
         ),
     output:
-        **in_both_formats(CAUSAL, "elasticities", "transmitted", "by_part_of_speech", "verdicts"),
+        **in_both_formats(
+            CAUSAL, "elasticities", "total_effects", "by_part_of_speech", "prediction_vs_effect"
+        ),
         findings=f"{CAUSAL}/findings.txt",
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",

@@ -42,7 +42,7 @@ def figure(inputs: Inputs) -> Sheet:
                 lines, UNITS["norm"], f"on layer {target}", xlabel="source layer", share="effects"
             )
         )
-    sums = of_pair(inputs, inputs.transmitted).query("lag == 1").set_index("target_layer")
+    sums = of_pair(inputs, inputs.total_effects).query("lag == 1").set_index("target_layer")
     sums = sums.reindex(layers)
     places = 0.5 + np.arange(len(layers))
     bars = (

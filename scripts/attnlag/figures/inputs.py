@@ -205,7 +205,7 @@ def read_effects(elasticities: Path, source: str, target: str) -> Inputs:
     """Return the effects of interventions, given the sites that are changed and observed."""
     effects = pd.read_parquet(elasticities)
     model_and_corpus = tables.names_of(elasticities)
-    names = ("transmitted", "verdicts")
+    names = ("total_effects", "prediction_vs_effect")
     return Inputs(
         elasticities,
         f"{model_and_corpus}, {source if source == target else f'{source} to {target}'}",

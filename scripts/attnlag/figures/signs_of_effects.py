@@ -33,11 +33,11 @@ def figure(inputs: Inputs) -> Sheet:
     """Return a panel for each of the two predictions, one token apart."""
     pairs = of_pair(inputs, inputs.elasticities).query("intervention == 'derivative' and lag == 1")
     pairs = pairs[(pairs["source_layer"] < pairs["target_layer"]) & pairs["predictive"].notna()]
-    table = of_pair(inputs, inputs.verdicts).query("lag == 1")
-    verdicts = {row["prediction"]: row for _, row in table.iterrows()}
-    if pairs.empty or "alone" not in verdicts:
+    table = of_pair(inputs, inputs.prediction_vs_effect).query("lag == 1")
+    trials = {row["prediction"]: row for _, row in table.iterrows()}
+    if pairs.empty or "alone" not in trials:
         return Notice("No layer was changed before an observed one")
-    alone = verdicts["alone"]
+    alone = trials["alone"]
     claim = "No effect on a next token is clear of zero"
     if alone["clear"]:
         claim = (
@@ -57,7 +57,7 @@ def figure(inputs: Inputs) -> Sheet:
             label = f"target layer {layer}"
             lines.append(Line(y, label, colour, low, high, marker=marker, bars=True, x=x))
         unclear = pairs[pairs["conf_low"] * pairs["conf_high"] <= 0][[column, "estimate"]]
-        verdict = verdicts.get(prediction)
+        trial = trials.get(prediction)
         panels.append(
             Lines(
                 lines,
@@ -66,7 +66,7 @@ def figure(inputs: Inputs) -> Sheet:
                 np.empty(0),
                 "predicted: coefficient (log norm per log norm)",
                 height=3.6,
-                extra=functools.partial(finish, unclear=unclear, verdict=verdict, limits=limits),
+                extra=functools.partial(finish, unclear=unclear, trial=trial, limits=limits),
             )
         )
     documents = counted(int(inputs.elasticities["documents"].max()), "document")
@@ -77,14 +77,14 @@ def figure(inputs: Inputs) -> Sheet:
         "A point is a pair of layers. Caused: change of the target's log norm per change of the "
         f"source's one token before, in {documents}; bars: {100 * (1 - inputs.alpha):g}% "
         "intervals, with a white point if they include zero. Predicted: regression over all "
-        "documents. Shaded: signs agree; at random, half would. Axes are linear near zero.",
+        "documents. Shaded: signs agree. Axes are linear near zero.",
         across=2,
         alpha=inputs.alpha,
     )
 
 
 def finish(
-    axes: Axes, unclear: pd.DataFrame, verdict: pd.Series | None, limits: tuple[float, float]
+    axes: Axes, unclear: pd.DataFrame, trial: pd.Series | None, limits: tuple[float, float]
 ) -> None:
     """Scale the axes, mark unclear effects, shade where signs agree and state how many do."""
     axes.plot(*unclear.to_numpy(float).T, "o", color="w", markersize=2.5, zorder=4)
@@ -97,9 +97,8 @@ def finish(
     axes.set(xlim=(-across, across), ylim=(-up, up))
     for sign in (-1, 1):
         axes.fill_between([0, sign * across], 0, sign * up, color="0.93", linewidth=0, zorder=0)
-    if verdict is not None:
-        text = f"{verdict['same_sign']:.0f} of {verdict['clear']:.0f} signs agree"
-        if np.isfinite(verdict["agreement"]):
-            text += f" ({verdict['agreement_low']:.0%} to {verdict['agreement_high']:.0%})"
-        text += f"\nrank correlation of sizes {number(verdict['rank_correlation'])}"
+    if trial is not None:
+        text = f"{trial['same_sign']:.0f} of {trial['clear']:.0f} clear effects have its sign"
+        text += f" (by chance {trial['by_chance']:.1f})"
+        text += f"\nrank correlation of sizes {number(trial['rank_correlation'])}"
         axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, color=GREY)

@@ -68,7 +68,7 @@ def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
             median = pooled[0].of_term(main.terms[0])["estimate"].median()
             if np.isfinite(median):
                 lines.append(Answer("documents pooled", number(median)))
-    lines += _causes(folder.parent / "causal" / "transmitted.parquet", main.site)
+    lines += _causes(folder.parent / "causal" / "total_effects.parquet", main.site)
     if of_norms:
         lines += _checks(main)
     return SiteAnswers(title, lines, main.name)

@@ -6,20 +6,18 @@ import numpy as np
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.beyond.verdicts import ALONE, SAME
+from attnlag.interventions.prediction_vs_effect import ALONE, SAME
 from attnlag.report.wording import titled
 
 # With more target layers, only the smallest and the largest effect are stated.
 MOST_LAYERS = 6
 
 
-def causal_findings(
-    effects: pd.DataFrame, verdicts: pd.DataFrame, *, name: str, alpha: float, negligible: float
-) -> str:
+def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, alpha: float) -> str:
     """Return the effects on the next token, layer by layer, beside what is predicted, as text.
 
-    ``effects`` is from `elasticities.transmitted`; intervals cover 1 - ``alpha``, and effects up to
-    ``negligible`` are of no interest.
+    ``effects`` and ``trials`` are the tables ``total_effects`` and ``prediction_vs_effect``;
+    intervals cover 1 - ``alpha``.
     """
     level = f"{100 * (1 - alpha):g}% intervals"
     lines = []
@@ -48,7 +46,7 @@ def causal_findings(
             per_cent = shared.assign(**100 * shared[["share", "share_low", "share_high"]])
             shares = by_layer(per_cent, "share", "share", 0)
             lines.append(f"{sites}: the effects are {shares} of these lags")
-    lines += [_trial(row, negligible) for row in verdicts.query("lag == 1").itertuples()]
+    lines += [_trial(row) for row in trials.query("lag == 1").itertuples()]
     if effects.empty:
         lines.append("no document has a token with a previous one")
     return titled(f"{name}, interventions:", lines)
@@ -65,7 +63,7 @@ def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
     return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
 
 
-def _trial(row: Any, negligible: float) -> str:
+def _trial(row: Any) -> str:
     """Return what the predictions of one kind say of the effects, in words."""
     sites = _sites(row.source_site, row.target_site)
     if row.prediction == SAME:
@@ -79,20 +77,10 @@ def _trial(row: Any, negligible: float) -> str:
         f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')}"
     )
     if row.clear:
-        share, low, high = (
-            percent(100 * value, 0)
-            for value in (row.same_sign / row.clear, row.agreement_low, row.agreement_high)
-        )
-        text += f" ({share}, {low} to {high}; at random 50%)"
-    if np.isfinite(row.rank_correlation_low):
-        text += (
-            f"; rank correlation of sizes {row.rank_correlation:.2f} "
-            f"({row.rank_correlation_low:.2f} to {row.rank_correlation_high:.2f})"
-        )
-    return text + (
-        f"; {row.without_effect} of {counted(row.significant, 'significant coefficient')} have an "
-        f"effect below {negligible:g}"
-    )
+        text += f" (by chance {row.by_chance:.1f})"
+    if np.isfinite(row.rank_correlation):
+        text += f"; rank correlation of sizes {row.rank_correlation:.2f}"
+    return text
 
 
 def by_layer(rows: pd.DataFrame, name: str, interval: str, digits: int) -> str:

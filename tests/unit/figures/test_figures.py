@@ -493,7 +493,7 @@ def effects():
     sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4, source_site="attention")
     return SimpleNamespace(
         elasticities=table,
-        transmitted=sums,
+        total_effects=sums,
         source="attention",
         target="attention",
         alpha=0.05,

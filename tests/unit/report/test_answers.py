@@ -81,7 +81,7 @@ def test_the_answers_state_each_number_once(base):
             **{"target_layer": [1, 2, 2], "estimate": [0.04, -0.03, 9.0]},
             "coefficient": [0.34, 0.28, 9.0],
         }
-    ).to_parquet(base / "causal" / "transmitted.parquet")
+    ).to_parquet(base / "causal" / "total_effects.parquet")
     assert answers.of_run(paths(base, "pooled", "within")).splitlines() == [
         "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers",
         "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (lag 1 = 0.23, "

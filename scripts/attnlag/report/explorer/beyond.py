@@ -111,19 +111,19 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
 
 def causes(folder: Path) -> dict[str, Any] | None:
     """Return effects on later tokens beside their predictions, for the folder of a corpus."""
-    path = folder / "causal" / "transmitted.parquet"
+    path = folder / "causal" / "total_effects.parquet"
     if not path.exists():
         return None
-    transmitted = pd.read_parquet(path)
-    if transmitted.empty:
+    total = pd.read_parquet(path)
+    if total.empty:
         return None
     single = pd.read_parquet(path.with_name("elasticities.parquet"))
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
     predicted = ("coefficient", "coefficient_conf_low", "coefficient_conf_high")
     return {
-        "documents": int(transmitted["documents"].max()),
-        "regression": str(next(iter(transmitted["regression"].dropna()), "")),
-        "all": columns_of(transmitted, *names, *predicted),
+        "documents": int(total["documents"].max()),
+        "regression": str(next(iter(total["regression"].dropna()), "")),
+        "all": columns_of(total, *names, *predicted),
         "single": columns_of(single, *names, "source_layer", "predictive"),
     }

@@ -184,7 +184,7 @@ def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.Da
     return table(summed.assign(**filled), settings).drop(columns=list(filled))
 
 
-def transmitted(
+def beside_predictions(
     summed: pd.DataFrame,
     predicted: pd.DataFrame,
     coefficients: Mapping[str, pd.DataFrame],

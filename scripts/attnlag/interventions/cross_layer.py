@@ -15,17 +15,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.regression.estimation import clustered
+from attnlag.regression.estimation.crossproducts import runs
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
+from attnlag.regression.inference.permutation import whole_documents
 from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.storage import tables
 
 Windows = list[np.ndarray]
 
-# Number of documents whose scores are multiplied by all draws at once.
+# Number of documents whose scores are computed at once.
 BLOCK = 64
 
 # The columns of `of_intervened`.
@@ -42,9 +44,6 @@ class Coefficients(NamedTuple):
     estimate: np.ndarray
     # Clustered by document (CR2).
     std_error: np.ndarray
-    # (draws, targets, layers, lags + 1) array: what the draws of the multipliers add to the
-    # estimates, which has the variance of their errors.
-    noise: np.ndarray
 
 
 @dataclass
@@ -63,26 +62,17 @@ class CrossLayer:
 def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
     """Yield each document of norms files with the log norms of its windows, (layers, tokens)."""
     for path in paths:
-        file = pq.ParquetFile(path, pre_buffer=False)
-        layers = columns.layers_in(file.schema_arrow)
-        # Rows of one document, which the next row group may continue.
-        pending: list[pd.DataFrame] = []
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group).to_pandas().astype({"document": str})
-            table = table[table["position"] >= drop_first]
-            for document, rows in table.groupby("document", sort=False):
-                if pending and document != pending[0]["document"].iloc[0]:
-                    yield _windows_of(pending, layers)
-                    pending = []
-                pending.append(rows)
-        if pending:
-            yield _windows_of(pending, layers)
-
-
-def _windows_of(parts: Sequence[pd.DataFrame], layers: list[str]) -> tuple[str, Windows]:
-    rows = pd.concat(parts)
-    windows = [window[layers].to_numpy().T for _, window in rows.groupby("window", sort=False)]
-    return rows["document"].iloc[0], list(map(log_norms, windows))
+        for table in whole_documents(tables.batches(path, tables.ROWS_AT_ONCE, "norms")):
+            rows = table.unify_dictionaries().combine_chunks()
+            layers = columns.layers_in(rows.schema)
+            values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))
+            names, starts = runs(rows.to_batches()[0])
+            # A window begins with its first token.
+            begins = np.flatnonzero(rows["position"].to_numpy() == 0)
+            windows = np.split(values, begins[1:], axis=1)
+            of_document = np.split(np.arange(len(begins)), np.searchsorted(begins, starts[1:]))
+            for name, numbers in zip(names, of_document, strict=True):
+                yield name, [windows[number][:, drop_first:] for number in numbers]
 
 
 def products(
@@ -146,7 +136,6 @@ def cross_layer(
     read: Callable[[], Iterator[tuple[str, Windows, Windows]]],
     targets: Sequence[int],
     lags: int,
-    multipliers: Callable[[str], np.ndarray] = lambda document: np.zeros(0),
 ) -> CrossLayer:
     """Regress the log norms of target layers on those of all layers, one source at a time.
 
@@ -155,43 +144,38 @@ def cross_layer(
     read : callable
         Yields, whenever it is called, each document with the log norms of its windows, at the site
         of the sources and at the targets'.
-    multipliers : callable
-        Returns the multiplier of a document's score in each draw, with mean 0 and variance 1.
     """
     first = next(iter(read()), None)
     # Centred near the means for numerical precision.
     centres = [] if first is None else [_centre(windows) for windows in first[1:]]
 
-    def moments() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for name, *both_sites in read():
+    def moments() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for _, *both_sites in read():
             sources, outcomes = (
                 [window - centre for window in windows]
                 for windows, centre in zip(both_sites, centres, strict=True)
             )
             x, xy, y, count = products(sources, outcomes, targets, lags)
             if count:
-                yield (name, *_moments(x, xy, y, count))
+                yield _moments(x, xy, y, count)
 
     a, b, documents = np.zeros(1), np.zeros(1), 0
-    for _, a_g, b_g in moments():
+    for a_g, b_g in moments():
         a, b, documents = a + a_g, b + b_g, documents + 1
     if not documents:
         empty = np.full((len(targets), 0, lags + 1), np.nan)
-        none = Coefficients(empty, empty, empty[None])
+        none = Coefficients(empty, empty)
         return CrossLayer(list(targets), none, none, 0, 0)
     solutions = [_solved(a[..., :size, :size], b[..., :size]) for size in (2, 3)]
     variances: list[Any] = [0.0 if documents > 1 else np.nan] * 2
-    noises: list[Any] = [0.0, 0.0]
     every_document = moments()
     while block := list(islice(every_document, BLOCK)):
-        drawn = np.stack([multipliers(name) for name, *_ in block])
         for kind, solution in enumerate(solutions):
-            scores = np.stack([_score(a_g, b_g, *solution) for _, a_g, b_g in block])
+            scores = np.stack([_score(a_g, b_g, *solution) for a_g, b_g in block])
             variances[kind] += (scores**2).sum(axis=0)
-            noises[kind] += np.tensordot(drawn, scores, axes=(0, 0))
     alone, given = (
-        Coefficients(estimate[..., 1], np.sqrt(variance), noise)
-        for (_, estimate), variance, noise in zip(solutions, variances, noises, strict=True)
+        Coefficients(estimate[..., 1], np.sqrt(variance))
+        for (_, estimate), variance in zip(solutions, variances, strict=True)
     )
     # At distance 0 the source and the variable held fixed are the same.
     given.estimate[..., 0] = given.std_error[..., 0] = np.nan

@@ -5,17 +5,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from attnlag.interventions import derivative
+from attnlag.interventions import cross_layer, derivative, elasticities, prediction_vs_effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.interventions.finite import Effect
-from attnlag.regression.beyond import cross_layer, elasticities, verdicts
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1, negligible=0.05)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
-NO_VERDICTS = pd.DataFrame(columns=[*verdicts.TRIAL_KEYS, *verdicts.VERDICT])
+NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
 
 
 def test_joint_bands_equal_those_of_documents_drawn_one_by_one():
@@ -92,7 +91,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
         [("attention", "attention", 1, 1, 0.1, 0.02, 4.0)], columns=cross_layer.PREDICTION
     )
     given = found.reset_index(), predicted, {"attention": coefficients}
-    table = elasticities.transmitted(*given, 0.05).set_index("target_layer")
+    table = elasticities.beside_predictions(*given, 0.05).set_index("target_layer")
     assert table["coefficient"].to_dict() == {1: 0.4, 2: 0.6}
     assert table["share"].to_dict() == pytest.approx({1: 0.8 / 40 / 0.4, 2: 3 / 40 / 0.6})
     # The relative errors add up, on the t distribution of two documents.
@@ -102,16 +101,14 @@ def test_the_sum_over_sources_is_that_of_each_document():
     # t with 4 degrees of freedom has its 97.5th percentile at 2.776.
     assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
     assert np.isnan(table.loc[2, "predicted_conf_low"])
-    text = causal_findings(
-        table.reset_index(), NO_VERDICTS, name="tiny, small", alpha=0.05, negligible=0.05
-    )
+    text = causal_findings(table.reset_index(), NO_TRIALS, name="tiny, small", alpha=0.05)
     assert "in all preceding layers, the next token's change by 0.020% (" in text
     assert "together, in the same tokens, predicts 0.10% (0.04% to 0.16%) in layer 1" in text
     assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
     assert "the effects are 5% (" in text
     # No share of a coefficient that may be zero.
     none = {"attention": coefficients.assign(conf_low=-0.1)}
-    assert elasticities.transmitted(*given[:2], none, 0.05)["share"].isna().all()
+    assert elasticities.beside_predictions(*given[:2], none, 0.05)["share"].isna().all()
 
 
 def test_a_scale_becomes_an_arc_elasticity():
@@ -171,7 +168,7 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
 def test_without_a_regression_no_share_is_transmitted():
     effects = rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)])
     summed = elasticities.over_sources(effects, SETTINGS)
-    row = elasticities.transmitted(summed, NO_PREDICTIONS, {}, 0.05).iloc[0]
+    row = elasticities.beside_predictions(summed, NO_PREDICTIONS, {}, 0.05).iloc[0]
     assert row["estimate"] == pytest.approx(0.02)
     assert row["regression"] is None
     assert row[["coefficient", "share", "share_low", "share_high", "predicted"]].isna().all()
@@ -207,8 +204,8 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
     lags = {"attention": lags_of([0.4])}
-    beside = elasticities.transmitted(summed, NO_PREDICTIONS, lags, 0.05)
+    beside = elasticities.beside_predictions(summed, NO_PREDICTIONS, lags, 0.05)
     assert len(beside) == documents
-    text = causal_findings(beside, NO_VERDICTS, name="tiny, small", alpha=0.05, negligible=0.05)
+    text = causal_findings(beside, NO_TRIALS, name="tiny, small", alpha=0.05)
     words = "change by 0.025% in layer 1 (" if documents else "no document has a token"
     assert words in text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from attnlag.regression.beyond import cross_layer, elasticities, verdicts
+from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
 from attnlag.regression.settings import ElasticitiesSettings
 
 
@@ -36,13 +36,12 @@ def tables_of(
     """
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0
-    multipliers = verdicts.multipliers(settings.seed)
     predictions, beside = {}, {}
     sites = ["source_site", "target_site"]
     for (source, target), rows in derivative.groupby(sites, observed=True):
         pair, layers = (str(source), str(target)), sorted(map(int, rows["target_layer"].unique()))
         read = partial(cross_layer.pairs_in, norms, *pair, settings.drop_first)
-        predictions[pair] = cross_layer.cross_layer(read, layers, lags, multipliers)
+        predictions[pair] = cross_layer.cross_layer(read, layers, lags)
         beside[pair] = cross_layer.table(predictions[pair])
     caused = elasticities.table(effects, settings)
     summed = elasticities.over_sources(effects, settings)
@@ -59,11 +58,13 @@ def tables_of(
         for (source, target), rows in summed.groupby(sites)
     ]
     predicted = pd.concat(together or [pd.DataFrame(columns=cross_layer.PREDICTION)])
-    trials = verdicts.of_pairs(effects, caused, predictions, settings)
-    same_layer = verdicts.of_the_same_layer(coefficients, settings.alpha)
+    trials = prediction_vs_effect.of_pairs(effects, caused, predictions, settings)
+    same_layer = prediction_vs_effect.of_the_same_layer(coefficients, settings.alpha)
     return {
         "elasticities": elasticities.with_predictive(caused, beside),
         "by_part_of_speech": elasticities.by_part_of_speech(effects, settings),
-        "transmitted": elasticities.transmitted(summed, predicted, coefficients, settings.alpha),
-        "verdicts": pd.concat([trials, same_layer]),
+        "total_effects": elasticities.beside_predictions(
+            summed, predicted, coefficients, settings.alpha
+        ),
+        "prediction_vs_effect": pd.concat([trials, same_layer]),
     }

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 from designs import cr2_by_matrices, norms_table
 
-from attnlag.regression.beyond import cross_layer
+from attnlag.interventions import cross_layer
 from attnlag.storage import tables
 
 LAYERS, LAGS = 3, 2

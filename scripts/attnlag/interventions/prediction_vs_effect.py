@@ -1,0 +1,128 @@
+"""How often the coefficients of a regression would mislead about what an adjustment causes.
+
+In a decoder the effect of one adjustment on another is known: it is measured by changing the one,
+and within a layer it is exactly zero. Each pair of layers at one distance is therefore a trial of
+prediction as evidence of causation: does the coefficient have the sign of the effect, and are
+larger coefficients those of larger effects? Where most coefficients have one sign and most effects
+the other, signs agree less often than in half of the pairs by chance alone, so the count of equal
+signs stands beside the one that independent signs would give.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from attnlag.interventions.cross_layer import CrossLayer
+from attnlag.interventions.elasticities import LAYERS, effects_by_document
+from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.regression.inference import results
+from attnlag.regression.settings import ElasticitiesSettings
+
+TRIAL_KEYS = ["source_site", "target_site", "lag", "prediction"]
+
+COUNTS = ["pairs", "clear", "same_sign", "by_chance", "rank_correlation", "significant"]
+
+# Predictions of an effect: from the source's norm alone, and with the norm of the source layer at
+# the target's own token held fixed.
+ALONE, GIVEN = "alone", "given"
+# Lag 1, 2, … of a layer on itself: nothing is caused.
+SAME = "same layer"
+
+
+def of_pairs(
+    effects: pd.DataFrame,
+    elasticities: pd.DataFrame,
+    predictions: Mapping[tuple[str, str], CrossLayer],
+    settings: ElasticitiesSettings,
+) -> pd.DataFrame:
+    """Compare predictions with effects on later layers, by pair of sites and distance.
+
+    Parameters
+    ----------
+    effects : pandas.DataFrame
+        Sums by document, as in `elasticities.table`.
+    elasticities : pandas.DataFrame
+        From `elasticities.table`.
+    predictions : mapping of (str, str) to CrossLayer
+        Regressions by source and target site.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``pairs``, of layers; ``clear``, those whose effect differs from zero after Holm's
+        correction over the pairs; ``same_sign``, the clear ones whose coefficient has the effect's
+        sign; ``by_chance``, the number of these if signs were independent; ``rank_correlation`` of
+        the sizes of coefficients and effects over all pairs (Spearman); and ``significant``, the
+        pairs whose coefficient's interval excludes zero.
+    """
+    rows = []
+    keys = TRIAL_KEYS[:3]
+    sums = dict(list(_of_later_layers(effects).groupby(keys, observed=True)))
+    for key, pairs in _of_later_layers(elasticities).groupby(keys, observed=True, sort=False):
+        source, target, lag = str(key[0]), str(key[1]), int(str(key[2]))
+        fits = predictions[source, target]
+        effect = pairs["estimate"].to_numpy(float)
+        p_values = pd.Series(_p_values(sums[key], effect))
+        differs = results.adjusted(p_values, "holm") < settings.alpha
+        places = (
+            np.searchsorted(fits.targets, pairs["target_layer"].to_numpy(int)),
+            pairs["source_layer"].to_numpy(int),
+            lag,
+        )
+        for prediction, coefficients in ((ALONE, fits.alone), (GIVEN, fits.given)):
+            coefficient, error = (array[places] for array in coefficients)
+            if np.isfinite(coefficient).sum() > 1:
+                reach = special.stdtrit(fits.documents - 1, 1 - settings.alpha / 2) * error
+                counts = _counts(effect, coefficient, differs, np.abs(coefficient) > reach)
+                rows.append((source, target, lag, prediction, *counts))
+    return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *COUNTS])
+
+
+def _of_later_layers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the derivatives whose target layer comes after the source layer."""
+    later = rows["source_layer"] < rows["target_layer"]
+    return rows[(rows["intervention"] == "derivative") & later]
+
+
+def _p_values(effects: pd.DataFrame, estimate: np.ndarray) -> np.ndarray:
+    """Return the p-value of each effect, in the order of layers, given the sums by document."""
+    _, _, effect, count = effects_by_document(effects, LAYERS)
+    sums = RatioSums.of(effect - estimate * count, count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 2 * special.stdtr(sums.df, -np.abs(estimate) / sums.std_error)
+
+
+def _counts(
+    effect: np.ndarray, coefficient: np.ndarray, differs: np.ndarray, significant: np.ndarray
+) -> list[float]:
+    """Return the `COUNTS` of one pair of sites, distance and prediction."""
+    clear = differs & np.isfinite(coefficient)
+    signs = np.sign(effect[clear]), np.sign(coefficient[clear])
+    share, other = ((sign > 0).mean() if sign.size else 0 for sign in signs)
+    by_chance = clear.sum() * (share * other + (1 - share) * (1 - other))
+    sizes = np.isfinite(coefficient) & np.isfinite(effect)
+    x, y = np.abs(effect[sizes]), np.abs(coefficient[sizes])
+    rank = float(stats.spearmanr(x, y).statistic) if len(x) > 3 else np.nan
+    same = int((signs[0] == signs[1]).sum())
+    return [len(effect), int(clear.sum()), same, by_chance, rank, int(significant.sum())]
+
+
+def of_the_same_layer(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFrame:
+    """Return the counts of lags of a layer on itself, whose effect is zero by construction.
+
+    Parameters
+    ----------
+    coefficients : mapping of str to pandas.DataFrame
+        Tidy tables of all documents, by site; significance is corrected over the layers.
+    """
+    rows = []
+    for site, table in coefficients.items():
+        lags = table[table["term"].str.fullmatch(r"lag_\d+") & table["p_adjusted"].notna()]
+        for term, layers in lags.groupby("term", sort=False):
+            significant = int((layers["p_adjusted"] < alpha).sum())
+            lag = int(str(term).removeprefix("lag_"))
+            keys = dict(zip(TRIAL_KEYS, (site, site, lag, SAME), strict=True))
+            rows.append(keys | {"pairs": len(layers), "clear": 0, "significant": significant})
+    return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *COUNTS])

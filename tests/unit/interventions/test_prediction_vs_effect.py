@@ -1,0 +1,88 @@
+"""Predictions beside effects, against counts by hand."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from designs import multipletests
+from scipy import stats
+
+from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
+from attnlag.regression.settings import ElasticitiesSettings
+
+SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=0, seed=0, drop_first=1, negligible=0.05)
+PAIR = ("attention", "attention")
+TARGET = 60
+
+
+def effects_of(values):
+    """Return sums of documents of 40 tokens each, given effects (documents, sources)."""
+    documents, sources = np.indices(values.shape).reshape(2, -1)
+    return pd.DataFrame(
+        {
+            "document": pd.Categorical([f"d{number}" for number in documents]),
+            **{"source_site": PAIR[0], "target_site": PAIR[1], "target_layer": TARGET, "lag": 1},
+            **{"source_layer": sources, "intervention": "derivative", "alpha": np.nan},
+            **{"positions": 40, "effect_sum": 40 * values.ravel(), "probes": 1},
+        }
+    )
+
+
+def prediction_of(coefficients, error=0.01):
+    """Return a regression whose coefficients at lag 1 are given, by source."""
+    shape = (1, len(coefficients), 2)
+    alone = np.full(shape, np.nan)
+    alone[0, :, 1] = coefficients
+    nothing = np.full(shape, np.nan)
+    return cross_layer.CrossLayer(
+        [TARGET],
+        cross_layer.Coefficients(alone, np.full(shape, error)),
+        cross_layer.Coefficients(nothing, nothing),
+        *(100, 5000),
+    )
+
+
+def test_counts_are_those_by_hand_after_holms_correction():
+    random = np.random.default_rng(1)
+    means = np.array([0.3, -0.2, 0.02, 0.0, 0.1, 0.0])
+    values = means + random.normal(0, 0.01, (12, 6))
+    # One effect is clear by itself and not after the correction.
+    apart = values[:, 5] - values[:, 5].mean()
+    values[:, 5] = apart + stats.t.isf(0.02, 11) * stats.sem(apart)
+    coefficients = np.array([0.5, 0.3, -0.2, 0.4, 0.25, 0.001])
+    rows = effects_of(values)
+    table = elasticities.table(rows, SETTINGS)
+    predictions = {PAIR: prediction_of(coefficients)}
+    found = prediction_vs_effect.of_pairs(rows, table, predictions, SETTINGS)
+    row = found.set_index("prediction").loc["alone"]
+    p = stats.ttest_1samp(values, 0).pvalue
+    clear = multipletests(p, method="holm")[0]
+    assert (p < 0.05).sum() == clear.sum() + 1 == 5
+    same = np.sign(values.mean(axis=0)) == np.sign(coefficients)
+    assert (row["pairs"], row["clear"]) == (6, 4)
+    assert row["same_sign"] == (clear & same).sum() == 2
+    # Three of four coefficients are positive, and so are three of four effects.
+    assert row["by_chance"] == pytest.approx(4 * (9 / 16 + 1 / 16))
+    sizes = stats.spearmanr(np.abs(table["estimate"]), np.abs(coefficients)).statistic
+    assert row["rank_correlation"] == pytest.approx(sizes)
+    # All but the last coefficient exceed their interval.
+    assert row["significant"] == 5
+
+
+def test_pairs_of_layers_are_those_whose_target_comes_later():
+    values = np.random.default_rng(0).normal(0.1, 0.05, (12, 5))
+    rows = effects_of(values).assign(target_layer=3)
+    fits = dataclasses.replace(prediction_of(np.full(5, 0.2)), targets=[3])
+    table = elasticities.table(rows, SETTINGS)
+    found = prediction_vs_effect.of_pairs(rows, table, {PAIR: fits}, SETTINGS)
+    assert found["pairs"].tolist() == [3]
+
+
+def test_a_layer_has_no_effect_on_itself():
+    table = pd.DataFrame(
+        {"layer": [0, 1, 2], "term": "lag_1", "p_adjusted": [0.001, 0.2, 0.03], "subset": "all"}
+    )
+    row = prediction_vs_effect.of_the_same_layer({"attention": table}, 0.05).iloc[0]
+    assert (row["prediction"], row["pairs"]) == ("same layer", 3)
+    assert row["significant"] == 2
