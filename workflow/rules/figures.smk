@@ -44,7 +44,9 @@ DRAWN_FROM = {
     },
     "plot_effects": {
         "elasticities": f"{CAUSAL}/elasticities.parquet",
-        "beside": [f"{CAUSAL}/{name}.parquet" for name in ("total_effects", "prediction_vs_effect")],
+        "beside": [
+            f"{CAUSAL}/{name}.parquet" for name in ("total_effects", "prediction_vs_effect")
+        ],
     },
     "plot_comparison": {"coefficients": "results/comparison/coefficients.parquet"},
 }
