@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attnlag.pipeline.program as program
 
-import numpy as np
+import pyarrow.parquet as pq
 
 from attnlag.corpus import tokens
 from attnlag.corpus.documents import shards_problem, stored_batches
@@ -28,9 +28,9 @@ def main(job):
         raise UserError(problem)
     start, stop = 0, documents
     if settings.shards > 1:
-        texts = stored_batches(job.input.corpus, columns=["text"])
-        sizes = [tokens.about_tokens(batch.column("text")) for batch in texts]
-        bounds = tokens.shard_bounds(np.concatenate(sizes), settings.shards)
+        # Texts are counted where they are read: a shard does not look at those of other shards.
+        sizes = pq.read_table(job.input.corpus, columns=["about_tokens"])["about_tokens"].to_numpy()
+        bounds = tokens.shard_bounds(sizes, settings.shards)
         start, stop = bounds[int(job.names.shard) :][:2]
     limits = [settings.max_length, source["context_length"]]
     counts: dict[str, int] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attnlag.corpus.formats import (
@@ -45,6 +46,7 @@ SCHEMA = pa.schema(
         ("document", pa.string()),
         ("text", pa.large_string()),
         ("group", pa.dictionary(pa.int32(), pa.string())),
+        ("about_tokens", pa.int32()),
     ]
 )
 TAGS_FIELD = pa.field("tags", pa.large_string())
@@ -152,13 +154,25 @@ def schema_of(settings: CorpusSettings) -> pa.Schema:
 
 def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
     """Return the documents with the columns of a schema, see `schema_of`."""
+    texts = pa.array([document.text for document in documents], pa.large_string())
     values = {
         "document": [document.id for document in documents],
-        "text": [document.text for document in documents],
+        "text": texts,
         "group": [document.group for document in documents],
+        "about_tokens": about_tokens(texts),
         "tags": [document.tags for document in documents],
     }
     return pa.table({name: values[name] for name in schema.names}, schema=schema)
+
+
+def about_tokens(texts: pa.Array) -> pa.Array:
+    """Return an estimate of the number of tokens of each text: its words and other characters.
+
+    Words are runs of the letters A to Z. The number of characters would be a worse estimate: a
+    token has four of them in prose, but one in a table or in Chinese. The exact number would need
+    every shard to tokenize the whole corpus.
+    """
+    return pc.add(pc.count_substring_regex(texts, r"[A-Za-z]+|[^A-Za-z\s]"), 1).cast(pa.int32())
 
 
 def group_by_document(path: str | Path) -> dict[str, str]:

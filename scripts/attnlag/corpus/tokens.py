@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import SOURCE_RECORD
@@ -72,16 +71,6 @@ def within_vocabulary(
                 "belong together"
             )
         yield table
-
-
-def about_tokens(texts: pa.Array) -> np.ndarray:
-    """Return an estimate of the number of tokens of each text: its words and other characters.
-
-    Words are runs of the letters A to Z. The number of characters would be a worse estimate: a
-    token has four of them in prose, but one in a table or in Chinese. The exact number would need
-    every shard to tokenize the whole corpus.
-    """
-    return pc.count_substring_regex(texts, r"[A-Za-z]+|[^A-Za-z\s]").to_numpy() + 1
 
 
 def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:

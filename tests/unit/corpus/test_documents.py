@@ -128,8 +128,10 @@ def test_splitting_into_blocks_keeps_every_line_that_is_not_blank(blocks, tmp_pa
 def test_the_corpus_table_has_the_documented_types():
     documents = [Document("a", "news", "words"), Document("b", "news", "more")]
     assert corpus_table(documents).schema.types == [
-        *(pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()))
+        *(pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.int32())
     ]
+    sized = corpus_table([Document("a", "news", "Two words, 3 und ä"), Document("b", "news", "")])
+    assert sized["about_tokens"].to_pylist() == [7, 1]
     assert corpus_table([]).num_rows == 0
 
 
