@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.claims.numbers import number
 from attnlag.figures.legends import dashes, lag_colours, lag_markers
 from attnlag.figures.templates import Line, Lines, Sheet, before_training, permuted, profile
-from attnlag.figures.wording import PREDICTIVE, inference_text, number
+from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.labels import BEFORE_TRAINING, UNITS, plural
 from attnlag.regression.terms import is_lead, lags_among, named
 

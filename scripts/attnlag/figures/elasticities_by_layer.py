@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet, profile
-from attnlag.figures.wording import number
 from attnlag.regression.labels import UNITS
 
 DRAWN_BY = ("plot_effects",)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
-from attnlag.figures.wording import number
 
 DRAWN_BY = ("plot_effects",)
 ON_REQUEST = True

@@ -2,10 +2,11 @@
 
 import pandas as pd
 
+from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import significant_text
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
-from attnlag.figures.wording import inference_text, number, shortened
+from attnlag.figures.wording import inference_text, shortened
 from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
-from attnlag.figures.wording import number
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from attnlag.adjustments.sites import SITES
+from attnlag.claims.numbers import significant
 from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.sampling import NormsSample
 from attnlag.figures.templates import Line, Lines, Sheet
-from attnlag.figures.wording import significant, tokens_shown
+from attnlag.figures.wording import tokens_shown
 
 DRAWN_BY = ("plot_norms",)
 CATEGORY = "norms"

@@ -4,22 +4,18 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from attnlag.adjustments.sites import SITES
+from attnlag.claims.numbers import number
+from attnlag.claims.sources import TARGETS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
-from attnlag.figures.wording import number
 from attnlag.regression.beyond.traced import next_ahead
 
 DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"
 SUBCATEGORY = "readout"
 
-TARGET_STYLES = {
-    "own": ("the token itself", PALETTE[1]),
-    "next": ("the next token", PALETTE[0]),
-    "first_choice": ("the model's first choice", PALETTE[2]),
-}
-
+COLOURS = {"own": PALETTE[1], "next": PALETTE[0], "first_choice": PALETTE[2]}
 
 # Lowest end of an axis, as a multiple of the second lowest layer's.
 FAR = 2.0
@@ -34,7 +30,8 @@ def figure(inputs: Inputs) -> Sheet:
     panels = []
     for site, of_site in table.groupby("site", sort=False):
         lines: list[Line] = []
-        for target, (label, colour) in TARGET_STYLES.items():
+        for target, label in TARGETS.items():
+            colour = COLOURS[target]
             rows = of_site[of_site["target"] == target]
             before = rows.set_index("layer")["random_weights"].reindex(layers)
             lines.append(profile(rows, layers, colour, "difference", label=label))

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
+from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import GREY, MARKERS, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
-from attnlag.figures.wording import number
 
 DRAWN_BY = ("plot_effects",)
 ON_REQUEST = True

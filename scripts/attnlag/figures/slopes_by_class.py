@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from attnlag.claims.numbers import number
 from attnlag.corpus.tags import NONE
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import MARKERS, PALETTE, layer_colours, significant_text
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
-from attnlag.figures.wording import PREDICTIVE, inference_text, number
+from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.beyond.classes import ALL, LINE
 from attnlag.regression.design.moderators import PER_SD, POINTS
 from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES

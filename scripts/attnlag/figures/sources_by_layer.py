@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
-from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet, profile
+from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile
 from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.terms import lags_among, named
 
@@ -14,16 +15,12 @@ DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"
 SUBCATEGORY = "sources"
 
-# Sources of a line, with its label and style; sums of several have no interval.
-LINES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
-    ("self",): ("the token itself", {"color": PALETTE[1]}),
-    ("previous_1",): ("the token before", {"color": PALETTE[0]}),
-    ("first",): ("the first token", {"color": PALETTE[3]}),
-    ("previous_2", "previous_3", "previous_4"): (
-        "2 to 4 tokens before",
-        {"color": PALETTE[2], "linestyle": (0, (5, 1.5))},
-    ),
-    ("rest", "bias"): ("all others", {"color": "k", "linestyle": (0, (1, 1.2))}),
+STYLES: dict[str, dict[str, Any]] = {
+    "the token itself": {"color": PALETTE[1]},
+    "the token before": {"color": PALETTE[0]},
+    "the first token": {"color": PALETTE[3]},
+    "2 to 4 tokens before": {"color": PALETTE[2], "linestyle": (0, (5, 1.5))},
+    "all others": {"color": "k", "linestyle": (0, (1, 1.2))},
 }
 
 # Parts of adjustments whose norms are regressed; the token itself has the colour that it has above.
@@ -41,11 +38,10 @@ def figure(inputs: Inputs) -> Sheet:
         return Notice("It is not known which tokens write the adjustments")
     layers = sorted(map(int, table["layer"].unique()))
     lines = []
-    for sources, (label, kind) in LINES.items():
-        rows = table[table["source"].isin(sources)].groupby("layer")[["mean", *BOUNDS]].sum()
+    for label, rows in sources.shares(table).items():
         share, low, high = 100 * rows.reindex(layers).to_numpy(dtype=float).T
-        ends = (low, high) if len(sources) == 1 else (None, None)
-        lines.append(Line(share, label, low=ends[0], high=ends[1], **kind))
+        ends = {"low": low, "high": high} if np.isfinite(low).any() else {}
+        lines.append(Line(share, label, **ends, **STYLES[label]))
     title = "who writes an adjustment (mean over tokens)"
     panels = [Lines(lines, "share of the adjustment (%)", title, height=3.0)]
     lags, note = inputs.lags, ""
@@ -62,10 +58,8 @@ def figure(inputs: Inputs) -> Sheet:
         title = f"{named(term)} of the log norm of what is written"
         panels.append(Lines(profiles, "coefficient", title, missing=missing, height=2.6))
         note = f" Coefficients have the terms of the regression '{settings['regression']}'."
-    before = table[table["source"] == "previous_1"].set_index("layer")["mean"]
     return Sheet(
-        f"The token before writes {before.max():.0%} of the adjustment in layer "
-        f"{before.idxmax()} and {np.median(before):.0%} in the median layer",
+        sources.previous_token(table).sentence,
         layers,
         panels,
         "A share is the projection of what a token writes on the whole adjustment: shares add up "

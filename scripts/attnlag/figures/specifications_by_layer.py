@@ -4,10 +4,11 @@ import itertools
 import textwrap
 from collections.abc import Sequence
 
+from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile
-from attnlag.figures.wording import PREDICTIVE, inference_text, number, shortened
+from attnlag.figures.wording import PREDICTIVE, inference_text, shortened
 from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
 

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from attnlag.adjustments import columns
 from attnlag.adjustments.norms import log_norms
 from attnlag.adjustments.sites import SITES
+from attnlag.claims.numbers import number, significant
 from attnlag.corpus.documents import group_by_document
 from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
@@ -28,7 +29,7 @@ from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
 from attnlag.figures.templates import CustomFigure
-from attnlag.figures.wording import number, shortened, significant
+from attnlag.figures.wording import shortened
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

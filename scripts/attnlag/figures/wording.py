@@ -34,14 +34,3 @@ def inference_text(table: pd.DataFrame, adjust: str, over: str = "the layers") -
     """Return the standard errors of a tidy table and the correction of its p-values."""
     errors = COVARIANCE[table["vcov_type"].iloc[0]]
     return f"Standard errors: {errors}; {correction_text(adjust, over)}."
-
-
-def number(value: float) -> str:
-    """Return a coefficient with two decimals, or three if it is small, and a minus sign."""
-    shown = f"{value:.2f}" if abs(value) >= 0.095 or abs(value) < 0.0005 else f"{value:.3f}"
-    return shown.replace("-0.00", "0.00").replace("-", "−")
-
-
-def significant(value: float) -> str:
-    """Return a positive number with two or three digits: ``2.7``, ``193``, ``0.097``."""
-    return f"{value:,.0f}" if value >= 99.5 else f"{float(f'{value:.2g}'):g}"

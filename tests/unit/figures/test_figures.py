@@ -587,17 +587,6 @@ def test_twenty_models_have_distinct_line_styles():
     assert len({(kind["color"], str(kind["linestyle"])) for kind in kinds.values()}) == 20
 
 
-def test_numbers_are_written_with_a_minus_sign_and_the_digits_that_matter():
-    assert [wording.number(value) for value in (0.234, -0.5, 0.0312, 0.0, -0.0001)] == [
-        "0.23", "−0.50", "0.031", "0.00", "0.00",
-    ]  # fmt: skip
-    assert [wording.significant(value) for value in (2.71, 193.4, 0.0968)] == [
-        "2.7",
-        "193",
-        "0.097",
-    ]
-
-
 def shares(**means):
     rows = [
         {"layer": layer, "source": source, "mean": mean, "conf_low": mean - 0.1}

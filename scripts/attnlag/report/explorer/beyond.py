@@ -1,6 +1,6 @@
 """What the explorer shows beside coefficients: slopes by class, heads and causes.
 
-Each function returns None if a run has not made its tables.
+Each function returns None if a run has not made its tables; what it returns names them.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from attnlag.adjustments.traced_tables import LISTS, STRONGEST
+from attnlag.claims import sources as claims
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.moderators import PER_SD
@@ -24,6 +26,12 @@ from attnlag.storage import tables
 STORED_DIGITS = 5
 
 INTERVAL = ("estimate", "conf_low", "conf_high")
+
+
+def path_in_results(path: Path) -> str:
+    """Return the path of a table from the folder of the results on, where the page lies."""
+    place = max((at for at, name in enumerate(path.parts) if name == "results"), default=-1)
+    return "/".join(path.parts[place + 1 :])
 
 
 def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
@@ -48,6 +56,7 @@ def slopes(folder: Path) -> dict[str, Any] | None:
         return None
     rows = rows.assign(subset=rows["subset"].map(lambda subset: UPOS.get(subset, subset)))
     return {
+        "tables": [path_in_results(path.with_suffix(".csv"))],
         "term": [term, named(term)],
         "property": name,
         "by": SLOPES[name].label,
@@ -68,11 +77,57 @@ def heads(folder: Path) -> dict[str, Any] | None:
     names = ["layer", "part", *INTERVAL, "random_weights"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
     return {
+        "tables": [
+            path_in_results(path.with_name(f"{name}.csv"))
+            for name in ("heads", "head_coefficients")
+        ],
         "term": "" if lags.empty else named(lags["term"].iloc[0]),
         "regression": "" if lags.empty else lags["regression"].iloc[0],
         **columns_of(rows, *names, "share", "sink"),
         "equal": float(parts["sink_uniform"].iloc[0]),
     }
+
+
+def traced_documents(folders: Sequence[Path]) -> list[str]:
+    """Return the documents whose tokens are traced to their sources, for folders of sites."""
+    names: dict[str, None] = {}
+    for folder in folders:
+        first = folder / "sources" / "0000.parquet"
+        for path in tables.shards(first) if first.exists() else ():
+            documents = pq.read_table(path, columns=["document"])["document"]
+            names |= dict.fromkeys(documents.unique().to_pylist())
+    return list(names)
+
+
+def traced(folder: Path) -> dict[str, Any] | None:
+    """Return who writes adjustments and what they say, by layer, for the folder of a site."""
+    path = folder / "sources" / "shares.parquet"
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path)
+    if table.empty:
+        return None
+    shares = [
+        {"name": label, **columns_of(rows.reset_index(), "layer", "mean", *INTERVAL[1:])}
+        for label, rows in claims.shares(table).items()
+    ]
+    entry = {
+        "tables": [path_in_results(path.with_suffix(".csv"))],
+        "claim": claims.previous_token(table).sentence,
+        "tokens": int(table["tokens"].max()),
+        "documents": int(table["documents"].max()),
+        "shares": shares,
+    }
+    means = folder / "readout" / "means.parquet"
+    if means.exists():
+        logits = pd.read_parquet(means)
+        names = ("layer", "difference", *INTERVAL[1:], "random_weights")
+        entry["tables"].append(path_in_results(means.with_suffix(".csv")))
+        entry["readout"] = [
+            {"name": label, **columns_of(logits[logits["target"] == target], *names)}
+            for target, label in claims.TARGETS.items()
+        ]
+    return entry
 
 
 def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.ndarray] | None:
@@ -122,6 +177,10 @@ def causes(folder: Path) -> dict[str, Any] | None:
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
     predicted = ("coefficient", "coefficient_conf_low", "coefficient_conf_high")
     return {
+        "tables": [
+            path_in_results(path.with_suffix(".csv")),
+            path_in_results(path.with_name("elasticities.csv")),
+        ],
         "documents": int(total["documents"].max()),
         "regression": str(next(iter(total["regression"].dropna()), "")),
         "all": columns_of(total, *names, *predicted),

@@ -1,4 +1,4 @@
-// Unpacks the contents from contents.py, and computes the values that the page shows.
+// Unpacks the contents from contents.py.
 
 const names = await unpackedJson("names");
 const blockOf = new Map(names.map((name, place) => [name, `block-${place}`]));
@@ -49,13 +49,14 @@ class Tokens {
     // What the index says of a block, with its bytes; undefined if there is no such block.
     const withBytes = async (name, entry) => entry && {...entry, buffer: await block(name)};
     const scaled = (name, scale) => withBytes(name, scale && {scale});
-    const [documents, stream, norms, own, design, heads, sources, ...columns] = await Promise.all([
+    const [documents, stream, norms, own, residuals, kinds, heads, sources, ...columns] = await Promise.all([
       block(`${pair}.texts`, true), scaled(`${pair}/stream`, texts.stream), scaled(site, index.norms[site]),
-      scaled(`${regression}.outcome`, study.regressed), scaled(`${regression}.design`, study.design),
+      scaled(`${regression}.outcome`, study.regressed), scaled(`${regression}.residuals`, study.residuals),
+      block(`${site}.kinds`, true),
       withBytes(`${site}.heads`, index.heads[site]), withBytes(`${site}.sources`, index.sources[site]),
       ...texts.columns.map(column => withBytes(column.block, column)),
     ]);
-    return new Tokens({study, documents, stream, norms, own, design, heads, sources, columns});
+    return new Tokens({study, documents, stream, norms, own, residuals, kinds, heads, sources, columns});
   }
 
   constructor(contents) {
@@ -124,6 +125,11 @@ class Tokens {
     });
   }
 
+  // Whether a document was traced to the sources of its tokens.
+  traced(name) {
+    return Boolean(this.sources?.documents.includes(name));
+  }
+
   // The tokens that wrote the adjustment to a token in a layer, and their shares, largest first.
   writers(layer, token) {
     const {layers, documents, counts, buffer} = this.sources ?? {layers: []};
@@ -155,43 +161,7 @@ class Tokens {
 
   // The outcome minus the prediction of the coefficients; NaN if a token gives no row.
   residual(layer) {
-    return this.cached(`residual ${layer}`, () => this.computedResidual(layer));
-  }
-
-  computedResidual(layer) {
-    const {study, count} = this;
-    if (study.stored) return decoded(this.design, layer, count);
-    const residuals = new Float64Array(count).fill(NaN);
-    // A layer that was not fitted has no residuals.
-    if (Object.values(study.terms).every(({estimate}) => estimate[layer] === null)) return residuals;
-    const outcome = this.outcome(layer);
-    for (let token = 0; token < count; token++) {
-      if (this.position[token] >= study.before && this.after[token] >= study.after) {
-        residuals[token] = outcome[token];
-      }
-    }
-    for (const [back, offset] of study.needed) {
-      const cells = back > layer ? null : this.outcome(layer - back);
-      for (let token = 0; token < count; token++) {
-        if (!cells || Number.isNaN(cells[token + offset])) residuals[token] = NaN;
-      }
-    }
-    for (const [term, {estimate}] of Object.entries(study.terms)) {
-      const slope = estimate[layer];
-      if (slope === null) continue;
-      let values, offset = 0;
-      if (term in study.cells) {
-        const [back, away] = study.cells[term];
-        if (back > layer) continue;
-        [values, offset] = [this.outcome(layer - back), away];
-      } else if (term !== "intercept") {
-        values = this.cached(`shared ${term}`, () => decoded(this.design, study.shared.indexOf(term), count));
-      }
-      for (let token = 0; token < count; token++) {
-        residuals[token] -= slope * (values ? values[token + offset] : 1);
-      }
-    }
-    return study.effects ? this.withinDocuments(residuals) : residuals;
+    return this.cached(`residual ${layer}`, () => decoded(this.residuals, layer, this.count));
   }
 
   // The values minus the mean of each document.

@@ -1,8 +1,7 @@
 """The contents of the explorer: answers, findings, coefficients, and each token with its log norm.
 
 An index lists the contents and names the blocks of numbers; the page reads a block when it needs
-it. The page computes the residuals of a fit from its coefficients, the outcome and the terms shared
-by all layers. They are stored if effects of tokens were removed from the outcome.
+it, and computes none of them. Everything stands beside the path of the table that it comes from.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -22,11 +21,13 @@ from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.regression.design import design
 from attnlag.regression.estimation.crossproducts import columns_of
-from attnlag.regression.labels import OUTCOMES, R_SQUARED, UNITS, UPOS
+from attnlag.regression.labels import BEFORE_TRAINING, OUTCOMES, R_SQUARED, UNITS, UPOS, correction
 from attnlag.regression.settings import DesignSettings
-from attnlag.regression.terms import named
+from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
-from attnlag.report.explorer import beyond, documents
+from attnlag.report.answers import TOKENS_AWAY
+from attnlag.report.explorer import beyond, documents, kinds
+from attnlag.report.explorer.beyond import path_in_results
 from attnlag.report.explorer.packing import Quantised, block, json_block, quantised
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -40,8 +41,20 @@ NAMES_OF_CONTROLS = {
     "permuted_low": "permutedLow",
     "permuted_high": "permutedHigh",
     "permuted_mean": "permutedMean",
-    "random_weights": "random",
     "trained": "uncorrected",
+}
+
+# Endings of columns of controls before training, with the scales that they stand for.
+SCALES = {"own": "own scale", "default": "default scale", "by_depth": "scale by depth"}
+
+# Columns of coefficients, with their names in the index.
+NAMES_OF_NUMBERS = {
+    "estimate": "estimate",
+    "std_error": "stdError",
+    "conf_low": "low",
+    "conf_high": "high",
+    "p_value": "p",
+    "p_adjusted": "pAdjusted",
 }
 
 # A regression in the index, as JSON.
@@ -75,11 +88,15 @@ class ShownTokens:
         frame = tables.rows_of_documents(paths, self.documents, [*TOKEN_KEYS, *names])
         return frame.set_index(TOKEN_KEYS).reindex(self.keys)
 
-    def log_norms(self, paths: Sequence[Path]) -> Quantised:
-        """Return the log norms of a table, layer by layer."""
+    def log_norms_of(self, paths: Sequence[Path]) -> np.ndarray:
+        """Return the log norms of a table, (layers, tokens)."""
         layers = columns.layers_in(pq.read_schema(paths[0]))
         frame = self.values(paths, layers)
-        return quantised(np.stack([log_norms(frame[layer].to_numpy()) for layer in layers]))
+        return np.stack([log_norms(frame[layer].to_numpy()) for layer in layers])
+
+    def log_norms(self, paths: Sequence[Path]) -> Quantised:
+        """Return the log norms of a table, layer by layer."""
+        return quantised(self.log_norms_of(paths))
 
 
 def contents(
@@ -149,10 +166,13 @@ def _entry(regression: RegressionTables) -> Entry:
     for term, rows in regression.coefficients.groupby("term", sort=False):
         controls = regression.controls[regression.controls["term"] == term]
         terms[str(term)] = {
-            "estimate": by_layer(rows, "estimate"),
-            "low": by_layer(rows, "conf_low"),
-            "high": by_layer(rows, "conf_high"),
+            **{name: by_layer(rows, column) for column, name in NAMES_OF_NUMBERS.items()},
             **{name: by_layer(controls, column) for column, name in NAMES_OF_CONTROLS.items()},
+            "before": {
+                before_training(column): by_layer(controls, column)
+                for column in BEFORE_TRAINING
+                if column in controls and controls[column].notna().any()
+            },
         }
     cells = design.cells_of(settings)
     return {
@@ -176,14 +196,28 @@ def _entry(regression: RegressionTables) -> Entry:
         "effects": regression.has_effects,
         "level": round(100 * (1 - regression.settings["alpha"]), 6),
         "dropFirst": settings.drop_first,
-        "before": design.tokens_before(settings),
-        "after": design.tokens_after(settings),
         "cells": {term: list(cell) for term, cell in cells.items() if term != "y"},
-        "needed": [list(cell) for cell in design.needed_cells(settings)],
-        "shared": [term for term in terms if term not in cells and term != "intercept"],
-        # Effects of tokens were removed from the log norms, so the residuals are stored.
-        "stored": bool(regression.settings["token_effects"]),
+        "axes": {term: axis(term, settings.outcome) for term in terms},
+        "correction": correction(regression.settings["adjust"]),
+        "tables": [
+            path_in_results(regression.folder / f"{name}.csv")
+            for name in ("coefficients", "fits", "controls")
+        ],
     }
+
+
+def before_training(column: str) -> str:
+    """Return what a column of the controls before training is called."""
+    scale = SCALES.get(column.removeprefix("random_weights_"))
+    return "before training" + (f", {scale}" if scale else "")
+
+
+def axis(term: str, outcome: str) -> str:
+    """Return what a coefficient says, as the label of an axis."""
+    if not is_lag(term) or not outcomes.OUTCOMES[outcome].logarithm:
+        return f"{named(term)}: {UNITS[outcome]}"
+    away = TOKENS_AWAY.get(distance(term), f"{distance(term)} tokens")
+    return f"% longer per 1% longer {away} {'later' if is_lead(term) else 'earlier'}"
 
 
 def _values_of_terms(
@@ -210,7 +244,9 @@ def _add_corpus(
     # Any regression stands for its model, and for its site.
     models = {regression.model: regression for regression, _ in regressions}
     sites = {_name_of_site(regression): regression for regression, _ in regressions}
-    order = documents.candidates(corpus)
+    # Those whose tokens are traced to their sources come first, for they show everything.
+    traced = beyond.traced_documents([of_site.folder.parent for of_site in sites.values()])
+    order = list(dict.fromkeys([*traced, *documents.candidates(corpus)]))
     sequences = {
         model: tables.rows_of_documents(regression.shards("tokens"), order)
         for model, regression in models.items()
@@ -229,6 +265,7 @@ def _add_corpus(
         page.index["beyond"][name] = {
             "heads": beyond.heads(regression.folder.parent),
             "causes": beyond.causes(regression.folder.parents[1]),
+            "traced": beyond.traced(regression.folder.parent),
         }
     # Heads take what documents leave, and at least a quarter.
     with_heads = [name for name in sites if page.index["beyond"][name]["heads"]]
@@ -256,18 +293,25 @@ def _add_corpus(
         name = f"{model}/{corpus.stem}"
         texts = documents.texts_of(shown, corpus, sequences[model])
         page.blocks[f"{name}.texts"] = json_block(texts)
+        described, shades = _add_columns(page, regression, tokens, beside)
         page.index["texts"][name] = {
             "stream": page.add(f"{name}/stream", tokens.log_norms(regression.shards("stream"))),
-            "columns": _add_columns(page, regression, tokens, beside),
+            "columns": described,
         }
         for name, of_site in sites.items():
             if of_site.model == model:
-                norms = tokens.log_norms(of_site.shards(of_site.site, "norms"))
-                page.index["norms"][name] = page.add(name, norms)
+                paths = of_site.shards(of_site.site, "norms")
+                page.index["norms"][name] = page.add(name, tokens.log_norms(paths))
+                drop_first = of_site.record.settings("design")["drop_first"]
+                page.blocks[f"{name}.kinds"] = json_block(
+                    kinds.means(tokens.log_norms_of(paths), keys, shades, drop_first)
+                )
         for of_model, entry in regressions:
             if of_model.model == model:
                 _add_outcome(page, of_model, entry, tokens)
-                _add_design(page, of_model, entry, tokens)
+                numbers = quantised(residuals(of_model, entry, tokens))
+                name = f"{_name_of_site(of_model)}/{of_model.name}.residuals"
+                entry["residuals"] = page.add(name, numbers)
 
 
 def _name_of_site(regression: RegressionTables) -> str:
@@ -314,7 +358,8 @@ def _values_per_token(
     They are its text, its norms, and columns of two bytes.
     """
     layers = len(columns.layers_in(pq.read_schema(regression.shards("stream")[0])))
-    of_fits = (layers if entry["stored"] else 2 * len(entry["shared"]) for entry in entries)
+    # Half of the residuals, which compress better than norms.
+    of_fits = (layers // 2 for _ in entries)
     shades = sum(len(_shades(regression.shards(folder)[0])) for folder in beside)
     return documents.OF_TEXT + layers * (sites + 1) + 2 * shades + sum(of_fits)
 
@@ -335,9 +380,12 @@ def _beginnings(
 
 def _add_columns(
     page: Contents, regression: RegressionTables, tokens: ShownTokens, beside: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Add the columns of further tables of tokens, at most two bytes per token and column."""
-    described = []
+) -> tuple[list[dict[str, Any]], dict[str, pd.Categorical]]:
+    """Add the columns of further tables of tokens, at most two bytes per token and column.
+
+    The second value has the columns of categories by name.
+    """
+    described, of_categories = [], {}
     for folder in beside:
         paths = regression.shards(folder)
         for column, entry in _shades(paths[0]).items():
@@ -356,8 +404,9 @@ def _add_columns(
                 shade["categories"] = list(map(str, categories))
                 codes = np.where(codes < 0, 255, codes).astype(np.uint8)
                 page.blocks[name] = block(codes.tobytes())
+                of_categories[column] = pd.Categorical(values.astype(object), categories)
             described.append(shade)
-    return described
+    return described, of_categories
 
 
 def _add_outcome(
@@ -373,18 +422,6 @@ def _add_outcome(
     numbers = np.stack([regressed(outcome, frame[layer].to_numpy()) for layer in layers])
     name = f"{_name_of_site(regression)}/{regression.name}.outcome"
     entry["regressed"] = page.add(name, quantised(numbers))
-
-
-def _add_design(
-    page: Contents, regression: RegressionTables, entry: Entry, tokens: ShownTokens
-) -> None:
-    """Add the shared terms that the page needs for residuals, or else the residuals themselves."""
-    name = f"{_name_of_site(regression)}/{regression.name}.design"
-    if entry["stored"]:
-        entry["design"] = page.add(name, quantised(residuals(regression, entry, tokens)))
-    elif entry["shared"]:
-        values = _values_of_terms(regression, 0, entry["shared"], tokens)
-        entry["design"] = page.add(name, quantised(values, bits=16))
 
 
 def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -> np.ndarray:

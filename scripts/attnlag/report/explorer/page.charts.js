@@ -136,7 +136,7 @@ class Chart {
   }
 
   saveNumbers() {
-    save(`${this.id}.csv`, "text/csv", this.rows().map(row => row.map(cell).join(",")).join("\r\n"));
+    save(fileName(this.id, "csv"), "text/csv", this.rows().map(row => row.map(cell).join(",")).join("\r\n"));
   }
 
   // The picture with its key, in the colours of the page.
@@ -159,7 +159,7 @@ class Chart {
       svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
     const text = new XMLSerializer().serializeToString(copy)
       .replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
-    save(`${this.id}.svg`, "image/svg+xml", text);
+    save(fileName(this.id, "svg"), "image/svg+xml", text);
   }
 }
 
@@ -390,7 +390,6 @@ class Cloud extends Chart {
     this.svg.append(words(labels[1], 4, 14), words(labels[0], LEFT + this.wide / 2, bottom + 34, {"text-anchor": "middle"}));
     const frame = {x: LEFT, y: 22, width: this.wide, height: this.high};
     const clip = svg("clipPath", {id: "frame"}, svg("rect", frame)), inside = svg("g", {"clip-path": "url(#frame)"});
-    if (mode === "density") inside.append(...this.density(all));
     const rest = mode === "all" ? all : [];
     inside.append(...this.dots(rest, 3.5), ...this.dots(own, 7));
     if (line) {
@@ -422,21 +421,6 @@ class Cloud extends Chart {
       const edge = size > 5 ? [svg("path", {d, style: style("var(--soft)", size + 1.5)})] : [];
       return [...edge, svg("path", {d, style: style(rgb, size)})];
     });
-  }
-
-  // Counts of points in squares, as shades on a logarithmic scale.
-  density(tokens) {
-    const {x, y, range: [low, high]} = this.spec, cells = 44, width = (high - low) / cells, counts = new Map();
-    for (const token of tokens) {
-      const column = Math.floor((x[token] - low) / width), row = Math.floor((y[token] - low) / width);
-      if (column < 0 || row < 0 || column >= cells || row >= cells) continue;
-      counts.set(row * cells + column, (counts.get(row * cells + column) ?? 0) + 1);
-    }
-    const most = Math.log1p(Math.max(1, ...counts.values()));
-    return [...counts].map(([cell, count]) => svg("rect", {
-      x: LEFT + cell % cells * this.wide / cells, y: 22 + (cells - 1 - Math.floor(cell / cells)) * this.high / cells,
-      width: this.wide / cells, height: this.high / cells,
-      style: `fill:var(--soft);opacity:${(0.08 + 0.8 * Math.log1p(count) / most).toFixed(2)}`}));
   }
 
   showBrush([x0, x1, y0, y1]) {
@@ -486,6 +470,10 @@ function cell(value) {
   const text = String(value ?? "").replace(/^([=@\t\r]|[+-](?![\d.]*$))/, "'$1");
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+// The name of a file: what it shows, and of which study.
+const fileName = (id, ending) =>
+  `${[study.model, study.corpus, study.site, study.regression, id].join("_").replace(/[^\w.-]+/g, "-")}.${ending}`;
 
 function save(name, type, text) {
   const link = make("a", "", {download: name, href: URL.createObjectURL(new Blob([text], {type}))});

@@ -41,12 +41,6 @@ function brushed(box) {
   writeAddress();
 }
 find("clear").addEventListener("click", () => brushed(undefined));
-find("limits").addEventListener("submit", event => {
-  event.preventDefault();
-  const numbers = ["x0", "x1", "y0", "y1"].map(name => event.target.elements[name].value);
-  const ends = [-1e6, 1e6, -1e6, 1e6];
-  brushed(numbers.map((value, at) => value === "" ? ends[at] : Number(value)));
-});
 for (const form of document.forms) form.addEventListener("submit", event => event.preventDefault());
 
 // Arrow keys move between tabs.
@@ -69,6 +63,8 @@ addEventListener("hashchange", () => {
 // For the console of the browser: the data of the page.
 globalThis.explorer = {index, state, cell, charts: Object.fromEntries(Chart.all.map(chart => [chart.id, chart])), get tokens() { return tokens; }, get study() { return study; }};
 
+find("words-used").querySelector("dl").append(...Object.entries(glossary).flatMap(([name, meaning]) =>
+  [make("dt", name), make("dd", meaning)]));
 readAddress();
 find("main").hidden = false;
 paint();

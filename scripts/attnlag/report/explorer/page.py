@@ -15,7 +15,7 @@ from attnlag.report.explorer.packing import json_block
 FOLDER = Path(__file__).parent
 
 # Largest page in bytes.
-MOST_BYTES = 4_000_000
+MOST_BYTES = 6_000_000
 
 PROGRAMS = (
     "contents",

@@ -112,14 +112,14 @@ function withTerms(text) {
     const meaning = glossary[part.toLowerCase()];
     if (!meaning || seen.has(meaning)) return part;
     seen.add(meaning);
-    const term = make("dfn", part, {tabIndex: 0});
-    term.setAttribute("role", "button");
+    // The page's end lists all terms for the keyboard.
+    const term = make("dfn", part);
     const show = () => {
       const box = term.getBoundingClientRect();
       showTip([meaning], box.left - 14, box.bottom - 12);
     };
-    for (const kind of ["mouseenter", "focus", "click"]) term.addEventListener(kind, show);
-    for (const kind of ["mouseleave", "blur"]) term.addEventListener(kind, hideTip);
+    for (const kind of ["mouseenter", "click"]) term.addEventListener(kind, show);
+    term.addEventListener("mouseleave", hideTip);
     return term;
   });
 }

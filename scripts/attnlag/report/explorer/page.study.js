@@ -1,14 +1,15 @@
 // The study: its question, its answers, and its coefficients by layer.
 
-const first = new LineChart("first"), profile = new LineChart("profile");
+const profile = new LineChart("profile");
 
 // Parts of the page, each with what it needs and what draws it; the bar shows what a part uses.
 const TABS = {
-  coefficients: {bar: ["regression", "term", "layer"], draw: () => showProfile()},
-  text: {bar: ["regression", "term", "layer"], draw: () => drawTokens()},
+  coefficients: {bar: [], draw: () => showTable()},
+  text: {bar: ["layer"], draw: () => drawTokens()},
   kinds: {bar: ["layer"], has: () => kinds().length, draw: () => showKinds()},
   heads: {bar: [], has: () => beyond().heads, draw: () => showHeads()},
   causes: {bar: [], has: () => beyond().causes, draw: () => showCauses()},
+  sources: {bar: [], has: () => beyond().traced, draw: () => showTraced()},
 };
 const beyond = () => index.beyond[`${study.model}/${study.corpus}/${study.site}`];
 const ofStudy = ({of}) => of.every((name, at) => name === [study.model, study.corpus, study.site][at]);
@@ -55,6 +56,7 @@ async function showStudy() {
   describe();
   showDocument();
   if (keptToken() === null) delete state.token;
+  writeAddress();
   if (arriving) sayUnknown();
   arriving = false;
 }
@@ -64,6 +66,8 @@ function openTab(name) {
   showTab();
   const {top} = find("tabs").getBoundingClientRect();
   if (top > innerHeight / 2) scrollBy(0, top - 8);
+  // The card lies where there is room once the page has moved.
+  if (name === "text") showCard(keptToken());
   writeAddress();
 }
 
@@ -76,12 +80,9 @@ function showTab() {
     tab.tabIndex = isOpen ? 0 : -1;
     setAttributes(panel, {id: `panel-${name}`, role: "tabpanel", "aria-labelledby": tab.id});
   }
-  find("tabs").scrollLeft = find(`tab-${state.tab}`).offsetLeft - 60;
   const {bar, draw} = TABS[state.tab];
-  for (const part of ["term", "layer"]) find(`of-${part}`).hidden = !bar.includes(part);
-  find("of-regression").hidden = !bar.includes("regression") || find("regression").length < 2;
-  find("layer-says").hidden = !bar.includes("term");
   find("bar").hidden = !bar.length;
+  showProfile();
   draw();
 }
 
@@ -97,8 +98,7 @@ function showOverview() {
   const {title, lines, main} = index.answers.find(ofStudy);
   find("title").textContent = title;
   const sublayer = {attention: "attention", mlp: "the MLP"}[study.site] ?? "a block";
-  say("question", `In each layer, ${sublayer} adds a vector to a token's residual stream: its adjustment. ` +
-    "Do long adjustments follow long ones?");
+  say("question", `In each layer, ${sublayer} adds a vector to a token's residual stream: its adjustment.`);
   const answering = ofSite().find(({regression}) => regression === main);
   showEquation(answering);
   find("answers").tBodies[0].replaceChildren(...lines.map(([label, text, isPart]) => {
@@ -110,9 +110,6 @@ function showOverview() {
     row.append(head, data);
     return row;
   }));
-  const [term] = answering.lags.length ? answering.lags[0] : Object.keys(answering.terms);
-  first.draw({...byLayer(answering, term, innerWidth > 600 ? [270, 120] : [120, 60]), label: "coefficients by layer, beside both controls",
-    onPick: layer => { state.regression = main; state.lag = term; state.layer = layer; state.tab = "coefficients"; showStudy(); }});
 }
 
 // The regression as an equation: a[t] is the norm of a token's adjustment.
@@ -134,19 +131,22 @@ function showEquation({outcome, outcomeName, lags, cells, covariates, effects, s
 }
 
 // The coefficients of a term by layer as a chart, with its controls.
-function byLayer({terms, lags, layers, unit, level}, name, [high, low]) {
-  const term = terms[name], label = new Map(lags).get(name) ?? name;
-  const panels = [{label: `${label}: ${unit}`, height: high, series: [
+function showProfile() {
+  const {layers, level, axes} = study, term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;
+  const [high, low] = innerWidth > 600 ? [250, 110] : [120, 60];
+  const panels = [{label: axes[state.lag], height: high, series: [
     {name: "random order", kind: "band", colour: "--band", low: term.permutedLow, high: term.permutedHigh},
     {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.low, high: term.high},
   ]}];
-  if (term.random.some(Number.isFinite)) {
-    panels.push({label: `${label} before and after training: ${unit}`, height: low, series: [
-      {name: "before training", kind: "square", colour: "--orange", line: true, y: term.random},
-      {name: "trained, same documents, uncorrected", kind: "ring", colour: "--blue", y: term.uncorrected},
+  const before = Object.entries(term.before);
+  if (before.length) {
+    panels.push({label: "before and after training, same texts, not corrected for bias", height: low, series: [
+      ...before.map(([scale, values]) => ({name: scale, kind: "square", colour: "--orange", line: true, y: values})),
+      {name: "trained", kind: "dot", colour: "--soft", y: term.uncorrected},
     ]});
   }
-  return {x: layers, xLabel: "layer", panels, onPick: at => setLayer(layers[at])};
+  profile.draw({x: layers, xLabel: "layer", panels, cursor: place(), onPick: at => setLayer(layers[at]),
+    label: `${label} by layer, beside both controls; arrow keys read it, Enter chooses a layer`});
 }
 
 function setLayer(layer) {
@@ -168,22 +168,25 @@ function showFindings() {
   find("more-findings").querySelector("ul").replaceChildren(...lines.map(line => make("li", line)));
 }
 
-function showProfile() {
+// Says which tables of the results the numbers of a part come from.
+function showTables(id, paths) {
+  find(id).replaceChildren(paths.length > 1 ? "Tables: " : "Table: ", ...paths.flatMap((path, at) =>
+    [at ? ", " : "", make("a", `results/${path}`, {href: path.split("/").map(encodeURIComponent).join("/")})]));
+}
+
+const COLUMNS = {estimate: "coefficient", stdError: "standard error", low: "from", high: "to", p: "p", pAdjusted: "p, corrected",
+  permutedLow: "random order, from", permutedHigh: "to", uncorrected: "trained, same documents, not corrected for bias"};
+
+function showTable() {
   const term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;
-  profile.draw({...byLayer(study, state.lag, [270, 130]), cursor: place(),
-    label: `${label} by layer; arrow keys read it, Enter chooses a layer`});
-  const known = term.estimate.filter(Number.isFinite);
-  const middle = (values, words) => values.some(Number.isFinite) ? `; ${words} ${two(median(values))}` : "";
-  say("coefficients-claim", known.length ? `${capitalised(label)} is ${two(median(known))} in the median layer, ` +
-    `${two(Math.min(...known))} to ${two(Math.max(...known))}` + middle(term.permutedMean, "in random order") +
-    middle(term.random, "before training") + "." : "No layer was fitted.");
-  say("profile-note", `${study.outcomeName}, ${study.effects ? "within documents" : "pooled over documents"}: ` +
-    `${counted(study.rows, "row")} of ${counted(study.documents, "document")}. Click a layer to choose it for all tabs. ` +
-    "Coefficients within a layer are predictive associations, not causes.");
-  const headers = ["layer", "coefficient", "from", "to", "random order, from", "to", "random weights",
-    "trained, same documents, uncorrected", study.rSquaredName];
-  const rows = study.layers.map((layer, at) => [layer, ...["estimate", "low", "high",
-    "permutedLow", "permutedHigh", "random", "uncorrected"].map(name => term[name][at]), study.rSquared[at]]);
+  say("coefficients-claim", `${capitalised(label)} of ${study.regression}, ${study.outcomeName}, ` +
+    `${study.effects ? "within documents" : "pooled over documents"}: ${counted(study.rows, "row")} of ` +
+    `${counted(study.documents, "document")}; intervals cover ${study.level}%; corrected p: ${study.correction}.`);
+  const small = value => value < 1e-4 ? "< 0.0001" : three(value);
+  const shown = Object.entries(COLUMNS).filter(([name]) => term[name].some(Number.isFinite));
+  const headers = ["layer", ...shown.map(([, header]) => header), ...Object.keys(term.before), study.rSquaredName];
+  const rows = study.layers.map((layer, at) => [layer, ...shown.map(([name]) => term[name][at]),
+    ...Object.values(term.before).map(values => values[at]), study.rSquared[at]]);
   const table = make("table", "");
   table.append(make("thead", ""), make("tbody", ""));
   table.tHead.append(make("tr", ""));
@@ -191,10 +194,13 @@ function showProfile() {
   table.tBodies[0].append(...rows.map(([layer, ...numbers], at) => {
     const row = make("tr", "", {className: at === place() ? "now" : ""});
     row.append(make("th", layer, {scope: "row"}),
-      ...numbers.map(value => make("td", value === null ? "" : three(value))));
+      ...numbers.map((value, at) => make("td", value === null ? "" : /^p\b/.test(headers[at + 1]) ? small(value) : three(value))));
     return row;
   }));
-  find("table").querySelector(".scroll").replaceChildren(table);
+  find("table").replaceChildren(table);
+  find("save-table").onclick = () => save(fileName("coefficients", "csv"), "text/csv", [headers, ...rows]
+    .map(row => row.map(cell).join(",")).join("\r\n"));
+  showTables("coefficients-tables", study.tables);
 }
 
 function describe() {

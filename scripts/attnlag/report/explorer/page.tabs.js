@@ -1,7 +1,8 @@
-// Kinds of token, heads and causes: each a sentence, a chart, and what to compare it with.
+// Kinds of token, heads, causes and sources: each a sentence, a chart, and what to compare it with.
 
 const means = new LineChart("means"), slopes = new LineChart("slopes"), heads = new MapChart("heads"),
-  causes = new LineChart("causes"), sources = new LineChart("sources");
+  causes = new LineChart("causes"), single = new LineChart("single"),
+  shares = new LineChart("shares"), readout = new LineChart("readout");
 
 const two = value => Number.isFinite(value) ? (Math.round(value * 100) / 100 + 0).toFixed(2).replace("-", "−") : "none";
 const percent = value => `${Math.round(100 * value)}%`;
@@ -13,62 +14,32 @@ const over = (xs, rows, key, name) => xs.map(x => rows.find(row => row[key] === 
 
 // --- kinds of token ---------------------------------------------------------------------------------------
 
-const FEWEST_TOKENS = 20;
-const kinds = () => tokens.columns.filter(({categories}) => categories?.length > 1);
-
-// Mean log norm of each kind minus the layer's mean, with intervals clustered by document, and what
-// it is if the tokens of each document are exchanged.
-function meansByKind(column, layer) {
-  const values = tokens.norm(layer), codes = tokens.column(column.name), count = column.categories.length;
-  const cell = () => Array.from({length: count}, () => new Float64Array(tokens.documents.length));
-  const n = cell(), sums = cell(), all = tokens.documents.map(() => 0), rows = tokens.documents.map(() => 0);
-  for (let token = 0; token < tokens.count; token++) {
-    const code = codes[token], document = tokens.document[token];
-    if (code >= count || tokens.position[token] < study.dropFirst || Number.isNaN(values[token])) continue;
-    n[code][document]++;
-    sums[code][document] += values[token];
-    rows[document]++;
-    all[document] += values[token];
-  }
-  const sum = list => list.reduce((total, value) => total + value, 0);
-  const total = sum(rows), mean = sum(all) / total, clusters = rows.filter(Boolean).length;
-  // The quantile of t, expanded in its degrees of freedom.
-  const free = clusters - 1, quantile = 1.96 + 2.37 / free + 2.82 / free ** 2;
-  return column.categories.map((name, code) => {
-    const count = sum(n[code]), ofKind = sum(sums[code]) / count, difference = ofKind - mean;
-    const errors = n[code].map((tokens, document) => (sums[code][document] - ofKind * tokens) / count -
-      (all[document] - mean * rows[document]) / total);
-    const half = quantile * Math.sqrt(sum(errors.map(error => error ** 2)) * clusters / free);
-    const expected = n[code].map((tokens, document) => tokens && tokens * all[document] / rows[document]);
-    return {name: named(name), count, ratio: Math.exp(difference), low: Math.exp(difference - half),
-      high: Math.exp(difference + half), chance: Math.exp(sum(expected) / count - mean)};
-  }).filter(({count}) => count >= FEWEST_TOKENS).sort((a, b) => b.ratio - a.ratio);
-}
-
+const kinds = () => tokens.columns.filter(({name}) => tokens.kinds[name]);
 const named = category => index.categories[category] ?? category;
 
 function showKinds() {
   const columns = kinds();
   state.kind = fill("kind", columns.map(({name, label}) => [name, label]), state.kind);
-  const column = columns.find(({name}) => name === state.kind), rows = meansByKind(column, place());
+  const column = columns.find(({name}) => name === state.kind), at = place();
+  const rows = rowsOf(tokens.kinds[column.name], row => row.layer === at);
   const open = at => {
     state.shade = column.name;
     find("shade").value = state.shade;
-    state.class = column.categories.find(category => named(category) === rows[at].name);
+    state.class = column.categories.find(category => category === rows[at].kind);
     delete state.brush;
     delete state.span;
     openTab("text");
   };
   const of = name => rows.map(row => row[name]);
-  means.draw({label: "mean norm by kind of token", x: of("name"), xLabel: column.label, onPick: open, panels: [
+  means.draw({label: "mean norm by kind of token", x: of("kind").map(named), xLabel: column.label, onPick: open, panels: [
     {label: "norm / layer's mean (geometric means)", height: 260, base: 1, series: [
       {name: "mean with its 95% interval", kind: "dot", colour: "--blue", y: of("ratio"), low: of("low"), high: of("high")},
       {name: "random order", kind: "diamond", colour: "--soft", y: of("chance")}]}]});
   say("means-claim", rows.length < 2 ? "Too few tokens have a kind." :
-    `In layer ${state.layer}, norms are largest for “${rows[0].name}”, ${two(rows[0].ratio)} times the layer's mean, ` +
-    `and smallest for “${rows.at(-1).name}”, ${two(rows.at(-1).ratio)} times.`);
+    `In layer ${state.layer}, norms are largest for “${named(rows[0].kind)}”, ${two(rows[0].ratio)} times the layer's mean, ` +
+    `and smallest for “${named(rows.at(-1).kind)}”, ${two(rows.at(-1).ratio)} times.`);
   showSlopes(column);
-  say("kinds-note", `Kinds with at least ${FEWEST_TOKENS} tokens on this page. Random order: the mean that a kind has if the tokens ` +
+  say("kinds-note", "Kinds with at least 20 tokens on this page. Random order: the mean that a kind has if the tokens " +
     "of each document are exchanged. Click a kind to highlight its tokens in the text.");
 }
 
@@ -77,16 +48,17 @@ function showSlopes(column) {
   const all = [study, ...ofSite()].filter(({slopes}) => slopes);
   const owner = all.find(({slopes}) => slopes.property === column.name) ??
     all.find(({slopes}) => !kinds().some(({name}) => name === slopes.property));
-  find("slopes").hidden = find("slopes-claim").hidden = !owner;
+  find("slopes").hidden = find("slopes-claim").hidden = find("slopes-tables").hidden = !owner;
   if (!owner) return;
-  const {term: [term, label], property, by, ...columns} = owner.slopes;
+  const {term: [term, label], property, by, tables, ...columns} = owner.slopes;
+  showTables("slopes-tables", tables);
   const rows = rowsOf(columns, row => row.layer === state.layer);
   const classes = rows.filter(row => row.subset !== "all" && Number.isFinite(row.estimate)).sort((a, b) => b.estimate - a.estimate);
   const shared = rows.find(row => row.subset === "all")?.estimate ?? null;
   const at = owner.layers.indexOf(state.layer), control = owner.terms[term];
   const of = name => classes.map(row => row[name]), same = value => classes.map(() => value);
-  slopes.draw({label: `${label} by ${by}`, x: of("subset"), xLabel: by, panels: [
-    {label: `${label}: ${owner.unit}`, height: 260, series: [
+  slopes.draw({label: `${label} by ${by} in the regression ${owner.regression}`, x: of("subset"), xLabel: by, panels: [
+    {label: `${owner.regression}: ${owner.axes[term]}`, height: 260, series: [
       {name: "random order, all tokens", kind: "band", colour: "--band", low: same(control.permutedLow[at]), high: same(control.permutedHigh[at])},
       {name: "all tokens", kind: "line", colour: "--soft", y: same(shared)},
       {name: `${label} with its interval`, kind: "dot", colour: "--blue", y: of("estimate"),
@@ -99,7 +71,7 @@ function showSlopes(column) {
 // --- heads ------------------------------------------------------------------------------------------------
 
 function showHeads() {
-  const table = beyond().heads, {term, regression, equal, ...columns} = table, rows = rowsOf(columns);
+  const table = beyond().heads, {term, regression, equal, tables, ...columns} = table, rows = rowsOf(columns);
   const measures = {
     estimate: {label: term, has: term, diverging: true, format: three},
     random_weights: {label: `${term} before training`, has: term, diverging: true, format: three},
@@ -130,6 +102,7 @@ function showHeads() {
     (values("random_weights").length ? `; before training ${of("random_weights")}` : "") + "."))());
   say("heads-note", (term && `The terms are those of the regression ${regression}. `) +
     (tokens.heads ? "Click a head to colour the text by the norm of what it writes." : "The page has no room for the norms of single heads."));
+  showTables("heads-tables", tables);
 }
 
 function showHead(layer, part) {
@@ -152,7 +125,7 @@ function showHead(layer, part) {
 // --- causes -----------------------------------------------------------------------------------------------
 
 function showCauses() {
-  const {all, single, documents, regression} = beyond().causes, rows = rowsOf(all), {site} = study;
+  const {all, single: singly, documents, regression, tables} = beyond().causes, rows = rowsOf(all), {site} = study;
   const pairOf = row => `${row.source_site} → ${row.target_site}`, pairs = [...new Set(rows.map(pairOf))];
   state.pair = fill("pair", pairs, pairs.includes(state.pair) ? state.pair : `${site} → ${site}`);
   const ofPair = row => pairOf(row) === state.pair;
@@ -168,11 +141,11 @@ function showCauses() {
           low: of("coefficient_conf_low"), high: of("coefficient_conf_high")},
         {name: "caused by all layers before", kind: "dot", colour: "--orange", aside: 1, y: of("estimate"), low: of("conf_low"),
           high: of("conf_high")}]}]});
-  const ofLayers = rowsOf(single, row => isChosen(row) && row.target_layer === target);
+  const ofLayers = rowsOf(singly, row => isChosen(row) && row.target_layer === target);
   const layers = [...new Set(ofLayers.map(row => row.source_layer))].sort((a, b) => a - b);
   const by = name => over(layers, ofLayers, "source_layer", name);
-  find("sources").hidden = !layers.length;
-  sources.draw({label: "predicted beside caused by the layer that is changed", x: layers, xLabel: "layer that is changed", panels: [
+  find("single").hidden = !layers.length;
+  single.draw({label: "predicted beside caused by the layer that is changed", x: layers, xLabel: "layer that is changed", panels: [
     {label: `% in layer ${target} per 1% in one layer before`, height: 240, series: [
       {name: "predicted", kind: "ring", colour: "--blue", y: by("predictive")},
       {name: "caused, with its interval", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
@@ -184,4 +157,29 @@ function showCauses() {
       `${effects.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
     "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");
+  showTables("causes-tables", tables);
+}
+
+// --- sources ----------------------------------------------------------------------------------------------
+
+const KINDS = [["dot", "--orange"], ["dot", "--blue"], ["diamond", "--green"], ["ring", "--blue"], ["square", "--soft"]];
+
+function showTraced() {
+  const {claim, tokens: count, documents, shares: written, readout: effects, tables} = beyond().traced, {layers} = study;
+  const series = (list, value, scale = 1) => list.map(({name, ...columns}, at) => {
+    const by = column => over(layers, rowsOf(columns), "layer", column).map(y => Number.isFinite(y) ? scale * y : null);
+    const [kind, colour] = KINDS[at];
+    return {name, kind, colour, line: true, y: by(value), low: by("conf_low"), high: by("conf_high")};
+  });
+  say("sources-claim", `${claim}.`);
+  const panel = {label: "% of the adjustment, mean over tokens", height: 260, series: series(written, "mean", 100)};
+  shares.draw({label: "who writes adjustments, by layer", x: layers, xLabel: "layer", panels: [panel], onPick: at => setLayer(layers[at])});
+  find("readout").hidden = !effects;
+  if (effects) {
+    readout.draw({label: "effects on logits by layer", x: layers, xLabel: "layer", onPick: at => setLayer(layers[at]), panels: [
+      {label: "effect on the logit, SD over the vocabulary", height: 260, series: series(effects, "difference")}]});
+  }
+  say("sources-note", `${counted(count, "token")} of ${counted(documents, "document")} were traced; they come first in the list of ` +
+    "documents, and the card of a token there names its writers. Effects are less those on the tokens of another place.");
+  showTables("sources-tables", tables);
 }

@@ -7,9 +7,13 @@ function showDocuments() {
   const matching = all.filter(({name, group, tokens}) => [name, group, tokens.join("")]
     .some(text => text.toLowerCase().includes(words.toLowerCase())));
   const listed = matching.length ? matching : all, groups = new Map();
-  for (const {name, group} of listed) {
-    if (!groups.has(group)) groups.set(group, make("optgroup", "", {label: group}));
-    groups.get(group).append(new Option(name, name));
+  // Traced documents come first.
+  for (const isTraced of [true, false]) {
+    for (const {name, group} of listed.filter(({name}) => tokens.traced(name) === isTraced)) {
+      const label = isTraced ? "traced to their sources" : group;
+      if (!groups.has(label)) groups.set(label, make("optgroup", "", {label}));
+      groups.get(label).append(new Option(name, name));
+    }
   }
   select.replaceChildren(...groups.values());
   const isShown = ({name}) => name === state.document, stays = listed.some(isShown);
@@ -19,7 +23,7 @@ function showDocuments() {
       delete state.token;
       delete state.span;
     }
-    state.document = listed[0].name;
+    state.document = [...groups.values()][0].children[0].value;
   }
   select.value = state.document;
   const total = counted(all.length, "document");
@@ -142,7 +146,6 @@ function drawCloud() {
       const [name, place] = nameAndPlace(token);
       return [name, place, tokens.text(token), shading.inWords(token)];
     }});
-  for (const label of document.querySelectorAll(".other")) label.textContent = otherToken();
   find("cloud-note").textContent = `Layer ${state.layer}: ${counted(own.length, "point")} of this ` +
     `document, ${all.length.toLocaleString("en")} of all documents. The slope of the whole cloud ` +
     `is ${three(covered)}` + (slope === null ? "." : `; that of the line is the coefficient of ` +
@@ -227,7 +230,6 @@ function showHighlight() {
     const [x0, x1, y0, y1] = brush;
     chosen = new Set(every.filter(token => x[token] >= x0 && x[token] <= x1 && y[token] >= y0 && y[token] <= y1 &&
       (state.points !== "document" || tokens.document[token] === number)));
-    for (const [at, name] of ["x0", "x1", "y0", "y1"].entries()) find("limits").elements[name].value = brush[at];
   } else if (span) {
     const first = tokens.first[number], last = tokens.documents[number].tokens.length - 1;
     chosen = new Set(every.slice(first + Math.max(0, span[0]), first + Math.min(span[1], last) + 1));
@@ -280,7 +282,8 @@ function facts(token) {
   const at = place(), {x, y} = points(), list = make("dl", "");
   const rows = [["norm", three(Math.exp(tokens.norm(at)[token]))], ["relative norm", three(Math.exp(tokens.relative(at)[token]))],
     ["residual", three(tokens.residual(at)[token])]];
-  if (Number.isFinite(x[token])) rows.push([otherToken(), three(x[token])], ["t", three(y[token])]);
+  const outcome = study.outcomeName + (study.effects ? " less its document's mean" : "");
+  if (Number.isFinite(x[token])) rows.push([`${outcome}, at ${otherToken()}`, three(x[token])], ["at t", three(y[token])]);
   for (const {name, label} of tokens.columns) rows.push([label, new Shading(tokens, at, name, theme()).inWords(token)]);
   if (state.shade.startsWith("head_")) rows.push([find("shade").selectedOptions[0].textContent, shading.inWords(token)]);
   list.append(...rows.map(([name, value]) => {
@@ -298,5 +301,8 @@ function writers(token) {
       : JSON.stringify(tokens.text(source));
     return `${text} ${Math.round(100 * share)}%`.replace("-", "−");
   });
-  return sources.length ? [make("p", `written by ${sources.join(" · ")}`, {id: "writers"})] : [];
+  const traced = tokens.traced(tokens.documents[tokens.document[token]].name);
+  const text = sources.length ? `written by ${sources.join(" · ")}`
+    : traced ? "not traced to its sources in this layer or at this place" : "this document was not traced to its sources";
+  return tokens.sources ? [make("p", text, {id: "writers"})] : [];
 }

@@ -1,0 +1,1 @@
+"""Claims, each made once from tables; titles, answers, findings and the page are renderings."""

@@ -1,0 +1,24 @@
+"""What a claim is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite, nan
+
+from attnlag.claims.numbers import interval
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about tables, with the numbers that it rests on."""
+
+    sentence: str
+    value: float = nan
+    low: float = nan  # ends of its interval
+    high: float = nan
+    baseline: Mapping[str, float] = field(default_factory=dict)  # what to compare it with, by name
+    verdict: str = ""
+
+    @property
+    def interval(self) -> str:
+        """The interval in words, "" without one."""
+        return interval(self.low, self.high) if isfinite(self.low) else ""

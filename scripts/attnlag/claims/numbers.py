@@ -1,0 +1,41 @@
+"""The one format of numbers, intervals and layers in sentences; page.state.js has the same."""
+
+import re
+
+import numpy as np
+
+
+def number(value: float) -> str:
+    """Return a coefficient with two decimals, or three if it is small, and a minus sign."""
+    shown = f"{value:.2f}" if abs(value) >= 0.095 or abs(value) < 0.0005 else f"{value:.3f}"
+    return shown.replace("-0.00", "0.00").replace("-", "−")
+
+
+def two(value: float) -> str:
+    """Return a number with two decimals and a minus sign; zero has none."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def significant(value: float) -> str:
+    """Return a positive number with two or three digits: ``2.7``, ``193``, ``0.097``."""
+    return f"{value:,.0f}" if value >= 99.5 else f"{float(f'{value:.2g}'):g}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as a percentage; one that rounds to zero has no sign."""
+    return f"{round(100 * share, digits) + 0.0:.{digits}f}%".replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """Return the ends of an interval, as in ``0.21 to 0.25``."""
+    return f"{two(low)} to {two(high)}"
+
+
+def span(values: np.ndarray) -> str:
+    """Return the smallest and the largest of some numbers, or the one that all are."""
+    return " to ".join(dict.fromkeys((two(float(np.min(values))), two(float(np.max(values))))))
+
+
+def with_minus_signs(text: str) -> str:
+    """Return a text whose negative numbers have minus signs instead of hyphens."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)

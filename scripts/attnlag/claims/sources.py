@@ -1,0 +1,44 @@
+"""Claims about the tokens that write adjustments, and about what adjustments say."""
+
+import numpy as np
+import pandas as pd
+
+from attnlag.claims.claim import Claim
+from attnlag.claims.numbers import percent
+
+# Sources whose shares are shown, or summed, with what they are called.
+WRITERS = {
+    ("self",): "the token itself",
+    ("previous_1",): "the token before",
+    ("first",): "the first token",
+    ("previous_2", "previous_3", "previous_4"): "2 to 4 tokens before",
+    ("rest", "bias"): "all others",
+}
+
+# Vocabulary tokens on which effects are measured.
+TARGETS = {
+    "own": "the token itself",
+    "next": "the next token",
+    "first_choice": "the model's first choice",
+}
+
+
+def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the mean shares of writers by layer; only a single source has an interval."""
+    by_writer = {}
+    for sources, label in WRITERS.items():
+        rows = table[table["source"].isin(sources)].groupby("layer")
+        by_writer[label] = rows[["mean", "conf_low", "conf_high"]].sum()
+        if len(sources) > 1:
+            by_writer[label][["conf_low", "conf_high"]] = np.nan
+    return by_writer
+
+
+def previous_token(table: pd.DataFrame) -> Claim:
+    """Return how much of adjustments the token before writes, on average over tokens."""
+    means = table[table["source"] == "previous_1"].set_index("layer")["mean"]
+    return Claim(
+        f"The token before writes {percent(means.max())} of the adjustment in layer "
+        f"{means.idxmax()} and {percent(means.median())} in the median layer",
+        value=float(means.median()),
+    )
