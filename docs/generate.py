@@ -1,9 +1,9 @@
 """Write the pages that are generated from the code.
 
 These are workflow/schemas/config.schema.json, with which editors complete and check a
-configuration; the lists in config/README.md, each between two marks; and docs/outputs.md, every
-file of a run and what its columns mean. With --check, nothing is written, and a file that is not up
-to date is an error.
+configuration; the lists in config/README.md, each between two marks; docs/outputs.md, every file of
+a run and what its columns mean; and docs/exercises.ipynb, the notebook with gaps. With --check,
+nothing is written, and a file that is not up to date is an error.
 """
 
 import argparse
@@ -49,6 +49,12 @@ A figure is a file `{name}{size}.{format}`: `{size}` is empty or `_column`
 
 folder | figures
 ---|---"""
+
+# The line of a function of the notebook after which its solution comes.
+SOLUTION = "    # solution\n"
+SOLVED = (
+    "Three functions are gaps, which return None; [notebook.ipynb](notebook.ipynb) has solutions."
+)
 
 
 def schema() -> str:
@@ -200,6 +206,19 @@ def page_of_outputs() -> str:
     return "\n".join(lines)
 
 
+def exercises() -> str:
+    """Return the notebook with a gap in place of each solution."""
+    notebook = json.loads((ROOT / "docs/notebook.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if SOLUTION in cell["source"]:
+            place = cell["source"].index(SOLUTION)
+            cell["source"][place:] = ["    ...  # your turn"]
+    beginning = notebook["cells"][0]["source"]
+    beginning[0] = beginning[0].replace("study", "study: exercises")
+    beginning[-1] = SOLVED + "\n"
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
@@ -208,6 +227,7 @@ def main() -> None:
         "workflow/schemas/config.schema.json": schema(),
         "config/README.md": page_of_configuration(),
         "docs/outputs.md": page_of_outputs(),
+        "docs/exercises.ipynb": exercises(),
     }
     for name, text in pages.items():
         if (ROOT / name).read_text(encoding="utf-8") == text:

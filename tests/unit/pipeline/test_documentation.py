@@ -43,8 +43,9 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("workflow/schemas/config.schema.json", "config/README.md", "docs/outputs.md"):
-        (tmp_path / name).parent.mkdir(parents=True)
+    pages = ("config/README.md", "docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb")
+    for name in ("workflow/schemas/config.schema.json", *pages):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     readme = tmp_path / "config/README.md"
     text = readme.read_text()
