@@ -16,12 +16,10 @@ from tqdm import tqdm
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import WEIGHTS, share_weights
+from attnlag.model.gguf_config import ARCHITECTURES, FACTORS, config_of
 from attnlag.model.language_models import quiet_transformers
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-
-# Architectures in GGUF that can be converted; tests compare each with transformers' own loader.
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3")
 
 
 def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
@@ -30,7 +28,8 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     Quantised weights are expanded, so the folder is several times as large as the file. It takes
     seconds and no more memory than the largest tensor. Return ``quantization`` and ``bits`` of most
     weights, or nothing if they are not quantised. Raise UserError if the architecture is not in
-    ``ARCHITECTURES``, transformers cannot read the file, or a part of the model is missing.
+    ``ARCHITECTURES``, transformers cannot read the file, a part of the model is missing, or the
+    file has keys or tensors that transformers' model of this type has no place for.
     """
     with told_as(f"transformers cannot convert {gguf.name}"):
         header = _header(gguf)
@@ -48,7 +47,7 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
 
 
 def _header(path: Path) -> Any:
-    """Return a reader of a GGUF file that knows of an array only its length.
+    """Return a reader of a GGUF file that knows of an array of texts only its length.
 
     The library would parse the vocabulary token by token, which takes seconds.
     """
@@ -61,14 +60,15 @@ def _header(path: Path) -> Any:
             data: Any = self.data
             element, count = struct.unpack_from("<IQ", data, start)
             end = start + 12
+            types = [kind, GGUFValueType(element)]
             if element in self.gguf_scalar_to_np:
-                end += count * np.dtype(self.gguf_scalar_to_np[element]).itemsize
-            elif element != GGUFValueType.STRING:
+                numbers = np.frombuffer(data, self.gguf_scalar_to_np[element], count, end)
+                return 12 + numbers.nbytes, [numbers], [0], types
+            if element != GGUFValueType.STRING:
                 raise ValueError(f"an array of values of type {element}")
-            else:
-                for _ in range(count):
-                    end += 8 + struct.unpack_from("<Q", data, end)[0]
-            return end - start, [np.array([count])], [], [kind, GGUFValueType(element)]
+            for _ in range(count):
+                end += 8 + struct.unpack_from("<Q", data, end)[0]
+            return end - start, [np.array([count])], [], types
 
     return Header(path)
 
@@ -104,25 +104,32 @@ def _check(header: Any, file: str) -> None:
         raise UserError(problems)
 
 
-def _config(header: Any, architecture: str) -> Any:
+def _config(header: Any, architecture: str, file: str) -> Any:
     """Return the configuration that a GGUF file states, under the names of transformers."""
-    from transformers import CONFIG_MAPPING
-    from transformers.integrations import GGUF_CONFIG_MAPPING
+    import gguf
 
-    renamed: Any = GGUF_CONFIG_MAPPING
-    names = {
-        f"{section}.{key}": name
-        for section in ("general", "tokenizer", architecture)
-        for key, name in renamed[section].items()
-        if name
+    keys = {
+        key: field.contents()
+        for key, field in header.fields.items()
+        if not key.startswith("tokenizer.") or key.endswith("_token_id")
     }
-    values = {names[key]: field.contents() for key, field in header.fields.items() if key in names}
-    # Most files do not state the size of the vocabulary.
-    values.setdefault("vocab_size", int(header.fields["tokenizer.ggml.tokens"].parts[-1][0]))
-    values["tie_word_embeddings"] = all(t.name != "output.weight" for t in header.tensors)
-    # Only the text model of Gemma 3 is in GGUF.
-    values["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
-    return CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    factors = {
+        tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type)
+        for tensor in header.tensors
+        if tensor.name in FACTORS.get(architecture, ())
+    }
+    config = config_of(keys, architecture, file, factors)
+    names = {tensor.name for tensor in header.tensors}
+    if f"{architecture}.vocab_size" not in keys:
+        # Most files do not state the size of the vocabulary.
+        config.vocab_size = int(header.fields["tokenizer.ggml.tokens"].parts[-1][0])
+    config.tie_word_embeddings = "output.weight" not in names
+    # If some biases are there, transformers has those of all matrices.
+    for setting, part in (("attention_bias", "attn"), ("mlp_bias", "ffn")):
+        biases = re.compile(rf"blk\.\d+\.{part}_\w+\.bias")
+        if hasattr(config, setting) and any(map(biases.fullmatch, names)):
+            setattr(config, setting, True)
+    return config
 
 
 def _convert(path: Path, header: Any, folder: Path) -> None:
@@ -144,7 +151,7 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
         told_as(f"transformers cannot convert {file}"),
         tempfile.TemporaryDirectory() as alone,
     ):
-        config = _config(header, architecture)
+        config = _config(header, architecture, file)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(
                 config, dtype=torch.float32, trust_remote_code=False
@@ -157,13 +164,20 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
     (number,) = (n for n, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
     stored = {tensor.name: tensor for tensor in header.tensors}
-    tensors, missing = {}, []
+    kinds = {_without_layer(name) for name in stored}
+    tensors: dict[str, Any] = {}
+    missing = []
     # The first of tied weights.
     for name, parameter in model.named_parameters():
         module, _, suffix = name.rpartition(".")
-        tensor = stored.get(f"{names.get_name(module)}.{suffix}")
+        name_in_file = f"{names.get_name(module)}.{suffix}"
+        tensor = stored.get(name_in_file)
         if tensor is None:
-            missing.append(name)
+            # A bias that no layer has is zero.
+            if suffix == "bias" and _without_layer(name_in_file) not in kinds:
+                tensors[name] = None
+            else:
+                missing.append(name)
         elif (shape := tuple(tensor.shape[::-1].tolist())) != tuple(parameter.shape):
             raise UserError(
                 f"{file}: the tensor {tensor.name} has the shape {shape}, expected "
@@ -174,6 +188,14 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
     if missing:
         raise UserError(
             f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
+        )
+    used = {tensor.name for tensor in tensors.values() if tensor is not None}
+    factors = {*FACTORS.get(architecture, ())}
+    if unused := sorted(set(stored) - used - (factors if factors <= set(stored) else set())):
+        others = f" and {counted(len(unused) - 1, 'other tensor')}" if unused[1:] else ""
+        raise UserError(
+            f"{file} has the tensor {unused[0]}{others}, for which transformers' "
+            f"{type(model).__name__} has no place; expected the model in safetensors"
         )
     model.config.architectures = [type(model).__name__]
     # A GGUF file does not state it: transformers would write its default as if it were the model's.
@@ -187,13 +209,21 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
     # llama.cpp orders queries and keys otherwise, and adds one to the gains of some norms.
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config.to_dict())
 
-    def values_of(tensor: Any) -> np.ndarray:
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+
+    def values_of(name: str) -> np.ndarray:
+        if (tensor := tensors[name]) is None:
+            return np.zeros(shapes[name])
         values = gguf.dequantize(tensor.data, tensor.tensor_type)
         return processor.process(values, tensor.name).weights
 
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     bar = tqdm(sorted(tensors), desc=f"{file}: tensors", unit="tensor", mininterval=1)
-    _write_safetensors(folder / WEIGHTS, shapes, (values_of(tensors[name]) for name in bar))
+    _write_safetensors(folder / WEIGHTS, shapes, map(values_of, bar))
+
+
+def _without_layer(name: str) -> str:
+    """Return the name of a tensor in a GGUF file without the number of its layer."""
+    return re.sub(r"^blk\.\d+\.", "", name)
 
 
 def _write_safetensors(

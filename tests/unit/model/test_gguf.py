@@ -1,5 +1,6 @@
 """The conversion of GGUF files, tensor by tensor, equals that of transformers' loader."""
 
+import json
 import struct
 from typing import Any
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from attnlag.adjustments import extraction
 from attnlag.errors import UserError
 from attnlag.model import gguf
 from attnlag.model.fetching import fetch_model
@@ -26,6 +28,13 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "phi3": {"rope_dimension_count": 16, "sliding_window": 32},
     "gemma2": {"key_length": 16, "value_length": 16, "sliding_window": 32},
     "gemma3": {"key_length": 16, "value_length": 16, "sliding_window": 32},
+}
+
+# What transformers' own loader does not take from these files, or makes up.
+NOT_OF_TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "phi3": {"sliding_window": 32},
+    "gemma2": {"query_pre_attn_scalar": 16},
+    "gemma3": {"query_pre_attn_scalar": 16},
 }
 
 
@@ -144,8 +153,12 @@ def files_of_transformers(path, folder):
 def test_the_converted_files_equal_those_that_transformers_writes(architecture, stored, tmp_path):
     tied = stored == GGMLQuantizationType.F32 or architecture == "gemma2"
     path = written(tmp_path / "alone" / "tiny.gguf", architecture, tied=tied, stored=stored)
-    found = converted(path, tmp_path / "direct")
-    assert found == files_of_transformers(path, tmp_path / "loaded")
+    found, expected = converted(path, tmp_path / "direct"), tmp_path / "loaded"
+    files = files_of_transformers(path, expected)
+    config = json.loads(files.pop("config.json")) | NOT_OF_TRANSFORMERS.get(architecture, {})
+    del config["initializer_range"]
+    assert json.loads(found.pop("config.json")) == config
+    assert found == files
     model, loading = AutoModelForCausalLM.from_pretrained(
         tmp_path / "direct", output_loading_info=True
     )
@@ -197,3 +210,232 @@ def test_a_truncated_file_is_refused(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=r"cannot convert tiny\.gguf"):
             gguf.convert_gguf(path, tmp_path)
+
+
+# A model is written as llama.cpp's converter would, converted, and compared with itself.
+
+SIZES = {
+    **{"vocab_size": len(PIECES), "hidden_size": WIDTH, "intermediate_size": INNER},
+    **{"num_attention_heads": HEADS, "num_key_value_heads": GROUPS, "num_hidden_layers": LAYERS},
+    **{"max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "pad_token_id": 0},
+}
+LLAMA3 = {
+    **{"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0},
+    **{"high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+}
+LONGROPE = {
+    **{"rope_type": "longrope", "original_max_position_embeddings": 256, "rope_theta": 1e4},
+    **{"short_factor": [1.0, 1.1] * 4, "long_factor": [2.0, 4.0] * 4},
+}
+GEMMA = {"head_dim": 8, "query_pre_attn_scalar": 8, "tie_word_embeddings": True}
+GEMMA_KEYS = {"attention.key_length": 8, "attention.value_length": 8}
+NO_CAPS = {"attn_logit_softcapping": None, "final_logit_softcapping": None}
+
+
+def divisors_of_llama3():
+    """Return the tensor that llama.cpp's converter computes for Llama 3.1."""
+    wavelengths = 2 * np.pi * 1e4 ** (np.arange(0, 16, 2) / 16)
+    found = []
+    for wavelength in wavelengths:
+        smooth = (8192 / wavelength - 1) / 3
+        if wavelength < 2048:
+            found.append(1.0)
+        else:
+            found.append(8.0 if wavelength > 8192 else 1 / ((1 - smooth) / 8 + smooth))
+    return np.array(found, np.float32)
+
+
+# For each file: architecture, config of the model, keys and tensors of the file.
+STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, np.ndarray]]] = {
+    "llama 3": ("llama", {"rope_parameters": LLAMA3}, {}, {"rope_freqs": divisors_of_llama3()}),
+    "linear": (
+        "llama",
+        {"rope_parameters": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e4}},
+        {"rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
+        {},
+    ),
+    "yarn": (
+        "qwen2",
+        {
+            "rope_parameters": {
+                **{"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4},
+                **{"original_max_position_embeddings": 128, "beta_fast": 16.0},
+            }
+        },
+        {
+            **{"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0},
+            **{"rope.scaling.original_context_length": 128},
+            **{"rope.scaling.yarn_beta_fast": 16.0, "rope.scaling.finetuned": True},
+        },
+        {},
+    ),
+    "longrope": (
+        "phi3",
+        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 256},
+        {"rope.scaling.original_context_length": 256, "rope.scaling.attn_factor": 2**0.5 / 0.9},
+        {
+            "rope_factors_long": np.array(LONGROPE["long_factor"], np.float32),
+            "rope_factors_short": np.array(LONGROPE["short_factor"], np.float32),
+        },
+    ),
+    "partial rotation": (
+        "phi3",
+        {"partial_rotary_factor": 0.5},
+        {"rope.dimension_count": 8},
+        {},
+    ),
+    "window": ("phi3", {"sliding_window": 7}, {"attention.sliding_window": 7}, {}),
+    "biases": ("llama", {"attention_bias": True, "mlp_bias": True}, {}, {}),
+    "wide heads": ("llama", {"head_dim": 32}, {"attention.key_length": 32}, {}),
+    "head of qwen3": ("qwen3", {"head_dim": 16}, {"attention.key_length": 16}, {}),
+    "soft caps": (
+        "gemma2",
+        {**GEMMA, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+        {**GEMMA_KEYS, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+        {},
+    ),
+    "gemma 2 27B": (
+        "gemma2",
+        {**GEMMA, **NO_CAPS, "num_hidden_layers": 46, "query_pre_attn_scalar": 16},
+        {**GEMMA_KEYS, "attn_logit_softcapping": 1e9, "final_logit_softcapping": 1e9},
+        {},
+    ),
+    "gemma 3": (
+        "gemma3",
+        {
+            **{
+                **GEMMA,
+                "sliding_window": 5,
+                "layer_types": ["full_attention", "sliding_attention"],
+            },
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e4},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 5e3},
+            },
+        },
+        {
+            **{**GEMMA_KEYS, "rope.scaling.type": "linear", "rope.scaling.factor": 8.0},
+            **{"attention.sliding_window": 5, "rope.freq_base_swa": 5e3},
+            **{"attention.sliding_window_pattern": [False, True], "attention.scale": 8**-0.5},
+        },
+        {},
+    ),
+}
+
+
+def as_gguf(path, architecture, model, keys, tensors):
+    """Write a model of transformers as llama.cpp's converter would."""
+    config = model.config
+    writer = GGUFWriter(path, architecture)
+    values = {
+        **{"context_length": 4096, "embedding_length": WIDTH, "feed_forward_length": INNER},
+        **{"block_count": config.num_hidden_layers, "rope.freq_base": 1e4},
+        **{"attention.head_count": HEADS, "attention.head_count_kv": GROUPS},
+        **{"attention.layer_norm_rms_epsilon": 1e-6, **keys},
+    }
+    for key, value in values.items():
+        kind = {bool: "bool", int: "uint32", float: "float32", str: "string", list: "array"}
+        getattr(writer, f"add_{kind[type(value)]}")(f"{architecture}.{key}", value)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(PIECES)
+    writer.add_token_scores([0.0] * 3 + [-float(n) for n in range(len(PIECES) - 3)])
+    writer.add_token_types([2, 3, 3] + [1] * (len(PIECES) - 3))
+    writer.add_pad_token_id(0)
+    (number,) = (n for n, name in gguf_package.MODEL_ARCH_NAMES.items() if name == architecture)
+    names = gguf_package.get_tensor_name_map(number, config.num_hidden_layers)
+    for name, values in model.state_dict().items():
+        module, _, suffix = name.rpartition(".")
+        if name == "lm_head.weight" and config.tie_word_embeddings:
+            continue
+        array = values.numpy()
+        if architecture == "llama" and module.endswith(("q_proj", "k_proj")):
+            heads = HEADS if module.endswith("q_proj") else GROUPS
+            split = array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:])
+            array = split.swapaxes(1, 2).reshape(array.shape)
+        if architecture.startswith("gemma") and module.endswith("norm"):
+            array = array + 1
+        writer.add_tensor(f"{names.get_name(module)}.{suffix}", np.ascontiguousarray(array))
+    for name, array in tensors.items():
+        writer.add_tensor(name if name.endswith(".bias") else f"{name}.weight", array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def small_model(architecture, settings):
+    torch.manual_seed(0)
+    kind = {"gemma3": "gemma3_text"}.get(architecture, architecture)
+    sizes = {**SIZES, "tie_word_embeddings": False, **settings}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes)).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.add_(0.3 * torch.randn(weights.shape))
+    return model
+
+
+def norms_of(model):
+    ids = np.random.default_rng(0).integers(3, len(PIECES), 700)
+    sites = ["attention", "mlp"]
+    options = {"batch_tokens": 4096, "keep": "norms"}
+    found = extraction.Adjustments(model, sites=sites, **options).measure([ids[:200], ids])
+    return np.stack([found[site] for site in sites])
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_the_converted_model_has_the_norms_of_the_one_that_it_was_made_from(name, tmp_path):
+    architecture, settings, keys, tensors = STATED[name]
+    model = small_model(architecture, settings)
+    if name == "longrope":
+        # Stated in the file; transformers computes another from the lengths.
+        model.model.rotary_emb.attention_scaling = keys["rope.scaling.attn_factor"]
+        model.model.rotary_emb.long_attention_scaling = keys["rope.scaling.attn_factor"]
+    converted(as_gguf(tmp_path / "m.gguf", architecture, model, keys, tensors), tmp_path / "folder")
+    found = AutoModel.from_pretrained(tmp_path / "folder")
+    np.testing.assert_allclose(norms_of(found), norms_of(model.base_model), rtol=1e-3)
+    for key in ("final_logit_softcapping", "tie_word_embeddings"):
+        stated = keys.get(key, getattr(model.config, key, None))
+        assert getattr(found.config, key, None) == stated
+
+
+REFUSED = {
+    "llama.logit_scale (0.25)": ("llama", {"logit_scale": 0.25}, {}),
+    "llama.rope.dimension_count (8)": (
+        "llama",
+        {"rope.dimension_count": 8, "attention.key_length": 16},
+        {},
+    ),
+    "llama.attention.sliding_window (8)": ("llama", {"attention.sliding_window": 8}, {}),
+    "llama.expert_count (4)": ("llama", {"expert_count": 4}, {}),
+    "llama.rope.scaling.type (dynamic)": ("llama", {"rope.scaling.type": "dynamic"}, {}),
+    "phi3.rope.scaling.type (yarn)": ("phi3", {"rope.scaling.type": "yarn"}, {}),
+    "the tensor rope_freqs.weight holds other factors": (
+        *("llama", {}),
+        {"rope_freqs": np.linspace(1, 3, 8, dtype=np.float32)},
+    ),
+    "qwen2.attention.causal (False)": ("qwen2", {"attention.causal": False}, {}),
+    "the tensor blk.1.attn_output.bias, for which transformers' Qwen2ForCausalLM": (
+        *("qwen2", {}),
+        {"blk.1.attn_output.bias": np.ones(WIDTH, np.float32)},
+    ),
+    "the tensor blk.0.attn_q_norm.weight": (
+        *("llama", {}),
+        {"blk.0.attn_q_norm": np.ones(16, np.float32)},
+    ),
+    "the tensor rope_factors_long.weight": (
+        *("phi3", {}),
+        {"rope_factors_long": np.ones(8, np.float32)},
+    ),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_transformers_cannot_state_is_refused_by_name(said, tmp_path):
+    architecture, keys, tensors = REFUSED[said]
+    path = as_gguf(tmp_path / "m.gguf", architecture, small_model(architecture, {}), keys, tensors)
+    with pytest.raises(UserError) as caught:
+        converted(path, tmp_path / "folder")
+    (line,) = caught.value.problems
+    assert said in line
+    assert line.endswith("has no place; expected the model in safetensors")
