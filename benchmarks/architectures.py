@@ -227,7 +227,7 @@ def differs_from_plain_hooks(model, adjustments, layers, sequences):
             for part in block.parts:
                 plain = seen[layer, part] * (block.scale or 1)
                 total = total + plain
-                found = torch.from_numpy(layers[part][layer][rows]).double()
+                found = torch.from_numpy(layers["vectors", part][layer][rows]).double()
                 gap = (found - plain).norm(dim=-1) / plain.norm(dim=-1).clamp_min(1e-30)
                 worst = max(worst, float(gap.max()))
             out = seen[layer, "out"]
@@ -249,12 +249,12 @@ def row_of(model_type):
     known = architectures.family_of(model) is not None
     sequences = sequences_of(model)
     try:
-        adjustments = extraction.Adjustments(
-            model, sites=["attention"], batch_tokens=4096, keep="vectors"
+        adjustments = extraction.Extractor(
+            model, sites=["attention"], batch_tokens=4096, quantities=["vectors"]
         )
         if "mlp" in adjustments.blocks[0].parts:
-            adjustments = extraction.Adjustments(
-                model, sites=["attention", "mlp"], batch_tokens=4096, keep="vectors"
+            adjustments = extraction.Extractor(
+                model, sites=["attention", "mlp"], batch_tokens=4096, quantities=["vectors"]
             )
         layers = adjustments.measure(sequences)
     except UserError as error:

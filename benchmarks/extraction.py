@@ -136,20 +136,20 @@ def runner_of(
     first: np.ndarray,
     keep: str,
     fast: str,
-) -> extraction.Adjustments:
+) -> extraction.Extractor:
     """Return the real program's loop, past its first batch: the proof and the choice are made."""
-    runner = extraction.Adjustments(
+    runner = extraction.Extractor(
         trunk,
         batch_tokens=given.batch_tokens,
         threads=given.threads,
-        keep=keep,
+        quantities=[keep],
         fast=fast,
     )
     runner.measure([first])
     return runner
 
 
-def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray], path: Path) -> Way:
+def through_parquet(runner: extraction.Extractor, sequences: list[np.ndarray], path: Path) -> Way:
     """Return a way that stores vectors as the real program does and takes norms from the file."""
     names, windows = [f"d{i}" for i in range(len(sequences))], list(range(len(sequences)))
     tokens_path = path.with_name("tokens.parquet")
@@ -166,8 +166,8 @@ def through_parquet(runner: extraction.Adjustments, sequences: list[np.ndarray],
             **layout.encoding(schema, "float32"),
         ) as writer:
 
-            def write(run: list[TokenSequence], layers: dict[str, list[np.ndarray]]) -> None:
-                rows = layout.table(run, layers["attention"], schema, "float32")
+            def write(run: list[TokenSequence], values: extraction.Values) -> None:
+                rows = layout.table(run, values["vectors", "attention"], schema, "float32")
                 writer.write_table(rows, row_group_size=4096)
 
             extraction.write_runs(stored_sequences(tokens_path), runner, write)
@@ -300,7 +300,7 @@ def uniform(kind: str, arguments: argparse.Namespace, folder: Path) -> None:
     per_batch = max(1, min(arguments.batch_tokens // LENGTH, len(ids)))
     in_batches = [ids[i : i + per_batch] for i in range(0, len(ids), per_batch)]
 
-    def ours(trunk: torch.nn.Module, keep: str, fast: str) -> extraction.Adjustments:
+    def ours(trunk: torch.nn.Module, keep: str, fast: str) -> extraction.Extractor:
         return runner_of(trunk, arguments, sequences[0], keep, fast)
 
     print(f"{kind}, {len(ids)} x {LENGTH} tokens, batches of {per_batch}, {threads} threads")
@@ -360,9 +360,9 @@ def multiplies_bfloat16() -> bool:
         return False
 
 
-def norms_by(runner: extraction.Adjustments, sequences: list[np.ndarray]) -> np.ndarray:
+def norms_by(runner: extraction.Extractor, sequences: list[np.ndarray]) -> np.ndarray:
     """Return norms (layers, tokens), float64."""
-    return np.stack(runner.measure(sequences)["attention"]).astype(float)
+    return np.stack(runner.measure(sequences)["norms", "attention"]).astype(float)
 
 
 def padded(sequences: list[np.ndarray]) -> np.ndarray:
@@ -438,8 +438,8 @@ def written_shard(folder: Path, sequences: list[np.ndarray], name: str) -> Path:
 
 def program(shard: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start the real program on a shard; the model lies beside it."""
-    made = {"sites": [f"{shard}.out"], "stream": f"{shard}.stream"}
-    none: dict[str, list[str]] = {name: [] for name in ("surprisal", "geometry", "heads")}
+    made = {"vectors": [f"{shard}.out"], "stream": f"{shard}.stream"}
+    none: dict[str, list[str]] = {name: [] for name in ("norms", "surprisal", "geometry", "heads")}
     chosen = {"folder": str(shard.with_name("model")), "device": "cpu", "batch_tokens": 4096}
     job = text_of(
         "extract_activations", {"tokens": shard}, made | none, {}, json.dumps(SETTINGS), chosen

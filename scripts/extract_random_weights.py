@@ -29,7 +29,6 @@ def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.adjustments import extraction, recording
     from attnlag.model import loading, random_weights
-    from attnlag.model.hooks import STREAM
 
     settings, run = job.settings, job.settings.extraction
     sites, folder = run.sites, Path(job.options.folder)
@@ -54,11 +53,11 @@ def main(job):
     )
     first_draw, made_at = next(drawn), []
 
-    def adjustments_of(draw, **options):
+    def extractor_of(draw, **options):
         model = draw.model.base_model.to(device, precision).eval()
         used.update(loading.device_and_dtype(model))
         made_at.append(draw.scale)
-        return extraction.Adjustments(
+        return extraction.Extractor(
             model,
             sites=sites,
             modules=run.modules,
@@ -68,9 +67,9 @@ def main(job):
             **options,
         )
 
-    def record_of(values, draw=first_draw):
-        """Return the record of a file, given the name of its values."""
-        recorded = settings.model_dump() | {"site": values.partition(":")[0], "used": used}
+    def record_of(quantity, site, draw=first_draw):
+        """Return the record of a file."""
+        recorded = settings.model_dump() | {"site": site or quantity, "used": used}
         made = tables.provenance(record, "random_weights", recorded, "torch", "transformers")
         return made | {"draw": draw.facts(source["initial_weights"])}
 
@@ -84,20 +83,17 @@ def main(job):
         total = pc.sum(pc.list_value_length(sequences["input_ids"])).as_py() or 0
         all_scales = total * len(settings.scales)
         with tqdm(total=all_scales, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
-            first = adjustments_of(
-                first_draw,
-                keep="vectors" if job.output.centred else "norms",
-                fast=run.fast,
-                progress=bar.update,
-                with_geometry=run.geometry,
-                with_heads=run.heads,
-            )
             # Centred cosines come from stored vectors, as those of the trained model do.
-            vectors = [Path(place, f"{site}.parquet") for site in sites if job.output.centred]
-            names = map(recording.norms_of, sites) if vectors else sites
-            files = recording.files_of(run, job.output, names) | dict(
-                zip(sites, vectors, strict=False)
+            measured = dict.fromkeys(["norms", *run.measured()])
+            if not job.output.centred:
+                measured.pop("vectors", None)
+            first = extractor_of(
+                first_draw, quantities=list(measured), fast=run.fast, progress=bar.update
             )
+            measured.pop("vectors", None)
+            vectors = [Path(place, f"{site}.parquet") for site in sites if job.output.centred]
+            files = recording.files_of(measured, sites, job.output)
+            files |= {("vectors", path.stem): path for path in vectors}
             recording.record(tokens, first, files, record_of, run.storage_dtype)
             layers = len(first.blocks)
             for site, of_vectors, of_tokens, by_distance in zip(
@@ -105,21 +101,24 @@ def main(job):
             ):
                 cosines, distances = centred.cosines_of(of_vectors)
                 table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])
-                tables.write_table(table.unify_dictionaries(), of_tokens, record_of(site))
-                tables.write_table(distances, by_distance, record_of(site))
+                tables.write_table(
+                    table.unify_dictionaries(), of_tokens, record_of("centred", site)
+                )
+                tables.write_table(distances, by_distance, record_of("centred", site))
             further = len(settings.scales) - 1
             for index, draw in enumerate(drawn):
-                norms = dict(zip(sites, job.output.scales[index::further], strict=True))
-                norms[STREAM] = job.output.scales_stream[index]
+                paths = [*job.output.scales[index::further], job.output.scales_stream[index]]
+                keys = [*(("norms", site) for site in sites), ("stream", "")]
+                files = dict(zip(keys, paths, strict=True))
                 if draw.left_out:
                     program.log.info(f"{name}: scale {draw.scale} is left out: {draw.left_out}")
-                    for values, path in norms.items():
+                    for key, path in files.items():
                         empty = columns.schema(layers).empty_table()
-                        tables.write_table(empty, path, record_of(values, draw))
+                        tables.write_table(empty, path, record_of(*key, draw))
                     continue
                 # The first draw has proved the sites. Packed weights would not pay.
-                adjustments = adjustments_of(draw, keep="norms", proved=first, progress=bar.update)
-                recording.record(tokens, adjustments, norms, partial(record_of, draw=draw))
+                extractor = extractor_of(draw, proved=first, progress=bar.update)
+                recording.record(tokens, extractor, files, partial(record_of, draw=draw))
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "
         f"{counted(layers, 'layer')}, at the {'scales' if further else 'scale'} "

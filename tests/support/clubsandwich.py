@@ -47,7 +47,8 @@ def simulated(model: Path, tags: Path) -> Measurement:
         logs[row] += 0.4 * logs[row - 1] - 0.2 * logs[row - 2]
     # As a run stores them.
     norms = np.tile(np.exp(logs).astype(np.float32), (measured.layers, 1))
-    return dataclasses.replace(measured, sizes={"attention": norms})
+    values = measured.values | {("norms", "attention"): list(norms)}
+    return dataclasses.replace(measured, values=values)
 
 
 def design_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:

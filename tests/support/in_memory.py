@@ -47,12 +47,13 @@ def measured_again(project: Project, **arguments: Any) -> Measurement:
     np.testing.assert_allclose(measured.sizes["attention"], norms, rtol=1e-5)
     np.testing.assert_allclose(measured.stream, stream, rtol=1e-5)
     tokens = measured.tokens
-    if arguments.get("surprisal"):
+    if "surprisal" in arguments.get("quantities", ()):
         predictions = whole(project.folder / BASE / "surprisal")
         np.testing.assert_allclose(tokens["surprisal"], predictions["surprisal"], rtol=1e-4)
         tokens = tokens.assign(**{name: predictions[name] for name in PREDICTED})
-    sizes = {"attention": norms}
-    return dataclasses.replace(measured, sizes=sizes, stream=stream, tokens=tokens)
+    values = {("norms", "attention"): list(norms), ("stream", ""): list(stream)}
+    values = measured.values | values
+    return dataclasses.replace(measured, values=values, tokens=tokens)
 
 
 def assert_equal_tables(fit: Fit, project: Project, regression: str) -> None:

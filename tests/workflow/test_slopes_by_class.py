@@ -180,7 +180,7 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
 @pytest.mark.parametrize("regression", REGRESSIONS)
 def test_the_library_gives_the_tables_of_the_run(project, regression):
     tagger = {"file": str(project.folder / "data/tags.csv")}
-    measured = measured_again(project, tagger=tagger, surprisal=True)
+    measured = measured_again(project, tagger=tagger, quantities="surprisal")
     controls = project.config["controls"]
     fit = attnlag.fit(measured, controls=controls, **REGRESSIONS[regression])
     assert_equal_tables(fit, project, regression)

@@ -1,15 +1,14 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
 # `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
 
-KEPT = "activations" if WITH_VECTORS else "norms"
-
 
 use rule program as extract_activations with:
     input:
         "data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     output:
-        sites=every_site(f"{SITE}/{KEPT}/{{shard}}.parquet"),
+        vectors=when(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
+        norms=when(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
         # The surprisal and the entropies of the model's predictions.
         surprisal=when(
@@ -18,7 +17,7 @@ use rule program as extract_activations with:
         geometry=when(DIRECTED, every_site(f"{SITE}/geometry/{{shard}}.parquet")),
         heads=when(WITH_HEADS, f"{HEADS}/{{shard}}.parquet"),
     log:
-        f"logs/{{model}}/{{corpus}}/{KEPT}/{{shard}}.log",
+        "logs/{model}/{corpus}/activations/{shard}.log",
     priority: 2
     threads: THREADS
     resources:

@@ -21,7 +21,7 @@ use rule program as extract_random_weights with:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        sites=every_site(f"{SITE}/random_weights.parquet"),
+        norms=every_site(f"{SITE}/random_weights.parquet"),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
         scales=further_scales(every_site(f"{SITE}/random_weights.parquet")),

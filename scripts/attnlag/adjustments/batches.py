@@ -1,11 +1,14 @@
-"""Grouping of sequences that are computed together: runs, and batches of similar length."""
+"""Forward passes over sequences: runs, batches of similar length, and what runs in parallel."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from attnlag.model import hooks
 from attnlag.storage.sequences import TokenSequence
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
@@ -16,6 +19,10 @@ PASSES = 8
 # Least length of a sequence relative to the longest in its batch: padding costs as much time as
 # tokens, and a small batch is hardly slower per token than a large one.
 LIKE_LENGTH = 0.9
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[TokenSequence]]:
@@ -107,3 +114,64 @@ class Rotary:
                     setattr(module, name.replace("original_", ""), value.clone())
             for name in [name for name in vars(module) if name.endswith("max_seq_len_cached")]:
                 setattr(module, name, module.original_max_seq_len)
+
+
+class Passes:
+    """Runs forward passes of a model, on CPU several in parallel.
+
+    ``batch_tokens`` are those of all simultaneous passes, padding included.
+    """
+
+    def __init__(self, model: Any, batch_tokens: int, threads: int = 1):
+        self.model, self.batch_tokens, self.threads = model, batch_tokens, threads
+        self.rotary = Rotary(model)
+        # Passes in parallel at most, and the tokens of each.
+        self.parallel, self.pass_tokens = 1, batch_tokens
+        # Parallel passes would change stretched embeddings concurrently.
+        if next(model.parameters()).device.type == "cpu" and not self.rotary.limits:
+            self.parallel = min(threads, PASSES)
+            self.pass_tokens = max(1, batch_tokens // PASSES)
+
+    def batches(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Return the indices of the sequences of each pass, see `batches`."""
+        return list(batches(lengths, self.pass_tokens, self.rotary.stretches(lengths)))
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Observe a first pass: where it writes to the model, passes run one by one."""
+        self.rotary.reset()
+        with hooks.written(self.model) as names:
+            yield
+        if names:
+            self.parallel, self.pass_tokens = 1, self.batch_tokens
+
+    def run(
+        self,
+        work: Sequence[T],
+        forward: Callable[[T], R],
+        progress: Callable[[T], object] = lambda done: None,
+        most: int | None = None,
+    ) -> list[R]:
+        """Return ``forward(item)`` of each item, at most ``most`` in parallel.
+
+        The passes share the threads. ``progress`` is called with each item that is done. The first
+        error ends the passes that have not begun.
+        """
+        side_by_side = max(1, min(self.parallel, len(work), most or self.parallel))
+
+        def one(item: T) -> R:
+            torch.set_num_threads(max(1, self.threads // side_by_side))
+            self.rotary.reset()
+            return forward(item)
+
+        results = []
+        with ThreadPoolExecutor(side_by_side) as pool:
+            running = [pool.submit(one, item) for item in work]
+            try:
+                for item, finished in zip(work, running, strict=True):
+                    results.append(finished.result())
+                    progress(item)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return results

@@ -1,6 +1,6 @@
 """The columns of the tables that have one row per token."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -42,19 +42,17 @@ def schema(
     ``position`` counts from 0 within the sequence that the model saw, including a begin-of-sequence
     token. Vectors are declared as not null, which saves Parquet a level for each number.
     """
-    of_layers = range(layers) if isinstance(layers, int) else layers
+    names = map(layer_name, range(layers) if isinstance(layers, int) else layers)
     if width is None:
-        fields = [pa.field(layer_name(layer), pa.float32()) for layer in of_layers]
+        fields = [pa.field(name, pa.float32()) for name in names]
     else:
-        fields = vector_fields(dict.fromkeys(of_layers, width), stored)
+        number = pa.float16() if stored == "float16" else pa.float32()
+        vector = pa.list_(pa.field("element", number, nullable=False), width)
+        fields = [pa.field(name, vector, nullable=False) for name in names]
     return pa.schema([*KEY_FIELDS, *fields])
 
 
-def vector_fields(widths: Mapping[int, int], stored: str = "float32") -> list[pa.Field]:
-    """Return the fields of vectors, given the width of each layer that has some."""
-    number = pa.float16() if stored == "float16" else pa.float32()
-    element = pa.field("element", number, nullable=False)
-    return [
-        pa.field(layer_name(layer), pa.list_(element, width), nullable=False)
-        for layer, width in widths.items()
-    ]
+def schema_of_values(layers: Iterable[int], values: Sequence[str]) -> pa.Schema:
+    """Return the schema of several numbers of each layer: ``layer_00.parallel`` and so on."""
+    names = (f"{layer_name(layer)}.{value}" for layer in layers for value in values)
+    return pa.schema([*KEY_FIELDS, *(pa.field(name, pa.float32()) for name in names)])

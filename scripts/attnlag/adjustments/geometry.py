@@ -15,36 +15,20 @@ adjustment of a token in another document.
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 
-from attnlag.adjustments.columns import KEY_FIELDS, PAIRS_KEY, layer_name
-from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE
-from attnlag.model.hooks import at_least_float32
+from attnlag.adjustments.catalogue import OF_A_PASS, RELATIVE
+from attnlag.adjustments.columns import PAIRS_KEY
+from attnlag.adjustments.computation import Computation, Seen
+from attnlag.model.hooks import STREAM, at_least_float32
 from attnlag.storage.sequences import TokenSequence
 
 # Number of tokens of a shard, each from another sequence, that random pairs are made from.
 PAIRED_TOKENS = 128
-
-
-def name_of(site: str) -> str:
-    """Return the name under which a pass gives the geometry of a site."""
-    return f"{site}: geometry"
-
-
-def schema(layers: int) -> pa.Schema:
-    """Return the schema of a geometry file: the keys, then ``layer_00.parallel`` and so on."""
-    names = [f"{layer_name(layer)}.{name}" for layer in range(layers) for name in OF_A_PASS]
-    return pa.schema([*KEY_FIELDS, *((name, pa.float32()) for name in names)])
-
-
-def columns_of(layers: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Return the columns of ``schema``, given a (tokens, quantities) array per layer."""
-    return [column for values in layers for column in values.T]
 
 
 def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -96,22 +80,22 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
 
 
 class PairSample:
-    """Vectors of some tokens of a shard, for random pairs of tokens, by site and for the stream.
+    """Vectors of some tokens of a shard, for random pairs of tokens, of a site and of the stream.
 
     The sample has one token of each of at most ``PAIRED_TOKENS`` sequences, evenly spread over the
     shard. The choice within a sequence depends only on the names of its document and window. First
     tokens are excluded, because they are attention sinks.
     """
 
-    def __init__(self, sequences: int, layers: int, width: int, names: Sequence[str]):
+    def __init__(self, sequences: int, layers: int, width: int):
         indices = np.linspace(0, sequences - 1, min(sequences, PAIRED_TOKENS)).round()
         self._sampled = {int(index) for index in indices}
         self._passed = 0  # number of sequences that passed
         self._rows = np.zeros(0, np.int64)
         self._slots = np.zeros(0, np.int64)
         self.documents: list[str] = []
-        shape = (len(indices), layers, width)
-        self.vectors = {name: np.zeros(shape, np.float32) for name in names}
+        # (tokens, layers, width) arrays
+        self.added, self.stream = np.zeros((2, len(indices), layers, width), np.float32)
 
     def begin(self, sequences: Sequence[TokenSequence]) -> None:
         """Choose tokens from the next sequences of the shard."""
@@ -132,14 +116,15 @@ class PairSample:
         _, places, sampled = np.intersect1d(rows, self._rows, return_indices=True)
         return torch.from_numpy(places), self._slots[sampled]
 
-    def keep(self, name: str, layer: int, sampled: tuple[torch.Tensor, np.ndarray], vectors: Any):
-        """Keep the vectors of the tokens from `among`, given those of a batch."""
-        places, slots = sampled
+    def keep(self, layer: int, rows: np.ndarray, added: torch.Tensor, stream: torch.Tensor) -> None:
+        """Keep the vectors of the sample's tokens, given those of a batch of rows."""
+        places, slots = self.among(rows)
         if len(slots):
-            picked = vectors.index_select(0, places.to(vectors.device)).float().cpu()
-            self.vectors[name][slots, layer] = picked.numpy()
+            for kept, vectors in ((self.added, added), (self.stream, stream)):
+                picked = vectors.index_select(0, places.to(vectors.device)).float().cpu()
+                kept[slots, layer] = picked.numpy()
 
-    def means(self, site: str, stream: str) -> dict[str, Any]:
+    def means(self) -> dict[str, Any]:
         """Return the number of random ``pairs``, and the mean of each quantity per layer.
 
         They are the adjustment of one token and the stream or the adjustment of another one. The
@@ -148,10 +133,10 @@ class PairSample:
         codes = np.unique(self.documents, return_inverse=True)[1]
         apart = torch.from_numpy(codes[:, None] != codes[None, :])
         means: dict[str, Any] = {name: [] for name in (*OF_A_PASS, *RELATIVE)}
-        for layer in range(self.vectors[site].shape[1]):
+        for layer in range(self.added.shape[1]):
             a, x = (
-                torch.from_numpy(self.vectors[name][: len(codes), layer]).double()
-                for name in (site, stream)
+                torch.from_numpy(vectors[: len(codes), layer]).double()
+                for vectors in (self.added, self.stream)
             )
             aa, xx = dots(a, a)[:, None], dots(x, x)[None, :]
             relative = relative_to_stream(aa, a @ x.T, xx)
@@ -164,6 +149,31 @@ class PairSample:
         return {"pairs": int(apart.sum()), **means}
 
 
-def metadata(pairs: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return the means over random pairs as metadata of a geometry file."""
-    return {PAIRS_KEY: json.dumps(pairs).encode()}
+class Geometry(Computation):
+    """The directions of a site's adjustments."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.width = arguments[-1].width
+        # Keeps the vectors of some tokens for random pairs, if there are to be any.
+        self.sample: PairSample | None = None
+
+    def expect(self, sequences: int) -> None:
+        """Prepare the control of random pairs of a shard."""
+        self.sample = PairSample(sequences, len(self.layers), self.width)
+
+    def begin(self, sequences: Sequence[TokenSequence]) -> None:
+        """Choose tokens of random pairs."""
+        if self.sample:
+            self.sample.begin(sequences)
+
+    def layer(self, seen: Seen) -> torch.Tensor:
+        """Return the quantities of a layer."""
+        added, stream = seen.site(self.site), seen[STREAM]
+        if self.sample:
+            self.sample.keep(seen.layer, seen.batch.rows, added, stream)
+        return of_batch(added, stream, seen.batch.starts)
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Return the means over random pairs."""
+        return {PAIRS_KEY: json.dumps(self.sample.means()).encode()} if self.sample else {}

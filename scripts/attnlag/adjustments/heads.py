@@ -8,8 +8,7 @@ of the block. The vector of a head is a_h = c z_h W_h g. With W_h g = R_h'Q_h, w
 are orthonormal, its norm is |c| |z_h R_h'|, because its square is c² z_h (W_h g)(W_h g)' z_h'.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,12 +16,12 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from attnlag.adjustments import columns
+from attnlag.adjustments.computation import Computation, Seen
+from attnlag.errors import counted
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
-from attnlag.model.hooks import NotGiven
-
-# Name under which a pass gives the norms of heads.
-NAME = "attention: heads"
+from attnlag.model.hooks import HEADS, PROJECTED, NotGiven
 
 # Known names of the token mixer of a block, and of its output projection.
 MIXER_NAMES = ("self_attn", "attn", "attention", "self_attention")
@@ -166,36 +165,6 @@ def _sizes(projection: torch.nn.Module) -> tuple[int, int]:
     return (rows, columns) if isinstance(projection, Conv1D) else (columns, rows)
 
 
-@contextmanager
-def watched(
-    layers: Mapping[int, LayerHeads], mask: torch.Tensor
-) -> Iterator[dict[int, AtProjection]]:
-    """Yield what enters and leaves the projections in a pass of this thread, by layer.
-
-    ``mask`` is (sequences, tokens), False for padding.
-    """
-    real_tokens = hooks.selector(mask)
-    at_projection: dict[int, AtProjection] = {}
-
-    def hook_of(layer: int, normalised: bool) -> Callable[..., None]:
-        def hook(_: object, args: tuple[Any, ...], output: Any) -> None:
-            projected = real_tokens(output) if normalised else None
-            at_projection[layer] = real_tokens(args[0]), projected
-
-        return hook
-
-    with hooks.attached(
-        # This hook must run before those of the part, which may be this module.
-        (
-            layer.projection.register_forward_hook,
-            hook_of(number, layer.gain is not None),
-            {"prepend": True},
-        )
-        for number, layer in layers.items()
-    ):
-        yield at_projection
-
-
 def prove(
     number: int, layer: LayerHeads, at_projection: AtProjection, added: torch.Tensor, bound: float
 ) -> float:
@@ -218,3 +187,59 @@ def prove(
             f"in layer {number}, heads and bias make up the adjustment only within {error:.1e}"
         )
     return error
+
+
+class Heads(Computation):
+    """The norms of the heads of attention, in the layers that have any."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        model = arguments[-1].model
+        self.bound = hooks.TOLERANCE[next(model.parameters()).dtype]
+        # By layer, and why other layers have none.
+        self.heads, self.without = located(arguments[-1].blocks, model.config.get_text_config())
+        self.error = 0.0  # the largest, of the sum of heads
+        self.layers = list(self.heads)
+        self.projections = {number: layer.projection for number, layer in self.heads.items()}
+        self.points |= {HEADS}
+        if any(layer.gain is not None for layer in self.heads.values()):
+            self.points |= {PROJECTED}
+        self.shape = (next(iter(self.heads.values())).count,) if self.heads else ()
+
+    @property
+    def remark(self) -> str:  # type: ignore[override]
+        """The error of the sum of heads in words, and why layers have none."""
+        if not self.heads:
+            return f"no heads: {self.without[0]}"
+        words = f"heads + bias = adjustment within {self.error:.1e}"
+        if self.without:
+            words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
+        return words
+
+    def prove(self, observed: Mapping[int, Seen]) -> None:
+        """Prove that heads and bias add up to the adjustment, or leave out the layer."""
+        for number in list(self.heads):
+            seen = observed.get(number)
+            try:
+                if seen is None or not seen.keys() >= self.points:
+                    made = "adds what its output projection has not made"
+                    raise NotGiven(f"layer {number} {made}")
+                at_projection = seen[HEADS], seen.get(PROJECTED)
+                with torch.inference_mode():
+                    error = prove(
+                        number, self.heads[number], at_projection, seen["attention"], self.bound
+                    )
+                self.error = max(self.error, error)
+            except NotGiven as reason:
+                self.without.append(str(reason))
+                del self.heads[number]
+        self.layers = list(self.heads)
+
+    def layer(self, seen: Seen) -> torch.Tensor:
+        """Return the norms of the heads of a layer."""
+        at_projection = seen[HEADS], seen.get(PROJECTED)
+        return self.heads[seen.layer].norms(at_projection, seen.site("attention"))
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Return the remark."""
+        return {columns.HEADS_KEY: self.remark.encode()}

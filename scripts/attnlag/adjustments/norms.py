@@ -1,14 +1,19 @@
-"""L2 norms of adjustments, their logarithms, and their sizes relative to the stream."""
+"""L2 norms of adjustments, their logarithms, and their sizes relative to the stream.
+
+The design of regressions imports this module, so it imports torch only where tensors come in.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import centred, columns
-from attnlag.adjustments.outcomes import Outcome
+from attnlag.adjustments.catalogue import Outcome
+from attnlag.adjustments.computation import Computation, Seen
 from attnlag.storage import tables
 
 # Number of rows converted to float64 at a time; whole batches would not fit in the processor's
@@ -23,6 +28,32 @@ def l2_norms(vectors: np.ndarray) -> np.ndarray:
         piece = vectors[start : start + PIECE].astype(np.float64)
         squares[start : start + PIECE] = np.einsum("ij,ij->i", piece, piece)
     return np.sqrt(squares).astype(np.float32)
+
+
+def norms_of(vectors: Any) -> Any:
+    """Return the L2 norms of the rows of a tensor, accumulated in float64, as float32."""
+    import torch
+
+    if vectors.device.type == "cpu":
+        # Computed like the norms of stored vectors, with equal bits.
+        return torch.from_numpy(l2_norms(vectors.float().numpy()))
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
+
+
+class Norms(Computation):
+    """The norms of a site."""
+
+    def layer(self, seen: Seen) -> Any:
+        """Return the norms of a layer."""
+        return norms_of(seen.site(self.site))
+
+
+class StreamNorms(Computation):
+    """The norms of what blocks receive."""
+
+    def layer(self, seen: Seen) -> Any:
+        """Return the norms of a layer."""
+        return norms_of(seen["stream"])
 
 
 def log_norms(norms: np.ndarray) -> np.ndarray:

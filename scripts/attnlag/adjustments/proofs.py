@@ -10,7 +10,7 @@ A run begins with these proofs, in this order:
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,12 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments import heads
-from attnlag.adjustments.heads import LayerHeads
-from attnlag.adjustments.surprisal import Predictions
+from attnlag.adjustments.computation import Batch, Seen
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
-from attnlag.model.architectures import BlockModules
+from attnlag.model.architectures import PARTS, BlockModules
 
 # Number of tokens of a short pass.
 TOKENS = 64
@@ -38,8 +36,8 @@ LEAK = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.flo
 # single tokens to other experts.
 COMPANY = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 
-# An array per layer for each site: a row for each token of a sequence.
-Results = Mapping[str, Sequence[np.ndarray]]
+# An array per layer for each quantity and site: a row for each token of a sequence.
+Results = Mapping[tuple[str, str], Sequence[np.ndarray]]
 
 
 class ShortPass(NamedTuple):
@@ -48,9 +46,7 @@ class ShortPass(NamedTuple):
     # By layer and part, (tokens, width) float32 tensors on the CPU: the vectors that it adds.
     vectors: dict[tuple[int, str], torch.Tensor]
     evidence: list[hooks.Evidence]  # on the parts of every block
-    # By layer with heads: input and output of its output projection (None if it was not called),
-    # and the adjustment of attention.
-    at_heads: dict[int, tuple[Any, torch.Tensor]]
+    seen: dict[int, Seen]  # what else it has given, by layer
     plain: onednn.Plain  # reference for fast paths
 
 
@@ -88,38 +84,38 @@ class Proofs:
     def short_pass(
         self,
         ids: torch.Tensor,
-        layers: Mapping[int, LayerHeads] | None = None,
-        predictions: Predictions | None = None,
+        points: Iterable[str] = (),
+        projections: Mapping[int, torch.nn.Module] | None = None,
+        run: Callable[[torch.Tensor], Any] | None = None,
     ) -> ShortPass:
         """Run the model over the tokens of one sequence, (tokens,).
 
-        With predictions, the whole model is run, and they are proved.
+        The points besides the parts of blocks, and ``run``, which runs the whole model over the
+        tokens, are those of quantities that are to be proved.
         """
         vectors: dict[tuple[int, str], torch.Tensor] = {}
-        at_heads: dict[int, tuple[Any, torch.Tensor]] = {}
-        layers = layers or {}
+        observed: dict[int, Seen] = {}
+        batch = Batch([ids.numpy()], np.arange(len(ids)), torch.zeros(1, dtype=torch.int64))
 
-        def keep(layer: int, part: str, added: torch.Tensor) -> None:
-            vectors[layer, part] = added.float().cpu()
-            if layer in layers and part == "attention":
-                # A module that is declared as attention may be something else.
-                at_heads[layer] = projections.get(layer), added
+        def keep(layer: int, point: str, rows: torch.Tensor) -> None:
+            observed.setdefault(layer, Seen(layer, batch)).give(point, rows)
+            if point in PARTS:
+                vectors[layer, point] = rows.float().cpu()
 
         every = torch.ones(1, len(ids), dtype=torch.bool)
         with (
             self.no_vectors_told(),
-            heads.watched(layers, every) as projections,
             onednn.feeding(self.blocks) as fed,
             hooks.residual_identity(self.blocks, every) as evidence,
-            hooks.watched(self.blocks, every, keep),
+            hooks.watched(self.blocks, every, keep, {*PARTS, *points}, projections),
             torch.inference_mode(),
         ):
-            if predictions is None:
+            if run is None:
                 self.run(ids[None])
             else:
-                predictions.prove(ids)
+                run(ids)
         plain = onednn.Plain(onednn.norms_of(list(vectors.values())), fed)
-        return ShortPass(vectors, evidence, at_heads, plain)
+        return ShortPass(vectors, evidence, observed, plain)
 
     def no_token_sees_later_ones(
         self, ids: torch.Tensor, short_pass: ShortPass | None = None
@@ -159,27 +155,6 @@ class Proofs:
         """Return whether first tokens differ in their sequence and alone, beyond rounding."""
         return bool(differences(beside, alone).max() > LEAK[self.dtype])
 
-    def heads_add_up(
-        self, layers: Mapping[int, LayerHeads], short_pass: ShortPass
-    ) -> tuple[dict[int, float], list[str]]:
-        """Return the error of heads and bias as a sum for the adjustment, by layer.
-
-        The second result says why the other layers have none.
-        """
-        errors, without = {}, []
-        for number, layer in layers.items():
-            projection, added = short_pass.at_heads[number]
-            try:
-                if projection is None:
-                    made = "adds what its output projection has not made"
-                    raise hooks.NotGiven(f"layer {number} {made}")
-                with torch.inference_mode():
-                    bound = hooks.TOLERANCE[self.dtype]
-                    errors[number] = heads.prove(number, layer, projection, added, bound)
-            except hooks.NotGiven as reason:
-                without.append(str(reason))
-        return errors, without
-
     def parts_add_up(self, short_pass: ShortPass) -> float:
         """Return the largest error of the residual identity, or raise UserError."""
         return hooks.check_identity(short_pass.evidence, self.blocks, self.model, self.name)
@@ -203,8 +178,8 @@ def differences(beside: Results, alone: Results) -> np.ndarray:
     return np.concatenate(
         [
             relative_differences(measured[: len(expected)], expected)
-            for site in alone
-            for measured, expected in zip(beside[site], alone[site], strict=True)
+            for key in alone
+            for measured, expected in zip(beside[key], alone[key], strict=True)
         ]
     )
 

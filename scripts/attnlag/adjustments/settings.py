@@ -66,6 +66,11 @@ class Measured(Running):
         description="Also measure surprisal, rank and entropies of the predictions",
     )
 
+    def measured(self) -> list[str]:
+        """Return the names of the quantities that a pass measures."""
+        optional = [name for name in ("geometry", "heads", "surprisal") if getattr(self, name)]
+        return [self.keep, "stream", *optional]
+
 
 class Extraction(Measured):
     """How the model is run and which of its outputs are kept."""

@@ -7,7 +7,7 @@ at its start, so it does not import torch.
 
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,28 +42,6 @@ SITES = {
         Site("block", ("attention", "mlp"), "block update", "the sum of the two"),
     )
 }
-
-
-class SitesOfPass:
-    """Computes the vectors of sites from the outputs of parts, as a pass gives them."""
-
-    def __init__(self, names: Iterable[str]):
-        self.sites = [SITES[name] for name in names]
-        self.layer = -1
-        self.outputs: dict[str, Any] = {}
-
-    def completed(self, layer: int, part: str, output: Any) -> Iterator[tuple[str, Any]]:
-        """Yield the names of the sites that the output of a part completes, and their vectors.
-
-        Either part of a layer may come first.
-        """
-        if layer != self.layer:
-            self.layer, self.outputs = layer, {}
-        self.outputs[part] = output
-        for site in self.sites:
-            if part in site.parts and self.outputs.keys() >= set(site.parts):
-                outputs = (self.outputs[name].to(output.device) for name in site.parts)
-                yield site.name, site.value(*outputs)
 
 
 def changeable(names: Iterable[str]) -> list[str]:

@@ -139,18 +139,15 @@ def _attending(
         number = owners.get(id(module))
         return (out if number is None else attend(number, value, out, weights)), weights
 
-    def before_projection(number: int) -> Callable[..., Any]:
-        return lambda _, args: project(number, args[0])
-
     AttentionInterface.register(IMPLEMENTATION, implementation)
     AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
     before = model.config._attn_implementation
     with quiet_transformers():
         model.set_attn_implementation(IMPLEMENTATION)
     try:
-        with hooks.attached(
-            (layer.projection.register_forward_pre_hook, before_projection(number), {})
-            for number, layer in layers.items()
+        projections = {number: layer.projection for number, layer in layers.items()}
+        with hooks.tap(
+            blocks, [hooks.HEADS], lambda number, _, value: project(number, value), projections
         ):
             yield
     finally:

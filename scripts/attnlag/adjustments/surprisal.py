@@ -15,13 +15,14 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from attnlag.adjustments import columns, layout
+from attnlag.adjustments.computation import Batch, Computation
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model import hooks
 from attnlag.storage.keys import KEY_FIELDS
+from attnlag.storage.sequences import TokenSequence
 
-# Name of these values in the extraction, besides the sites.
-PREDICTIONS = "surprisal"
 PREDICTED = tuple(of_file("surprisal"))
 SCHEMA = pa.schema(
     [*KEY_FIELDS, *((name, entry.kind) for name, entry in of_file("surprisal").items())]
@@ -36,10 +37,6 @@ TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 2e-2, tor
 # bound c of soft capping, c tanh(z / c).
 FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-
-
-class HeadReached(BaseException):
-    """A pass has computed the input of the head."""
 
 
 class Predictions:
@@ -120,14 +117,14 @@ class Predictions:
         def keep(_: object, args: tuple[Any, ...]) -> None:
             states.append(args[0].to(self.head.weight.device))
             if stop:
-                raise HeadReached
+                raise hooks.AllSeen
 
         with hooks.attached([(self.head.register_forward_pre_hook, keep, {})]):
             yield states
 
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Run the model up to its head and return what this gets, (sequences, tokens, width)."""
-        with self._inputs_of_head(stop=True) as states, suppress(HeadReached):
+        with self._inputs_of_head(stop=True) as states, suppress(hooks.AllSeen):
             hooks.forward(self.model, ids)
         return states[0]
 
@@ -188,6 +185,33 @@ class Predictions:
 
 def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
     """Return the rows of the file of predictions: keys and ``PREDICTED``, null for NaN."""
-    columns = [keys[field.name] for field in KEY_FIELDS]
-    columns += [pa.array(of_tokens, from_pandas=True) for of_tokens in values]
-    return pa.table(columns, SCHEMA.names).cast(SCHEMA)
+    arrays = [keys[field.name] for field in KEY_FIELDS]
+    arrays += [pa.array(of_tokens, from_pandas=True) for of_tokens in values]
+    return pa.table(arrays, SCHEMA.names).cast(SCHEMA)
+
+
+class Surprisal(Computation):
+    """The predictions of a model at each token, from passes through its head's input."""
+
+    needs_head = True
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.predictions = Predictions(arguments[-1].whole, arguments[-1].name)
+        # Its values are of no layer: an array for each column.
+        self.layers = range(-len(PREDICTED), 0)
+        self.shape = ()
+
+    def end(self, hidden: Any, batch: Batch) -> list[torch.Tensor]:
+        """Return the columns of ``PREDICTED``."""
+        return self.predictions.predict(hidden, batch.sequences)
+
+    def schema(self, stored: str = "float32") -> pa.Schema:
+        """Return the keys and ``PREDICTED``."""
+        return SCHEMA
+
+    def rows(
+        self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
+    ) -> pa.Table:
+        """Return the rows of its file, given the array of each column."""
+        return table(pa.table(layout.keys_of(run), columns.KEYS), values)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attnlag.adjustments.columns import layer_name, vector_fields
+from attnlag.adjustments.columns import layer_name, schema
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 # The classes of a token's sources. A source belongs to the first that it fits.
@@ -64,13 +64,14 @@ def table(
 
 def sinks(keys: list[pa.Array], to_first: Mapping[int, Any]) -> pa.Table:
     """Return the attention to the first token of a sequence, given (tokens, heads) by layer."""
-    fields = vector_fields({layer: scores.shape[1] for layer, scores in to_first.items()})
-    values = [scores.float().cpu().flatten().numpy() for scores in to_first.values()]
+    (count,) = {scores.shape[1] for scores in to_first.values()}
+    fields = schema(to_first, count)
+    kind = fields.field(len(keys)).type
     lists = [
-        pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type)
-        for field, flat in zip(fields, values, strict=True)
+        pa.FixedSizeListArray.from_arrays(scores.float().cpu().flatten().numpy(), type=kind)
+        for scores in to_first.values()
     ]
-    return pa.Table.from_arrays([*keys, *lists], schema=pa.schema([*KEY_FIELDS, *fields]))
+    return pa.Table.from_arrays([*keys, *lists], schema=fields)
 
 
 def written(sources: pa.Table) -> pa.Table:

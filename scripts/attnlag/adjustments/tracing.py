@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag.adjustments import heads, layout, sources, traced_tables
+from attnlag.adjustments import columns, heads, layout, sources, traced_tables
 from attnlag.adjustments.batches import Rotary
+from attnlag.adjustments.computation import Batch, Seen
 from attnlag.adjustments.heads import LayerHeads
 from attnlag.adjustments.readout import Readout
-from attnlag.adjustments.sites import SitesOfPass
+from attnlag.adjustments.sites import SITES
 from attnlag.adjustments.surprisal import Predictions
 from attnlag.adjustments.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.errors import UserError, counted
@@ -104,9 +105,30 @@ class Tracer:
                 layers = sorted(layer for layer, name in vectors if name == site)
                 effects = self.head.effects([vectors[n, site] for n in layers], ids, hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
-                columns = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
-                rows = traced_tables.table(keys, layers, columns, traced_tables.READOUT)
+                effects_of = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
+                rows = traced_tables.table(keys, layers, effects_of, traced_tables.READOUT)
                 self.readout[site].append(rows)
+
+    def tables(self) -> dict[tuple[str, str], pa.Table]:
+        """Return what was traced by quantity and site, without rows if nothing is known."""
+        sinks = self.sinks[0].schema if self.sinks else columns.schema(0)
+        found = {
+            ("sources", "attention"): (traced_tables.SOURCES, self.sources),
+            ("sinks", "attention"): (sinks, self.sinks),
+            **{
+                ("readout", site): (traced_tables.READOUT, of_site)
+                for site, of_site in self.readout.items()
+            },
+        }
+        return {
+            key: pa.concat_tables([schema.empty_table(), *rows]).unify_dictionaries()
+            for key, (schema, rows) in found.items()
+        }
+
+    def remarks(self) -> dict[str, str]:
+        """Return the errors of the proofs by quantity, or why there are none."""
+        sources = self.sources_remark
+        return {"sources": sources, "sinks": sources, "readout": self.readout_remark}
 
     def _pass(
         self, ids: torch.Tensor
@@ -158,27 +180,34 @@ class Tracer:
     def _run(
         self, ids: torch.Tensor, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
     ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
-        sites = SitesOfPass(self.readout if self.head else ())
-        vectors: dict[tuple[int, str], torch.Tensor] = {}
+        batch = Batch([ids.numpy()], np.arange(len(ids)), torch.zeros(1, dtype=torch.int64))
+        layers: dict[int, Seen] = {}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
-            added = hooks.at_least_float32(added)
+            seen = layers.setdefault(layer, Seen(layer, batch))
+            seen.give(part, added)
             if part == "attention" and layer in numbers:
                 try:
-                    self._compare(layer, added, numbers[layer])
+                    self._compare(layer, seen[part], numbers[layer])
                 except NotGiven as reason:
                     del numbers[layer]
                     reasons[layer] = str(reason)
-            for site, values in sites.completed(layer, part, added):
-                vectors[layer, site] = values
 
         self.rotary.reset()
         every = torch.ones(1, len(ids), dtype=torch.bool)
+        hidden = None
         with torch.inference_mode(), hooks.watched(self.blocks, every, keep):
             if self.predictions:
-                return vectors, self.predictions.hidden(ids[None])[0]
-            hooks.forward(self.trunk, ids[None])
-        return vectors, None
+                hidden = self.predictions.hidden(ids[None])[0]
+            else:
+                hooks.forward(self.trunk, ids[None])
+        vectors = {
+            (layer, site): seen.site(site)
+            for layer, seen in layers.items()
+            for site in (self.readout if self.head else ())
+            if seen.keys() >= set(SITES[site].parts)
+        }
+        return vectors, hidden
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
         """Prove that what tokens write and the bias are the adjustment, and keep its norm."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from attnlag.adjustments import outcomes, sites
+from attnlag.adjustments import catalogue, sites
 from attnlag.adjustments.settings import Extraction, Norms, Sources
 from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.escaping import name_problem
@@ -175,7 +175,7 @@ class Config(Section):
 
     def regresses(self, folder: str) -> bool:
         """Return whether a regression has an outcome whose files are in the folder."""
-        asked = (outcomes.OUTCOMES[regression.outcome] for regression in self.regressions.values())
+        asked = (catalogue.OUTCOMES[regression.outcome] for regression in self.regressions.values())
         return any(outcome.folder == folder for outcome in asked)
 
     def sites_changed(self) -> list[str]:

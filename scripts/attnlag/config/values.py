@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.adjustments.sites import changeable
 from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.schema import Config, files_matching

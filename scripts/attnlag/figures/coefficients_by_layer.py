@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.claims.numbers import number
 from attnlag.figures.legends import dashes, lag_colours, lag_markers
 from attnlag.figures.templates import Line, Lines, Sheet, before_training, permuted, profile

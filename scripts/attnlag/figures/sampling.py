@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.adjustments.norms import regressed, relative_norms
-from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.settings import NormsFiguresSettings

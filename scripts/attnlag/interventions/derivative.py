@@ -11,7 +11,6 @@ only from distances beyond the requested ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.batches import PASSES, Rotary, batches, padded
+from attnlag.adjustments.batches import Passes, padded
 from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.settings import EffectsSettings
@@ -275,17 +274,13 @@ def effects(
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     keys = list(sequences)
     lengths = np.array([len(sequence) for sequence in sequences.values()])
-    on_cpu = device.type == "cpu"
-    rotary = Rotary(model)
-    side_by_side = min(threads, PASSES) if on_cpu and not rotary.limits else 1
-    pass_tokens = max(1, batch_tokens // PASSES) if on_cpu else batch_tokens
+    passes = Passes(model, batch_tokens, threads)
     groups = [
         batch_of({keys[i]: sequences[keys[i]] for i in group}, device)
-        for group in batches(lengths, pass_tokens, rotary.stretches(lengths))
+        for group in passes.batches(lengths)
     ]
-    with hooks.written(model) as names:
+    with passes.first():
         prove(model, blocks, groups[0], name)
-    side_by_side = 1 if names else side_by_side
     longest = max(groups, key=lambda batch: batch.real.shape[1])
     size = per_token(model, blocks, longest, settings)
     widest = max(batch.real.size for batch in groups)
@@ -294,19 +289,17 @@ def effects(
             f"model {name}: the graph for a backward pass over {counted(widest, 'token')} needs "
             f"about {amount(size * widest)}, but {amount(free)} of memory are free"
         )
-    side_by_side = max(1, min(side_by_side, len(groups), free // (size * widest)))
-    torch.set_num_threads(max(1, threads // side_by_side))
 
     def sums_of(batch: Batch) -> list[tuple[Key, TargetEffects]]:
-        if on_cpu:
-            torch.set_num_threads(max(1, threads // side_by_side))
-        rotary.reset()
-        sums = sums_of_batch(model, blocks, batch, settings, targets, partial(receive, batch))
-        progress(int(batch.real.sum()))
-        return sums
+        return sums_of_batch(model, blocks, batch, settings, targets, partial(receive, batch))
 
+    sums = passes.run(
+        groups,
+        sums_of,
+        lambda batch: progress(int(batch.real.sum())),
+        max(1, free // (size * widest)),
+    )
     by_sequence: dict[Key, list[TargetEffects]] = {key: [] for key in keys}
-    with ThreadPoolExecutor(side_by_side) as pool:
-        for key, effects_of_target in chain.from_iterable(pool.map(sums_of, groups)):
-            by_sequence[key].append(effects_of_target)
+    for key, effects_of_target in chain.from_iterable(sums):
+        by_sequence[key].append(effects_of_target)
     return by_sequence

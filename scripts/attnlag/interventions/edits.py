@@ -1,8 +1,4 @@
-"""Forward hooks that change adjustments.
-
-The hooks in attnlag.model.hooks only observe. These hooks replace the vector that a sublayer adds,
-so that the rest of the forward pass depends on the new vector.
-"""
+"""Changes of adjustments: the rest of a forward pass depends on the vectors in their place."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,15 +8,10 @@ import torch
 
 from attnlag.adjustments.sites import SITES
 from attnlag.model.architectures import BlockModules
-from attnlag.model.hooks import Hook, attached, first_tensor
+from attnlag.model.hooks import OUTPUT, STREAM, tap
 
 Change = Callable[[int, str, torch.Tensor], torch.Tensor]
 Receive = Callable[[int, str, torch.Tensor], object]
-
-
-def _with_first(output: Any, value: torch.Tensor) -> Any:
-    """Return a module's output with its first tensor replaced."""
-    return (value, *output[1:]) if isinstance(output, tuple) else value
 
 
 @contextmanager
@@ -41,56 +32,28 @@ def edited(
         ``receive(layer, site, added)`` is called with the changed vectors. Later operations may
         overwrite them, so ``receive`` must copy what it keeps.
     """
+    # What a site of several parts adds is known once the block is done.
+    sites_at: dict[str, list[str]] = {}
+    for site in sites:
+        parts = SITES[site].parts
+        sites_at.setdefault(parts[0] if len(parts) == 1 else OUTPUT, []).append(site)
+    streams: dict[int, torch.Tensor] = {}
 
-    def of_part(layer: int, site: str, modules: int) -> Callable[..., Any]:
-        earlier: list[torch.Tensor] = []
-
-        def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
-            output_of_module = first_tensor(output)
-            if len(earlier) + 1 < modules:
-                earlier.append(output_of_module.clone())
-                return None
-            # The last of several modules makes up for the change of their sum.
-            added = sum(earlier, output_of_module)
-            changed = change(layer, site, added)
-            receive(layer, site, changed)
-            value = output_of_module + (changed - added) if earlier else changed
-            earlier.clear()
-            return _with_first(output, value)
-
-        return hook
-
-    def of_block(layer: int, site: str, stream: list[torch.Tensor]) -> Callable[..., Any]:
-        def hook(_: torch.nn.Module, __: Any, output: Any) -> Any:
-            result = first_tensor(output)
-            added = result - stream.pop()
-            changed = change(layer, site, added)
-            receive(layer, site, changed)
-            return _with_first(output, result + (changed - added))
-
-        return hook
-
-    def begin(stream: list[torch.Tensor]) -> Callable[..., None]:
-        def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def on(layer: int, point: str, value: torch.Tensor) -> torch.Tensor | None:
+        if point == STREAM:
             # A copy, because the block may write into it.
-            stream[:] = [(args[0] if args else kwargs["hidden_states"]).clone()]
+            streams[layer] = value.clone()
+            return None
+        for site in sites_at[point]:
+            added = value - streams[layer] if point == OUTPUT else value
+            changed = change(layer, site, added)
+            receive(layer, site, changed)
+            value = value + (changed - added) if point == OUTPUT else changed
+        if point == OUTPUT:
+            del streams[layer]
+        return value
 
-        return hook
-
-    hooks: list[Hook] = []
-    for layer, block in enumerate(blocks):
-        for site in sites:
-            parts = SITES[site].parts
-            if len(parts) == 1:
-                modules = block.parts[parts[0]]
-                hook = of_part(layer, site, len(modules))
-                hooks += [(module.register_forward_hook, hook, {}) for module in modules]
-                continue
-            stream: list[torch.Tensor] = []
-            before = block.block.register_forward_pre_hook
-            hooks.append((before, begin(stream), {"with_kwargs": True}))
-            hooks.append((block.block.register_forward_hook, of_block(layer, site, stream), {}))
-    with attached(hooks):
+    with tap(blocks, {*sites_at, *([STREAM] if OUTPUT in sites_at else [])}, on):
         yield
 
 

@@ -8,15 +8,14 @@ changed at a time; all its changes run in one batch with the unchanged sequence.
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from attnlag.adjustments.batches import Rotary
+from attnlag.adjustments.batches import Passes
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
@@ -113,24 +112,71 @@ class Replacements:
         return first[order[(order.index(key) + 1) % len(order)]]
 
 
+class Place(NamedTuple):
+    """An adjustment that is changed: those of a site and layer in a sequence."""
+
+    site: str
+    layer: int
+    key: Key
+
+
+def scaled(
+    settings: EffectsSettings, replacements: Replacements, place: Place
+) -> Iterator[tuple[float, Make]]:
+    """Yield multiples of the adjustment."""
+    for alpha in settings.scales:
+        yield alpha, partial(torch.mul, alpha)
+
+
+def put(vector: torch.Tensor | None) -> Iterator[tuple[float, Make]]:
+    """Yield the replacement of the adjustment by a vector, if there is one."""
+    if vector is not None:
+        yield np.nan, vector.to
+
+
+# The finite interventions by name. Each gives factors (NaN if it has none) and what replaces an
+# adjustment, a function of it.
+EDITS: dict[str, Callable[[EffectsSettings, Replacements, Place], Iterable[tuple[float, Make]]]] = {
+    "scale": scaled,
+    "zero": lambda settings, replacements, place: [(np.nan, torch.zeros_like)],
+    "mean": lambda settings, replacements, place: put(replacements.mean(place.site, place.layer)),
+    "resample": lambda settings, replacements, place: put(replacements.next_document(*place)),
+}
+
+
+def divergence(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """Return the divergence of each changed prediction of the next token from the unchanged one.
+
+    ``logits`` are log probabilities, (1 + changes, distances, vocabulary), the unchanged ones
+    first.
+    """
+    base = logits[:1]
+    return (base.exp() * (base - logits[1:])).sum(-1)
+
+
+def surprisal(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """Return the change of the surprisal of each ``following`` token; NaN where there is none."""
+    next_tokens = following.expand(len(logits), -1)[..., None]
+    of_next = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
+    moved = logits.new_full((len(logits) - 1, logits.shape[1]), torch.nan)
+    moved[:, : of_next.shape[1]] = of_next[1:] - of_next[:1]
+    return moved
+
+
+# Targets besides the sizes of adjustments: functions of the log probabilities of next tokens.
+PREDICTIONS = {DIVERGENCE: divergence, SURPRISAL: surprisal}
+
+
 def variants(
     settings: EffectsSettings, replacements: Replacements, site: str, layer: int, key: Key
 ) -> list[tuple[str, float, Make]]:
     """Return the interventions on an adjustment: kind, factor and changed vector."""
-    changes: list[tuple[str, float, Make]] = []
-    for kind in settings.interventions:
-        if kind == "scale":
-            changes += [(kind, alpha, partial(torch.mul, alpha)) for alpha in settings.scales]
-        elif kind == "zero":
-            changes.append((kind, np.nan, torch.zeros_like))
-        else:
-            if kind == "mean":
-                vector: torch.Tensor | None = replacements.mean(site, layer)
-            else:
-                vector = replacements.next_document(site, layer, key)
-            if vector is not None:
-                changes.append((kind, np.nan, vector.to))
-    return changes
+    place = Place(site, layer, key)
+    return [
+        (kind, alpha, make)
+        for kind in settings.interventions
+        for alpha, make in EDITS[kind](settings, replacements, place)
+    ]
 
 
 def effects_at(
@@ -182,14 +228,9 @@ def effects_at(
         add(target, at, moved.numpy())
     if getattr(output, "logits", None) is not None:
         logits = output.logits[:, -distances:].double().log_softmax(-1)
-        base = logits[:1]
-        add(DIVERGENCE, None, (base.exp() * (base - logits[1:])).sum(-1).cpu().numpy())
         following = torch.from_numpy(sequence[token + 1 : token + 1 + distances]).to(device)
-        next_tokens = following.expand(len(logits), -1)[..., None]
-        surprisal = -logits[:, : next_tokens.shape[1]].gather(-1, next_tokens)[..., 0]
-        values = np.full((len(changes), distances), np.nan)
-        values[:, : surprisal.shape[1]] = (surprisal[1:] - surprisal[:1]).cpu().numpy()
-        add(SURPRISAL, None, values)
+        for name, change_of in PREDICTIONS.items():
+            add(name, None, change_of(logits, following).cpu().numpy())
     return results
 
 
@@ -208,17 +249,12 @@ def effects(
     On CPU, ``threads`` sequences run in parallel. ``progress`` is called with the number of tokens
     done after each sequence.
     """
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    rotary = Rotary(model)
+    passes = Passes(model, 1, threads)
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    with hooks.written(model) as names, torch.inference_mode():
+    with passes.first(), torch.inference_mode():
         hooks.forward(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
-    side_by_side = threads if on_cpu and not rotary.limits and not names else 1
 
     def effects_in(key: Key) -> list[Effect]:
-        if side_by_side > 1:
-            torch.set_num_threads(1)
-        rotary.reset()
         in_sequence: list[Effect] = []
         for site in settings.source_sites:
             for layer in sorted(replacements.layers):
@@ -230,10 +266,8 @@ def effects(
                     )
                     tag = replacements.tags[key][token] if key in replacements.tags else None
                     in_sequence += [effect._replace(upos=tag) for effect in of_token]
-        progress(len(sequences[key]))
         return in_sequence
 
-    with ThreadPoolExecutor(side_by_side) as pool:
-        return dict(
-            zip(replacements.places, pool.map(effects_in, replacements.places), strict=True)
-        )
+    keys = list(replacements.places)
+    found = passes.run(keys, effects_in, lambda key: progress(len(sequences[key])))
+    return dict(zip(keys, found, strict=True))

@@ -1,10 +1,10 @@
-"""Forward hooks that observe adjustments, and the proof that a block adds nothing else."""
+"""The tap that observes or edits forward passes, and the proof that a block adds nothing else."""
 
 import copy
 import math
 import operator
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -18,8 +18,10 @@ from attnlag.model.architectures import PARTS, BlockModules
 
 REGISTERING = threading.Lock()
 
-# Name under which `watched` gives the vectors that a block receives, besides its parts.
-STREAM = "stream"
+# Points of a block that `tap` gives besides its parts: what it receives and returns, and what
+# enters and leaves the output projection of its attention.
+STREAM, OUTPUT = "stream", "output"
+HEADS, PROJECTED = "heads", "projected"
 
 # Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
 # leaves a few units in the last place.
@@ -56,11 +58,18 @@ class NotGiven(Exception):
     """A model does not give something that is measured; the message says why."""
 
 
+class AllSeen(BaseException):
+    """Everything that is needed from a forward pass has been computed.
+
+    On an Exception, torch looks through the hooks of a module, which other passes may be changing.
+    """
+
+
 class NoVectors(Exception):
     """A module returned something other than one vector per token; the message says what."""
 
 
-def first_tensor(output: Any) -> torch.Tensor:
+def first_tensor(output: Any) -> Any:
     """Return the output of a module, without any others such as attention weights."""
     return output[0] if isinstance(output, tuple | list) else output
 
@@ -81,6 +90,13 @@ def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0] if args else kwargs.get("hidden_states")
 
 
+def vectors_in(value: Any) -> torch.Tensor:
+    """Return a value of a point if it is a tensor, or raise NoVectors."""
+    if not isinstance(value, torch.Tensor):
+        raise NoVectors(f"a {type(value).__name__}")
+    return value
+
+
 def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     """Return a function that copies the rows of a module's output that are tokens, not padding.
 
@@ -92,9 +108,7 @@ def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
     on = {places.device: places}
 
     def real_tokens(output: Any) -> torch.Tensor:
-        vectors = first_tensor(output)
-        if not isinstance(vectors, torch.Tensor):
-            raise NoVectors(f"a {type(vectors).__name__}")
+        vectors = vectors_in(first_tensor(output))
         if vectors.ndim not in (2, 3) or vectors.shape[:-1].numel() != mask.numel():
             shape = " × ".join(map(str, vectors.shape)) or "()"
             raise NoVectors(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
@@ -122,46 +136,112 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
         yield
 
 
+# ``on(layer, point, value)``; a tensor that it returns replaces the value.
+On = Callable[[int, str, torch.Tensor], torch.Tensor | None]
+
+
 @contextmanager
-def watched(
-    blocks: list[BlockModules],
-    mask: torch.Tensor,
-    receive: Callable[[int, str, torch.Tensor], object],
-    parts: Collection[str] = PARTS,
+def tap(
+    blocks: Sequence[BlockModules],
+    points: Collection[str],
+    on: On,
+    projections: Mapping[int, torch.nn.Module] | None = None,
 ) -> Iterator[None]:
-    """Call ``receive(layer, part, vectors)`` with the outputs of sublayers in a forward pass.
+    """Observe or edit what passes through blocks in forward passes of this thread.
 
-    Only passes of the thread that enters this context are observed; others may run in parallel. The
-    mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
-    order. Parts are among ``PARTS``, and ``STREAM`` for the input of each block; others are not
-    copied.
+    Parameters
+    ----------
+    points : collection of str
+        Parts, whose value is what their modules return, summed up, before the block scales it;
+        ``STREAM`` and ``OUTPUT``; and for layers with a projection ``HEADS`` and ``PROJECTED``.
+    on : callable
+        ``on(layer, point, value)`` is called with a value of all sequences and tokens, padding
+        included, which may share one dimension; what it returns replaces the value, unless it is
+        None. Later operations may overwrite a value, so ``on`` must copy what it keeps.
+    projections : mapping of int to module, optional
+        The output projections of attention, by layer.
     """
-    real_tokens = selector(mask)
 
-    def hook_of(layer: int, part: str, block: BlockModules) -> Callable[..., None]:
-        summands: list[torch.Tensor] = []
-
-        def hook(_: torch.nn.Module, __: object, output: object) -> None:
-            summands.append(real_tokens(output))
-            if len(summands) == len(block.parts[part]):
-                added = reduce(operator.add, summands)
-                summands.clear()
-                receive(layer, part, added if block.scale is None else added * block.scale)
+    def before(layer: int) -> Callable[..., Any]:
+        def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            replacement = on(layer, STREAM, vectors_in(stream_of(args, kwargs)))
+            if replacement is None:
+                return None
+            if args:
+                return (replacement, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": replacement}
 
         return hook
 
-    def stream_hook_of(layer: int) -> Callable[..., object]:
-        return lambda _, args, kwargs: receive(layer, STREAM, real_tokens(stream_of(args, kwargs)))
+    def entering(layer: int) -> Callable[..., Any]:
+        def hook(_: object, args: tuple[Any, ...]) -> Any:
+            replacement = on(layer, HEADS, vectors_in(args[0]))
+            return None if replacement is None else (replacement, *args[1:])
+
+        return hook
+
+    def after(layer: int, point: str, modules: int = 1) -> Callable[..., Any]:
+        earlier: list[torch.Tensor] = []
+
+        def hook(_: object, __: object, output: Any) -> Any:
+            last = vectors_in(first_tensor(output))
+            if len(earlier) + 1 < modules:
+                earlier.append(last.clone())
+                return None
+            total = reduce(operator.add, [*earlier, last])
+            replacement = on(layer, point, total)
+            if replacement is not None and earlier:
+                # The last of several modules makes up for the change of their sum.
+                replacement = last + (replacement - total)
+            earlier.clear()
+            if replacement is None:
+                return None
+            return (replacement, *output[1:]) if isinstance(output, tuple) else replacement
+
+        return hook
 
     hooks: list[Hook] = []
     for layer, block in enumerate(blocks):
-        if STREAM in parts:
-            before = block.block.register_forward_pre_hook
-            hooks.append((before, stream_hook_of(layer), {"with_kwargs": True}))
+        if STREAM in points:
+            register = block.block.register_forward_pre_hook
+            hooks.append((register, before(layer), {"with_kwargs": True}))
         for part, modules in block.parts.items():
-            hook = hook_of(layer, part, block)
-            hooks += [(m.register_forward_hook, hook, {}) for m in modules if part in parts]
+            if part in points:
+                hook = after(layer, part, len(modules))
+                hooks += [(module.register_forward_hook, hook, {}) for module in modules]
+        if OUTPUT in points:
+            hooks.append((block.block.register_forward_hook, after(layer, OUTPUT), {}))
+    for layer, projection in (projections or {}).items():
+        if HEADS in points:
+            hooks.append((projection.register_forward_pre_hook, entering(layer), {}))
+        if PROJECTED in points:
+            # This hook must run before those of the part, which may be this module.
+            hook = after(layer, PROJECTED)
+            hooks.append((projection.register_forward_hook, hook, {"prepend": True}))
     with attached(hooks):
+        yield
+
+
+@contextmanager
+def watched(
+    blocks: Sequence[BlockModules],
+    mask: torch.Tensor,
+    receive: Callable[[int, str, torch.Tensor], object],
+    points: Collection[str] = PARTS,
+    projections: Mapping[int, torch.nn.Module] | None = None,
+) -> Iterator[None]:
+    """Call ``receive(layer, point, vectors)`` with copies of what `tap` gives of real tokens.
+
+    The mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
+    order; those of parts are scaled as the block does.
+    """
+    real_tokens = selector(mask)
+
+    def on(layer: int, point: str, value: torch.Tensor) -> None:
+        vectors, scale = real_tokens(value), blocks[layer].scale
+        receive(layer, point, vectors if scale is None or point not in PARTS else vectors * scale)
+
+    with tap(blocks, points, on, projections):
         yield
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnlag.adjustments import outcomes
+from attnlag.adjustments import catalogue
 
 COVARIANCE = {
     "cluster": "clustered by document (CR2)",
@@ -25,8 +25,8 @@ ADJUSTMENTS = {
 }
 
 # Name of each outcome, and the unit of its coefficients.
-OUTCOMES = {name: outcome.label for name, outcome in outcomes.OUTCOMES.items()}
-UNITS = {name: outcome.unit for name, outcome in outcomes.OUTCOMES.items()}
+OUTCOMES = {name: outcome.label for name, outcome in catalogue.OUTCOMES.items()}
+UNITS = {name: outcome.unit for name, outcome in catalogue.OUTCOMES.items()}
 
 
 def plural(outcome: str) -> str:

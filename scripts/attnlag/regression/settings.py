@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from attnlag.adjustments import outcomes
+from attnlag.adjustments import catalogue
 from attnlag.adjustments.settings import FirstTokens, RandomWeights
 from attnlag.errors import counted
 from attnlag.regression.design import covariates, properties
@@ -61,7 +61,7 @@ FixedEffects = Annotated[
 DocumentEffects = Literal["none", "document"]
 Classes = Annotated[str, CLASSES]
 Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
-RegressedOutcome = Annotated[str, OneOf(tuple(outcomes.OUTCOMES))]
+RegressedOutcome = Annotated[str, OneOf(tuple(catalogue.OUTCOMES))]
 
 
 class RegressionTerms(Section):
@@ -72,7 +72,7 @@ class RegressionTerms(Section):
         description="Outcome, whose lags are regressors: the norm of the adjustment, absolute or "
         "relative to the stream; of what the token itself or earlier ones write (`self`, `shared`: "
         "need `sources`); or a direction (needs `extraction.geometry`; `cosine_previous_centred` "
-        f"also `keep: vectors`). In logs: {outcomes.of_logs()}",
+        f"also `keep: vectors`). In logs: {catalogue.of_logs()}",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag import __version__
-from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted

@@ -14,10 +14,12 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments.extraction import Adjustments, write_runs
-from attnlag.adjustments.norms import l2_norms, relative_norms
+from attnlag.adjustments.catalogue import QUANTITIES
+from attnlag.adjustments.extraction import Extractor, Key, Values, write_runs
+from attnlag.adjustments.norms import relative_norms
 from attnlag.adjustments.sites import SITES
-from attnlag.adjustments.surprisal import PREDICTED, PREDICTIONS, Predictions
+from attnlag.adjustments.surprisal import PREDICTED
+from attnlag.adjustments.tracing import Tracer
 from attnlag.corpus import frequency
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
@@ -29,7 +31,6 @@ from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.escaping import text_for
 from attnlag.model import random_weights
 from attnlag.model.checks import context_length
-from attnlag.model.hooks import STREAM
 from attnlag.model.trying import vocabulary_of
 from attnlag.storage.sequences import TokenSequence
 from attnlag.study.tagging import TaggerOfTexts, tagger_of
@@ -45,12 +46,14 @@ class Measurement:
     # One row per token: document, window, position, token_id and token, the token's piece of the
     # text; with surprisal, also surprisal, entropy_before, entropy_next (nats) and rank.
     tokens: pd.DataFrame
-    # By site, (layers, tokens) float32: L2 norms of adjustments, in units of the residual stream.
-    sizes: dict[str, np.ndarray]
-    # (layers, tokens) float32: L2 norms of the residual stream that each block receives.
-    stream: np.ndarray
-    # By site, a (tokens, width) float32 array per layer; empty unless requested.
-    vectors: dict[str, list[np.ndarray]] = field(repr=False)
+    # By quantity and site, a float32 array of (tokens, …) for each layer; see `table`.
+    values: Values = field(repr=False)
+    # The layers of these arrays.
+    layers_of: dict[Key, list[int]] = field(repr=False)
+    # Rows by quantity and site of what single sequences give: "sources", "sinks" and "readout".
+    rows: dict[Key, pa.Table] = field(repr=False)
+    # By quantity, the errors of its proof, or why layers have none.
+    remarks: dict[str, str]
     # Largest difference between block input + adjustments and block output at the first tokens,
     # relative to the size of the block output.
     identity_error: float
@@ -59,14 +62,34 @@ class Measurement:
     tagger: TaggerOfTexts = field(repr=False)
 
     @property
+    def quantities(self) -> list[str]:
+        """Names of the quantities that were measured."""
+        return list(dict.fromkeys(name for name, _ in (*self.values, *self.rows)))
+
+    @property
     def sites(self) -> list[str]:
         """Names of the sites that were measured."""
-        return list(self.sizes)
+        return [site for name, site in self.values if name == "norms"]
 
     @property
     def layers(self) -> int:
         """Number of layers."""
-        return len(self.stream)
+        return len(self.values["stream", ""])
+
+    @property
+    def sizes(self) -> dict[str, np.ndarray]:
+        """L2 norms of adjustments by site, (layers, tokens), in units of the residual stream."""
+        return {site: np.stack(self.values["norms", site]) for site in self.sites}
+
+    @property
+    def stream(self) -> np.ndarray:
+        """L2 norms of the residual stream that each block receives, (layers, tokens)."""
+        return np.stack(self.values["stream", ""])
+
+    @property
+    def vectors(self) -> dict[str, list[np.ndarray]]:
+        """The adjustments by site, (tokens, width) for each layer; empty unless measured."""
+        return {site: arrays for (name, site), arrays in self.values.items() if name == "vectors"}
 
     @cached_property
     def norms(self) -> pd.DataFrame:
@@ -75,17 +98,54 @@ class Measurement:
         ``norm`` is the L2 norm of the adjustment; ``relative`` is this norm divided by that of
         the residual stream that the block receives.
         """
-        frames = [
-            self.tokens.assign(
-                site=site,
-                layer=layer,
-                norm=norms[layer],
-                relative=relative_norms(norms[layer], self.stream[layer]),
+        return self.table("norms")
+
+    def table(self, quantity: str) -> pd.DataFrame:
+        """Return a quantity, a row per site, layer and token, beside the columns of ``tokens``.
+
+        Parameters
+        ----------
+        quantity : str
+            "norms" (``norm``, ``relative``), "geometry" (``parallel``, ``orthogonal``,
+            ``log_growth``, ``angle``, ``cosine_previous``), "heads" (a norm for each head),
+            "sources", "sinks" or "readout", with the columns of a run's files.
+
+        Raises
+        ------
+        UserError
+            If it was not measured, or is not a table.
+        """
+        if quantity not in self.quantities or quantity in ("vectors", "surprisal"):
+            names = [name for name in self.quantities if name not in ("vectors", "surprisal")]
+            raise UserError(
+                f"quantity: found '{quantity}', expected {' or '.join(names)}, which are tables "
+                f"that were measured{nearest(quantity, names)}"
             )
-            for site, norms in self.sizes.items()
-            for layer in range(self.layers)
+        frames = [
+            self.tokens.assign(site=site, layer=layer, **self._columns(name, site, layer, values))
+            for (name, site), arrays in self.values.items()
+            if name == quantity
+            for layer, values in zip(self.layers_of[name, site], arrays, strict=True)
         ]
+        keys = ["document", "window", "position"]
+        texts = self.tokens[[*keys, "token"]]
+        for (name, site), rows in self.rows.items():
+            if name == quantity:
+                frame = rows.to_pandas().astype({"document": str})
+                frames.append(frame.merge(texts, on=keys, how="left").assign(site=site))
         return pd.concat(frames, ignore_index=True)
+
+    def _columns(
+        self, quantity: str, site: str, layer: int, values: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Return the columns of a quantity of a layer by name."""
+        if quantity == "norms":
+            relative = relative_norms(values, self.values["stream", ""][layer])
+            return {"norm": values, "relative": relative}
+        if values.ndim == 1:
+            return {quantity: values}
+        names = QUANTITIES[quantity].values or [f"head_{head}" for head in range(values.shape[1])]
+        return dict(zip(names, values.T, strict=True))
 
     @cached_property
     def properties(self) -> pa.Table:
@@ -120,19 +180,27 @@ class Measurement:
         return table
 
     def untrained(
-        self, documents: Sequence[str] | None = None, seed: int = 0, scale: str = "own"
+        self,
+        documents: Sequence[str] | None = None,
+        seed: int = 0,
+        scale: str = "own",
+        quantities: Sequence[str] | None = None,
     ) -> "Measurement":
         """Return the same measurement of the same architecture with random weights.
 
-        It is of some documents, by default of all. The scale of the weights is one of
+        It is of some documents, by default of all, and of some quantities, by default of all but
+        vectors and predictions. The scale of the weights is one of
         ``controls.random_weights.scales``. A config from which transformers cannot build the model
         is a UserError.
         """
-        ((_, untrained),) = self.draws(list(documents or self.texts), [scale], seed)
-        return untrained
+        if quantities is None:
+            left_out = "vectors", "surprisal", "readout"
+            quantities = [name for name in self.quantities if name not in left_out]
+        (found,) = self.draws(list(documents or self.texts), [scale], seed, quantities)
+        return found[1]
 
     def draws(
-        self, documents: Sequence[str], scales: Sequence[str], seed: int
+        self, documents: Sequence[str], scales: Sequence[str], seed: int, quantities: Sequence[str]
     ) -> Iterator[tuple[dict[str, Any], "Measurement"]]:
         """Yield what is known of each scale of random weights, and the measurement at it.
 
@@ -145,17 +213,15 @@ class Measurement:
             self.run.config, scales, seed, modules=self.run.modules, name=self.model
         ):
             tokens = self.tokens[used & (not draw.left_out)].reset_index(drop=True)
-            untrained = replace(self, tokens=tokens, vectors={})
             if draw.left_out:
-                untrained.sizes = {site: norms[:, :0] for site, norms in self.sizes.items()}
-                untrained.stream = self.stream[:, :0]
+                values = {
+                    key: [array[:0] for array in of_key] for key, of_key in self.values.items()
+                }
+                untrained = replace(self, tokens=tokens, values=values)
             else:
-                trunk = draw.model.base_model.to(self.run.device, self.run.dtype).eval()
-                values, untrained.identity_error = _adjustments(
-                    trunk, tokens, self.sites, "norms", self.run, self.model
-                )
-                untrained.stream = np.stack(values.pop(STREAM))
-                untrained.sizes = {site: np.stack(arrays) for site, arrays in values.items()}
+                model = draw.model.to(self.run.device, self.run.dtype).eval()
+                measured = _measured(model, tokens, quantities, self.sites, self.run, self.model)
+                untrained = replace(self, tokens=tokens, **measured)
             yield draw.facts(own), untrained
 
     def __repr__(self) -> str:
@@ -178,13 +244,12 @@ def measure(
     *,
     sites: str | Sequence[str] = ("attention",),
     groups: Sequence[str] | None = None,
-    keep: str = "norms",
+    quantities: str | Sequence[str] = (),
     max_length: int | None = None,
     prepend_bos: str | bool = "auto",
     batch_tokens: int = 4096,
     modules: Mapping[str, Any] | None = None,
     name: str | None = None,
-    surprisal: bool = False,
     tagger: Any = None,
     progress: bool = True,
 ) -> Measurement:
@@ -206,9 +271,10 @@ def measure(
         ``"attention"``, ``"mlp"``, or ``"block"`` for the sum of both.
     groups : sequence of str, optional
         A group, such as a genre, for each text.
-    keep : {"norms", "vectors"}
-        Whether to keep the vectors in addition to the norms: 4 bytes × width × layers × sites
-        per token.
+    quantities : str or sequence of str
+        What to measure besides norms: ``"vectors"`` (4 bytes × width × layers × sites per token),
+        ``"geometry"``, ``"heads"``, ``"surprisal"``; and from passes over one sequence at a time,
+        whose memory grows with its square, ``"sources"`` and ``"readout"``.
     max_length : int, optional
         Longest sequence in tokens, at most the model's context length, which is the default;
         longer texts are split into windows.
@@ -221,8 +287,6 @@ def measure(
         Paths of the blocks and sublayers, for an unknown type of model.
     name : str, optional
         Name of the model; by default the last part of ``model.name_or_path``.
-    surprisal : bool
-        Whether to measure the model's predictions too, which needs its head.
     tagger : mapping or spaCy pipeline, optional
         Source of words and parts of speech: the keys of ``tagger`` in the configuration, as in
         ``{"file": "tags.csv"}``, or a pipeline that spaCy has loaded.
@@ -249,7 +313,8 @@ def measure(
     1   river      0  0.022
     """
     sites = [sites] if isinstance(sites, str) else list(sites)
-    _check_arguments(sites, keep, prepend_bos, batch_tokens, tokenizer)
+    asked = [quantities] if isinstance(quantities, str) else list(quantities)
+    _check_arguments(sites, asked, prepend_bos, batch_tokens, tokenizer)
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
     group_of = {document.id: document.group for document in documents}
@@ -257,7 +322,6 @@ def measure(
     model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     name = name or path.rpartition("/")[2] or "model"
-    predictions = Predictions(model, name) if surprisal else None
     trunk: Any = getattr(model, "base_model", model)
     context = context_length(trunk.config.get_text_config())
     if max_length is not None:
@@ -278,28 +342,18 @@ def measure(
     config = copy.deepcopy(getattr(model, "config", trunk.config))
     run = RunSettings(config, weight.device, weight.dtype, modules, batch_tokens, prepend_bos)
     with _evaluated(model):
-        values, error = _adjustments(
-            trunk, tokens, sites, keep, run, name, predictions, progress=progress
-        )
-    stream = np.stack(values.pop(STREAM))
-    if predictions is not None:
-        tokens[list(PREDICTED)] = np.stack(values.pop(PREDICTIONS), axis=1)
-    sizes = {
-        site: np.stack(list(map(l2_norms, arrays)) if keep == "vectors" else arrays)
-        for site, arrays in values.items()
-    }
+        measured = _measured(model, tokens, asked, sites, run, name, progress=progress)
+    if "surprisal" in asked:
+        tokens[list(PREDICTED)] = np.stack(measured["values"]["surprisal", ""], axis=1)
     return Measurement(
         model=name,
         texts=text_of,
         groups=group_of,
         tokens=tokens,
-        sizes=sizes,
-        stream=stream,
-        vectors=values if keep == "vectors" else {},
-        identity_error=error,
         tokenizer=tokenizer,
         run=run,
         tagger=tagger_in_use,
+        **measured,
     )
 
 
@@ -333,18 +387,17 @@ def _evaluated(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _adjustments(
-    trunk: Any,
+def _measured(
+    model: Any,
     tokens: pd.DataFrame,
+    quantities: Sequence[str],
     sites: Sequence[str],
-    keep: str,
     run: RunSettings,
     name: str,
-    predictions: Predictions | None = None,
     *,
     progress: bool = False,
-) -> tuple[dict[str, list[np.ndarray]], float]:
-    """Run a model over tokens; return what `Adjustments.measure` does, and the error of the proof.
+) -> dict[str, Any]:
+    """Run a model over tokens; return the fields of a `Measurement` that hold what it gives.
 
     ``name`` is the model's, for messages.
     """
@@ -354,39 +407,55 @@ def _adjustments(
         total=len(tokens), unit="token", desc=f"{name}: tokens", disable=not progress, delay=2
     )
     threads = torch.get_num_threads()
-    runner = Adjustments(
-        trunk,
+    plans = {name: QUANTITIES[name].measured_in for name in quantities}
+    extractor = Extractor(
+        model,
+        quantities=["norms", *(name for name, plan in plans.items() if plan == "forward")],
         sites=sites,
         modules=run.modules,
         name=name,
         batch_tokens=run.batch_tokens,
-        keep=keep,
         threads=threads,
         progress=bar.update,
-        predictions=predictions,
     )
-    layers_of_runs: list[dict[str, list[np.ndarray]]] = []
+    values_of_runs: list[Values] = []
     try:
         write_runs(
             [TokenSequence(*row) for row in keys_and_ids],
-            runner,
-            lambda _, layers: layers_of_runs.append(layers),
+            extractor,
+            lambda _, values: values_of_runs.append(values),
         )
     finally:
         torch.set_num_threads(threads)
         bar.close()
-    joined = {
-        site: [
-            np.concatenate(arrays)
-            for arrays in zip(*(layers[site] for layers in layers_of_runs), strict=True)
-        ]
-        for site in layers_of_runs[0]
+    computations = extractor.computations
+    remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
+    rows: dict[Key, pa.Table] = {}
+    if single := [name for name, plan in plans.items() if plan == "single"]:
+        tracer = Tracer(model, sites, run.modules, name)
+        for key_and_ids in keys_and_ids:
+            tracer.trace(*key_and_ids)
+        rows = {key: table for key, table in tracer.tables().items() if key[0] in single}
+        remarks |= {name: remark for name, remark in tracer.remarks().items() if name in single}
+    return {
+        "values": {
+            key: [np.concatenate(arrays) for arrays in zip(*of_key, strict=True)]
+            for key in computations
+            for of_key in [[values[key] for values in values_of_runs]]
+        },
+        "layers_of": {key: list(each.layers) for key, each in computations.items()},
+        "rows": rows,
+        "remarks": remarks,
+        "identity_error": float(extractor.identity_error or 0.0),
     }
-    return joined, float(runner.identity_error or 0.0)
 
 
 def _check_arguments(
-    sites: Sequence[str], keep: str, prepend_bos: Any, batch_tokens: Any, tokenizer: Any
+    sites: Sequence[str],
+    quantities: Sequence[str],
+    prepend_bos: Any,
+    batch_tokens: Any,
+    tokenizer: Any,
 ) -> None:
     """Raise UserError if an argument of `measure` has an unknown value."""
     if unknown := [site for site in sites or [""] if site not in SITES]:
@@ -394,8 +463,12 @@ def _check_arguments(
         raise UserError(
             f"sites: found {site}, expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
         )
-    if keep not in ("norms", "vectors"):
-        raise UserError(f"keep: found '{keep}', expected 'norms' or 'vectors'")
+    known = [name for name, quantity in QUANTITIES.items() if quantity.computed_by]
+    if unknown := [name for name in quantities if name not in known]:
+        raise UserError(
+            f"quantities: found '{unknown[0]}', expected {', '.join(known)}"
+            f"{nearest(unknown[0], known)}"
+        )
     if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
         raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
     _check_whole("batch_tokens", batch_tokens)

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from attnlag.adjustments import columns, surprisal
-from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments import centred, columns, surprisal, traced_tables
+from attnlag.adjustments.catalogue import OUTCOMES, QUANTITIES, Outcome
 from attnlag.adjustments.settings import RandomWeights
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups
@@ -38,6 +38,9 @@ from attnlag.study.measuring import Measurement, occurrences
 
 # Columns of a table of controls that a control adds.
 CONTROLS = ["permuted_mean", "random_weights"]
+
+# What a measurement needs for the outcomes of a quantity that is computed from another.
+COMES_FROM = {"centred": "vectors", "written": "sources"}
 
 
 @dataclass
@@ -182,10 +185,12 @@ def fit(
         regression=regression,
         tagger=measurement.tagger.keys,
     )
-    outcome = config.regressions["fit"].outcome
-    if OUTCOMES[outcome].folder != "norms":
+    outcome = OUTCOMES[config.regressions["fit"].outcome]
+    needed = COMES_FROM.get(outcome.quantity, outcome.quantity)
+    if needed not in measurement.quantities or site not in QUANTITIES[needed].sites([site]):
         raise UserError(
-            f"outcome: found '{outcome}', expected 'norm' or 'relative' of what is in memory"
+            f"outcome: found '{outcome.name}' of a measurement without '{needed}' of {site}, "
+            f"expected measure(…, quantities=['{needed}'])"
         )
     arguments = (f"{key}={value!r}" for key, value in regression.items())
     name = f"{measurement.model}, {site}, {', '.join(arguments)}"
@@ -234,7 +239,8 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         )
     if control := config.controls.random_weights:
         documents = first_of_groups(files["corpus"], control.documents)
-        norms, streams = _write_untrained(measurement, site, control, documents, folder)
+        outcome = OUTCOMES[regression.outcome]
+        norms, streams = _write_untrained(measurement, site, outcome, control, documents, folder)
         random = controls_of.random_weights(
             norms,
             fitted.settings,
@@ -280,7 +286,8 @@ def _write_inputs(
         needed.add("token_properties")
     files = {name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", *needed)}
     record = _record(measurement)
-    _write_norms(measurement, site, files["norms"], files["stream"])
+    outcome = OUTCOMES[regression.outcome]
+    _write_outcome(measurement, site, outcome, files["norms"], files["stream"])
     documents = [
         Document(document, measurement.groups[document], text)
         for document, text in measurement.texts.items()
@@ -293,7 +300,8 @@ def _write_inputs(
     if "surprisal" in needed:
         if "surprisal" not in measurement.tokens:
             raise UserError(
-                "surprisal: found a measurement without it, expected measure(…, surprisal=True)"
+                "surprisal: found a measurement without it, expected "
+                "measure(…, quantities=['surprisal'])"
             )
         predicted = [measurement.tokens[name].to_numpy() for name in surprisal.PREDICTED]
         keys = _keys(measurement).cast(pa.schema(KEY_FIELDS))
@@ -304,27 +312,62 @@ def _write_inputs(
 def _write_untrained(
     measurement: Measurement,
     site: str,
+    outcome: Outcome,
     control: RandomWeights,
     documents: list[str],
     folder: Path,
 ) -> tuple[list[Path], list[Path]]:
-    """Write the norms at each scale of random weights; return their files and the streams'."""
+    """Write what each scale of random weights gives; return its files and those of the streams.
+
+    As in a run, outcomes other than norms have the first scale alone.
+    """
     norms, streams = [], []
-    for draw, untrained in measurement.draws(documents, control.scales, control.seed):
+    scales = control.scales if outcome.quantity == "norms" else control.scales[:1]
+    needed = [COMES_FROM.get(outcome.quantity, outcome.quantity)]
+    for draw, untrained in measurement.draws(documents, scales, control.seed, needed):
         norms.append(folder / f"norms_{draw['scale']}.parquet")
         streams.append(folder / f"stream_{draw['scale']}.parquet")
-        _write_norms(untrained, site, norms[-1], streams[-1], draw=draw)
+        _write_outcome(untrained, site, outcome, norms[-1], streams[-1], draw=draw)
     return norms, streams
 
 
-def _write_norms(
-    measurement: Measurement, site: str, norms: Path, stream: Path, **facts: Any
+def _write_outcome(
+    measurement: Measurement, site: str, outcome: Outcome, path: Path, stream: Path, **facts: Any
 ) -> None:
-    """Write the norms of a site and of the stream; facts are added to their record."""
-    schema, keys = columns.schema(measurement.layers), _keys(measurement).columns
-    for path, layers in ((norms, measurement.sizes[site]), (stream, measurement.stream)):
-        table = pa.table([*keys, *map(pa.array, layers)], names=schema.names)
-        tables.write_table(table.cast(schema), path, _record(measurement) | facts)
+    """Write what is regressed of a site as the stages of a run do, and the norms of the stream.
+
+    Facts are added to their records.
+    """
+    record, layers = _record(measurement) | facts, range(measurement.layers)
+    norms, keys = columns.schema(layers), _keys(measurement).columns
+    table = pa.table([*keys, *map(pa.array, measurement.stream)], names=norms.names)
+    tables.write_table(table.cast(norms), stream, record)
+    if outcome.quantity == "norms":
+        table = pa.table([*keys, *map(pa.array, measurement.sizes[site])], names=norms.names)
+        tables.write_table(table.cast(norms), path, record)
+    elif outcome.quantity == "written":
+        rows = traced_tables.written(measurement.rows["sources", "attention"])
+        tables.write_table(rows, path, record)
+    elif outcome.quantity == "centred":
+        vectors = measurement.vectors[site]
+        schema = columns.schema(layers, vectors[0].shape[1])
+        lists = [
+            pa.FixedSizeListArray.from_arrays(array.reshape(-1), type=schema.field(-1).type)
+            for array in vectors
+        ]
+        stored = path.with_name("vectors.parquet")
+        table = pa.table([*keys, *lists], names=schema.names).cast(schema)
+        tables.write_table(table, stored, record)
+        cosines, _ = centred.cosines_of(stored)
+        tables.write_table(pa.concat_tables(cosines).unify_dictionaries(), path, record)
+    else:
+        arrays = measurement.values[outcome.quantity, site]
+        schema = columns.schema_of_values(
+            measurement.layers_of[outcome.quantity, site], QUANTITIES[outcome.quantity].values
+        )
+        values = [pa.array(column) for of_layer in arrays for column in of_layer.T]
+        table = pa.table([*keys, *values], names=schema.names).cast(schema)
+        tables.write_table(table, path, record)
 
 
 def _keys(measurement: Measurement) -> pa.Table:

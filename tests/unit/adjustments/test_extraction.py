@@ -33,9 +33,11 @@ def ragged(lengths, seed=0):
 
 def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
     """Return (layers, tokens[, width]) over all sequences, for each site."""
-    adjustments = extraction.Adjustments(model, sites=wanted, batch_tokens=batch_tokens, keep=keep)
+    adjustments = extraction.Extractor(
+        model, sites=wanted, batch_tokens=batch_tokens, quantities=[keep]
+    )
     layers = adjustments.measure(sequences)
-    return {site: np.stack(layers[site]) for site in wanted}
+    return {site: np.stack(layers[keep, site]) for site in wanted}
 
 
 def run(model, sequences, batch_tokens=256, keep="vectors"):
@@ -49,8 +51,10 @@ def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep
     model = models[name]
     sequences = ragged([40, 7, 38, 21])
     counted = []
-    adjustments = extraction.Adjustments(model, batch_tokens=99, keep=keep, progress=counted.append)
-    found = np.stack(adjustments.measure(sequences)[hooks.STREAM])
+    adjustments = extraction.Extractor(
+        model, batch_tokens=99, quantities=[keep], progress=counted.append
+    )
+    found = np.stack(adjustments.measure(sequences)["stream", ""])
     # Padding is not counted.
     assert sum(counted) == 106
     states = [hidden_states(model, sequence).astype(float) for sequence in sequences]
@@ -148,8 +152,8 @@ def test_the_vectors_of_one_run_fill_half_of_the_buffer(models, monkeypatch, kee
     row = 4 * 2 * 32
     monkeypatch.setattr(extraction, "BUFFER_BYTES", 2 * row * 3 * 50)
     for wanted, tokens_held in ((["attention"], 150), (ALL, 50)):
-        adjustments = extraction.Adjustments(
-            models["gpt2"], sites=wanted, batch_tokens=64, keep=keep
+        adjustments = extraction.Extractor(
+            models["gpt2"], sites=wanted, batch_tokens=64, quantities=[keep]
         )
         assert adjustments.run_tokens == tokens_held
         adjustments.batch_tokens = 2
@@ -157,8 +161,8 @@ def test_the_vectors_of_one_run_fill_half_of_the_buffer(models, monkeypatch, kee
 
 
 def test_vectors_of_a_run_are_kept_while_the_next_one_is_computed(models):
-    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="vectors")
-    first = adjustments.measure(ragged([30, 5]))["attention"]
+    adjustments = extraction.Extractor(models["gpt2"], batch_tokens=64, quantities=["vectors"])
+    first = adjustments.measure(ragged([30, 5]))["vectors", "attention"]
     before = np.stack(first)
     adjustments.measure(ragged([20], seed=1))
     np.testing.assert_array_equal(np.stack(first), before)
@@ -202,7 +206,7 @@ def test_parallel_passes_are_limited_by_threads_and_batches(
 ):
     """The passes share the threads that are left over."""
     running, seen, shared = set(), [], []
-    forward = extraction.Adjustments._forward
+    forward = extraction.Extractor._forward
 
     def counted(self, *args):
         running.add(threading.get_ident())
@@ -212,8 +216,8 @@ def test_parallel_passes_are_limited_by_threads_and_batches(
         forward(self, *args)
         running.discard(threading.get_ident())
 
-    monkeypatch.setattr(extraction.Adjustments, "_forward", counted)
-    adjustments = extraction.Adjustments(models["gpt2"], batch_tokens=64, threads=3, keep="norms")
+    monkeypatch.setattr(extraction.Extractor, "_forward", counted)
+    adjustments = extraction.Extractor(models["gpt2"], batch_tokens=64, threads=3)
     adjustments.measure(ragged(lengths))
     assert max(seen) == most
     assert set(shared) == {each}
@@ -229,8 +233,8 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
             "llama", **small, num_attention_heads=2, vocab_size=99, rope_parameters=parameters
         )
         model = AutoModel.from_config(config).eval()
-        adjustments = extraction.Adjustments(model, batch_tokens=64, threads=2, keep="norms")
-        assert adjustments.passes == passes
+        adjustments = extraction.Extractor(model, batch_tokens=64, threads=2)
+        assert adjustments.passes.parallel == passes
 
 
 def test_a_model_that_writes_to_itself_runs_pass_by_pass():
@@ -248,17 +252,15 @@ def test_a_model_that_writes_to_itself_runs_pass_by_pass():
             weights.normal_(0, 0.3)
     sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14] * 4)
     expected = np.concatenate([run(model, [sequence]) for sequence in sequences], axis=1)
-    adjustments = extraction.Adjustments(model, batch_tokens=64, threads=8, keep="vectors")
-    found = np.stack(adjustments.measure(sequences)["attention"])
-    assert adjustments.passes == 1
+    adjustments = extraction.Extractor(model, batch_tokens=64, threads=8, quantities=["vectors"])
+    found = np.stack(adjustments.measure(sequences)["vectors", "attention"])
+    assert adjustments.passes.parallel == 1
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_pass_may_end_while_others_change_the_hooks(models):
     """Another pass that registers its hooks is one that is called when this pass ends."""
-    adjustments = extraction.Adjustments(
-        copy.deepcopy(models["gpt2"]), batch_tokens=64, keep="norms"
-    )
+    adjustments = extraction.Extractor(copy.deepcopy(models["gpt2"]), batch_tokens=64)
     (module,) = adjustments.blocks[-1].parts["attention"]
 
     def change(*_):
@@ -267,9 +269,10 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
     module.register_forward_pre_hook(
         lambda *_: module.register_forward_hook(change, always_call=True) and None
     )
-    expected = extraction.Adjustments(models["gpt2"], batch_tokens=64, keep="norms")
+    expected = extraction.Extractor(models["gpt2"], batch_tokens=64)
     found, expected = (each.measure(ragged([9, 5])) for each in (adjustments, expected))
-    np.testing.assert_array_equal(found["attention"], expected["attention"])
+    key = "norms", "attention"
+    np.testing.assert_array_equal(found[key], expected[key])
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
@@ -338,9 +341,7 @@ def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, 
 
 @pytest.mark.parametrize(("threads", "lengths"), [(1, [20]), (2, [5] * 6)])
 def test_an_error_of_the_model_is_raised_and_hooks_are_removed(models, threads, lengths):
-    adjustments = extraction.Adjustments(
-        models["gpt2"], batch_tokens=64, threads=threads, keep="norms"
-    )
+    adjustments = extraction.Extractor(models["gpt2"], batch_tokens=64, threads=threads)
     adjustments.measure(ragged([20]))
     before = hooks_of(models["gpt2"])
     handle = models["gpt2"].h[1].register_forward_pre_hook(lambda *_: 1 / 0)

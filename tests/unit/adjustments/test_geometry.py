@@ -1,6 +1,7 @@
 """Directions of adjustments, against plain hooks in float64 and against direct enumeration."""
 
 import itertools
+import json
 
 import models
 import numpy as np
@@ -15,9 +16,8 @@ from models import GPT, LLAMA
 from scipy import stats
 
 from attnlag.adjustments import centred, columns, extraction, geometry, layout, recording
-from attnlag.adjustments.outcomes import OF_A_PASS, RELATIVE, STREAM_GROWTH
+from attnlag.adjustments.catalogue import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.corpus import tokens
-from attnlag.model.hooks import STREAM
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.storage.sequences import TokenSequence
@@ -44,8 +44,8 @@ def sequences():
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     model = small_model(name)
     _, path, scale = MODELS[name]
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep=keep, with_geometry=True)
-    found = np.stack(adjustments.measure(sequences())[geometry.name_of("attention")])
+    adjustments = extraction.Extractor(model, batch_tokens=256, quantities=[keep, "geometry"])
+    found = np.stack(adjustments.measure(sequences())["geometry", "attention"])
     first = 0
     for sequence in sequences():
         mine = found[:, first : first + len(sequence)]
@@ -97,27 +97,28 @@ def test_the_parts_add_up_and_are_invariant_under_rotation():
 
 def test_random_pairs_come_from_two_documents():
     model = small_model("llama")
-    adjustments = extraction.Adjustments(model, batch_tokens=64, keep="vectors", with_geometry=True)
+    adjustments = extraction.Extractor(model, batch_tokens=64, quantities=["vectors", "geometry"])
     runs = [sequences(), sequences()[::-1]]
     names = [["a", "a", "b", "c"], ["d", "e", "f", "f"]]
-    sample = geometry.PairSample(8, 3, 48, ["attention", STREAM])
-    adjustments.sample = sample
+    directions = adjustments.computations["geometry", "attention"]
+    directions.expect(8)
+    sample = directions.sample
     for documents, run in zip(names, runs, strict=True):
         sample.begin(list(map(TokenSequence, documents, [0, 1, 0, 0], run)))
         adjustments.measure(run)
-    pairs = geometry.PairSample(20, 3, 48, [STREAM])
+    pairs = geometry.PairSample(20, 3, 48)
     pairs.begin([TokenSequence(str(number), 0, np.arange(2)) for number in range(20)])
     assert pairs.among(np.arange(40))[0].tolist() == list(range(1, 40, 2))
     # A sequence of one token has none that is not a first one.
     assert sample.documents == ["a", "a", "b", "e", "f", "f"]
-    found = sample.means("attention", STREAM)
+    found = sample.means()
     pairs = [
         (i, j)
         for i, j in itertools.product(range(6), repeat=2)
         if sample.documents[i] != sample.documents[j]
     ]
     assert found["pairs"] == len(pairs) == 26
-    a, x = (sample.vectors[name][:6].astype(float) for name in ("attention", STREAM))
+    a, x = (vectors[:6].astype(float) for vectors in (sample.added, sample.stream))
     for layer in range(3):
         sums = [x[j, layer] + a[i, layer] for i, j in pairs]
         sizes = [np.linalg.norm(x[j, layer]) for _, j in pairs]
@@ -126,7 +127,7 @@ def test_random_pairs_come_from_two_documents():
         along = [a[i, layer] @ x[j, layer] / (x[j, layer] @ x[j, layer]) for i, j in pairs]
         np.testing.assert_allclose(found["parallel_relative"][layer], np.mean(along), rtol=1e-6)
     # What is kept is what the pass gave, and in another run of the same sequences the same.
-    everything = np.stack(adjustments.measure(runs[0])["attention"])
+    everything = np.stack(adjustments.measure(runs[0])["vectors", "attention"])
     kept = a[2]
     gaps = np.abs(everything[:, 33:42] - kept[:, None]).max(axis=(0, 2))
     assert gaps.min() < 1e-5
@@ -138,21 +139,29 @@ def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
     schema = pa.schema([tokens.SCHEMA.field(name) for name in rows])
     pq.write_table(pa.table(rows, schema=schema), tmp_path / "tokens.parquet")
     sites = ["attention", "mlp"]
-    adjustments = extraction.Adjustments(
-        small_model("llama"), sites=sites, batch_tokens=64, keep="vectors", with_geometry=True
+    adjustments = extraction.Extractor(
+        small_model("llama"),
+        sites=sites,
+        batch_tokens=64,
+        quantities=["vectors", "norms", "geometry"],
     )
-    adjustments.sample = geometry.PairSample(4, 3, 48, [*sites, STREAM])
-    of = {site: (geometry.name_of(site), recording.norms_of(site)) for site in sites}
-    paths = {name: tmp_path / f"{name}.parquet" for names in of.values() for name in names}
-    recording.record(tmp_path / "tokens.parquet", adjustments, paths, lambda name: {})
-    pairs = {site: geometry.metadata(adjustments.sample.means(site, STREAM)) for site in sites}
-    adjustments.sample = None
-    vectors = adjustments.measure(sequences())
-    for site, (turns, norms) in of.items():
-        stored = pq.read_metadata(paths[turns]).metadata
+    keys = [(quantity, site) for quantity in ("norms", "geometry") for site in sites]
+    paths = {key: tmp_path / f"{key[0]}_{key[1]}.parquet" for key in keys}
+    directions = {site: adjustments.computations["geometry", site] for site in sites}
+    for of_site in directions.values():
+        of_site.expect(4)
+    recording.record(tmp_path / "tokens.parquet", adjustments, paths, lambda *key: {})
+    pairs = {site: of_site.metadata() for site, of_site in directions.items()}
+    for of_site in directions.values():
+        of_site.sample = None
+    measured = adjustments.measure(sequences())
+    for site in sites:
+        stored = pq.read_metadata(paths["geometry", site]).metadata
         assert pairs[site].items() <= stored.items()
-        found = np.stack([pq.read_table(paths[norms])[f"layer_0{n}"] for n in range(3)])
-        np.testing.assert_allclose(found, np.linalg.norm(vectors[site], axis=-1), rtol=1e-6)
+        found = np.stack([pq.read_table(paths["norms", site])[f"layer_0{n}"] for n in range(3)])
+        vectors = measured["vectors", site]
+        np.testing.assert_allclose(found, np.linalg.norm(vectors, axis=-1), rtol=1e-6)
+    assert pairs["attention"] != pairs["mlp"]
 
 
 @pytest.mark.parametrize("rows", [7, 1000])
@@ -233,9 +242,11 @@ def geometry_of_shard(folder, number):
     stream = random.lognormal(size=(len(frame), 2)).astype(np.float32)
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("geometry", "stream")]
     pairs = {name: [0.5 + number, None if number else 2.0] for name in (*OF_A_PASS, *RELATIVE)}
-    pairs = geometry.metadata({"pairs": 10 + 20 * number, **pairs})
-    columns_of = map(pa.array, geometry.columns_of(values))
-    table = pa.Table.from_arrays([*keys.columns, *columns_of], schema=geometry.schema(2))
+    pairs = {columns.PAIRS_KEY: json.dumps({"pairs": 10 + 20 * number, **pairs}).encode()}
+    columns_of = [pa.array(column) for of_layer in values for column in of_layer.T]
+    table = pa.Table.from_arrays(
+        [*keys.columns, *columns_of], schema=columns.schema_of_values(range(2), OF_A_PASS)
+    )
     pq.write_table(table.replace_schema_metadata(pairs), paths[0])
     table = pa.Table.from_arrays([*keys.columns, *stream.T], schema=columns.schema(2))
     pq.write_table(table, paths[1])

@@ -70,9 +70,10 @@ def outright(name, model, sequence):
 
 def measured(model, texts=None):
     """Return the remark on the heads of a model and their norms, (layers, tokens, heads)."""
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms", with_heads=True)
+    adjustments = extraction.Extractor(model, batch_tokens=256, quantities=["norms", "heads"])
     layers = adjustments.measure(texts or sequences())
-    return adjustments.heads_remark, np.stack(layers.get(heads.NAME, [[]]))
+    remark = adjustments.computations["heads", "attention"].remark
+    return remark, np.stack(layers["heads", "attention"] or [[]])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -158,15 +159,17 @@ def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
 def test_layers_of_another_mixer_leave_the_heads_of_the_others():
     layers = {"layers_block_type": ["mamba", "attention", "mlp"]}
     config = AutoConfig.for_model("nemotron_h", **WIDTH, **MAMBA | layers)
-    adjustments = extraction.Adjustments(
-        AutoModel.from_config(config).eval(), batch_tokens=256, keep="norms", with_heads=True
+    adjustments = extraction.Extractor(
+        AutoModel.from_config(config).eval(), batch_tokens=256, quantities=["norms", "heads"]
     )
     results = adjustments.measure(sequences())
-    assert list(adjustments.heads) == [1]
+    found = adjustments.computations["heads", "attention"]
+    assert found.layers == [1]
     mixer = "layer 0 has NemotronHMamba2Mixer in place of attention"
-    assert adjustments.heads_remark.endswith(f"; 2 layers without, as {mixer}")
-    (of_heads,) = results[heads.NAME]
+    assert found.remark.endswith(f"; 2 layers without, as {mixer}")
+    (of_heads,) = results["heads", "attention"]
+    norms = results["norms", "attention"][1]
     assert of_heads.shape == (47, 2)
     # The vector of the layer is the sum of those of its heads.
-    assert (results["attention"][1] <= of_heads.sum(axis=1) * (1 + 1e-5)).all()
-    assert (results["attention"][1] > 0).all()
+    assert (norms <= of_heads.sum(axis=1) * (1 + 1e-5)).all()
+    assert (norms > 0).all()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from attnlag.adjustments import columns, norms
-from attnlag.adjustments.outcomes import OUTCOMES
+from attnlag.adjustments.catalogue import OUTCOMES
 
 
 @given(

@@ -30,17 +30,13 @@ def sequences():
     return [generator.integers(0, 20_011, n) for n in LENGTHS]
 
 
+BOTH = ["norms", "surprisal"]
+
+
 def predicted(model, of, batch_tokens=48):
     """Return the columns of predictions, one array each, from the extraction's own pass."""
-    adjustments = extraction.Adjustments(
-        model.base_model,
-        batch_tokens=batch_tokens,
-        keep="norms",
-        predictions=surprisal.Predictions(model, "tiny"),
-    )
-    return dict(
-        zip(surprisal.PREDICTED, adjustments.measure(of)[surprisal.PREDICTIONS], strict=True)
-    )
+    extractor = extraction.Extractor(model, batch_tokens=batch_tokens, quantities=BOTH)
+    return dict(zip(surprisal.PREDICTED, extractor.measure(of)["surprisal", ""], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -122,21 +118,21 @@ def test_no_surprisal_is_negative_in_half_precision(dtype):
 
 def test_logits_that_the_head_does_not_reproduce_are_refused():
     model = tiny("granite", logits_scaling=4.0)
-    head = surprisal.Predictions(model, "mine")
-    options = {"batch_tokens": 64, "keep": "norms", "predictions": head}
-    extraction.Adjustments(model.base_model, **options).measure([np.arange(8)])
-    head.scale = 1.0
+    options = {"batch_tokens": 64, "quantities": BOTH, "name": "mine"}
+    extraction.Extractor(model, **options).measure([np.arange(8)])
+    model.config.logits_scaling = 1.0
+    extractor = extraction.Extractor(model, **options)
+    model.config.logits_scaling = 4.0
     with pytest.raises(
         UserError, match="model mine, of type 'granite', fails the proof of its pre"
     ):
-        extraction.Adjustments(model.base_model, **options).measure([np.arange(8)])
+        extractor.measure([np.arange(8)])
 
 
 def test_measuring_predictions_does_not_change_the_norms():
-    model, options = tiny("llama"), {"batch_tokens": 48, "keep": "norms"}
-    alone = extraction.Adjustments(model.base_model, **options).measure(sequences())
-    options["predictions"] = surprisal.Predictions(model, "tiny")
-    beside = extraction.Adjustments(model.base_model, **options).measure(sequences())
+    model, options = tiny("llama"), {"batch_tokens": 48}
+    alone = extraction.Extractor(model.base_model, **options).measure(sequences())
+    beside = extraction.Extractor(model, quantities=BOTH, **options).measure(sequences())
     for site, layers in alone.items():
         np.testing.assert_array_equal(beside[site], layers)
 

@@ -30,10 +30,10 @@ PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
 
 def adjustments_of(model, modules=None, keep="vectors"):
     """Return the adjustments object after a run, and what it gave for each site."""
-    options = {"sites": list(SITES), "batch_tokens": 512, "keep": keep, "name": "mine"}
-    adjustments = extraction.Adjustments(model, modules=modules, **options)
+    options = {"sites": list(SITES), "batch_tokens": 512, "quantities": [keep], "name": "mine"}
+    adjustments = extraction.Extractor(model, modules=modules, **options)
     layers = adjustments.measure(ragged())
-    return adjustments, {site: np.stack(arrays) for site, arrays in layers.items()}
+    return adjustments, {site: np.stack(layers[keep, site]) for site in SITES}
 
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS.keys())
@@ -72,8 +72,8 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
     model = small_model("llama", LLAMA)
     with torch.no_grad():
         model.embed_tokens.weight[7] = 0
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="norms")
-    norms = adjustments.measure([np.array([7, 1, 2, 3], np.int32)])["attention"][0]
+    adjustments = extraction.Extractor(model, batch_tokens=256)
+    norms = adjustments.measure([np.array([7, 1, 2, 3], np.int32)])["norms", "attention"][0]
     assert norms[0] == 0
     assert (norms[1:] > 0).all()
     assert adjustments.identity_error < 1e-5
@@ -108,10 +108,12 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
 
 def test_padding_changes_no_number(model, measured):
     """Sequences in one padded batch are compared with each sequence alone."""
-    options = {"sites": list(SITES), "batch_tokens": 256, "keep": "vectors"}
-    alone = [extraction.Adjustments(model, **options).measure([sequence]) for sequence in ragged()]
+    options = {"sites": list(SITES), "batch_tokens": 256, "quantities": ["vectors"]}
+    alone = [extraction.Extractor(model, **options).measure([sequence]) for sequence in ragged()]
     for site, vectors in measured[1].items():
-        close(vectors, np.concatenate([np.stack(layers[site]) for layers in alone], axis=1))
+        close(
+            vectors, np.concatenate([np.stack(layers["vectors", site]) for layers in alone], axis=1)
+        )
 
 
 def test_parallel_passes_change_no_bit(model):
@@ -120,11 +122,11 @@ def test_parallel_passes_change_no_bit(model):
     sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 19)]
 
     def run(threads):
-        options = {"sites": list(SITES), "batch_tokens": 64, "keep": "vectors"}
-        adjustments = extraction.Adjustments(model, threads=threads, **options)
+        options = {"sites": list(SITES), "batch_tokens": 64, "quantities": ["vectors"]}
+        adjustments = extraction.Extractor(model, threads=threads, **options)
         layers = adjustments.measure(sequences)
         # None of these families writes to itself.
-        assert adjustments.passes == threads
+        assert adjustments.passes.parallel == threads
         return layers
 
     alone, beside = run(1), run(4)
@@ -170,8 +172,8 @@ def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_in_half_precision_the_parts_of_each_family_add_up_bit_for_bit(model, dtype):
-    adjustments = extraction.Adjustments(
-        copy.deepcopy(model).to(dtype), sites=["block"], batch_tokens=256, keep="norms"
+    adjustments = extraction.Extractor(
+        copy.deepcopy(model).to(dtype), sites=["block"], batch_tokens=256
     )
     adjustments.measure(ragged())
     assert adjustments.identity_error == 0
@@ -442,8 +444,8 @@ def test_a_block_with_one_mixer_has_one_part():
     model = small_model("mamba", settings)
     with pytest.raises(UserError, match=r"one mixer in a block.*site 'mlp', expected attention"):
         adjustments_of(model)
-    adjustments = extraction.Adjustments(model, batch_tokens=256, keep="vectors")
-    added = np.stack(adjustments.measure(ragged())["attention"])
+    adjustments = extraction.Extractor(model, batch_tokens=256, quantities=["vectors"])
+    added = np.stack(adjustments.measure(ragged())["vectors", "attention"])
     assert adjustments.identity_error < 1e-5
     # For this type, transformers returns the state after each block.
     states = hidden_states(model, ragged()[0])

@@ -23,12 +23,12 @@ def test_the_page_states_the_row_of_each_model_type(model_type):
 
 def test_a_hook_in_the_wrong_place_is_detected(monkeypatch):
     """The comparison is not with itself: it fails if other values are stored."""
-    of = every_type.extraction.Adjustments.measure
+    of = every_type.extraction.Extractor.measure
 
     def shifted(self, sequences):
         layers = of(self, sequences)
-        layers["mlp"][1] *= 1.001
+        layers["vectors", "mlp"][1] *= 1.001
         return layers
 
-    monkeypatch.setattr(every_type.extraction.Adjustments, "measure", shifted)
+    monkeypatch.setattr(every_type.extraction.Extractor, "measure", shifted)
     assert every_type.row_of("llama")[1] == "WRONG"

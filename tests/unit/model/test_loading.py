@@ -24,8 +24,8 @@ def ragged(lengths):
 
 
 def norms_of(model, keep="norms"):
-    adjustments = extraction.Adjustments(model, batch_tokens=64, keep=keep)
-    return np.stack(adjustments.measure(ragged([30, 7, 19]))["attention"])
+    adjustments = extraction.Extractor(model, batch_tokens=64, quantities=[keep])
+    return np.stack(adjustments.measure(ragged([30, 7, 19]))[keep, "attention"])
 
 
 def test_tied_embeddings_may_be_stored_once_or_twice(tmp_path, fetched):

@@ -32,11 +32,9 @@ def tiny_matrices_count(monkeypatch):
 
 def norms_of(model, fast, sites=("attention",), batch_tokens=25):
     """Return the object that ran, and norms by site; the first batch of three is the proof's."""
-    runner = extraction.Adjustments(
-        model, sites=sites, batch_tokens=batch_tokens, keep="norms", fast=fast
-    )
+    runner = extraction.Extractor(model, sites=sites, batch_tokens=batch_tokens, fast=fast)
     layers = runner.measure(ragged())
-    return runner, {site: np.stack(arrays) for site, arrays in layers.items()}
+    return runner, {site or name: np.stack(arrays) for (name, site), arrays in layers.items()}
 
 
 @pytest.mark.parametrize("name", VARIED)

@@ -32,9 +32,9 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
     model = AutoModel.from_config(AutoConfig.for_model("gemma2", **sizes)).eval()
     random = np.random.default_rng(0)
     sequences = [random.integers(1, 200, n).astype(np.int32) for n in LENGTHS]
-    adjustments = extraction.Adjustments(model, batch_tokens=4096, keep="norms")
+    adjustments = extraction.Extractor(model, batch_tokens=4096)
     # The first layer's attention output is small relative to the epsilon of the norm.
-    logs = np.log(np.stack(adjustments.measure(sequences)["attention"])[1:].astype(float))
+    logs = np.log(np.stack(adjustments.measure(sequences)["norms", "attention"])[1:].astype(float))
     np.testing.assert_allclose(logs, np.log(np.sqrt(64)), atol=0.01)
     table = design_of(logs)
     # What would be reported: the artefact is smooth.

@@ -78,7 +78,7 @@ def test_a_measurement_does_not_change_the_model(model, tokenizer):
 def test_a_model_in_float64_is_measured_in_it(model, tokenizer, measured):
     text = {"text 3": measured.texts["text 3"]}
     double = copy.deepcopy(model).double()
-    found = attnlag.measure(double, tokenizer, text, surprisal=True, progress=False)
+    found = attnlag.measure(double, tokenizer, text, quantities="surprisal", progress=False)
     assert found.identity_error < 1e-6
     rows = measured.norms.query("document == 'text 3' and site == 'attention'")
     np.testing.assert_allclose(found.norms["norm"], rows["norm"], rtol=1e-5)
@@ -128,7 +128,8 @@ def test_windows_of_a_long_text_are_sequences_of_their_own(measured):
 
 def test_the_vectors_have_the_measured_norms(model, tokenizer, measured):
     text = {"text 3": measured.texts["text 3"]}
-    vectors = attnlag.measure(model, tokenizer, text, keep="vectors", progress=False).vectors
+    options = {"quantities": "vectors", "progress": False}
+    vectors = attnlag.measure(model, tokenizer, text, **options).vectors
     rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 0")
     np.testing.assert_allclose(
         np.linalg.norm(vectors["attention"][0], axis=1), rows["norm"], rtol=1e-5
@@ -189,11 +190,11 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
         (dict(lags=[1], site="attn"), "did you mean 'attention'?"),
         (dict(lags=[1], inference={"covariance": "hat"}), "inference.covariance: found"),
         (dict(lags=[80]), "no sequence long enough"),
-        (dict(lags=[1], outcome="angle"), "outcome: found 'angle', expected 'norm' or 'relative'"),
+        (dict(lags=[1], outcome="angle"), "outcome: found 'angle' of a measurement without"),
         (dict(lags=[1], drop_first=-1), "drop_first: found -1, expected at least 0"),
         (dict(lags=[1], covariates=["upos"]), "covariates: found upos, but the measurement has no"),
         (dict(lags=[1], by={"upos": "outcome"}), "by: found upos, but the measurement has no"),
-        (dict(lags=[1], covariates=["surprisal"]), "expected measure(…, surprisal=True)"),
+        (dict(lags=[1], covariates=["surprisal"]), "expected measure(…, quantities=['surprisal'])"),
         (dict(lags=[1], controls={"permute": {}}), "controls.permute: unknown key"),
         (
             dict(lags=[1], controls={"permutation": {"within": "upos"}}),
@@ -240,6 +241,7 @@ def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
     ("arguments", "message"),
     [
         (dict(sites="attn"), "sites: found 'attn', expected attention"),
+        (dict(quantities="angle"), "quantities: found 'angle', expected vectors, norms"),
         (dict(sites=[]), "sites: found none, expected attention, mlp, block"),
         (dict(max_length=0), "max_length: found 0, expected a whole number from 1 to 64, the con"),
         (dict(max_length=65), "max_length: found 65, expected a whole number from 1 to 64"),
@@ -280,7 +282,7 @@ def test_controls_stand_beside_the_coefficients(measured):
 
 def test_surprisal_needs_a_model_with_a_head(model, tokenizer):
     with pytest.raises(UserError, match="found no head that predicts tokens"):
-        attnlag.measure(model.base_model, tokenizer, ["some text"], surprisal=True)
+        attnlag.measure(model.base_model, tokenizer, ["some text"], quantities="surprisal")
 
 
 def test_equal_texts_are_pointed_out(model, tokenizer):

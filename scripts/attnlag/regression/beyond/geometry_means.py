@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import centred
+from attnlag.adjustments.catalogue import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
 from attnlag.adjustments.columns import PAIRS_KEY, layers_in
-from attnlag.adjustments.outcomes import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
 from attnlag.regression.estimation.clustered import RatioSums
 
 # What a mean is of; distance 0 stands for a quantity that has none.

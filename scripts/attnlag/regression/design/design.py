@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from attnlag.adjustments.catalogue import OUTCOMES, Outcome
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
 from attnlag.adjustments.norms import in_batches, regressed
-from attnlag.adjustments.outcomes import OUTCOMES, Outcome
 from attnlag.regression.design.covariates import (
     complete_tokens,
     layer_cells,

@@ -28,8 +28,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.adjustments import columns
+from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.adjustments.norms import in_batches, regressed
-from attnlag.adjustments.outcomes import OUTCOMES
 from attnlag.regression.design import covariates, design
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation import least_squares, merging

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from attnlag.adjustments import columns, outcomes
+from attnlag.adjustments import catalogue, columns
 from attnlag.adjustments.norms import log_norms, regressed
 from attnlag.adjustments.sites import SITES
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
@@ -214,7 +214,7 @@ def before_training(column: str) -> str:
 
 def axis(term: str, outcome: str) -> str:
     """Return what a coefficient says, as the label of an axis."""
-    if not is_lag(term) or not outcomes.OUTCOMES[outcome].logarithm:
+    if not is_lag(term) or not catalogue.OUTCOMES[outcome].logarithm:
         return f"{named(term)}: {UNITS[outcome]}"
     away = TOKENS_AWAY.get(distance(term), f"{distance(term)} tokens")
     return f"% longer per 1% longer {away} {'later' if is_lead(term) else 'earlier'}"
@@ -415,7 +415,7 @@ def _add_outcome(
     """Add the outcome, layer by layer, if it cannot be computed from norms."""
     if regression.is_of_norms:
         return
-    outcome = outcomes.OUTCOMES[entry["outcome"]]
+    outcome = catalogue.OUTCOMES[entry["outcome"]]
     paths = regression.shards(regression.site, outcome.folder)
     layers = list(outcome.columns(pq.read_schema(paths[0]).names).values())
     frame = tokens.values(paths, layers)

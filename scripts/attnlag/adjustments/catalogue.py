@@ -1,0 +1,230 @@
+"""Catalogue of quantities: what is measured of each token, in which pass, and what it serves as.
+
+To add a quantity, add an entry here and the module that computes it. The extraction, its control
+before training, the notebook, the documents of columns and, if it has outcomes, the regressions
+then have it. The workflow imports this module at its start, so it does not import torch; what
+computes a quantity is imported when it is measured.
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A number of each token and layer that a regression can have as its outcome.
+
+    Sizes are regressed as logarithms. Numbers that may be negative, and angles and cosines, which
+    are bounded, are regressed without a transformation.
+    """
+
+    name: str  # in the configuration and in the columns of its file
+    label: str  # name of the regressed quantity
+    unit: str  # of the coefficients of lags
+    logarithm: bool = False  # whether its natural logarithm is regressed
+    first_position: int = 0  # of a token with a value: 1 if the previous token is needed
+    quantity: str = ""  # to which it belongs
+    folder: str = ""  # of its files
+
+    def columns(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the column of each layer in a file of this outcome."""
+        suffix = "" if self.quantity == "norms" else f".{self.name}"
+        return {
+            name.removesuffix(suffix): name
+            for name in names
+            if name.startswith("layer_") and name.endswith(suffix)
+        }
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is measured of each token."""
+
+    name: str  # in the configuration, in the library and in the paths of its files
+    meaning: str  # of its files, after "the": a noun phrase
+    # What it is measured of, with files of their own: each "site", "attention" or the "model".
+    of: str
+    # The module of this package and its class that compute it; empty if it comes from other files.
+    computed_by: str = ""
+    # What a pass must give of each layer besides the parts of the site: points of ``hooks.tap``.
+    points: tuple[str, ...] = ()
+    # Meanings of the columns of its file: of ``layer_NN`` alone, of ``layer_NN.name``, or without
+    # layers.
+    columns: Mapping[str, str] = field(default_factory=dict)
+    outcomes: tuple[Outcome, ...] = ()
+    # "forward": the pass over all tokens; "single": passes over single sequences of some documents;
+    # "stored": computed from stored vectors.
+    measured_in: str = "forward"
+    folder: str = ""  # of its files; empty: its name
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The names of its numbers of a layer; none if there is one, or one vector."""
+        names = (name.partition(".")[2] for name in self.columns if name.startswith("layer_NN"))
+        return tuple(filter(None, names))
+
+    def sites(self, names: Iterable[str]) -> list[str]:
+        """Return of which of these sites it is measured; "" if it is of the model."""
+        if self.of == "model":
+            return [""]
+        return [name for name in names if self.of in ("site", name)]
+
+    def computation(self, *arguments: Any) -> Any:
+        """Return a new instance of the class that computes it, importing its module."""
+        module, _, name = self.computed_by.partition(".")
+        return getattr(importlib.import_module(f"{__package__}.{module}"), name)(self, *arguments)
+
+
+QUANTITIES = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity(
+            "vectors",
+            "vectors that a sublayer adds",
+            "site",
+            "vectors.Vectors",
+            columns={"layer_NN": "the vector that the sublayer adds"},
+            folder="activations",
+        ),
+        Quantity(
+            "norms",
+            "norms of adjustments",
+            "site",
+            "norms.Norms",
+            columns={"layer_NN": "L2 norm of the vector, not its logarithm"},
+            outcomes=(
+                Outcome("norm", "log norm", "log norm per log norm", logarithm=True),
+                Outcome("relative", "log relative norm", "of log relative norms", logarithm=True),
+            ),
+        ),
+        Quantity(
+            "stream",
+            "norms of what each block receives",
+            "model",
+            "norms.StreamNorms",
+            points=("stream",),
+            columns={"layer_NN": "L2 norm of the block's input"},
+        ),
+        Quantity(
+            "geometry",
+            "directions of adjustments",
+            "site",
+            "geometry.Geometry",
+            points=("stream",),
+            columns={
+                "layer_NN.parallel": "part of the adjustment along the stream; signed",
+                "layer_NN.orthogonal": "size of the part at right angles to it",
+                "layer_NN.log_growth": "log ratio of the stream's norms after and before",
+                "layer_NN.angle": "angle by which it turns the stream [radians]",
+                "layer_NN.cosine_previous": "cosine with the adjustment of the token before",
+            },
+            outcomes=(
+                Outcome("parallel", "parallel part", "of parallel parts"),
+                Outcome(
+                    "orthogonal", "log orthogonal part", "of log orthogonal parts", logarithm=True
+                ),
+                Outcome("log_growth", "log growth", "of log growths"),
+                Outcome("angle", "angle", "of angles"),
+                Outcome(
+                    "cosine_previous",
+                    "cosine with the token before",
+                    "of cosines",
+                    first_position=1,
+                ),
+            ),
+        ),
+        Quantity(
+            "centred",
+            "cosines of neighbours without the layer's mean vector",
+            "site",
+            columns={"layer_NN.cosine_previous_centred": "cosine_previous without the mean vector"},
+            outcomes=(
+                Outcome(
+                    "cosine_previous_centred",
+                    "centred cosine with the token before",
+                    "of centred cosines",
+                    first_position=1,
+                ),
+            ),
+            measured_in="stored",
+        ),
+        Quantity(
+            "heads",
+            "norms of what each attention head adds",
+            "attention",
+            "heads.Heads",
+            columns={"layer_NN": "norm of what each head adds"},
+        ),
+        Quantity(
+            "surprisal",
+            "surprisal of each token, and entropies of the model's predictions",
+            "model",
+            "surprisal.Surprisal",
+        ),
+        Quantity(
+            "sources",
+            "shares of each adjustment that tokens write",
+            "attention",
+            "tracing.Tracer",
+            measured_in="single",
+        ),
+        Quantity(
+            "written",
+            "norms of what each token and earlier ones write",
+            "attention",
+            columns={
+                "layer_NN.self": "norm of what the token writes to itself",
+                "layer_NN.shared": "norm of what earlier tokens write",
+            },
+            outcomes=(
+                Outcome(
+                    "self", "log norm of the own part", "log norm per log norm", logarithm=True
+                ),
+                Outcome(
+                    "shared",
+                    "log norm of the others' part",
+                    "log norm per log norm",
+                    logarithm=True,
+                ),
+            ),
+            measured_in="single",
+        ),
+        Quantity(
+            "sinks",
+            "attention of each head to the first token of a sequence",
+            "attention",
+            "tracing.Tracer",
+            columns={"layer_NN": "weight of the first token in each head"},
+            measured_in="single",
+        ),
+        Quantity(
+            "readout",
+            "effects of adjustments on the logits of some tokens",
+            "site",
+            "tracing.Tracer",
+            measured_in="single",
+        ),
+    )
+}
+
+OUTCOMES = {
+    outcome.name: replace(outcome, quantity=name, folder=quantity.folder or name)
+    for name, quantity in QUANTITIES.items()
+    for outcome in quantity.outcomes
+}
+
+# The directions that a pass measures, in the order of the columns.
+OF_A_PASS = QUANTITIES["geometry"].values
+
+# Only means and random pairs include the parts as multiples of the stream's norm.
+RELATIVE = ("parallel_relative", "orthogonal_relative")
+
+# Only means include the log ratio of the norms of the next block's input and this block's.
+STREAM_GROWTH = "stream_log_growth"
+
+
+def of_logs() -> str:
+    """Return the outcomes whose logarithm is regressed, in one line of Markdown."""
+    return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)

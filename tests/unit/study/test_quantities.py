@@ -1,0 +1,177 @@
+"""Every quantity in a notebook, of models that exist in memory alone, against a run's programs."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import attnlag
+from attnlag.adjustments import catalogue, recording, tracing
+from attnlag.adjustments.extraction import Extractor
+from attnlag.corpus import tokens
+from attnlag.errors import UserError
+
+FORWARD = ["vectors", "norms", "geometry", "heads", "surprisal"]
+EVERY = [*FORWARD, "sources", "readout"]
+
+
+class LowRank(torch.nn.Module):
+    """A projection with a product of low rank added, as adapters have it."""
+
+    def __init__(self, projection, rank=2):
+        super().__init__()
+        inputs, width = projection.weight.shape
+        self.projection = projection
+        self.down = torch.nn.Parameter(torch.randn(inputs, rank))
+        self.up = torch.nn.Parameter(torch.randn(rank, width))
+
+    def forward(self, x):
+        return self.projection(x) + x @ self.down @ self.up
+
+
+def edited(kind):
+    """Return a small model, with adapters or with one layer that adds three times as much."""
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64)).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
+        if kind == "edited":
+            model.transformer.h[1].attn.c_proj.weight *= 3
+    if kind == "adapted":
+        for block in model.transformer.h:
+            block.mlp.c_fc = LowRank(block.mlp.c_fc)
+    return model
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gpt2_tokenizer):
+    from attnlag.corpus.tokens import load_tokenizer
+
+    return load_tokenizer(gpt2_tokenizer)
+
+
+TEXTS = {
+    f"text {i}": " ".join(f"word {j} of {i * j} rivers" for j in range(4 + i)) for i in range(8)
+}
+
+
+@pytest.mark.parametrize("kind", ["adapted", "edited"])
+def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, tokenizer, tmp_path):
+    model = edited(kind)
+    measured = attnlag.measure(
+        model, tokenizer, TEXTS, sites=["attention", "mlp"], quantities=EVERY, progress=False
+    )
+    rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(list)
+    sequences = {
+        "document": [document for document, _ in rows.index],
+        "window": [window for _, window in rows.index],
+        "input_ids": rows.to_list(),
+    }
+    schema = pa.schema([tokens.SCHEMA.field(name) for name in sequences])
+    pq.write_table(pa.table(sequences, schema=schema), tmp_path / "tokens.parquet")
+    extractor = Extractor(
+        model, quantities=FORWARD, sites=["attention", "mlp"], batch_tokens=64, threads=1
+    )
+    files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in extractor.computations}
+    recording.record(tmp_path / "tokens.parquet", extractor, files, lambda *key: {})
+    assert {name for name, _ in files} == {*FORWARD, "stream"}
+    for (name, site), path in files.items():
+        expected = pq.read_table(path).to_pandas().iloc[:, 4:]
+        if name == "surprisal":
+            found = measured.tokens[list(expected)]
+        else:
+            arrays = [array.reshape(len(expected), -1).T for array in measured.values[name, site]]
+            values = [pd.DataFrame(array.T) for array in arrays]
+            found = pd.concat(values, axis=1)
+            expected = pd.concat(
+                [pd.DataFrame(np.stack(column.to_list())) for _, column in expected.items()], axis=1
+            )
+        np.testing.assert_allclose(found, expected.astype(float), rtol=1e-4, atol=1e-5)
+    # The head norms of the edited layer are those of the model in memory.
+    first = measured.table("heads").query("layer == 1 and document == 'text 0'")
+    ids = torch.tensor([rows["text 0", 0]])
+    seen = []
+    projection = model.transformer.h[1].attn.c_proj
+    with projection.register_forward_pre_hook(lambda _, args: seen.append(args[0][0])):
+        model(input_ids=ids)
+    by_head = seen[0].view(len(first), 2, 16).transpose(0, 1) @ projection.weight.view(2, 16, 32)
+    np.testing.assert_allclose(
+        first[["head_0", "head_1"]], by_head.norm(dim=-1).T.detach(), rtol=1e-4
+    )
+    tracer = tracing.Tracer(model, ["attention", "mlp"])
+    for (document, window), ids in rows.items():
+        tracer.trace(document, window, np.array(ids))
+    for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
+        pd.testing.assert_frame_equal(
+            measured.rows[name, site].to_pandas(), tracer.tables()[name, site].to_pandas()
+        )
+    table = measured.table("sources")
+    assert table["token"].notna().all()
+    assert len(table) == 2 * len(measured.tokens)
+    assert set(measured.remarks) == {"heads", "sources", "readout"}
+
+
+@pytest.fixture(scope="module")
+def measured(tokenizer):
+    return attnlag.measure(
+        edited("edited"),
+        tokenizer,
+        TEXTS,
+        quantities=["vectors", "geometry", "sources"],
+        progress=False,
+    )
+
+
+@pytest.mark.parametrize("outcome", catalogue.OUTCOMES)
+def test_whatever_is_an_outcome_is_regressed(measured, outcome):
+    controls = {"random_weights": {"documents": 7, "scales": ["own"]}}
+    fit = attnlag.fit(measured, lags=[1], outcome=outcome, controls=controls, inference=PLAIN)
+    frame = values_of(measured, outcome)
+    for layer, rows in frame.groupby("layer"):
+        rows = rows.assign(lag=rows.groupby("document")["value"].shift())
+        rows = rows[rows["position"] > 1]
+        rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["lag"])]
+        slope = np.polyfit(rows["lag"], rows["value"], 1)[0]
+        found = fit.coefficients.query("term == 'lag_1'").set_index("layer")["estimate"]
+        assert found[layer] == pytest.approx(slope, rel=1e-4, abs=1e-6)
+    assert fit.controls["random_weights"].notna().any()
+
+
+PLAIN = {"covariance": "nonrobust"}
+
+
+def values_of(measured, outcome):
+    """Return the regressed values of an outcome, by layer."""
+    known = catalogue.OUTCOMES[outcome]
+    if known.quantity == "centred":
+        frame = measured.table("norms")
+        cosines = []
+        for vectors in measured.vectors["attention"]:
+            used = measured.tokens["position"].to_numpy() > 0
+            centred = vectors - vectors[used].astype(float).mean(axis=0)
+            centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+            of_layer = np.full(len(centred), np.nan)
+            of_layer[1:] = (centred[1:] * centred[:-1]).sum(axis=1)
+            of_layer[measured.tokens["position"] == 0] = np.nan
+            cosines.append(of_layer)
+        return frame.assign(value=np.concatenate(cosines))
+    if known.quantity == "written":
+        frame = measured.table("sources").sort_values(["layer"], kind="stable")
+        frame = frame.assign(value=frame[f"{outcome}_norm"])
+    else:
+        frame = measured.table(known.quantity)
+        frame = frame.assign(value=frame[outcome])
+    with np.errstate(divide="ignore"):
+        return frame.assign(value=np.log(frame["value"])) if known.logarithm else frame
+
+
+def test_what_was_not_measured_is_named(measured, tokenizer):
+    with pytest.raises(UserError, match="found 'heads', expected norms or geometry or stream or"):
+        measured.table("heads")
+    few = attnlag.measure(edited("edited"), tokenizer, {"a": "one two"}, progress=False)
+    with pytest.raises(UserError, match=r"expected measure\(…, quantities=\['geometry'\]\)"):
+        attnlag.fit(few, lags=[1], outcome="angle")
