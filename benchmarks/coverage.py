@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py                     # minutes; prints tables in Markdown
     python benchmarks/coverage.py --replications 200
-    python benchmarks/coverage.py --of layers unequal --replications 800 --draws 199
+    python benchmarks/coverage.py --of unequal classes --replications 800 --draws 199
 
 Documents have different levels and share their dynamics,
 
@@ -19,22 +19,20 @@ come from the pipeline's code. The exit status is 1 if the results contradict th
 of the within estimator, and nominal coverage of the half-panel jackknife with long documents.
 
 Shorter tables follow. ``uneven``: the half-panel intervals if documents differ in slope (SD 0.1)
-and noise (log SD 0.5), with the replications of the first table. ``layers``: the rate of false
-findings of max-t over 30 layers, with the standard error of each draw, as in the pipeline, and with
-one error for all draws. ``unequal``: the loss if one document has most of the rows, when singular
-fits are detected by the ratio of eigenvalues, as in the pipeline, and by a determinant.
+and noise (log SD 0.5), with the replications of the first table. ``unequal``: the loss if one
+document has most of the rows, when singular fits are detected by the ratio of eigenvalues, as in
+the pipeline, and by a determinant.
 ``classes``: the coverage of intervals of slopes by class of tokens, by the size of the class, and
 the rejection rate of equal slopes if they are equal and if they are not. These tables use documents
 with equal levels, fitted without document effects, and one replication for every twenty of the
 first table. With the options above they take a minute and have 40 replications, enough for the
-differences but not for their digits. ``bands``, ``medians``: the coverage of joint bands of
-elasticities and of intervals of the median over layers, from means of documents that deviate by
-sizes of their own, with half the replications of the first table and all of them. ``groups``: that
-of the medians of 13 groups. ``halves``: how often equal halves of documents are rejected, with two
-lags. ``differences``: the coverage of a class's difference from all tokens if the mix of classes
-varies by document, given the regressors and with the jackknife, from half the replications.
-``order``: the rejection rate of the permutation test, by what the order of tokens means, from a
-fifth of them.
+differences but not for their digits. ``medians``: the coverage of intervals of the median over
+layers, from means of documents that deviate by sizes of their own, with the replications of the
+first table. ``groups``: that of the medians of 13 groups. ``halves``: how often equal halves of
+documents are rejected, with two lags. ``differences``: the coverage of a class's difference from
+all tokens if the mix of classes varies by document, given the regressors and with the jackknife,
+from half the replications. ``order``: the rejection rate of the permutation test, by what the order
+of tokens means, from a fifth of them.
 """
 
 import argparse
@@ -53,7 +51,6 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.interventions import elasticities  # noqa: E402
 from attnlag.regression.beyond import classes  # noqa: E402
 from attnlag.regression.design import properties  # noqa: E402
 from attnlag.regression.estimation import clustered, crossproducts, least_squares, regress, stacks  # noqa: E402
@@ -79,7 +76,6 @@ COVARIANCES = {
     "CR2": "cluster",
     "CRV3": "cluster-jackknife",
 }
-INTERVALS = [*COVARIANCES, "wild"]
 
 # Smallest number for which asymptotic theory is a good approximation.
 MANY_DOCUMENTS = 50
@@ -239,28 +235,14 @@ def single_fits(
     return found
 
 
-def covered(
-    products: np.ndarray, estimator: str, draws: int, first: int
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the estimates of each replication, and by interval whether it covers the truth.
-
-    The interval of the wild bootstrap contains the values that its test does not reject, so it
-    covers the truth if the truth is not rejected. ``first`` is the number of the first replication
-    and the seed of its draws.
-    """
+def covered(products: np.ndarray, estimator: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the estimates of each replication, and by interval whether it covers the truth."""
     truth = ESTIMATORS[estimator]
     stack = stack_of(products, estimator)
-    solutions = least_squares.solve_all(stack)
-    place = least_squares.names_of(stack).index("lag_1")
     inside = {}
-    for name, numbers in single_fits(stack, solutions).items():
+    for name, numbers in single_fits(stack, least_squares.solve_all(stack)).items():
         estimates, errors, df = numbers.T
         inside[name] = np.abs(estimates - truth) <= stats.t.ppf(1 - ALPHA / 2, df) * errors
-    p_values = [
-        bootstrap.wild_p_values(stack, index, solution, draws, first + index, {"lag_1": truth})
-        for index, solution in enumerate(solutions)
-    ]
-    inside["wild"] = np.array(p_values)[:, place] > ALPHA
     return estimates, inside
 
 
@@ -318,25 +300,23 @@ class Row:
             self.design.lengths,
             f"{truth:.3f}",
             f"{self.bias:+.3f}",
-            *(f"{self.coverage(interval):.3f}" for interval in INTERVALS),
+            *(f"{self.coverage(interval):.3f}" for interval in COVARIANCES),
         ]
         return f"| {' | '.join(cells)} |"
 
 
-def rows_of(design: Design, replications: int, draws: int, seed: int) -> list[Row]:
+def rows_of(design: Design, replications: int, seed: int) -> list[Row]:
     """Return a row for each estimator, all from the same replications."""
     found: dict[str, list[tuple[np.ndarray, dict[str, np.ndarray]]]] = {e: [] for e in ESTIMATORS}
-    first = 0
     for products in blocks_of(design, replications, seed):
         for estimator, parts in found.items():
-            parts.append(covered(products, estimator, draws, first))
-        first += products.shape[2]
+            parts.append(covered(products, estimator))
     return [
         Row(
             design,
             estimator,
             np.concatenate([estimates for estimates, _ in parts]),
-            {name: np.concatenate([inside[name] for _, inside in parts]) for name in INTERVALS},
+            {name: np.concatenate([inside[name] for _, inside in parts]) for name in COVARIANCES},
         )
         for estimator, parts in found.items()
     ]
@@ -359,36 +339,13 @@ def surprises(row: Row) -> list[str]:
             found.append(f"{row.line()}: expected a bias of {expected:+.4f} ± {3 * error:.4f}")
     if row.estimator == "half-panel" and design.tokens >= MANY_TOKENS:
         error = (ALPHA * (1 - ALPHA) / count) ** 0.5
-        for interval in INTERVALS:
+        for interval in COVARIANCES:
             if not abs(row.coverage(interval) - (1 - ALPHA)) <= 3 * error + 0.01:
                 found.append(f"{row.line()}: expected coverage {1 - ALPHA:.2f} by {interval}")
     return found
 
 
 # --- many layers ---------------------------------------------------------------------------
-
-
-def family_wise(documents: int, tokens: int, replications: int, draws: int, seed: int) -> None:
-    """Print the rate of draws in which any layer differs from its true coefficient."""
-    random = np.random.default_rng([seed, documents, tokens, 1])
-    rows = np.full(documents, tokens - 2)
-    found = np.zeros(2)
-    for replication in range(replications):
-        y, lag = simulated(rows, LAYERS, random, effect_sd=0)
-        stack = stack_of(products_of(rows, y, lag), "pooled")
-        solutions = least_squares.solve_all(stack)
-        fits = regress.fit(stack, "cluster", 2, solutions)
-        drawn = bootstrap.drawn(stack, solutions, draws, replication)
-        errors = np.sqrt([np.diag(fit.covariance) for fit in fits])
-        t = np.abs([fit.estimate[1] - LAG for fit in fits]) / errors[:, 1]
-        once = bootstrap.BootstrapFits(
-            drawn.estimates, np.broadcast_to(errors, drawn.estimates.shape)
-        )
-        for place, form in enumerate((once, drawn)):
-            critical = bootstrap.joint(fits, stack, form, ALPHA).critical_values["lag_1"]
-            found[place] += t.max() > critical
-    one, own = found / replications
-    print(f"| {documents} | {tokens} | {one:.3f} | {own:.3f} |", flush=True)
 
 
 def equal_halves(design: Design, replications: int, seed: int) -> None:
@@ -429,27 +386,6 @@ def of_documents(
     shared, own = random.normal(size=(documents, 1)), random.normal(size=(documents, columns))
     size = np.exp(log_size * random.normal(size=(documents, 1)))
     return rows, size * (np.sqrt(common) * shared + np.sqrt(1 - common) * own)
-
-
-def bands(
-    documents: int, lengths: str, log_size: float, replications: int, draws: int, seed: int
-) -> None:
-    """Print how often joint bands of the elasticities of 57 pairs of layers cover all of them."""
-    random = np.random.default_rng([seed, documents, 4])
-    found = np.zeros(3)
-    for replication in range(replications):
-        rows, means = of_documents(documents, lengths, 57, 0.5, random, log_size)
-        sums, counts = means * rows, rows.repeat(57, axis=1)
-        table = elasticities.ratios(sums, counts, ALPHA, draws, replication)
-        t = (table["estimate"] / table["std_error"]).abs().max()
-        weights = np.concatenate(list(bootstrap.weights_of_draws(documents, draws, replication)))
-        drawn = weights @ sums / (weights @ counts) - table["estimate"].to_numpy()
-        once = bootstrap.critical_value(np.abs(drawn) / table["std_error"].to_numpy(), ALPHA)
-        pairwise = stats.t.ppf(1 - ALPHA / 2 / 57, documents - 1)
-        inside = ((table["joint_low"] < 0) & (table["joint_high"] > 0)).all()
-        found += t <= once, t <= pairwise, inside
-    cells = " | ".join(f"{share:.3f}" for share in found / replications)
-    print(f"| {documents} | {lengths} | {log_size} | {cells} |", flush=True)
 
 
 def medians(
@@ -524,7 +460,7 @@ def unequal(lags: int, seed: int, draws: int) -> None:
         least_squares.is_singular = test
         solutions = least_squares.solve_all(stack)
         (plain,) = regress.fit(stack, "cluster", 10, solutions)
-        drawn = bootstrap.drawn(stack, solutions, draws, seed, with_errors=False).estimates
+        drawn = bootstrap.drawn(stack, solutions, draws, seed)
         # This comes last, because it removes layers that it cannot fit from the solutions.
         (fit,) = regress.fit(stack, "cluster-jackknife", 10, solutions)
         lost = int(np.isnan(drawn).any(axis=(1, 2)).sum())
@@ -714,10 +650,6 @@ def main(arguments: argparse.Namespace) -> None:
     problems = []
     if "single" in arguments.of:
         problems = single(arguments)
-    if "layers" in arguments.of:
-        print_header("documents", "tokens", "one error for all draws", "an error of each draw")
-        for documents in (10, 20, 50):
-            family_wise(documents, 100, fewer, arguments.draws, arguments.seed)
     if "unequal" in arguments.of:
         print_header("lags", "told by", "CRV3", "R² by folds", "draws lost")
         for lags in (2, 12):
@@ -741,13 +673,6 @@ def main(arguments: argparse.Namespace) -> None:
         print_header("documents", "lengths", "50%", "30%", "15%", "5%")
         for design in several:
             differences(*design, arguments.replications // 2, arguments.seed)
-    if "bands" in arguments.of:
-        names = ("documents", "lengths", "log SD of deviations", "one error for all draws")
-        print_header(*names, "Bonferroni", "own errors")
-        for n, lengths in several:
-            for log_size in (0.0, 0.5):
-                half = arguments.replications // 2
-                bands(n, lengths, log_size, half, arguments.draws, arguments.seed)
     if "groups" in arguments.of:
         print_header("documents of a group", "each", "all 13")
         for documents in (6, 10, 20):
@@ -769,7 +694,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def single(arguments: argparse.Namespace) -> list[str]:
     """Print the table of single coefficients, and return contradictions to theory."""
-    header = ["estimator", "tokens", "documents", "lengths", "target", "bias", *INTERVALS]
+    header = ["estimator", "tokens", "documents", "lengths", "target", "bias", *COVARIANCES]
     print(f"| {' | '.join(header)} |")
     print(f"|{'---|' * len(header)}")
     table = []
@@ -779,10 +704,7 @@ def single(arguments: argparse.Namespace) -> list[str]:
             for documents in arguments.documents
             for lengths in ("equal", "lognormal")
             for row in rows_of(
-                Design(documents, tokens, lengths),
-                arguments.replications,
-                arguments.draws,
-                arguments.seed,
+                Design(documents, tokens, lengths), arguments.replications, arguments.seed
             )
         ]
         for estimator in ESTIMATORS:
@@ -792,7 +714,7 @@ def single(arguments: argparse.Namespace) -> list[str]:
     shares = [f"{(x * (1 - x) / count) ** 0.5:.3f} at {x:.2f}" for x in (0.95, 0.8, 0.5)]
     of_bias = max(row.estimates.std() / count**0.5 for row in table)
     print(
-        f"\n{count:,} replications, {arguments.draws} draws of the wild bootstrap, seed "
+        f"\n{count:,} replications, seed "
         f"{arguments.seed}. Standard errors of the simulation: of a coverage {', '.join(shares)}; "
         f"of a bias at most {of_bias:.3f}."
     )
@@ -806,10 +728,8 @@ if __name__ == "__main__":
     parser.add_argument("--documents", type=int, nargs="+", default=[13, 20, 100], metavar="N")
     parser.add_argument("--tokens", type=int, nargs="+", default=[20, 200], metavar="N")
     parser.add_argument("--replications", type=int, default=2000, metavar="N")
-    parser.add_argument("--draws", type=int, default=999, help="of the wild bootstrap")
+    parser.add_argument("--draws", type=int, default=999, help="of bootstraps and permutations")
     parser.add_argument("--seed", type=int, default=0)
-    parts = (
-        "single uneven layers unequal classes differences order bands medians groups halves"
-    ).split()
+    parts = "single uneven unequal classes differences order medians groups halves".split()
     parser.add_argument("--of", nargs="+", choices=parts, default=parts, help="which tables")
     main(parser.parse_args())

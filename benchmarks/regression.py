@@ -193,10 +193,10 @@ def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[
     script = Path(__file__).with_name("estimates.py")
     stages["estimates"] = measured([sys.executable, script, products[0], output])
     for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
-        tables_made = ("fits", "influence", "controls", "groups", "residuals")
+        tables_made = ("medians", "fits", "influence", "controls", "groups", "residuals")
         outputs = {table: folder / f"{table}.parquet" for table in tables_made}
         outputs |= {"coefficients": folder / "all" / "coefficients.parquet"}
-        outputs |= {"joint": folder / "joint.json", "summary": folder / "summary"}
+        outputs |= {"summary": folder / "summary"}
         given: dict[str, Any] = {"crossproducts": products, "design": beside, "corpus": corpus}
         stages[name] = program(
             "fit_regression",

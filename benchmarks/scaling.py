@@ -229,7 +229,6 @@ def studied(corpus: str) -> dict[str, Any]:
         "extraction": {"surprisal": True},
         "regressions": {
             "within": {**default_config()["regressions"]["within"], "by": {"upos": "outcome"}},
-            "by_token": {"lags": [1], "fixed_effects": ["document", "token", "previous_token"]},
             "surprising": {"lags": [1], "by": {"surprisal": "outcome"}},
         },
         "controls": {"permutation": {"draws": DRAWS}},
@@ -253,7 +252,6 @@ def compared(corpus: str) -> dict[str, Any]:
 
 # What shards depend on and is made of all of them, and what they no longer need.
 TOKENS = "results/tiny/{corpus}/token_summary.csv"
-EFFECTS = "results/tiny/{corpus}/attention/by_token/token_effects.parquet"
 # Rules that only the second configuration has; of the others it measures what they need.
 COMPARING = ("plot_sites", "compare_models", "plot_comparison")
 
@@ -269,7 +267,7 @@ def growth(folder: Path, sizes: list[int], parts: Sequence[str]) -> pd.DataFrame
     save_model(model)
     rate, found = tokens_per_word(model), []
     if "study" in parts:
-        calls = [[TOKENS], [], [EFFECTS]]
+        calls = [[TOKENS], []]
         found += grown(new_project(folder / "study", model), studied, sizes, rate, calls)
     if "comparison" in parts:
         calls = [["--until", *COMPARING]]

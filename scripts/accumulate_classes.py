@@ -1,25 +1,25 @@
 """Sum the cross-products of one shard's design with slopes for each class of tokens.
 
-For a number, such as surprisal, the classes are thirds of all tokens of the corpus, and the sums
-also include the number and its products with lags and leads.
+For a number, such as surprisal, the classes are thirds of all tokens of the corpus.
 """
+
+import json
 
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
 from attnlag.regression.beyond import classes
-from attnlag.regression.design import moderators
 from attnlag.regression.settings import ClassProductsSettings
 from attnlag.storage import tables
 
 
 def main(job):
-    scale = None
-    if job.input.scale:
-        scale = moderators.Scale.from_json(job.input.scale.read_text(encoding="utf-8"))
+    cuts = None
+    if job.input.thirds:
+        cuts = json.loads(job.input.thirds.read_text(encoding="utf-8"))["cuts"]
     crossproducts = job.output.crossproducts
     totals = classes.products_of_design(
-        job.input.design, job.input.token_properties, scale, crossproducts, job.settings
+        job.input.design, job.input.token_properties, cuts, crossproducts, job.settings
     )
     name, documents = tables.names_of(crossproducts), counted(totals.clusters, "document")
     program.log.info(f"{name}: cross-products of {documents} by {job.settings.property}")

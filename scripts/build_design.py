@@ -19,7 +19,7 @@ def main(job):
         job.input.norms,
         job.input.stream or None,
         design,
-        vars(job.output).get("crossproducts"),
+        job.output.crossproducts,
         job.settings,
         covariates.read_facts(job.settings.design, vars(job.input)),
     )

@@ -1,7 +1,4 @@
-"""Fit the lags of a regression as documents, parts of speech and tokens are held fixed.
-
-Also decompose the change of the lags into the contribution of each.
-"""
+"""Fit the lags of a regression as documents, parts of speech and tokens are held fixed."""
 
 import attnlag.pipeline.program as program
 
@@ -13,14 +10,14 @@ from attnlag.storage import tables
 
 def main(job):
     settings, designs = job.settings, job.input.design
-    lags = decomposition.decomposed(designs, job.input.token_properties, settings.alpha)
-    shared, end = tables.of_all_shards(designs), lags.sample_end
+    steps, end = decomposition.decomposed(designs, job.input.token_properties, settings.alpha)
+    shared = tables.of_all_shards(designs)
     record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
-    frames = {job.output.steps: lags.steps, job.output.parts: lags.parts}
+    frames = {job.output.steps: steps}
     names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)
-    layers = counted(lags.steps["layer"].nunique(), "layer")
-    program.log.info(f"{name}: decomposed the lags of {layers}")
+    layers = counted(steps["layer"].nunique(), "layer")
+    program.log.info(f"{name}: fitted the lags of {layers} in steps")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Fit slopes by class of tokens in every layer, and test whether the slopes are equal.
-
-If the classes are thirds of a number, slopes that change linearly with it are fitted as well.
-"""
+"""Fit slopes by class of tokens in every layer, and test whether the slopes are equal."""
 
 import attnlag.pipeline.program as program
 

@@ -3,8 +3,6 @@
 The cross-products of all shards are read first, and then the designs, for what needs residuals.
 """
 
-import json
-
 import attnlag.pipeline.program as program
 
 import pandas as pd
@@ -61,6 +59,7 @@ def main(job):
         job.output.fits: fitted.goodness,
         job.output.influence: fitted.influence,
         job.output.controls: with_controls,
+        job.output.medians: fitted.medians,
     }
     names = {"site": job.names.site, "regression": job.names.regression}
     if random:
@@ -71,7 +70,6 @@ def main(job):
     sums = fitted.residual_sums
     record["residuals"] = sums.facts()
     tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
-    writing.write_text(json.dumps(fitted.joint, indent=2, sort_keys=True) + "\n", job.output.joint)
     with writing.replaced_whole(job.output.summary) as folder:
         for layer in fitted.layers:
             text = layer_summary(fitted, layer, name)

@@ -225,11 +225,8 @@ def write_several(project: Project, shards: int) -> None:
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
         inference={
             "covariance": "cluster-jackknife",
-            "adjust": "max-t",
             "bootstrap": 200,
-            "wild_bootstrap": 99,
         },
-        figures={"bands": "joint"},
     )
 
 

@@ -103,8 +103,7 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
         "with a restricted cubic spline of the position in the sequence and effects of documents; ",
         "half-panel jackknife [@dhaene2015]",
         "clustered by document (the jackknife CRV3 [@mackinnon2023])",
-        "max-t of Romano and Wolf [@romano2005; @romano2016]",
-        "99 draws of the restricted wild cluster bootstrap [@cameron2008] (seed 0)",
+        "corrected over the layers for each term (Holm [@holm1979])",
         "put in random order 19 times (seed 0)",
         "before training on 6 documents, with initial weights (seed 0) of the scales: the model's "
         "own 0.02; transformers' left out: the same as own; by depth left out",
@@ -144,8 +143,8 @@ def test_every_reference_is_one_that_some_setting_cites():
 
 def test_the_configuration_is_complete_and_figures_have_no_title(written):
     config = yaml.safe_load((written.folder / FOLDER / "config.yaml").read_text())
-    assert config["inference"]["wild_bootstrap"] == 99
-    assert config["norms"] == {"drop_first": 1, "common_sample": False}
+    assert config["inference"]["bootstrap"] == 200
+    assert config["norms"] == {"drop_first": 1}
     assert (written.folder / FIGURE).read_bytes().startswith(b"%PDF")
 
 

@@ -1,7 +1,5 @@
 """Regressions of every kind in one run, against pandas and statsmodels on the norms alone."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -322,28 +320,16 @@ def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once, tmp
 
 
 @pytest.mark.parametrize("regression", SEVERAL)
-def test_joint_json_states_the_critical_values_and_draws(project, regression):
+def test_medians_state_their_intervals_and_draws(project, regression):
     coefficients = table(project, regression).dropna(subset=["estimate"])
-    joint = json.loads((project.folder / SITE / regression / "joint.json").read_text())
-    values = joint.pop("critical_values")
-    draws = joint.pop("draws")
-    medians = joint.pop("medians")
-    assert set(medians) == set(coefficients["term"])
+    medians = table(project, regression, "medians").set_index("term")
+    assert set(medians.index) == set(coefficients["term"])
     for term, rows in coefficients.groupby("term"):
-        of_term = medians[term]
+        of_term = medians.loc[term]
         assert of_term["median"] == pytest.approx(rows["estimate"].median(), rel=1e-9)
         assert of_term["conf_low"] < of_term["median"] < of_term["conf_high"]
-    assert joint == {"alpha": 0.05, "bins": None, "documents": 8, "seed": 0}
-    assert 190 <= draws <= 200
-    assert list(values) == sorted(coefficients["term"].unique())
-    assert all(value > 0 for value in values.values())
-    # p-values of max |t| are shares of the draws and the observed order.
-    reached = coefficients["p_adjusted"] * (draws + 1)
-    np.testing.assert_allclose(reached, reached.round(), rtol=1e-9)
-    assert reached.between(0.5, draws + 1.5).all()
-    of_slopes = coefficients[coefficients["term"] != "intercept"]
-    assert of_slopes["p_wild"].between(0.01, 1).all()
-    assert coefficients.query("term == 'intercept'")["p_wild"].isna().all()
+    assert medians["draws"].between(190, 200).all()
+    assert (medians["clusters"] == 8).all()
 
 
 @pytest.mark.parametrize("regression", SEVERAL)

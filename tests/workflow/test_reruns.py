@@ -140,11 +140,10 @@ BY_CLASS = dict.fromkeys(("accumulate_classes", "fit_classes", "decompose_lags",
 # The rows of the table in docs/reruns.md: jobs, and changes each of which alone runs them.
 ROWS = {
     "nothing": [({}, change())],
-    "`figures`: formats, sizes, bands, layers, documents of the text": [
+    "`figures`: formats, sizes, layers, documents of the text": [
         (ALL_FIGURES, change(figures={"formats": ["png", "svg"]})),
         (ALL_FIGURES, change(figures={"sizes": ["page", "column"]})),
         (FIGURES, change(figures={"layers": [1]})),
-        (FIGURES, change(figures={"bands": "joint"})),
         (
             {**OF_NORMS, **CHECK},
             change(figures={"text_layer": 0}),
@@ -165,17 +164,11 @@ ROWS = {
             change(inference={"bootstrap": 100}),
             change(inference={"seed": 1}),
         ),
-        (REGRESSION, change(inference={"wild_bootstrap": 99}), change(inference={"folds": 5})),
+        (REGRESSION, change(inference={"folds": 5})),
     ],
     "`inference.hac_lags`": [(REGRESSION, change(inference={"hac_lags": 3}))],
     "`fixed_effects` of a regression": [
         ({**REGRESSION, **HEADS}, notebook(fixed_effects="document"))
-    ],
-    "`fixed_effects` of tokens": [
-        (
-            {"solve_token_effects": 1, "take_out_token_effects": 1, **REGRESSION, **HEADS},
-            notebook(fixed_effects=["document", "token"]),
-        ),
     ],
     "`by` of a regression": [
         ({**BY_CLASS, **REGRESSION}, notebook(by={"word_initial": "outcome"}))
@@ -227,7 +220,6 @@ ROWS = {
             {**OF_NORMS, **COSINES, **HEADS, **DESIGN, **ESTIMATES},
             change(norms={"drop_first": 2}),
         ),
-        (DESIGN, change(norms={"common_sample": True})),
     ],
     "one more model or corpus": [
         (
@@ -391,15 +383,6 @@ def test_the_command_line_plans_the_same_jobs(to_plan):
     assert to_plan.dry_run("--snakefile", "workflow/Snakefile", *threads) == {}
     to_plan.write_config(inference={"adjust": "none"})
     assert to_plan.dry_run() == {**REGRESSION, **HEADS}
-
-
-def test_a_common_sample_binds_all_regressions(to_plan):
-    to_plan.write_config(regressions={"far": {"lags": [5]}}, norms={"common_sample": True})
-    assert to_plan.would_run() == {
-        **times(2, without_effects(DESIGN)),
-        **EFFECTS,
-        "plot_specifications": 1,
-    }
 
 
 # With five regressions, both controls, and two shards; figures are still to be drawn.

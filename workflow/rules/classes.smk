@@ -1,23 +1,23 @@
 # Slopes by class of tokens, for regressions with `by`.
 
 
-use rule program as scale_number with:
+use rule program as cut_into_thirds with:
     input:
         tokens=shards_of(classes_of_tokens),
     output:
-        scale=f"{RESULTS}/scale.json",
+        thirds=f"{RESULTS}/thirds.json",
     log:
-        "logs/{model}/{corpus}/{site}/{regression}/scale.log",
+        "logs/{model}/{corpus}/{site}/{regression}/thirds.log",
     params:
-        **stage("scale_number"),
+        **stage("cut_into_thirds"),
 
 
 use rule program as accumulate_classes with:
     input:
         together(
-            design=fitted_design,
+            design=f"{RESULTS}/design/{{shard}}.parquet",
             token_properties=classes_of_tokens,
-            scale=when(BY_NUMBER, f"{RESULTS}/scale.json"),
+            thirds=when(BY_NUMBER, f"{RESULTS}/thirds.json"),
         ),
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
@@ -46,7 +46,7 @@ use rule program as decompose_lags with:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         token_properties=OF_ALL_TOKENS["token_properties"],
     output:
-        **in_both_formats(RESULTS, "steps", "parts"),
+        **in_both_formats(RESULTS, "steps"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
     resources:

@@ -185,12 +185,6 @@ def for_covariates(files, needed=CONFIG.files_of_tokens):
     }
 
 
-def fitted_design(wildcards):
-    """Return the design that a regression is fitted to: effects of tokens may be taken out."""
-    effects = CONFIG.regressions[wildcards.regression].token_effects
-    return f"{RESULTS}/{'within_tokens' if effects else 'design'}/{{shard}}.parquet"
-
-
 def classes_of_tokens(wildcards):
     """Return the file of a shard with the property by which slopes differ."""
     return OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]

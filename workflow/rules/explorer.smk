@@ -6,13 +6,12 @@ use rule program as build_explorer with:
         # The program finds these from the paths of the coefficients.
         every(f"{RESULTS}/fits.parquet"),
         every(f"{RESULTS}/controls.parquet"),
-        every(f"{RESULTS}/joint.json"),
+        every(f"{RESULTS}/medians.parquet"),
         *(
             outputs.files_of(CONFIG, name=name)
             for name in (
                 *("total_effects.csv", "classes.csv", "heads.csv", "head_coefficients.csv"),
                 *("elasticities.csv", "heads/{shard}.parquet", "sources/{shard}.parquet"),
-                "within_tokens/{shard}.parquet",
             )
         ),
         every(

@@ -20,8 +20,7 @@ DRAWN_FROM = {
             name: f"{RESULTS}/{name}.parquet"
             for name in ("coefficients", "fits", "influence", "groups", "residuals", "controls")
         },
-        "design": shards_of(fitted_design),
-        "joint": when(CONFIG.figures.bands == "joint", f"{RESULTS}/joint.json"),
+        "design": shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     },
     "plot_classes": {name: f"{RESULTS}/{name}.parquet" for name in ("classes", "equal_slopes")},
     "plot_sites": {

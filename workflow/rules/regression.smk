@@ -8,10 +8,10 @@ use rule program as fit_regression with:
         together(
             crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
             # Read in a second pass, for the residuals.
-            design=shards_of(fitted_design),
+            design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
             # The controls in the configuration.
             permutations=when(
-                CONFIG.permuted, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
+                CONFIG.controls.permutation, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
             ),
             # A file for each scale of the weights.
             random_weights=when(UNTRAINED, outcome_before_training),
@@ -25,10 +25,11 @@ use rule program as fit_regression with:
             **{name: when(BY_CLASS, f"{RESULTS}/{name}.parquet") for name in OF_FINDINGS},
         ),
     output:
-        **in_both_formats(RESULTS, "coefficients", "fits", "influence", "controls", "groups"),
+        **in_both_formats(
+            RESULTS, "coefficients", "medians", "fits", "influence", "controls", "groups"
+        ),
         **in_both_formats(RESULTS, *["before_training"] * bool(UNTRAINED)),
         residuals=f"{RESULTS}/residuals.parquet",
-        joint=f"{RESULTS}/joint.json",
         summary=directory(f"{RESULTS}/summary"),
         findings=f"{RESULTS}/findings.txt",
     log:

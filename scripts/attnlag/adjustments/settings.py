@@ -105,11 +105,6 @@ class FirstTokens(Section):
 class Norms(FirstTokens):
     """Which norms enter the regressions."""
 
-    common_sample: Annotated[bool, BeforeValidator(truth)] = Field(
-        default=False,
-        description="Fit all regressions of norms to the rows that they have in common",
-    )
-
 
 class RandomWeights(Section):
     """The same architecture before any training."""

@@ -24,7 +24,6 @@ from attnlag.regression.settings import (
     Controls,
     Inference,
     Regression,
-    SampleSettings,
 )
 from attnlag.section import NAMED, Name, Section
 
@@ -85,25 +84,9 @@ class Config(Section):
     )
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
 
-    def sample(self) -> SampleSettings | None:
-        """Return the requirements on a row of the common sample; None without a common sample."""
-        if not self.norms.common_sample:
-            return None
-        regressions = self.regressions.values()
-        return SampleSettings(
-            lags=sorted({lag for regression in regressions for lag in regression.lags}),
-            leads=sorted({lead for regression in regressions for lead in regression.leads}),
-            covariates=sorted(
-                {name for r in regressions for name in r.layer_covariates}
-                | {name for r in regressions for name in covariates.that_may_lack(r.covariates)}
-            ),
-            relative=any(regression.outcome == "relative" for regression in regressions),
-        )
-
     def needs_stream(self, name: str) -> bool:
         """Return whether the rows of a regression depend on norms of the stream."""
-        sample = self.sample()
-        return self.regressions[name].outcome == "relative" or bool(sample and sample.relative)
+        return self.regressions[name].outcome == "relative"
 
     def with_surprisal(self) -> bool:
         """Return whether surprisal is measured: requested, or used by a regression."""
@@ -113,10 +96,8 @@ class Config(Section):
         )
 
     def files_of_tokens(self, regression: str) -> set[str]:
-        """Return the files that a regression's covariates and common sample need."""
-        sample = self.sample()
-        shared = sample.covariates if sample else []
-        return covariates.files_needed({*self.regressions[regression].covariates, *shared})
+        """Return the files that a regression's covariates need."""
+        return covariates.files_needed(self.regressions[regression].covariates)
 
     def modules_of(self, name: str) -> dict[str, Any] | None:
         """Return the module paths declared for a model, or for the one whose twin it is."""
@@ -125,12 +106,6 @@ class Config(Section):
         if modules is None and isinstance(model, RandomSource):
             modules = self.models[model.of].modules  # the same architecture, so the same modules
         return None if modules is None else modules.model_dump()
-
-    def permuted(self, regression: str) -> bool:
-        """Return whether tokens are permuted as a control of a regression."""
-        # Effects of tokens would have to be removed anew in every permuted order.
-        effects = self.regressions[regression].token_effects
-        return self.controls.permutation is not None and not effects
 
     def further_scales(self) -> list[str]:
         """Return the scales of random weights after the first."""
@@ -157,12 +132,12 @@ class Config(Section):
     def regression_of_heads(self) -> str:
         """Return the regression whose terms those of heads have, "" where none will do.
 
-        It is the first of norms that has a lag, takes no effects of tokens out, and needs no layer
-        before its own, which is another head's place.
+        It is the first of norms that has a lag and needs no layer before its own, which is another
+        head's place.
         """
         for name, regression in self.regressions.items():
-            of_norms = regression.outcome == "norm" and not regression.token_effects
-            if of_norms and regression.lags and "previous_layer" not in regression.covariates:
+            of_norms = regression.outcome == "norm" and bool(regression.lags)
+            if of_norms and "previous_layer" not in regression.covariates:
                 return name
         return ""
 

@@ -146,7 +146,7 @@ def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[Proble
 
 
 def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the documents of figures in unknown corpora, and bands that need draws."""
+    """Yield the documents of figures in unknown corpora."""
     corpora = raw.get("corpora")
     for name in config.figures.documents or ():
         if corpora and isinstance(corpora, Mapping) and name not in corpora:
@@ -155,11 +155,6 @@ def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem
                 f"found no corpus {name!r}, expected one of {', '.join(config.corpora)}"
                 f"{nearest(name, config.corpora)}",
             )
-    if config.figures.bands == "joint" and not config.inference.bootstrap:
-        yield (
-            ("figures", "bands"),
-            "found joint with inference.bootstrap: 0, expected single, or draws to take them from",
-        )
 
 
 def _length_problems(config: Config) -> Iterator[Problem]:
@@ -183,15 +178,10 @@ def _length_problems(config: Config) -> Iterator[Problem]:
             f"tokens.max_length is {longest}"
         )
 
-    all_fit = True
     for name, regression in config.regressions.items():
         if sentence := problem(regression.lags, regression.leads, regression.layer_covariates):
-            all_fit = False
             key = "lags" if regression.lags else "leads"
             yield ("regressions", name, key), f"found {sentence}"
-    sample = config.sample()
-    if sample and all_fit and (s := problem(sample.lags, sample.leads, sample.covariates)):
-        yield ("norms", "common_sample"), f"found true: over all regressions {s}"
 
 
 def _file_problem(pattern: str) -> str | None:

@@ -29,7 +29,6 @@ class TokenProperty:
     shade: str = ""  # name as a shade of text in the explorer; empty: it is none
     # The values, if they are names. Those of the token before are then a covariate too.
     classes: tuple[str, ...] = ()
-    may_lack: bool = False  # whether the file may lack the value of a token
     needs_tags: bool = False  # whether a corpus' tagger must give it
     file: str = "token_properties"  # one of `FILES`
     # Returns the values of a document's tokens, given the other columns as arrays. None: the module
@@ -111,7 +110,6 @@ CATALOGUE = {
         covariate="-log of the probability that the model gave the token",
         label="surprisal",
         shade="surprisal (nats)",
-        may_lack=True,
         file="surprisal",
     ),
     "entropy_before": TokenProperty(
@@ -121,7 +119,6 @@ CATALOGUE = {
         covariate="entropy of the prediction made before the token",
         label="entropy of the prediction",
         shade="entropy before",
-        may_lack=True,
         file="surprisal",
     ),
     "entropy_next": TokenProperty(

@@ -1,6 +1,6 @@
 """Coefficient of each lag by layer, with tokens in random order and before training, and R²."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,8 +25,7 @@ MOST_PANELS = 4
 def figure(inputs: SimpleNamespace) -> Sheet:
     """Return the coefficients beside their controls, if there are any.
 
-    A layer without estimates is a gap, marked below. With critical values by term, bands are joint
-    over the layers.
+    A layer without estimates is a gap, marked below.
     """
     coefficients, controls = inputs.coefficients, inputs.controls
     fits, alpha = inputs.fits, inputs.alpha
@@ -35,8 +34,6 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     terms = lags_among(list(coefficients["term"]))
     colours, markers = lag_colours(terms), lag_markers(terms)
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
-    if inputs.critical_values is not None:
-        coefficients = with_joint_bands(coefficients, inputs.critical_values)
     lines = {
         term: profile(
             coefficients[coefficients["term"] == term],
@@ -83,7 +80,6 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         alpha=alpha,
         adjust=inputs.adjust,
         negligible=inputs.negligible,
-        joint=inputs.critical_values is not None,
     )
 
 
@@ -118,13 +114,3 @@ def controls_by_term(
         str(term): rows.set_index("layer").reindex(list(layers))
         for term, rows in controls.groupby("term")
     }
-
-
-def with_joint_bands(
-    coefficients: pd.DataFrame, critical_values: Mapping[str, float]
-) -> pd.DataFrame:
-    """Return the tidy table with the intervals estimate ± critical value × standard error."""
-    reach = coefficients["term"].map(dict(critical_values)) * coefficients["std_error"]
-    return coefficients.assign(
-        conf_low=coefficients["estimate"] - reach, conf_high=coefficients["estimate"] + reach
-    )

@@ -3,7 +3,6 @@
 Tables of results are small and are read whole.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,11 +84,7 @@ def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) ->
 
 
 def read_regression(files: Any, layers: Sequence[int] | None) -> Inputs:
-    """Return the tables of one regression and the files of its residuals and its design.
-
-    ``critical_values`` are those of the joint bands of each term, if these are to be drawn.
-    """
-    bands = json.loads(files.joint.read_text(encoding="utf-8")) if files.joint else {}
+    """Return the tables of one regression and the files of its residuals and its design."""
     names = ("fits", "controls", "groups", "influence")
     beside: dict[str, Any] = {name: pd.read_parquet(getattr(files, name)) for name in names}
     return read_coefficients(
@@ -97,7 +92,6 @@ def read_regression(files: Any, layers: Sequence[int] | None) -> Inputs:
         "site",
         "regression",
         **beside,
-        critical_values=bands.get("critical_values"),
         residuals=files.residuals,
         design=files.design,
         layers=layers,

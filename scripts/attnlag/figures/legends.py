@@ -62,9 +62,9 @@ def dashes(term: str) -> Any:
     return (0, (5, 1.5)) if is_lead(term) else "-"
 
 
-def band_text(alpha: float, joint: bool = False) -> str:
+def band_text(alpha: float) -> str:
     """Return the label of a band in a legend."""
-    return f"{100 * (1 - alpha):g}% {'joint ' if joint else ''}confidence band"
+    return f"{100 * (1 - alpha):g}% confidence band"
 
 
 def significant_text(alpha: float, adjust: str) -> str:

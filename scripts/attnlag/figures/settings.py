@@ -49,11 +49,6 @@ class Figures(PanelsSettings, Shading):
         min_length=1,
         description="Sizes of every figure: 10 and 3.5 inches wide",
     )
-    bands: Literal["single", "joint"] = Field(
-        default="single",
-        description="Bands for each coefficient, or joint ones for all layers of a term (from "
-        "the bootstrap)",
-    )
     documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
         default=None,
         description="Documents whose tokens are shaded, by corpus; null: the first of each group",

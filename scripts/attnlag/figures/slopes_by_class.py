@@ -1,15 +1,12 @@
 """Slope of the nearest lag by layer for each class of tokens, minus that of all tokens."""
 
-import pandas as pd
-
 from attnlag.claims.numbers import number
 from attnlag.corpus.tags import NONE
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import MARKERS, PALETTE, layer_colours, significant_text
+from attnlag.figures.legends import PALETTE, significant_text
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
-from attnlag.regression.beyond.classes import ALL, LINE
-from attnlag.regression.design.moderators import PER_SD, POINTS
+from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES
 from attnlag.regression.inference.results import extremes
 from attnlag.regression.labels import UNITS, UPOS
@@ -21,19 +18,16 @@ SUBCATEGORY = "by class of tokens"
 
 
 def figure(inputs: Inputs) -> Sheet:
-    """Return the slope shared by all classes, and below it the difference of each class."""
+    """Return the slope shared by all classes, and below it the difference of each class.
+
+    Classes come with most rows first, thirds of a number in order; the few of ``other`` have no
+    row.
+    """
     settings = inputs.settings
     term = lags_among(list(inputs.tests["term"]))[0]
     slopes = inputs.slopes[inputs.slopes["term"] == term]
     tests = inputs.tests[inputs.tests["term"] == term]
-    draw = along if settings["property"] in MODERATORS else by_class
-    return draw(slopes, tests, term, SLOPES[settings["property"]].label, settings["regression"])
-
-
-def by_class(
-    slopes: pd.DataFrame, tests: pd.DataFrame, term: str, trait: str, regression: dict
-) -> Sheet:
-    """Return a map with a row for each class, most rows first; the few of ``other`` have none."""
+    trait, regression = SLOPES[settings["property"]].label, settings["regression"]
     layers, alpha = sorted(slopes["layer"].unique()), regression["alpha"]
     counts = slopes.drop_duplicates("subset").set_index("subset")["n_obs"]
     several = counts.drop([ALL, OTHER], errors="ignore").sort_values(ascending=False, kind="stable")
@@ -42,6 +36,8 @@ def by_class(
             f"Slopes by {trait} could not be fitted: fewer than two classes have enough rows"
         )
     classes = list(several.index)
+    if settings["property"] in MODERATORS:
+        classes.sort(key=TERCILES.index)
     ends = extremes(slopes[slopes["subset"].isin(several.index.drop(NONE, errors="ignore"))])
     tested = tests.dropna(subset="p_adjusted")
     rejected = int((tested["p_adjusted"] < alpha).sum())
@@ -76,41 +72,4 @@ def by_class(
         f"{inference_text(slopes, regression['adjust'])} {PREDICTIVE}",
         alpha=alpha,
         adjust=regression["adjust"],
-    )
-
-
-def along(
-    slopes: pd.DataFrame, tests: pd.DataFrame, term: str, trait: str, regression: dict
-) -> Sheet:
-    """Return the slopes at points of the line along a number, and those of thirds of the tokens."""
-    layers, alpha = sorted(slopes["layer"].unique()), regression["alpha"]
-    change = slopes[slopes["subset"] == PER_SD].dropna(subset="p_adjusted")
-    bends = tests[tests["hypothesis"] == LINE]
-    at = slopes.groupby("subset")["estimate"].median()
-    first, *_, last = POINTS
-    changes, bent = (int((rows["p_adjusted"] < alpha).sum()) for rows in (change, bends))
-    labels = [f"{point}; {third} third" for point, third in zip(POINTS, TERCILES, strict=True)]
-    styles = list(zip(labels, layer_colours(len(POINTS)), MARKERS, strict=False))
-    panels = []
-    for subsets, title in ((POINTS, "changing linearly"), (TERCILES, "by third of the tokens")):
-        lines = []
-        for subset, (label, colour, marker) in zip(subsets, styles, strict=True):
-            rows = slopes[slopes["subset"] == subset]
-            lines.append(profile(rows, layers, colour, label=label, marker=marker, alpha=alpha))
-        unit = UNITS[regression["outcome"]]
-        panels.append(Lines(lines, f"coefficient\n({unit})", title, share="slopes"))
-    lag = named(term).capitalize()
-    claim = (
-        f"{lag} goes from {number(at[first])} to {number(at[last])} between {first} and {last} of "
-        f"{trait} (median layer)"
-    )
-    return Sheet(
-        claim if len(change) else f"{lag} by {trait}: no layer could be fitted",
-        layers,
-        panels,
-        f"The slope changes in {changes} of {len(change)} layers, not linearly in {bent}. "
-        f"{inference_text(slopes, regression['adjust'])} {PREDICTIVE}",
-        alpha=alpha,
-        adjust=regression["adjust"],
-        negligible=regression.get("negligible"),
     )

@@ -71,8 +71,6 @@ def names_of(studies: Sequence[Inputs]) -> list[str]:
     for study in studies:
         within = study.regression["fixed_effects"] == "document"
         description = "within documents" if within else "pooled"
-        if study.regression.get("token_effects"):
-            description += ", tokens held fixed"
         if study.outcome != "norm":
             description += f", {plural(study.outcome)}"
         descriptions.append(description)

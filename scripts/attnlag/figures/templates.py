@@ -127,7 +127,6 @@ class Sheet:
     alpha: float = 0.05
     adjust: str = "none"  # correction of the p-values behind the marks
     negligible: float | None = None
-    joint: bool = False  # whether bands cover all layers at once
 
     def draw(self, title: str, size: Size) -> Figure:
         """Draw the panels in a size."""
@@ -267,7 +266,7 @@ def legend_of(sheet: Sheet) -> dict[str, Any]:
         shown = any(np.any(line.negligible) for line in marked)
         entries |= mark_entries(sheet.alpha, sheet.adjust, sheet.negligible if shown else None)
     if any(_has_band(line) for line in every):
-        entries[band_text(sheet.alpha, sheet.joint)] = Patch(color=GREY, alpha=0.25, linewidth=0)
+        entries[band_text(sheet.alpha)] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if any(len(panel.missing) for panel in sheet.panels if isinstance(panel, Lines)):
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
     return entries

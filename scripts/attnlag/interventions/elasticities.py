@@ -1,9 +1,7 @@
 """Elasticities with intervals, from the sums of effects of each document.
 
 An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with the effects Y_g of document g
-and its number of tokens N_g. Its errors are clustered by document (`clustered.RatioSums`). Joint
-bands cover all pairs of layers at one distance simultaneously: their critical value is that of
-max |θ* - θ| / error* over draws of whole documents, each with its own errors.
+and its number of tokens N_g. Its errors are clustered by document (`clustered.RatioSums`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +12,6 @@ import pandas as pd
 from scipy import special
 
 from attnlag.regression.estimation.clustered import RatioSums
-from attnlag.regression.inference.bootstrap import critical_value, studentised, weights_of_draws
-from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ElasticitiesSettings
 
 EFFECT_KEYS = ["source_site", "target_site", "intervention", "alpha", "lag"]
@@ -26,18 +22,13 @@ PREDICTIVE = [
 ]
 
 
-def ratios(
-    effects: np.ndarray, counts: np.ndarray, alpha: float, draws: int, seed: int
-) -> pd.DataFrame:
-    """Return ratios of sums over documents with pointwise and joint intervals.
+def ratios(effects: np.ndarray, counts: np.ndarray, alpha: float) -> pd.DataFrame:
+    """Return ratios of sums over documents with their intervals.
 
     Parameters
     ----------
     effects, counts : (documents, cells) float array
         Sums of effects, and the number of tokens in each sum.
-    draws, seed : int
-        Number of draws and seed of the bootstrap of documents; without draws, or with fewer than
-        ``FEWEST_DOCUMENTS``, there are no joint intervals.
     """
     estimate = RatioSums.of(effects, counts).mean
     apart = effects - estimate * counts
@@ -47,38 +38,16 @@ def ratios(
     exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
     error = np.where(exact, 0.0, error)
     half = special.stdtrit(sums.df, 1 - alpha / 2) * error
-    varying = ~exact & np.isfinite(error)
-    critical = np.nan
-    if draws and varying.any() and len(effects) >= FEWEST_DOCUMENTS:
-        blocks = weights_of_draws(len(effects), draws, seed)
-        drawn = [_t_of_draws(weights, apart[:, varying], counts[:, varying]) for weights in blocks]
-        critical = critical_value(np.concatenate(drawn), alpha)
-    # Joint bands contain the pointwise intervals.
-    joint = np.where(varying, np.maximum(critical * error, half), half)
-    joint = np.where(np.isfinite(critical) | exact, joint, np.nan)
     return pd.DataFrame(
         {
             "estimate": estimate,
             "std_error": error,
             "conf_low": estimate - half,
             "conf_high": estimate + half,
-            "joint_low": estimate - joint,
-            "joint_high": estimate + joint,
             "documents": sums.clusters.astype(int),
             "positions": sums.rows.astype(int),
         }
     )
-
-
-def _t_of_draws(weights: np.ndarray, apart: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return |t*| of ratios in draws of documents, (draws, cells), without draws that lack a cell.
-
-    ``apart``, (documents, cells), holds Y_g - θ N_g, and ``counts`` N_g; in a draw, a document
-    counts as many times as it is drawn.
-    """
-    sums = RatioSums.of(apart, counts, weights)
-    complete = (sums.rows > 0).all(axis=1)
-    return studentised(sums.mean[complete], sums.std_error[complete])
 
 
 def table(
@@ -94,46 +63,38 @@ def table(
     effects : pandas.DataFrame
         Sums by document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``.
     beside : sequence of str
-        Further columns that distinguish effects, without joint bands.
+        Further columns that distinguish effects.
     """
     # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
-    if settings.bootstrap:
-        # A joint band covers the pairs of layers of one kind of effect.
-        groups = effects.groupby(EFFECT_KEYS, sort=False, dropna=False, observed=True)
-        parts = [_ratios_of(rows, [*EFFECT_KEYS, *LAYERS], settings) for _, rows in groups]
-    else:
-        parts = (
-            [_ratios_of(effects, [*beside, *EFFECT_KEYS, *LAYERS], settings)]
-            if len(effects)
-            else []
-        )
+    by = list(beside) or EFFECT_KEYS
+    parts = [
+        _ratios_of(rows, [*beside, *EFFECT_KEYS, *LAYERS], settings)
+        for _, rows in effects.groupby(by, sort=bool(beside), dropna=False, observed=True)
+    ]
     order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
     keys = [*beside, *order, "intervention", "alpha"]
     if not parts:
         none = np.zeros((0, 0))
-        return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05, 0, 0).columns])
+        return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05).columns])
     table = pd.concat(parts, ignore_index=True)
     layer = table["target_layer"].astype("Int64")
     table["target_layer"] = layer.where(layer >= 0)
     # The effect of scaling is stated per per cent of the scale.
     of_norms = (table["intervention"] == "scale") & table["target_layer"].notna()
     factor = np.log(table["alpha"]).where(of_norms, 1.0)
-    ends = [["conf_low", "conf_high"], ["joint_low", "joint_high"]]
-    for names in (["estimate"], *ends):
-        table[names] = table[names].div(factor, axis=0)
+    ends = ["conf_low", "conf_high"]
+    table[["estimate", *ends]] = table[["estimate", *ends]].div(factor, axis=0)
     table["std_error"] /= factor.abs()
     # Division by a negative number exchanges the ends of the interval.
-    for names in ends:
-        table[names] = np.sort(table[names].to_numpy(), axis=1)
+    table[ends] = np.sort(table[ends].to_numpy(), axis=1)
     return table[[*keys, *(name for name in table if name not in keys)]]
 
 
 def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the ratios of the effects that some columns distinguish, in their order."""
     cells, _, sums, counts = effects_by_document(rows, keys)
-    table_of_ratios = ratios(sums, counts, settings.alpha, settings.bootstrap, settings.seed)
-    return pd.concat([cells, table_of_ratios], axis=1)
+    return pd.concat([cells, ratios(sums, counts, settings.alpha)], axis=1)
 
 
 def effects_by_document(
@@ -157,12 +118,11 @@ def effects_by_document(
 def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
     """Return the effects of finite interventions on tokens of each part of speech.
 
-    The columns are those of `table` without joint bands; ``upos`` comes first.
+    The columns are those of `table` after ``upos``.
     """
     finite = effects[effects["upos"].notna()]
     finite = finite.assign(upos=finite["upos"].astype(str))
-    by_tag = table(finite, settings.changed(bootstrap=0), ["upos"])
-    return by_tag.drop(columns=["joint_low", "joint_high"])
+    return table(finite, settings, ["upos"])
 
 
 def over_sources(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:

@@ -48,7 +48,7 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "geometry": lambda config, regression: config.extraction.geometry,
     "groups": lambda config, regression: any(map(may_have_groups, config.corpora.values())),
     "heads": lambda config, regression: config.with_heads(),
-    "permuted": lambda config, regression: config.permuted(regression),
+    "permuted": lambda config, regression: config.controls.permutation is not None,
     "random_weights": lambda config, regression: config.controls.random_weights is not None,
     "several_regressions": lambda config, regression: len(config.regressions) > 1,
     "several_sites": lambda config, regression: len(config.extraction.sites) > 1,
@@ -58,7 +58,6 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "tags": lambda config, regression: any(
         corpus.tagger and corpus.tagger.gives_tags for corpus in config.corpora.values()
     ),
-    "token_effects": lambda config, regression: bool(config.regressions[regression].token_effects),
     "vectors": lambda config, regression: config.extraction.keep == "vectors",
 }
 

@@ -35,7 +35,6 @@ from attnlag.regression.settings import (
     Level,
     PermutationsSettings,
     RegressionSettings,
-    TokenEffectsSettings,
 )
 from attnlag.section import Section
 
@@ -102,15 +101,14 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
     name = config.regression_of_heads()
     as_named = Names(model=names.model, regression=name)
-    # A head has no rows in common with regressions of whole layers.
-    design = name and _design(config, as_named).changed(sample=None)
+    design = name and _design(config, as_named)
     return filled(
         HeadsSettings,
         config.inference,
         config.norms,
         regression=name,
         design=design or None,
-        fixed_effects=config.regressions[name].document_effects if name else "none",
+        fixed_effects=config.regressions[name].fixed_effects if name else "none",
         halves=bool(name) and _halves(config, as_named),
     )
 
@@ -139,7 +137,7 @@ def summarize_sources(config: Config, names: Names) -> HeadsSettings:
 def _design(config: Config, names: Names) -> DesignSettings:
     """Return the settings of a regression's design."""
     regression = config.regressions[names.regression]
-    settings = filled(DesignSettings, regression, config.norms, sample=config.sample())
+    settings = filled(DesignSettings, regression, config.norms)
     return settings if "position" in settings.covariates else settings.default("position_knots")
 
 
@@ -158,8 +156,6 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         RegressionSettings,
         regression,
         config.inference,
-        fixed_effects=regression.document_effects,
-        token_effects=regression.token_effects,
         bias_correction=config.bias_correction(names.model, names.regression),
         control_design=_design(config, names) if config.controls.random_weights else None,
     )
@@ -172,7 +168,7 @@ def _classes(config: Config, names: Names) -> tuple[str, int]:
     return classes
 
 
-def scale_number(config: Config, names: Names) -> dict[str, str]:
+def cut_into_thirds(config: Config, names: Names) -> dict[str, str]:
     return {"number": _classes(config, names)[0]}
 
 
@@ -191,16 +187,12 @@ def fit_classes(config: Config, names: Names) -> ClassesSettings:
     )
 
 
-def solve_token_effects(config: Config, names: Names) -> TokenEffectsSettings:
-    return TokenEffectsSettings(effects=config.regressions[names.regression].token_effects)
-
-
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
     return filled(
         PermutationsSettings,
         config.controls.permutation,
         design=_design(config, names),
-        fixed_effects=config.regressions[names.regression].document_effects,
+        fixed_effects=config.regressions[names.regression].fixed_effects,
     )
 
 

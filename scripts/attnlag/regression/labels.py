@@ -14,14 +14,11 @@ COVARIANCE = {
     "cluster-crv1-group": "clustered by group of documents (CRV1)",
     "cluster-jackknife-group": "clustered by group of documents, jackknife (CRV3)",
     "nonrobust": "nonrobust",
-    "hc1": "HC1",
-    "hc3": "HC3",
     "hac": "HAC within sequences (Newey-West)",
 }
 ADJUSTMENTS = {
     "holm": "Holm",
     "benjamini-hochberg": "Benjamini-Hochberg",
-    "max-t": "Romano-Wolf, max-t",
 }
 
 # Name of each outcome, and the unit of its coefficients.

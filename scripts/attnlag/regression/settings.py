@@ -1,13 +1,11 @@
 """The keys of a configuration about regressions, and the settings of their stages."""
 
-import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from attnlag.adjustments import catalogue
 from attnlag.adjustments.settings import FirstTokens, RandomWeights
-from attnlag.errors import counted
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.limits import CLUSTERED
 from attnlag.section import (
@@ -46,18 +44,6 @@ Folds = Annotated[
     Discriminator(lambda value: "groups" if value == "groups" else "number"),
 ]
 
-TOKEN_EFFECTS = ("token", "previous_token")
-FixedEffects = Annotated[
-    Annotated[Literal["none", "document"], Tag("word")]
-    | Annotated[
-        list[Literal["document", "token", "previous_token"]],
-        Field(min_length=1),
-        Distinct,
-        Tag("list"),
-    ],
-    Discriminator(lambda value: "list" if isinstance(value, list) else "word"),
-]
-
 DocumentEffects = Literal["none", "document"]
 Classes = Annotated[str, CLASSES]
 Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
@@ -94,20 +80,8 @@ class RegressionTerms(Section):
     )
 
 
-class SampleSettings(Section):
-    """Requirements of all regressions of a study on a row, for a common sample."""
-
-    lags: list[int]  # distances in tokens that occur in any of them
-    leads: list[int]
-    covariates: list[str]  # with separate values in each layer, in any of them
-    # Whether the outcome of any is the relative norm: a token with an adjustment needs a stream.
-    relative: bool
-
-
 class DesignSettings(RegressionTerms, FirstTokens):
     """The terms of a regression and the rule for its rows."""
-
-    sample: SampleSettings | None = None  # None: all rows that the terms allow
 
 
 class Regression(RegressionTerms):
@@ -116,17 +90,14 @@ class Regression(RegressionTerms):
     by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
         default=None,
         description="Also fit slopes by class of token: `{upos: outcome}` by that of the token, "
-        "`{upos: lag}` by that at the nearest lag. A number (`surprisal`) gives slopes that "
-        "change with it, and those of thirds",
+        "`{upos: lag}` by that at the nearest lag. A number (`surprisal`) gives slopes of thirds",
     )
     by_rows: Positive = Field(
         default=200,
         description="Rows that a class needs; smaller ones are merged into `other`",
     )
-    fixed_effects: FixedEffects = Field(
-        default="none",
-        description="`document` removes document means; `[document, token]` also effects of "
-        "tokens, and `previous_token` those of the token before",
+    fixed_effects: DocumentEffects = Field(
+        default="none", description="`document` removes document means"
     )
     bias_correction: Literal["none", "half-panel"] = Field(
         default="none",
@@ -138,17 +109,6 @@ class Regression(RegressionTerms):
     def layer_covariates(self) -> list[str]:
         """Covariates whose values differ between layers."""
         return [name for name in self.covariates if covariates.CATALOGUE[name].cells]
-
-    @property
-    def document_effects(self) -> Literal["none", "document"]:
-        """Whether the means of documents are removed."""
-        return "none" if self.fixed_effects == "none" else "document"
-
-    @property
-    def token_effects(self) -> list[str]:
-        """Effects of tokens that are removed together with those of documents."""
-        asked = self.fixed_effects if isinstance(self.fixed_effects, list) else []
-        return [name for name in TOKEN_EFFECTS if name in asked]
 
     @property
     def classes(self) -> tuple[str, int] | None:
@@ -176,19 +136,7 @@ class Regression(RegressionTerms):
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
         constant = covariates.constant_in_document(self.covariates)
-        if isinstance(self.fixed_effects, list) and "document" not in self.fixed_effects:
-            raise impossible(
-                "fixed_effects",
-                f"found fixed_effects: [{', '.join(self.fixed_effects)}], expected document among "
-                "them: tokens differ between documents",
-            )
-        if self.bias_correction == "half-panel" and self.token_effects:
-            raise impossible(
-                "bias_correction",
-                "found bias_correction: half-panel with effects of tokens, expected none: the "
-                "halves of documents do not tell the effects of all tokens",
-            )
-        if self.document_effects == "document" and constant:
+        if self.fixed_effects == "document" and constant:
             raise impossible(
                 "covariates",
                 f"found the covariate {constant[0]} beside fixed_effects: document, expected one "
@@ -216,12 +164,6 @@ class ClassProductsSettings(Section):
     halves: bool  # as in `BuildDesignSettings`
     property: str  # of a token, that determines its class
     offset: int  # of the token whose class it is: 0 for the outcome, negative before it
-
-
-class TokenEffectsSettings(Section):
-    """Effects of tokens to remove."""
-
-    effects: list[str]
 
 
 class Permutation(Section):
@@ -272,7 +214,7 @@ class BootstrapSettings(Level):
 
     bootstrap: Natural = Field(
         default=2000,
-        description="Draws of documents for `max-t` and joint bands; 0: none",
+        description="Draws of documents for intervals of medians over the layers; 0: none",
     )
     seed: Natural = Field(default=0, description="Seed of all these draws")
 
@@ -289,22 +231,18 @@ class Negligible(Section):
 class Errors(Level, Negligible):
     """Standard errors and the correction for many layers."""
 
-    covariance: Literal[
-        "cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hc1", "hc3", "hac"
-    ] = Field(
+    covariance: Literal["cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hac"] = Field(
         default="cluster",
-        description="Standard errors: clustered by document (CR2, CRV1, CRV3), independent, "
-        "heteroskedastic or autocorrelated within sequences (Newey-West)",
+        description="Standard errors: clustered by document (CR2, CRV1, CRV3), independent or "
+        "autocorrelated within sequences (Newey-West)",
     )
     cluster: Literal["document", "group"] = Field(
         default="document",
         description="Unit of clustering and bootstraps: documents, for statements about more "
         "texts of these groups, or groups, about other groups",
     )
-    adjust: Literal["holm", "benjamini-hochberg", "max-t", "none"] = Field(
-        default="holm",
-        description="Correction of p-values over the layers, for each term; `max-t`: Romano and "
-        "Wolf's step-down",
+    adjust: Literal["holm", "benjamini-hochberg", "none"] = Field(
+        default="holm", description="Correction of p-values over the layers, for each term"
     )
     stack_mb: Positive = Field(
         default=256,
@@ -312,24 +250,14 @@ class Errors(Level, Negligible):
     )
 
     def from_sums(self) -> Self:
-        """Return the settings with errors and a correction that need neither residuals nor draws.
-
-        Clustered errors replace those that need residuals, and Holm's method max-t.
-        """
+        """Return the settings with clustered errors in place of those that need residuals."""
         without_residuals = self.covariance in (*CLUSTERED, "nonrobust")
-        return self.changed(
-            covariance=self.covariance if without_residuals else "cluster",
-            adjust="holm" if self.adjust == "max-t" else self.adjust,
-        )
+        return self.changed(covariance=self.covariance if without_residuals else "cluster")
 
 
 class Inference(Errors, BootstrapSettings):
     """Standard errors, intervals and the correction for many layers."""
 
-    wild_bootstrap: Natural = Field(
-        default=0,
-        description="Draws of the restricted wild cluster bootstrap (column `p_wild`); 0: none",
-    )
     folds: Folds = Field(
         default=10,
         description="Folds of documents for the cross-validated R²; `groups`: a fold per group",
@@ -350,18 +278,6 @@ class Inference(Errors, BootstrapSettings):
             )
         return self
 
-    @model_validator(mode="after")
-    def _has_draws(self) -> "Inference":
-        # The smallest possible p-value is 1 / (draws + 1).
-        least = math.ceil(2 / self.alpha) - 1
-        if self.adjust == "max-t" and self.bootstrap < least:
-            raise impossible(
-                "adjust",
-                f"found adjust: max-t with {counted(self.bootstrap, 'draw')} of bootstrap, "
-                f"expected at least {least} at alpha {self.alpha:g}",
-            )
-        return self
-
 
 class RegressionSettings(Inference):
     """Settings of the fit and the inference of a regression."""
@@ -370,7 +286,6 @@ class RegressionSettings(Inference):
     bias_correction: Literal["none", "half-panel"]
     outcome: str = "norm"
     control_design: DesignSettings | None = None  # None: no control with random weights
-    token_effects: list[str] = Field(default=[])  # removed besides those of documents
 
 
 class ClassesSettings(Section):

@@ -17,10 +17,6 @@ class Cell(NamedTuple):
 OF = "|"
 
 
-# Begins the name of the product of a term with a number: linear_lag_1.
-LINEAR = "linear"
-
-
 def of_class(term: str, label: str) -> str:
     """Return the name of a term, or of the ``level``, restricted to one class of tokens."""
     return f"{term}{OF}{label}"
@@ -34,11 +30,6 @@ def class_of(term: str) -> str:
 def is_lag(term: str) -> bool:
     """Return whether a term is a lag or a lead rather than a covariate."""
     return term.startswith(("lag_", "lead_"))
-
-
-def has_lag(term: str) -> bool:
-    """Return whether a term is a lag or lead, or the product of one with a number."""
-    return is_lag(term.removeprefix(f"{LINEAR}_"))
 
 
 def lags_among(terms: Sequence[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """The answers of a run in a dozen lines: what it says last, and the head of the explorer."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,7 +78,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
     if main.fitted.empty:
         return [Answer("Does a large adjustment follow a large one?", "no layer was fitted", False)]
     bound = main.settings["negligible"]
-    medians = json.loads((main.folder / "joint.json").read_text(encoding="utf-8"))["medians"]
+    medians = pd.read_parquet(main.folder / "medians.parquet").set_index("term").to_dict("index")
     lines = []
     for term in main.terms[:3]:
         rows = main.of_term(term)
@@ -96,7 +95,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
             lines.append(Answer(label, f"{number(size)} ({counts})"))
             continue
         interval = ""
-        if low is None:
+        if np.isnan(low):
             low = high = size
         else:
             interval = f", {number(low)} to {number(high)}"

@@ -5,14 +5,14 @@ import textwrap
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.beyond.classes import ALL, LINE
+from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
-from attnlag.regression.design.moderators import PER_SD, POINTS
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.inference import results
+from attnlag.regression.labels import correction
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import named
-from attnlag.report.wording import correction_without_draws, nearest_lag
+from attnlag.report.wording import nearest_lag
 
 
 def class_findings(
@@ -25,9 +25,7 @@ def class_findings(
     term = nearest_lag(tests)
     slopes, tests = slopes[slopes["term"] == term], tests[tests["term"] == term]
     alpha = settings.alpha
-    level = f"p < {alpha:g}, {correction_without_draws(settings.adjust)}"
-    if LINE in set(tests["hypothesis"]):
-        return _along(slopes, tests, alpha, level)
+    level = f"p < {alpha:g}, {correction(settings.adjust)}"
     classes = slopes[slopes["subset"] != ALL].dropna(subset="estimate")
     if classes["subset"].nunique() < 2:
         return [
@@ -62,10 +60,7 @@ def medians_in_words(table: pd.DataFrame) -> str:
 
 
 def decomposition_findings(steps: pd.DataFrame) -> list[str]:
-    """Return the nearest lag in the pooled regression and with everything held fixed.
-
-    Means over the layers are stated, which the means of the parts of the change add up to.
-    """
+    """Return the mean over layers of the nearest lag, pooled and with everything held fixed."""
     term = nearest_lag(steps)
     rows = steps[steps["term"] == term]
     by_step = rows.pivot(index="layer", columns="step", values="estimate")
@@ -78,20 +73,4 @@ def decomposition_findings(steps: pd.DataFrame) -> list[str]:
     return [
         f"holding documents, parts of speech and tokens fixed moves {named(term)} from "
         f"{pooled:.3f} to {within:.3f} (mean over the layers; {documents} with parts of speech)"
-    ]
-
-
-def _along(slopes: pd.DataFrame, tests: pd.DataFrame, alpha: float, level: str) -> list[str]:
-    """Return the change of a slope with a number, and whether the change is linear."""
-    at = slopes.groupby("subset")["estimate"].median()
-    changes = slopes.loc[slopes["subset"] == PER_SD, "p_adjusted"].dropna()
-    if changes.empty:
-        return ["slopes by a number: no layer could be fitted"]
-    low, _, high = POINTS
-    bends = tests.loc[tests["hypothesis"] == LINE, "p_adjusted"].dropna()
-    return [
-        f"{named(slopes['term'].iloc[0])} by a number of the token, median over the layers: "
-        f"{at[low]:.3f} at {low}, {at[high]:.3f} at {high}; it changes with the number in "
-        f"{int((changes < alpha).sum())} of {counted(len(changes), 'layer')}; slopes of thirds "
-        f"depart from the line in {int((bends < alpha).sum())} of {len(bends)} ({level})"
     ]

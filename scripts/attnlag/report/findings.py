@@ -29,7 +29,7 @@ from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report import training
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
 from attnlag.report.summaries import SHARED_BINS
-from attnlag.report.wording import correction_without_draws, nearest_lag, titled
+from attnlag.report.wording import nearest_lag, titled
 
 # Effective number of documents from which nominal 95% intervals cover 93% or more in simulations,
 # where documents differ in level and are pooled, or errors do not allow for few documents.
@@ -158,7 +158,7 @@ def sizes(fitted: FittedRegression) -> list[str]:
     lines = []
     for term in lags_among(list(coefficients["term"])):
         estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
-        row = fitted.medians.loc[term]
+        row = fitted.medians.set_index("term").loc[term]
         if len(estimates) == 1:
             lines.append(f"{named(term)}, {scope}: {row['median']:.3f} in the one layer")
             continue
@@ -183,7 +183,7 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
         return []
     rejected = int((by_layer["order_p_adjusted"] < settings.alpha).sum())
     adjust = settings.adjust
-    over = "max over the layers" if adjust in ("holm", "max-t") else correction(adjust)
+    over = "max over the layers" if adjust == "holm" else correction(adjust)
     terms = lags_among(list(controls["term"]))
     lags = "lags and leads"
     if not any(map(is_lead, terms)):
@@ -299,7 +299,7 @@ def halves_findings(fitted: FittedRegression) -> list[str]:
     median = rows[["estimate", "uncorrected"]].median()
     return [
         f"the halves of documents differ in their lags {where} (AHT test, p < "
-        f"{settings.alpha:g}, {correction_without_draws(settings.adjust)}); the correction of "
+        f"{settings.alpha:g}, {correction(settings.adjust)}); the correction of "
         "bias presumes that they do not",
         f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
         f"{median['estimate']:.3f} in {middle}",
@@ -323,7 +323,7 @@ def residual_findings(fitted: FittedRegression) -> list[str]:
     lines = [
         f"the lags are too few in {rejected} of {counted(len(fits), 'layer')}: residuals are "
         f"autocorrelated (Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < "
-        f"{settings.alpha:g}, {correction_without_draws(settings.adjust)})"
+        f"{settings.alpha:g}, {correction(settings.adjust)})"
     ]
     lags, remaining = order_left(fitted.residual_sums)
     if remaining.notna().any():
@@ -372,7 +372,7 @@ def few_clusters(fitted: FittedRegression) -> list[str]:
         return []
     clusters = counted(int(usable["n_documents"].max()), "document")
     if settings.cluster == "group":
-        clusters = counted(fitted.joint["documents"], "group")
+        clusters = counted(int(fitted.medians["clusters"].iloc[0]), "group")
     remedy = "cover less than they state"
     if settings.covariance != "cluster":
         remedy += "; `cluster` allows for it"

@@ -32,15 +32,11 @@ ERRORS = {
     "than there are clusters)",
     "cluster-jackknife": "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
     "nonrobust": "are classical: errors are taken to be independent and of equal variance",
-    "hc1": "allow for heteroskedasticity (HC1 [@mackinnon1985]), not for dependence",
-    "hc3": "allow for heteroskedasticity (HC3 [@mackinnon1985]), not for dependence",
 }
 CORRECTIONS = {
     "holm": "corrected over the layers for each term (Holm [@holm1979])",
     "benjamini-hochberg": "corrected over the layers for each term (Benjamini and Hochberg "
     "[@benjamini1995])",
-    "max-t": "corrected over the layers for each term by the step-down max-t of Romano and Wolf "
-    "[@romano2005; @romano2016]",
     "none": "not corrected for the number of layers",
 }
 PREDICTIVE = (
@@ -160,7 +156,6 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
     if regression.has_effects:
         others.append("effects of documents")
-    others += [f"effects of {effect.replace('_', ' ')}s" for effect in settings["token_effects"]]
     listed = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
     fits = pd.concat([site.fits for site in sites])
     fitted = fits[fits["status"] == "ok"] if (fits["status"] == "ok").any() else fits
@@ -187,11 +182,6 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
         f"intervals cover {100 * (1 - settings['alpha']):g}% for one coefficient alone; p-values "
         f"are {CORRECTIONS[settings['adjust']]}."
     )
-    if settings["wild_bootstrap"]:
-        yield (
-            f"Further p-values come from {settings['wild_bootstrap']:,} draws of the restricted "
-            f"wild cluster bootstrap [@cameron2008] (seed {settings['seed']})."
-        )
     yield from _controls(regression)
 
 

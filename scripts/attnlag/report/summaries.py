@@ -69,14 +69,12 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
         "df": ("df", ".1f"),
         "p_value": ("P>|t|", ".3g"),
         "p_adjusted": ("adj. P", ".3g"),
-        "p_wild": ("wild P", ".3g"),
         "conf_low": (f"[{settings.alpha / 2:g}", ".5f"),
         "conf_high": (f"{1 - settings.alpha / 2:g}]", ".5f"),
     }
     cells = {
         header: [format(value, digits) for value in coefficients[column]]
         for column, (header, digits) in headers.items()
-        if column in coefficients
     }
     table = SimpleTable(
         list(zip(*cells.values(), strict=True)),
@@ -103,8 +101,6 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
     )
     errors = COVARIANCE[coefficients["vcov_type"].iloc[0]]
     p_values = f"Adj. P: {correction(settings.adjust)}, per term."
-    if "p_wild" in coefficients:
-        p_values += " Wild P: wild cluster bootstrap, not adjusted."
     notes = [
         f"Standard errors: {errors}. {p_values}",
         "Residuals: tests within sequences; Durbin-Watson is biased towards 2 by a lagged outcome.",

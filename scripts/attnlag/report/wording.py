@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from attnlag.regression.labels import correction, with_minus_signs
+from attnlag.regression.labels import with_minus_signs
 from attnlag.regression.terms import lags_among
 
 
@@ -16,11 +16,6 @@ def titled(title: str, lines: Iterable[str]) -> str:
 def nearest_lag(table: pd.DataFrame) -> str:
     """Return the shortest lag of a table, or else the shortest lead, or else lag 1."""
     return (lags_among(list(table["term"])) or ["lag_1"])[0]
-
-
-def correction_without_draws(adjust: str) -> str:
-    """Return the correction of tests that have no draws; Holm's stands in for max-t."""
-    return correction("holm" if adjust == "max-t" else adjust)
 
 
 def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -23,8 +23,8 @@ from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.regression.beyond import classes, decomposition, groups
-from attnlag.regression.design import covariates, moderators, properties
-from attnlag.regression.estimation import crossproducts, token_effects
+from attnlag.regression.design import covariates, properties, thirds
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls as controls_of
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
@@ -60,10 +60,8 @@ class Fit:
     # With ``by``: slopes by class of token, and the tests that they are equal.
     classes: pd.DataFrame | None = None
     equal_slopes: pd.DataFrame | None = None
-    # With ``by``: lags as documents, parts of speech and tokens are held fixed, and the
-    # contribution of each to the change.
+    # With ``by``: lags as documents, parts of speech and tokens are held fixed.
     steps: pd.DataFrame | None = None
-    parts: pd.DataFrame | None = None
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -101,7 +99,6 @@ class Fit:
             coefficients=self.coefficients,
             fits=self.fits,
             controls=self.controls if controlled else None,
-            critical_values=None,
             r_squared_name=R_SQUARED[settings.fixed_effects],
             **settings.model_dump(include={"alpha", "adjust", "negligible", "outcome"}),
         )
@@ -205,17 +202,10 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     stream = files["stream"] if regression.outcome == "relative" else None
     facts = covariates.read_facts(build.design, files)
     design, products = folder / "design.parquet", folder / "crossproducts.parquet"
-    fitted_design, effects = design, regression.token_effects
-    crossproducts.of_norms(
-        files["norms"], stream, design, None if effects else products, build, facts
-    )
-    if effects:
-        solved, fitted_design = folder / "effects.parquet", folder / "within_tokens.parquet"
-        token_effects.solve([design], [files["norms"]], effects, solved)
-        token_effects.take_out(design, files["norms"], solved, fitted_design, products)
+    crossproducts.of_norms(files["norms"], stream, design, products, build, facts)
     fitted = fitting.fit_regression(
         [products],
-        [fitted_design],
+        [design],
         measurement.groups,
         stages.fit_regression(config, IN_MEMORY),
         threads=1,
@@ -225,7 +215,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         [shard], measurement.groups, groups.settings_of_groups(fitted.settings)
     )
     order = random = None
-    if config.permuted("fit"):
+    if config.controls.permutation:
         permuted = permutation.of_norms(
             files["norms"],
             stream,
@@ -251,7 +241,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
         tokens, tags = files[regression.by_file], files["token_properties"]
-        by_class = _by_class(config, design, fitted_design, tokens, tags)
+        by_class = _by_class(config, design, tokens, tags)
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
     controls = controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random)
     before = random.compared if random else None
@@ -259,18 +249,16 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     return Fit(name, fitted, by_group, controls, before, sizes, *by_class)
 
 
-def _by_class(
-    config: Config, design: Path, fitted_design: Path, tokens: Path, tags: Path
-) -> tuple[pd.DataFrame, ...]:
-    """Return slopes by class, the tests that they are equal, and the steps and their parts."""
-    settings, scale = stages.accumulate_classes(config, IN_MEMORY), None
+def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:
+    """Return slopes by class, the tests that they are equal, and the steps."""
+    settings, cuts = stages.accumulate_classes(config, IN_MEMORY), None
     if config.regressions["fit"].by_number:
-        scale = moderators.scale_of(properties.read_property(settings.property, [tokens]))
+        cuts = thirds.cuts_of(properties.read_property(settings.property, [tokens]))
     products = design.with_name("class_crossproducts.parquet")
-    classes.products_of_design(fitted_design, tokens, scale, products, settings)
+    classes.products_of_design(design, tokens, cuts, products, settings)
     slopes = classes.fit_classes([products], stages.fit_classes(config, IN_MEMORY))
-    lags = decomposition.decomposed([design], [tags], config.inference.alpha)
-    return slopes.coefficients, slopes.tests, lags.steps, lags.parts
+    steps, _ = decomposition.decomposed([design], [tags], config.inference.alpha)
+    return slopes.coefficients, slopes.tests, steps
 
 
 def _write_inputs(
@@ -282,7 +270,8 @@ def _write_inputs(
     if regression.by_file:
         # The steps of the decomposition hold parts of speech fixed.
         needed |= {regression.by_file, "token_properties"}
-    if config.permuted("fit") and stages.permute_documents(config, IN_MEMORY).within != "document":
+    exchanged = config.controls.permutation
+    if exchanged and exchanged.within != "document":
         needed.add("token_properties")
     files = {name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", *needed)}
     record = _record(measurement)

@@ -41,7 +41,7 @@ def test_zero_and_nonfinite_norms_are_kept_as_they_are(odd):
     assert not np.isfinite(found[2])
 
 
-def test_a_common_sample_has_the_tokens_with_both_norms(tmp_path):
+def test_norms_need_a_stream_to_stand_in_if_it_is_given(tmp_path):
     """Any batches give the same tokens, for plain numbers and those relative to the stream."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)

@@ -20,7 +20,6 @@ from attnlag.config.schema import Config
 from attnlag.pipeline.outputs import reserved_names
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.design.properties import CLASSES, MODERATORS
-from attnlag.regression.settings import SampleSettings
 
 FILE = "config.yaml"
 TINY = "models: {tiny: {source: hub, repository: a/b, revision: c0}}\n"
@@ -85,12 +84,12 @@ tokenz: {}
 1: {}
 tokens: [1]
 regressions: [1, 2]
-norms: {common_sample: 2}
+norms: {drop_first: one}
 > 1: tokenz: unknown key, expected one of $SECTIONS; did you mean 'tokens'?
 > 2: [1]: unknown key, expected one of $SECTIONS
 > 3: tokens: found [1], expected a mapping, as in {key: value}
 > 4: regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
-> 5: norms.common_sample: found 2, expected true or false
+> 5: norms.drop_first: found "one", expected a whole number
 regressions: {}
 extraction: {device: gpu, fast: on}
 inference: {alpha: .nan, folds: x}
@@ -119,7 +118,6 @@ regressions:
   f: {lags: [1], by: {upoz: outcome}}
   g: {lags: [1], by: {upos: lag, word_final: lag}}
   h: {lags: [1], fixed_effects: documnt}
-  i: {lags: [1], fixed_effects: [token]}
 > 1: extraction.sites: found [], expected at least one entry
 > 3: regressions.a.lags: found 1, expected a list, as in [a, b]
 > 4: regressions.b.lags: found 2 twice, expected each entry once
@@ -133,8 +131,6 @@ regressions:
   regression for another
 > 10: regressions.h.fixed_effects: found "documnt", expected none or document; did you mean
   'document'?
-> 11: regressions.i.fixed_effects: found fixed_effects: [token], expected document among them:
-  tokens differ between documents
 # Keys that do not go together, at the one to change.
 regressions:
   a: {lags: [1], covariates: [upos]}
@@ -144,7 +140,6 @@ regressions:
     covariates: [group]
     fixed_effects: document
   d: {lags: [1], bias_correction: half-panel}
-  e: {lags: [1], fixed_effects: [document, token], bias_correction: half-panel}
   f: {lags: [1], fixed_effects: document, bias_correction: half-panel}
   norms: {lags: [1]}
   g: {outcome: cosine_previous_centred, lags: [1]}
@@ -159,58 +154,43 @@ extraction: {geometry: false}
   one of the two: group is constant within documents
 > 9: regressions.d.bias_correction: found bias_correction: half-panel without fixed_effects,
   expected fixed_effects: document: there is no such bias without document effects
-> 10: regressions.e.bias_correction: found bias_correction: half-panel with effects of tokens,
-  expected none: the halves of documents do not tell the effects of all tokens
-> 12: regressions.norms: the name 'norms' is that of a result, expected another
-> 13: regressions.g.outcome: found cosine_previous_centred with extraction.geometry: false,
+> 11: regressions.norms: the name 'norms' is that of a result, expected another
+> 12: regressions.g.outcome: found cosine_previous_centred with extraction.geometry: false,
   expected true there, or norm or relative
-> 14: controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
+> 13: controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
   the part of speech of tokens
-> 15: inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:
+> 14: inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:
   regression f has bias_correction: half-panel, which supports no other errors; or
   bias_correction: none
 regressions: {a: {outcome: cosine_previous_centred, lags: [1]}, b: {outcome: self, lags: [1]}}
-inference: {adjust: max-t, bootstrap: 38}
 extraction: {keep: norms}
 sources: null
 > 1: regressions.a.outcome: found cosine_previous_centred with extraction.keep: norms, expected
   vectors there: the layer's mean vector needs all vectors; or cosine_previous
 > 1: regressions.b.outcome: found self with sources: null, expected sources of attention, and
   extraction.sites: [attention]
-> 2: inference.adjust: found adjust: max-t with 38 draws of bootstrap, expected at least 39 at
-  alpha 0.05
 inference: {cluster: group, covariance: hac}
 extraction: {keep: norms}
 > 1: inference.cluster: found cluster: group with covariance: hac, expected covariance: cluster,
   cluster-crv1 or cluster-jackknife: the others know no clusters
 tokens: {max_length: 5}
-norms: {common_sample: true}
 regressions:
   both: {lags: [2], leads: [1, 2]}
   far: {lags: [4]}
   lead: {leads: [3], covariates: [previous_layer]}
-> 4: regressions.both.lags: found lag 2 and lead 2, which need sequences of 6 tokens
+> 3: regressions.both.lags: found lag 2 and lead 2, which need sequences of 6 tokens
   (norms.drop_first is 1), but tokens.max_length is 5
-> 5: regressions.far.lags: found lag 4, which needs sequences of 6 tokens (norms.drop_first is 1),
+> 4: regressions.far.lags: found lag 4, which needs sequences of 6 tokens (norms.drop_first is 1),
   but tokens.max_length is 5
-> 6: regressions.lead.leads: found previous_layer and lead 3, which need sequences of 6 tokens
+> 5: regressions.lead.leads: found previous_layer and lead 3, which need sequences of 6 tokens
   (norms.drop_first is 1), but tokens.max_length is 5
-tokens: {max_length: 4}
-norms: {common_sample: true}
-regressions: {a: {lags: [2]}, b: {leads: [2]}}
-> 2: norms.common_sample: found true: over all regressions lag 2 and lead 2, which need sequences
-  of 6 tokens (norms.drop_first is 1), but tokens.max_length is 4
 causal: {targets: most, documents: 0, scales: [1], sources: [1.5]}
 > 1: causal.targets: found "most", expected a number of layers, a list of layers, or all
 > 1: causal.documents: found 0, expected a number of at least 1, or all
 > 1: causal.scales[0]: found 1, expected a factor that changes something
 > 1: causal.sources: found [1.5], expected a list of layers, as in [0, 15, 29]
 causal: {source_sites: [mlp]}
-inference: {bootstrap: 0}
-figures: {bands: joint}
 > 1: causal.source_sites[0]: found mlp, expected one of extraction.sites: attention
-> 3: figures.bands: found joint with inference.bootstrap: 0, expected single, or draws to take
-  them from
 models: [tiny]
 corpora:
 > 1: models: found ["tiny"], expected a mapping, as in {name: {key: value}}
@@ -505,7 +485,7 @@ def test_values_from_the_command_line_have_no_line() -> None:
         'command line: inference.alpha: found "2", expected less than 1',
         'command line: inference.folds: found "x", expected a whole number',
         "command line: inference.fold: unknown key, expected one of negligible, alpha, bootstrap, "
-        "seed, covariance, cluster, adjust, stack_mb, wild_bootstrap, folds, hac_lags; did you "
+        "seed, covariance, cluster, adjust, stack_mb, folds, hac_lags; did you "
         "mean 'folds'?",
     ]
 
@@ -662,24 +642,6 @@ def test_the_order_of_covariates_and_sites_does_not_matter(section, key, names) 
         return checked(**{section: {"a": {"lags": [1], **keys}} if key == "covariates" else keys})
 
     assert with_order(names) == with_order(names[::-1])
-
-
-def test_the_common_sample_is_the_union_of_what_regressions_need() -> None:
-    regressions = {
-        "a": {"lags": [5, 1]},
-        "b": {"leads": [2], "lags": [1]},
-        "c": {"leads": [3], "covariates": ["previous_layer"], "outcome": "relative"},
-    }
-    assert checked(regressions=regressions).sample() is None
-    config = checked(regressions=regressions, norms={"common_sample": "true"})
-    assert config.sample() == SampleSettings(
-        lags=[1, 5], leads=[2, 3], covariates=["previous_layer"], relative=True
-    )
-    assert all(config.needs_stream(name) for name in regressions)
-    del regressions["c"]
-    config = checked(regressions=regressions, norms={"common_sample": True})
-    assert config.sample() == SampleSettings(lags=[1, 5], leads=[2], covariates=[], relative=False)
-    assert not config.needs_stream("a")
 
 
 def test_a_configuration_of_models_and_corpora_alone_has_the_safeguards() -> None:

@@ -32,10 +32,7 @@ from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Notice, Sheet
-from attnlag.regression.beyond.classes import LINE
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
-from attnlag.regression.design.moderators import PER_SD
-from attnlag.regression.design.properties import TERCILES
 from attnlag.storage import tables
 
 LAYERS = range(4)
@@ -52,7 +49,6 @@ def coefficients(controls=True, outcome="norm", **kinds):
         "negligible": 0.05,
         "outcome": outcome,
         "r_squared_name": "R² within documents",
-        "critical_values": None,
     }
 
 
@@ -122,18 +118,6 @@ def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
     assert leads.claim.startswith("Lead 1 is ")
     nowhere = sheet_of_coefficients(**coefficients(unfitted=tuple(range(12))))
     assert nowhere.claim == "No coefficient of norms could be estimated"
-
-
-def test_joint_bands_are_the_critical_value_times_the_standard_error():
-    given = coefficients(controls=False)
-    critical = {"lag_1": 3.0, "lag_2": 4.0}
-    sheet = sheet_of_coefficients(**given | {"critical_values": critical})
-    for panel, (term, value) in zip(sheet.panels, critical.items(), strict=False):
-        rows = given["coefficients"][given["coefficients"]["term"] == term]
-        reach = value * rows["std_error"]
-        np.testing.assert_allclose(panel.lines[0].high, rows["estimate"] + reach)
-        np.testing.assert_allclose(panel.lines[0].low, rows["estimate"] - reach)
-    assert sheet.joint
 
 
 def groups_table(groups, estimates):
@@ -382,22 +366,12 @@ def test_classes_are_rows_and_the_extremes_are_named():
     assert isinstance(slopes_by_class.figure(classes({"property": "upos"}, tests, one)), Notice)
 
 
-def test_slopes_along_a_number_are_drawn_beside_those_of_thirds():
-    points = {"-1 SD": 0.6, "0 SD": 0.4, "+1 SD": 0.2, "per SD": -0.2}
-    thirds = {"lowest": 0.55, "middle": 0.4, "highest": 0.25}
-    points[PER_SD] = points.pop("per SD")
-    thirds = dict(zip(TERCILES, thirds.values(), strict=True))
-    sizes = {name: (estimate, 300) for name, estimate in (points | thirds).items()}
+def test_thirds_of_a_number_are_drawn_in_order():
+    sizes = {"all": (0.5, 900), "low": (0.5, 290), "middle": (0.5, 310), "high": (0.5, 300)}
     tests = pd.DataFrame({"layer": LAYERS, "term": "lag_1", "p_adjusted": 0.3, "merged": ""})
-    tests = tests.assign(hypothesis=LINE)
     sheet = slopes_by_class.figure(classes({"property": "surprisal"}, tests, slopes_of(sizes)))
-    along, by_third = sheet.panels
-    assert [line.y[0] for line in along.lines] == [0.6, 0.4, 0.2]
-    assert [line.y[0] for line in by_third.lines] == list(thirds.values())
-    assert sheet.claim == (
-        "Lag 1 goes from 0.60 to 0.20 between -1 SD and +1 SD of surprisal (median layer)"
-    )
-    assert "The slope changes in 4 of 4 layers, not linearly in 0." in sheet.note
+    assert sheet.panels[1].rows == ["low (290)", "middle (310)", "high (300)"]
+    assert sheet.claim == "Lag 1 differs by surprisal in 0 of 4 layers"
 
 
 def heads(sinks=True, lags=True):

@@ -23,7 +23,7 @@ def test_files_and_columns_without_a_description_are_named(tmp_path: Path) -> No
     names = ["document", "layer_00.y", "layer_100.lag_1", "group_a b", "layer_00.", "Y"]
     pd.DataFrame({name: [0] for name in names}).to_parquet(folder / "design/0000.parquet")
     (folder / "design/0000.csv").write_text("")
-    (folder / "joint.json").write_text('{"alpha": 0.05, "beta": 1}')
+    (folder / "thirds.json").write_text('{"cuts": [0.5, 1.5], "beta": 1}')
     (tmp_path / "results/notes.txt").write_text("")
     study = "results/model/corpus/attention/notebook"
     assert list(undescribed(tmp_path)) == [
@@ -32,7 +32,7 @@ def test_files_and_columns_without_a_description_are_named(tmp_path: Path) -> No
         f"{study}/design/0000.csv",
         f"{study}/design/0000.parquet: layer_00.",
         f"{study}/design/0000.parquet: Y",
-        f"{study}/joint.json: beta",
+        f"{study}/thirds.json: beta",
         "results/notes.txt",
     ]
 

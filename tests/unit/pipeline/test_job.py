@@ -11,9 +11,9 @@ from warm_python import python
 
 from attnlag.errors import UserError
 from attnlag.pipeline import job
-from attnlag.regression.settings import TokenEffectsSettings
+from attnlag.regression.settings import GeometrySettings
 
-EFFECTS = json.dumps({"effects": ["token"]})
+SETTINGS = json.dumps({"alpha": 0.1, "drop_first": 2})
 
 
 def shards(folder: str, count: int) -> list[str]:
@@ -41,13 +41,13 @@ def test_lists_of_shards_are_short_and_read_as_they_were(paths: list[str]) -> No
 
 def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
     names = {"corpus": "</script><script>alert(1)</script>", "site": "ü"}
-    text = job.text_of("s", {}, {"table": "a.parquet"}, names, EFFECTS, {"device": "cpu"})
+    text = job.text_of("s", {}, {"table": "a.parquet"}, names, SETTINGS, {"device": "cpu"})
     assert "<" not in text
     assert text.isascii()
-    read = job.read(text, TokenEffectsSettings)
+    read = job.read(text, GeometrySettings)
     assert (read.stage, read.output.table) == ("s", Path("a.parquet"))
     assert vars(read.names) == names
-    assert read.settings == TokenEffectsSettings(effects=["token"])
+    assert read.settings == GeometrySettings(alpha=0.1, drop_first=2)
     assert read.options.device == "cpu"
 
 
@@ -69,12 +69,12 @@ def test_a_long_job_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("nowhere.json", "--job: found no JSON and no file with it"),
         ("{", "--job: found no JSON and no file with it"),
         ("{}", "job: found no 'input', expected stage, input, output, names, settings, options"),
-        (job.text_of("s", {}, {}, {}, '{"effects": 7}'), "job: settings: found 7 at 'effects'"),
+        (job.text_of("s", {}, {}, {}, '{"alpha": 7}'), "job: settings: found 7 at 'alpha'"),
     ],
 )
 def test_what_is_no_job_is_refused_in_a_line(given: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        job.read(given, TokenEffectsSettings)
+        job.read(given, GeometrySettings)
     assert str(caught.value).startswith(message)
     assert len(caught.value.problems) == 1
 

@@ -1,6 +1,5 @@
 """Slopes by class of tokens against statsmodels, and properties of tokens as covariates."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,9 @@ from scipy import stats
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
-from attnlag.regression.design import design, moderators, properties
+from attnlag.regression.design import design, properties, thirds
 from attnlag.regression.estimation import merging, stacks
-from attnlag.regression.settings import ClassesSettings, SampleSettings
+from attnlag.regression.settings import ClassesSettings
 
 
 def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_terms=None, **changes):
@@ -35,7 +34,7 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
     _, path = tokens
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
     facts = properties.read_property(of, [path])
-    schema = classes.schema_of(table.schema, properties.CLASSES[of], linear=False)
+    schema = classes.schema_of(table.schema, properties.CLASSES[of])
     halves = changes.get("bias_correction") == "half-panel"
     batches = list(classes.expanded(table.to_batches(rows), facts, offset))
     shard = shard_of(pa.Table.from_batches(batches, schema), halves=halves)
@@ -186,25 +185,13 @@ def test_the_half_panel_estimate_combines_three_regressions(tokens):
     assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_scale_is_the_same_after_it_has_been_stored():
-    values = np.array([0.5, np.nan, 0.5, 0.5])
-    scale = moderators.scale_of(properties.Property("surprisal", {}, values))
-    # All tokens are in the lowest third.
-    assert scale.means[0] == 0.5
-    assert np.isnan(scale.means[1:]).all()
-    text = scale.to_json()
-    assert "NaN" not in text
-    found = moderators.Scale.from_json(text)
-    np.testing.assert_equal(dataclasses.astuple(found), dataclasses.astuple(scale))
-
-
 def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **changes):
-    """Return the slopes by a number as the programs find them, and the design with the number."""
+    """Return the slopes by thirds of a number as the programs find them, and their design."""
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
     number = properties.read_property(of, [tokens[1]])
-    scale = moderators.scale_of(number)
-    schema = classes.schema_of(table.schema, properties.TERCILES, linear=True)
-    batches = list(classes.expanded(table.to_batches(500), number, offset, scale))
+    cuts = thirds.cuts_of(number)
+    schema = classes.schema_of(table.schema, properties.TERCILES)
+    batches = list(classes.expanded(table.to_batches(500), number, offset, cuts))
     shard = shard_of(pa.Table.from_batches(batches, schema))
     settings = ClassesSettings(
         regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
@@ -214,52 +201,41 @@ def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **change
     )
     frame = table.to_pandas()
     values = number.of(changed(table, {"position": frame["position"] + offset}))
-    z = (values - np.nanmean(number.values)) / np.nanstd(number.values)
-    frame["kind"] = np.array(properties.TERCILES)[np.digitize(values, scale.cuts, right=True) % 3]
-    return classes.slopes_by_class([shard], settings), frame.assign(z=z)
+    frame["kind"] = np.array(properties.TERCILES)[np.digitize(values, cuts, right=True) % 3]
+    return classes.slopes_by_class([shard], settings), frame[~np.isnan(values)]
+
+
+def test_thirds_of_equal_numbers_are_one():
+    number = properties.Property("zipf", {}, np.array([0.5, np.nan, 0.5, 0.5]))
+    cuts = thirds.cuts_of(number)
+    np.testing.assert_array_equal(thirds.thirds_of(number.values, cuts), [0, np.nan, 0, 0])
+    assert thirds.cuts_of(properties.Property("zipf", {}, np.array([np.nan]))) == [0, 0]
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_along_a_number_equal_those_of_the_centred_interaction(tokens, offset):
+def test_slopes_of_thirds_of_a_number_equal_those_of_statsmodels(tokens, offset):
     found, frame = by_number(tokens, offset)
-    data = columns(frame).assign(z=frame["z"]).dropna()
-    assert 0 < len(data) < len(frame)
+    data = columns(frame)
+    assert 0 < len(data) < design_of(tokens, lags=(1, 2)).num_rows
+    formula = "y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2"
     options = clustered(data["document"].cat.codes)
-    fit = smf.ols("y ~ z + lag_1 * z + lag_2 * z", data).fit(**options)
+    fit = smf.ols(formula, data).fit(**options)
     rows = estimates(found)
-    contrasts = {
-        **{name: f"lag_1 + {z} * lag_1:z = 0" for name, z in moderators.POINTS.items()},
-        "per SD": "lag_1:z = 0",
-    }
-    for name, contrast in contrasts.items():
-        told = fit.t_test(contrast)
-        assert rows.loc[name, "estimate"] == pytest.approx(told.effect[0], abs=1e-9)
-        assert rows.loc[name, "std_error"] == pytest.approx(told.sd[0, 0], rel=1e-7)
-        assert rows.loc[name, "n_obs"] == len(data)
-    # Thirds assume no form: here slopes of their own, and what they add to the line.
     for name in properties.TERCILES:
-        own = data[data["kind"] == name]
-        alone = smf.ols("y ~ lag_1 + lag_2", own).fit()
-        assert rows.loc[name, "estimate"] == pytest.approx(alone.params["lag_1"], abs=1e-9)
-    formula = "y ~ C(kind) + z + (lag_1 + lag_2) * z + C(kind):lag_1 + C(kind):lag_2"
-    both = smf.ols(formula, data).fit(**options)
-    added = [name for name in both.params.index if name.endswith(":lag_1") and "kind" in name]
-    wald = both.wald_test(", ".join(f"{name} = 0" for name in added), use_f=True, scalar=True)
-    test = found.tests.query("layer == 1 and term == 'lag_1' and hypothesis == 'linear'").iloc[0]
-    assert (test["df"], test["df_residual"]) == (2, data["document"].nunique() - 1)
-    assert test["f_statistic"] == pytest.approx(wald.statistic, rel=1e-6)
+        term = f"C(kind)[{name}]:lag_1"
+        assert rows.loc[name, "estimate"] == pytest.approx(fit.params[term], abs=1e-9)
+        assert rows.loc[name, "std_error"] == pytest.approx(fit.bse[term], rel=1e-7)
+        assert rows.loc[name, "n_obs"] == (data["kind"] == name).sum()
+    assert rows.loc["all", "n_obs"] == len(data)
 
 
-def test_a_number_that_slopes_depend_on_is_not_also_a_covariate(tokens):
-    terms = {"covariates": ("surprisal", "upos")}
+def test_thirds_of_a_number_do_not_replace_it_as_a_covariate(tokens):
+    terms = {"covariates": ("surprisal",)}
     found, frame = by_number(tokens, of="surprisal", design_terms=terms, fixed_effects="document")
-    tags = frame.filter(like="upos_")
-    data = pd.concat([columns(frame).assign(z=frame["z"]), tags], axis=1)
-    held = " + ".join(name for name in tags if tags[name].any() and name != "upos_NOUN")
-    fit = smf.ols(f"y ~ C(document) + lag_1 * z + lag_2 * z + {held}", data).fit()
-    expected = fit.params["lag_1"] + fit.params["lag_1:z"]
-    assert estimates(found).loc["+1 SD", "estimate"] == pytest.approx(expected, abs=1e-9)
-    assert (found.coefficients["status"] == "ok").all()
+    data = columns(frame).assign(z=frame["surprisal"])
+    formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2 + z"
+    expected = smf.ols(formula, data).fit().params["C(kind)[low]:lag_1"]
+    assert estimates(found).loc["low", "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):
@@ -307,18 +283,13 @@ def test_covariates_have_the_values_of_the_table(tokens):
 def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):
     options = {"leads": (1,), "drop_first": 0}
     rows, left_out = [], []
-    for names, sample in (
-        ((), None),
-        (("surprisal",), None),
-        ((), SampleSettings(lags=(), leads=(1,), covariates=["surprisal"], relative=False)),
-        (("upos_previous",), None),
-    ):
+    for names in ((), ("surprisal",), ("upos_previous",)):
         counts = design.Counts()
-        table = design_of(tokens, counts=counts, **options, covariates=names, sample=sample)
+        table = design_of(tokens, counts=counts, **options, covariates=names)
         rows.append(table.num_rows)
         left_out.append(counts.incomplete_rows)
     # No token is before the first one of a sequence, of which each document has two.
-    assert left_out == [0, 30, 30, 60]
+    assert left_out == [0, 30, 60]
     assert [rows[0] - n for n in rows] == left_out
 
 

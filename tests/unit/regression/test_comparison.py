@@ -144,7 +144,7 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
     shallow, deep = profile_of([0.2, -0.2, 0.2], 0.01), profile_of([0.1, 0.2, -0.2, 0.2, 0.2], 0.01)
     # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
     assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
-    found = differences(shallow, deep, "max-t")
+    found = differences(shallow, deep, "holm")
     assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
 
 

@@ -168,7 +168,7 @@ def test_a_shard_is_read_back_as_it_was_written(tmp_path):
         shard = shard_of(table, rows=7, halves=halves)
         count = 2 if halves else 1
         path = tmp_path / f"{halves}.parquet"
-        record = {"stages": {"design": {"outcome": "parallel"}}, "absorbed": 7}
+        record = {"stages": {"design": {"outcome": "parallel"}}}
         write_shard(table, path, record, 7, halves)
         frame = pq.read_table(path).to_pandas()
         assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
@@ -179,7 +179,7 @@ def test_a_shard_is_read_back_as_it_was_written(tmp_path):
             np.testing.assert_array_equal(one.products, other.products)
             np.testing.assert_array_equal(one.totals, other.totals)
             assert one.clusters == other.clusters
-        assert (again.of_logs, again.absorbed) == (False, 7)
+        assert not again.of_logs
         assert (again.terms, again.layers, again.halves) == (shard.terms, shard.layers, count)
         joined, plain = crossproducts.without_halves(again), shard_of(table, rows=7)
         for name in ("pooled", "within"):

@@ -1,4 +1,4 @@
-"""Removing effects of many levels, and the change it makes, against dummies in statsmodels."""
+"""Removing effects of many levels in steps, against dummies in statsmodels."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from scipy import stats
 from attnlag.adjustments.columns import KEYS
 from attnlag.errors import UserError
 from attnlag.regression.beyond import decomposition
-from attnlag.regression.beyond.decomposition import EFFECTS, PARTS_OF_CHANGE, POOLED
+from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.design import absorbing, design
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.estimation import sampling
@@ -43,10 +43,6 @@ def arrays(data):
     }
 
 
-def whole(data):
-    return decomposition.fitted_effects(*arrays(data))
-
-
 def formula(names):
     return " + ".join(["y ~ lag_1 + lag_2", *(f"C({name})" for name in names)])
 
@@ -57,7 +53,7 @@ def test_each_step_is_the_regression_with_dummies(data, entered):
     # The dummies of the parts of speech before are sums of those of the tokens before.
     told = [name for name in names if not (name == "upos_previous" and entered == 5)]
     plain = smf.ols(formula(told), data).fit()
-    found = decomposition.coefficients_by_step(*arrays(data), [7], LAGS, 0.05, whole(data))
+    found = decomposition.coefficients_by_step(*arrays(data), [7], LAGS, 0.05)
     rows = found[found["step"] == (names[-1] if names else POOLED)].set_index("term")
     for lag in LAGS:
         assert rows.loc[lag, "estimate"] == pytest.approx(plain.params[lag], abs=1e-8)
@@ -72,68 +68,6 @@ def test_each_step_is_the_regression_with_dummies(data, entered):
     assert row["std_error"] == pytest.approx(np.sqrt(v[place, place]), rel=close)
     times = stats.t.ppf(0.975, df)
     assert row["conf_high"] - row["estimate"] == pytest.approx(times * row["std_error"], rel=close)
-
-
-def test_the_parts_add_up_to_the_change_and_equal_those_of_gelbach(data):
-    values, factors = arrays(data)
-    parts = decomposition.parts_of_change(values, factors, [0], LAGS, whole(data))
-    told = [name for name in EFFECTS if name != "upos_previous"]
-    full, base = smf.ols(formula(told), data).fit(), smf.ols(formula([]), data).fit()
-    for lag in LAGS:
-        change = full.params[lag] - base.params[lag]
-        assert parts.loc[parts["term"] == lag, "change"].sum() == pytest.approx(change, abs=1e-8)
-    # Gelbach's own two steps: the effects of the full regression, regressed on the lags.
-    names = full.model.exog_names
-    of_set = {
-        name: full.model.exog[:, places] @ full.params.to_numpy()[places]
-        for name in told
-        if (places := [i for i, other in enumerate(names) if other.startswith(f"C({name})")])
-    }
-    tokens = sum(effect for name, effect in of_set.items() if name != "document")
-    of_tags = smf.ols("h ~ C(upos) + C(upos_previous)", data.assign(h=tokens)).fit()
-    of_set["tokens"] = of_tags.resid
-    for name in ("upos", "upos_previous"):
-        places = [p for p in of_tags.params.index if p.startswith(f"C({name})")]
-        columns = [of_tags.model.exog_names.index(place) for place in places]
-        of_set[name] = of_tags.model.exog[:, columns] @ of_tags.params[places]
-    own = parts[parts["term"] == "lag_1"].set_index("part")["change"]
-    assert list(own.index) == list(PARTS_OF_CHANGE)
-    for part in PARTS_OF_CHANGE:
-        owed = smf.ols("h ~ lag_1 + lag_2", data.assign(h=of_set[part])).fit().params["lag_1"]
-        assert own[part] == pytest.approx(-owed, abs=1e-7)
-
-
-def test_equally_good_fits_give_the_same_parts(data):
-    """Two tokens that only occur together have one effect, however it is divided."""
-    values, factors = arrays(data)
-    alone = np.arange(len(data)) % 300 == 7
-    for name in ("token", "token_previous"):
-        factors[name] = np.where(alone, 99, factors[name])
-    effects = Effects.of([factors[name] for name in EFFECTS])
-    assert effects.determines(0, decomposition.UNDETERMINED)
-    # Singly, they are not determined.
-    assert not effects.determines(3, decomposition.UNDETERMINED)
-    fits = []
-    for moved in (0.0, 3.0):
-        fit = decomposition.fitted_effects(values, factors)
-        fit["token"] = fit["token"] + moved * alone
-        fit["token_previous"] = fit["token_previous"] - moved * alone
-        fits.append(decomposition.parts_of_change(values, factors, [0], LAGS, fit))
-    np.testing.assert_allclose(fits[0]["change"], fits[1]["change"], atol=1e-9)
-    assert fits[0]["change"].notna().all()
-
-
-def test_parts_that_another_fit_would_move_are_not_stated(data):
-    """A document shares no token with the others, so its level may be theirs."""
-    values, factors = arrays(data)
-    apart = factors["document"] == 0
-    for name in EFFECTS[1:]:
-        factors[name] = np.where(apart, 50 + factors[name], factors[name])
-    whole = decomposition.fitted_effects(values, factors)
-    parts = decomposition.parts_of_change(values, factors, [0], LAGS, whole)
-    assert parts["change"].isna().all()
-    steps = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05, whole)
-    assert steps["estimate"].notna().all()
 
 
 def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
@@ -208,9 +142,9 @@ def written(folder, number, dead=False):
 def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
     """The whole computation from files, against the regression with all dummies."""
     designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
-    found = decomposition.decomposed(designs, properties, 0.05)
-    assert found.steps["layer"].is_monotonic_increasing
-    order = found.steps.loc[(found.steps["layer"] == 1) & (found.steps["term"] == "lead_3"), "step"]
+    found, _ = decomposition.decomposed(designs, properties, 0.05)
+    assert found["layer"].is_monotonic_increasing
+    order = found.loc[(found["layer"] == 1) & (found["term"] == "lead_3"), "step"]
     assert order.tolist() == [POOLED, *EFFECTS]
     frame = pd.concat(frames, ignore_index=True)
     for layer in range(3):
@@ -224,24 +158,17 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
             y = rows[f"y{layer}"].to_numpy()
             coefficients = np.linalg.lstsq(x, y)[0]
             r_squared = 1 - ((y - x @ coefficients) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-            own = found.steps[found.steps["step"] == names[-1]]
+            own = found[found["step"] == names[-1]]
             own = own[own["layer"] == layer].set_index("term")
             estimates = own.loc[["lead_1", "lead_3"], "estimate"]
             np.testing.assert_allclose(estimates, coefficients[:2], atol=1e-8)
             np.testing.assert_allclose(own["r_squared"], r_squared, atol=1e-8)
             assert (own["n_obs"] == len(rows)).all()
             assert (own["n_documents"] == 10).all()
-    change = found.parts.groupby(["layer", "term"])["change"].sum()
-    last, first = (
-        found.steps[found.steps["step"] == step].set_index(["layer", "term"])["estimate"]
-        for step in (EFFECTS[-1], POOLED)
-    )
-    np.testing.assert_allclose(change, last - first, atol=1e-8)
     # However many layers are in memory at once.
     monkeypatch.setattr(decomposition, "VARIABLES_BYTES", 1)
-    one = decomposition.decomposed(designs, properties, 0.05)
-    pd.testing.assert_frame_equal(one.steps, found.steps, rtol=1e-9)
-    pd.testing.assert_frame_equal(one.parts, found.parts, rtol=1e-9, atol=1e-9)
+    one, _ = decomposition.decomposed(designs, properties, 0.05)
+    pd.testing.assert_frame_equal(one, found, rtol=1e-9)
 
 
 def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(tmp_path, monkeypatch):
@@ -249,24 +176,23 @@ def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(tmp_p
     monkeypatch.setattr(sampling, "FEWEST_DOCUMENTS", 3)
     designs, properties, _ = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
     rows = sum(pq.read_metadata(path).num_rows for path in designs)
-    found = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)
-    assert found.steps["sampled"].all()
+    found, sample_end = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)
+    assert found["sampled"].all()
     alone = []
     for number, paths in enumerate(zip(designs, properties, strict=True)):
         for path in paths:
             table = pq.read_table(path)
             names = table["document"].to_pylist()
-            kept = sampling.in_sample(names, found.sample_end)
+            kept = sampling.in_sample(names, sample_end)
             alone.append(tmp_path / f"alone-{number}-{len(alone)}.parquet")
             own = table.filter(kept).unify_dictionaries().combine_chunks()
             pq.write_table(own.replace_schema_metadata(table.schema.metadata), alone[-1])
     assert sum(pq.read_metadata(path).num_rows for path in alone[::2]) <= rows // 2
-    expected = decomposition.decomposed(alone[::2], alone[1::2], 0.05)
-    assert 3 <= expected.steps["n_documents"].max() < 10
+    expected, _ = decomposition.decomposed(alone[::2], alone[1::2], 0.05)
+    assert 3 <= expected["n_documents"].max() < 10
     pd.testing.assert_frame_equal(
-        found.steps.drop(columns="sampled"), expected.steps.drop(columns="sampled"), rtol=1e-9
+        found.drop(columns="sampled"), expected.drop(columns="sampled"), rtol=1e-9
     )
-    pd.testing.assert_frame_equal(found.parts, expected.parts, rtol=1e-9, atol=1e-9)
 
 
 def test_documents_without_parts_of_speech_are_left_out(tmp_path):
@@ -275,28 +201,26 @@ def test_documents_without_parts_of_speech_are_left_out(tmp_path):
     untagged = np.isin(whole["document"].to_pylist(), ["d6", "d8"])
     tags = np.where(untagged, "none", whole["upos"].to_pylist())
     pq.write_table(changed(whole, {"upos": tags}), properties[1])
-    found = decomposition.decomposed(designs, properties, 0.05)
+    found, _ = decomposition.decomposed(designs, properties, 0.05)
     rows = pd.concat(frames, ignore_index=True).dropna(subset=["y0", "lead0_1", "lead0_3"])
     rows = rows[~rows["document"].isin(["d6", "d8"])]
     pooled = smf.ols("y0 ~ lead0_1 + lead0_3", rows).fit().params
-    own = found.steps[(found.steps["layer"] == 0) & (found.steps["step"] == POOLED)]
+    own = found[(found["layer"] == 0) & (found["step"] == POOLED)]
     np.testing.assert_allclose(own["estimate"], pooled[["lead0_1", "lead0_3"]])
-    assert set(found.steps["n_documents"]) == {8}
-    assert found.parts["change"].notna().all()
+    assert set(found["n_documents"]) == {8}
     # Without any parts of speech, all documents stay.
     for path in properties:
         table = pq.read_table(path)
         pq.write_table(changed(table, {"upos": ["none"] * len(table)}), path)
-    found = decomposition.decomposed(designs, properties, 0.05)
-    assert set(found.steps["n_documents"]) == {10}
+    found, _ = decomposition.decomposed(designs, properties, 0.05)
+    assert set(found["n_documents"]) == {10}
 
 
 def test_a_layer_without_rows_has_no_coefficients(tmp_path):
     design_file, properties, _ = written(tmp_path, 0, dead=True)
-    found = decomposition.decomposed([design_file], [properties], 0.05)
-    assert found.steps.groupby("layer")["estimate"].count().tolist() == [12, 12, 0]
-    assert found.parts.groupby("layer")["change"].count().tolist() == [8, 8, 0]
-    dead = found.steps[found.steps["layer"] == 2]
+    found, _ = decomposition.decomposed([design_file], [properties], 0.05)
+    assert found.groupby("layer")["estimate"].count().tolist() == [12, 12, 0]
+    dead = found[found["layer"] == 2]
     assert len(dead) == 12
     assert (dead[decomposition.STEP_COUNTS] == 0).all(axis=None)
 
@@ -310,8 +234,7 @@ def test_without_more_rows_than_effects_there_are_no_coefficients():
         "token": np.array([0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 1, 2]),
     }
     values = random.normal(size=(1, 3, 12))
-    whole = decomposition.fitted_effects(values, factors)
-    found = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05, whole)
+    found = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05)
     assert found["effects"].tolist() == [1, 1] + [3] * 6 + [10] * 4
     assert found["estimate"].isna().tolist() == [False] * 8 + [True] * 4
     assert found["std_error"].isna().tolist() == [False] * 8 + [True] * 4

@@ -17,7 +17,7 @@ from attnlag.errors import UserError
 from attnlag.regression.design import design
 from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.settings import BuildDesignSettings, DesignSettings, SampleSettings
+from attnlag.regression.settings import BuildDesignSettings, DesignSettings
 from attnlag.storage import tables
 
 GROUPS = ["prose", "code", "letters"]
@@ -91,10 +91,9 @@ def by_definition(table, spec, facts):
     def usable(value):
         return value > 0 and math.isfinite(value)
 
-    sample = spec.sample or SampleSettings(lags=[], leads=[], covariates=[], relative=False)
     own_previous = "previous_layer" in spec.covariates
-    before_too = [0, -1] if own_previous or sample.covariates else []
-    offsets = [0, *(-lag for lag in (*spec.lags, *sample.lags)), *spec.leads, *sample.leads]
+    before_too = [0, -1] if own_previous else []
+    offsets = [0, *(-lag for lag in spec.lags), *spec.leads]
     for sequence in sequences:
         for t, row in enumerate(sequence):
             places = [t + offset for offset in offsets + before_too]
@@ -159,14 +158,6 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
     leads=DISTANCES,
     covariates=st.sets(st.sampled_from(["position", "log_frequency", "group", "previous_layer"])),
     drop_first=st.integers(0, 2),
-    sample=st.none()
-    | st.builds(
-        SampleSettings,
-        lags=DISTANCES,
-        leads=DISTANCES,
-        covariates=st.sampled_from([(), ("previous_layer",)]),
-        relative=st.just(False),
-    ),
     rows=st.integers(1, 40),
     spoiled=st.lists(
         st.tuples(st.integers(0, 10**6), st.sampled_from([0, np.inf, np.nan])), max_size=6
@@ -174,15 +165,13 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
 )
 @settings(max_examples=40)
 def test_the_design_equals_its_literal_definition(
-    lengths, lags, leads, covariates, drop_first, sample, rows, spoiled
+    lengths, lags, leads, covariates, drop_first, rows, spoiled
 ):
     values = np.random.default_rng(len(lengths)).lognormal(size=(sum(lengths), 3))
     for place, value in spoiled:
         values.reshape(-1)[place % values.size] = value
     table = norms_table(lengths, 3, values=values)
-    spec = design_settings(
-        lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first, sample=sample
-    )
+    spec = design_settings(lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first)
     with tempfile.TemporaryDirectory() as folder:
         facts = facts_of(Path(folder), table, len(lengths))
     found, counts = build(table, spec, rows, facts)
@@ -230,37 +219,6 @@ def test_no_text_or_one_that_is_too_short_gives_no_rows():
     assert (found.num_rows, counts.sequences) == (0, 0)
 
 
-def test_a_common_sample_is_the_intersection_of_the_samples():
-    values = np.random.default_rng(5).lognormal(size=(80, 3))
-    values[[5, 9, 20, 33, 47, 70], [0, 1, 2, 0, 1, 1]] = [0, 0, np.nan, 0, np.inf, 0]
-    table = norms_table([30, 4, 25, 21], 3, values=values)
-    each = [
-        design_settings((1, 2)),
-        design_settings((5,)),
-        design_settings(leads=(2,)),
-        design_settings((1,), covariates=("previous_layer",)),
-    ]
-    union = SampleSettings(lags=[1, 2, 5], leads=[2], covariates=["previous_layer"], relative=False)
-
-    def kept(settings, layer):
-        rows = build(table, settings)[0].to_pylist()
-        return {
-            (row["document"], row["position"])
-            for row in rows
-            if row[f"{columns.layer_name(layer)}.y"] is not None
-        }
-
-    for layer in (0, 1, 2):
-        # In the first layer there is no layer before: the others do not wait for it.
-        common = each if layer else each[:3]
-        expected = set.intersection(*(kept(one, layer) for one in common))
-        assert 0 < len(expected) < min(len(kept(one, layer)) for one in common)
-        for one in common:
-            held = design_settings(one.lags, one.leads, one.covariates, sample=union)
-            assert kept(held, layer) == expected
-    assert kept(each[3], 0) == set()
-
-
 def test_an_unknown_token_or_document_is_refused(tmp_path):
     table = norms_table([8, 8])
     facts = facts_of(tmp_path, table, 2)
@@ -291,8 +249,8 @@ def test_a_relative_design_is_that_of_the_ratios(tmp_path):
         pq.write_table(table, tmp_path / name, row_group_size=rows)
     terms = DesignSettings(lags=[1, 2], outcome="relative")
     settings = BuildDesignSettings(design=terms, halves=False)
-    files = [tmp_path / name for name in ("norms", "stream", "design")]
-    counts = crossproducts.of_norms(*files, None, settings, {})
+    files = [tmp_path / name for name in ("norms", "stream", "design", "crossproducts")]
+    counts = crossproducts.of_norms(*files, settings, {})
     ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
     expected, _ = build(norms_table(lengths, values=ratios), design_settings((1, 2)))
     found = pq.read_table(files[2]).to_pandas()

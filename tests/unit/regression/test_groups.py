@@ -63,11 +63,11 @@ def test_dummies_of_groups_are_dropped_within_a_group():
     np.testing.assert_allclose(found["estimate"], plain["estimate"], rtol=1e-9)
 
 
-def test_groups_use_clustered_errors_and_holm_if_others_are_set():
+def test_groups_use_clustered_errors_if_others_need_residuals():
     for covariance in ("cluster", "cluster-crv1", "cluster-jackknife", "nonrobust"):
         settings = regression_settings(covariance=covariance)
         assert groups.settings_of_groups(settings) == settings
-    settings = regression_settings(covariance="hac", adjust="max-t")
+    settings = regression_settings(covariance="hac")
     assert groups.settings_of_groups(settings) == regression_settings()
 
 

@@ -121,9 +121,9 @@ def test_heads_are_regressed_like_layers(files):
 
 
 def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
-    """The settings have errors from residuals and the step-down bootstrap."""
+    """The settings have errors from residuals."""
     paths, _, _ = files
-    settings = HEADS.changed(covariance="hac", adjust="max-t", halves=True)
+    settings = HEADS.changed(covariance="hac", halves=True)
     table = lags_of_heads.coefficients(sources(paths), settings)
     assert table[["random_weights", "trained"]].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}

@@ -1,7 +1,5 @@
 """The answers of a run, from tables whose numbers are known."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,7 +46,13 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
     ):
         path = folder / f"{name}.parquet"
         tables.write_frame(frame, path, record)
-    (folder / "joint.json").write_text(json.dumps({"medians": medians}))
+    write_medians(folder, medians)
+
+
+def write_medians(folder, medians):
+    """Write the median of each term with its interval."""
+    table = pd.DataFrame.from_dict(medians, orient="index", dtype=float)
+    table.rename_axis("term").reset_index().to_parquet(folder / "medians.parquet")
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def base(tmp_path):
     base = tmp_path / "results" / "tiny" / "small"
     medians = {
         "lag_1": {"median": 0.23, "conf_low": 0.21, "conf_high": 0.245},
-        "lag_2": {"median": 0.01, "conf_low": None, "conf_high": None},
+        "lag_2": {"median": 0.01, "conf_low": np.nan, "conf_high": np.nan},
     }
     for name, size, effects in (("pooled", 0.32, "none"), ("within", 0.23, "document")):
         (base / "attention" / name).mkdir(parents=True)
@@ -108,13 +112,13 @@ def test_the_answers_state_each_number_once(base):
         (0.06, 0.02, 0.1, "Hardly: 10% longer → 0.6% longer"),
         (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
         (-0.2, -0.3, -0.1, "No, a small one: 10% longer → 1.9% shorter"),
-        (0.23, None, None, "Yes: 10% longer → 2.2% longer (lag 1 = 0.23; above"),
+        (0.23, np.nan, np.nan, "Yes: 10% longer → 2.2% longer (lag 1 = 0.23; above"),
     ],
 )
 def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
-    medians = {"lag_2": {"median": 0.0, "conf_low": None, "conf_high": None}}
+    medians = {"lag_2": {"median": 0.0, "conf_low": np.nan, "conf_high": np.nan}}
     medians["lag_1"] = {"median": median, "conf_low": low, "conf_high": high}
-    (base / "attention" / "within" / "joint.json").write_text(json.dumps({"medians": medians}))
+    write_medians(base / "attention" / "within", medians)
     lines = answers.of_site(base / "attention", ["within"]).lines
     assert lines[0].text.startswith(word)
     # Without a pooled regression or interventions, there are no lines on them.

@@ -29,8 +29,7 @@ def fitted_results():
 def fitted_of(results, **changes):
     """Return a fitted regression of three layers, with other settings or tables."""
     fits, tidy, goodness, table = results
-    draws = bootstrap.BootstrapFits(*np.empty((2, 0, 3, 3)))
-    medians = bootstrap.medians_over_layers(fits, stack_of(table), draws, 0.05)
+    medians = bootstrap.medians_over_layers(fits, stack_of(table), np.empty((0, 3, 3)), 0.05)
     parts = {"fits": fits, "coefficients": tidy, "goodness": goodness, "medians": medians}
     parts |= {"settings": regression_settings(covariance="nonrobust"), "layers": [0, 1, 2]}
     return SimpleNamespace(**{**parts, "bins": None, "residual_sums": None, **changes})
@@ -96,12 +95,12 @@ BEFORE = pd.DataFrame(
 def test_findings_state_sizes_with_the_interval_of_the_median():
     medians = pd.DataFrame(
         {"median": 0.3, "conf_low": [0.25, np.nan], "conf_high": [0.35, np.nan], "lowest": 0.2},
-        index=["lag_1", "lag_2"],
+        index=pd.Index(["lag_1", "lag_2"], name="term"),
     ).assign(highest=0.4)
     fits = pd.DataFrame({"status": ["ok"], "n_documents": 20})
     settings = SimpleNamespace(fixed_effects="document", alpha=0.05)
     fitted = SimpleNamespace(
-        medians=medians, coefficients=CONTROLS, goodness=fits, settings=settings
+        medians=medians.reset_index(), coefficients=CONTROLS, goodness=fits, settings=settings
     )
     assert findings.sizes(fitted) == [
         "lag 1, within documents: median 0.300 over the layers (95% interval 0.250 to 0.350)",
@@ -161,7 +160,7 @@ def test_the_findings_name_layers_whose_halves_differ():
     fits = pd.DataFrame({"layer": [0, 1, 2], "halves_p_adjusted": [0.001, 0.2, 0.03]})
     rows = pd.DataFrame({"layer": [0, 1, 2], "term": "lag_1", "estimate": [0.4, 0.3, 0.2]})
     rows["uncorrected"] = rows["estimate"] - 0.05
-    settings = regression_settings(bias_correction="half-panel", adjust="max-t")
+    settings = regression_settings(bias_correction="half-panel")
     fitted = SimpleNamespace(coefficients=rows, goodness=fits, settings=settings)
     assert findings.halves_findings(fitted) == [
         "the halves of documents differ in their lags in layers 0 and 2 (AHT test, p < 0.05, Holm "
@@ -269,7 +268,7 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     fits = pd.DataFrame({"status": "ok", "breusch_godfrey_p_value": [0.001, 0.03, 0.9]})
     remaining = pd.Series([0.1, 0.16, 0.3])
     monkeypatch.setattr(findings, "order_left", lambda sums: ([3, 4, 5], remaining))
-    settings = regression_settings(adjust="max-t")
+    settings = regression_settings()
     fitted = SimpleNamespace(goodness=fits, residual_sums=None, settings=settings)
     assert findings.residual_findings(fitted) == [
         "the lags are too few in 1 of 3 layers: residuals are autocorrelated (Breusch-Godfrey, "
@@ -311,7 +310,7 @@ def test_a_warning_is_given_where_intervals_may_cover_too_little():
             SimpleNamespace(
                 goodness=pd.DataFrame(columns),
                 settings=regression_settings(**settings),
-                joint={"documents": 13},
+                medians=pd.DataFrame({"clusters": [13]}),
             )
         )
 

@@ -152,11 +152,11 @@ def test_coefficients_equal_those_of_statsmodels(measured):
 
 
 def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured):
-    """Two to five documents are too few to cluster by: neither the correction nor max-t is left."""
+    """Two to five documents are too few to cluster by: the correction is switched off."""
     few = dict(list(measured.texts.items())[:3])
     three = attnlag.measure(model, tokenizer, few, progress=False)
     asked = {"lags": [1], "fixed_effects": "document"}
-    inference = {"covariance": "cluster-jackknife", "adjust": "max-t"}
+    inference = {"covariance": "cluster-jackknife"}
     fit = attnlag.fit(three, **asked, bias_correction="half-panel", inference=inference)
     plain = attnlag.fit(three, **asked, inference={"covariance": "hac"})
     pd.testing.assert_frame_equal(fit.coefficients, plain.coefficients)
@@ -201,8 +201,8 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
             "controls.permutation.within: found upos, but the measurement has no tagger",
         ),
         (
-            dict(lags=[1], fixed_effects=["document", "token"], bias_correction="half-panel"),
-            "bias_correction: found bias_correction: half-panel with effects of tokens",
+            dict(lags=[1], bias_correction="half-panel"),
+            "bias_correction: found bias_correction: half-panel without fixed_effects",
         ),
     ],
 )

@@ -10,7 +10,7 @@ rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.regression.beyond.groups import settings_of_groups
-from attnlag.regression.design import moderators, properties
+from attnlag.regression.design import properties
 from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of, dummies
+from attnlag.regression.design.thirds import thirds_of
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.crossproducts import Shard, Totals
 from attnlag.regression.estimation.merging import TermSums
@@ -32,7 +33,7 @@ from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
-from attnlag.regression.terms import LINEAR, OF, class_of, is_lag, of_class
+from attnlag.regression.terms import OF, class_of, is_lag, of_class
 from attnlag.storage import tables
 
 LEVEL = "level"
@@ -43,21 +44,11 @@ ROWS_BY_CLASS = 4096
 # Subset of the slopes that all classes share.
 ALL = "all"
 
-# The null hypotheses: all classes share one slope; slopes of thirds add nothing to a line.
-EQUAL, LINE = "equal", "linear"
 
-
-def schema_of(design: pa.Schema, classes: Sequence[str], *, linear: bool) -> pa.Schema:
-    """Return the schema of a design with the slopes and the level of each class.
-
-    Before them come, if asked for, a number and its products with each lag and lead.
-    """
+def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
+    """Return the schema of a design with the slopes and the level of each class."""
     lags = [name for name in design.names if _is_lag_of_layer(name)]
-    names = []
-    if linear:
-        pairs = [name.split(".") for name in lags]
-        names = [*(f"{layer}.{LINEAR}_{lag}" for layer, lag in pairs), LINEAR]
-    names += [of_class(term, label) for term in (*lags, LEVEL) for label in classes]
+    names = [of_class(term, label) for term in (*lags, LEVEL) for label in classes]
     return pa.schema([*design, *((name, pa.float64()) for name in names)])
 
 
@@ -65,7 +56,7 @@ def expanded(
     batches: Iterable[pa.RecordBatch],
     tokens: Property,
     offset: int,
-    scale: moderators.Scale | None = None,
+    cuts: Sequence[float] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield a design extended by the slopes and the level of each class, as `schema_of` says.
 
@@ -77,6 +68,8 @@ def expanded(
         The class of each token, or the number whose thirds are the classes.
     offset : int
         The token whose class is used: 0 for the outcome, -1 for the token before it.
+    cuts : (2,) sequence of float, optional
+        Ends of the thirds of the number.
     """
     classes = classes_of(tokens.name)
     for batch in batches:
@@ -87,18 +80,15 @@ def expanded(
             for name, column in columns.items()
             if _is_lag_of_layer(name)
         ]
-        products: list[np.ndarray] = []
-        if scale is not None:
-            z = (values - scale.mean) / scale.std
-            measured, z = pa.array(~np.isnan(z)), np.nan_to_num(z)
+        if cuts is not None:
+            measured = pa.array(~np.isnan(values))
             for name in filter(lambda name: name.endswith(".y"), columns):
                 outcome = columns[name]
                 columns[name] = pc.if_else(measured, outcome, pa.scalar(None, outcome.type))
-            products = [*(lag * z for lag in lags), z]
-            values = moderators.thirds_of(values, scale)
+            values = np.nan_to_num(thirds_of(values, cuts))
         levels = dummies(values, len(classes))
-        products += [np.where(level == 1, lag, 0.0) for lag in lags for level in levels]
-        schema = schema_of(batch.schema, classes, linear=scale is not None)
+        products = [np.where(level == 1, lag, 0.0) for lag in lags for level in levels]
+        schema = schema_of(batch.schema, classes)
         arrays = [*columns.values(), *map(pa.array, (*products, *levels))]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -110,7 +100,7 @@ def _is_lag_of_layer(name: str) -> bool:
 def products_of_design(
     design: Path,
     tokens: Path,
-    scale: moderators.Scale | None,
+    cuts: Sequence[float] | None,
     path: Path,
     settings: ClassProductsSettings,
 ) -> Totals:
@@ -120,23 +110,21 @@ def products_of_design(
     ----------
     tokens : Path
         Table of the property, of the same shard.
-    scale : Scale or None
-        Distribution of the property over the corpus, if it is a number.
+    cuts : (2,) sequence of float or None
+        Ends of the thirds of the tokens of the corpus, if the property is a number.
     """
     property_of_tokens = properties.read_property(settings.property, [tokens])
 
     batches = tables.batches(design, ROWS_BY_CLASS, "cross-products by class")
-    schema = schema_of(
-        pq.read_schema(design), classes_of(settings.property), linear=scale is not None
-    )
+    schema = schema_of(pq.read_schema(design), classes_of(settings.property))
     lengths = None
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
         lengths = crossproducts.rows_of_documents(documents)
-    recorded = {**settings.model_dump(), "scale": scale and asdict(scale)}
+    recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
     return crossproducts.write(
-        expanded(batches, property_of_tokens, settings.offset, scale),
+        expanded(batches, property_of_tokens, settings.offset, cuts),
         schema,
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),
@@ -145,18 +133,11 @@ def products_of_design(
 
 
 def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesByClass":
-    """Fit slopes by class to the products of all shards, with the number at each point of a line.
+    """Fit slopes by class to the products of all shards.
 
-    The column ``at`` of the coefficients has the number that a subset stands for, NaN for classes;
-    the column ``merged`` of the tests names the classes in ``other``.
+    The column ``merged`` of the tests names the classes in ``other``.
     """
     slopes = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
-    scale = tables.read_provenance(products[0]).settings("class_crossproducts")["scale"]
-    slopes.coefficients["at"] = np.nan
-    if scale is not None:
-        along = pd.Series(moderators.POINTS) * scale["std"] + scale["mean"]
-        thirds = pd.Series(scale["means"], index=properties.TERCILES)
-        slopes.coefficients["at"] = slopes.coefficients["subset"].map(pd.concat([along, thirds]))
     slopes.tests["merged"] = ", ".join(slopes.other)
     return slopes
 
@@ -167,8 +148,7 @@ class SlopesByClass:
 
     # A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
     coefficients: pd.DataFrame
-    # A row per layer, lag or lead, and hypothesis: the Wald test that all classes share one slope
-    # and, if the property is a number, that slopes of thirds add nothing to a line.
+    # A row per layer, and lag or lead: the Wald test that all classes share one slope.
     tests: pd.DataFrame
     # Classes that are merged into ``other``.
     other: list[str]
@@ -184,22 +164,19 @@ def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> Ter
     return sums
 
 
-def covariates_beside(
-    shards: Sequence[Shard], settings: ClassesSettings, *, levels: bool = True
-) -> TermSums:
+def covariates_beside(shards: Sequence[Shard], settings: ClassesSettings) -> TermSums:
     """Return the covariates without one that the levels of the classes determine already.
 
-    Thirds do not determine a number; in a regression without ``levels`` the number itself does.
+    Thirds do not determine a number.
     """
     name = settings.property + ("_previous" if settings.offset == -1 else "")
     same = {name, *(f"{name}_{label}" for label in classes_of(settings.property))}
-    if settings.offset not in (0, -1) or (levels and settings.property in MODERATORS):
+    if settings.offset not in (0, -1) or settings.property in MODERATORS:
         same = set()
     return {
         term: parts
         for term, parts in merging.kept_terms(shards).items()
         if not (term == "y" or is_lag(term) or class_of(term) or same & set(parts))
-        and not term.startswith(LINEAR)
     }
 
 
@@ -258,43 +235,18 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     )
     names = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
     table[medians.columns] = medians.reindex(names).to_numpy()
-    parts, tests = [of_all, table], tests_of(apart, lags, EQUAL)
-    if settings.property in MODERATORS:
-        line, tests_of_line = slopes_along(shards, lags, {**by_class, **common}, settings)
-        parts.append(line)
-        tests += tests_of_line
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat([of_all, table], ignore_index=True)
     table["status"] = table.pop("status")
-    # All rows contribute to every point of the line.
-    sized = table["subset"].where(table["subset"].isin(count.index), ALL)
+    sized = table["subset"]
     table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
     wald = pd.DataFrame(
-        tests,
-        columns=["layer", "term", "hypothesis", "f_statistic", "df", "df_residual", "p_value"],
+        tests_of(apart, lags),
+        columns=["layer", "term", "f_statistic", "df", "df_residual", "p_value"],
     )
-    wald["p_adjusted"] = wald.groupby(["term", "hypothesis"])["p_value"].transform(
+    wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
     return SlopesByClass(table, wald, merged.get(OTHER, []))
-
-
-def slopes_along(
-    shards: Sequence[Shard], lags: Sequence[str], by_third: TermSums, settings: ClassesSettings
-) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
-    """Fit slopes that change linearly with a number, in every layer.
-
-    The slopes are those at each point along the number and `moderators.PER_SD`; the tests are Wald
-    tests that slopes of thirds add nothing to the line.
-    """
-    regression = settings_of_groups(settings.regression)
-    line = {name: (name,) for name in (*(f"{LINEAR}_{lag}" for lag in lags), LINEAR)}
-    covariates = covariates_beside(shards, settings, levels=False)
-    shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
-    linear = _fitted(shards, {**shared, **line, **covariates}, regression, along=lags)
-    beside_levels = covariates_beside(shards, settings)
-    thirds = {name: parts for name, parts in by_third.items() if name not in beside_levels}
-    with_thirds = _fitted(shards, {**thirds, **line, **covariates}, regression, lags)
-    return _tidy(linear, regression), tests_of(with_thirds, lags, LINE)
 
 
 @dataclass
@@ -302,8 +254,7 @@ class _Fitted:
     """A regression in every layer."""
 
     stack: Stack
-    # Terms of the regression, or combinations of them.
-    names: list[str]
+    names: list[str]  # of its terms
     # With a test of equal slopes for each lag or lead.
     fits: list[LayerFit]
 
@@ -313,7 +264,6 @@ def _fitted(
     sums: TermSums,
     settings: RegressionSettings,
     tested: Sequence[str] = (),
-    along: Sequence[str] = (),
     *,
     jackknife: bool = False,
     most: int | None = None,
@@ -324,17 +274,13 @@ def _fitted(
     than the stack.
     """
     stack = merging.stack_of(shards, settings, sums, most=most)
-    names, weights = least_squares.names_of(stack), None
+    names = least_squares.names_of(stack)
     equal = [_contrasts(names, lag) for lag in tested]
-    if along:
-        names, weights = moderators.points(names, along)
     fitted = _Fitted(stack, names, [])
     for index in range(len(stack.layers)):
         layer = stack.of_layer(index)
         (solution,) = solutions = least_squares.solve_all(layer)
-        (fit,) = regress.fit(
-            layer, settings.covariance, None, solutions, joint=equal, weights=weights
-        )
+        (fit,) = regress.fit(layer, settings.covariance, None, solutions, joint=equal)
         if jackknife and fit.status == "ok":
             left_out = regress.jackknife(solution, layer.products[0], layer.totals[0])
             fit.clusters = left_out.clusters
@@ -343,18 +289,18 @@ def _fitted(
     return fitted
 
 
-def tests_of(fitted: _Fitted, lags: Sequence[str], hypothesis: str) -> list[tuple[Any, ...]]:
+def tests_of(fitted: _Fitted, lags: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the Wald tests of every layer and lag or lead, as rows of the table."""
     rows = []
     for layer, fit in zip(fitted.stack.layers, fitted.fits, strict=True):
         for lag, test in zip(lags, fit.joint, strict=True):
-            rows.append((layer, lag, hypothesis, *test))
+            rows.append((layer, lag, *test))
     return rows
 
 
 def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
-    """Return the tidy table of lags and leads, whose class or point is the subset."""
-    table = results.coefficients_table(fitted.fits, fitted.stack, settings, fitted.names)
+    """Return the tidy table of lags and leads, whose class is the subset."""
+    table = results.coefficients_table(fitted.fits, fitted.stack, settings)
     table["status"] = np.repeat([fit.status for fit in fitted.fits], len(fitted.names))
     table = table[table["term"].map(is_lag)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)

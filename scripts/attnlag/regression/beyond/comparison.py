@@ -196,7 +196,7 @@ def profile(stack: Stack) -> Profile:
     documents = len(stack.clusters)
     solutions = least_squares.solve_all(stack)
     slopes = slice(0 if stack.fixed_effects else 1, None)
-    estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents))).estimates[0, :, slopes]
+    estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
     df = np.stack([sums.df for sums in regress.sums_by_document(stack, solutions)])[:, slopes]
     scores = regress.cr2_scores(stack, solutions)[..., slopes]
     return Profile(stack.terms[1:], estimate, scores, df)

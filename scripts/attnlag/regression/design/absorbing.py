@@ -48,11 +48,6 @@ class Effects:
         shape = (rows, int(starts[-1]))
         return cls(codes, sparse.csr_array((data, columns.reshape(-1), pointers), shape=shape))
 
-    @property
-    def sizes(self) -> list[int]:
-        """Number of levels of each factor."""
-        return [int(code.max(initial=-1)) + 1 for code in self.codes]
-
     def rank(self) -> int:
         """Return the rank of the dummies.
 
@@ -73,31 +68,6 @@ class Effects:
         components = sparse.csgraph.connected_components(graph)[0]
         return sum(sizes) - components - (len(codes) - 2)
 
-    def fitted(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return what each factor contributes to the least-squares fit of (rows, variables) values.
-
-        There is one array per factor; their sum is the fit. A constant that two factors share is
-        attributed to either of them.
-        """
-        levels = self.of_levels(values)
-        return [level[code] for level, code in zip(levels, self.codes, strict=True)]
-
-    def of_levels(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return the same for each level instead of each row, (levels, variables)."""
-        return np.split(self._solved(values), np.cumsum(self.sizes)[:-1])
-
-    def determines(self, factor: int, most: float) -> bool:
-        """Return whether all least-squares fits agree on a factor's part, up to a constant.
-
-        Effects that change no fit, D x = 0, may move the part of a factor. From a random start,
-        the solution of D'D x = 0 is a random one of them: if it moves the part by less than
-        ``most`` times the start, then all do.
-        """
-        start = np.random.default_rng(0).normal(size=(sum(self.sizes), 1))
-        first, last = np.cumsum([0, *self.sizes])[factor : factor + 2]
-        moved = self._solved(np.zeros((len(self.codes[0]), 1)), start)[first:last]
-        return bool(moved[self.codes[factor]].std() <= most * start.std())
-
     def residuals(self, values: np.ndarray, regressors: np.ndarray | None = None) -> np.ndarray:
         """Return the residuals of (rows, variables) values given effects and regressors."""
         y = values - self.dummies @ self._solved(values)
@@ -106,7 +76,7 @@ class Effects:
         x = self.residuals(regressors)
         return y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
 
-    def _solved(self, values: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+    def _solved(self, values: np.ndarray) -> np.ndarray:
         """Return the effect of each level on each variable: D'D x = D'v.
 
         All variables are solved together by conjugate gradients, scaled so that D'D has a unit
@@ -120,8 +90,7 @@ class Effects:
             return scale * (products @ (scale * x))
 
         error = scale * (self.dummies.T @ values)
-        x = np.zeros_like(error) if start is None else start / scale
-        error -= times(x)
+        x = np.zeros_like(error)
         direction = error.copy()
         square = (error**2).sum(axis=0)
         enough = TOLERANCE**2 * square

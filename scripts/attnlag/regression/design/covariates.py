@@ -63,8 +63,6 @@ class Covariate:
     read: Callable[..., Any] | None = None
     # Token that the covariate describes: 0 for the outcome, -1 for the token before it.
     offset: int = 0
-    # Whether tokens may lack a value. A common sample leaves such tokens out everywhere.
-    may_lack: bool = False
     # Endings of the names of its terms, if the covariate consists of the dummies of classes. The
     # class with the most rows is the reference.
     classes: tuple[str, ...] = ()
@@ -199,13 +197,7 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 
 def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
-    covariate = partial(
-        Covariate,
-        moves=True,
-        file=entry.file,
-        may_lack=entry.may_lack,
-        needs_tags=entry.needs_tags,
-    )
+    covariate = partial(Covariate, moves=True, file=entry.file, needs_tags=entry.needs_tags)
     if not entry.classes:
         yield (
             name,
@@ -314,11 +306,6 @@ def classes_of(name: str) -> tuple[str, ...]:
     return (*classes, properties.OTHER) if classes else ()
 
 
-def that_may_lack(names: Iterable[str]) -> list[str]:
-    """Return the covariates that tokens may lack."""
-    return [name for name in names if CATALOGUE[name].may_lack]
-
-
 def layer_cells(names: Collection[str]) -> dict[str, Cell]:
     """Return the terms of the covariates that have separate values in each layer."""
     entries = [entry for name, entry in CATALOGUE.items() if name in names]
@@ -348,12 +335,6 @@ def _shared_covariates(settings: DesignSettings) -> dict[str, Covariate]:
     }
 
 
-def _needed_in_sample(settings: DesignSettings) -> dict[str, Covariate]:
-    """Return the covariates that a common sample requires although the design does not use them."""
-    names = that_may_lack(settings.sample.covariates) if settings.sample else []
-    return {name: CATALOGUE[name] for name in names if name not in settings.covariates}
-
-
 def read_facts(
     settings: DesignSettings,
     files: Mapping[str, Any],
@@ -375,8 +356,7 @@ def read_facts(
         The result of ``read``, by covariate.
     """
     facts = {}
-    needed = _shared_covariates(settings) | _needed_in_sample(settings)
-    for name, entry in needed.items():
+    for name, entry in _shared_covariates(settings).items():
         if entry.file is None or entry.read is None:
             continue
         path = files.get(entry.file)
@@ -400,16 +380,6 @@ def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str
     return terms
 
 
-def complete_tokens(
-    keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
-) -> np.ndarray:
-    """Return which tokens have the covariates that a common sample requires."""
-    import numpy as np
-
-    needed = _needed_in_sample(settings)
-    return ~np.isnan(_values_of(needed, keys, settings, facts)).any(axis=0)
-
-
 def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
     """Return the values of the terms shared by all layers, (shared terms, tokens).
 
@@ -417,20 +387,11 @@ def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, 
     It is NaN if the token has none. A UserError says if a token or a document is not in the corpus
     that the facts describe.
     """
-    return _values_of(_shared_covariates(settings), keys, settings, facts)
-
-
-def _values_of(
-    entries: Mapping[str, Covariate],
-    keys: pa.Table,
-    settings: DesignSettings,
-    facts: Mapping[str, Any],
-) -> np.ndarray:
     import numpy as np
 
     values = [
         entry.values(keys, settings, facts.get(name))
-        for name, entry in entries.items()
+        for name, entry in _shared_covariates(settings).items()
         if entry.values
     ]
     return np.concatenate([np.zeros((0, keys.num_rows)), *values])

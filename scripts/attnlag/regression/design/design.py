@@ -17,7 +17,6 @@ from attnlag.adjustments.catalogue import OUTCOMES, Outcome
 from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
 from attnlag.adjustments.norms import in_batches, regressed
 from attnlag.regression.design.covariates import (
-    complete_tokens,
     layer_cells,
     shared_terms,
     shared_values,
@@ -27,36 +26,24 @@ from attnlag.regression.terms import Cell
 from attnlag.storage import tables
 
 
-def _cells(lags: Sequence[int], leads: Sequence[int], covariates: Sequence[str]) -> dict[str, Cell]:
-    return {
-        "y": Cell(0, 0),
-        **{f"lag_{lag}": Cell(0, -lag) for lag in lags},
-        **{f"lead_{lead}": Cell(0, lead) for lead in leads},
-        **layer_cells(covariates),
-    }
-
-
 def cells_of(settings: DesignSettings) -> dict[str, Cell]:
     """Return the terms with separate values in each layer, in order, with their places."""
-    return _cells(settings.lags, settings.leads, settings.covariates)
-
-
-def needed_cells(settings: DesignSettings) -> list[Cell]:
-    """Return the values that a row needs in each layer, including those of the common sample."""
-    needed = set(cells_of(settings).values())
-    if sample := settings.sample:
-        needed |= set(_cells(sample.lags, sample.leads, sample.covariates).values())
-    return sorted(needed)
+    return {
+        "y": Cell(0, 0),
+        **{f"lag_{lag}": Cell(0, -lag) for lag in settings.lags},
+        **{f"lead_{lead}": Cell(0, lead) for lead in settings.leads},
+        **layer_cells(settings.covariates),
+    }
 
 
 def tokens_before(settings: DesignSettings) -> int:
     """Return the number of tokens that an outcome needs before it, including dropped ones."""
-    return settings.drop_first + max(-cell.offset for cell in needed_cells(settings))
+    return settings.drop_first + max(-cell.offset for cell in cells_of(settings).values())
 
 
 def tokens_after(settings: DesignSettings) -> int:
     """Return the number of tokens that an outcome needs after it."""
-    return max(cell.offset for cell in needed_cells(settings))
+    return max(cell.offset for cell in cells_of(settings).values())
 
 
 def sequence_lengths(position: np.ndarray) -> np.ndarray:
@@ -102,7 +89,7 @@ def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) 
     unusable = np.isnan(values)
     if unusable.any():
         dropped = np.zeros((layers, len(rows)), bool)
-        for back, offset in needed_cells(settings):
+        for back, offset in cells.values():
             # The first layer has no preceding layer that could lack a value.
             dropped[back:] |= unusable[: layers - back, rows + offset]
         terms[:, dropped] = np.nan
@@ -133,7 +120,7 @@ def complete_outcomes(
         column.take(rows + covariate.offset, out=row, mode="clip")
         # The first token of a sequence has no previous token.
         row[position[rows] + covariate.offset < 0] = np.nan
-    complete = complete_tokens(keys, settings, facts)[rows] & ~np.isnan(shared).any(axis=0)
+    complete = ~np.isnan(shared).any(axis=0)
     return rows[complete], shared[:, complete], int(np.count_nonzero(~complete))
 
 
@@ -310,8 +297,7 @@ def written(
     Parameters
     ----------
     stream : Path or None
-        Norms of the residual stream, for relative norms and for a sample held in common with a
-        regression of such.
+        Norms of the residual stream, for relative norms.
     schema : pyarrow.Schema
         From `schema`, with the provenance of the design.
     counts : Counts

@@ -8,7 +8,6 @@ number of rows and the first p elements are the sums of w.
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations_with_replacement
@@ -290,7 +289,7 @@ def of_norms(
     norms: Path,
     stream: Path | None,
     path: Path,
-    made: Path | None,
+    made: Path,
     settings: BuildDesignSettings,
     facts: Mapping[str, Any],
 ) -> Counts:
@@ -301,8 +300,7 @@ def of_norms(
     stream : Path or None
         As for `design.written`.
     path, made : Path
-        The files of the design and of the cross-products; without the latter, the design alone is
-        written, because another design made from it is the one to be fitted.
+        The files of the design and of the cross-products.
 
     Returns
     -------
@@ -315,9 +313,6 @@ def of_norms(
     record = tables.provenance(tables.read_provenance(norms), "design", settings.design, "numpy")
     recorded = schema.with_metadata(tables.metadata(record))
     rows = design.written(norms, stream, path, recorded, settings.design, facts, counts)
-    if made is None:
-        deque(rows, maxlen=0)
-        return counts
     lengths = None
     if settings.halves:
         lengths = rows_of_documents(design.outcome_keys(norms, settings.design, facts))
@@ -342,8 +337,6 @@ class Shard:
     batches: Callable[[], Iterator[DocumentProducts]]
     # The columns of the design that each merged term is the sum of (`merging`).
     merged: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # Number of dummies removed from the design, besides those of documents.
-    absorbed: int = 0
     # Whether the outcome is a logarithm.
     of_logs: bool = True
 
@@ -434,7 +427,6 @@ def read_shard(path: str | Path) -> Shard:
         np.array(record["centre"]),
         totals,
         blocks,
-        absorbed=made.get("absorbed", 0),
         of_logs=outcome.logarithm,
     )
 

@@ -23,7 +23,7 @@ from attnlag.errors import counted
 from attnlag.regression.design.covariates import layers_before
 from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.terms import has_lag
+from attnlag.regression.terms import is_lag
 
 # A column whose variation relative to its mean is below this varies only by rounding.
 LEAST_VARIATION = 1e-12
@@ -72,8 +72,8 @@ class Solution:
 
     # ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
     status: str
-    # n_obs, documents, absorbed: number of rows, of documents with rows, and of removed effects:
-    # means of documents and effects of tokens.
+    # n_obs, documents, absorbed: number of rows, of documents with rows, and of removed means of
+    # documents.
     n_obs: int
     documents: int
     absorbed: int = 0
@@ -167,7 +167,7 @@ def solve(stack: Stack, index: int) -> Solution:
     totals, names = stack.totals[index], names_of(stack)
     k, n_obs = len(names), int(np.rint(totals[0, 0]))
     documents = int(stack.documents[index])
-    absorbed = documents + stack.absorbed if stack.fixed_effects else 0
+    absorbed = documents if stack.fixed_effects else 0
     matrix = unpacked(totals, stack.p)
     size = np.sqrt(np.maximum(np.diagonal(matrix[0]), 0))
     obstacle = _too_few_rows(stack, index, n_obs, absorbed) or _too_flat(stack, index, size, n_obs)
@@ -175,7 +175,7 @@ def solve(stack: Stack, index: int) -> Solution:
         return Solution(obstacle, n_obs, documents, absorbed)
 
     # Covariates come first, then lags and leads.
-    order = np.argsort([has_lag(name) for name in names], kind="stable")
+    order = np.argsort([is_lag(name) for name in names], kind="stable")
     names = [names[place] for place in order]
     columns = np.array([*range(2, stack.p)] if stack.fixed_effects else [0, *range(2, stack.p)])
     columns = columns[order]
@@ -194,7 +194,7 @@ def solve(stack: Stack, index: int) -> Solution:
     solution.back, solution.theta = back[np.argsort(order)], np.empty(k)
     a, b, c = solution.equations(totals)
     if len(totals) > 1:
-        solution.weights, solution.corrected = HALF_PANEL, sum(map(has_lag, names))
+        solution.weights, solution.corrected = HALF_PANEL, sum(map(is_lag, names))
     solution.theta, solution.pieces = theta, _ = solution.solved(a, b)
     if np.isnan(theta).any():
         obstacle = (

@@ -51,7 +51,6 @@ def sums_by_document(
     stack: Stack,
     solutions: Sequence[Solution],
     joint: Sequence[np.ndarray] = (),
-    weights: np.ndarray | None = None,
 ) -> list[DocumentSums]:
     """Return sums over all documents for every layer, see `fit`.
 
@@ -64,12 +63,11 @@ def sums_by_document(
         tests = []
         if solution.status == "ok":
             to_terms = uncentred(stack, index) @ solution.back
-            single = to_terms if weights is None else weights @ to_terms
-            combined = [single[:, None], *((contrasts @ to_terms)[None] for contrasts in joint)]
+            combined = [to_terms[:, None], *((contrasts @ to_terms)[None] for contrasts in joint)]
             tests = [Freedom.of(w, stack.count(index)) for w in combined]
         sums_of_layers.append((zeros, np.zeros(2), tests))
     place = 0 if stack.fixed_effects else 1
-    reported = len(names_of(stack)) if weights is None else len(weights)
+    reported = len(names_of(stack))
     for products in stack.by_document():
         for (meats, gammas, tests), packed, solution in zip(
             sums_of_layers, products, solutions, strict=True
@@ -134,15 +132,6 @@ def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors * root, vectors / root
 
 
-def cr2_scale(stack: Stack, solution: Solution) -> float:
-    """Return what multiplies CR2 for effects of tokens, of whose leverage A_g tells nothing.
-
-    Their share of the rows stands for it.
-    """
-    rows = solution.n_obs - solution.documents if solution.absorbed else solution.n_obs
-    return rows / (rows - stack.absorbed)
-
-
 def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
     """Return what clusters add to errors of coefficients of centred data, (clusters, layers, K).
 
@@ -155,8 +144,7 @@ def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
             packed = stack.products[index]
             root = clustered.root_of_rest(solution.equations(packed[0])[0])
             _, adjusted = influences(solution, packed, root)
-            scale = np.sqrt(cr2_scale(stack, solution))
-            scores[:, index] = scale * adjusted @ solution.back.T
+            scores[:, index] = adjusted @ solution.back.T
     return scores
 
 
@@ -216,7 +204,7 @@ class LayerFit:
     """One layer's regression."""
 
     # (K,) array: intercept first, unless document effects absorb it, then the regressors, on the
-    # scale of the data; or combinations of these.
+    # scale of the data.
     estimate: np.ndarray
     # (K, K) array: covariance of the estimates.
     covariance: np.ndarray
@@ -229,8 +217,6 @@ class LayerFit:
     # (K,) array: degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for
     # other clustered errors, otherwise N - K, where K includes document effects.
     df: np.ndarray
-    # (K,) array: standard errors of CRV1, which bootstraps have too.
-    crv1_errors: np.ndarray
     # (K,) array: estimates before the correction of bias, if there is one.
     uncorrected: np.ndarray
     # Indices of the clusters with rows in the stack, if each was left out.
@@ -262,8 +248,6 @@ class LayerFit:
     joint: list[Wald] = field(default_factory=list)
     # Gaussian log likelihood at the estimates; NaN if they do not maximise it.
     log_likelihood: float = np.nan
-    # (K,) array or None: p-values of the wild cluster bootstrap, if requested.
-    p_wild: np.ndarray | None = None
 
     @property
     def f_statistic(self) -> float:
@@ -284,7 +268,6 @@ def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> L
         parameters=columns + solution.absorbed,
         status=solution.status,
         df=np.full(columns, np.nan),
-        crv1_errors=np.full(columns, np.nan),
         uncorrected=np.full(columns, np.nan),
         joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in joint],
     )
@@ -292,7 +275,6 @@ def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> L
 
 def covariance_of_theta(
     kind: str,
-    stack: Stack,
     solution: Solution,
     by_document: DocumentSums,
     left_out: Jackknife | None,
@@ -300,9 +282,9 @@ def covariance_of_theta(
 ) -> tuple[np.ndarray, np.ndarray | float]:
     """Return the covariance of θ, of independent errors if it is of residuals, and its df."""
     if kind == "cluster":
-        return cr2_scale(stack, solution) * by_document.adjusted, by_document.df
+        return by_document.adjusted, by_document.df
     if kind == "cluster-crv1":
-        return crv1_of_theta(stack, solution, by_document, count), count - 1
+        return crv1_of_theta(solution, by_document, count), count - 1
     if kind == "cluster-jackknife":
         assert left_out is not None
         change, g = left_out.thetas - solution.theta, len(left_out.clusters)
@@ -310,15 +292,13 @@ def covariance_of_theta(
     return solution.ssr / solution.df_resid * np.eye(solution.k), solution.df_resid
 
 
-def crv1_of_theta(
-    stack: Stack, solution: Solution, by_document: DocumentSums, count: int
-) -> np.ndarray:
+def crv1_of_theta(solution: Solution, by_document: DocumentSums, count: int) -> np.ndarray:
     """Return CRV1 of θ.
 
     Effects of documents are nested in the clusters: they cost one degree of freedom, for their
-    level. Effects of tokens cost one each.
+    level.
     """
-    columns = solution.k + (1 + stack.absorbed if solution.absorbed else 0)
+    columns = solution.k + bool(solution.absorbed)
     return clustered.crv1_factor(count, solution.n_obs, columns) * by_document.meat
 
 
@@ -332,7 +312,6 @@ def fit_layer(
     folds: int | Stack | None,
     robust: np.ndarray | None = None,
     joint: Sequence[np.ndarray] = (),
-    weights: np.ndarray | None = None,
 ) -> LayerFit:
     """Return one layer's fit from its solution, see `fit`."""
     packed, totals = stack.products[index], stack.totals[index]
@@ -347,8 +326,8 @@ def fit_layer(
             alone = stack.clusters[left_out.clusters[undefined.argmax()]]
             solution.status = f"without {alone} the regressors are collinear: no jackknife"
     if solution.status != "ok":
-        return unfitted(len(names_of(stack) if weights is None else weights), solution, joint)
-    v, df = covariance_of_theta(covariance, stack, solution, by_document, left_out, count)
+        return unfitted(len(names_of(stack)), solution, joint)
+    v, df = covariance_of_theta(covariance, solution, by_document, left_out, count)
 
     # Return to the scale of the data, which changes only the intercept.
     uncentre = uncentred(stack, index)
@@ -365,19 +344,14 @@ def fit_layer(
         clustered.wald(contrasts @ estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
         for contrasts, eta in zip(joint, degrees, strict=True)
     ]
-    if weights is not None:
-        estimate, to_terms, v = weights @ estimate, weights @ to_terms, weights @ v @ weights.T
-        plain = weights @ plain
     df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
-    crv1 = crv1_of_theta(stack, solution, by_document, count)
     ssr, tss, n_obs = solution.ssr, solution.tss, solution.n_obs
     result = LayerFit(
         estimate=estimate,
         covariance=v,
         df=df,
-        crv1_errors=np.sqrt(np.diag(to_terms @ crv1 @ to_terms.T)),
         uncorrected=plain,
         n_obs=n_obs,
         n_documents=solution.documents,
@@ -439,7 +413,6 @@ def fit(
     solutions: Sequence[Solution] | None = None,
     robust: Sequence[np.ndarray] | None = None,
     joint: Sequence[np.ndarray] = (),
-    weights: np.ndarray | None = None,
 ) -> list[LayerFit]:
     """Fit every layer of a merged stack.
 
@@ -458,14 +431,12 @@ def fit(
         Covariances of the estimates on centred data, computed from the residuals.
     joint : sequence of (q, K) arrays
         Combinations of coefficients that are tested to be zero together.
-    weights : (M, K) array, optional
-        Combinations that are reported in place of the coefficients.
     """
     solutions = solve_all(stack) if solutions is None else solutions
     if folds is not None:
         slopes = np.eye(len(names_of(stack)))[0 if stack.fixed_effects else 1 :]
         joint = [*joint, slopes]
-    by_document = sums_by_document(stack, solutions, joint, weights)
+    by_document = sums_by_document(stack, solutions, joint)
     fits = [
         fit_layer(
             stack,
@@ -476,7 +447,6 @@ def fit(
             folds=folds,
             robust=None if robust is None else robust[index],
             joint=joint,
-            weights=weights,
         )
         for index, solution in enumerate(solutions)
     ]

@@ -40,9 +40,6 @@ AUTOCORRELATION_LAGS = 20
 RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
-# A row of leverage 1 has a residual of zero for any outcome, so it says nothing about the variance.
-LEAST_FREEDOM = 1e-10
-
 
 @dataclass
 class ResidualModel:
@@ -151,12 +148,9 @@ class ResidualSums(Sums):
     scores: np.ndarray
     # (layers, q) float64 array: Σ x e².
     squares: np.ndarray
-    # meat_hc1, meat_hc3, meat_hac, (layers, q, q) float64 array: Σ e² xx'; Σ e²/(1 - h)² xx' with
-    # the leverage h; Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t') added to the first, with s = x e and w_l
-    # = 1 - l / (``hac_lags`` + 1).
-    meat_hc1: np.ndarray
-    meat_hc3: np.ndarray
-    meat_hac: np.ndarray
+    # (layers, q, q) float64 array: Σ s_t s_t' + Σ_l w_l Σ_t (s_t s_t₋l' + s_t₋l s_t') with s = x e
+    # and w_l = 1 - l / (``hac_lags`` + 1).
+    meat: np.ndarray
     # (layers,) float64 array: Σ (e_t - e_t₋₁)² over neighbours.
     differences: np.ndarray
     # pairs, lagged, (layers, A) arrays, int64 and float64: number of pairs of rows at distances 1
@@ -185,8 +179,7 @@ def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums
     q, lags, bins = len(terms) + 1, (AUTOCORRELATION_LAGS,), len(COARSE_EDGES) + 1
     z = q + BREUSCH_GODFREY_LAGS
     sums = {"powers": (4,), "products": (z, z), "scores": (z,), "squares": (q,)}
-    sums |= dict.fromkeys(("meat_hc1", "meat_hc3", "meat_hac"), (q, q))
-    sums |= {"differences": (), "lagged": lags, "smallest": (), "largest": ()}
+    sums |= {"meat": (q, q), "differences": (), "lagged": lags, "smallest": (), "largest": ()}
     counts = {"n": (), "effects": (), "pairs": lags, "histogram": (len(RESIDUAL_EDGES) + 1,)}
     counts |= {"fitted_histogram": (bins, bins)}
     arrays = {name: np.zeros((len(layers), *shape)) for name, shape in sums.items()}
@@ -221,7 +214,7 @@ def sum_residuals(
         Consecutive rows of a design: the keys, ``layer_00.y`` and so on, null if the layer drops
         the row. All batches together hold whole documents, which may span batches.
     hac_lags : int
-        Lags of the Newey-West errors; 0 gives the HC ones.
+        Lags of the Newey-West errors; 0 allows for heteroskedasticity alone.
     document_means : DocumentMeans, optional
         Means of these documents, if ``model`` has document effects.
     merged : mapping
@@ -249,12 +242,10 @@ def sum_residuals(
             x = x.take(usable, axis=1)
             if document_means is None:
                 x[1:] -= model.means[place, 1:, None]
-                freedom = np.ones(len(usable))
             else:
                 x -= document_means.means[document[usable], place].T
-                freedom = 1 - 1 / document_means.counts[document[usable], place]
             line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
-            _add(sums, model, place, x, freedom, slots[usable], line)
+            _add(sums, model, place, x, slots[usable], line)
             tails[place] = line[:, -reach:]
     return sums
 
@@ -281,7 +272,6 @@ def _add(
     model: ResidualModel,
     place: int,
     x: np.ndarray,
-    freedom: np.ndarray,
     slots: np.ndarray,
     line: np.ndarray,
 ) -> None:
@@ -299,13 +289,7 @@ def _add(
     sums.largest[place] = e.max(initial=sums.largest[place])
     sums.squares[place] += x @ e2
     s = x * e
-    hc1 = s @ s.T
-    sums.meat_hc1[place] += hc1
-    estimated = x[1:] if model.document_effects else x
-    freedom = freedom - np.einsum("ij,ij->j", model.inverse[place] @ estimated, estimated)
-    freedom[freedom < LEAST_FREEDOM] = np.inf
-    left_out = s / freedom
-    sums.meat_hc3[place] += left_out @ left_out.T
+    sums.meat[place] += s @ s.T
     residual = e / (sigma if sigma > 0 else 1)
     bins = _bins(residual, RESIDUAL_EDGES)
     sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
@@ -329,10 +313,9 @@ def _add(
     step *= present[0]
     step *= past[0][0]
     sums.differences[place] += step @ step
-    sums.meat_hac[place] += hc1
     for lag in range(1, sums.hac_lags + 1):
         cross = present[2:] @ past[lag - 1][2:].T
-        sums.meat_hac[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
+        sums.meat[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
     z = np.stack([*x, *(line[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
     sums.products[place] += z @ z.T
     sums.scores[place] += z @ e
@@ -374,15 +357,12 @@ def read_sums(path: str | Path) -> ResidualSums:
     return ResidualSums.from_table(pq.read_table(path), **tables.read_provenance(path)["residuals"])
 
 
-def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np.ndarray:
-    """Return the robust covariance of the coefficients, of one of three kinds.
+def robust_covariance(sums: ResidualSums, model: ResidualModel) -> np.ndarray:
+    """Return the covariance of the coefficients that allows for autocorrelation.
 
-    With N rows and k columns, including document effects:
-
-    - ``hc1``: N/(N - k) A⁻¹ (Σ e² xx') A⁻¹ (MacKinnon and White 1985)
-    - ``hc3``: A⁻¹ (Σ e²/(1 - h)² xx') A⁻¹; a row of leverage 1 is left out
-    - ``hac``: N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
-      ``hac-panel`` of statsmodels with its default correction
+    With N rows and k columns, including document effects, it is N/(N - k) A⁻¹ M A⁻¹, with the M of
+    Newey and West (1987) summed over sequences, as ``hac-panel`` of statsmodels with its default
+    correction.
 
     Returns
     -------
@@ -390,9 +370,9 @@ def robust_covariance(sums: ResidualSums, model: ResidualModel, kind: str) -> np
         In the order of ``model.inverse``; the intercept is that of centred regressors. NaN for a
         layer that is not fitted.
     """
-    meat = {"hc1": sums.meat_hc1, "hc3": sums.meat_hc3, "hac": sums.meat_hac}[kind]
+    meat = sums.meat
     if model.document_effects:
         meat = meat[:, 1:, 1:]
     result = model.inverse @ meat @ model.inverse
     freedom = sums.n - sums.effects - model.inverse.shape[-1]
-    return result if kind == "hc3" else result * (sums.n / freedom)[:, None, None]
+    return result * (sums.n / freedom)[:, None, None]

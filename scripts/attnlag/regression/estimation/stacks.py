@@ -41,8 +41,6 @@ class Stack:
     of_logs: bool = True
     # Whether the clusters are groups of documents.
     grouped: bool = False
-    # Number of dummies removed from the design, besides those of documents.
-    absorbed: int = 0
     # If clusters are bins of documents, returns an iterator over the documents, as (layers, parts,
     # documents, packed) arrays.
     blocks: Callable[[], Iterator[np.ndarray]] | None = None
@@ -159,7 +157,6 @@ def stacked(
         fixed_effects=fixed_effects,
         of_logs=first.of_logs,
         grouped=group_of is not None,
-        absorbed=first.absorbed,
         blocks=(lambda: (block for _, block in _moved(shards, centre, fixed_effects)))
         if binned
         else None,

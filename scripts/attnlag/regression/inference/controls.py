@@ -10,9 +10,8 @@ so that the halves of a document differ, and a half-panel jackknife extrapolates
 is compared with the trained model on the same documents, without correction too.
 """
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from scipy import special
 from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.adjustments.norms import in_batches
 from attnlag.regression.design import design
-from attnlag.regression.estimation import crossproducts, least_squares, merging, token_effects
+from attnlag.regression.estimation import crossproducts, least_squares, merging
 from attnlag.regression.estimation.crossproducts import Shard
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.stacks import Stack
@@ -43,7 +42,6 @@ def shard_of(
     settings: DesignSettings,
     facts: Mapping[str, Any],
     stream: Path | None = None,
-    effects: Sequence[str] = (),
 ) -> Shard:
     """Return the cross-products of the design of some norms, without writing either to a file.
 
@@ -52,13 +50,12 @@ def shard_of(
     norms : Path
         Norms, or another outcome, of few documents; their design is held in memory.
     stream : Path or None
-        Norms of the stream at the same tokens, for relative norms or a sample held in common with
-        a regression of such.
+        Norms of the stream at the same tokens, for relative norms.
     """
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights")
-    return shard_of_batches(batches, layers, settings, facts, 1, effects, norms)
+    return shard_of_batches(batches, layers, settings, facts, 1)
 
 
 def shard_of_batches(
@@ -67,29 +64,15 @@ def shard_of_batches(
     settings: DesignSettings,
     facts: Mapping[str, Any],
     halves: int,
-    effects: Sequence[str] = (),
-    norms: Path | None = None,
 ) -> Shard:
-    """Return the cross-products of the design of batches of norms or of another outcome.
-
-    The removal of effects of tokens needs the file that the batches come from.
-    """
+    """Return the cross-products of the design of batches of norms or of another outcome."""
     schema = design.schema(layers, settings, facts)
     rows = pa.concat_tables(
         [schema.empty_table(), *design.designs(batches, settings, design.Counts(), facts)]
     )
     rows = rows.unify_dictionaries().combine_chunks()
-    absorbed = 0
-    if effects and norms and rows.num_rows:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "design.parquet")
-            pq.write_table(rows, path)
-            solved, made = token_effects.solved([path], [norms], effects)
-        absorbed = made["absorbed"]
-        tokens = token_effects.tokens_of([norms])
-        rows = token_effects.without_effects(rows, tokens, solved).combine_chunks()
-    facts = {"of_logs": OUTCOMES[settings.outcome].logarithm, "absorbed": absorbed}
-    return crossproducts.shard_of_rows(rows.to_batches(), schema, halves, **facts)
+    of_logs = OUTCOMES[settings.outcome].logarithm
+    return crossproducts.shard_of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
 
 
 # Columns of the comparison with the trained model.
@@ -127,7 +110,7 @@ def fitted_alone(
     solutions = least_squares.solve_all(stack)
     names = least_squares.names_of(stack)
     unweighted = np.ones((1, len(stack.clusters)))
-    (estimates,) = bootstrap.weighted(stack, solutions, unweighted).estimates
+    (estimates,) = bootstrap.weighted(stack, solutions, unweighted)
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat(np.array(stack.layers), len(names)),
@@ -155,21 +138,18 @@ def random_weights(
         Norms at each scale of the initial weights, over equal documents; a scale that was left out
         has none.
     streams : sequence of Path
-        Norms of the stream at the same tokens, for relative norms or a sample held in common with
-        a regression of such; otherwise empty. There may be more of them than of ``norms``.
+        Norms of the stream at the same tokens, for relative norms; otherwise empty. There may be
+        more of them than of ``norms``.
     """
     design_of_control = settings.control_design
     assert design_of_control is not None
     draws = [tables.read_provenance(path)["draw"] for path in norms]
     shards = [
-        shard_of(path, design_of_control, facts, stream, settings.token_effects)
+        shard_of(path, design_of_control, facts, stream)
         for path, stream in zip(norms, streams or repeat(None), strict=False)
     ]
     documents = documents_of(shards[0])
-    # Effects of tokens were removed over all documents, and cost these few no degrees of freedom.
-    same_documents = [
-        replace(crossproducts.of_documents(shard, documents), absorbed=0) for shard in trained
-    ]
+    same_documents = [crossproducts.of_documents(shard, documents) for shard in trained]
     after = _fitted(same_documents, settings)
     coefficients: dict[str, pd.Series] = {}
     layers: dict[str, pd.Series] = {}
@@ -215,7 +195,7 @@ def _fitted(shards: Sequence[Shard], settings: RegressionSettings) -> _Fitted:
     coefficients = table.set_index(["layer", "term"])["estimate"]
     r_squared = [1 - solution.ssr / solution.tss for solution in solutions]
     clusters = list(stack.clusters)
-    without = bootstrap.weighted(stack, solutions, 1 - np.eye(len(clusters))).estimates
+    without = bootstrap.weighted(stack, solutions, 1 - np.eye(len(clusters)))
     return _Fitted(
         coefficients,
         coefficients[_summed(coefficients)].groupby("layer").sum(min_count=1),

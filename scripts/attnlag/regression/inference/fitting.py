@@ -29,8 +29,6 @@ from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
-ROBUST = ("hc1", "hc3", "hac")
-
 
 @dataclass
 class FittedRegression:
@@ -42,7 +40,6 @@ class FittedRegression:
     coefficients: pd.DataFrame
     goodness: pd.DataFrame
     influence: pd.DataFrame
-    joint: dict[str, Any]  # description of the simultaneous tests of all layers
     medians: pd.DataFrame  # of each coefficient over the layers
     residual_sums: ResidualSums
     kept_terms: merging.TermSums
@@ -107,25 +104,17 @@ def fit_regression(
     sums = residuals.sums_of_shards(designs, shards, model, hac_lags, threads)
 
     robust = None
-    if settings.covariance in ROBUST:
-        robust = list(residuals.robust_covariance(sums, model, settings.covariance))
+    if settings.covariance == "hac":
+        robust = list(residuals.robust_covariance(sums, model))
     folds = stack_of(group_of) if settings.folds == "groups" else settings.folds
     fits = regress.fit(stack, settings.covariance, folds, solutions, robust)
     tests_of_halves = halves.equal_halves(stack, solutions)
-    for index, (solution, fit) in enumerate(zip(solutions, fits, strict=True)):
-        fit.halves = tests_of_halves[index]
-        if settings.wild_bootstrap and fit.status == "ok":
-            fit.p_wild = bootstrap.wild_p_values(
-                stack, index, solution, settings.wild_bootstrap, settings.seed
-            )
+    for fit, test in zip(fits, tests_of_halves, strict=True):
+        fit.halves = test
     coefficients = results.coefficients_table(fits, stack, settings)
     count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
     draws = bootstrap.drawn(stack, solutions, count, settings.seed)
-    joint = bootstrap.joint(fits, stack, draws, settings.alpha)
     medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
-    if settings.adjust == "max-t":
-        keys = pd.MultiIndex.from_frame(coefficients[["layer", "term"]])
-        coefficients["p_adjusted"] = joint.p_adjusted.reindex(keys).to_numpy()
     dropped = [
         sum(count["dropped_rows"].get(layer_name(layer), 0) for count in counts)
         for layer in stack.layers
@@ -141,7 +130,6 @@ def fit_regression(
             fits, stack.layers, dropped, tests, mixers, adjust=settings.adjust
         ),
         influence=results.influence_table(fits, stack),
-        joint=bootstrap.record_of(joint, medians, stack, alpha=settings.alpha, seed=settings.seed),
         medians=medians,
         residual_sums=sums,
         kept_terms=kept,
@@ -150,12 +138,7 @@ def fit_regression(
 
 
 def _check_errors(settings: RegressionSettings, clusters: int) -> None:
-    """Refuse errors that effects of tokens or the number of clusters rule out."""
-    if settings.token_effects and settings.covariance in ROBUST:
-        raise UserError(
-            f"found {settings.covariance} errors with effects of tokens, expected cluster, "
-            "cluster-jackknife or nonrobust: leverages do not account for the removed effects"
-        )
+    """Refuse errors that the number of clusters rules out."""
     if settings.cluster == "group" and clusters < FEWEST_DOCUMENTS:
         raise UserError(
             f"found {counted(clusters, 'group')} of documents with rows, expected at least "
@@ -168,16 +151,13 @@ def settings_of_few_documents(settings: RegressionSettings, documents: int) -> R
     """Return the settings with which documents are fitted that are too few to cluster by.
 
     Clustered errors become HAC errors within sequences. The half-panel jackknife has no HAC errors,
-    so it is switched off, and there is no bootstrap: max-t becomes Holm. The mean of a single
-    document is the intercept.
+    so it is switched off. The mean of a single document is the intercept.
     """
     return settings.changed(
         fixed_effects=settings.fixed_effects if documents > 1 else "none",
         bias_correction="none",
         covariance="hac" if settings.covariance in CLUSTERED else settings.covariance,
         cluster="document",
-        adjust="holm" if settings.adjust == "max-t" else settings.adjust,
-        wild_bootstrap=0,
     )
 
 

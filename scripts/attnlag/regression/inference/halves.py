@@ -16,7 +16,7 @@ from attnlag.regression.estimation.least_squares import Solution, names_of
 from attnlag.regression.estimation.regress import coordinates_of_half
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import has_lag
+from attnlag.regression.terms import is_lag
 
 
 def equal_halves(stack: Stack, solutions: Sequence[Solution]) -> list[Wald]:
@@ -24,7 +24,7 @@ def equal_halves(stack: Stack, solutions: Sequence[Solution]) -> list[Wald]:
 
     Documents are read block by block.
     """
-    lags = [place for place, name in enumerate(names_of(stack)) if has_lag(name)]
+    lags = [place for place, name in enumerate(names_of(stack)) if is_lag(name)]
     sums = [
         Difference(solution, lags, stack.count(index))
         if solution.corrected and stack.count(index) >= FEWEST_DOCUMENTS

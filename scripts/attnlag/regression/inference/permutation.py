@@ -237,10 +237,10 @@ def _tokens(
     dead = np.maximum.reduceat(finite, starts, axis=1)[:, document] == 0
     moves = (finite | dead).all(axis=0) & (position >= settings.drop_first)
     shared = covariates.shared_values(keys, settings, facts)
-    moves &= ~np.isnan(shared).any(axis=0) & covariates.complete_tokens(keys, settings, facts)
+    moves &= ~np.isnan(shared).any(axis=0)
     values[:, ~moves] = 0
     rows = design.outcome_rows(position, settings)
-    needed = {cell.offset for cell in design.needed_cells(settings)}
+    needed = {cell.offset for cell in design.cells_of(settings).values()}
     needed |= {entry.offset for entry in covariates.shared_terms(settings, facts).values()}
     rows = rows[position[rows] + min(needed) >= 0]
     rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
@@ -371,9 +371,9 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).sum(axis=0), np.nan)
     p_value /= 1 + draws
     p_adjusted = np.full(len(fitted), np.nan)
-    if adjust in ("holm", "max-t"):
+    if adjust == "holm":
         # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
-        p_adjusted[fitted] = bootstrap.step_down(statistic[0, fitted], statistic[1:, fitted])
+        p_adjusted[fitted] = step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
         p_adjusted = results.adjusted(pd.Series(p_value), adjust)
     low, high = np.full((2, *orders.shape[1:]), np.nan)
@@ -398,6 +398,21 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     return OrderTest(coefficients, layers, draws, sums.within)
 
 
+def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
+    """Return step-down p-values of several tests (Westfall and Young 1993).
+
+    ``t`` has the absolute statistics, (tests,), and ``drawn_t`` those drawn under the null, (draws,
+    tests).
+    """
+    order = np.argsort(-t, kind="stable")
+    # The maximum over each test and all tests with smaller statistics.
+    tail = np.maximum.accumulate(drawn_t[:, order[::-1]], axis=1)[:, ::-1]
+    exceed = (tail >= t[order]).sum(axis=0)
+    p_values = np.empty(len(t))
+    p_values[order] = np.maximum.accumulate((1 + exceed) / (1 + len(drawn_t)))
+    return p_values
+
+
 def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
     """Return the terms, and the coefficients in each order, (1 + draws, layers, K).
 
@@ -417,7 +432,7 @@ def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
         of_logs=sums.of_logs,
     )
     solutions = least_squares.solve_all(stack)
-    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products))).estimates
+    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
     return least_squares.names_of(stack), estimates
 
 

@@ -20,11 +20,8 @@ def coefficients_table(
     fits: Sequence[LayerFit],
     stack: Stack,
     settings: Errors,
-    names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
-
-    ``names`` gives the names of the estimates if they differ from the terms of the stack.
 
     ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
     coefficients. ``finding`` states for each coefficient whether it is negligible (`verdicts`).
@@ -32,9 +29,8 @@ def coefficients_table(
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
         errors = np.sqrt(np.diag(result.covariance))
-        terms = names or names_of(stack)
         numbers = result.estimate, result.uncorrected, errors, result.df
-        for values in zip(terms, *numbers, strict=True):
+        for values in zip(names_of(stack), *numbers, strict=True):
             rows.append((layer, *values))
     columns = ["layer", "term", "estimate", "uncorrected", "std_error", "df"]
     table = pd.DataFrame(rows, columns=columns)
@@ -56,12 +52,7 @@ def coefficients_table(
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
     order += ["p_adjusted", "conf_low", "conf_high", "finding", "vcov_type", "uncorrected"]
-    table = table[order]
-    if any(result.p_wild is not None for result in fits):
-        missing = np.full(len(names_of(stack)), np.nan)
-        p_wild = [missing if result.p_wild is None else result.p_wild for result in fits]
-        table["p_wild"] = np.concatenate(p_wild)
-    return table
+    return table[order]
 
 
 def verdicts(
@@ -95,16 +86,13 @@ def verdicts(
 
 
 def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
-    """Return p-values corrected for their number; NaN stays NaN and is not counted.
-
-    Holm's method stands in for ``max-t``, which needs draws.
-    """
+    """Return p-values corrected for their number; NaN stays NaN and is not counted."""
     corrected = p_values.to_numpy(copy=True)
     tested = ~np.isnan(corrected)
     if adjust == "none" or not tested.any():
         return corrected
     p = corrected[tested]
-    if adjust in ("holm", "max-t"):
+    if adjust == "holm":
         # The function of statsmodels runs the garbage collector: 0.05 s in each of many calls.
         order = np.argsort(p)
         steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

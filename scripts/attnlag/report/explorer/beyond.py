@@ -15,7 +15,6 @@ from attnlag.adjustments.traced_tables import LISTS, STRONGEST
 from attnlag.claims import sources as claims
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
-from attnlag.regression.design.moderators import PER_SD
 from attnlag.regression.design.properties import OTHER, SLOPES
 from attnlag.regression.labels import UPOS
 from attnlag.regression.terms import named
@@ -50,7 +49,7 @@ def slopes(folder: Path) -> dict[str, Any] | None:
     table = pd.read_parquet(path)
     name = tables.read_provenance(path).settings("classes")["property"]
     term = nearest_lag(table)
-    rows = table[(table["term"] == term) & ~table["subset"].isin([PER_SD, OTHER])]
+    rows = table[(table["term"] == term) & (table["subset"] != OTHER)]
     fitted = rows[rows["subset"] != ALL].dropna(subset="estimate")
     if fitted["subset"].nunique() < 2:
         return None

@@ -224,8 +224,7 @@ def _values_of_terms(
     regression: RegressionTables, layer: int, terms: Sequence[str], tokens: ShownTokens
 ) -> np.ndarray:
     """Return the values of terms of a layer in the design that was fitted, (terms, tokens)."""
-    folder = "within_tokens" if regression.settings["token_effects"] else "design"
-    paths = regression.shards(regression.site, regression.name, folder)
+    paths = regression.shards(regression.site, regression.name, "design")
     merged = regression.record["merged"]
     names_of_design = pq.read_schema(paths[0]).names
     names = {term: columns_of(names_of_design, layer, merged.get(term, [term])) for term in terms}
