@@ -16,6 +16,9 @@ class Cell(NamedTuple):
 # Separates a term from the class of tokens that it is restricted to: lag_1|NOUN.
 OF = "|"
 
+# The dummy of a class: level|NOUN.
+LEVEL = "level"
+
 
 def of_class(term: str, label: str) -> str:
     """Return the name of a term, or of the ``level``, restricted to one class of tokens."""
@@ -24,7 +27,9 @@ def of_class(term: str, label: str) -> str:
 
 def class_of(term: str) -> str:
     """Return the class of tokens that a term is restricted to; ``""`` for a term of all tokens."""
-    return term.partition(OF)[2]
+    of_all, _, label = term.partition(OF)
+    # The name of a group, in its dummy, may hold the separator.
+    return label if is_lag(of_all) or of_all == LEVEL else ""
 
 
 def is_lag(term: str) -> bool:

@@ -299,3 +299,28 @@ def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):
     pq.write_table(table.slice(0, 30), path)
     with pytest.raises(UserError, match="found no upos of the document 'd0', window 0, position 3"):
         design_of((table, Path(path)), lags=(1,), covariates=("upos",))
+
+
+def test_a_group_whose_name_holds_the_separator_keeps_its_dummy(tokens):
+    """Its products with the slopes of classes are those of any covariate."""
+    found, frame = {}, None
+    for name in ("verse", "vers|e"):
+        table = design_of(tokens, lags=(1, 2))
+        verse = table["document"].to_pandas().cat.codes.to_numpy() % 3 == 1
+        table = table.append_column(f"group_{name}", pa.array(verse.astype(float)))
+        facts = properties.read_property("upos", [tokens[1]])
+        schema = classes.schema_of(table.schema, properties.CLASSES["upos"])
+        batches = list(classes.expanded(table.to_batches(), facts, 0))
+        settings = ClassesSettings(
+            regression=regression_settings(), property="upos", offset=0, least_rows=100
+        )
+        shard = shard_of(pa.Table.from_batches(batches, schema))
+        found[name] = classes.slopes_by_class([shard], settings).coefficients
+        frame = table.to_pandas()
+    pd.testing.assert_frame_equal(found["vers|e"], found["verse"], rtol=1e-9)
+    codes = facts.of(table).astype(int)
+    data = columns(frame.assign(kind=np.array(properties.CLASSES["upos"])[codes]))
+    data = data.assign(verse=frame["group_vers|e"])
+    fit = smf.ols("y ~ verse + C(kind) + C(kind):lag_1 + C(kind):lag_2", data).fit()
+    rows = found["vers|e"].query("layer == 1 and term == 'lag_1'").set_index("subset")
+    assert rows.loc["VERB", "estimate"] == pytest.approx(fit.params["C(kind)[VERB]:lag_1"])

@@ -4,7 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import clustered, columns_of, design_table, regression_settings, shard_of
+from designs import (
+    clustered,
+    columns_of,
+    design_of,
+    design_table,
+    regression_settings,
+    shard_of,
+)
 
 from attnlag.regression.beyond import groups
 from attnlag.regression.estimation import regress, stacks
@@ -134,3 +141,13 @@ def test_each_group_is_predicted_from_the_others():
         error += ((y[test] - x[test] @ sm.OLS(y[train], x[train]).fit().params) ** 2).sum()
     assert fit.cv_r_squared == pytest.approx(1 - error / ((y - y.mean()) ** 2).sum(), rel=1e-9)
     assert (fit.df == 29).all()
+
+
+def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):
+    table = design_of(tokens, lags=(1,), covariates=("upos",))
+    documents = table["document"].to_pandas().astype(str).unique()
+    group_of = {name: "long" for name in documents} | {f"short {i}": "short" for i in range(8)}
+    found = groups.coefficients_by_group([shard_of(table)], group_of, regression_settings())
+    fitted, without = groups.fitted_groups(found)
+    assert fitted == ["long"]
+    assert without == {"short": "0 rows for 2 terms"}

@@ -528,3 +528,18 @@ def test_a_layer_without_an_estimate_is_undecided():
     nan = np.array([np.nan])
     found = results.verdicts(nan, nan, 5, negligible=0.05, alpha=0.05, adjust="holm")
     assert found.tolist() == ["undecided"]
+
+
+def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
+    """Two texts, each four times, give a covariance of rank 1 to their pooled coefficients."""
+    table = design_table([20, 20] * 4, 1).to_pandas()
+    numbers = table.columns.drop(["document", "window", "position"], errors="ignore")
+    repeated = np.tile(table[numbers].to_numpy()[:40], (4, 1))
+    stack = stack_of(
+        changed(design_table([20, 20] * 4, 1), dict(zip(numbers, repeated.T, strict=True)))
+    )
+    (fit,) = regress.fit(stack, "cluster-crv1", 2, joint=[np.eye(3)[1:], np.eye(3)[1:2]])
+    assert fit.status == "ok"
+    both, one = fit.joint
+    assert np.isnan([both.statistic, both.p_value, fit.f_statistic]).all()
+    assert np.isfinite([one.statistic, one.p_value]).all()

@@ -33,10 +33,8 @@ from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
-from attnlag.regression.terms import OF, class_of, is_lag, of_class
+from attnlag.regression.terms import LEVEL, OF, class_of, is_lag, of_class
 from attnlag.storage import tables
-
-LEVEL = "level"
 
 # Rows of a design in memory at a time; each lag is there once for each class.
 ROWS_BY_CLASS = 4096

@@ -35,6 +35,9 @@ from attnlag.storage.sums import Sums
 # zero whatever the errors.
 LEAST_REST = 1e-9
 
+# Ratio of the eigenvalues of a covariance in units of the errors, below which it is singular.
+LEAST_OF_LARGEST = 1e-12
+
 # (1 - x)^(-1/2) = Σ c_n x^n, precise to rounding for matrices whose trace is below the bound.
 SERIES = np.cumprod([1.0, *((2 * n - 1) / (2 * n) for n in range(1, 8))])
 SMALL = 0.01
@@ -144,6 +147,7 @@ def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) 
     Parameters
     ----------
     estimate, covariance : (q,) and (q, q) arrays
+        Without a test if it is singular, as where documents repeat.
     df : float
         Degrees of freedom of the covariance: η for the AHT test, those of the errors otherwise.
     aht : bool
@@ -152,11 +156,20 @@ def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) 
     q = len(estimate)
     df_residual = df - q + 1 if aht else df
     enough = df_residual > 0 if aht else q <= df
-    if not (q and enough and np.isfinite(covariance).all()):
+    if not (q and enough and np.isfinite(covariance).all()) or _is_singular(covariance):
         return Wald(np.nan, q, df_residual, np.nan)
     distance = float(estimate @ np.linalg.solve(covariance, estimate)) / q
     statistic = distance * df_residual / df if aht else distance
     return Wald(statistic, q, df_residual, float(special.fdtrc(q, df_residual, statistic)))
+
+
+def _is_singular(covariance: np.ndarray) -> bool:
+    """Return whether estimates in units of their errors have a singular covariance."""
+    scale = np.sqrt(np.diag(covariance))
+    if not (scale > 0).all():
+        return True
+    values = np.linalg.eigvalsh(covariance / np.outer(scale, scale))
+    return bool(values[0] <= LEAST_OF_LARGEST * values[-1])
 
 
 def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,10 @@ def kept_terms(shards: Sequence[Shard]) -> TermSums:
         for term in dummy_of.values():
             del sums[term]
         size = dict(zip(dummy_of, rows.tolist(), strict=True))
-        largest = max(merged, key=lambda label: sum(size[member] for member in merged[label]))
+        # Without any rows there is no reference either.
+        largest = max(
+            merged, key=lambda label: sum(size[member] for member in merged[label]), default=None
+        )
         for label, members in merged.items():
             if label != largest:
                 sums[f"{name}_{label}"] = tuple(dummy_of[member] for member in members)
