@@ -110,7 +110,10 @@ def test_steps_equal_regressions_with_dummies(project, rows):
     steps = table(project, "held_fixed", "steps").query("layer == 1").set_index("step")
     for step, dummies in (
         ("upos", "C(document) + C(upos)"),
-        ("token_previous", "C(document) + C(token_id) + C(token_previous)"),
+        (
+            "token_previous",
+            "C(document) + C(upos) + C(upos_previous) + C(token_id) + C(token_previous)",
+        ),
     ):
         plain = smf.ols(f"y ~ lag_1 + {dummies}", data).fit()
         assert steps.loc[step, "estimate"] == pytest.approx(plain.params["lag_1"], rel=1e-6)
