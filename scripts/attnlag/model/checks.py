@@ -18,6 +18,13 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_le
 # Kinds of numbers that a model runs in, and of masks in old checkpoints, which no model loads.
 FLOATS, MASKS = ("F64", "F32", "F16", "BF16"), ("BOOL", "U8", "I32", "I64")
 
+# Tensors of old checkpoints that models compute by themselves: masks, positions and angles. The
+# mask of attention is named like a bias; it has four dimensions.
+COMPUTED = re.compile(
+    r".*\b(masked_bias|causal_mask|position_ids|inv_freq|(cos|sin)_cached|num_batches_tracked)"
+)
+MASK = re.compile(r".*\b(attn|attention)\.bias")
+
 
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
@@ -109,11 +116,12 @@ def check_safetensors(folder: Path) -> int:
 
 
 def check_weights(folder: Path) -> None:
-    """Raise UserError if a tensor of the model is missing, of another shape or quantised.
+    """Raise UserError if a tensor of the model is missing, unknown, of another shape or quantised.
 
-    transformers would fill missing tensors with random numbers. Its own mapping of names is used:
-    it loads the files onto torch's meta device, which needs no memory. The head is not checked,
-    because a missing head is an error only where it is run.
+    transformers would fill missing tensors with random numbers, and leave out those that the config
+    does not state, such as a bias. Its own mapping of names is used: it loads the files onto
+    torch's meta device, which needs no memory. The head is not checked, because a missing head is
+    an error only where it is run.
     """
     from transformers import AutoModel
 
@@ -142,8 +150,40 @@ def check_weights(folder: Path) -> None:
     # transformers knows the scales of quantised models.
     if not getattr(model.config, "quantization_config", None):
         problems += _of_other_kinds(folder, dict(model.named_parameters()))
+        unknown = [name for name in loading["unexpected_keys"] if _is_inside(name, model)]
+        dimensions = _dimensions(folder, unknown)
+        if left := sorted(
+            name
+            for name in unknown
+            if not COMPUTED.fullmatch(name)
+            and not (MASK.fullmatch(name) and dimensions.get(name) == 4)
+        ):
+            others = f" and {counted(len(left) - 1, 'other tensor')}" if left[1:] else ""
+            problems.append(
+                f"the weights have {left[0]}{others}, for which {type(model).__name__} has no "
+                "place; expected a config.json that states what the weights are"
+            )
     if problems:
         raise UserError(problems)
+
+
+def _is_inside(name: str, model: Any) -> bool:
+    """Return whether a tensor belongs to a trunk, and not to a head beside it."""
+    path = name.removeprefix(f"{model.base_model_prefix}.").split(".")
+    return hasattr(model, path[0]) or path[0] != name.split(".")[0]
+
+
+def _dimensions(folder: Path, names: Container[str]) -> dict[str, int]:
+    """Return the number of dimensions of some tensors."""
+    from safetensors import safe_open
+
+    dimensions = {}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                if name in names:
+                    dimensions[name] = len(file.get_slice(name).get_shape())
+    return dimensions
 
 
 def _of_other_kinds(folder: Path, parameters: Container[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hub_server import Repository, sha256, start
 from programs import command_of
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_gguf import written
 from transformers import (
     AutoConfig,
@@ -316,6 +316,23 @@ def test_a_folder_whose_config_does_not_fit_is_refused(mine, target):
         assert message in problems_of(mine, target)
     (mine / "config.json").write_text("[]")
     assert "not a JSON object" in problems_of(mine, target)
+
+
+def test_weights_that_the_config_does_not_state_are_refused(mine, target):
+    """transformers would run without them. Masks and a head are no part of its trunk."""
+    weights = load_file(mine / "model.safetensors")
+    leftovers = {
+        **{"transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool)},
+        **{"h.1.attn.masked_bias": torch.tensor(-1e4), "lm_head.bias": torch.ones(9)},
+        **{"transformer.h.0.attn.rotary_emb.inv_freq": torch.ones(4)},
+    }
+    save_file(weights | leftovers, mine / "model.safetensors")
+    from_path(mine, target.parents[1] / "others" / "mine")
+    for unknown in ("transformer.h.1.attn.q_proj.bias", "h.2.ln_1.weight", "h.1.attn.norm.bias"):
+        further = leftovers | {unknown: torch.ones(4)}
+        save_file(weights | further, mine / "model.safetensors")
+        said = f"the weights have {unknown}, for which GPT2Model has no place"
+        assert said in problems_of(mine, target)
 
 
 def test_files_changed_after_they_were_fetched_are_found(mine, target):
