@@ -28,9 +28,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 
-from attnlag.adjustments import extraction
 from attnlag.errors import UserError
 from attnlag.model import architectures
+from attnlag.quantities import extraction
 
 # Every type with a causal language model, and every multimodal type that generates text.
 TEXT = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -48,10 +48,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import attnlag  # noqa: E402
-from attnlag.adjustments import batches, columns, extraction, layout, norms  # noqa: E402
 from attnlag.corpus import tokens  # noqa: E402
 from attnlag.model import architectures, onednn  # noqa: E402
 from attnlag.pipeline.job import text_of  # noqa: E402
+from attnlag.quantities import columns, extraction, layout, norms, passes  # noqa: E402
 from attnlag.storage import tables  # noqa: E402
 from attnlag.storage.contents import sha256_of  # noqa: E402
 from attnlag.storage.sequences import TokenSequence, stored_sequences  # noqa: E402
@@ -387,7 +387,7 @@ def mixed(kind: str, arguments: argparse.Namespace) -> None:
         ratios.append(plainly / seconds(lambda: quick.measure(sequences), arguments.threads))
         print(f"  mixed lengths, round {number} of {arguments.rounds}: {ratios[-1]:.2f}")
     lengths = np.array([len(sequence) for sequence in sequences])
-    ours = batches.batches(lengths, quick.pass_tokens)
+    ours = passes.batches(lengths, quick.passes.pass_tokens)
     cells = sum(len(batch) * lengths[batch].max() for batch in ours)
     print(
         f"{kind}, mixed lengths, {total:,} tokens: {np.median(ratios):.2f} times the tokens per "

@@ -31,8 +31,8 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns  # noqa: E402
 from attnlag.pipeline.job import text_of  # noqa: E402
+from attnlag.quantities import columns  # noqa: E402
 from attnlag.regression.design import covariates  # noqa: E402
 from attnlag.regression.settings import DesignSettings, RegressionSettings  # noqa: E402
 from attnlag.storage import tables  # noqa: E402

@@ -17,10 +17,10 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import tracing  # noqa: E402
-from attnlag.adjustments.settings import Sources  # noqa: E402
 from attnlag.interventions import sampling  # noqa: E402
 from attnlag.model import hooks, loading  # noqa: E402
+from attnlag.quantities import tracing  # noqa: E402
+from attnlag.quantities.settings import Sources  # noqa: E402
 
 MODEL, CORPUS = "smollm2-135m-instruct", "prompts"
 ROUNDS = 3

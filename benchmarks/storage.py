@@ -27,7 +27,7 @@ DEFAULT = ROOT / "results/smollm2-135m-instruct/prompts/attention/activations/00
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns, layout, norms  # noqa: E402
+from attnlag.quantities import columns, layout, norms  # noqa: E402
 from attnlag.storage.sequences import TokenSequence  # noqa: E402
 
 # Name: precision, rows of a row group, and what is not as attnlag has it.

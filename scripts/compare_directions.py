@@ -9,9 +9,9 @@ import attnlag.pipeline.program as program
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.adjustments import centred
-from attnlag.adjustments.settings import FirstTokens
 from attnlag.errors import counted
+from attnlag.quantities import centred
+from attnlag.quantities.settings import FirstTokens
 from attnlag.storage import tables
 
 

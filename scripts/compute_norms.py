@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.adjustments import centred, columns, norms
 from attnlag.errors import counted
+from attnlag.quantities import centred, columns, norms
 from attnlag.storage import tables
 
 

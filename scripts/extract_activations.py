@@ -13,9 +13,9 @@ import attnlag.pipeline.program as program
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments.settings import ExtractionSettings
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
+from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import longest_sequence
 from attnlag.storage.writing import room_for_shards
@@ -23,8 +23,8 @@ from attnlag.storage.writing import room_for_shards
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import extraction, layout, recording
     from attnlag.model import loading, trying
+    from attnlag.quantities import extraction, layout, recording
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)

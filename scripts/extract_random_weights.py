@@ -16,19 +16,19 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments import centred, columns
-from attnlag.adjustments.settings import RandomWeightsSettings
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
+from attnlag.quantities import centred, columns
+from attnlag.quantities.settings import RandomWeightsSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import longest_sequence
 
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import extraction, recording
     from attnlag.model import loading, random_weights
+    from attnlag.quantities import extraction, recording
 
     settings, run = job.settings, job.settings.extraction
     sites, folder = run.sites, Path(job.options.folder)

@@ -8,9 +8,9 @@ import attnlag.pipeline.program as program
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.columns import layer_name
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.quantities.columns import layer_name
 from attnlag.regression.beyond import groups
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import crossproducts

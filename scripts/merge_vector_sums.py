@@ -2,8 +2,8 @@
 
 import attnlag.pipeline.program as program
 
-from attnlag.adjustments import centred
 from attnlag.errors import counted
+from attnlag.quantities import centred
 from attnlag.storage import tables
 
 

@@ -2,7 +2,7 @@
 
 import attnlag.pipeline.program as program
 
-from attnlag.adjustments.catalogue import OF_A_PASS, RELATIVE
+from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.settings import GeometrySettings
 from attnlag.report.geometry import geometry_findings

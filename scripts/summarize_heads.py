@@ -10,9 +10,9 @@ import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.columns import HEADS_KEY, TRACED_KEY, layers_in
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.estimation import sampling
 from attnlag.regression.settings import HeadsSettings

@@ -6,9 +6,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import traced_tables
-from attnlag.adjustments.columns import TRACED_KEY
 from attnlag.errors import counted
+from attnlag.quantities import traced_tables
+from attnlag.quantities.columns import TRACED_KEY
 from attnlag.regression.beyond import traced
 from attnlag.regression.settings import HeadsSettings
 from attnlag.report import sources

@@ -13,11 +13,11 @@ import attnlag.pipeline.program as program
 import pyarrow as pa
 import torch
 
-from attnlag.adjustments import columns, traced_tables
-from attnlag.adjustments.settings import TracingSettings
 from attnlag.errors import counted
 from attnlag.interventions import sampling
 from attnlag.model.folder import verify_folder
+from attnlag.quantities import columns, traced_tables
+from attnlag.quantities.settings import TracingSettings
 from attnlag.storage import tables
 
 # What is traced in a shard without documents.
@@ -28,8 +28,8 @@ NOTHING = SimpleNamespace(
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.adjustments import tracing
     from attnlag.model import loading, random_weights, trying
+    from attnlag.quantities import tracing
 
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)

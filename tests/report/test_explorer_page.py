@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 from programs import command_of
 from projects import SEVERAL, Project, new_project
 
-from attnlag.adjustments.columns import KEYS
+from attnlag.quantities.columns import KEYS
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import statsmodels.api as sm
 from statsmodels.stats import multitest
 
-from attnlag.adjustments.columns import KEYS, layer_name
+from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
 from attnlag.regression.design import covariates, design
 from attnlag.regression.estimation import crossproducts, stacks

@@ -11,8 +11,8 @@ from projects import Project
 from transformers import AutoModelForCausalLM
 
 import attnlag
-from attnlag.adjustments.surprisal import PREDICTED
 from attnlag.corpus.tokens import load_tokenizer
+from attnlag.quantities.surprisal import PREDICTED
 from attnlag.study.measuring import Measurement
 from attnlag.study.regressing import Fit
 

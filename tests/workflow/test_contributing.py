@@ -21,7 +21,7 @@ from attnlag.storage.tables import read_provenance
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/design/covariates.py"
 PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
-SITES = "scripts/attnlag/adjustments/sites.py"
+SITES = "scripts/attnlag/quantities/sites.py"
 OUTPUTS = "scripts/attnlag/pipeline/outputs.yaml"
 STUDY = "results/tiny/small/{}/notebook"
 

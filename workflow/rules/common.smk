@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from attnlag.adjustments.catalogue import OUTCOMES
+from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.config.problems import check, reading_problems
 from attnlag.errors import UserError
 from attnlag.pipeline import closing, job, outputs, stages

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from attnlag.adjustments import catalogue, sites
-from attnlag.adjustments.settings import Extraction, Norms, Sources
 from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.escaping import name_problem
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
 from attnlag.model.settings import PackageSource, PathSource, RandomSource, Source
+from attnlag.quantities import catalogue, sites
+from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression.design import covariates
 from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.settings import (

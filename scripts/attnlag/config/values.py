@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from attnlag.adjustments.catalogue import OUTCOMES
-from attnlag.adjustments.sites import changeable
 from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.schema import Config, files_matching
 from attnlag.errors import counted, nearest, unreadable
 from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource, RandomSource
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.sites import changeable
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression
 

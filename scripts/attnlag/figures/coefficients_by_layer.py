@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments.catalogue import OUTCOMES
 from attnlag.claims.numbers import number
 from attnlag.figures.legends import dashes, lag_colours, lag_markers
 from attnlag.figures.templates import Line, Lines, Sheet, before_training, permuted, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
+from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.labels import BEFORE_TRAINING, UNITS, plural
 from attnlag.regression.terms import is_lead, lags_among, named
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from attnlag.adjustments.sites import SITES
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
+from attnlag.quantities.sites import SITES
 
 DRAWN_BY = ("plot_geometry",)
 CATEGORY = "directions"

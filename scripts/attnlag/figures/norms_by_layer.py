@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments.sites import SITES
 from attnlag.claims.numbers import significant
 from attnlag.figures.drawing import NORMS
 from attnlag.figures.inputs import Inputs
@@ -13,6 +12,7 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.sampling import NormsSample
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import tokens_shown
+from attnlag.quantities.sites import SITES
 
 DRAWN_BY = ("plot_norms",)
 CATEGORY = "norms"

@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from attnlag.adjustments.sites import SITES
 from attnlag.corpus.tags import NONE
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
 from attnlag.figures.templates import Map, Notice, Sheet
 from attnlag.figures.wording import tokens_shown
+from attnlag.quantities.sites import SITES
 from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from attnlag.adjustments.sites import SITES
 from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS, evenly_chosen
 from attnlag.figures.inputs import Inputs
@@ -12,6 +11,7 @@ from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
+from attnlag.quantities.sites import SITES
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.storage import tables

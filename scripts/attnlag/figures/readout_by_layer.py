@@ -3,12 +3,12 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from attnlag.adjustments.sites import SITES
 from attnlag.claims.numbers import number
 from attnlag.claims.sources import TARGETS
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
+from attnlag.quantities.sites import SITES
 from attnlag.regression.beyond.traced import next_ahead
 
 DRAWN_BY = ("plot_sources",)

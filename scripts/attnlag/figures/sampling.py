@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.catalogue import OUTCOMES
-from attnlag.adjustments.norms import regressed, relative_norms
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.settings import NormsFiguresSettings
+from attnlag.quantities import columns
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.norms import regressed, relative_norms
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from attnlag.adjustments.settings import FirstTokens
 from attnlag.figures import catalogue
+from attnlag.quantities.settings import FirstTokens
 from attnlag.section import Distinct, Name, Natural, Section, Text
 
 ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)

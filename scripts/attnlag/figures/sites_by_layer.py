@@ -1,6 +1,5 @@
 """Norms and coefficients of all sites side by side, by layer."""
 
-from attnlag.adjustments.sites import SITES
 from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import lag_colours, lag_markers
@@ -8,6 +7,7 @@ from attnlag.figures.norms_by_layer import norms_panel
 from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Lines, Sheet, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
+from attnlag.quantities.sites import SITES
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 

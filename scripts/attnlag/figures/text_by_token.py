@@ -15,9 +15,6 @@ from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms
-from attnlag.adjustments.sites import SITES
 from attnlag.claims.numbers import number, significant
 from attnlag.corpus.documents import group_by_document
 from attnlag.corpus.pieces import token_texts
@@ -30,6 +27,9 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
+from attnlag.quantities import columns
+from attnlag.quantities.norms import log_norms
+from attnlag.quantities.sites import SITES
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.norms import log_norms
+from attnlag.quantities import columns
+from attnlag.quantities.norms import log_norms
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.crossproducts import runs
 from attnlag.regression.estimation.least_squares import WORST_CONDITION

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.batches import Passes, padded
 from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
+from attnlag.quantities.passes import Passes, padded
 from attnlag.storage.memory import amount
 
 Key = tuple[str, int]

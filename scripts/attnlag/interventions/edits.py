@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from attnlag.adjustments.sites import SITES
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import OUTPUT, STREAM, tap
+from attnlag.quantities.sites import SITES
 
 Change = Callable[[int, str, torch.Tensor], torch.Tensor]
 Receive = Callable[[int, str, torch.Tensor], object]

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.batches import Passes
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.derivative import Batch, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
+from attnlag.quantities.passes import Passes
 
 Make = Callable[[torch.Tensor], torch.Tensor]
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from attnlag.adjustments.settings import SITES, FirstTokens, Site
 from attnlag.model.settings import Running
+from attnlag.quantities.settings import SITES, FirstTokens, Site
 from attnlag.section import (
     AtLeastTwo,
     Distinct,

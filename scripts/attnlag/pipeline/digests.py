@@ -19,7 +19,7 @@ from attnlag.figures.catalogue import drawn_by, figures
 from attnlag.storage.contents import recalled, remember
 
 COMPUTING = (
-    *("adjustments", "corpus", "figures", "interventions", "model", "regression", "report"),
+    *("corpus", "figures", "interventions", "model", "quantities", "regression", "report"),
 )
 
 PAGES = (".bib", ".css", ".html", ".js", ".md")

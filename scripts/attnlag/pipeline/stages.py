@@ -12,18 +12,18 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from attnlag.adjustments.settings import (
-    ExtractionSettings,
-    FirstTokens,
-    RandomWeightsSettings,
-    TracingSettings,
-)
-from attnlag.adjustments.sites import changeable
 from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.quantities.settings import (
+    ExtractionSettings,
+    FirstTokens,
+    RandomWeightsSettings,
+    TracingSettings,
+)
+from attnlag.quantities.sites import changeable
 from attnlag.regression.settings import (
     BuildDesignSettings,
     ClassesSettings,

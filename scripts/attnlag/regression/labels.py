@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnlag.adjustments import catalogue
+from attnlag.quantities import catalogue
 
 COVARIANCE = {
     "cluster": "clustered by document (CR2)",

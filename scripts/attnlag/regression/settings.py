@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from attnlag.adjustments import catalogue
-from attnlag.adjustments.settings import FirstTokens, RandomWeights
+from attnlag.quantities import catalogue
+from attnlag.quantities.settings import FirstTokens, RandomWeights
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.limits import CLUSTERED
 from attnlag.section import (

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments.catalogue import STREAM_GROWTH
-from attnlag.adjustments.centred import QUANTITY
+from attnlag.quantities.catalogue import STREAM_GROWTH
+from attnlag.quantities.centred import QUANTITY
 from attnlag.report.wording import in_common, titled
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from attnlag import __version__
-from attnlag.adjustments.catalogue import OUTCOMES
-from attnlag.adjustments.sites import SITES
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.sites import SITES
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named

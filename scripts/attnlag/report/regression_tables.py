@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from attnlag.adjustments.catalogue import OUTCOMES
+from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
 

@@ -14,12 +14,6 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from attnlag.adjustments.catalogue import QUANTITIES
-from attnlag.adjustments.extraction import Extractor, Key, Values, write_runs
-from attnlag.adjustments.norms import relative_norms
-from attnlag.adjustments.sites import SITES
-from attnlag.adjustments.surprisal import PREDICTED
-from attnlag.adjustments.tracing import Tracer
 from attnlag.corpus import frequency
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller
@@ -32,6 +26,12 @@ from attnlag.escaping import text_for
 from attnlag.model import random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.trying import vocabulary_of
+from attnlag.quantities.catalogue import QUANTITIES
+from attnlag.quantities.extraction import Extractor, Key, Values, write_runs
+from attnlag.quantities.norms import relative_norms
+from attnlag.quantities.sites import SITES
+from attnlag.quantities.surprisal import PREDICTED
+from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
 from attnlag.study.tagging import TaggerOfTexts, tagger_of
 

@@ -12,9 +12,6 @@ import pandas as pd
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from attnlag.adjustments import centred, columns, surprisal, traced_tables
-from attnlag.adjustments.catalogue import OUTCOMES, QUANTITIES, Outcome
-from attnlag.adjustments.settings import RandomWeights
 from attnlag.config.schema import Config
 from attnlag.corpus.documents import Document, corpus_table, first_of_groups
 from attnlag.errors import UserError, nearest
@@ -22,6 +19,9 @@ from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
+from attnlag.quantities import centred, columns, surprisal, traced_tables
+from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES, Outcome
+from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition, groups
 from attnlag.regression.design import covariates, properties, thirds
 from attnlag.regression.estimation import crossproducts

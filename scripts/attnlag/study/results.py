@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from attnlag.adjustments.columns import KEYS, layer_name
-from attnlag.adjustments.norms import relative_norms
 from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.pipeline.outputs import OUTPUTS, PATTERNS
+from attnlag.quantities.columns import KEYS, layer_name
+from attnlag.quantities.norms import relative_norms
 
 # What tells the files of a table apart, as the paths of the catalogue name it.
 PLACES = ["model", "corpus", "site", "regression", "pair", "draw", "shard"]

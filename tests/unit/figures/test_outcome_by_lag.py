@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pictures import TITLE, overlaps, synthetic_norms, texts_of
 
-from attnlag.adjustments.norms import log_norms
 from attnlag.figures import outcome_by_lag, wording
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, Size
+from attnlag.quantities.norms import log_norms
 
 
 def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:

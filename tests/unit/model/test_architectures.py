@@ -20,10 +20,10 @@ from models import (
 )
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from attnlag.adjustments import extraction
-from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError
 from attnlag.model import architectures, hooks, loading, trying
+from attnlag.quantities import extraction
+from attnlag.quantities.sites import SITES
 
 PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
 

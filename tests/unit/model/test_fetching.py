@@ -24,10 +24,10 @@ from transformers import (
 )
 from wheels import make_wheel
 
-from attnlag.adjustments.surprisal import Predictions
 from attnlag.errors import UserError
 from attnlag.model import architectures, fetching, loading, random_weights
 from attnlag.model.folder import verify_folder
+from attnlag.quantities.surprisal import Predictions
 
 LATEST, EARLIER = "b" * 40, "a" * 40
 

@@ -11,10 +11,10 @@ import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from attnlag.adjustments import extraction
 from attnlag.errors import UserError
 from attnlag.model import gguf
 from attnlag.model.fetching import fetch_model
+from attnlag.quantities import extraction
 
 # Letters, and what they merge to: the pairs of the second are in the order of their scores.
 PIECES = ["<unk>", "<s>", "</s>", *"▁abcdefgh", "ab", "cd", "▁ab", "abcd", "▁abcd"]

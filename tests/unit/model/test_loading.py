@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from attnlag.adjustments import extraction
 from attnlag.errors import UserError
 from attnlag.model import loading
+from attnlag.quantities import extraction
 
 CPU = torch.device("cpu")
 NAMES = ["gpt2", "llama"]

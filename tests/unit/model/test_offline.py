@@ -55,7 +55,7 @@ def test_programs_are_offline_even_if_a_setting_allows_the_network():
 def test_the_library_changes_no_environment():
     code = """
 import os
-import attnlag.adjustments.extraction, attnlag.corpus.tokens, attnlag.model.fetching
+import attnlag.quantities.extraction, attnlag.corpus.tokens, attnlag.model.fetching
 from attnlag.model import offline
 print(offline.SETTINGS.keys() & os.environ.keys())
 """

@@ -7,10 +7,10 @@ import pytest
 import torch
 from models import MODELS, ragged, small_model
 
-from attnlag.adjustments import extraction
-from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError
 from attnlag.model import architectures, onednn
+from attnlag.quantities import extraction
+from attnlag.quantities.sites import SITES
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
 # oneDNN lacks, one matrix for both halves of a gate, matrices of experts, sites that are linear

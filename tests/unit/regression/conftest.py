@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from designs import RARE, SLOPES
 
-from attnlag.adjustments.columns import KEYS
+from attnlag.quantities.columns import KEYS
 
 LAYERS = 2
 

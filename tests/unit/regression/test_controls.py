@@ -9,7 +9,7 @@ import statsmodels.formula.api as smf
 from designs import FACTS, changed, corpus_of, design_settings, regression_settings, sums_of
 from scipy import stats
 
-from attnlag.adjustments.columns import layer_name
+from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import design
 from attnlag.regression.inference import controls, permutation
 from attnlag.storage import tables

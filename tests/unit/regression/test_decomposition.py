@@ -9,8 +9,8 @@ import statsmodels.formula.api as smf
 from designs import changed, cr2_by_matrices, design_settings
 from scipy import stats
 
-from attnlag.adjustments.columns import KEYS
 from attnlag.errors import UserError
+from attnlag.quantities.columns import KEYS
 from attnlag.regression.beyond import decomposition
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.design import absorbing, design

@@ -12,8 +12,8 @@ from designs import design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlag.adjustments import columns
 from attnlag.errors import UserError
+from attnlag.quantities import columns
 from attnlag.regression.design import design
 from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies
 from attnlag.regression.estimation import crossproducts

@@ -9,7 +9,7 @@ from designs import design_settings, norms_table, stack_of
 from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
-from attnlag.adjustments import extraction
+from attnlag.quantities import extraction
 from attnlag.regression.design import design
 from attnlag.regression.estimation import regress
 

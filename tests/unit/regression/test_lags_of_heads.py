@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from designs import HEADS, fit_within, one_alive
 
-from attnlag.adjustments import columns, layout
+from attnlag.quantities import columns, layout
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import sampling

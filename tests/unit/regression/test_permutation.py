@@ -7,7 +7,7 @@ from designs import FACTS, changed, corpus_of, design_settings, sums_of
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
-from attnlag.adjustments.columns import KEYS
+from attnlag.quantities.columns import KEYS
 from attnlag.regression.design import covariates, design
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation.packed import unpacked

@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from designs import HEADS, fit_within
 from scipy import stats
 
-from attnlag.adjustments.traced_tables import SOURCE_CLASSES, TARGETS
+from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS
 from attnlag.regression.beyond import traced
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38)

@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from attnlag.adjustments import layout, traced_tables
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table
+from attnlag.quantities import layout, traced_tables
 from attnlag.report.explorer import beyond, documents, packing, page
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence

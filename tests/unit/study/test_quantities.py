@@ -9,10 +9,10 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnlag
-from attnlag.adjustments import catalogue, recording, tracing
-from attnlag.adjustments.extraction import Extractor
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
+from attnlag.quantities import catalogue, recording, tracing
+from attnlag.quantities.extraction import Extractor
 
 FORWARD = ["vectors", "norms", "geometry", "heads", "surprisal"]
 EVERY = [*FORWARD, "sources", "readout"]

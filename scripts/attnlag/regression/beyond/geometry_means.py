@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import centred
-from attnlag.adjustments.catalogue import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
-from attnlag.adjustments.columns import PAIRS_KEY, layers_in
+from attnlag.quantities import centred
+from attnlag.quantities.catalogue import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
+from attnlag.quantities.columns import PAIRS_KEY, layers_in
 from attnlag.regression.estimation.clustered import RatioSums
 
 # What a mean is of; distance 0 stands for a quantity that has none.

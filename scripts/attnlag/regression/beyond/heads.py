@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.columns import KEYS, layer_number, layers_in
+from attnlag.quantities.columns import KEYS, layer_number, layers_in
 
 # A token is at the floor of its layer if the vector of its heads' norms is within this relative
 # distance of that of the first token of its sequence. The first token attends only to itself. If

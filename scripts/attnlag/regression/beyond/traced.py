@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import traced_tables
-from attnlag.adjustments.columns import KEYS, layer_name
-from attnlag.adjustments.traced_tables import SOURCE_CLASSES, TARGETS, WRITTEN
+from attnlag.quantities import traced_tables
+from attnlag.quantities.columns import KEYS, layer_name
+from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS, WRITTEN
 from attnlag.regression.beyond.heads import WHOLE
 from attnlag.regression.beyond.lags_of_heads import table_of_parts
 from attnlag.regression.estimation import crossproducts, merging, regress

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from attnlag.adjustments.catalogue import OUTCOMES, Outcome
-from attnlag.adjustments.columns import KEY_FIELDS, KEYS, layers_in
-from attnlag.adjustments.norms import in_batches, regressed
+from attnlag.quantities.catalogue import OUTCOMES, Outcome
+from attnlag.quantities.columns import KEY_FIELDS, KEYS, layers_in
+from attnlag.quantities.norms import in_batches, regressed
 from attnlag.regression.design.covariates import (
     layer_cells,
     shared_terms,

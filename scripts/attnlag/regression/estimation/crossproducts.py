@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.catalogue import OUTCOMES
-from attnlag.adjustments.columns import KEYS, layer_name, layer_number
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.columns import KEYS, layer_name, layer_number
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Counts
 from attnlag.regression.estimation.packed import demeaned, packed_size

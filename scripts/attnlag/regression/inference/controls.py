@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.adjustments.catalogue import OUTCOMES
-from attnlag.adjustments.norms import in_batches
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.norms import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.estimation import crossproducts, least_squares, merging
 from attnlag.regression.estimation.crossproducts import Shard

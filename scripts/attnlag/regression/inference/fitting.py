@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.adjustments.columns import layer_name
 from attnlag.errors import UserError, counted
+from attnlag.quantities.columns import layer_name
 from attnlag.regression.estimation import (
     crossproducts,
     least_squares,

@@ -27,9 +27,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.catalogue import OUTCOMES
-from attnlag.adjustments.norms import in_batches, regressed
+from attnlag.quantities import columns
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.norms import in_batches, regressed
 from attnlag.regression.design import covariates, design
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation import least_squares, merging

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.adjustments.traced_tables import LISTS, STRONGEST
 from attnlag.claims import sources as claims
+from attnlag.quantities.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.properties import OTHER, SLOPES

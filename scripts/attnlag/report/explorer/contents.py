@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from attnlag.adjustments import catalogue, columns
-from attnlag.adjustments.norms import log_norms, regressed
-from attnlag.adjustments.sites import SITES
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
+from attnlag.quantities import catalogue, columns
+from attnlag.quantities.norms import log_norms, regressed
+from attnlag.quantities.sites import SITES
 from attnlag.regression.design import design
 from attnlag.regression.estimation.crossproducts import columns_of
 from attnlag.regression.labels import BEFORE_TRAINING, OUTCOMES, R_SQUARED, UNITS, UPOS, correction

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from attnlag.adjustments.surprisal import PART
-from attnlag.adjustments.traced_tables import TARGETS
 from attnlag.model import hooks
 from attnlag.model.architectures import PARTS, BlockModules
 from attnlag.model.hooks import NotGiven
+from attnlag.quantities.surprisal import PART
+from attnlag.quantities.traced_tables import TARGETS
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
 LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}

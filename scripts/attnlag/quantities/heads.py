@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.computation import Computation, Seen
 from attnlag.errors import counted
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import HEADS, PROJECTED, NotGiven
+from attnlag.quantities import columns
+from attnlag.quantities.computation import Computation, Seen
 
 # Known names of the token mixer of a block, and of its output projection.
 MIXER_NAMES = ("self_attn", "attn", "attention", "self_attention")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attnlag.adjustments.computation import Computation, Seen
+from attnlag.quantities.computation import Computation, Seen
 
 
 class Vectors(Computation):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import layout
-from attnlag.adjustments.catalogue import QUANTITIES
-from attnlag.adjustments.extraction import Extractor, Key, Values, write_runs
+from attnlag.quantities import layout
+from attnlag.quantities.catalogue import QUANTITIES
+from attnlag.quantities.extraction import Extractor, Key, Values, write_runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 

@@ -1,6 +1,6 @@
 """The catalogue of sites."""
 
-from attnlag.adjustments import sites
+from attnlag.quantities import sites
 
 
 def test_a_site_can_be_changed_if_it_is_a_part_of_a_block_or_the_sum_of_its_parts(monkeypatch):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from models import hidden_states
 from transformers import AutoModel
 
-from attnlag.adjustments import batches, columns, extraction, layout
-from attnlag.adjustments.norms import norms_of_row_group
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.model import hooks, loading
+from attnlag.quantities import columns, extraction, layout, passes
+from attnlag.quantities.norms import norms_of_row_group
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 
@@ -228,13 +228,13 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
 
     rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
-    for parameters, passes in ((rope, 1), ({**rope, "rope_type": "linear"}, 2)):
+    for parameters, parallel in ((rope, 1), ({**rope, "rope_type": "linear"}, 2)):
         config = AutoConfig.for_model(
             "llama", **small, num_attention_heads=2, vocab_size=99, rope_parameters=parameters
         )
         model = AutoModel.from_config(config).eval()
         adjustments = extraction.Extractor(model, batch_tokens=64, threads=2)
-        assert adjustments.passes.parallel == passes
+        assert adjustments.passes.parallel == parallel
 
 
 def test_a_model_that_writes_to_itself_runs_pass_by_pass():
@@ -278,12 +278,12 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths, dtype=int)
-    groups = list(batches.batches(lengths, budget))
+    groups = list(passes.batches(lengths, budget))
     found = np.concatenate(groups) if groups else np.array([], dtype=int)
     assert sorted(found.tolist()) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * lengths[group].max() <= budget
-        assert lengths[group].min() >= batches.LIKE_LENGTH * lengths[group].max()
+        assert lengths[group].min() >= passes.LIKE_LENGTH * lengths[group].max()
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
@@ -292,7 +292,7 @@ def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most)
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)
     pq.write_table(tokens_table(sequences), path, row_group_size=7)
-    runs = list(batches.runs(stored_sequences(path), most))
+    runs = list(passes.runs(stored_sequences(path), most))
     found = [(document, window, ids.tolist()) for run in runs for document, window, ids in run]
     assert found == [(f"d{i}", i, ids.tolist()) for i, ids in enumerate(sequences)]
     for run in runs:

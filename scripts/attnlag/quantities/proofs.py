@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.computation import Batch, Seen
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
 from attnlag.model.architectures import PARTS, BlockModules
+from attnlag.quantities.computation import Batch, Seen
 
 # Number of tokens of a short pass.
 TOKENS = 64

@@ -9,11 +9,11 @@ import torch
 from models import LLAMA
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from attnlag.adjustments import readout, tracing
-from attnlag.adjustments.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
 from attnlag.corpus.tokens import load_tokenizer, tokenize
 from attnlag.interventions import sampling
 from attnlag.model.language_models import quiet_transformers
+from attnlag.quantities import readout, tracing
+from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
 # window of four tokens; a factor of what is added, and of logits; biases of values; attention in

@@ -8,9 +8,9 @@ from models import BLOOM, GPT, LLAMA
 from models import ragged as sequences
 from transformers import AutoConfig, AutoModel
 
-from attnlag.adjustments import extraction, heads
 from attnlag.model import architectures
 from attnlag.model.hooks import NotGiven
+from attnlag.quantities import extraction, heads
 
 HEADS = {**LLAMA, "head_dim": 16}
 

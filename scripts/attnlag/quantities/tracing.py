@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag.adjustments import columns, heads, layout, sources, traced_tables
-from attnlag.adjustments.batches import Rotary
-from attnlag.adjustments.computation import Batch, Seen
-from attnlag.adjustments.heads import LayerHeads
-from attnlag.adjustments.readout import Readout
-from attnlag.adjustments.sites import SITES
-from attnlag.adjustments.surprisal import Predictions
-from attnlag.adjustments.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, trying
 from attnlag.model.hooks import NotGiven
+from attnlag.quantities import columns, heads, layout, sources, traced_tables
+from attnlag.quantities.computation import Batch, Seen
+from attnlag.quantities.heads import LayerHeads
+from attnlag.quantities.passes import Rotary
+from attnlag.quantities.readout import Readout
+from attnlag.quantities.sites import SITES
+from attnlag.quantities.surprisal import Predictions
+from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.storage.sequences import TokenSequence
 
 # Bound on the errors of shares.

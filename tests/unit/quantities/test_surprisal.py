@@ -9,8 +9,8 @@ from models import LLAMA
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from attnlag.adjustments import extraction, surprisal
 from attnlag.errors import UserError
+from attnlag.quantities import extraction, surprisal
 
 LENGTHS = (30, 1, 17, 29)
 

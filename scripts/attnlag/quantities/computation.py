@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from attnlag.adjustments import columns
-from attnlag.adjustments.catalogue import Quantity
-from attnlag.adjustments.sites import SITES
+from attnlag.quantities import columns
+from attnlag.quantities.catalogue import Quantity
+from attnlag.quantities.sites import SITES
 from attnlag.storage.sequences import TokenSequence
 
 
@@ -104,7 +104,7 @@ class Computation:
         self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
     ) -> pa.Table:
         """Return the rows of its file, given the array of each layer."""
-        from attnlag.adjustments import layout  # imports torch
+        from attnlag.quantities import layout  # imports torch
 
         if self.quantity.values:
             values = [column for of_layer in values for column in of_layer.T]

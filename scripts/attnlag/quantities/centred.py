@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import columns
+from attnlag.quantities import columns
 from attnlag.storage.sums import Sums
 
 QUANTITY = "cosine_previous_centred"

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from attnlag.adjustments import sites
 from attnlag.model.settings import Precision, Running
+from attnlag.quantities import sites
 from attnlag.section import (
     DEVICE,
     AtLeastTwo,

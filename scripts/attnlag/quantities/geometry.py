@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.adjustments.catalogue import OF_A_PASS, RELATIVE
-from attnlag.adjustments.columns import PAIRS_KEY
-from attnlag.adjustments.computation import Computation, Seen
 from attnlag.model.hooks import STREAM, at_least_float32
+from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
+from attnlag.quantities.columns import PAIRS_KEY
+from attnlag.quantities.computation import Computation, Seen
 from attnlag.storage.sequences import TokenSequence
 
 # Number of tokens of a shard, each from another sequence, that random pairs are made from.

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attnlag.adjustments.columns import layer_name, schema
+from attnlag.quantities.columns import layer_name, schema
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 
 # The classes of a token's sources. A source belongs to the first that it fits.

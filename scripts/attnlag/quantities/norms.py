@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.adjustments import centred, columns
-from attnlag.adjustments.catalogue import Outcome
-from attnlag.adjustments.computation import Computation, Seen
+from attnlag.quantities import centred, columns
+from attnlag.quantities.catalogue import Outcome
+from attnlag.quantities.computation import Computation, Seen
 from attnlag.storage import tables
 
 # Number of rows converted to float64 at a time; whole batches would not fit in the processor's

@@ -8,8 +8,8 @@ import pytest
 import torch
 from models import STRETCHED, UNGROUPED, dynamic, longrope, outputs_of, ragged
 
-from attnlag.adjustments import batches, extraction, proofs
 from attnlag.errors import UserError
+from attnlag.quantities import extraction, passes, proofs
 
 
 def small_model(model_type, settings):
@@ -69,7 +69,7 @@ def test_embeddings_that_differ_by_type_of_layer_are_found():
         "layer_types": types,
         "rope_parameters": {"sliding_attention": plain, "full_attention": whole},
     }
-    assert batches.Rotary(small_model("gemma3_text", settings)).limits == {("longrope", 30)}
+    assert passes.Rotary(small_model("gemma3_text", settings)).limits == {("longrope", 30)}
 
 
 class Shifted(torch.nn.Module):
@@ -99,7 +99,7 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
 @pytest.mark.parametrize("batch_tokens", [1, 4096])
 def test_a_stretch_that_outlives_its_pass_is_detected(monkeypatch, batch_tokens):
     """A later version of transformers may keep the state of its embeddings under other names."""
-    monkeypatch.setattr(batches.Rotary, "reset", lambda self: None)
+    monkeypatch.setattr(passes.Rotary, "reset", lambda self: None)
     adjustments = extraction.Extractor(
         small_model(*STRETCHED["dynamic"]),
         batch_tokens=batch_tokens,

@@ -15,11 +15,11 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from attnlag.adjustments import columns, layout
-from attnlag.adjustments.computation import Batch, Computation
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model import hooks
+from attnlag.quantities import columns, layout
+from attnlag.quantities.computation import Batch, Computation
 from attnlag.storage.keys import KEY_FIELDS
 from attnlag.storage.sequences import TokenSequence
 

@@ -19,12 +19,12 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from attnlag.adjustments.heads import LayerHeads
-from attnlag.adjustments.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
+from attnlag.quantities.heads import LayerHeads
+from attnlag.quantities.traced_tables import PREVIOUS, SOURCE_CLASSES, STRONGEST
 
 # Name under which the function below serves as an implementation of attention.
 IMPLEMENTATION = "attnlag_sources"

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from attnlag.adjustments import proofs
-from attnlag.adjustments.batches import Passes, padded, runs
-from attnlag.adjustments.catalogue import QUANTITIES
-from attnlag.adjustments.computation import Batch, Computation, Seen
-from attnlag.adjustments.sites import SITES
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
+from attnlag.quantities import proofs
+from attnlag.quantities.catalogue import QUANTITIES
+from attnlag.quantities.computation import Batch, Computation, Seen
+from attnlag.quantities.passes import Passes, padded, runs
+from attnlag.quantities.sites import SITES
 from attnlag.storage.sequences import TokenSequence
 
 if TYPE_CHECKING:
-    from attnlag.adjustments.surprisal import Predictions
+    from attnlag.quantities.surprisal import Predictions
 
 # Bounds on the buffer, in bytes and in batches: half of it is written while the other half is
 # computed. Sequences are sorted by length within a half; more of them would not reduce padding.

@@ -15,9 +15,9 @@ from designs import norms_table
 from models import GPT, LLAMA
 from scipy import stats
 
-from attnlag.adjustments import centred, columns, extraction, geometry, layout, recording
-from attnlag.adjustments.catalogue import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.corpus import tokens
+from attnlag.quantities import centred, columns, extraction, geometry, layout, recording
+from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.storage.sequences import TokenSequence

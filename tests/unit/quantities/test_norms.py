@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from attnlag.adjustments import columns, norms
-from attnlag.adjustments.catalogue import OUTCOMES
+from attnlag.quantities import columns, norms
+from attnlag.quantities.catalogue import OUTCOMES
 
 
 @given(
