@@ -20,7 +20,13 @@ def main(job):
     coefficients = comparison.combined_coefficients(studies)
     pairs = comparison.pairs_of_models(studies, **bounds, adjust=adjust)
     held = pd.concat(
-        claims.of_study(study, comparison.profile(study.stack()), study.controls, **bounds)
+        claims.of_study(
+            study,
+            comparison.profile(study.stack()),
+            study.controls,
+            study.before_training,
+            **bounds,
+        )
         for study in studies
     )
 

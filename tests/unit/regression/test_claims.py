@@ -12,19 +12,14 @@ from attnlag.regression.beyond.comparison import ComparedStudy
 DOCUMENTS, LAYERS = 40, 6
 
 
-def verdicts_of(model, means, seed=0):
+def verdicts_of(model, means, seed=0, before=None):
     """Return the verdicts on lags 1 and 2 with these means, and the values of the documents."""
     random = np.random.default_rng(seed)
     values = means + 0.2 * random.normal(size=(DOCUMENTS, *np.shape(means)))
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
-    controls = pd.DataFrame(
-        {
-            **{"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0},
-            **{"random_weights": 1.4, "trained": 0.3, "random_weights_documents": 20},
-        }
-    )
+    controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0})
     study = ComparedStudy(model, "prompts", "attention", "within", False, pd.DataFrame(), {}, [])
-    return claims.of_study(study, profile, controls, alpha=0.05, negligible=0.05), values
+    return claims.of_study(study, profile, controls, before, alpha=0.05, negligible=0.05), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():
@@ -44,10 +39,31 @@ def test_a_claim_is_a_t_test_of_the_means_of_documents():
         row = table.loc[claim]
         assert (row["value"], row["conf_low"]) == pytest.approx((values.mean(), low))
         assert (row["conf_high"], row["verdict"]) == (pytest.approx(high), "holds")
-    row = table.loc["lag 1 is smaller than before training"]
-    # The control is of half of the documents.
-    scale = lags[:, :, 0].mean(axis=1).std(ddof=1) / np.sqrt(20)
-    assert (row["value"], row["std_error"]) == pytest.approx((1.1, scale))
+
+
+def before(*intervals, left_out=("",)):
+    """Return the differences before minus after training at some scales."""
+    table = pd.DataFrame(intervals, columns=["conf_low", "conf_high"])
+    table["difference"] = table.mean(axis=1)
+    return table.assign(quantity="lag_1", std_error=0.1, left_out=left_out * len(table))
+
+
+@pytest.mark.parametrize(
+    ("intervals", "verdict"),
+    [
+        (((0.1, 0.3), (0.9, 1.3)), "holds"),
+        # What is clear at one scale is not at another.
+        (((-0.01, 0.3), (0.9, 1.3)), "undecided"),
+        (((-0.3, -0.1), (0.9, 1.3)), "fails"),
+        (((np.nan, np.nan), (0.9, 1.3)), None),
+    ],
+)
+def test_the_claim_about_training_is_one_about_every_scale(intervals, verdict):
+    table, _ = verdicts_of("one", np.full((LAYERS, 2), 0.1), before=before(*intervals))
+    rows = table[table["claim"] == claims.TRAINING]
+    assert rows["verdict"].tolist() == ([verdict] if verdict else [])
+    if verdict:
+        assert (rows["conf_low"].item(), rows["conf_high"].item()) == intervals[0]
 
 
 def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():
@@ -55,17 +71,20 @@ def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():
     rising[:, 1] = falling[:, 1] = 0.6
     rising[3:, 0] += 0.3
     falling[3:, 0] -= 0.3
-    tables = [verdicts_of("one", rising)[0], verdicts_of("two", falling, 1)[0]]
+    control = before((0.1, 0.3))
+    tables = [
+        verdicts_of(name, means, seed, control)[0]
+        for seed, (name, means) in enumerate((("one", rising), ("two", falling)))
+    ]
     # A twin with random weights is a control, not a model.
     twin = verdicts_of("twin", -rising, 2)[0]
     # The norms of an untrained model may not vary: there is nothing to compare with.
-    before = "lag 1 is smaller than before training"
-    tables[1] = tables[1][tables[1]["claim"] != before]
+    tables[1] = tables[1][tables[1]["claim"] != claims.TRAINING]
     found = claims.sentences(pd.concat([*tables, twin]), ["one", "two"])
     assert [line.partition(":")[0] for line in found] == [
         *("holds in each of 2 models", "holds in some only", "is shown in none")
     ]
-    assert f"{before} (not known in two)" in found[0]
+    assert f"{claims.TRAINING} (not known in two)" in found[0]
     assert "lag 1 is larger in the deeper half of the layers (one)" in found[1]
     assert found[2].endswith(": lag 1 is larger than lag 2")
     assert set(tables[1].query("claim.str.contains('deeper')")["verdict"]) == {"fails"}

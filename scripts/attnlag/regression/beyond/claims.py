@@ -2,7 +2,8 @@
 
 A claim is about the means of coefficients over the layers of one model at one site. Its interval
 comes from what each document adds to these means (CR2), so it includes the choice of the
-documents; models are taken as given.
+documents; models are taken as given. The claim about training has the jackknife of the difference
+over the documents of the control, and their degrees of freedom.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,20 +51,16 @@ def _minus(contrast: Contrast, other: tuple[float, np.ndarray | float]) -> Contr
     return contrast[0] - other[0], contrast[1] - other[1]
 
 
-def _training(evidence: StudyEvidence) -> Contrast:
-    # Both on the same documents; the errors are those over all documents, which are more.
-    _, scores = evidence.mean("lag_1")
-    factor = np.sqrt(len(scores) / evidence.control("random_weights_documents"))
-    return evidence.control("random_weights") - evidence.control("trained"), factor * scores
-
-
 def _depth(evidence: StudyEvidence) -> Contrast:
     middle = len(evidence.profile.estimate) // 2
     early, late = slice(middle), slice(middle, None)
     return _minus(evidence.mean("lag_1", late), evidence.mean("lag_1", early))
 
 
-# What a claim says, and the contrast that is above zero if it holds.
+# A claim about all scales of the weights before training, so that its contrast is not one number.
+TRAINING = "lag 1 is smaller than before training at every scale drawn"
+
+# What another claim says, and the contrast that is above zero if it holds.
 CLAIMS: dict[str, Callable[[StudyEvidence], Contrast]] = {
     "a large adjustment follows a large one": lambda evidence: evidence.mean("lag_1"),
     "lag 1 is above the negligible size": lambda evidence: _minus(
@@ -75,7 +72,6 @@ CLAIMS: dict[str, Callable[[StudyEvidence], Contrast]] = {
     "lag 1 is larger than with tokens in random order": lambda evidence: _minus(
         evidence.mean("lag_1"), (evidence.control("permuted_mean"), 0)
     ),
-    "lag 1 is smaller than before training": _training,
     "lag 1 is larger in the deeper half of the layers": _depth,
 }
 
@@ -84,6 +80,7 @@ def of_study(
     study: ComparedStudy,
     profile: Profile,
     controls: pd.DataFrame,
+    before: pd.DataFrame | None,
     *,
     alpha: float,
     negligible: float,
@@ -92,21 +89,42 @@ def of_study(
 
     A claim holds if the interval of its contrast is above zero, fails if it is below, and is
     undecided if the interval has zero. Claims about lags or controls that the study lacks have no
-    row, nor have those about an untrained model whose norms do not vary.
+    row, nor have those about an untrained model whose norms do not vary. ``before`` is the
+    comparison with random weights, with intervals of the same level; None without it.
     """
     evidence, rows = StudyEvidence(profile, controls, negligible), []
     with_lags = {"lag_1", "lag_2"} <= set(profile.terms)
     for claim, contrast in CLAIMS.items() if with_lags else ():
         value, scores = contrast(evidence)
         error = float(np.sqrt((scores**2).sum()))
-        if not np.isfinite([value, error]).all():
-            continue
         df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
         reach = special.stdtrit(df, 1 - alpha / 2) * error
-        verdict = HOLDS if value > reach else FAILS if value < -reach else OPEN
-        names = [getattr(study, key) for key in STUDY_KEYS]
-        rows.append((*names, claim, value, error, value - reach, value + reach, verdict))
-    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+        rows.append((claim, value, error, value - reach, value + reach))
+    if with_lags and before is not None:
+        rows += _training(before)
+    names = [getattr(study, key) for key in STUDY_KEYS]
+    known = [row for row in rows if np.isfinite(row[1:]).all()]
+    return pd.DataFrame(
+        [(*names, *row, _verdict(*row[-2:])) for row in known], columns=CLAIM_COLUMNS
+    )
+
+
+def _verdict(low: float, high: float) -> str:
+    """Return the verdict on a claim, given the interval of the contrast."""
+    return HOLDS if low > 0 else FAILS if high < 0 else OPEN
+
+
+def _training(before: pd.DataFrame) -> list[tuple]:
+    """Return the claim about training, at the scale where it has least support.
+
+    A claim about every scale holds if it holds at that one, without correction for their number
+    (an intersection-union test; Berger 1982). Nothing is said if norms are constant at a scale.
+    """
+    scales = before[(before["quantity"] == "lag_1") & (before["left_out"] == "")]
+    numbers = ["difference", "std_error", "conf_low", "conf_high"]
+    if scales.empty or scales[numbers].isna().any(axis=None):
+        return []
+    return [(TRAINING, *scales.loc[scales["conf_low"].idxmin(), numbers])]
 
 
 def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:

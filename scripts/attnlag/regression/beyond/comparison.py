@@ -64,6 +64,12 @@ class ComparedStudy:
         path = self.shards[0].parents[1] / "controls.parquet"
         return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
+    @property
+    def before_training(self) -> pd.DataFrame | None:
+        """The comparison with random weights, by scale; None without it."""
+        path = self.shards[0].parents[1] / "before_training.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
     @cached_property
     def documents(self) -> list[str]:
         """The documents that contribute rows, in order."""
