@@ -209,6 +209,10 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
         whole = sm.OLS(y, np.hstack([effects, trend, lags])).fit()
         assert fit.partial_r_squared == pytest.approx(1 - whole.ssr / rest.ssr, rel=1e-7)
         assert fit.partial_r_squared < fit.r_squared
+        alone = sm.OLS(y, np.hstack([effects, lags])).fit()
+        for found, oracle in ((fit.r_squared_lags, alone), (fit.r_squared_others, rest)):
+            of_means = ((y - effects @ np.linalg.lstsq(effects, y)[0]) ** 2).sum()
+            assert found == pytest.approx(1 - oracle.ssr / of_means, rel=1e-7, abs=1e-9)
 
 
 HALVES = [30, 12, 25, 8, 14, 40, 9]

@@ -235,6 +235,9 @@ class LayerFit:
     loo_r_squared: float = np.nan
     # R² of the lags and leads given the other terms: 1 - SSR / SSR without them.
     partial_r_squared: float = np.nan
+    # R² of the regressions on the lags and leads alone, and on the other terms alone.
+    r_squared_lags: float = np.nan
+    r_squared_others: float = np.nan
     # Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
     sigma: float = np.nan
     # Ratio of the largest to the smallest singular value of X, uncentred; with document effects, of
@@ -357,7 +360,9 @@ def fit_layer(
         n_documents=solution.documents,
         effective_documents=by_document.effective,
         r_squared=1 - ssr / tss,
-        partial_r_squared=1 - ssr / residual_squares_without_lags(stack, index),
+        partial_r_squared=1 - ssr / residual_squares(stack, index, lags=False),
+        r_squared_lags=1 - residual_squares(stack, index, lags=True) / tss,
+        r_squared_others=1 - residual_squares(stack, index, lags=False) / tss,
         sigma=float(np.sqrt(ssr / solution.df_resid)),
         log_likelihood=np.nan
         if len(totals) > 1
@@ -382,10 +387,10 @@ def fit_layer(
     return result
 
 
-def residual_squares_without_lags(stack: Stack, index: int) -> float:
-    """Return the residual sum of squares of the regression on all terms but lags and leads."""
+def residual_squares(stack: Stack, index: int, *, lags: bool) -> float:
+    """Return the residual sum of squares of the regression on lags and leads alone, or without."""
     matrix = unpacked(stack.totals[index, 0], stack.p)
-    columns = [place for place in range(2, stack.p) if not is_lag(stack.terms[place - 1])]
+    columns = [place for place in range(2, stack.p) if is_lag(stack.terms[place - 1]) == lags]
     columns = columns if stack.fixed_effects else [0, *columns]
     # The terms differ in size, and the regression has found them not to be collinear.
     size = np.sqrt(np.diag(matrix)[columns])

@@ -130,6 +130,8 @@ GOODNESS = [
     "cv_r_squared",
     "loo_r_squared",
     "partial_r_squared",
+    "r_squared_lags",
+    "r_squared_others",
     "sigma",
     "condition_number",
     "f_statistic",
