@@ -42,12 +42,11 @@ def figure(inputs: Inputs) -> Sheet:
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         panels.append(panel_of(lines, title, layers))
     first = table[table["site"] == table["site"].iloc[0]]
-    ahead, start = next_ahead(first)
-    claim = f"{SITES[first['site'].iloc[0]].label} raises the next token more than the token itself"
+    ahead, behind, known = next_ahead(first)
+    site = SITES[first["site"].iloc[0]].label
     return Sheet(
-        f"The {claim} in {ahead.sum()} of {len(ahead)} layers"
-        if start is None
-        else f"From layer {start} on, the {claim}",
+        f"The {site} raises the next token more than the token itself in {ahead} of {known} "
+        f"layers, less in {behind}",
         layers,
         panels,
         "Direct effects on the logits through the last norm and the head, less the effects on the "

@@ -19,7 +19,8 @@ from attnlag.storage import tables
 # Target layers of interventions that are named one by one.
 MOST_LAYERS_NAMED = 4
 
-# An effect below this share of the association hardly causes it.
+# An effect of all earlier layers that is shown to be below this share of the layer's lag on itself
+# hardly causes it.
 HARDLY = 0.25
 
 TOKENS_AWAY = {1: "one token", 2: "two tokens", 3: "three tokens"}
@@ -66,7 +67,7 @@ def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
         if within and pooled and len(main.fitted):
             median = pooled[0].of_term(main.terms[0])["estimate"].median()
             if np.isfinite(median):
-                lines.append(Answer("documents pooled", number(median)))
+                lines.append(Answer("ignoring differences between documents", number(median)))
     lines += _causes(folder.parent / "causal" / "total_effects.parquet", main.site)
     if of_norms:
         lines += _checks(main)
@@ -98,7 +99,8 @@ def _lags(main: RegressionTables) -> list[Answer]:
         if np.isnan(low):
             low = high = size
         else:
-            interval = f", {number(low)} to {number(high)}"
+            level = f"{100 * (1 - main.settings['alpha']):g}%"
+            interval = f", {level} interval {number(low)} to {number(high)}"
         verdict = "Hardly"
         if low > bound:
             verdict = "Yes"
@@ -110,22 +112,32 @@ def _lags(main: RegressionTables) -> list[Answer]:
             # Too few to draw from: it is said of these texts alone.
             verdict += " in this text" if texts == 1 else f" in these {texts} texts"
         change = 100 * (1.1**size - 1)
+        lag = f"{named(term)}, " * (term != "lag_1")
         lines.append(
             Answer(
                 f"Does a large adjustment {'precede' if is_lead(term) else 'follow'} a large one?",
                 f"{verdict}: 10% longer → {abs(change):.1f}% "
                 f"{'longer' if change >= 0 else 'shorter'} "
-                f"({named(term)} = {number(size)}{interval}; {counts})",
+                f"({lag}median layer {number(size)}{interval}; {counts})",
                 False,
             )
         )
-    partial = main.fitted["partial_r_squared"]
-    text = f"{partial.median():.0%} in the median layer, at most {partial.max():.0%}"
-    if covariates := main.record.settings("design")["covariates"]:
-        others = 1 - (1 - main.fitted["r_squared"]) / (1 - partial)
-        names = "position" if covariates == ["position"] else "the other terms"
-        text += f"; {names} {others.median():.0%}"
-    return [*lines, Answer("variance that they explain", text)]
+    return [*lines, Answer("variance explained", _explained(main))]
+
+
+def _explained(main: RegressionTables) -> str:
+    """Return R² and what is lost without the lags, or without the other terms (median layer)."""
+    fits = main.fitted
+    whole = f"{fits['r_squared'].median():.0%}"
+    covariates = main.record.settings("design")["covariates"]
+    if not covariates:
+        return f"{whole} (median layer)"
+    names = "position" if covariates == ["position"] else "the other terms"
+    lags, others = (
+        f"{(fits['r_squared'] - fits[f'r_squared_{without}']).median():.0%}".removesuffix("%")
+        for without in ("others", "lags")
+    )
+    return f"{whole} with {names}; only the lags {lags}, only {names} {others} (median layer)"
 
 
 def _controls(main: RegressionTables) -> list[Answer]:
@@ -151,17 +163,39 @@ def _causes(path: Path, site: str) -> list[Answer]:
     table = pd.read_parquet(path).query("source_site == target_site == @site and lag == 1")
     if table.empty:
         return []
-    table = extremes(table, MOST_LAYERS_NAMED)
-    text = ", ".join(
-        f"layer {layer} {number(effect)}"
-        for layer, effect in zip(table["target_layer"], table["estimate"], strict=True)
+    documents = int(table["documents"].max())
+    layers = counted(len(table), "layer")
+    verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell: "
+    known = table.dropna(subset=["share_low", "share_high"])
+    if not verdict and len(known):
+        verdict = f"{_verdict(known)}: "
+    named_layers = extremes(table, MOST_LAYERS_NAMED)
+    effects = ", ".join(
+        f"{number(row.estimate)}% ({number(row.conf_low)} to {number(row.conf_high)}) in layer "
+        f"{row.target_layer}"
+        for row in named_layers.itertuples()
     )
+    text = f"{verdict}1% longer in all earlier layers changes the next by {effects}"
     lags = table["coefficient"].dropna()
     if len(lags):
-        small = (table["estimate"].abs() < HARDLY * table["coefficient"].abs()).all()
         ends = " to ".join(dict.fromkeys((number(lags.min()), number(lags.max()))))
-        text = f"{'Hardly' if small else 'In part'}: {text}, where the lag is {ends}"
+        text += f", where a layer's lag on itself is {ends}"
+    text += f"; {layers}, {counted(documents, 'document')}"
     return [Answer("Does one cause the next?", text, False)]
+
+
+def _verdict(shares: pd.DataFrame) -> str:
+    """Return whether effects are a small part of the lags, by the intervals of their ratio."""
+    low, high = shares["share_low"], shares["share_high"]
+    small = int(((low > -HARDLY) & (high < HARDLY)).sum())
+    large = int(((low > HARDLY) | (high < -HARDLY)).sum())
+    if small == len(shares):
+        return "Hardly"
+    if large == len(shares):
+        return "In part"
+    counts = {"hardly": small, "in part": large, "undecided": len(shares) - small - large}
+    texts = [f"{word} in {count}" for word, count in counts.items() if count]
+    return f"{', '.join(texts)} of {counted(len(shares), 'layer')}".capitalize()
 
 
 def _checks(main: RegressionTables) -> list[Answer]:
@@ -173,7 +207,9 @@ def _checks(main: RegressionTables) -> list[Answer]:
     if layers := too_few_lags(fits, alpha, main.settings["adjust"]):
         text = f"the lags are too few in {layers} of {counted(len(fits), 'layer')}"
     if fits["halves_p_adjusted"].notna().any():
-        text += f"; the halves of documents differ in {len(different_halves(fits, alpha))}"
+        differing = len(different_halves(fits, alpha))
+        text += f"; first and second halves of texts differ in {differing} of "
+        text += counted(len(fits), "layer") + "; the correction is doubtful there" * bool(differing)
     return [Answer("Check", text, False)]
 
 

@@ -45,7 +45,10 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, a
         if len(shared):
             per_cent = shared.assign(**100 * shared[["share", "share_low", "share_high"]])
             shares = by_layer(per_cent, "share", "share", 0)
-            lines.append(f"{sites}: the effects are {shares} of these lags")
+            lines.append(
+                f"{sites}: divided by these lags, the effects of all preceding layers together "
+                f"are {shares}"
+            )
     lines += [_trial(row) for row in trials.query("lag == 1").itertuples()]
     if effects.empty:
         lines.append("no document has a token with a previous one")

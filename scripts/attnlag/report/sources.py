@@ -52,13 +52,12 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
 
 
 def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
-    """Return from which layer on adjustments raise the next token more than their own, as text."""
+    """Return in how many layers adjustments raise the next token more than their own, as text."""
     title = f"{name}, readout:"
     if table.empty or table["difference"].isna().all():
         return titled(title, [proof])
     by_target = table.pivot(index="layer", columns="target", values="difference")
-    ahead, first = next_ahead(table)
-    start = "" if first is None else f"from layer {first} on, "
+    ahead, behind, layers = next_ahead(table)
     peaks = ", ".join(
         f"{words} by {by_target[target].max():.2f} SD in layer {by_target[target].idxmax()}"
         for target, words in TARGETS_IN_WORDS.items()
@@ -66,8 +65,8 @@ def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
     return titled(
         title,
         [
-            f"{start}adjustments raise the next token more than their own (in {ahead.sum()} of "
-            f"{counted(len(ahead), 'layer')} in all)",
+            f"adjustments raise the next token more than their own in {ahead} of "
+            f"{counted(layers, 'layer')}, less in {behind} (intervals of the difference)",
             f"at most they raise {peaks}, beyond the effect on the same token of another place",
         ],
     )

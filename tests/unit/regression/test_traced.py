@@ -93,7 +93,19 @@ def test_shares_are_means_clustered_by_document(rows, random):
 
 def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, random):
     table = traced.readout(rows, random, 1, 0.1)
-    for _, row in table.iterrows():
+    apart = table[table["target"] == traced.NEXT_LESS_OWN]
+    own, other = (rows[name] - rows[f"{name}_control"] for name in ("own", "next"))
+    for _, row in apart.iterrows():
+        check(row, rows, other - own, 1, "difference")
+    assert traced.next_ahead(table) == (
+        (apart["conf_low"] > 0).sum(),
+        (apart["conf_high"] < 0).sum(),
+        len(LAYERS),
+    )
+    # A point above zero is not enough.
+    doubtful = table.assign(conf_low=-1.0, conf_high=1.0, difference=0.5)
+    assert traced.next_ahead(doubtful) == (0, 0, len(LAYERS))
+    for _, row in table.drop(apart.index).iterrows():
         effect, control = rows[row["target"]], rows[f"{row['target']}_control"]
         check(row, rows, effect - control, 1, "difference")
         for name, values in (("mean", effect), ("control", control)):

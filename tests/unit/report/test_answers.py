@@ -32,7 +32,7 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
     )
     fits = pd.DataFrame({"layer": [0, 1, 2], "r_squared": [0.1, 0.28, 0.4], "status": "ok"})
     fits["n_documents"] = 20
-    fits["partial_r_squared"] = [0.07, 0.2, 0.3]
+    fits["r_squared_others"], fits["r_squared_lags"] = [0.05, 0.1, 0.2], [0.09, 0.26, 0.38]
     fits["breusch_godfrey_p_value"] = [1e-6, 0.4, 1e-6]
     fits["halves_p_adjusted"] = [0.01, 0.5, 0.5] if effects == "document" else np.nan
     controls = rows[["layer", "term"]].assign(permuted_mean=-0.001)
@@ -77,32 +77,72 @@ def paths(base, *names):
     return [base / "attention" / name / "coefficients.parquet" for name in names]
 
 
+def total_effects(shares, documents=13):
+    """Return effects on the next token in layers with these intervals of shares of their lags."""
+    low, high = zip(*shares, strict=True)
+    size = np.linspace(0.04, -0.03, len(shares))
+    return pd.DataFrame(
+        {
+            **{"source_site": "attention", "target_site": "attention", "lag": 1},
+            **{
+                "target_layer": range(1, len(shares) + 1),
+                "estimate": size,
+                "conf_low": size - 0.02,
+            },
+            **{"conf_high": size + 0.02, "share_low": low, "share_high": high},
+            **{"coefficient": np.linspace(0.34, 0.28, len(shares)), "documents": documents},
+        }
+    )
+
+
 def test_the_answers_state_each_number_once(base):
     (base / "causal").mkdir()
-    pd.DataFrame(
-        {
-            **{"source_site": "attention", "target_site": "attention", "lag": [1, 1, 2]},
-            **{"target_layer": [1, 2, 2], "estimate": [0.04, -0.03, 9.0]},
-            "coefficient": [0.34, 0.28, 9.0],
-        }
-    ).to_parquet(base / "causal" / "total_effects.parquet")
+    effects = total_effects([(0.06, 0.14), (-0.16, -0.06)])
+    effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
+    effects.to_parquet(base / "causal" / "total_effects.parquet")
     assert answers.of_run(paths(base, "pooled", "within")).splitlines() == [
         "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers",
-        "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (lag 1 = 0.23, "
-        "0.21 to 0.24; above 0.05 in 2 of 3 layers)",
+        "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (median layer "
+        "0.23, 95% interval 0.21 to 0.24; above 0.05 in 2 of 3 layers)",
         "  two tokens back                            0.01 (above 0.05 in 0 of 3 layers, below "
         "−0.05 in 1, shown to be smaller in size in 1)",
-        "  variance that they explain                 20% in the median layer, at most 30%; "
-        "position 10%",
+        "  variance explained                         28% with position; only the lags 18, only "
+        "position 2 (median layer)",
         "  tokens in random order                     0.00",
         "  before training                            0.46 to 1.42, by the scale of the initial "
         "weights; trained 0.22 (same texts)",
-        "  documents pooled                           0.32",
-        "Does one cause the next?                     Hardly: layer 1 0.04, layer 2 −0.03, where "
-        "the lag is 0.28 to 0.34",
-        "Check                                        the lags are too few in 2 of 3 layers; the "
-        "halves of documents differ in 1",
+        "  ignoring differences between documents     0.32",
+        "Does one cause the next?                     Hardly: 1% longer in all earlier layers "
+        "changes the next by 0.04% (0.02 to 0.06) in layer 1, −0.03% (−0.05 to −0.01) in layer 2, "
+        "where a layer's lag on itself is 0.28 to 0.34; 2 layers, 13 documents",
+        "Check                                        the lags are too few in 2 of 3 layers; first "
+        "and second halves of texts differ in 1 of 3 layers; the correction is doubtful there",
     ]
+
+
+@pytest.mark.parametrize(
+    ("shares", "documents", "word"),
+    [
+        ([(-0.1, 0.2), (-0.2, 0.24)], 13, "Hardly: 1% longer"),
+        ([(0.3, 0.5), (-0.9, -0.26)], 13, "In part: 1% longer"),
+        # The point of the second is within a quarter, but its interval is not.
+        ([(-0.1, 0.2), (-0.2, 0.4)], 13, "Hardly in 1, undecided in 1 of 2 layers: 1% longer"),
+        ([(-0.1, 0.2), (0.3, 0.4)], 13, "Hardly in 1, in part in 1 of 2 layers: 1% longer"),
+        ([(-0.1, 0.2), (-0.2, 0.2)], 5, "Too few documents to tell: 1% longer"),
+        ([(np.nan, np.nan)], 13, "1% longer"),
+    ],
+)
+def test_what_one_causes_depends_on_intervals(base, shares, documents, word):
+    (base / "causal").mkdir()
+    total_effects(shares, documents).to_parquet(base / "causal" / "total_effects.parquet")
+    (line,) = (
+        line
+        for line in answers.of_site(base / "attention", ["within"]).lines
+        if line.label == "Does one cause the next?"
+    )
+    assert line.text.startswith(word)
+    layers = "1 layer" if len(shares) == 1 else f"{len(shares)} layers"
+    assert line.text.endswith(f"; {layers}, {documents} documents")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +152,7 @@ def test_the_answers_state_each_number_once(base):
         (0.06, 0.02, 0.1, "Hardly: 10% longer → 0.6% longer"),
         (0.01, -0.02, 0.04, "No: 10% longer → 0.1% longer"),
         (-0.2, -0.3, -0.1, "No, a small one: 10% longer → 1.9% shorter"),
-        (0.23, np.nan, np.nan, "Yes: 10% longer → 2.2% longer (lag 1 = 0.23; above"),
+        (0.23, np.nan, np.nan, "Yes: 10% longer → 2.2% longer (median layer 0.23; above"),
     ],
 )
 def test_the_first_word_depends_on_the_interval(base, median, low, high, word):

@@ -23,6 +23,9 @@ from attnlag.regression.settings import HeadsSettings
 NORMS = {WHOLE: "norm", **WRITTEN}
 
 # Sources of an adjustment, in the order of their rows.
+# The rows of effects on the next token less those on the token itself.
+NEXT_LESS_OWN = "next_less_own"
+
 SOURCE_NAMES = [*SOURCE_CLASSES, "bias", "effective"]
 
 LAG_COLUMNS = [
@@ -101,14 +104,19 @@ def shares(
 def readout(
     rows: pd.DataFrame, random: pd.DataFrame | None, drop_first: int, alpha: float
 ) -> pd.DataFrame:
-    """Return the effect on each target by layer, less that on the target of another place."""
+    """Return the effect on each target by layer, less that on the target of another place.
+
+    The rows `NEXT_LESS_OWN` have how far the effect on the next token exceeds that on the token
+    itself, with an interval of its own.
+    """
 
     def differences(rows: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({name: rows[name] - rows[f"{name}_control"] for name in TARGETS})
+        found = {name: rows[name] - rows[f"{name}_control"] for name in TARGETS}
+        return pd.DataFrame(found | {NEXT_LESS_OWN: found["next"] - found["own"]})
 
     table = _means_beside(rows, random, differences, drop_first, alpha)
     table = table.rename(columns={"mean": "difference"})
-    comparable = differences(rows).notna()
+    comparable = differences(rows)[[*TARGETS]].notna()
     for column, ending in (("mean", ""), ("control", "_control")):
         effects = rows[[f"{name}{ending}" for name in TARGETS]].set_axis([*TARGETS], axis=1)
         means = means_by_layer(rows, effects.where(comparable), drop_first, alpha)
@@ -118,15 +126,13 @@ def readout(
     return _rows_by_layer(table[order], "target")
 
 
-def next_ahead(effects: pd.DataFrame) -> tuple[pd.Series, int | None]:
-    """Return where adjustments raise the next token more than their own, by layer.
+def next_ahead(effects: pd.DataFrame) -> tuple[int, int, int]:
+    """Return in how many layers the next token is raised more than the token itself, by intervals.
 
-    The second value is the first layer from which on they do in all, or None.
+    The second number is of the layers in which it is raised less, the third of all.
     """
-    by_target = effects.pivot(index="layer", columns="target", values="difference")
-    ahead = by_target["next"] > by_target["own"]
-    lasting = by_target.index[ahead[::-1].cummin()[::-1]]
-    return ahead, lasting[0] if len(lasting) else None
+    rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
+    return int((rows["conf_low"] > 0).sum()), int((rows["conf_high"] < 0).sum()), len(rows)
 
 
 def fit_lags(
