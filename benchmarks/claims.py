@@ -21,7 +21,7 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.adjustments import columns  # noqa: E402
+from attnlag.quantities import columns  # noqa: E402
 from attnlag.regression.inference import controls  # noqa: E402
 from attnlag.regression.settings import DesignSettings, RegressionSettings  # noqa: E402
 from attnlag.storage import tables  # noqa: E402

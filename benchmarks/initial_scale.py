@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import attnlag  # noqa: E402
-from attnlag.adjustments import tracing  # noqa: E402
 from attnlag.model import random_weights  # noqa: E402
 
 FOLDER = ROOT / "data/models/smollm2-135m-instruct"
@@ -41,19 +40,16 @@ def centred_cosine(measured):
     return means
 
 
-def effective_sources(model, measured):
+def effective_sources(model, tokenizer, texts):
     """Return the mean effective number of sources by layer."""
-    tracer = tracing.Tracer(model, ["attention"])
-    groups = measured.tokens.groupby("document", sort=False)["token_id"]
-    for document, ids in list(groups)[:13]:
-        tracer.trace(document, 0, ids.to_numpy()[:64])
-    rows = pd.concat(table.to_pandas() for table in tracer.sources).query("position > 0")
-    return rows.groupby("layer")["effective"].mean()
+    beginnings = {"quantities": "sources", "max_length": 64, "progress": False}
+    rows = attnlag.measure(model, tokenizer, texts[:13], **beginnings).table("sources")
+    return rows.query("position > 0 and window == 0").groupby("layer")["effective"].mean()
 
 
 def by_layer(model, tokenizer, texts):
     """Return the quantities of a model, each by layer."""
-    options = {"sites": ["attention", "mlp"], "keep": "vectors", "progress": False}
+    options = {"sites": ["attention", "mlp"], "quantities": "vectors", "progress": False}
     measured = attnlag.measure(model.eval(), tokenizer, texts, **options)
     found = {}
     for name, (site, terms) in FITS.items():
@@ -62,7 +58,7 @@ def by_layer(model, tokenizer, texts):
         lags["sum"], lags["R²"] = lags["lag_1"] + lags["lag_2"], fit.fits["r_squared"]
         found |= {f"{name}, {key}": lags[key] for key in ("lag_1", "lag_2", "sum", "R²")}
     found["centred cosine"] = centred_cosine(measured)
-    return found | {"effective sources": effective_sources(model, measured)}
+    return found | {"effective sources": effective_sources(model, tokenizer, texts)}
 
 
 if __name__ == "__main__":
