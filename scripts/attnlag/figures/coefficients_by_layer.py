@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.numbers import number
-from attnlag.figures.legends import dashes, lag_colours, lag_markers
+from attnlag.figures.legends import dashes, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet, before_training, permuted, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.quantities.catalogue import OUTCOMES
@@ -32,7 +32,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     fits = fits.sort_values("layer")
     layers = fits["layer"].tolist()
     terms = lags_among(list(coefficients["term"]))
-    colours, markers = lag_colours(terms), lag_markers(terms)
+    colours = lag_colours(terms)
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
     lines = {
         term: profile(
@@ -40,14 +40,13 @@ def figure(inputs: SimpleNamespace) -> Sheet:
             layers,
             colours[term],
             alpha=alpha,
-            marker=markers[term],
             linestyle=dashes(term),
         )
         for term in terms
     }
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
     of_terms = controls_by_term(controls, layers)
-    r_squared = [Line(fits["r_squared"].to_numpy(float), color="k", marker="o")]
+    r_squared = [Line(fits["r_squared"].to_numpy(float), color="k")]
     panels = []
     before: list[Line] = []
     if len(terms) <= MOST_PANELS:
@@ -57,15 +56,16 @@ def figure(inputs: SimpleNamespace) -> Sheet:
             if "permuted_low" in rows:
                 of_panel.append(permuted(rows["permuted_low"], rows["permuted_high"]))
             # There is no coefficient where norms before training do not vary.
-            if untrained := before_training(rows, f"{named(term)}, before training", colour):
-                before += [*untrained, Line(rows["trained"], f"{named(term)}, trained", colour)]
+            if term == terms[0] and (untrained := before_training(rows, "before training", None)):
+                before = [*untrained, Line(rows["trained"], "trained, on the same texts", colour)]
             panels.append(Lines(of_panel, unit, named(term), share="lags", missing=missing))
     else:
         for term, line in lines.items():
             line.label = named(term)
         panels.append(Lines(list(lines.values()), unit, missing=missing, height=3.2))
     if before:
-        panels.append(Lines(before, unit, "before and after training, same texts, uncorrected"))
+        title = f"{named(terms[0])} before and after training, not corrected for bias"
+        panels.append(Lines(before, unit, title))
         of_first = of_terms[terms[0]]
         r_squared += before_training(of_first, "before training", None, "_r_squared")
     within = inputs.r_squared_name.removeprefix("R²").strip()
@@ -101,7 +101,11 @@ def claim_of(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome:
         return f"{named(term).capitalize()} is {number(size)} (median layer{before})"
     larger = f"{abs(size):.2f}% {'larger' if size >= 0 else 'smaller'}"
     name = plural(outcome).removesuffix("s")
-    return f"A {name} 1% larger is followed by one {larger} (median layer{before})"
+    second = coefficients.loc[coefficients["term"] == "lag_2", "estimate"].median()
+    later = ""
+    if term == "lag_1" and np.isfinite(second):
+        later = f", two tokens later {abs(second):.2f}% {'larger' if second >= 0 else 'smaller'}"
+    return f"A {name} 1% larger is followed by one {larger}{later} (median layer{before})"
 
 
 def controls_by_term(

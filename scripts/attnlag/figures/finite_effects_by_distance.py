@@ -45,8 +45,8 @@ def figure(inputs: Inputs) -> Sheet:
         rows, predicted = finite[finite["lag"] == lag], derivative[derivative["lag"] == lag]
         x = np.array(sorted(rows["distance"].unique()))
         y = predicted.groupby("distance")["estimate"].mean().reindex(x).to_numpy(dtype=float)
-        marks: dict[str, Any] = {"linestyle": "none", "marker": "D", "linewidth": 0}
-        lines = [*lines_over(rows, "distance", x), Line(y, "derivative, for scaling", "k", **marks)]
+        derived = Line(y, "derivative, for scaling", "k", linestyle=(0, (1, 1.2)))
+        lines = [*lines_over(rows, "distance", x), derived]
         panels.append(Lines(lines, "Δ log norm", title, x, "layers after"))
     near = effects[(effects["target_site"] == "kl_divergence") & (effects["lag"] == 0)]
     largest = near.groupby("intervention", observed=True)["estimate"].max()
@@ -87,5 +87,5 @@ def lines_over(rows: pd.DataFrame, column: str, x: np.ndarray) -> list[Line]:
     lines = []
     for label, colour in colours_of(rows).items():
         y, low, high = means.loc[label].reindex(x).to_numpy(dtype=float).T
-        lines.append(Line(y, label, colour, low, high, shade=0.15, marker="o"))
+        lines.append(Line(y, label, colour, low, high, shade=0.15))
     return lines

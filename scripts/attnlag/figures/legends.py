@@ -22,9 +22,6 @@ GREY = "0.35"
 PERMUTED = "0.7"
 RANDOM_LINE: dict[str, Any] = {"color": "0.25", "linestyle": (0, (4, 2.5)), "linewidth": 1.1}
 
-# Shapes of lags and leads, nearest first, for readers who cannot tell the colours apart.
-MARKERS = "osDvPXh<p>"
-
 # Mark of a layer without a fit.
 UNFITTED: dict[str, Any] = {"linestyle": "none", "marker": "^", "mfc": "none", "ms": 6}
 
@@ -50,11 +47,6 @@ def lag_colours(lags: Sequence[str]) -> dict[str, Any]:
         **dict(zip(behind, layer_colours(len(behind)), strict=True)),
         **dict(zip(ahead, warm, strict=True)),
     }
-
-
-def lag_markers(lags: Sequence[str]) -> dict[str, str]:
-    """Return a shape for each lag and lead, nearest first."""
-    return {lag: MARKERS[place % len(MARKERS)] for place, lag in enumerate(lags)}
 
 
 def dashes(term: str) -> Any:

@@ -67,7 +67,7 @@ def figure(inputs: Inputs) -> Sheet:
         if layer in layers_with_bins:
             mean, reach = means_by_bin(y, bin_of, document)
             ends = mean - reach, mean + reach
-            bins.append(Line(mean, f"layer {layer}", colours[layer], *ends, marker="o"))
+            bins.append(Line(mean, f"layer {layer}", colours[layer], *ends))
         alone = slope_of(y, surprisal[None], document)
         given_frequency = slope_of(y, np.stack([surprisal, frequency]), document)
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
@@ -78,10 +78,10 @@ def figure(inputs: Inputs) -> Sheet:
     low, high = int(table[:, 0].argmin()), int(table[:, 0].argmax())
     percent = np.expm1([table[low, 0], table[high, 0], table[:, 4].min(), table[:, 5].max()])
     lines = [
-        Line(value, name, colour, value - reach, value + reach, marker=marker)
-        for (value, reach), name, colour, marker in (
-            (table[:, :2].T, "surprisal alone", NORMS, "o"),
-            (table[:, 2:4].T, "the token's log frequency held fixed", PALETTE[1], "s"),
+        Line(value, name, colour, value - reach, value + reach)
+        for (value, reach), name, colour in (
+            (table[:, :2].T, "surprisal alone", NORMS),
+            (table[:, 2:4].T, "the token's log frequency held fixed", PALETTE[1]),
         )
     ]
     return Sheet(

@@ -1,7 +1,6 @@
 """Predicted against caused, pair by pair of layers: where the signs agree, and where not."""
 
 import functools
-import itertools
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from matplotlib.ticker import FixedLocator
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, of_pair
-from attnlag.figures.legends import GREY, MARKERS, layer_colours
+from attnlag.figures.legends import GREY, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
 
 DRAWN_BY = ("plot_effects",)
@@ -51,11 +50,11 @@ def figure(inputs: Inputs) -> Sheet:
     panels = []
     for column, (prediction, title) in PANELS.items():
         lines = []
-        for layer, colour, marker in zip(targets, colours, itertools.cycle(MARKERS), strict=False):
+        for layer, colour in zip(targets, colours, strict=True):
             rows = pairs[pairs["target_layer"] == layer]
             x, y, low, high = (rows[name].to_numpy(float) for name in (column, "estimate", *BOUNDS))
             label = f"target layer {layer}"
-            lines.append(Line(y, label, colour, low, high, marker=marker, bars=True, x=x))
+            lines.append(Line(y, label, colour, low, high, bars=True, x=x))
         unclear = pairs[pairs["conf_low"] * pairs["conf_high"] <= 0][[column, "estimate"]]
         trial = trials.get(prediction)
         panels.append(

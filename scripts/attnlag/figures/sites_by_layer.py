@@ -2,7 +2,7 @@
 
 from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import lag_colours, lag_markers
+from attnlag.figures.legends import lag_colours
 from attnlag.figures.norms_by_layer import norms_panel
 from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Lines, Sheet, profile
@@ -20,7 +20,7 @@ def figure(inputs: Inputs) -> Sheet:
     """Return a column for each site: norms above coefficients."""
     first = inputs.studies[0]
     terms = lags_among(list(first.coefficients["term"]))
-    colours, markers = lag_colours(terms), lag_markers(terms)
+    colours = lag_colours(terms)
     norms, slopes, medians = [], [], []
     for site, paths, study in zip(inputs.sites, inputs.norms, inputs.studies, strict=True):
         sample, label = sample_norms(paths).from_position(first.drop_first), SITES[site].label
@@ -32,7 +32,6 @@ def figure(inputs: Inputs) -> Sheet:
                 sample.layers,
                 colours[term],
                 label=named(term),
-                marker=markers[term],
                 alpha=first.alpha,
             )
             for term in terms

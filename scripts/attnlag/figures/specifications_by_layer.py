@@ -40,7 +40,8 @@ def figure(inputs: Inputs) -> Sheet:
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
     for table, term, name, (dashes, colour) in zip(tables, terms, names, styles, strict=False):
         rows = table[table["term"] == term]
-        line = profile(rows, layers, colour, linestyle=dashes, marker="o", shade=0.16)
+        alpha = inputs.studies[0].alpha
+        line = profile(rows, layers, colour, linestyle=dashes, shade=0.16, alpha=alpha)
         if len(tables) > MOST_BANDS:
             line.low = None
         fitted = rows["estimate"].notna().any()
@@ -62,6 +63,8 @@ def figure(inputs: Inputs) -> Sheet:
         [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3)],
         f"{PREDICTIVE} {inference_text(tables[0], inputs.studies[0].adjust)}",
         alpha=inputs.studies[0].alpha,
+        adjust=inputs.studies[0].adjust,
+        negligible=inputs.studies[0].negligible,
     )
 
 

@@ -61,7 +61,6 @@ class Line:
     high: Any = None
     linestyle: Any = "-"
     linewidth: float = 1.4
-    marker: str = ""
     shade: float = 0.22  # opacity of the band
     bars: bool = False  # intervals as bars around squares, and no line between the values
     weak: Any = None  # True where a value is not significant
@@ -279,11 +278,11 @@ def _has_band(line: Line) -> bool:
 
 def _handle(line: Line) -> Any:
     """Return the legend's handle of a line: a patch for a band alone."""
-    if not line.linewidth and not line.marker:
+    if not line.linewidth:
         return Patch(color=line.color, alpha=line.shade, linewidth=0)
-    dashes, marker = ("none", "s") if line.bars else (line.linestyle, line.marker)
+    dashes, marker = ("none", "s") if line.bars else (line.linestyle, "")
     kind: dict[str, Any] = {"color": line.color, "linestyle": dashes, "marker": marker}
-    return Line2D([], [], linewidth=line.linewidth or 1.4, ms=5, mew=0.8, **kind)
+    return Line2D([], [], linewidth=line.linewidth, ms=5, mew=0.8, **kind)
 
 
 def _draw_lines(axes: Axes, panel: Lines, sheet: Sheet) -> None:
@@ -331,8 +330,7 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     if ends is not None:
         draw_band(axes, x, *ends, color=line.color, alpha=line.shade, zorder=order)
     plain: dict[str, Any] = {"color": line.color, "linestyle": line.linestyle}
-    marker = line.marker if line.weak is None else ""
-    plain |= {"linewidth": line.linewidth, "marker": marker, "ms": 0.75 * size, "mew": 0}
+    plain["linewidth"] = line.linewidth
     axes.plot(x, y, zorder=order + 0.5, **plain)
     if line.weak is None:
         return
@@ -340,7 +338,7 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     weak, negligible = (finite & np.asarray(m, bool) for m in (line.weak, line.negligible))
     mark: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
     for marked, face in ((finite & ~weak & ~negligible, line.color), (negligible, "w")):
-        kind = {"marker": line.marker or "o", "ms": 0.75 * size, "mew": 1.0}
+        kind = {"marker": "o", "ms": 0.75 * size, "mew": 1.0}
         axes.plot(x[marked], y[marked], markerfacecolor=face, **kind, **mark)
     axes.plot(x[weak], y[weak], marker="x", ms=size, mew=1.1, **mark)
 

@@ -45,6 +45,10 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "by_number": lambda config, regression: config.regressions[regression].by_number,
     "causal": lambda config, regression: bool(config.sites_changed()),
     "comparison": lambda config, regression: len(config.models) * len(config.corpora) > 1,
+    # What is drawn for one regression is the same for the others in the explorer.
+    "first_regression": lambda config, regression: (
+        not regression or regression == next(iter(config.regressions))
+    ),
     "geometry": lambda config, regression: config.extraction.geometry,
     "groups": lambda config, regression: any(map(may_have_groups, config.corpora.values())),
     "heads": lambda config, regression: config.with_heads(),
@@ -67,10 +71,10 @@ def holds(conditions: Iterable[str], config: Config, regression: str = "") -> bo
     return all(CONDITIONS[name](config, regression) for name in conditions)
 
 
-def drawn(figure: catalogue.Figure, config: Config) -> bool:
-    """Return whether the program of a figure draws it if it runs."""
+def drawn(figure: catalogue.Figure, config: Config, regression: str = "") -> bool:
+    """Return whether a run draws a figure, for a regression if it is about one."""
     asked = not figure.on_request or figure.name in config.figures.also
-    return asked and holds(TABLE["drawn_when"].get(figure.name, []), config)
+    return asked and holds(TABLE["drawn_when"].get(figure.name, []), config, regression)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Output:
 
     def made(self, config: Config, regression: str) -> bool:
         """Return whether a run makes the file, for a regression if its path names one."""
-        asked = self.figure is None or drawn(self.figure, config)
+        asked = self.figure is None or drawn(self.figure, config, regression)
         return asked and holds(self.when, config, regression)
 
     def column_names(self) -> list[str]:
@@ -230,7 +234,7 @@ def asked_for(config: Config) -> list[str]:
 
 
 def one_of_each_job(config: Config) -> list[str]:
-    """Return the targets of a run, with one file for all figures of a job.
+    """Return the targets of a run, with one file for each figure.
 
     Who waits for every job need not name every file, of which a plan takes time.
     """
@@ -238,9 +242,15 @@ def one_of_each_job(config: Config) -> list[str]:
     first = [
         path
         for program, figures in TABLE["figures"].items()
-        for figure in figures_drawn(program, config)[:1]
+        for figure in figures_drawn(program, config)
         for path in expanded(
-            Output(figures["folder"], figure.name + ending, "", when=figures.get("when", [])),
+            Output(
+                figures["folder"],
+                figure.name + ending,
+                "",
+                when=figures.get("when", []),
+                figure=figure,
+            ),
             config,
         )
     ]

@@ -63,7 +63,7 @@ def test_coefficients_stand_beside_their_controls():
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
         "lag 2",
-        "before and after training, same texts, uncorrected",
+        "lag 1 before and after training, not corrected for bias",
         "variance explained within documents",
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
@@ -77,20 +77,23 @@ def test_coefficients_stand_beside_their_controls():
         np.testing.assert_array_equal(order.low, controls["permuted_low"])
         np.testing.assert_array_equal(order.high, controls["permuted_high"])
         assert panel.missing == [4]
-    controls = tables_of["controls"].query("term == 'lag_2'")
+    controls = tables_of["controls"].query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
-    assert [line.label for line in before.lines[3:]] == [
-        *["lag 2, before training, by scale"] * 2,
-        "lag 2, trained",
+    assert [line.label for line in before.lines] == [
+        *["before training, by scale"] * 2,
+        "trained, on the same texts",
     ]
-    np.testing.assert_array_equal(before.lines[3].y, controls["random_weights"])
-    np.testing.assert_array_equal(before.lines[4].y, controls["random_weights_default"])
-    np.testing.assert_array_equal(before.lines[5].y, controls["trained"])
+    np.testing.assert_array_equal(before.lines[0].y, controls["random_weights"])
+    np.testing.assert_array_equal(before.lines[1].y, controls["random_weights_default"])
+    np.testing.assert_array_equal(before.lines[2].y, controls["trained"])
     np.testing.assert_array_equal(explained.lines[0].y, tables_of["fits"]["r_squared"])
-    median = tables_of["coefficients"].query("term == 'lag_1'")["estimate"].median()
-    larger = "larger" if median > 0 else "smaller"
+    size, second = (
+        tables_of["coefficients"].query("term == @term")["estimate"].median()
+        for term in ("lag_1", "lag_2")
+    )
+    one, other = (f"{abs(b):.2f}% {'larger' if b > 0 else 'smaller'}" for b in (size, second))
     assert sheet.claim == (
-        f"A norm 1% larger is followed by one {abs(median):.2f}% {larger} (median layer; "
+        f"A norm 1% larger is followed by one {one}, two tokens later {other} (median layer; "
         f"0.50 to {before.lines[0].y.median():.2f}% before training, by scale)"
     )
     assert wording.PREDICTIVE in sheet.note
@@ -289,7 +292,8 @@ def study(name, effects, estimate, term="lag_1", outcome="norm"):
         {"regression": name, "layer": LAYERS, "term": term, "estimate": estimate}
     ).assign(conf_low=estimate - 0.1, conf_high=estimate + 0.1, vcov_type="cluster")
     return SimpleNamespace(
-        coefficients=table,
+        coefficients=table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01]),
+        negligible=0.05,
         regression={"fixed_effects": effects},
         outcome=outcome,
         alpha=0.05,
@@ -302,6 +306,8 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
     assert sheet.claim == "Lag 1 is 0.23 within documents and 0.32 pooled (median layer)"
     assert [line.end for line in sheet.panels[0].lines] == ["within documents", "pooled"]
+    # A filled mark is a test.
+    assert sheet.panels[0].lines[0].weak.tolist() == [False, True, False, False]
     studies.append(study("c", "none", np.nan, "lead_1"))
     sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
     ends = [line.end.replace("\n", " ") for line in sheet.panels[0].lines]
@@ -587,7 +593,7 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
         "The token before writes 50% of the adjustment in layer 1 and 20% in the median layer"
     )
     # A mark is a test, of which a share has none.
-    assert all(line.weak is None and not line.marker for line in panel.lines)
+    assert all(line.weak is None for line in panel.lines)
 
 
 def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():

@@ -50,7 +50,7 @@ def lines_sheet(layers=6, missing=(), **kind):
     panels = [
         Lines(
             [
-                Line(x, "lag 1", "C0", x - 0.1, x + 0.1, marker="o"),
+                Line(x, "lag 1", "C0", x - 0.1, x + 0.1),
                 untrained(x + 1),
                 permuted(np.full(layers, -0.1), np.full(layers, 0.1)),
             ],
