@@ -4,14 +4,14 @@ import attnlag.pipeline.program as program
 
 from attnlag.report import answers
 from attnlag.report.explorer import page
+from attnlag.report.regression_tables import declared
 from attnlag.storage import writing
 
 
 def main(job):
-    # Folders of further tables of tokens.
-    beside = sorted({path.parent.name for path in job.input.beside})
-    text = page.page(job.input.coefficients, job.input.findings, beside)
-    writing.write_text(answers.of_run(job.input.coefficients), job.output.answers)
+    regressions = declared(**vars(job.input))
+    text = page.page(regressions, job.input.findings)
+    writing.write_text(answers.of_run(regressions), job.output.answers)
     writing.write_text(text, job.output.page)
     size = len(text.encode()) / 1e6
     program.log.info(f"{job.output.page}: open it in a browser; {size:.1f} MB")

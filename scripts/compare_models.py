@@ -1,19 +1,27 @@
-"""Compare models over relative depth: one table of all coefficients, and one row per pair.
-
-The folder ``crossproducts`` beside each table of coefficients has what errors by document need.
-"""
+"""Compare models over relative depth: one table of all coefficients, and one row per pair."""
 
 import attnlag.pipeline.program as program
 
 import pandas as pd
 
 from attnlag.regression.beyond import claims, comparison
-from attnlag.report.comparison import claims_findings, comparison_findings
-from attnlag.storage import tables, writing
+from attnlag.storage import tables
+from attnlag.storage.declared import Declared
 
 
 def main(job):
-    studies = [comparison.read_study(path) for path in job.input.studies]
+    files = Declared(**vars(job.input))
+    studies = [
+        comparison.read_study(
+            path,
+            files.all_of("crossproducts", path.parent),
+            files.table("controls", path.parent),
+            files.table("before_training", path.parent)
+            if "before_training" in files.names
+            else None,
+        )
+        for path in job.input.coefficients
+    ]
     inference = comparison.common_inference(studies)
     alpha, adjust, negligible = (inference[key] for key in ("alpha", "adjust", "negligible"))
     bounds = {"alpha": alpha, "negligible": negligible}
@@ -38,10 +46,6 @@ def main(job):
     tables.write_frame(coefficients, job.output.coefficients, record)
     tables.write_frame(pairs, job.output.pairs, record)
     tables.write_frame(held, job.output.claims, record)
-    models = list(dict.fromkeys(study.model for study in studies if not study.control))
-    findings = comparison_findings(pairs, negligible)
-    findings += claims_findings(held, models)
-    writing.write_text(findings, job.output.findings)
     program.log.info(f"compared {len(studies)} studies in {len(pairs)} pairs and lags")
 
 

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 from attnlag.errors import counted
 from attnlag.interventions import effect_tables
 from attnlag.regression.settings import ElasticitiesSettings
-from attnlag.report.causal import causal_findings
-from attnlag.storage import tables, writing
+from attnlag.storage import tables
 
 
 def main(job):
@@ -27,10 +26,6 @@ def main(job):
     record = tables.provenance(shared, "elasticities", settings, "numpy", "scipy")
     by_path = {getattr(job.output, name): frame for name, frame in frames.items()}
     name = tables.write_results(by_path, record)
-    findings = causal_findings(
-        frames["total_effects"], frames["prediction_vs_effect"], name=name, alpha=settings.alpha
-    )
-    writing.write_text(findings, job.output.findings)
     documents = counted(effects["document"].nunique(), "document")
     program.log.info(f"{name}: {counted(len(frames['elasticities']), 'effect')} from {documents}")
 

@@ -5,20 +5,16 @@ The cross-products of all shards are read first, and then the designs, for what 
 
 import attnlag.pipeline.program as program
 
-import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.quantities.columns import layer_name
 from attnlag.regression.beyond import groups
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
-from attnlag.report import findings
-from attnlag.report.summaries import layer_summary
-from attnlag.storage import tables, writing
+from attnlag.storage import tables
 
 PACKAGES = ("numpy", "scipy", "statsmodels")
 
@@ -53,7 +49,8 @@ def main(job):
 
     shared = tables.of_all_shards(job.input.crossproducts)
     used = {**settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
-    record = tables.provenance(shared, "regression", used, *PACKAGES, merged=fitted.merged)
+    facts_of_fit = {"merged": fitted.merged, "bins": fitted.bins}
+    record = tables.provenance(shared, "regression", used, *PACKAGES, **facts_of_fit)
     frames = {
         job.output.coefficients: fitted.coefficients,
         job.output.fits: fitted.goodness,
@@ -70,15 +67,6 @@ def main(job):
     sums = fitted.residual_sums
     record["residuals"] = sums.facts()
     tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
-    with writing.replaced_whole(job.output.summary) as folder:
-        for layer in fitted.layers:
-            text = layer_summary(fitted, layer, name)
-            writing.write_text(text, folder / f"{layer_name(layer)}.txt")
-    paths = job.input.classes, job.input.equal_slopes, job.input.steps
-    by_class = [pd.read_parquet(path) for path in paths if path]
-    before = random.compared if random else None
-    text = findings.of_regression(fitted, with_controls, before, by_group, name, by_class)
-    writing.write_text(text, job.output.findings)
     layers = counted(len(fitted.layers), "layer")
     fitted_groups = counted(len(groups.fitted_groups(by_group)[0]), "group")
     program.log.info(f"{name}: fitted {layers}, and {fitted_groups}")

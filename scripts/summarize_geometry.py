@@ -1,12 +1,11 @@
-"""Take the means of where adjustments point, by layer, and say what they show."""
+"""Take the means of where adjustments point, by layer."""
 
 import attnlag.pipeline.program as program
 
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.settings import GeometrySettings
-from attnlag.report.geometry import geometry_findings
-from attnlag.storage import tables, writing
+from attnlag.storage import tables
 
 
 def main(job):
@@ -34,7 +33,6 @@ def main(job):
     shared = tables.of_all_shards(job.input.geometry)
     record = tables.provenance(shared, "geometry_means", job.settings, "numpy", "scipy")
     name = tables.write_results({job.output.means: table}, record, site=job.names.site)
-    writing.write_text(geometry_findings(table, name), job.output.findings)
     program.log.info(f"{name}: {len(table)} means")
 
 

@@ -16,8 +16,7 @@ from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
 from attnlag.regression.beyond import heads, lags_of_heads
 from attnlag.regression.estimation import sampling
 from attnlag.regression.settings import HeadsSettings
-from attnlag.report.heads import heads_findings
-from attnlag.storage import tables, writing
+from attnlag.storage import tables
 
 
 def main(job):
@@ -43,21 +42,24 @@ def main(job):
             )
     table["sampled"] = documents is not None
     shared = tables.of_all_shards(job.input.heads)
+    proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
+    traced = None
+    if job.input.sinks:
+        traced = pq.read_metadata(job.input.sinks[0]).metadata[TRACED_KEY].decode()
     record = tables.provenance(
-        shared, "heads_table", settings, "numpy", "scipy", sample_end=sample.end
+        shared,
+        "heads_table",
+        settings,
+        "numpy",
+        "scipy",
+        sample_end=sample.end,
+        sampled=len(documents or ()),
+        proof=proof,
+        traced=traced,
     )
     names = {"site": "attention", "regression": settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
     name = tables.write_results({job.output.heads: table}, record, site="attention")
-    if documents is not None:
-        name += f", a sample of {counted(len(documents), 'document')}"
-    proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
-    sinks = "attention to first tokens is measured with `sources` alone"
-    if job.input.sinks:
-        traced = pq.read_metadata(job.input.sinks[0]).metadata[TRACED_KEY].decode()
-        sinks = f"attention to first tokens is unknown: {traced or 'no documents'}"
-    findings = heads_findings(table, lags, name, settings.regression, proof, sinks)
-    writing.write_text(findings, job.output.findings)
     layers = len(layers_in(pq.read_schema(job.input.heads[0])))
     program.log.info(f"{name}: heads of {counted(layers, 'layer')}")
 

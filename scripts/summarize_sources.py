@@ -11,8 +11,7 @@ from attnlag.quantities import traced_tables
 from attnlag.quantities.columns import TRACED_KEY
 from attnlag.regression.beyond import traced
 from attnlag.regression.settings import HeadsSettings
-from attnlag.report import sources
-from attnlag.storage import tables, writing
+from attnlag.storage import tables
 
 
 def main(job):
@@ -22,7 +21,6 @@ def main(job):
     untrained = tables.by_site(job.input.random_readout, above=2)
     shared = tables.of_all_shards(job.input.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
-    name = record.names
     if job.input.sources:
         rows = traced.read_shards(job.input.sources)
         random = traced.read_shards(job.input.random_sources) if job.input.random_sources else None
@@ -31,23 +29,18 @@ def main(job):
         if settings.design is not None and len(rows):
             lags = traced.fit_lags(rows, random, settings)
         frames = {job.output.shares: shares, job.output.lags: lags}
-        tables.write_results(frames, record, site="attention")
-        proof = proof_in(job.input.sources)
-        findings = sources.sources_findings(shares, lags, name, proof)
-        writing.write_text(findings, job.output.findings)
+        with_proof = record | {"proof": proof_in(job.input.sources)}
+        tables.write_results(frames, with_proof, site="attention")
         if job.input.random_sources:
             untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))
             written = traced_tables.written(untrained_sources.unify_dictionaries())
             draw = tables.read_provenance(job.input.random_sources[0])["draw"]
             tables.write_table(written, job.output.written, record | {"draw": draw})
-    outputs = zip(sites, job.output.readout, job.output.readout_findings, strict=True)
-    for site, means, path_of_findings in outputs:
+    for site, means in zip(sites, job.output.readout, strict=True):
         random = traced.read_shards(untrained[site]) if untrained else None
         table = traced.readout(traced.read_shards(sites[site]), random, *bounds)
-        findings = sources.readout_findings(table, f"{name}, {site}", proof_in(sites[site]))
-        tables.write_results({means: table}, record, site=site)
-        writing.write_text(findings, path_of_findings)
-    program.log.info(f"{name}: {counted(len(sites), 'site')}")
+        tables.write_results({means: table}, record | {"proof": proof_in(sites[site])}, site=site)
+    program.log.info(f"{record.names}: {counted(len(sites), 'site')}")
 
 
 def proof_in(paths):

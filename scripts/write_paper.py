@@ -8,14 +8,14 @@ import attnlag.pipeline.program as program
 import yaml
 
 from attnlag.report import paper
-from attnlag.report.regression_tables import RegressionTables
+from attnlag.report.regression_tables import declared
 from attnlag.storage.writing import write_text
 
 CITATION = Path(__file__).parents[1] / "CITATION.cff"
 
 
 def main(job):
-    regressions = [RegressionTables(path.parent) for path in job.input.coefficients]
+    regressions = declared(**vars(job.input))
     models = [json.loads(path.read_text(encoding="utf-8")) for path in job.input.models]
     methods = paper.methods(regressions, {model["name"]: model for model in models})
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))

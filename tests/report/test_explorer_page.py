@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
+from declared_files import files_in, regressions_in
 from playwright.sync_api import Page, expect
 from programs import command_of
 from projects import SEVERAL, Project, new_project
@@ -78,9 +79,8 @@ def file(project: Project, studies: list[Path], tmp_path_factory: pytest.TempPat
     """Return the page, built by its program and moved far from the project."""
     folder = tmp_path_factory.mktemp("far")
     findings = [path.with_name("findings.txt") for path in studies]
-    corpus = project.folder / "results/tiny/small"
-    beside = [corpus / name / "0000.parquet" for name in ("token_properties", "surprisal")]
-    given = {"coefficients": studies, "findings": findings, "beside": beside}
+    given = files_in(project.folder / "results")
+    given |= {"coefficients": studies, "findings": findings}
     for name in ("explorer.html", "again.html"):
         made = {"page": folder / name, "answers": folder / "answers.txt"}
         command = command_of("build_explorer", given, made)
@@ -416,7 +416,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
 
 
 def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_path):
-    found = contents.contents(studies, [], [])
+    found = contents.contents(regressions_in(studies[0].parents[4]), [])
     for one in found.index["beyond"].values():
         one.update(heads=None, causes=None, traced=None)
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")

@@ -31,6 +31,8 @@ class Listener(logging.Handler):
         self.jobs: dict[str, int] = {}
         self.commands: dict[str, str] = {}
         self.inputs: list[str] = []
+        # Files of one job of each rule.
+        self.files: dict[str, tuple[list[str], list[str]]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
@@ -39,7 +41,10 @@ class Listener(logging.Handler):
         if event == LogEvent.JOB_INFO:
             self.inputs += map(str, record.input or [])  # type: ignore[attr-defined]
         if event == LogEvent.JOB_INFO and record.shellcmd:  # type: ignore[attr-defined]
-            self.commands[record.rule_name] = record.shellcmd  # type: ignore[attr-defined]
+            name = record.rule_name  # type: ignore[attr-defined]
+            self.commands[name] = record.shellcmd  # type: ignore[attr-defined]
+            files = (record.input, record.output)  # type: ignore[attr-defined]
+            self.files[name] = ([*map(str, files[0])], [*map(str, files[1])])
 
 
 def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> Listener:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from declared_files import regressions_in
 
 from attnlag.report import paper
-from attnlag.report.regression_tables import RegressionTables
 
 FOLDER = "results/paper"
 TABLE = f"{FOLDER}/coefficients.tex"
@@ -36,11 +36,10 @@ def written(several_once, tmp_path_factory):
 
 def methods_of(project):
     """Return the methods of all regressions of a finished project."""
-    paths = sorted(project.folder.glob("results/*/*/*/*/coefficients.parquet"))
     models = [
         json.loads(path.read_text()) for path in project.folder.glob("data/models/*/source.json")
     ]
-    regressions = [RegressionTables(path.parent) for path in paths]
+    regressions = regressions_in(project.folder / "results")
     return paper.methods(regressions, {model["name"]: model for model in models})
 
 

@@ -17,26 +17,27 @@ from attnlag.pipeline import stages
 CHECK = {"check_fits": 1}
 # It shows what is found, and every token.
 EXPLORER = {"build_explorer": 1, **CHECK}
+WORDS = {"write_findings": 1, **EXPLORER}
 FIGURES = {"plot_regression": 1, **CHECK}
 OF_EFFECTS = {"plot_effects": 1}
-EFFECTS = {"fit_effects": 1, **OF_EFFECTS, **EXPLORER}
+EFFECTS = {"fit_effects": 1, **OF_EFFECTS, **WORDS}
 ESTIMATES = {"estimate_effects": 1, **EFFECTS, **CHECK}
-OTHER_REGRESSION = {"fit_regression": 1, **FIGURES, **EXPLORER}
+OTHER_REGRESSION = {"fit_regression": 1, **FIGURES, **WORDS}
 # The effects of interventions stand beside its coefficients.
 REGRESSION = {**OTHER_REGRESSION, **EFFECTS}
 DESIGN = {"build_design": 1, **REGRESSION}
 OF_NORMS = {"plot_norms": 1}
 OF_GEOMETRY = {"plot_geometry": 1}
-GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY, **EXPLORER}
+GEOMETRY = {"summarize_geometry": 1, **OF_GEOMETRY, **WORDS}
 COSINES = {"compare_directions": 1, **GEOMETRY}
 DIRECTIONS = {"merge_vector_sums": 1, **COSINES}
 WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 OF_HEADS = {"plot_heads": 1}
-HEADS = {"summarize_heads": 1, **OF_HEADS, **EXPLORER}
-SOURCES = {"trace_sources": 1, "summarize_sources": 1, "plot_sources": 1, **EXPLORER}
+HEADS = {"summarize_heads": 1, **OF_HEADS, **WORDS}
+SOURCES = {"trace_sources": 1, "summarize_sources": 1, "plot_sources": 1, **WORDS}
 NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
 ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **FIGURES}
-COMPARISON = {"compare_models": 1, "plot_comparison": 1}
+COMPARISON = {"compare_models": 1, "write_comparison": 1, "plot_comparison": 1}
 STORAGE = {"extract_activations": 1, **NORMS}
 EXTRACTION = {**STORAGE, **ESTIMATES}
 PROPERTIES = {"describe_tokens": 1, **OF_NORMS, **ESTIMATES, **EXPLORER}
@@ -61,7 +62,7 @@ def notebook(**keys):
 
 def times(number, jobs):
     """Return the jobs of several regressions or sites, which one page shows and one job checks."""
-    return {**{rule: number * count for rule, count in jobs.items()}, **EXPLORER}
+    return {**{rule: number * count for rule, count in jobs.items()}, **WORDS}
 
 
 def rewrite(path, new_text):
@@ -119,7 +120,7 @@ def without(section):
 
 
 def without_effects(jobs):
-    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS or rule in EXPLORER}
+    return {rule: count for rule, count in jobs.items() if rule not in EFFECTS or rule in WORDS}
 
 
 def without_figures_of_it(jobs):
@@ -175,9 +176,7 @@ ROWS = {
     "`fixed_effects` of a regression": [
         ({**REGRESSION, **HEADS}, notebook(fixed_effects="document"))
     ],
-    "`by` of a regression": [
-        ({**BY_CLASS, **REGRESSION}, notebook(by={"word_initial": "outcome"}))
-    ],
+    "`by` of a regression": [({**BY_CLASS, **WORDS}, notebook(by={"word_initial": "outcome"}))],
     "`bias_correction` of a regression": [
         (
             {**DESIGN, **HEADS},
@@ -287,7 +286,7 @@ ROWS = {
         ),
     ],
     "`causal.batch_tokens`": [({}, change(causal={"batch_tokens": 50}))],
-    "`causal: null`": [(EXPLORER, without("causal"))],
+    "`causal: null`": [(WORDS, without("causal"))],
     "`sources`: documents, tokens": [
         # They were null.
         (SOURCES, change(sources={"documents": 2, "document_tokens": 9})),
@@ -309,6 +308,7 @@ ROWS = {
     "code that computes": [
         (ALL_FIGURES, code("figures/drawing.py")),
         (EXPLORER, code("report/explorer/page.css", "/* a comment */\n")),
+        (WORDS, code("report/wording.py")),
         ({**REGRESSION, **HEADS}, code("regression/estimation/regress.py")),
         (REGRESSION, edit("scripts/fit_regression.py")),
     ],
@@ -392,7 +392,7 @@ def test_the_command_line_plans_the_same_jobs(to_plan):
 
 # With five regressions, both controls, and two shards; figures are still to be drawn.
 DRAWN = {"plot_norms": 1, "plot_regression": 1, "plot_specifications": 1, **CHECK}
-REFITTED = {"fit_regression": 5, **EXPLORER, **DRAWN}
+REFITTED = {"fit_regression": 5, **WORDS, **DRAWN}
 
 
 def keys_of(regression, **keys):

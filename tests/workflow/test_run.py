@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
+from declared_files import regressions_in
 from described import undescribed
 from programs import within
 from projects import environment_of_a_user, without_figures
@@ -39,11 +40,12 @@ TIDY = (
 
 def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once, monkeypatch):
     project, _ = finished_once
-    coefficients = project.folder / STUDY / "coefficients.parquet"
+    regressions = regressions_in(project.folder / "results")
+    findings = project.folder / STUDY / "findings.txt"
 
     def size(most: int) -> int:
         monkeypatch.setattr(page, "MOST_BYTES", most)
-        made = page.page([coefficients], [coefficients.with_name("findings.txt")])
+        made = page.page(regressions, [findings])
         return len(made.encode())
 
     whole, least = size(10**9), size(1)
@@ -88,7 +90,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         assert words in printed
     answers = (project.folder / "results/answers.txt").read_text()
     assert answers in printed
-    assert "Open results/explorer.html · everything else: findings.txt in each folder" in printed
+    assert "Open results/explorer.html · everything else: findings.txt and figures/" in printed
     assert printed.index("variance that they") > printed.index("303 tokens x 2 layers")
 
 

@@ -15,11 +15,12 @@ TABLES = [
 ] + ["findings.txt"]
 FIGURE = "figures/attention/notebook/coefficients_by_depth.png"
 CHECK = {"check_fits": 1}
-COMPARISON = {"compare_models": 1, "plot_comparison": 1, "build_explorer": 1, **CHECK}
+COMPARISON = {"compare_models": 1, "write_comparison": 1, "plot_comparison": 1}
+COMPARISON |= {"build_explorer": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
-    "fit_regression plot_norms plot_regression".split(),
+    "fit_regression write_findings plot_norms plot_regression".split(),
     1,
 )
 
@@ -103,7 +104,11 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(two_models):
 
 def test_a_change_runs_only_the_affected_jobs_of_several_models(two_models_once, tmp_path):
     for section, keys, jobs in (
-        ("inference", {"alpha": 0.01}, {"fit_regression": 2, **FIGURES, **COMPARISON}),
+        (
+            "inference",
+            {"alpha": 0.01},
+            {"fit_regression": 2, "write_findings": 2, **FIGURES, **COMPARISON},
+        ),
         ("figures", {"formats": ["png", "svg"]}, {**OF_NORMS, **FIGURES, "plot_comparison": 1}),
     ):
         project = two_models_once[0].copy(tmp_path / section)

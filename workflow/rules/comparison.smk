@@ -3,12 +3,12 @@
 
 use rule program as compare_models with:
     input:
-        # The program finds these beside the coefficients.
-        every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
-        studies=every(f"{RESULTS}/coefficients.parquet"),
+        coefficients=every(f"{RESULTS}/coefficients.parquet"),
+        controls=every(f"{RESULTS}/controls.parquet"),
+        before_training=when(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
+        crossproducts=every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         **in_both_formats("results/comparison", "coefficients", "pairs", "claims"),
-        findings="results/comparison/findings.txt",
     log:
         "logs/comparison/compare_models.log",
     resources:

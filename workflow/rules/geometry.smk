@@ -47,7 +47,6 @@ if DIRECTED:
             ),
         output:
             **in_both_formats(f"{SITE}/geometry", "means"),
-            findings=f"{SITE}/geometry/findings.txt",
         log:
             "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
         params:

@@ -26,7 +26,6 @@ if WITH_HEADS:
             ),
         output:
             **in_both_formats(HEADS, "heads", "head_coefficients"),
-            findings=f"{HEADS}/findings.txt",
         log:
             "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
         resources:

@@ -40,7 +40,6 @@ use rule program as fit_effects with:
         **in_both_formats(
             CAUSAL, "elasticities", "total_effects", "by_part_of_speech", "prediction_vs_effect"
         ),
-        findings=f"{CAUSAL}/findings.txt",
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",
     resources:

@@ -1,7 +1,5 @@
 # Least squares in every layer, from the cross-products and designs of all shards.
 
-OF_FINDINGS = ("classes", "equal_slopes", "steps")
-
 
 use rule program as fit_regression with:
     input:
@@ -21,8 +19,6 @@ use rule program as fit_regression with:
             ),
             # But for the corpus, only if a covariate needs them.
             **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},
-            # For the findings.
-            **{name: when(BY_CLASS, f"{RESULTS}/{name}.parquet") for name in OF_FINDINGS},
         ),
     output:
         **in_both_formats(
@@ -30,8 +26,6 @@ use rule program as fit_regression with:
         ),
         **in_both_formats(RESULTS, *["before_training"] * bool(UNTRAINED)),
         residuals=f"{RESULTS}/residuals.parquet",
-        summary=directory(f"{RESULTS}/summary"),
-        findings=f"{RESULTS}/findings.txt",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
     # Shards are read in parallel.

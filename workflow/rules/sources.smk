@@ -48,10 +48,8 @@ use rule program as summarize_sources with:
             TRACED and UNTRAINED,
             "results/{model}/{corpus}/attention/written/random_weights.parquet",
         ),
-        findings=when(TRACED, f"{SOURCES}/findings.txt"),
         readout=every_site(f"{SITE}/readout/means.parquet"),
         readout_csv=every_site(f"{SITE}/readout/means.csv"),
-        readout_findings=every_site(f"{SITE}/readout/findings.txt"),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:

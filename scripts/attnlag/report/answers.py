@@ -1,7 +1,6 @@
 """The answers of a run in a dozen lines: what it says last, and the head of the explorer."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -42,20 +41,19 @@ class SiteAnswers(NamedTuple):
     main: str  # the regression that answers
 
 
-def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
-    """Return the answers for one site, given its folder ``results/{model}/{corpus}/{site}``.
+def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
+    """Return the answers for one site from its regressions.
 
     The first regression of norms with effects of documents answers, in the order of the
     configuration, or else the first of norms. The first without effects stands beside it.
     """
-    fitted = [RegressionTables(folder / name) for name in regressions]
     of_norms = [regression for regression in fitted if regression.is_of_norms and regression.terms]
     within = [regression for regression in of_norms if regression.has_effects]
     pooled = [regression for regression in of_norms if not regression.has_effects]
     main = (within or of_norms or fitted)[0]
     model, corpus = main.record["model"], main.record["corpus"]
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
-    tokens = tables.row_count(main.shards(main.site, "norms"))
+    tokens = tables.row_count(main.files.all_of("norms", main.of_site))
     title = (
         f"{model['name']}{weights} · {corpus['name']}: "
         f"{counted(corpus['documents'], 'document')}, {counted(tokens, 'token')} · "
@@ -68,7 +66,7 @@ def of_site(folder: Path, regressions: Sequence[str]) -> SiteAnswers:
             median = pooled[0].of_term(main.terms[0])["estimate"].median()
             if np.isfinite(median):
                 lines.append(Answer("ignoring differences between documents", number(median)))
-    lines += _causes(folder.parent / "causal" / "total_effects.parquet", main.site)
+    lines += _causes(main.files.table("total_effects", main.of_corpus), main.site)
     if of_norms:
         lines += _checks(main)
     return SiteAnswers(title, lines, main.name)
@@ -79,7 +77,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
     if main.fitted.empty:
         return [Answer("Does a large adjustment follow a large one?", "no layer was fitted", False)]
     bound = main.settings["negligible"]
-    medians = pd.read_parquet(main.folder / "medians.parquet").set_index("term").to_dict("index")
+    medians = main.medians.set_index("term").to_dict("index")
     lines = []
     for term in main.terms[:3]:
         rows = main.of_term(term)
@@ -156,11 +154,11 @@ def _controls(main: RegressionTables) -> list[Answer]:
     return lines
 
 
-def _causes(path: Path, site: str) -> list[Answer]:
+def _causes(table: pd.DataFrame, site: str) -> list[Answer]:
     """Return the effects on the next token by layer, beside the lags of these layers."""
-    if not path.exists():
+    if table.empty:
         return []
-    table = pd.read_parquet(path).query("source_site == target_site == @site and lag == 1")
+    table = table.query("source_site == target_site == @site and lag == 1")
     if table.empty:
         return []
     documents = int(table["documents"].max())
@@ -228,17 +226,14 @@ def text_of(answers: SiteAnswers) -> str:
     return "\n".join([answers.title, *rows]) + "\n"
 
 
-def of_sites(coefficients: Sequence[Path]) -> dict[tuple[str, ...], SiteAnswers]:
-    """Return the answers by model, corpus and site, given the tables of coefficients of a run.
-
-    The other tables are expected at their places beside these.
-    """
-    regressions: dict[Path, list[str]] = {}
-    for path in coefficients:
-        regressions.setdefault(path.parents[1], []).append(path.parent.name)
-    return {folder.parts[-3:]: of_site(folder, names) for folder, names in regressions.items()}
+def of_sites(regressions: Sequence[RegressionTables]) -> dict[tuple[str, ...], SiteAnswers]:
+    """Return the answers by model, corpus and site."""
+    by_site: dict[tuple[str, ...], list[RegressionTables]] = {}
+    for regression in regressions:
+        by_site.setdefault(regression.of_site.parts[-3:], []).append(regression)
+    return {site: of_site(fitted) for site, fitted in by_site.items()}
 
 
-def of_run(coefficients: Sequence[Path]) -> str:
+def of_run(regressions: Sequence[RegressionTables]) -> str:
     """Return the answers of a run as text, site by site."""
-    return "\n".join(map(text_of, of_sites(coefficients).values()))
+    return "\n".join(map(text_of, of_sites(regressions).values()))

@@ -28,6 +28,7 @@ from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report import training
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
+from attnlag.report.regression_tables import StoredFit
 from attnlag.report.summaries import SHARED_BINS
 from attnlag.report.wording import nearest_lag, titled
 
@@ -45,7 +46,7 @@ PERMUTED_WITHIN = {
 
 
 def of_regression(
-    fitted: FittedRegression,
+    fitted: FittedRegression | StoredFit,
     controls: pd.DataFrame,
     before: pd.DataFrame | None,
     by_group: pd.DataFrame,
@@ -137,7 +138,7 @@ def _range(values: pd.Series) -> str:
     return f"{values.min():.3f} to {values.max():.3f}"
 
 
-def few_documents(fitted: FittedRegression) -> list[str]:
+def few_documents(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return what too few documents change, if they are too few to cluster by."""
     documents = int(_usable(fitted.goodness)["n_documents"].max())
     if documents >= FEWEST_DOCUMENTS:
@@ -149,7 +150,7 @@ def few_documents(fitted: FittedRegression) -> list[str]:
     return [f"{reason}; errors are {errors}, and intervals say nothing about other texts"]
 
 
-def sizes(fitted: FittedRegression) -> list[str]:
+def sizes(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return the size and the direction of each lag and lead."""
     settings, coefficients = fitted.settings, fitted.coefficients
     scope = "within documents" if settings.fixed_effects == "document" else "pooled over documents"
@@ -239,7 +240,7 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
     return lines
 
 
-def counts(fitted: FittedRegression) -> list[str]:
+def counts(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return the number of layers in which each lag and lead is present or absent, and R²."""
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
     terms, lines = lags_among(list(coefficients["term"])), []
@@ -284,7 +285,7 @@ def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
     return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
 
 
-def halves_findings(fitted: FittedRegression) -> list[str]:
+def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return in which layers the correction of bias does not hold, and the lag without it."""
     settings, fits, coefficients = fitted.settings, fitted.goodness, fitted.coefficients
     if settings.bias_correction == "none" or fits["halves_p_adjusted"].isna().all():
@@ -311,7 +312,7 @@ def too_few_lags(fits: pd.DataFrame, alpha: float, adjust: str) -> int:
     return int((results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha).sum())
 
 
-def residual_findings(fitted: FittedRegression) -> list[str]:
+def residual_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return whether the residuals are autocorrelated, and how much order the lags leave.
 
     With thousands of tokens the test rejects even negligible order, so the size is stated too.
@@ -358,7 +359,7 @@ def group_findings(by_group: pd.DataFrame) -> list[str]:
     ]
 
 
-def few_clusters(fitted: FittedRegression) -> list[str]:
+def few_clusters(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return a warning if clusters are too few, or too unequal, for the intervals.
 
     Within documents, CR2 holds for as few clusters as are fitted at all.

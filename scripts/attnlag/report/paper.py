@@ -79,10 +79,10 @@ def _materials(regression: RegressionTables, models: Mapping[str, dict[str, Any]
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
     corpus = record["corpus"]
-    counts = [tables.read_provenance(path)["tokens"] for path in regression.shards("tokens")]
+    shards = regression.files.all_of("tokens", regression.of_corpus)
+    counts = [tables.read_provenance(path)["tokens"] for path in shards]
     total = {name: sum(shard[name] for shard in counts) for name in counts[0]}
-    texts = regression.folder.parents[3] / "corpora" / f"{regression.corpus}.parquet"
-    groups = set(group_by_document(texts).values())
+    groups = set(group_by_document(regression.corpus_file()).values())
     yield (
         f"We ran `{model['name']}` ({_origin(model)}; {model['layers']} layers of width "
         f"{model['width']}, {model['parameters']:,} parameters{bits}) in {used['dtype']} on "
@@ -187,9 +187,9 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
 
 def _controls(regression: RegressionTables) -> Iterable[str]:
     """Yield what the coefficients of a regression are compared with."""
-    folder, table = regression.folder, regression.controls
+    table = regression.controls
     if "permutations" in table:
-        path = folder / "permutations" / "0000.parquet"
+        path = regression.file("permutations")
         used = tables.read_provenance(path).settings("permutations")
         class_of = "" if used["within"] == "document" else "of each part of speech "
         yield (
@@ -198,7 +198,7 @@ def _controls(regression: RegressionTables) -> Iterable[str]:
             "lags and leads jointly."
         )
     if "random_weights" in table:
-        path = folder.parent / "random_weights.parquet"
+        path = regression.files.all_of("random_weights", regression.of_site)[0]
         used = tables.read_provenance(path).settings("random_weights")
         documents = counted(int(table["random_weights_documents"].max()), "document")
         before = regression.before_training

@@ -1,22 +1,28 @@
 """The tables of one regression of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.regression.estimation.residuals import ResidualSums, read_sums
+from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
+from attnlag.storage.declared import Declared
 
 
 @dataclass
 class RegressionTables:
-    """The tables in a folder ``results/{model}/{corpus}/{site}/{name}``, and those beside it."""
+    """The tables of a regression in ``results/{model}/{corpus}/{site}/{name}``, as declared."""
 
     folder: Path
+    files: Declared = field(repr=False)
     model: str = field(init=False)
     corpus: str = field(init=False)
     site: str = field(init=False)
@@ -25,14 +31,35 @@ class RegressionTables:
     def __post_init__(self) -> None:
         self.model, self.corpus, self.site, self.name = self.folder.parts[-4:]
 
-    def shards(self, *folders: str) -> list[Path]:
-        """Return the files of all shards of a kind of table of the model and the corpus."""
-        return tables.shards(self.folder.parents[1].joinpath(*folders, "0000.parquet"))
+    @property
+    def of_site(self) -> Path:
+        """The folder of its site."""
+        return self.folder.parent
+
+    @property
+    def of_corpus(self) -> Path:
+        """The folder of its model and corpus."""
+        return self.folder.parents[1]
+
+    def file(self, name: str) -> Path:
+        """Return a file of the regression that every run has."""
+        path = self.files.one_of(name, self.folder)
+        assert path is not None, f"{self.folder}: the job declares no {name}"
+        return path
+
+    def corpus_file(self) -> Path:
+        """Return the file of its corpus."""
+        (path,) = [
+            path
+            for path in self.files.all_of("corpora", self.folder.parents[3])
+            if path.stem == self.corpus
+        ]
+        return path
 
     @cached_property
     def record(self) -> tables.Record:
         """The provenance of the coefficients."""
-        return tables.read_provenance(self.folder / "coefficients.parquet")
+        return tables.read_provenance(self.file("coefficients"))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -52,12 +79,12 @@ class RegressionTables:
     @cached_property
     def coefficients(self) -> pd.DataFrame:
         """The coefficients, by layer and term."""
-        return pd.read_parquet(self.folder / "coefficients.parquet").query("subset == 'all'")
+        return pd.read_parquet(self.file("coefficients")).query("subset == 'all'")
 
     @cached_property
     def fits(self) -> pd.DataFrame:
         """The goodness of fit, by layer."""
-        return pd.read_parquet(self.folder / "fits.parquet")
+        return pd.read_parquet(self.file("fits"))
 
     @property
     def fitted(self) -> pd.DataFrame:
@@ -67,13 +94,13 @@ class RegressionTables:
     @cached_property
     def controls(self) -> pd.DataFrame:
         """The lags and leads beside those of the controls, by layer and term."""
-        return pd.read_parquet(self.folder / "controls.parquet")
+        return pd.read_parquet(self.file("controls"))
 
     @cached_property
     def before_training(self) -> pd.DataFrame | None:
         """The comparison with random weights, by scale and quantity; None without it."""
-        path = self.folder / "before_training.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        path = self.files.one_of("before_training", self.folder)
+        return None if path is None else pd.read_parquet(path)
 
     @property
     def terms(self) -> list[str]:
@@ -84,3 +111,41 @@ class RegressionTables:
         """Return the coefficients of a term that were estimated."""
         rows = self.coefficients[self.coefficients["term"] == term]
         return rows.dropna(subset="estimate")
+
+    @cached_property
+    def medians(self) -> pd.DataFrame:
+        """The median of each coefficient over the layers, a row per term."""
+        return pd.read_parquet(self.file("medians"))
+
+    def as_fitted(self) -> "StoredFit":
+        """Return the fit that the tables state, for sentences."""
+        return StoredFit(
+            settings=TypeAdapter(RegressionSettings).validate_python(self.settings),
+            layers=self.fits["layer"].tolist(),
+            coefficients=self.coefficients,
+            goodness=self.fits,
+            medians=self.medians,
+            residual_sums=read_sums(self.file("residuals")),
+            bins=self.record["bins"],
+        )
+
+
+@dataclass
+class StoredFit:
+    """A fitted regression, as its tables state it: what findings are told from."""
+
+    settings: RegressionSettings
+    layers: list[int]
+    coefficients: pd.DataFrame
+    goodness: pd.DataFrame
+    medians: pd.DataFrame  # of each coefficient over the layers
+    residual_sums: ResidualSums
+    # Number of bins that documents share if their cross-products do not fit the memory budget.
+    bins: int | None
+
+
+def declared(**files: Path | Sequence[Path]) -> list[RegressionTables]:
+    """Return the regressions whose coefficients are among some files by name, in their order."""
+    found, coefficients = Declared(**files), files["coefficients"]
+    paths = [coefficients] if isinstance(coefficients, Path) else coefficients
+    return [RegressionTables(path.parent, found) for path in paths]

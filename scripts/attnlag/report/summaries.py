@@ -7,6 +7,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 from attnlag.escaping import text_for
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import COVARIANCE, OUTCOMES, correction
+from attnlag.report.regression_tables import StoredFit
 
 WITHIN_DOCUMENTS = "Means of documents are removed, and every R-squared is within documents."
 
@@ -26,11 +27,10 @@ PREDICTIVE = (
 )
 
 
-def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
+def layer_summary(fitted: FittedRegression | StoredFit, layer: int, name: str) -> str:
     """Return the fit of one layer as a table of text, given the name of the regression."""
-    settings, place = fitted.settings, fitted.layers.index(layer)
-    fit, goodness = fitted.fits[place], fitted.goodness.iloc[place]
-    mixer = goodness["mixer"]
+    settings, fit = fitted.settings, fitted.goodness.iloc[fitted.layers.index(layer)]
+    mixer = fit["mixer"]
     title = f"{name}: layer {layer}" + (f" ({mixer})" if mixer != "attention" else "")
     if fit.status != "ok":
         return f"{title}\n\nNot fitted: {fit.status} ({fit.n_obs:,} rows).\n"
@@ -46,7 +46,7 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
         for value in (fit.cv_r_squared, fit.loo_r_squared)
     )
     effective = f"{fit.effective_documents:,.1f}"
-    degrees = f"{fit.wald.df:,} and {fit.wald.df_residual:,.1f}"
+    degrees = f"{int(fit.f_df):,} and {fit.f_df_residual:,.1f}"
     r_squared = "R-squared within docs:" if within else "R-squared:"
     above = _two_columns(
         [
@@ -84,13 +84,13 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
     )
 
     def with_p_value(test: str) -> str:
-        return f"{goodness[test]:.4g} (p {goodness[f'{test}_p_value']:.3g})"
+        return f"{fit[test]:.4g} (p {fit[f'{test}_p_value']:.3g})"
 
     jarque_bera, breusch_pagan, breusch_godfrey = map(
         with_p_value, ("jarque_bera", "breusch_pagan", "breusch_godfrey")
     )
     skewness, kurtosis, durbin_watson = (
-        f"{goodness[statistic]:.4f}" for statistic in ("skewness", "kurtosis", "durbin_watson")
+        f"{fit[statistic]:.4f}" for statistic in ("skewness", "kurtosis", "durbin_watson")
     )
     below = _two_columns(
         [

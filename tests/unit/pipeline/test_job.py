@@ -93,7 +93,7 @@ def test_a_program_without_a_job_says_what_it_needs() -> None:
     assert lines[0].startswith("Fit one regression in every layer")
     needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
     assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
-    assert {"coefficients", "findings"} <= set(needed["output"].split(", "))
+    assert {"coefficients", "fits"} <= set(needed["output"].split(", "))
     assert needed["names"] == "site, regression"
     assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
 

@@ -84,8 +84,13 @@ def write_study(
     return folder / "coefficients.parquet"
 
 
+def study_of(path):
+    shards = tables.shards(path.parent / "crossproducts" / "0000.parquet")
+    return comparison.read_study(path, shards, pd.DataFrame())
+
+
 def pairs_of(*paths, alpha=0.05, negligible=0.05):
-    studies = [comparison.read_study(path) for path in paths]
+    studies = [study_of(path) for path in paths]
     return comparison.pairs_of_models(studies, alpha=alpha, adjust="holm", negligible=negligible)
 
 
@@ -292,7 +297,7 @@ def test_shards_of_an_earlier_run_are_ignored(tmp_path):
 
 def test_the_table_of_all_studies_states_depth_and_control(tmp_path):
     studies = [
-        comparison.read_study(path)
+        study_of(path)
         for path in (
             write_study(tmp_path, "a", rows_of(bump(3))),
             write_study(tmp_path, "twin", rows_of(bump(5)), source="random"),
@@ -322,7 +327,7 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
     first = table.iloc[0]
     assert (first["control_a"], first["control_b"]) == (False, True)
     for side, path in (("a", a), ("b", twin)):
-        study = comparison.read_study(path).coefficients.query("term == 'lag_1'")
+        study = study_of(path).coefficients.query("term == 'lag_1'")
         assert first[f"median_{side}"] == pytest.approx(study["estimate"].median(), rel=1e-3)
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
@@ -359,7 +364,7 @@ def test_regressions_with_different_settings_are_not_compared(tmp_path):
     a = write_study(tmp_path, "a", rows_of(bump(3)))
     b = write_study(tmp_path, "b", rows_of(bump(3)), alpha=0.01, adjust="none")
     with pytest.raises(UserError) as caught:
-        comparison.common_inference([comparison.read_study(path) for path in (a, b)])
+        comparison.common_inference([study_of(path) for path in (a, b)])
     assert len(caught.value.problems) == 2
     assert caught.value.problems[0] == (
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "

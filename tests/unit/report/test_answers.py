@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declared_files import regressions_in
 
 from attnlag.report import answers
 from attnlag.storage import tables
@@ -73,10 +74,6 @@ def base(tmp_path):
     return base
 
 
-def paths(base, *names):
-    return [base / "attention" / name / "coefficients.parquet" for name in names]
-
-
 def total_effects(shares, documents=13):
     """Return effects on the next token in layers with these intervals of shares of their lags."""
     low, high = zip(*shares, strict=True)
@@ -100,7 +97,7 @@ def test_the_answers_state_each_number_once(base):
     effects = total_effects([(0.06, 0.14), (-0.16, -0.06)])
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     effects.to_parquet(base / "causal" / "total_effects.parquet")
-    assert answers.of_run(paths(base, "pooled", "within")).splitlines() == [
+    assert answers.of_run(regressions_in(base, "pooled", "within")).splitlines() == [
         "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers",
         "Does a large adjustment follow a large one?  Yes: 10% longer → 2.2% longer (median layer "
         "0.23, 95% interval 0.21 to 0.24; above 0.05 in 2 of 3 layers)",
@@ -137,7 +134,7 @@ def test_what_one_causes_depends_on_intervals(base, shares, documents, word):
     total_effects(shares, documents).to_parquet(base / "causal" / "total_effects.parquet")
     (line,) = (
         line
-        for line in answers.of_site(base / "attention", ["within"]).lines
+        for line in answers.of_site(regressions_in(base, "within")).lines
         if line.label == "Does one cause the next?"
     )
     assert line.text.startswith(word)
@@ -159,7 +156,7 @@ def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
     medians = {"lag_2": {"median": 0.0, "conf_low": np.nan, "conf_high": np.nan}}
     medians["lag_1"] = {"median": median, "conf_low": low, "conf_high": high}
     write_medians(base / "attention" / "within", medians)
-    lines = answers.of_site(base / "attention", ["within"]).lines
+    lines = answers.of_site(regressions_in(base, "within")).lines
     assert lines[0].text.startswith(word)
     # Without a pooled regression or interventions, there are no lines on them.
     assert [line.label for line in lines[4:]] == ["before training", "Check"]
@@ -170,7 +167,7 @@ def test_few_texts_are_answered_for_alone(base, documents, word):
     path = base / "attention" / "within" / "fits.parquet"
     fits = pd.read_parquet(path).assign(n_documents=documents)
     tables.write_frame(fits, path, tables.read_provenance(path))
-    lines = answers.of_site(base / "attention", ["within"]).lines
+    lines = answers.of_site(regressions_in(base, "within")).lines
     assert lines[0].text.startswith(f"Yes {word}: 10% longer")
 
 
@@ -178,12 +175,14 @@ def test_an_assumed_scale_of_the_initial_weights_is_said(base):
     medians = {"lag_1": {"median": 0.23, "conf_low": 0.2, "conf_high": 0.3}}
     medians["lag_2"] = medians["lag_1"]
     regression(base / "attention" / "within", 0.23, "document", medians, origin="assumed")
-    assert answers.of_run(paths(base, "within")).count("its own scale is not stated, 0.02 assumed")
+    assert answers.of_run(regressions_in(base, "within")).count(
+        "its own scale is not stated, 0.02 assumed"
+    )
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):
     medians = {}
     regression(base / "attention" / "within", 0.2, "document", medians, outcome="angle")
-    assert answers.of_run(paths(base, "within")).splitlines() == [
+    assert answers.of_run(regressions_in(base, "within")).splitlines() == [
         "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers"
     ]

@@ -13,7 +13,9 @@ from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table
 from attnlag.quantities import layout, traced_tables
 from attnlag.report.explorer import beyond, documents, packing, page
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
+from attnlag.storage.declared import Declared
 from attnlag.storage.sequences import TokenSequence
 
 
@@ -104,11 +106,14 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     table = traced_tables.table(keys, [1, 4], columns, traced_tables.SOURCES)
     path = tmp_path / "sources" / "0000.parquet"
     tables.write_table(table, path, {"stages": {"tokens": {"shards": 1}}})
-    entry, codes = beyond.sources(tmp_path, ["a"])
+    traced = RegressionTables(tmp_path / "within", Declared(sources=[path]))
+    entry, codes = beyond.sources(traced, ["a"])
     assert entry == {"layers": [1, 4], "documents": ["a"], "counts": [3]}
     assert codes.shape == (2, 3, 10, 2)
     assert codes[0, 1, :3].tolist() == [[0, 198], [1, 158], [255, 255]]
     # A share below half a percent is left out, and one beyond the range is its end.
     assert codes[1, 1, :2].tolist() == [[1, 68], [255, 255]]
     assert codes[0, 2, :3].tolist() == [[0, 254], [2, 8], [1, 148]]
-    assert beyond.sources(tmp_path / "none", ["a"]) is None
+    # A file that is not declared is not there.
+    undeclared = RegressionTables(tmp_path / "within", Declared())
+    assert beyond.sources(undeclared, ["a"]) is None

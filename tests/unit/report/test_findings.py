@@ -1,4 +1,3 @@
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +8,8 @@ from designs import columns_of, design_table, regression_settings, stack_of
 
 from attnlag.regression import labels
 from attnlag.regression.estimation import least_squares, regress
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference import bootstrap
+from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
 from attnlag.report import findings, summaries, training
 
@@ -19,18 +19,23 @@ def fitted_results():
     table = design_table([30] * 10, 3)
     stack = stack_of(table)
     fits = regress.fit(stack, "nonrobust", 5)
-    tidy = results.coefficients_table(fits, stack, Errors(covariance="nonrobust"))
+    tidy = tables_of_fits.coefficients_table(fits, stack, Errors(covariance="nonrobust"))
     tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
     numbers = pd.DataFrame(0.25, range(3), [*names, "skewness", "kurtosis", "durbin_watson"])
-    return fits, tidy, results.fits_table(fits, stack.layers, [0] * len(fits), numbers), table
+    return (
+        fits,
+        tidy,
+        tables_of_fits.fits_table(fits, stack.layers, [0] * len(fits), numbers),
+        table,
+    )
 
 
 def fitted_of(results, **changes):
     """Return a fitted regression of three layers, with other settings or tables."""
     fits, tidy, goodness, table = results
     medians = bootstrap.medians_over_layers(fits, stack_of(table), np.empty((0, 3, 3)), 0.05)
-    parts = {"fits": fits, "coefficients": tidy, "goodness": goodness, "medians": medians}
+    parts = {"coefficients": tidy, "goodness": goodness, "medians": medians}
     parts |= {"settings": regression_settings(covariance="nonrobust"), "layers": [0, 1, 2]}
     return SimpleNamespace(**{**parts, "bins": None, "residual_sums": None, **changes})
 
@@ -55,8 +60,9 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
 
 def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
     solution = least_squares.Solution("the outcome is constant", 12, 4)
-    fitted = fitted_of(results, fits=[regress.unfitted(3, solution, [])] * 3)
-    text = summaries.layer_summary(fitted, 0, "a name")
+    fits = [regress.unfitted(3, solution, [])] * 3
+    goodness = tables_of_fits.fits_table(fits, [0, 1, 2], [0, 0, 0])
+    text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 
 
@@ -242,10 +248,9 @@ def test_the_findings_say_where_a_regression_predicts_worse_than_the_mean(result
 
 
 def test_the_summary_names_what_the_jackknife_corrects(results):
-    fits = results[0]
     settings = regression_settings(fixed_effects="document", bias_correction="half-panel")
-    fit = replace(fits[1], log_likelihood=float("nan"))
-    fitted = fitted_of(results, fits=[fits[0], fit, fits[2]], settings=settings)
+    goodness = results[2].assign(log_likelihood=float("nan"))
+    fitted = fitted_of(results, goodness=goodness, settings=settings)
     text = summaries.layer_summary(fitted, 1, "a name")
     assert "Lags and leads are corrected by the half-panel jackknife" in text
     assert "jackknife" not in summaries.layer_summary(fitted_of(results), 1, "a name")

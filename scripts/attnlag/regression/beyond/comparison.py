@@ -53,22 +53,14 @@ class ComparedStudy:
     record: tables.Record
     # Files of its cross-products, in order.
     shards: list[Path]
+    # The controls of its coefficients.
+    controls: pd.DataFrame
+    # The comparison with random weights, by scale; None without it.
+    before_training: pd.DataFrame | None
 
     @property
     def layers(self) -> int:
         return int(self.coefficients["layer"].max()) + 1
-
-    @property
-    def controls(self) -> pd.DataFrame:
-        """The controls of its coefficients, from the table beside them; empty without one."""
-        path = self.shards[0].parents[1] / "controls.parquet"
-        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
-
-    @property
-    def before_training(self) -> pd.DataFrame | None:
-        """The comparison with random weights, by scale; None without it."""
-        path = self.shards[0].parents[1] / "before_training.parquet"
-        return pd.read_parquet(path) if path.exists() else None
 
     @cached_property
     def documents(self) -> list[str]:
@@ -89,14 +81,20 @@ class ComparedStudy:
         return stacks.stacked(shards, fixed_effects=settings["fixed_effects"] == "document")
 
 
-def read_study(path: Path) -> ComparedStudy:
-    """Read a study from its ``coefficients.parquet`` and the cross-products beside it."""
+def read_study(
+    path: Path,
+    shards: Sequence[Path],
+    controls: pd.DataFrame,
+    before_training: pd.DataFrame | None = None,
+) -> ComparedStudy:
+    """Read a study from its ``coefficients.parquet``, given its cross-products and controls."""
     coefficients = pd.read_parquet(path)
     record = tables.read_provenance(path)
-    shards = tables.shards(path.parent / "crossproducts" / "0000.parquet")
     model, corpus, site, regression = map(str, coefficients.loc[0, STUDY_KEYS])
     control = record["model"]["source"] == "random"
-    return ComparedStudy(model, corpus, site, regression, control, coefficients, record, shards)
+    names = model, corpus, site, regression
+    read = coefficients, record, list(shards), controls, before_training
+    return ComparedStudy(*names, control, *read)
 
 
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:

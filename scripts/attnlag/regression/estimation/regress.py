@@ -257,6 +257,14 @@ class LayerFit:
         return self.wald.statistic
 
     @property
+    def f_df(self) -> int:
+        return self.wald.df
+
+    @property
+    def f_df_residual(self) -> float:
+        return self.wald.df_residual
+
+    @property
     def f_p_value(self) -> float:
         return self.wald.p_value
 

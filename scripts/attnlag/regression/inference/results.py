@@ -135,8 +135,11 @@ GOODNESS = [
     "sigma",
     "condition_number",
     "f_statistic",
+    "f_df",
+    "f_df_residual",
     "f_p_value",
     "log_likelihood",
+    "parameters",
 ]
 
 

@@ -1,6 +1,6 @@
 """What the explorer shows beside coefficients: slopes by class, heads and causes.
 
-Each function returns None if a run has not made its tables; what it returns names them.
+Each function returns None if a run makes no such tables; what it returns names them.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.properties import OTHER, SLOPES
 from attnlag.regression.labels import UPOS
 from attnlag.regression.terms import named
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.report.wording import nearest_lag
 from attnlag.storage import tables
 
@@ -41,10 +42,10 @@ def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
     return {name: frame[name].tolist() for name in names}
 
 
-def slopes(folder: Path) -> dict[str, Any] | None:
-    """Return the slopes of the nearest lag by class of token, for the folder of a regression."""
-    path = folder / "classes.parquet"
-    if not path.exists():
+def slopes(regression: RegressionTables) -> dict[str, Any] | None:
+    """Return the slopes of the nearest lag by class of token."""
+    path = regression.files.one_of("classes", regression.folder)
+    if path is None:
         return None
     table = pd.read_parquet(path)
     name = tables.read_provenance(path).settings("classes")["property"]
@@ -63,15 +64,15 @@ def slopes(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def heads(folder: Path) -> dict[str, Any] | None:
-    """Return single heads with their nearest lag and its controls, for the folder of a site."""
-    path = folder / "heads" / "heads.parquet"
-    if not path.exists():
+def heads(regression: RegressionTables) -> dict[str, Any] | None:
+    """Return single heads of a site with their nearest lag and its controls."""
+    path = regression.files.one_of("heads", regression.of_site)
+    if path is None:
         return None
     parts = pd.read_parquet(path).query("part != @WHOLE")
     if parts.empty or parts["share"].isna().all():
         return None
-    lags = pd.read_parquet(path.with_name("head_coefficients.parquet"))
+    lags = regression.files.table("head_coefficients", regression.of_site)
     lags = lags[(lags["term"] == nearest_lag(lags)) & ~lags["part"].isin([WHOLE, ABOVE])]
     names = ["layer", "part", *INTERVAL, "random_weights"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
@@ -87,21 +88,21 @@ def heads(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def traced_documents(folders: Sequence[Path]) -> list[str]:
-    """Return the documents whose tokens are traced to their sources, for folders of sites."""
+def traced_documents(regressions: Sequence[RegressionTables]) -> list[str]:
+    """Return the documents whose tokens are traced to their sources, for regressions of sites."""
     names: dict[str, None] = {}
-    for folder in folders:
-        first = folder / "sources" / "0000.parquet"
-        for path in tables.shards(first) if first.exists() else ():
+    for regression in regressions:
+        for path in regression.files.all_of("sources", regression.of_site):
             documents = pq.read_table(path, columns=["document"])["document"]
             names |= dict.fromkeys(documents.unique().to_pylist())
     return list(names)
 
 
-def traced(folder: Path) -> dict[str, Any] | None:
-    """Return who writes adjustments and what they say, by layer, for the folder of a site."""
-    path = folder / "sources" / "shares.parquet"
-    if not path.exists():
+def traced(regression: RegressionTables) -> dict[str, Any] | None:
+    """Return who writes adjustments and what they say, by layer, of a site."""
+    files, site = regression.files, regression.of_site
+    path, means = files.one_of("shares", site), files.one_of("readout", site)
+    if path is None:
         return None
     table = pd.read_parquet(path)
     if table.empty:
@@ -110,15 +111,14 @@ def traced(folder: Path) -> dict[str, Any] | None:
         {"name": label, **columns_of(rows.reset_index(), "layer", "mean", *INTERVAL[1:])}
         for label, rows in claims.shares(table).items()
     ]
-    entry = {
+    entry: dict[str, Any] = {
         "tables": [path_in_results(path.with_suffix(".csv"))],
         "claim": claims.previous_token(table).sentence,
         "tokens": int(table["tokens"].max()),
         "documents": int(table["documents"].max()),
         "shares": shares,
     }
-    means = folder / "readout" / "means.parquet"
-    if means.exists():
+    if means is not None:
         logits = pd.read_parquet(means)
         names = ("layer", "difference", *INTERVAL[1:], "random_weights")
         entry["tables"].append(path_in_results(means.with_suffix(".csv")))
@@ -129,8 +129,10 @@ def traced(folder: Path) -> dict[str, Any] | None:
     return entry
 
 
-def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.ndarray] | None:
-    """Return the tokens that wrote those at the beginnings of documents, for the folder of a site.
+def sources(
+    regression: RegressionTables, documents: Sequence[str]
+) -> tuple[dict[str, Any], np.ndarray] | None:
+    """Return the tokens that wrote those at the beginnings of documents, at one site.
 
     Returns
     -------
@@ -139,11 +141,11 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
     codes : (layers, tokens, sources, 2) uint8 array
         How many tokens back each source lies, and 128 plus its share in percent; 255 for none.
     """
-    first = folder / "sources" / "0000.parquet"
-    if not first.exists():
+    paths = regression.files.all_of("sources", regression.of_site)
+    if not paths:
         return None
     names = ["document", "window", "position", "layer", *LISTS]
-    rows = tables.rows_of_documents(tables.shards(first), documents, names)
+    rows = tables.rows_of_documents(paths, documents, names)
     rows = rows[rows["window"] == 0]
     if rows.empty:
         return None
@@ -163,15 +165,15 @@ def sources(folder: Path, documents: Sequence[str]) -> tuple[dict[str, Any], np.
     return entry, by_token
 
 
-def causes(folder: Path) -> dict[str, Any] | None:
-    """Return effects on later tokens beside their predictions, for the folder of a corpus."""
-    path = folder / "causal" / "total_effects.parquet"
-    if not path.exists():
+def causes(regression: RegressionTables) -> dict[str, Any] | None:
+    """Return effects on later tokens beside their predictions, of one model and corpus."""
+    path = regression.files.one_of("total_effects", regression.of_corpus)
+    if path is None:
         return None
     total = pd.read_parquet(path)
     if total.empty:
         return None
-    single = pd.read_parquet(path.with_name("elasticities.parquet"))
+    single = regression.files.table("elasticities", regression.of_corpus)
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
     predicted = ("coefficient", "coefficient_conf_low", "coefficient_conf_high")

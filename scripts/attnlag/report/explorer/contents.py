@@ -100,31 +100,26 @@ class ShownTokens:
 
 
 def contents(
-    coefficients: Sequence[Path],
+    regressions: Sequence[RegressionTables],
     findings: Sequence[Path],
-    beside: Sequence[str] = (),
     values: int = documents.MOST_VALUES,
 ) -> Contents:
     """Read the contents of the page from all regressions of a run.
 
     Parameters
     ----------
-    coefficients : sequence of Path
-        Tables of all regressions; the other tables are expected at their places in a run.
+    regressions : sequence of RegressionTables
+        The regressions of all studies, with one set of declared files.
     findings : sequence of Path
         Texts of findings, of regressions and of other stages.
-    beside : sequence of str
-        Folders of further tables of tokens, whose columns can shade the text too.
     values : int
         Largest number of values of tokens; of each corpus, one document is always shown.
     """
-    regressions = [RegressionTables(path.parent) for path in coefficients]
     results = regressions[0].folder.parents[3]
     names = {regression.name for regression in regressions}
     page = Contents({"findings": [_findings(path, results, names) for path in findings]})
     page.index["answers"] = [
-        {"of": site, **of_site._asdict()}
-        for site, of_site in answers.of_sites(coefficients).items()
+        {"of": site, **of_site._asdict()} for site, of_site in answers.of_sites(regressions).items()
     ]
     page.index["studies"] = entries = [_entry(regression) for regression in regressions]
     page.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
@@ -136,8 +131,7 @@ def contents(
             for regression, entry in zip(regressions, entries, strict=True)
             if regression.corpus == corpus
         ]
-        path = results / "corpora" / f"{corpus}.parquet"
-        _add_corpus(page, path, of_corpus, beside, values // len(corpora))
+        _add_corpus(page, of_corpus, values // len(corpora))
     return page
 
 
@@ -192,7 +186,7 @@ def _entry(regression: RegressionTables) -> Entry:
         "outcomeName": OUTCOMES[settings.outcome],
         "unit": UNITS[settings.outcome],
         "covariates": list(settings.covariates),
-        "slopes": beyond.slopes(regression.folder),
+        "slopes": beyond.slopes(regression),
         "effects": regression.has_effects,
         "level": round(100 * (1 - regression.settings["alpha"]), 6),
         "dropFirst": settings.drop_first,
@@ -224,7 +218,7 @@ def _values_of_terms(
     regression: RegressionTables, layer: int, terms: Sequence[str], tokens: ShownTokens
 ) -> np.ndarray:
     """Return the values of terms of a layer in the design that was fitted, (terms, tokens)."""
-    paths = regression.shards(regression.site, regression.name, "design")
+    paths = regression.files.all_of("design", regression.folder)
     merged = regression.record["merged"]
     names_of_design = pq.read_schema(paths[0]).names
     names = {term: columns_of(names_of_design, layer, merged.get(term, [term])) for term in terms}
@@ -234,20 +228,20 @@ def _values_of_terms(
 
 def _add_corpus(
     page: Contents,
-    corpus: Path,
     regressions: Sequence[tuple[RegressionTables, Entry]],
-    beside: Sequence[str],
     values: int,
 ) -> None:
     """Add the documents of one corpus, with the numbers of all its regressions."""
+    first, _ = regressions[0]
+    files, corpus, name_of_corpus = first.files, first.corpus_file(), first.corpus
     # Any regression stands for its model, and for its site.
     models = {regression.model: regression for regression, _ in regressions}
     sites = {_name_of_site(regression): regression for regression, _ in regressions}
     # Those whose tokens are traced to their sources come first, for they show everything.
-    traced = beyond.traced_documents([of_site.folder.parent for of_site in sites.values()])
+    traced = beyond.traced_documents(list(sites.values()))
     order = list(dict.fromkeys([*traced, *documents.candidates(corpus)]))
     sequences = {
-        model: tables.rows_of_documents(regression.shards("tokens"), order)
+        model: tables.rows_of_documents(files.all_of("tokens", regression.of_corpus), order)
         for model, regression in models.items()
     }
     counts = {model: documents.token_counts(frame) for model, frame in sequences.items()}
@@ -256,29 +250,28 @@ def _add_corpus(
             regression,
             sum(of_site.model == model for of_site in sites.values()),
             [entry for _, entry in regressions if entry["model"] == model],
-            beside,
         )
         for model, regression in models.items()
     ]
     for name, regression in sites.items():
         page.index["beyond"][name] = {
-            "heads": beyond.heads(regression.folder.parent),
-            "causes": beyond.causes(regression.folder.parents[1]),
-            "traced": beyond.traced(regression.folder.parent),
+            "heads": beyond.heads(regression),
+            "causes": beyond.causes(regression),
+            "traced": beyond.traced(regression),
         }
     # Heads take what documents leave, and at least a quarter.
     with_heads = [name for name in sites if page.index["beyond"][name]["heads"]]
     reserved = values // 4 if with_heads else 0
     shown, taken = documents.with_room(order, list(counts.values()), per_token, values - reserved)
     groups = group_by_document(corpus)
-    page.index["corpora"][corpus.stem] = {
+    page.index["corpora"][name_of_corpus] = {
         "documents": len(groups),
         "groups": len(set(groups.values())),
         "shown": len(shown),
         "longest": documents.LONGEST,
     }
     for name, regression in sites.items():
-        if written := beyond.sources(regression.folder.parent, shown):
+        if written := beyond.sources(regression, shown):
             page.index["sources"][name], codes = written
             page.blocks[f"{name}.sources"] = block(codes.tobytes())
             taken += codes.size
@@ -287,19 +280,20 @@ def _add_corpus(
         room = max(values - taken, 0) // len(with_heads)
         page.values += _add_heads(page, sites[name], shown, counts[sites[name].model], room)
     for model, regression in models.items():
-        keys = pd.MultiIndex.from_frame(_beginnings(regression.shards("stream"), shown))
+        stream = files.all_of("stream", regression.of_corpus)
+        keys = pd.MultiIndex.from_frame(_beginnings(stream, shown))
         tokens = ShownTokens(shown, keys)
-        name = f"{model}/{corpus.stem}"
+        name = f"{model}/{name_of_corpus}"
         texts = documents.texts_of(shown, corpus, sequences[model])
         page.blocks[f"{name}.texts"] = json_block(texts)
-        described, shades = _add_columns(page, regression, tokens, beside)
+        described, shades = _add_columns(page, regression, tokens)
         page.index["texts"][name] = {
-            "stream": page.add(f"{name}/stream", tokens.log_norms(regression.shards("stream"))),
+            "stream": page.add(f"{name}/stream", tokens.log_norms(stream)),
             "columns": described,
         }
         for name, of_site in sites.items():
             if of_site.model == model:
-                paths = of_site.shards(of_site.site, "norms")
+                paths = files.all_of("norms", of_site.of_site)
                 page.index["norms"][name] = page.add(name, tokens.log_norms(paths))
                 drop_first = of_site.record.settings("design")["drop_first"]
                 page.blocks[f"{name}.kinds"] = json_block(
@@ -329,7 +323,7 @@ def _add_heads(
 
     There is room for the first of the documents shown, perhaps for none.
     """
-    paths = regression.shards(regression.site, "heads")
+    paths = regression.files.all_of("head_norms", regression.of_site)
     schema = pq.read_schema(paths[0])
     layers = columns.layers_in(schema)
     heads = schema.field(layers[0]).type.list_size
@@ -349,18 +343,26 @@ def _add_heads(
     return taken
 
 
-def _values_per_token(
-    regression: RegressionTables, sites: int, entries: Sequence[Entry], beside: Sequence[str]
-) -> int:
+def _values_per_token(regression: RegressionTables, sites: int, entries: Sequence[Entry]) -> int:
     """Return the number of values that a token of a model takes: a byte each, before compression.
 
     They are its text, its norms, and columns of two bytes.
     """
-    layers = len(columns.layers_in(pq.read_schema(regression.shards("stream")[0])))
+    (stream, *_) = regression.files.all_of("stream", regression.of_corpus)
+    layers = len(columns.layers_in(pq.read_schema(stream)))
     # Half of the residuals, which compress better than norms.
     of_fits = (layers // 2 for _ in entries)
-    shades = sum(len(_shades(regression.shards(folder)[0])) for folder in beside)
+    shades = sum(len(_shades(paths[0])) for paths in _tables_of_tokens(regression))
     return documents.OF_TEXT + layers * (sites + 1) + 2 * shades + sum(of_fits)
+
+
+def _tables_of_tokens(regression: RegressionTables) -> list[list[Path]]:
+    """Return the files of further tables of tokens, whose columns can shade the text too."""
+    tables_of_tokens = (
+        regression.files.all_of(name, regression.of_corpus)
+        for name in ("surprisal", "token_properties")
+    )
+    return [paths for paths in tables_of_tokens if paths]
 
 
 def _shades(path: Path) -> dict[str, TokenProperty]:
@@ -378,15 +380,14 @@ def _beginnings(
 
 
 def _add_columns(
-    page: Contents, regression: RegressionTables, tokens: ShownTokens, beside: Sequence[str]
+    page: Contents, regression: RegressionTables, tokens: ShownTokens
 ) -> tuple[list[dict[str, Any]], dict[str, pd.Categorical]]:
     """Add the columns of further tables of tokens, at most two bytes per token and column.
 
     The second value has the columns of categories by name.
     """
     described, of_categories = [], {}
-    for folder in beside:
-        paths = regression.shards(folder)
+    for paths in _tables_of_tokens(regression):
         for column, entry in _shades(paths[0]).items():
             values = tokens.values(paths, [column])[column]
             name = f"{regression.model}/{regression.corpus}.{column}"
@@ -415,7 +416,7 @@ def _add_outcome(
     if regression.is_of_norms:
         return
     outcome = catalogue.OUTCOMES[entry["outcome"]]
-    paths = regression.shards(regression.site, outcome.folder)
+    paths = regression.files.all_of(outcome.folder, regression.of_site)
     layers = list(outcome.columns(pq.read_schema(paths[0]).names).values())
     frame = tokens.values(paths, layers)
     numbers = np.stack([regressed(outcome, frame[layer].to_numpy()) for layer in layers])

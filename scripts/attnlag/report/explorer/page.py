@@ -11,6 +11,7 @@ from pathlib import Path
 from attnlag.report.explorer.contents import Contents, contents
 from attnlag.report.explorer.documents import MOST_VALUES
 from attnlag.report.explorer.packing import json_block
+from attnlag.report.regression_tables import RegressionTables
 
 FOLDER = Path(__file__).parent
 
@@ -29,7 +30,7 @@ PROGRAMS = (
 )
 
 
-def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequence[str] = ()) -> str:
+def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:
     """Return the page as HTML, of at most `MOST_BYTES` unless it shows one document per corpus.
 
     How well texts and numbers compress is known only afterwards; if the page has become too large,
@@ -37,14 +38,12 @@ def page(coefficients: Sequence[Path], findings: Sequence[Path], beside: Sequenc
 
     Parameters
     ----------
-    coefficients : sequence of Path
-        Tables of coefficients of all studies, at their places in a run.
-    beside : sequence of str
-        Folders of further tables of tokens.
+    regressions : sequence of RegressionTables
+        The regressions of all studies, with one set of declared files.
     """
     values, values_before = MOST_VALUES, -1
     while True:
-        made = contents(coefficients, findings, beside, values)
+        made = contents(regressions, findings, values)
         text = page_of(made)
         data, excess = sum(map(len, made.blocks.values())), len(text.encode()) - MOST_BYTES
         if excess <= 0 or made.values == values_before:

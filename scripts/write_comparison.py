@@ -1,0 +1,23 @@
+"""Write the findings of a comparison of models in words, from its tables."""
+
+import attnlag.pipeline.program as program
+
+import pandas as pd
+
+from attnlag.report.comparison import claims_findings, comparison_findings
+from attnlag.storage import tables, writing
+
+
+def main(job):
+    coefficients, pairs, claims = map(
+        pd.read_parquet, (job.input.coefficients, job.input.pairs, job.input.claims)
+    )
+    settings = tables.read_provenance(job.input.pairs).settings("regression")
+    models = list(coefficients.loc[~coefficients["control"], "model"].unique())
+    text = comparison_findings(pairs, settings["negligible"]) + claims_findings(claims, models)
+    writing.write_text(text, job.output.findings)
+    program.log.info(f"{job.output.findings}: written")
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,87 @@
+"""Write the findings of one model and corpus in words, from the tables of its results."""
+
+import attnlag.pipeline.program as program
+
+from attnlag.errors import counted
+from attnlag.quantities.columns import layer_name
+from attnlag.report import causal, findings, geometry, heads, sources
+from attnlag.report.regression_tables import declared
+from attnlag.report.summaries import layer_summary
+from attnlag.storage import tables, writing
+from attnlag.storage.declared import Declared
+
+
+def main(job):
+    files = Declared(**vars(job.input))
+    regressions = declared(**vars(job.input))
+    outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
+    for regression, path, path_of_summaries in outputs:
+        name = ", ".join(regression.folder.parts[-4:])
+        fitted = regression.as_fitted()
+        kinds = ("classes", "equal_slopes", "steps")
+        by_class = [files.table(kind, regression.folder) for kind in kinds]
+        if not files.one_of("classes", regression.folder):
+            by_class = []
+        groups = files.table("groups", regression.folder)
+        text = findings.of_regression(
+            fitted, regression.controls, regression.before_training, groups, name, by_class
+        )
+        writing.write_text(text, path)
+        with writing.replaced_whole(path_of_summaries) as folder:
+            for layer in fitted.layers:
+                text = layer_summary(fitted, layer, name)
+                writing.write_text(text, folder / f"{layer_name(layer)}.txt")
+    for texts, of in (
+        (job.output.geometry, of_geometry),
+        (job.output.heads, of_heads),
+        (job.output.sources, of_sources),
+        (job.output.readout, of_readout),
+        (job.output.causal, of_causal),
+    ):
+        for path in texts:
+            writing.write_text(of(files, path.parent), path)
+    study = regressions[0].of_corpus
+    program.log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")
+
+
+def of_geometry(files, folder):
+    path = files.one_of("geometry", folder)
+    name = f"{tables.names_of(path)}, {folder.parent.name}"
+    return geometry.geometry_findings(files.table("geometry", folder), name)
+
+
+def of_heads(files, folder):
+    table, lags = (files.table(name, folder) for name in ("heads", "head_coefficients"))
+    record = tables.read_provenance(files.one_of("heads", folder))
+    name = f"{record.names}, attention"
+    if record["sampled"]:
+        name += f", a sample of {counted(record['sampled'], 'document')}"
+    sinks = "attention to first tokens is measured with `sources` alone"
+    if record["traced"] is not None:
+        sinks = f"attention to first tokens is unknown: {record['traced'] or 'no documents'}"
+    regression = record.settings("heads_table")["regression"]
+    return heads.heads_findings(table, lags, name, regression, record["proof"], sinks)
+
+
+def of_sources(files, folder):
+    shares, lags = (files.table(name, folder) for name in ("shares", "lags"))
+    record = tables.read_provenance(files.one_of("shares", folder))
+    return sources.sources_findings(shares, lags, record.names, record["proof"])
+
+
+def of_readout(files, folder):
+    record = tables.read_provenance(files.one_of("readout", folder))
+    name = f"{record.names}, {folder.parent.name}"
+    return sources.readout_findings(files.table("readout", folder), name, record["proof"])
+
+
+def of_causal(files, folder):
+    names = ("total_effects", "prediction_vs_effect")
+    effects, predictions = (files.table(name, folder) for name in names)
+    record = tables.read_provenance(files.one_of("total_effects", folder))
+    alpha = record.settings("elasticities")["alpha"]
+    return causal.causal_findings(effects, predictions, name=record.names, alpha=alpha)
+
+
+if __name__ == "__main__":
+    program.run(main)
