@@ -121,7 +121,7 @@ use rule program as write_paper with:
         tokens=every("results/{model}/{corpus}/tokens/{shard}.parquet"),
         permutations=of_all_studies(
             f"{RESULTS}/permutations/0000.parquet",
-            CONFIG.permuted,
+            bool(CONFIG.controls.permutation),
         ),
         before_training=every(*TOLD["before_training"]),
         random_weights=when(UNTRAINED, every(f"{SITE}/random_weights.parquet")),
