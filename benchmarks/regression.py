@@ -1,363 +1,178 @@
 """CPU time and memory of least squares beside statsmodels and pyfixest, as ratios within one run.
 
-    python benchmarks/regression.py                # 10^6 and 10^7 rows: minutes, 4 GB of disk
-    python benchmarks/regression.py --shards 10    # and ten times the largest: 10^8 rows
+    python benchmarks/regression.py --rows 1000000 10000000     # minutes, 4 GB of disk
 
 Twelve layers with lags 1 and 2, documents of 200 rows, standard errors clustered by document
-(CRV1). Each engine reads the same Parquet files, which the real program wrote, in a process of its
-own with one thread. The peers read the columns of one layer at a time. CPU time is that of user
-and system; start-up is what the same programs take for a few documents.
+(CRV1). Each engine reads the same design in a process of its own with one thread, pyfixest in an
+environment of its own; the peers read the columns of one layer at a time. attnlag also finds R² by
+folds and by document, and the influence of each document. CPU time is that of user and system;
+start-up is what the same engine takes for a few documents.
 """
 
 import argparse
-import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from attnlag.pipeline.job import text_of  # noqa: E402
-from attnlag.quantities import columns  # noqa: E402
-from attnlag.regression.design import covariates  # noqa: E402
-from attnlag.regression.settings import DesignSettings, RegressionSettings  # noqa: E402
-from attnlag.storage import tables  # noqa: E402
-
-LAYERS = 12
-LAGS = [1, 2]
-# Rows of a document in the design: its first token is dropped, and two have no lags.
-ROWS_PER_DOCUMENT = 200
-TOKENS_PER_DOCUMENT = ROWS_PER_DOCUMENT + 3
-DOCUMENTS_PER_CHUNK = 250
-FEW_DOCUMENTS = 12
-
-# Runs of the peers for a few documents, where the first reads its code from the disk.
-START_UPS = 3
-
-DRAWS = 2000
-
-DESIGN = DesignSettings(lags=LAGS)
-REGRESSION = RegressionSettings(
-    fixed_effects="none", bias_correction="none", covariance="cluster-crv1", bootstrap=DRAWS
-)
-BOOTSTRAPPED = f"fit, {DRAWS} draws"
-
-# Inputs of a fit with controls or classes.
-NO_INPUTS = (
-    *("permutations", "random_weights", "random_weights_stream"),
-    *("classes", "equal_slopes", "steps"),
-)
-
-# The stages that give what the peers give. The whole program is timed beside them, with what the
-# peers do not give: the second pass for residuals and their tests, groups, the bootstrap.
-COMPARED = ("cross-products", "estimates")
-PER_SHARD = ("cross-products",)
-
+LAYERS, ROWS_PER_DOCUMENT, DOCUMENTS_PER_CHUNK, FEW_DOCUMENTS = 12, 200, 250, 12
+TERMS = ["y", "lag_1", "lag_2"]
 AGREEMENT = 1e-9
 
 
-# --- data ----------------------------------------------------------------------------------
-
-
-def norms_of(documents: int, random: np.random.Generator) -> np.ndarray:
-    """Return float32 norms, (layers, documents x tokens): AR(2) with an effect per document."""
-    shape = (LAYERS, documents)
-    shocks = random.normal(scale=0.3, size=(TOKENS_PER_DOCUMENT, *shape))
-    logs = np.empty_like(shocks)
-    logs[:2] = shocks[:2]
-    for t in range(2, len(logs)):
-        logs[t] = 0.3 * logs[t - 1] + 0.1 * logs[t - 2] + shocks[t]
-    logs += np.linspace(2, 4, LAYERS)[:, None] + random.normal(scale=0.2, size=shape)
-    return np.exp(logs).astype(np.float32).transpose(1, 2, 0).reshape(LAYERS, -1)
-
-
-def write_norms(documents: int, shards: int, path: Path) -> None:
-    """Write norms of random documents as the pipeline does, a few documents at a time."""
+def write_design(documents: int, path: Path) -> Path:
+    """Write the design of random documents: AR(2) with an effect per document."""
     random = np.random.default_rng(documents)
-    record = {
-        "model": {"name": "random"},
-        "corpus": {"name": f"{documents} documents"},
-        "stages": {"tokens": {"shards": shards}},
-    }
-    schema = columns.schema(LAYERS)
-    with tables.parquet_writer(
-        path, schema.with_metadata(tables.metadata(record)), compression="zstd"
-    ) as writer:
-        for first in range(0, documents, DOCUMENTS_PER_CHUNK):
-            count = min(DOCUMENTS_PER_CHUNK, documents - first)
-            codes = np.repeat(np.arange(count, dtype=np.int32), TOKENS_PER_DOCUMENT)
-            names = pa.array([f"document {first + place:07d}" for place in range(count)])
-            position = np.tile(np.arange(TOKENS_PER_DOCUMENT, dtype=np.int32), count)
-            values = [
-                pa.DictionaryArray.from_arrays(pa.array(codes), names),
-                pa.array(np.zeros_like(codes)),
-                pa.array(position),
-                pa.array(random.integers(50_257, size=len(codes), dtype=np.int32)),
-                *map(pa.array, norms_of(count, random)),
-            ]
-            writer.write_table(pa.table(values, schema=schema))
+    tokens = ROWS_PER_DOCUMENT + 2
+    names = ["document", "window", "position", "token_id"]
+    names += [f"layer_{layer:02d}.{term}" for layer in range(LAYERS) for term in TERMS]
+    writer = None
+    for first in range(0, documents, DOCUMENTS_PER_CHUNK):
+        count = min(DOCUMENTS_PER_CHUNK, documents - first)
+        y = random.normal(scale=0.3, size=(tokens, LAYERS, count))
+        for t in range(2, tokens):
+            y[t] += 0.3 * y[t - 1] + 0.1 * y[t - 2]
+        y += random.normal(scale=0.2, size=(LAYERS, count)) + 3
+        codes = np.repeat(np.arange(count, dtype=np.int32), ROWS_PER_DOCUMENT)
+        words = [f"document {first + place:07d}" for place in range(count)]
+        position = np.tile(np.arange(3, tokens + 1, dtype=np.int32), count)
+        keys = [pa.DictionaryArray.from_arrays(codes, words), codes * 0, position, codes]
+        columns = [
+            y[2 - lag : tokens - lag, layer].T.reshape(-1)
+            for layer in range(LAYERS)
+            for lag in range(3)
+        ]
+        table = pa.table([*map(pa.array, (*keys, *columns))], names=names)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    assert writer
+    writer.close()
+    return path
 
 
-def build_design(documents: int, folder: Path, shards: int = 1) -> Path:
-    """Return a design of random documents, one shard of so many, by the real program."""
-    name = f"{documents}_{shards}.parquet"
-    norms, design = folder / f"norms_{name}", folder / f"design_{name}"
-    if not design.exists():
-        # In a process of its own: a child's peak is never below what its parent holds.
-        writer = multiprocessing.get_context("spawn").Process(
-            target=write_norms, args=(documents, shards, norms)
-        )
-        writer.start()
-        writer.join()
-        settings = {"design": DESIGN.model_dump(), "halves": False}
-        none: dict[str, list[str]] = {name: [] for name in ("stream", *covariates.FILES)}
-        program("build_design", none | {"norms": norms}, {"design": design}, settings)
-        norms.unlink()
-    return design
+# --- engines, each in a process of its own -------------------------------------------------
+
+
+def attnlag_fit(design: Path, output: Path) -> None:
+    """Write the coefficients that cross-products give."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    from attnlag.regression.estimation import crossproducts, least_squares, regress, stacks
+    from attnlag.regression.inference import results
+    from attnlag.regression.settings import Errors
+    from attnlag.storage import tables
+
+    products = output.with_suffix(".products")
+    rows = tables.batches(design, tables.ROWS_AT_ONCE, "cross-products")
+    record = {"stages": {"design": {"outcome": "norm"}}}
+    crossproducts.write(rows, pq.read_schema(design), products, record)
+    stack = stacks.stacked([crossproducts.read_shard(products)], budget=256e6)
+    fits = regress.fit(stack, "cluster-crv1", 10, least_squares.solve_all(stack))
+    results.influence_table(fits, stack)
+    table = pa.Table.from_pandas(results.coefficients_table(fits, stack, Errors()))
+    pq.write_table(table.select(["layer", "term", "estimate", "std_error"]), output)
+
+
+def rows_of(design: Path, layer: int) -> pa.Table:
+    """Return one layer's rows: y, lag_1, lag_2 and the document as an integer."""
+    columns = [f"layer_{layer:02d}.{term}" for term in TERMS]
+    table = pq.read_table(design, columns=["document", *columns], pre_buffer=False)
+    codes = table["document"].unify_dictionaries().combine_chunks().indices
+    return table.select(columns).rename_columns(TERMS).append_column("document", codes)
+
+
+def statsmodels_fit(table: pa.Table):
+    """Return estimates and errors, the intercept first."""
+    import statsmodels.api as sm
+
+    y, *lags, document = [column.to_numpy() for column in table.columns]
+    x = np.column_stack([np.ones(len(y)), *lags])
+    result = sm.OLS(y, x).fit(cov_type="cluster", cov_kwds={"groups": document}, use_t=True)
+    return result.params, result.bse
+
+
+def pyfixest_fit(table: pa.Table):
+    """Return estimates and errors, the intercept first."""
+    import pyfixest
+
+    lean = {"lean": True, "copy_data": False, "store_data": False}
+    vcov = {"CRV1": "document"}
+    result = pyfixest.feols("y ~ lag_1 + lag_2", data=table.to_pandas(), vcov=vcov, **lean)
+    return result.coef(), result.se()
+
+
+PEERS = {"statsmodels": statsmodels_fit, "pyfixest": pyfixest_fit}
+
+
+def peer_fit(name: str, design: Path, output: Path) -> None:
+    """Write the coefficients of a peer, layer by layer, as its users would get them."""
+    names = ["intercept", *TERMS[1:]]
+    found = [
+        (layer, *row)
+        for layer in range(LAYERS)
+        for row in zip(names, *PEERS[name](rows_of(design, layer)), strict=True)
+    ]
+    columns = ["layer", "term", "estimate", "std_error"]
+    pq.write_table(pa.table(list(zip(*found, strict=True)), names=columns), output)
 
 
 # --- measurement ---------------------------------------------------------------------------
 
 
-@dataclass
-class Usage:
-    """CPU seconds, in user and system mode, and peak memory in MB of one or more processes."""
-
-    user: float = 0.0
-    system: float = 0.0
-    peak: float = 0.0
-
-    @property
-    def cpu(self) -> float:
-        return self.user + self.system
-
-    def __add__(self, other: "Usage") -> "Usage":
-        """Return the usage of one process after another."""
-        peak = max(self.peak, other.peak)
-        return Usage(self.user + other.user, self.system + other.system, peak)
-
-
-def measured(command: Sequence[object]) -> Usage:
-    """Run a command in a process of its own, with one thread, and return what it used."""
-    threads = ("OMP", "MKL", "OPENBLAS", "NUMBA", "POLARS", "RAYON")
+def measured(python: Path, engine: str, design: Path, output: Path) -> tuple[float, float]:
+    """Return CPU seconds and peak MB of an engine with one thread."""
+    threads = ("OMP", "MKL", "OPENBLAS", "NUMBA", "RAYON")
     environment = os.environ | {f"{name}_NUM_THREADS": "1" for name in threads}
-    environment |= {"POLARS_MAX_THREADS": "1"}
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            [str(part) for part in command], env=environment, stdout=messages, stderr=messages
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
-            messages.seek(0)
-            sys.exit(f"{messages.read().decode(errors='replace')}\n{command} failed")
-    return Usage(usage.ru_utime, usage.ru_stime, usage.ru_maxrss / 1024)
+    command = [python, __file__, "--engine", engine, design, output]
+    process = subprocess.Popen(list(map(str, command)), env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if status:
+        sys.exit(f"{engine} failed")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def program(
-    stage: str, given: dict[str, Any], made: dict[str, Path], settings: dict[str, object]
-) -> Usage:
-    """Run one of the real programs."""
-    names = {"site": "attention", "regression": "notebook"}
-    job = text_of(stage, given, made, names, json.dumps(settings))
-    return measured([sys.executable, ROOT / "scripts" / f"{stage}.py", "--job", job])
-
-
-def attnlag_stages(designs: Sequence[Path], folder: Path, output: Path) -> dict[str, Usage]:
-    """Run the real programs over the shards of a design, and return what each stage used."""
-    stages = {"cross-products": Usage()}
-    beside = [folder / "design" / f"{place:04d}.parquet" for place in range(len(designs))]
-    products = [folder / "crossproducts" / path.name for path in beside]
-    for design, link, shard in zip(designs, beside, products, strict=True):
-        link.parent.mkdir(exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.hardlink_to(design)
-        script = Path(__file__).with_name("products.py")
-        stages["cross-products"] += measured([sys.executable, script, design, shard])
-    corpus = folder / "corpus.parquet"
-    write_corpus(products, corpus)
-    script = Path(__file__).with_name("estimates.py")
-    stages["estimates"] = measured([sys.executable, script, products[0], output])
-    for name, draws in (("fit", 0), (BOOTSTRAPPED, DRAWS)):
-        tables_made = ("medians", "fits", "influence", "controls", "groups", "residuals")
-        outputs = {table: folder / f"{table}.parquet" for table in tables_made}
-        outputs |= {"coefficients": folder / "all" / "coefficients.parquet"}
-        outputs |= {"summary": folder / "summary"}
-        given: dict[str, Any] = {"crossproducts": products, "design": beside, "corpus": corpus}
-        stages[name] = program(
-            "fit_regression",
-            given | {name: [] for name in NO_INPUTS},
-            outputs | {"findings": folder / "findings.txt"},
-            REGRESSION.changed(bootstrap=draws).model_dump(),
-        )
-    return stages
-
-
-def write_corpus(products: Sequence[Path], path: Path) -> None:
-    """Write the groups of the documents: one for all of them."""
-    names = pa.concat_arrays(
-        [
-            pc.unique(pq.read_table(shard, columns=["document"])["document"].cast(pa.string()))
-            for shard in products
-        ]
-    )
-    groups = pa.array(["all"] * len(names))
-    pq.write_table(pa.table({"document": names, "group": groups}), path)
-
-
-def compared(stages: dict[str, Usage]) -> Usage:
-    """Return what the stages took that give what the peers give."""
-    return sum((stages[name] for name in COMPARED), Usage())
-
-
-def median_of(run: Callable[[], dict[str, Usage]], rounds: int) -> dict[str, Usage]:
-    """Return, of some rounds, the one whose CPU time is the median."""
-    found = [run() for _ in range(rounds)]
-    return sorted(found, key=lambda stages: compared(stages).cpu)[rounds // 2]
-
-
-# --- peers ---------------------------------------------------------------------------------
-
-
-def python_of(environment: Path) -> Path:
-    """Return the interpreter of an environment with pyfixest, made if need be."""
-    python, ready = environment / "bin" / "python", environment / ".installed"
-    if not ready.exists():
+def python_of(engine: str, environment: Path) -> Path:
+    """Return the interpreter of an engine; that of pyfixest is made if need be."""
+    if engine != "pyfixest":
+        return Path(sys.executable)
+    python = environment / "bin" / "python"
+    if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-        quiet = ["--quiet", "--disable-pip-version-check"]
-        install = [python, "-m", "pip", "install", *quiet, "pyfixest", "pyarrow"]
+        install = [python, "-m", "pip", "install", "--quiet", "pyfixest", "pyarrow"]
         subprocess.run(install, check=True)
-        ready.touch()
     return python
 
 
-def version_of(package: str, python: Path) -> str:
-    code = f"import importlib.metadata as m; print(m.version('{package}'))"
-    return subprocess.run(
-        [python, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.strip()
+def numbers_in(path: Path) -> np.ndarray:
+    """Return the estimates and errors in a table, by layer and term."""
+    table = pq.read_table(path).sort_by([("layer", "ascending"), ("term", "ascending")])
+    return np.stack([table["estimate"].to_numpy(), table["std_error"].to_numpy()])
 
 
-def peers_of(names: Sequence[str], environment: Path) -> dict[str, Path]:
-    """Return the interpreter of each peer, and print its version."""
-    pythons = {
-        name: python_of(environment) if name == "pyfixest" else Path(sys.executable)
-        for name in names
-    }
-    for name, python in pythons.items():
-        print(f"{name} {version_of(name, python)}")
-    return pythons
-
-
-def peer(name: str, python: Path, design: Path, output: Path) -> Usage:
-    """Run a peer over a design."""
-    return measured([python, Path(__file__).with_name("peers.py"), name, design, output])
-
-
-def disagreement(ours: Path, theirs: Path) -> float:
-    """Return the largest relative difference of estimates and standard errors."""
-    keys = ["layer", "term"]
-    a, b = (pd.read_parquet(path).set_index(keys).sort_index() for path in (ours, theirs))
-    numbers = ["estimate", "std_error"]
-    return float(np.abs(a[numbers] / b[numbers] - 1).to_numpy().max())
-
-
-# --- report --------------------------------------------------------------------------------
-
-
-def print_usage(name: str, usage: Usage, start_up: Usage) -> None:
+def main(given: argparse.Namespace, folder: Path) -> None:
+    engines = {name: python_of(name, given.environment) for name in ("attnlag", *given.peers)}
+    few = write_design(FEW_DOCUMENTS, folder / "few.parquet")
+    for name, python in engines.items():
+        measured(python, name, few, folder / "warm.parquet")
+    start_up = {name: measured(py, name, few, folder / name) for name, py in engines.items()}
     print(
-        f"  {name:<16} {usage.cpu:7.2f} CPU s (user {usage.user:.2f}, system {usage.system:.2f}), "
-        f"{usage.cpu - start_up.cpu:7.2f} net of start-up, peak {usage.peak:6,.0f} MB"
+        "| engine | rows | CPU s | net of start-up | peak MB | apart |\n|---|---|---|---|---|---|"
     )
-
-
-def print_stages(title: str, stages: dict[str, Usage], start_up: dict[str, Usage]) -> None:
-    print(title)
-    for name, usage in stages.items():
-        print_usage(name, usage, start_up[name])
-    print_usage("attnlag", compared(stages), compared(start_up))
-
-
-def print_growth(before: tuple[int, Usage, Usage], after: tuple[int, Usage, Usage]) -> None:
-    """Print how CPU time grows, 1 being linear: (rows, usage, start-up) of two sizes."""
-    times = after[0] / before[0]
-    raw = after[1].cpu / (times * before[1].cpu)
-    net = (after[1].cpu - after[2].cpu) / (times * (before[1].cpu - before[2].cpu))
-    print(
-        f"CPU at {after[0]:,} rows / ({times:g} x CPU at {before[0]:,}): "
-        f"{raw:.2f}, {net:.2f} net of start-up"
-    )
-
-
-def main(arguments: argparse.Namespace, folder: Path) -> None:
-    pythons = peers_of(arguments.peers, arguments.environment)
-    few = build_design(FEW_DOCUMENTS, folder)
-    ours = folder / "coefficients.parquet"
-
-    def stages_of(designs: Sequence[Path]) -> dict[str, Usage]:
-        return median_of(lambda: attnlag_stages(designs, folder, ours), arguments.rounds)
-
-    start_up = stages_of([few])
-    print_stages(f"start-up ({FEW_DOCUMENTS} documents)", start_up, start_up)
-    peer_start_up = {}
-    for name, python in pythons.items():
-        runs = [peer(name, python, few, folder / f"{name}.parquet") for _ in range(START_UPS)]
-        peer_start_up[name] = sorted(runs, key=lambda usage: usage.cpu)[START_UPS // 2]
-        print_usage(name, peer_start_up[name], peer_start_up[name])
-
-    sizes: list[tuple[int, Usage, Usage]] = []
-    for rows in arguments.rows:
-        design = build_design(rows // ROWS_PER_DOCUMENT, folder)
-        stages = stages_of([design])
-        title = f"{rows:,} rows, {LAYERS} layers, {design.stat().st_size / 1e9:.2f} GB"
-        print_stages(title, stages, start_up)
-        own, own_start_up = compared(stages), compared(start_up)
-        sizes.append((rows, own, own_start_up))
-        for name, python in pythons.items():
-            theirs = folder / f"{name}.parquet"
-            usage = peer(name, python, design, theirs)
-            print_usage(name, usage, peer_start_up[name])
-            net = (usage.cpu - peer_start_up[name].cpu) / (own.cpu - own_start_up.cpu)
-            apart = disagreement(ours, theirs)
-            print(
-                f"  {name} / attnlag: CPU {usage.cpu / own.cpu:.1f} (user alone "
-                f"{usage.user / own.user:.1f}), net of start-up {net:.1f}; peak "
-                f"{usage.peak / own.peak:.1f}; largest relative difference {apart:.0e}"
-            )
+    for rows in given.rows:
+        design = write_design(rows // ROWS_PER_DOCUMENT, folder / "design.parquet")
+        for name, python in engines.items():
+            cpu, peak = measured(python, name, design, folder / name)
+            apart = np.abs(numbers_in(folder / name) / numbers_in(folder / "attnlag") - 1).max()
+            net = cpu - start_up[name][0]
+            print(f"| {name} | {rows:,} | {cpu:.2f} | {net:.2f} | {peak:,.0f} | {apart:.0e} |")
             if not apart < AGREEMENT:
                 sys.exit(f"{name} and attnlag differ by {apart:.0e}, expected {AGREEMENT:.0e}")
-
-    if arguments.shards:
-        # Shards of one content: what a shard costs does not depend on what the others hold.
-        design = build_design(rows // ROWS_PER_DOCUMENT, folder, arguments.shards)
-        links = [folder / f"shard_{place}.parquet" for place in range(arguments.shards)]
-        for link in links:
-            link.unlink(missing_ok=True)
-            link.hardlink_to(design)
-        rows = arguments.shards * sizes[-1][0]
-        stages = attnlag_stages(links, folder, ours)
-        start_up = start_up | {
-            name: sum([start_up[name]] * len(links), Usage()) for name in PER_SHARD
-        }
-        print_stages(f"{rows:,} rows in {len(links)} shards", stages, start_up)
-        sizes.append((rows, compared(stages), compared(start_up)))
-    for before, after in pairwise(sizes):
-        print_growth(before, after)
 
 
 if __name__ == "__main__":
@@ -365,33 +180,16 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[10**6, 10**7], metavar="N")
-    parser.add_argument(
-        "--shards",
-        type=int,
-        default=0,
-        metavar="N",
-        help="also so many shards, each of the last number of rows (hard links to one file)",
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="runs of attnlag; their median counts"
-    )
-    parser.add_argument(
-        "--peers",
-        nargs="*",
-        choices=["statsmodels", "pyfixest"],
-        default=["statsmodels", "pyfixest"],
-    )
-    parser.add_argument(
-        "--environment",
-        type=Path,
-        default=ROOT / ".venv-bench",
-        help="where pyfixest is installed, made if it is not there",
-    )
-    parser.add_argument("--folder", type=Path, help="keep the designs here (default: a temporary)")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--environment", type=Path, default=ROOT / ".venv-bench")
+    parser.add_argument("--engine", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.folder:
-        given.folder.mkdir(parents=True, exist_ok=True)
-        main(given, given.folder)
+    if given.engine:
+        engine, design, output = given.engine[0], *map(Path, given.engine[1:])
+        if engine == "attnlag":
+            attnlag_fit(design, output)
+        else:
+            peer_fit(engine, design, output)
     else:
         with tempfile.TemporaryDirectory() as name:
             main(given, Path(name))

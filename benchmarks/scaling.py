@@ -3,13 +3,11 @@
     python benchmarks/scaling.py                  # hours on two cores
     python benchmarks/scaling.py --parts dry-run  # or growth, default, dry-run
 
-**growth**: the real workflow on copies of the project, over generated corpora of 10⁵ and 10⁶ tokens
-with parts of speech, with a tiny model with random weights; then what takes all shards together,
-over ten copies of the shard of 10⁶ tokens with documents of other names. Two configurations have a
-job of every rule between them: a study of one model, and its comparison with an untrained twin
-(``--measured`` chooses). Beside the peak, which each program notes as the kernel has it, stands the
-memory that the job asks for. Time is that at the end of a job's log. A rule's work is its CPU time
-without that of imports; it grows by 10 where it is linear in tokens.
+**growth**: the real workflow over generated corpora of 10⁵ and 10⁶ tokens with parts of speech,
+with a tiny model with random weights. Beside the peak, which each program notes as the kernel has
+it, stands the memory that the job asks for. Time is that at the end of a job's log. A rule's work
+is its CPU time without that of imports; it grows by 10 where it is linear in tokens. The rules that
+take longest come first.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
 after a change of ``inference``. What neither computes nor writes results: start-up of the
@@ -27,15 +25,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -47,20 +42,8 @@ sys.path[:0] = [str(SUPPORT), str(ROOT / "scripts")]
 from projects import Project, copy_of_project, new_project  # noqa: E402
 
 from attnlag.corpus.tags import UPOS  # noqa: E402
-from attnlag.storage import tables  # noqa: E402
 
 PARTS = ("growth", "default", "dry-run")
-STUDIES = ("study", "comparison")
-
-# The rules in the order of the flow.
-FLOW = [
-    rule
-    for part in re.findall(r'"(rules/\w+\.smk)"', (ROOT / "workflow/Snakefile").read_text())
-    for rule in re.findall(
-        r'(?m)^ *(?:use rule \w+ as |")(\w+)(?: with:|": \{)',
-        (ROOT / "workflow" / part).read_text(),
-    )
-]
 
 # Log-normal lengths of documents in words: a median of 150, a mean of 225, none over 3,000.
 MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
@@ -221,7 +204,7 @@ def jobs_of(project: Project, notes: Path) -> pd.DataFrame:
 
 
 def studied(corpus: str) -> dict[str, Any]:
-    """Return a configuration of one model in which every rule but comparisons has a job."""
+    """Return a configuration of one model in which nearly every rule has a job."""
     source = {"files": [f"data/{corpus}.jsonl"], "id": "id", "text": "text", "group": "genre"}
     return {
         "models": {"tiny": {"source": "path", "path": "mine"}},
@@ -235,135 +218,29 @@ def studied(corpus: str) -> dict[str, Any]:
     }
 
 
-def compared(corpus: str) -> dict[str, Any]:
-    """Return a configuration of a model and its twin at two sites, and little else."""
-    return {
-        **studied(corpus),
-        "models": {**studied(corpus)["models"], "twin": {"source": "random", "of": "tiny"}},
-        "extraction": {
-            **{"sites": ["attention", "mlp"], "keep": "norms"},
-            **{"geometry": False, "heads": False},
-        },
-        "regressions": {"notebook": {"lags": [1, 2]}},
-        "controls": {"permutation": None, "random_weights": None},
-        "causal": None,
-    }
-
-
-# What shards depend on and is made of all of them, and what they no longer need.
-TOKENS = "results/tiny/{corpus}/token_summary.csv"
-# Rules that only the second configuration has; of the others it measures what they need.
-COMPARING = ("plot_sites", "compare_models", "plot_comparison")
-
-
-def growth(folder: Path, sizes: list[int], parts: Sequence[str]) -> pd.DataFrame:
-    """Run both configurations over corpora of each size; return a row per rule and size.
-
-    The largest size is several shards of the one before: copies of its only shard under other
-    names of documents, over which those rules run that take all shards together.
-    """
+def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
+    """Run the study over a corpus of each size; return a row per rule and size."""
     folder.mkdir()
-    model = folder / "model"
-    save_model(model)
-    rate, found = tokens_per_word(model), []
-    if "study" in parts:
-        calls = [[TOKENS], []]
-        found += grown(new_project(folder / "study", model), studied, sizes, rate, calls)
-    if "comparison" in parts:
-        calls = [["--until", *COMPARING]]
-        found += grown(new_project(folder / "comparison", model), compared, sizes, rate, calls)
+    save_model(folder / "model")
+    rate, found = tokens_per_word(folder / "model"), []
+    project = new_project(folder / "study", folder / "model")
+    for size in sizes:
+        name = f"tokens-{size}"
+        write_corpus(size, rate, project.folder / "data" / f"{name}.jsonl")
+        project.config = studied(name)
+        project.write_config()
+        found.append(observed(project, "--cores", "1").jobs.assign(size=size))
+        rows = pq.read_metadata(
+            project.folder / f"results/tiny/{name}/stream/0000.parquet"
+        ).num_rows
+        print(f"  {rows:,} tokens", flush=True)
     jobs = pd.concat(found)
     jobs = jobs[jobs["rule"] != "fetch_model"]
     jobs["memory"] = jobs["peak"]
     # If a rule has several jobs, the longest and the largest count.
     jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
-    return jobs.sort_values("rule", key=lambda rules: rules.map(FLOW.index), kind="stable")
-
-
-def grown(
-    project: Project,
-    configured: Callable[[str], dict[str, Any]],
-    sizes: list[int],
-    rate: float,
-    calls: list[list[str]],
-) -> list[pd.DataFrame]:
-    """Return the jobs of a project at each size, the largest made by several calls."""
-    found = []
-    for size in sizes[:-1]:
-        name = f"tokens-{size}"
-        write_corpus(size, rate, project.folder / "data" / f"{name}.jsonl")
-        project.config = configured(name)
-        project.write_config()
-        targets = calls[0] if len(calls) == 1 else []
-        found.append(observed(project, "--cores", "1", *targets).jobs.assign(size=size))
-        print(f"  {tokens_in(project, name):,} tokens", flush=True)
-    shards = sizes[-1] // sizes[-2]
-    project.config["corpora"][name]["shards"] = shards
-    project.write_config()
-    multiply_shards(project.folder / "results", name, shards)
-    for call in calls:
-        targets = [part.format(corpus=name) for part in call]
-        run = observed(project, "--cores", "1", "--rerun-triggers=mtime", *targets)
-        found.append(run.jobs.assign(size=sizes[-1]))
-        # What a call has made of all shards is no reason to make any of them again.
-        now = time.time_ns()
-        for path in (project.folder / "results" / "tiny").rglob("0???.parquet"):
-            os.utime(path, ns=(now, now))
-    print(f"  {tokens_in(project, name):,} tokens in {shards} shards", flush=True)
-    return found
-
-
-def multiply_shards(results: Path, corpus: str, shards: int) -> None:
-    """Copy each file of the only shard, and remove the results of all shards together."""
-    table = pq.read_table(results / "corpora" / f"{corpus}.parquet")
-    parts = [renamed(table, shard) for shard in range(shards)]
-    times = (results / "corpora" / f"{corpus}.parquet").stat()
-    whole = pa.concat_tables(parts).unify_dictionaries()
-    pq.write_table(whole, results / "corpora" / f"{corpus}.parquet", row_group_size=250)
-    os.utime(results / "corpora" / f"{corpus}.parquet", ns=(times.st_atime_ns, times.st_mtime_ns))
-    for path in sorted(path for path in results.rglob("*") if path.is_file()):
-        if path.name == "0000.parquet" and corpus in path.parts:
-            for shard in reversed(range(shards)):
-                copy_shard(path, shard, shards)
-        elif path.parent.name != "corpora" and path.name != "token_counts.parquet":
-            path.unlink()
-
-
-def copy_shard(path: Path, shard: int, shards: int) -> None:
-    """Write a shard's file again as that of another shard, with the time of the first."""
-    file, times = pq.ParquetFile(path), path.stat()
-    facts = dict(file.metadata.metadata)
-    record = json.loads(facts.pop(tables.METADATA_KEY))
-    record["stages"]["tokens"]["shards"] = shards
-    schema = file.schema_arrow.with_metadata(tables.metadata(record))
-    facts.pop(b"ARROW:schema", None)
-    target = path.with_name(f"{shard:04d}.parquet")
-    with tables.parquet_writer(target, schema, compression="lz4") as writer:
-        for group in range(file.num_row_groups):
-            writer.write_table(renamed(file.read_row_group(group), shard).cast(schema))
-        writer.add_key_value_metadata(facts)
-    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
-def renamed(table: pa.Table, shard: int) -> pa.Table:
-    """Return a table with other documents, if it has documents."""
-    if "document" not in table.schema.names or not table.num_rows:
-        return table
-    place = table.schema.get_field_index("document")
-    column = table["document"].combine_chunks()
-    if not pa.types.is_dictionary(column.type):
-        names = pc.binary_join_element_wise(column, f"-{shard}", "")
-    else:
-        words = pc.binary_join_element_wise(column.dictionary, f"-{shard}", "")
-        names = pa.DictionaryArray.from_arrays(column.indices, words)
-    return table.set_column(place, table.schema.field(place), names)
-
-
-def tokens_in(project: Project, corpus: str) -> int:
-    """Return how many tokens a corpus has."""
-    files = (project.folder / f"results/tiny/{corpus}/tokens").glob("*.parquet")
-    ids = (pq.read_table(path, columns=["input_ids"])[0] for path in files)
-    return sum(pc.sum(pc.list_value_length(each)).as_py() for each in ids)
+    longest = jobs.groupby("rule")["seconds"].max().sort_values(ascending=False).index
+    return jobs.sort_values("rule", key=lambda rules: rules.map(longest.get_loc), kind="stable")
 
 
 def print_growth(jobs: pd.DataFrame) -> None:
@@ -375,8 +252,7 @@ def print_growth(jobs: pd.DataFrame) -> None:
         seconds, work, memory, asked = (
             wide.loc[rule][name] for name in ("seconds", "work", "memory", "asked")
         )
-        # A rule of one shard has no job at the largest size.
-        before, after = seconds.dropna().index[-2:]
+        before, after = seconds.index[-2:]
         longer, larger = seconds[after] / seconds[before], memory[after] / memory[before]
         net = f"{work[after] / work[before]:6.1f}" if work[after] > LEAST_WORK else "     -"
         print(
@@ -455,7 +331,7 @@ def dry_run(folder: Path) -> None:
 
 def main(arguments: argparse.Namespace, folder: Path) -> None:
     if "growth" in arguments.parts:
-        jobs = growth(folder / "growth", arguments.sizes, arguments.measured)
+        jobs = growth(folder / "growth", arguments.sizes)
         jobs.to_csv(folder / "growth.csv", index=False)
         print_growth(jobs)
     if "default" in arguments.parts:
@@ -469,12 +345,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[10**5, 10**6, 10**7], metavar="TOKENS"
-    )
-    parser.add_argument(
-        "--measured", nargs="+", choices=STUDIES, default=STUDIES, help="parts of growth"
-    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10**5, 10**6], metavar="TOKENS")
     parser.add_argument(
         "--models",
         type=Path,
@@ -484,10 +355,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("--folder", type=Path, help="keep the projects here (default: a temporary)")
     given = parser.parse_args()
-    if len(given.sizes) < 3:
-        parser.error(
-            "--sizes: found fewer than three, expected two of one shard and one of several"
-        )
+    if len(given.sizes) < 2:
+        parser.error("--sizes: found one, expected at least two")
     if given.folder:
         given.folder.mkdir(parents=True)
         main(given, given.folder)
