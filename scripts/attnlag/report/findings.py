@@ -36,6 +36,9 @@ from attnlag.report.wording import nearest_lag, titled
 # where documents differ in level and are pooled, or errors do not allow for few documents.
 ENOUGH_DOCUMENTS = 50
 
+# The same for intervals of medians over the layers, where documents of other levels are pooled.
+ENOUGH_FOR_MEDIANS = 40
+
 UNUSABLE = "zero or non-finite norms"
 
 # Names of the units within which tokens are permuted.
@@ -153,8 +156,9 @@ def few_documents(fitted: FittedRegression | StoredFit) -> list[str]:
 def sizes(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return the size and the direction of each lag and lead."""
     settings, coefficients = fitted.settings, fitted.coefficients
+    usable = _usable(fitted.goodness)
     scope = "within documents" if settings.fixed_effects == "document" else "pooled over documents"
-    if _usable(fitted.goodness)["n_documents"].max() == 1:
+    if usable["n_documents"].max() == 1:
         scope = "in one document"
     lines = []
     for term in lags_among(list(coefficients["term"])):
@@ -172,6 +176,13 @@ def sizes(fitted: FittedRegression | StoredFit) -> list[str]:
             f"{named(term)} is {row.lowest:.3f} to {row.highest:.3f}, positive in "
             f"{int((estimates > 0).sum())} of {len(estimates)} layers",
         ]
+    documents, layers = int(usable["n_documents"].max()), len(usable)
+    pooled = settings.fixed_effects == "none" and layers > 1
+    if pooled and fitted.medians["conf_low"].notna().any() and documents < ENOUGH_FOR_MEDIANS:
+        lines.append(
+            f"with {documents} documents pooled, intervals of medians cover less than they state "
+            f"if documents differ in level: expected at least {ENOUGH_FOR_MEDIANS}"
+        )
     return lines
 
 

@@ -121,6 +121,13 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
     assert first == "lag 1, pooled over documents: 0.300 in the one layer"
     fitted.goodness = fits.assign(n_documents=1)
     assert findings.sizes(fitted)[0] == "lag 1, in one document: 0.300 in the one layer"
+    # Intervals of pooled medians need more documents than those within documents.
+    fitted.coefficients = CONTROLS
+    for documents, lines in ((39, 5), (40, 4)):
+        fitted.goodness = pd.concat([fits, fits]).assign(n_documents=documents)
+        assert len(findings.sizes(fitted)) == lines
+    fitted.goodness["n_documents"] = 39
+    assert findings.sizes(fitted)[-1].startswith("with 39 documents pooled, intervals of medians")
 
 
 def test_the_finding_on_order_covers_all_lags_together():
