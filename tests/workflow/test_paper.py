@@ -107,6 +107,7 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
         "before training on 6 documents, with initial weights (seed 0) of the scales: the model's "
         "own 0.02; transformers' left out: the same as own; by depth left out",
         "torch 2.",
+        "Distributions of norms are over tokens; relative norms",
     ):
         assert words in text
     assert "[@bell2002" not in text

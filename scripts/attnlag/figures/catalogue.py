@@ -8,6 +8,7 @@ The module of a figure has
 
 - ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
+- ``METHOD``, a sentence for the methods of a paper;
 - ``ON_REQUEST``, if only runs draw it that name it in ``figures.also``;
 - ``figure(inputs)``, which reduces the inputs of its program to a `templates.Sheet` of lines and
   maps, or to a `templates.CustomFigure`: each has a ``claim``, which becomes the title, and is
@@ -39,6 +40,8 @@ class Figure:
         Place in the report.
     on_request : bool
         Whether only runs draw it that name it.
+    method : str
+        A sentence for the methods of a paper.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Figure:
     subcategory: str
     module: Path
     on_request: bool = False
+    method: str = ""
 
 
 @functools.cache
@@ -69,7 +73,7 @@ def _stated(source: bytes) -> dict[str, Any]:
         return {}
     return {
         name.lower(): ast.literal_eval(constants[name])
-        for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "ON_REQUEST")
+        for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "ON_REQUEST", "METHOD")
         if name in constants
     }
 

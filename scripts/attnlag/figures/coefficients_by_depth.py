@@ -19,6 +19,7 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = ("plot_comparison",)
 CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
+METHOD = "Models are compared by relative depth, layer / (layers - 1)."
 
 CONTROL = "0.5"
 

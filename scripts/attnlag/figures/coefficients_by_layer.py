@@ -17,6 +17,10 @@ from attnlag.regression.terms import is_lead, lags_among, named
 DRAWN_BY = ("plot_regression",)
 CATEGORY = "coefficients"
 SUBCATEGORY = "by layer"
+METHOD = (
+    "Coefficients are shown beside the central intervals of the same regression on tokens in "
+    "random order and its coefficients before training."
+)
 
 # Up to this number of lags and leads have a panel each, beside the controls.
 MOST_PANELS = 4

@@ -14,6 +14,11 @@ from attnlag.quantities.sites import SITES
 DRAWN_BY = ("plot_geometry",)
 CATEGORY = "directions"
 SUBCATEGORY = "cosines"
+METHOD = (
+    "Cosines of the adjustments to two tokens of a sequence are means with intervals "
+    "clustered by document, beside those of tokens of different documents; centred cosines "
+    "are of vectors less the layer's mean."
+)
 
 PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"
 

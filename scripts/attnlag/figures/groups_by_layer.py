@@ -14,6 +14,7 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = ("plot_regression",)
 CATEGORY = "coefficients"
 SUBCATEGORY = "by group of documents"
+METHOD = "Groups of documents were fitted one by one."
 
 
 def figure(inputs: Inputs) -> Sheet:

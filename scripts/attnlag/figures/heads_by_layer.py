@@ -13,6 +13,11 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = ("plot_heads",)
 CATEGORY = "directions"
 SUBCATEGORY = "heads"
+METHOD = (
+    "A head writes its values, weighted by attention, through its slice of the output "
+    "projection; its share is the squared norm of this vector among those of its layer, and "
+    "the logarithm of its norm was regressed as that of the sum."
+)
 
 # Medians that differ by less are said to be the same.
 ALIKE = 0.05

@@ -19,6 +19,10 @@ from attnlag.storage import tables
 DRAWN_BY = ("plot_surprisal",)
 CATEGORY = "norms"
 SUBCATEGORY = "by surprisal"
+METHOD = (
+    "The slope of the log norm on a token's surprisal is compared with slopes where surprisal "
+    "is exchanged among the tokens of a document."
+)
 
 # Number of bins with equal numbers of tokens, and of layers with a line over them.
 BINS, LINES = 15, 5

@@ -34,6 +34,7 @@ DRAWN_BY = ("plot_regression",)
 ON_REQUEST = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "outcome by lag"
+METHOD = "Added-variable plots show outcome and lag given all other terms."
 
 # Side of the squares in which points are counted and end of the axes, in standard deviations.
 BIN, REACH = 0.1, 4.0

@@ -14,6 +14,11 @@ from attnlag.regression.beyond.traced import next_ahead
 DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"
 SUBCATEGORY = "readout"
+METHOD = (
+    "The direct effect of an adjustment on a logit is its product with the unembedding "
+    "through the last norm, in standard deviations over the vocabulary, less that on the "
+    "token of another place in the document."
+)
 
 COLOURS = {"own": PALETTE[1], "next": PALETTE[0], "first_choice": PALETTE[2]}
 

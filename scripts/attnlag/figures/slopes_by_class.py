@@ -15,6 +15,10 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = ("plot_classes",)
 CATEGORY = "coefficients"
 SUBCATEGORY = "by class of tokens"
+METHOD = (
+    "Slopes by class of token come from one regression with a level and slopes for each "
+    "class; a difference is from the slope that all classes share."
+)
 
 
 def figure(inputs: Inputs) -> Sheet:

@@ -15,6 +15,7 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = ("plot_specifications",)
 CATEGORY = "coefficients"
 SUBCATEGORY = "all regressions"
+METHOD = "The nearest lag of all regressions is compared on the same tokens."
 
 TERM = "lag_1"
 

@@ -35,6 +35,9 @@ from attnlag.storage import tables
 DRAWN_BY = ("plot_norms",)
 CATEGORY = "norms"
 SUBCATEGORY = "the text itself"
+METHOD = (
+    "Tokens are shaded by their norm in one layer, on the scale of the central 99% of the corpus."
+)
 
 # Number of groups whose first document is shown by default.
 MOST_DOCUMENTS = 20

@@ -5,7 +5,7 @@ The paragraphs are Markdown with Pandoc's citations (``[@holm1979]``); the LaTeX
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 from attnlag import __version__
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.figures import catalogue
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.sites import SITES
 from attnlag.regression.design.covariates import CATALOGUE
@@ -51,10 +52,15 @@ ESCAPES = {
 }
 
 
-def methods(regressions: Sequence[RegressionTables], models: Mapping[str, dict[str, Any]]) -> str:
+def methods(
+    regressions: Sequence[RegressionTables],
+    models: Mapping[str, dict[str, Any]],
+    figures: Collection[str] = (),
+) -> str:
     """Return the methods as Markdown, a paragraph for each model and corpus of all regressions.
 
-    ``models`` has the content of the ``source.json`` of each model.
+    ``models`` has the content of the ``source.json`` of each model. A last paragraph has a sentence
+    for each of the ``figures``, given their names, as their modules state it.
     """
     by_corpus: dict[Path, list[RegressionTables]] = {}
     for regression in regressions:
@@ -69,7 +75,8 @@ def methods(regressions: Sequence[RegressionTables], models: Mapping[str, dict[s
         ]
         for same_corpus in by_corpus.values()
     ]
-    return "\n\n".join(map(" ".join, paragraphs)) + "\n"
+    of_figures = [figure.method for figure in catalogue.figures() if figure.name in figures]
+    return "\n\n".join(" ".join(texts) for texts in [*paragraphs, of_figures] if texts) + "\n"
 
 
 def _materials(regression: RegressionTables, models: Mapping[str, dict[str, Any]]) -> Iterable[str]:
@@ -110,8 +117,6 @@ def _origin(model: Mapping[str, Any]) -> str:
         return f"`{model['repository']}` on the Hugging Face hub at {model['revision']}"
     if model["source"] == "package":
         return f"`{model['file']}` in the Python package {model['package']} {model['version']}"
-    if model["source"] == "random":
-        return f"the untrained twin of `{model['of']}`, seed {model['seed']}"
     return f"a copy on disk with the SHA-256 {model['digest'][:12]}"
 
 
@@ -129,8 +134,6 @@ def _measured(regressions: Sequence[RegressionTables]) -> Iterable[str]:
         yield f"{first} of each sequence served neither as outcome nor as predictor."
     else:
         yield "No token was left out."
-    if design["sample"]:
-        yield "All regressions use the rows that they have in common."
 
 
 def _regressed(regressions: Sequence[RegressionTables]) -> Iterable[str]:
@@ -241,49 +244,36 @@ def cited(text: str) -> list[str]:
 
 def coefficients(regression: RegressionTables) -> str:
     """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits = regression.fits
-    settings, names = regression.settings, regression.folder.parts[-4:]
-    rows_of = {
-        term: {row["layer"]: row for row in regression.of_term(term).to_dict("records")}
-        for term in regression.terms
-    }
-    level = f"{100 * (1 - settings['alpha']):g}"
+    fits, settings = regression.fits.set_index("layer"), regression.settings
+    names = regression.folder.parts[-4:]
+    level = rf"{100 * (1 - settings['alpha']):g}\% interval"
+    columns: dict[tuple[str, str], pd.Series] = {}
+    for term in regression.terms:
+        rows = regression.of_term(term).set_index("layer").reindex(fits.index)
+        cells = {name: rows[name].map(digits) for name in rows.select_dtypes("float")}
+        head = named(term).capitalize()
+        columns[head, "Estimate (SE)"] = cells["estimate"] + " (" + cells["std_error"] + ")"
+        columns[head, level] = "[" + cells["conf_low"] + ", " + cells["conf_high"] + "]"
+        small = rows["p_adjusted"] < 0.001
+        columns[head, "$p$"] = cells["p_adjusted"].mask(small, "$<$0.001")
+    columns["", "$R^2$"] = fits["r_squared"].map(digits)
     name = ", ".join(f"`{name}`" for name in names)
     caption = in_latex(
         f"Coefficients by layer: {name}. Standard errors in parentheses; intervals of one "
         f"coefficient alone; p-values: {correction(settings['adjust'])}; "
         f"{R_SQUARED[settings['fixed_effects']]}."
     )
-    heads = [rf"\multicolumn{{3}}{{c}}{{{named(term).capitalize()}}}" for term in rows_of]
-    rules = [rf"\cmidrule(lr){{{place}-{place + 2}}}" for place in range(2, 3 * len(heads), 3)]
-    columns = ["Estimate (SE)", rf"{level}\% interval", "$p$"]
-    lines = [
-        *(r"\begin{table}", r"\centering", r"\scriptsize", r"\setlength{\tabcolsep}{2.4pt}"),
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{':'.join(names)}}}",
-        rf"\begin{{tabular}}{{r{'rcr' * len(heads)}r}}",
-        r"\toprule",
-        " & ".join(["", *heads, ""]) + r"\\",
-        "".join(rules),
-        " & ".join(["Layer", *columns * len(heads), "$R^2$"]) + r"\\",
-        r"\midrule",
-    ]
-    for layer, r_squared in zip(fits["layer"], fits["r_squared"], strict=True):
-        cells = [str(layer)]
-        for row_of in rows_of.values():
-            cells += _cells(row_of[layer]) if layer in row_of else ["---"] * 3
-        lines.append(" & ".join([*cells, digits(r_squared)]) + r"\\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
-
-
-def _cells(row: Mapping[Any, Any]) -> list[str]:
-    """Return a coefficient with its error, its interval and its p-value."""
-    p_value = row["p_adjusted"]
-    return [
-        f"{digits(row['estimate'])} ({digits(row['std_error'])})",
-        f"[{digits(row['conf_low'])}, {digits(row['conf_high'])}]",
-        "$<$0.001" if p_value < 0.001 else digits(p_value),
-    ]
+    table = pd.DataFrame(columns).rename_axis(index=None)
+    text = table.style.to_latex(
+        column_format=f"r{'rcr' * len(regression.terms)}r",
+        hrules=True,
+        multicol_align="c",
+        position_float="centering",
+        caption=caption,
+        label=f"tab:{':'.join(names)}",
+    )
+    small_letters = "\\centering\n\\scriptsize\n\\setlength{\\tabcolsep}{2.4pt}"
+    return text.replace("\\centering", small_letters, 1)
 
 
 def digits(value: float) -> str:

@@ -12,6 +12,8 @@ def test_the_catalogue_of_figures_matches_the_modules():
     assert len(found) >= 9
     for figure in found:
         assert set(figure.drawn_by) <= set(draw_figures.INPUTS)
+        # What a paper says of it is one sentence.
+        assert figure.method.endswith(".")
     assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
 
 
