@@ -2,6 +2,8 @@
 
 import attnlag.pipeline.program as program
 
+import pyarrow.parquet as pq
+
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.regression.beyond import geometry_means
 from attnlag.regression.settings import GeometrySettings
@@ -9,16 +11,20 @@ from attnlag.storage import tables
 
 
 def main(job):
-    def sums_of(geometry, stream, distances):
+    def sums_of(geometry, stream, distances, documents=None):
         sums = [
-            geometry_means.sums_of_shard(*paths, job.settings.drop_first)
+            geometry_means.sums_of_shard(*paths, job.settings.drop_first, documents)
             for paths in zip(geometry, stream, strict=True)
         ]
         sums += map(geometry_means.sums_by_distance, distances)
         return geometry_means.over_shards(sums)
 
-    untrained = None
+    untrained = trained = None
     if job.input.random_weights:
+        keys = pq.read_table(job.input.random_weights[0], columns=["document"])
+        documents = set(keys["document"].to_pylist())
+        # Centred cosines of a shard are summed over all of its documents.
+        trained = sums_of(job.input.geometry, job.input.stream, [], documents)
         untrained = sums_of(
             job.input.random_weights,
             job.input.random_weights_stream,
@@ -28,6 +34,7 @@ def main(job):
         sums_of(job.input.geometry, job.input.stream, job.input.distances),
         geometry_means.random_pairs(job.input.geometry, (*OF_A_PASS, *RELATIVE)),
         untrained,
+        trained,
         job.settings.alpha,
     )
     shared = tables.of_all_shards(job.input.geometry)

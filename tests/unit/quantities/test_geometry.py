@@ -275,10 +275,14 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
         paths.append(tmp_path / f"distances_{number}.parquet")
         pd.DataFrame([row | {"random_pairs": 5, "random_total": 1.0}]).to_parquet(paths[-1])
     by_distance = list(map(geometry_means.sums_by_distance, paths))
+    geometry, stream, rows = shards[0]
+    some = rows["document"].unique()[:2].tolist()
+    same = geometry_means.sums_of_shard(geometry, stream, 1, some)
     found = geometry_means.table(
         geometry_means.over_shards([*sums, *by_distance]),
         geometry_means.random_pairs([geometry for geometry, *_ in shards], (*OF_A_PASS, *RELATIVE)),
         geometry_means.over_shards([sums[1], *by_distance[:2]]),
+        geometry_means.over_shards([same]),
         0.1,
     ).set_index(["quantity", "layer"])
     rows = pd.concat([rows for *_, rows in shards])
@@ -310,6 +314,8 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
         assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(ends, rel=1e-8)
         assert (row["tokens"], row["documents"]) == (fit.nobs, 6)
         assert row["random_weights"] == pytest.approx(shards[1][2][name].mean(), rel=1e-9)
+        of_same = shards[0][2][shards[0][2]["document"].isin(some)][name].mean()
+        assert row["trained"] == pytest.approx(of_same, rel=1e-9)
         if quantity != STREAM_GROWTH:
             # 10 pairs of one shard and 30 of the other; of the second layer only the one's.
             against = (10 * 0.5 + 30 * 1.5) / 40 if layer == "0" else 2.0

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,15 +23,19 @@ OF_DISTANCES = {"documents": "clusters", "pairs": "rows", "pairs_squared": "rows
 OF_DISTANCES |= {"total_pairs": "crossed"}
 
 
-def sums_of_shard(geometry: Path, stream: Path, drop_first: int) -> pd.DataFrame:
+def sums_of_shard(
+    geometry: Path, stream: Path, drop_first: int, documents: Container[str] | None = None
+) -> pd.DataFrame:
     """Return `RatioSums` of each quantity of each layer, without the first tokens of sequences.
 
-    One column is in memory at a time.
+    One column is in memory at a time. ``documents`` are those that are used; None: all.
     """
     keys = pq.read_table(geometry, columns=["document", "position"])
     keys = keys.unify_dictionaries().combine_chunks()
     position = keys["position"].to_numpy()
     used = position >= drop_first
+    if documents is not None:
+        used &= np.array([name in documents for name in keys["document"].to_pylist()], bool)
     position = position[used]
     document = keys["document"].combine_chunks().indices.to_numpy()[used]
 
@@ -96,20 +100,24 @@ def table(
     sums: pd.DataFrame,
     pairs: Mapping[tuple[int, str], float],
     untrained: pd.DataFrame | None,
+    trained: pd.DataFrame | None,
     alpha: float,
 ) -> pd.DataFrame:
     """Return the means: a row per layer and quantity, and of centred cosines per distance.
 
-    ``untrained`` has the sums with random weights, and ``pairs`` is from `random_pairs`.
+    ``untrained`` has the sums with random weights, ``trained`` those of the trained model in the
+    same documents, and ``pairs`` is from `random_pairs`.
     """
     means = pd.DataFrame(_ratios(sums).columns(alpha), index=sums.index)
     of_pairs = pd.Series([pairs.get(key[:2], np.nan) for key in sums.index], sums.index)
     if "random_pairs" in sums:
         of_pairs = (sums["random_total"] / sums["random_pairs"]).fillna(of_pairs)
     means.insert(4, "random_pairs", of_pairs)
-    means.insert(5, "random_weights", np.nan)
-    if untrained is not None:
-        means["random_weights"] = pd.Series(_ratios(untrained).mean, untrained.index)
+    controls = {"random_weights": untrained, "trained": trained}
+    for place, (name, of_control) in enumerate(controls.items(), 5):
+        means.insert(place, name, np.nan)
+        if of_control is not None:
+            means[name] = pd.Series(_ratios(of_control).mean, of_control.index)
     means = means.reset_index().astype({"distance": "Int64"})
     means["distance"] = means["distance"].replace(0, pd.NA)
     return means.sort_values(["quantity", "layer", "distance"], ignore_index=True)
