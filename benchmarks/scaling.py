@@ -209,7 +209,7 @@ def studied(corpus: str) -> dict[str, Any]:
     return {
         "models": {"tiny": {"source": "path", "path": "mine"}},
         "corpora": {corpus: {**source, "tagger": {"column": "tags"}}},
-        "extraction": {"surprisal": True},
+        "extraction": {"quantities": ["geometry", "heads", "surprisal"]},
         "regressions": {
             "within": {**default_config()["regressions"]["within"], "by": {"upos": "outcome"}},
             "surprising": {"lags": [1], "by": {"surprisal": "outcome"}},

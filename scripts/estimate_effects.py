@@ -21,7 +21,7 @@ from attnlag.storage import tables
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.interventions import derivative, effects, finite
+    from attnlag.interventions import effects
     from attnlag.model import loading, trying
 
     settings, folder = job.settings, Path(job.options.folder)
@@ -32,7 +32,7 @@ def main(job):
     )
     tokens = sum(map(len, sequences.values()))
     name = f"{source['name']}, {record['corpus']['name']}"
-    derivatives, changed, used = {}, {}, {}
+    table, used = effects.table({}, {}, settings.probes), {}
 
     if sequences:
         load = partial(
@@ -54,36 +54,23 @@ def main(job):
         blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
             record["model"]["mixers"] = mixers
-        layers, tags = [], None
+        tags = None
         if settings.interventions:
-            layers = sampling.selected_sources(settings.sources, len(blocks))
             tags = sampling.tags_of(job.input.token_properties, sequences)
-        replacements = finite.Replacements(sequences, settings, layers, tags)
-        total = tokens * (2 if layers else 1)
+        total = tokens * (2 if settings.interventions else 1)
         with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
-            derivatives = derivative.effects(
-                model.base_model,
+            table = effects.measured(
+                model,
                 blocks,
                 sequences,
                 settings,
+                tags,
                 name=source["name"],
                 batch_tokens=job.options.batch_tokens,
                 threads=job.threads,
                 free=sum(loading.free_bytes(model.device).values()),
-                receive=replacements.receive,
                 progress=bar.update,
             )
-            if layers:
-                changed = finite.effects(
-                    model,
-                    blocks,
-                    sequences,
-                    settings,
-                    replacements,
-                    threads=job.threads,
-                    progress=bar.update,
-                )
-    table = effects.table(derivatives, changed, settings.probes)
     recorded = settings.model_dump() | {"used": used}
     made = tables.provenance(record, "effects", recorded, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)

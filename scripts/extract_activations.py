@@ -40,7 +40,7 @@ def main(job):
         attention=settings.attention_implementation,
         batch_tokens=job.options.batch_tokens,
         longest=longest_sequence(job.input.tokens),
-        head=settings.surprisal,
+        head="surprisal" in settings.quantities,
     )
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
         extractor = extraction.Extractor(
@@ -73,7 +73,7 @@ def main(job):
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
         program.log.info(f"{next(iter(files.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
-        recorded = settings.model_dump(exclude={"sites", "surprisal", "geometry", "heads"})
+        recorded = settings.model_dump(exclude={"sites", "quantities"})
         recorded["used"] = loading.device_and_dtype(model)
 
         def record_of(quantity, site):

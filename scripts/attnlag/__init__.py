@@ -6,6 +6,7 @@ In a notebook::
 
     measured = attnlag.measure(model, tokenizer, texts)
     fit = attnlag.fit(measured, lags=[1, 2], fixed_effects="document")
+    effects = attnlag.intervene(model, tokenizer, texts).elasticities
     study = attnlag.read("results")
 
 The library works on tensors, arrays and tables and is independent of Snakemake. Each program in
@@ -15,21 +16,24 @@ The library works on tensors, arrays and tables and is independent of Snakemake.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attnlag.study.intervening import Interventions, intervene
     from attnlag.study.measuring import Measurement, measure
     from attnlag.study.regressing import Fit, fit
     from attnlag.study.results import Study, read
 
 __version__ = "0.1.0"
 
-__all__ = ["Fit", "Measurement", "Study", "fit", "measure", "read"]
+__all__ = ["Fit", "Interventions", "Measurement", "Study", "fit", "intervene", "measure", "read"]
 
 # Module of each public name. Names are imported on first use: torch and seaborn take seconds to
 # import, and most programs of the workflow need only one of them.
 PUBLIC = {
     "Fit": "regressing",
+    "Interventions": "intervening",
     "Measurement": "measuring",
     "Study": "results",
     "fit": "regressing",
+    "intervene": "intervening",
     "measure": "measuring",
     "read": "results",
 }

@@ -42,7 +42,7 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     by = {"by": {"token_characters": "outcome"}}
     project.write_config(
-        extraction={"sites": SITES, "geometry": True, "heads": True},
+        extraction={"sites": SITES, "quantities": ["geometry", "heads"]},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         regressions={
             **{"within": SEVERAL["within"] | by, "rich": RICH},

@@ -53,7 +53,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
     project.write_config(
         corpora={"small": {**project.config["corpora"]["small"], "shards": SHARDS}},
         # The analyses of the default run, without a comparison of kernels in each job.
-        extraction={"keep": "vectors", "geometry": True, "heads": True, "fast": "off"},
+        extraction={"keep": "vectors", "quantities": ["geometry", "heads"], "fast": "off"},
         regressions={"notebook": {"lags": [1, 2], "by": {"surprisal": "lag"}}},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4, "draws": 2}},
         figures={"formats": ["svg"]},

@@ -187,7 +187,7 @@ def new_project(folder: Path, model: Path) -> Project:
             # Tests of these slow parts ask for them.
             "causal": None,
             "sources": None,
-            "extraction": {"geometry": False, "heads": False},
+            "extraction": {"quantities": []},
             "controls": {"permutation": None, "random_weights": None},
         },
     )

@@ -11,7 +11,7 @@ LEAST: dict[str, Any] = {
     "models": {"gpt2": {"source": "path", "path": "gpt2"}},
     "corpora": {"prompts": {"files": ["prompts.jsonl"]}},
     "regressions": {"notebook": {"lags": [1, 2], "by": {"upos": "outcome"}}},
-    "extraction": {"geometry": False, "heads": False},
+    "extraction": {"quantities": []},
 }
 NAMES = stages.Names("gpt2", "prompts", "attention", "notebook", "attention")
 

@@ -24,7 +24,7 @@ def finished_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
     def make(folder: Path) -> tuple[Project, str]:
         project = new_project(folder, gpt2)
-        project.write_config(causal={}, extraction={"geometry": True, "heads": True})
+        project.write_config(causal={}, extraction={"quantities": ["geometry", "heads"]})
         return project, project.run()
 
     return made_once("finished", tmp_path_factory, make)

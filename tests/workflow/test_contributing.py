@@ -22,6 +22,7 @@ PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/design/covariates.py"
 PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
 SITES = "scripts/attnlag/quantities/sites.py"
+QUANTITIES = "scripts/attnlag/quantities/catalogue.py"
 OUTPUTS = "scripts/attnlag/pipeline/outputs.yaml"
 STUDY = "results/tiny/small/{}/notebook"
 
@@ -47,13 +48,17 @@ def insert(project, file, after, block):
 
 @pytest.fixture(scope="module")
 def extended(gpt2, tmp_path_factory):
-    """Return a project with a covariate, a property, a site and a figure more, after its run."""
+    """Return a project with one more of each kind, after its run."""
     project = new_project(tmp_path_factory.mktemp("extended") / "project", gpt2)
     beginning = re.search(r"^CATALOGUE: .* = \{\n", (ROOT / COVARIATES).read_text(), re.MULTILINE)
     insert(project, COVARIATES, beginning[0], block_of("covariate"))
     insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
     site = textwrap.indent(block_of("site").rstrip(), " " * 8)
     insert(project, SITES, "    for site in (\n", f"{site},\n")
+    entry, module = blocks_of("quantity")
+    entry = textwrap.indent(entry.rstrip(), " " * 8)
+    insert(project, QUANTITIES, "    for quantity in (\n", f"{entry},\n")
+    (project.folder / "scripts/attnlag/quantities/two_before.py").write_text(module)
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")
     rule, program, row = blocks_of("stage")
@@ -62,16 +67,20 @@ def extended(gpt2, tmp_path_factory):
     (project.folder / "scripts/measure_lengths.py").write_text(program, encoding="utf-8")
     insert(project, OUTPUTS, "\n  results/{model}/{corpus}:\n", row)
     project.write_config(
-        extraction={"sites": ["attention", "mlp", "difference"]},
+        extraction={
+            "sites": ["attention", "mlp", "difference"],
+            "quantities": ["two_before"],
+        },
         regressions={
             "notebook": {
                 "lags": [1, 2],
                 "covariates": ["odd_token", "with_e"],
                 "by": {"with_e": "outcome"},
                 "by_rows": 20,
-            }
+            },
+            "two_back": {"lags": [1], "outcome": "cosine_two_before"},
         },
-        controls={"permutation": {"draws": 19}},
+        controls={"permutation": {"draws": 19}, "random_weights": {"scales": ["own"]}},
     )
     project.run(*without_figures("plot_regression"))
     return project
@@ -116,6 +125,29 @@ def test_a_site_is_measured_and_regressed(extended):
     assert (extended.folder / STUDY.format("difference") / "coefficients.csv").exists()
 
 
+def test_a_quantity_is_measured_and_regressed(extended):
+    folder = extended.folder / "results/tiny/small"
+    for site in ("attention", "difference"):
+        vectors = pq.read_table(folder / site / "activations/0000.parquet").to_pandas()
+        found = pq.read_table(folder / site / "two_before/0000.parquet").to_pandas()
+        a = np.stack(vectors["layer_01"].to_list()).astype(float)
+        expected = np.full(len(a), np.nan)
+        expected[2:] = (a[2:] * a[:-2]).sum(1)
+        expected[2:] /= np.linalg.norm(a[2:], axis=1) * np.linalg.norm(a[:-2], axis=1)
+        expected[vectors["position"] < 2] = np.nan
+        np.testing.assert_allclose(found["layer_01.cosine_two_before"], expected, atol=1e-5)
+        design = folder / site / "two_back/design/0000.parquet"
+        rows = pq.read_table(design).to_pandas()
+        keys = ["document", "window", "position"]
+        rows = rows.merge(found, on=keys).dropna()
+        np.testing.assert_array_equal(rows["layer_01.y"], rows["layer_01.cosine_two_before"])
+        assert len(rows) > 100
+        control = pd.read_csv(folder / site / "two_back/controls.csv")
+        assert control["random_weights"].notna().all()
+    table = pd.read_csv(folder / "attention/two_back/coefficients.csv")
+    assert "lag_1" in set(table["term"])
+
+
 def test_a_stage_makes_its_output(extended):
     folder = extended.folder / "results/tiny/small"
     rows = pq.read_table(folder / "tokens/0000.parquet")["input_ids"].to_pylist()
@@ -138,6 +170,7 @@ def test_the_generated_documentation_includes_the_additions(extended):
     outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
     assert "`mean`: their mean [tokens]" in outputs
+    assert "`layer_NN.cosine_two_before`: cosine with the adjustment two tokens before" in outputs
     keys = (extended.folder / "config/README.md").read_text(encoding="utf-8")
     assert "`odd_token` | `odd_token` | whether the token's number is odd | yes | no" in keys
     assert "`difference` (the difference of the two)" in keys

@@ -25,7 +25,7 @@ def project(gpt2, tmp_path_factory):
     project.write_config(
         # What is no vector is stored in full.
         extraction={
-            **{"geometry": True, "heads": True},
+            "quantities": ["geometry", "heads"],
             **{"storage_dtype": "float16", "batch_tokens": 64},
         },
         # Heads have the terms of the one of norms.

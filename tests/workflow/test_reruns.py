@@ -254,13 +254,16 @@ ROWS = {
         ),
         (
             {"extract_activations": 1, **WITHOUT_DIRECTIONS, **HEADS, **EFFECTS},
-            change(extraction={"geometry": False}),
+            change(extraction={"quantities": ["heads"]}),
         ),
         (
             {"extract_activations": 1, **WITHOUT_DIRECTIONS, **DIRECTIONS, **EFFECTS},
-            change(extraction={"heads": False}),
+            change(extraction={"quantities": ["geometry"]}),
         ),
-        ({**STORAGE, "plot_surprisal": 1}, change(extraction={"surprisal": True})),
+        (
+            {**STORAGE, "plot_surprisal": 1},
+            change(extraction={"quantities": ["geometry", "heads", "surprisal"]}),
+        ),
         (
             EXTRACTION,
             change(extraction={"dtype": "float32"}),

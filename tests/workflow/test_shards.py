@@ -59,7 +59,7 @@ def test_the_plan_grows_in_proportion_to_the_shards(fresh):
     def inputs(shards):
         write_several(fresh, shards=shards)
         fresh.write_config(
-            extraction={"keep": "vectors", "geometry": True, "heads": True, "surprisal": True},
+            extraction={"keep": "vectors", "quantities": ["geometry", "heads", "surprisal"]},
             regressions={"by": {"lags": [1], "by": {"surprisal": "lag"}}},
             causal={},
         )

@@ -7,15 +7,10 @@ use rule program as extract_activations with:
         "data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     output:
+        **measured("{shard}.parquet"),
         vectors=when(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
         norms=when(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
-        # The surprisal and the entropies of the model's predictions.
-        surprisal=when(
-            CONFIG.with_surprisal(), "results/{model}/{corpus}/surprisal/{shard}.parquet"
-        ),
-        geometry=when(DIRECTED, every_site(f"{SITE}/geometry/{{shard}}.parquet")),
-        heads=when(WITH_HEADS, f"{HEADS}/{{shard}}.parquet"),
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
     priority: 2

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 from attnlag.config.problems import check, reading_problems
 from attnlag.errors import UserError
 from attnlag.pipeline import closing, job, outputs, stages
@@ -54,8 +54,8 @@ CAUSAL = "results/{model}/{corpus}/causal"
 
 # What is measured, with which controls, and the paths of patterns for all names.
 WITH_VECTORS = CONFIG.extraction.keep == "vectors"
-WITH_HEADS, TRACED = CONFIG.with_heads(), CONFIG.with_sources()
-DIRECTED, UNTRAINED = CONFIG.extraction.geometry, CONFIG.controls.random_weights
+WITH_HEADS, TRACED = CONFIG.measures("heads"), CONFIG.with_sources()
+DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weights
 every = functools.partial(outputs.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
@@ -163,6 +163,12 @@ def in_both_formats(folder, *names):
 def every_site(pattern):
     """Return ``pattern`` for every site."""
     return expand(pattern, site=CONFIG.extraction.sites, allow_missing=True)
+
+
+def measured(file, but=()):
+    """Return the files of the quantities that a pass measures, by name."""
+    patterns = {name: OPTIONAL[name].pattern(file) for name in CONFIG.measured() if name not in but}
+    return {name: list(dict.fromkeys(every_site(path))) for name, path in patterns.items()}
 
 
 # What a run knows of every token beside its norms; covariates may need it.

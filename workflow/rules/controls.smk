@@ -21,19 +21,19 @@ use rule program as extract_random_weights with:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
+        **measured("random_weights.parquet", but=["surprisal"]),
         norms=every_site(f"{SITE}/random_weights.parquet"),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
         scales=further_scales(every_site(f"{SITE}/random_weights.parquet")),
         scales_stream=further_scales(["results/{model}/{corpus}/stream/random_weights.parquet"]),
-        geometry=when(DIRECTED, every_site(f"{SITE}/geometry/random_weights.parquet")),
         centred=when(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred/random_weights.parquet")
         ),
         distances=when(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/distances/random_weights.parquet")
         ),
-        heads=when(WITH_HEADS, f"{HEADS}/random_weights.parquet"),
+        # Predictions before training say nothing.
     log:
         "logs/{model}/{corpus}/random_weights.log",
     threads: THREADS

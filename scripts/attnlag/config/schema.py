@@ -88,12 +88,21 @@ class Config(Section):
         """Return whether the rows of a regression depend on norms of the stream."""
         return self.regressions[name].outcome == "relative"
 
-    def with_surprisal(self) -> bool:
-        """Return whether surprisal is measured: requested, or used by a regression."""
-        return self.extraction.surprisal or any(
-            regression.by_file == "surprisal" or "surprisal" in self.files_of_tokens(name)
-            for name, regression in self.regressions.items()
-        )
+    def measured(self) -> list[str]:
+        """Return the quantities that a pass measures: requested, or used by a regression."""
+        asked = set(self.extraction.quantities)
+        for name, regression in self.regressions.items():
+            if regression.by_file == "surprisal" or "surprisal" in self.files_of_tokens(name):
+                asked.add("surprisal")
+        return [
+            name
+            for name, quantity in catalogue.OPTIONAL.items()
+            if name in asked and quantity.sites(self.extraction.sites)
+        ]
+
+    def measures(self, quantity: str) -> bool:
+        """Return whether a pass measures a quantity."""
+        return quantity in self.measured()
 
     def files_of_tokens(self, regression: str) -> set[str]:
         """Return the files that a regression's covariates need."""
@@ -120,10 +129,6 @@ class Config(Section):
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""
         return FEWEST_DOCUMENTS if self.inference.covariance in CLUSTERED else 0
-
-    def with_heads(self) -> bool:
-        """Return whether the parts of attention heads are measured."""
-        return self.extraction.heads and "attention" in self.extraction.sites
 
     def with_sources(self) -> bool:
         """Return whether it is measured which tokens write the adjustments of attention."""

@@ -12,7 +12,7 @@ from attnlag.config.schema import Config, files_matching
 from attnlag.errors import counted, nearest, unreadable
 from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource, RandomSource
-from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 from attnlag.quantities.sites import changeable
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression
@@ -117,13 +117,17 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
         if property_of_token not in regression.covariates:
             yield from _tagger_problems(("regressions", name, "by"), property_of_token, config)
     folder, extraction = OUTCOMES[regression.outcome].folder, config.extraction
+    needed = "geometry" if folder == "centred" else folder
     lack = None
     if folder == "written":
         if config.sources is None or extraction.sites != ["attention"]:
             lack = "sources: null" if config.sources is None else "other sites than attention"
             lack += ", expected sources of attention, and extraction.sites: [attention]"
-    elif folder != "norms" and not extraction.geometry:
-        lack = "extraction.geometry: false, expected true there, or norm or relative"
+    elif needed in OPTIONAL and not config.measures(needed):
+        lack = (
+            f"extraction.quantities: [{', '.join(extraction.quantities)}], expected {needed} "
+            "there, or norm or relative"
+        )
     elif folder == "centred" and extraction.keep == "norms":
         lack = (
             "extraction.keep: norms, expected vectors there: the layer's mean vector needs all "

@@ -1,14 +1,17 @@
 """The table of effects by document, source, part of speech, target, lag and intervention."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from attnlag.interventions import derivative, finite, sampling
 from attnlag.interventions.derivative import Key, TargetEffects
 from attnlag.interventions.finite import Effect
+from attnlag.interventions.settings import EffectsSettings
+from attnlag.model.architectures import BlockModules
 
 DERIVATIVE = "derivative"
 
@@ -31,6 +34,51 @@ EFFECTS_SCHEMA = pa.schema(
         ("probes", pa.int32()),
     ]
 )
+
+
+def measured(
+    model: Any,
+    blocks: list[BlockModules],
+    sequences: Mapping[Key, np.ndarray],
+    settings: EffectsSettings,
+    tags: Mapping[Key, Sequence[str]] | None,
+    *,
+    progress: Callable[[int], object] = lambda tokens: None,
+    **options: Any,
+) -> pa.Table:
+    """Return the table of effects in some sequences.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        With a head if effects on predictions are wanted. Its parameters lose their gradients.
+    tags : mapping, optional
+        Parts of speech of the tokens of each sequence.
+    progress : callable
+        Called with the numbers of tokens that are done, twice for each sequence if there are finite
+        interventions.
+    **options
+        Those of `derivative.effects`: ``name``, ``batch_tokens``, ``threads``, ``free``.
+    """
+    finitely = bool(settings.interventions)
+    layers = sampling.selected_sources(settings.sources, len(blocks)) if finitely else []
+    replacements = finite.Replacements(sequences, settings, layers, tags)
+    derivatives = derivative.effects(
+        model.base_model,
+        blocks,
+        sequences,
+        settings,
+        receive=replacements.receive,
+        progress=progress,
+        **options,
+    )
+    changed: dict[Key, list[Effect]] = {}
+    if finitely:
+        threads = options["threads"]
+        changed = finite.effects(
+            model, blocks, sequences, settings, replacements, threads=threads, progress=progress
+        )
+    return table(derivatives, changed, settings.probes)
 
 
 def table(

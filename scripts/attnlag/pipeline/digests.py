@@ -11,6 +11,7 @@ and the ``settings.py`` of a package, whose values are parameters of the rules.
 import ast
 import functools
 import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from attnlag.storage.contents import recalled, remember
 COMPUTING = (
     *("corpus", "figures", "interventions", "model", "quantities", "regression", "report"),
 )
+
+# A module that imports others by their names in a catalogue beside it, such as "geometry.Geometry".
+BY_NAME, NAMES = "quantities/registry.py", "quantities/catalogue.py"
 
 PAGES = (".bib", ".css", ".html", ".js", ".md")
 
@@ -94,7 +98,11 @@ def computing_modules(script: str | Path) -> list[Path]:
     waiting = list(modules)
     followed: set[str] = set()
     while waiting:
-        names, _ = _read(waiting.pop().read_bytes())
+        module = waiting.pop()
+        names, _ = _read(module.read_bytes())
+        if module == library / BY_NAME:
+            named = re.findall(r'"(\w+)\.[A-Z]\w*"', (library / NAMES).read_text("utf-8"))
+            names |= {str(Path(NAMES).with_name(f"{name}.py")) for name in named}
         new = {file for file in map(library.joinpath, names - followed) if file.is_file()} - modules
         followed |= names
         modules |= new

@@ -20,6 +20,7 @@ from attnlag.corpus.formats import PLAIN_TEXT, name_parts
 from attnlag.corpus.settings import Corpus
 from attnlag.figures import catalogue
 from attnlag.figures.sizes import SIZES, suffix_of
+from attnlag.quantities import catalogue as quantities
 from attnlag.regression.design import covariates
 
 TABLE = YAML(typ="safe").load(Path(__file__).with_name("outputs.yaml").read_bytes())
@@ -49,20 +50,21 @@ CONDITIONS: dict[str, Callable[[Config, str], bool]] = {
     "first_regression": lambda config, regression: (
         not regression or regression == next(iter(config.regressions))
     ),
-    "geometry": lambda config, regression: config.extraction.geometry,
     "groups": lambda config, regression: any(map(may_have_groups, config.corpora.values())),
-    "heads": lambda config, regression: config.with_heads(),
     "permuted": lambda config, regression: config.controls.permutation is not None,
     "random_weights": lambda config, regression: config.controls.random_weights is not None,
     "several_regressions": lambda config, regression: len(config.regressions) > 1,
     "several_sites": lambda config, regression: len(config.extraction.sites) > 1,
     "readout": lambda config, regression: config.sources is not None,
     "sources": lambda config, regression: config.with_sources(),
-    "surprisal": lambda config, regression: config.with_surprisal(),
     "tags": lambda config, regression: any(
         corpus.tagger and corpus.tagger.gives_tags for corpus in config.corpora.values()
     ),
     "vectors": lambda config, regression: config.extraction.keep == "vectors",
+    **{
+        name: lambda config, regression, name=name: config.measures(name)  # type: ignore[misc]
+        for name in quantities.OPTIONAL
+    },
 }
 
 
@@ -112,6 +114,7 @@ class Output:
 # Meanings of columns that several files have, by the name of their group.
 SHARED: dict[str, dict[str, str]] = {
     **TABLE["shared"],
+    **{name: dict(quantity.columns) for name, quantity in quantities.QUANTITIES.items()},
     **{
         file: {
             name: entry.meaning + f" [{entry.unit}]" * bool(entry.unit)
@@ -123,6 +126,21 @@ SHARED: dict[str, dict[str, str]] = {
 
 # The folder of the figures of each program.
 FOLDERS: dict[str, str] = {program: entry["folder"] for program, entry in TABLE["figures"].items()}
+
+# What the quantities of a pass have: files of every shard, and those before training.
+OF_QUANTITIES = [
+    Output(
+        str(Path(quantity.pattern("")).parent),
+        f"{Path(quantity.pattern('')).name}/{file}.parquet",
+        quantity.meaning if file == "{shard}" else "before training",
+        {"keys": None, name: None},
+        [name] if file == "{shard}" else [name, "random_weights"],
+        target=file == "{shard}",
+    )
+    for name, quantity in quantities.OPTIONAL.items()
+    for file in ("{shard}", "random_weights")
+    if file == "{shard}" or name != "surprisal"
+]
 
 OUTPUTS = [
     Output(folder, name, **(entry if isinstance(entry, dict) else {"meaning": entry}))
@@ -140,6 +158,7 @@ OUTPUTS = [
     for program, figures in TABLE["figures"].items()
     for figure in catalogue.drawn_by(program)
 ]
+OUTPUTS += OF_QUANTITIES
 
 
 def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:

@@ -87,14 +87,16 @@ def extract_activations(config: Config, names: Names) -> ExtractionSettings:
         ExtractionSettings,
         config.extraction,
         modules=config.modules_of(names.model),
-        heads=config.with_heads(),
-        surprisal=config.with_surprisal(),
+        quantities=config.measured(),
     )
     return settings if settings.keep == "vectors" else settings.default("storage_dtype")
 
 
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:
-    extraction = extract_activations(config, names).changed(surprisal=False)
+    extraction = extract_activations(config, names)
+    # Predictions before training say nothing.
+    measured = [name for name in extraction.quantities if name != "surprisal"]
+    extraction = extraction.changed(quantities=measured)
     return filled(RandomWeightsSettings, config.controls.random_weights, extraction=extraction)
 
 

@@ -3,13 +3,11 @@
 To add a quantity, add an entry here and the module that computes it. The extraction, its control
 before training, the notebook, the documents of columns and, if it has outcomes, the regressions
 then have it. The workflow imports this module at its start, so it does not import torch; what
-computes a quantity is imported when it is measured.
+computes a quantity is imported when it is measured, see `registry`.
 """
 
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,9 @@ class Quantity:
     columns: Mapping[str, str] = field(default_factory=dict)
     outcomes: tuple[Outcome, ...] = ()
     # "forward": the pass over all tokens; "single": passes over single sequences of some documents;
-    # "stored": computed from stored vectors.
+    # or another quantity, from which it is computed.
     measured_in: str = "forward"
+    optional: bool = False  # whether `extraction.quantities` asks for it
     folder: str = ""  # of its files; empty: its name
 
     @property
@@ -71,10 +70,10 @@ class Quantity:
             return [""]
         return [name for name in names if self.of in ("site", name)]
 
-    def computation(self, *arguments: Any) -> Any:
-        """Return a new instance of the class that computes it, importing its module."""
-        module, _, name = self.computed_by.partition(".")
-        return getattr(importlib.import_module(f"{__package__}.{module}"), name)(self, *arguments)
+    def pattern(self, file: str) -> str:
+        """Return the path of its files with the names of wildcards, given a file's name."""
+        above = {"site": "{site}/", "model": ""}.get(self.of, f"{self.of}/")
+        return f"results/{{model}}/{{corpus}}/{above}{self.folder or self.name}/{file}"
 
 
 QUANTITIES = {
@@ -109,7 +108,8 @@ QUANTITIES = {
         ),
         Quantity(
             "geometry",
-            "directions of adjustments",
+            "directions of adjustments; the metadata `attnlag.random_pairs` have means over random "
+            "pairs",
             "site",
             "geometry.Geometry",
             points=("stream",),
@@ -134,6 +134,7 @@ QUANTITIES = {
                     first_position=1,
                 ),
             ),
+            optional=True,
         ),
         Quantity(
             "centred",
@@ -148,26 +149,28 @@ QUANTITIES = {
                     first_position=1,
                 ),
             ),
-            measured_in="stored",
+            measured_in="vectors",
         ),
         Quantity(
             "heads",
-            "norms of what each attention head adds",
+            "norms of what each attention head adds; the metadata `attnlag.heads` state the error "
+            "of their sum, or why there are none",
             "attention",
             "heads.Heads",
             columns={"layer_NN": "norm of what each head adds"},
+            optional=True,
         ),
         Quantity(
             "surprisal",
             "surprisal of each token, and entropies of the model's predictions",
             "model",
             "surprisal.Surprisal",
+            optional=True,
         ),
         Quantity(
             "sources",
             "shares of each adjustment that tokens write",
             "attention",
-            "tracing.Tracer",
             measured_in="single",
         ),
         Quantity(
@@ -189,13 +192,12 @@ QUANTITIES = {
                     logarithm=True,
                 ),
             ),
-            measured_in="single",
+            measured_in="sources",
         ),
         Quantity(
             "sinks",
             "attention of each head to the first token of a sequence",
             "attention",
-            "tracing.Tracer",
             columns={"layer_NN": "weight of the first token in each head"},
             measured_in="single",
         ),
@@ -203,11 +205,13 @@ QUANTITIES = {
             "readout",
             "effects of adjustments on the logits of some tokens",
             "site",
-            "tracing.Tracer",
             measured_in="single",
         ),
     )
 }
+
+# The quantities that `extraction.quantities` may ask for.
+OPTIONAL = {name: quantity for name, quantity in QUANTITIES.items() if quantity.optional}
 
 OUTCOMES = {
     outcome.name: replace(outcome, quantity=name, folder=quantity.folder or name)
@@ -223,6 +227,12 @@ RELATIVE = ("parallel_relative", "orthogonal_relative")
 
 # Only means include the log ratio of the norms of the next block's input and this block's.
 STREAM_GROWTH = "stream_log_growth"
+
+
+def meanings() -> str:
+    """Return the optional quantities with their meanings, as one line of Markdown."""
+    meaning_of = {name: each.meaning.partition(";")[0] for name, each in OPTIONAL.items()}
+    return ", ".join(f"`{name}` ({meaning})" for name, meaning in meaning_of.items())
 
 
 def of_logs() -> str:

@@ -12,7 +12,7 @@ import torch
 
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
-from attnlag.quantities import proofs
+from attnlag.quantities import proofs, registry
 from attnlag.quantities.catalogue import QUANTITIES
 from attnlag.quantities.computation import Batch, Computation, Seen
 from attnlag.quantities.passes import Passes, padded, runs
@@ -111,7 +111,7 @@ class Extractor:
                 )
         self.width = int(self.model.config.get_text_config().hidden_size)
         self.computations: dict[Key, Computation] = {
-            (name, site): QUANTITIES[name].computation(site, self)
+            (name, site): registry.computation(name, site, self)
             for name in dict.fromkeys([*self.quantities, "stream"])
             for site in QUANTITIES[name].sites(self.sites)
         }

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from attnlag.model.settings import Precision, Running
-from attnlag.quantities import sites
+from attnlag.quantities import catalogue, sites
 from attnlag.section import (
     DEVICE,
     AtLeastTwo,
@@ -16,9 +16,9 @@ from attnlag.section import (
     Positive,
     Section,
     off_as_word,
-    truth,
 )
 
+QUANTITIES = OneOf(tuple(catalogue.OPTIONAL))
 SITES = OneOf(tuple(sites.SITES))
 Site = Annotated[str, SITES]
 
@@ -45,14 +45,12 @@ class Measured(Running):
         default="float32",
         description="Precision of the stored vectors",
     )
-    geometry: Annotated[bool, BeforeValidator(truth)] = Field(
-        default=True,
-        description="Also measure directions of adjustments (20 bytes per token, layer and site)",
-    )
-    heads: Annotated[bool, BeforeValidator(truth)] = Field(
-        default=True,
-        description="Also measure the part of each attention head (4 bytes per token, layer and "
-        "head) and its attention to the first token; needs the site attention",
+    quantities: Annotated[list[Annotated[str, QUANTITIES]], Distinct, QUANTITIES.in_order()] = (
+        Field(
+            default=["geometry", "heads"],
+            description="What else is measured in the same pass (20 bytes per token, layer and "
+            f"site; 4 per token, layer and head; 16 per token): {catalogue.meanings()}",
+        )
     )
     fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(off_as_word)] = (
         Field(
@@ -61,15 +59,10 @@ class Measured(Running):
             "by oneDNN (packed), or the fastest way; the same numbers up to rounding",
         )
     )
-    surprisal: Annotated[bool, BeforeValidator(truth)] = Field(
-        default=False,
-        description="Also measure surprisal, rank and entropies of the predictions",
-    )
 
     def measured(self) -> list[str]:
         """Return the names of the quantities that a pass measures."""
-        optional = [name for name in ("geometry", "heads", "surprisal") if getattr(self, name)]
-        return [self.keep, "stream", *optional]
+        return [self.keep, "stream", *self.quantities]
 
 
 class Extraction(Measured):

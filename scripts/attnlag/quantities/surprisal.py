@@ -53,7 +53,7 @@ class Predictions:
         if self.head is None or getattr(self.head, "weight", None) is None:
             raise UserError(
                 f"model {name}, of type '{self.model.config.model_type}': found no head that "
-                "predicts tokens, expected a model with one, or extraction.surprisal: false"
+                "predicts tokens, expected a model with one, or no surprisal among the quantities"
             )
         config = self.model.config.get_text_config()
 
@@ -92,7 +92,7 @@ class Predictions:
         """
         refused = (
             f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
-            "predictions: found {}, expected {}; extraction.surprisal: false leaves them out"
+            "predictions: found {}, expected {}; the quantities may leave surprisal out"
         )
         with torch.inference_mode():
             with self._inputs_of_head() as states:

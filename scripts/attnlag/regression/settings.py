@@ -57,7 +57,7 @@ class RegressionTerms(Section):
         default="norm",
         description="Outcome, whose lags are regressors: the norm of the adjustment, absolute or "
         "relative to the stream; of what the token itself or earlier ones write (`self`, `shared`: "
-        "need `sources`); or a direction (needs `extraction.geometry`; `cosine_previous_centred` "
+        "need `sources`); or a direction (needs the quantity `geometry`; `cosine_previous_centred` "
         f"also `keep: vectors`). In logs: {catalogue.of_logs()}",
     )
     # [2, 1] is the same regression as [1, 2].

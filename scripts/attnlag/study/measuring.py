@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -314,11 +314,60 @@ def measure(
     """
     sites = [sites] if isinstance(sites, str) else list(sites)
     asked = [quantities] if isinstance(quantities, str) else list(quantities)
-    _check_arguments(sites, asked, prepend_bos, batch_tokens, tokenizer)
+    _check_arguments(sites, asked, batch_tokens)
+    given = prepared(model, tokenizer, texts, groups, max_length, prepend_bos, name)
+    tagger_in_use = tagger_of(tagger, given.groups)
+    weight = next(given.model.parameters())
+    config = copy.deepcopy(given.model.config)
+    run = RunSettings(config, weight.device, weight.dtype, modules, batch_tokens, prepend_bos)
+    with evaluated(given.model):
+        measured = _measured(
+            given.model, given.tokens, asked, sites, run, given.name, progress=progress
+        )
+    if "surprisal" in asked:
+        given.tokens[list(PREDICTED)] = np.stack(measured["values"]["surprisal", ""], axis=1)
+    return Measurement(
+        model=given.name,
+        texts=given.texts,
+        groups=given.groups,
+        tokens=given.tokens,
+        tokenizer=tokenizer,
+        run=run,
+        tagger=tagger_in_use,
+        **measured,
+    )
+
+
+class Prepared(NamedTuple):
+    """A model and the tokens of some texts."""
+
+    model: Any  # without a wrapper around its adapters
+    name: str
+    texts: dict[str, str]  # by document id
+    groups: dict[str, str]  # of documents
+    tokens: pd.DataFrame  # as in a `Measurement`
+
+
+def prepared(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str] | Mapping[str, str] | pd.Series,
+    groups: Sequence[str] | None,
+    max_length: int | None,
+    prepend_bos: str | bool,
+    name: str | None,
+) -> Prepared:
+    """Return the model and the tokens of texts; parameters and errors are those of `measure`."""
+    if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
+        raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
+            "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
+        )
     documents = _documents(texts, groups)
     text_of = {document.id: document.text for document in documents}
     group_of = {document.id: document.group for document in documents}
-    tagger_in_use = tagger_of(tagger, group_of)
     model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     name = name or path.rpartition("/")[2] or "model"
@@ -337,24 +386,7 @@ def measure(
     )
     embedded = vocabulary_of(trunk, name)
     (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
-    tokens = _tokens(sequences_of_model, text_of)
-    weight = next(trunk.parameters())
-    config = copy.deepcopy(getattr(model, "config", trunk.config))
-    run = RunSettings(config, weight.device, weight.dtype, modules, batch_tokens, prepend_bos)
-    with _evaluated(model):
-        measured = _measured(model, tokens, asked, sites, run, name, progress=progress)
-    if "surprisal" in asked:
-        tokens[list(PREDICTED)] = np.stack(measured["values"]["surprisal", ""], axis=1)
-    return Measurement(
-        model=name,
-        texts=text_of,
-        groups=group_of,
-        tokens=tokens,
-        tokenizer=tokenizer,
-        run=run,
-        tagger=tagger_in_use,
-        **measured,
-    )
+    return Prepared(model, name, text_of, group_of, _tokens(sequences_of_model, text_of))
 
 
 def occurrences(tokens: pd.DataFrame) -> pa.Table:
@@ -376,7 +408,7 @@ class RunSettings:
 
 
 @contextlib.contextmanager
-def _evaluated(model: torch.nn.Module) -> Iterator[None]:
+def evaluated(model: torch.nn.Module) -> Iterator[None]:
     """Set a model to evaluation, and in the end each module to what it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -450,33 +482,20 @@ def _measured(
     }
 
 
-def _check_arguments(
-    sites: Sequence[str],
-    quantities: Sequence[str],
-    prepend_bos: Any,
-    batch_tokens: Any,
-    tokenizer: Any,
-) -> None:
+def _check_arguments(sites: Sequence[str], quantities: Sequence[str], batch_tokens: Any) -> None:
     """Raise UserError if an argument of `measure` has an unknown value."""
     if unknown := [site for site in sites or [""] if site not in SITES]:
         site = f"'{unknown[0]}'" if sites else "none"
         raise UserError(
             f"sites: found {site}, expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
         )
-    known = [name for name, quantity in QUANTITIES.items() if quantity.computed_by]
+    known = [name for name, each in QUANTITIES.items() if each.measured_in in ("forward", "single")]
     if unknown := [name for name in quantities if name not in known]:
         raise UserError(
             f"quantities: found '{unknown[0]}', expected {', '.join(known)}"
             f"{nearest(unknown[0], known)}"
         )
-    if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
-        raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
     _check_whole("batch_tokens", batch_tokens)
-    if not getattr(tokenizer, "is_fast", False):
-        raise UserError(
-            f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
-            "expected a fast tokenizer, as AutoTokenizer.from_pretrained returns"
-        )
 
 
 def _documents(

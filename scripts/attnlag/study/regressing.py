@@ -39,9 +39,6 @@ from attnlag.study.measuring import Measurement, occurrences
 # Columns of a table of controls that a control adds.
 CONTROLS = ["permuted_mean", "random_weights"]
 
-# What a measurement needs for the outcomes of a quantity that is computed from another.
-COMES_FROM = {"centred": "vectors", "written": "sources"}
-
 
 @dataclass
 class Fit:
@@ -183,7 +180,7 @@ def fit(
         tagger=measurement.tagger.keys,
     )
     outcome = OUTCOMES[config.regressions["fit"].outcome]
-    needed = COMES_FROM.get(outcome.quantity, outcome.quantity)
+    needed = _measured_for(outcome)
     if needed not in measurement.quantities or site not in QUANTITIES[needed].sites([site]):
         raise UserError(
             f"outcome: found '{outcome.name}' of a measurement without '{needed}' of {site}, "
@@ -193,6 +190,13 @@ def fit(
     name = f"{measurement.model}, {site}, {', '.join(arguments)}"
     with TemporaryDirectory(prefix="attnlag-") as scratch:
         return _fitted(measurement, site, config, name, Path(scratch))
+
+
+def _measured_for(outcome: Outcome) -> str:
+    """Return the quantity that is measured for an outcome: its own, or that which gives it."""
+    name = outcome.quantity
+    source = QUANTITIES[name].measured_in
+    return source if source in QUANTITIES else name
 
 
 def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
@@ -312,7 +316,7 @@ def _write_untrained(
     """
     norms, streams = [], []
     scales = control.scales if outcome.quantity == "norms" else control.scales[:1]
-    needed = [COMES_FROM.get(outcome.quantity, outcome.quantity)]
+    needed = [_measured_for(outcome)]
     for draw, untrained in measurement.draws(documents, scales, control.seed, needed):
         norms.append(folder / f"norms_{draw['scale']}.parquet")
         streams.append(folder / f"stream_{draw['scale']}.parquet")

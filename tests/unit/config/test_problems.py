@@ -145,7 +145,7 @@ regressions:
   g: {outcome: cosine_previous_centred, lags: [1]}
 controls: {permutation: {within: upos}}
 inference: {covariance: hac}
-extraction: {geometry: false}
+extraction: {quantities: []}
 > 3: regressions.a.covariates: found upos, but corpora.words has no tagger; expected one, for the
   part of speech of tokens
 > 4: regressions.b.by: found upos, but corpora.words has no tagger; expected one, for the part of
@@ -155,8 +155,8 @@ extraction: {geometry: false}
 > 9: regressions.d.bias_correction: found bias_correction: half-panel without fixed_effects,
   expected fixed_effects: document: there is no such bias without document effects
 > 11: regressions.norms: the name 'norms' is that of a result, expected another
-> 12: regressions.g.outcome: found cosine_previous_centred with extraction.geometry: false,
-  expected true there, or norm or relative
+> 12: regressions.g.outcome: found cosine_previous_centred with extraction.quantities: [],
+  expected geometry there, or norm or relative
 > 13: controls.permutation.within: found upos, but corpora.words has no tagger; expected one, for
   the part of speech of tokens
 > 14: inference.covariance: found hac, expected cluster, cluster-crv1 or cluster-jackknife:

@@ -11,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import attnlag
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
+from attnlag.interventions import sampling
 from attnlag.quantities import catalogue, recording, tracing
 from attnlag.quantities.extraction import Extractor
 
@@ -113,6 +114,64 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
     assert table["token"].notna().all()
     assert len(table) == 2 * len(measured.tokens)
     assert set(measured.remarks) == {"heads", "sources", "readout"}
+
+
+@pytest.mark.parametrize("kind", ["adapted", "edited"])
+def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
+    """One token of one layer is set to zero, as a hook of our own does it."""
+    model = edited(kind).train()
+    found = attnlag.intervene(
+        model,
+        tokenizer,
+        TEXTS,
+        lags=1,
+        probes=2,
+        targets=2,
+        interventions=["zero"],
+        document_tokens=20,
+        progress=False,
+    )
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert model.training
+    table = found.elasticities
+    own = table.query("intervention == 'derivative' and source_layer == target_layer and lag == 0")
+    np.testing.assert_allclose(own["estimate"], 1, rtol=1e-5)
+    model.eval()
+    rows = found.effects.query("intervention == 'zero' and document == 'text 3' and lag == 1")
+    ids = torch.tensor(tokenizer(TEXTS["text 3"])["input_ids"][:20])[None]
+    place = sampling.positions(0, "text 3", 0, 1, ids.shape[1], 1, 1, ["none"] * ids.shape[1])[0]
+
+    def sizes(removed):
+        kept = []
+
+        def hook(layer):
+            def change(_, __, output):
+                value = output[0].clone()
+                if removed and layer == 0:
+                    value[0, place] = 0
+                kept.append(value[0].norm(dim=-1))
+                return (value, *output[1:])
+
+            return change
+
+        handles = [
+            block.attn.register_forward_hook(hook(layer))
+            for layer, block in enumerate(model.transformer.h)
+        ]
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0].double().log_softmax(-1)
+        for handle in handles:
+            handle.remove()
+        return torch.stack(kept).double(), logits
+
+    (before, logits), (after, moved) = sizes(False), sizes(True)
+    expected = (after[1, place + 1] / before[1, place + 1]).log()
+    row = rows.query("target_site == 'attention' and target_layer == 1")
+    assert row["effect_sum"].item() == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
+    next_token = ids[0, place + 2]
+    surprisal = logits[place + 1, next_token] - moved[place + 1, next_token]
+    row = rows.query("target_site == 'surprisal'")
+    assert row["effect_sum"].item() == pytest.approx(float(surprisal), rel=1e-4, abs=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,142 @@
+"""Effects of changing the adjustments of a loaded model on the sizes of later ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from attnlag.errors import counted
+from attnlag.interventions import effects, elasticities
+from attnlag.model import loading, trying
+from attnlag.pipeline import stages
+from attnlag.regression.settings import ElasticitiesSettings
+from attnlag.study.checking import IN_MEMORY, checked
+from attnlag.study.measuring import evaluated, prepared
+
+
+@dataclass
+class Interventions:
+    """Effects of changed adjustments in some texts."""
+
+    model: str  # its name
+    # One row per document, source, target, distance and intervention: the sum of effects over
+    # ``positions`` tokens, as a run stores it.
+    effects: pd.DataFrame = field(repr=False)
+    settings: ElasticitiesSettings = field(repr=False)
+
+    @cached_property
+    def elasticities(self) -> pd.DataFrame:
+        """One row per source, target, distance and intervention: the mean effect and its interval.
+
+        It is % of length per % for the derivative and for ``scale``, and the mean change of the log
+        norm, of surprisal or the divergence (nats) for the others.
+        """
+        return elasticities.table(self.effects, self.settings)
+
+    def __repr__(self) -> str:
+        documents = counted(self.effects["document"].nunique(), "document")
+        kinds = ", ".join(self.effects["intervention"].unique())
+        return f"{self.model}: effects in {documents} ({kinds})"
+
+
+def intervene(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    texts: Sequence[str] | Mapping[str, str] | pd.Series,
+    *,
+    sites: str | Sequence[str] = ("attention",),
+    drop_first: int | None = None,
+    inference: Mapping[str, Any] | None = None,
+    max_length: int | None = None,
+    prepend_bos: str | bool = "auto",
+    modules: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    progress: bool = True,
+    **causal: Any,
+) -> Interventions:
+    """Change adjustments of a model and measure the effect on the sizes of later ones.
+
+    The derivative has a source in each token and layer; finite interventions replace single
+    adjustments, and also show the effect on the prediction of the next token, if the model has a
+    head. The model stays as it is.
+
+    Parameters
+    ----------
+    model, tokenizer, texts, max_length, prepend_bos, modules, name, progress
+        As of `measure`.
+    sites : str or sequence of str
+        What is changed and observed; ``source_sites`` and ``target_sites`` name them apart.
+    drop_first : int, optional
+        Number of tokens at the start of every sequence that are neither source nor target.
+    inference : mapping, optional
+        Keys of the configuration's section ``inference``, of which intervals use ``alpha``.
+    **causal
+        Keys of the section ``causal``: ``targets``, ``lags``, ``probes``, ``document_tokens``,
+        ``interventions``, ``scales``, ``sources``, ``positions``, ``seed``, ``batch_tokens``. All
+        texts are used.
+
+    Raises
+    ------
+    UserError
+        If an argument is unknown or impossible, or the proof of the sites fails.
+    MemoryError
+        If the graph of a single pass does not fit in memory.
+
+    Examples
+    --------
+    >>> found = attnlag.intervene(model, tokenizer, texts, lags=2)  # doctest: +SKIP
+    >>> found.elasticities.query("intervention == 'derivative' and lag == 1")  # doctest: +SKIP
+    """
+    config = checked(
+        {
+            "extraction": {"sites": [sites] if isinstance(sites, str) else list(sites)},
+            "norms": {} if drop_first is None else {"drop_first": drop_first},
+            "inference": dict(inference or {}),
+            "causal": causal,
+        }
+    )
+    assert config.causal is not None
+    settings = stages.estimate_effects(config, IN_MEMORY).changed(modules=modules)
+    given = prepared(model, tokenizer, texts, None, max_length, prepend_bos, name)
+    left = dict.fromkeys(given.texts, settings.document_tokens)
+    sequences: dict[tuple[str, int], np.ndarray] = {}
+    windows: Any = given.tokens.groupby(["document", "window"], sort=False)["token_id"]
+    for (document, window), ids in windows:
+        if left[document] > 0:
+            sequences[document, int(window)] = ids.to_numpy()[: left[document]].astype(np.int64)
+            left[document] -= len(ids)
+    tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
+    tokens = sum(map(len, sequences.values()))
+    trunk: Any = given.model.base_model
+    wanted = {parameter: parameter.requires_grad for parameter in given.model.parameters()}
+    threads = torch.get_num_threads()
+    total = tokens * (2 if settings.interventions else 1)
+    try:
+        with (
+            evaluated(given.model),
+            tqdm(total=total, unit="token", disable=not progress, delay=2) as bar,
+        ):
+            blocks, _ = trying.blocks_of(trunk, settings.modules, given.name)
+            table = effects.measured(
+                given.model,
+                blocks,
+                sequences,
+                settings,
+                tags,
+                name=given.name,
+                batch_tokens=config.causal.batch_tokens,
+                threads=threads,
+                free=sum(loading.free_bytes(trunk.device).values()),
+                progress=bar.update,
+            )
+    finally:
+        torch.set_num_threads(threads)
+        for parameter, gradient in wanted.items():
+            parameter.requires_grad_(gradient)
+    of_elasticities = stages.filled(ElasticitiesSettings, config.inference, config.norms)
+    return Interventions(given.name, table.to_pandas(), of_elasticities)
