@@ -13,7 +13,7 @@ def main(job):
         pd.read_parquet, (job.input.coefficients, job.input.pairs, job.input.claims)
     )
     settings = tables.read_provenance(job.input.pairs).settings("regression")
-    models = list(coefficients.loc[~coefficients["control"], "model"].unique())
+    models = list(coefficients["model"].unique())
     text = comparison_findings(pairs, settings["negligible"]) + claims_findings(claims, models)
     writing.write_text(text, job.output.findings)
     program.log.info(f"{job.output.findings}: written")

@@ -222,10 +222,10 @@ CASES: dict[str, tuple[Callable[[Project], object], Run | tuple[str, ...]]] = {
     ),
     "sequences longer than the model has positions for": (longer_texts, TOKENIZE),
     "a disk that is full while weights are saved": (
-        with_config(models={"twin": {"source": "random", "of": "tiny"}}),
+        with_config(models={"copy": {"source": "path", "path": "mine"}}),
         Run(
-            ("data/models/twin/source.json",),
-            mount="mount -t tmpfs -o size=12m tmpfs data/models",
+            ("data/models/copy/source.json",),
+            mount="mount -t tmpfs -o size=8m tmpfs data/models",
         ),
     ),
     "results that may only be read": (

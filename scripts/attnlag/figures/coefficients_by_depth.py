@@ -21,7 +21,6 @@ CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
 METHOD = "Models are compared by relative depth, layer / (layers - 1)."
 
-CONTROL = "0.5"
 
 # Largest number of fits whose sizes the title states; of more, the smallest and the largest.
 MOST_SIZES = 3
@@ -29,9 +28,8 @@ MOST_SIZES = 3
 # Colour-blind safe colours; the grey of the palette is reserved for controls.
 MODEL_COLOURS = [colour for colour in PALETTE if colour != "#949494"]
 
-# One style for each round of the colours, or for each control.
-DASHES: list[Any] = ["-", "-.", ":"]
-DASHES_OF_CONTROLS: list[Any] = [(0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2))]
+# One style for each round of the colours.
+DASHES = ["-", "-.", ":"]
 
 
 def figure(inputs: Inputs) -> Sheet:
@@ -44,12 +42,11 @@ def figure(inputs: Inputs) -> Sheet:
     for lag, corpus in itertools.product(lags, corpora):
         rows = table[(table["term"] == lag) & (table["corpus"] == corpus)]
         panels.append(panel(rows, styles, inputs, f"{named(lag)}, {corpus}"))
-    controls = " Models before training are a control." if table["control"].any() else ""
     return Sheet(
         claim_of(table[table["term"] == lags[0]]),
         [],
         panels,
-        f"{PREDICTIVE}{controls} {inference_text(table, inputs.adjust, 'the layers of a model')}",
+        f"{PREDICTIVE} {inference_text(table, inputs.adjust, 'the layers of a model')}",
         across=len(corpora),
         alpha=inputs.alpha,
         adjust=inputs.adjust,
@@ -93,27 +90,23 @@ def line_styles(
 ) -> dict[str, dict[str, Any]]:
     """Return colour, dashes and label of each model, in the order of the table."""
     learned = itertools.cycle(itertools.product(DASHES, MODEL_COLOURS))
-    controls = itertools.cycle(itertools.product(DASHES_OF_CONTROLS, [CONTROL]))
     styles: dict[str, dict[str, Any]] = {}
     for model, rows in table.groupby("model", sort=False):
-        control = bool(rows["control"].iloc[0])
-        dashes, colour = next(controls if control else learned)
+        dashes, colour = next(learned)
         size = counted(int(rows["layer"].max()) + 1, "layer")
         notes = [size, *([f"{NO_ATTENTION} no attention"] if model in mixers else [])]
-        before = "before training, " if control else ""
-        label = f"{model} ({before}{', '.join(notes)})"
+        label = f"{model} ({', '.join(notes)})"
         styles[str(model)] = {"color": colour, "linestyle": dashes, "label": label}
-        styles[str(model)] |= {"behind": control, "shade": 0.15}
+        styles[str(model)] |= {"shade": 0.15}
     return styles
 
 
 def claim_of(rows: pd.DataFrame) -> str:
-    """Return the sizes of the nearest lag or lead in each model, and before training."""
+    """Return the sizes of the nearest lag or lead in each model."""
     lag = named(rows["term"].iloc[0]).capitalize()
     corpora = ", " + rows["corpus"].astype(str) if rows["corpus"].nunique() > 1 else ""
     rows = rows.assign(fit=rows["model"].astype(str) + corpora).dropna(subset="estimate")
-    control = rows["control"].astype(bool)
-    sizes = rows[~control].groupby("fit", sort=False)["estimate"].agg(["median", "min", "max"])
+    sizes = rows.groupby("fit", sort=False)["estimate"].agg(["median", "min", "max"])
     medians = sizes["median"]
     claims = []
     if len(sizes) > MOST_SIZES:
@@ -125,6 +118,4 @@ def claim_of(rows: pd.DataFrame) -> str:
             f"{fit} {m:.2f} ({low:.2f} to {high:.2f})" for fit, m, low, high in sizes.itertuples()
         ]
         claims.append(f"{lag}, median (range) over the layers: {', '.join(texts)}")
-    if control.any():
-        claims.append(f"before training {rows.loc[control, 'estimate'].median():.2f}")
     return with_minus_signs("; ".join(claims)) or "Coefficients by relative depth"

@@ -29,7 +29,7 @@ from attnlag.model.checks import (
 from attnlag.model.folder import SOURCE_RECORD, digest_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
-from attnlag.model.random_weights import RANGES, from_random, initial_range
+from attnlag.model.random_weights import RANGES, initial_range
 from attnlag.model.wheel import from_package
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.memory import amount
@@ -40,7 +40,7 @@ log = logging.getLogger("attnlag")
 ARCHITECTURE = "architecture.txt"
 
 # The settings that identify a model. A path does not, because it is specific to a machine.
-IDENTIFYING = ("source", "repository", "package", "version", "file", "parts", "of", "seed")
+IDENTIFYING = ("source", "repository", "package", "version", "file", "parts")
 
 
 def fetch_model(
@@ -53,10 +53,10 @@ def fetch_model(
 ) -> dict[str, Any]:
     """Create the local folder of a model, whole or not at all, and return its ``source.json``.
 
-    An existing folder is replaced at the end and stays unchanged if anything fails. The original of
-    a random twin lies beside it, under its own name. The settings are those of a source in the
-    configuration, checked; ``layers`` and ``width`` are what the model must have, if known. Raise
-    UserError if the source cannot be reached or is incomplete, or the model is another one.
+    An existing folder is replaced at the end and stays unchanged if anything fails. The settings
+    are those of a source in the configuration, checked; ``layers`` and ``width`` are what the model
+    must have, if known. Raise UserError if the source cannot be reached or is incomplete, or the
+    model is another one.
     """
     try:
         with replaced_whole(target) as folder:
@@ -81,7 +81,6 @@ FETCHERS: dict[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
     "hub": from_hub,
     "path": _from_path,
     "package": from_package,
-    "random": from_random,
 }
 
 

@@ -4,7 +4,6 @@ import copy
 import itertools
 import logging
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +13,7 @@ import torch
 from attnlag.errors import UserError, told_as
 from attnlag.model import trying
 from attnlag.model.architectures import BlockModules
-from attnlag.model.folder import WEIGHTS_INDEX, share_weights, verify_folder
 from attnlag.model.language_models import class_with_head, quiet_transformers
-from attnlag.storage import memory
 
 log = logging.getLogger("attnlag")
 
@@ -31,27 +28,6 @@ OUTPUTS = (
     *("o_proj", "c_proj", "out_proj", "dense", "Wo", "wo", "down_proj", "fc2", "dense_4h_to_h"),
     *("fc_out", "w2", "output_linear", "output"),
 )
-
-
-def from_random(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` with the random-weights twin of the model in a sibling folder."""
-    original = folder.parents[1] / settings["of"]
-    record = verify_folder(original)
-    needed, free = 4 * record["parameters"], memory.free_memory()
-    if needed > free:
-        raise UserError(
-            f"its weights need {memory.amount(needed)} in float32, but {memory.amount(free)} of "
-            "memory are free; expected more memory, or a twin of a smaller model"
-        )
-    log.info("drawing the weights of a twin of %s with seed %d", settings["of"], settings["seed"])
-    with quiet_transformers():
-        drawn_model(original, settings["seed"]).save_pretrained(folder)
-    share_weights(folder)
-    for file in record["files"]:
-        # The twin has its own config and weights; all other files are those of the original.
-        if file not in ("config.json", WEIGHTS_INDEX) and not file.endswith(".safetensors"):
-            shutil.copyfile(original / file, folder / file)
-    return {"revision": None, "license": record.get("license"), "of_digest": record["digest"]}
 
 
 class Draw(NamedTuple):

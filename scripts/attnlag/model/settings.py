@@ -14,7 +14,6 @@ from attnlag.section import (
     REVISION,
     SHA256,
     VERSION,
-    Natural,
     NotBool,
     Positive,
     Section,
@@ -146,20 +145,8 @@ class PackageSource(ModelSource):
     )
 
 
-class RandomSource(ModelSource):
-    """The random-weights twin of another model: a control that shows what training contributes."""
-
-    source: Literal["random"] = Field(
-        description="Another model's config and tokenizer, with weights as before training"
-    )
-    of: Text = Field(description="The other model's name in this file")
-    seed: Natural = Field(default=0, description="Seed of the weights")
-
-
 # A new kind of source is a class like these and its name in this union.
-Source = Annotated[
-    HubSource | PathSource | PackageSource | RandomSource, Field(discriminator="source")
-]
+Source = Annotated[HubSource | PathSource | PackageSource, Field(discriminator="source")]
 
 
 SOURCES: dict[str, type[ModelSource]] = {

@@ -145,7 +145,7 @@ def _design(config: Config, names: Names) -> DesignSettings:
 
 def _halves(config: Config, names: Names) -> bool:
     """Return whether cross-products keep the halves of documents separate."""
-    return config.bias_correction(names.model, names.regression) == "half-panel"
+    return config.regressions[names.regression].bias_correction == "half-panel"
 
 
 def build_design(config: Config, names: Names) -> BuildDesignSettings:
@@ -158,7 +158,6 @@ def fit_regression(config: Config, names: Names) -> RegressionSettings:
         RegressionSettings,
         regression,
         config.inference,
-        bias_correction=config.bias_correction(names.model, names.regression),
         control_design=_design(config, names) if config.controls.random_weights else None,
     )
 

@@ -38,10 +38,6 @@ def claims_findings(held: pd.DataFrame, models: Sequence[str]) -> str:
 
 
 def _pair_finding(row: Any, negligible: float) -> str:
-    first, second = (
-        f"{model} (random weights)" if control else model
-        for model, control in ((row.model_a, row.control_a), (row.model_b, row.control_b))
-    )
     dropped = row.documents_only_a + row.documents_only_b
     note = f"; {counted(dropped, 'document')} with rows in one model only left out"
     differ = ""
@@ -52,6 +48,6 @@ def _pair_finding(row: Any, negligible: float) -> str:
             f"{row.median_difference:+.3f} in the median layer"
         )
     return (
-        f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {first}, "
-        f"{row.median_b:.3f} in {second}{differ}{note * bool(dropped)}"
+        f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {row.model_a}, "
+        f"{row.median_b:.3f} in {row.model_b}{differ}{note * bool(dropped)}"
     )

@@ -209,8 +209,8 @@ models:
   1: {source: path, path: mine}
   9223372036854775808: {source: path, path: mine}
   i: {source: path, path: mine, terms: 'https://example.org/terms'}
-> 2: models.a.source: is missing, expected one of hub, path, package, random
-> 3: models.b.source: found "hubb", expected one of hub, path, package, random; did you mean
+> 2: models.a.source: is missing, expected one of hub, path, package
+> 3: models.b.source: found "hubb", expected one of hub, path, package; did you mean
   'hub'?
 > 4: models.c.repository: found "a b", expected a repository, as in openai-community/gpt2
 > 4: models.c.revision: found 1234567, expected text (quotes make a number text)
@@ -232,22 +232,8 @@ models:
   it text)
 > 14: models.i.accept_terms: found false, expected true once you have read and accept
   https://example.org/terms
-models:
-  tiny: {source: path, path: mine}
-  twin: {source: random, of: tinny, layers: 6}
-  third: {source: random, of: twin}
-  fourth: {source: random, of: tiny, layers: 6}
-> 3: models.twin.of: found "tinny", expected tiny; did you mean 'tiny'?
-> 4: models.third.of: found "twin", which is random itself, expected tiny
-> 5: models.fourth.layers: found 6, but the model has 4 layers
-models: {twin: {source: random, of: twin}}
-> 1: models.twin.of: found "twin", which is random itself, expected a model that is not random,
-  and this configuration has none
-# A mistake in the original is not one of the twin.
-models:
-  tiny: {source: path}
-  twin: {source: random, of: tiny}
-> 3: models.tiny.path: is missing, expected a Hugging Face folder (config.json, safetensors,
+models: {tiny: {source: path}}
+> 1: models.tiny.path: is missing, expected a Hugging Face folder (config.json, safetensors,
   tokenizer files) or a .gguf file
 corpora:
   a: words.txt
@@ -281,7 +267,6 @@ models:
   tiny: {source: hub, repository: a/b, revison: c0, layers: 6}
   mine: {source: path, path: mine}
   lost: {source: path, path: lost}
-  twin: {source: random, of: other}
 corpora:
   others: {files: ['*.csv']}
 inference:
@@ -293,19 +278,16 @@ tokens:
 > 2: models.tiny.revison: unknown key, expected one of layers, width, modules, initializer_range,
   terms, accept_terms, source, repository, revision; did you mean 'revision'?
 > 4: models.lost.path: found no folder 'lost', $FOLDER
-> 5: models.twin.of: found "other", expected one of mine, lost
-> 7: corpora.others.files[0]: '*.csv' matches no file
-> 9: inference.alpha: found 7, expected less than 1
-> 10: figures.layers[1]: found layer 5, but model mine has layers 0 to 3
+> 6: corpora.others.files[0]: '*.csv' matches no file
+> 8: inference.alpha: found 7, expected less than 1
+> 9: figures.layers[1]: found layer 5, but model mine has layers 0 to 3
 models:
   tiny: {source: hub, repository: a/b, revision: c0, layers: 2}
-  twin: {source: random, of: tiny}
 figures:
   layers:
   - 1
   - 2
-> 7: figures.layers[1]: found layer 2, but model tiny has layers 0 to 1
-> 7: figures.layers[1]: found layer 2, but model twin has layers 0 to 1
+> 6: figures.layers[1]: found layer 2, but model tiny has layers 0 to 1
 # A problem under an anchor is named at each use.
 models:
   one: &one {source: hub, repository: a/b, revision: c0, width: 0}
@@ -725,8 +707,6 @@ def test_the_gpt2_file_lists_the_gpt2_family_in_lines_to_uncomment() -> None:
     assert list(load("gpt2.yaml")["models"]) == ["gpt2"]
     text = re.sub(r"^  # ([\w-]+: \{source: )", r"  \1", text, flags=re.M)
     models = dict(sound(yaml.safe_load(text)).models)
-    twin = models.pop("gpt2-twin")
-    assert (twin.source, twin.of) == ("random", "gpt2")
     assert {name: (model.layers, model.width) for name, model in models.items()} == FAMILY
     assert len({model.revision for model in models.values()}) == len(FAMILY)
     for name, model in models.items():

@@ -527,7 +527,7 @@ def test_finite_effects_are_lines_by_distance():
 def comparison(**estimates):
     frames = [
         pd.DataFrame({"layer": range(len(values)), "estimate": values}).assign(
-            model=model, control=model == "twin", depth=np.linspace(0, 1, len(values))
+            model=model, depth=np.linspace(0, 1, len(values))
         )
         for model, values in estimates.items()
     ]
@@ -536,7 +536,7 @@ def comparison(**estimates):
 
 
 def test_models_are_lines_over_their_own_depths():
-    table = comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1], twin=[1.5, 1.7])
+    table = comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1])
     inputs = SimpleNamespace(
         coefficients=table,
         alpha=0.05,
@@ -550,14 +550,11 @@ def test_models_are_lines_over_their_own_depths():
     assert [line.label for line in panel.lines] == [
         "a (2 layers, ◇ no attention)",
         "b (3 layers)",
-        "twin (before training, 2 layers)",
     ]
     np.testing.assert_allclose(panel.lines[1].x, [0, 0.5, 1])
     np.testing.assert_allclose(panel.lines[1].y, [0.4, 0.2, -0.1])
-    assert panel.lines[2].behind
     assert sheet.claim == (
-        "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (−0.10 to 0.40); "
-        "before training 1.60"
+        "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (−0.10 to 0.40)"
     )
 
 

@@ -15,9 +15,7 @@ from programs import command_of
 from safetensors.torch import load_file, save_file
 from test_gguf import written
 from transformers import (
-    AutoConfig,
     AutoModel,
-    AutoModelForCausalLM,
     GPT2LMHeadModel,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
@@ -25,7 +23,7 @@ from transformers import (
 from wheels import make_wheel
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, fetching, loading, random_weights
+from attnlag.model import architectures, fetching, loading
 from attnlag.model.folder import verify_folder
 from attnlag.quantities.surprisal import Predictions
 
@@ -444,94 +442,6 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, 
     assert {path.name for path in target.parent.iterdir()} == {target.name, "again", "joined"}
 
 
-def twin_of(name, target, seed=0, **facts):
-    return fetching.fetch_model(
-        target.name, {"source": "random", "of": name, "seed": seed}, target, **facts
-    )
-
-
-@pytest.fixture
-def originals(fetched, tmp_path):
-    """Return a folder of models that a test may add to."""
-    for name, folder in fetched.items():
-        shutil.copytree(folder, tmp_path / "models" / name)
-    return tmp_path / "models"
-
-
-@pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_a_twin_has_the_architecture_of_its_original_and_random_weights(
-    originals, name, monkeypatch
-):
-    def no_network(*_):
-        raise AssertionError("a twin needs no network")
-
-    monkeypatch.setattr("socket.socket.connect", no_network)
-    before = torch.random.get_rng_state()
-    record = twin_of(name, originals / "twin", seed=3)
-    assert torch.equal(before, torch.random.get_rng_state())
-    original = verify_folder(originals / name)
-    assert verify_folder(originals / "twin") == record
-    assert (record["source"], record["of"], record["seed"]) == ("random", name, 3)
-    assert record["of_digest"] == original["digest"]
-    assert record["digest"] != original["digest"]
-    for same in ("layers", "width", "model_type", "parameters"):
-        assert record[same] == original[same]
-    assert str(originals) not in (originals / "twin" / "source.json").read_text()
-
-    # Config and tokenizer are the original's, to the byte where nothing has to change.
-    made, old = contents(originals / "twin"), contents(originals / name)
-    assert made.keys() == old.keys()
-    weights = {"model.safetensors", "source.json"}
-    assert {file for file in made if made[file] != old[file]} <= weights | {"config.json"}
-    ours, theirs = (json.loads(files["config.json"]) for files in (made, old))
-    assert {key for key in ours | theirs if ours.get(key) != theirs.get(key)} <= {"dtype"}
-    assert (originals / "twin" / "model.safetensors").stat().st_mode & 0o777 == 0o644
-
-    # The weights are those that transformers gives a new model under the seed, and no others.
-    torch.manual_seed(3)
-    config = AutoConfig.from_pretrained(originals / name)
-    drawn = AutoModelForCausalLM.from_config(config, dtype=torch.float32).state_dict()
-    stored = load_file(originals / "twin" / "model.safetensors")
-    assert set(stored) <= set(drawn)
-    for key, tensor in stored.items():
-        assert tensor.dtype == torch.float32
-        assert torch.equal(tensor, drawn[key]), key
-        if key.endswith("bias"):
-            assert not tensor.any()
-        elif ".ln_" in key or "norm" in key:
-            assert (tensor == 1).all()
-        else:
-            assert not torch.equal(tensor, load_file(originals / name / "model.safetensors")[key])
-            assert 0 < tensor.std() < 0.05
-
-
-def test_a_twin_depends_on_the_config_and_the_seed_alone(originals):
-    one, again, other = (
-        twin_of("llama", originals / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
-    )
-    assert one["digest"] == again["digest"]
-    assert one["files"] == again["files"]
-    assert other["digest"] != one["digest"]
-    # A twin is made from the config, whatever the original's weights are.
-    weights = originals / "llama" / "model.safetensors"
-    shutil.copy(originals / "c" / "model.safetensors", weights)
-    assert twin_of("llama", originals / "d")["files"] == one["files"]
-
-
-def test_the_twin_of_a_sharded_bfloat16_model_is_one_file_in_float32(sharded, target):
-    half = target.parent.parent / "half"
-    shutil.copytree(sharded, half, ignore=shutil.ignore_patterns("*.safetensors*"))
-    model = GPT2LMHeadModel.from_pretrained(sharded, dtype=torch.bfloat16)
-    model.save_pretrained(half, max_shard_size="50KB")
-    from_path(half, target)
-    twin_of("mine", target.parent / "twin")
-    made = contents(target.parent / "twin")
-    assert [name for name in made if "safetensors" in name] == ["model.safetensors"]
-    assert json.loads(made["config.json"])["dtype"] == "float32"
-    weights = load_file(target.parent / "twin" / "model.safetensors")
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
-
-
 def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(gpt2, tmp_path):
     """transformers lists its head elsewhere than those of causal models."""
     shutil.copytree(gpt2, tmp_path / "mine")
@@ -545,24 +455,8 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(gpt2, tmp_pat
         "mine", {"source": "path", "path": str(tmp_path / "mine")}, tmp_path / "models" / "mine"
     )
     assert (record["model_type"], record["layers"], record["width"]) == ("mistral3", 2, 32)
-    assert twin_of("mine", tmp_path / "models" / "twin")["parameters"] == record["parameters"]
-    for folder in ("mine", "twin"):
-        cpu = torch.device("cpu")
-        model = loading.load_model(tmp_path / "models" / folder, cpu, "auto", head=True)
-        Predictions(model, folder).prove(torch.arange(20))
-
-
-def test_each_problem_of_a_twin_has_its_message(originals, monkeypatch):
-    twin = originals / "twin"
-    with monkeypatch.context() as patch:
-        patch.setattr(random_weights.memory, "free_memory", lambda: 19_000_000)
-        with pytest.raises(UserError, match=r"'twin': its weights need 20 MB .* but 19 MB of mem"):
-            twin_of("llama", twin)
-    with pytest.raises(UserError, match=r"model 'twin': .*source\.json: no such file; run"):
-        twin_of("gpt3", twin)
-    with pytest.raises(UserError, match="width is stated to be 64, but the model has 48"):
-        twin_of("llama", twin, width=64)
-    assert sorted(path.name for path in originals.iterdir()) == ["gpt2", "llama"]
+    model = loading.load_model(tmp_path / "models/mine", torch.device("cpu"), "auto", head=True)
+    Predictions(model, "mine").prove(torch.arange(20))
 
 
 def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, tmp_path):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.errors import UserError
 from attnlag.model import random_weights
@@ -37,6 +37,19 @@ OUTPUTS = {
         "mlp.shared_expert.down_proj.weight",
     ],
 }
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_weights_are_those_that_transformers_gives_a_new_model_under_the_seed(kind):
+    before = torch.random.get_rng_state()
+    found = drawn(kind, ["own"])["own"].model.state_dict()
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.manual_seed(3)
+    config = AutoConfig.for_model(kind, **SIZES)
+    expected = AutoModelForCausalLM.from_config(config, dtype=torch.float32).state_dict()
+    assert found.keys() == expected.keys()
+    for name, weights in found.items():
+        assert torch.equal(weights, expected[name]), name
 
 
 @pytest.mark.parametrize("kind", OUTPUTS)

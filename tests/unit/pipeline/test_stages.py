@@ -48,13 +48,3 @@ def test_the_precision_of_storage_is_omitted_if_vectors_are_not_stored() -> None
 def test_surprisal_is_measured_if_slopes_depend_on_it(by: str) -> None:
     text = settings_text("extract_activations", regression={"by": {by: "lag"}})
     assert ("surprisal" in json.loads(text)["quantities"]) == (by == "entropy_before")
-
-
-def test_the_regressions_of_an_untrained_model_are_not_corrected_for_bias() -> None:
-    corrected = {"fixed_effects": "document", "bias_correction": "half-panel"}
-    trained = {"other": {"source": "path", "path": "other"}}
-    for models, halves in ((trained, True), ({"gpt2": {"source": "random", "of": "other"}}, False)):
-        given = {"regression": corrected, "models": trained | models}
-        assert json.loads(settings_text("build_design", **given))["halves"] is halves
-        found = json.loads(settings_text("fit_regression", **given))["bias_correction"]
-        assert found == ("half-panel" if halves else "none")

@@ -295,26 +295,25 @@ def test_shards_of_an_earlier_run_are_ignored(tmp_path):
     pd.testing.assert_frame_equal(pairs_of(a, b), before)
 
 
-def test_the_table_of_all_studies_states_depth_and_control(tmp_path):
+def test_the_table_of_all_studies_states_depth(tmp_path):
     studies = [
         study_of(path)
         for path in (
             write_study(tmp_path, "a", rows_of(bump(3))),
-            write_study(tmp_path, "twin", rows_of(bump(5)), source="random"),
+            write_study(tmp_path, "deep", rows_of(bump(5))),
             write_study(tmp_path, "single", rows_of(bump(1))),
         )
     ]
     table = comparison.combined_coefficients(studies)
     tidy = list(studies[0].coefficients.columns)
-    assert list(table.columns) == [*tidy, "depth", "control"]
+    assert list(table.columns) == [*tidy, "depth"]
     assert len(table) == 3 * (3 + 5 + 1)
     depth = table[table["term"] == "lag_1"].groupby("model", sort=False)["depth"].agg(list)
     assert depth.to_dict() == {
         "a": [0, 0.5, 1],
-        "twin": [0, 0.25, 0.5, 0.75, 1],
+        "deep": [0, 0.25, 0.5, 0.75, 1],
         "single": [0],
     }
-    assert set(table.loc[table["control"], "model"]) == {"twin"}
     pd.testing.assert_frame_equal(
         table.loc[table["model"] == "a", tidy], studies[0].coefficients, check_dtype=False
     )
@@ -322,19 +321,17 @@ def test_the_table_of_all_studies_states_depth_and_control(tmp_path):
 
 def test_findings_have_a_line_for_each_pair(tmp_path):
     a = write_study(tmp_path, "a", rows_of(bump(6), seed=1))
-    twin = write_study(tmp_path, "twin", rows_of(bump(6, 0.3) / 2, seed=2), source="random")
-    table = pairs_of(a, twin, alpha=0.1)
+    b = write_study(tmp_path, "b", rows_of(bump(6, 0.3) / 2, seed=2))
+    table = pairs_of(a, b, alpha=0.1)
     first = table.iloc[0]
-    assert (first["control_a"], first["control_b"]) == (False, True)
-    for side, path in (("a", a), ("b", twin)):
+    for side, path in (("a", a), ("b", b)):
         study = study_of(path).coefficients.query("term == 'lag_1'")
         assert first[f"median_{side}"] == pytest.approx(study["estimate"].median(), rel=1e-3)
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
         f"  lag 1, attention, prompts: median {first['median_a']:.3f} in a, "
-        f"{first['median_b']:.3f} in twin (random weights); they are shown to differ by "
-        "more than 0.05 in "
+        f"{first['median_b']:.3f} in b; they are shown to differ by more than 0.05 in "
         f"{first['layers_differing']} of 6 layers and by less in {first['layers_alike']}, "
         f"{first['median_difference']:+.3f} in the median layer"
     )

@@ -28,7 +28,6 @@ STUDY_KEYS = ["model", "corpus", "site", "regression"]
 
 PAIR_COLUMNS: dict[str, type] = {
     **dict.fromkeys(["model_a", "model_b"], object),
-    **dict.fromkeys(["control_a", "control_b"], bool),
     **dict.fromkeys(["corpus", "site", "regression", "term"], object),
     **dict.fromkeys(["layers_a", "layers_b"], int),
     **dict.fromkeys(["median_a", "median_b"], float),
@@ -46,8 +45,6 @@ class ComparedStudy:
     corpus: str
     site: str
     regression: str
-    # True for the random-weights twin of a model.
-    control: bool
     coefficients: pd.DataFrame
     # Provenance of the table.
     record: tables.Record
@@ -91,10 +88,8 @@ def read_study(
     coefficients = pd.read_parquet(path)
     record = tables.read_provenance(path)
     model, corpus, site, regression = map(str, coefficients.loc[0, STUDY_KEYS])
-    control = record["model"]["source"] == "random"
-    names = model, corpus, site, regression
     read = coefficients, record, list(shards), controls, before_training
-    return ComparedStudy(*names, control, *read)
+    return ComparedStudy(model, corpus, site, regression, *read)
 
 
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
@@ -144,11 +139,9 @@ def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
 
 
 def combined_coefficients(studies: Sequence[ComparedStudy]) -> pd.DataFrame:
-    """Return the tidy tables of all studies as one, with ``depth`` and ``control``."""
+    """Return the tidy tables of all studies as one, with ``depth``."""
     frames = [
-        study.coefficients.assign(
-            depth=relative_depth(study.coefficients["layer"], study.layers), control=study.control
-        )
+        study.coefficients.assign(depth=relative_depth(study.coefficients["layer"], study.layers))
         for study in studies
     ]
     return pd.concat(frames, ignore_index=True)
@@ -286,7 +279,6 @@ def pairs_of_models(studies: Sequence[ComparedStudy], **bounds: Any) -> pd.DataF
                 row = dict(zip(keys, key, strict=True)) | {"term": term, "documents": len(common)}
                 for side, study, of_side in (("a", study_a, first), ("b", study_b, second)):
                     row[f"model_{side}"] = study.model
-                    row[f"control_{side}"] = study.control
                     row[f"layers_{side}"] = study.layers
                     row[f"median_{side}"] = of_side.median(term)
                     row[f"documents_only_{side}"] = len(study.documents) - len(common)
