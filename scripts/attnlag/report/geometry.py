@@ -74,7 +74,7 @@ def _cosines(table: pd.DataFrame) -> list[str]:
                 f"{mark} {words} {medians[name]:.2f}"
                 for name, mark, words in (
                     ("random_pairs", ";", "random pairs"),
-                    ("random_weights", ",", "before training"),
+                    ("random_weights", ",", "before training (first scale)"),
                 )
                 if name in medians
             )

@@ -8,7 +8,7 @@ from attnlag.regression.terms import named
 from attnlag.report.wording import in_common, nearest_lag, titled
 
 CONTROLS_OF_HEADS = {
-    "random_weights": "before training {:.3f}",
+    "random_weights": "before training {:.3f} (at the first scale of the weights)",
     "trained": "after it {:.3f} (the same documents, neither corrected for bias)",
 }
 
