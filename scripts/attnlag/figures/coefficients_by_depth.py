@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from attnlag.claims.numbers import with_minus_signs
 from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import NO_ATTENTION, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
-from attnlag.regression.labels import UNITS, with_minus_signs
+from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_comparison",)

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 
-from attnlag.claims.numbers import number
+from attnlag.claims.lags import followed_by
 from attnlag.figures.legends import dashes, lag_colours
 from attnlag.figures.templates import Line, Lines, Sheet, before_training, permuted, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
-from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.regression.labels import BEFORE_TRAINING, UNITS, plural
-from attnlag.regression.terms import is_lead, lags_among, named
+from attnlag.regression.labels import UNITS
+from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
 CATEGORY = "coefficients"
@@ -76,7 +74,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     share = f"variance explained {within}".strip()
     panels.append(Lines(r_squared, "R²", share, ylim=(0, None), missing=missing))
     return Sheet(
-        claim_of(coefficients, controls, inputs.outcome),
+        followed_by(coefficients, controls, inputs.outcome).sentence,
         layers,
         panels,
         f"{PREDICTIVE} {inference_text(coefficients, inputs.adjust)}",
@@ -85,31 +83,6 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         adjust=inputs.adjust,
         negligible=inputs.negligible,
     )
-
-
-def claim_of(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> str:
-    """Return what a larger value is followed by in the median layer, and before training."""
-    term = lags_among(list(coefficients["term"]))[0]
-    size = coefficients.loc[coefficients["term"] == term, "estimate"].median()
-    if not np.isfinite(size):
-        return f"No coefficient of {plural(outcome)} could be estimated"
-    percent = OUTCOMES[outcome].logarithm and not is_lead(term)
-    unit = "%" if percent else ""
-    before = ""
-    rows = controls[controls["term"] == term] if controls is not None else pd.DataFrame()
-    columns = [rows[name].dropna() for name in BEFORE_TRAINING if name in rows]
-    if medians := [column.median() for column in columns if len(column)]:
-        ends = " to ".join(dict.fromkeys(number(end) for end in (min(medians), max(medians))))
-        before = f"; {ends}{unit} before training{', by scale' * (len(medians) > 1)}"
-    if not percent:
-        return f"{named(term).capitalize()} is {number(size)} (median layer{before})"
-    larger = f"{abs(size):.2f}% {'larger' if size >= 0 else 'smaller'}"
-    name = plural(outcome).removesuffix("s")
-    second = coefficients.loc[coefficients["term"] == "lag_2", "estimate"].median()
-    later = ""
-    if term == "lag_1" and np.isfinite(second):
-        later = f", two tokens later {abs(second):.2f}% {'larger' if second >= 0 else 'smaller'}"
-    return f"A {name} 1% larger is followed by one {larger}{later} (median layer{before})"
 
 
 def controls_by_term(

@@ -20,7 +20,8 @@ from attnlag.figures.catalogue import drawn_by, figures
 from attnlag.storage.contents import recalled, remember
 
 COMPUTING = (
-    *("corpus", "figures", "interventions", "model", "quantities", "regression", "report"),
+    *("claims", "corpus", "figures", "interventions"),
+    *("model", "quantities", "regression", "report"),
 )
 
 # A module that imports others by their names in a catalogue beside it, such as "geometry.Geometry".

@@ -1,6 +1,5 @@
 """Names of the settings of an inference in figures and summaries."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,11 +93,6 @@ def weights_in_words(models: Sequence[Mapping[str, Any]]) -> str:
         for model in models
         if "bits" in model
     )
-
-
-def with_minus_signs(text: str) -> str:
-    """Return a text whose negative numbers have minus signs instead of hyphens."""
-    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
 
 
 def spans(numbers: Sequence[int], noun: str = "lag") -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnlag.claims.causes import extremes
 from attnlag.errors import counted
 from attnlag.interventions.prediction_vs_effect import ALONE, SAME
 from attnlag.report.wording import titled
@@ -57,13 +58,6 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, a
 
 def _sites(source: Any, target: Any) -> str:
     return target if source == target else f"{source} to {target}"
-
-
-def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return effects by layer: all, or the smallest and the largest if there are more than most."""
-    if len(effects) <= most:
-        return effects
-    return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
 
 
 def _trial(row: Any) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from attnlag.claims import training
+from attnlag.claims.lags import different_halves, too_few_lags
 from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
-from attnlag.regression.inference import results
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import (
@@ -26,7 +27,6 @@ from attnlag.regression.labels import (
 from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
-from attnlag.report import training
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
 from attnlag.report.regression_tables import StoredFit
 from attnlag.report.summaries import SHARED_BINS
@@ -291,11 +291,6 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
     return lines
 
 
-def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
-    """Return the layers in which the halves of documents differ in their lags."""
-    return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
-
-
 def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return in which layers the correction of bias does not hold, and the lag without it."""
     settings, fits, coefficients = fitted.settings, fitted.goodness, fitted.coefficients
@@ -316,11 +311,6 @@ def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
         f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
         f"{median['estimate']:.3f} in {middle}",
     ]
-
-
-def too_few_lags(fits: pd.DataFrame, alpha: float, adjust: str) -> int:
-    """Return the number of layers whose residuals are autocorrelated."""
-    return int((results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha).sum())
 
 
 def residual_findings(fitted: FittedRegression | StoredFit) -> list[str]:

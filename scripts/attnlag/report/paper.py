@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag import __version__
+from attnlag.claims import training
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.figures import catalogue
@@ -21,7 +22,6 @@ from attnlag.quantities.sites import SITES
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named
-from attnlag.report import training
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from attnlag.regression.labels import with_minus_signs
+from attnlag.claims.numbers import with_minus_signs
 from attnlag.regression.terms import lags_among
 
 

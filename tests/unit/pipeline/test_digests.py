@@ -142,3 +142,14 @@ def test_a_new_figure_changes_the_digest_of_its_program(copy):
     )
     changed = {p.stem for p in STAGES if digests.code_digest(copy / p.name) != digest_of(p)}
     assert changed == {"plot_sites"}
+
+
+def test_the_words_of_a_claim_change_what_renders_it_and_nothing_that_computes(copy):
+    path = copy / "attnlag/claims/lags.py"
+    text = path.read_text()
+    assert text.count("median layer{before}") == 2
+    path.write_text(text.replace("median layer{before}", "middle layer{before}"))
+    before, after = digests.code_digests(SCRIPTS), digests.code_digests(copy)
+    changed = {name for name in before if before[name] != after[name]}
+    assert {"build_explorer", "plot_regression", "write_findings"} <= changed
+    assert not changed & {"extract_activations", "fit_regression", "build_design", "fit_effects"}

@@ -6,12 +6,13 @@ import pytest
 import statsmodels.api as sm
 from designs import columns_of, design_table, regression_settings, stack_of
 
+from attnlag.claims import training
 from attnlag.regression import labels
 from attnlag.regression.estimation import least_squares, regress
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
-from attnlag.report import findings, summaries, training
+from attnlag.report import findings, summaries
 
 
 @pytest.fixture(scope="module", name="results")

@@ -1,0 +1,60 @@
+"""Claims about effects of adjustments on later ones."""
+
+import pandas as pd
+
+from attnlag.claims.claim import Claim
+from attnlag.claims.numbers import interval, span, two
+from attnlag.errors import counted
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+
+# An effect below this share of the association hardly causes it.
+HARDLY = 0.25
+
+
+def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return effects by layer: all, or the smallest and the largest if there are more than most."""
+    if len(effects) <= most:
+        return effects
+    return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
+
+
+def on_the_next_token(table: pd.DataFrame, most: int) -> Claim:
+    """Return the effects of all earlier layers on the next token, beside lags, and the verdict.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The rows of ``total_effects`` of one pair of sites and lag 1.
+    most : int
+        Largest number of target layers that are named; of more, the smallest and the largest.
+    """
+    documents = int(table["documents"].max())
+    verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"
+    known = table.dropna(subset=["share_low", "share_high"])
+    if not verdict and len(known):
+        verdict = _verdict(known)
+    effects = ", ".join(
+        f"{two(row.estimate)}% ({interval(row.conf_low, row.conf_high)}) in layer "
+        f"{row.target_layer}"
+        for row in extremes(table, most).itertuples()
+    )
+    sentence = f"1% longer in all earlier layers changes the next by {effects}"
+    lags = table["coefficient"].dropna()
+    if len(lags):
+        sentence += f", where a layer's lag on itself is {span(lags.to_numpy())}"
+    sentence += f"; {counted(len(table), 'layer')}, {counted(documents, 'document')}"
+    return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
+
+
+def _verdict(shares: pd.DataFrame) -> str:
+    """Return whether effects are a small part of the lags, by the intervals of their ratio."""
+    low, high = shares["share_low"], shares["share_high"]
+    small = int(((low > -HARDLY) & (high < HARDLY)).sum())
+    large = int(((low > HARDLY) | (high < -HARDLY)).sum())
+    if small == len(shares):
+        return "Hardly"
+    if large == len(shares):
+        return "In part"
+    counts = {"hardly": small, "in part": large, "undecided": len(shares) - small - large}
+    texts = [f"{word} in {count}" for word, count in counts.items() if count]
+    return f"{', '.join(texts)} of {counted(len(shares), 'layer')}".capitalize()

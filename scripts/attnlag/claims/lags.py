@@ -1,0 +1,152 @@
+"""Claims about the lags of one regression: their size, what to compare it with, and doubts."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from attnlag.claims.claim import Claim
+from attnlag.claims.numbers import number
+from attnlag.errors import counted
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.regression.inference import results
+from attnlag.regression.labels import BEFORE_TRAINING, plural
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.terms import is_lead, lags_among, named
+
+
+def size(
+    coefficients: pd.DataFrame,
+    term: str,
+    median: Mapping[str, float],
+    fits: pd.DataFrame,
+    negligible: float,
+) -> Claim:
+    """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
+
+    Parameters
+    ----------
+    coefficients : pandas.DataFrame
+        The tidy table of one regression.
+    median : mapping
+        ``median`` over the layers with ``conf_low`` and ``conf_high``, NaN with too few documents.
+    fits : pandas.DataFrame
+        The layers that were fitted. If these have fewer documents than `FEWEST_DOCUMENTS`, the
+        verdict is about these documents alone.
+    negligible : float
+        Bound below which a coefficient is of no interest.
+
+    Returns
+    -------
+    claim : Claim
+        Its sentence has the number of layers in which the coefficient is shown to be larger and, of
+        other lags than the nearest, smaller in size.
+    """
+    rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
+    estimates = rows.loc[rows["finding"] == "present", "estimate"]
+    above, below = int((estimates > 0).sum()), int((estimates < 0).sum())
+    absent = int((rows["finding"] == "absent").sum())
+    sentence = f"above {negligible:g} in {above} of {counted(len(fits), 'layer')}"
+    sentence += f", below −{negligible:g} in {below}" * bool(below)
+    if term != lags_among(list(coefficients["term"]))[0]:
+        sentence += f", shown to be smaller in size in {absent}" * bool(absent)
+    value, low, high = (float(median[name]) for name in ("median", "conf_low", "conf_high"))
+    return Claim(
+        sentence,
+        value=value,
+        low=low,
+        high=high,
+        verdict=_verdict(value, low, high, negligible, int(fits["n_documents"].max())),
+    )
+
+
+def _verdict(value: float, low: float, high: float, bound: float, documents: int) -> str:
+    """Return whether large ones follow large ones, by the interval or else by the value."""
+    if np.isnan(low):
+        low = high = value
+    verdict = "Hardly"
+    if low > bound:
+        verdict = "Yes"
+    elif high < -bound:
+        verdict = "No, a small one"
+    elif -bound < low and high < bound:
+        verdict = "No"
+    if documents < FEWEST_DOCUMENTS:
+        # Too few to draw from: it is said of these texts alone.
+        verdict += " in this text" if documents == 1 else f" in these {documents} texts"
+    return verdict
+
+
+def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:
+    """Return what a larger value is followed by in the median layer, and before training.
+
+    The baseline has the smallest and the largest median before training, by the scale of the
+    initial weights.
+    """
+    term = lags_among(list(coefficients["term"]))[0]
+    value = coefficients.loc[coefficients["term"] == term, "estimate"].median()
+    if not np.isfinite(value):
+        return Claim(f"No coefficient of {plural(outcome)} could be estimated")
+    percent = OUTCOMES[outcome].logarithm and not is_lead(term)
+    unit = "%" if percent else ""
+    before, baseline = "", {}
+    rows = controls[controls["term"] == term] if controls is not None else pd.DataFrame()
+    columns = [rows[name].dropna() for name in BEFORE_TRAINING if name in rows]
+    if medians := [float(column.median()) for column in columns if len(column)]:
+        baseline = {"before training, least": min(medians), "before training, most": max(medians)}
+        ends = " to ".join(dict.fromkeys(map(number, baseline.values())))
+        before = f"; {ends}{unit} before training{', by scale' * (len(medians) > 1)}"
+    if not percent:
+        sentence = f"{named(term).capitalize()} is {number(value)} (median layer{before})"
+        return Claim(sentence, value=value, baseline=baseline)
+    name, later = plural(outcome).removesuffix("s"), ""
+    second = coefficients.loc[coefficients["term"] == "lag_2", "estimate"].median()
+    if term == "lag_1" and np.isfinite(second):
+        later = f", two tokens later {_larger(second)}"
+    return Claim(
+        f"A {name} 1% larger is followed by one {_larger(value)}{later} (median layer{before})",
+        value=value,
+        baseline=baseline,
+    )
+
+
+def _larger(value: float) -> str:
+    return f"{abs(value):.2f}% {'larger' if value >= 0 else 'smaller'}"
+
+
+def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
+    """Return R², and what is lost without the lags or without the other terms (median layer)."""
+    whole = fits["r_squared"].median()
+    if not covariates:
+        return Claim(f"{whole:.0%} (median layer)", value=whole)
+    names = "position" if covariates == ["position"] else "the other terms"
+    lags, others = (
+        f"{(fits['r_squared'] - fits[f'r_squared_{without}']).median():.0%}".removesuffix("%")
+        for without in ("others", "lags")
+    )
+    sentence = f"{whole:.0%} with {names}; only the lags {lags}, only {names} {others}"
+    return Claim(f"{sentence} (median layer)", value=whole)
+
+
+def too_few_lags(fits: pd.DataFrame, alpha: float, adjust: str) -> int:
+    """Return the number of layers whose residuals are autocorrelated."""
+    return int((results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha).sum())
+
+
+def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
+    """Return the layers in which the halves of documents differ in their lags."""
+    return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
+
+
+def doubts(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
+    """Return what speaks against a regression."""
+    layers = too_few_lags(fits, alpha, adjust)
+    sentence = "no layer is shown to need more lags"
+    if layers:
+        sentence = f"the lags are too few in {layers} of {counted(len(fits), 'layer')}"
+    if fits["halves_p_adjusted"].notna().any():
+        differing = len(different_halves(fits, alpha))
+        sentence += f"; first and second halves of texts differ in {differing} of "
+        sentence += counted(len(fits), "layer")
+        sentence += "; the correction is doubtful there" * bool(differing)
+    return Claim(sentence, value=layers)
