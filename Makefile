@@ -1,7 +1,7 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run paper models validate test test-r test-slurm test-storage test-report crashes lint \
+.PHONY: run paper models validate test test-r test-wheel test-slurm test-storage test-report crashes lint \
 	audit bench report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
@@ -54,6 +54,13 @@ test-r: $(TESTED) run ### compare fits of the default run's norms with R's clubS
 	Rscript -e 'library(clubSandwich)' 2> /dev/null \
 		|| { $(APT) update; $(APT) install --no-install-recommends r-base-core r-cran-clubsandwich r-cran-plm; }
 	$(BIN)/python -m pytest tests/r
+
+test-wheel: run ### use the built package away from this checkout
+	rm -rf build && mkdir -p build/elsewhere
+	$(BIN)/python $(PIP) --no-deps --target build/installed .
+	cd build/elsewhere && PYTHONPATH=$(CURDIR)/build/installed \
+		$(CURDIR)/$(BIN)/python $(CURDIR)/tests/support/use_wheel.py $(CURDIR)/build/installed \
+		$(CURDIR)/data/models/smollm2-135m-instruct
 
 test-report: .venv-report/.installed ### test the report in a browser, installing it if needed (Debian, as root)
 	command -v chromium || { $(APT) update; $(APT) install chromium; }

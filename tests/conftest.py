@@ -51,6 +51,7 @@ TAKEN = pytest.StashKey[float]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("cpu_minutes", "what all tests take; half as much again is a failure")
+    parser.addoption("--cold", action="store_true", help="start a new Python for each program")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -60,7 +61,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the interpreter that all workers share."""
-    if not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput") and not config.getoption("cold"):
         folder = Path(tempfile.mkdtemp(prefix="attnlag-python-"))
         config.stash[SERVER], os.environ[warm_python.VARIABLE] = warm_python.start(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder))
@@ -107,9 +108,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workerinput"):
         return
-    server = config.stash[SERVER]
-    server.terminate()
-    server.wait()
+    if server := config.stash.get(SERVER, None):
+        server.terminate()
+        server.wait()
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     minutes = sum(usage.ru_utime + usage.ru_stime for usage in used) / 60
     config.stash[TAKEN] = minutes

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,23 @@ def environment_of_a_user() -> dict[str, str]:
     """Return the environment without variables that would change a run or its time."""
     others = ("HF_", "SNAKEMAKE", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(others)}
+
+
+def ran(
+    command: Sequence[str | Path], status: int = 0, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, which is to end with this status, and return what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+def assert_drawn(figure: Path) -> None:
+    """Hold a PNG to show more than its paper: at least a hundredth of it is not white."""
+    from matplotlib import image  # no other test needs it
+
+    shades = image.imread(figure)[..., :3].mean(axis=2)
+    assert (shades < 0.9).mean() > 0.01, figure
 
 
 def small_corpus(documents: int = 8) -> str:
@@ -234,8 +251,10 @@ def write_several(project: Project, shards: int) -> None:
 Make = Callable[[Path], tuple[Project, str]]
 
 
-def made_once(name: str, factory: pytest.TempPathFactory, make: Make) -> tuple[Project, str]:
-    """Return what is made once for all workers of a test session. Not to be changed."""
+def made_once(
+    name: str, factory: pytest.TempPathFactory, make: Make
+) -> Iterator[tuple[Project, str]]:
+    """Yield what is made once for all workers of a test session; hold that no test changes it."""
     base = factory.getbasetemp()
     # The folder of a worker is in that of the session.
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -244,6 +263,17 @@ def made_once(name: str, factory: pytest.TempPathFactory, make: Make) -> tuple[P
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not record.exists():
             project, printed = make(folder)
-            record.write_text(json.dumps([project.config, printed]))
-    config, printed = json.loads(record.read_text())
-    return Project(folder, config), printed
+            record.write_text(json.dumps([project.config, printed, state_of(folder)]))
+    config, printed, state = json.loads(record.read_text())
+    yield Project(folder, config), printed
+    assert state_of(folder) == state, f"a test has changed {name}, which others read"
+
+
+def state_of(folder: Path) -> dict[str, list[int]]:
+    """Return the size and the time of change of each file below a folder."""
+    files = ((path, path.stat()) for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {
+        str(path.relative_to(folder)): [status.st_size, status.st_mtime_ns]
+        for path, status in files
+        if path.is_file()
+    }

@@ -87,7 +87,7 @@ os._exit(status[0] if status else 137)
 """
 
 
-# The variable that tells tests the path of the client.
+# The variable that tells tests the path of the client; pytest --cold leaves it unset.
 VARIABLE = "ATTNLAG_TESTS_PYTHON"
 
 

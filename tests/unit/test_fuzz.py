@@ -53,6 +53,7 @@ VALID = {
     ".parquet": [parquet_bytes(), parquet_bytes(compression="none", use_dictionary=False)],
 }
 VALID[".ndjson"], VALID[".md"] = VALID[".jsonl"], VALID[".txt"]
+STRUCTURED = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 PACKED = {
     "": bytes,
     ".gz": lambda content: gzip.compress(content, mtime=0),
@@ -119,6 +120,14 @@ def assert_read(path: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("suffix", VALID)
+def test_a_file_that_others_change_is_read_whole(suffix: str, packing: str, folder: Path) -> None:
+    path = folder / f"whole{suffix}{packing}"
+    path.write_bytes(PACKED[packing](VALID[suffix][0]))
+    assert len(list(read_documents([path], FIELDS if suffix in STRUCTURED else BLOCKS))) == 3
 
 
 @patiently
@@ -200,6 +209,21 @@ def assert_checked(content: bytes, folder: Path) -> None:
     config, problems = check(raw, [path])
     if problems or config is None:
         assert_lines(problems)
+
+
+@pytest.mark.parametrize("content", CONFIGS)
+def test_the_configurations_that_others_change_are_accepted(
+    content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("data/prompts.jsonl", "words.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    (folder / "config.yaml").write_bytes(content)
+    assert not reading_problems(folder / "config.yaml")
+    config, problems = check(yaml.safe_load(content), [folder / "config.yaml"])
+    assert config is not None
+    assert problems == []
 
 
 @patiently

@@ -1,10 +1,37 @@
-"""Modules that a plan or a light program imports import no slow library."""
+"""Imports point down the packages, and what a plan imports needs no slow library."""
 
-import subprocess
+import ast
 import sys
 
 import pytest
-from projects import ROOT
+from projects import ROOT, ran
+
+# From the library's face down: a package imports only from those after it.
+ORDER = (
+    *("study", "pipeline", "config", "report", "figures", "claims", "interventions", "regression"),
+    *("quantities", "adjustments", "corpus", "model", "section", "storage", "escaping", "errors"),
+)
+
+
+def packages_in(source: str) -> set[str]:
+    """Return the packages of the library that a module imports from, wherever it does."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("attnlag.")}
+
+
+def test_imports_point_down():
+    places = {name: place for place, name in enumerate(ORDER)}
+    library = ROOT / "scripts/attnlag"
+    for path in library.rglob("*.py"):
+        package = path.relative_to(library).parts[0].removesuffix(".py")
+        if package != "__init__":
+            above = [n for n in packages_in(path.read_text()) if places[n] < places[package]]
+            assert not above, f"{path.relative_to(ROOT)} imports from {above}"
 
 
 @pytest.mark.parametrize(
@@ -17,6 +44,4 @@ from projects import ROOT
 )
 def test_a_light_module_imports_no_slow_library(module, libraries):
     code = f"import sys, {module}; print({libraries} & set(sys.modules))"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+    assert ran([sys.executable, "-c", code], cwd=ROOT / "scripts").stdout == "set()\n"

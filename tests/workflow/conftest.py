@@ -11,6 +11,8 @@ from planning import plan
 from programs import planned
 from projects import Project, made_once, new_project, without_figures, write_several
 
+from attnlag.figures.settings import ON_REQUEST
+
 
 @pytest.fixture
 def fresh(gpt2: Path, tmp_path: Path) -> Project:
@@ -19,15 +21,21 @@ def fresh(gpt2: Path, tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """Return a project after a full run, and what the run printed. Not to be changed."""
+def finished_once(
+    gpt2: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
+    """Yield a project after a full run, and what the run printed."""
 
     def make(folder: Path) -> tuple[Project, str]:
         project = new_project(folder, gpt2)
-        project.write_config(causal={}, extraction={"quantities": ["geometry", "heads"]})
+        project.write_config(
+            causal={},
+            extraction={"quantities": ["geometry", "heads"]},
+            figures={"also": list(ON_REQUEST)},
+        )
         return project, project.run()
 
-    return made_once("finished", tmp_path_factory, make)
+    yield from made_once("finished", tmp_path_factory, make)
 
 
 def copy_of(once: tuple[Project, str], tmp_path: Path, *parts: str) -> Iterator[Project]:
@@ -89,8 +97,8 @@ def commands(
 @pytest.fixture(scope="session")
 def two_models_once(
     gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Project, str]:
-    """Return a project after a run of two models, of 2 and 3 layers, and what was printed."""
+) -> Iterator[tuple[Project, str]]:
+    """Yield a project after a run of two models, of 2 and 3 layers, and what was printed."""
 
     def make(folder: Path) -> tuple[Project, str]:
         project = new_project(folder, gpt2)
@@ -101,7 +109,7 @@ def two_models_once(
         )
         return project, project.run()
 
-    return made_once("two_models", tmp_path_factory, make)
+    yield from made_once("two_models", tmp_path_factory, make)
 
 
 @pytest.fixture
@@ -111,15 +119,17 @@ def two_models(two_models_once: tuple[Project, str], tmp_path: Path) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def several_once(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """Return a project after a run of several regressions over two shards, and what it printed."""
+def several_once(
+    gpt2: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
+    """Yield a project after a run of several regressions over two shards, and what it printed."""
 
     def make(folder: Path) -> tuple[Project, str]:
         project = new_project(folder, gpt2)
         write_several(project, shards=2)
         return project, project.run(*without_figures())
 
-    return made_once("several", tmp_path_factory, make)
+    yield from made_once("several", tmp_path_factory, make)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ TEXT = " ".join(WORDS * 3)
 
 @pytest.fixture(scope="module")
 def ran(gpt2, tmp_path_factory):
-    """Return a project after a run of config/gpt2.yaml with a small GPT-2, and what was printed."""
+    """Yield a project after a run of config/gpt2.yaml with a small GPT-2, and what was printed."""
 
     def make(folder):
         project = new_project(folder, gpt2)
@@ -25,7 +25,7 @@ def ran(gpt2, tmp_path_factory):
         printed = project.run("--configfile", "config/gpt2.yaml", *without_figures())
         return project, printed
 
-    return made_once("own_text", tmp_path_factory, make)
+    yield from made_once("own_text", tmp_path_factory, make)
 
 
 def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(ran):
@@ -33,7 +33,9 @@ def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(ran):
     assert "gpt2 · text: 1 document, " in printed
     assert " in this text: 10% longer" in printed
     assert "nan" not in printed.lower()
-    assert (project.folder / "results/explorer.html").stat().st_size > 100_000
+    explorer = (project.folder / "results/explorer.html").read_text(encoding="utf-8")
+    assert TEXT.split()[0] in explorer
+    assert explorer.rstrip().endswith("</html>")
 
 
 def test_a_plan_names_the_settings_that_changed(to_plan):

@@ -2,9 +2,12 @@
 
 import json
 import os
+import platform
 import socket
 import subprocess
+import time
 
+from projects import ROOT
 from warm_python import python
 
 from attnlag.storage.tables import read_provenance
@@ -54,3 +57,11 @@ def test_a_run_leaves_a_record_of_every_file_and_the_check_names_those_that_diff
     assert status == 1
     assert lines.pop("data/small.jsonl").startswith("its content has changed: found SHA-256 ")
     assert lines == {"mine/config.json": "missing"}
+
+
+def test_no_result_says_where_or_when_it_was_made(finished_once):
+    project, _ = finished_once
+    told = [str(project.folder), str(ROOT), time.strftime("%Y-%m-%d"), time.strftime("%d %b %Y")]
+    told += [name for name in (socket.gethostname(), platform.node()) if len(name) > 5]
+    for name, content in project.results().items():
+        assert not [text for text in told if text.encode() in content], name

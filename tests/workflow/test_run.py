@@ -19,13 +19,14 @@ import torch
 from declared_files import regressions_in
 from described import undescribed
 from programs import within
-from projects import environment_of_a_user, without_figures
+from projects import assert_drawn, environment_of_a_user, without_figures
 from scipy import stats
 from transformers import AutoModel, AutoTokenizer
 
 import attnlag
 from attnlag.config.problems import check
 from attnlag.errors import UserError
+from attnlag.figures import catalogue
 from attnlag.pipeline.outputs import files_of
 from attnlag.report.explorer import page
 from attnlag.storage.tables import read_provenance
@@ -54,6 +55,19 @@ def test_the_explorer_shows_fewer_documents_rather_than_more_bytes(finished_once
     middle = (whole + least) // 2
     assert least <= size(middle) <= middle
     assert size(whole) == whole
+
+
+# Figures of what this run does not have, and the tests of the runs that have it.
+DRAWN_ELSEWHERE = {"x"}
+
+
+def test_each_figure_of_the_catalogue_is_drawn_from_a_run(finished_once):
+    project, _ = finished_once
+    drawn = list(project.folder.glob("results/**/figures/**/*.png"))
+    for path in drawn:
+        assert_drawn(path)
+    names = {figure.name for figure in catalogue.figures()}
+    assert {path.stem for path in drawn} == names - DRAWN_ELSEWHERE
 
 
 def test_figures_are_made_in_the_chosen_sizes(finished):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from in_memory import assert_equal_tables, measured_again
-from projects import new_project, small_corpus, without_figures
+from projects import assert_drawn, new_project, small_corpus, without_figures
 
 import attnlag
 
@@ -168,7 +168,7 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     assert f"fixed moves lag 1 from {first:.3f} to {last:.3f}" in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     figure = project.folder / f"{SITE}/by_class/figures/slopes_by_class.png"
-    assert figure.stat().st_size > 10_000
+    assert_drawn(figure)
 
 
 @pytest.mark.parametrize("regression", REGRESSIONS)

@@ -1,11 +1,11 @@
 """Programs keep their libraries off the network; the attnlag library changes no setting."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from programs import job_of
+from projects import ran
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 
@@ -37,15 +37,8 @@ def printed(code, **environment):
     """Run code as a program of ``scripts/`` in an environment that asks for nothing."""
     telling = ("HF_", "TRANSFORMERS_", "USE_HUB_KERNELS")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(telling)}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=SCRIPTS,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    command = [sys.executable, "-c", code]
+    return ran(command, cwd=SCRIPTS, env={**clean, **environment}).stdout.strip()
 
 
 def test_programs_are_offline_even_if_a_setting_allows_the_network():

@@ -3,11 +3,11 @@
 import functools
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from projects import ran
 
 import draw_figures
 from attnlag.pipeline import digests
@@ -54,15 +54,9 @@ print(json.dumps([found, sorted(readers & set(sys.modules))]))
 @pytest.fixture(scope="module")
 def imported() -> tuple[dict[str, list[str]], list[str]]:
     """Return the modules of the library that Python imports for each program, and some others."""
-    result = subprocess.run(
-        [sys.executable, "-c", LISTING, *map(str, sorted(SCRIPTS.glob("*.py")))],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=SCRIPTS,
-        env={"PYTHONPATH": str(SCRIPTS), "PATH": ""},
-    )
-    return json.loads(result.stdout)
+    command = [sys.executable, "-c", LISTING, *sorted(SCRIPTS.glob("*.py"))]
+    clean = {"PYTHONPATH": str(SCRIPTS), "PATH": ""}
+    return json.loads(ran(command, cwd=SCRIPTS, env=clean).stdout)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)

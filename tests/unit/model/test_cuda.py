@@ -1,0 +1,22 @@
+"""A GPU gives the numbers of the processor."""
+
+import numpy as np
+import pytest
+import torch
+from models import MODELS, ragged, small_model
+
+from attnlag.adjustments import extraction
+from attnlag.adjustments.sites import SITES
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_norms_on_a_gpu_equal_those_on_the_processor(name):
+    found = []
+    for device in ("cpu", "cuda"):
+        options = {"sites": list(SITES), "batch_tokens": 64, "keep": "norms"}
+        model = small_model(*MODELS[name]).to(device)
+        found.append(extraction.Adjustments(model, **options).measure(ragged()))
+    for site in SITES:
+        np.testing.assert_allclose(np.stack(found[1][site]), np.stack(found[0][site]), rtol=1e-4)
