@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus import frequency, properties, sequences, tokens
 from attnlag.corpus.alignment import Speller
-from attnlag.corpus.settings import PropertiesSettings
+from attnlag.corpus.settings import Tagger
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
 from attnlag.storage import tables
@@ -25,15 +25,14 @@ def main(job):
     corpus = pq.read_table(job.input.corpus, columns=["document", "group"]).to_pydict()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"
     properties.check_groups(settings.groups, set(corpus["group"]), key)
-    sources = properties.sources_of(settings, corpus["document"], *job.input.tags)
-    described = tables.provenance(record, "token_properties", settings, *sources.packages)
+    source = properties.source_of(settings, corpus["document"], *job.input.tags)
+    described = tables.provenance(record, "token_properties", settings, *source.packages)
     schema = properties.SCHEMA.with_metadata(tables.metadata(described))
     with tables.parquet_writer(job.output.properties, schema, compression="zstd") as writer:
         for rows in properties.describe(
             sequences.tokenized(job.input.tokens, job.input.corpus),
-            sources,
+            source,
             counts,
-            groups=settings.groups,
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             truncated=bool(record["tokens"]["truncated"]),
@@ -47,4 +46,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, PropertiesSettings)
+    program.run(main, Tagger)

@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError, core_schema
 
 from attnlag.errors import shown
-from attnlag.storage.names import NAME_PATTERN
+
+# Names that become folders and files. Some systems drop a dot at the end of a folder's name.
+NAME_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?"
 
 # A name must leave room in a file name for what is added to it (.NAME.parquet.8LETTERS.tmp).
 LONGEST_NAME = 100

@@ -12,8 +12,8 @@ from attnlag.config.problems import check, reading_problems
 from attnlag.errors import UserError
 from attnlag.pipeline import closing, job, outputs, stages
 from attnlag.pipeline.digests import code_digests
+from attnlag.section import NAME_PATTERN
 from attnlag.storage import contents
-from attnlag.storage.names import NAME_PATTERN
 
 BEGUN = time.time()
 

@@ -1,7 +1,7 @@
 """The table of token properties: the word, part of speech and frequency of each token."""
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from attnlag.corpus import tagging
 from attnlag.corpus.alignment import Spans, Speller
 from attnlag.corpus.catalogue import of_file
 from attnlag.corpus.sequences import Tokenized
-from attnlag.corpus.settings import PropertiesSettings
+from attnlag.corpus.settings import Tagger
 from attnlag.corpus.tagging import TaggedWords, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
 from attnlag.errors import UserError, nearest
@@ -32,36 +32,39 @@ SCHEMA = pa.schema(
 )
 
 
-class WordSources(NamedTuple):
+class WordSource(NamedTuple):
     """Where words and their tags come from."""
 
     # Yields the words of each document and whether they have tags.
     words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[TaggedWords, bool]]]
-    # Those that the results depend on.
-    packages: list[str]
+    # Groups of documents in the language of the tags, None for all; other documents get none.
+    groups: Sequence[str] | None = None
+    # Packages that the results depend on.
+    packages: Sequence[str] = ()
+    # For a notebook: keys of ``tagger``, as the checks of a configuration take them, if any.
+    keys: Mapping[str, Any] | None = None
 
 
-def sources_of(
-    settings: PropertiesSettings, documents: Iterable[str], tags: Path | None = None
-) -> WordSources:
-    """Return the sources that settings name, or raise UserError if one is missing or unsuitable.
+def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = None) -> WordSource:
+    """Return the source that settings name, or raise UserError if one is missing or unsuitable.
 
     ``documents`` are the ids of the whole corpus, and ``tags`` is the file of words and tags, if
     any.
     """
-    words_of, packages = no_tags, []
+    packages: tuple[str, ...] = ()
+    words_of = no_tags
     if settings.package is not None:
         assert settings.version
         assert settings.sha256
         nlp = tagging.pipeline_of(settings.package, settings.version, settings.sha256)
         words_of = partial(tagging.tagged_by, nlp)
-        packages += ["spacy", settings.package]
-    elif settings.given == "column":
+        packages = ("spacy", settings.package)
+    elif settings.column:
         words_of = tagging.from_column
-    elif settings.given == "file":
+    elif settings.file:
         assert tags
         words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
-    return WordSources(words_of, packages)
+    return WordSource(words_of, settings.groups, packages)
 
 
 def check_groups(tagged: Iterable[str] | None, groups: Collection[str], key: str) -> None:
@@ -120,21 +123,19 @@ def of_words(
 
 def describe(
     batches: Iterable[list[Tokenized]],
-    sources: WordSources,
+    source: WordSource,
     counts: dict[str, int],
-    *,
-    groups: Sequence[str] | None,
     **common: Any,
 ) -> Iterator[pa.Table]:
     """Yield the rows of documents, one table per batch; ``common`` are arguments of `table`.
 
-    Groups are those in the language of the tags, None for all; other documents get none.
     ``counts`` receives the numbers of documents, of documents with tags (``tagged``) and of tokens.
     """
     counts |= dict.fromkeys(("documents", "tagged", "tokens"), 0)
     for documents in batches:
+        groups = source.groups
         in_language = [groups is None or document.group in groups for document in documents]
-        of_language = sources.words_of(list(itertools.compress(documents, in_language)))
+        of_language = source.words_of(list(itertools.compress(documents, in_language)))
         rows = []
         for document, speaks_it in zip(documents, in_language, strict=True):
             words, tagged = next(of_language if speaks_it else no_tags([document]))

@@ -21,8 +21,12 @@ from attnlag.section import (
 Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)]
 
 
-class Words(Section):
-    """The source of words and their parts of speech."""
+class Tagger(Section):
+    """The source of the words of a corpus and their parts of speech.
+
+    One of a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
+    documents (`column`) or a `file`; without these, no token has a part of speech.
+    """
 
     package: str | None = Field(
         default=None,
@@ -41,15 +45,6 @@ class Words(Section):
         default=None,
         description="Groups of documents in the language of the tags; others get none. null: all",
     )
-
-
-class Tagger(Words):
-    """The source of the words of a corpus and their parts of speech.
-
-    One of a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
-    documents (`column`) or a `file`; without these, no token has a part of speech.
-    """
-
     column: Text | None = Field(
         default=None,
         description="Field with all words of a document and their tags: `The/DET cat/NOUN "
@@ -78,12 +73,6 @@ class Tagger(Words):
                 key, other = (name, "package") if self.package is None else ("package", name)
                 raise impossible(key, f"found {key} without {other}, expected both")
         return self
-
-
-class PropertiesSettings(Words):
-    """What describes tokens."""
-
-    given: Literal["column", "file"] | None = None  # where tagged words are given instead
 
 
 class Fields(Section):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted
+from attnlag.section import NAME_PATTERN
 from attnlag.storage.contents import remembered
 from attnlag.storage.memory import amount
-from attnlag.storage.names import NAME_PATTERN
 
 log = logging.getLogger("attnlag")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from attnlag.config.schema import Config
-from attnlag.corpus.settings import CorpusSettings, PropertiesSettings, Tagger, TokensSettings
+from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
@@ -76,10 +76,11 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
     return filled(TokensSettings, config.tokens, config.corpora[names.corpus])
 
 
-def describe_tokens(config: Config, names: Names) -> PropertiesSettings:
+def describe_tokens(config: Config, names: Names) -> Tagger:
+    """Return the tagger, without the name of a column or file whose content is an input."""
     tagger = config.corpora[names.corpus].tagger or Tagger()
-    given = "column" if tagger.column else "file" if tagger.file else None
-    return filled(PropertiesSettings, tagger, given=given)
+    given = (key for key in ("column", "file") if getattr(tagger, key))
+    return tagger.changed(**dict.fromkeys(given, "given"))
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:

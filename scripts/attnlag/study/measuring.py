@@ -33,7 +33,7 @@ from attnlag.quantities.sites import SITES
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.tagging import TaggerOfTexts, tagger_of
+from attnlag.study.tagging import tagger_of
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Measurement:
     identity_error: float
     tokenizer: Any = field(repr=False)
     run: "RunSettings" = field(repr=False)  # for `untrained`
-    tagger: TaggerOfTexts = field(repr=False)
+    tagger: token_properties.WordSource = field(repr=False)
 
     @property
     def quantities(self) -> list[str]:
@@ -169,9 +169,8 @@ class Measurement:
         counts: dict[str, int] = {}
         (table,) = token_properties.describe(
             [documents],
-            self.tagger.sources,
+            self.tagger,
             counts,
-            groups=self.tagger.groups,
             speller=Speller(self.tokenizer),
             bos=int(adds_bos(self.tokenizer, self.run.prepend_bos)),
             truncated=False,
