@@ -15,8 +15,9 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 def test_norms_on_a_gpu_equal_those_on_the_processor(name):
     found = []
     for device in ("cpu", "cuda"):
-        options = {"sites": list(SITES), "batch_tokens": 64, "keep": "norms"}
+        options = {"sites": list(SITES), "batch_tokens": 64, "quantities": ["norms"]}
         model = small_model(*MODELS[name]).to(device)
-        found.append(extraction.Adjustments(model, **options).measure(ragged()))
+        found.append(extraction.Extractor(model, **options).measure(ragged()))
     for site in SITES:
-        np.testing.assert_allclose(np.stack(found[1][site]), np.stack(found[0][site]), rtol=1e-4)
+        on_cpu, on_gpu = (np.stack(values["norms", site]) for values in found)
+        np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-4)
