@@ -18,7 +18,7 @@ from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.quantities.norms import relative_norms
 
 # What tells the files of a table apart, as the paths of the catalogue name it.
-PLACES = ["model", "corpus", "site", "regression", "pair", "draw", "shard"]
+PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
 
 
 def _name_of(path: str) -> str:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from models import MODELS, ragged, small_model
 
-from attnlag.adjustments import extraction
-from attnlag.adjustments.sites import SITES
+from attnlag.quantities import extraction
+from attnlag.quantities.sites import SITES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 

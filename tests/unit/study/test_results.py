@@ -11,7 +11,7 @@ FILES = {
     **{f"{SITE}/{name}/coefficients": [name, 1.0] for name in ("notebook", "within")},
     **{f"{SITE}/{name}/means": [name, 2.0] for name in ("geometry", "readout")},
     "m/c/causal/elasticities": ["causal", 3.0],
-    "m/c/stream/random_weights_1": ["stream", 4.0],
+    "m/c/stream/random_weights_default": ["stream", 4.0],
     f"{SITE}/random_weights": ["site", 5.0],
 }
 
@@ -34,7 +34,7 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
     assert study.table("readout/means")["label"].tolist() == ["readout"]
     # The folder of the stream is no site.
     assert study.table("random_weights")["label"].tolist() == ["site"]
-    assert study.table("stream/random_weights")["draw"].tolist() == ["1"]
+    assert study.table("stream/random_weights")["scale"].tolist() == ["default"]
 
 
 @pytest.mark.parametrize(
