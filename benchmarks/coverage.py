@@ -148,13 +148,9 @@ def fitted(stack: stacks.Stack) -> dict[str, np.ndarray]:
     """Return estimates, errors and degrees of freedom of lag 1, (3, replications), by errors."""
     solutions = least_squares.solve_all(stack)
     place = least_squares.names_of(stack).index("lag_1")
-    sums = regress.sums_by_document(stack, solutions)
     found = {}
     for name, covariance in COVARIANCES.items():
-        fits = [
-            regress.fit_layer(stack, layer, solution, own, covariance=covariance, folds=None)
-            for layer, (solution, own) in enumerate(zip(solutions, sums, strict=True))
-        ]
+        fits = regress.fit(stack, covariance, None, solutions)
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]

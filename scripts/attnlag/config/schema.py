@@ -18,8 +18,9 @@ from attnlag.interventions.settings import Causal
 from attnlag.model.settings import PackageSource, PathSource, Source
 from attnlag.quantities import catalogue, sites
 from attnlag.quantities.settings import Extraction, Norms, Sources
+from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design import covariates
-from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import (
     Controls,
     Inference,
@@ -121,7 +122,7 @@ class Config(Section):
 
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""
-        return FEWEST_DOCUMENTS if self.inference.covariance in CLUSTERED else 0
+        return FEWEST_DOCUMENTS if COVARIANCES[self.inference.covariance].clustered else 0
 
     def with_sources(self) -> bool:
         """Return whether it is measured which tokens write the adjustments of attention."""

@@ -14,6 +14,7 @@ from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 from attnlag.quantities.sites import changeable
+from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression
 
@@ -99,7 +100,7 @@ def _layers_of_interest(config: Config) -> Iterator[tuple[KeyPath, int]]:
 def _regression_problems(name: str, regression: Regression, config: Config) -> Iterator[Problem]:
     """Yield what a regression needs of other sections and does not get."""
     covariance = config.inference.covariance
-    if regression.bias_correction == "half-panel" and not covariance.startswith("cluster"):
+    if regression.bias_correction == "half-panel" and not COVARIANCES[covariance].clustered:
         yield (
             ("inference", "covariance"),
             f"found {covariance}, expected cluster, cluster-crv1 or cluster-jackknife: "

@@ -4,10 +4,8 @@ import pandas as pd
 
 from attnlag.escaping import text_for
 from attnlag.figures.sampling import MOST_SAMPLED
-from attnlag.regression.labels import (
-    COVARIANCE,
-    correction_text,
-)
+from attnlag.regression.covariances import label_of
+from attnlag.regression.labels import correction_text
 
 PREDICTIVE = "Same-layer coefficients are predictive associations, not causes."
 
@@ -32,5 +30,5 @@ def sample_shown(count: int, unit: str) -> str:
 
 def inference_text(table: pd.DataFrame, adjust: str, over: str = "the layers") -> str:
     """Return the standard errors of a tidy table and the correction of its p-values."""
-    errors = COVARIANCE[table["vcov_type"].iloc[0]]
+    errors = label_of(table["vcov_type"].iloc[0])
     return f"Standard errors: {errors}; {correction_text(adjust, over)}."

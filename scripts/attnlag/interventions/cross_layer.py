@@ -194,7 +194,7 @@ def _score(a: np.ndarray, b: np.ndarray, to: np.ndarray, estimate: np.ndarray) -
     a, across = a[..., :size, :size], np.swapaxes(to, -1, -2)
     score = b[..., :size, None] - a @ estimate[..., None]
     unit = np.nan_to_num(to @ a @ across).reshape(-1, size, size)
-    root = clustered.root_of_rest(unit).reshape(a.shape)
+    root = clustered.cr2_adjustment(unit).reshape(a.shape)
     return (across @ root @ to @ score)[..., 1, 0]
 
 

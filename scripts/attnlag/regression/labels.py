@@ -5,16 +5,6 @@ from typing import Any
 
 from attnlag.quantities import catalogue
 
-COVARIANCE = {
-    "cluster": "clustered by document (CR2)",
-    "cluster-crv1": "clustered by document (CRV1)",
-    "cluster-jackknife": "clustered by document, jackknife (CRV3)",
-    "cluster-group": "clustered by group of documents (CR2)",
-    "cluster-crv1-group": "clustered by group of documents (CRV1)",
-    "cluster-jackknife-group": "clustered by group of documents, jackknife (CRV3)",
-    "nonrobust": "nonrobust",
-    "hac": "HAC within sequences (Newey-West)",
-}
 ADJUSTMENTS = {
     "holm": "Holm",
     "benjamini-hochberg": "Benjamini-Hochberg",

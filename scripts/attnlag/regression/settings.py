@@ -6,8 +6,8 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from attnlag.quantities import catalogue
 from attnlag.quantities.settings import FirstTokens, RandomWeights
+from attnlag.regression import covariances
 from attnlag.regression.design import covariates, properties
-from attnlag.regression.limits import CLUSTERED
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -231,7 +231,7 @@ class Negligible(Section):
 class Errors(Level, Negligible):
     """Standard errors and the correction for many layers."""
 
-    covariance: Literal["cluster", "cluster-crv1", "cluster-jackknife", "nonrobust", "hac"] = Field(
+    covariance: Annotated[str, OneOf(tuple(covariances.CATALOGUE))] = Field(
         default="cluster",
         description="Standard errors: clustered by document (CR2, CRV1, CRV3), independent or "
         "autocorrelated within sequences (Newey-West)",
@@ -251,8 +251,8 @@ class Errors(Level, Negligible):
 
     def from_sums(self) -> Self:
         """Return the settings with clustered errors in place of those that need residuals."""
-        without_residuals = self.covariance in (*CLUSTERED, "nonrobust")
-        return self.changed(covariance=self.covariance if without_residuals else "cluster")
+        needs_residuals = covariances.CATALOGUE[self.covariance].residuals
+        return self.changed(covariance="cluster") if needs_residuals else self
 
 
 class Inference(Errors, BootstrapSettings):
@@ -270,7 +270,7 @@ class Inference(Errors, BootstrapSettings):
 
     @model_validator(mode="after")
     def _has_clusters(self) -> "Inference":
-        if self.cluster == "group" and not self.covariance.startswith("cluster"):
+        if self.cluster == "group" and not covariances.CATALOGUE[self.covariance].clustered:
             raise impossible(
                 "cluster",
                 f"found cluster: group with covariance: {self.covariance}, expected covariance: "

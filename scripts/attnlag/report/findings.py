@@ -12,19 +12,19 @@ from attnlag.claims.lags import different_halves, too_few_lags
 from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.groups import fitted_groups
+from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import (
-    COVARIANCE,
     R_SQUARED,
     UNITS,
     correction,
     others_in_words,
     spans,
 )
-from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
@@ -149,7 +149,7 @@ def few_documents(fitted: FittedRegression | StoredFit) -> list[str]:
     reason = f"{documents} documents are too few to cluster by"
     if documents == 1:
         reason = "with one document there are no document effects and no clusters"
-    errors = COVARIANCE[fitted.coefficients["vcov_type"].iloc[0]]
+    errors = label_of(fitted.coefficients["vcov_type"].iloc[0])
     return [f"{reason}; errors are {errors}, and intervals say nothing about other texts"]
 
 
@@ -366,8 +366,9 @@ def few_clusters(fitted: FittedRegression | StoredFit) -> list[str]:
     Within documents, CR2 holds for as few clusters as are fitted at all.
     """
     settings, usable = fitted.settings, _usable(fitted.goodness)
-    holds = settings.covariance == "cluster" and settings.fixed_effects == "document"
-    if usable.empty or settings.covariance not in CLUSTERED or holds:
+    covariance = CATALOGUE[settings.covariance]
+    holds = covariance.satterthwaite and settings.fixed_effects == "document"
+    if usable.empty or not covariance.clustered or holds:
         return []
     effective = float(usable["effective_documents"].min())
     if effective >= ENOUGH_DOCUMENTS:

@@ -19,21 +19,13 @@ from attnlag.errors import counted
 from attnlag.figures import catalogue
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.sites import SITES
+from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans
 from attnlag.regression.terms import named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
-ERRORS = {
-    "hac": "are Newey-West ones within sequences [@newey1987], over {1} lags",
-    "cluster": "are clustered by {} (CR2 [@bell2002], with the degrees of freedom of "
-    "Satterthwaite [@pustejovsky2018])",
-    "cluster-crv1": "are clustered by {} (CRV1 [@liang1986], t with one degree of freedom less "
-    "than there are clusters)",
-    "cluster-jackknife": "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
-    "nonrobust": "are classical: errors are taken to be independent and of equal variance",
-}
 CORRECTIONS = {
     "holm": "corrected over the layers for each term (Holm [@holm1979])",
     "benjamini-hochberg": "corrected over the layers for each term (Benjamini and Hochberg "
@@ -180,8 +172,9 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
             "[@dhaene2015] for the bias that effects of documents cause [@nickell1981]."
         )
     unit = "group of documents" if settings["cluster"] == "group" else "document"
+    errors = COVARIANCES[settings["covariance"]].method.format(unit, settings["hac_lags"])
     yield (
-        f"Standard errors {ERRORS[settings['covariance']].format(unit, settings['hac_lags'])}; "
+        f"Standard errors {errors}; "
         f"intervals cover {100 * (1 - settings['alpha']):g}% for one coefficient alone; p-values "
         f"are {CORRECTIONS[settings['adjust']]}."
     )

@@ -5,8 +5,9 @@ from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
 from attnlag.escaping import text_for
+from attnlag.regression.covariances import label_of
 from attnlag.regression.inference.fitting import FittedRegression
-from attnlag.regression.labels import COVARIANCE, OUTCOMES, correction
+from attnlag.regression.labels import OUTCOMES, correction
 from attnlag.report.regression_tables import StoredFit
 
 WITHIN_DOCUMENTS = "Means of documents are removed, and every R-squared is within documents."
@@ -99,7 +100,7 @@ def layer_summary(fitted: FittedRegression | StoredFit, layer: int, name: str) -
             ("Kurtosis:", kurtosis, "Durbin-Watson (biased):", durbin_watson),
         ]
     )
-    errors = COVARIANCE[coefficients["vcov_type"].iloc[0]]
+    errors = label_of(coefficients["vcov_type"].iloc[0])
     p_values = f"Adj. P: {correction(settings.adjust)}, per term."
     notes = [
         f"Standard errors: {errors}. {p_values}",

@@ -20,7 +20,7 @@ from designs import (
 from scipy import stats
 
 from attnlag.regression.estimation import least_squares, regress, stacks
-from attnlag.regression.estimation.clustered import SMALL, root_of_rest
+from attnlag.regression.estimation.clustered import SMALL, cr2_adjustment
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import Errors
 
@@ -335,7 +335,7 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
 
 def test_the_root_for_small_leverages_is_precise_to_rounding():
     leverages = np.full((1, 2, 2), 0.49 * SMALL)
-    (root,) = root_of_rest(leverages)
+    (root,) = cr2_adjustment(leverages)
     np.testing.assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
 
 

@@ -194,7 +194,7 @@ def profile(stack: Stack) -> Profile:
     solutions = least_squares.solve_all(stack)
     slopes = slice(0 if stack.fixed_effects else 1, None)
     estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
-    df = np.stack([sums.df for sums in regress.sums_by_document(stack, solutions)])[:, slopes]
+    df = np.stack([sums.df for sums in regress.sums_of_scores(stack, solutions)])[:, slopes]
     scores = regress.cr2_scores(stack, solutions)[..., slopes]
     return Profile(stack.terms[1:], estimate, scores, df)
 

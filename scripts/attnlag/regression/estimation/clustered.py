@@ -56,7 +56,7 @@ def crv1_factor(
         return np.where(np.greater(clusters, 1), factor / np.subtract(rows, columns), np.nan)
 
 
-def root_of_rest(a: np.ndarray) -> np.ndarray:
+def cr2_adjustment(a: np.ndarray) -> np.ndarray:
     """Return (I - A)^(-1/2) of (clusters, K, K) summands of I, without the null space of I - A."""
     k = a.shape[-1]
     small = np.trace(a, axis1=-2, axis2=-1) < SMALL
@@ -74,7 +74,39 @@ def root_of_rest(a: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Freedom:
+class Adjusted:
+    """Scores of clusters as CR2 adjusts them, with what their degrees of freedom need."""
+
+    # (clusters, K) array: s̃_g.
+    scores: np.ndarray
+    # root, z, m, (clusters, K, K) arrays: (I - A_g)^(-1/2), Z_g, and M_g in all coordinates.
+    root: np.ndarray
+    z: np.ndarray
+    m: np.ndarray
+
+    @classmethod
+    def of(cls, a: np.ndarray, scores: np.ndarray) -> "Adjusted":
+        """Adjust the scores X_g'e_g, (clusters, K), of A_g that are summands of I."""
+        root = cr2_adjustment(a)
+        z = a @ root
+        return cls((root @ scores[..., None])[..., 0], root, z, z @ root - z @ z)
+
+    def __and__(self, other: "Adjusted") -> "Adjusted":
+        """Return the scores of two regressions of the same clusters side by side."""
+        first, second = self.scores.shape[1], other.scores.shape[1]
+
+        def beside(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+            whole = np.zeros((len(one), first + second, first + second))
+            whole[:, :first, :first], whole[:, first:, first:] = one, two
+            return whole
+
+        scores = np.concatenate([self.scores, other.scores], axis=1)
+        matrices = ((self.root, other.root), (self.z, other.z), (self.m, other.m))
+        return Adjusted(scores, *(beside(*pair) for pair in matrices))
+
+
+@dataclass
+class SatterthwaiteSums:
     """Degrees of freedom of tests of q estimates each, from sums over clusters."""
 
     # (tests, q, K) array: estimates w θ; the rows of a joint test are orthonormal.
@@ -89,7 +121,7 @@ class Freedom:
     products: np.ndarray | None
 
     @classmethod
-    def of(cls, w: np.ndarray, clusters: int) -> "Freedom":
+    def of(cls, w: np.ndarray, clusters: int) -> "SatterthwaiteSums":
         """Return the sums over no clusters of tests of estimates (tests, q, K)."""
         tests, q, k = w.shape
         if q > 1:
@@ -99,12 +131,12 @@ class Freedom:
         products = np.zeros((tests, k * q, k * q)) if few else None
         return cls(w, trace, squares, of_traces, products)
 
-    def add(self, z: np.ndarray, m: np.ndarray) -> None:
-        """Add clusters with their Z_g and M_g of all coordinates, (clusters, K, K)."""
+    def add(self, clusters: Adjusted) -> None:
+        """Add clusters."""
         for test, w in enumerate(self.w):
-            moved = z @ w.T
-            reduced = w @ m @ w.T
-            flat = moved.reshape(len(z), -1)
+            moved = clusters.z @ w.T
+            reduced = w @ clusters.m @ w.T
+            flat = moved.reshape(len(moved), -1)
             lengths = (flat**2).sum(axis=1)
             traces = reduced.trace(axis1=1, axis2=2)
             self.trace[test] += traces.sum()
@@ -114,7 +146,7 @@ class Freedom:
             if self.products is not None:
                 self.products[test] += flat.T @ flat
 
-    def eta(self) -> np.ndarray:
+    def df(self) -> np.ndarray:
         """Return the degrees of freedom η of each test; those of t for single estimates."""
         tests, q, k = self.w.shape
         total = self.squares + self.of_traces
@@ -179,13 +211,10 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Coordinates in which the sum of a is I.
     to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
-    a = to @ a @ to.T
-    root = root_of_rest(a)
-    adjusted = (root @ (scores @ to.T)[..., None])[..., 0]
-    z = a @ root
-    freedom = Freedom.of(to.T[:, None], len(a))
-    freedom.add(z, z @ root - z @ z)
-    return to.T @ adjusted.T @ adjusted @ to, freedom.eta()
+    adjusted = Adjusted.of(to @ a @ to.T, scores @ to.T)
+    tests = SatterthwaiteSums.of(to.T[:, None], len(a))
+    tests.add(adjusted)
+    return to.T @ adjusted.scores.T @ adjusted.scores @ to, tests.df()
 
 
 @dataclass

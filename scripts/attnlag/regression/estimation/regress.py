@@ -1,17 +1,19 @@
 """Inference from cross-products: clustered covariances, the jackknife, cross-validation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from attnlag.errors import counted
+from attnlag.regression.covariances import CATALOGUE, Covariance
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
+from attnlag.regression.estimation.clustered import NO_TEST, Adjusted, SatterthwaiteSums, Wald
 from attnlag.regression.estimation.least_squares import Solution, names_of, solve_all
 from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
 # Numbers in the cross-products of documents that are solved together.
@@ -19,21 +21,63 @@ NUMBERS_AT_ONCE = 2**22
 
 
 @dataclass
-class DocumentSums:
-    """Sums over all documents for the covariance of one layer."""
+class ScoreSums:
+    """Sums over the clusters of one layer of what its coefficients owe to each."""
 
     # meat, adjusted, (K, K) arrays: Σ ψ_g ψ_g' with the scores ψ_g of CRV1 and of CR2, which
-    # `influences` gives.
+    # `cluster_scores` gives.
     meat: np.ndarray
     adjusted: np.ndarray
-    # Effective number of documents for the first slope, G* = G / (1 + CV²(γ)) with γ_g = e'A⁻¹ A_g
-    # A⁻¹ e: G*(0) of Carter, Schnepel and Steigerwald (2017) as given by MacKinnon, Nielsen and
-    # Webb (2023).
-    effective: float
-    # (K,) array: degrees of freedom of CR2 for each coefficient.
-    df: np.ndarray
-    # Those of joint tests.
-    etas: list[float]
+    # Σ γ_g and Σ γ_g², with γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
+    gammas: np.ndarray
+    # Degrees of freedom of CR2: of all coefficients, then of each joint test.
+    tests: list[SatterthwaiteSums]
+
+    @classmethod
+    def of(
+        cls, stack: Stack, index: int, solution: Solution, joint: Sequence[np.ndarray] = ()
+    ) -> "ScoreSums":
+        """Return the sums over no clusters of a layer."""
+        # Without a fit there are no degrees of freedom: NaN.
+        tests = [SatterthwaiteSums.of(np.zeros((len(names_of(stack)), 1, 1)), 0)]
+        if solution.status == "ok":
+            to_terms = uncentred(stack, index) @ solution.back
+            contrasts = [to_terms[:, None], *((each @ to_terms)[None] for each in joint)]
+            tests = [SatterthwaiteSums.of(w, stack.count(index)) for w in contrasts]
+        meat, adjusted = np.zeros((2, solution.k, solution.k))
+        return cls(meat, adjusted, np.zeros(2), tests)
+
+    def add(self, solution: Solution, packed: np.ndarray, first_slope: int) -> None:
+        """Add the (parts, clusters, packed) cross-products of clusters."""
+        a, b, _ = solution.equations(packed[0])
+        adjusted_rows = Adjusted.of(a, b - a @ solution.pieces[0].theta)
+        plain, adjusted = cluster_scores(solution, packed, adjusted_rows)
+        self.meat += plain.T @ plain
+        self.adjusted += adjusted.T @ adjusted
+        gamma = (a @ solution.back[first_slope]) @ solution.back[first_slope]
+        self.gammas += gamma.sum(), gamma @ gamma
+        for test in self.tests:
+            test.add(adjusted_rows)
+
+    @property
+    def df(self) -> np.ndarray:
+        """Degrees of freedom of CR2 for each coefficient, (K,)."""
+        return self.tests[0].df()
+
+    @property
+    def etas(self) -> list[float]:
+        """Degrees of freedom of CR2 for each joint test."""
+        return [float(test.df()[0]) for test in self.tests[1:]]
+
+    @property
+    def effective(self) -> float:
+        """Effective number of clusters for the first slope.
+
+        It is G* = G / (1 + CV²(γ)): G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
+        MacKinnon, Nielsen and Webb (2023).
+        """
+        total, squares = self.gammas
+        return float(total**2 / squares) if squares > 0 else np.nan
 
 
 def uncentred(stack: Stack, index: int) -> np.ndarray:
@@ -47,78 +91,43 @@ def uncentred(stack: Stack, index: int) -> np.ndarray:
     return result
 
 
-def sums_by_document(
-    stack: Stack,
-    solutions: Sequence[Solution],
-    joint: Sequence[np.ndarray] = (),
-) -> list[DocumentSums]:
+def sums_of_scores(
+    stack: Stack, solutions: Sequence[Solution], joint: Sequence[np.ndarray] = ()
+) -> list[ScoreSums]:
     """Return sums over all documents for every layer, see `fit`.
 
     Documents are read block by block, so the sums are exact even if the stack is binned. Degrees of
     freedom are those of the regression on all rows, also if halves correct it.
     """
-    sums_of_layers = []
-    for index, solution in enumerate(solutions):
-        zeros = np.zeros((2, solution.k, solution.k))
-        tests = []
-        if solution.status == "ok":
-            to_terms = uncentred(stack, index) @ solution.back
-            combined = [to_terms[:, None], *((contrasts @ to_terms)[None] for contrasts in joint)]
-            tests = [Freedom.of(w, stack.count(index)) for w in combined]
-        sums_of_layers.append((zeros, np.zeros(2), tests))
-    place = 0 if stack.fixed_effects else 1
-    reported = len(names_of(stack))
+    sums = [ScoreSums.of(stack, index, each, joint) for index, each in enumerate(solutions)]
     for products in stack.by_document():
-        for (meats, gammas, tests), packed, solution in zip(
-            sums_of_layers, products, solutions, strict=True
-        ):
-            if solution.status != "ok":
-                continue
-            a, _, _ = solution.equations(packed[0])
-            root = clustered.root_of_rest(a)
-            plain, adjusted = influences(solution, packed, root)
-            meats += plain.T @ plain, adjusted.T @ adjusted
-            gamma = (a @ solution.back[place]) @ solution.back[place]
-            gammas += gamma.sum(), gamma @ gamma
-            z = a @ root
-            m = z @ root - z @ z
-            for test in tests:
-                test.add(z, m)
-    return [
-        DocumentSums(
-            meats[0],
-            meats[1],
-            float(gammas[0] ** 2 / gammas[1]) if gammas[1] > 0 else np.nan,
-            tests[0].eta() if tests else np.full(reported, np.nan),
-            [float(test.eta()[0]) for test in tests[1:]],
-        )
-        for meats, gammas, tests in sums_of_layers
-    ]
+        for of_layer, packed, solution in zip(sums, products, solutions, strict=True):
+            if solution.status == "ok":
+                of_layer.add(solution, packed, 0 if stack.fixed_effects else 1)
+    return sums
 
 
-def influences(
-    solution: Solution, packed: np.ndarray, root: np.ndarray | None = None
+def cluster_scores(
+    solution: Solution, packed: np.ndarray, of_rows: Adjusted
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores ψ_g of one layer, (documents, K), for CRV1 and for CR2.
+    """Return the scores ψ_g of one layer, (clusters, K), for CRV1 and for CR2.
 
-    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the document's weight. For
-    CR2 the scores of each part are those that CR2 gives its own regression. ``root`` is from
-    `clustered.root_of_rest` for all rows; without it both are for CRV1.
+    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the cluster's weight. For
+    CR2 the scores of each part are those that CR2 gives its own regression; ``of_rows`` is the
+    adjustment of all rows.
     """
     plain, adjusted = np.zeros((2, packed.shape[1], solution.k))
-    roots: dict[int, np.ndarray] = {} if root is None else {0: root}
+    roots = {0: of_rows.root}
     for part, reach, theta, inverse in solution.pieces:
         a, b, _ = solution.equations(packed[part])
         scores = b - a @ theta
         plain += scores @ reach.T
-        if root is None:
-            continue
         if part not in roots:
             assert inverse is not None
             to, back = coordinates_of_half(inverse)
-            roots[part] = back @ clustered.root_of_rest(to.T @ a @ to) @ to.T
+            roots[part] = back @ clustered.cr2_adjustment(to.T @ a @ to) @ to.T
         adjusted += (roots[part] @ scores[..., None])[..., 0] @ reach.T
-    return plain, plain if root is None else adjusted
+    return plain, adjusted
 
 
 def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,9 +151,9 @@ def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
     for index, solution in enumerate(solutions):
         if solution.status == "ok":
             packed = stack.products[index]
-            root = clustered.root_of_rest(solution.equations(packed[0])[0])
-            _, adjusted = influences(solution, packed, root)
-            scores[:, index] = adjusted @ solution.back.T
+            a, b, _ = solution.equations(packed[0])
+            of_rows = Adjusted.of(a, b - a @ solution.pieces[0].theta)
+            scores[:, index] = cluster_scores(solution, packed, of_rows)[1] @ solution.back.T
     return scores
 
 
@@ -284,73 +293,81 @@ def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> L
     )
 
 
-def covariance_of_theta(
-    kind: str,
-    solution: Solution,
-    by_document: DocumentSums,
-    left_out: Jackknife | None,
-    count: int,
-) -> tuple[np.ndarray, np.ndarray | float]:
-    """Return the covariance of θ, of independent errors if it is of residuals, and its df."""
-    if kind == "cluster":
-        return by_document.adjusted, by_document.df
-    if kind == "cluster-crv1":
-        return crv1_of_theta(solution, by_document, count), count - 1
-    if kind == "cluster-jackknife":
-        assert left_out is not None
-        change, g = left_out.thetas - solution.theta, len(left_out.clusters)
-        return (g - 1) / g * change.T @ change, g - 1
-    return solution.ssr / solution.df_resid * np.eye(solution.k), solution.df_resid
+@dataclass
+class LayerSums:
+    """What the covariances of one layer are computed from."""
+
+    solution: Solution
+    scores: ScoreSums
+    clusters: int  # with rows
+    # The estimates without each cluster, if asked for.
+    left_out: Jackknife | None = None
+    # (K, K) array or None: the middle of a covariance of centred coefficients, from the residuals.
+    robust_meat: np.ndarray | None = None
+
+    @property
+    def crv1_factor(self) -> np.ndarray:
+        """The factor of CRV1.
+
+        Effects of documents are nested in the clusters: they cost one degree of freedom, for their
+        level.
+        """
+        columns = self.solution.k + bool(self.solution.absorbed)
+        return clustered.crv1_factor(self.clusters, self.solution.n_obs, columns)
+
+    @property
+    def left_out_clusters(self) -> int:
+        """Number of clusters that were left out."""
+        assert self.left_out is not None
+        return len(self.left_out.clusters)
+
+    @property
+    def crv3(self) -> np.ndarray:
+        """CRV3, from the changes of the estimates."""
+        assert self.left_out is not None
+        change, g = self.left_out.thetas - self.solution.theta, self.left_out_clusters
+        return (g - 1) / g * change.T @ change
+
+    @property
+    def independent(self) -> np.ndarray:
+        """The covariance under independent errors of equal variance."""
+        return self.solution.ssr / self.solution.df_resid * np.eye(self.solution.k)
 
 
-def crv1_of_theta(solution: Solution, by_document: DocumentSums, count: int) -> np.ndarray:
-    """Return CRV1 of θ.
+def obstacle_of(sums: LayerSums, stack: Stack, covariance: Covariance) -> str:
+    """Return ``"ok"``, or why a layer has no errors or no estimates."""
+    if sums.solution.status != "ok":
+        return sums.solution.status
+    if covariance.clustered and sums.clusters < FEWEST_DOCUMENTS:
+        unit = "group" if stack.grouped else "document"
+        return f"{counted(sums.clusters, unit)}: too few to cluster by"
+    if covariance.jackknife and sums.left_out is not None:
+        undefined = np.isnan(sums.left_out.thetas).any(axis=1)
+        if undefined.any():
+            alone = stack.clusters[sums.left_out.clusters[undefined.argmax()]]
+            return f"without {alone} the regressors are collinear: no jackknife"
+    return "ok"
 
-    Effects of documents are nested in the clusters: they cost one degree of freedom, for their
-    level.
-    """
-    columns = solution.k + bool(solution.absorbed)
-    return clustered.crv1_factor(count, solution.n_obs, columns) * by_document.meat
 
-
-def fit_layer(
+def fitted(
     stack: Stack,
     index: int,
-    solution: Solution,
-    by_document: DocumentSums,
-    *,
-    covariance: str,
-    folds: int | Stack | None,
-    robust: np.ndarray | None = None,
+    sums: LayerSums,
+    covariance: Covariance,
     joint: Sequence[np.ndarray] = (),
 ) -> LayerFit:
-    """Return one layer's fit from its solution, see `fit`."""
-    packed, totals = stack.products[index], stack.totals[index]
-    count, left_out = stack.count(index), None
-    if solution.status == "ok" and covariance in CLUSTERED and count < FEWEST_DOCUMENTS:
-        unit = "group" if stack.grouped else "document"
-        solution.status = f"{counted(count, unit)}: too few to cluster by"
-    if solution.status == "ok" and (folds is not None or covariance == "cluster-jackknife"):
-        left_out = jackknife(solution, packed, totals)
-        undefined = np.isnan(left_out.thetas).any(axis=1)
-        if covariance == "cluster-jackknife" and undefined.any():
-            alone = stack.clusters[left_out.clusters[undefined.argmax()]]
-            solution.status = f"without {alone} the regressors are collinear: no jackknife"
-    if solution.status != "ok":
-        return unfitted(len(names_of(stack)), solution, joint)
-    v, df = covariance_of_theta(covariance, solution, by_document, left_out, count)
-
+    """Return the estimates of one layer with their errors and joint tests."""
+    solution, scores = sums.solution, sums.scores
     # Return to the scale of the data, which changes only the intercept.
-    uncentre = uncentred(stack, index)
-    to_terms = uncentre @ solution.back
+    to_terms = uncentred(stack, index) @ solution.back
     # The first piece is the regression of all rows.
     estimate, plain = to_terms @ solution.theta, to_terms @ solution.pieces[0].theta
     if not stack.fixed_effects:
         for values in (estimate, plain):
             values[0] += stack.centre[index, 1]
-    v = to_terms @ v @ to_terms.T if robust is None else uncentre @ robust @ uncentre.T
-    aht = covariance == "cluster"
-    degrees = by_document.etas if aht else np.broadcast_to(df, len(joint)).tolist()
+    v, df = to_terms @ covariance.of(sums) @ to_terms.T, covariance.df(sums)
+    aht = covariance.satterthwaite
+    degrees = scores.etas if aht else np.broadcast_to(df, len(joint)).tolist()
     tests = [
         clustered.wald(contrasts @ estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
         for contrasts, eta in zip(joint, degrees, strict=True)
@@ -358,41 +375,54 @@ def fit_layer(
     df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
-    ssr, tss, n_obs = solution.ssr, solution.tss, solution.n_obs
-    result = LayerFit(
+    return LayerFit(
         estimate=estimate,
         covariance=v,
         df=df,
         uncorrected=plain,
-        n_obs=n_obs,
+        n_obs=solution.n_obs,
         n_documents=solution.documents,
-        effective_documents=by_document.effective,
-        r_squared=1 - ssr / tss,
-        partial_r_squared=1 - ssr / residual_squares(stack, index, lags=False),
-        r_squared_lags=1 - residual_squares(stack, index, lags=True) / tss,
-        r_squared_others=1 - residual_squares(stack, index, lags=False) / tss,
-        sigma=float(np.sqrt(ssr / solution.df_resid)),
-        log_likelihood=np.nan
-        if len(totals) > 1
-        else float(-n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)),
+        effective_documents=scores.effective,
         parameters=solution.k + solution.absorbed,
         status="ok",
         joint=tests,
+        **goodness(stack, index, solution),
     )
+
+
+def goodness(stack: Stack, index: int, solution: Solution) -> dict[str, Any]:
+    """Return how well the estimates of one layer fit all rows, by the field of `LayerFit`."""
+    ssr, n_obs = solution.ssr, solution.n_obs
+    r_squared = 1 - ssr / solution.tss
     total_df = n_obs - (solution.absorbed or 1)
-    result.adj_r_squared = 1 - (1 - result.r_squared) * total_df / solution.df_resid
-    if left_out is not None:
-        result.clusters, result.without = left_out.clusters, left_out.thetas @ solution.back.T
-    if left_out is None or folds is None:
-        return result
+    # Corrected estimates do not maximise the likelihood.
+    likelihood = -n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)
+    return {
+        "r_squared": r_squared,
+        "adj_r_squared": 1 - (1 - r_squared) * total_df / solution.df_resid,
+        "partial_r_squared": 1 - ssr / residual_squares(stack, index, lags=False),
+        "r_squared_lags": 1 - residual_squares(stack, index, lags=True) / solution.tss,
+        "r_squared_others": 1 - residual_squares(stack, index, lags=False) / solution.tss,
+        "sigma": float(np.sqrt(ssr / solution.df_resid)),
+        "log_likelihood": np.nan if len(stack.totals[index]) > 1 else float(likelihood),
+    }
+
+
+def out_of_sample(stack: Stack, index: int, sums: LayerSums, folds: int | Stack) -> dict[str, Any]:
+    """Return how well one layer predicts documents that it did not see, by field of `LayerFit`."""
+    assert sums.left_out is not None
+    solution, packed, number = sums.solution, stack.products[index], folds
     if isinstance(folds, Stack):
-        packed = folds.products[index]
-    number = packed.shape[1] if isinstance(folds, Stack) else folds
-    result.cv_r_squared = 1 - cross_validated_sse(solution, packed, totals, number) / tss
-    if len(left_out.clusters) > 1:
-        result.loo_r_squared = 1 - left_out.sse / tss
-    result.condition_number = condition_number(stack, index)
-    return result
+        packed, number = folds.products[index], folds.products.shape[2]
+    assert isinstance(number, int)
+    sse = cross_validated_sse(solution, packed, stack.totals[index], number)
+    return {
+        "cv_r_squared": 1 - sse / solution.tss,
+        "loo_r_squared": 1 - sums.left_out.sse / solution.tss
+        if sums.left_out_clusters > 1
+        else np.nan,
+        "condition_number": condition_number(stack, index),
+    }
 
 
 def residual_squares(stack: Stack, index: int, *, lags: bool) -> float:
@@ -432,8 +462,7 @@ def fit(
     Parameters
     ----------
     covariance : str
-        One of `CLUSTERED`, ``"nonrobust"``, or another type whose covariances are given as
-        ``robust``.
+        One of `covariances.CATALOGUE`.
     folds : int, Stack or None
         Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
         of the same documents, each of whose clusters is a fold. None leaves out all that needs
@@ -441,28 +470,33 @@ def fit(
     solutions : sequence of Solution, optional
         From `solve_all`, if already computed.
     robust : sequence of (K, K) arrays, optional
-        Covariances of the estimates on centred data, computed from the residuals.
+        From `residuals.robust_meat`, for a covariance that needs residuals.
     joint : sequence of (q, K) arrays
         Combinations of coefficients that are tested to be zero together.
     """
     solutions = solve_all(stack) if solutions is None else solutions
+    kind = CATALOGUE[covariance]
     if folds is not None:
         slopes = np.eye(len(names_of(stack)))[0 if stack.fixed_effects else 1 :]
         joint = [*joint, slopes]
-    by_document = sums_by_document(stack, solutions, joint)
-    fits = [
-        fit_layer(
-            stack,
-            index,
-            solution,
-            by_document[index],
-            covariance=covariance,
-            folds=folds,
-            robust=None if robust is None else robust[index],
-            joint=joint,
-        )
-        for index, solution in enumerate(solutions)
-    ]
+    scores = sums_of_scores(stack, solutions, joint)
+    fits = []
+    for index, solution in enumerate(solutions):
+        sums = LayerSums(solution, scores[index], stack.count(index))
+        sums.robust_meat = None if robust is None else robust[index]
+        if solution.status == "ok" and (folds is not None or kind.jackknife):
+            sums.left_out = jackknife(solution, stack.products[index], stack.totals[index])
+        status = obstacle_of(sums, stack, kind)
+        if status != "ok":
+            fits.append(unfitted(len(names_of(stack)), replace(solution, status=status), joint))
+            continue
+        layer_fit = fitted(stack, index, sums, kind, joint)
+        if sums.left_out is not None:
+            layer_fit.clusters = sums.left_out.clusters
+            layer_fit.without = sums.left_out.thetas @ solution.back.T
+        if folds is not None:
+            layer_fit = replace(layer_fit, **out_of_sample(stack, index, sums, folds))
+        fits.append(layer_fit)
     if folds is not None:
         for layer_fit in fits:
             layer_fit.wald = layer_fit.joint.pop()

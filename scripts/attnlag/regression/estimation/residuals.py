@@ -357,22 +357,14 @@ def read_sums(path: str | Path) -> ResidualSums:
     return ResidualSums.from_table(pq.read_table(path), **tables.read_provenance(path)["residuals"])
 
 
-def robust_covariance(sums: ResidualSums, model: ResidualModel) -> np.ndarray:
-    """Return the covariance of the coefficients that allows for autocorrelation.
+def robust_meat(sums: ResidualSums, model: ResidualModel) -> np.ndarray:
+    """Return the middle of the covariance that allows for autocorrelation, (layers, k, k).
 
-    With N rows and k columns, including document effects, it is N/(N - k) A⁻¹ M A⁻¹, with the M of
-    Newey and West (1987) summed over sequences, as ``hac-panel`` of statsmodels with its default
-    correction.
-
-    Returns
-    -------
-    covariance : (layers, k, k) array
-        In the order of ``model.inverse``; the intercept is that of centred regressors. NaN for a
-        layer that is not fitted.
+    With N rows and k columns, including document effects, the covariance of the coefficients is
+    N/(N - k) A⁻¹ M A⁻¹, with the M of Newey and West (1987) summed over sequences, as
+    ``hac-panel`` of statsmodels with its default correction. The middle is N/(N - k) M, in the
+    order of ``model.inverse``, which is A⁻¹; 0 for a layer that is not fitted.
     """
-    meat = sums.meat
-    if model.document_effects:
-        meat = meat[:, 1:, 1:]
-    result = model.inverse @ meat @ model.inverse
+    meat = sums.meat[:, 1:, 1:] if model.document_effects else sums.meat
     freedom = sums.n - sums.effects - model.inverse.shape[-1]
-    return result * (sums.n / freedom)[:, None, None]
+    return meat * (sums.n / freedom)[:, None, None]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
+from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation import (
     crossproducts,
     least_squares,
@@ -25,7 +26,7 @@ from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, diagnostics, halves, results
-from attnlag.regression.limits import CLUSTERED, FEWEST_DOCUMENTS
+from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
@@ -104,8 +105,8 @@ def fit_regression(
     sums = residuals.sums_of_shards(designs, shards, model, hac_lags, threads)
 
     robust = None
-    if settings.covariance == "hac":
-        robust = list(residuals.robust_covariance(sums, model))
+    if CATALOGUE[settings.covariance].residuals:
+        robust = list(residuals.robust_meat(sums, model))
     folds = stack_of(group_of) if settings.folds == "groups" else settings.folds
     fits = regress.fit(stack, settings.covariance, folds, solutions, robust)
     tests_of_halves = halves.equal_halves(stack, solutions)
@@ -156,7 +157,7 @@ def settings_of_few_documents(settings: RegressionSettings, documents: int) -> R
     return settings.changed(
         fixed_effects=settings.fixed_effects if documents > 1 else "none",
         bias_correction="none",
-        covariance="hac" if settings.covariance in CLUSTERED else settings.covariance,
+        covariance="hac" if CATALOGUE[settings.covariance].clustered else settings.covariance,
         cluster="document",
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.clustered import NO_TEST, Freedom, Wald
+from attnlag.regression.estimation.clustered import NO_TEST, Adjusted, SatterthwaiteSums, Wald
 from attnlag.regression.estimation.least_squares import Solution, names_of
 from attnlag.regression.estimation.regress import coordinates_of_half
 from attnlag.regression.estimation.stacks import Stack
@@ -51,27 +51,21 @@ class Difference:
         first, second = self.to
         self.w = np.concatenate([back @ first, -back @ second], axis=1)
         self.estimate = back @ (self.thetas[0] - self.thetas[1])
-        self.meat = np.zeros((len(back), len(back)))
-        self.freedom = Freedom.of(self.w[None], documents)
+        self.covariance = np.zeros((len(back), len(back)))
+        self.tests = SatterthwaiteSums.of(self.w[None], documents)
 
     def add(self, packed: np.ndarray) -> None:
         """Add the (parts, documents, packed) cross-products of documents."""
-        k, start = self.w.shape[1], 0
-        scores = np.zeros((packed.shape[1], k))
-        z, remainders = np.zeros((2, packed.shape[1], k, k))
+        halves = []
         for part, (theta, to) in enumerate(zip(self.thetas, self.to, strict=True), start=1):
             a, b, _ = self.solution.equations(packed[part])
-            half = slice(start, start := start + to.shape[1])
-            a_of_half = to.T @ a @ to
-            root = clustered.root_of_rest(a_of_half)
-            scores[:, half] = (root @ ((b - a @ theta) @ to)[..., None])[..., 0]
-            z[:, half, half] = moved = a_of_half @ root
-            remainders[:, half, half] = moved @ root - moved @ moved
-        apart = scores @ self.w.T
-        self.meat += apart.T @ apart
-        self.freedom.add(z, remainders)
+            halves.append(Adjusted.of(to.T @ a @ to, (b - a @ theta) @ to))
+        both = halves[0] & halves[1]
+        apart = both.scores @ self.w.T
+        self.covariance += apart.T @ apart
+        self.tests.add(both)
 
     def test(self) -> Wald:
         """Return the AHT test that there is no difference."""
-        eta = float(self.freedom.eta()[0])
-        return clustered.wald(self.estimate, self.meat, eta, aht=True)
+        eta = float(self.tests.df()[0])
+        return clustered.wald(self.estimate, self.covariance, eta, aht=True)
