@@ -4,8 +4,8 @@ import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
 
+from attnlag.quantities import geometry_means
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
-from attnlag.regression.beyond import geometry_means
 from attnlag.regression.settings import GeometrySettings
 from attnlag.storage import tables
 

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
+from attnlag.quantities import head_shares
 from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
-from attnlag.regression.beyond import heads, lags_of_heads
+from attnlag.regression.beyond import lags_of_heads
 from attnlag.regression.estimation import sampling
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
@@ -33,7 +34,7 @@ def main(job):
             of_heads = sampling.copied(job.input.heads, documents, Path(folder, "heads"))
             norms = sampling.copied(job.input.norms, documents, Path(folder, "norms"))
             with_sinks = sampling.copied(job.input.heads, sorted(in_sinks), Path(folder, "sinks"))
-        table = heads.table(
+        table = head_shares.table(
             of_heads, norms, job.input.sinks, with_sinks, drop_first=settings.drop_first
         )
         if settings.design is not None:

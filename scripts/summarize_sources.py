@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.errors import counted
-from attnlag.quantities import traced_tables
+from attnlag.quantities import traced_means, traced_tables
 from attnlag.quantities.columns import TRACED_KEY
-from attnlag.regression.beyond import traced
+from attnlag.regression.beyond import lags_of_sources
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
@@ -22,12 +22,14 @@ def main(job):
     shared = tables.of_all_shards(job.input.readout)
     record = tables.provenance(shared, "traced_table", settings, "numpy", "scipy")
     if job.input.sources:
-        rows = traced.read_shards(job.input.sources)
-        random = traced.read_shards(job.input.random_sources) if job.input.random_sources else None
-        shares = traced.shares(rows, random, *bounds)
-        lags = pd.DataFrame(columns=traced.LAG_COLUMNS)
+        rows = traced_means.read_shards(job.input.sources)
+        random = (
+            traced_means.read_shards(job.input.random_sources) if job.input.random_sources else None
+        )
+        shares = traced_means.shares(rows, random, *bounds)
+        lags = pd.DataFrame(columns=lags_of_sources.LAG_COLUMNS)
         if settings.design is not None and len(rows):
-            lags = traced.fit_lags(rows, random, settings)
+            lags = lags_of_sources.fit_lags(rows, random, settings)
         frames = {job.output.shares: shares, job.output.lags: lags}
         with_proof = record | {"proof": proof_in(job.input.sources)}
         tables.write_results(frames, with_proof, site="attention")
@@ -37,8 +39,8 @@ def main(job):
             draw = tables.read_provenance(job.input.random_sources[0])["draw"]
             tables.write_table(written, job.output.written, record | {"draw": draw})
     for site, means in zip(sites, job.output.readout, strict=True):
-        random = traced.read_shards(untrained[site]) if untrained else None
-        table = traced.readout(traced.read_shards(sites[site]), random, *bounds)
+        random = traced_means.read_shards(untrained[site]) if untrained else None
+        table = traced_means.readout(traced_means.read_shards(sites[site]), random, *bounds)
         tables.write_results({means: table}, record | {"proof": proof_in(sites[site])}, site=site)
     program.log.info(f"{record.names}: {counted(len(sites), 'site')}")
 

@@ -7,7 +7,7 @@ import seaborn as sns
 from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
-from attnlag.regression.beyond.heads import ABOVE, WHOLE
+from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_heads",)

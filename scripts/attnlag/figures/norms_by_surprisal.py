@@ -11,9 +11,9 @@ from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
+from attnlag.quantities.means import RatioSums
 from attnlag.quantities.sites import SITES
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.clustered import RatioSums
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_surprisal",)

@@ -9,7 +9,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
 from attnlag.quantities.sites import SITES
-from attnlag.regression.beyond.traced import next_ahead
+from attnlag.quantities.traced_means import next_ahead
 
 DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"

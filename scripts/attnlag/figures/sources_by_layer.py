@@ -8,7 +8,7 @@ from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile
-from attnlag.regression.beyond.heads import WHOLE
+from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_sources",)

@@ -1,7 +1,7 @@
 """Elasticities with intervals, from the sums of effects of each document.
 
 An elasticity is a ratio of sums over documents, Σ Y_g / Σ N_g, with the effects Y_g of document g
-and its number of tokens N_g. Its errors are clustered by document (`clustered.RatioSums`).
+and its number of tokens N_g. Its errors are clustered by document (`means.RatioSums`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings
 
 EFFECT_KEYS = ["source_site", "target_site", "intervention", "alpha", "lag"]

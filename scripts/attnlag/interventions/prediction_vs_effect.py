@@ -16,7 +16,7 @@ from scipy import special, stats
 
 from attnlag.interventions.cross_layer import CrossLayer
 from attnlag.interventions.elasticities import LAYERS, effects_by_document
-from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.quantities.means import RatioSums
 from attnlag.regression.inference import results
 from attnlag.regression.settings import ElasticitiesSettings
 

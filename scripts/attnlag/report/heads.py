@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.beyond.heads import ABOVE, WHOLE
+from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import named
 from attnlag.report.wording import in_common, nearest_lag, titled
 

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from attnlag.errors import counted
-from attnlag.regression.beyond.heads import WHOLE
-from attnlag.regression.beyond.traced import next_ahead
+from attnlag.quantities.head_shares import WHOLE
+from attnlag.quantities.traced_means import next_ahead
 from attnlag.regression.terms import named
 from attnlag.report.wording import nearest_lag, titled
 

@@ -32,7 +32,7 @@ from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Notice, Sheet
-from attnlag.regression.beyond.heads import ABOVE, WHOLE
+from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.storage import tables
 
 LAYERS = range(4)

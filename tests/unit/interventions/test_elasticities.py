@@ -84,7 +84,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert "in all preceding layers, the next token's change by 0.020% (" in text
     assert "together, in the same tokens, predicts 0.10% (0.04% to 0.16%) in layer 1" in text
     assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
-    assert "the effects are 5% (" in text
+    assert "the effects of all preceding layers together are 5% (" in text
     # No share of a coefficient that may be zero.
     none = {"attention": coefficients.assign(conf_low=-0.1)}
     assert elasticities.beside_predictions(*given[:2], none, 0.05)["share"].isna().all()

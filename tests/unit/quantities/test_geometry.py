@@ -16,10 +16,17 @@ from models import GPT, LLAMA
 from scipy import stats
 
 from attnlag.corpus import tokens
-from attnlag.quantities import centred, columns, extraction, geometry, layout, recording
+from attnlag.quantities import (
+    centred,
+    columns,
+    extraction,
+    geometry,
+    geometry_means,
+    layout,
+    recording,
+)
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, STREAM_GROWTH
-from attnlag.regression.beyond import geometry_means
-from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.quantities.means import RatioSums
 from attnlag.storage.sequences import TokenSequence
 
 # The module whose output is added, and what it is multiplied by; blocks are in layers or h.

@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 from designs import HEADS, fit_within, one_alive
 
-from attnlag.quantities import columns, layout
-from attnlag.regression.beyond import heads, lags_of_heads
+from attnlag.quantities import columns, head_shares, layout
+from attnlag.regression.beyond import lags_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import sampling
 from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
-PARTS = ["0", "1", "2", heads.WHOLE, heads.ABOVE]
+PARTS = ["0", "1", "2", head_shares.WHOLE, head_shares.ABOVE]
 
 
 def stored(kind, values, width, names, lengths, path):
@@ -56,7 +56,7 @@ def files(tmp_path_factory):
         of_heads, whole, position = drawn(random, lengths)
         frame = pd.DataFrame({"document": np.repeat(names, lengths), "position": position})
         for layer in range(2):
-            frame[f"{heads.WHOLE}{layer}"] = whole[layer]
+            frame[f"{head_shares.WHOLE}{layer}"] = whole[layer]
             for head in range(3):
                 frame[f"{head}{layer}"] = of_heads[layer, :, head]
         # Scores are known for the first eight tokens of every second document.
@@ -82,8 +82,8 @@ def at_floor(frame, layer):
 
 
 def part_of(frame, part, layer):
-    if part == heads.ABOVE:
-        return frame[f"{heads.WHOLE}{layer}"].where(~at_floor(frame, layer))
+    if part == head_shares.ABOVE:
+        return frame[f"{head_shares.WHOLE}{layer}"].where(~at_floor(frame, layer))
     return frame[f"{part}{layer}"]
 
 
@@ -107,7 +107,7 @@ def test_heads_are_regressed_like_layers(files):
                 np.testing.assert_allclose(row["estimate"], fit.params[term], rtol=1e-6)
                 np.testing.assert_allclose(row["std_error"], fit.bse[term] * factor, rtol=0.02)
                 assert row["conf_low"] < row["estimate"] < row["conf_high"]
-                if part != heads.ABOVE:
+                if part != head_shares.ABOVE:
                     control, _ = fit_within(random, part_of(random, part, layer))
                     np.testing.assert_allclose(
                         row["random_weights"], control.params[term], rtol=1e-6
@@ -144,22 +144,22 @@ def test_random_weights_are_compared_without_correction_of_bias(files):
 def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     paths, frame, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
-    table = heads.table(*given, drop_first=1)
+    table = head_shares.table(*given, drop_first=1)
     assert table["part"].tolist() == PARTS[:-1] * 2
     found = table.set_index(["layer", "part"])
     kept = frame[frame["position"] >= 1]
     for layer in range(2):
         squares = kept[[f"{head}{layer}" for head in range(3)]].astype(float) ** 2
         floor = at_floor(frame, layer)[kept.index]
-        row = found.loc[(layer, heads.WHOLE)]
+        row = found.loc[(layer, head_shares.WHOLE)]
         assert row["at_floor"] == pytest.approx(floor.mean())
-        coherence = kept[f"{heads.WHOLE}{layer}"].astype(float) ** 2 / squares.sum(axis=1)
+        coherence = kept[f"{head_shares.WHOLE}{layer}"].astype(float) ** 2 / squares.sum(axis=1)
         assert row["coherence"] == pytest.approx(coherence.mean(), rel=1e-6)
         shares = (squares.sum() / squares.sum().sum()).tolist()
         assert found.loc[layer]["share"][:3].tolist() == pytest.approx(shares)
     sampled = kept[kept["sink0"].notna()]
     of_heads = sampled[["sink0", "sink1", "sink2"]]
-    row = found.loc[(1, heads.WHOLE)]
+    row = found.loc[(1, head_shares.WHOLE)]
     assert found.loc[1]["sink"][:3].tolist() == pytest.approx(of_heads.mean().tolist())
     floor = at_floor(frame, 1)[sampled.index]
     for column, tokens in (("sink_at_floor", floor), ("sink_above", ~floor)):
@@ -168,7 +168,7 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     assert row["sink_tokens"] == len(sampled) == 35
     lags = lags_of_heads.coefficients(sources(paths), HEADS)
     text = heads_findings(table, lags, "m, c, attention", "within", "", "")
-    share = found.loc[(1, heads.WHOLE), "at_floor"]
+    share = found.loc[(1, head_shares.WHOLE), "at_floor"]
     assert 0.3 < share < 0.45
     assert f"at the first token: {share:.0%} in layer 1, " in text
     assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
@@ -196,9 +196,9 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     norms = sampling.copied(given["norms"], documents, tmp_path / "norms")
     in_sinks = [f"d{number}" for number in (0, 2, 4, 5, 7)]
     sequences = sampling.copied(given["heads"], in_sinks, tmp_path / "sequences")
-    found = heads.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
-    every = heads.table(*given.values(), drop_first=1)
-    sinks = [name for name in heads.SHARE_COLUMNS if name.startswith("sink")]
+    found = head_shares.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
+    every = head_shares.table(*given.values(), drop_first=1)
+    sinks = [name for name in head_shares.SHARE_COLUMNS if name.startswith("sink")]
     pd.testing.assert_frame_equal(found[sinks], every[sinks])
     some = frame[frame["document"].isin(documents)].reset_index(drop=True)
     squares = some.loc[some["position"] >= 1, ["01", "11", "21"]].astype(float) ** 2
@@ -216,7 +216,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
 def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
-    table = heads.table(paths, paths, paths, drop_first=1)
+    table = head_shares.table(paths, paths, paths, drop_first=1)
     lags = lags_of_heads.coefficients([lags_of_heads.HeadNorms(paths[0], paths[0])], HEADS)
     assert table.empty
     assert lags.empty

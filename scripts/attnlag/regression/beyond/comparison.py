@@ -88,8 +88,14 @@ def read_study(
     coefficients = pd.read_parquet(path)
     record = tables.read_provenance(path)
     model, corpus, site, regression = map(str, coefficients.loc[0, STUDY_KEYS])
-    read = coefficients, record, list(shards), controls, before_training
-    return ComparedStudy(model, corpus, site, regression, *read)
+    return ComparedStudy(
+        *(model, corpus, site, regression),
+        coefficients=coefficients,
+        record=record,
+        shards=list(shards),
+        controls=controls,
+        before_training=before_training,
+    )
 
 
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
-from attnlag.regression.beyond.heads import ABOVE, WHOLE, at_floor, norms_of_heads
+from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
 from attnlag.regression.estimation.stacks import Stack

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.claims import sources as claims
+from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
-from attnlag.regression.beyond.heads import ABOVE, WHOLE
 from attnlag.regression.design.properties import OTHER, SLOPES
 from attnlag.regression.labels import UPOS
 from attnlag.regression.terms import named

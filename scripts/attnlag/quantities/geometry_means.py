@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from attnlag.quantities import centred
 from attnlag.quantities.catalogue import OF_A_PASS, OUTCOMES, RELATIVE, STREAM_GROWTH
 from attnlag.quantities.columns import PAIRS_KEY, layers_in
-from attnlag.regression.estimation.clustered import RatioSums
+from attnlag.quantities.means import RatioSums
 
 # What a mean is of; distance 0 stands for a quantity that has none.
 CELL = ["layer", "quantity", "distance"]

@@ -7,8 +7,9 @@ import statsmodels.api as sm
 from designs import HEADS, fit_within
 from scipy import stats
 
+from attnlag.quantities import traced_means
 from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS
-from attnlag.regression.beyond import traced
+from attnlag.regression.beyond import lags_of_sources
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38)
 LAYERS = (3, 7)
@@ -25,14 +26,14 @@ def rows_of(seed):
         }
     )
     rows = keys.merge(pd.DataFrame({"layer": LAYERS}), how="cross")
-    columns = [*traced.SOURCE_NAMES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
+    columns = [*traced_means.SOURCE_NAMES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
     columns += [*TARGETS, *(f"{name}_control" for name in TARGETS)]
     of_document = random.normal(size=(len(names), len(columns)))[pd.factorize(rows["document"])[0]]
     values = of_document + random.normal(size=of_document.shape) + rows[["layer"]].to_numpy()
     values[random.random(values.shape) < 0.02] = np.nan
     norms = np.exp(random.normal(size=(len(rows), 3)).cumsum(axis=0) / 20)
     values = np.hstack([values, norms]).astype(np.float32)
-    rows = rows.join(pd.DataFrame(values, columns=[*columns, *traced.NORMS.values()]))
+    rows = rows.join(pd.DataFrame(values, columns=[*columns, *lags_of_sources.NORMS.values()]))
     # Documents come in the order of the corpus, not of their names.
     order = pd.CategoricalDtype(names[::-1])
     rows = rows.astype({"document": order}).sort_values("document", kind="stable")
@@ -74,9 +75,9 @@ def check(row, rows, values, first, name="mean"):
 
 
 def test_shares_are_means_clustered_by_document(rows, random):
-    table = traced.shares(rows, random, 1, 0.1)
-    assert table["layer"].tolist() == np.repeat(LAYERS, len(traced.SOURCE_NAMES)).tolist()
-    assert table["source"].tolist() == traced.SOURCE_NAMES * 2
+    table = traced_means.shares(rows, random, 1, 0.1)
+    assert table["layer"].tolist() == np.repeat(LAYERS, len(traced_means.SOURCE_NAMES)).tolist()
+    assert table["source"].tolist() == traced_means.SOURCE_NAMES * 2
     for _, row in table.iterrows():
         source = row["source"]
         values = check(row, rows, rows[source], 1)
@@ -87,24 +88,24 @@ def test_shares_are_means_clustered_by_document(rows, random):
             attention = mean_of(rows, rows[f"attention_{source}"], row["layer"], 1)[0].mean()
             assert row["attention"] == pytest.approx(attention)
     assert table.loc[table["source"] == "bias", "attention"].isna().all()
-    assert traced.shares(rows, None, 1, 0.1)["random_weights"].isna().all()
-    assert traced.shares(rows[:0], None, 1, 0.1).empty
+    assert traced_means.shares(rows, None, 1, 0.1)["random_weights"].isna().all()
+    assert traced_means.shares(rows[:0], None, 1, 0.1).empty
 
 
 def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, random):
-    table = traced.readout(rows, random, 1, 0.1)
-    apart = table[table["target"] == traced.NEXT_LESS_OWN]
+    table = traced_means.readout(rows, random, 1, 0.1)
+    apart = table[table["target"] == traced_means.NEXT_LESS_OWN]
     own, other = (rows[name] - rows[f"{name}_control"] for name in ("own", "next"))
     for _, row in apart.iterrows():
         check(row, rows, other - own, 1, "difference")
-    assert traced.next_ahead(table) == (
+    assert traced_means.next_ahead(table) == (
         (apart["conf_low"] > 0).sum(),
         (apart["conf_high"] < 0).sum(),
         len(LAYERS),
     )
     # A point above zero is not enough.
     doubtful = table.assign(conf_low=-1.0, conf_high=1.0, difference=0.5)
-    assert traced.next_ahead(doubtful) == (0, 0, len(LAYERS))
+    assert traced_means.next_ahead(doubtful) == (0, 0, len(LAYERS))
     for _, row in table.drop(apart.index).iterrows():
         effect, control = rows[row["target"]], rows[f"{row['target']}_control"]
         check(row, rows, effect - control, 1, "difference")
@@ -118,12 +119,12 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
 
 
 def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
-    table = traced.fit_lags(rows, random, HEADS).set_index(["layer", "part", "term"])
-    assert len(table) == len(LAYERS) * len(traced.NORMS) * 2
+    table = lags_of_sources.fit_lags(rows, random, HEADS).set_index(["layer", "part", "term"])
+    assert len(table) == len(LAYERS) * len(lags_of_sources.NORMS) * 2
     for (layer, part, term), row in table.iterrows():
         for column, own in (("estimate", rows), ("random_weights", random)):
             tokens = own[own["layer"] == layer]
-            fit, factor = fit_within(tokens, tokens[traced.NORMS[part]])
+            fit, factor = fit_within(tokens, tokens[lags_of_sources.NORMS[part]])
             assert row[column] == pytest.approx(fit.params[term], rel=1e-6)
             if column == "estimate":
                 assert row["std_error"] == pytest.approx(fit.bse[term] * factor, rel=0.02)
