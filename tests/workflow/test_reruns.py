@@ -70,8 +70,8 @@ def rewrite(path, new_text):
 
     def apply(project):
         file = project.folder / path
-        text = file.read_text(encoding="utf-8")
-        file.unlink()
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        file.unlink(missing_ok=True)
         file.write_text(new_text(text), encoding="utf-8")
 
     return apply
@@ -313,6 +313,7 @@ ROWS = {
         (EXPLORER, code("report/explorer/page.css", "/* a comment */\n")),
         (WORDS, code("report/wording.py")),
         ({**REGRESSION, **HEADS}, code("regression/estimation/regress.py")),
+        (DIRECTIONS | WITHOUT_DIRECTIONS | HEADS, code("storage/sums.py")),
         (REGRESSION, edit("scripts/fit_regression.py")),
     ],
     "the version; a message, a comment, a docstring; a line that reads, writes or checks": [
@@ -328,6 +329,7 @@ ROWS = {
             edit("scripts/draw_figures.py"),
             code("storage/writing.py"),
             code("config/problems.py"),
+            edit("mine/README.md", "A file that is not part of the model.\n"),
         ),
     ],
     "a git checkout that touches files and does not change them": [({}, touch_everything)],

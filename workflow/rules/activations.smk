@@ -4,7 +4,7 @@
 
 use rule program as extract_activations with:
     input:
-        "data/models/{model}/source.json",
+        model="data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     output:
         **measured("{shard}.parquet"),

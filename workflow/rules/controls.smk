@@ -17,7 +17,7 @@ use rule program as permute_documents with:
 # The same architecture before any training, on some documents. It serves all regressions.
 use rule program as extract_random_weights with:
     input:
-        "data/models/{model}/source.json",
+        model="data/models/{model}/source.json",
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:

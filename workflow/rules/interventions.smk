@@ -3,7 +3,7 @@
 
 use rule program as estimate_effects with:
     input:
-        "data/models/{model}/source.json",
+        model="data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         corpus="results/corpora/{corpus}.parquet",
         token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",

@@ -1,5 +1,7 @@
 # Resources of jobs. A job that is retried, perhaps after running out of memory or time, gets more.
 
+import errno
+
 # Threads of a job that runs a model or multiplies its vectors. On one machine, two of these share the
 # cores, because each imports, reads and writes on a single thread.
 CORES = workflow.resource_settings.cores if workflow.is_main_process else None
@@ -23,10 +25,11 @@ def needs(mb, minutes, per_mb=0, per_gb=0, **others):
 def memory_of_extraction(wildcards, input, attempt):
     """Return the MB for the model and a batch. On a GPU, weights only pass through main memory.
 
-    A model that is not there yet raises FileNotFoundError: Snakemake asks again once it is.
+    If the model is not there yet, FileNotFoundError names the input: Snakemake asks again later.
     """
     folder = Path("data/models", wildcards.model)
-    os.stat(folder / "source.json")
+    if not (folder / "source.json").exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(input.model))
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     # Half precision is stored in 2 bytes and computed in 4, while the stored weights are at hand.
     copies = 1.5 if CONFIG.extraction.device.startswith("cuda") else 3

@@ -5,7 +5,7 @@ SOURCES = "results/{model}/{corpus}/attention/sources"
 
 use rule program as trace_sources with:
     input:
-        "data/models/{model}/source.json",
+        model="data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:

@@ -3,7 +3,7 @@
 
 use rule program as tokenize_corpus with:
     input:
-        "data/models/{model}/source.json",
+        model="data/models/{model}/source.json",
         corpus="results/corpora/{corpus}.parquet",
     output:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
@@ -32,7 +32,7 @@ use rule program as summarize_tokens with:
 
 use rule program as describe_tokens with:
     input:
-        "data/models/{model}/source.json",
+        model="data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         counts="results/{model}/{corpus}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",

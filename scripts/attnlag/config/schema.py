@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from attnlag.corpus.settings import Corpus, Tokens
-from attnlag.escaping import name_problem
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
+from attnlag.model.folder import may_be_taken
 from attnlag.model.settings import PackageSource, PathSource, Source
 from attnlag.quantities import catalogue, sites
 from attnlag.quantities.settings import Extraction, Norms, Sources
@@ -191,9 +191,9 @@ class Config(Section):
             return []
         if source.path.is_file():
             return [str(source.path)]
-        # The folder may also contain other files with any names.
+        # The folder may also contain files that are not taken, with any names.
         files = (path for path in source.path.iterdir() if path.is_file())
-        return sorted(str(path) for path in files if not name_problem(path))
+        return sorted(str(path) for path in files if may_be_taken(path.name))
 
     def regression_of_effects(self) -> list[str]:
         """Return the first regression of norms with lag 1, which effects are compared with."""

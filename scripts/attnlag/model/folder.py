@@ -70,6 +70,12 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     return record
 
 
+def may_be_taken(name: str) -> bool:
+    """Return whether a file of a model's folder may be part of the model, by its name."""
+    patterns = (*SETTINGS_FILES, *TOKENIZER_PATTERNS, WEIGHTS_INDEX, "*.safetensors")
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def choose_files(names: Iterable[str], where: str) -> list[str]:
     """Return the files to take from a folder or repository, all at its top level.
 

@@ -4,7 +4,7 @@ A digest covers the modules in the computing packages that the stage's script im
 that it draws, and the parts of a page that lie beside a module and begin with its name. It covers
 the executed code of a module without comments, docstrings and texts of errors and log messages.
 The script itself counts, because it may compute. Modules that only read, write, name, explain or
-report (``errors.py``, ``config/``, ``pipeline/``, ``storage/``) do not, and neither do the version
+report (``errors.py``, ``config/``, ``pipeline/``, most of ``storage/``) do not, nor do the version
 and the ``settings.py`` of a package, whose values are parameters of the rules.
 """
 
@@ -19,9 +19,10 @@ from typing import Any
 from attnlag.figures.catalogue import drawn_by, figures
 from attnlag.storage.contents import recalled, remember
 
+# Packages and single modules that compute numbers or words.
 COMPUTING = (
-    *("claims", "corpus", "figures", "interventions"),
-    *("model", "quantities", "regression", "report"),
+    *("claims", "corpus", "figures", "interventions", "model", "quantities", "regression"),
+    *("report", "storage/sequences.py", "storage/sums.py"),
 )
 
 # A module that imports others by their names in a catalogue beside it, such as "geometry.Geometry".
@@ -80,9 +81,8 @@ def _read(source: bytes) -> tuple[frozenset[str], bytes]:
     computed: list[str] = []
     _collect(ast.parse(source), imported, computed)
     names = (name.split(".")[1:] for name in imported if name.startswith("attnlag."))
-    files = {
-        "/".join(name) + ".py" for name in names if name[0] in COMPUTING and name[-1] != "settings"
-    }
+    modules = {(name[0], "/".join(name) + ".py") for name in names if name[-1] != "settings"}
+    files = {file for package, file in modules if {package, file} & {*COMPUTING}}
     return frozenset(files), " ".join(computed).encode()
 
 
