@@ -21,14 +21,14 @@ INPUTS: dict[str, Callable[[Job], inputs.Inputs]] = {
     "plot_regression": lambda job: inputs.read_regression(job.input, job.settings["layers"]),
     "plot_specifications": lambda job: inputs.read_regressions(job.input.coefficients),
     "plot_sites": lambda job: inputs.read_sites(**vars(job.input)),
-    "plot_classes": lambda job: inputs.read_classes(*vars(job.input).values()),
+    "plot_classes": lambda job: inputs.read_classes(**vars(job.input)),
     "plot_comparison": lambda job: inputs.read_models(
         job.input.coefficients, job.names.site, job.names.regression
     ),
     "plot_geometry": lambda job: inputs.read_geometry(job.input.means),
     "plot_heads": lambda job: inputs.read_heads(job.input.heads, job.input.coefficients),
     "plot_sources": lambda job: inputs.read_sources(**vars(job.input)),
-    "plot_effects": lambda job: inputs.read_effects(job.input.elasticities, **job.settings),
+    "plot_effects": lambda job: inputs.read_effects(**vars(job.input), **job.settings),
 }
 
 

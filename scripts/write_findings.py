@@ -31,23 +31,18 @@ def main(job):
             for layer in fitted.layers:
                 text = layer_summary(fitted, layer, name)
                 writing.write_text(text, folder / f"{layer_name(layer)}.txt")
-    for texts, of in (
-        (job.output.geometry, of_geometry),
-        (job.output.heads, of_heads),
-        (job.output.sources, of_sources),
-        (job.output.readout, of_readout),
-        (job.output.causal, of_causal),
-    ):
-        for path in texts:
-            writing.write_text(of(files, path.parent), path)
+    # Only of what a configuration asks for.
+    for name, paths in vars(job.output).items():
+        for path in paths if name in OTHERS else ():
+            writing.write_text(OTHERS[name](files, path.parent), path)
     study = regressions[0].of_corpus
     program.log.info(f"{', '.join(study.parts[-2:])}: {counted(len(regressions), 'regression')}")
 
 
-def of_geometry(files, folder):
-    path = files.one_of("geometry", folder)
+def of_directions(files, folder):
+    path = files.one_of("directions", folder)
     name = f"{tables.names_of(path)}, {folder.parent.name}"
-    return geometry.geometry_findings(files.table("geometry", folder), name)
+    return geometry.geometry_findings(files.table("directions", folder), name)
 
 
 def of_heads(files, folder):
@@ -82,6 +77,15 @@ def of_causal(files, folder):
     alpha = record.settings("elasticities")["alpha"]
     return causal.causal_findings(effects, predictions, name=record.names, alpha=alpha)
 
+
+# What findings other than those of regressions are told by.
+OTHERS = {
+    "directions": of_directions,
+    "heads": of_heads,
+    "sources": of_sources,
+    "readout": of_readout,
+    "causal": of_causal,
+}
 
 if __name__ == "__main__":
     program.run(main)

@@ -1,6 +1,11 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
 # `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
 
+SHOWN["stream"] = ["results/{model}/{corpus}/stream/{shard}.parquet"]
+SHOWN["norms"] = every_site(f"{SITE}/norms/{{shard}}.parquet")
+if CONFIG.with_surprisal():
+    SHOWN["surprisal"] = ["results/{model}/{corpus}/surprisal/{shard}.parquet"]
+
 
 use rule program as extract_activations with:
     input:

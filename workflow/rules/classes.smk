@@ -1,5 +1,8 @@
 # Slopes by class of tokens, for regressions with `by`.
 
+for table in ("classes", "equal_slopes", "steps"):
+    TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
+
 
 use rule program as cut_into_thirds with:
     input:
@@ -53,3 +56,25 @@ use rule program as decompose_lags with:
         **needs(2000, 60),
     params:
         **stage("decompose_lags"),
+
+
+use rule program as plot_classes with:
+    input:
+        classes=f"{RESULTS}/classes.parquet",
+        equal_slopes=f"{RESULTS}/equal_slopes.parquet",
+    output:
+        figures=figures_of("plot_classes"),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.log",
+    localrule: True
+    params:
+        **stage("plot_classes", "draw_figures", titled=True),
+
+
+use rule plot_classes as plot_classes_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_classes", CONFIG),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes_of_paper.log",
+    params:
+        **stage("plot_classes", "draw_figures", titled=False),

@@ -1,11 +1,13 @@
 # Shared by all rules: the checked configuration, the job of each stage, inputs that depend on both.
 
 import functools
+import itertools
 import os
 import re
 import sys
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 from attnlag.config.problems import check, reading_problems
@@ -56,6 +58,11 @@ CAUSAL = "results/{model}/{corpus}/causal"
 WITH_VECTORS = CONFIG.extraction.keep == "vectors"
 WITH_HEADS, TRACED = CONFIG.measures("heads"), CONFIG.with_sources()
 DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weights
+PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
+
+# What the files of rules add to, by name: tables that findings are told from, further ones that the
+# explorer shows, findings. Their paths name a model and a corpus.
+TOLD, SHOWN, FINDINGS = {}, {}, {}
 every = functools.partial(outputs.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
@@ -158,6 +165,13 @@ def in_both_formats(folder, *names):
         for name in names
         for ending in ("", "_csv")
     }
+
+
+def of_study(pattern, condition=lambda regression: True):
+    """Return a file of every site and regression that meets a condition."""
+    regressions = filter(condition, CONFIG.regressions)
+    sites = CONFIG.extraction.sites
+    return expand(pattern, site=sites, regression=list(regressions), allow_missing=True)
 
 
 def every_site(pattern):

@@ -15,3 +15,38 @@ use rule program as compare_models with:
         **needs(4000, 60),
     params:
         **stage("compare_models"),
+
+
+use rule program as write_comparison with:
+    input:
+        coefficients="results/comparison/coefficients.parquet",
+        pairs="results/comparison/pairs.parquet",
+        claims="results/comparison/claims.parquet",
+    output:
+        findings="results/comparison/findings.txt",
+    log:
+        "logs/comparison/findings.log",
+    localrule: True
+    params:
+        **stage("write_comparison"),
+
+
+use rule program as plot_comparison with:
+    input:
+        coefficients="results/comparison/coefficients.parquet",
+    output:
+        figures=figures_of("plot_comparison"),
+    log:
+        "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
+    localrule: True
+    params:
+        **stage("plot_comparison", "draw_figures", titled=True),
+
+
+use rule plot_comparison as plot_comparison_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_comparison", CONFIG),
+    log:
+        "logs/comparison/figures/{site}/{regression}/plot_comparison_of_paper.log",
+    params:
+        **stage("plot_comparison", "draw_figures", titled=False),

@@ -1,89 +1,129 @@
-# Figures: one job draws all figures that share their inputs.
-
-# What each stage draws from, by the names that scripts/draw_figures.py knows; "beside" are files
-# that it finds beside others.
-DRAWN_FROM = {
-    "plot_norms": {
-        "norms": shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        "stream": shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
-        "tokens": shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
-        "properties": OF_ALL_TOKENS["token_properties"],
-        "corpus": "results/corpora/{corpus}.parquet",
-    },
-    "plot_surprisal": {
-        "norms": shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        "surprisal": OF_ALL_TOKENS["surprisal"],
-        "properties": OF_ALL_TOKENS["token_properties"],
-    },
-    "plot_regression": {
-        **{
-            name: f"{RESULTS}/{name}.parquet"
-            for name in ("coefficients", "fits", "influence", "groups", "residuals", "controls")
-        },
-        "design": shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
-    },
-    "plot_classes": {name: f"{RESULTS}/{name}.parquet" for name in ("classes", "equal_slopes")},
-    "plot_sites": {
-        "norms": shards_of(every_site(f"{SITE}/norms/{{shard}}.parquet")),
-        "coefficients": every_site(f"{RESULTS}/coefficients.parquet"),
-        "fits": every_site(f"{RESULTS}/fits.parquet"),
-    },
-    "plot_specifications": {
-        "coefficients": [f"{SITE}/{name}/coefficients.parquet" for name in CONFIG.regressions],
-    },
-    "plot_geometry": {"means": f"{SITE}/geometry/means.parquet"},
-    "plot_heads": {
-        "heads": f"{HEADS}/heads.parquet",
-        "coefficients": f"{HEADS}/head_coefficients.parquet",
-    },
-    "plot_sources": {
-        "shares": f"{SOURCES}/shares.parquet",
-        "lags": f"{SOURCES}/lags.parquet",
-        "readout": every_site(f"{SITE}/readout/means.parquet"),
-    },
-    "plot_effects": {
-        "elasticities": f"{CAUSAL}/elasticities.parquet",
-        "beside": [
-            f"{CAUSAL}/{name}.parquet" for name in ("total_effects", "prediction_vs_effect")
-        ],
-    },
-    "plot_comparison": {"coefficients": "results/comparison/coefficients.parquet"},
-}
-# These read tables of all tokens.
-OF_TOKENS_DRAWN = ("plot_norms", "plot_surprisal", "plot_regression", "plot_sites")
-# These take less time than their submission to a cluster.
-QUICK = ("plot_classes", "plot_specifications", "plot_sources", "plot_effects", "plot_comparison")
-# Sites, where the paths of figures do not contain them.
-SITES_DRAWN = {"plot_heads": "attention", "plot_sources": "attention", "plot_effects": "{pair}"}
+# Figures of what every run has; an optional analysis draws its own. One job draws all figures that
+# share their inputs; on request, they are drawn for a paper too, without titles. Figures of finished
+# tables take less time than their submission to a cluster.
 
 
-# Each program draws the figures of a run, and on request those of a paper, without titles.
-for stage_of_rule in [*DRAWN_FROM, *(f"{stage_drawn}_of_paper" for stage_drawn in DRAWN_FROM)]:
-    drawing = stage_of_rule.removesuffix("_of_paper")
-    titled = stage_of_rule == drawing
+use rule program as plot_norms with:
+    input:
+        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
+        stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
+        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        corpus="results/corpora/{corpus}.parquet",
+    output:
+        figures=figures_of("plot_norms"),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_norms.log",
+    resources:
+        # Samples of tables of all tokens are drawn, for which these are read.
+        **needs(1500, 30, per_gb=0.05),
+    params:
+        **stage("plot_norms", "draw_figures", titled=True),
 
-    rule:
-        name:
-            stage_of_rule
-        input:
-            together(**DRAWN_FROM[drawing]),
-        output:
-            figures=(
-                figures_of(drawing, SITES_DRAWN.get(drawing))
-                if titled
-                else outputs.figures_of_paper(drawing, CONFIG)
-            ),
-        log:
-            f"{outputs.FOLDERS[drawing]}/{stage_of_rule}.log".replace("results", "logs", 1),
-        localrule: drawing in QUICK
-        conda:
-            ENVIRONMENT
-        resources:
-            # Samples of tables of all tokens are drawn, for which these are read.
-            **needs(1500, 30, per_gb=0.05) if drawing in OF_TOKENS_DRAWN else needs(1000, 30),
-        params:
-            **stage(drawing, "draw_figures", titled=titled),
-        message:
-            "{rule} {wildcards}"
-        shell:
-            COMMAND
+
+use rule plot_norms as plot_norms_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_norms", CONFIG),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_norms_of_paper.log",
+    params:
+        **stage("plot_norms", "draw_figures", titled=False),
+
+
+use rule program as plot_surprisal with:
+    input:
+        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
+        surprisal=shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
+        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+    output:
+        figures=figures_of("plot_surprisal"),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_surprisal.log",
+    resources:
+        **needs(1500, 30, per_gb=0.05),
+    params:
+        **stage("plot_surprisal", "draw_figures", titled=True),
+
+
+use rule plot_surprisal as plot_surprisal_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_surprisal", CONFIG),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_surprisal_of_paper.log",
+    params:
+        **stage("plot_surprisal", "draw_figures", titled=False),
+
+
+use rule program as plot_specifications with:
+    input:
+        coefficients=expand(
+            f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions, allow_missing=True
+        ),
+    output:
+        figures=figures_of("plot_specifications"),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
+    localrule: True
+    params:
+        **stage("plot_specifications", "draw_figures", titled=True),
+
+
+use rule plot_specifications as plot_specifications_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_specifications", CONFIG),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_specifications_of_paper.log",
+    params:
+        **stage("plot_specifications", "draw_figures", titled=False),
+
+
+use rule program as plot_regression with:
+    input:
+        coefficients=f"{RESULTS}/coefficients.parquet",
+        fits=f"{RESULTS}/fits.parquet",
+        influence=f"{RESULTS}/influence.parquet",
+        groups=f"{RESULTS}/groups.parquet",
+        residuals=f"{RESULTS}/residuals.parquet",
+        controls=f"{RESULTS}/controls.parquet",
+        design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
+    output:
+        figures=figures_of("plot_regression"),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
+    resources:
+        **needs(1500, 30, per_gb=0.05),
+    params:
+        **stage("plot_regression", "draw_figures", titled=True),
+
+
+use rule plot_regression as plot_regression_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_regression", CONFIG),
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression_of_paper.log",
+    params:
+        **stage("plot_regression", "draw_figures", titled=False),
+
+
+use rule program as plot_sites with:
+    input:
+        norms=shards_of(every_site(f"{SITE}/norms/{{shard}}.parquet")),
+        coefficients=every_site(f"{RESULTS}/coefficients.parquet"),
+        fits=every_site(f"{RESULTS}/fits.parquet"),
+    output:
+        figures=figures_of("plot_sites"),
+    log:
+        "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
+    resources:
+        **needs(1500, 30, per_gb=0.05),
+    params:
+        **stage("plot_sites", "draw_figures", titled=True),
+
+
+use rule plot_sites as plot_sites_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_sites", CONFIG),
+    log:
+        "logs/{model}/{corpus}/figures/{regression}/plot_sites_of_paper.log",
+    params:
+        **stage("plot_sites", "draw_figures", titled=False),

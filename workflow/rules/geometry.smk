@@ -2,7 +2,13 @@
 # the adjustments of other tokens need the layer's mean, known once vectors are stored.
 
 
-if DIRECTED and WITH_VECTORS:
+TOLD["directions"] = every_site(f"{SITE}/geometry/means.parquet")
+FINDINGS["directions"] = every_site(f"{SITE}/geometry/findings.txt")
+for folder in filter(CONFIG.regresses, ("geometry", "centred")):
+    SHOWN[folder] = every_site(f"{SITE}/{folder}/{{shard}}.parquet")
+
+
+if WITH_VECTORS:
 
     # If each shard needed the files of all others, the plan would grow with their square.
     use rule program as merge_vector_sums with:
@@ -30,24 +36,42 @@ if DIRECTED and WITH_VECTORS:
             **stage("compare_directions"),
 
 
-if DIRECTED:
+use rule program as summarize_geometry with:
+    input:
+        geometry=shards_of(f"{SITE}/geometry/{{shard}}.parquet"),
+        stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
+        # Only for stored vectors.
+        distances=when(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
+        random_weights=when(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
+        random_weights_stream=when(
+            UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]
+        ),
+        random_weights_distances=when(
+            WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
+        ),
+    output:
+        **in_both_formats(f"{SITE}/geometry", "means"),
+    log:
+        "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
+    params:
+        **stage("summarize_geometry"),
 
-    use rule program as summarize_geometry with:
-        input:
-            geometry=shards_of(f"{SITE}/geometry/{{shard}}.parquet"),
-            stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
-            # Only for stored vectors.
-            distances=when(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
-            random_weights=when(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
-            random_weights_stream=when(
-                UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]
-            ),
-            random_weights_distances=when(
-                WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
-            ),
-        output:
-            **in_both_formats(f"{SITE}/geometry", "means"),
-        log:
-            "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
-        params:
-            **stage("summarize_geometry"),
+
+use rule program as plot_geometry with:
+    input:
+        means=f"{SITE}/geometry/means.parquet",
+    output:
+        figures=figures_of("plot_geometry"),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_geometry.log",
+    params:
+        **stage("plot_geometry", "draw_figures", titled=True),
+
+
+use rule plot_geometry as plot_geometry_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_geometry", CONFIG),
+    log:
+        "logs/{model}/{corpus}/{site}/figures/plot_geometry_of_paper.log",
+    params:
+        **stage("plot_geometry", "draw_figures", titled=False),

@@ -1,34 +1,58 @@
 # The part of each attention head, measured by the extraction: shares, lags and the floor.
 
 
-if WITH_HEADS:
-    # Groups of documents, and what their regressions need.
-    FOR_HEADS = {"corpus"}
-    if CONFIG.regression_of_heads():
-        FOR_HEADS |= CONFIG.files_of_tokens(CONFIG.regression_of_heads())
+TOLD["heads"] = [f"{HEADS}/heads.parquet"]
+TOLD["head_coefficients"] = [f"{HEADS}/head_coefficients.parquet"]
+SHOWN["head_norms"] = [f"{HEADS}/{{shard}}.parquet"]
+FINDINGS["heads"] = [f"{HEADS}/findings.txt"]
 
-    use rule program as summarize_heads with:
-        input:
-            **{name: when(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
-            heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
-            norms=shards_of("results/{model}/{corpus}/attention/norms/{shard}.parquet"),
-            # The attention to first tokens, from the documents whose sources are traced.
-            sinks=when(
-                TRACED, shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet")
-            ),
-            # Only for their regressions.
-            random_weights=when(
-                UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"
-            ),
-            random_weights_norms=when(
-                UNTRAINED and CONFIG.regression_of_heads(),
-                "results/{model}/{corpus}/attention/random_weights.parquet",
-            ),
-        output:
-            **in_both_formats(HEADS, "heads", "head_coefficients"),
-        log:
-            "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
-        resources:
-            **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
-        params:
-            **stage("summarize_heads"),
+# Groups of documents, and what their regressions need.
+FOR_HEADS = {"corpus"}
+if CONFIG.regression_of_heads():
+    FOR_HEADS |= CONFIG.files_of_tokens(CONFIG.regression_of_heads())
+
+
+use rule program as summarize_heads with:
+    input:
+        **{name: when(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
+        heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
+        norms=shards_of("results/{model}/{corpus}/attention/norms/{shard}.parquet"),
+        # The attention to first tokens, from the documents whose sources are traced.
+        sinks=when(TRACED, shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet")),
+        # Only for their regressions.
+        random_weights=when(
+            UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"
+        ),
+        random_weights_norms=when(
+            UNTRAINED and CONFIG.regression_of_heads(),
+            "results/{model}/{corpus}/attention/random_weights.parquet",
+        ),
+    output:
+        **in_both_formats(HEADS, "heads", "head_coefficients"),
+    log:
+        "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
+    resources:
+        **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
+    params:
+        **stage("summarize_heads"),
+
+
+use rule program as plot_heads with:
+    input:
+        heads=f"{HEADS}/heads.parquet",
+        coefficients=f"{HEADS}/head_coefficients.parquet",
+    output:
+        figures=figures_of("plot_heads", "attention"),
+    log:
+        "logs/{model}/{corpus}/attention/heads/figures/plot_heads.log",
+    params:
+        **stage("plot_heads", "draw_figures", titled=True),
+
+
+use rule plot_heads as plot_heads_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_heads", CONFIG),
+    log:
+        "logs/{model}/{corpus}/attention/heads/figures/plot_heads_of_paper.log",
+    params:
+        **stage("plot_heads", "draw_figures", titled=False),

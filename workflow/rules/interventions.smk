@@ -1,5 +1,10 @@
 # Interventions: the effect of changing one adjustment on the sizes of later ones.
 
+TOLD["total_effects"] = [f"{CAUSAL}/total_effects.parquet"]
+TOLD["prediction_vs_effect"] = [f"{CAUSAL}/prediction_vs_effect.parquet"]
+TOLD["elasticities"] = [f"{CAUSAL}/elasticities.parquet"]
+FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
+
 
 use rule program as estimate_effects with:
     input:
@@ -17,7 +22,7 @@ use rule program as estimate_effects with:
     params:
         **stage(
             "estimate_effects",
-            **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens if CONFIG.causal else 0},
+            **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens},
         ),
 
 
@@ -46,3 +51,26 @@ use rule program as fit_effects with:
         **needs(1000, 60, per_mb=4),
     params:
         **stage("fit_effects"),
+
+
+use rule program as plot_effects with:
+    input:
+        elasticities=f"{CAUSAL}/elasticities.parquet",
+        total_effects=f"{CAUSAL}/total_effects.parquet",
+        prediction_vs_effect=f"{CAUSAL}/prediction_vs_effect.parquet",
+    output:
+        figures=figures_of("plot_effects", "{pair}"),
+    log:
+        "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
+    localrule: True
+    params:
+        **stage("plot_effects", "draw_figures", titled=True),
+
+
+use rule plot_effects as plot_effects_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_effects", CONFIG),
+    log:
+        "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects_of_paper.log",
+    params:
+        **stage("plot_effects", "draw_figures", titled=False),

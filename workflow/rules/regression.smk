@@ -1,5 +1,12 @@
 # Least squares in every layer, from the cross-products and designs of all shards.
 
+for table in ("coefficients", "medians", "fits", "controls", "groups", "residuals"):
+    TOLD[table] = of_study(f"{RESULTS}/{table}.parquet")
+if UNTRAINED:
+    TOLD["before_training"] = of_study(f"{RESULTS}/before_training.parquet")
+SHOWN["design"] = of_study(f"{RESULTS}/design/{{shard}}.parquet")
+FINDINGS["regressions"] = of_study(f"{RESULTS}/findings.txt")
+
 
 use rule program as fit_regression with:
     input:

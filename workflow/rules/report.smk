@@ -17,7 +17,7 @@ def in_report(path, caption, category, subcategory, shows, site=None):
     )
 
 
-def figures_of(stage, site):
+def figures_of(stage, site=None):
     """Return the files of all figures of a stage; the report shows pages in the best format."""
     files, folder = [], outputs.FOLDERS[stage]
     for figure in outputs.figures_drawn(stage, CONFIG):

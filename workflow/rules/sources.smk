@@ -2,6 +2,17 @@
 
 SOURCES = "results/{model}/{corpus}/attention/sources"
 
+TOLD["readout"] = every_site(f"{SITE}/readout/means.parquet")
+FINDINGS["readout"] = every_site(f"{SITE}/readout/findings.txt")
+if CONFIG.regresses("written"):
+    SHOWN["written"] = ["results/{model}/{corpus}/attention/written/{shard}.parquet"]
+# Of other sites than attention, there are no sources.
+if TRACED:
+    TOLD["shares"] = [f"{SOURCES}/shares.parquet"]
+    TOLD["lags"] = [f"{SOURCES}/lags.parquet"]
+    SHOWN["sources"] = [f"{SOURCES}/{{shard}}.parquet"]
+    FINDINGS["sources"] = [f"{SOURCES}/findings.txt"]
+
 
 use rule program as trace_sources with:
     input:
@@ -56,3 +67,26 @@ use rule program as summarize_sources with:
         **needs(1000, 30, per_mb=20),
     params:
         **stage("summarize_sources"),
+
+
+use rule program as plot_sources with:
+    input:
+        shares=f"{SOURCES}/shares.parquet",
+        lags=f"{SOURCES}/lags.parquet",
+        readout=every_site(f"{SITE}/readout/means.parquet"),
+    output:
+        figures=figures_of("plot_sources", "attention"),
+    log:
+        "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
+    localrule: True
+    params:
+        **stage("plot_sources", "draw_figures", titled=True),
+
+
+use rule plot_sources as plot_sources_of_paper with:
+    output:
+        figures=outputs.figures_of_paper("plot_sources", CONFIG),
+    log:
+        "logs/{model}/{corpus}/attention/sources/figures/plot_sources_of_paper.log",
+    params:
+        **stage("plot_sources", "draw_figures", titled=False),

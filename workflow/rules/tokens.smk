@@ -1,5 +1,8 @@
 # Sequences of tokens by shard, their counts over the corpus, and the properties of each token.
 
+SHOWN["tokens"] = ["results/{model}/{corpus}/tokens/{shard}.parquet"]
+SHOWN["token_properties"] = ["results/{model}/{corpus}/token_properties/{shard}.parquet"]
+
 
 use rule program as tokenize_corpus with:
     input:

@@ -195,17 +195,24 @@ def read_sources(shares: Path, lags: Path, readout: Sequence[Path]) -> Inputs:
     )
 
 
-def read_effects(elasticities: Path, source: str, target: str) -> Inputs:
+def read_effects(
+    elasticities: Path,
+    total_effects: Path,
+    prediction_vs_effect: Path,
+    *,
+    source: str,
+    target: str,
+) -> Inputs:
     """Return the effects of interventions, given the sites that are changed and observed."""
     effects = pd.read_parquet(elasticities)
     model_and_corpus = tables.names_of(elasticities)
-    names = ("total_effects", "prediction_vs_effect")
     return Inputs(
         elasticities,
         f"{model_and_corpus}, {source if source == target else f'{source} to {target}'}",
         counted(int(effects["documents"].max()), "document"),
         elasticities=effects,
-        **{name: pd.read_parquet(elasticities.with_name(f"{name}.parquet")) for name in names},
+        total_effects=pd.read_parquet(total_effects),
+        prediction_vs_effect=pd.read_parquet(prediction_vs_effect),
         alpha=tables.read_provenance(elasticities).settings("elasticities")["alpha"],
         source=source,
         target=target,

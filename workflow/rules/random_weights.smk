@@ -1,20 +1,6 @@
-# The controls of the regressions: permuted order and random weights.
-
-
-use rule program as permute_documents with:
-    input:
-        together(**OF_DESIGN | for_covariates(OF_TOKENS, CONFIG.files_of_permutations)),
-    output:
-        products=f"{RESULTS}/permutations/{{shard}}.parquet",
-    log:
-        "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
-    resources:
-        **needs(2000, 240),
-    params:
-        **stage("permute_documents"),
-
-
 # The same architecture before any training, on some documents. It serves all regressions.
+
+
 use rule program as extract_random_weights with:
     input:
         model="data/models/{model}/source.json",

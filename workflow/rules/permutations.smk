@@ -1,0 +1,14 @@
+# A control of the regressions: the tokens of each document in permuted order.
+
+
+use rule program as permute_documents with:
+    input:
+        together(**OF_DESIGN | for_covariates(OF_TOKENS, CONFIG.files_of_permutations)),
+    output:
+        products=f"{RESULTS}/permutations/{{shard}}.parquet",
+    log:
+        "logs/{model}/{corpus}/{site}/{regression}/permutations/{shard}.log",
+    resources:
+        **needs(2000, 240),
+    params:
+        **stage("permute_documents"),

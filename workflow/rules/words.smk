@@ -1,0 +1,70 @@
+# What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
+
+
+use rule program as write_findings with:
+    input:
+        **TOLD,
+    output:
+        **FINDINGS,
+        summaries=directory(of_study(f"{RESULTS}/summary")),
+    log:
+        "logs/{model}/{corpus}/findings.log",
+    params:
+        **stage("write_findings"),
+
+
+use rule program as build_explorer with:
+    input:
+        **{name: every(*files) for name, files in (TOLD | SHOWN).items()},
+        corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
+        findings=[
+            *every(*itertools.chain(*FINDINGS.values())),
+            *when(COMPARED, ["results/comparison/findings.txt"]),
+        ],
+    output:
+        answers="results/answers.txt",
+        page=in_report(
+            "results/explorer.html", "explorer", "explorer", "the whole study", shows="page"
+        ),
+    log:
+        "logs/build_explorer.log",
+    resources:
+        **needs(2000, 30),
+    params:
+        **stage("build_explorer"),
+
+
+# What a paper on a run needs; `make paper` asks for it.
+use rule program as write_paper with:
+    input:
+        coefficients=every(f"{RESULTS}/coefficients.parquet"),
+        fits=every(f"{RESULTS}/fits.parquet"),
+        controls=every(f"{RESULTS}/controls.parquet"),
+        corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
+        tokens=every("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        permutations=when(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
+        before_training=when(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
+        random_weights=when(UNTRAINED, every(f"{SITE}/random_weights.parquet")),
+        models=expand("data/models/{model}/source.json", model=CONFIG.models),
+    output:
+        coefficients="results/paper/coefficients.tex",
+        methods="results/paper/methods.md",
+        methods_tex="results/paper/methods.tex",
+        references="results/paper/references.bib",
+        config="results/paper/config.yaml",
+    log:
+        "logs/paper.log",
+    params:
+        **stage("write_paper"),
+
+
+rule paper:
+    input:
+        rules.write_paper.output,
+        outputs.paper(CONFIG),
+    message:
+        "results/paper is made"
+
+
+# What a later file added would be lost in silence.
+TOLD, SHOWN, FINDINGS = map(MappingProxyType, (TOLD, SHOWN, FINDINGS))
