@@ -31,20 +31,23 @@ class Listener(logging.Handler):
         self.jobs: dict[str, int] = {}
         self.commands: dict[str, str] = {}
         self.inputs: list[str] = []
-        # Files of one job of each rule.
+        # Inputs and outputs of one job of each rule, and of all jobs.
         self.files: dict[str, tuple[list[str], list[str]]] = {}
+        self.graph: list[tuple[str, list[str], list[str]]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(record, "event", None)
         if event == LogEvent.RUN_INFO:
             self.jobs = dict(record.stats)  # type: ignore[attr-defined]
         if event == LogEvent.JOB_INFO:
-            self.inputs += map(str, record.input or [])  # type: ignore[attr-defined]
+            files = (record.input or [], record.output or [])  # type: ignore[attr-defined]
+            given, made = (list(map(str, paths)) for paths in files)
+            self.inputs += given
+            self.graph.append((record.rule_name, given, made))  # type: ignore[attr-defined]
         if event == LogEvent.JOB_INFO and record.shellcmd:  # type: ignore[attr-defined]
             name = record.rule_name  # type: ignore[attr-defined]
             self.commands[name] = record.shellcmd  # type: ignore[attr-defined]
-            files = (record.input, record.output)  # type: ignore[attr-defined]
-            self.files[name] = ([*map(str, files[0])], [*map(str, files[1])])
+            self.files[name] = given, made
 
 
 def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> Listener:

@@ -3,7 +3,7 @@
 
 SHOWN["stream"] = ["results/{model}/{corpus}/stream/{shard}.parquet"]
 SHOWN["norms"] = every_site(f"{SITE}/norms/{{shard}}.parquet")
-if CONFIG.with_surprisal():
+if CONFIG.measures("surprisal"):
     SHOWN["surprisal"] = ["results/{model}/{corpus}/surprisal/{shard}.parquet"]
 
 

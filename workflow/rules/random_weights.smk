@@ -7,19 +7,28 @@ use rule program as extract_random_weights with:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
+        # Predictions before training say nothing.
         **measured("random_weights.parquet", but=["surprisal"]),
         norms=every_site(f"{SITE}/random_weights.parquet"),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
-        scales=further_scales(every_site(f"{SITE}/random_weights.parquet")),
-        scales_stream=further_scales(["results/{model}/{corpus}/stream/random_weights.parquet"]),
+        scales=expand(
+            f"{SITE}/random_weights{{scale}}.parquet",
+            site=CONFIG.extraction.sites,
+            scale=SCALES[1:],
+            allow_missing=True,
+        ),
+        scales_stream=expand(
+            "results/{model}/{corpus}/stream/random_weights{scale}.parquet",
+            scale=SCALES[1:],
+            allow_missing=True,
+        ),
         centred=when(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred/random_weights.parquet")
         ),
         distances=when(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/distances/random_weights.parquet")
         ),
-        # Predictions before training say nothing.
     log:
         "logs/{model}/{corpus}/random_weights.log",
     threads: THREADS

@@ -22,7 +22,11 @@ use rule program as fit_regression with:
             random_weights=when(UNTRAINED, outcome_before_training),
             random_weights_stream=when(
                 CONFIG.needs_stream if UNTRAINED else None,
-                every_scale("results/{model}/{corpus}/stream/random_weights.parquet"),
+                expand(
+                    "results/{model}/{corpus}/stream/random_weights{scale}.parquet",
+                    scale=SCALES,
+                    allow_missing=True,
+                ),
             ),
             # But for the corpus, only if a covariate needs them.
             **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},

@@ -1,5 +1,8 @@
 # What is told of tables: findings, the answers of a run, one page that shows all studies, a paper.
 
+import itertools
+from types import MappingProxyType
+
 
 use rule program as write_findings with:
     input:

@@ -226,6 +226,11 @@ def targets(config: Config) -> list[str]:
     return files_of(config, target=True)
 
 
+def any_of(names: Iterable[str]) -> str:
+    """Return a pattern of some names; without any, it matches nothing."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 @functools.cache
 def reserved_names() -> frozenset[str]:
     """Return the names of files and folders beside those that the configuration names."""

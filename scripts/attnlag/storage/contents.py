@@ -6,6 +6,7 @@ an older one, as ``cp -p``, ``mv`` and ``rsync -a`` do, is read again.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -63,6 +64,13 @@ def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
         memory |= {os.path.abspath(path): [states[path], fresh[path]] for path in settled}
         remember(memory, MEMORY)
     return unchanged | fresh
+
+
+@functools.cache
+def digests_in_words(*paths: str) -> str:
+    """Return the digests of files as one text; a job on another machine may not have them."""
+    found = remembered(paths)
+    return " ".join(found.get(path, "missing") for path in paths)
 
 
 def _state(path: str | Path) -> list[int]:

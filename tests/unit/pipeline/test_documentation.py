@@ -82,9 +82,6 @@ def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission
     several = {rule for rule, text in rules.items() if "threads:" in text}
     on_gpus = {rule for rule, text in rules.items() if "gpu=" in text}
     local = {rule for rule, text in rules.items() if "localrule: True" in text}
-    figures = (ROOT / "workflow/rules/figures.smk").read_text()
-    for names in re.findall(r"QUICK \+?= \((.*?)\)", figures):
-        local |= set(re.findall(r"\w+", names))
     page = (ROOT / "docs/cluster.md").read_text()
     (line,) = re.findall(r"--set-threads ((?:\w+=4 ?)+)", page)
     assert set(re.findall(r"(\w+)=4", line)) == several

@@ -1,0 +1,25 @@
+"""The graph of the jobs of the default run, against a stored list.
+
+A change of the flow shows in the list: delete ``graph.txt``, run this test, read the difference.
+"""
+
+from pathlib import Path
+
+from planning import plan
+
+STORED = Path(__file__).with_name("graph.txt")
+
+
+def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
+    """A job has the files that it makes and reads; a pattern that matches nothing loses jobs."""
+    for section in ("regressions", "causal", "sources", "extraction", "controls"):
+        fresh.config.pop(section, None)
+    fresh.write_config()
+    lines = []
+    for rule, given, made in sorted(plan(fresh.folder).graph):
+        if rule not in ("all", "default"):
+            lines += [rule, *(f"  > {path}" for path in sorted(made)), *(f"  < {path}" for path in sorted(given))]
+    text = "\n".join(lines) + "\n"
+    if not STORED.exists():
+        STORED.write_text(text)
+    assert text == STORED.read_text()

@@ -1,0 +1,22 @@
+# What a run leaves at its end. A workflow that uses attnlag as a module calls these itself.
+
+import time
+
+from attnlag.errors import UserError
+from attnlag.pipeline import closing
+
+BEGUN = time.time()
+
+
+def closing_words():
+    """Return where the results are and the findings of every regression and comparison."""
+    return closing.words(CONFIG, workflow.storage_settings.default_storage_prefix)
+
+
+def write_record(complete=False):
+    """Write results/provenance.json; results in a storage provider's hands are not read back."""
+    if not workflow.storage_settings.default_storage_provider:
+        try:
+            records.write_run(CONFIG, BEGUN, complete)
+        except UserError as error:
+            sys.exit(f"error: {error}")

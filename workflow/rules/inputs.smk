@@ -1,0 +1,119 @@
+# Inputs and outputs that depend on the configuration, beside those that rules state as patterns.
+
+from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
+
+
+def when(condition, files):
+    """Return files where a condition holds, else none.
+
+    The condition, if it is a function, depends on the name of the job's regression.
+    """
+    if not callable(condition):
+        return files if condition else []
+    return lambda wildcards: at(files, wildcards) if condition(wildcards.regression) else []
+
+
+# Whether slopes differ by class of tokens, or by a number of theirs.
+BY_CLASS = lambda regression: CONFIG.regressions[regression].by
+BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
+
+
+def shards_of(files):
+    """Return the input function of the files of all shards, in order."""
+
+    def of_all(wildcards):
+        shards = outputs.shards(CONFIG, wildcards.corpus)
+        return expand(at(files, wildcards), shard=shards, allow_missing=True)
+
+    return of_all
+
+
+def together(**files):
+    """Return named inputs as one input function, because Snakemake takes time for each."""
+    return unpack(lambda wildcards: {name: at(files[name], wildcards) for name in files})
+
+
+def in_both_formats(folder, *names):
+    """Return tables as outputs, by name: in Parquet, and in CSV."""
+    return {
+        f"{name}{ending}": f"{folder}/{name}.{ending[1:] or 'parquet'}"
+        for name in names
+        for ending in ("", "_csv")
+    }
+
+
+def of_study(pattern, condition=lambda regression: True):
+    """Return a file of every site and regression that meets a condition."""
+    regressions = filter(condition, CONFIG.regressions)
+    sites = CONFIG.extraction.sites
+    return expand(pattern, site=sites, regression=list(regressions), allow_missing=True)
+
+
+def every_site(pattern):
+    """Return ``pattern`` for every site."""
+    return expand(pattern, site=CONFIG.extraction.sites, allow_missing=True)
+
+
+def measured(file, but=()):
+    """Return the files of the quantities that a pass measures, by name."""
+    patterns = {name: OPTIONAL[name].pattern(file) for name in CONFIG.measured() if name not in but}
+    return {name: list(dict.fromkeys(every_site(path))) for name, path in patterns.items()}
+
+
+# What a run knows of every token beside its norms; covariates may need it.
+OF_TOKENS = {
+    "token_counts": "results/{model}/{corpus}/token_counts.parquet",
+    "corpus": "results/corpora/{corpus}.parquet",
+    "token_properties": "results/{model}/{corpus}/token_properties/{shard}.parquet",
+    "surprisal": "results/{model}/{corpus}/surprisal/{shard}.parquet",
+}
+OF_ALL_TOKENS = {
+    name: shards_of(path) if "{shard}" in path else path for name, path in OF_TOKENS.items()
+}
+
+
+def for_covariates(files, needed=CONFIG.files_of_tokens):
+    """Return files of tokens by name, only where covariates of the job's regression need them."""
+    return {
+        name: when(lambda regression, name=name: name in needed(regression), path)
+        for name, path in files.items()
+    }
+
+
+def classes_of_tokens(wildcards):
+    """Return the file of a shard with the property by which slopes differ."""
+    return OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
+
+
+def outcome_of(wildcards):
+    """Return a shard's file of what is regressed, which lies in the folder of the outcome."""
+    folder = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome].folder
+    return f"{SITE}/{folder}/{{shard}}.parquet"
+
+
+def outcome_before_training(wildcards):
+    """Return the outcome with random weights, a file a scale. Further scales have norms alone."""
+    folder = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome].folder
+    if folder == "norms":
+        return expand(f"{SITE}/random_weights{{scale}}.parquet", scale=SCALES, allow_missing=True)
+    return [f"{SITE}/{folder}/random_weights.parquet"]
+
+
+# Inputs of a design, in the observed order of tokens or a permuted one.
+OF_DESIGN = {
+    "norms": outcome_of,
+    # Only for relative norms, or for a common sample with them.
+    "stream": when(CONFIG.needs_stream, "results/{model}/{corpus}/stream/{shard}.parquet"),
+    **for_covariates(OF_TOKENS),
+}
+
+
+# The user's files from which corpora, tokens and models are made.
+FILES_OF_CORPUS = lambda wildcards: CONFIG.files_of(wildcards.corpus)
+FILES_OF_TAGS = lambda wildcards: CONFIG.tag_files(wildcards.corpus)
+FILES_OF_MODEL = lambda wildcards: CONFIG.model_files(wildcards.model)
+
+
+def on_disk(files):
+    """Return the input function of files of the user's, whoever stores the results."""
+    return lambda wildcards: list(map(local, files(wildcards)))
