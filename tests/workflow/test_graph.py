@@ -18,7 +18,8 @@ def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
     lines = []
     for rule, given, made in sorted(plan(fresh.folder).graph):
         if rule not in ("all", "default"):
-            lines += [rule, *(f"  > {path}" for path in sorted(made)), *(f"  < {path}" for path in sorted(given))]
+            lines += [rule, *(f"  > {path}" for path in sorted(made))]
+            lines += [f"  < {path}" for path in sorted(given)]
     text = "\n".join(lines) + "\n"
     if not STORED.exists():
         STORED.write_text(text)
