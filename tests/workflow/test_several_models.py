@@ -43,7 +43,6 @@ def test_two_models_of_one_run_are_compared(two_models_once, two_models):
         rows = table[table["model"] == model].reset_index(drop=True)
         pd.testing.assert_frame_equal(rows[own.columns], own)
         assert sorted(rows["depth"].unique()) == [n / (layers - 1) for n in range(layers)]
-    assert not table["control"].any()
     pairs = pd.read_parquet(folder / "pairs.parquet")
     assert pairs[
         ["model_a", "model_b", "corpus", "site", "regression", "term"]
