@@ -101,7 +101,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
         "tiny · small: 8 documents, 303 tokens · attention, 2 layers",
         "Does a large adjustment follow a large one?",
         "two tokens back",
-        "variance that they explain",
+        "variance explained",
         "effects in 8 documents of 303 tokens",
         "Does one cause the next?",
     ):
@@ -109,7 +109,7 @@ def test_the_run_prints_its_progress_and_its_findings(finished_once):
     answers = (project.folder / "results/answers.txt").read_text()
     assert answers in printed
     assert "Open results/explorer.html · everything else: findings.txt and figures/" in printed
-    assert printed.index("variance that they") > printed.index("303 tokens x 2 layers")
+    assert printed.index("variance explained") > printed.index("303 tokens x 2 layers")
 
 
 def test_the_run_prints_a_line_for_each_job(finished_once):

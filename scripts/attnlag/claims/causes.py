@@ -34,8 +34,7 @@ def on_the_next_token(table: pd.DataFrame, most: int) -> Claim:
     if not verdict and len(known):
         verdict = _verdict(known)
     effects = ", ".join(
-        f"{two(row.estimate)}% ({interval(row.conf_low, row.conf_high)}) in layer "
-        f"{row.target_layer}"
+        f"{two(row.estimate)}%{_within(row.conf_low, row.conf_high)} in layer {row.target_layer}"
         for row in extremes(table, most).itertuples()
     )
     sentence = f"1% longer in all earlier layers changes the next by {effects}"
@@ -44,6 +43,11 @@ def on_the_next_token(table: pd.DataFrame, most: int) -> Claim:
         sentence += f", where a layer's lag on itself is {span(lags.to_numpy())}"
     sentence += f"; {counted(len(table), 'layer')}, {counted(documents, 'document')}"
     return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
+
+
+def _within(low: float, high: float) -> str:
+    """Return an interval in parentheses; nothing where one document gives none."""
+    return "" if pd.isna(low) else f" ({interval(low, high)})"
 
 
 def _verdict(shares: pd.DataFrame) -> str:

@@ -87,3 +87,6 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
         "−0.03% (−0.05 to 0.04) in layer 29, where a layer's lag on itself is 0.10 to 0.34; "
         f"2 layers, {documents} documents"
     )
+    # A single document gives no interval.
+    alone = causes.on_the_next_token(rows.assign(conf_low=np.nan, conf_high=np.nan), 4)
+    assert "changes the next by 0.01% in layer 9, −0.03% in layer 29, where" in alone.sentence
