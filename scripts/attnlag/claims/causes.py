@@ -10,6 +10,8 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 # An effect below this share of the association hardly causes it.
 HARDLY = 0.25
 
+EFFECT = ["estimate", "conf_low", "conf_high", "target_layer"]
+
 
 def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return effects by layer: all, or the smallest and the largest if there are more than most."""
@@ -34,8 +36,8 @@ def on_the_next_token(table: pd.DataFrame, most: int) -> Claim:
     if not verdict and len(known):
         verdict = _verdict(known)
     effects = ", ".join(
-        f"{two(row.estimate)}%{_within(row.conf_low, row.conf_high)} in layer {row.target_layer}"
-        for row in extremes(table, most).itertuples()
+        f"{two(estimate)}%{_within(low, high)} in layer {layer}"
+        for estimate, low, high, layer in extremes(table, most)[EFFECT].itertuples(index=False)
     )
     sentence = f"1% longer in all earlier layers changes the next by {effects}"
     lags = table["coefficient"].dropna()

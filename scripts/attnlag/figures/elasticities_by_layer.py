@@ -54,9 +54,9 @@ def figure(inputs: Inputs) -> Sheet:
         ("estimate", "", "caused by all earlier layers together", CAUSED, 0.15),
     )
     lines = [
-        Line(sums[name], label, colour, *(sums[f"{of}{end}"] for end in BOUNDS), bars=True, x=x)
+        Line(sums[name], label, colour, low, high, bars=True, x=places + shift)
         for name, of, label, colour, shift in bars
-        for x in [places + shift]
+        for low, high in [[sums[f"{of}{end}"] for end in BOUNDS]]
     ]
     panels.append(Lines(lines, UNITS["norm"], "all earlier layers", xlabel="target layer"))
     largest, caused = (pairs[name].abs().max() for name in ("predictive", "estimate"))

@@ -59,8 +59,11 @@ def claim_of(rows: pd.DataFrame, term: str) -> str:
     )
     where = "every group" if count == len(medians) else f"{count} of {len(medians)} groups"
     low, high = (
-        f"{number(medians[group])} ({shortened(str(group))})"
-        for group in (medians.idxmin(), medians.idxmax())
+        f"{number(median)} ({shortened(str(group))})"
+        for group, median in (
+            (medians.idxmin(), medians.min()),
+            (medians.idxmax(), medians.max()),
+        )
     )
     return (
         f"{named(term).capitalize()} is {sign} in {where} of documents: {low} to {high} in the "

@@ -81,7 +81,10 @@ def trend_of(layers: list[int], medians: np.ndarray) -> str:
     if abs(np.log(last / first)) < STEADY:
         text = f"stay near {significant(first)}"
     ends = by_layer.index[[0, -1]]
-    for word, place in (("peak", by_layer.idxmax()), ("are smallest", by_layer.idxmin())):
+    for word, place, norm in (
+        ("peak", by_layer.idxmax(), by_layer.max()),
+        ("are smallest", by_layer.idxmin(), by_layer.min()),
+    ):
         if place not in ends:
-            return f"{text} and {word} in layer {place} ({significant(by_layer[place])})"
+            return f"{text} and {word} in layer {place} ({significant(norm)})"
     return text

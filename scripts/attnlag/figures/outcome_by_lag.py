@@ -123,7 +123,7 @@ def draw(layers, status, lag, rows: int, outcome: str, title: str, size: Size = 
     lines = -(-len(shown) // ACROSS[size.name])
     across = -(-len(shown) // lines)
     edges = np.arange(-REACH, REACH + BIN / 2, BIN)
-    counted = {n: np.histogram2d(*layers[n], bins=[edges, edges])[0] for n in shown}
+    counted = {n: np.histogram2d(layers[n][0], layers[n][1], bins=[edges, edges])[0] for n in shown}
     darkest = max(10, *(int(counts.max()) for counts in counted.values()))
     note = (
         f"{len(shown)} of {len(layers)} layers. "

@@ -44,7 +44,7 @@ def figure(inputs: Inputs) -> Sheet:
     lines = []
     for label, rows in sources.shares(table).items():
         share, low, high = 100 * rows.reindex(layers).to_numpy(dtype=float).T
-        ends = {"low": low, "high": high} if np.isfinite(low).any() else {}
+        ends: dict[str, Any] = {"low": low, "high": high} if np.isfinite(low).any() else {}
         lines.append(Line(share, label, **ends, **STYLES[label]))
     title = "who writes an adjustment (mean over tokens)"
     panels = [Lines(lines, "share of the adjustment (%)", title, height=3.0)]

@@ -1,7 +1,7 @@
 """The answers of a run in a dozen lines: what it says last, and the head of the explorer."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
     if main.fitted.empty:
         return [Answer("Does a large adjustment follow a large one?", "no layer was fitted", False)]
     bound = main.settings["negligible"]
-    medians = main.medians.set_index("term").to_dict("index")
+    medians: dict[Any, Any] = main.medians.set_index("term").to_dict("index")
     lines = []
     for term in main.terms[:3]:
         claim = lags.size(main.coefficients, term, medians[term], main.fitted, bound)

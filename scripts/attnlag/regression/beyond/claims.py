@@ -124,7 +124,7 @@ def _training(before: pd.DataFrame) -> list[tuple]:
     numbers = ["difference", "std_error", "conf_low", "conf_high"]
     if scales.empty or scales[numbers].isna().any(axis=None):
         return []
-    return [(TRAINING, *scales.loc[scales["conf_low"].idxmin(), numbers])]
+    return [(TRAINING, *scales.sort_values("conf_low", kind="stable")[numbers].iloc[0])]
 
 
 def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
