@@ -55,7 +55,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
         # The analyses of the default run, without a comparison of kernels in each job.
         extraction={"keep": "vectors", "quantities": ["geometry", "heads"], "fast": "off"},
         regressions={"notebook": {"lags": [1, 2], "by": {"surprisal": "lag"}}},
-        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4, "draws": 2}},
+        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         figures={"formats": ["svg"]},
     )
     local = Submitting(project.folder.parent / "local", project.config)

@@ -43,7 +43,9 @@ def _draw_dots(figure: SubFigure, norms: np.ndarray) -> None:
     """Draw a dot for each token in each layer, jittered sideways."""
     layers, tokens = norms.shape
     axes = figure.subplots()
-    x = np.repeat(np.arange(layers), tokens) + JITTER * (np.random.random(norms.size) - 0.5)
+    x = np.repeat(np.arange(layers), tokens) + JITTER * (
+        np.random.default_rng(0).random(norms.size) - 0.5
+    )
     kind = {"s": 6, "linewidth": 0, "alpha": 0.5, "legend": False, "rasterized": True}
     hue = np.repeat(np.arange(layers), tokens)
     sns.scatterplot(x=x, y=norms.ravel(), hue=hue, palette="viridis", ax=axes, **kind)
