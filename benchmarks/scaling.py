@@ -10,8 +10,7 @@ is its CPU time without that of imports; it grows by 10 where it is linear in to
 take longest come first.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
-after a change of ``inference``. What neither computes nor writes results: start-up of the
-interpreters and imports, Snakemake itself, and idle cores.
+after a change of ``inference``.
 
 **dry-run**: ``snakemake -n`` for about 5,000 jobs.
 """
@@ -268,36 +267,14 @@ def print_growth(jobs: pd.DataFrame) -> None:
 
 # --- the default run -----------------------------------------------------------------------
 
-# Seconds of all cores in a run, by use; the last three are overhead.
-USES = ("model", "results", "start-up and imports", "Snakemake", "idle")
-OVERHEAD = USES[2:]
 
-
-def uses_of(run: Run) -> dict[str, float]:
-    """Return the core seconds of a run by what they went into."""
-    jobs = run.jobs
-    work = jobs["cpu"] - jobs["importing"]
-    model = jobs["rule"] == "extract_activations"
-    return {
-        "model": float(work[model].sum()),
-        "results": float(work[~model].sum()),
-        "start-up and imports": float(jobs["importing"].sum()),
-        "Snakemake": max(run.cpu - float(jobs["cpu"].sum()), 0),
-        "idle": run.idle,
-    }
-
-
-def print_uses(title: str, run: Run) -> None:
-    uses = uses_of(run)
-    whole = sum(uses.values())
+def print_run(title: str, run: Run) -> None:
     print(
         f"{title}: {run.wall:.1f} s, {run.cpu:.1f} CPU s in {len(run.jobs)} jobs on "
-        f"{os.cpu_count()} cores; other processes took {run.others:.1f} CPU s meanwhile"
+        f"{os.cpu_count()} cores, of which imports {run.jobs['importing'].sum():.1f} s; idle "
+        f"{run.idle:.1f} core s; other processes took {run.others:.1f} CPU s meanwhile",
+        flush=True,
     )
-    for name, seconds in uses.items():
-        print(f"  {name:<22}{seconds:7.1f} core s {100 * seconds / whole:6.1f}%")
-    share = sum(uses[name] for name in OVERHEAD) / whole
-    print(f"  neither model nor results: {100 * share:.1f}%", flush=True)
 
 
 def default_run(folder: Path, models: Path) -> None:
@@ -308,10 +285,10 @@ def default_run(folder: Path, models: Path) -> None:
     name = next(iter(project.config["models"]))
     project.run(f"data/models/{name}/source.json")
     cores = str(os.cpu_count())
-    print_uses("default run", observed(project, "--cores", cores))
+    print_run("default run", observed(project, "--cores", cores))
     project.write_config(inference={"alpha": 0.01, "covariance": "cluster-jackknife"})
     again = observed(project, "--cores", cores)
-    print_uses("after a change of inference", again)
+    print_run("after a change of inference", again)
 
 
 def dry_run(folder: Path) -> None:

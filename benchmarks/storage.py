@@ -33,9 +33,6 @@ from attnlag.storage.sequences import TokenSequence  # noqa: E402
 # Name: precision, rows of a row group, and what is not as attnlag has it.
 WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "attnlag, float32": ("float32", 4096, {}),
-    "float32, row groups of 1,024": ("float32", 1024, {}),
-    "float32, row groups of 16,384": ("float32", 16_384, {}),
-    "float32, with nulls allowed": ("float32", 4096, {"nullable": True}),
     "float32, zstd": ("float32", 4096, {"compression": "zstd"}),
     "float32, lz4": ("float32", 4096, {"compression": "lz4"}),
     "float32, zstd, byte-stream-split": ("float32", 4096, {"split": True, "compression": "zstd"}),
@@ -64,10 +61,6 @@ def measured(
     stored, group, changes = WAYS[way]
     changes = dict(changes)
     schema = columns.schema(len(layers), layers[0].shape[1], stored)
-    if changes.pop("nullable", False):
-        fields = [pa.list_(pa.float32(), layers[0].shape[1]) for _ in layers]
-        names = columns.layers_in(schema)
-        schema = pa.schema([*columns.KEY_FIELDS, *zip(names, fields, strict=True)])
     options = layout.encoding(schema, stored)
     if changes.pop("split", False):
         split = [f"{name}.list.element" for name in columns.layers_in(schema)]
