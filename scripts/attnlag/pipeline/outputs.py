@@ -114,7 +114,8 @@ class Output:
 # Meanings of columns that several files have, by the name of their group.
 SHARED: dict[str, dict[str, str]] = {
     **TABLE["shared"],
-    **{name: dict(quantity.columns) for name, quantity in quantities.QUANTITIES.items()},
+    # Those that state columns: the others have theirs in the table.
+    **{name: dict(q.columns) for name, q in quantities.QUANTITIES.items() if q.columns},
     **{
         file: {
             name: entry.meaning + f" [{entry.unit}]" * bool(entry.unit)
