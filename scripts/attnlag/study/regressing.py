@@ -22,10 +22,9 @@ from attnlag.pipeline import stages
 from attnlag.quantities import centred, columns, surprisal, traced_tables
 from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES, Outcome
 from attnlag.quantities.settings import RandomWeights
-from attnlag.regression.beyond import classes, decomposition, groups
+from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties, thirds
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.inference import controls as controls_of
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
@@ -207,50 +206,39 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     facts = covariates.read_facts(build.design, files)
     design, products = folder / "design.parquet", folder / "crossproducts.parquet"
     crossproducts.of_norms(files["norms"], stream, design, products, build, facts)
-    fitted = fitting.fit_regression(
-        [products],
-        [design],
-        measurement.groups,
-        stages.fit_regression(config, IN_MEMORY),
-        threads=1,
-    )
-    shard = crossproducts.read_shard(products)
-    by_group = groups.coefficients_by_group(
-        [shard], measurement.groups, groups.settings_of_groups(fitted.settings)
-    )
-    order = random = None
+    orders, untrained = [], None
     if config.controls.permutation:
-        permuted = permutation.of_norms(
-            files["norms"],
-            stream,
-            files.get("token_properties"),
-            stages.permute_documents(config, IN_MEMORY),
-            facts,
-        )
-        merged = permutation.merged_terms(permuted, fitted.kept_terms)
-        order = permutation.order_test(
-            merged, alpha=fitted.settings.alpha, adjust=fitted.settings.adjust
+        orders.append(
+            permutation.of_norms(
+                files["norms"],
+                stream,
+                files.get("token_properties"),
+                stages.permute_documents(config, IN_MEMORY),
+                facts,
+            )
         )
     if control := config.controls.random_weights:
         documents = first_of_groups(files["corpus"], control.documents)
         outcome = OUTCOMES[regression.outcome]
         norms, streams = _write_untrained(measurement, site, outcome, control, documents, folder)
-        random = controls_of.random_weights(
-            norms,
-            fitted.settings,
-            covariates.read_facts(build.design, files, set(documents)),
-            [shard],
-            streams if stream else (),
-        )
+        of_control = covariates.read_facts(build.design, files, set(documents))
+        untrained = fitting.Untrained(norms, streams if stream else (), of_control)
+    fitted = fitting.fit(
+        [products],
+        [design],
+        measurement.groups,
+        stages.fit_regression(config, IN_MEMORY),
+        orders=orders,
+        untrained=untrained,
+    )
     by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
         tokens, tags = files[regression.by_file], files["token_properties"]
         by_class = _by_class(config, design, tokens, tags)
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
-    controls = controls_of.controls_table(fitted.coefficients, fitted.goodness, order, random)
-    before = random.compared if random else None
     sizes = measurement.sizes[site][:, used]
-    return Fit(name, fitted, by_group, controls, before, sizes, *by_class)
+    tables_of_fit = fitted.groups, fitted.controls, fitted.before_training
+    return Fit(name, fitted.regression, *tables_of_fit, sizes, *by_class)
 
 
 def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:

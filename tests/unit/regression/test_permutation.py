@@ -137,7 +137,7 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
         inverse = np.linalg.inv(np.cov(lags.T))
         distances = [distance.mahalanobis(one, lags.mean(axis=0), inverse) ** 2 for one in lags]
         row = test.layers.iloc[layer]
-        np.testing.assert_allclose(row["order_statistic"], distances[0])
+        np.testing.assert_allclose(row["permutation_wald"], distances[0])
         assert row["order_p_value"] == pytest.approx(np.mean(np.array(distances) >= distances[0]))
     adjusted = false_discovery_control(test.layers["order_p_value"])
     np.testing.assert_allclose(test.layers["order_p_adjusted"], adjusted)

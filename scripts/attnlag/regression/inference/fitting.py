@@ -7,13 +7,14 @@ need residuals.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
+from attnlag.regression.beyond import groups
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation import (
     crossproducts,
@@ -25,7 +26,15 @@ from attnlag.regression.estimation import (
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.inference import bootstrap, diagnostics, halves, results
+from attnlag.regression.inference import (
+    bootstrap,
+    controls,
+    diagnostics,
+    halves,
+    permutation,
+    results,
+)
+from attnlag.regression.inference.permutation import PermutedProducts
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
@@ -51,6 +60,61 @@ class FittedRegression:
     def merged(self) -> dict[str, list[str]]:
         """The columns of the design that each term of merged classes is the sum of."""
         return {term: list(sums) for term, sums in self.kept_terms.items() if list(sums) != [term]}
+
+
+class Untrained(NamedTuple):
+    """What is regressed before training, at each scale of the initial weights."""
+
+    norms: Sequence[Path]
+    streams: Sequence[Path]  # at the same tokens, for relative norms; otherwise empty
+    facts: Mapping[str, Any]  # from `covariates.read_facts`
+
+
+@dataclass
+class Fitted:
+    """A regression of all documents and of each group of them, beside its controls."""
+
+    regression: FittedRegression
+    groups: pd.DataFrame
+    controls: pd.DataFrame  # the lags and leads beside those of the controls
+    before_training: pd.DataFrame | None  # a row per scale of the weights and quantity
+
+
+def fit(
+    products: Sequence[Path],
+    designs: Sequence[Path],
+    group_of: Mapping[str, str],
+    settings: RegressionSettings,
+    *,
+    orders: Sequence[PermutedProducts] = (),
+    untrained: Untrained | None = None,
+    threads: int = 1,
+) -> Fitted:
+    """Fit a regression and its controls: the tables of a run, and of a notebook.
+
+    Parameters
+    ----------
+    orders : sequence of PermutedProducts
+        Of all shards, in order; without them tokens are not permuted.
+    untrained : Untrained, optional
+        The control of random weights.
+
+    The other parameters are those of `fit_regression`.
+    """
+    fitted = fit_regression(products, designs, group_of, settings, threads)
+    settings = fitted.settings
+    shards = [crossproducts.read_shard(path) for path in products]
+    by_group = groups.coefficients_by_group(shards, group_of, groups.settings_of_groups(settings))
+    order = random = None
+    if orders:
+        merged = permutation.merged_terms(permutation.merged_products(orders), fitted.kept_terms)
+        order = permutation.order_test(merged, alpha=settings.alpha, adjust=settings.adjust)
+    if untrained:
+        random = controls.random_weights(
+            untrained.norms, settings, untrained.facts, shards, untrained.streams
+        )
+    with_controls = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
+    return Fitted(fitted, by_group, with_controls, None if random is None else random.compared)
 
 
 def fit_regression(

@@ -343,7 +343,7 @@ class OrderTest:
     # A row per layer and term: ``permuted_mean``, and ``permuted_low`` and ``permuted_high``, which
     # hold 1 - alpha of the draws.
     coefficients: pd.DataFrame
-    # A row per layer: ``order_statistic``, ``order_p_value`` and ``order_p_adjusted``.
+    # A row per layer: ``permutation_wald``, ``order_p_value`` and ``order_p_adjusted``.
     layers: pd.DataFrame
     draws: int
     # {"document", "upos"}: unit within which tokens were permuted.
@@ -390,7 +390,7 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     layers = pd.DataFrame(
         {
             "layer": sums.layers,
-            "order_statistic": statistic[0],
+            "permutation_wald": statistic[0],
             "order_p_value": p_value,
             "order_p_adjusted": p_adjusted,
         }
