@@ -1,0 +1,40 @@
+"""The catalogue of covariances: one entry is all that a kind of errors needs."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from designs import design_table, stack_of
+
+from attnlag.regression.covariances import CATALOGUE, label_of
+from attnlag.regression.estimation import regress
+
+ROOT = Path(__file__).parents[3]
+WITHOUT_RESIDUALS = [name for name, entry in CATALOGUE.items() if not entry.residuals]
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_covariance_is_documented(name):
+    assert f"\n| `{name}`" in (ROOT / "docs" / "inference.md").read_text(encoding="utf-8")
+
+
+def test_a_new_entry_gives_a_fit_its_errors(monkeypatch):
+    stack = stack_of(design_table([30, 12, 25, 8, 14, 40, 9]))
+    plain = CATALOGUE["nonrobust"]
+    doubled = dataclasses.replace(
+        plain, label="doubled", of=lambda sums: 2 * plain.of(sums), df=lambda sums: 5
+    )
+    monkeypatch.setitem(CATALOGUE, "doubled", doubled)
+    for one, two in zip(*(regress.fit(stack, n, 2) for n in ("nonrobust", "doubled")), strict=True):
+        np.testing.assert_allclose(two.covariance, 2 * one.covariance, rtol=1e-12)
+        assert two.df.tolist() == [5, 5, 5]
+        assert two.f_statistic == pytest.approx(one.f_statistic / 2)
+    assert label_of("doubled") == "doubled"
+
+
+@pytest.mark.parametrize("name", WITHOUT_RESIDUALS)
+def test_labels_name_the_unit_of_clustering(name):
+    by_document, by_group = label_of(name), label_of(f"{name}-group")
+    assert (by_document != by_group) == CATALOGUE[name].clustered
+    assert by_group == by_document.replace("by document", "by group of documents")
