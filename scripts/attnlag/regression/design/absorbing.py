@@ -68,13 +68,9 @@ class Effects:
         components = sparse.csgraph.connected_components(graph)[0]
         return sum(sizes) - components - (len(codes) - 2)
 
-    def residuals(self, values: np.ndarray, regressors: np.ndarray | None = None) -> np.ndarray:
-        """Return the residuals of (rows, variables) values given effects and regressors."""
-        y = values - self.dummies @ self._solved(values)
-        if regressors is None:
-            return y
-        x = self.residuals(regressors)
-        return y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    def residuals(self, values: np.ndarray) -> np.ndarray:
+        """Return the residuals of (rows, variables) values given the effects."""
+        return values - self.dummies @ self._solved(values)
 
     def _solved(self, values: np.ndarray) -> np.ndarray:
         """Return the effect of each level on each variable: D'D x = D'v.
