@@ -29,7 +29,6 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from attnlag.errors import UserError
-from attnlag.model import architectures
 from attnlag.quantities import extraction
 
 # Every type with a causal language model, and every multimodal type that generates text.
@@ -246,7 +245,6 @@ def row_of(model_type):
         return model_type, "not run", "too large"
     except Exception:
         return model_type, "not run", "no tiny model"
-    known = architectures.family_of(model) is not None
     sequences = sequences_of(model)
     try:
         adjustments = extraction.Extractor(
@@ -265,7 +263,7 @@ def row_of(model_type):
     if not worst < 1e-4:
         return model_type, "WRONG", f"off by {worst:.1e} from plain hooks"
     hybrid = any(block.kind != "attention" for block in adjustments.blocks)
-    return model_type, "proved" if known else "proved by trying", "hybrids" if hybrid else ""
+    return model_type, "proved", "hybrids" if hybrid else ""
 
 
 def reason_of(error):
@@ -289,8 +287,7 @@ images: the proof of its sites, the exchange of later tokens, and sequences comp
 batches. Every proved type agrees with plain hooks on the same modules, one sequence at a time, to
 10⁻⁴ of each vector. `make architectures` writes this page.
 
-- *proved*: the type is in the [table](families.md).
-- *proved by trying*: one of the [known layouts](families.md#known-architectures) passes the proof.
+- *proved*: one of the [known layouts](families.md#known-architectures) passes the proof.
 - *refused*: no layout passes. [Declared](families.md#in-the-configuration) modules may.
 - *not run*: a tiny model cannot be guessed, or needs other libraries. A run tries it all the same.
 
@@ -299,7 +296,7 @@ batches. Every proved type agrees with plain hooks on the same modules, one sequ
 | outcome | types |
 |---|---|
 """
-VERDICTS = ("proved", "proved by trying", "refused", "not run")
+VERDICTS = ("proved", "refused", "not run")
 
 
 def page_of(rows):

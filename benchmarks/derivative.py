@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from attnlag.interventions import derivative, edits  # noqa: E402
-from attnlag.model import architectures  # noqa: E402
+from attnlag.model import trying  # noqa: E402
 
 MODEL = "smollm2-135m-instruct"
 TOKENS = f"results/{MODEL}/prompts/tokens/0000.parquet"
@@ -50,7 +50,7 @@ def elasticities(model, blocks, ids, source, target):
 if __name__ == "__main__":
     model = AutoModel.from_pretrained(ROOT / "data/models" / MODEL, dtype=torch.float32)
     model.eval().requires_grad_(False)
-    blocks = architectures.locate(model)
+    blocks = trying.blocks_of(model)[0]
     every = []
     for row in pq.read_table(ROOT / TOKENS).to_pylist()[::32]:
         ids = torch.tensor(row["input_ids"][:LENGTH])[None]

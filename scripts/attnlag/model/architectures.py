@@ -1,10 +1,10 @@
 """The modules that add to a model's residual stream, and their proof.
 
 A decoder block adds the outputs of its attention and MLP sublayers to the residual stream, one
-after the other or both at once. The module whose output is added depends on the architecture; the
-table below names it for each family, and the configuration can declare it for any other model.
-Every run proves its entry: block input + attention adjustment + MLP adjustment must equal the
-block's output.
+after the other or both at once. The module whose output is added depends on the architecture. The
+layouts below are tried in order, and the configuration can declare another. A layout is taken if it
+passes the proof, which every run repeats: block input + attention adjustment + MLP adjustment must
+equal the block's output.
 """
 
 import re
@@ -22,11 +22,9 @@ PARTS = ("attention", "mlp")
 
 
 @dataclass(frozen=True)
-class Family:
+class Layout:
     """Module paths of one kind of architecture."""
 
-    # The ``model_type`` of the transformers configurations with this layout.
-    model_types: tuple[str, ...]
     # Path from the trunk (the model that ``AutoModel`` returns) to the list of blocks.
     blocks: str
     # attention, mlp: path from a block to the module whose output is added to the residual stream,
@@ -35,51 +33,9 @@ class Family:
     # block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is None
     # if blocks have a single mixer and no MLP.
     attention: str
-    mlp: str | None
-    # Factor by which the block multiplies these outputs before it adds them: a number, or the name
-    # of a value in the model's configuration.
-    scale: str | float | None = None
-
-
-# Dropout or a cast between a module and the addition has no effect at inference.
-FAMILIES = (
-    # The block adds the outputs of its sublayers; GPT-J and CodeGen add both at once.
-    Family(("gpt2", "gpt_bigcode", "gpt_neo", "gptj", "codegen"), "h", "attn", "mlp"),
-    # Sequential or parallel, depending on `use_parallel_residual`; the sum is the same.
-    Family(("gpt_neox",), "layers", "attention", "mlp"),
-    # Parallel in two variants, or sequential.
-    Family(("falcon",), "h", "self_attention", "mlp"),
-    # Normalisation before the sublayers or inside attention. Cohere, Phi and some StableLM models
-    # add both at once; in Mixtral, OLMoE, PhiMoE and the Qwen MoE models the mlp is sparse.
-    Family(
-        (
-            *("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen2_moe"),
-            *("qwen3_moe", "gemma", "olmo", "olmoe", "smollm3", "stablelm", "starcoder2"),
-            *("cohere", "cohere2", "phi", "phi3", "phimoe", "nemotron", "persimmon", "helium"),
-            *("glm", "gpt_oss", "ernie4_5", "seed_oss", "arcee", "apertus", "hunyuan_v1_dense"),
-        ),
-        "layers",
-        "self_attn",
-        "mlp",
-    ),
-    # The same, with both outputs scaled before the addition.
-    Family(("granite",), "layers", "self_attn", "mlp", scale="residual_multiplier"),
-    Family(("granitemoe",), "layers", "self_attn", "block_sparse_moe", scale="residual_multiplier"),
-    # The block adds the normalised output of the sublayer.
-    Family(
-        ("gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4"),
-        "layers",
-        "post_attention_layernorm",
-        "post_feedforward_layernorm",
-    ),
-    Family(("glm4",), "layers", "post_self_attn_layernorm", "post_mlp_layernorm"),
-    # The MLP is not a module, but its last matrix is.
-    Family(("opt",), "decoder.layers", "self_attn", "fc2"),
-    # The sublayers (both in BLOOM, the MLP in MPT) receive the stream and return it with their own
-    # part added, which is the output of their last matrix.
-    Family(("bloom",), "h", "self_attention.dense", "mlp.dense_4h_to_h"),
-    Family(("mpt",), "blocks", "attn", "ffn.down_proj"),
-)
+    mlp: str | None = None
+    # Factor by which the block multiplies these outputs before it adds them.
+    scale: float | None = None
 
 
 # Names of token mixers in transformers' configurations; the blocks of hybrids differ.
@@ -94,10 +50,12 @@ OTHER_ATTENTION = re.compile("Linear|Delta|Lightning")
 # Name under which a module of TransformerLens' bridge holds that of transformers in its place.
 WRAPPED = "_original_component"
 
-# Layouts to try for a type that is in no family, most likely first: pairs of paths from a block.
-# The proof finds the factor of both outputs, if there is one.
+# Layouts to try, most likely first: pairs of paths from a block. The proof decides, and finds the
+# factor of both outputs, if there is one. Dropout or a cast between a module and the addition has
+# no effect at inference, and neither does the order of sublayers, which may be parallel.
 LAYOUTS = (
-    # The outputs of the sublayers; hybrids have other mixers in some blocks.
+    # The outputs of the sublayers; hybrids have other mixers in some blocks. The MLP may be sparse,
+    # or no module, but its last matrix is (OPT).
     (MIXERS, "mlp|feed_forward|block_sparse_moe|ffn|fc2|mlp_block"),
     # The outputs after a normalisation.
     ("post_attention_layernorm", "post_feedforward_layernorm"),
@@ -109,6 +67,7 @@ LAYOUTS = (
     # The last matrix of sublayers that return the stream with their own part added.
     ("self_attention.dense", "mlp.dense_4h_to_h"),
     ("attention.output.dense", "output.dense"),
+    (MIXERS, "ffn.down_proj"),
     # The sum of experts and of an MLP that all tokens share.
     (MIXERS, "block_sparse_moe+shared_mlp"),
     (MIXERS, "shared_mlp"),
@@ -151,50 +110,43 @@ class BlockModules:
         return "attention"
 
 
-def locate(
-    model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
+def declared_blocks(
+    model: torch.nn.Module, declared: Mapping[str, Any], name: str = "NAME"
 ) -> list[BlockModules]:
-    """Return the blocks of a trunk, the model that ``AutoModel`` returns, first layer first.
+    """Return the blocks of a trunk, first layer first, by declared paths, with keys as in `Layout`.
 
-    ``declared`` has keys as in `Family`, for an architecture that is not in the table or to replace
-    its entry. Raise UserError if the architecture is in no family, or a module is missing.
+    Raise UserError if a module is missing.
     """
-    model_type = str(model.config.model_type)  # type: ignore[union-attr]
-    family = Family((model_type,), **declared) if declared else family_of(model)
-    if family is None:
-        raise UserError(unknown(model, name))
-    where = f"model {name}, of type '{model_type}'" + (", modules declared" if declared else "")
     try:
-        return blocks_by(model, family)
+        return blocks_by(model, Layout(**declared))
     except UserError as error:
+        model_type = str(model.config.model_type)  # type: ignore[union-attr]
+        where = f"model {name}, of type '{model_type}', modules declared"
         raise UserError(f"{where}: {error}; {_how_to_declare()}") from None
 
 
-def blocks_by(model: torch.nn.Module, family: Family) -> list[BlockModules]:
-    """Return the blocks of a trunk with the paths of a family; a missing module is an error."""
-    blocks = _submodule(model, family.blocks)
+def blocks_by(model: torch.nn.Module, layout: Layout) -> list[BlockModules]:
+    """Return the blocks of a trunk with the paths of a layout; a missing module is an error."""
+    blocks = _submodule(model, layout.blocks)
     if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
         raise UserError(
-            f"found '{family.blocks}' to be a {type(blocks).__name__}, expected the list of the "
+            f"found '{layout.blocks}' to be a {type(blocks).__name__}, expected the list of the "
             "blocks"
         )
-    scale = family.scale
-    if isinstance(scale, str):
-        scale = float(getattr(model.config.get_text_config(), scale))  # type: ignore[union-attr,operator]
     layers = []
     for layer, block in enumerate(blocks):
-        above = f"{family.blocks}.{layer}."
+        above = f"{layout.blocks}.{layer}."
         parts = {
             part: _modules(block, paths, above)
-            for part, paths in zip(PARTS, (family.attention, family.mlp), strict=True)
+            for part, paths in zip(PARTS, (layout.attention, layout.mlp), strict=True)
             if paths is not None
         }
-        layers.append(BlockModules(block, parts, scale))
+        layers.append(BlockModules(block, parts, layout.scale))
     return layers
 
 
-def candidates(model: torch.nn.Module) -> Iterator[Family]:
-    """Yield the layouts whose modules a model of an unknown type has.
+def candidates(model: torch.nn.Module) -> Iterator[tuple[str, list[BlockModules]]]:
+    """Yield the layouts whose modules a model has: the path to its blocks, and these.
 
     The blocks are a list with one entry per layer; a multimodal model may have several such lists.
     """
@@ -203,10 +155,8 @@ def candidates(model: torch.nn.Module) -> Iterator[Family]:
         if not isinstance(module, torch.nn.ModuleList) or len(module) != text.num_hidden_layers:
             continue
         for attention, mlp in LAYOUTS:
-            family = Family((text.model_type,), path, attention, mlp)
             with suppress(UserError):
-                blocks_by(model, family)
-                yield family
+                yield path, blocks_by(model, Layout(path, attention, mlp))
 
 
 def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.Module, ...]:
@@ -249,14 +199,8 @@ def _how_to_declare(blocks: str = "PATH") -> str:
     )
 
 
-def family_of(model: torch.nn.Module) -> Family | None:
-    """Return the entry of the table for the type of a model, if there is one."""
-    model_type = model.config.model_type  # type: ignore[union-attr]
-    return next((family for family in FAMILIES if model_type in family.model_types), None)
-
-
 def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:
-    """Return the message on a model that is in no family; ``failures`` are the layouts tried."""
+    """Return the message on a model that no layout fits; ``failures`` are the layouts tried."""
     model_type = str(model.config.model_type)  # type: ignore[union-attr]
     problem = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
     tried = "tried " + ("; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks")

@@ -369,14 +369,7 @@ def check_identity(
     Every block must have run once, and each of its parts once within it. Otherwise the identity
     says nothing about them.
     """
-    for layer, observation in enumerate(evidence):
-        if math.isnan(observation.error):
-            half = next(model.parameters()).dtype == torch.float16
-            advice = "; float32 and bfloat16 have the range for more" * half
-            raise UserError(
-                f"model {name}: found numbers that are infinite or not a number, expected finite "
-                f"ones: first in layer {layer}{advice}"
-            )
+    check_finite(evidence, model, name)
     problems = problems_of(evidence, blocks)
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -388,6 +381,18 @@ def check_identity(
             "declared, but a block that normalises the sum itself has none"
         )
     return max(observation.error for observation in evidence)
+
+
+def check_finite(evidence: list[Evidence], model: Any, name: str = "NAME") -> None:
+    """Raise UserError if values in a pass are not finite."""
+    for layer, observation in enumerate(evidence):
+        if math.isnan(observation.error):
+            half = next(model.parameters()).dtype == torch.float16
+            advice = "; float32 and bfloat16 have the range for more" * half
+            raise UserError(
+                f"model {name}: found numbers that are infinite or not a number, expected finite "
+                f"ones: first in layer {layer}{advice}"
+            )
 
 
 def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The blocks of a model of any type, from the table or from a layout that passes the proof."""
+"""The blocks of a model of any type, by a layout that passes the proof."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,28 +17,27 @@ TOKENS = 12
 def blocks_of(
     model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> tuple[list[BlockModules], str]:
-    """Return the blocks of a trunk, and a description of trials and of differing layers.
+    """Return the blocks of a trunk, and a description of what was found.
 
-    For a type that is in no family, each layout whose modules exist is tried until one passes the
-    proof in a short pass. The run proves it again. A factor of the parts that is neither in the
-    table nor declared is found by the proof. Parameters as of ``architectures.locate``; UserError
-    if a module is missing or no layout passes.
+    Each layout whose modules exist is tried until one passes the proof in a short pass. The run
+    proves it again. A factor of the parts that is not declared is found by the proof. Parameters as
+    of ``architectures.declared_blocks``; UserError if a module is missing or no layout passes.
     """
     vocabulary_of(model, name)
-    if declared or architectures.family_of(model):
-        blocks = architectures.locate(model, declared, name)
-        if declared and declared.get("scale") is None:
-            blocks, _ = tried(model, blocks)
+    if declared:
+        blocks = architectures.declared_blocks(model, declared, name)
+        if declared.get("scale") is None:
+            blocks, _ = tried(model, blocks, name)
         return blocks, others_in_place_of_attention(blocks)
-    kind = str(model.config.model_type)  # type: ignore[union-attr]
-    failures = []
-    for family in architectures.candidates(model):
-        blocks, failure = tried(model, architectures.blocks_by(model, family))
-        layout = f"{blocks[0].paths} in '{family.blocks}'"
+    failures: list[str] = []
+    for path, candidate in architectures.candidates(model):
+        blocks, failure = tried(model, candidate, name)
+        layout = f"{blocks[0].paths} in '{path}'"
         if failure is None:
             times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
             were = "were tried and pass" if len(blocks[0].parts) > 1 else "was tried and passes"
-            remark = f"'{kind}' is in no table; {layout}{times} {were} the proof"
+            # The usual layout needs no remark.
+            remark = f"{layout}{times} {were} the proof" if failures or times else ""
             return blocks, "; ".join(filter(None, [remark, others_in_place_of_attention(blocks)]))
         failures.append(f"{layout} ({failure})")
     raise UserError(architectures.unknown(model, name, failures))
@@ -63,10 +62,11 @@ def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
 
 
 def tried(
-    model: torch.nn.Module, blocks: list[BlockModules]
+    model: torch.nn.Module, blocks: list[BlockModules], name: str = "NAME"
 ) -> tuple[list[BlockModules], str | None]:
     """Return the blocks with the factors that the proof finds, and why they fail it, if they do."""
     problems, evidence = observed(model, blocks)
+    hooks.check_finite(evidence, model, name)
     if len(evidence) == len(blocks) and any(observation.scale for observation in evidence):
         scales = [observation.scale for observation in evidence]
         blocks = [replace(b, scale=s or b.scale) for b, s in zip(blocks, scales, strict=True)]
@@ -95,7 +95,7 @@ def observed(
     mask = torch.ones(1, TOKENS, dtype=torch.bool)
     try:
         ids = torch.arange(TOKENS)[None] % vocabulary_of(model)
-        with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
+        with torch.no_grad(), hooks.residual_identity(blocks, mask) as evidence:
             hooks.forward(model, ids)
     except hooks.NoVectors as reason:
         return [f"found {reason}"], []

@@ -10,7 +10,7 @@ from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, sampling
-from attnlag.model import architectures, trying
+from attnlag.model import trying
 
 TOKENS = 11
 
@@ -27,7 +27,7 @@ def ids():
 
 def at_gates(model, sites, ids, values):
     """Return log norms, (target sites × layers, tokens), at gates (sites × layers, tokens)."""
-    blocks = architectures.locate(model)
+    blocks = trying.blocks_of(model)[0]
     layers = len(blocks)
     opened = {
         site: list(values[place * layers : (place + 1) * layers, None])
@@ -39,7 +39,7 @@ def at_gates(model, sites, ids, values):
 
 def jacobian(model, sites, ids):
     """Return ∂ log‖a[m,t]‖ / ∂ log g[l,s] as (m, t, l, s), by forward mode, a gate at a time."""
-    rows = len(sites) * len(architectures.locate(model))
+    rows = len(sites) * len(trying.blocks_of(model)[0])
     ones = torch.ones(rows, ids.shape[1], dtype=torch.float64)
     columns = []
     with sdpa_kernel(SDPBackend.MATH):
@@ -60,7 +60,7 @@ def forward_mode(gpt2_in_double, ids):
 
 def effects_of(model, ids, chosen):
     """Return the effects of one sequence as (target rows, source rows, lags + 1)."""
-    blocks = architectures.locate(model)
+    blocks = trying.blocks_of(model)[0]
     batch = derivative.Batch([("doc", 0)], ids, np.ones(ids.shape, bool))
     found = derivative.sums_of_batch(model, blocks, batch, chosen, range(len(blocks)))
     return {(s.source_site, s.target_site, s.target_layer): s for _, s in found}
@@ -117,7 +117,7 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
 def test_batches_and_shards_change_nothing(gpt2_in_double):
     rng = np.random.default_rng(1)
     sequences = {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 3, 12))}
-    blocks = architectures.locate(gpt2_in_double)
+    blocks = trying.blocks_of(gpt2_in_double)[0]
     options = {"name": "x", "threads": 2, "free": 10**10}
 
     def run(part, tokens):
@@ -142,7 +142,7 @@ def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_doub
     with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
         derivative.effects(
             gpt2_in_double,
-            architectures.locate(gpt2_in_double),
+            trying.blocks_of(gpt2_in_double)[0],
             sequences,
             settings(),
             name="x",
@@ -157,7 +157,7 @@ def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
     """Plain attention keeps a weight for each pair of tokens."""
     model = copy.deepcopy(gpt2_in_double)
     model.set_attn_implementation(implementation)
-    blocks = architectures.locate(model)
+    blocks = trying.blocks_of(model)[0]
     batch = derivative.batch_of({("d", 0): np.arange(60)}, torch.device("cpu"))
     opened = edits.gates(["attention"], len(blocks), (1, 60), batch.ids.device, torch.float64)
 
@@ -170,7 +170,7 @@ def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
 
 
 def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
-    blocks = architectures.locate(gpt2_in_double)
+    blocks = trying.blocks_of(gpt2_in_double)[0]
 
     def silence(_, __, output):
         output = output[0].clone(), *output[1:]

@@ -9,7 +9,7 @@ from models import gpt2_of_large_weights
 from stage_settings import effects_settings as settings
 
 from attnlag.interventions import derivative, finite, sampling
-from attnlag.model import architectures
+from attnlag.model import trying
 
 LAYER, TOKEN = 1, 4
 
@@ -52,7 +52,7 @@ def adjustments(model, ids, replaced=None):
 
 
 def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, sequences, chosen):
-    blocks = architectures.locate(model.base_model)
+    blocks = trying.blocks_of(model.base_model)[0]
     vectors = finite.Replacements(sequences, chosen, [LAYER])
     for key in sequences:
         vectors.places[key] = [TOKEN]
@@ -98,7 +98,7 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, 
 
 def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
     """The elasticity Δ log norm / log α of a change of ±2% at one token and layer."""
-    blocks = architectures.locate(model.base_model)
+    blocks = trying.blocks_of(model.base_model)[0]
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
     vectors = finite.Replacements(sequences, near, [LAYER])
@@ -145,7 +145,7 @@ def test_parts_of_speech_are_drawn_in_proportion():
 
 
 def test_a_single_document_has_no_resampling(model, sequences, chosen):
-    blocks = architectures.locate(model.base_model)
+    blocks = trying.blocks_of(model.base_model)[0]
     alone = {("d0", 0): sequences["d0", 0]}
     vectors = finite.Replacements(alone, chosen, [LAYER])
     derivative.effects(

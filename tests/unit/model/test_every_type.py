@@ -11,7 +11,7 @@ SPEC = importlib.util.spec_from_file_location("every_type", ROOT / "benchmarks/a
 every_type = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(every_type)
 
-# Types of each kind: in the table, found by trying, hybrid, one mixer, several lists of blocks,
+# Types of each kind: the usual layout, other ones, hybrid, one mixer, several lists of blocks,
 # refused.
 SAMPLE = ["llama", "biogpt", "dbrx", "jamba", "mamba", "mistral3", "openai-gpt", "bert"]
 

@@ -8,7 +8,7 @@ import torch
 from models import MODELS, ragged, small_model
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, onednn
+from attnlag.model import onednn, trying
 from attnlag.quantities import extraction
 from attnlag.quantities.sites import SITES
 
@@ -51,7 +51,7 @@ def test_norms_equal_those_of_plain_torch(name):
 
 
 def accelerated(model, fast="auto"):
-    blocks = architectures.locate(model)
+    blocks = trying.blocks_of(model)[0]
     with onednn.feeding(blocks) as fed, torch.inference_mode():
         plain = onednn.norms(model, blocks, IDS)
     return onednn.accelerate(model, blocks, IDS, onednn.Plain(plain, fed), fast)
@@ -68,7 +68,7 @@ def of(model):
 def test_an_activation_is_fused_with_the_product_before_it(name, activation, post):
     model = small_model(*MODELS[name])
     of(model)
-    block = architectures.locate(model)[0]
+    block = trying.blocks_of(model)[0][0]
     (mlp,) = block.parts["mlp"]
     linear = mlp.c_fc if name == "gpt2" else mlp.gate_proj
     assert linear.forward.keywords["post"] == post

@@ -8,7 +8,7 @@ from models import BLOOM, GPT, LLAMA
 from models import ragged as sequences
 from transformers import AutoConfig, AutoModel
 
-from attnlag.model import architectures
+from attnlag.model import trying
 from attnlag.model.hooks import NotGiven
 from attnlag.quantities import extraction, heads
 
@@ -101,7 +101,7 @@ def test_a_differential_head_is_made_by_two_attention_heads():
 
 def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
-    layer = heads.located(architectures.locate(model), model.config)[0][2]
+    layer = heads.located(trying.blocks_of(model)[0], model.config)[0][2]
     z = torch.randn(5, 48)
     added = z.double() @ layer.weights
     seen = z, None
