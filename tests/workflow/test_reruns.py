@@ -34,7 +34,8 @@ DIRECTIONS = {"merge_vector_sums": 1, **COSINES}
 WITHOUT_DIRECTIONS = {"compute_norms": 1, **OF_NORMS, **DESIGN}
 OF_HEADS = {"plot_heads": 1}
 HEADS = {"summarize_heads": 1, **OF_HEADS, **WORDS}
-SOURCES = {"trace_sources": 1, "summarize_sources": 1, "plot_sources": 1, **WORDS}
+# The attention of heads to first tokens comes from the same passes.
+SOURCES = {"trace_sources": 1, "summarize_sources": 1, "plot_sources": 1, **HEADS}
 NORMS = {**WITHOUT_DIRECTIONS, **DIRECTIONS, **HEADS}
 ALL_FIGURES = {**OF_NORMS, **OF_GEOMETRY, **OF_HEADS, **OF_EFFECTS, **FIGURES}
 COMPARISON = {"compare_models": 1, "write_comparison": 1, "plot_comparison": 1}
@@ -185,7 +186,7 @@ ROWS = {
     ],
     "`controls`": [
         (
-            {"permute_documents": 1, **REGRESSION, **HEADS},
+            {"permute_documents": 1, **REGRESSION},
             change(controls={"permutation": {"draws": 19}}),
         ),
         (
