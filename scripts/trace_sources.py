@@ -4,13 +4,10 @@ Some documents are run again, one at a time, with an implementation of attention
 weights. The model before any training runs over the same documents.
 """
 
-from collections import defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import attnlag.pipeline.program as program
 
-import pyarrow as pa
 import torch
 
 from attnlag.errors import counted
@@ -19,11 +16,6 @@ from attnlag.model.folder import verify_folder
 from attnlag.quantities import columns, traced_tables
 from attnlag.quantities.settings import TracingSettings
 from attnlag.storage import tables
-
-# What is traced in a shard without documents.
-NOTHING = SimpleNamespace(
-    sources=[], sinks=[], readout=defaultdict(list), sources_remark="", readout_remark=""
-)
 
 
 def main(job):
@@ -42,7 +34,12 @@ def main(job):
     recorded = settings.model_dump() | {"used": {}}
 
     def traced(seed):
-        """Return what is traced in the trained model, or with a seed in one before training."""
+        """Return what is traced in the trained model, or with a seed in one before training.
+
+        These are tables by quantity and site, and the remarks on quantities.
+        """
+        if not sequences:
+            return traced_tables.tables(dict.fromkeys(settings.sites, ())), {}
         if seed is None:
             model = loading.load_model(folder, device, settings.dtype, head=True)
         else:
@@ -57,41 +54,37 @@ def main(job):
             record["model"]["mixers"] = mixers
         for (document, window), ids in sequences.items():
             tracer.trace(document, window, ids)
-        return tracer
+        return tracer.tables(), tracer.remarks()
 
-    def write(tables_of_sequences, path, schema, metadata, **draw):
-        table = pa.concat_tables([schema.empty_table(), *tables_of_sequences])
-        table = table.unify_dictionaries()
+    def write(table, path, remark, draw):
         provenance = tables.provenance(record, "traced", recorded, "torch", "transformers") | draw
-        schema = table.schema.with_metadata({**tables.metadata(provenance), **metadata})
+        metadata = {**tables.metadata(provenance), columns.TRACED_KEY: remark.encode()}
+        schema = table.schema.with_metadata(metadata)
         with tables.parquet_writer(path, schema, compression="zstd") as writer:
             writer.write_table(table.cast(schema))
-        return table
 
     passes = [(None, job.output.sources, job.output.readout)]
     if settings.untrained is not None:
         passes.append((settings.untrained, job.output.random_sources, job.output.random_readout))
     proofs: list[str] = []
     for seed, path_of_sources, paths_of_readout in passes:
-        tracer = traced(seed) if sequences else NOTHING
-        draw: dict[str, dict] = {}
-        if seed is not None:
-            initial = source["initial_weights"]
-            draw["draw"] = random_weights.facts_of(settings.scale, initial) | {"left_out": ""}
+        found, remarks = traced(seed)
+        files = {
+            ("readout", site): path
+            for site, path in zip(settings.sites, paths_of_readout, strict=True)
+        }
         if path_of_sources:
-            metadata = {columns.TRACED_KEY: tracer.sources_remark.encode()}
-            table = write(tracer.sources, path_of_sources, traced_tables.SOURCES, metadata, **draw)
-            if seed is None:
-                written = traced_tables.written(table)
-                write([written], job.output.written, written.schema, {})
-                if job.output.sinks:
-                    schema = tracer.sinks[0].schema if tracer.sinks else columns.schema(0)
-                    write(tracer.sinks, job.output.sinks, schema, metadata)
-        metadata = {columns.TRACED_KEY: tracer.readout_remark.encode()}
-        for site, path in zip(settings.sites, paths_of_readout, strict=True):
-            write(tracer.readout[site], path, traced_tables.READOUT, metadata, **draw)
+            files["sources", "attention"] = path_of_sources
         if seed is None:
-            proofs = [proof for proof in (tracer.sources_remark, tracer.readout_remark) if proof]
+            proofs = list(dict.fromkeys(remarks.values()))
+            if path_of_sources:
+                found["written", "attention"] = traced_tables.written(found["sources", "attention"])
+                files["written", "attention"] = job.output.written
+            if job.output.sinks:
+                files["sinks", "attention"] = job.output.sinks
+        draw: dict[str, int] = {} if seed is None else {"draw": seed}
+        for (quantity, site), path in files.items():
+            write(found[quantity, site], path, remarks.get(quantity, ""), draw)
     findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
     program.log.info(f"{source['name']}, {record['corpus']['name']}: {findings}")
 

@@ -55,7 +55,7 @@ Hook = tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
 
 
 class NotGiven(Exception):
-    """A model does not give something that is measured; the message says why."""
+    """A model does not give something that is measured; the message says why, or what it gives."""
 
 
 class AllSeen(BaseException):
@@ -63,10 +63,6 @@ class AllSeen(BaseException):
 
     On an Exception, torch looks through the hooks of a module, which other passes may be changing.
     """
-
-
-class NoVectors(Exception):
-    """A module returned something other than one vector per token; the message says what."""
 
 
 def first_tensor(output: Any) -> Any:
@@ -91,9 +87,9 @@ def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def vectors_in(value: Any) -> torch.Tensor:
-    """Return a value of a point if it is a tensor, or raise NoVectors."""
+    """Return a value of a point if it is a tensor, or raise NotGiven."""
     if not isinstance(value, torch.Tensor):
-        raise NoVectors(f"a {type(value).__name__}")
+        raise NotGiven(f"a {type(value).__name__}")
     return value
 
 
@@ -111,7 +107,7 @@ def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
         vectors = vectors_in(first_tensor(output))
         if vectors.ndim not in (2, 3) or vectors.shape[:-1].numel() != mask.numel():
             shape = " × ".join(map(str, vectors.shape)) or "()"
-            raise NoVectors(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
+            raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
         rows = vectors.reshape(mask.numel(), -1)
         if rows.device not in on:
             on[rows.device] = places.to(rows.device)
@@ -282,7 +278,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         result = real_tokens(output)
         for part, added in parts:
             if added.shape != result.shape:
-                raise NoVectors(
+                raise NotGiven(
                     f"vectors of {added.shape[1]} from {part} in a stream of {result.shape[1]}"
                 )
         vectors = stream[0].to(result.device), [added.to(result.device) for _, added in parts]

@@ -97,7 +97,7 @@ def observed(
         ids = torch.arange(TOKENS)[None] % vocabulary_of(model)
         with torch.no_grad(), hooks.residual_identity(blocks, mask) as evidence:
             hooks.forward(model, ids)
-    except hooks.NoVectors as reason:
+    except hooks.NotGiven as reason:
         return [f"found {reason}"], []
     # For example, an encoder beside the decoder needs tokens of its own.
     except hooks.FAILURES as error:

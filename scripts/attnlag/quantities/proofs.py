@@ -71,10 +71,10 @@ class Proofs:
 
     @contextmanager
     def no_vectors_told(self) -> Iterator[None]:
-        """Turn NoVectors into the UserError of a failed proof."""
+        """Turn NotGiven into the UserError of a failed proof."""
         try:
             yield
-        except hooks.NoVectors as output:
+        except hooks.NotGiven as output:
             raise UserError(
                 f"{self.called}, fails the proof of its sites: found {output}; expected one vector "
                 "a token, of the width of the stream, into each block, out of it, and from its "

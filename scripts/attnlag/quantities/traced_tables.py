@@ -62,6 +62,21 @@ def table(
     return pa.Table.from_arrays(rows, schema=schema)
 
 
+def tables(
+    readout: Mapping[str, Sequence[pa.Table]],
+    sources: Sequence[pa.Table] = (),
+    sinks: Sequence[pa.Table] = (),
+) -> dict[tuple[str, str], pa.Table]:
+    """Return the tables of all sequences as one, by quantity and site; the readout is by site."""
+    first = sinks[0].schema if sinks else schema(0)
+    found = {("sources", "attention"): (SOURCES, sources), ("sinks", "attention"): (first, sinks)}
+    found |= {("readout", site): (READOUT, of_site) for site, of_site in readout.items()}
+    return {
+        key: pa.concat_tables([of_key.empty_table(), *rows]).unify_dictionaries()
+        for key, (of_key, rows) in found.items()
+    }
+
+
 def sinks(keys: list[pa.Array], to_first: Mapping[int, Any]) -> pa.Table:
     """Return the attention to the first token of a sequence, given (tokens, heads) by layer."""
     (count,) = {scores.shape[1] for scores in to_first.values()}

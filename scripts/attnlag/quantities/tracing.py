@@ -14,7 +14,7 @@ import torch
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, trying
 from attnlag.model.hooks import NotGiven
-from attnlag.quantities import columns, heads, layout, sources, traced_tables
+from attnlag.quantities import heads, layout, sources, traced_tables
 from attnlag.quantities.computation import Batch, Seen
 from attnlag.quantities.heads import LayerHeads
 from attnlag.quantities.passes import Rotary
@@ -105,25 +105,13 @@ class Tracer:
                 layers = sorted(layer for layer, name in vectors if name == site)
                 effects = self.head.effects([vectors[n, site] for n in layers], ids, hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
-                effects_of = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
-                rows = traced_tables.table(keys, layers, effects_of, traced_tables.READOUT)
+                columns = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
+                rows = traced_tables.table(keys, layers, columns, traced_tables.READOUT)
                 self.readout[site].append(rows)
 
     def tables(self) -> dict[tuple[str, str], pa.Table]:
         """Return what was traced by quantity and site, without rows if nothing is known."""
-        sinks = self.sinks[0].schema if self.sinks else columns.schema(0)
-        found = {
-            ("sources", "attention"): (traced_tables.SOURCES, self.sources),
-            ("sinks", "attention"): (sinks, self.sinks),
-            **{
-                ("readout", site): (traced_tables.READOUT, of_site)
-                for site, of_site in self.readout.items()
-            },
-        }
-        return {
-            key: pa.concat_tables([schema.empty_table(), *rows]).unify_dictionaries()
-            for key, (schema, rows) in found.items()
-        }
+        return traced_tables.tables(self.readout, self.sources, self.sinks)
 
     def remarks(self) -> dict[str, str]:
         """Return the errors of the proofs by quantity, or why there are none."""
