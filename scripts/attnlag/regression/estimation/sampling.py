@@ -1,8 +1,9 @@
 """A sample of whole documents, for what needs all rows at once.
 
 Effects of tokens are shared by documents, so they cannot be added up shard by shard. Beyond a
-number of rows they are solved on a random sample of documents, taken in the order of a hash of
-their names. Which documents these are depends on neither the order of the corpus nor its shards.
+number of rows, what needs them is computed from a random sample of documents, taken in the order of
+a hash of their names. Which documents these are depends on neither the order of the corpus nor its
+shards.
 """
 
 import hashlib
