@@ -7,6 +7,9 @@ from pathlib import Path
 
 from planning import plan
 
+from attnlag.config.schema import Config
+from attnlag.pipeline import outputs
+
 STORED = Path(__file__).with_name("graph.txt")
 
 
@@ -24,3 +27,17 @@ def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
     if not STORED.exists():
         STORED.write_text(text)
     assert text == STORED.read_text()
+
+
+def test_a_deleted_table_is_made_again(to_plan):
+    """Each table is there in Parquet and CSV, whichever of them something else needs."""
+    base = to_plan.folder / "results"
+    made = [path for path in base.rglob("*.parquet") if path.with_suffix(".csv").exists()]
+    assert len(made) > 8
+    asked = {*outputs.targets(Config.model_validate(to_plan.config))}
+    for path in made:
+        for one in (path, path.with_suffix(".csv")):
+            assert str(one.relative_to(to_plan.folder)) in asked
+    (base / "tiny/small/attention/notebook/influence.parquet").unlink()
+    (base / "tiny/small/attention/heads/heads.csv").unlink()
+    assert {"fit_regression", "summarize_heads"} <= to_plan.would_run().keys()

@@ -309,7 +309,7 @@ ROWS = {
     "the number of shards of a corpus": [
         (SHARDED, change(corpora={"small": {**SMALL, "shards": 2}}))
     ],
-    "code that computes": [
+    "code that computes, or that tells of it in words": [
         (ALL_FIGURES, code("figures/drawing.py")),
         (EXPLORER, code("report/explorer/page.css", "/* a comment */\n")),
         (WORDS, code("report/wording.py")),

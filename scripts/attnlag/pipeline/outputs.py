@@ -93,6 +93,11 @@ class Output:
     figure: catalogue.Figure | None = None
 
     @property
+    def is_made_anew(self) -> bool:
+        """Whether a run makes the file if it is missing and nothing else needs it."""
+        return self.target or self.name.endswith(".csv")
+
+    @property
     def path(self) -> str:
         """The path with wildcards."""
         return f"{self.folder}/{self.name}".removeprefix("/")
@@ -290,7 +295,7 @@ def files_of(config: Config, name: str = "", target: bool = False) -> list[str]:
     paths = [
         path
         for output in OUTPUTS
-        if output.path.endswith(name) and (output.target or not target)
+        if output.path.endswith(name) and (output.is_made_anew or not target)
         for path in expanded(output, config)
     ]
     # Every table in CSV also exists in Parquet.
