@@ -12,7 +12,8 @@ from projects import Project, copy_of_project, small_corpus
 OWN_RULE = """
 rule all:
     input:
-        "own.txt"
+        "own.txt",
+        "results/tiny/small/attention/notebook/findings.txt"
 
 rule own:
     input:
