@@ -1,9 +1,10 @@
-"""Write the pages that are generated from the code.
+"""Write what is generated from the code, or print the keys of a configuration or the columns.
 
-These are workflow/schemas/config.schema.json, with which editors complete and check a
-configuration; the lists in config/README.md, each between two marks; docs/outputs.md, every file of
-a run and what its columns mean; and docs/exercises.ipynb, the notebook with gaps. With --check,
-nothing is written, and a file that is not up to date is an error.
+Written are workflow/schemas/config.schema.json, with which editors complete and check a
+configuration; docs/outputs.md, the files of a run; and docs/exercises.ipynb, the notebook with
+gaps. With --check, nothing is written, and a file that is not up to date is an error. `keys` and
+`columns` print what the site has beside that: each key with its default and meaning, and the files
+with the meaning of their columns.
 """
 
 import argparse
@@ -28,18 +29,21 @@ HEADER = """\
 
 The files of a run, by folder. `{model}`, `{corpus}`, `{site}` and `{regression}` are names in the
 configuration, `{pair}` is a site that is changed and observed, or two as in `attention_to_mlp`,
-`{shard}` is `0000` and so on, `{scale}` is one of `controls.random_weights.scales`. In columns, NN
-is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate. Below a file are
-the columns that it alone has; in parentheses are those that it
-[shares](#columns-of-several-files).
-
-Tables with *keys* have a row per token. Every CSV table is also stored as Parquet, whose metadata
-record [what made it](reproducibility.md#what-made-a-file). Values that could not be computed are
-empty (NaN). Units other than those of the residual stream and of the outcome per term stand in
-brackets. *Before training* means with random weights; errors and intervals of means are clustered
-by document. [Read the results](reading.md) has examples.
-
-`python docs/generate.py` writes this page; tests compare it with real runs.
+`{shard}` is `0000` and so on, `{scale}` is one of `controls.random_weights.scales`. Every CSV table
+is also stored as Parquet, whose metadata record
+[what made it](reproducibility.md#what-made-a-file). *Before training* means with random weights.
+[Read the results](reading.md) has examples.
+"""
+# Of the page without and with columns.
+WITHOUT = """
+`python docs/generate.py columns` prints what each column means; the site has it on this page.
+"""
+WITH = """
+In columns, NN is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate.
+Below a file are the columns that it alone has; in parentheses are those that it
+[shares](#columns-of-several-files). Tables with *keys* have a row per token. Values that could not
+be computed are empty (NaN). Units other than those of the residual stream and of the outcome per
+term stand in brackets. Errors and intervals of means are clustered by document.
 """
 FIGURES = """\
 ## Figures
@@ -151,14 +155,9 @@ def table_of_covariates() -> str:
     return "\n".join(rows)
 
 
-def page_of_configuration() -> str:
-    """Return config/README.md with its lists."""
-    page = (ROOT / "config/README.md").read_text(encoding="utf-8")
-    for name, content in (("keys", lists_of_keys()), ("covariates", table_of_covariates())):
-        before, rest = page.split(f"<!-- {name} -->")
-        _, after = rest.split(f"<!-- /{name} -->")
-        page = f"{before}<!-- {name} -->\n\n{content}\n\n<!-- /{name} -->{after}"
-    return page
+def all_keys() -> str:
+    """Return the keys of a configuration and the covariates in Markdown."""
+    return f"{lists_of_keys()}\n\n## All covariates\n\n{table_of_covariates()}\n"
 
 
 def names_of_columns(names: str) -> str:
@@ -173,22 +172,22 @@ def list_of_columns(columns: Mapping[str, str | None]) -> Iterator[str]:
             yield f"- {names_of_columns(names)}: {meaning}"
 
 
-def list_of_files(folder: str, outputs: list[Output]) -> Iterator[str]:
-    """Yield the section of a folder: its files, each with the columns that are its alone."""
-    yield f"## `{folder}/`\n"
+def list_of_files(outputs: list[Output], columns: bool) -> Iterator[str]:
+    """Yield the files of a folder, perhaps each with the columns that are its alone."""
     for output in outputs:
         shared = [
             f"[{name}](#{name.replace(' ', '-')})" if name in SHARED else names_of_columns(name)
             for name, meaning in output.columns.items()
-            if not meaning
+            if columns and not meaning
         ]
         yield f"- `{output.name}`: {output.meaning}" + f" ({', '.join(shared)})" * bool(shared)
-        yield from (f"    {line}" for line in list_of_columns(output.columns))
+        if columns:
+            yield from (f"    {line}" for line in list_of_columns(output.columns))
     yield ""
 
 
-def page_of_outputs() -> str:
-    """Return docs/outputs.md."""
+def page_of_outputs(columns: bool) -> str:
+    """Return the page of the files of a run, with or without their columns."""
     files: dict[str, list[Output]] = defaultdict(list)
     figures: dict[str, dict[str, None]] = defaultdict(dict)  # programs may share a name
     for output in OUTPUTS:
@@ -196,14 +195,15 @@ def page_of_outputs() -> str:
             figures[output.folder][f"`{output.figure.name}`"] = None
         else:
             files[output.folder].append(output)
-    lines = [HEADER]
+    lines = [HEADER + (WITH if columns else WITHOUT)]
     for folder, outputs in files.items():
-        lines += list_of_files(folder, outputs)
+        lines += [f"## `{folder}/`\n", *list_of_files(outputs, columns)]
     lines += [FIGURES, *(f"`{folder}/` | {', '.join(names)}" for folder, names in figures.items())]
-    lines.append("\n## Columns of several files\n")
-    for group, columns in SHARED.items():
-        lines += [f"### {group}\n", *list_of_columns(columns), ""]
-    return "\n".join(lines)
+    if columns:
+        lines.append("\n## Columns of several files\n")
+        for group, shared in SHARED.items():
+            lines += [f"### {group}\n", *list_of_columns(shared), ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def exercises() -> str:
@@ -221,18 +221,21 @@ def exercises() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("printed", nargs="?", choices=["keys", "columns"], help="write nothing")
     parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
+    arguments = parser.parse_args()
+    if arguments.printed:
+        print(all_keys() if arguments.printed == "keys" else page_of_outputs(columns=True), end="")
+        return
     pages = {
         "workflow/schemas/config.schema.json": schema(),
-        "config/README.md": page_of_configuration(),
-        "docs/outputs.md": page_of_outputs(),
+        "docs/outputs.md": page_of_outputs(columns=False),
         "docs/exercises.ipynb": exercises(),
     }
     for name, text in pages.items():
         if (ROOT / name).read_text(encoding="utf-8") == text:
             continue
-        if check:
+        if arguments.check:
             sys.exit(
                 f"error: {name}: not up to date, expected what 'python docs/generate.py' writes"
             )

@@ -1,7 +1,8 @@
 """What the site has beside the pages of this folder.
 
 Files that stand elsewhere in the repository become pages as they are, and links to them lead there.
-A page of the library's reference is made for each module of ``scripts/attnlag``.
+Each key of the configuration and each column of the outputs are listed at the end of their pages. A
+page of the library's reference is made for each module of ``scripts/attnlag``.
 """
 
 import ast
@@ -9,6 +10,7 @@ import os
 import re
 from pathlib import Path
 
+import generate
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -49,6 +51,7 @@ def on_config(config):
 def on_files(files, config):
     for source, target in ELSEWHERE.items():
         text = (ROOT / source).read_text(encoding="utf-8")
+        text += "\n" + generate.all_keys() if target == "configuration.md" else ""
         text = with_links(text, source, target) if target.endswith(".md") else text
         files.append(File.generated(config, target, content=text))
     rows = ["# The library", "", library().strip(), "", "| module | what it is for |", "|---|---|"]
@@ -79,6 +82,8 @@ def on_post_page(output, page, config):
 
 
 def on_page_markdown(markdown, page, config, files):
+    if page.file.src_uri == "outputs.md":
+        markdown = generate.page_of_outputs(columns=True)
     return with_links(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)
 
 

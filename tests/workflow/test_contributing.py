@@ -165,13 +165,20 @@ def test_the_generated_documentation_includes_the_additions(extended):
     for page in ("docs", "config", "workflow/schemas"):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
-    command = [sys.executable, "docs/generate.py"]
-    subprocess.run(command, cwd=extended.folder, env=environment, check=True)
-    outputs = (extended.folder / "docs/outputs.md").read_text(encoding="utf-8")
+    keys, outputs = (
+        subprocess.run(
+            [sys.executable, "docs/generate.py", page],
+            cwd=extended.folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+        ).stdout
+        for page in ("keys", "columns")
+    )
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
     assert "`mean`: their mean [tokens]" in outputs
     assert "`layer_NN.cosine_two_before`: cosine with the adjustment two tokens before" in outputs
-    keys = (extended.folder / "config/README.md").read_text(encoding="utf-8")
     assert "`odd_token` | `odd_token` | whether the token's number is odd | yes | no" in keys
     assert "`difference` (the difference of the two)" in keys
 

@@ -1,7 +1,7 @@
 """The configuration as a whole: it collects the sections of all packages.
 
-The check that runs before the workflow, the JSON schema in ``workflow/schemas/`` and the tables in
-``config/README.md`` are generated from them.
+The check that runs before the workflow, the JSON schema in ``workflow/schemas/`` and what
+``docs/generate.py keys`` prints are generated from them.
 """
 
 import glob

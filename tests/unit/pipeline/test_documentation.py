@@ -13,6 +13,10 @@ from described import undescribed
 from PIL import Image
 from projects import ROOT
 
+from attnlag.config.schema import Config
+from attnlag.pipeline.outputs import OUTPUTS
+from attnlag.regression.design.covariates import CATALOGUE
+
 GALLERY = ROOT / "docs" / "gallery"
 
 
@@ -43,21 +47,44 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = ("config/README.md", "docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb")
+    pages = ("docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb")
     for name in ("workflow/schemas/config.schema.json", *pages):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    readme = tmp_path / "config/README.md"
-    text = readme.read_text()
-    readme.write_text(text.replace("`alpha: ", "`beta: "))
+    page = tmp_path / "docs/outputs.md"
+    text = page.read_text()
+    page.write_text(text.replace("`fits.csv`", "`fit.csv`"))
     monkeypatch.setattr(generate, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
-    with pytest.raises(SystemExit, match=r"error: config/README\.md: not up to date, expected "):
+    with pytest.raises(SystemExit, match=r"error: docs/outputs\.md: not up to date, expected "):
         generate.main()
-    assert "`beta: " in readme.read_text()
+    assert "`fit.csv`" in page.read_text()
     monkeypatch.setattr(sys, "argv", ["generate.py"])
     generate.main()
-    assert readme.read_text() == text
+    assert page.read_text() == text
+
+
+def test_the_page_on_configuration_names_every_section() -> None:
+    page = (ROOT / "config/README.md").read_text().split("## All keys")[1]
+    sections = re.findall(r"(?m)^\| `(\w+)` \|", page)
+    assert sections == list(Config.model_fields)
+
+
+def test_every_key_and_column_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = {}
+    for page in ("keys", "columns"):
+        monkeypatch.setattr(sys, "argv", ["generate.py", page])
+        generate.main()
+        printed[page] = capsys.readouterr().out
+    for section in Config.model_fields:
+        assert re.search(rf"(?m)^### {section}\b", printed["keys"])
+    assert "- `alpha: 0.05` (" in printed["keys"]
+    assert all(f"\n`{name}` | " in printed["keys"] for name in CATALOGUE)
+    columns = {name for output in OUTPUTS for name in output.column_names()}
+    assert len(columns) > 300
+    assert [name for name in columns if f"`{name}`" not in printed["columns"]] == []
 
 
 def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
