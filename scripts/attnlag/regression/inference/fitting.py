@@ -92,14 +92,14 @@ def fit(
 ) -> Fitted:
     """Fit a regression and its controls: the tables of a run, and of a notebook.
 
+    Parameters that are not listed are those of `fit_regression`.
+
     Parameters
     ----------
     orders : sequence of PermutedProducts
         Of all shards, in order; without them tokens are not permuted.
     untrained : Untrained, optional
         The control of random weights.
-
-    The other parameters are those of `fit_regression`.
     """
     fitted = fit_regression(products, designs, group_of, settings, threads)
     settings = fitted.settings
