@@ -83,7 +83,7 @@ def test_every_key_and_column_is_printed(
     assert "- `alpha: 0.05` (" in printed["keys"]
     assert all(f"\n`{name}` | " in printed["keys"] for name in CATALOGUE)
     columns = {name for output in OUTPUTS for name in output.column_names()}
-    assert len(columns) > 300
+    assert len(columns) > 200
     assert [name for name in columns if f"`{name}`" not in printed["columns"]] == []
 
 
