@@ -100,7 +100,7 @@ validate: run ### compare the default run with published numbers
 models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)
 
-architectures: $(TESTED) ### write docs/architectures.md from tiny models of every type that writes text
+architectures: $(TESTED) ### write benchmarks/architectures.md from tiny models of every type that writes text
 	$(BIN)/python benchmarks/architectures.py
 
 paper: run ## write results/paper: tables in LaTeX, methods, references, figures without titles

@@ -2,7 +2,7 @@
 """Run a tiny model of every type of transformers that generates text, and write which are proved.
 
 Each model has random weights, passes through the checks of a run, and is compared with plain hooks
-on the same modules, one sequence at a time. The result is the page docs/architectures.md:
+on the same modules, one sequence at a time. The result is the page benchmarks/architectures.md:
 
     python benchmarks/architectures.py [--check] [TYPE ...]
 
@@ -35,7 +35,7 @@ from attnlag.quantities import extraction
 TEXT = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 IMAGES = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+PAGE = Path(__file__).with_name("architectures.md")
 
 # Names of sizes in configurations, with their tiny values.
 SIZES = {
@@ -287,8 +287,8 @@ images: the proof of its sites, the exchange of later tokens, and sequences comp
 batches. Every proved type agrees with plain hooks on the same modules, one sequence at a time, to
 10⁻⁴ of each vector. `make architectures` writes this page.
 
-- *proved*: one of the [known layouts](families.md#known-architectures) passes the proof.
-- *refused*: no layout passes. [Declared](families.md#in-the-configuration) modules may.
+- *proved*: one of the [known layouts](../docs/families.md#known-architectures) passes the proof.
+- *refused*: no layout passes. [Declared](../docs/families.md#in-the-configuration) modules may.
 - *not run*: a tiny model cannot be guessed, or needs other libraries. A run tries it all the same.
 
 {counts}

@@ -31,7 +31,7 @@ The files of a run, by folder. `{model}`, `{corpus}`, `{site}` and `{regression}
 configuration, `{pair}` is a site that is changed and observed, or two as in `attention_to_mlp`,
 `{shard}` is `0000` and so on, `{scale}` is one of `controls.random_weights.scales`. Every CSV table
 is also stored as Parquet, whose metadata record
-[what made it](reproducibility.md#what-made-a-file). *Before training* means with random weights.
+[what made it](reruns.md#what-made-a-file). *Before training* means with random weights.
 [Read the results](reading.md) has examples.
 """
 # Of the page without and with columns.

@@ -19,6 +19,9 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
     "README.md": "index.md",
     "CITATION.cff": "CITATION.cff",
+    "benchmarks/architectures.md": "architectures.md",
+    "benchmarks/evidence.md": "evidence.md",
+    "benchmarks/scaling.md": "scaling_tables.md",
     "config/README.md": "configuration.md",
     "config/config.yaml": "config.yaml",
     "config/gpt2.yaml": "gpt2.yaml",

@@ -4,7 +4,7 @@
     python tests/support/check_reproducibility.py --configfile FILE   # any configuration
 
 Runs the workflow in copies of the project: once as it is, and once for each way in which two runs
-may differ. Each variant must keep the promise of docs/reproducibility.md: equal bytes of all files
+may differ. Each variant must keep the promise of docs/reruns.md: equal bytes of all files
 below results/, or all coefficients and elasticities within a relative difference. An estimate near
 zero is a small difference of large sums, so differences are relative to the estimate or to its
 standard error, whichever is larger. The exit status is 1 if a promise is broken.

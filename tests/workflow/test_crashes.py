@@ -1,6 +1,6 @@
 """After an interrupted run the next plain run gives the results of an undisturbed one.
 
-docs/recovery.md says what each interruption leaves behind. `make crashes` kills at random moments.
+docs/reruns.md says what each interruption leaves behind. `make crashes` kills at random moments.
 """
 
 import os

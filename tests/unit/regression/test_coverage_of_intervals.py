@@ -1,6 +1,6 @@
 """Intervals cover the truth at their level, and tests reject at theirs, in short simulations.
 
-The tables of docs/evidence.md are longer ones, of the same program.
+The tables of benchmarks/evidence.md are longer ones, of the same program.
 """
 
 import runpy
