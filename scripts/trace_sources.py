@@ -36,10 +36,13 @@ def main(job):
     def traced(seed):
         """Return what is traced in the trained model, or with a seed in one before training.
 
-        These are tables by quantity and site, and the remarks on quantities.
+        These are tables by quantity and site, the remarks on quantities, and the record of the draw.
         """
+        made = {}
+        if seed is not None:
+            made["draw"] = random_weights.facts_of(settings.scale, source["initial_weights"])
         if not sequences:
-            return traced_tables.tables(dict.fromkeys(settings.sites, ())), {}
+            return traced_tables.tables(dict.fromkeys(settings.sites, ())), {}, made
         if seed is None:
             model = loading.load_model(folder, device, settings.dtype, head=True)
         else:
@@ -54,10 +57,10 @@ def main(job):
             record["model"]["mixers"] = mixers
         for (document, window), ids in sequences.items():
             tracer.trace(document, window, ids)
-        return tracer.tables(), tracer.remarks()
+        return tracer.tables(), tracer.remarks(), made
 
-    def write(table, path, remark, draw):
-        provenance = tables.provenance(record, "traced", recorded, "torch", "transformers") | draw
+    def write(table, path, remark, made):
+        provenance = tables.provenance(record, "traced", recorded, "torch", "transformers") | made
         metadata = {**tables.metadata(provenance), columns.TRACED_KEY: remark.encode()}
         schema = table.schema.with_metadata(metadata)
         with tables.parquet_writer(path, schema, compression="zstd") as writer:
@@ -68,7 +71,7 @@ def main(job):
         passes.append((settings.untrained, job.output.random_sources, job.output.random_readout))
     proofs: list[str] = []
     for seed, path_of_sources, paths_of_readout in passes:
-        found, remarks = traced(seed)
+        found, remarks, made = traced(seed)
         files = {
             ("readout", site): path
             for site, path in zip(settings.sites, paths_of_readout, strict=True)
@@ -82,9 +85,8 @@ def main(job):
                 files["written", "attention"] = job.output.written
             if job.output.sinks:
                 files["sinks", "attention"] = job.output.sinks
-        draw: dict[str, int] = {} if seed is None else {"draw": seed}
         for (quantity, site), path in files.items():
-            write(found[quantity, site], path, remarks.get(quantity, ""), draw)
+            write(found[quantity, site], path, remarks.get(quantity, ""), made)
     findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
     program.log.info(f"{source['name']}, {record['corpus']['name']}: {findings}")
 

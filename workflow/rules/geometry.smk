@@ -4,8 +4,8 @@
 
 TOLD["directions"] = every_site(f"{SITE}/geometry/means.parquet")
 FINDINGS["directions"] = every_site(f"{SITE}/geometry/findings.txt")
-for folder in filter(CONFIG.regresses, ("geometry", "centred")):
-    SHOWN[folder] = every_site(f"{SITE}/{folder}/{{shard}}.parquet")
+if CONFIG.regresses("centred"):
+    SHOWN["centred"] = every_site(f"{SITE}/centred/{{shard}}.parquet")
 
 
 if WITH_VECTORS:
