@@ -36,7 +36,7 @@ def main(job):
     def traced(seed):
         """Return what is traced in the trained model, or with a seed in one before training.
 
-        These are tables by quantity and site, the remarks on quantities, and the record of the draw.
+        These are tables by quantity and site, remarks on quantities, and the record of the draw.
         """
         made = {}
         if seed is not None:
