@@ -23,8 +23,8 @@ def heads_findings(
 ) -> str:
     """Return the findings on shares, coherence, lags, floor and attention sinks of heads, as text.
 
-    ``proof`` is the error of the sum of heads, or the reason for their absence, and ``sinks`` how
-    attention to first tokens was measured, or the reason for its absence.
+    ``proof`` is the error of the sum of heads, with the reason why some layers or all have none;
+    ``sinks`` is how attention to first tokens was measured, or the reason for its absence.
     """
     title = f"{name}, heads:"
     if parts.empty:
@@ -50,6 +50,7 @@ def heads_findings(
             *_lags(lags, regression),
             _floor(layers, lags),
             *_sinks(by_head, layers, sinks),
+            proof,
         ],
     )
 

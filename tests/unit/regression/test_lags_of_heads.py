@@ -177,7 +177,8 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     assert f"in layer 1, with {share:.0%} of its tokens at the floor, " in text
     # Medians beside each other are of the same heads.
     fewer = lags.assign(random_weights=lags["estimate"].where(lags["part"] == "0"))
-    text = heads_findings(table, fewer, "m, c, attention", "within", "", "")
+    text = heads_findings(table, fewer, "m, c, attention", "within", "1 layer without", "")
+    assert text.endswith("  1 layer without\n")
     first = lags[(lags["part"] == "0") & (lags["term"] == "lag_1")]["estimate"].median()
     assert f": median {first:.3f} (" in text
     assert f"before training {first:.3f}" in text
