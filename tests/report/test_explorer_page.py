@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
-from declared_files import files_in, regressions_in
+from declared_files import files_in
 from playwright.sync_api import Page, expect
 from programs import command_of
 from projects import SEVERAL, Project, new_project
@@ -21,6 +21,7 @@ from projects import SEVERAL, Project, new_project
 from attnlag.quantities.columns import KEYS
 from attnlag.report.explorer import contents
 from attnlag.report.explorer import page as pages
+from attnlag.report.regression_tables import declared
 
 HOSTILE = (
     '</script><script>alert("text")</script><img src=x onerror=alert("image")> &amp; $x$ \u2028'
@@ -40,7 +41,7 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     with (project.folder / "data/small.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    by = {"by": {"token_characters": "outcome"}}
+    by = {"by": {"token_characters": "outcome"}, "by_rows": 1}
     project.write_config(
         extraction={"sites": SITES, "quantities": ["geometry", "heads"]},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
@@ -157,7 +158,7 @@ def test_the_first_screen_asks_and_answers(page):
     assert labels[0] == "Does a large adjustment follow a large one?"
     assert {"tokens in random order", "before training", "Check"} < set(labels)
     keys = page.locator("#profile .keys > span").all_inner_texts()
-    assert {"random order", "before training"} < {key.strip() for key in keys}
+    assert {"random order", "before training, own scale"} < {key.strip() for key in keys}
     # What a word means is one hover away; the keyboard finds all words at the end of the page.
     page.locator("#question dfn").first.hover()
     expect(page.locator("#tip")).to_contain_text("sublayer")
@@ -355,7 +356,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     base = project.folder / "results/tiny/small"
     classes = pd.read_parquet(base / "attention/within/classes.parquet")
     rows = classes.query("layer == 1 and term == 'lag_1'").set_index("subset")
-    rows = rows.loc[["-1 SD", "0 SD", "+1 SD"]]
+    rows = rows.loc[["low", "middle", "high"]]
     expected = sorted(rows["estimate"], reverse=True)
     assert drawn(page, "slopes", 2) == pytest.approx(expected, rel=1e-4)
     page.locator("#means > svg").focus()
@@ -408,7 +409,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
         saved.value.save_as(tmp_path / kind)
     csv = pd.read_csv(tmp_path / "CSV")
     assert csv["layer"].tolist() == [0, 1]
-    np.testing.assert_allclose(csv["before training"], expected, rtol=1e-4)
+    np.testing.assert_allclose(csv["before training, own scale"], expected, rtol=1e-4)
     picture = (tmp_path / "SVG").read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture
@@ -416,7 +417,9 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
 
 
 def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_path):
-    found = contents.contents(regressions_in(studies[0].parents[4]), [])
+    files = files_in(studies[0].parents[4])
+    del files["token_properties"]
+    found = contents.contents(declared(**files), [])
     for one in found.index["beyond"].values():
         one.update(heads=None, causes=None, traced=None)
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")

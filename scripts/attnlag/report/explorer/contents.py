@@ -163,7 +163,7 @@ def _entry(regression: RegressionTables) -> Entry:
             **{name: by_layer(rows, column) for column, name in NAMES_OF_NUMBERS.items()},
             **{name: by_layer(controls, column) for column, name in NAMES_OF_CONTROLS.items()},
             "before": {
-                before_training(column): by_layer(controls, column)
+                before_training(column, regression): by_layer(controls, column)
                 for column in BEFORE_TRAINING
                 if column in controls and controls[column].notna().any()
             },
@@ -200,10 +200,15 @@ def _entry(regression: RegressionTables) -> Entry:
     }
 
 
-def before_training(column: str) -> str:
-    """Return what a column of the controls before training is called."""
-    scale = SCALES.get(column.removeprefix("random_weights_"))
-    return "before training" + (f", {scale}" if scale else "")
+def before_training(column: str, regression: RegressionTables) -> str:
+    """Return what a column of the controls before training is called: by the scale of its weights.
+
+    The column without a scale in its name has the first scale that was drawn.
+    """
+    scale, drawn = column.removeprefix("random_weights_"), regression.before_training
+    if scale not in SCALES and drawn is not None and len(drawn):
+        scale = drawn["scale"].iloc[0].replace("-", "_")
+    return "before training" + (f", {SCALES[scale]}" if scale in SCALES else "")
 
 
 def axis(term: str, outcome: str) -> str:

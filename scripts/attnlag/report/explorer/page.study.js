@@ -130,6 +130,9 @@ function showEquation({outcome, outcomeName, lags, cells, covariates, effects, s
   find("equation").replaceChildren(...nodes, " ", note);
 }
 
+// Marks of the scales of weights before training.
+const SCALES = ["square", "diamond", "line"];
+
 // The coefficients of a term by layer as a chart, with its controls.
 function showProfile() {
   const {layers, level, axes} = study, term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;
@@ -141,7 +144,7 @@ function showProfile() {
   const before = Object.entries(term.before);
   if (before.length) {
     panels.push({label: "before and after training, same texts, not corrected for bias", height: low, series: [
-      ...before.map(([scale, values]) => ({name: scale, kind: "square", colour: "--orange", line: true, y: values})),
+      ...before.map(([scale, values], at) => ({name: scale, kind: SCALES[at], colour: "--orange", line: true, y: values})),
       {name: "trained", kind: "dot", colour: "--soft", y: term.uncorrected},
     ]});
   }
