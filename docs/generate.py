@@ -36,7 +36,8 @@ is also stored as Parquet, whose metadata record
 """
 # Of the page without and with columns.
 WITHOUT = """
-`python docs/generate.py columns` prints what each column means; the site has it on this page.
+`python docs/generate.py columns` prints what each column means, and the figures of each folder; the
+site has both on this page. [The gallery](gallery.md) shows the figures.
 """
 WITH = """
 In columns, NN is a layer, counted from 0, and TERM a regressor: `lag_1`, `lead_1` or a covariate.
@@ -198,8 +199,9 @@ def page_of_outputs(columns: bool) -> str:
     lines = [HEADER + (WITH if columns else WITHOUT)]
     for folder, outputs in files.items():
         lines += [f"## `{folder}/`\n", *list_of_files(outputs, columns)]
-    lines += [FIGURES, *(f"`{folder}/` | {', '.join(names)}" for folder, names in figures.items())]
     if columns:
+        rows = (f"`{folder}/` | {', '.join(names)}" for folder, names in figures.items())
+        lines += [FIGURES, *rows]
         lines.append("\n## Columns of several files\n")
         for group, shared in SHARED.items():
             lines += [f"### {group}\n", *list_of_columns(shared), ""]
