@@ -4,13 +4,10 @@ import json
 import re
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
-from attnlag.model.language_models import class_with_head, quiet_transformers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from attnlag.model.language_models import quiet_transformers
 
 # Names of the context length in the configurations of transformers.
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -230,21 +227,3 @@ def tokenizer_is_in_json(folder: Path) -> bool:
 
 def _shape(lengths: Iterable[int]) -> str:
     return " × ".join(map(str, lengths)) or "of a single number"
-
-
-def hollow_model(config: Any) -> "PreTrainedModel":
-    """Return the model of a config with shapes but without values, which takes no memory."""
-    import torch
-
-    kind = class_with_head(config)
-    if kind is None:
-        raise UserError(
-            f"transformers has no causal language model for {config.model_type}, expected a "
-            "decoder-only language model"
-        )
-    with (
-        told_as("transformers cannot build the model of config.json"),
-        quiet_transformers(),
-        torch.device("meta"),
-    ):
-        return kind.from_config(config, trust_remote_code=False)

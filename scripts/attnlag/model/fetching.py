@@ -17,18 +17,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError, counted, told_as
 from attnlag.model.checks import (
     check_safetensors,
     check_weights,
     checked_config,
     context_length,
-    hollow_model,
     tokenizer_is_in_json,
 )
 from attnlag.model.folder import SOURCE_RECORD, digest_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
+from attnlag.model.language_models import hollow_model
 from attnlag.model.random_weights import RANGES, initial_range
 from attnlag.model.wheel import from_package
 from attnlag.storage.contents import sha256_of
@@ -94,7 +94,8 @@ def _describe(
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two further files, and return the record."""
     config = checked_config(folder, check_safetensors(folder), layers, width)
-    model = hollow_model(config)
+    with told_as("transformers cannot build the model of config.json"):
+        model = hollow_model(config)
     check_weights(folder)
     parameters = model.num_parameters()
     initial_weights = state_initializer_range(folder, config, settings.get("initializer_range"))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import WEIGHTS, share_weights
 from attnlag.model.gguf_config import ARCHITECTURES, FACTORS, config_of
-from attnlag.model.language_models import quiet_transformers
+from attnlag.model.language_models import hollow_model, quiet_transformers
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -136,7 +136,7 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
     """Convert a model tensor by tensor."""
     import gguf
     import torch
-    from transformers import TOKENIZER_MAPPING, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import TOKENIZER_MAPPING, PreTrainedTokenizerFast
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     file = path.name
@@ -152,10 +152,7 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
         tempfile.TemporaryDirectory() as alone,
     ):
         config = _config(header, architecture, file)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=torch.float32, trust_remote_code=False
-            )
+        model = hollow_model(config, torch.float32)
         # transformers would also read other files in the same folder, and AutoTokenizer would parse
         # the vocabulary for the config.
         os.symlink(path.resolve(), Path(alone, file))

@@ -1,9 +1,11 @@
-"""The classes of transformers for language models, without its warnings."""
+"""The classes and shapes of transformers' language models, without its warnings."""
 
 import contextlib
 import io
 from collections.abc import Iterator
 from typing import Any
+
+from attnlag.errors import UserError
 
 
 def class_with_head(config: Any) -> Any:
@@ -24,6 +26,25 @@ def class_with_head(config: Any) -> Any:
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not config.is_encoder_decoder:
         return AutoModelForImageTextToText
     return None
+
+
+def hollow_model(config: Any, dtype: Any = None, *, head: bool = True) -> Any:
+    """Return the model of a config, or its trunk, with shapes but without values or memory.
+
+    Without ``dtype`` it has the precision of the config. Raise UserError if transformers has no
+    language model of the type.
+    """
+    import torch
+    from transformers import AutoModel
+
+    kind = class_with_head(config) if head else AutoModel
+    if kind is None:
+        raise UserError(
+            f"transformers has no causal language model for {config.model_type}, expected a "
+            "decoder-only language model"
+        )
+    with quiet_transformers(), torch.device("meta"):
+        return kind.from_config(config, dtype=dtype or config.dtype, trust_remote_code=False)
 
 
 @contextlib.contextmanager

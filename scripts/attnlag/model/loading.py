@@ -15,7 +15,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModel
 
 from attnlag.errors import UserError, counted, told_as
-from attnlag.model.language_models import class_with_head, quiet_transformers
+from attnlag.model.language_models import class_with_head, hollow_model, quiet_transformers
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -75,7 +75,7 @@ def load_model(
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
-    trunk = hollow_trunk(folder, precision, head)
+    trunk = hollow_model(config_of(folder), precision, head=head)
     places = place(folder.name, trunk, free_bytes(device), batch_tokens, longest)
     used = sorted(set(places.values()))
     if len(used) > 1:
@@ -155,17 +155,9 @@ def config_of(folder: Path) -> Any:
     return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def hollow_trunk(folder: Path, dtype: torch.dtype, head: bool = False) -> Any:
-    """Return the trunk of a model, or all of it, with shapes but without values or memory."""
-    config = config_of(folder)
-    kind = class_with_head(config) if head else AutoModel
-    with torch.device("meta"):
-        return kind.from_config(config, dtype=dtype, trust_remote_code=False)
-
-
 def check_room_to_draw(folder: Path, batch_tokens: int = 4096, longest: int = 0) -> None:
     """Raise UserError if main memory cannot hold the model with new weights, in float32."""
-    hollow = hollow_trunk(folder, torch.float32, head=True)
+    hollow = hollow_model(config_of(folder), torch.float32)
     place(folder.name, hollow, free_bytes(torch.device("cpu")), batch_tokens, longest)
 
 

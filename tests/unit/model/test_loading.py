@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.errors import UserError
 from attnlag.model import loading
+from attnlag.model.language_models import hollow_model
 from attnlag.quantities import extraction
 
 CPU = torch.device("cpu")
@@ -111,12 +112,16 @@ def test_a_map_of_devices_changes_no_number(fetched, name):
     np.testing.assert_array_equal(norms_of(dispatched), expected)
 
 
+def hollow_trunk(folder, dtype=torch.float32):
+    return hollow_model(loading.config_of(folder), dtype, head=False)
+
+
 def places_on(folder, *shares, dtype=torch.float32):
     """Return where a model goes on GPUs that have room for these shares of its weights.
 
     With one share alone, on two GPUs with room for that.
     """
-    trunk = loading.hollow_trunk(folder, dtype)
+    trunk = hollow_trunk(folder, dtype)
     weights = trunk.get_memory_footprint()
     working = loading.working_bytes(trunk.config, 64, dtype)
     shares = shares * 2 if len(shares) == 1 else shares
@@ -139,11 +144,11 @@ def deep(tmp_path_factory):
 def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(fetched, name):
     model = loading.load_model(fetched[name], CPU, "auto")
     held = [*model.parameters(), *model.buffers()]
-    hollow = loading.hollow_trunk(fetched[name], torch.float32)
+    hollow = hollow_trunk(fetched[name])
     assert {p.device.type for p in hollow.parameters()} == {"meta"}
     full = hollow.get_memory_footprint()
     assert full == sum(tensor.numel() * tensor.element_size() for tensor in held)
-    half = loading.hollow_trunk(fetched[name], torch.bfloat16).get_memory_footprint()
+    half = hollow_trunk(fetched[name], torch.bfloat16).get_memory_footprint()
     assert full - half == 2 * sum(p.numel() for p in model.parameters())
 
 
@@ -163,7 +168,7 @@ def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep):
 
 @given(st.lists(st.floats(-0.1, 0.9), min_size=1, max_size=5))
 def test_no_device_gets_more_than_it_can_hold(deep, shares):
-    trunk = loading.hollow_trunk(deep, torch.float32)
+    trunk = hollow_trunk(deep)
     weights = trunk.get_memory_footprint()
     try:
         places = places_on(deep, *shares)
@@ -187,7 +192,7 @@ def test_no_device_gets_more_than_it_can_hold(deep, shares):
 
 def refused(folder, free, dtype=torch.float32):
     with pytest.raises(UserError) as caught:
-        loading.place("llama", loading.hollow_trunk(folder, dtype), free, 4096)
+        loading.place("llama", hollow_trunk(folder, dtype), free, 4096)
     return str(caught.value)
 
 
@@ -202,7 +207,7 @@ def test_the_message_of_a_model_that_does_not_fit_states_the_sizes(tmp_path):
     )
     # What a forward pass needs is needed on every device.
     assert "13.5 GB" in refused(tmp_path, {"cpu": 16 * 10**9})
-    trunk = loading.hollow_trunk(tmp_path, torch.float32)
+    trunk = hollow_trunk(tmp_path)
     assert loading.place("x", trunk, {"cpu": 17 * 10**9}, 4096) == {"": "cpu"}
 
 
@@ -266,7 +271,7 @@ def test_a_model_is_loaded_with_the_device_map_that_fits(deep, monkeypatch, devi
         loading, "load_trunk", lambda folder, dtype, places, *_: maps.append(places)
     )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    trunk = loading.hollow_trunk(deep, torch.float32)
+    trunk = hollow_trunk(deep)
     working = loading.working_bytes(trunk.config, 4096, torch.float32)
     room = int(trunk.get_memory_footprint() * (0.8 if device == "full" else 1))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (room + working, 0))
