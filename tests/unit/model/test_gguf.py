@@ -378,9 +378,9 @@ def small_model(architecture, settings):
 def norms_of(model):
     ids = np.random.default_rng(0).integers(3, len(PIECES), 700)
     sites = ["attention", "mlp"]
-    options = {"batch_tokens": 4096, "keep": "norms"}
-    found = extraction.Adjustments(model, sites=sites, **options).measure([ids[:200], ids])
-    return np.stack([found[site] for site in sites])
+    options = {"batch_tokens": 4096, "quantities": ["norms"]}
+    found = extraction.Extractor(model, sites=sites, **options).measure([ids[:200], ids])
+    return np.stack([found["norms", site] for site in sites])
 
 
 @pytest.mark.parametrize("name", STATED)
