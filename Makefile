@@ -73,7 +73,7 @@ crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check tha
 lint: $(TESTED) ### check style, spelling, types and generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell scripts workflow config docs README.md CHANGELOG.md
+	$(BIN)/codespell scripts workflow config docs benchmarks README.md CHANGELOG.md
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
