@@ -59,7 +59,7 @@ def test_every_program_runs_where_only_its_declared_inputs_exist(whole, tmp_path
         sandbox.mkdir()
         for part in ("scripts", "CITATION.cff"):
             (sandbox / part).symlink_to(project.folder / part)
-        for path in given:
+        for path in dict.fromkeys(given):
             linked(project.folder / path, sandbox / path)
             # The stated exception: the record of a model stands for the files in its folder.
             if path.endswith("/source.json"):

@@ -124,11 +124,6 @@ def without_effects(jobs):
     return {rule: count for rule, count in jobs.items() if rule not in EFFECTS or rule in WORDS}
 
 
-def without_figures_of_it(jobs):
-    """Return the jobs of a regression that is not the first: it is drawn beside all others."""
-    return {rule: count for rule, count in jobs.items() if rule not in FIGURES or rule in CHECK}
-
-
 def another_document(project):
     row = {"id": "new", "genre": "odd", "text": "one more document of some words " * 5}
     edit("data/small.jsonl", json.dumps(row) + "\n")(project)
@@ -216,7 +211,7 @@ ROWS = {
     ],
     "one more regression": [
         (
-            {"plot_specifications": 1, **without_figures_of_it(without_effects(DESIGN))},
+            {"plot_specifications": 1, **without_effects(DESIGN)},
             change(regressions={"far": {"lags": [5]}}),
         ),
     ],

@@ -64,6 +64,8 @@ ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
 CODE = code_digests(SCRIPTS)
+# Rules ask again and again for the digests of equal files.
+digests_of = functools.cache(contents.digests_in_words)
 
 
 wildcard_constraints:
@@ -99,7 +101,7 @@ def stage(name, program=None, given=None, **options):
     compared = {"settings": settings} if settings else {}
     if given:
         # By itself, Snakemake does not see that a file has been replaced by an older one.
-        compared["given"] = lambda wildcards: contents.digests_in_words(*given(wildcards))
+        compared["given"] = lambda wildcards: digests_of(*given(wildcards))
     return {"program": program or name, "job": job_text, "code": CODE[name], **compared}
 
 

@@ -46,6 +46,15 @@ def _is_said(node: ast.AST) -> bool:
     return isinstance(value, ast.Constant) or (isinstance(value, ast.Name) and value.id == "log")
 
 
+def _is_for_types(node: ast.AST) -> bool:
+    """Return whether a node imports what annotations name, which nothing runs."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
+
+
 def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
     """Add the imported names and the executed code of a part of a syntax tree.
 
@@ -58,7 +67,7 @@ def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
         computed.append("]")
     elif not isinstance(value, ast.AST):
         computed.append(repr(value))
-    elif not _is_said(value):
+    elif not (_is_said(value) or _is_for_types(value)):
         if isinstance(value, ast.ImportFrom):
             module = value.module or ""
             imported.update([module, *(f"{module}.{alias.name}" for alias in value.names)])

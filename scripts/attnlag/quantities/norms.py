@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.quantities import centred, columns
+from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Outcome
 from attnlag.quantities.computation import Computation, Seen
 from attnlag.storage import tables
@@ -114,21 +114,3 @@ def in_batches(
             batch = batch.set_column(place, name, pa.array(values))
         waiting = waiting.slice(len(batch))
         yield batch
-
-
-def norms_of_row_group(
-    file: pq.ParquetFile, group: int, sums: centred.VectorSums | None = None
-) -> pa.Table:
-    """Return the norms of one row group of an activations file, keys first.
-
-    One column is in memory at a time. If ``sums`` are given, the vectors are added to them.
-    """
-    layers = columns.layers_in(file.schema_arrow)
-    rows = file.read_row_group(group, columns=columns.KEYS)
-    position = rows["position"].to_numpy()
-    for number, layer in enumerate(layers):
-        vectors = centred.vectors_of(file, group, layer)
-        if sums is not None:
-            sums.add(number, vectors, position)
-        rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
-    return rows.cast(columns.schema(len(layers)))

@@ -6,7 +6,6 @@ an older one, as ``cp -p``, ``mv`` and ``rsync -a`` do, is read again.
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -66,7 +65,6 @@ def remembered(paths: Iterable[str | Path]) -> dict[str, str]:
     return unchanged | fresh
 
 
-@functools.cache
 def digests_in_words(*paths: str) -> str:
     """Return the digests of files as one text; a job on another machine may not have them."""
     found = remembered(paths)

@@ -16,7 +16,7 @@ from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.model import hooks, loading, trying
 from attnlag.quantities import columns, extraction, layout, passes
-from attnlag.quantities.norms import norms_of_row_group
+from attnlag.quantities.centred import norms_of_row_group
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 
