@@ -266,7 +266,7 @@ def test_markup_in_a_corpus_is_shown_as_text(page, file):
     for place in range(4):
         page.locator("#text span").nth(place).hover()
         told.append(page.locator("#card").inner_text())
-    assert "<b>" in "".join(told)
+    assert all(kind in "".join(told) for kind in ("noun", "verb", "punctuation", "<b>"))
     tab(page, "kinds")
     expect(page.locator("#means")).to_contain_text("<b>")
     assert page.locator("main img, main script, main b:not(#answers b, #card b)").count() == 0

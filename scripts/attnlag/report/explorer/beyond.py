@@ -74,7 +74,7 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     lags = regression.files.table("head_coefficients", regression.of_site)
     lags = lags[(lags["term"] == nearest_lag(lags)) & ~lags["part"].isin([WHOLE, ABOVE])]
-    names = ["layer", "part", *INTERVAL, "random_weights"]
+    names = ["layer", "part", *INTERVAL, "random_weights", "trained"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
     return {
         "tables": [

@@ -77,7 +77,7 @@ class Shading {
   // The value of a token in words.
   inWords(token) {
     const value = this.values[token];
-    if (this.categories) return this.categories[value] ?? "none";
+    if (this.categories) return value in this.categories ? named(this.categories[value]) : "none";
     return three(this.exponential ? Math.exp(value) : value);
   }
 

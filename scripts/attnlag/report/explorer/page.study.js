@@ -218,5 +218,5 @@ function describe() {
     "central 99% of the tokens in a layer. Dashed: first tokens of a sequence, which the " +
     "regressions leave out. Struck through: no value. A residual is the outcome minus the " +
     `prediction of the coefficients${study.effects ? ", minus the mean of its document" : ""}. ` +
-    "Coefficients, intervals and controls are those of the whole corpus.");
+    "Coefficients, their intervals and the random order are of the whole corpus.");
 }

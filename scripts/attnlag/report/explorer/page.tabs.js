@@ -31,13 +31,14 @@ function showKinds() {
     openTab("text");
   };
   const of = name => rows.map(row => row[name]);
+  const said = ({kind}) => ["yes", "no"].includes(kind) ? `${column.label}: ${kind}` : named(kind);
   means.draw({label: "mean norm by kind of token", x: of("kind").map(named), xLabel: column.label, onPick: open, panels: [
     {label: "norm / layer's mean (geometric means)", height: 260, base: 1, series: [
       {name: "mean with its 95% interval", kind: "dot", colour: "--blue", y: of("ratio"), low: of("low"), high: of("high")},
       {name: "random order", kind: "diamond", colour: "--soft", y: of("chance")}]}]});
   say("means-claim", rows.length < 2 ? "Too few tokens have a kind." :
-    `In layer ${state.layer}, norms are largest for “${named(rows[0].kind)}”, ${two(rows[0].ratio)} times the layer's mean, ` +
-    `and smallest for “${named(rows.at(-1).kind)}”, ${two(rows.at(-1).ratio)} times.`);
+    `In layer ${state.layer}, norms are largest for “${said(rows[0])}”, ${two(rows[0].ratio)} times the layer's mean, ` +
+    `and smallest for “${said(rows.at(-1))}”, ${two(rows.at(-1).ratio)} times.`);
   showSlopes(column);
   say("kinds-note", "Kinds with at least 20 tokens on this page. Random order: the mean that a kind has if the tokens " +
     "of each document are exchanged. Click a kind to highlight its tokens in the text.");
@@ -99,7 +100,8 @@ function showHeads() {
   };
   say("heads-claim", (claims[state.measure] ?? (() => `${capitalised(term)} of single heads is ${of("estimate")} in the ` +
     `median, ${two(Math.min(...values("estimate")))} to ${two(Math.max(...values("estimate")))}` +
-    (values("random_weights").length ? `; before training ${of("random_weights")}` : "") + "."))());
+    (values("random_weights").length ? `; before training ${of("random_weights")}, trained ${of("trained")} (same texts, ` +
+      "first scale of the weights, not corrected for bias)" : "") + "."))());
   say("heads-note", (term && `The terms are those of the regression ${regression}. `) +
     (tokens.heads ? "Click a head to colour the text by the norm of what it writes." : "The page has no room for the norms of single heads."));
   showTables("heads-tables", tables);
@@ -180,6 +182,7 @@ function showTraced() {
       {label: "effect on the logit, SD over the vocabulary", height: 260, series: series(effects, "difference")}]});
   }
   say("sources-note", `${counted(count, "token")} of ${counted(documents, "document")} were traced; they come first in the list of ` +
-    "documents, and the card of a token there names its writers. Effects are less those on the tokens of another place.");
+    "documents, and the card of a token there names its writers." +
+    (effects ? " Effects on logits are those beyond the effect on the same token of another place." : ""));
   showTables("sources-tables", tables);
 }
