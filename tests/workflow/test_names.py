@@ -1,9 +1,13 @@
 """What may be called anything: no name of a model, corpus or regression ends in a traceback."""
 
+import os
 import subprocess
 
 import pytest
 from projects import ROOT
+
+# The tests may run in make themselves: a make within another says more.
+OUTSIDE_MAKE = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
 def named(project, name):
@@ -59,6 +63,7 @@ def test_a_configuration_that_make_cannot_find_is_one_line(target):
     result = subprocess.run(
         ["make", "-n", target, "CONFIG=nofile.yaml"],
         cwd=ROOT,
+        env=OUTSIDE_MAKE,
         capture_output=True,
         text=True,
         check=False,
@@ -73,6 +78,7 @@ def test_make_takes_the_configuration_that_is_asked_for(target):
     result = subprocess.run(
         ["make", "-n", target, "CONFIG=config/models.yaml"],
         cwd=ROOT,
+        env=OUTSIDE_MAKE,
         capture_output=True,
         text=True,
         check=True,

@@ -14,8 +14,7 @@ from pydantic import Field
 from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
-from attnlag.model.folder import may_be_taken
-from attnlag.model.settings import PackageSource, PathSource, Source
+from attnlag.model.settings import PackageSource, PathSource, Source, may_be_taken
 from attnlag.quantities import catalogue, sites
 from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES

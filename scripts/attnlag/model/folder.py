@@ -11,27 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted
+from attnlag.model.settings import (
+    SETTINGS_FILES,
+    TOKENIZER_PATTERNS,
+    VOCABULARY_PATTERNS,
+    WEIGHTS_INDEX,
+)
 from attnlag.section import NAME_PATTERN
 from attnlag.storage.contents import remembered
 from attnlag.storage.memory import amount
 
 log = logging.getLogger("attnlag")
 
-SETTINGS_FILES = ("config.json", "generation_config.json")
-
-# A folder needs one of these files, which contain the vocabulary.
-VOCABULARY_PATTERNS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
-TOKENIZER_PATTERNS = (
-    *VOCABULARY_PATTERNS,
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
 WEIGHTS = "model.safetensors"
-WEIGHTS_INDEX = "model.safetensors.index.json"
 
 SOURCE_RECORD = "source.json"
 
@@ -68,12 +60,6 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     if problems:
         raise UserError(problems)
     return record
-
-
-def may_be_taken(name: str) -> bool:
-    """Return whether a file of a model's folder may be part of the model, by its name."""
-    patterns = (*SETTINGS_FILES, *TOKENIZER_PATTERNS, WEIGHTS_INDEX, "*.safetensors")
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def choose_files(names: Iterable[str], where: str) -> list[str]:

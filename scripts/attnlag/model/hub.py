@@ -13,15 +13,8 @@ from typing import Any
 
 from attnlag.errors import UserError
 from attnlag.model import offline
-from attnlag.model.folder import (
-    OFFLINE_ADVICE,
-    SETTINGS_FILES,
-    TOKENIZER_PATTERNS,
-    WEIGHTS,
-    WEIGHTS_INDEX,
-    shard_names,
-    take_files,
-)
+from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, shard_names, take_files
+from attnlag.model.settings import SETTINGS_FILES, TOKENIZER_PATTERNS, WEIGHTS_INDEX
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import is_disk_full
 

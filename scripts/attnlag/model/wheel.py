@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
-from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, WEIGHTS_INDEX, choose_files
+from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, choose_files
 from attnlag.model.gguf import convert_gguf
+from attnlag.model.settings import WEIGHTS_INDEX
 from attnlag.storage import memory
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import room_for
