@@ -28,8 +28,7 @@ from attnlag.model.checks import (
 from attnlag.model.folder import SOURCE_RECORD, digest_of, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
-from attnlag.model.language_models import hollow_model
-from attnlag.model.random_weights import RANGES, initial_range
+from attnlag.model.language_models import RANGES, hollow_model, initial_range
 from attnlag.model.wheel import from_package
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.memory import amount

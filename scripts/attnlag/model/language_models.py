@@ -7,6 +7,9 @@ from typing import Any
 
 from attnlag.errors import UserError
 
+# Names of the standard deviation of initial weights in the configs of transformers.
+RANGES = ("initializer_range", "init_std")
+
 
 def class_with_head(config: Any) -> Any:
     """Return the class of transformers for a model with its head; None if there is none.
@@ -60,3 +63,8 @@ def quiet_transformers() -> Iterator[None]:
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)
+
+
+def initial_range(text: Any) -> float | None:
+    """Return the standard deviation of the initial weights that a config of a text model states."""
+    return next((getattr(text, key) for key in RANGES if hasattr(text, key)), None)

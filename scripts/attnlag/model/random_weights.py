@@ -13,15 +13,17 @@ import torch
 from attnlag.errors import UserError, told_as
 from attnlag.model import trying
 from attnlag.model.architectures import BlockModules
-from attnlag.model.language_models import class_with_head, quiet_transformers
+from attnlag.model.language_models import (
+    RANGES,
+    class_with_head,
+    initial_range,
+    quiet_transformers,
+)
 
 log = logging.getLogger("attnlag")
 
 # The standard deviation with which transformers draws weights unless a config states another.
 DEFAULT_RANGE = 0.02
-
-# Names of this standard deviation in the configs of transformers.
-RANGES = ("initializer_range", "init_std")
 
 # Names of the matrices whose outputs sublayers, or their experts, give.
 OUTPUTS = (
@@ -142,11 +144,6 @@ def _outputs(module: torch.nn.Module) -> list[torch.Tensor]:
         for path, parameter in module.named_parameters()
         if parameter.dim() > 1 and path.removesuffix(".weight").rpartition(".")[2] in OUTPUTS
     ]
-
-
-def initial_range(text: Any) -> float | None:
-    """Return the standard deviation of the initial weights that a config of a text model states."""
-    return next((getattr(text, key) for key in RANGES if hasattr(text, key)), None)
 
 
 def config_of(original: Any) -> Any:

@@ -165,10 +165,12 @@ def _stop(*_: object) -> None:
 
 
 def _outside_main(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print a problem of the machine as its line, and another exception as ever.
+    """Print a problem of the machine as its line, nothing for Ctrl-C, another exception as ever.
 
     Under a limit of memory, the imports of a program may fail before it can call `run`.
     """
+    if issubclass(kind, KeyboardInterrupt):
+        return
     words = dict(itertools.pairwise(sys.argv))
     asked = int(words["--memory"]) if "--memory" in words else None
     stage = Path(sys.argv[0]).stem

@@ -23,7 +23,7 @@ from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
 from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.escaping import text_for
-from attnlag.model import random_weights
+from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.trying import vocabulary_of
 from attnlag.quantities.catalogue import QUANTITIES
@@ -206,7 +206,7 @@ class Measurement:
         A scale that is another's has no tokens.
         """
         used = self.tokens["document"].isin(documents)
-        initial = random_weights.initial_range(self.run.config.get_text_config())
+        initial = language_models.initial_range(self.run.config.get_text_config())
         own = {"initializer_range": initial, "from": "config"}
         for draw in random_weights.draws(
             self.run.config, scales, seed, modules=self.run.modules, name=self.model
