@@ -7,8 +7,8 @@ import pytest
 from projects import ROOT, ran
 
 
-# Each limit is reached where a library is loaded. Where it is reached while Python itself handles an
-# exception, CPython 3.11 may go round in circles.
+# Each limit is reached where a library is loaded. Where it is reached while Python itself handles
+# an exception, CPython 3.11 may go round in circles.
 @pytest.mark.parametrize("megabytes", [400, 700])
 def test_imports_that_lack_memory_end_in_a_line(megabytes: int) -> None:
     """The program is not called yet, so its job does not matter."""
