@@ -34,7 +34,7 @@ is also stored as Parquet, whose metadata record
 [what made it](reruns.md#what-made-a-file). *Before training* means with random weights.
 [Read the results](reading.md) has examples.
 """
-# Of the page without and with columns.
+# Last paragraphs of the page without columns, and of the one with them.
 WITHOUT = """
 `python docs/generate.py columns` prints what each column means, and the figures of each folder; the
 site has both on this page. [The gallery](gallery.md) shows the figures.

@@ -78,7 +78,7 @@ def of_causal(files, folder):
     return causal.causal_findings(effects, predictions, name=record.names, alpha=alpha)
 
 
-# What findings other than those of regressions are told by.
+# Functions that tell the findings other than those of regressions.
 OTHERS = {
     "directions": of_directions,
     "heads": of_heads,

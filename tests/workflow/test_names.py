@@ -58,16 +58,21 @@ def test_a_model_in_its_own_place_is_refused_in_one_line(fresh):
     )
 
 
-@pytest.mark.parametrize("target", ["run", "report", "paper"])
-def test_a_configuration_that_make_cannot_find_is_one_line(target):
-    result = subprocess.run(
-        ["make", "-n", target, "CONFIG=nofile.yaml"],
+def planned_by_make(target, config):
+    """Return what ``make`` would do with a configuration, or why it would not."""
+    return subprocess.run(
+        ["make", "-n", target, f"CONFIG={config}"],
         cwd=ROOT,
         env=OUTSIDE_MAKE,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("target", ["run", "report", "paper"])
+def test_a_configuration_that_make_cannot_find_is_one_line(target):
+    result = planned_by_make(target, "nofile.yaml")
     assert result.returncode == 2
     (line,) = (result.stdout + result.stderr).splitlines()
     assert "CONFIG: found no file 'nofile.yaml', expected that of a configuration" in line
@@ -75,13 +80,7 @@ def test_a_configuration_that_make_cannot_find_is_one_line(target):
 
 @pytest.mark.parametrize("target", ["run", "report", "paper"])
 def test_make_takes_the_configuration_that_is_asked_for(target):
-    result = subprocess.run(
-        ["make", "-n", target, "CONFIG=config/models.yaml"],
-        cwd=ROOT,
-        env=OUTSIDE_MAKE,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = planned_by_make(target, "config/models.yaml")
+    assert result.returncode == 0
     last = result.stdout.splitlines()[-1]
     assert last.endswith(" --configfile config/models.yaml")

@@ -47,7 +47,7 @@ class Computation:
     ``model`` is an `Extractor`, which has the blocks and width of the model.
     """
 
-    # Of the value of a token in a layer, besides the names of ``Quantity.values``.
+    # Shape of the value of a token in a layer, besides the names of ``Quantity.values``.
     shape: tuple[int, ...] = ()
     # Whether the value is a vector of the stream, which may be stored in half precision.
     of_width = False

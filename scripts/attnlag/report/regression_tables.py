@@ -132,7 +132,7 @@ class RegressionTables:
 
 @dataclass
 class StoredFit:
-    """A fitted regression, as its tables state it: what findings are told from."""
+    """A fitted regression, as its tables state it; findings are told from it."""
 
     settings: RegressionSettings
     layers: list[int]

@@ -192,7 +192,7 @@ def fit(
 
 
 def _measured_for(outcome: Outcome) -> str:
-    """Return the quantity that is measured for an outcome: its own, or that which gives it."""
+    """Return the quantity to measure for an outcome: its own, or the one that gives it."""
     name = outcome.quantity
     source = QUANTITIES[name].measured_in
     return source if source in QUANTITIES else name

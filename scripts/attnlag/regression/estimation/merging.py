@@ -65,12 +65,6 @@ def kept_terms(shards: Sequence[Shard]) -> TermSums:
     return sums
 
 
-def shard_rows(shards: Sequence[Shard]) -> np.ndarray:
-    """Return the number of rows of each layer."""
-    rows = np.sum([shard.totals.pooled[0, :, 0] for shard in shards], axis=0)
-    return np.rint(rows).astype(np.int64)
-
-
 def merged_classes(
     classes: Sequence[str], size: np.ndarray, present: np.ndarray, *, documents: int, rows: int
 ) -> dict[str, list[str]]:

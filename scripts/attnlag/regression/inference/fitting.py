@@ -97,7 +97,7 @@ def fit(
     Parameters
     ----------
     orders : sequence of PermutedProducts
-        Of all shards, in order; without them tokens are not permuted.
+        Files of all shards, in order; without them tokens are not permuted.
     untrained : Untrained, optional
         The control of random weights.
     """
