@@ -2,13 +2,10 @@
 
 import gc
 import weakref
-from unittest.mock import patch
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import statsmodels.api as sm
-from statsmodels.stats import multitest
 
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
@@ -109,38 +106,6 @@ def write_shard(table, path, record, rows=10**6, halves=False):
     crossproducts.write(batches, table.schema, path, record, lengths)
 
 
-def clustered(codes):
-    """Return the options of a statsmodels fit for CRV1 errors and the t distribution."""
-    return {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
-
-
-def cr2_by_matrices(y, x, codes, contrasts):
-    """Return CR2, and the degrees of freedom of joint contrasts, with all matrices written out."""
-    bread = np.linalg.inv(x.T @ x)
-    annihilator = np.eye(len(y)) - x @ bread @ x.T
-    residual = annihilator @ y
-    scores, influence, df = [], [], []
-    for cluster in (codes == code for code in np.unique(codes)):
-        values, vectors = np.linalg.eigh(annihilator[np.ix_(cluster, cluster)])
-        scale = np.where(values > 1e-9, 1 / np.sqrt(np.maximum(values, 1e-12)), 0)
-        adjusted = (vectors * scale) @ vectors.T @ x[cluster] @ bread
-        scores.append(residual[cluster] @ adjusted)
-        influence.append(annihilator[:, cluster] @ adjusted)
-    scores = np.stack(scores)
-    for contrast in contrasts:
-        p = np.stack(influence) @ np.atleast_2d(contrast).T
-        values, vectors = np.linalg.eigh(np.einsum("gna,gnb->ab", p, p))
-        p = p @ (vectors / np.sqrt(values)) @ vectors.T
-        q, total = p.shape[2], 0.0
-        for s in range(q):
-            for t in range(q):
-                first, second = p[:, :, s], p[:, :, t]
-                total += ((first @ second.T) * (second @ first.T)).sum()
-                total += ((first @ first.T) * (second @ second.T)).sum()
-        df.append(q * (q + 1) / total)
-    return scores.T @ scores, df
-
-
 def one_alive(monkeypatch, module, name):
     """Hold one result of a function to be alive at a time; return weak references to all."""
     function, results = getattr(module, name), []
@@ -161,12 +126,6 @@ def profile_of_documents(values, terms):
     n, estimate = len(values), values.mean(axis=0)
     scores = (values - estimate) / np.sqrt(n * (n - 1))
     return Profile(terms, estimate, scores, np.full(estimate.shape, n - 1.0))
-
-
-def multipletests(p_values, method):
-    """Return statsmodels' correction without the garbage collection of its every call."""
-    with patch("gc.collect"):
-        return multitest.multipletests(p_values, method=method)
 
 
 FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
@@ -210,21 +169,6 @@ HEADS = HeadsSettings(
     alpha=0.05,
     stack_mb=64,
 )
-
-
-def fit_within(frame, values):
-    """Return the fit within documents, by dummies of documents."""
-    y = np.log(values.astype(float).where(frame["position"] >= 1))
-    by_document = y.groupby(frame["document"])
-    rows = pd.DataFrame({"y": y, "lag_1": by_document.shift(1), "lag_2": by_document.shift(2)})
-    rows = rows.assign(document=frame["document"]).dropna()
-    dummies = pd.get_dummies(rows["document"], dtype=float)
-    groups = {"groups": pd.factorize(rows["document"])[0]}
-    model = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies))
-    fit = model.fit(cov_type="cluster", cov_kwds=groups)
-    # statsmodels counts the effects of documents among the terms of its factor; they are nested.
-    n, k, effects = len(rows), 2, dummies.shape[1]
-    return fit, np.sqrt((n - k - effects) / (n - k))
 
 
 def design_of(tokens, rows=10**6, counts=None, **settings):

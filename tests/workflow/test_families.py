@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from designs import multipletests
+from oracles import multipletests
 from projects import new_project
 from scipy import stats
 from scipy.optimize import brentq

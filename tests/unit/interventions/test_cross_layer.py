@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from designs import cr2_by_matrices, norms_table
+from designs import norms_table
+from oracles import cr2, ols
 
 from attnlag.interventions import cross_layer
 from attnlag.storage import tables
@@ -50,7 +51,7 @@ def test_coefficients_and_errors_equal_those_of_statsmodels(documents):
             fit = sm.OLS(data["y"], sm.add_constant(data[terms])).fit()
             assert row[name] == pytest.approx(fit.params["x"], rel=1e-9)
             codes = data["document"].to_numpy()
-            v, _ = cr2_by_matrices(fit.model.endog, fit.model.exog, codes, [])
+            v, _ = cr2(fit.model.endog, fit.model.exog, codes)
             assert row[f"{name}_std_error"] == pytest.approx(np.sqrt(v[1, 1]), rel=1e-9)
     assert np.isnan(table.loc[(2, 0, 0), "predictive_given"])
     assert table.loc[(2, 2, 0), "predictive"] == pytest.approx(1)
@@ -97,8 +98,8 @@ def test_all_layers_before_a_target_predict_it_together():
         y.append(own[1] - own[1].mean())
         g += [number] * len(known)
     x, y, g = np.concatenate(x), np.concatenate(y), np.array(g)
-    covariance, (df,) = cr2_by_matrices(y, x, g, [np.ones(3)])
-    expected = np.linalg.lstsq(x, y)[0].sum(), np.sqrt(covariance.sum()), df
+    covariance, (df,) = cr2(y, x, g, [np.ones(3)])
+    expected = ols(y, x).sum(), np.sqrt(covariance.sum()), df
     found = cross_layer.together(((d, d) for d in documents), 3, 2)
     assert found == pytest.approx(expected, rel=1e-10)
     # No layer comes before the first, and few documents have no error.

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from designs import multipletests
+from oracles import multipletests
 from scipy import stats
 
 from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect

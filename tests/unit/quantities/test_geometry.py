@@ -9,11 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import statsmodels.api as sm
 import torch
 from designs import norms_table
 from models import GPT, LLAMA
-from scipy import stats
+from oracles import mean_of
 
 from attnlag.corpus import tokens
 from attnlag.quantities import (
@@ -294,32 +293,19 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     ).set_index(["quantity", "layer"])
     rows = pd.concat([rows for *_, rows in shards])
 
-    def clustered(name):
+    def check(row, name):
         own = rows[["document", name]].dropna()
-        groups = {"groups": pd.factorize(own["document"])[0]}
-        return sm.OLS(own[name], np.ones(len(own))).fit(
-            cov_type="cluster", cov_kwds=groups, use_t=True
-        )
+        expected = mean_of(own[name], own["document"], 0.1)
+        assert row[list(expected)].to_dict() == pytest.approx(expected, rel=1e-8)
+        assert (row["tokens"], row["documents"]) == (len(own), 6)
 
     names = [name for name in rows if name[:2] in ("0 ", "1 ")]
     assert len(found) == len(names) + 1 == 2 * 7 + 2
 
-    def error_of(fit):
-        """Return G*'s error, given that of statsmodels, and G*."""
-        sizes = np.unique(fit.cov_kwds["groups"], return_counts=True)[1]
-        effective, g = sizes.sum() ** 2 / (sizes**2).sum(), len(sizes)
-        return fit.bse.iloc[0] * np.sqrt(effective / (effective - 1) * (g - 1) / g), effective
-
     for name in names:
         layer, quantity = name.split()
-        row, fit = found.loc[(quantity, int(layer))], clustered(name)
-        assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
-        error, effective = error_of(fit)
-        assert row["std_error"] == pytest.approx(error, rel=1e-9)
-        reach = stats.t.ppf(0.95, effective - 1) * error
-        ends = [row["mean"] - reach, row["mean"] + reach]
-        assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(ends, rel=1e-8)
-        assert (row["tokens"], row["documents"]) == (fit.nobs, 6)
+        row = found.loc[(quantity, int(layer))]
+        check(row, name)
         assert row["random_weights"] == pytest.approx(shards[1][2][name].mean(), rel=1e-9)
         of_same = shards[0][2][shards[0][2]["document"].isin(some)][name].mean()
         assert row["trained"] == pytest.approx(of_same, rel=1e-9)
@@ -332,10 +318,8 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     alone = RatioSums.of_rows(np.array([1.0, 3.0]), np.zeros(2, int))
     assert (alone.mean, np.isnan(alone.std_error)) == (2, True)
     assert np.isnan(found.loc[(STREAM_GROWTH, 0), "random_pairs"])
-    row, fit = found.loc[(centred.QUANTITY, 0)], clustered("0 angle")
-    assert row["mean"] == pytest.approx(fit.params.iloc[0], rel=1e-9)
-    assert row["std_error"] == pytest.approx(error_of(fit)[0], rel=1e-9)
-    assert (row["distance"], row["tokens"], row["documents"]) == (2, fit.nobs, 6)
-    assert row["random_pairs"] == pytest.approx(0.2)
+    row = found.loc[(centred.QUANTITY, 0)]
+    check(row, "0 angle")
+    assert (row["distance"], row["random_pairs"]) == (2, pytest.approx(0.2))
     first_two = cosines[cosines["document"].isin(sorted(cosines["document"].unique())[:2])]
     assert row["random_weights"] == pytest.approx(first_two["0 angle"].mean(), rel=1e-9)

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
-from designs import HEADS, fit_within
-from scipy import stats
+from designs import HEADS
+from oracles import fit_within, mean_of
 
 from attnlag.quantities import traced_means
 from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS
@@ -50,27 +49,18 @@ def random():
     return rows_of(1)
 
 
-def mean_of(rows, values, layer, first):
-    """Return a mean with its error and G*, by statsmodels, and the numbers of tokens and rows."""
-    used = (rows["layer"] == layer) & (rows["position"] >= first) & values.notna()
-    values, document = values[used].astype(float), rows.loc[used, "document"].astype(str)
-    sizes = values.groupby(document).size()
-    codes = {"groups": pd.factorize(document)[0]}
-    fit = sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds=codes)
-    effective, g, n = sizes.sum() ** 2 / (sizes**2).sum(), len(sizes), len(values)
-    # Without the correction of statsmodels for the constant, (n - 1) / (n - 1), and its G.
-    error = fit.bse.iloc[0] * np.sqrt(effective / (effective - 1) * (g - 1) / g)
-    return values, error, effective, n, g
+def used(rows, values, layer):
+    """Return the values of a layer that are known, without first tokens, and their documents."""
+    kept = (rows["layer"] == layer) & (rows["position"] >= 1) & values.notna()
+    return values[kept].astype(float), rows.loc[kept, "document"].astype(str)
 
 
-def check(row, rows, values, first, name="mean"):
-    values, error, effective, n, documents = mean_of(rows, values, row["layer"], first)
-    assert row[name] == pytest.approx(values.mean(), rel=1e-9)
-    assert row["std_error"] == pytest.approx(error, rel=1e-9)
-    reach = stats.t.ppf(0.95, effective - 1) * error
-    expected = [values.mean() - reach, values.mean() + reach]
-    assert row[["conf_low", "conf_high"]].tolist() == pytest.approx(expected, rel=1e-9)
-    assert (row["tokens"], row["documents"]) == (n, documents)
+def check(row, rows, values, name="mean"):
+    values, documents = used(rows, values, row["layer"])
+    expected = mean_of(values, documents, 0.1)
+    expected[name] = expected.pop("mean")
+    assert row[list(expected)].to_dict() == pytest.approx(expected, rel=1e-9)
+    assert (row["tokens"], row["documents"]) == (len(values), documents.nunique())
     return values
 
 
@@ -80,12 +70,12 @@ def test_shares_are_means_clustered_by_document(rows, random):
     assert table["source"].tolist() == traced_means.SOURCE_NAMES * 2
     for _, row in table.iterrows():
         source = row["source"]
-        values = check(row, rows, rows[source], 1)
+        values = check(row, rows, rows[source])
         assert row["median"] == pytest.approx(values.median())
-        untrained = mean_of(random, random[source], row["layer"], 1)[0].mean()
+        untrained = used(random, random[source], row["layer"])[0].mean()
         assert row["random_weights"] == pytest.approx(untrained)
         if source in SOURCE_CLASSES:
-            attention = mean_of(rows, rows[f"attention_{source}"], row["layer"], 1)[0].mean()
+            attention = used(rows, rows[f"attention_{source}"], row["layer"])[0].mean()
             assert row["attention"] == pytest.approx(attention)
     assert table.loc[table["source"] == "bias", "attention"].isna().all()
     assert traced_means.shares(rows, None, 1, 0.1)["random_weights"].isna().all()
@@ -97,7 +87,7 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
     apart = table[table["target"] == traced_means.NEXT_LESS_OWN]
     own, other = (rows[name] - rows[f"{name}_control"] for name in ("own", "next"))
     for _, row in apart.iterrows():
-        check(row, rows, other - own, 1, "difference")
+        check(row, rows, other - own, "difference")
     assert traced_means.next_ahead(table) == (
         (apart["conf_low"] > 0).sum(),
         (apart["conf_high"] < 0).sum(),
@@ -108,13 +98,13 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
     assert traced_means.next_ahead(doubtful) == (0, 0, len(LAYERS))
     for _, row in table.drop(apart.index).iterrows():
         effect, control = rows[row["target"]], rows[f"{row['target']}_control"]
-        check(row, rows, effect - control, 1, "difference")
+        check(row, rows, effect - control, "difference")
         for name, values in (("mean", effect), ("control", control)):
             values = values.where(effect.notna() & control.notna())
-            expected = mean_of(rows, values, row["layer"], 1)[0].mean()
+            expected = used(rows, values, row["layer"])[0].mean()
             assert row[name] == pytest.approx(expected)
         untrained = random[row["target"]] - random[f"{row['target']}_control"]
-        expected = mean_of(random, untrained, row["layer"], 1)[0].mean()
+        expected = used(random, untrained, row["layer"])[0].mean()
         assert row["random_weights"] == pytest.approx(expected)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from oracles import multipletests
 from scipy import stats
 
 from attnlag.errors import UserError
@@ -126,7 +127,7 @@ def test_differences_are_tested_layer_by_layer():
     error = np.sqrt(((first.scores - second.scores) ** 2).sum(axis=0))[:4, 0]
     assert error == pytest.approx(0.03 * np.sqrt(2), rel=0.5)
     p = stats.t.sf((size - 0.05) / error, 29) + stats.t.sf((size + 0.05) / error, 29)
-    assert designs.multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
+    assert multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
     assert differences(first, second) == {
         "layers_compared": 4,
         "layers_differing": 1,
@@ -137,10 +138,10 @@ def test_differences_are_tested_layer_by_layer():
     # The second differs by more than 0.02 only if the number of layers does not count.
     p = stats.t.sf((size - 0.02) / error, 29) + stats.t.sf((size + 0.02) / error, 29)
     assert alone["layers_differing"] == (p < 0.05).sum() == 2
-    assert designs.multipletests(p, method="holm")[0].sum() == 1
+    assert multipletests(p, method="holm")[0].sum() == 1
     wide = differences(first, second, negligible=0.15)
     upper = stats.t.sf((0.15 - size) / error, 29)
-    assert wide["layers_alike"] == designs.multipletests(upper, method="holm")[0].sum() == 2
+    assert wide["layers_alike"] == multipletests(upper, method="holm")[0].sum() == 2
     # No layer is both.
     assert wide["layers_differing"] == 1
 

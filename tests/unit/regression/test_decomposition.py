@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import changed, cr2_by_matrices, design_settings
+from designs import changed, design_settings
+from oracles import cr2, dummies_of, lags_of, ols
 from scipy import stats
 
 from attnlag.errors import UserError
@@ -61,7 +62,7 @@ def test_each_step_is_the_regression_with_dummies(data, entered):
     codes = pd.factorize(data["document"])[0]
     place = plain.model.exog_names.index("lag_1")
     contrast = np.eye(len(plain.params))[place]
-    v, (df,) = cr2_by_matrices(plain.model.endog, plain.model.exog, codes, [contrast])
+    v, (df,) = cr2(plain.model.endog, plain.model.exog, codes, [contrast])
     # Only the number of effects across documents counts, and not their leverage.
     close = 1e-7 if entered < 2 else 0.2
     row = rows.loc["lag_1"]
@@ -84,10 +85,10 @@ def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
 def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     one = np.array([0, 0, 1, 1, 2, 2, 2])
     two = np.array([5, 6, 6, 5, 8, 9, 9])
-    dummies = pd.get_dummies(pd.DataFrame({"a": one, "b": two}).astype(str)).to_numpy(float)
+    dummies = np.hstack([dummies_of(one), dummies_of(two)])
     assert Effects.of([one, two]).rank() == np.linalg.matrix_rank(dummies)
     values = np.random.default_rng(0).normal(size=(7, 3))
-    left = values - dummies @ np.linalg.lstsq(dummies, values, rcond=None)[0]
+    left = values - dummies @ ols(values, dummies)
     assert Effects.of([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
 
 
@@ -133,9 +134,8 @@ def written(folder, number, dead=False):
         frame[f"{name.removesuffix('_id')}_previous"] = before.astype(object).fillna("none")
     for layer in range(3):
         logs = np.log(frame[f"layer_{layer:02d}"].replace(0, np.nan))
-        for lead in (0, 1, 3):
-            ahead = logs.groupby([frame["document"], frame["window"]]).shift(-lead)
-            frame[f"y{layer}" if lead == 0 else f"lead{layer}_{lead}"] = ahead
+        rows = lags_of(logs, [frame["document"], frame["window"]], leads=(1, 3))
+        frame[[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"]] = rows
     return *paths, frame.rename(columns={"token_id": "token"})
 
 
@@ -156,7 +156,7 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
                 [rows[[f"lead{layer}_1", f"lead{layer}_3"]], np.ones(len(rows)), dummies]
             )
             y = rows[f"y{layer}"].to_numpy()
-            coefficients = np.linalg.lstsq(x, y)[0]
+            coefficients = ols(y, x)
             r_squared = 1 - ((y - x @ coefficients) ** 2).sum() / ((y - y.mean()) ** 2).sum()
             own = found[found["step"] == names[-1]]
             own = own[own["layer"] == layer].set_index("term")

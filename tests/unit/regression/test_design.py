@@ -11,6 +11,7 @@ import pytest
 from designs import design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import spline
 
 from attnlag.errors import UserError
 from attnlag.quantities import columns
@@ -115,9 +116,7 @@ def by_definition(table, spec, facts):
                 for term, value in terms.items():
                     cells[f"{name}.{term}"] = math.log(value) if kept else None
             if "position" in spec.covariates:
-                x, knots = math.log(1 + t), [math.log(1 + knot) for knot in spec.position_knots]
-                for i, column in enumerate(harrell(x, knots), 1):
-                    cells[f"position_{i}"] = column
+                cells |= spline(t, spec.position_knots)
             if "log_frequency" in spec.covariates:
                 share = token_ids.count(row["token_id"]) / len(token_ids)
                 cells["log_frequency"] = math.log(share)
@@ -127,26 +126,6 @@ def by_definition(table, spec, facts):
                     cells[f"group_{other}"] = float(other == group)
             found.append(cells)
     return found, [len(sequence) for sequence in sequences]
-
-
-def harrell(x, knots):
-    """Transcribe rcspline.eval of the R package Hmisc, norm = 2."""
-
-    def cube(u):
-        return max(u, 0) ** 3
-
-    *_, before_last, last = knots
-    power = last - knots[0]
-    yield x
-    for knot in knots[:-2]:
-        yield (
-            cube((x - knot) / power ** (2 / 3))
-            + (
-                (before_last - knot) * cube((x - last) / power ** (2 / 3))
-                - (last - knot) * cube((x - before_last) / power ** (2 / 3))
-            )
-            / (last - before_last)
-        )
 
 
 DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: tuple(sorted(d)))

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from designs import HEADS, fit_within, one_alive
+from designs import HEADS, one_alive
+from oracles import fit_within
 
 from attnlag.quantities import columns, head_shares, layout
 from attnlag.regression.beyond import lags_of_heads

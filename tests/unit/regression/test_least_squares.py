@@ -8,14 +8,18 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import (
-    changed,
+from designs import changed, columns_of, design_table, stack_of
+from oracles import (
+    aht,
     clustered,
-    columns_of,
-    cr2_by_matrices,
-    design_table,
+    cr2,
+    cr2_scores,
+    dummies_of,
+    half_panel,
+    jackknifed,
     multipletests,
-    stack_of,
+    ols,
+    r_squared_of_folds,
 )
 from scipy import stats
 
@@ -37,14 +41,14 @@ LENGTHS = {
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
 def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
-    if covariance == "cluster-crv1" and len(lengths) < 6:
-        for fit in regress.fit(stack_of(design_table(lengths)), "cluster", 5):
-            assert fit.status.endswith("too few to cluster by")
-        return
     table = design_table(lengths, layers, missing=missing)
     # The centre of the shard is the mean of its first rows, and not of all.
     stack = stack_of(table, rows=20)
     fits = regress.fit(stack, covariance, 5)
+    if covariance == "cluster-crv1" and len(lengths) < 6:
+        said = f"{len(lengths)} document{'s' * (len(lengths) > 1)}: too few to cluster by"
+        assert [fit.status for fit in fits] == [said] * layers
+        return
     tidy = results.coefficients_table(fits, stack, Errors(covariance=covariance, alpha=0.1))
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
@@ -92,18 +96,13 @@ def test_cross_validation_equals_that_of_separate_fits():
     (fit,) = regress.fit(stack, "cluster", 7)
     y, x, codes = columns_of(table, 0)
     fold = np.unique(codes, return_inverse=True)[1] % 7
-    error = 0.0
-    for held_out in range(7):
-        train, test = fold != held_out, fold == held_out
-        error += ((y[test] - x[test] @ sm.OLS(y[train], x[train]).fit().params) ** 2).sum()
-    expected = 1 - error / ((y - y.mean()) ** 2).sum()
-    assert fit.cv_r_squared == pytest.approx(expected, rel=1e-9)
+    assert fit.cv_r_squared == pytest.approx(r_squared_of_folds(y, x, fold), rel=1e-9)
 
 
 def test_there_are_at_most_as_many_folds_as_documents():
-    stack = stack_of(design_table([30] * 6, 1))
-    many, exact = (regress.fit(stack, "cluster", folds)[0] for folds in (100, 6))
-    assert many.cv_r_squared == exact.cv_r_squared
+    table = design_table([30] * 6, 1)
+    (fit,) = regress.fit(stack_of(table), "cluster", 100)
+    assert fit.cv_r_squared == pytest.approx(r_squared_of_folds(*columns_of(table, 0)), rel=1e-9)
 
 
 @pytest.mark.parametrize("ratio", [3, 300, 10**4])
@@ -120,10 +119,8 @@ def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
     np.testing.assert_allclose(fit.estimate[1:], [float(slope) for slope in exact], rtol=1e-12)
 
 
-def oracle_within(y, x, codes):
-    """Return statsmodels' fit with a dummy for each document, and the slopes' places."""
-    dummies = (codes[:, None] == np.unique(codes)).astype(float)
-    return np.column_stack([x[:, 1:], dummies])
+def with_dummies(x, codes):
+    return np.column_stack([x[:, 1:], dummies_of(codes)])
 
 
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
@@ -135,7 +132,7 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
-        within = oracle_within(y, x, codes)
+        within = with_dummies(x, codes)
         options = clustered(codes) if covariance == "cluster-crv1" else {}
         oracle = sm.OLS(y, within).fit(**options)
         v = oracle.cov_params()[:2, :2]
@@ -157,17 +154,12 @@ def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression(
     (fit,) = regress.fit(stack_of(table, halves=True, fixed_effects=True), "cluster", None)
     y, x, codes = columns_of(table, 0)
     data = pd.DataFrame(np.column_stack([y, x[:, 1:]]))
-    order = data.groupby(codes).cumcount()
-    first = (order < (data.groupby(codes)[0].transform("size") + 1) // 2).to_numpy()
-    scores = np.zeros((7, 2))
-    for weight, rows in ((2, first | True), (-0.5, first), (-0.5, ~first)):
+
+    def scores_of(rows):
         own = data[rows] - data[rows].groupby(codes[rows]).transform("mean")
-        bread = np.linalg.inv(own[[1, 2]].T @ own[[1, 2]])
-        own[0] -= own[[1, 2]] @ (bread @ own[[1, 2]].T @ own[0]).to_numpy()
-        for document, rows_of in own.groupby(codes[rows]):
-            e, z = rows_of[0].to_numpy(), rows_of[[1, 2]].to_numpy()
-            values, vectors = np.linalg.eigh(np.eye(len(e)) - z @ bread @ z.T)
-            scores[document] += weight * bread @ z.T @ (vectors / np.sqrt(values)) @ vectors.T @ e
+        return cr2_scores(own[0].to_numpy(), own[[1, 2]].to_numpy(), codes[rows])[0]
+
+    scores = half_panel(scores_of, codes)
     np.testing.assert_allclose(fit.covariance, scores.T @ scores, rtol=1e-9)
 
 
@@ -176,11 +168,9 @@ def test_the_jackknife_equals_fits_without_each_document():
     stack = stack_of(table, rows=33)
     (fit,) = regress.fit(stack, "cluster-jackknife", 5)
     y, x, codes = columns_of(table, 0)
-    whole = sm.OLS(y, x).fit().params
-    without = np.stack([sm.OLS(y[codes != g], x[codes != g]).fit().params for g in range(7)])
-    change = without - whole
-    np.testing.assert_allclose(fit.estimate, whole, rtol=1e-9)
-    np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    covariance, change = jackknifed(lambda kept: ols(y, x, kept), codes)
+    np.testing.assert_allclose(fit.estimate, ols(y, x), rtol=1e-9)
+    np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-7)
     assert (fit.df == 6).all()
     influence = results.influence_table([fit], stack)
     lag = influence[influence["term"] == "lag_1"]
@@ -190,9 +180,7 @@ def test_the_jackknife_equals_fits_without_each_document():
     np.testing.assert_allclose(
         lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[1, 1]), rtol=1e-9
     )
-    error = ((y - (x * without[codes]).sum(axis=1)) ** 2).sum()
-    expected = 1 - error / ((y - y.mean()) ** 2).sum()
-    assert fit.loo_r_squared == pytest.approx(expected, rel=1e-9)
+    assert fit.loo_r_squared == pytest.approx(r_squared_of_folds(y, x, codes), rel=1e-9)
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
@@ -203,7 +191,7 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
     stack = stack_of(table, fixed_effects=fixed_effects)
     for layer, fit in enumerate(regress.fit(stack, "cluster", 5)):
         y, x, codes = columns_of(table, layer)
-        effects = np.eye(codes.max() + 1)[codes] if fixed_effects else np.ones((len(y), 1))
+        effects = dummies_of(codes if fixed_effects else 0 * codes)
         lags, trend = x[:, 1:3], table["position_1"].to_numpy()[:, None]
         rest = sm.OLS(y, np.hstack([effects, trend])).fit()
         whole = sm.OLS(y, np.hstack([effects, trend, lags])).fit()
@@ -211,7 +199,7 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
         assert fit.partial_r_squared < fit.r_squared
         alone = sm.OLS(y, np.hstack([effects, lags])).fit()
         for found, oracle in ((fit.r_squared_lags, alone), (fit.r_squared_others, rest)):
-            of_means = ((y - effects @ np.linalg.lstsq(effects, y)[0]) ** 2).sum()
+            of_means = ((y - effects @ ols(y, effects)) ** 2).sum()
             assert found == pytest.approx(1 - oracle.ssr / of_means, rel=1e-7, abs=1e-9)
 
 
@@ -221,13 +209,12 @@ HALVES = [30, 12, 25, 8, 14, 40, 9]
 def short_table():
     """Return a design with a covariate that is constant in the second halves of documents."""
     table = design_table(HALVES, 1)
-    place = np.concatenate([np.arange(n) for n in HALVES])
-    early = np.minimum(place, 3.0)
+    early = np.minimum(np.concatenate([np.arange(n) for n in HALVES]), 3.0)
     y = table["layer_00.y"].to_numpy() + 0.5 * early
-    return changed(table, {"layer_00.y": y, "position_1": early}), place
+    return changed(table, {"layer_00.y": y, "position_1": early})
 
 
-def corrected(frame, first, weight):
+def corrected(frame, weight):
     """Return the half-panel estimate with weighted documents: lags, then the rest given these."""
     codes = frame["document"].cat.codes.to_numpy()
     lags, rest = ["layer_00.lag_1", "layer_00.lag_2"], ["position_1"]
@@ -237,40 +224,33 @@ def corrected(frame, first, weight):
         part["layer_00.y"] -= offset
         part -= part.groupby(codes[rows]).transform("mean")
         # A half may not tell all terms apart: any solution has the same coefficients of lags.
-        root = np.sqrt(weight[codes[rows]])[:, None]
-        values = part.to_numpy() * root
-        return np.linalg.lstsq(values[:, 1:], values[:, 0], rcond=1e-10)[0]
+        values = part.to_numpy() * np.sqrt(weight[codes[rows]])[:, None]
+        return ols(values[:, 0], values[:, 1:])
 
-    whole = np.ones(len(frame), dtype=bool)
-    halves = within(first, lags + rest)[:2] + within(~first, lags + rest)[:2]
-    slopes = 2 * within(whole, lags + rest)[:2] - halves / 2
-    return np.append(slopes, within(whole, rest, frame[lags].to_numpy() @ slopes))
+    slopes = half_panel(lambda rows: within(rows, lags + rest)[:2], codes)
+    return np.append(slopes, within(slice(None), rest, frame[lags].to_numpy() @ slopes))
 
 
 def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
     """The oracles are own regressions: of all rows, halves, without and with more of a document."""
-    table, place = short_table()
+    table = short_table()
     stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
     frame = table.to_pandas()
-    first = place < (np.repeat(HALVES, HALVES) + 1) // 2
     (fit,) = regress.fit(stack, "cluster-jackknife", 5)
-    expected = corrected(frame, first, np.ones(7))
-    np.testing.assert_allclose(fit.estimate, expected, rtol=1e-9)
-    change = np.stack([corrected(frame, first, 1.0 - (np.arange(7) == g)) for g in range(7)])
-    change -= expected
-    np.testing.assert_allclose(fit.covariance, 6 / 7 * change.T @ change, rtol=1e-7)
+    np.testing.assert_allclose(fit.estimate, corrected(frame, np.ones(7)), rtol=1e-9)
+    covariance, _ = jackknifed(lambda kept: corrected(frame, kept.astype(float)), np.arange(7))
+    np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-7)
     assert np.isnan(fit.log_likelihood)
     (fit,) = regress.fit(stack, "cluster-crv1", 5)
     steps = [1e-5 * (np.arange(7) == g) for g in range(7)]
-    psi = np.stack([corrected(frame, first, 1 + e) - corrected(frame, first, 1 - e) for e in steps])
-    psi /= 2e-5
+    psi = np.stack([corrected(frame, 1 + e) - corrected(frame, 1 - e) for e in steps]) / 2e-5
     n = len(frame)
     np.testing.assert_allclose(fit.covariance, 7 / 6 * (n - 1) / (n - 4) * psi.T @ psi, rtol=1e-5)
     # Draws weight documents alike.
     weights = np.random.default_rng(0).integers(1, 4, (2, 7)).astype(float)
     drawn = bootstrap.weighted(stack, least_squares.solve_all(stack), weights)[:, 0]
     for one, weight in zip(drawn, weights, strict=True):
-        np.testing.assert_allclose(one, corrected(frame, first, weight), rtol=1e-9)
+        np.testing.assert_allclose(one, corrected(frame, weight), rtol=1e-9)
     # A lag that a half does not tell is another matter.
     table = table.drop_columns("layer_00.lag_2")
     table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
@@ -313,10 +293,10 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         if effects:
-            x = oracle_within(y, x, codes)
+            x = with_dummies(x, codes)
         wide = np.zeros((len(names), x.shape[1]))
         wide[:, : len(names)] = np.eye(len(names))
-        v, df = cr2_by_matrices(y, x, codes, [*wide, difference @ wide, both @ wide])
+        v, df = cr2(y, x, codes, [*wide, difference @ wide, both @ wide])
         np.testing.assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
         np.testing.assert_allclose(fit.df, df[: len(names)], rtol=1e-10)
         one, two = fit.joint
@@ -324,11 +304,8 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
         b = fit.estimate[[names.index("lag_1"), names.index("lag_2")]]
         t = (b[0] - b[1]) / np.sqrt((difference @ fit.covariance @ difference.T).item())
         assert one.p_value == pytest.approx(2 * stats.t.sf(abs(t), df[-2]), rel=1e-9)
-        eta = df[-1]
-        quadratic = b @ np.linalg.solve(both @ fit.covariance @ both.T, b)
-        assert two.df_residual == pytest.approx(eta - 1, rel=1e-10)
-        assert two.statistic == pytest.approx((eta - 1) / (2 * eta) * quadratic, rel=1e-9)
-        assert two.p_value == pytest.approx(stats.f.sf(two.statistic, 2, eta - 1), rel=1e-9)
+        found = two.statistic, two.df, two.df_residual, two.p_value
+        assert found == pytest.approx(aht(fit.estimate, fit.covariance, both, df[-1]), rel=1e-9)
         if effects:
             assert fit.f_statistic == pytest.approx(two.statistic)
 
@@ -455,8 +432,8 @@ def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     constant = sm.add_constant(x)
     for document in (0, 7):
         kept = codes != document
-        expected = np.linalg.lstsq(constant[kept], y[kept], rcond=None)[0]
-        np.testing.assert_allclose(fit.without[document][1:], expected[1:], rtol=1e-8, atol=1e-12)
+        expected = ols(y, constant, kept)[1:]
+        np.testing.assert_allclose(fit.without[document][1:], expected, rtol=1e-8, atol=1e-12)
     assert np.linalg.cond(constant[codes != 0]) < 1.3
     assert 0 < fit.cv_r_squared < fit.r_squared
     assert 0 < fit.loo_r_squared < fit.r_squared
