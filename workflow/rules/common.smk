@@ -28,8 +28,8 @@ if workflow.is_main_process:
     from attnlag.pipeline import records, texts
 
     problems = problems or texts.problems(CONFIG)
-    for change in [] if problems else records.changed_settings(CONFIG):
-        print(change, file=sys.stderr)
+    for line in [] if problems else [*records.changed_settings(CONFIG), *CONFIG.left_out()]:
+        print(line, file=sys.stderr)
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 

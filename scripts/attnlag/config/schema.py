@@ -6,9 +6,11 @@ The check that runs before the workflow, the JSON schema in ``workflow/schemas/`
 
 import glob
 import itertools
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
+import yaml
 from pydantic import Field
 
 from attnlag.corpus.settings import Corpus, Tokens
@@ -84,6 +86,18 @@ class Config(Section):
         description="The tokens that write adjustments, and the words that these raise; null: none",
     )
     figures: Figures = Field(default=Figures(), description="How figures are drawn")
+
+    def left_out(self) -> list[str]:
+        """Return a line for each regression that lacks what one of its name has by default."""
+        lines = []
+        for name, default in self.model_fields["regressions"].default.items():
+            regression = self.regressions.get(name, default)
+            stated = regression.model_fields_set
+            lacking = default.model_dump(exclude_defaults=True, exclude=stated)
+            if lacking:
+                text = yaml.safe_dump(lacking, default_flow_style=True, width=math.inf)
+                lines.append(f"regressions.{name}: without {text.strip()}, which it has by default")
+        return lines
 
     def needs_stream(self, name: str) -> bool:
         """Return whether the rows of a regression depend on norms of the stream."""
