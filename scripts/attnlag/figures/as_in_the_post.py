@@ -1,71 +1,119 @@
-"""The three pictures of the teaching notebook from which this project grew (Cohen, 2025).
+"""The three pictures of the post from which this project grew (Cohen, 2025).
 
-They show the norms of all tokens by layer as jittered dots, histograms of a few layers with bins
-by the rule of Freedman and Diaconis, and two coefficients by layer with crosses where p >= alpha.
+They show what is regressed, a log norm, of all tokens by layer as jittered dots, histograms of a
+few layers with bins by the rule of Freedman and Diaconis, and the coefficients of lags by layer
+with crosses where p >= alpha.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
-from attnlag.figures.drawing import evenly_chosen, label_layers
+from attnlag.figures.drawing import evenly_chosen, framed, label_layers
 from attnlag.figures.files import style
+from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
+from attnlag.figures.sampling import sampled_rows
+from attnlag.figures.sizes import PAGE, Size
+from attnlag.figures.templates import CustomFigure
+from attnlag.figures.wording import PREDICTIVE, sample_shown
+from attnlag.regression.estimation.crossproducts import columns_of, layers_and_terms
+from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import lags_among, named
+from attnlag.storage import tables
 
-# Layers with a histogram.
-MOST_HISTOGRAMS = 4
+DRAWN_BY = ("plot_regression",)
+ON_REQUEST = True
+CATEGORY = "coefficients"
+SUBCATEGORY = "as in the post"
+METHOD = "Dots, histograms and coefficients with crosses are drawn as in Cohen (2025)."
+
+# Most tokens with a dot in each layer, and most layers with a histogram by the size of a figure.
+MOST_DOTS, MOST_HISTOGRAMS = 1000, {"page": 4, "column": 2}
 
 # Width of the strip of a layer's dots, as a share of the distance between layers.
 JITTER = 0.6
 
 
+def figure(inputs: Inputs) -> CustomFigure:
+    """Return the pictures of the rows of a regression, or of a sample of them."""
+    schema = pq.read_schema(inputs.design[0])
+    count = tables.row_count(inputs.design)
+    rows = sampled_rows(count)
+    outcomes = {}
+    for layer in layers_and_terms(schema)[0]:
+        (column,) = columns_of(schema.names, layer, ["y"])
+        outcomes[layer] = tables.values_of(inputs.design, column, rows)
+    drawn = functools.partial(
+        draw, pd.DataFrame(outcomes), inputs.coefficients, inputs.alpha, inputs.outcome, count
+    )
+    return CustomFigure(claim_of(inputs.coefficients, inputs.alpha), drawn)
+
+
+def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
+    """Return in how many layers each lag is significant, as the post counts them."""
+    layers = coefficients.groupby("term")["p_value"].agg(lambda p: (p < alpha).sum())
+    lags = lags_among(list(coefficients["term"]))
+    found = ", ".join(f"{named(lag)} in {layers[lag]}" for lag in lags)
+    of = coefficients["layer"].nunique()
+    return f"Of {of} layers, p < {alpha:g} for {found} (not corrected over the layers)"
+
+
 @style()
-def draw(norms: np.ndarray, coefficients: pd.DataFrame, alpha: float) -> Figure:
+def draw(
+    outcomes: pd.DataFrame,
+    coefficients: pd.DataFrame,
+    alpha: float,
+    outcome: str,
+    count: int,
+    title: str,
+    size: Size = PAGE,
+) -> Figure:
     """Return the pictures, one below the other.
 
-    ``norms`` are those of the tokens that were regressed, (layers, tokens). Coefficients whose
+    ``outcomes`` has a column for each layer, of ``count`` rows or a sample. Coefficients whose
     p-value, not corrected for the number of layers, is at least ``alpha`` have a cross.
     """
-    figure = Figure(figsize=(10, 10), layout="constrained")
-    parts: Any = figure.subfigures(3, height_ratios=(1.1, 0.9, 1))
-    top, middle, bottom = parts
-    _draw_dots(top, norms)
-    _draw_histograms(middle, norms)
-    _draw_coefficients(bottom, coefficients, alpha)
-    return figure
-
-
-def _draw_dots(figure: SubFigure, norms: np.ndarray) -> None:
-    """Draw a dot for each token in each layer, jittered sideways."""
-    layers, tokens = norms.shape
-    axes = figure.subplots()
-    x = np.repeat(np.arange(layers), tokens) + JITTER * (
-        np.random.default_rng(0).random(norms.size) - 0.5
+    dots = outcomes.iloc[:: -(-len(outcomes) // MOST_DOTS)]
+    shown = evenly_chosen(outcomes.columns.tolist(), MOST_HISTOGRAMS[size.name])
+    note = (
+        f"Above: a dot for each of {len(dots):,} tokens in each layer. Middle: all tokens in "
+        f"{len(shown)} layers, with bins by the rule of Freedman and Diaconis. Below: the "
+        f"coefficients, with a cross where p ≥ {alpha:g}. {sample_shown(count, 'rows')}{PREDICTIVE}"
     )
+    made, canvas = framed(title, note, size, 9 if size is PAGE else 7)
+    parts: Any = canvas.subfigures(3, height_ratios=(1.1, 0.9, 1))
+    top, middle, bottom = parts
+    _draw_dots(top, dots, OUTCOMES[outcome])
+    _draw_histograms(middle, outcomes[shown], OUTCOMES[outcome])
+    _draw_coefficients(bottom, coefficients, alpha)
+    return made
+
+
+def _draw_dots(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> None:
+    """Draw a dot for each token in each layer, jittered sideways."""
+    rows = outcomes.melt(var_name="layer", value_name="y")
+    x = rows["layer"] + JITTER * (np.random.default_rng(0).random(len(rows)) - 0.5)
+    axes = figure.subplots()
     kind = {"s": 6, "linewidth": 0, "alpha": 0.5, "legend": False, "rasterized": True}
-    hue = np.repeat(np.arange(layers), tokens)
-    sns.scatterplot(x=x, y=norms.ravel(), hue=hue, palette="viridis", ax=axes, **kind)
-    axes.set(yscale="log", ylabel="norm of the adjustment")
-    label_layers(axes, range(layers))
-    figure.suptitle(f"Every dot is a token ({tokens:,} in each layer)", fontsize=10)
+    sns.scatterplot(x=x, y=rows["y"], hue=rows["layer"], palette="viridis", ax=axes, **kind)
+    axes.set(ylabel=label)
+    label_layers(axes, sorted(rows["layer"].unique()))
     sns.despine(ax=axes)
 
 
-def _draw_histograms(figure: SubFigure, norms: np.ndarray) -> None:
-    """Draw the distribution of the norms in a few layers."""
-    shown = evenly_chosen(range(len(norms)), MOST_HISTOGRAMS)
-    colours = sns.color_palette("viridis", len(norms))
-    panels = np.atleast_1d(figure.subplots(1, len(shown)))
-    for axes, layer in zip(panels, shown, strict=True):
-        finite = norms[layer][np.isfinite(norms[layer])]
-        sns.histplot(finite, bins="fd", color=colours[layer], ax=axes)
-        axes.set(
-            title=f"layer {layer}", xlabel="norm", ylabel="tokens" if axes is panels[0] else ""
-        )
+def _draw_histograms(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> None:
+    """Draw the distribution of the outcome in a few layers."""
+    colours = sns.color_palette("viridis", len(outcomes.columns))
+    panels = figure.subplots(1, len(outcomes.columns), squeeze=False)[0]
+    for axes, layer, colour in zip(panels, outcomes, colours, strict=True):
+        sns.histplot(outcomes[layer].dropna(), bins="fd", color=colour, ax=axes)
+        axes.set(title=f"layer {layer}", xlabel=label, ylabel="tokens" * (axes is panels[0]))
         sns.despine(ax=axes)
 
 
@@ -82,5 +130,5 @@ def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: flo
     axes.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     axes.set(ylabel="coefficient")
     label_layers(axes, sorted(coefficients["layer"].unique()))
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend()
     sns.despine(ax=axes)

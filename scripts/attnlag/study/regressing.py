@@ -102,12 +102,15 @@ class Fit:
         return sheet.draw(sheet.claim, PAGE)
 
     def plot_as_in_the_post(self) -> Figure:
-        """Draw the pictures of the notebook that this project grew from (Cohen, 2025).
+        """Draw the pictures of the post that this project grew from (Cohen, 2025).
 
-        They are the norms of all tokens by layer, histograms of a few layers, and the coefficients
-        with a cross where their p-value, not corrected over the layers, is at least ``alpha``.
+        They are the log norms of all tokens by layer, histograms of a few layers, and the
+        coefficients with a cross where their p-value, not corrected over the layers, is at least
+        ``alpha``.
         """
-        return as_in_the_post.draw(self.norms, self.coefficients, self.fitted.settings.alpha)
+        alpha, logs = self.fitted.settings.alpha, pd.DataFrame(np.log(self.norms).T)
+        claim = as_in_the_post.claim_of(self.coefficients, alpha)
+        return as_in_the_post.draw(logs, self.coefficients, alpha, "norm", len(logs), claim)
 
     def __repr__(self) -> str:
         return "\n  ".join([self.name, *findings.sizes(self.fitted)])

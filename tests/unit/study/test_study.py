@@ -169,18 +169,24 @@ def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured
 def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     fit = attnlag.fit(measured, lags=[1, 2])
     tokens = int((measured.tokens["position"] >= 1).sum())
-    dots, first, _, lines = fit.plot_as_in_the_post().axes
+    drawn = fit.plot_as_in_the_post()
+    dots, first, _, lines = drawn.axes
     (points,) = dots.collections
     assert len(points.get_offsets()) == 2 * tokens
     x, y = np.asarray(points.get_offsets()).T
     assert set(np.round(x)) == {0, 1}
-    np.testing.assert_allclose(np.sort(y), np.sort(fit.norms.ravel()))
-    edges = np.histogram_bin_edges(fit.norms[0], bins="fd")
+    logs = np.log(fit.norms)
+    np.testing.assert_allclose(np.sort(y), np.sort(logs.ravel()), rtol=1e-6)
+    edges = np.histogram_bin_edges(logs[0], bins="fd")
     assert len(first.patches) == len(edges) - 1
     weak = fit.coefficients.query("term != 'intercept' and p_value >= 0.05")
     crosses = [line for line in lines.lines if line.get_marker() == "x"]
-    drawn = sorted(value for line in crosses for value in line.get_ydata())
-    assert drawn == sorted(weak["estimate"])
+    assert sorted(value for line in crosses for value in line.get_ydata()) == sorted(
+        weak["estimate"]
+    )
+    found = 2 - weak["term"].value_counts().reindex(["lag_1", "lag_2"], fill_value=0)
+    counts = "lag 1 in {}, lag 2 in {}".format(*found)
+    assert f"Of 2 layers, p < 0.05 for {counts} (" in drawn.get_suptitle().replace("\n", " ")
 
 
 @pytest.mark.parametrize(
