@@ -1,19 +1,21 @@
 """Copy figures to docs/gallery/, small enough to be kept with the code.
 
-They are those of the default run in all sizes, and the comparison of ``make models``, if that was
-run. Each PNG is at most as wide in pixels as a page and has 256 colours; large files get fewer of
-both.
+They are those that docs/gallery.md shows: of the default run, and the comparison of ``make
+models``, if that was run. Each PNG is at most as wide in pixels as a page and has 256 colours;
+large files get fewer of both.
 """
 
 import io
+import itertools
+import re
 from pathlib import Path
 
 from PIL import Image
 
 from attnlag.config.reading import null_named, read_yaml
 from attnlag.config.schema import Config
-from attnlag.figures.sizes import PAGE, SIZES, suffix_of
-from attnlag.pipeline import outputs
+from attnlag.figures.sizes import SIZES, suffix_of
+from attnlag.pipeline.outputs import OUTPUTS
 
 ROOT = Path(__file__).parents[1]
 GALLERY = ROOT / "docs/gallery"
@@ -26,26 +28,29 @@ OF_MODELS = {
 }
 
 
-def figures_of_default_run() -> dict[str, str]:
-    """Return the paths of the figures of the default run, by their names in the gallery.
+def shown() -> list[str]:
+    """Return the names of the figures in the page."""
+    page = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
+    return re.findall(r"\]\(gallery/(\w+)\.png\)", page)
 
-    Each is shown for the first regression that has it, and the coefficients in all sizes.
+
+def figures_of_default_run() -> dict[str, str]:
+    """Return the paths of the figures that the default run may draw, by their names in the page.
+
+    The name of one that is about a regression begins with the regression's.
     """
     config = Config.model_validate(null_named(read_yaml(ROOT / "config/config.yaml").values))
     site = config.extraction.sites[0]
     names = {"model": next(iter(config.models)), "corpus": next(iter(config.corpora))}
     names |= {"site": site, "pair": site}
     paths = {}
-    for output in outputs.OUTPUTS:
-        figure = output.figure
-        regression = next((name for name in config.regressions if output.made(config, name)), None)
-        if figure is None or regression is None:
-            continue
+    figures = [output for output in OUTPUTS if output.figure and "{model}" in output.folder]
+    for output, regression, size in itertools.product(figures, config.regressions, SIZES):
+        name = output.figure
+        if "{regression}" in output.folder:
+            name = f"{regression}_{name.partition('_by_')[0]}"
         folder = output.folder.format(**names, regression=regression)
-        short = f"{regression}_{figure.name.partition('_by_')[0]}"
-        shown = short if "{regression}" in output.folder else figure.name
-        for size in SIZES if figure.name == "coefficients_by_layer" else [PAGE.name]:
-            paths[shown + suffix_of(size)] = f"{folder}/{figure.name}{suffix_of(size)}.png"
+        paths[name + suffix_of(size)] = f"{folder}/{output.figure}{suffix_of(size)}.png"
     return paths
 
 
@@ -70,7 +75,9 @@ def shrunk(figure: Path) -> bytes:
 
 
 def main() -> None:
-    for name, figure in (figures_of_default_run() | OF_MODELS).items():
+    figures = figures_of_default_run() | OF_MODELS
+    for name in shown():
+        figure = figures[name]
         if name in OF_MODELS and not (ROOT / figure).exists():
             print(f"{name}.png: as it was, because `make models` was not run")
         else:

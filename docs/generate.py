@@ -193,7 +193,7 @@ def page_of_outputs(columns: bool) -> str:
     figures: dict[str, dict[str, None]] = defaultdict(dict)  # programs may share a name
     for output in OUTPUTS:
         if output.figure:
-            figures[output.folder][f"`{output.figure.name}`"] = None
+            figures[output.folder][f"`{output.figure}`"] = None
         else:
             files[output.folder].append(output)
     lines = [HEADER + (WITH if columns else WITHOUT)]

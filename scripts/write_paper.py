@@ -7,9 +7,7 @@ import attnlag.pipeline.program as program
 
 import yaml
 
-from attnlag.config.schema import Config
 from attnlag.figures import catalogue
-from attnlag.pipeline import outputs
 from attnlag.report import paper
 from attnlag.report.regression_tables import declared
 from attnlag.storage.writing import write_text
@@ -20,10 +18,7 @@ CITATION = Path(__file__).parents[1] / "CITATION.cff"
 def main(job):
     regressions = declared(**vars(job.input))
     models = [json.loads(path.read_text(encoding="utf-8")) for path in job.input.models]
-    figures = {
-        catalogue.figure_of(Path(path)).name
-        for path in outputs.paper(Config.model_validate(job.settings))
-    }
+    figures = {catalogue.figure_of(Path(path)).name for path in job.options.figures}
     methods = paper.methods(regressions, {model["name"]: model for model in models}, figures)
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     for path, text in (

@@ -8,7 +8,22 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from attnlag.pipeline.outputs import OUTPUTS, matches
+from attnlag.pipeline.outputs import OUTPUTS, PATTERNS, Output
+
+
+def matches(described: str, name: str) -> bool:
+    """Return whether a name or path matches a described one with placeholders."""
+    words = re.split(r"(\{\w+\}|NN|TERM)", described)
+    patterns = [
+        PATTERNS.get(w, r"[^/]+") if w in PATTERNS or "{" in w else re.escape(w) for w in words
+    ]
+    return re.fullmatch("".join(patterns), name) is not None
+
+
+def describing(path: str) -> list[Output]:
+    """Return what describes a file. Tables in two formats are described once."""
+    names = {path, re.sub(r"\.parquet$", ".csv", path)}
+    return [output for output in OUTPUTS if any(matches(output.path, name) for name in names)]
 
 
 def columns_of(file: Path) -> list[str]:
@@ -24,9 +39,7 @@ def undescribed(project: Path) -> Iterator[str]:
     """Yield the files below ``results/``, and their columns, that have no description."""
     for file in sorted(path for path in (project / "results").rglob("*") if path.is_file()):
         path = str(file.relative_to(project))
-        # Tables in two formats are described once.
-        names = {path, re.sub(r"\.parquet$", ".csv", path)}
-        found = [output for output in OUTPUTS if any(matches(output.path, n) for n in names)]
+        found = describing(path)
         if not found and not file.name.startswith("."):
             yield path
         for column in columns_of(file) if found else []:

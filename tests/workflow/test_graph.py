@@ -3,12 +3,15 @@
 A change of the flow shows in the list: delete ``graph.txt``, run this test, read the difference.
 """
 
+import re
 from pathlib import Path
 
+import yaml
+from described import describing
 from planning import plan
 
-from attnlag.config.schema import Config
-from attnlag.pipeline import outputs
+from attnlag.figures.settings import ON_REQUEST
+from attnlag.pipeline.outputs import OUTPUTS
 
 STORED = Path(__file__).with_name("graph.txt")
 
@@ -29,12 +32,47 @@ def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
     assert text == STORED.read_text()
 
 
+# What makes every kind of file.
+EVERYTHING = """
+extraction: {sites: [attention, mlp], quantities: [surprisal, heads, geometry]}
+regressions:
+  notebook: {lags: [1, 2], bias_correction: none, by: {upos: outcome}}
+  by_number: {lags: [1], by: {surprisal: outcome}}
+controls: {random_weights: {scales: [own, default]}, permutation: {draws: 20}}
+causal: {interventions: [zero]}
+sources: {}
+"""
+TAGGER = {"package": "en-core-web-sm", "version": "3.8.0", "sha256": 64 * "0"}
+NO_RULE = {"results/README.md", "results/report.zip", "results/provenance.json"}
+
+
+def test_rules_and_descriptions_agree(to_plan):
+    """Each file that a rule makes is described, and each described file is made by a rule."""
+    to_plan.write_config(
+        **yaml.safe_load(EVERYTHING),
+        figures={"also": list(ON_REQUEST)},
+        models={"other": to_plan.config["models"]["tiny"]},
+        corpora={"small": to_plan.config["corpora"]["small"] | {"tagger": TAGGER}},
+    )
+    graph = plan(to_plan.folder, ("all", "paper"), everything=True).graph
+    made = {path for _, _, paths in graph for path in paths}
+    # Figures of a paper are those of the run; texts of layers are in a folder.
+    found = {
+        path: describing(path) for path in made if not re.search("/paper/figures/|/summary$", path)
+    }
+    assert [path for path, descriptions in found.items() if not descriptions] == []
+    described = {output.path for descriptions in found.values() for output in descriptions}
+    files = {output.path for output in OUTPUTS if "/summary/" not in output.path}
+    assert files - described == NO_RULE
+
+
 def test_a_deleted_table_is_made_again(to_plan):
     """Each table is there in Parquet and CSV, whichever of them something else needs."""
     base = to_plan.folder / "results"
     made = [path for path in base.rglob("*.parquet") if path.with_suffix(".csv").exists()]
     assert len(made) > 8
-    asked = {*outputs.targets(Config.model_validate(to_plan.config))}
+    graph = plan(to_plan.folder, ("all",), everything=True).graph
+    (asked,) = [given for rule, given, _ in graph if rule == "all"]
     for path in made:
         for one in (path, path.with_suffix(".csv")):
             assert str(one.relative_to(to_plan.folder)) in asked

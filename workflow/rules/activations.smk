@@ -17,7 +17,7 @@ use rule program as extract_activations with:
         model="data/models/{model}/source.json",
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     output:
-        **measured("{shard}.parquet"),
+        **wanted(measured("{shard}.parquet")),
         vectors=when(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
         norms=when(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",

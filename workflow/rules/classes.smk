@@ -1,12 +1,18 @@
 # Slopes by class of tokens, for regressions with `by`.
 
+# Whether slopes differ by class of tokens, or by a number of theirs; and the file of a shard that has
+# these.
+BY_CLASS = lambda regression: CONFIG.regressions[regression].by
+BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
+CLASSES = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
+
 for table in ("classes", "equal_slopes", "steps"):
     TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
 
 
 use rule program as cut_into_thirds with:
     input:
-        tokens=shards_of(classes_of_tokens),
+        tokens=shards_of(CLASSES),
     output:
         thirds=f"{RESULTS}/thirds.json",
     log:
@@ -19,7 +25,7 @@ use rule program as accumulate_classes with:
     input:
         together(
             design=f"{RESULTS}/design/{{shard}}.parquet",
-            token_properties=classes_of_tokens,
+            token_properties=CLASSES,
             thirds=when(BY_NUMBER, f"{RESULTS}/thirds.json"),
         ),
     output:
@@ -34,7 +40,7 @@ use rule program as fit_classes with:
     input:
         crossproducts=shards_of(f"{RESULTS}/class_crossproducts/{{shard}}.parquet"),
     output:
-        **in_both_formats(RESULTS, "classes", "equal_slopes"),
+        **wanted(in_both_formats(RESULTS, "classes", "equal_slopes"), BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_classes.log",
     resources:
@@ -49,7 +55,7 @@ use rule program as decompose_lags with:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         token_properties=OF_ALL_TOKENS["token_properties"],
     output:
-        **in_both_formats(RESULTS, "steps"),
+        **wanted(in_both_formats(RESULTS, "steps"), BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
     resources:
@@ -63,7 +69,7 @@ use rule program as plot_classes with:
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",
     output:
-        figures=figures_of("plot_classes"),
+        figures=figures_of("plot_classes", f"{RESULTS}/figures", BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.log",
     localrule: True
@@ -73,7 +79,7 @@ use rule program as plot_classes with:
 
 use rule plot_classes as plot_classes_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_classes", CONFIG),
+        figures=figures_of_paper("plot_classes", "{model}/{corpus}/{site}/{regression}", BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes_of_paper.log",
     params:

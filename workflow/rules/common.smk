@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.pipeline import job, outputs, stages
+from attnlag.pipeline import job, outputs, stages, targets
 from attnlag.pipeline.digests import code_digests
 from attnlag.section import NAME_PATTERN
 from attnlag.storage import contents
@@ -54,12 +54,13 @@ DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weight
 SCALES = ["", *(f"_{scale}" for scale in CONFIG.further_scales())]
 PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
 
-# What the files of rules add to, by name: tables that findings are told from, further ones that the
-# explorer shows, findings. Their paths name a model and a corpus.
-TOLD, SHOWN, FINDINGS = {}, {}, {}
+# What the files of rules add to: what a run makes, of which one file of each job, and the figures of a
+# paper; by name, tables that findings are told from, further ones that the explorer shows, findings.
+# Their paths name a model and a corpus.
+TARGETS, AWAITED, OF_PAPER, TOLD, SHOWN, FINDINGS = [], [], [], {}, {}, {}
 
 # The paths of patterns for all names in the configuration.
-every = functools.partial(outputs.every_path, CONFIG)
+every = functools.partial(targets.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
@@ -71,10 +72,10 @@ digests_of = functools.cache(contents.digests_in_words)
 wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
-    site=outputs.any_of(CONFIG.extraction.sites),
+    site=targets.any_of(CONFIG.extraction.sites),
     # Other folders of a site have files of the same names.
-    regression=outputs.any_of(CONFIG.regressions),
-    pair=outputs.any_of(CONFIG.pairs_changed()),
+    regression=targets.any_of(CONFIG.regressions),
+    pair=targets.any_of(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
     format="svg|png|pdf",
 

@@ -8,7 +8,7 @@ use rule program as compare_models with:
         before_training=when(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         crossproducts=every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
-        **in_both_formats("results/comparison", "coefficients", "pairs", "claims"),
+        **wanted(in_both_formats("results/comparison", "coefficients", "pairs", "claims")),
     log:
         "logs/comparison/compare_models.log",
     resources:
@@ -23,7 +23,7 @@ use rule program as write_comparison with:
         pairs="results/comparison/pairs.parquet",
         claims="results/comparison/claims.parquet",
     output:
-        findings="results/comparison/findings.txt",
+        findings=wanted("results/comparison/findings.txt"),
     log:
         "logs/comparison/findings.log",
     localrule: True
@@ -35,7 +35,7 @@ use rule program as plot_comparison with:
     input:
         coefficients="results/comparison/coefficients.parquet",
     output:
-        figures=figures_of("plot_comparison"),
+        figures=figures_of("plot_comparison", "results/comparison/figures/{site}/{regression}"),
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     localrule: True
@@ -45,7 +45,7 @@ use rule program as plot_comparison with:
 
 use rule plot_comparison as plot_comparison_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_comparison", CONFIG),
+        figures=figures_of_paper("plot_comparison", "comparison/{site}/{regression}"),
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison_of_paper.log",
     params:

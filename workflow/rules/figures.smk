@@ -11,7 +11,7 @@ use rule program as plot_norms with:
         properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        figures=figures_of("plot_norms"),
+        figures=figures_of("plot_norms", f"{SITE}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_norms.log",
     resources:
@@ -23,7 +23,7 @@ use rule program as plot_norms with:
 
 use rule plot_norms as plot_norms_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_norms", CONFIG),
+        figures=figures_of_paper("plot_norms", "{model}/{corpus}/{site}"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_norms_of_paper.log",
     params:
@@ -36,7 +36,7 @@ use rule program as plot_surprisal with:
         surprisal=shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
         properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
     output:
-        figures=figures_of("plot_surprisal"),
+        figures=figures_of("plot_surprisal", f"{SITE}/figures", CONFIG.measures("surprisal")),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_surprisal.log",
     resources:
@@ -47,7 +47,9 @@ use rule program as plot_surprisal with:
 
 use rule plot_surprisal as plot_surprisal_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_surprisal", CONFIG),
+        figures=figures_of_paper(
+            "plot_surprisal", "{model}/{corpus}/{site}", CONFIG.measures("surprisal")
+        ),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_surprisal_of_paper.log",
     params:
@@ -60,7 +62,7 @@ use rule program as plot_specifications with:
             f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions, allow_missing=True
         ),
     output:
-        figures=figures_of("plot_specifications"),
+        figures=figures_of("plot_specifications", f"{SITE}/figures", len(CONFIG.regressions) > 1),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
     localrule: True
@@ -70,7 +72,9 @@ use rule program as plot_specifications with:
 
 use rule plot_specifications as plot_specifications_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_specifications", CONFIG),
+        figures=figures_of_paper(
+            "plot_specifications", "{model}/{corpus}/{site}", len(CONFIG.regressions) > 1
+        ),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications_of_paper.log",
     params:
@@ -87,7 +91,7 @@ use rule program as plot_regression with:
         controls=f"{RESULTS}/controls.parquet",
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
     output:
-        figures=figures_of("plot_regression"),
+        figures=figures_of("plot_regression", f"{RESULTS}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     resources:
@@ -98,7 +102,7 @@ use rule program as plot_regression with:
 
 use rule plot_regression as plot_regression_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_regression", CONFIG),
+        figures=figures_of_paper("plot_regression", "{model}/{corpus}/{site}/{regression}"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression_of_paper.log",
     params:
@@ -111,7 +115,11 @@ use rule program as plot_sites with:
         coefficients=every_site(f"{RESULTS}/coefficients.parquet"),
         fits=every_site(f"{RESULTS}/fits.parquet"),
     output:
-        figures=figures_of("plot_sites"),
+        figures=figures_of(
+            "plot_sites",
+            "results/{model}/{corpus}/figures/{regression}",
+            len(CONFIG.extraction.sites) > 1,
+        ),
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
     resources:
@@ -122,7 +130,9 @@ use rule program as plot_sites with:
 
 use rule plot_sites as plot_sites_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_sites", CONFIG),
+        figures=figures_of_paper(
+            "plot_sites", "{model}/{corpus}/{regression}", len(CONFIG.extraction.sites) > 1
+        ),
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites_of_paper.log",
     params:

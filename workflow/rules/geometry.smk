@@ -50,7 +50,7 @@ use rule program as summarize_geometry with:
             WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
         ),
     output:
-        **in_both_formats(f"{SITE}/geometry", "means"),
+        **wanted(in_both_formats(f"{SITE}/geometry", "means")),
     log:
         "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
     params:
@@ -61,7 +61,7 @@ use rule program as plot_geometry with:
     input:
         means=f"{SITE}/geometry/means.parquet",
     output:
-        figures=figures_of("plot_geometry"),
+        figures=figures_of("plot_geometry", f"{SITE}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_geometry.log",
     params:
@@ -70,7 +70,7 @@ use rule program as plot_geometry with:
 
 use rule plot_geometry as plot_geometry_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_geometry", CONFIG),
+        figures=figures_of_paper("plot_geometry", "{model}/{corpus}/{site}"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_geometry_of_paper.log",
     params:

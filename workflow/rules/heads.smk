@@ -28,7 +28,7 @@ use rule program as summarize_heads with:
             "results/{model}/{corpus}/attention/random_weights.parquet",
         ),
     output:
-        **in_both_formats(HEADS, "heads", "head_coefficients"),
+        **wanted(in_both_formats(HEADS, "heads", "head_coefficients")),
     log:
         "logs/{model}/{corpus}/attention/heads/summarize_heads.log",
     resources:
@@ -42,7 +42,7 @@ use rule program as plot_heads with:
         heads=f"{HEADS}/heads.parquet",
         coefficients=f"{HEADS}/head_coefficients.parquet",
     output:
-        figures=figures_of("plot_heads", "attention"),
+        figures=figures_of("plot_heads", f"{HEADS}/figures", site="attention"),
     log:
         "logs/{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:
@@ -51,7 +51,7 @@ use rule program as plot_heads with:
 
 use rule plot_heads as plot_heads_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_heads", CONFIG),
+        figures=figures_of_paper("plot_heads", "{model}/{corpus}/attention/heads"),
     log:
         "logs/{model}/{corpus}/attention/heads/figures/plot_heads_of_paper.log",
     params:

@@ -13,16 +13,11 @@ def when(condition, files):
     return lambda wildcards: at(files, wildcards) if condition(wildcards.regression) else []
 
 
-# Whether slopes differ by class of tokens, or by a number of theirs.
-BY_CLASS = lambda regression: CONFIG.regressions[regression].by
-BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
-
-
 def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
     def of_all(wildcards):
-        shards = outputs.shards(CONFIG, wildcards.corpus)
+        shards = targets.shards(CONFIG, wildcards.corpus)
         return expand(at(files, wildcards), shard=shards, allow_missing=True)
 
     return of_all
@@ -42,16 +37,29 @@ def in_both_formats(folder, *names):
     }
 
 
-def of_study(pattern, condition=lambda regression: True):
-    """Return a file of every site and regression that meets a condition."""
-    regressions = filter(condition, CONFIG.regressions)
-    sites = CONFIG.extraction.sites
-    return expand(pattern, site=sites, regression=list(regressions), allow_missing=True)
-
-
 def every_site(pattern):
     """Return ``pattern`` for every site."""
     return expand(pattern, site=CONFIG.extraction.sites, allow_missing=True)
+
+
+def of_study(pattern, condition=True):
+    """Return a file of every site and regression that meets a condition, as that of `when`."""
+    meets = condition if callable(condition) else lambda regression: condition
+    names = [name for name in CONFIG.regressions if meets(name)]
+    paths = expand(every_site(pattern), regression=names, allow_missing=True) if names else []
+    return list(dict.fromkeys(paths))
+
+
+def wanted(files, condition=True):
+    """Return outputs of a rule, which a run makes where a condition holds, whoever needs them.
+
+    Who waits for every job waits for one file of each, because a plan takes time for each file.
+    """
+    groups = files.values() if isinstance(files, dict) else [files]
+    paths = [path for group in groups for path in ([group] if isinstance(group, str) else group)]
+    TARGETS.extend(path for each in paths for path in of_study(str(each), condition))
+    AWAITED.extend(path for each in paths[:1] for path in of_study(str(each), condition))
+    return files
 
 
 def measured(file, but=()):
@@ -80,11 +88,6 @@ def for_covariates(files, needed=CONFIG.files_of_tokens):
     }
 
 
-def classes_of_tokens(wildcards):
-    """Return the file of a shard with the property by which slopes differ."""
-    return OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
-
-
 def outcome_of(wildcards):
     """Return a shard's file of what is regressed, which lies in the folder of the outcome."""
     folder = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome].folder
@@ -108,12 +111,8 @@ OF_DESIGN = {
 }
 
 
-# The user's files from which corpora, tokens and models are made.
-FILES_OF_CORPUS = lambda wildcards: CONFIG.files_of(wildcards.corpus)
-FILES_OF_TAGS = lambda wildcards: CONFIG.tag_files(wildcards.corpus)
-FILES_OF_MODEL = lambda wildcards: CONFIG.model_files(wildcards.model)
-
-
-def on_disk(files):
-    """Return the input function of files of the user's, whoever stores the results."""
-    return lambda wildcards: list(map(local, files(wildcards)))
+# The user's files from which corpora, tokens and models are made. They are on the user's disk even if
+# a storage provider has the results.
+FILES_OF_CORPUS = lambda wildcards: list(map(local, CONFIG.files_of(wildcards.corpus)))
+FILES_OF_TAGS = lambda wildcards: list(map(local, CONFIG.tag_files(wildcards.corpus)))
+FILES_OF_MODEL = lambda wildcards: list(map(local, CONFIG.model_files(wildcards.model)))

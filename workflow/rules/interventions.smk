@@ -42,8 +42,14 @@ use rule program as fit_effects with:
             allow_missing=True,
         ),
     output:
-        **in_both_formats(
-            CAUSAL, "elasticities", "total_effects", "by_part_of_speech", "prediction_vs_effect"
+        **wanted(
+            in_both_formats(
+                CAUSAL,
+                "elasticities",
+                "total_effects",
+                "by_part_of_speech",
+                "prediction_vs_effect",
+            )
         ),
     log:
         "logs/{model}/{corpus}/causal/fit_effects.log",
@@ -59,7 +65,7 @@ use rule program as plot_effects with:
         total_effects=f"{CAUSAL}/total_effects.parquet",
         prediction_vs_effect=f"{CAUSAL}/prediction_vs_effect.parquet",
     output:
-        figures=figures_of("plot_effects", "{pair}"),
+        figures=figures_of("plot_effects", f"{CAUSAL}/figures/{{pair}}", site="{pair}"),
     log:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True
@@ -69,7 +75,7 @@ use rule program as plot_effects with:
 
 use rule plot_effects as plot_effects_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_effects", CONFIG),
+        figures=figures_of_paper("plot_effects", "{model}/{corpus}/causal/{pair}"),
     log:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects_of_paper.log",
     params:

@@ -4,7 +4,7 @@
 
 use rule program as fetch_model with:
     input:
-        on_disk(FILES_OF_MODEL),
+        FILES_OF_MODEL,
     output:
         source="data/models/{model}/source.json",
         architecture="data/models/{model}/architecture.txt",
@@ -27,8 +27,7 @@ use rule program as fetch_model with:
 # One table with the documents from the user's files.
 use rule program as prepare_corpus with:
     input:
-        # These files are on the user's disk even if a storage provider has the results.
-        files=on_disk(FILES_OF_CORPUS),
+        files=FILES_OF_CORPUS,
     output:
         corpus="results/corpora/{corpus}.parquet",
     log:

@@ -32,10 +32,12 @@ use rule program as fit_regression with:
             **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},
         ),
     output:
-        **in_both_formats(
-            RESULTS, "coefficients", "medians", "fits", "influence", "controls", "groups"
+        **wanted(
+            in_both_formats(
+                *(RESULTS, "coefficients", "medians", "fits", "influence", "controls", "groups"),
+                *["before_training"] * bool(UNTRAINED),
+            )
         ),
-        **in_both_formats(RESULTS, *["before_training"] * bool(UNTRAINED)),
         residuals=f"{RESULTS}/residuals.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/fit_regression.log",
@@ -46,17 +48,3 @@ use rule program as fit_regression with:
         **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=1),
     params:
         **stage("fit_regression"),
-
-
-# The last job of a run; its status states whether every layer was fitted.
-use rule program as check_fits with:
-    input:
-        outputs.one_of_each_job(CONFIG),
-        fits=every(f"{RESULTS}/fits.parquet"),
-    output:
-        text="results/layers_fitted.txt",
-    log:
-        "logs/check_fits.log",
-    localrule: True
-    params:
-        **stage("check_fits"),

@@ -17,16 +17,34 @@ def in_report(path, caption, category, subcategory, shows, site=None):
     )
 
 
-def figures_of(stage, site=None):
-    """Return the files of all figures of a stage; the report shows pages in the best format."""
-    files, folder = [], outputs.FOLDERS[stage]
-    for figure in outputs.figures_drawn(stage, CONFIG):
+# What is drawn for the first regression alone is the same for the others in the explorer.
+FIRST = lambda regression: regression == next(iter(CONFIG.regressions))
+
+
+def figures_of(stage, folder, condition=True, site=None):
+    """Return the files of all figures of a stage; the report shows pages in the best format.
+
+    A run makes them where a condition holds, as that of `when`.
+    """
+    files = []
+    for figure in targets.figures_drawn(stage, CONFIG):
         about = ("figure", figure.category, figure.subcategory)
         first, *others = expand(
             f"{folder}/{figure.name}{{size}}.{{format}}",
-            size=outputs.endings(CONFIG),
+            size=targets.endings(CONFIG),
             format=sorted(CONFIG.figures.formats)[::-1],
             allow_missing=True,
         )
-        files += [in_report(first, *about, "figure", site), *others]
+        drawn = [in_report(first, *about, "figure", site), *others]
+        files += wanted(drawn, FIRST if figure.first_regression else condition)
     return files
+
+
+def figures_of_paper(stage, folder, condition=True):
+    """Return the files of the figures of a stage that `make paper` draws where a condition holds."""
+    figures = [
+        f"results/paper/figures/{folder}/{figure.name}_column.pdf"
+        for figure in targets.figures_drawn(stage, CONFIG)
+    ]
+    OF_PAPER.extend(path for each in figures for path in of_study(each, condition))
+    return figures

@@ -51,16 +51,13 @@ use rule program as summarize_sources with:
             UNTRAINED, shards_of(every_site(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
         ),
     output:
-        **{
-            name: when(TRACED, path)
-            for name, path in in_both_formats(SOURCES, "shares", "lags").items()
-        },
+        **wanted(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
         written=when(
             TRACED and UNTRAINED,
             "results/{model}/{corpus}/attention/written/random_weights.parquet",
         ),
-        readout=every_site(f"{SITE}/readout/means.parquet"),
-        readout_csv=every_site(f"{SITE}/readout/means.csv"),
+        readout=wanted(every_site(f"{SITE}/readout/means.parquet")),
+        readout_csv=wanted(every_site(f"{SITE}/readout/means.csv")),
     log:
         "logs/{model}/{corpus}/sources/summarize_sources.log",
     resources:
@@ -75,7 +72,7 @@ use rule program as plot_sources with:
         lags=f"{SOURCES}/lags.parquet",
         readout=every_site(f"{SITE}/readout/means.parquet"),
     output:
-        figures=figures_of("plot_sources", "attention"),
+        figures=figures_of("plot_sources", f"{SOURCES}/figures", site="attention"),
     log:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True
@@ -85,7 +82,7 @@ use rule program as plot_sources with:
 
 use rule plot_sources as plot_sources_of_paper with:
     output:
-        figures=outputs.figures_of_paper("plot_sources", CONFIG),
+        figures=figures_of_paper("plot_sources", "{model}/{corpus}/attention/sources"),
     log:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources_of_paper.log",
     params:

@@ -23,7 +23,7 @@ use rule program as summarize_tokens with:
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        **in_both_formats("results/{model}/{corpus}", "token_summary"),
+        **wanted(in_both_formats("results/{model}/{corpus}", "token_summary")),
         counts="results/{model}/{corpus}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",
@@ -40,9 +40,9 @@ use rule program as describe_tokens with:
         counts="results/{model}/{corpus}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
         # Only if parts of speech are in a file of their own.
-        tags=on_disk(FILES_OF_TAGS),
+        tags=FILES_OF_TAGS,
     output:
-        properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
+        properties=wanted("results/{model}/{corpus}/token_properties/{shard}.parquet"),
     log:
         "logs/{model}/{corpus}/token_properties/{shard}.log",
     resources:

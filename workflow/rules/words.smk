@@ -8,7 +8,7 @@ use rule program as write_findings with:
     input:
         **TOLD,
     output:
-        **FINDINGS,
+        **wanted(FINDINGS),
         summaries=directory(of_study(f"{RESULTS}/summary")),
     log:
         "logs/{model}/{corpus}/findings.log",
@@ -25,9 +25,11 @@ use rule program as build_explorer with:
             *when(COMPARED, ["results/comparison/findings.txt"]),
         ],
     output:
-        answers="results/answers.txt",
-        page=in_report(
-            "results/explorer.html", "explorer", "explorer", "the whole study", shows="page"
+        answers=wanted("results/answers.txt"),
+        page=wanted(
+            in_report(
+                "results/explorer.html", "explorer", "explorer", "the whole study", shows="page"
+            )
         ),
     log:
         "logs/build_explorer.log",
@@ -58,16 +60,31 @@ use rule program as write_paper with:
     log:
         "logs/paper.log",
     params:
-        **stage("write_paper"),
+        **stage("write_paper", figures=lambda wildcards: OF_PAPER),
 
 
 rule paper:
     input:
         rules.write_paper.output,
-        outputs.paper(CONFIG),
+        every(*OF_PAPER),
     message:
         "results/paper is made"
 
 
+# The last job of a run; its status states whether every layer was fitted.
+use rule program as check_fits with:
+    input:
+        every(*AWAITED),
+        fits=every(f"{RESULTS}/fits.parquet"),
+    output:
+        text="results/layers_fitted.txt",
+    log:
+        "logs/check_fits.log",
+    localrule: True
+    params:
+        **stage("check_fits"),
+
+
 # What a later file added would be lost in silence.
 TOLD, SHOWN, FINDINGS = map(MappingProxyType, (TOLD, SHOWN, FINDINGS))
+TARGETS, AWAITED, OF_PAPER = map(tuple, (TARGETS, AWAITED, OF_PAPER))

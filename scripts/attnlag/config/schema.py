@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import Field
 
+from attnlag.corpus.formats import PLAIN_TEXT, name_parts
 from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
@@ -132,6 +133,24 @@ class Config(Section):
         """Return the scales of random weights after the first."""
         control = self.controls.random_weights
         return control.scales[1:] if control else []
+
+    def may_have(self, trait: str) -> bool:
+        """Return whether documents of a corpus may be of several ``"groups"``, or have ``"tags"``.
+
+        The group is a field, the folder of a plain text that is one document, or else the file's
+        name. A job elsewhere may not have the files, so the patterns alone count.
+        """
+        for corpus in self.corpora.values():
+            if trait == "tags":
+                found = bool(corpus.tagger and corpus.tagger.gives_tags)
+            else:
+                of_texts = [name_parts(Path(file))[1] in PLAIN_TEXT for file in corpus.files]
+                by_folder = corpus.split == "none" and all(of_texts)
+                names = {str(Path(file).parent) if by_folder else file for file in corpus.files}
+                found = bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
+            if found:
+                return True
+        return False
 
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""

@@ -10,6 +10,8 @@ The module of a figure has
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
 - ``METHOD``, a sentence for the methods of a paper;
 - ``ON_REQUEST``, if only runs draw it that name it in ``figures.also``;
+- ``FIRST_REGRESSION``, if it is drawn for the first regression alone;
+- ``NEEDS``, what the documents of a corpus must have: ``"groups"`` or ``"tags"``;
 - ``figure(inputs)``, which reduces the inputs of its program to a `templates.Sheet` of lines and
   maps, or to a `templates.CustomFigure`: each has a ``claim``, which becomes the title, and is
   drawn by ``draw(title, size)``.
@@ -17,7 +19,7 @@ The module of a figure has
 
 import ast
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,10 @@ class Figure:
         Place in the report.
     on_request : bool
         Whether only runs draw it that name it.
+    first_regression : bool
+        Whether it is drawn for the first regression alone.
+    needs : str
+        What the documents of a corpus must have for it, "" for nothing.
     method : str
         A sentence for the methods of a paper.
     """
@@ -50,6 +56,8 @@ class Figure:
     subcategory: str
     module: Path
     on_request: bool = False
+    first_regression: bool = False
+    needs: str = ""
     method: str = ""
 
 
@@ -73,7 +81,7 @@ def _stated(source: bytes) -> dict[str, Any]:
         return {}
     return {
         name.lower(): ast.literal_eval(constants[name])
-        for name in ("DRAWN_BY", "CATEGORY", "SUBCATEGORY", "ON_REQUEST", "METHOD")
+        for name in (field.name.upper() for field in fields(Figure))
         if name in constants
     }
 

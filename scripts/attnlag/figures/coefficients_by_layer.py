@@ -13,6 +13,7 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
+FIRST_REGRESSION = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "by layer"
 METHOD = (

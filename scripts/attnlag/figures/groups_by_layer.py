@@ -12,6 +12,8 @@ from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_regression",)
+FIRST_REGRESSION = True
+NEEDS = "groups"
 CATEGORY = "coefficients"
 SUBCATEGORY = "by group of documents"
 METHOD = "Groups of documents were fitted one by one."

@@ -12,6 +12,7 @@ from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)
+NEEDS = "tags"
 CATEGORY = "norms"
 SUBCATEGORY = "by kind of token"
 METHOD = (

@@ -1,31 +1,36 @@
 """The closing words of a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from attnlag.config.schema import Config
-from attnlag.pipeline import outputs, records
+from attnlag.pipeline import records
 
 
-def words(config: Config, storage: str | None = None) -> str:
-    """Return the answers of a run and the places of its results.
+def words(config: Config, targets: Sequence[str], storage: str | None = None) -> str:
+    """Return the answers of a run and the places of its results, given all that it makes.
 
     Results of a storage provider, given its prefix, are only named, not read.
     """
-    (answers,) = outputs.files_of(config, name="answers.txt")
-    (explorer,) = outputs.files_of(config, name="explorer.html")
+    answers, explorer = "results/answers.txt", "results/explorer.html"
     if storage:
         return f"{storage}/{answers}\n{storage}/{explorer}"
     left = records.former_shards(config)
     left = [f"of former shards, read by nothing: rm {' '.join(left)}"] if left else []
-    findings = [
-        path for path in outputs.files_of(config, name="findings.txt") if Path(path).exists()
-    ]
-    times = [Path(path).stat().st_mtime_ns for path in findings]
+    findings = [Path(p) for p in targets if p.endswith("findings.txt") and Path(p).exists()]
+    times = [path.stat().st_mtime_ns for path in findings]
     if not Path(answers).exists() or Path(answers).stat().st_mtime_ns < max(times, default=0):
         # A part of the results was asked for.
         return "\n".join([*(f"findings: {path}" for path in findings), *left])
-    of_comparison = [path for path in findings if path.startswith("results/comparison/")]
-    texts = [Path(path).read_text(encoding="utf-8") for path in (answers, *of_comparison)]
+    of_comparison = [path for path in findings if path.parts[1] == "comparison"]
     advice = f"Open {explorer} · everything else: findings.txt and figures/ in each folder"
-    asked = [path for path in outputs.asked_for(config) if Path(path).exists()]
-    return "\n".join([*texts, *asked, *left, advice])
+    also = tuple(f"{name}." for name in config.figures.also)
+    asked = [path for path in targets if Path(path).name.startswith(also) and Path(path).exists()]
+    return "\n".join(
+        [
+            *(path.read_text("utf-8") for path in (Path(answers), *of_comparison)),
+            *asked,
+            *left,
+            advice,
+        ]
+    )

@@ -1,12 +1,11 @@
 """What is known of the user's texts when the workflow is read."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from attnlag.config.schema import Config
-from attnlag.pipeline import outputs, texts
+from attnlag.pipeline import targets, texts
 
 
 @pytest.fixture(autouse=True)
@@ -71,14 +70,6 @@ def test_a_large_corpus_is_left_to_its_job(monkeypatch):
 )
 def test_figures_of_groups_and_tags_are_drawn_where_there_may_be_some(corpus, expected):
     config = Config.model_validate({"corpora": {"mine": corpus}})
-    drawn = {Path(path).stem for path in outputs.targets(config)}
+    stages = ("plot_norms", "plot_regression")
+    drawn = {figure.name for stage in stages for figure in targets.figures_drawn(stage, config)}
     assert drawn & {"groups_by_layer", "norms_by_part_of_speech"} == expected
-
-
-def test_coefficients_and_groups_are_drawn_for_the_first_regression():
-    raw = {"corpora": {"mine": {"files": "x.csv", "group": "genre"}}}
-    config = Config.model_validate({**raw, "regressions": {"b": {"lags": [1]}, "a": {"lags": [1]}}})
-    drawn = [path for path in outputs.targets(config) if "_by_layer.png" in path]
-    of_regressions = [path for path in drawn if "coefficients_by" in path or "groups_by" in path]
-    assert {path.split("/")[-3] for path in of_regressions} == {"b"}
-    assert len(of_regressions) == 2
