@@ -53,7 +53,7 @@ def main(job):
     )
     first_draw, made_at = next(drawn), []
 
-    def extractor_of(draw, **options):
+    def extractor_of(draw, fast, **options):
         model = draw.model.base_model.to(device, precision).eval()
         used.update(loading.device_and_dtype(model))
         made_at.append(draw.scale)
@@ -64,6 +64,8 @@ def main(job):
             name=source["name"],
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
+            fast=fast,
+            progress=bar.update,
             **options,
         )
 
@@ -87,9 +89,7 @@ def main(job):
             measured = dict.fromkeys(["norms", *run.measured()])
             if not job.output.centred:
                 measured.pop("vectors", None)
-            first = extractor_of(
-                first_draw, quantities=list(measured), fast=run.fast, progress=bar.update
-            )
+            first = extractor_of(first_draw, run.fast, quantities=list(measured))
             measured.pop("vectors", None)
             vectors = [Path(place, f"{site}.parquet") for site in sites if job.output.centred]
             files = recording.files_of(measured, sites, job.output)
@@ -116,8 +116,8 @@ def main(job):
                         empty = columns.schema(layers).empty_table()
                         tables.write_table(empty, path, record_of(*key, draw))
                     continue
-                # The first draw has proved the sites. Packed weights would not pay.
-                extractor = extractor_of(draw, proved=first, progress=bar.update)
+                # The way that was the fastest is not measured again.
+                extractor = extractor_of(draw, first.fast)
                 recording.record(tokens, extractor, files, partial(record_of, draw=draw))
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "

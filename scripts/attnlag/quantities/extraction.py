@@ -94,9 +94,6 @@ class Extractor:
     fast: str = "off"
     # Called with the number of tokens done after each forward pass.
     progress: Callable[[int], object] = lambda tokens: None
-    # That of a model that differs in its weights alone, which has passed the proofs; there is then
-    # neither a proof nor a fast path.
-    proved: "Extractor | None" = None
 
     def __post_init__(self) -> None:
         self.model: Any = getattr(self.whole, "base_model", self.whole)
@@ -123,9 +120,6 @@ class Extractor:
         self.proofs = proofs.Proofs(self.model, self.blocks, self.name, self._run)
         # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
-        if self.proved:
-            self.identity_error, passes = self.proved.identity_error, self.proved.passes
-            self.passes.parallel, self.passes.pass_tokens = passes.parallel, passes.pass_tokens
         # The fast path in words.
         self.computed_by = "plain torch"
         # Number of tokens run through the model, without and with padding.
