@@ -21,8 +21,10 @@ from attnlag.storage import tables
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
+    import torch
+
     from attnlag.interventions import effects
-    from attnlag.model import loading, trying
+    from attnlag.model import loading, onednn, trying
 
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)
@@ -54,6 +56,13 @@ def main(job):
         blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
             record["model"]["mixers"] = mixers
+        trunk, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
+        with torch.inference_mode():
+            plain = onednn.Plain(onednn.norms(trunk, blocks, ids), {})
+        # Packed weights and their transposes, and as much again for the graph.
+        room = 4 * trunk.get_memory_footprint() <= sum(loading.free_bytes(model.device).values())
+        fast = settings.fast if room or settings.fast != "auto" else "off"
+        used["fast"], way = onednn.accelerate(trunk, blocks, ids, plain, fast, backward=True)
         tags = None
         if settings.interventions:
             tags = sampling.tags_of(job.input.token_properties, sequences)
@@ -75,7 +84,8 @@ def main(job):
     made = tables.provenance(record, "effects", recorded, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
-    program.log.info(f"{name}: effects in {documents} of {counted(tokens, 'token')}")
+    by = f", by {way}" if sequences else ""
+    program.log.info(f"{name}: effects in {documents} of {counted(tokens, 'token')}{by}")
 
 
 if __name__ == "__main__":

@@ -73,11 +73,15 @@ def accelerate(
     ids: torch.Tensor,
     plain: Plain,
     fast: str = "auto",
+    *,
+    backward: bool = False,
 ) -> tuple[str, str]:
     """Put a model on a fast path if this is faster and gives the same norms.
 
     Packed weights replace the plain ones, which read as NaN from then on, so that code that
     bypasses the modules is detected. ``plain`` has the results of a short sequence, (tokens,).
+    For a backward pass, which gives no gradients of weights, the transposes are packed too and
+    activations stay apart.
     Return the way that is used, and its description for the log. Raise UserError if a particular
     way is requested and does not work here.
     """
@@ -93,12 +97,14 @@ def accelerate(
     way = fast
     with torch.inference_mode():
         activations = {linear: activation for activation, linear in plain.fed.items()}
+        if backward:
+            activations = {}
         try:
             if way == "auto":
                 way = fastest(linears, activations)
             if way == "packed":
                 for linear in linears:
-                    pack(linear, activations.get(linear), undo)
+                    pack(linear, activations.get(linear), undo, backward)
             if way != "off":
                 for module in spelled_out:
                     if "forward" not in vars(module):
@@ -236,10 +242,10 @@ def width_of(linear: Linear) -> int:
     return linear.weight.shape[0 if isinstance(linear, Conv1D) else 1]
 
 
-def packed_weight(linear: Linear) -> torch.Tensor:
+def packed_weight(linear: Linear, transposed: bool = False) -> torch.Tensor:
     """Return the weights in the layout of oneDNN: (out, in), in blocks that suit its kernels."""
     weight = linear.weight.detach()
-    if isinstance(linear, Conv1D):
+    if isinstance(linear, Conv1D) != transposed:
         weight = weight.t().contiguous()
     return torch.ops.mkldnn._reorder_linear_weight(weight, MEASURED_ROWS)
 
@@ -255,8 +261,25 @@ def product(
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, post[0], [], post[1])
 
 
+class Differentiable(torch.autograd.Function):
+    """A product with a packed weight, which has a derivative with respect to its input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, map: Callable[..., Any], transposed: Any) -> Any:
+        ctx.transposed = transposed
+        # The product is a view, which a block may not write into in a graph; a copy may be.
+        return map(x).clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return product(gradients[0].contiguous(), weight=ctx.transposed, bias=None), None, None
+
+
 def pack(
-    linear: Linear, activation: torch.nn.Module | None, undo: list[Callable[[], None]]
+    linear: Linear,
+    activation: torch.nn.Module | None,
+    undo: list[Callable[[], None]],
+    backward: bool = False,
 ) -> None:
     """Let a linear map use packed weights and apply the activation that follows it, if any."""
     weight = packed_weight(linear)
@@ -270,7 +293,12 @@ def pack(
     if activation is not None:
         post = FUSED[type(activation).__name__]
         replace(activation, lambda x: x, undo)
-    replace(linear, partial(product, weight=weight, bias=linear.bias, post=post), undo)
+    packed = partial(product, weight=weight, bias=linear.bias, post=post)
+    if backward:
+        transposed = packed_weight(linear, transposed=True)
+        replace(linear, lambda x: Differentiable.apply(x, packed, transposed), undo)
+    else:
+        replace(linear, packed, undo)
     undo.append(restore)
     # A view with the shape of the weights that takes the memory of a single number.
     nothing = linear.weight.new_full((1,), float("nan")).expand(linear.weight.shape)

@@ -20,6 +20,7 @@ from attnlag.section import (
     Section,
     Text,
     impossible,
+    off_as_word,
     truth,
 )
 
@@ -192,4 +193,11 @@ class Running(Precision):
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
         description="How attention is computed; auto: as transformers chooses",
+    )
+    fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(off_as_word)] = (
+        Field(
+            default="auto",
+            description="How products are computed on CPU: by plain torch, with fused activations, "
+            "by oneDNN (packed), or the fastest way; the same numbers up to rounding",
+        )
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from attnlag.model.settings import Precision, Running
 from attnlag.quantities import catalogue, sites
@@ -15,7 +15,6 @@ from attnlag.section import (
     OneOf,
     Positive,
     Section,
-    off_as_word,
 )
 
 QUANTITIES = OneOf(tuple(catalogue.OPTIONAL))
@@ -50,13 +49,6 @@ class Measured(Running):
             default=["geometry", "heads"],
             description="What else is measured in the same pass (20 bytes per token, layer and "
             f"site; 4 per token, layer and head; 16 per token): {catalogue.meanings()}",
-        )
-    )
-    fast: Annotated[Literal["auto", "off", "fused", "packed"], BeforeValidator(off_as_word)] = (
-        Field(
-            default="auto",
-            description="How products are computed on CPU: by plain torch, with fused activations, "
-            "by oneDNN (packed), or the fastest way; the same numbers up to rounding",
         )
     )
 

@@ -221,3 +221,25 @@ def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
     kernels = "packed for oneDNN" if packs else "plain torch; fast paths do not work here"
     assert kernels in runner.computed_by
     np.testing.assert_allclose(found["attention"], expected["attention"], rtol=0.05)
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_packed_products_have_the_derivative_of_plain_ones(name):
+    model = small_model(*MODELS[name]).requires_grad_(False)
+    blocks = trying.blocks_of(model)[0]
+
+    def gradient():
+        embedded = model.get_input_embeddings()(IDS[None]).clone().requires_grad_(True)
+        hidden = model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        (found,) = torch.autograd.grad((hidden * torch.arange(hidden.shape[-1])).sum(), embedded)
+        return found
+
+    expected = gradient()
+    with torch.inference_mode():
+        plain = onednn.Plain(onednn.norms(model, blocks, IDS), {})
+    way, _ = onednn.accelerate(model, blocks, IDS, plain, "auto", backward=True)
+    assert way == "packed"
+    assert all(
+        m.weight.isnan().all() for m in onednn.modules_of(blocks) if type(m) is torch.nn.Linear
+    )
+    torch.testing.assert_close(gradient(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
