@@ -10,8 +10,8 @@ from attnlag.corpus.documents import first_of_groups
 from attnlag.corpus.pieces import token_texts
 from attnlag.storage import tables
 
-# Largest number of values of tokens, over all models and corpora: about 5.4 megabytes in the page.
-MOST_VALUES = 5_700_000
+# Largest number of values of tokens, over all models and corpora: less than 6 megabytes in the page.
+MOST_VALUES = 4_600_000
 
 # Values that stand for the text of a token.
 OF_TEXT = 4
