@@ -10,7 +10,7 @@ from attnlag.corpus.documents import first_of_groups
 from attnlag.corpus.pieces import token_texts
 from attnlag.storage import tables
 
-# Largest number of values of tokens, over all models and corpora: less than 6 megabytes in the page.
+# Largest number of values of tokens, over all models and corpora: a page of nearly 6 megabytes.
 MOST_VALUES = 4_600_000
 
 # Values that stand for the text of a token.
