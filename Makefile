@@ -94,8 +94,9 @@ bench: $(TESTED) ### measure speed, memory and coverage of intervals: hours
 	$(BIN)/python benchmarks/quantization.py
 	$(BIN)/python benchmarks/scaling.py
 
-validate: run ### compare the default run with published numbers
+validate: run ### compare the default run with published numbers, and with the numbers in the pages
 	$(BIN)/python benchmarks/validation.py
+	$(BIN)/python docs/check_numbers.py
 
 models: $(READY) ## compare two real models: config/models.yaml, about 6 minutes
 	$(BIN)/snakemake --cores all --configfile config/models.yaml $(OPTIONS)

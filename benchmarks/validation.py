@@ -63,29 +63,40 @@ def first_token(folder: Path) -> pd.DataFrame:
     return shares[shares["source"] == "first"].set_index("layer")
 
 
-def claims_of_the_post(folder: Path) -> None:
-    """Print what Cohen (2025) says of one paragraph, for all texts, by loops over stored norms.
+def sizes(folder: Path) -> pd.DataFrame:
+    """Return what Cohen (2025) shows of norms, for all texts: a row for each layer.
 
-    Project 36 of Cohen (2026) pools lags 1 and 2 over texts, without first tokens.
+    Columns are the median norm, that relative to the stream, the skewness of log norms, the p-value
+    of their normality (Jarque-Bera), and a coefficient of bimodality. First tokens are left out.
     """
     norms = pd.read_parquet(folder / "attention" / "norms" / "0000.parquet")
     stream = pd.read_parquet(folder / "stream" / "0000.parquet")
     names = [name for name in norms if name.startswith("layer_")]
     later = norms["position"] > 0
-    sizes = norms.loc[later, names].median().to_numpy()
-    relative = (norms.loc[later, names] / stream.loc[later, names]).median().to_numpy()
-    print(f"median norm: {sizes[0]:.2f} in layer 0, {sizes.max():.0f} in layer {sizes.argmax()}")
-    print(f"relative to the stream: {relative[0]:.2f} in layer 0, down to {relative.min():.2f}")
     logs = np.log(norms.loc[later, names].to_numpy(float))
     skew, kurtosis = stats.skew(logs), stats.kurtosis(logs, fisher=False)
-    rejected = sum(stats.jarque_bera(column).pvalue < 0.05 for column in logs.T)
-    print(f"log norms are not normal in {rejected} layers; skewness {np.median(skew):.2f}")
-    two = (skew**2 + 1) / kurtosis
-    print(f"bimodality: {two[0]:.2f} in layer 0, {np.median(two):.2f} in the median layer")
+    return pd.DataFrame(
+        {
+            "norm": norms.loc[later, names].median().to_numpy(),
+            "relative": (norms.loc[later, names] / stream.loc[later, names]).median().to_numpy(),
+            "skewness": skew,
+            "normal_p": [stats.jarque_bera(column).pvalue for column in logs.T],
+            "bimodality": (skew**2 + 1) / kurtosis,
+        }
+    )
 
+
+def one_text_at_a_time(folder: Path) -> pd.DataFrame:
+    """Return for each text the number of layers where each lag is significant in it alone.
+
+    Regressions are loops over stored norms. Project 36 of Cohen (2026) pools lags 1 and 2 over
+    texts, without first tokens: that must equal the regression ``notebook``.
+    """
+    norms = pd.read_parquet(folder / "attention" / "norms" / "0000.parquet")
+    names = [name for name in norms if name.startswith("layer_")]
     documents = norms["document"].astype(str).to_numpy()
     table = pd.read_parquet(folder / "attention" / "notebook" / "coefficients.parquet")
-    apart, found = 0.0, []
+    found = []
     for layer, name in enumerate(names):
         y, rows = [], []
         for document in pd.unique(documents):
@@ -97,22 +108,9 @@ def claims_of_the_post(folder: Path) -> None:
             found.append((document, *(alone.pvalues[1:] < 0.05)))
         pooled, *_ = np.linalg.lstsq(np.concatenate(rows), np.concatenate(y), rcond=None)
         expected = table[table["layer"] == layer].set_index("term")["estimate"]
-        apart = max(apart, np.abs(pooled - expected[["intercept", "lag_1", "lag_2"]]).max())
-    assert apart < 1e-10, apart
-    print(f"pooled coefficients equal those of notebook within {apart:.0e}")
-    alone = pd.DataFrame(found, columns=["document", "lag 1", "lag 2"]).groupby("document").sum()
-    for lag, layers in alone.items():
-        print(f"one text: {lag} in {layers.median():.0f} layers, {layers.min()} to {layers.max()}")
-    for regression in ("notebook", "within"):
-        path = folder / "attention" / regression / "coefficients.parquet"
-        table = pd.read_parquet(path).set_index(["term", "layer"])
-        for lag in ("lag_1", "lag_2"):
-            rows = table.loc[lag]
-            negative = list(rows.index[rows["estimate"] < 0])
-            counts = rows["finding"].value_counts().to_dict()
-            print(
-                f"{regression}, {lag}: {counts}; layer 0 {rows['finding'][0]}; below 0: {negative}"
-            )
+        apart = np.abs(pooled - expected[["intercept", "lag_1", "lag_2"]]).max()
+        assert apart < 1e-10, (layer, apart)
+    return pd.DataFrame(found, columns=["document", "lag 1", "lag 2"]).groupby("document").sum()
 
 
 def main() -> None:
@@ -138,7 +136,11 @@ def main() -> None:
         f"the first token has more attention than share of the adjustment in {(gap > 0).sum()} of "
         f"{len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and {share:.0%}"
     )
-    claims_of_the_post(folder)
+    found = sizes(folder)
+    print(found.round(3).to_string())
+    for lag, layers in one_text_at_a_time(folder).items():
+        print(f"one text: {lag} in {layers.median():.0f} layers, {layers.min()} to {layers.max()}")
+    print("pooled coefficients equal those of notebook within 1e-10")
 
 
 if __name__ == "__main__":

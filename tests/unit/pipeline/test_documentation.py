@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import check_numbers
 import generate
 import pandas as pd
 import pytest
@@ -141,3 +142,19 @@ def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path: Path) -> No
         assert small.size == (1400, 700)
         assert small.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     assert shrunk(figure) == (tmp_path / "small.png").read_bytes()
+
+
+def test_numbers_in_a_page_are_compared_with_results_and_written(tmp_path: Path) -> None:
+    page, text = tmp_path / "page.md", "Lag 1 is 0.25 (−0.10\nto 1,024) in 9 of 30 layers: 0.25."
+    page.write_text(text)
+    statements = [
+        ("page.md", "is 0.25 (-0.10 to 1,024)"),
+        ("page.md", "in 10 of 30 layers"),
+        ("page.md", "in 3 layers"),
+    ]
+    wrong, lacking = check_numbers.differences(tmp_path, iter(statements), write=False)
+    assert wrong == "page.md: found 'in 9 of 30 layers', expected 'in 10 of 30 layers'"
+    assert lacking == "page.md: lacks the statement 'in 3 layers'"
+    assert page.read_text() == text
+    assert list(check_numbers.differences(tmp_path, iter(statements), write=True)) == [lacking]
+    assert page.read_text() == text.replace("9 of", "10 of")

@@ -1,0 +1,453 @@
+"""Compare the numbers in the pages with the results of the default run, or write them there.
+
+``python docs/check_numbers.py`` after ``make`` names each statement whose numbers differ from those
+of the results, and each that its page lacks; ``--write`` puts the numbers into the pages. What
+other programs measure (``benchmarks/``) is not among them.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from attnlag.claims.numbers import significant
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import validation  # noqa: E402
+
+RUN = Path("results/smollm2-135m-instruct/prompts")
+COMPARISON = Path("results/comparison")
+NUMBER = re.compile(r"[-−]?\d(?:[\d.,]*\d)?")
+
+
+class Results:
+    """Tables of the default run, by layer where they have one row for each."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder / RUN
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / f"{name}.parquet")
+
+    def lag(self, regression: str, lag: int = 1) -> pd.DataFrame:
+        rows = self.table(f"attention/{regression}/coefficients").query("subset == 'all'")
+        return rows[rows["term"] == f"lag_{lag}"].set_index("layer")
+
+    def control(self, regression: str, lag: int = 1) -> pd.DataFrame:
+        rows = self.table(f"attention/{regression}/controls")
+        return rows[rows["term"] == f"lag_{lag}"].set_index("layer")
+
+    def direction(self, quantity: str, column: str = "mean", distance: int = 1) -> pd.Series:
+        rows = self.table("attention/geometry/means").set_index("layer")
+        rows = rows[rows["quantity"] == quantity]
+        return rows.loc[rows["distance"].isna() | (rows["distance"] == distance), column]
+
+    def shares(self, source: str) -> pd.DataFrame:
+        rows = self.table("attention/sources/shares")
+        return rows[rows["source"] == source].set_index("layer")
+
+    def readout(self, target: str) -> pd.DataFrame:
+        rows = self.table("attention/readout/means")
+        return rows[rows["target"] == target].set_index("layer")
+
+
+def beyond(rows: pd.DataFrame) -> int:
+    """Return the number of layers whose coefficient is shown to be larger than negligible."""
+    return int((rows["finding"] == "present").sum())
+
+
+def before_training(results: Results, regression: str = "within") -> tuple[pd.Series, float]:
+    """Return the medians of lag 1 at all scales of the weights, and that of the trained model."""
+    rows = results.table(f"attention/{regression}/before_training").query("quantity == 'lag_1'")
+    return rows["before"].dropna(), rows["trained"].iloc[0]
+
+
+def of_lags(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of the lags, with the numbers of the results."""
+    within, second = results.lag("within"), results.lag("within", 2)
+    pooled, pooled_second = results.lag("notebook"), results.lag("notebook", 2)
+    lag, layers = within["estimate"].median(), len(within)
+    longer = f"{100 * (1.1**lag - 1):.1f}%"
+    before, trained = before_training(results)
+    scales = f"{before.min():.2f} to {before.max():.2f}"
+    yield (
+        "README.md",
+        f"yes, in {beyond(within)} of {layers} layers. An adjustment 10% longer is followed by one "
+        f"{longer} longer.",
+    )
+    yield "README.md", f"at every scale of the initial weights ({scales}; trained {trained:.2f})"
+    yield (
+        "docs/reading.md",
+        f"adjustment is 10% longer has one that is {longer} longer (lag 1 = {lag:.2f})",
+    )
+    yield (
+        "docs/reading.md",
+        f"architecture gives {scales} by the scale of its initial weights, against {trained:.2f}",
+    )
+    yield "docs/controls.md", f"at every scale of these: {trained:.2f} against {scales}"
+    permuted = results.control("notebook")["permuted_mean"]
+    order = f"{permuted.min():.2f} to {permuted.max():.2f}"
+    yield "docs/controls.md", f"`notebook` gives {order} with the tokens of each document in random"
+    yield "docs/tutorial.md", f"lag 1 of `notebook` is {order}. Within documents it is about zero"
+    rejected = (results.control("within")["order_p_adjusted"] < 0.05).sum()
+    yield "docs/tutorial.md", f"is rejected in all {rejected} layers"
+    yield "docs/tutorial.md", f"training](controls.md#random-weights) has a lag of {scales}, by"
+    largest = within["estimate"].idxmax()
+    yield (
+        "docs/tutorial.md",
+        f"The median of lag 1 over the layers is {lag:.2f}, and the largest value is "
+        f"{within['estimate'][largest]:.2f} (layer {largest}).",
+    )
+    yield "docs/tutorial.md", f"Only layer {within['estimate'].idxmin()} is negative."
+    yield "docs/tutorial.md", f"The median of lag 2 is {second['estimate'].median():.2f}."
+    both = f"(lag 1 {lag:.2f} in the median layer), less than it seems when texts are pooled"
+    yield "docs/related.md", f"{both} ({pooled['estimate'].median():.2f})"
+    fits = results.table("attention/within/fits")
+    differing = [str(layer) for layer in fits.query("halves_p_adjusted < 0.05")["layer"]]
+    named = f"{', '.join(differing[:-1])} and {differing[-1]}"
+    yield "docs/inference.md", f"In the default run they differ in layers {named}."
+    heads = results.table("attention/heads/head_coefficients").query("term == 'lag_1'")
+    yield "docs/inference.md", f"{len(heads)} in the default run"
+    yield (
+        "docs/post.md",
+        f"lag 1 is larger than 0.05 in {beyond(within)} of {layers} layers, pooled and within",
+    )
+    negative = list(second.index[second["estimate"] < 0])
+    yield (
+        "docs/post.md",
+        f"pooled it does in {beyond(pooled_second)} layers, within documents in {beyond(second)}; "
+        f"it is negative in {len(negative)} layers within documents "
+        f"({', '.join(map(str, negative[:-1]))} and {negative[-1]})",
+    )
+    absent = (second["finding"] == "absent").sum()
+    yield "docs/post.md", f"shown to be smaller than 0.05 in {absent}."
+    pooled_fits = results.table("attention/notebook/fits").set_index("layer")
+    yield (
+        "docs/post.md",
+        f"R² is {pooled_fits['r_squared'][0]:.3f}, lag 1 {pooled['estimate'][0]:.2f}, "
+        f"lag 2 {pooled_second['estimate'][0]:.2f}, both undecided",
+    )
+    for row, first, later in (
+        ("texts pooled", pooled, pooled_second),
+        ("position fixed", within, second),
+    ):
+        counts = f"{beyond(first)} | **{beyond(later)}**"
+        yield "docs/post.md", f"{row}, beyond ±0.05, Holm | {counts} |"
+    groups = results.table("attention/within/groups").query("term == 'lag_1'")
+    medians = groups.groupby("subset", observed=True)["median"].first()
+    yield (
+        "docs/post.md",
+        f"lag 1 within documents is {medians.min():.2f} ({medians.idxmin()}) to "
+        f"{medians.max():.2f} ({medians.idxmax()})",
+    )
+    shown = results.lag("within").loc[12]
+    yield (
+        "docs/notebooks.md",
+        f"This gives {shown['uncorrected']:.3f}, the column `uncorrected` of `coefficients.csv`; "
+        f"the half-panel jackknife makes it {shown['estimate']:.3f}.",
+    )
+
+
+def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of tokens and their norms."""
+    summary = results.table("token_summary").set_index("name")
+    whole, per_token = summary.loc["all"], summary["characters_per_token"]
+    yield (
+        "docs/tutorial.md",
+        f"{whole['characters']:,} characters give {whole['tokens']:,} tokens. An abstract has "
+        f"{per_token['abstract']:.1f} characters per token, code {per_token['code']:.1f}, and "
+        f"languages other than English {per_token['multilingual']:.1f}",
+    )
+    texts = whole["documents"]
+    rows = results.table("attention/within/fits")["n_obs"].max()
+    yield "docs/tutorial.md", f"{whole['tokens']:,} - 3 × {texts} = {rows:,}."
+    norms = pd.read_parquet(results.folder / "attention/norms")
+    yield "docs/tutorial.md", f"# ({norms.shape[0]}, {norms.shape[1]}): document, window"
+    later = norms[norms["position"] > 0].filter(like="layer_")
+    sizes = later.median().to_numpy()
+    ends = significant(sizes[0]), significant(sizes[-1])
+    yield "docs/tutorial.md", f"from a median of {ends[0]} in layer 0 to {ends[1]} in layer 29"
+    tokens = pd.read_parquet(results.folder / "token_properties")
+    used = tokens["position"].to_numpy() > 0
+    logs = np.log(later.to_numpy(float))
+    tags = tokens.loc[used, "upos"].astype(str).to_numpy()
+    tagged = tags != "none"
+    frame = pd.DataFrame(logs[tagged])
+    shares = 1 - (frame - frame.groupby(tags[tagged]).transform("mean")).var() / frame.var()
+    yield (
+        "docs/tokens.md",
+        f"parts of speech account for {shares.min():.0%} (layer {shares.idxmin()}) to "
+        f"{shares.max():.0%} (layer {shares.idxmax()})",
+    )
+    digits = tokens[tokens["text"].str.fullmatch("[0-9]")]
+    words = digits[["document", "word"]].drop_duplicates()
+    yield "docs/tokens.md", f"{len(digits):,} tokens are digits, of {len(words):,} words"
+    yield "docs/tokens.md", f"- {(tokens['piece'] > 0).mean():.0%} of the tokens continue a word"
+    yield "docs/tokens.md", f"- {(tokens['upos'] == 'SPACE').sum():,} tokens are line ends"
+    classes = results.table("attention/notebook/classes").query("term == 'lag_1'")
+    medians = classes.groupby("subset", observed=True)["estimate"].median()
+    tests = results.table("attention/notebook/equal_slopes").query("term == 'lag_1'")
+    yield (
+        "docs/tokens.md",
+        f"lag 1 is {medians['PUNCT']:.2f} for punctuation and {medians['SPACE']:.2f} for white "
+        f"space (medians over the layers), and slopes differ in all "
+        f"{(tests['p_adjusted'] < 0.05).sum()} layers (F with {tests['df'].median():.0f} and a "
+        f"median of {tests['df_residual'].median():.0f} degrees of freedom)",
+    )
+    steps = results.table("attention/notebook/steps").query("term == 'lag_1'")
+    means = steps.groupby("step", sort=False)["estimate"].mean()
+    yield (
+        "docs/tokens.md",
+        f"moves lag 1 from {means.iloc[0]:.3f} to {means.iloc[-1]:.3f} (mean over layers, "
+        f"{steps['n_documents'].max():.0f} tagged documents)",
+    )
+
+
+def of_directions(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of directions and heads."""
+    raw, centred = (results.direction(f"cosine_previous{end}") for end in ("", "_centred"))
+    others = results.direction("cosine_previous", "random_pairs")
+    page = "docs/beyond_the_norm.md"
+    yield page, f"in layer 24 they are {raw[24]:.2f} for neighbours and {others[24]:.2f} for any"
+    growth = np.exp(results.direction("stream_log_growth"))
+    yield (
+        page,
+        f"by a factor of {growth.median():.3f} per layer (median; layer 0 makes it "
+        f"{growth[0]:.0f} times as long)",
+    )
+    angle = np.degrees(results.direction("angle").median())
+    along, another = (
+        results.direction("parallel_relative", column) for column in ("mean", "random_pairs")
+    )
+    yield (
+        page,
+        f"Attention turns the stream by {angle:.0f}° in the median layer, and so would another "
+        f"token's adjustment. Along the stream it adds {along.median():.1%} of its norm (another "
+        f"token's {another.median():.1%}); in layer 0 it removes {-along[0]:.0%} "
+        f"({-another[0]:.0%}) of the token's own embedding.",
+    )
+    apart = results.direction("cosine_previous_centred", "random_pairs").abs().max()
+    yield page, f"those of random pairs within {apart:.2f} of zero"
+    yield (
+        page,
+        f"{centred[0]:.2f} in layer 0, {centred[10]:.2f} in layer 10, {centred[20]:.2f} in layer "
+        f"20 and {centred[29]:.2f} in layer 29",
+    )
+    far = results.direction("cosine_previous_centred", distance=16)
+    yield page, f"fall from {centred.median():.2f} at one token to {far.median():.2f} at sixteen"
+    yield (
+        "docs/tutorial.md",
+        f"a cosine of {centred[10]:.2f} in layer 10 and {centred[20]:.2f} in layer 20",
+    )
+    heads = results.table("attention/heads/heads")
+    whole = heads[heads["part"] == "all"].set_index("layer")
+    single = heads[heads["part"].str.isdigit()]
+    equal = 1 / single["part"].nunique()
+    largest = single.groupby("layer")["share"].max().median()
+    yield page, f"{largest:.0%} in the median layer (equal heads: {equal:.0%})"
+    coherence = whole["coherence"]
+    yield page, f"{coherence.median():.2f} in the median layer, {coherence[24]:.1f} in layer 24"
+    lags = results.table("attention/heads/head_coefficients").query("term == 'lag_1'")
+    alone = lags[lags["part"].str.isdigit()]
+    together = lags.loc[lags["part"] == "all", "estimate"].median()
+    yield (
+        page,
+        f"a median of {alone['estimate'].median():.2f}, that of their sum {together:.2f}; it is "
+        f"present in {beyond(alone)} of {len(alone)} heads",
+    )
+    floor = whole["at_floor"]
+    yield (
+        page,
+        f"{floor[24]:.0%} of the tokens in layer 24, {floor[25]:.0%} in layer 25, {floor[26]:.0%} "
+        f"in layer 26 and {floor.median():.1%} in the median layer",
+    )
+    above = lags[(lags["part"] == "above floor") & (lags["layer"] == 24)]["estimate"].item()
+    of_sum = lags[(lags["part"] == "all") & (lags["layer"] == 24)]["estimate"].item()
+    yield page, f"{above:.2f} in layer 24 ({of_sum:.2f} with them)"
+    sinks = single.groupby("layer")["sink"].mean()
+    yield (
+        page,
+        f"Heads give {sinks.median():.0%} to the first token in the median layer and "
+        f"{sinks[24]:.0%} in layer 24; {(single['sink'] > 0.5).sum()} of {len(single)} give it "
+        "more than half.",
+    )
+    below, over = whole["sink_at_floor"], whole["sink_above"]
+    others, most = over[below.notna()].median(), floor.idxmax()
+    yield (
+        page,
+        f"give it {below.median():.0%} in the median layer, others {others:.0%}; in layer {most}, "
+        f"which has the most such tokens, {below[most]:.0%} and {over[most]:.0%}.",
+    )
+
+
+def of_sources(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of sources and of what adjustments raise."""
+    page, before = "docs/sources.md", results.shares("previous_1")["median"]
+    yield (
+        page,
+        f"writes {before[16]:.0%} of the adjustment in layer 16, {before[11]:.0%} in layer 11 and "
+        f"{before[19]:.0%} in layer 19",
+    )
+    first, effective = results.shares("first"), results.shares("effective")
+    yield (
+        page,
+        f"the first token gets {first['attention'][20]:.0%} of the attention in layer 20 and "
+        f"writes {first['mean'][20]:.0%} of the adjustment",
+    )
+    yield page, f"attended to, {first['mean'][24]:.0%} of {first['attention'][24]:.0%}"
+    more = (first["attention"] > first["mean"]).sum()
+    yield "docs/related.md", f"more [attention than share of the adjustment](sources.md) in {more}"
+    mean, median = effective["mean"].median(), effective["median"].median()
+    yield page, f"sources is {mean:.0f} in the median layer ({median:.0f} for the median token)"
+    lags = results.table("attention/sources/lags").query("term == 'lag_1'")
+    of = lags.groupby("part", observed=True)["estimate"].median()
+    yield (
+        page,
+        f"lag 1 is {of['self']:.2f} for `self`, {of['shared']:.2f} for `shared` and "
+        f"{of['all']:.2f} for both together",
+    )
+    own, following = results.readout("own"), results.readout("next")
+    yield page, f"lower their own token in layer 0 (by {-own['difference'][0]:.1f} SD)"
+    apart = results.readout("next_less_own")
+    more, less = (apart["conf_low"] > 0).sum(), (apart["conf_high"] < 0).sum()
+    yield page, f"raised more than their own in {more} of {len(apart)} layers and less in {less}"
+    yield "docs/post.md", f"more than their own in {more} of {len(apart)} layers, less in {less}"
+    most = following["difference"].idxmax()
+    yield (
+        page,
+        f"most in layer {most}: {following['difference'][most]:.2f} SD against "
+        f"{own['difference'][most]:.2f}",
+    )
+
+
+def of_causes(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of interventions."""
+    page, rows = "docs/causality.md", results.table("causal/total_effects").query("lag == 1")
+    rows = rows.set_index("target_layer")
+    effects = [
+        f"{row.estimate:.3f} ({row.conf_low:.3f} to {row.conf_high:.3f}) in layer {layer}"
+        for layer, row in rows.iterrows()
+    ]
+    yield page, f"the effects are {', '.join(effects[:-1])} and {effects[-1]}"
+    shares = [
+        f"{row.share:.0%} ({row.share_low:.0%} to {row.share_high:.0%})"
+        for _, row in rows.iterrows()
+    ]
+    yield page, f"{', '.join(shares[:-1])} and {shares[-1]} of lag 1"
+    effect, lag = rows["estimate"], rows["coefficient"]
+    yield (
+        "docs/tutorial.md",
+        f"changes by {effect.min():.2f}% to {effect.max():.2f}%, where the regression has "
+        f"{lag.min():.2f} to {lag.max():.2f}",
+    )
+    pairs = results.table("causal/elasticities").query("intervention == 'derivative' and lag == 1")
+    yield (
+        "docs/tutorial.md",
+        f"coefficients of one layer for another reach {pairs['predictive'].max():.2f}, effects at "
+        f"most {pairs['estimate'].max():.2f}.",
+    )
+    trial = results.table("causal/prediction_vs_effect").query("lag == 1")
+    alone, given, same = (trial.iloc[number] for number in (0, 1, 2))
+    yield (
+        page,
+        f"{alone['clear']:.0f} of {alone['pairs']} effects differ from zero. The source's norm "
+        f"alone has the sign of {alone['same_sign']:.0f} of them, by chance "
+        f"{alone['by_chance']:.1f}; with the source layer at the target's token held fixed it has "
+        f"{given['same_sign']:.0f}, by chance {given['by_chance']:.1f}. Larger coefficients do go "
+        f"with larger effects (rank correlation {alone['rank_correlation']:.2f} and "
+        f"{given['rank_correlation']:.2f}). Lag 1 is significant in {same['significant']:.0f} of "
+        f"{same['pairs']} layers.",
+    )
+
+
+def of_others(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of the default run beside published numbers and the post."""
+    page, folder = "docs/validation.md", results.folder
+    share, heads = validation.share_of_sinks(folder)
+    yield page, f"{share:.0%} of {heads} heads, over the first 64 tokens of 13 documents"
+    needed = validation.directions(folder)
+    yield page, f"{needed.median():.0%} of the width in the median layer, {needed.min():.0%} to"
+    growth = validation.growth(folder)
+    yield (
+        page,
+        f"{growth.median():.3f} times in the median layer, {growth.min():.2f} to "
+        f"{growth.max():.0f}",
+    )
+    first = validation.first_token(folder)
+    gap = first["attention"] - first["mean"]
+    attention, written = first.loc[gap.idxmax(), ["attention", "mean"]]
+    yield (
+        page,
+        f"in {(gap > 0).sum()} of {len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and "
+        f"{written:.0%} (means)",
+    )
+    page, sizes = "docs/post.md", validation.sizes(folder)
+    yield (
+        page,
+        f"rejects in {(sizes['normal_p'] < 0.05).sum()} of {len(sizes)} layers, and the median "
+        f"layer has a skewness of {sizes['skewness'].median():.2f}",
+    )
+    norms, relative = sizes["norm"], sizes["relative"]
+    yield (
+        page,
+        f"(median {norms[0]:.2f}; at most {norms.max():.0f}, in layer {norms.idxmax()}), and the "
+        f"largest relative to the stream that they are added to ({relative[0]:.2f}, elsewhere down "
+        f"to {relative.min():.2f})",
+    )
+    two = sizes["bimodality"]
+    yield page, f"(bimodality coefficient {two[0]:.2f}, median layer {two.median():.2f})"
+    alone = validation.one_text_at_a_time(folder)
+    middle, least, most = alone.median(), alone.min(), alone.max()
+    yield (
+        page,
+        f"(median of {len(alone)} texts) | {middle['lag 1']:.0f} of {len(sizes)} layers | "
+        f"{middle['lag 2']:.0f} |",
+    )
+    spans = [f"{least[lag]} to {most[lag]}" for lag in ("lag 1", "lag 2")]
+    yield page, f"least and most of {len(alone)} texts | {' | '.join(spans)} |"
+
+
+STATEMENTS = (of_lags, of_tokens, of_directions, of_sources, of_causes, of_others)
+
+
+def differences(root: Path, statements: Iterator[tuple[str, str]], write: bool) -> Iterator[str]:
+    """Yield a line for each statement that a page lacks, or, unless written, has otherwise."""
+    for name, expected in statements:
+        path = root / name
+        page = path.read_text(encoding="utf-8")
+        # Numbers of any size at the same place in the same words.
+        words = map(re.escape, NUMBER.sub("\0", expected).split())
+        pattern = r"\s+".join(words).replace("\0", NUMBER.pattern)
+        found = re.search(pattern, page)
+        if found is None:
+            yield f"{name}: lacks the statement '{expected}'"
+            continue
+        numbers = iter(NUMBER.findall(expected))
+        said = NUMBER.sub(lambda _, of=numbers: next(of), found[0])
+        if said == found[0].replace("−", "-"):
+            continue
+        if write:
+            path.write_text(page.replace(found[0], said), encoding="utf-8")
+        else:
+            yield f"{name}: found '{' '.join(found[0].split())}', expected '{expected}'"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the numbers into the pages")
+    write = parser.parse_args().write
+    results = Results(ROOT)
+    statements = (pair for of in STATEMENTS for pair in of(results))
+    lines = list(differences(ROOT, statements, write))
+    if lines:
+        sys.exit("\n".join(f"error: {line}" for line in lines))
+
+
+if __name__ == "__main__":
+    main()
