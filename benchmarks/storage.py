@@ -27,7 +27,7 @@ DEFAULT = ROOT / "results/smollm2-135m-instruct/prompts/attention/activations/00
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.quantities import centred, columns, layout, norms  # noqa: E402
+from attnlag.quantities import centred, columns, computation, norms  # noqa: E402
 from attnlag.storage.sequences import TokenSequence  # noqa: E402
 
 # Name: precision, rows of a row group, and what is not as attnlag has it.
@@ -61,7 +61,7 @@ def measured(
     stored, group, changes = WAYS[way]
     changes = dict(changes)
     schema = columns.schema(len(layers), layers[0].shape[1], stored)
-    options = layout.encoding(schema, stored)
+    options = computation.encoding(schema, stored)
     if changes.pop("split", False):
         split = [f"{name}.list.element" for name in columns.layers_in(schema)]
         options["use_byte_stream_split"] = split
@@ -71,7 +71,7 @@ def measured(
     written, read = [], []
     for _ in range(rounds):
         began = time.process_time()
-        table = layout.table(run, layers, schema, stored)
+        table = computation.table(run, layers, schema, stored)
         with pq.ParquetWriter(path, schema, **options) as writer:
             writer.write_table(table, row_group_size=group)
         written.append(time.process_time() - began)

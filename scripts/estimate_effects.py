@@ -34,7 +34,7 @@ def main(job):
     )
     tokens = sum(map(len, sequences.values()))
     name = f"{source['name']}, {record['corpus']['name']}"
-    table, used = effects.table({}, {}, settings.probes), {}
+    table, used = effects.table({}, settings.probes), {}
 
     if sequences:
         load = partial(
@@ -58,11 +58,11 @@ def main(job):
             record["model"]["mixers"] = mixers
         trunk, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
         with torch.inference_mode():
-            plain = onednn.Plain(onednn.norms(trunk, blocks, ids), {})
+            plain = onednn.norms(trunk, blocks, ids)
         # Packed weights and their transposes, and as much again for the graph.
         room = 4 * trunk.get_memory_footprint() <= sum(loading.free_bytes(model.device).values())
         fast = settings.fast if room or settings.fast != "auto" else "off"
-        used["fast"], way = onednn.accelerate(trunk, blocks, ids, plain, fast, backward=True)
+        used["fast"], way = onednn.accelerate(trunk, blocks, ids, plain, {}, fast, backward=True)
         tags = None
         if settings.interventions:
             tags = sampling.tags_of(job.input.token_properties, sequences)

@@ -24,7 +24,7 @@ from attnlag.storage.writing import room_for_shards
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import loading, trying
-    from attnlag.quantities import extraction, layout, recording
+    from attnlag.quantities import computation, extraction, recording
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
@@ -63,13 +63,11 @@ def main(job):
         files = recording.files_of(quantities, sites, job.output)
         sizes = {}
         for (quantity, site), path in files.items():
-            computation = extractor.computations[quantity, site]
-            computation.expect(tables.row_count([job.input.tokens]))
-            bytes_of_number = layout.STORED_BYTES[settings.storage_dtype]
-            per_token = math.prod(computation.shape) * (
-                bytes_of_number if computation.of_width else 4
-            )
-            sizes[path] = total * len(computation.layers) * per_token
+            computed = extractor.computations[quantity, site]
+            computed.expect(tables.row_count([job.input.tokens]))
+            bytes_of_number = computation.STORED_BYTES[settings.storage_dtype]
+            per_token = math.prod(computed.shape) * (bytes_of_number if computed.of_width else 4)
+            sizes[path] = total * len(computed.layers) * per_token
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
         program.log.info(f"{next(iter(files.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.

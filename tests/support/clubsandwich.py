@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from projects import WORDS
 from transformers import AutoModelForCausalLM
 
@@ -46,9 +47,11 @@ def simulated(model: Path, tags: Path) -> Measurement:
     for row in np.flatnonzero(tokens["position"] >= 2):
         logs[row] += 0.4 * logs[row - 1] - 0.2 * logs[row - 2]
     # As a run stores them.
-    norms = np.tile(np.exp(logs).astype(np.float32), (measured.layers, 1))
-    values = measured.values | {("norms", "attention"): list(norms)}
-    return dataclasses.replace(measured, values=values)
+    key, norms = ("norms", "attention"), pa.array(np.exp(logs).astype(np.float32))
+    rows = measured.tables[key]
+    for place in range(rows.num_columns - measured.layers, rows.num_columns):
+        rows = rows.set_column(place, rows.field(place), norms)
+    return dataclasses.replace(measured, tables=measured.tables | {key: rows})
 
 
 def design_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:

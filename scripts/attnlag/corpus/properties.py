@@ -12,12 +12,14 @@ import pyarrow as pa
 from attnlag.corpus import tagging
 from attnlag.corpus.alignment import Spans, Speller
 from attnlag.corpus.catalogue import of_file
+from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tagger
 from attnlag.corpus.tagging import TaggedWords, no_tags
 from attnlag.corpus.tags import NONE, SPACE, TAGS
 from attnlag.errors import UserError, nearest
-from attnlag.storage.keys import KEY_FIELDS
+from attnlag.storage.keys import KEY_FIELDS, KEYS
+from attnlag.storage.sequences import keys_of
 
 PROPERTIES = of_file("token_properties")
 
@@ -36,7 +38,7 @@ class WordSource(NamedTuple):
     """Where words and their tags come from."""
 
     # Yields the words of each document and whether they have tags.
-    words_of: Callable[[Sequence[Tokenized]], Iterator[tuple[TaggedWords, bool]]]
+    words_of: Callable[[Sequence[Document]], Iterator[tuple[TaggedWords, bool]]]
     # Groups of documents in the language of the tags, None for all; other documents get none.
     groups: Sequence[str] | None = None
     # Packages that the results depend on.
@@ -134,11 +136,12 @@ def describe(
     counts |= dict.fromkeys(("documents", "tagged", "tokens"), 0)
     for documents in batches:
         groups = source.groups
-        in_language = [groups is None or document.group in groups for document in documents]
-        of_language = source.words_of(list(itertools.compress(documents, in_language)))
+        in_language = [groups is None or each.document.group in groups for each in documents]
+        texts = [each.document for each in documents]
+        of_language = source.words_of(list(itertools.compress(texts, in_language)))
         rows = []
         for document, speaks_it in zip(documents, in_language, strict=True):
-            words, tagged = next(of_language if speaks_it else no_tags([document]))
+            words, tagged = next(of_language if speaks_it else no_tags([document.document]))
             rows.append(table(document, words, tagged=tagged, **common))
             counts["documents"] += 1
             counts["tagged"] += tagged
@@ -147,7 +150,7 @@ def describe(
 
 
 def table(
-    document: Tokenized,
+    tokenized: Tokenized,
     words: TaggedWords,
     *,
     tagged: bool,
@@ -172,12 +175,11 @@ def table(
     UserError
         If the tokens do not spell the text.
     """
-    ids = np.concatenate(document.sequences)
-    lengths = [len(sequence) for sequence in document.sequences]
-    position = np.concatenate([np.arange(length) for length in lengths])
+    document, keys = tokenized.document, keys_of(tokenized.sequences)
+    position, ids = (key.to_numpy() for key in keys[2:])
     of_text = position >= bos
     data = document.text.encode()
-    spans = speller.spans(document.document, ids[of_text].tolist(), data, truncated=truncated)
+    spans = speller.spans(document.id, ids[of_text].tolist(), data, truncated=truncated)
     spans = _with_empty(spans, of_text)
     # A control token belongs to no word, whether or not it stands for text.
     control = ~of_text | np.isin(ids, list(speller.special))
@@ -188,10 +190,7 @@ def table(
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, TAGS.index(NONE), codes[columns["word"]])
     rows = {
-        "document": pa.array([document.document] * len(ids)).dictionary_encode(),
-        "window": np.repeat(document.windows, lengths),
-        "position": position,
-        "token_id": ids,
+        **dict(zip(KEYS, keys, strict=True)),
         "text": _texts(ids, spans, of_text, data, speller),
         "byte_start": spans.starts,
         "byte_end": spans.ends,

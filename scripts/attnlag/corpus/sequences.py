@@ -5,25 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from attnlag.corpus.documents import stored_batches
+from attnlag.corpus.documents import Document, stored_batches
 from attnlag.errors import UserError
-from attnlag.storage.sequences import stored_sequences
+from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 
 class Tokenized(NamedTuple):
     """A document of a corpus with the sequences that it was cut into."""
 
-    document: str
-    group: str
-    text: str
-    tags: str | None
-    windows: list[int]
-    sequences: list[np.ndarray]
+    document: Document
+    sequences: list[TokenSequence]
 
 
 def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
@@ -50,9 +45,8 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
         for row in batch.to_pylist():
             # A document without tokens has no sequence.
             if rows and row["document"] == document:
-                windows, sequences = [r.window for r in rows], [r.ids for r in rows]
-                fields = (row["document"], row["group"], row["text"], row.get("tags"))
-                documents_of_batch.append(Tokenized(*fields, windows, sequences))
+                fields = row["document"], row["group"], row["text"], row.get("tags")
+                documents_of_batch.append(Tokenized(Document(*fields), rows))
                 document, rows = next(grouped, ("", []))
         if documents_of_batch:
             yield documents_of_batch

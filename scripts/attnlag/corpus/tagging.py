@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import regex
 
+from attnlag.corpus.documents import Document
 from attnlag.corpus.formats import DELIMITERS, PARQUET, Problems, file_rows, name_parts
-from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.tags import NONE, UPOS
 from attnlag.errors import UserError, nearest, shown, told_as
 
@@ -113,25 +113,25 @@ def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
 # --- where words come from: documents in, the words of each out, and whether these have tags --
 
 
-def no_tags(documents: Sequence[Tokenized]) -> Iterator[tuple[TaggedWords, bool]]:
+def no_tags(documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents without tags."""
     return ((untagged_words(document.text), False) for document in documents)
 
 
-def from_column(documents: Sequence[Tokenized]) -> Iterator[tuple[TaggedWords, bool]]:
+def from_column(documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
-        place = f"the tags of document '{document.document}'"
+        place = f"the tags of document '{document.id}'"
         yield _given_or_untagged(document.text, pairs_of(document.tags or "", place), place)
 
 
 def from_file(
-    path: Path, pairs: Mapping[str, list[tuple[str, str]]], documents: Sequence[Tokenized]
+    path: Path, pairs: Mapping[str, list[tuple[str, str]]], documents: Sequence[Document]
 ) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
     for document in documents:
-        place = f"{path}: document '{document.document}'"
-        yield _given_or_untagged(document.text, pairs.get(document.document, []), place)
+        place = f"{path}: document '{document.id}'"
+        yield _given_or_untagged(document.text, pairs.get(document.id, []), place)
 
 
 def _given_or_untagged(
@@ -196,7 +196,7 @@ def pipeline_of(package: str, version: str, sha256: str) -> Any:
         return spacy.load(folder, exclude=[name for name in pipeline if name not in COMPONENTS])
 
 
-def tagged_by(nlp: Any, documents: Sequence[Tokenized]) -> Iterator[tuple[TaggedWords, bool]]:
+def tagged_by(nlp: Any, documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of documents with their tags from a spaCy pipeline, without white space."""
     parts = (
         (part, (number, start))

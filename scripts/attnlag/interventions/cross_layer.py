@@ -8,10 +8,8 @@ clustered errors need. Only the cross-products of a few documents are therefore 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,36 +25,15 @@ from attnlag.storage import tables
 
 Windows = list[np.ndarray]
 
-# Number of documents whose scores are computed at once.
-BLOCK = 64
-
 # The columns of `of_intervened`.
 TARGET_KEYS = ["source_site", "target_site", "target_layer", "lag"]
 PREDICTION = [*TARGET_KEYS, "predicted", "predicted_std_error", "predicted_df"]
 
-
-class Coefficients(NamedTuple):
-    """Coefficients of all sources at each distance, (targets, layers, lags + 1) arrays.
-
-    They are NaN if a layer's norms do not vary.
-    """
-
-    estimate: np.ndarray
-    # Clustered by document (CR2).
-    std_error: np.ndarray
-
-
-@dataclass
-class CrossLayer:
-    """Regressions of target layers on all layers, one source at a time."""
-
-    targets: list[int]
-    alone: Coefficients
-    # With the source layer's norm at the target token held fixed; NaN at distance 0.
-    given: Coefficients
-    # documents, rows: numbers of documents and rows of the fits.
-    documents: int
-    rows: int
+# The columns of `cross_layer`.
+PREDICTIVE = [
+    f"predictive{condition}{error}" for condition in ("", "_given") for error in ("", "_std_error")
+]
+PREDICTIVE_KEYS = ["target_layer", "source_layer", "lag"]
 
 
 def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
@@ -75,10 +52,10 @@ def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, 
                 yield name, [windows[number][:, drop_first:] for number in numbers]
 
 
-def products(
+def moments(
     sources: Windows, targets: Windows, target_layers: Sequence[int], lags: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the cross-products of a document, and the number of rows.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return X'X and X'y of a document; X is [1, x, x₀], x₀ being the source at distance 0.
 
     Rows are the tokens with all lags in their window and all norms finite.
 
@@ -89,54 +66,34 @@ def products(
 
     Returns
     -------
-    x : (lags + 1, layers, 2 + 1) array
-        For each source and distance, the sums of x, x² and x x₀; x₀ is the source at distance 0.
-    xy : (lags + 1, layers, targets) array
-    y : (targets, 2) array
-        Sums of y, and of y².
-    rows : int
+    a : (layers, lags + 1, 3, 3) array
+    b : (targets, layers, lags + 1, 3) array
     """
     layers = len(sources[0])
-    x, xy = np.zeros((lags + 1, layers, 3)), np.zeros((lags + 1, layers, len(target_layers)))
-    y, rows = np.zeros((len(target_layers), 2)), 0
+    a = np.zeros((layers, lags + 1, 3, 3))
+    b = np.zeros((len(target_layers), *a.shape[:3]))
     for source, target in zip(sources, targets, strict=True):
         tokens = source.shape[1] - lags
         if tokens <= 0:
             continue
-        shifted = np.stack([source[:, lags - lag : lags - lag + tokens] for lag in range(lags + 1)])
-        outcome = target[list(target_layers), lags:]
-        usable = np.isfinite(shifted).all(axis=(0, 1)) & np.isfinite(outcome).all(axis=0)
-        shifted, outcome = shifted[..., usable], outcome[:, usable]
-        x += np.stack(
-            [shifted.sum(-1), (shifted**2).sum(-1), (shifted * shifted[0]).sum(-1)], axis=-1
+        shifted = np.stack(
+            [source[:, lags - lag : lags - lag + tokens] for lag in range(lags + 1)], axis=1
         )
-        xy += shifted @ outcome.T
-        y += np.stack([outcome.sum(-1), (outcome**2).sum(-1)], axis=-1)
-        rows += int(usable.sum())
-    return x, xy, y, rows
-
-
-def _moments(
-    x: np.ndarray, xy: np.ndarray, y: np.ndarray, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return X'X and X'y of [1, x] and of [1, x, x₀], for every target, source and distance."""
-    lags, layers, _ = x.shape
-    shape = (y.shape[0], layers, lags)
-    s, ss, cross = (np.broadcast_to(sums.T, shape) for sums in np.moveaxis(x, -1, 0))
-    first, square = (np.broadcast_to(x[0, :, power][:, None], shape) for power in (0, 1))
-    n = np.full(shape, float(rows))
-    a = np.stack([n, s, first, s, ss, cross, first, cross, square], axis=-1)
-    total = np.broadcast_to(y[:, 0][:, None, None], shape)
-    at_target = np.broadcast_to(xy[0].T[:, :, None], shape)
-    b = np.stack([total, xy.transpose(2, 1, 0), at_target], axis=-1)
-    return a.reshape(*shape, 3, 3), b
+        y = target[list(target_layers), lags:]
+        usable = np.isfinite(shifted).all(axis=(0, 1)) & np.isfinite(y).all(axis=0)
+        for layer, of_layer in enumerate(shifted):
+            x = of_layer[:, usable]
+            x = np.stack([np.ones_like(x), x, np.broadcast_to(x[0], x.shape)], axis=1)
+            a[layer] += x @ x.swapaxes(1, 2)
+            b[:, layer] += np.moveaxis(x @ y[:, usable].T, -1, 0)
+    return a, b
 
 
 def cross_layer(
     read: Callable[[], Iterator[tuple[str, Windows, Windows]]],
     targets: Sequence[int],
     lags: int,
-) -> CrossLayer:
+) -> pd.DataFrame:
     """Regress the log norms of target layers on those of all layers, one source at a time.
 
     Parameters
@@ -144,42 +101,55 @@ def cross_layer(
     read : callable
         Yields, whenever it is called, each document with the log norms of its windows, at the site
         of the sources and at the targets'.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row per target layer, source layer and lag: `PREDICTIVE`, the coefficient alone and with
+        the source layer's norm at the target token held fixed (NaN at distance 0), with their
+        errors (CR2), NaN if a layer's norms do not vary; and ``predictive_df``, the number of
+        documents less one.
     """
     first = next(iter(read()), None)
     # Centred near the means for numerical precision.
     centres = [] if first is None else [_centre(windows) for windows in first[1:]]
 
-    def moments() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def every_document() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for _, *both_sites in read():
             sources, outcomes = (
                 [window - centre for window in windows]
                 for windows, centre in zip(both_sites, centres, strict=True)
             )
-            x, xy, y, count = products(sources, outcomes, targets, lags)
-            if count:
-                yield _moments(x, xy, y, count)
+            a_g, b_g = moments(sources, outcomes, targets, lags)
+            if a_g.any():
+                yield a_g, b_g
 
-    a, b, documents = np.zeros(1), np.zeros(1), 0
-    for a_g, b_g in moments():
+    a: Any = 0.0
+    b: Any = 0.0
+    documents = 0
+    for a_g, b_g in every_document():
         a, b, documents = a + a_g, b + b_g, documents + 1
     if not documents:
-        empty = np.full((len(targets), 0, lags + 1), np.nan)
-        none = Coefficients(empty, empty)
-        return CrossLayer(list(targets), none, none, 0, 0)
+        a, b = np.zeros((0, lags + 1, 3, 3)), np.zeros((len(targets), 0, lags + 1, 3))
     solutions = [_solved(a[..., :size, :size], b[..., :size]) for size in (2, 3)]
-    variances: list[Any] = [0.0 if documents > 1 else np.nan] * 2
-    every_document = moments()
-    while block := list(islice(every_document, BLOCK)):
+    variances = [np.full(b.shape[:-1], 0.0 if documents > 1 else np.nan)] * 2
+    for a_g, b_g in every_document():
         for kind, solution in enumerate(solutions):
-            scores = np.stack([_score(a_g, b_g, *solution) for a_g, b_g in block])
-            variances[kind] += (scores**2).sum(axis=0)
-    alone, given = (
-        Coefficients(estimate[..., 1], np.sqrt(variance))
-        for (_, estimate), variance in zip(solutions, variances, strict=True)
+            variances[kind] = variances[kind] + _score(a_g, b_g, *solution) ** 2
+    values = np.stack(
+        [
+            of_kind
+            for (_, estimate), variance in zip(solutions, variances, strict=True)
+            for of_kind in (estimate[..., 1], np.sqrt(variance))
+        ]
     )
     # At distance 0 the source and the variable held fixed are the same.
-    given.estimate[..., 0] = given.std_error[..., 0] = np.nan
-    return CrossLayer(list(targets), alone, given, documents, int(a.flat[0]))
+    values[2:, ..., 0] = np.nan
+    keys = np.indices(values.shape[1:]).reshape(3, -1)
+    keys[0] = np.array(targets)[keys[0]]
+    table = pd.DataFrame(keys.T, columns=PREDICTIVE_KEYS)
+    table[PREDICTIVE] = values.reshape(4, -1).T
+    return table.assign(predictive_df=documents - 1)
 
 
 def _centre(windows: Windows) -> np.ndarray:
@@ -249,22 +219,6 @@ def of_intervened(
     ]
     rows = [(source, target, layer, lag, *together(pairs, layer, lag)) for layer, lag in keys]
     return pd.DataFrame(rows, columns=PREDICTION)
-
-
-def table(fits: CrossLayer) -> pd.DataFrame:
-    """Return the coefficients, one row per target layer, source layer and lag."""
-    targets, sources, lags = np.indices(fits.alone.estimate.shape).reshape(3, -1)
-    return pd.DataFrame(
-        {
-            "target_layer": np.array(fits.targets, dtype=int)[targets],
-            "source_layer": sources,
-            "lag": lags,
-            "predictive": fits.alone.estimate.ravel(),
-            "predictive_std_error": fits.alone.std_error.ravel(),
-            "predictive_given": fits.given.estimate.ravel(),
-            "predictive_given_std_error": fits.given.std_error.ravel(),
-        }
-    )
 
 
 def beginning(windows: Windows, tokens: int, drop_first: int) -> Windows:

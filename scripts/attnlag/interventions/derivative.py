@@ -10,55 +10,27 @@ token, so that other targets are at least that far away. With more probes than `
 only from distances beyond the requested ones.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
+from attnlag.interventions.edits import Effect, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
-from attnlag.quantities.passes import Passes, padded
+from attnlag.quantities.passes import Batch, Passes
 from attnlag.storage.memory import amount
 
-Key = tuple[str, int]
+DERIVATIVE = "derivative"
 
 # Number of tokens of the shortest pass that measures the memory of the graph.
 PROBE_TOKENS = 16
-
-
-class TargetEffects(NamedTuple):
-    """Effects of one sequence on one target."""
-
-    source_site: str
-    target_site: str
-    target_layer: int
-    # (layers, lags + 1) float array: sums over the target's tokens, by source layer and distance.
-    effects: np.ndarray
-    # (lags + 1,) int array: number of tokens in the sums.
-    positions: np.ndarray
-
-
-class Batch(NamedTuple):
-    """Sequences padded on the right, where no token sees the padding."""
-
-    # list of (str, int): document and window of each sequence.
-    keys: list[Key]
-    # (sequences, tokens) int tensor
-    ids: torch.Tensor
-    # (sequences, tokens) bool array: True for tokens, False for padding.
-    real: np.ndarray
-
-
-def batch_of(sequences: Mapping[Key, np.ndarray], device: torch.device) -> Batch:
-    """Return sequences as a batch."""
-    ids, real = padded(list(sequences.values()))
-    return Batch(list(sequences), ids.to(device), real)
 
 
 def log_norms(
@@ -84,37 +56,42 @@ def log_norms(
     return logs
 
 
-def sums_of_batch(
+def opened_gates(
+    model: torch.nn.Module, sites: Collection[str], layers: int, shape: tuple[int, ...]
+) -> dict[str, list[torch.Tensor]]:
+    """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
+    dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
+    return {
+        site: [torch.ones(shape, dtype=dtype, requires_grad=True) for _ in range(layers)]
+        for site in sites
+    }
+
+
+def effects_in_batch(
     model: torch.nn.Module,
     blocks: Sequence[BlockModules],
     batch: Batch,
+    keys: Sequence[Key],
     settings: EffectsSettings,
     targets: Sequence[int],
     receive: edits.Receive = lambda layer, site, added: None,
-) -> list[tuple[Key, TargetEffects]]:
-    """Return the effects in each sequence of a batch, by the key of the sequence."""
-    sources = settings.source_sites
-    tokens = np.arange(batch.real.shape[1])
-    opened = edits.gates(
-        sources,
-        len(blocks),
-        batch.real.shape,
-        batch.ids.device,
-        torch.promote_types(next(model.parameters()).dtype, torch.float32),
-    )
+) -> list[tuple[Key, Effect]]:
+    """Return the effects in each sequence of a batch, given the keys of its sequences."""
+    sources, tokens = settings.source_sites, np.arange(batch.real.shape[1])
+    opened = opened_gates(model, sources, len(blocks), batch.real.shape)
     with torch.enable_grad():
         change = edits.through(opened)
         logs = log_norms(model, blocks, batch.ids, settings.sites, change, receive)
     # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (tokens >= settings.drop_first)
-    signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in batch.keys])
+    signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in keys])
     passes = [(site, layer) for layer in targets for site in settings.target_sites]
-    results: list[tuple[Key, TargetEffects]] = []
+    results: list[tuple[Key, Effect]] = []
     for site, layer in passes:
         values = logs[site, layer]
         observed = usable & torch.isfinite(values).numpy(force=True)
         totals: dict[str, Any] = dict.fromkeys(sources, 0.0)
-        positions = np.zeros((len(batch.keys), 1), int)
+        positions = np.zeros((len(keys), 1), int)
         gates = [gate for source in sources for gate in opened[source][: layer + 1]]
         for probe in range(settings.probes):
             drawn = signs * (observed & (tokens % settings.probes == probe))
@@ -133,8 +110,11 @@ def sums_of_batch(
                 sums[:, layer, 1:] = 0.0
                 totals[source] = totals[source] + sums
         for source in sources:
-            for key, effects, counts in zip(batch.keys, totals[source], positions, strict=True):
-                results.append((key, TargetEffects(source, site, layer, effects, counts)))
+            for key, of_layers, counts in zip(keys, totals[source], positions, strict=True):
+                for number, sums in enumerate(of_layers):
+                    place_of_both = source, number, site, layer
+                    effect = Effect(*place_of_both, DERIVATIVE, np.nan, sums, positions=counts)
+                    results.append((key, effect))
     return results
 
 
@@ -210,13 +190,9 @@ def per_token(
 
     def measured(tokens: int) -> float:
         ids = batch.ids[:1, :tokens]
-        opened = edits.gates(
-            settings.source_sites, len(blocks), (1, tokens), ids.device, torch.float32
-        )
-
-        def forward() -> object:
-            return log_norms(model, blocks, ids, settings.sites, edits.through(opened))
-
+        opened = opened_gates(model, settings.source_sites, len(blocks), ids.shape)
+        change = edits.through(opened)
+        forward = partial(log_norms, model, blocks, ids, settings.sites, change)
         return graph_bytes(model, forward) / tokens
 
     length = batch.ids.shape[1]
@@ -229,15 +205,6 @@ def per_token(
     return round(size * 9 / 8)
 
 
-def prove(model: torch.nn.Module, blocks: list[BlockModules], batch: Batch, name: str) -> float:
-    """Return the error of the residual identity in a short pass; raise UserError if it fails."""
-    ids = batch.ids[:1, :PROBE_TOKENS]
-    mask = torch.from_numpy(batch.real[:1, :PROBE_TOKENS])
-    with torch.inference_mode(), hooks.residual_identity(blocks, mask) as evidence:
-        hooks.forward(model, ids)
-    return hooks.check_identity(evidence, blocks, model, name)
-
-
 def effects(
     model: torch.nn.Module,
     blocks: list[BlockModules],
@@ -248,10 +215,10 @@ def effects(
     batch_tokens: int,
     threads: int,
     free: int,
-    receive: Callable[[Batch, int, str, torch.Tensor], object] = lambda *_: None,
+    receive: Callable[..., object] = lambda *_: None,
     progress: Callable[[int], object] = lambda tokens: None,
-) -> dict[Key, list[TargetEffects]]:
-    """Return the effects in each sequence.
+) -> dict[Key, list[Effect]]:
+    """Return the effects in each sequence, summed over its tokens by distance.
 
     Parameters
     ----------
@@ -261,6 +228,9 @@ def effects(
         Tokens in simultaneous passes, including padding.
     free : int
         Bytes of memory available for the graph.
+    receive : callable
+        Called in each pass with the keys of its sequences, whether each of its places has a token,
+        and as in `edits.edited`.
 
     Raises
     ------
@@ -271,16 +241,17 @@ def effects(
     """
     targets = sampling.selected_layers(settings.targets, len(blocks))
     model.requires_grad_(False)
-    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     keys = list(sequences)
-    lengths = np.array([len(sequence) for sequence in sequences.values()])
     passes = Passes(model, batch_tokens, threads)
-    groups = [
-        batch_of({keys[i]: sequences[keys[i]] for i in group}, device)
-        for group in passes.batches(lengths)
-    ]
-    with passes.first():
-        prove(model, blocks, groups[0], name)
+    groups = passes.batches(list(sequences.values()))
+    short = groups[0].ids[:1, :PROBE_TOKENS], torch.from_numpy(groups[0].real[:1, :PROBE_TOKENS])
+    with (
+        passes.first(),
+        torch.inference_mode(),
+        hooks.residual_identity(blocks, short[1]) as evidence,
+    ):
+        hooks.forward(model, short[0])
+    hooks.check_identity(evidence, blocks, model, name)
     longest = max(groups, key=lambda batch: batch.real.shape[1])
     size = per_token(model, blocks, longest, settings)
     widest = max(batch.real.size for batch in groups)
@@ -290,16 +261,18 @@ def effects(
             f"about {amount(size * widest)}, but {amount(free)} of memory are free"
         )
 
-    def sums_of(batch: Batch) -> list[tuple[Key, TargetEffects]]:
-        return sums_of_batch(model, blocks, batch, settings, targets, partial(receive, batch))
+    def effects_of(batch: Batch) -> list[tuple[Key, Effect]]:
+        of_batch = [keys[place] for place in batch.places]
+        kept = partial(receive, of_batch, batch.real)
+        return effects_in_batch(model, blocks, batch, of_batch, settings, targets, kept)
 
-    sums = passes.run(
+    found = passes.run(
         groups,
-        sums_of,
+        effects_of,
         lambda batch: progress(int(batch.real.sum())),
         max(1, free // (size * widest)),
     )
-    by_sequence: dict[Key, list[TargetEffects]] = {key: [] for key in keys}
-    for key, effects_of_target in chain.from_iterable(sums):
-        by_sequence[key].append(effects_of_target)
+    by_sequence: dict[Key, list[Effect]] = {key: [] for key in keys}
+    for key, effect in chain.from_iterable(found):
+        by_sequence[key].append(effect)
     return by_sequence

@@ -1,17 +1,42 @@
-"""Changes of adjustments: the rest of a forward pass depends on the vectors in their place."""
+"""Changes of adjustments, on which the rest of a forward pass depends, and their effects."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import OUTPUT, STREAM, tap
 from attnlag.quantities.sites import SITES
 
+# A document and a window of it.
+Key = tuple[str, int]
+
 Change = Callable[[int, str, torch.Tensor], torch.Tensor]
 Receive = Callable[[int, str, torch.Tensor], object]
+
+
+class Effect(NamedTuple):
+    """Effects of one change on one target in a sequence, by distance in tokens."""
+
+    source_site: str
+    source_layer: int
+    # A site, or one of ``finite.PREDICTIONS``.
+    target_site: str
+    # None if the target is the prediction of the next token.
+    target_layer: int | None
+    intervention: str
+    # Factor of scaling; NaN otherwise.
+    alpha: float
+    # (distances,) float array: sum of derivatives, or change of the log norm or of the surprisal
+    # (nats), or divergence (nats); NaN if undefined.
+    effects: np.ndarray
+    # Part of speech of the changed token, if requested.
+    upos: str | None = None
+    # (distances,) int array: number of tokens in each sum; None: one for each finite effect.
+    positions: np.ndarray | None = None
 
 
 @contextmanager
@@ -67,18 +92,6 @@ def log_norm(added: torch.Tensor) -> torch.Tensor:
     usable = (norm > 0) & torch.isfinite(norm)
     logs = torch.where(usable, norm, 1.0).log()
     return torch.where(usable, logs, torch.nan)
-
-
-def gates(
-    sites: Collection[str], layers: int, shape: tuple[int, int], device: torch.device, dtype: Any
-) -> dict[str, list[torch.Tensor]]:
-    """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
-    return {
-        site: [
-            torch.ones(shape, device=device, dtype=dtype, requires_grad=True) for _ in range(layers)
-        ]
-        for site in sites
-    }
 
 
 def through(opened: Mapping[str, Sequence[torch.Tensor]]) -> Change:

@@ -36,14 +36,13 @@ def tables_of(
     """
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0
-    predictions, beside = {}, {}
+    predictions = {}
     sites = ["source_site", "target_site"]
     for (source, target), rows in derivative.groupby(sites, observed=True):
         pair, layers = (str(source), str(target)), sorted(map(int, rows["target_layer"].unique()))
         read = partial(cross_layer.pairs_in, norms, *pair, settings.drop_first)
         predictions[pair] = cross_layer.cross_layer(read, layers, lags)
-        beside[pair] = cross_layer.table(predictions[pair])
-    caused = elasticities.table(effects, settings)
+    caused = elasticities.with_predictive(elasticities.table(effects, settings), predictions)
     summed = elasticities.over_sources(effects, settings)
     together = [
         cross_layer.of_intervened(
@@ -58,10 +57,10 @@ def tables_of(
         for (source, target), rows in summed.groupby(sites)
     ]
     predicted = pd.concat(together or [pd.DataFrame(columns=cross_layer.PREDICTION)])
-    trials = prediction_vs_effect.of_pairs(effects, caused, predictions, settings)
+    trials = prediction_vs_effect.of_pairs(effects, caused, settings)
     same_layer = prediction_vs_effect.of_the_same_layer(coefficients, settings.alpha)
     return {
-        "elasticities": elasticities.with_predictive(caused, beside),
+        "elasticities": caused.drop(columns="predictive_df"),
         "by_part_of_speech": elasticities.by_part_of_speech(effects, settings),
         "total_effects": elasticities.beside_predictions(
             summed, predicted, coefficients, settings.alpha

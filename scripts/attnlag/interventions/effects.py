@@ -8,12 +8,10 @@ import pandas as pd
 import pyarrow as pa
 
 from attnlag.interventions import derivative, finite, sampling
-from attnlag.interventions.derivative import Key, TargetEffects
-from attnlag.interventions.finite import Effect
+from attnlag.interventions.derivative import DERIVATIVE
+from attnlag.interventions.edits import Effect, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.architectures import BlockModules
-
-DERIVATIVE = "derivative"
 
 EFFECT_SUMS = ["positions", "effect_sum"]
 
@@ -63,7 +61,7 @@ def measured(
     finitely = bool(settings.interventions)
     layers = sampling.selected_sources(settings.sources, len(blocks)) if finitely else []
     replacements = finite.Replacements(sequences, settings, layers, tags)
-    derivatives = derivative.effects(
+    found = derivative.effects(
         model.base_model,
         blocks,
         sequences,
@@ -72,37 +70,30 @@ def measured(
         progress=progress,
         **options,
     )
-    changed: dict[Key, list[Effect]] = {}
     if finitely:
         threads = options["threads"]
         changed = finite.effects(
             model, blocks, sequences, settings, replacements, threads=threads, progress=progress
         )
-    return table(derivatives, changed, settings.probes)
+        for key, effects_of_changes in changed.items():
+            found[key] += effects_of_changes
+    return table(found, settings.probes)
 
 
-def table(
-    derivatives: Mapping[Key, Sequence[TargetEffects]],
-    finite: Mapping[Key, Sequence[Effect]],
-    probes: int,
-) -> pa.Table:
+def table(effects: Mapping[Key, Sequence[Effect]], probes: int) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
     The effects of finite interventions are summed separately for each part of speech. ``probes`` is
     the number of sign vectors in each sum of derivatives.
     """
     rows: list[tuple[Any, ...]] = []
-    for (document, _), targets in derivatives.items():
-        for target in targets:
-            for (layer, lag), effect in np.ndenumerate(target.effects):
-                keys = document, target.source_site, layer, *target[1:3], lag, DERIVATIVE
-                rows.append((*keys, None, None, target.positions[lag], effect, probes))
-    for (document, _), changes in finite.items():
-        for change in changes:
-            for lag, effect in enumerate(change.effects):
-                of_change = document, *change[:4], lag, *change[4:6], change.upos
-                usable = int(np.isfinite(effect))
-                rows.append((*of_change, usable, effect if usable else 0.0, None))
+    for (document, _), of_sequence in effects.items():
+        for effect in of_sequence:
+            counts = np.isfinite(effect.effects) if effect.positions is None else effect.positions
+            of_derivative = probes if effect.intervention == DERIVATIVE else None
+            for lag, (count, value) in enumerate(zip(counts, effect.effects, strict=True)):
+                keys = document, *effect[:4], lag, *effect[4:6], effect.upos
+                rows.append((*keys, int(count), value if count else 0.0, of_derivative))
     frame = pd.DataFrame(rows, columns=EFFECTS_SCHEMA.names)
     cell = [name for name in EFFECTS_SCHEMA.names if name not in EFFECT_SUMS]
     sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[EFFECT_SUMS].sum()

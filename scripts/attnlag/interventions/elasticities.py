@@ -11,15 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from attnlag.interventions.cross_layer import PREDICTIVE, PREDICTIVE_KEYS
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.settings import ElasticitiesSettings
 
 EFFECT_KEYS = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
-
-PREDICTIVE = [
-    f"predictive{condition}{error}" for condition in ("", "_given") for error in ("", "_std_error")
-]
 
 
 def ratios(effects: np.ndarray, counts: np.ndarray, alpha: float) -> pd.DataFrame:
@@ -198,14 +195,13 @@ def with_predictive(
 ) -> pd.DataFrame:
     """Return elasticities beside the coefficients of the regression across layers.
 
-    ``predictions`` are tables of ``cross_layer.table``, by source and target site.
+    ``predictions`` are tables of `cross_layer.cross_layer`, by source and target site.
     """
     if not predictions:
-        return elasticities.assign(**dict.fromkeys(PREDICTIVE, np.nan))
-    tables = pd.concat(predictions, names=["source_site", "target_site"])
-    tables = tables.reset_index(["source_site", "target_site"])
-    keys = ["source_site", "target_site", "source_layer", "target_layer", "lag"]
-    merged = elasticities.merge(tables, on=keys, how="left", sort=False)
+        return elasticities.assign(**dict.fromkeys([*PREDICTIVE, "predictive_df"], np.nan))
+    sites = ["source_site", "target_site"]
+    tables = pd.concat(predictions, names=sites).reset_index(sites)
+    merged = elasticities.merge(tables, on=[*sites, *PREDICTIVE_KEYS], how="left", sort=False)
     # The regression is not comparable with finite interventions.
     merged.loc[merged["intervention"] != "derivative", PREDICTIVE] = np.nan
     return merged

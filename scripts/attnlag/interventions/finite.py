@@ -8,15 +8,15 @@ changed at a time; all its changes run in one batch with the unchanged sequence.
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from attnlag.interventions import edits, sampling
-from attnlag.interventions.derivative import Batch, Key
+from attnlag.interventions.edits import Effect, Key
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
@@ -26,25 +26,6 @@ Make = Callable[[torch.Tensor], torch.Tensor]
 
 # Names of the target site if the target is the prediction of the next token.
 SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
-
-
-class Effect(NamedTuple):
-    """Effects of one intervention on one target of one token, by distance."""
-
-    source_site: str
-    source_layer: int
-    # A site, ``SURPRISAL`` or ``DIVERGENCE``.
-    target_site: str
-    # None if the target is the prediction of the next token.
-    target_layer: int | None
-    intervention: str
-    # Factor of scaling; NaN otherwise.
-    alpha: float
-    # (distances,) float array: change of the log norm or of the surprisal (nats), or divergence
-    # (nats); NaN if undefined.
-    effects: np.ndarray
-    # Part of speech of the changed token, if requested.
-    upos: str | None = None
 
 
 class Replacements:
@@ -83,13 +64,15 @@ class Replacements:
             if key[1] == 0 and len(sequence) > settings.drop_first
         }
 
-    def receive(self, batch: Batch, layer: int, site: str, added: torch.Tensor) -> None:
-        """Add the contributions of a batch of documents."""
+    def receive(
+        self, keys: Sequence[Key], real: np.ndarray, layer: int, site: str, added: torch.Tensor
+    ) -> None:
+        """Add the contributions of a batch of documents, as `derivative.effects` gives them."""
         if layer not in self.layers or site not in self.settings.source_sites:
             return
-        rows = added.detach().reshape(*batch.real.shape, -1)
-        for row, key in enumerate(batch.keys):
-            used = rows[row, self.settings.drop_first : int(batch.real[row].sum())]
+        rows = added.detach().reshape(*real.shape, -1)
+        for row, key in enumerate(keys):
+            used = rows[row, self.settings.drop_first : int(real[row].sum())]
             self.counts[key] = len(used)
             self.sums[site, layer][key] = used.double().sum(0)
             if self.places.get(key):
@@ -112,35 +95,23 @@ class Replacements:
         return first[order[(order.index(key) + 1) % len(order)]]
 
 
-class Place(NamedTuple):
-    """An adjustment that is changed: those of a site and layer in a sequence."""
-
-    site: str
-    layer: int
-    key: Key
+def scaled(replacements: Replacements, *place: Any) -> list[tuple[float, Make]]:
+    """Return multiples of the adjustment."""
+    return [(alpha, partial(torch.mul, alpha)) for alpha in replacements.settings.scales]
 
 
-def scaled(
-    settings: EffectsSettings, replacements: Replacements, place: Place
-) -> Iterator[tuple[float, Make]]:
-    """Yield multiples of the adjustment."""
-    for alpha in settings.scales:
-        yield alpha, partial(torch.mul, alpha)
-
-
-def put(vector: torch.Tensor | None) -> Iterator[tuple[float, Make]]:
-    """Yield the replacement of the adjustment by a vector, if there is one."""
-    if vector is not None:
-        yield np.nan, vector.to
+def put(vector: torch.Tensor | None) -> list[tuple[float, Make]]:
+    """Return the replacement of the adjustment by a vector, if there is one."""
+    return [] if vector is None else [(np.nan, vector.to)]
 
 
 # The finite interventions by name. Each gives factors (NaN if it has none) and what replaces an
-# adjustment, a function of it.
-EDITS: dict[str, Callable[[EffectsSettings, Replacements, Place], Iterable[tuple[float, Make]]]] = {
+# adjustment, a function of it, given its site, layer and sequence.
+EDITS: dict[str, Callable[[Replacements, str, int, Key], Sequence[tuple[float, Make]]]] = {
     "scale": scaled,
-    "zero": lambda settings, replacements, place: [(np.nan, torch.zeros_like)],
-    "mean": lambda settings, replacements, place: put(replacements.mean(place.site, place.layer)),
-    "resample": lambda settings, replacements, place: put(replacements.next_document(*place)),
+    "zero": lambda replacements, site, layer, key: [(np.nan, torch.zeros_like)],
+    "mean": lambda replacements, site, layer, key: put(replacements.mean(site, layer)),
+    "resample": lambda replacements, *place: put(replacements.next_document(*place)),
 }
 
 
@@ -168,14 +139,13 @@ PREDICTIONS = {DIVERGENCE: divergence, SURPRISAL: surprisal}
 
 
 def variants(
-    settings: EffectsSettings, replacements: Replacements, site: str, layer: int, key: Key
+    replacements: Replacements, site: str, layer: int, key: Key
 ) -> list[tuple[str, float, Make]]:
     """Return the interventions on an adjustment: kind, factor and changed vector."""
-    place = Place(site, layer, key)
     return [
         (kind, alpha, make)
-        for kind in settings.interventions
-        for alpha, make in EDITS[kind](settings, replacements, place)
+        for kind in replacements.settings.interventions
+        for alpha, make in EDITS[kind](replacements, site, layer, key)
     ]
 
 
@@ -258,7 +228,7 @@ def effects(
         in_sequence: list[Effect] = []
         for site in settings.source_sites:
             for layer in sorted(replacements.layers):
-                changes = variants(settings, replacements, site, layer, key)
+                changes = variants(replacements, site, layer, key)
                 place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
                 for token in replacements.places[key] if changes else []:
                     of_token = effects_at(

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from attnlag.interventions.cross_layer import CrossLayer
 from attnlag.interventions.elasticities import LAYERS, effects_by_document
 from attnlag.quantities.means import RatioSums
 from attnlag.regression.inference import results
@@ -34,7 +33,6 @@ SAME = "same layer"
 def of_pairs(
     effects: pd.DataFrame,
     elasticities: pd.DataFrame,
-    predictions: Mapping[tuple[str, str], CrossLayer],
     settings: ElasticitiesSettings,
 ) -> pd.DataFrame:
     """Compare predictions with effects on later layers, by pair of sites and distance.
@@ -44,9 +42,7 @@ def of_pairs(
     effects : pandas.DataFrame
         Sums by document, as in `elasticities.table`.
     elasticities : pandas.DataFrame
-        From `elasticities.table`.
-    predictions : mapping of (str, str) to CrossLayer
-        Regressions by source and target site.
+        From `elasticities.with_predictive`.
 
     Returns
     -------
@@ -61,22 +57,15 @@ def of_pairs(
     keys = TRIAL_KEYS[:3]
     sums = dict(list(_of_later_layers(effects).groupby(keys, observed=True)))
     for key, pairs in _of_later_layers(elasticities).groupby(keys, observed=True, sort=False):
-        source, target, lag = str(key[0]), str(key[1]), int(str(key[2]))
-        fits = predictions[source, target]
         effect = pairs["estimate"].to_numpy(float)
         p_values = pd.Series(_p_values(sums[key], effect))
         differs = results.adjusted(p_values, "holm") < settings.alpha
-        places = (
-            np.searchsorted(fits.targets, pairs["target_layer"].to_numpy(int)),
-            pairs["source_layer"].to_numpy(int),
-            lag,
-        )
-        for prediction, coefficients in ((ALONE, fits.alone), (GIVEN, fits.given)):
-            coefficient, error = (array[places] for array in coefficients)
+        t = special.stdtrit(pairs["predictive_df"].to_numpy(float), 1 - settings.alpha / 2)
+        for prediction, name in ((ALONE, "predictive"), (GIVEN, "predictive_given")):
+            coefficient, error = pairs[[name, f"{name}_std_error"]].to_numpy(float).T
             if np.isfinite(coefficient).sum() > 1:
-                reach = special.stdtrit(fits.documents - 1, 1 - settings.alpha / 2) * error
-                counts = _counts(effect, coefficient, differs, np.abs(coefficient) > reach)
-                rows.append((source, target, lag, prediction, *counts))
+                counts = _counts(effect, coefficient, differs, np.abs(coefficient) > t * error)
+                rows.append((*key, prediction, *counts))
     return pd.DataFrame(rows, columns=[*TRIAL_KEYS, *COUNTS])
 
 

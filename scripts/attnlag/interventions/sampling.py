@@ -4,16 +4,17 @@ All draws are seeded by the document's id, so that they do not depend on shards 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from attnlag.corpus.documents import first_of_groups, group_by_document
+from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import CLASSES, read_property
+from attnlag.storage.sequences import TokenSequence, stored_sequences
 
 
 def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
@@ -56,36 +57,26 @@ def beginnings(
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the first tokens of documents of a corpus, taken from its groups in turn.
 
-    They are in the order of the corpus, see `sequences_of`.
+    They are in the order of the corpus, see `beginnings_of`.
     """
-    names = list(group_by_document(corpus))
-    if documents != "all":
-        first = set(first_of_groups(corpus, documents))
-        names = [document for document in names if document in first]
-    return sequences_of(tokens, names, most)
+    chosen = None if documents == "all" else set(first_of_groups(corpus, documents))
+    return beginnings_of(stored_sequences(tokens), most, chosen)
 
 
-def sequences_of(
-    path: str | Path, documents: Sequence[str], most: int
+def beginnings_of(
+    sequences: Iterable[TokenSequence], most: int, documents: Container[str] | None = None
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Return the token ids of documents in a tokens file, by document and window.
+    """Return the token ids of documents, by default of all, by document and window.
 
     At most the given number of tokens of each document is returned, from its beginning.
     """
-    table = pq.read_table(
-        path,
-        columns=["document", "window", "input_ids"],
-        filters=[("document", "in", list(documents))] if documents else None,
-    )
-    sequences: dict[tuple[str, int], np.ndarray] = {}
-    remaining = dict.fromkeys(documents, most)
-    keys = table["document"].to_pylist(), table["window"].to_pylist(), table["input_ids"]
-    for document, window, ids in zip(*keys, strict=True):
-        if remaining.get(document, 0) > 0:
-            sequence = ids.values.to_numpy()[: remaining[document]].astype(np.int64)
-            sequences[document, window] = sequence
-            remaining[document] -= len(sequence)
-    return sequences
+    found: dict[tuple[str, int], np.ndarray] = {}
+    taken: Counter[str] = Counter()
+    for document, window, ids in sequences:
+        if taken[document] < most and (documents is None or document in documents):
+            found[document, window] = ids[: most - taken[document]].astype(np.int64)
+            taken[document] += len(ids)
+    return found
 
 
 def generator(seed: int, document: str, *numbers: int) -> np.random.Generator:

@@ -18,10 +18,14 @@ from attnlag.model.architectures import PARTS, BlockModules
 
 REGISTERING = threading.Lock()
 
-# Points of a block that `tap` gives besides its parts: what it receives and returns, and what
-# enters and leaves the output projection of its attention.
+# Points of a block that `tap` gives besides its parts: what it receives and returns.
 STREAM, OUTPUT = "stream", "output"
-HEADS, PROJECTED = "heads", "projected"
+# Points of other modules: what enters and leaves the output projection of an attention, and what
+# enters the head of the model, which is given as if of one more layer.
+HEADS, PROJECTED, HEAD = "heads", "projected", "head"
+
+# Modules that give such points, by layer and point.
+Modules = Mapping[tuple[int, str], torch.nn.Module]
 
 # Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
 # leaves a few units in the last place.
@@ -141,21 +145,21 @@ def tap(
     blocks: Sequence[BlockModules],
     points: Collection[str],
     on: On,
-    projections: Mapping[int, torch.nn.Module] | None = None,
+    modules: Modules | None = None,
 ) -> Iterator[None]:
     """Observe or edit what passes through blocks in forward passes of this thread.
 
     Parameters
     ----------
     points : collection of str
-        Parts, whose value is what their modules return, summed up, before the block scales it;
-        ``STREAM`` and ``OUTPUT``; and for layers with a projection ``HEADS`` and ``PROJECTED``.
+        Parts, whose value is what their modules return, summed up, before the block scales it,
+        ``STREAM`` and ``OUTPUT``.
     on : callable
         ``on(layer, point, value)`` is called with a value of all sequences and tokens, padding
         included, which may share one dimension; what it returns replaces the value, unless it is
         None. Later operations may overwrite a value, so ``on`` must copy what it keeps.
-    projections : mapping of int to module, optional
-        The output projections of attention, by layer.
+    modules : mapping, optional
+        The modules of further points, all of which are given.
     """
 
     def before(layer: int) -> Callable[..., Any]:
@@ -169,9 +173,9 @@ def tap(
 
         return hook
 
-    def entering(layer: int) -> Callable[..., Any]:
+    def entering(layer: int, point: str) -> Callable[..., Any]:
         def hook(_: object, args: tuple[Any, ...]) -> Any:
-            replacement = on(layer, HEADS, vectors_in(args[0]))
+            replacement = on(layer, point, vectors_in(args[0]))
             return None if replacement is None else (replacement, *args[1:])
 
         return hook
@@ -201,19 +205,19 @@ def tap(
         if STREAM in points:
             register = block.block.register_forward_pre_hook
             hooks.append((register, before(layer), {"with_kwargs": True}))
-        for part, modules in block.parts.items():
+        for part, summands in block.parts.items():
             if part in points:
-                hook = after(layer, part, len(modules))
-                hooks += [(module.register_forward_hook, hook, {}) for module in modules]
+                hook = after(layer, part, len(summands))
+                hooks += [(module.register_forward_hook, hook, {}) for module in summands]
         if OUTPUT in points:
             hooks.append((block.block.register_forward_hook, after(layer, OUTPUT), {}))
-    for layer, projection in (projections or {}).items():
-        if HEADS in points:
-            hooks.append((projection.register_forward_pre_hook, entering(layer), {}))
-        if PROJECTED in points:
+    for (layer, point), module in (modules or {}).items():
+        if point == PROJECTED:
             # This hook must run before those of the part, which may be this module.
-            hook = after(layer, PROJECTED)
-            hooks.append((projection.register_forward_hook, hook, {"prepend": True}))
+            hook = after(layer, point)
+            hooks.append((module.register_forward_hook, hook, {"prepend": True}))
+        else:
+            hooks.append((module.register_forward_pre_hook, entering(layer, point), {}))
     with attached(hooks):
         yield
 
@@ -224,7 +228,7 @@ def watched(
     mask: torch.Tensor,
     receive: Callable[[int, str, torch.Tensor], object],
     points: Collection[str] = PARTS,
-    projections: Mapping[int, torch.nn.Module] | None = None,
+    modules: Modules | None = None,
 ) -> Iterator[None]:
     """Call ``receive(layer, point, vectors)`` with copies of what `tap` gives of real tokens.
 
@@ -234,10 +238,10 @@ def watched(
     real_tokens = selector(mask)
 
     def on(layer: int, point: str, value: torch.Tensor) -> None:
-        vectors, scale = real_tokens(value), blocks[layer].scale
-        receive(layer, point, vectors if scale is None or point not in PARTS else vectors * scale)
+        vectors, scale = real_tokens(value), blocks[layer].scale if point in PARTS else None
+        receive(layer, point, vectors if scale is None else vectors * scale)
 
-    with tap(blocks, points, on, projections):
+    with tap(blocks, points, on, modules):
         yield
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,18 +60,12 @@ fused_gelu = partial(functional.gelu, approximate="tanh")
 Linear = torch.nn.Linear | Conv1D
 
 
-class Plain(NamedTuple):
-    """Results of a pass over a short sequence before a model is put on a fast path."""
-
-    norms: torch.Tensor  # (layers x parts, tokens), from `norms_of`
-    fed: dict[torch.nn.Module, Linear]  # from `feeding`
-
-
 def accelerate(
     model: torch.nn.Module,
     blocks: list[architectures.BlockModules],
     ids: torch.Tensor,
-    plain: Plain,
+    plain: torch.Tensor,
+    fed: Mapping[torch.nn.Module, Linear],
     fast: str = "auto",
     *,
     backward: bool = False,
@@ -79,9 +73,9 @@ def accelerate(
     """Put a model on a fast path if this is faster and gives the same norms.
 
     Packed weights replace the plain ones, which read as NaN from then on, so that code that
-    bypasses the modules is detected. ``plain`` has the results of a short sequence, (tokens,).
-    For a backward pass, which gives no gradients of weights, the transposes are packed too and
-    activations stay apart.
+    bypasses the modules is detected. ``plain`` has the norms at the tokens of a short sequence,
+    (tokens,), from `norms_of`, and ``fed`` comes from `feeding` in that pass. For a backward pass,
+    which gives no gradients of weights, the transposes are packed too and activations stay apart.
     Return the way that is used, and its description for the log. Raise UserError if a particular
     way is requested and does not work here.
     """
@@ -96,9 +90,7 @@ def accelerate(
     undo: list[Callable[[], None]] = []
     way = fast
     with torch.inference_mode():
-        activations = {linear: activation for activation, linear in plain.fed.items()}
-        if backward:
-            activations = {}
+        activations = {} if backward else {linear: each for each, linear in fed.items()}
         try:
             if way == "auto":
                 way = fastest(linears, activations)
@@ -111,7 +103,7 @@ def accelerate(
                         replace(module, fused_gelu, undo)
             if not undo:
                 return "off", "plain torch"
-            half, most = difference(norms(model, blocks, ids), plain.norms)
+            half, most = difference(norms(model, blocks, ids), plain)
             close = half <= NORM_BOUNDS[weights.dtype][0] and most <= NORM_BOUNDS[weights.dtype][1]
             words = f"norms within {half:.0e} (median) and {most:.0e} (90%) of plain torch"
         # Errors of a private operator that is missing or has changed.

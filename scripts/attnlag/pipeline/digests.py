@@ -26,7 +26,7 @@ COMPUTING = (
 )
 
 # A module that imports others by their names in a catalogue beside it, such as "geometry.Geometry".
-BY_NAME, NAMES = "quantities/registry.py", "quantities/catalogue.py"
+BY_NAME, NAMES = "quantities/extraction.py", "quantities/catalogue.py"
 
 PAGES = (".bib", ".css", ".html", ".js", ".md")
 

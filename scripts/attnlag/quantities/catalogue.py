@@ -3,7 +3,7 @@
 To add a quantity, add an entry here and the module that computes it. The extraction, its control
 before training, the notebook, the documents of columns and, if it has outcomes, the regressions
 then have it. The workflow imports this module at its start, so it does not import torch; what
-computes a quantity is imported when it is measured, see `registry`.
+computes a quantity is imported when it is measured, see `extraction.computation_of`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -83,7 +83,7 @@ QUANTITIES = {
             "vectors",
             "vectors that a sublayer adds",
             "site",
-            "vectors.Vectors",
+            "norms.Vectors",
             columns={"layer_NN": "the vector that the sublayer adds"},
             folder="activations",
         ),

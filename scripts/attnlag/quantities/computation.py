@@ -1,37 +1,37 @@
 """What computes a quantity from forward passes, layer by layer, and the rows of its files."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from attnlag.errors import UserError
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.sites import SITES
-from attnlag.storage.sequences import TokenSequence
+from attnlag.storage import tables
+from attnlag.storage.sequences import TokenSequence, keys_of
 
-
-class Batch(NamedTuple):
-    """The sequences of a pass."""
-
-    sequences: Sequence[np.ndarray]
-    rows: np.ndarray  # numbers of their tokens in the run, sequence after sequence
-    starts: Any  # tensor of the places of first tokens among these
+# Largest number of bytes on disk per element of a vector; random digits do not compress.
+STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class Seen(dict[str, Any]):
-    """What a pass has given of a layer, by point: rows of its real tokens."""
+    """What a pass over a batch has given of a layer, by point: rows of its real tokens."""
 
-    def __init__(self, layer: int, batch: Batch):
+    def __init__(self, layer: int, batch: Any):
         super().__init__()
         self.layer, self.batch = layer, batch
+        self.times: Counter[str] = Counter()  # how often each point was given
         self._sites: dict[str, Any] = {}
 
     def give(self, point: str, rows: Any) -> None:
-        """Add the rows of a point; vectors of the stream at least in float32."""
-        of_projection = point in ("heads", "projected")
-        self[point] = rows.float() if not of_projection and rows.dtype.itemsize < 4 else rows
+        """Set the rows of a point; those of the stream and of its parts at least in float32."""
+        of_module = point in ("heads", "projected", "head")
+        self[point] = rows.float() if not of_module and rows.dtype.itemsize < 4 else rows
+        self.times[point] += 1
 
     def site(self, name: str) -> Any:
         """Return the vectors of a site, (tokens, width)."""
@@ -51,14 +51,10 @@ class Computation:
     shape: tuple[int, ...] = ()
     # Whether the value is a vector of the stream, which may be stored in half precision.
     of_width = False
-    # Whether the inputs of the head are needed, see `end`.
-    needs_head = False
     # The error of a proof in words, or why there is nothing.
     remark = ""
-    # What runs the model up to its head, if that is needed.
-    predictions: Any = None
-    # The modules that give the points of projections, by layer.
-    projections: Mapping[int, Any] = {}
+    # What gives points besides those of blocks, see ``hooks.tap``.
+    modules: Mapping[tuple[int, str], Any] = {}
 
     def __init__(self, quantity: Quantity, site: str, model: Any):
         self.quantity, self.site = quantity, site
@@ -69,10 +65,11 @@ class Computation:
         if quantity.values:
             self.shape = (len(quantity.values),)
 
-    def prove(self, observed: Mapping[int, Seen]) -> None:
+    def prove(self, observed: Mapping[int, Seen], output: Any) -> None:
         """Prove the quantity in a short pass, given what this has shown of each layer.
 
-        What fails the proof is taken from ``layers``, or raises UserError.
+        ``output`` is that of the model. What fails the proof is taken from ``layers``, or raises
+        UserError.
         """
 
     def expect(self, sequences: int) -> None:
@@ -84,10 +81,6 @@ class Computation:
     def layer(self, seen: Seen) -> Any:
         """Return the values of a layer, a tensor of (tokens, *shape) in float32."""
         raise NotImplementedError
-
-    def end(self, hidden: Any, batch: Batch) -> Sequence[Any]:
-        """Return what is computed from the inputs of the head, (tokens, width), after the pass."""
-        return ()
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return what its file states besides its rows."""
@@ -104,8 +97,60 @@ class Computation:
         self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
     ) -> pa.Table:
         """Return the rows of its file, given the array of each layer."""
-        from attnlag.quantities import layout  # imports torch
-
         if self.quantity.values:
             values = [column for of_layer in values for column in of_layer.T]
-        return layout.table(run, list(values), self.schema(stored), stored)
+        return table(run, values, self.schema(stored), stored)
+
+
+def table(
+    sequences: Sequence[TokenSequence], layers: Sequence[np.ndarray], schema: pa.Schema, stored: str
+) -> pa.Table:
+    """Return a row per token of some sequences: the keys first, then the layers of one site.
+
+    Vectors are rounded to the precision ``stored``. Raise UserError if one is too large for
+    float16.
+    """
+    arrays = keys_of(sequences)
+    for layer, values in enumerate(layers):
+        if values.ndim == 1:
+            arrays.append(pa.array(values))
+            continue
+        flat = rounded(values, stored)
+        if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
+            raise UserError(
+                f"float16 holds numbers up to 65504, but what layer {layer} adds is as large as "
+                f"{np.abs(values[np.isfinite(values)]).max():.3g}; expected storage in bfloat16 or "
+                "float32"
+            )
+        kind = schema.field(len(arrays)).type
+        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
+    """Return the Parquet options for the rows of `table`; see benchmarks/storage.py.
+
+    Compression hardly reduces float32 vectors and slows down reading.
+    """
+    options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
+    if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
+        return {**options, "compression": "zstd"}
+    if stored == "float32":
+        return {**options, "compression": "none"}
+    return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
+
+
+def rounded(values: np.ndarray, stored: str) -> np.ndarray:
+    """Return float32 values rounded to the stored precision.
+
+    Parquet has no bfloat16; such values are stored as float32 with zeros in the other digits,
+    which compress to nothing.
+    """
+    if stored == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16)
+    if stored == "bfloat16":
+        import torch
+
+        return torch.from_numpy(values).bfloat16().float().numpy()
+    return values

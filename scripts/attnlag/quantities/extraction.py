@@ -1,26 +1,24 @@
 """Forward passes over batches of sequences, and the quantities that are computed from them."""
 
+import importlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
-from attnlag.quantities import proofs, registry
+from attnlag.quantities import proofs
 from attnlag.quantities.catalogue import QUANTITIES
-from attnlag.quantities.computation import Batch, Computation, Seen
-from attnlag.quantities.passes import Passes, padded, runs
+from attnlag.quantities.computation import Computation, Seen
+from attnlag.quantities.passes import Batch, Passes, batch_of, runs
 from attnlag.quantities.sites import SITES
 from attnlag.storage.sequences import TokenSequence
-
-if TYPE_CHECKING:
-    from attnlag.quantities.surprisal import Predictions
 
 # Bounds on the buffer, in bytes and in batches: half of it is written while the other half is
 # computed. Sequences are sorted by length within a half; more of them would not reduce padding.
@@ -97,6 +95,9 @@ class Extractor:
 
     def __post_init__(self) -> None:
         self.model: Any = getattr(self.whole, "base_model", self.whole)
+        # The model's name and type, for the beginning of messages.
+        self.called = f"model {self.name}, of type '{self.model.config.model_type}'"
+        self.dtype = next(self.model.parameters()).dtype
         # Layout found for a model of an unknown type, and layers with another mixer than attention,
         # in words; empty if neither applies.
         self.blocks, self.remark = trying.blocks_of(self.model, self.modules, self.name)
@@ -108,16 +109,19 @@ class Extractor:
                 )
         self.width = int(self.model.config.get_text_config().hidden_size)
         self.computations: dict[Key, Computation] = {
-            (name, site): registry.computation(name, site, self)
+            (name, site): computation_of(name, site, self)
             for name in dict.fromkeys([*self.quantities, "stream"])
             for site in QUANTITIES[name].sites(self.sites)
         }
-        # The head of the model, if it is needed; every pass then runs to its end.
-        self.predictions: Predictions | None = next(
-            (each.predictions for each in self.computations.values() if each.needs_head), None
-        )
+        # Those whose values of a sequence alone are compared with those in a batch.
+        self.compared = {
+            key: each for key, each in self.computations.items() if key[0] in ("vectors", "norms")
+        }
+        # The points that passes are to give, and the modules of those beside blocks.
+        every = list(self.computations.values())
+        self.points = {point for each in every for point in each.points}
+        self.points_of = {place: module for each in every for place, module in each.modules.items()}
         self.passes = Passes(self.model, self.batch_tokens, self.threads)
-        self.proofs = proofs.Proofs(self.model, self.blocks, self.name, self._run)
         # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
         # The fast path in words.
@@ -134,14 +138,10 @@ class Extractor:
         row_bytes = 4 * len(self.sites) * len(self.blocks) * self.width
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
-    @property
-    def compared(self) -> dict[Key, Computation]:
-        """The computations whose values of a sequence alone are compared with those in a batch."""
-        return {
-            key: computation
-            for key, computation in self.computations.items()
-            if key[0] in ("vectors", "norms")
-        }
+    def run(self, ids: torch.Tensor) -> Any:
+        """Run the model over a batch of ids, treating padding as tokens; return its output."""
+        self.passes.rotary.reset()
+        return hooks.forward(self.whole if hooks.HEAD in self.points else self.model, ids)
 
     def measure(self, sequences: Sequence[np.ndarray]) -> Values:
         """Return the quantities of each token of some sequences.
@@ -149,44 +149,39 @@ class Extractor:
         Returns
         -------
         values : dict of (quantity, site) to list of float32 arrays
-            An array for each layer that has values, (tokens,) or with further dimensions; for
-            ("surprisal", "") one for each column. Rows are in the order of the sequences and their
-            tokens.
+            An array for each layer that has values, (tokens,) or with further dimensions. Rows are
+            in the order of the sequences and their tokens.
         """
-        lengths = np.array([len(sequence) for sequence in sequences])
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        first = self.identity_error is None and bool(len(lengths))
+        ends = np.cumsum([len(sequence) for sequence in sequences], dtype=int)
+        first = self.identity_error is None and bool(len(sequences))
         if first:
-            longest = int(lengths.argmax())
-            of_longest = self._begin(sequences[longest])
-        values = self._room(int(starts[-1]), self.computations)
-        groups = self.passes.batches(lengths)
+            longest = int(np.argmax([len(sequence) for sequence in sequences]))
+            shown = self._begin(sequences[longest])
+        batches = self.passes.batches(sequences)
+        values = self._room(sum(map(len, sequences)), self.computations)
+
+        def done(batch: Batch) -> None:
+            self.tokens += len(batch.rows)
+            self.cells += batch.real.size
+            self.progress(len(batch.rows))
+
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
-        widest = max((len(group) * int(lengths[group].max()) for group in groups), default=1)
-
-        def forward(group: np.ndarray) -> None:
-            rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in group])
-            self._forward([sequences[i] for i in group], rows, values, self.computations)
-
-        def done(group: np.ndarray) -> None:
-            self.tokens += int(lengths[group].sum())
-            self.cells += len(group) * int(lengths[group].max())
-            self.progress(int(lengths[group].sum()))
-
-        self.passes.run(groups, forward, done, max(1, self.batch_tokens // widest))
+        widest = max((batch.real.size for batch in batches), default=1)
+        most = max(1, self.batch_tokens // widest)
+        self.passes.run(batches, lambda batch: self._forward(batch, values), done, most)
         # A batch of one sequence is repeated only if earlier passes may affect it.
         limits = self.passes.rotary.limits
-        shared = [i for group in groups if len(group) > 1 or limits for i in group]
-        # The groups are in the order of length.
+        shared = [i for batch in batches if len(batch.places) > 1 or limits for i in batch.places]
+        # The batches are in the order of length.
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]) if first else ():
-            rows = slice(starts[index], starts[index + 1])
+            rows = slice(ends[index] - len(sequences[index]), ends[index])
             beside = {key: [array[rows] for array in values[key]] for key in self.compared}
             measured = index == longest and not limits
-            alone = of_longest if measured else self._alone(sequences[index])
-            if measured and self.proofs.may_depend_on_later_ones(beside, alone):
-                self.proofs.no_token_sees_later_ones(self._first_tokens(sequences[index]))
+            alone = self._values_of(shown) if measured else self._alone(sequences[index])
+            if measured and proofs.differences(beside, alone).max() > proofs.LEAK[self.dtype]:
+                proofs.no_token_sees_later_ones(self, proofs.short_pass(self, shown.batch))
             if index in shared:
-                self.proofs.company_changes_nothing(beside, alone)
+                proofs.company_changes_nothing(self, beside, alone)
         return values
 
     def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
@@ -196,35 +191,20 @@ class Extractor:
             for key, each in computations.items()
         }
 
-    def _forward(
-        self,
-        sequences: list[np.ndarray],
-        rows: np.ndarray,
-        values: Values,
-        computations: Mapping[Key, Computation],
-    ) -> None:
-        """Run one batch and store the values of token ``i`` in ``values[key][.][rows[i]]``.
+    def _forward(self, batch: Batch, values: Values) -> None:
+        """Run one batch and store the values of its tokens at their rows of ``values[key][.]``.
 
         A quantity of a layer is computed as soon as the pass has given what it needs, and the pass
         stops when all are. Padding is on the right, where no token can attend to it. The model gets
         no mask, which permits faster implementations of attention.
         """
-        ids, real = padded(sequences)
-        mask = torch.from_numpy(real)
-        landing = Landing(rows)
-        lengths = real.sum(axis=1)
-        batch = Batch(sequences, rows, torch.from_numpy(np.cumsum(lengths) - lengths))
-        points = {point for each in computations.values() for point in each.points}
-        projections = {n: m for each in computations.values() for n, m in each.projections.items()}
-        waiting: dict[int, list[tuple[np.ndarray, Computation]]] = {
-            layer: [] for layer in range(len(self.blocks))
-        }
+        landing = Landing(batch.rows)
+        computations = {key: self.computations[key] for key in values}
+        waiting: dict[int, list[tuple[np.ndarray, Computation]]] = {}
         for key, each in computations.items():
             for target, layer in zip(values[key], each.layers, strict=True):
-                if layer in waiting:
-                    waiting[layer].append((target, each))
+                waiting.setdefault(layer, []).append((target, each))
         layers: dict[int, Seen] = {}
-        to_the_end = any(each.needs_head for each in computations.values())
 
         def keep(layer: int, point: str, vectors: torch.Tensor) -> None:
             if layer not in waiting:
@@ -240,20 +220,17 @@ class Extractor:
             waiting[layer] = rest
             if not rest:
                 del waiting[layer], layers[layer]
-                if not waiting and not to_the_end:
+                if not waiting:
                     raise hooks.AllSeen
 
+        points = {point for each in computations.values() for point in each.points}
+        mask = torch.from_numpy(batch.real)
         with (
             suppress(hooks.AllSeen),
-            hooks.watched(self.blocks, mask, keep, points, projections),
+            hooks.watched(self.blocks, mask, keep, points, self.points_of),
             torch.inference_mode(),
         ):
-            hidden = self._run(ids, to_the_end)
-        for key, each in computations.items():
-            if each.needs_head:
-                of_tokens = each.end(hidden[mask.to(hidden.device)], batch)
-                for column, numbers in zip(values[key], of_tokens, strict=True):
-                    landing.add(column, numbers)
+            self.run(batch.ids)
         landing.settle()
 
     def _alone(self, sequence: np.ndarray) -> Values:
@@ -264,51 +241,48 @@ class Extractor:
         if self.passes.rotary.limits:
             # transformers itself undoes a stretch in a short pass, even if `Rotary` fails to.
             with torch.inference_mode():
-                self._run(padded([sequence[:1]])[0])
+                self.run(batch_of(sequence[:1]).ids)
         else:
             sequence = sequence[: proofs.TOKENS]
         values = self._room(len(sequence), self.compared)
-        self._forward([sequence], np.arange(len(sequence)), values, self.compared)
+        self._forward(batch_of(sequence), values)
         return values
 
-    def _begin(self, sequence: np.ndarray) -> Values:
+    def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:
         """Run the proofs on the first tokens of a sequence, and choose the fast path."""
-        ids = self._first_tokens(sequence)
-        points = {point for each in self.computations.values() for point in each.points}
-        projections = {
-            n: m for each in self.computations.values() for n, m in each.projections.items()
-        }
+        batch = batch_of(sequence[: proofs.TOKENS])
         with self.passes.first():
-            short_pass = self.proofs.short_pass(
-                ids, points, projections, self.predictions.prove if self.predictions else None
-            )
-        if len(sequence) == len(ids) or self.passes.rotary.limits:
+            shown = proofs.short_pass(self, batch)
+        if len(sequence) == len(batch.rows) or self.passes.rotary.limits:
             # There are no numbers of the first tokens beside later ones to compare with.
-            self.proofs.no_token_sees_later_ones(ids, short_pass)
-        self.identity_error = self.proofs.parts_add_up(short_pass)
-        for each in self.computations.values():
-            each.prove(short_pass.seen)
-        self.fast, self.computed_by = onednn.accelerate(
-            self.model, self.blocks, ids, short_pass.plain, self.fast
+            proofs.no_token_sees_later_ones(self, shown)
+        self.identity_error = hooks.check_identity(
+            shown.evidence, self.blocks, self.model, self.name
         )
+        for each in self.computations.values():
+            each.prove(shown.seen, shown.output)
+        plain = onednn.norms_of(shown.vectors)
+        self.fast, self.computed_by = onednn.accelerate(
+            self.model, self.blocks, batch.ids[0], plain, shown.fed, self.fast
+        )
+        return shown
+
+    def _values_of(self, shown: proofs.ShortPass) -> Values:
+        """Return the values to compare of a short pass."""
         return {
-            key: [each.layer(short_pass.seen[layer]).float().cpu().numpy() for layer in each.layers]
+            key: [each.layer(shown.seen[layer]).float().cpu().numpy() for layer in each.layers]
             for key, each in self.compared.items()
         }
 
-    def _first_tokens(self, sequence: np.ndarray) -> torch.Tensor:
-        """Return the ids of the first tokens of a sequence, for a proof."""
-        return padded([sequence[: proofs.TOKENS]])[0][0]
 
-    def _run(self, ids: torch.Tensor, to_the_end: bool = False) -> Any:
-        """Run the model over a batch, treating padding as tokens; return the head's input."""
-        self.passes.rotary.reset()
-        if to_the_end and self.predictions:
-            return self.predictions.hidden(ids)
-        return hooks.forward(self.model, ids)
+def computation_of(name: str, site: str, model: Extractor) -> Computation:
+    """Return what computes a quantity of a site."""
+    module, _, kind = QUANTITIES[name].computed_by.partition(".")
+    found = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
+    return found(QUANTITIES[name], site, model)
 
 
-def write_runs(
+def measure_runs(
     sequences: Iterable[TokenSequence],
     extractor: Extractor,
     write: Callable[[list[TokenSequence], Values], object],

@@ -200,10 +200,14 @@ class Heads(Computation):
         self.heads, self.without = located(arguments[-1].blocks, model.config.get_text_config())
         self.error = 0.0  # the largest, of the sum of heads
         self.layers = list(self.heads)
-        self.projections = {number: layer.projection for number, layer in self.heads.items()}
-        self.points |= {HEADS}
-        if any(layer.gain is not None for layer in self.heads.values()):
-            self.points |= {PROJECTED}
+        normalised = any(layer.gain is not None for layer in self.heads.values())
+        at_projection = {HEADS, PROJECTED} if normalised else {HEADS}
+        self.points |= at_projection
+        self.modules = {
+            (number, point): layer.projection
+            for number, layer in self.heads.items()
+            for point in at_projection
+        }
         self.shape = (next(iter(self.heads.values())).count,) if self.heads else ()
 
     @property
@@ -216,7 +220,7 @@ class Heads(Computation):
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         return words
 
-    def prove(self, observed: Mapping[int, Seen]) -> None:
+    def prove(self, observed: Mapping[int, Seen], output: Any) -> None:
         """Prove that heads and bias add up to the adjustment, or leave out the layer."""
         for number in list(self.heads):
             seen = observed.get(number)

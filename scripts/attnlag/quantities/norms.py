@@ -1,4 +1,4 @@
-"""L2 norms of adjustments, their logarithms, and their sizes relative to the stream.
+"""Adjustments, their L2 norms and the logarithms of these, and sizes relative to the stream.
 
 The design of regressions imports this module, so it imports torch only where tensors come in.
 """
@@ -38,6 +38,20 @@ def norms_of(vectors: Any) -> Any:
         # Computed like the norms of stored vectors, with equal bits.
         return torch.from_numpy(l2_norms(vectors.float().numpy()))
     return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
+
+
+class Vectors(Computation):
+    """The vectors of a site, in float32."""
+
+    of_width = True
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.shape = (arguments[-1].width,)
+
+    def layer(self, seen: Seen) -> Any:
+        """Return the vectors of a layer."""
+        return seen.site(self.site).float()
 
 
 class Norms(Computation):

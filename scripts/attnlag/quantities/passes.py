@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -39,19 +39,39 @@ def runs(sequences: Iterable[TokenSequence], tokens: int) -> Iterator[list[Token
         yield waiting
 
 
-def padded(sequences: Sequence[np.ndarray]) -> tuple[torch.Tensor, np.ndarray]:
-    """Return sequences in one batch of ids, and which of its places are tokens.
+class Batch(NamedTuple):
+    """The sequences of a pass, padded on the right, where no token sees the padding."""
 
-    Both are (sequences, tokens). Padding is on the right, where no token sees it.
-    """
+    places: np.ndarray  # numbers of the sequences among all
+    rows: np.ndarray  # numbers of their tokens among those of all, sequence after sequence
+    ids: torch.Tensor  # (sequences, tokens)
+    real: np.ndarray  # of the same shape: whether a place has a token
+
+    @property
+    def starts(self) -> torch.Tensor:
+        """The places of first tokens among the rows."""
+        lengths = self.real.sum(axis=1)
+        return torch.from_numpy(np.cumsum(lengths) - lengths)
+
+
+def batched(sequences: Sequence[np.ndarray], groups: Iterable[np.ndarray]) -> Iterator[Batch]:
+    """Yield a batch of the sequences of each group, given their numbers."""
     lengths = np.array([len(sequence) for sequence in sequences])
-    real = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.zeros(real.shape, np.int64)
-    ids[real] = np.concatenate(sequences)
-    return torch.from_numpy(ids), real
+    starts = np.cumsum(lengths) - lengths
+    for places in groups:
+        real = np.arange(lengths[places].max()) < lengths[places, None]
+        ids = np.zeros(real.shape, np.int64)
+        ids[real] = np.concatenate([sequences[place] for place in places])
+        rows = np.flatnonzero(real) % real.shape[1] + np.repeat(starts[places], lengths[places])
+        yield Batch(places, rows, torch.from_numpy(ids), real)
 
 
-def batches(
+def batch_of(*sequences: np.ndarray) -> Batch:
+    """Return sequences in one batch."""
+    return next(batched(sequences, [np.arange(len(sequences))]))
+
+
+def groups(
     lengths: np.ndarray, batch_tokens: int, stretches: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """Yield indices of sequences of similar length with at most ``batch_tokens`` when padded.
@@ -132,9 +152,11 @@ class Passes:
             self.parallel = min(threads, PASSES)
             self.pass_tokens = max(1, batch_tokens // PASSES)
 
-    def batches(self, lengths: np.ndarray) -> list[np.ndarray]:
-        """Return the indices of the sequences of each pass, see `batches`."""
-        return list(batches(lengths, self.pass_tokens, self.rotary.stretches(lengths)))
+    def batches(self, sequences: Sequence[np.ndarray]) -> list[Batch]:
+        """Return the sequences in batches, see `groups`."""
+        lengths = np.array([len(sequence) for sequence in sequences])
+        stretches = self.rotary.stretches(lengths)
+        return list(batched(sequences, groups(lengths, self.pass_tokens, stretches)))
 
     @contextmanager
     def first(self) -> Iterator[None]:

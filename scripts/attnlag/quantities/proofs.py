@@ -10,18 +10,20 @@ A run begins with these proofs, in this order:
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
-from attnlag.model.architectures import PARTS, BlockModules
-from attnlag.quantities.computation import Batch, Seen
+from attnlag.model.architectures import PARTS
+from attnlag.quantities.computation import Seen
+from attnlag.quantities.passes import Batch, batch_of
+
+if TYPE_CHECKING:
+    from attnlag.quantities.extraction import Extractor
 
 # Number of tokens of a short pass.
 TOKENS = 64
@@ -41,136 +43,83 @@ Results = Mapping[tuple[str, str], Sequence[np.ndarray]]
 
 
 class ShortPass(NamedTuple):
-    """Results of one pass over the beginning of a sequence."""
+    """What one pass over the beginning of a sequence has shown."""
 
-    # By layer and part, (tokens, width) float32 tensors on the CPU: the vectors that it adds.
-    vectors: dict[tuple[int, str], torch.Tensor]
+    batch: Batch
     evidence: list[hooks.Evidence]  # on the parts of every block
-    seen: dict[int, Seen]  # what else it has given, by layer
-    plain: onednn.Plain  # reference for fast paths
-
-
-@dataclass
-class Proofs:
-    """The proofs of one model."""
-
-    model: torch.nn.Module
-    blocks: list[BlockModules]
-    name: str  # of the model in the configuration, for the messages
-    run: Callable[[torch.Tensor], Any]  # runs the trunk over token ids, (sequences, tokens)
+    seen: dict[int, Seen]  # what it has given, by layer
+    fed: dict[torch.nn.Module, Any]  # from ``onednn.feeding``
+    output: Any  # of the model
 
     @property
-    def called(self) -> str:
-        """The model's name and type, for the beginning of messages."""
-        return f"model {self.name}, of type '{self.model.config.model_type}'"  # type: ignore[union-attr]
+    def vectors(self) -> list[torch.Tensor]:
+        """What each part of each layer adds, (tokens, width)."""
+        given = (point for _, seen in sorted(self.seen.items()) for point in seen.items())
+        return [rows.float().cpu() for point, rows in given if point in PARTS]
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the weights."""
-        return next(self.model.parameters()).dtype
 
-    @contextmanager
-    def no_vectors_told(self) -> Iterator[None]:
-        """Turn NotGiven into the UserError of a failed proof."""
-        try:
-            yield
-        except hooks.NotGiven as output:
-            raise UserError(
-                f"{self.called}, fails the proof of its sites: found {output}; expected one vector "
-                "a token, of the width of the stream, into each block, out of it, and from its "
-                f"sublayers; tried {self.blocks[0].paths}; nothing was stored"
-            ) from None
+def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
+    """Run a model over the tokens of one sequence, with all that its quantities need."""
+    observed: dict[int, Seen] = {}
 
-    def short_pass(
-        self,
-        ids: torch.Tensor,
-        points: Iterable[str] = (),
-        projections: Mapping[int, torch.nn.Module] | None = None,
-        run: Callable[[torch.Tensor], Any] | None = None,
-    ) -> ShortPass:
-        """Run the model over the tokens of one sequence, (tokens,).
+    def keep(layer: int, point: str, rows: torch.Tensor) -> None:
+        observed.setdefault(layer, Seen(layer, batch)).give(point, rows)
 
-        The points besides the parts of blocks, and ``run``, which runs the whole model over the
-        tokens, are those of quantities that are to be proved.
-        """
-        vectors: dict[tuple[int, str], torch.Tensor] = {}
-        observed: dict[int, Seen] = {}
-        batch = Batch([ids.numpy()], np.arange(len(ids)), torch.zeros(1, dtype=torch.int64))
-
-        def keep(layer: int, point: str, rows: torch.Tensor) -> None:
-            observed.setdefault(layer, Seen(layer, batch)).give(point, rows)
-            if point in PARTS:
-                vectors[layer, point] = rows.float().cpu()
-
-        every = torch.ones(1, len(ids), dtype=torch.bool)
+    mask = torch.from_numpy(batch.real)
+    try:
         with (
-            self.no_vectors_told(),
-            onednn.feeding(self.blocks) as fed,
-            hooks.residual_identity(self.blocks, every) as evidence,
-            hooks.watched(self.blocks, every, keep, {*PARTS, *points}, projections),
+            onednn.feeding(model.blocks) as fed,
+            hooks.residual_identity(model.blocks, mask) as evidence,
+            hooks.watched(model.blocks, mask, keep, {*PARTS, *model.points}, model.points_of),
             torch.inference_mode(),
         ):
-            if run is None:
-                self.run(ids[None])
-            else:
-                run(ids)
-        plain = onednn.Plain(onednn.norms_of(list(vectors.values())), fed)
-        return ShortPass(vectors, evidence, observed, plain)
+            output = model.run(batch.ids)
+    except hooks.NotGiven as found:
+        raise UserError(
+            f"{model.called}, fails the proof of its sites: found {found}; expected one vector "
+            "a token, of the width of the stream, into each block, out of it, and from its "
+            f"sublayers; tried {model.blocks[0].paths}; nothing was stored"
+        ) from None
+    return ShortPass(batch, evidence, observed, fed, output)
 
-    def no_token_sees_later_ones(
-        self, ids: torch.Tensor, short_pass: ShortPass | None = None
-    ) -> None:
-        """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 
-        All tokens in the second half of a sequence are replaced. A decoder gives the first half the
-        same vectors, usually with equal bits, because the two passes have the same shape. The pass
-        over the tokens themselves is made unless it is given.
-        """
-        half = len(ids) // 2
-        if not half:
-            return
-        short_pass = short_pass or self.short_pass(ids)
-        different = ids[ids != ids[0]]
-        # A sequence that repeats one token offers no other; the ids 0 and 1 are always valid.
-        other = different[0] if len(different) else (ids[0] == 0).to(ids.dtype)
-        exchanged = torch.where(ids == ids[0], other, ids[0])
-        exchanged[:half] = ids[:half]
-        changed = self.short_pass(exchanged)
-        worst = max(
-            (
-                relative_differences(after[:half].numpy(), before[:half].numpy()).max()
-                for after, before in zip(
-                    changed.vectors.values(), short_pass.vectors.values(), strict=True
-                )
-            ),
-            default=0.0,
+def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:
+    """Raise UserError if the model is not a decoder, whose tokens see no later ones.
+
+    All tokens in the second half of a sequence are replaced. A decoder gives the first half the
+    same vectors, usually with equal bits, because the two passes have the same shape.
+    """
+    (ids,) = shown.batch.ids
+    half = len(ids) // 2
+    if not half:
+        return
+    different = ids[ids != ids[0]]
+    # A sequence that repeats one token offers no other; the ids 0 and 1 are always valid.
+    other = different[0] if len(different) else (ids[0] == 0).to(ids.dtype)
+    exchanged = torch.where(ids == ids[0], other, ids[0])
+    exchanged[:half] = ids[:half]
+    changed = short_pass(model, batch_of(exchanged.numpy()))
+    pairs = zip(changed.vectors, shown.vectors, strict=True)
+    gaps = (relative_differences(*(rows[:half].numpy() for rows in pair)).max() for pair in pairs)
+    if (worst := max(gaps, default=0.0)) > LEAK[model.dtype]:
+        raise UserError(
+            f"{model.called}, lets a token see the tokens after it: other ones there change its "
+            f"adjustments by up to {worst:.0%}; expected a decoder"
         )
-        if worst > LEAK[self.dtype]:
-            raise UserError(
-                f"{self.called}, lets a token see the tokens after it: other ones there change its "
-                f"adjustments by up to {worst:.0%}; expected a decoder"
-            )
 
-    def may_depend_on_later_ones(self, beside: Results, alone: Results) -> bool:
-        """Return whether first tokens differ in their sequence and alone, beyond rounding."""
-        return bool(differences(beside, alone).max() > LEAK[self.dtype])
 
-    def parts_add_up(self, short_pass: ShortPass) -> float:
-        """Return the largest error of the residual identity, or raise UserError."""
-        return hooks.check_identity(short_pass.evidence, self.blocks, self.model, self.name)
-
-    def company_changes_nothing(self, beside: Results, alone: Results) -> None:
-        """Raise UserError if a sequence in its batch has other results than its beginning alone."""
-        gaps = differences(beside, alone)
-        usual, high = np.quantile(gaps, [0.5, 0.99])
-        if not (usual <= hooks.TOLERANCE[self.dtype] and high <= COMPANY[self.dtype]):
-            tokens = len(next(iter(alone.values()))[0])
-            raise UserError(
-                f"{self.called}, gives a sequence other adjustments beside others than alone (a "
-                f"document of {counted(tokens, 'token')}: they differ by {gaps.max():.0%} at most, "
-                f"{usual:.1e} at half of its tokens and layers); expected numbers that do not "
-                "depend on what else is in a batch; nothing was stored"
-            )
+def company_changes_nothing(model: "Extractor", beside: Results, alone: Results) -> None:
+    """Raise UserError if a sequence in its batch has other results than its beginning alone."""
+    gaps = differences(beside, alone)
+    usual, high = np.quantile(gaps, [0.5, 0.99])
+    if not (usual <= hooks.TOLERANCE[model.dtype] and high <= COMPANY[model.dtype]):
+        tokens = len(next(iter(alone.values()))[0])
+        raise UserError(
+            f"{model.called}, gives a sequence other adjustments beside others than alone (a "
+            f"document of {counted(tokens, 'token')}: they differ by {gaps.max():.0%} at most, "
+            f"{usual:.1e} at half of its tokens and layers); expected numbers that do not "
+            "depend on what else is in a batch; nothing was stored"
+        )
 
 
 def differences(beside: Results, alone: Results) -> np.ndarray:

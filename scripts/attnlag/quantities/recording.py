@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from attnlag.quantities import layout
 from attnlag.quantities.catalogue import QUANTITIES
-from attnlag.quantities.extraction import Extractor, Key, Values, write_runs
+from attnlag.quantities.computation import encoding
+from attnlag.quantities.extraction import Extractor, Key, Values, measure_runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -43,32 +43,31 @@ def record(
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as files:
 
-        def writer_of(key: Key) -> pq.ParquetWriter:
+        def writer_of(key: Key, precision: str) -> pq.ParquetWriter:
             if key not in writers:
                 # Layers have been proved by the time that the first rows are written.
-                computation = extractor.computations[key]
-                schema = computation.schema(stored if computation.of_width else "float32")
-                writers[key] = files.enter_context(
-                    tables.parquet_writer(
-                        outputs[key],
-                        schema.with_metadata(tables.metadata(record_of(*key))),
-                        **layout.encoding(schema, stored if computation.of_width else "float32"),
-                    )
-                )
+                schema = extractor.computations[key].schema(precision)
+                described = schema.with_metadata(tables.metadata(record_of(*key)))
+                options = encoding(schema, precision)
+                writer = tables.parquet_writer(outputs[key], described, **options)
+                writers[key] = files.enter_context(writer)
             return writers[key]
 
+        precisions = {
+            key: stored if extractor.computations[key].of_width else "float32" for key in outputs
+        }
+
         def write(run: list[TokenSequence], values: Values) -> None:
-            for key in outputs:
+            for key, precision in precisions.items():
                 computation = extractor.computations[key]
                 if len(computation.layers):
-                    precision = stored if computation.of_width else "float32"
                     rows = ROWS_OF_VECTORS if computation.of_width else ROWS_OF_NUMBERS
                     table = computation.rows(run, values[key], precision)
-                    writer_of(key).write_table(table, row_group_size=rows)
+                    writer_of(key, precision).write_table(table, row_group_size=rows)
 
-        write_runs(stored_sequences(tokens), extractor, write)
-        for key in outputs:
+        measure_runs(stored_sequences(tokens), extractor, write)
+        for key, precision in precisions.items():
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
             facts: dict[Any, Any] = {"fast": extractor.fast}
             facts |= extractor.computations[key].metadata()
-            writer_of(key).add_key_value_metadata(facts)
+            writer_of(key, precision).add_key_value_metadata(facts)

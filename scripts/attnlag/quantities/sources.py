@@ -145,10 +145,8 @@ def _attending(
     with quiet_transformers():
         model.set_attn_implementation(IMPLEMENTATION)
     try:
-        projections = {number: layer.projection for number, layer in layers.items()}
-        with hooks.tap(
-            blocks, [hooks.HEADS], lambda number, _, value: project(number, value), projections
-        ):
+        modules = {(number, hooks.HEADS): layer.projection for number, layer in layers.items()}
+        with hooks.tap(blocks, (), lambda number, _, value: project(number, value), modules):
             yield
     finally:
         with quiet_transformers():

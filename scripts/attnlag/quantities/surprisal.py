@@ -6,9 +6,8 @@ surprisal of token t is m + log s - z_t, and the entropy is log s - u / s. Memor
 tokens and the size of a part, not with the vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +16,11 @@ from torch.nn import functional
 
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
-from attnlag.model import hooks
-from attnlag.quantities import columns, layout
-from attnlag.quantities.computation import Batch, Computation
+from attnlag.model.hooks import HEAD
+from attnlag.quantities.computation import Computation, Seen
+from attnlag.quantities.passes import Batch
 from attnlag.storage.keys import KEY_FIELDS
-from attnlag.storage.sequences import TokenSequence
+from attnlag.storage.sequences import TokenSequence, keys_of
 
 PREDICTED = tuple(of_file("surprisal"))
 SCHEMA = pa.schema(
@@ -85,58 +84,38 @@ class Predictions:
         logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
-    def prove(self, ids: torch.Tensor) -> None:
-        """Compare the logits with those that the model gives for a short sequence, in one pass.
+    def prove(self, hidden: torch.Tensor, expected: torch.Tensor) -> None:
+        """Compare the logits of tokens, (tokens, vocabulary), with those that the model gives.
 
-        Raise UserError if they differ, or if the model does not run its head exactly once.
+        Raise UserError if they differ.
         """
-        refused = (
-            f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
-            "predictions: found {}, expected {}; the quantities may leave surprisal out"
-        )
-        with torch.inference_mode():
-            with self._inputs_of_head() as states:
-                expected = hooks.forward(self.model, ids[None]).logits[0].float()
-            if len(states) != 1:
-                raise UserError(refused.format(f"{len(states)} passes of its head", "one"))
-            gap = size = 0.0
-            for start, logits in self._parts(states[0][0]):
-                of_model = expected[:, start : start + PART].to(logits.device)
-                gap += float((logits - of_model).double().square().sum())
-                size += float(of_model.double().square().sum())
+        gap = size = 0.0
+        for start, logits in self._parts(hidden.to(self.head.weight.device)):
+            of_model = expected[:, start : start + PART].float().to(logits.device)
+            gap += float((logits - of_model).double().square().sum())
+            size += float(of_model.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
-            alike = "those of its head applied to its input"
-            raise UserError(refused.format(difference, alike))
+            self.refuse(difference, "those of its head applied to its input")
 
-    @contextmanager
-    def _inputs_of_head(self, *, stop: bool = False) -> Iterator[list[torch.Tensor]]:
-        """Yield the inputs of the head in passes of this thread, which it may stop."""
-        states: list[torch.Tensor] = []
-
-        def keep(_: object, args: tuple[Any, ...]) -> None:
-            states.append(args[0].to(self.head.weight.device))
-            if stop:
-                raise hooks.AllSeen
-
-        with hooks.attached([(self.head.register_forward_pre_hook, keep, {})]):
-            yield states
-
-    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        """Run the model up to its head and return what this gets, (sequences, tokens, width)."""
-        with self._inputs_of_head(stop=True) as states, suppress(hooks.AllSeen):
-            hooks.forward(self.model, ids)
-        return states[0]
+    def refuse(self, found: str, expected: str) -> NoReturn:
+        """Raise the UserError of a failed proof."""
+        raise UserError(
+            f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
+            f"predictions: found {found}, expected {expected}; the quantities may leave surprisal "
+            "out"
+        )
 
     @torch.inference_mode()
-    def predict(self, hidden: torch.Tensor, sequences: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """Return the predictions at the tokens of some sequences: ``PREDICTED``, each (tokens,).
+    def predict(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the predictions at the tokens of a batch, (tokens, ``PREDICTED``).
 
         ``hidden`` are the inputs of the head, (tokens, width), sequence after sequence. The
         surprisal and rank of a token, and the entropy before it, are NaN for the first token of a
         sequence.
         """
-        ids = torch.from_numpy(np.concatenate(sequences).astype(np.int64)).to(hidden.device)
+        hidden = hidden.to(self.head.weight.device)
+        ids = batch.ids[torch.from_numpy(batch.real)].to(hidden.device)
         # The last token of a sequence does not predict the next sequence.
         targets = ids.roll(-1)
         pieces = [
@@ -144,12 +123,9 @@ class Predictions:
             for first in range(0, len(ids), ROWS)
         ]
         surprisal, entropy, rank = map(torch.cat, zip(*pieces, strict=True))
-        lengths = np.array([len(sequence) for sequence in sequences])
-        firsts = torch.from_numpy(np.cumsum(lengths) - lengths).to(hidden.device)
-        before = [values.roll(1) for values in (surprisal, entropy, rank)]
-        for values in before:
-            values[firsts] = torch.nan
-        return [before[0], before[1], entropy, before[2]]
+        before = torch.stack([surprisal, entropy, rank], dim=1).roll(1, dims=0)
+        before[batch.starts.to(hidden.device)] = torch.nan
+        return torch.cat([before[:, :2], entropy[:, None], before[:, 2:]], dim=1)
 
     def _of_rows(
         self, hidden: torch.Tensor, targets: torch.Tensor
@@ -183,28 +159,30 @@ class Predictions:
         return surprisal.float(), entropy.float(), (above + 1).float()
 
 
-def table(keys: pa.Table, values: Sequence[np.ndarray]) -> pa.Table:
-    """Return the rows of the file of predictions: keys and ``PREDICTED``, null for NaN."""
-    arrays = [keys[field.name] for field in KEY_FIELDS]
-    arrays += [pa.array(of_tokens, from_pandas=True) for of_tokens in values]
-    return pa.table(arrays, SCHEMA.names).cast(SCHEMA)
-
-
 class Surprisal(Computation):
-    """The predictions of a model at each token, from passes through its head's input."""
+    """The predictions of a model at each token, from the inputs of its head."""
 
-    needs_head = True
+    shape = (len(PREDICTED),)
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         self.predictions = Predictions(arguments[-1].whole, arguments[-1].name)
-        # Its values are of no layer: an array for each column.
-        self.layers = range(-len(PREDICTED), 0)
-        self.shape = ()
+        self.layers = [len(arguments[-1].blocks)]
+        self.points = {HEAD}
+        self.modules = {(self.layers[0], HEAD): self.predictions.head}
 
-    def end(self, hidden: Any, batch: Batch) -> list[torch.Tensor]:
+    def prove(self, observed: Mapping[int, Seen], output: Any) -> None:
+        """Prove the predictions; the model must run its head once."""
+        seen = observed.get(self.layers[0])
+        if (times := seen.times[HEAD] if seen else 0) != 1:
+            self.predictions.refuse(f"{times} passes of its head", "one")
+        assert seen
+        with torch.inference_mode():
+            self.predictions.prove(seen[HEAD], output.logits[0])
+
+    def layer(self, seen: Seen) -> torch.Tensor:
         """Return the columns of ``PREDICTED``."""
-        return self.predictions.predict(hidden, batch.sequences)
+        return self.predictions.predict(seen[HEAD], seen.batch)
 
     def schema(self, stored: str = "float32") -> pa.Schema:
         """Return the keys and ``PREDICTED``."""
@@ -213,5 +191,6 @@ class Surprisal(Computation):
     def rows(
         self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
     ) -> pa.Table:
-        """Return the rows of its file, given the array of each column."""
-        return table(pa.table(layout.keys_of(run), columns.KEYS), values)
+        """Return the rows of its file, null where nothing is predicted."""
+        predicted = (pa.array(column, from_pandas=True) for column in values[0].T)
+        return pa.table([*keys_of(run), *predicted], SCHEMA.names).cast(SCHEMA)

@@ -41,7 +41,7 @@ READOUT = pa.schema([*ROW, *((name, pa.float32()) for name in READOUT_EFFECTS)])
 def table(
     keys: list[pa.Array], layers: Sequence[int], columns: Mapping[str, Any], schema: pa.Schema
 ) -> pa.Table:
-    """Return a row for each token and layer of a sequence, given its keys from ``layout.keys_of``.
+    """Return a row for each token and layer of a sequence, given the keys of its tokens.
 
     Columns are (tokens × layers,); lists are (tokens × layers, values), and those of a token end at
     the token itself.

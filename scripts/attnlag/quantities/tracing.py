@@ -5,24 +5,25 @@ sequence at a time.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import counted
 from attnlag.model import hooks, trying
-from attnlag.model.hooks import NotGiven
-from attnlag.quantities import heads, layout, sources, traced_tables
-from attnlag.quantities.computation import Batch, Seen
+from attnlag.model.architectures import PARTS
+from attnlag.model.hooks import HEAD, NotGiven
+from attnlag.quantities import heads, sources, traced_tables
+from attnlag.quantities.computation import Seen
 from attnlag.quantities.heads import LayerHeads
-from attnlag.quantities.passes import Rotary
+from attnlag.quantities.passes import Batch, Rotary, batch_of
 from attnlag.quantities.readout import Readout
 from attnlag.quantities.sites import SITES
-from attnlag.quantities.surprisal import Predictions
 from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
-from attnlag.storage.sequences import TokenSequence
+from attnlag.storage.sequences import TokenSequence, keys_of
 
 # Bound on the errors of shares.
 SHARES_BOUND = 1e-5
@@ -52,14 +53,9 @@ class Tracer:
         if "attention" in sites:
             config = self.trunk.config.get_text_config()
             self.layers, self.without = heads.located(self.blocks, config)
-        self.predictions: Predictions | None = None
         self.head: Readout | None = None
         # The error of the proof in words, or why there is no readout.
         self.readout_remark = ""
-        try:
-            self.predictions = Predictions(model, name)
-        except UserError as reason:
-            self.readout_remark = f"no readout: {reason}"
         self.error = 0.0
         # A table for each sequence, as in ``traced_tables``; empty if nothing is known.
         self.sources: list[pa.Table] = []
@@ -83,16 +79,17 @@ class Tracer:
 
     def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
         """Run the beginning of a sequence and add its tables."""
-        ids = torch.from_numpy(sequence.astype(np.int64))
+        batch = batch_of(sequence)
         if not self.readout_remark:
             try:
                 self.rotary.reset()
-                self.head = Readout(self.model, self.blocks, ids[:64])
-                self.readout_remark = f"effects add up to the logits within {self.head.error:.1e}"
+                self.head = Readout(self.model, self.blocks, batch.ids[0, :64])
+                error = f"{self.head.error:.1e}"
+                self.readout_remark = f"effects add up to the logits within {error}"
             except NotGiven as reason:
                 self.readout_remark = f"no readout: {reason}"
-        numbers, vectors, hidden = self._pass(ids)
-        keys = layout.keys_of([TokenSequence(document, window, sequence)])
+        numbers, seen = self._pass(batch)
+        keys = keys_of([TokenSequence(document, window, sequence)])
         if numbers:
             to_first = {n: numbers[n].pop("to_first") for n in sorted(numbers)}
             self.sinks.append(traced_tables.sinks(keys, to_first))
@@ -100,10 +97,12 @@ class Tracer:
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
             )
             self.sources.append(rows)
-        if self.head is not None and hidden is not None:
+        if self.head:
+            hidden = seen.pop(len(self.blocks))[HEAD]
             for site in self.readout:
-                layers = sorted(layer for layer, name in vectors if name == site)
-                effects = self.head.effects([vectors[n, site] for n in layers], ids, hidden)
+                layers = [n for n in sorted(seen) if seen[n].keys() >= {*SITES[site].parts}]
+                vectors = [seen[n].site(site) for n in layers]
+                effects = self.head.effects(vectors, batch.ids[0], hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
                 columns = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
                 rows = traced_tables.table(keys, layers, columns, traced_tables.READOUT)
@@ -118,26 +117,24 @@ class Tracer:
         sources = self.sources_remark
         return {"sources": sources, "sinks": sources, "readout": self.readout_remark}
 
-    def _pass(
-        self, ids: torch.Tensor
-    ) -> tuple[dict[int, sources.Numbers], dict[tuple[int, str], torch.Tensor], Any]:
-        """Return sources by layer, the vectors of sites, and the inputs of the head."""
+    def _pass(self, batch: Batch) -> tuple[dict[int, sources.Numbers], dict[int, Seen]]:
+        """Return sources by layer, and what the pass has given of each layer and of the head."""
         if self.layers:
             first = not self.sources
             try:
                 with sources.traced(
                     self.trunk, self.blocks, self.layers, PROVED if first else 0
                 ) as (numbers, reasons):
-                    vectors, hidden = self._run(ids, numbers, reasons)
+                    seen = self._run(batch, numbers, reasons)
                 if first:
-                    self._prove_gates(ids, numbers, reasons)
+                    self._prove_gates(batch, numbers, reasons)
                     self.layers = {n: self.layers[n] for n in sorted(numbers)}
                     self.without += reasons.values()
                 elif reasons:
                     # Rows of all sequences have the same layers.
                     self.failures.append(next(iter(reasons.values())))
                     numbers = {}
-                return numbers, vectors, hidden
+                return numbers, seen
             except NotGiven as reason:
                 failure = str(reason)
             except hooks.FAILURES as error:
@@ -148,17 +145,17 @@ class Tracer:
                 self.without.insert(0, failure)
             else:
                 self.failures.append(failure)
-        return {}, *self._run(ids, {}, {})
+        return {}, self._run(batch, {}, {})
 
     def _prove_gates(
-        self, ids: torch.Tensor, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
+        self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
     ) -> None:
         """Leave out the layers in which more than a gate follows attention."""
         gated = {n: of_layer.pop("gated") for n, of_layer in numbers.items() if "gated" in of_layer}
         if not gated:
             return
         with sources.gates_proved(self.trunk, self.blocks, self.layers, gated) as proved:
-            self._run(ids, {}, {})
+            self._run(batch, {}, {})
         for number in set(gated) - proved:
             del numbers[number]
             reasons[number] = (
@@ -166,9 +163,8 @@ class Tracer:
             )
 
     def _run(
-        self, ids: torch.Tensor, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
-    ) -> tuple[dict[tuple[int, str], torch.Tensor], Any]:
-        batch = Batch([ids.numpy()], np.arange(len(ids)), torch.zeros(1, dtype=torch.int64))
+        self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
+    ) -> dict[int, Seen]:
         layers: dict[int, Seen] = {}
 
         def keep(layer: int, part: str, added: torch.Tensor) -> None:
@@ -180,22 +176,19 @@ class Tracer:
                 except NotGiven as reason:
                     del numbers[layer]
                     reasons[layer] = str(reason)
+            if part == HEAD:
+                raise hooks.AllSeen
 
         self.rotary.reset()
-        every = torch.ones(1, len(ids), dtype=torch.bool)
-        hidden = None
-        with torch.inference_mode(), hooks.watched(self.blocks, every, keep):
-            if self.predictions:
-                hidden = self.predictions.hidden(ids[None])[0]
-            else:
-                hooks.forward(self.trunk, ids[None])
-        vectors = {
-            (layer, site): seen.site(site)
-            for layer, seen in layers.items()
-            for site in (self.readout if self.head else ())
-            if seen.keys() >= set(SITES[site].parts)
-        }
-        return vectors, hidden
+        head = {(len(self.blocks), HEAD): self.head.head} if self.head else {}
+        mask = torch.from_numpy(batch.real)
+        with (
+            suppress(hooks.AllSeen),
+            torch.inference_mode(),
+            hooks.watched(self.blocks, mask, keep, PARTS, head),
+        ):
+            hooks.forward(self.model if head else self.trunk, batch.ids)
+        return layers
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
         """Prove that what tokens write and the bias are the adjustment, and keep its norm."""

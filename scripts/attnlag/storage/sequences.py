@@ -1,10 +1,11 @@
 """The sequences of tokens files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -32,3 +33,15 @@ def longest_sequence(tokens: Path) -> int:
     batches = pq.ParquetFile(tokens, pre_buffer=False).iter_batches(columns=["input_ids"])
     lengths = (pc.max(pc.list_value_length(batch["input_ids"])).as_py() for batch in batches)
     return max((length or 0 for length in lengths), default=0)
+
+
+def keys_of(sequences: Sequence[TokenSequence]) -> list[pa.Array]:
+    """Return the keys of the tokens of some sequences."""
+    documents, windows, ids = zip(*sequences, strict=True)
+    lengths = [len(tokens) for tokens in ids]
+    return [
+        pa.array(np.repeat(np.array(documents, dtype=object), lengths)).dictionary_encode(),
+        pa.array(np.repeat(np.array(windows, dtype=np.int32), lengths)),
+        pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])),
+        pa.array(np.concatenate(ids).astype(np.int32)),
+    ]

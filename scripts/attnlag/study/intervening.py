@@ -5,18 +5,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from attnlag.errors import counted
-from attnlag.interventions import effects, elasticities
+from attnlag.interventions import effects, elasticities, sampling
 from attnlag.model import loading, trying
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.study.checking import IN_MEMORY, checked
-from attnlag.study.measuring import evaluated, prepared
+from attnlag.study.measuring import evaluated, prepared, sequences_of
 
 
 @dataclass
@@ -103,40 +102,27 @@ def intervene(
     assert config.causal is not None
     settings = stages.estimate_effects(config, IN_MEMORY).changed(modules=modules)
     given = prepared(model, tokenizer, texts, None, max_length, prepend_bos, name)
-    left = dict.fromkeys(given.texts, settings.document_tokens)
-    sequences: dict[tuple[str, int], np.ndarray] = {}
-    windows: Any = given.tokens.groupby(["document", "window"], sort=False)["token_id"]
-    for (document, window), ids in windows:
-        if left[document] > 0:
-            sequences[document, int(window)] = ids.to_numpy()[: left[document]].astype(np.int64)
-            left[document] -= len(ids)
+    sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     tokens = sum(map(len, sequences.values()))
     trunk: Any = given.model.base_model
-    wanted = {parameter: parameter.requires_grad for parameter in given.model.parameters()}
-    threads = torch.get_num_threads()
     total = tokens * (2 if settings.interventions else 1)
-    try:
-        with (
-            evaluated(given.model),
-            tqdm(total=total, unit="token", disable=not progress, delay=2) as bar,
-        ):
-            blocks, _ = trying.blocks_of(trunk, settings.modules, given.name)
-            table = effects.measured(
-                given.model,
-                blocks,
-                sequences,
-                settings,
-                tags,
-                name=given.name,
-                batch_tokens=config.causal.batch_tokens,
-                threads=threads,
-                free=sum(loading.free_bytes(trunk.device).values()),
-                progress=bar.update,
-            )
-    finally:
-        torch.set_num_threads(threads)
-        for parameter, gradient in wanted.items():
-            parameter.requires_grad_(gradient)
+    with (
+        evaluated(given.model),
+        tqdm(total=total, unit="token", disable=not progress, delay=2) as bar,
+    ):
+        blocks, _ = trying.blocks_of(trunk, settings.modules, given.name)
+        table = effects.measured(
+            given.model,
+            blocks,
+            sequences,
+            settings,
+            tags,
+            name=given.name,
+            batch_tokens=config.causal.batch_tokens,
+            threads=torch.get_num_threads(),
+            free=sum(loading.free_bytes(trunk.device).values()),
+            progress=bar.update,
+        )
     of_elasticities = stages.filled(ElasticitiesSettings, config.inference, config.norms)
     return Interventions(given.name, table.to_pandas(), of_elasticities)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.trying import vocabulary_of
 from attnlag.quantities.catalogue import QUANTITIES
-from attnlag.quantities.extraction import Extractor, Key, Values, write_runs
+from attnlag.quantities.columns import layer_number, layers_in
+from attnlag.quantities.extraction import Extractor, Key, Values, measure_runs
 from attnlag.quantities.norms import relative_norms
 from attnlag.quantities.sites import SITES
 from attnlag.quantities.surprisal import PREDICTED
@@ -46,12 +48,8 @@ class Measurement:
     # One row per token: document, window, position, token_id and token, the token's piece of the
     # text; with surprisal, also surprisal, entropy_before, entropy_next (nats) and rank.
     tokens: pd.DataFrame
-    # By quantity and site, a float32 array of (tokens, …) for each layer; see `table`.
-    values: Values = field(repr=False)
-    # The layers of these arrays.
-    layers_of: dict[Key, list[int]] = field(repr=False)
-    # Rows by quantity and site of what single sequences give: "sources", "sinks" and "readout".
-    rows: dict[Key, pa.Table] = field(repr=False)
+    # The rows of a run's files, by quantity and site; see `table`.
+    tables: dict[Key, pa.Table] = field(repr=False)
     # By quantity, the errors of its proof, or why layers have none.
     remarks: dict[str, str]
     # Largest difference between block input + adjustments and block output at the first tokens,
@@ -64,32 +62,33 @@ class Measurement:
     @property
     def quantities(self) -> list[str]:
         """Names of the quantities that were measured."""
-        return list(dict.fromkeys(name for name, _ in (*self.values, *self.rows)))
+        return list(dict.fromkeys(name for name, _ in self.tables))
 
     @property
     def sites(self) -> list[str]:
         """Names of the sites that were measured."""
-        return [site for name, site in self.values if name == "norms"]
+        return [site for name, site in self.tables if name == "norms"]
 
     @property
     def layers(self) -> int:
         """Number of layers."""
-        return len(self.values["stream", ""])
+        return len(layers_in(self.tables["stream", ""].schema))
 
     @property
     def sizes(self) -> dict[str, np.ndarray]:
         """L2 norms of adjustments by site, (layers, tokens), in units of the residual stream."""
-        return {site: np.stack(self.values["norms", site]) for site in self.sites}
+        return {site: np.stack(_layers_of(self.tables["norms", site])) for site in self.sites}
 
     @property
     def stream(self) -> np.ndarray:
         """L2 norms of the residual stream that each block receives, (layers, tokens)."""
-        return np.stack(self.values["stream", ""])
+        return np.stack(_layers_of(self.tables["stream", ""]))
 
     @property
     def vectors(self) -> dict[str, list[np.ndarray]]:
         """The adjustments by site, (tokens, width) for each layer; empty unless measured."""
-        return {site: arrays for (name, site), arrays in self.values.items() if name == "vectors"}
+        vectors = {site: rows for (name, site), rows in self.tables.items() if name == "vectors"}
+        return {site: _layers_of(rows) for site, rows in vectors.items()}
 
     @cached_property
     def norms(self) -> pd.DataFrame:
@@ -121,31 +120,28 @@ class Measurement:
                 f"quantity: found '{quantity}', expected {' or '.join(names)}, which are tables "
                 f"that were measured{nearest(quantity, names)}"
             )
-        frames = [
-            self.tokens.assign(site=site, layer=layer, **self._columns(name, site, layer, values))
-            for (name, site), arrays in self.values.items()
-            if name == quantity
-            for layer, values in zip(self.layers_of[name, site], arrays, strict=True)
-        ]
-        keys = ["document", "window", "position"]
-        texts = self.tokens[[*keys, "token"]]
-        for (name, site), rows in self.rows.items():
-            if name == quantity:
+        keys, frames = ["document", "window", "position"], []
+        of_tokens = self.tokens[[*keys, "token"]]
+        for (name, site), rows in self.tables.items():
+            if name == quantity and QUANTITIES[name].measured_in == "single":
                 frame = rows.to_pandas().astype({"document": str})
-                frames.append(frame.merge(texts, on=keys, how="left").assign(site=site))
+                frames.append(frame.merge(of_tokens, on=keys, how="left").assign(site=site))
+            elif name == quantity:
+                by_layer: dict[int, dict[str, np.ndarray]] = {}
+                columns = layers_in(rows.schema)
+                for column, values in zip(columns, _layers_of(rows), strict=True):
+                    layer, _, value = column.partition(".")
+                    by_layer.setdefault(layer_number(layer), {}).update(
+                        {value or quantity: values}
+                        if values.ndim == 1
+                        else {f"head_{head}": of_head for head, of_head in enumerate(values.T)}
+                    )
+                for number, of_layer in by_layer.items():
+                    if name == "norms":
+                        relative = relative_norms(of_layer["norms"], self.stream[number])
+                        of_layer = {"norm": of_layer["norms"], "relative": relative}
+                    frames.append(self.tokens.assign(site=site, layer=number, **of_layer))
         return pd.concat(frames, ignore_index=True)
-
-    def _columns(
-        self, quantity: str, site: str, layer: int, values: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """Return the columns of a quantity of a layer by name."""
-        if quantity == "norms":
-            relative = relative_norms(values, self.values["stream", ""][layer])
-            return {"norm": values, "relative": relative}
-        if values.ndim == 1:
-            return {quantity: values}
-        names = QUANTITIES[quantity].values or [f"head_{head}" for head in range(values.shape[1])]
-        return dict(zip(names, values.T, strict=True))
 
     @cached_property
     def properties(self) -> pa.Table:
@@ -153,19 +149,10 @@ class Measurement:
 
         Without a tagger, parts of speech are ``none``. ``properties.to_pandas()`` is a data frame.
         """
-        documents = []
-        for document, rows in self.tokens.groupby("document", sort=False):
-            windows = dict(iter(rows.groupby("window", sort=False)["token_id"]))
-            documents.append(
-                Tokenized(
-                    str(document),
-                    self.groups[str(document)],
-                    self.texts[str(document)],
-                    None,
-                    windows=list(map(int, windows)),
-                    sequences=[ids.to_numpy() for ids in windows.values()],
-                )
-            )
+        documents = [
+            Tokenized(Document(name, self.groups[name], self.texts[name]), list(sequences))
+            for name, sequences in groupby(sequences_of(self.tokens), lambda each: each.document)
+        ]
         counts: dict[str, int] = {}
         (table,) = token_properties.describe(
             [documents],
@@ -213,13 +200,13 @@ class Measurement:
         ):
             tokens = self.tokens[used & (not draw.left_out)].reset_index(drop=True)
             if draw.left_out:
-                values = {
-                    key: [array[:0] for array in of_key] for key, of_key in self.values.items()
-                }
-                untrained = replace(self, tokens=tokens, values=values)
+                empty = {key: rows[:0] for key, rows in self.tables.items()}
+                untrained = replace(self, tokens=tokens, tables=empty)
             else:
                 model = draw.model.to(self.run.device, self.run.dtype).eval()
-                measured = _measured(model, tokens, quantities, self.sites, self.run, self.model)
+                with evaluated(model):
+                    arguments = tokens, quantities, self.sites, self.run, self.model
+                    measured = _measured(model, *arguments)
                 untrained = replace(self, tokens=tokens, **measured)
             yield draw.facts(own), untrained
 
@@ -324,7 +311,8 @@ def measure(
             given.model, given.tokens, asked, sites, run, given.name, progress=progress
         )
     if "surprisal" in asked:
-        given.tokens[list(PREDICTED)] = np.stack(measured["values"]["surprisal", ""], axis=1)
+        predicted = measured["tables"]["surprisal", ""].select(PREDICTED).to_pandas()
+        given.tokens[list(PREDICTED)] = predicted.astype(np.float32)
     return Measurement(
         model=given.name,
         texts=given.texts,
@@ -388,6 +376,24 @@ def prepared(
     return Prepared(model, name, text_of, group_of, _tokens(sequences_of_model, text_of))
 
 
+def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
+    """Return the sequences of tokens, in their order."""
+    windows: Any = tokens.groupby(["document", "window"], sort=False)["token_id"]
+    return [TokenSequence(name, int(window), ids.to_numpy()) for (name, window), ids in windows]
+
+
+def _layers_of(rows: pa.Table) -> list[np.ndarray]:
+    """Return the columns of layers as arrays, with a row per token."""
+    found = []
+    for name in layers_in(rows.schema):
+        column = rows[name].combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            found.append(column.flatten().to_numpy().reshape(-1, column.type.list_size))
+        else:
+            found.append(column.to_numpy())
+    return found
+
+
 def occurrences(tokens: pd.DataFrame) -> pa.Table:
     """Return how often each token occurs in all texts."""
     ids = pa.array([tokens["token_id"].astype(np.int32)], pa.list_(pa.int32()))
@@ -408,14 +414,19 @@ class RunSettings:
 
 @contextlib.contextmanager
 def evaluated(model: torch.nn.Module) -> Iterator[None]:
-    """Set a model to evaluation, and in the end each module to what it was in."""
+    """Set a model to evaluation, and in the end each module and parameter to what it was in."""
     modes = {module: module.training for module in model.modules()}
+    gradients = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    threads = torch.get_num_threads()
     model.eval()
     try:
         yield
     finally:
+        torch.set_num_threads(threads)
         for module, mode in modes.items():
             module.training = mode
+        for parameter, gradient in gradients.items():
+            parameter.requires_grad_(gradient)
 
 
 def _measured(
@@ -432,12 +443,10 @@ def _measured(
 
     ``name`` is the model's, for messages.
     """
-    windows = tokens.groupby(["document", "window"], sort=False)["token_id"]
-    keys_and_ids: list[Any] = [(*key, ids.to_numpy()) for key, ids in windows]
+    sequences = sequences_of(tokens)
     bar = tqdm(
         total=len(tokens), unit="token", desc=f"{name}: tokens", disable=not progress, delay=2
     )
-    threads = torch.get_num_threads()
     plans = {name: QUANTITIES[name].measured_in for name in quantities}
     extractor = Extractor(
         model,
@@ -446,39 +455,28 @@ def _measured(
         modules=run.modules,
         name=name,
         batch_tokens=run.batch_tokens,
-        threads=threads,
+        threads=torch.get_num_threads(),
         progress=bar.update,
     )
-    values_of_runs: list[Values] = []
-    try:
-        write_runs(
-            [TokenSequence(*row) for row in keys_and_ids],
-            extractor,
-            lambda _, values: values_of_runs.append(values),
-        )
-    finally:
-        torch.set_num_threads(threads)
-        bar.close()
     computations = extractor.computations
+    rows: dict[Key, list[pa.Table]] = {key: [] for key in computations}
+
+    def keep(of_run: list[TokenSequence], values: Values) -> None:
+        for key, computation in computations.items():
+            rows[key].append(computation.rows(of_run, values[key]))
+
+    with bar:
+        measure_runs(sequences, extractor, keep)
     remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
-    rows: dict[Key, pa.Table] = {}
+    tables = {key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()}
     if single := [name for name, plan in plans.items() if plan == "single"]:
         tracer = Tracer(model, sites, run.modules, name)
-        for key_and_ids in keys_and_ids:
-            tracer.trace(*key_and_ids)
-        rows = {key: table for key, table in tracer.tables().items() if key[0] in single}
+        for sequence in sequences:
+            tracer.trace(*sequence)
+        tables |= {key: table for key, table in tracer.tables().items() if key[0] in single}
         remarks |= {name: remark for name, remark in tracer.remarks().items() if name in single}
-    return {
-        "values": {
-            key: [np.concatenate(arrays) for arrays in zip(*of_key, strict=True)]
-            for key in computations
-            for of_key in [[values[key] for values in values_of_runs]]
-        },
-        "layers_of": {key: list(each.layers) for key, each in computations.items()},
-        "rows": rows,
-        "remarks": remarks,
-        "identity_error": float(extractor.identity_error or 0.0),
-    }
+    error = float(extractor.identity_error or 0.0)
+    return {"tables": tables, "remarks": remarks, "identity_error": error}
 
 
 def _check_arguments(sites: Sequence[str], quantities: Sequence[str], batch_tokens: Any) -> None:

@@ -19,7 +19,7 @@ from attnlag.escaping import text_for
 from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
-from attnlag.quantities import centred, columns, surprisal, traced_tables
+from attnlag.quantities import centred, traced_tables
 from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES, Outcome
 from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition
@@ -31,7 +31,6 @@ from attnlag.regression.terms import lags_among
 from attnlag.report import findings
 from attnlag.report.summaries import layer_summary
 from attnlag.storage import tables
-from attnlag.storage.keys import KEY_FIELDS
 from attnlag.study.checking import IN_MEMORY, checked
 from attnlag.study.measuring import Measurement, occurrences
 
@@ -282,14 +281,12 @@ def _write_inputs(
     if "token_properties" in needed:
         tables.write_table(measurement.properties, files["token_properties"], record)
     if "surprisal" in needed:
-        if "surprisal" not in measurement.tokens:
+        if "surprisal" not in measurement.quantities:
             raise UserError(
                 "surprisal: found a measurement without it, expected "
                 "measure(…, quantities=['surprisal'])"
             )
-        predicted = [measurement.tokens[name].to_numpy() for name in surprisal.PREDICTED]
-        keys = _keys(measurement).cast(pa.schema(KEY_FIELDS))
-        tables.write_table(surprisal.table(keys, predicted), files["surprisal"], record)
+        tables.write_table(measurement.tables["surprisal", ""], files["surprisal"], record)
     return files
 
 
@@ -322,41 +319,18 @@ def _write_outcome(
 
     Facts are added to their records.
     """
-    record, layers = _record(measurement) | facts, range(measurement.layers)
-    norms, keys = columns.schema(layers), _keys(measurement).columns
-    table = pa.table([*keys, *map(pa.array, measurement.stream)], names=norms.names)
-    tables.write_table(table.cast(norms), stream, record)
-    if outcome.quantity == "norms":
-        table = pa.table([*keys, *map(pa.array, measurement.sizes[site])], names=norms.names)
-        tables.write_table(table.cast(norms), path, record)
-    elif outcome.quantity == "written":
-        rows = traced_tables.written(measurement.rows["sources", "attention"])
-        tables.write_table(rows, path, record)
+    record, measured = _record(measurement) | facts, measurement.tables
+    tables.write_table(measured["stream", ""], stream, record)
+    if outcome.quantity == "written":
+        rows = traced_tables.written(measured["sources", "attention"])
     elif outcome.quantity == "centred":
-        vectors = measurement.vectors[site]
-        schema = columns.schema(layers, vectors[0].shape[1])
-        lists = [
-            pa.FixedSizeListArray.from_arrays(array.reshape(-1), type=schema.field(-1).type)
-            for array in vectors
-        ]
-        stored = path.with_name("vectors.parquet")
-        table = pa.table([*keys, *lists], names=schema.names).cast(schema)
-        tables.write_table(table, stored, record)
-        cosines, _ = centred.cosines_of(stored)
-        tables.write_table(pa.concat_tables(cosines).unify_dictionaries(), path, record)
+        vectors = path.with_name("vectors.parquet")
+        tables.write_table(measured["vectors", site], vectors, record)
+        cosines, _ = centred.cosines_of(vectors)
+        rows = pa.concat_tables(cosines).unify_dictionaries()
     else:
-        arrays = measurement.values[outcome.quantity, site]
-        schema = columns.schema_of_values(
-            measurement.layers_of[outcome.quantity, site], QUANTITIES[outcome.quantity].values
-        )
-        values = [pa.array(column) for of_layer in arrays for column in of_layer.T]
-        table = pa.table([*keys, *values], names=schema.names).cast(schema)
-        tables.write_table(table, path, record)
-
-
-def _keys(measurement: Measurement) -> pa.Table:
-    """Return the keys of the tokens."""
-    return pa.Table.from_pandas(measurement.tokens[columns.KEYS], preserve_index=False)
+        rows = measured[outcome.quantity, site]
+    tables.write_table(rows, path, record)
 
 
 def _record(measurement: Measurement) -> tables.Record:

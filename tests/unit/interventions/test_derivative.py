@@ -1,6 +1,7 @@
 """Reverse mode against forward mode, central differences and identities that hold exactly."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, sampling
 from attnlag.model import trying
+from attnlag.quantities.passes import batch_of
 
 TOKENS = 11
 
@@ -59,11 +61,19 @@ def forward_mode(gpt2_in_double, ids):
 
 
 def effects_of(model, ids, chosen):
-    """Return the effects of one sequence as (target rows, source rows, lags + 1)."""
-    blocks = trying.blocks_of(model)[0]
-    batch = derivative.Batch([("doc", 0)], ids, np.ones(ids.shape, bool))
-    found = derivative.sums_of_batch(model, blocks, batch, chosen, range(len(blocks)))
-    return {(s.source_site, s.target_site, s.target_layer): s for _, s in found}
+    """Return the effects of one sequence, (source layers, lags + 1), and positions, by target."""
+    blocks, batch = trying.blocks_of(model)[0], batch_of(*ids.numpy())
+    layers, keys = range(len(blocks)), [("doc", 0)]
+    found = derivative.effects_in_batch(model, blocks, batch, keys, chosen, layers)
+    by_target = {}
+    for _, each in found:
+        key = each.source_site, each.target_site, each.target_layer
+        by_target.setdefault(key, []).append((each.effects, each.positions))
+    return {
+        key: SimpleNamespace(effects=np.stack(effects), positions=positions[0])
+        for key, sources in by_target.items()
+        for effects, positions in [zip(*sources, strict=True)]
+    }
 
 
 @pytest.mark.parametrize("probes", [1, 3, TOKENS])
@@ -158,8 +168,8 @@ def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
     model = copy.deepcopy(gpt2_in_double)
     model.set_attn_implementation(implementation)
     blocks = trying.blocks_of(model)[0]
-    batch = derivative.batch_of({("d", 0): np.arange(60)}, torch.device("cpu"))
-    opened = edits.gates(["attention"], len(blocks), (1, 60), batch.ids.device, torch.float64)
+    batch = batch_of(np.arange(60))
+    opened = derivative.opened_gates(model, ["attention"], len(blocks), (1, 60))
 
     def forward():
         derivative.log_norms(model, blocks, batch.ids, ["attention"], edits.through(opened))
@@ -215,7 +225,7 @@ def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
     blocks, _ = trying.blocks_of(model)
     sites = ["attention", "mlp", "block"]
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
-    opened = edits.gates(sites, len(blocks), (1, 7), ids.device, torch.float32)
+    opened = derivative.opened_gates(model, sites, len(blocks), (1, 7))
     last = len(blocks) - 1
     logs = derivative.log_norms(model, blocks, ids, sites, edits.through(opened))
     for source, target in (("attention", "attention"), ("mlp", "mlp"), ("block", "block")):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from attnlag.interventions import cross_layer, derivative, elasticities, prediction_vs_effect
+from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
+from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
-from attnlag.interventions.finite import Effect
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
@@ -100,7 +100,7 @@ def test_a_scale_becomes_an_arc_elasticity():
         Effect("attention", 0, "attention", 0, "zero", np.nan, np.array([np.nan])),
     ]
     other = [one._replace(effects=one.effects * 1.1) for one in changed]
-    rows = table({}, {("a", 0): changed, ("b", 0): other}, 1)
+    rows = table({("a", 0): changed, ("b", 0): other}, 1)
     assert rows.schema == EFFECTS_SCHEMA
     found = elasticities.table(rows.to_pandas(), SETTINGS)
     norms = found[found["target_site"] == "attention"]
@@ -128,7 +128,7 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
         ("attention", target): pd.DataFrame(
             [(0, 1, lag, *(np.arange(4.0) + lag + start)) for lag in (1, 2)],
             columns=["source_layer", "target_layer", "lag", *elasticities.PREDICTIVE],
-        )
+        ).assign(predictive_df=9)
         for target, start in (("attention", 0.0), ("mlp", 100.0))
     }
     assert whole["estimate"].tolist() == pytest.approx([0.8 / 40, 0.1 / 9, 0.3 / 10, 0.2 / 10])
@@ -162,7 +162,7 @@ def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
         ]
         for document, size in (("a", 1.0), ("b", 2.0))
     }
-    rows = table({}, changed, 1).to_pandas()
+    rows = table(changed, 1).to_pandas()
     by_tag = elasticities.by_part_of_speech(rows, SETTINGS).set_index("upos")
     assert by_tag["estimate"].to_dict() == {"NOUN": 3.0, "VERB": -1.5}
     assert by_tag["positions"].to_dict() == {"NOUN": 4, "VERB": 2}
@@ -175,11 +175,10 @@ def test_effects_by_part_of_speech_average_to_those_of_all_tokens():
 def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     """The findings are still a sentence."""
     changed = [Effect("attention", 0, "attention", 1, "zero", np.nan, np.array([0.1, 0.2]))]
-    found = derivative.TargetEffects(
-        *("attention", "attention", 1, np.array([[0.3, 0.2], [9.0, 0.0]]), np.array([9, 8]))
-    )
-    keys = [("a", 0)][:documents]
-    rows = table({key: [found] for key in keys}, {key: changed for key in keys}, 1).to_pandas()
+    for layer, sums in enumerate(([0.3, 0.2], [9.0, 0.0])):
+        place = "attention", layer, "attention", 1, "derivative", np.nan
+        changed.append(Effect(*place, np.array(sums), positions=np.array([9, 8])))
+    rows = table({key: changed for key in [("a", 0)][:documents]}, 1).to_pandas()
     assert len(elasticities.table(rows, SETTINGS)) == 6 * documents
     summed = elasticities.over_sources(rows, SETTINGS)
     lags = {"attention": lags_of([0.4])}

@@ -102,7 +102,7 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
     vectors = finite.Replacements(sequences, near, [LAYER])
-    changes = finite.variants(near, vectors, "attention", LAYER, ("d1", 0))
+    changes = finite.variants(vectors, "attention", LAYER, ("d1", 0))
     place = {"site": "attention", "layer": LAYER, "token": TOKEN}
     found = finite.effects_at(model, blocks, ids, near, changes=changes, **place)
     opened = torch.ones(4, 1, len(ids), dtype=torch.float64, requires_grad=True)
@@ -153,5 +153,5 @@ def test_a_single_document_has_no_resampling(model, sequences, chosen):
         **{"name": "x", "batch_tokens": 64, "threads": 1, "free": 10**10},
         receive=vectors.receive,
     )
-    kinds = [kind for kind, *_ in finite.variants(chosen, vectors, "attention", LAYER, ("d0", 0))]
+    kinds = [kind for kind, *_ in finite.variants(vectors, "attention", LAYER, ("d0", 0))]
     assert kinds == ["scale", "scale", "zero", "mean"]

@@ -1,14 +1,12 @@
 """Predictions beside effects, against counts by hand."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 from oracles import multipletests
 from scipy import stats
 
-from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
+from attnlag.interventions import elasticities, prediction_vs_effect
 from attnlag.regression.settings import ElasticitiesSettings
 
 SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=0, seed=0, drop_first=1, negligible=0.05)
@@ -29,18 +27,14 @@ def effects_of(values):
     )
 
 
-def prediction_of(coefficients, error=0.01):
-    """Return a regression whose coefficients at lag 1 are given, by source."""
-    shape = (1, len(coefficients), 2)
-    alone = np.full(shape, np.nan)
-    alone[0, :, 1] = coefficients
-    nothing = np.full(shape, np.nan)
-    return cross_layer.CrossLayer(
-        [TARGET],
-        cross_layer.Coefficients(alone, np.full(shape, error)),
-        cross_layer.Coefficients(nothing, nothing),
-        *(100, 5000),
-    )
+def beside_predictions(effects, coefficients, target=TARGET):
+    """Return elasticities beside a regression whose coefficients at lag 1 are given, by source."""
+    columns = dict.fromkeys(elasticities.PREDICTIVE, np.nan)
+    columns |= {"predictive": coefficients, "predictive_std_error": 0.01}
+    sources = range(len(coefficients))
+    prediction = pd.DataFrame({"source_layer": sources, "target_layer": target, "lag": 1} | columns)
+    table = elasticities.table(effects, SETTINGS)
+    return elasticities.with_predictive(table, {PAIR: prediction.assign(predictive_df=99)})
 
 
 def test_counts_are_those_by_hand_after_holms_correction():
@@ -52,9 +46,8 @@ def test_counts_are_those_by_hand_after_holms_correction():
     values[:, 5] = apart + stats.t.isf(0.02, 11) * stats.sem(apart)
     coefficients = np.array([0.5, 0.3, -0.2, 0.4, 0.25, 0.001])
     rows = effects_of(values)
-    table = elasticities.table(rows, SETTINGS)
-    predictions = {PAIR: prediction_of(coefficients)}
-    found = prediction_vs_effect.of_pairs(rows, table, predictions, SETTINGS)
+    table = beside_predictions(rows, coefficients)
+    found = prediction_vs_effect.of_pairs(rows, table, SETTINGS)
     row = found.set_index("prediction").loc["alone"]
     p = stats.ttest_1samp(values, 0).pvalue
     clear = multipletests(p, method="holm")[0]
@@ -73,9 +66,8 @@ def test_counts_are_those_by_hand_after_holms_correction():
 def test_pairs_of_layers_are_those_whose_target_comes_later():
     values = np.random.default_rng(0).normal(0.1, 0.05, (12, 5))
     rows = effects_of(values).assign(target_layer=3)
-    fits = dataclasses.replace(prediction_of(np.full(5, 0.2)), targets=[3])
-    table = elasticities.table(rows, SETTINGS)
-    found = prediction_vs_effect.of_pairs(rows, table, {PAIR: fits}, SETTINGS)
+    table = beside_predictions(rows, np.full(5, 0.2), target=3)
+    found = prediction_vs_effect.of_pairs(rows, table, SETTINGS)
     assert found["pairs"].tolist() == [3]
 
 

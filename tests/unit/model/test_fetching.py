@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hub_server import Repository, sha256, start
@@ -25,7 +26,7 @@ from wheels import make_wheel
 
 from attnlag.model import fetching, loading
 from attnlag.model.folder import verify_folder
-from attnlag.quantities.surprisal import Predictions
+from attnlag.quantities.extraction import Extractor
 
 LATEST, EARLIER = "b" * 40, "a" * 40
 
@@ -445,7 +446,8 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(gpt2, tmp_pat
     )
     assert (record["model_type"], record["layers"], record["width"]) == ("mistral3", 2, 32)
     model = loading.load_model(tmp_path / "models/mine", torch.device("cpu"), "auto", head=True)
-    Predictions(model, "mine").prove(torch.arange(20))
+    extractor = Extractor(model, batch_tokens=64, quantities=["norms", "surprisal"])
+    assert len(extractor.measure([np.arange(20)])["surprisal", ""][0]) == 20
 
 
 def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, tmp_path):

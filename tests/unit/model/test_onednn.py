@@ -54,7 +54,7 @@ def accelerated(model, fast="auto"):
     blocks = trying.blocks_of(model)[0]
     with onednn.feeding(blocks) as fed, torch.inference_mode():
         plain = onednn.norms(model, blocks, IDS)
-    return onednn.accelerate(model, blocks, IDS, onednn.Plain(plain, fed), fast)
+    return onednn.accelerate(model, blocks, IDS, plain, fed, fast)
 
 
 def of(model):
@@ -236,8 +236,8 @@ def test_packed_products_have_the_derivative_of_plain_ones(name):
 
     expected = gradient()
     with torch.inference_mode():
-        plain = onednn.Plain(onednn.norms(model, blocks, IDS), {})
-    way, _ = onednn.accelerate(model, blocks, IDS, plain, "auto", backward=True)
+        plain = onednn.norms(model, blocks, IDS)
+    way, _ = onednn.accelerate(model, blocks, IDS, plain, {}, "auto", backward=True)
     assert way == "packed"
     assert all(
         m.weight.isnan().all() for m in onednn.modules_of(blocks) if type(m) is torch.nn.Linear

@@ -15,7 +15,7 @@ from transformers import AutoModel
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.model import hooks, loading, trying
-from attnlag.quantities import columns, extraction, layout, passes
+from attnlag.quantities import columns, computation, extraction, passes
 from attnlag.quantities.centred import norms_of_row_group
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -79,9 +79,9 @@ def through_parquet(sequences, vectors, stored, folder):
     """Return the norms of vectors that were stored and read as the programs do it."""
     keys = [TokenSequence(f"d{i}", 0, ids) for i, ids in enumerate(sequences)]
     schema = columns.schema(len(vectors), vectors.shape[-1], stored)
-    table = layout.table(keys, list(vectors), schema, stored)
+    table = computation.table(keys, list(vectors), schema, stored)
     path = folder / f"{stored}.parquet"
-    pq.write_table(table, path, row_group_size=20, **layout.encoding(schema, stored))
+    pq.write_table(table, path, row_group_size=20, **computation.encoding(schema, stored))
     file = pq.ParquetFile(path)
     groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
     found = pa.concat_tables(groups)
@@ -110,9 +110,9 @@ def test_vectors_beyond_the_range_of_float16_are_refused():
     keys = [TokenSequence("d", 0, np.array([1, 2], np.int32))]
     schema = columns.schema(1, 8, "float16")
     with pytest.raises(UserError, match=r"what layer 0 adds is as large as 7e\+04"):
-        layout.table(keys, list(vectors), schema, "float16")
+        computation.table(keys, list(vectors), schema, "float16")
     with pytest.raises(UserError, match="float16"):
-        layout.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
+        computation.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
 
 
 ALL = ["attention", "mlp", "block"]
@@ -279,7 +279,7 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths, dtype=int)
-    groups = list(passes.batches(lengths, budget))
+    groups = list(passes.groups(lengths, budget))
     found = np.concatenate(groups) if groups else np.array([], dtype=int)
     assert sorted(found.tolist()) == list(range(len(lengths)))
     for group in groups:

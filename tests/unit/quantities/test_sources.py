@@ -14,6 +14,7 @@ from attnlag.interventions import sampling
 from attnlag.model.language_models import quiet_transformers
 from attnlag.quantities import readout, tracing
 from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
+from attnlag.storage.sequences import stored_sequences
 
 # Biases and a LayerNorm; groups of queries that share keys; a norm after attention, soft caps and a
 # window of four tokens; a factor of what is added, and of logits; biases of values; attention in
@@ -251,7 +252,7 @@ def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetche
     options = {"max_length": 6, "long_documents": "split", "prepend_bos": True}
     parts = tokenize(texts, tokenizer, {}, special_in_text="text", **options)
     pq.write_table(pa.concat_tables(parts), tmp_path / "tokens.parquet")
-    sequences = sampling.sequences_of(tmp_path / "tokens.parquet", ["a", "b"], 11)
+    sequences = sampling.beginnings_of(stored_sequences(tmp_path / "tokens.parquet"), 11)
     assert [(key, len(ids)) for key, ids in sequences.items()] == [
         *((("a", 0), 6), (("a", 1), 5), (("b", 0), 3))
     ]

@@ -1,16 +1,16 @@
 """The predictions at each token agree with the model's own logits and its own loss."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
-from designs import norms_table
 from models import LLAMA
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.errors import UserError
 from attnlag.quantities import extraction, surprisal
+from attnlag.quantities.passes import batch_of
+from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 1, 17, 29)
 
@@ -36,7 +36,8 @@ BOTH = ["norms", "surprisal"]
 def predicted(model, of, batch_tokens=48):
     """Return the columns of predictions, one array each, from the extraction's own pass."""
     extractor = extraction.Extractor(model, batch_tokens=batch_tokens, quantities=BOTH)
-    return dict(zip(surprisal.PREDICTED, extractor.measure(of)["surprisal", ""], strict=True))
+    (found,) = extractor.measure(of)["surprisal", ""]
+    return dict(zip(surprisal.PREDICTED, found.T, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
         model.get_output_embeddings().weight.zero_()
     head = surprisal.Predictions(model, "tiny")
     ids = np.array([3, 20_010, 8192, 0, 8191])
-    said, before, after, rank = head.predict(torch.randn(5, 48), [ids])
+    said, before, after, rank = head.predict(torch.randn(5, 48), batch_of(ids)).T
     for values in (said[1:], before[1:], after):
         np.testing.assert_allclose(values, np.log(20_011), rtol=1e-7)
     # None is above the token itself.
@@ -96,7 +97,7 @@ def test_the_likeliest_token_has_the_first_rank_despite_rounding():
     with torch.inference_mode():
         likeliest = model.get_output_embeddings()(hidden).argmax(-1).numpy()
     # Row t predicts token t + 1.
-    rank = head.predict(hidden, [np.append([0], likeliest[:-1])])[3]
+    rank = head.predict(hidden, batch_of(np.append([0], likeliest[:-1])))[:, 3]
     assert (rank[1:] == 1).float().mean() > 0.95
 
 
@@ -108,7 +109,7 @@ def test_no_surprisal_is_negative_in_half_precision(dtype):
         hidden = (4 * torch.randn(400, 48)).to(dtype)
         logits = model.get_output_embeddings()(hidden).float()
     likeliest = logits.argmax(-1).numpy()
-    said = head.predict(hidden, [np.append([0], likeliest[:-1])])[0][1:]
+    said = head.predict(hidden, batch_of(np.append([0], likeliest[:-1])))[1:, 0]
     assert said.min() >= 0
     expected = functional.cross_entropy(
         logits[:-1], torch.from_numpy(likeliest[:-1]), reduction="none"
@@ -138,10 +139,11 @@ def test_measuring_predictions_does_not_change_the_norms():
 
 
 def test_a_file_of_predictions_has_nulls_where_nothing_is_predicted():
-    keys = norms_table({("a", 0): 2}, token_ids=[5, 6]).cast(pa.schema(list(surprisal.SCHEMA)[:4]))
-    values = [[np.nan, 1.5], [np.nan, 2.5], [3.5, 4.5], [np.nan, 7]]
-    found = surprisal.table(keys, [np.array(column, np.float32) for column in values])
+    extractor = extraction.Extractor(tiny("llama"), batch_tokens=48, quantities=BOTH)
+    values = np.float32([[np.nan, np.nan, 3.5, np.nan], [1.5, 2.5, 4.5, 7]])
+    run = [TokenSequence("a", 0, np.array([5, 6]))]
+    found = extractor.computations["surprisal", ""].rows(run, [values])
     assert found.schema == surprisal.SCHEMA
     told = found.select(surprisal.PREDICTED).to_pydict()
     assert list(told.values()) == [[None, 1.5], [None, 2.5], [3.5, 4.5], [None, 7]]
-    assert found.select(keys.column_names).equals(keys)
+    assert found["token_id"].to_pylist() == [5, 6]

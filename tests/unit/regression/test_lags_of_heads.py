@@ -9,7 +9,7 @@ import pytest
 from designs import HEADS, one_alive
 from oracles import fit_within
 
-from attnlag.quantities import columns, head_shares, layout
+from attnlag.quantities import columns, computation, head_shares
 from attnlag.regression.beyond import lags_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import sampling
@@ -25,7 +25,7 @@ def stored(kind, values, width, names, lengths, path):
     ids = [np.arange(n, dtype=np.int32) for n in lengths]
     run = [TokenSequence(name, 0, tokens) for name, tokens in zip(names, ids, strict=True)]
     schema = columns.schema(2, width)
-    table = layout.table(run, list(values.astype(np.float32)), schema, "float32")
+    table = computation.table(run, list(values.astype(np.float32)), schema, "float32")
     pq.write_table(table, path, row_group_size=50)
 
 

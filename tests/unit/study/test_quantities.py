@@ -81,17 +81,12 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
     recording.record(tmp_path / "tokens.parquet", extractor, files, lambda *key: {})
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
-        expected = pq.read_table(path).to_pandas().iloc[:, 4:]
-        if name == "surprisal":
-            found = measured.tokens[list(expected)]
-        else:
-            arrays = [array.reshape(len(expected), -1).T for array in measured.values[name, site]]
-            values = [pd.DataFrame(array.T) for array in arrays]
-            found = pd.concat(values, axis=1)
-            expected = pd.concat(
-                [pd.DataFrame(np.stack(column.to_list())) for _, column in expected.items()], axis=1
-            )
-        np.testing.assert_allclose(found, expected.astype(float), rtol=1e-4, atol=1e-5)
+        found, expected = (
+            np.column_stack([np.stack(column.to_list()) for _, column in rows.items()])
+            for table in (measured.tables[name, site], pq.read_table(path))
+            for rows in [table.to_pandas().iloc[:, 4:]]
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     # The head norms of the edited layer are those of the model in memory.
     first = measured.table("heads").query("layer == 1 and document == 'text 0'")
     ids = torch.tensor([rows["text 0", 0]])
@@ -108,7 +103,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
         tracer.trace(document, window, np.array(ids))
     for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
         pd.testing.assert_frame_equal(
-            measured.rows[name, site].to_pandas(), tracer.tables()[name, site].to_pandas()
+            measured.tables[name, site].to_pandas(), tracer.tables()[name, site].to_pandas()
         )
     table = measured.table("sources")
     assert table["token"].notna().all()
