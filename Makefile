@@ -70,6 +70,7 @@ KILLS ?= 50
 crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check that they recover: an hour
 	$(BIN)/python tests/support/killing.py --kills $(KILLS)
 
+# The last but one is how the Snakemake workflow catalog draws the rules; it also lints and formats.
 lint: $(TESTED) ### check style, spelling, types and generated pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -77,6 +78,7 @@ lint: $(TESTED) ### check style, spelling, types and generated pages
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --snakefile workflow/Snakefile --cores 1 --directory .test --forceall --rulegraph > /dev/null
 	$(BIN)/python docs/generate.py --check
 
 # A package that the index says nothing about counts as a failure.

@@ -1,10 +1,10 @@
 """Write what is generated from the code, or print the keys of a configuration or the columns.
 
-Written are workflow/schemas/config.schema.json, with which editors complete and check a
-configuration; docs/outputs.md, the files of a run; and docs/exercises.ipynb, the notebook with
-gaps. With --check, nothing is written, and a file that is not up to date is an error. `keys` and
-`columns` print what the site has beside that: each key with its default and meaning, and the files
-with the meaning of their columns.
+Written are workflow/schemas/config.schema.yaml, with which editors complete and check a
+configuration, and which the Snakemake workflow catalog lists; docs/outputs.md, the files of a run;
+and docs/exercises.ipynb, the notebook with gaps. With --check, nothing is written, and a file that
+is not up to date is an error. `keys` and `columns` print what the site has beside that: each key
+with its default and meaning, and the files with the meaning of their columns.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
+
+import yaml
 
 from attnlag.config.schema import Config
 from attnlag.model.settings import SOURCES, ModelSource
@@ -63,9 +65,38 @@ SOLVED = (
 
 
 def schema() -> str:
-    """Return the JSON schema of a configuration as text."""
+    """Return the JSON schema of a configuration as YAML.
+
+    The Snakemake workflow catalog lists the ``properties`` in it, and follows no references: each
+    section has its keys in place. What has names of the user's choice lists them under a name
+    that no configuration can have.
+    """
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(dialect | Config.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    whole = dialect | Config.model_json_schema()
+    kinds = whole["$defs"]
+    for section in whole["properties"].values():
+        if named := section.get("additionalProperties"):
+            section["properties"] = {"<name>": {"properties": keys_of(named, kinds)}}
+        else:
+            section["properties"] = keys_of(section, kinds)
+        section.pop("default", None)
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=100)
+
+
+def keys_of(part: dict[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that a part of the schema has by reference, those of all alternatives."""
+    found: dict[str, Any] = {}
+    for alternative in [part, *part.get("anyOf", []), *part.get("oneOf", [])]:
+        if "$ref" in alternative:
+            found |= kinds[alternative["$ref"].rpartition("/")[2]]["properties"]
+    keys = {}
+    for name, key in found.items():
+        listed = {fact: key[fact] for fact in ("type", "description", "default") if fact in key}
+        if nested := keys_of(key, kinds):
+            listed["properties"] = nested
+            listed.pop("default", None)
+        keys[name] = listed
+    return keys
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
@@ -230,7 +261,7 @@ def main() -> None:
         print(all_keys() if arguments.printed == "keys" else page_of_outputs(columns=True), end="")
         return
     pages = {
-        "workflow/schemas/config.schema.json": schema(),
+        "workflow/schemas/config.schema.yaml": schema(),
         "docs/outputs.md": page_of_outputs(columns=False),
         "docs/exercises.ipynb": exercises(),
     }

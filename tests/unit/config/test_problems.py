@@ -746,7 +746,8 @@ SHIPPED = ["config.yaml", "gpt2.yaml", "models.yaml", "study.yaml"]
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name: str) -> None:
-    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8"))
+    text = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    schema = yaml.safe_load(text)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     config = load(name)

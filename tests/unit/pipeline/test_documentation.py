@@ -3,18 +3,23 @@
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import check_numbers
 import generate
 import pandas as pd
 import pytest
+import yaml
 from copy_gallery import LIMIT, OF_MODELS, figures_of_default_run, shown, shrunk
 from described import undescribed
 from PIL import Image
 from projects import ROOT
 
 from attnlag.config.schema import Config
+from attnlag.corpus.settings import Corpus
+from attnlag.model.settings import SOURCES
 from attnlag.pipeline.outputs import OUTPUTS
 from attnlag.regression.design.covariates import CATALOGUE
 
@@ -49,7 +54,7 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = ("docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb")
-    for name in ("workflow/schemas/config.schema.json", *pages):
+    for name in ("workflow/schemas/config.schema.yaml", *pages):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     page = tmp_path / "docs/outputs.md"
@@ -86,6 +91,28 @@ def test_every_key_and_column_is_printed(
     columns = {name for output in OUTPUTS for name in output.column_names()}
     assert len(columns) > 200
     assert [name for name in columns if f"`{name}`" not in printed["columns"]] == []
+
+
+def listed_in(properties: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each key below some properties with its description, as the catalog lists them."""
+    for name, key in properties.items():
+        yield f"{before}{name}", key.get("description", "")
+        yield from listed_in(key.get("properties", {}), f"{before}{name}.")
+
+
+def test_the_schema_lists_every_key_without_references() -> None:
+    """The Snakemake workflow catalog reads a file of this name and follows no references."""
+    text = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    listed = dict(listed_in(yaml.safe_load(text)["properties"]))
+    assert {name for name in listed if "." not in name} == set(Config.model_fields)
+    for kind in SOURCES.values():
+        assert {f"models.<name>.{key}" for key in kind.model_fields} <= set(listed)
+    assert {f"corpora.<name>.{key}" for key in Corpus.model_fields} <= set(listed)
+    deep = ("regressions.<name>.lags", "controls.random_weights.scales", "causal.probes")
+    assert all(listed[name] for name in deep)
+    assert [name for name in listed if not listed[name]] == [
+        f"{section}.<name>" for section in ("models", "corpora", "regressions")
+    ]
 
 
 def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
