@@ -22,7 +22,6 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import validation  # noqa: E402
 
 RUN = Path("results/smollm2-135m-instruct/prompts")
-COMPARISON = Path("results/comparison")
 NUMBER = re.compile(r"[-−]?\d(?:[\d.,]*\d)?")
 
 
@@ -413,7 +412,55 @@ def of_others(results: Results) -> Iterator[tuple[str, str]]:
     yield page, f"least and most of {len(alone)} texts | {' | '.join(spans)} |"
 
 
-STATEMENTS = (of_lags, of_tokens, of_directions, of_sources, of_causes, of_others)
+def of_models(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of the models that ``make models`` compares, if it was run."""
+    folder, page = results.folder.parents[1], "docs/comparison.md"
+    if not (folder / "comparison/claims.parquet").exists():
+        return
+    claims = pd.read_parquet(folder / "comparison/claims.parquet").query("regression == 'within'")
+    by_claim = {name: rows for name, rows in claims.groupby("claim", sort=False, observed=True)}
+    size, above, second, order, deeper, before = by_claim.values()
+    cells = [f"{c.value:.3f} ({c.conf_low:.3f} to {c.conf_high:.3f})" for c in size.itertuples()]
+    yield page, f"| lag 1 is above zero | {' | '.join(cells)} |"
+    for row, rows in (
+        ("above 0.05, by", above),
+        ("larger than lag 2, by", second),
+        ("larger than in random order, by", order),
+    ):
+        yield page, f"| {row} | {' | '.join(f'{value:.3f}' for value in rows['value'])} |"
+    cells = [
+        f"{c.value:.3f}" + f" ({c.conf_low:.3f} to {c.conf_high:.3f})" * (c.verdict == "undecided")
+        for c in deeper.itertuples()
+    ]
+    yield page, f"| larger in the deeper half, by | {' | '.join(cells)} |"
+    everywhere = sum(
+        (rows["verdict"] == "holds").all() and len(rows) == len(size) for rows in by_claim.values()
+    )
+    yield page, f"So {everywhere} findings hold in both models and at both sites."
+    held = (deeper["verdict"] == "holds").sum()
+    yield page, f"holds in {held} of the {len(deeper)} columns"
+    attention, mlp = before["value"]
+    assert attention > 0 > mlp, (attention, mlp)
+    yield page, f"attention, by {attention:.3f} at least"
+    scales = pd.read_parquet(
+        folder / "smollm2-135m-instruct/bundled/mlp/within/before_training.parquet"
+    )
+    scales = scales.query("quantity == 'lag_1'").set_index("scale")
+    yield (
+        page,
+        f"lag 1 is {scales['before']['own']:.3f} before training at the model's own scale, "
+        f"{scales['before']['default']:.3f} at transformers' default, and "
+        f"{scales['trained'].iloc[0]:.3f} after it",
+    )
+    pairs = pd.read_parquet(folder / "comparison/coefficients.parquet")
+    pairs = pairs.query("regression == 'within' and site == 'attention' and term == 'lag_1'")
+    pairs = pairs.query("subset == 'all'")
+    medians = pairs.groupby("model", sort=False, observed=True)["estimate"].median()
+    listed = " and ".join(f"{median:.3f}" for median in medians)
+    yield page, f"Medians over the layers are {listed} at attention."
+
+
+STATEMENTS = (of_lags, of_tokens, of_directions, of_sources, of_causes, of_others, of_models)
 
 
 def differences(root: Path, statements: Iterator[tuple[str, str]], write: bool) -> Iterator[str]:
