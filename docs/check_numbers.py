@@ -89,6 +89,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
         "docs/reading.md",
         f"architecture gives {scales} by the scale of its initial weights, against {trained:.2f}",
     )
+    yield "docs/reading.md", f"text states: `\\WithinLagOneMedian` is {lag:.2f} |"
     yield "docs/controls.md", f"at every scale of these: {trained:.2f} against {scales}"
     permuted = results.control("notebook")["permuted_mean"]
     order = f"{permuted.min():.2f} to {permuted.max():.2f}"

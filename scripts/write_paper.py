@@ -8,7 +8,7 @@ import attnlag.pipeline.program as program
 import yaml
 
 from attnlag.figures import catalogue
-from attnlag.report import paper
+from attnlag.report import macros, paper
 from attnlag.report.regression_tables import declared
 from attnlag.storage.writing import write_text
 
@@ -23,6 +23,7 @@ def main(job):
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     for path, text in (
         (job.output.coefficients, "\n".join(map(paper.coefficients, regressions))),
+        (job.output.numbers, macros.numbers(regressions)),
         (job.output.methods, methods),
         (job.output.methods_tex, paper.in_latex(methods)),
         (job.output.references, paper.references(paper.cited(methods), citation)),

@@ -22,6 +22,7 @@ DOCUMENT = r"""\documentclass{article}
 \begin{document}
 %s
 \input{coefficients}
+\input{numbers}
 \bibliographystyle{plain}\bibliography{references}
 \end{document}
 """
@@ -87,6 +88,35 @@ def test_the_table_has_the_coefficients_with_three_digits(written):
         shown = [max(value, 0.001) if i % 5 == 4 else value for i, value in enumerate(expected)]
         assert [float(number) for number in numbers[:-1]] == pytest.approx(shown, abs=5.1e-4)
     assert len(rows) == coefficients["layer"].nunique()
+
+
+def test_every_number_has_a_macro_of_its_own(written):
+    text = (written.folder / FOLDER / "numbers.tex").read_text()
+    check_latex(text)
+    macros = re.findall(r"^\\newcommand\{\\(\w+)\}\{(.*)\}$", text, re.M)
+    value_of = dict(macros)
+    assert len(value_of) == len(macros) == len(text.splitlines())
+    assert all(name.isalpha() for name in value_of)
+    for regression, prefix in (("notebook", "Notebook"), ("rich", "Rich")):
+        folder = written.folder / f"results/tiny/small/attention/{regression}"
+        table = pd.read_csv(folder / "coefficients.csv").query("subset == 'all'")
+        controls = pd.read_csv(folder / "controls.csv")
+        for term, words in (("lag_1", "LagOne"), ("lag_2", "LagTwo")):
+            rows = table[table["term"] == term]
+            shown = {
+                "Median": rows["estimate"].median(),
+                "LayersPresent": (rows["finding"] == "present").sum(),
+                "RandomOrder": controls.loc[controls["term"] == term, "permuted_mean"].median(),
+            }
+            for name, value in shown.items():
+                macro = value_of[f"{prefix}{words}{name}"].replace("$", "")
+                assert float(macro) == pytest.approx(value, abs=5.1e-3)
+    before = pd.read_csv(folder.parent / "within/before_training.csv")
+    of_lag = before.query("quantity == 'lag_1'")["before"]
+    ends = [
+        value_of[f"WithinLagOneBeforeTraining{end}"].replace("$", "") for end in ("Low", "High")
+    ]
+    assert list(map(float, ends)) == pytest.approx([of_lag.min(), of_lag.max()], abs=5.1e-3)
 
 
 def test_the_methods_are_those_of_the_settings(written, finished_once):

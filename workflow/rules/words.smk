@@ -49,10 +49,12 @@ use rule program as write_paper with:
         tokens=every("results/{model}/{corpus}/tokens/{shard}.parquet"),
         permutations=when(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
         before_training=when(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
+        medians=every(f"{RESULTS}/medians.parquet"),
         random_weights=when(UNTRAINED, every(f"{SITE}/random_weights.parquet")),
         models=expand("data/models/{model}/source.json", model=CONFIG.models),
     output:
         coefficients="results/paper/coefficients.tex",
+        numbers="results/paper/numbers.tex",
         methods="results/paper/methods.md",
         methods_tex="results/paper/methods.tex",
         references="results/paper/references.bib",

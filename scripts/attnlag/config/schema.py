@@ -91,7 +91,7 @@ class Config(Section):
     def left_out(self) -> list[str]:
         """Return a line for each regression that lacks what one of its name has by default."""
         lines = []
-        for name, default in self.model_fields["regressions"].default.items():
+        for name, default in type(self).model_fields["regressions"].default.items():
             regression = self.regressions.get(name, default)
             stated = regression.model_fields_set
             lacking = default.model_dump(exclude_defaults=True, exclude=stated)

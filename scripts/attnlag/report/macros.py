@@ -1,0 +1,71 @@
+"""The numbers that a paper states of a run, as macros of LaTeX: ``\\WithinLagOneMedian``."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from attnlag.claims import lags, training
+from attnlag.claims.numbers import two
+from attnlag.report.regression_tables import RegressionTables
+
+DIGITS = dict(enumerate("Zero One Two Three Four Five Six Seven Eight Nine".split()))
+
+
+def numbers(regressions: Sequence[RegressionTables]) -> str:
+    """Return a macro for each number, a line each.
+
+    A macro's name begins with those of the model, the corpus and the site, where regressions differ
+    in them, and of the regression. Medians are over the layers.
+    """
+    places = [regression.folder.parts[-4:] for regression in regressions]
+    differing = [len(set(names)) > 1 for names in zip(*places, strict=True)]
+    differing[-1] = True
+    lines = []
+    for regression, names in zip(regressions, places, strict=True):
+        which = [name for name, differs in zip(names, differing, strict=True) if differs]
+        for words, number in _of_regression(regression):
+            text = number.replace("−", "$-$")
+            lines.append(f"\\newcommand{{\\{macro_name(*which, *words)}}}{{{text}}}")
+    return "\n".join(lines) + "\n"
+
+
+def macro_name(*words: str) -> str:
+    """Return the name of a macro, which has letters only: digits are spelt out."""
+    spelt = "".join(
+        f" {DIGITS[int(sign)]} " if sign in "0123456789" else sign for sign in " ".join(words)
+    )
+    letters = "".join(sign if sign.isascii() and sign.isalpha() else " " for sign in spelt)
+    return "".join(word[0].upper() + word[1:] for word in letters.split())
+
+
+def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the words of the name and the text of each number of a regression."""
+    fitted, settings = regression.fitted, regression.settings
+    yield ("layers",), f"{len(fitted)}"
+    if fitted.empty:
+        return
+    yield ("documents",), f"{int(fitted['n_documents'].max())}"
+    yield ("rows",), f"{int(fitted['n_obs'].max()):,}"
+    yield ("r squared",), two(fitted["r_squared"].median())
+    medians: dict[Any, Any] = regression.medians.set_index("term").to_dict("index")
+    for term in regression.terms:
+        rows = regression.of_term(term)
+        claim = lags.size(
+            regression.coefficients, term, medians[term], fitted, settings["negligible"]
+        )
+        yield (term, "median"), two(claim.value)
+        if np.isfinite(claim.low):
+            yield (term, "low"), two(claim.low)
+            yield (term, "high"), two(claim.high)
+        yield (term, "layers present"), f"{int((rows['finding'] == 'present').sum())}"
+        yield (term, "layers absent"), f"{int((rows['finding'] == 'absent').sum())}"
+        controls = regression.controls[regression.controls["term"] == term]
+        if "permuted_mean" in controls and controls["permuted_mean"].notna().any():
+            yield (term, "random order"), two(controls["permuted_mean"].median())
+        table = regression.before_training
+        before = None if table is None else training.range_of(table, term)
+        if before:
+            yield (term, "before training low"), two(before.low)
+            yield (term, "before training high"), two(before.high)
+            yield (term, "same documents trained"), two(before.trained)
