@@ -2,9 +2,9 @@
 
 Written are workflow/schemas/config.schema.yaml, with which editors complete and check a
 configuration, and which the Snakemake workflow catalog lists; docs/outputs.md, the files of a run;
-and docs/exercises.ipynb, the notebook with gaps. With --check, nothing is written, and a file that
-is not up to date is an error. `keys` and `columns` print what the site has beside that: each key
-with its default and meaning, and the files with the meaning of their columns.
+docs/exercises.ipynb, the notebook with gaps; and docs/house.svg. With --check, nothing is written,
+and a file that is not up to date is an error. `keys` and `columns` print what the site has beside
+that: each key with its default and meaning, and the files with the meaning of their columns.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
+from draw_house import house
 
 from attnlag.config.schema import Config
 from attnlag.model.settings import SOURCES, ModelSource
@@ -264,6 +265,7 @@ def main() -> None:
         "workflow/schemas/config.schema.yaml": schema(),
         "docs/outputs.md": page_of_outputs(columns=False),
         "docs/exercises.ipynb": exercises(),
+        "docs/house.svg": house(),
     }
     for name, text in pages.items():
         if (ROOT / name).read_text(encoding="utf-8") == text:

@@ -53,7 +53,7 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = ("docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb")
+    pages = ("docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb", "docs/house.svg")
     for name in ("workflow/schemas/config.schema.yaml", *pages):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
