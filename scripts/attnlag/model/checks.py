@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
-from attnlag.model.language_models import quiet_transformers
+from attnlag.model.folder import stored_tensors
+from attnlag.model.language_models import config_of, quiet_transformers
 
 # Names of the context length in the configurations of transformers.
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -50,8 +51,8 @@ def checked_config(
             f"config.json has model_type {model_type!r}, which transformers "
             f"{transformers.__version__} does not know{code}{nearest(model_type, list(types))}"
         )
-    with told_as("transformers cannot read config.json"), quiet_transformers():
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with told_as("transformers cannot read config.json"):
+        config = config_of(folder)
     text = config.get_text_config()
     problems = []
     for key, attribute, expected in (
@@ -100,18 +101,6 @@ def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
             yield from _settings_refused(value, tensors)
 
 
-def check_safetensors(folder: Path) -> int:
-    """Return the total number of tensors, after checking the header of each file."""
-    from safetensors import SafetensorError, safe_open
-
-    tensors = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        problem = f"{path.name} is no readable safetensors file"
-        with told_as(problem, (SafetensorError,)), safe_open(path, framework="pt") as file:
-            tensors += len(file.keys())
-    return tensors
-
-
 def check_weights(folder: Path) -> None:
     """Raise UserError if a tensor of the model is missing, unknown, of another shape or quantised.
 
@@ -147,13 +136,11 @@ def check_weights(folder: Path) -> None:
     # transformers knows the scales of quantised models.
     if not getattr(model.config, "quantization_config", None):
         problems += _of_other_kinds(folder, dict(model.named_parameters()))
-        unknown = [name for name in loading["unexpected_keys"] if _is_inside(name, model)]
-        dimensions = _dimensions(folder, unknown)
+        masks = {n for n, _, shape in stored_tensors(folder) if MASK.fullmatch(n) and shape[3:]}
         if left := sorted(
             name
-            for name in unknown
-            if not COMPUTED.fullmatch(name)
-            and not (MASK.fullmatch(name) and dimensions.get(name) == 4)
+            for name in loading["unexpected_keys"]
+            if _is_inside(name, model) and not COMPUTED.fullmatch(name) and name not in masks
         ):
             others = f" and {counted(len(left) - 1, 'other tensor')}" if left[1:] else ""
             problems.append(
@@ -170,31 +157,14 @@ def _is_inside(name: str, model: Any) -> bool:
     return hasattr(model, path[0]) or path[0] != name.split(".")[0]
 
 
-def _dimensions(folder: Path, names: Container[str]) -> dict[str, int]:
-    """Return the number of dimensions of some tensors."""
-    from safetensors import safe_open
-
-    dimensions = {}
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (not a mapping)
-                if name in names:
-                    dimensions[name] = len(file.get_slice(name).get_shape())
-    return dimensions
-
-
 def _of_other_kinds(folder: Path, parameters: Container[str]) -> Iterator[str]:
     """Yield the kinds of numbers that transformers would cast without their scale, in words."""
-    from safetensors import safe_open
-
     names: dict[str, list[str]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (not a mapping)
-                kind, steps = file.get_slice(name).get_dtype(), name.split(".")
-                loaded = any(".".join(steps[start:]) in parameters for start in range(len(steps)))
-                if kind not in FLOATS and (loaded or kind not in MASKS):
-                    names.setdefault(kind, []).append(name)
+    for name, kind, _ in stored_tensors(folder):
+        steps = name.split(".")
+        loaded = any(".".join(steps[start:]) in parameters for start in range(len(steps)))
+        if kind not in FLOATS and (loaded or kind not in MASKS):
+            names.setdefault(kind, []).append(name)
     for kind, tensors in sorted(names.items()):
         yield (
             f"the weights hold {counted(len(tensors), 'tensor')} as {kind}, {tensors[0]} the "

@@ -19,13 +19,12 @@ from typing import Any
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.checks import (
-    check_safetensors,
     check_weights,
     checked_config,
     context_length,
     tokenizer_is_in_json,
 )
-from attnlag.model.folder import SOURCE_RECORD, digest_of, take_files
+from attnlag.model.folder import SOURCE_RECORD, digest_of, stored_tensors, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.language_models import RANGES, hollow_model, initial_range
@@ -92,7 +91,7 @@ def _describe(
     width: int | None,
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two further files, and return the record."""
-    config = checked_config(folder, check_safetensors(folder), layers, width)
+    config = checked_config(folder, sum(1 for _ in stored_tensors(folder)), layers, width)
     with told_as("transformers cannot build the model of config.json"):
         model = hollow_model(config)
     check_weights(folder)

@@ -6,11 +6,11 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted
+from attnlag.errors import UserError, counted, told_as
 from attnlag.model.settings import (
     SETTINGS_FILES,
     TOKENIZER_PATTERNS,
@@ -125,6 +125,18 @@ def take_files(
     log.info("taking %s from %s (%s)", counted(len(files), "file"), where, amount(size))
     for file in files:
         place(source / file, folder / file)
+
+
+def stored_tensors(folder: Path) -> Iterator[tuple[str, str, list[int]]]:
+    """Yield name, kind of numbers and shape of each tensor, from the headers of weights files."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        problem = f"{path.name} is no readable safetensors file"
+        with told_as(problem, (SafetensorError,)), safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
+                tensor = file.get_slice(name)
+                yield name, tensor.get_dtype(), tensor.get_shape()
 
 
 def digest_of(digests: Mapping[str, str]) -> str:

@@ -3,12 +3,21 @@
 import contextlib
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError
 
 # Names of the standard deviation of initial weights in the configs of transformers.
 RANGES = ("initializer_range", "init_std")
+
+
+def config_of(folder: Path) -> Any:
+    """Return the config of a model in a folder."""
+    from transformers import AutoConfig
+
+    with quiet_transformers():
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def class_with_head(config: Any) -> Any:

@@ -5,17 +5,23 @@ too large for this machine is refused before any weights are read.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from attnlag.errors import UserError, counted, told_as
-from attnlag.model.language_models import class_with_head, hollow_model, quiet_transformers
+from attnlag.model.folder import stored_tensors
+from attnlag.model.language_models import (
+    class_with_head,
+    config_of,
+    hollow_model,
+    quiet_transformers,
+)
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -136,11 +142,8 @@ def stored_dtype(folder: Path) -> torch.dtype:
     Raise UserError if a model cannot run in that precision.
     """
     elements: Counter[str] = Counter()
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (not a mapping)
-                tensor = file.get_slice(name)
-                elements[tensor.get_dtype()] += torch.Size(tensor.get_shape()).numel()
+    for _, kind, shape in stored_tensors(folder):
+        elements[kind] += math.prod(shape)
     ((stored, _),) = elements.most_common(1)
     if stored not in STORED:
         raise UserError(
@@ -148,11 +151,6 @@ def stored_dtype(folder: Path) -> torch.dtype:
             "float32, bfloat16 or float16"
         )
     return STORED[stored]
-
-
-def config_of(folder: Path) -> Any:
-    """Return the config of a model in a folder."""
-    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def check_room_to_draw(folder: Path, batch_tokens: int = 4096, longest: int = 0) -> None:

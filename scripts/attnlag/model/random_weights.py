@@ -16,6 +16,7 @@ from attnlag.model.architectures import BlockModules
 from attnlag.model.language_models import (
     RANGES,
     class_with_head,
+    config_of,
     initial_range,
     quiet_transformers,
 )
@@ -81,7 +82,7 @@ def draws(
     """
     drawn: dict[tuple[float | None, bool], str] = {}
     for scale in scales:
-        config = config_of(original)
+        config = fresh_config(original)
         text = config.get_text_config()
         initial, divided, left_out = initial_range(text), False, ""
         model: Any = None
@@ -146,14 +147,9 @@ def _outputs(module: torch.nn.Module) -> list[torch.Tensor]:
     ]
 
 
-def config_of(original: Any) -> Any:
+def fresh_config(original: Any) -> Any:
     """Return a copy of a config, or the config of a folder, from which a new model can be built."""
-    config = copy.deepcopy(original)
-    if isinstance(original, Path):
-        with quiet_transformers():
-            from transformers import AutoConfig
-
-            config = AutoConfig.from_pretrained(original, trust_remote_code=False)
+    config = config_of(original) if isinstance(original, Path) else copy.deepcopy(original)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     return config
@@ -167,7 +163,7 @@ def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:
     transformers. The original is as for `draws`.
     """
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        config = config_of(original)
+        config = fresh_config(original)
         # The generator of the CPU gives the same numbers on every machine.
         torch.manual_seed(seed)
         model = class_with_head(config).from_config(

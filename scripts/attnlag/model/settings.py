@@ -178,18 +178,13 @@ SOURCES: dict[str, type[ModelSource]] = {
 }
 
 
-class Precision(Section):
-    """The precision of a model."""
+class Running(Section):
+    """How a model is run."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="Precision of the model; auto: float32 on CPU, that of the weights on CUDA",
     )
-
-
-class Running(Precision):
-    """How a model is run."""
-
     attention_implementation: Literal["auto", "sdpa", "eager"] = Field(
         default="auto",
         description="How attention is computed; auto: as transformers chooses",

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from attnlag.model.settings import Precision, Running
+from attnlag.model.settings import Running
 from attnlag.quantities import catalogue, sites
 from attnlag.section import (
     DEVICE,
@@ -129,9 +129,10 @@ class Sources(Section):
     )
 
 
-class TracingSettings(Sources, Precision):
+class TracingSettings(Sources):
     """Settings of the passes that trace sources and what adjustments say."""
 
+    dtype: str
     sites: list[str]  # whose effects are measured; sources are those of attention
     modules: dict[str, Any] | None = None  # declared module paths of the model
     untrained: int | None = None  # seed of the weights of the control; None without it

@@ -12,7 +12,10 @@ from attnlag.pipeline.stages import Names
 IN_MEMORY = Names(model="model", corpus="texts", regression="fit")
 
 # The beginnings of keys in messages, which the library's arguments lack.
-PREFIXES = ("configuration: ", "regressions.fit.", "corpora.texts.", "norms.")
+PREFIXES = (
+    *("configuration: ", "regressions.fit.", "corpora.texts."),
+    *("norms.", "extraction.", "tokens."),
+)
 
 
 def checked(

@@ -95,13 +95,14 @@ def intervene(
         {
             "extraction": {"sites": [sites] if isinstance(sites, str) else list(sites)},
             "norms": {} if drop_first is None else {"drop_first": drop_first},
+            "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
             "inference": dict(inference or {}),
             "causal": causal,
         }
     )
     assert config.causal is not None
     settings = stages.estimate_effects(config, IN_MEMORY).changed(modules=modules)
-    given = prepared(model, tokenizer, texts, None, max_length, prepend_bos, name)
+    given = prepared(model, tokenizer, texts, None, config.tokens, name)
     sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     tokens = sum(map(len, sequences.values()))

@@ -21,8 +21,9 @@ from attnlag.corpus.alignment import Speller
 from attnlag.corpus.documents import Document, Tally, value_problem
 from attnlag.corpus.pieces import token_texts
 from attnlag.corpus.sequences import Tokenized
+from attnlag.corpus.settings import Tokens
 from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
-from attnlag.errors import UserError, counted, nearest, shown
+from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
@@ -31,10 +32,10 @@ from attnlag.quantities.catalogue import QUANTITIES
 from attnlag.quantities.columns import layer_number, layers_in
 from attnlag.quantities.extraction import Extractor, Key, Values, measure_runs
 from attnlag.quantities.norms import relative_norms
-from attnlag.quantities.sites import SITES
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
+from attnlag.study.checking import checked
 from attnlag.study.tagging import tagger_of
 
 
@@ -300,12 +301,25 @@ def measure(
     """
     sites = [sites] if isinstance(sites, str) else list(sites)
     asked = [quantities] if isinstance(quantities, str) else list(quantities)
-    _check_arguments(sites, asked, batch_tokens)
-    given = prepared(model, tokenizer, texts, groups, max_length, prepend_bos, name)
+    known = [name for name, each in QUANTITIES.items() if each.measured_in in ("forward", "single")]
+    if unknown := [name for name in asked if name not in known]:
+        raise UserError(
+            f"quantities: found '{unknown[0]}', expected {', '.join(known)}"
+            f"{nearest(unknown[0], known)}"
+        )
+    config = checked(
+        {
+            "extraction": {"sites": sites, "batch_tokens": batch_tokens},
+            "tokens": {"max_length": max_length, "prepend_bos": prepend_bos},
+        }
+    )
+    given = prepared(model, tokenizer, texts, groups, config.tokens, name)
     tagger_in_use = tagger_of(tagger, given.groups)
     weight = next(given.model.parameters())
-    config = copy.deepcopy(given.model.config)
-    run = RunSettings(config, weight.device, weight.dtype, modules, batch_tokens, prepend_bos)
+    config_of_model = copy.deepcopy(given.model.config)
+    run = RunSettings(
+        config_of_model, weight.device, weight.dtype, modules, batch_tokens, prepend_bos
+    )
     with evaluated(given.model):
         measured = _measured(
             given.model, given.tokens, asked, sites, run, given.name, progress=progress
@@ -340,13 +354,10 @@ def prepared(
     tokenizer: Any,
     texts: Sequence[str] | Mapping[str, str] | pd.Series,
     groups: Sequence[str] | None,
-    max_length: int | None,
-    prepend_bos: str | bool,
+    settings: Tokens,
     name: str | None,
 ) -> Prepared:
     """Return the model and the tokens of texts; parameters and errors are those of `measure`."""
-    if prepend_bos != "auto" and not isinstance(prepend_bos, bool):
-        raise UserError(f"prepend_bos: found {shown(prepend_bos)}, expected 'auto', True or False")
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"tokenizer: found {type(tokenizer).__name__}, which gives no character offsets; "
@@ -360,16 +371,16 @@ def prepared(
     name = name or path.rpartition("/")[2] or "model"
     trunk: Any = getattr(model, "base_model", model)
     context = context_length(trunk.config.get_text_config())
-    if max_length is not None:
-        _check_whole("max_length", max_length, context, ", the context length of the model")
+    if context and settings.max_length and settings.max_length > context:
+        raise UserError(
+            f"max_length: found {settings.max_length:,}, expected at most {context:,}, the context "
+            "length of the model"
+        )
     sequences = tokenize(
         [(list(text_of), list(text_of.values()))],
         tokenizer,
         {},
-        max_length=max_length or context,
-        long_documents="split",
-        prepend_bos=prepend_bos,
-        special_in_text="text",
+        **settings.changed(max_length=settings.max_length or context).model_dump(),
     )
     embedded = vocabulary_of(trunk, name)
     (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
@@ -479,22 +490,6 @@ def _measured(
     return {"tables": tables, "remarks": remarks, "identity_error": error}
 
 
-def _check_arguments(sites: Sequence[str], quantities: Sequence[str], batch_tokens: Any) -> None:
-    """Raise UserError if an argument of `measure` has an unknown value."""
-    if unknown := [site for site in sites or [""] if site not in SITES]:
-        site = f"'{unknown[0]}'" if sites else "none"
-        raise UserError(
-            f"sites: found {site}, expected {', '.join(SITES)}{nearest(unknown[0], SITES)}"
-        )
-    known = [name for name, each in QUANTITIES.items() if each.measured_in in ("forward", "single")]
-    if unknown := [name for name in quantities if name not in known]:
-        raise UserError(
-            f"quantities: found '{unknown[0]}', expected {', '.join(known)}"
-            f"{nearest(unknown[0], known)}"
-        )
-    _check_whole("batch_tokens", batch_tokens)
-
-
 def _documents(
     texts: Sequence[str] | Mapping[str, str] | pd.Series, groups: Sequence[str] | None
 ) -> list[Document]:
@@ -524,14 +519,6 @@ def _documents(
     if tally.notice:
         warnings.warn(tally.notice, stacklevel=3)
     return documents
-
-
-def _check_whole(name: str, value: Any, most: int | None = None, reason: str = "") -> None:
-    """Raise UserError if an argument is not a whole number from 1 to ``most``."""
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < 1 or (most and value > most):
-        expected = f"from 1 to {most:,}{reason}" if most else "of at least 1"
-        raise UserError(f"{name}: found {shown(value)}, expected a whole number {expected}")
 
 
 def _without_adapters_wrapper(model: Any) -> Any:
