@@ -6,19 +6,18 @@ This stage reports mistakes in the data, all at once, before any model is loaded
 import attnlag.pipeline.program as program
 
 from attnlag.corpus import documents
-from attnlag.corpus.settings import CorpusSettings
+from attnlag.corpus.settings import Fields
 from attnlag.errors import counted
 from attnlag.storage import tables
 
 
 def main(job):
     settings, name, tally = job.settings, job.names.corpus, documents.Tally()
-    schema = documents.schema_of(settings)
     counted_documents = tally.counting(documents.read_documents(job.input.files, settings))
     batches = documents.in_batches(counted_documents)
     tables.write_parts(
-        (documents.corpus_table(batch, schema) for batch in batches),
-        schema,
+        map(documents.corpus_table, batches),
+        documents.SCHEMA,
         job.output.corpus,
         lambda: documents.corpus_record(name, tally, settings),
     )
@@ -36,4 +35,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, CorpusSettings)
+    program.run(main, Fields)

@@ -274,7 +274,6 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
             "The/DET cat/NN",
             r"word 2 \('cat'\): found the tag \"NN\", expected one of ADJ, .*'NOUN'",
         ),
-        ("The/DET cat", 'word 2: found "cat", expected WORD/TAG'),
         (
             "The/DET cat/NOUN sat/VERB ./PUNCT !/PUNCT",
             'word 5: found "!", expected the text at that place',
@@ -282,9 +281,9 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
     ],
 )
 def test_tags_that_do_not_match_the_words_are_refused(tags, said):
-    document = Document("doc", "prose", "The cat  sat.", tags)
+    pairs = [tuple(pair.split("/")) for pair in tags.split()]
     with pytest.raises(UserError, match=said):
-        list(tagging.from_column([document]))
+        tagging.given_words("The cat  sat.", pairs, "here")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
