@@ -5,11 +5,6 @@ SHOWN["stream"] = ["results/{model}/{corpus}/stream/{shard}.parquet"]
 SHOWN["norms"] = every_site(f"{SITE}/norms/{{shard}}.parquet")
 if CONFIG.measures("surprisal"):
     SHOWN["surprisal"] = ["results/{model}/{corpus}/surprisal/{shard}.parquet"]
-# What the pass measures is shown where a regression has it as its outcome.
-for name, files in measured("{shard}.parquet").items():
-    folder = OPTIONAL[name].folder or name
-    if CONFIG.regresses(folder):
-        SHOWN[folder] = files
 
 
 use rule program as extract_activations with:

@@ -4,8 +4,6 @@
 
 TOLD["directions"] = every_site(f"{SITE}/geometry/means.parquet")
 FINDINGS["directions"] = every_site(f"{SITE}/geometry/findings.txt")
-if CONFIG.regresses("centred"):
-    SHOWN["centred"] = every_site(f"{SITE}/centred/{{shard}}.parquet")
 
 
 if WITH_VECTORS:

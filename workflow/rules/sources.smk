@@ -4,8 +4,6 @@ SOURCES = "results/{model}/{corpus}/attention/sources"
 
 TOLD["readout"] = every_site(f"{SITE}/readout/means.parquet")
 FINDINGS["readout"] = every_site(f"{SITE}/readout/findings.txt")
-if CONFIG.regresses("written"):
-    SHOWN["written"] = ["results/{model}/{corpus}/attention/written/{shard}.parquet"]
 # Of other sites than attention, there are no sources.
 if TRACED:
     TOLD["shares"] = [f"{SOURCES}/shares.parquet"]

@@ -20,13 +20,13 @@ def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
     return effects.loc[[effects["estimate"].idxmin(), effects["estimate"].idxmax()]]
 
 
-def on_the_next_token(table: pd.DataFrame, most: int) -> Claim:
-    """Return the effects of all earlier layers on the next token, beside lags, and the verdict.
+def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
+    """Return the effects of all earlier layers on a later token, beside lags, and the verdict.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        The rows of ``total_effects`` of one pair of sites and lag 1.
+        The rows of ``total_effects`` of one pair of sites and one lag.
     most : int
         Largest number of target layers that are named; of more, the smallest and the largest.
     """
@@ -39,7 +39,9 @@ def on_the_next_token(table: pd.DataFrame, most: int) -> Claim:
         f"{two(estimate)}%{_within(low, high)} in layer {layer}"
         for estimate, low, high, layer in extremes(table, most)[EFFECT].itertuples(index=False)
     )
-    sentence = f"1% longer in all earlier layers changes the next by {effects}"
+    distance = int(table["lag"].iloc[0])
+    later = "the next" if distance == 1 else f"that {distance} tokens later"
+    sentence = f"1% longer in all earlier layers changes {later} by {effects}"
     lags = table["coefficient"].dropna()
     if len(lags):
         sentence += f", where a layer's lag on itself is {span(lags.to_numpy())}"

@@ -19,6 +19,11 @@ class Claim:
     verdict: str = ""
 
     @property
+    def clause(self) -> str:
+        """The sentence without its capital, for a line among others."""
+        return self.sentence[:1].lower() + self.sentence[1:]
+
+    @property
     def interval(self) -> str:
         """The interval in words, "" without one."""
         return interval(self.low, self.high) if isfinite(self.low) else ""

@@ -5,6 +5,9 @@ import pandas as pd
 
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import percent
+from attnlag.errors import counted
+from attnlag.quantities.sites import SITES
+from attnlag.quantities.traced_means import next_ahead
 
 # Sources whose shares are shown, or summed, with what they are called.
 WRITERS = {
@@ -32,6 +35,17 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if len(sources) > 1:
             by_writer[label][["conf_low", "conf_high"]] = np.nan
     return by_writer
+
+
+def next_token(effects: pd.DataFrame) -> Claim:
+    """Return in how many layers the next token is raised more than the token itself, or less."""
+    label = SITES[effects["site"].iloc[0]].label
+    ahead, behind, layers = next_ahead(effects)
+    return Claim(
+        f"The {label} raises the next token more than the token itself in {ahead} of "
+        f"{counted(layers, 'layer')}, less in {behind}",
+        value=ahead,
+    )
 
 
 def previous_token(table: pd.DataFrame) -> Claim:

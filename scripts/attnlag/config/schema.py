@@ -179,11 +179,6 @@ class Config(Section):
         classes = {"token_properties"} if by_class else set()
         return self.files_of_tokens(regression) | classes if regression else set()
 
-    def regresses(self, folder: str) -> bool:
-        """Return whether a regression has an outcome whose files are in the folder."""
-        asked = (catalogue.OUTCOMES[regression.outcome] for regression in self.regressions.values())
-        return any(outcome.folder == folder for outcome in asked)
-
     def sites_changed(self) -> list[str]:
         """Return the sites that interventions change or observe; [] for none."""
         if self.causal is None:

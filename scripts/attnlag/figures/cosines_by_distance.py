@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
@@ -19,8 +20,6 @@ METHOD = (
     "clustered by document, beside those of tokens of different documents; centred cosines "
     "are of vectors less the layer's mean."
 )
-
-PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"
 
 PAIRS: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 2.0, "behind": True}
 
@@ -47,7 +46,7 @@ def figure(inputs: Inputs) -> Sheet:
         controls["random pairs of tokens"] = Line(none, "random pairs of tokens", GREY, **PAIRS)
         if np.isfinite(random).any():
             lines.append(untrained(random, "", colour))
-            controls["before training"] = untrained(none)
+            controls["before training"] = untrained(none, "before training, first scale")
     # The colours stand for the two cosines, the dashes for their controls.
     lines += controls.values()
     label = SITES[means["site"].iloc[0]].label
@@ -74,33 +73,10 @@ def figure(inputs: Inputs) -> Sheet:
             )
         )
     return Sheet(
-        claim_of(near, by_distance),
+        neighbours(means).sentence,
         layers,
         panels,
         f"Cosine of the {label}s to two tokens of a sequence; centred: less the layer's mean.",
         across=2,
         alpha=inputs.alpha,
     )
-
-
-def claim_of(near: pd.DataFrame, by_distance: pd.DataFrame) -> str:
-    """Return the median cosine of neighbours, and how it falls with distance."""
-    medians = near.groupby("quantity")["mean"].median()
-    kind, name = (CENTRED, "centred cosine") if CENTRED in medians else (PLAIN, "cosine")
-    size = medians.get(kind, np.nan)
-    if not np.isfinite(size):
-        return "No two neighbours have a cosine"
-    same = (
-        "Neighbours are pushed the same way"
-        if size > 0.1
-        else "Neighbours are hardly pushed the same way"
-    )
-    claim = f"{same} ({name} {size:.2f}, median layer)"
-    if not len(by_distance) or size <= 0.1:
-        return claim
-    fallen = by_distance.median(axis=1)
-    half = fallen.index[fallen <= size / 2]
-    last = fallen.index[-1]
-    if len(half):
-        return f"{claim}; the likeness halves within {half[0]} tokens"
-    return f"{claim}; at {last} tokens it is still {fallen[last]:.2f}"

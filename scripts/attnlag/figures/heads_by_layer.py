@@ -1,10 +1,9 @@
 """Attention heads by layer: share of the adjustment, lag, attention to the first token."""
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 
-from attnlag.claims.numbers import number
+from attnlag.claims import heads
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -18,9 +17,6 @@ METHOD = (
     "projection; its share is the squared norm of this vector among those of its layer, and "
     "the logarithm of its norm was regressed as that of the sum."
 )
-
-# Medians that differ by less are said to be the same.
-ALIKE = 0.05
 
 
 def figure(inputs: Inputs) -> Sheet:
@@ -48,9 +44,10 @@ def figure(inputs: Inputs) -> Sheet:
         panels.append(Map(values, rows, label, title, ylabel="head", row_height=0.22, **kind))
     if not panels:
         return Notice("No token has norms of its heads" if names else "No heads were found")
-    of_sum = lags.loc[lags["part"] == WHOLE, "estimate"].median()
+    made = heads.lag(inputs.coefficients), heads.share(inputs.heads), heads.sink(inputs.heads)
+    claim = "; ".join(claim.clause for claim in made if claim)
     return Sheet(
-        claim_of(of_heads["estimate"], of_sum, term, table, len(names)),
+        claim[:1].upper() + claim[1:],
         layers,
         panels,
         f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. Coefficients "
@@ -58,22 +55,3 @@ def figure(inputs: Inputs) -> Sheet:
         across=len(panels),
         alpha=inputs.alpha,
     )
-
-
-def claim_of(of_heads: pd.Series, of_sum: float, term: str, table: pd.DataFrame, heads: int) -> str:
-    """Return the median lag of heads beside that of their sum, the largest share, and the sink."""
-    single, share, sink = of_heads.median(), table["share"].max(), table["sink"].median()
-    claims = []
-    if not np.isfinite(single):
-        claims.append(f"{heads} heads per layer, whose lags could not be fitted")
-    elif abs(single - of_sum) <= ALIKE:
-        sizes = f"{number(single)} and {number(of_sum)}"
-        claims.append(f"Single heads show the same lag as their sum ({sizes})")
-    else:
-        lag, ends = named(term).capitalize(), (number(single), number(of_sum))
-        claims.append(f"{lag} of single heads is {ends[0]}, that of their sum {ends[1]}")
-    if np.isfinite(share):
-        claims.append(f"one head writes up to {share:.0%} of a layer")
-    if np.isfinite(sink):
-        claims.append(f"the first token gets {sink:.0%} of the median head's attention")
-    return "; ".join(claims)

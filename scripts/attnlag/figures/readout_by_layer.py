@@ -4,12 +4,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from attnlag.claims.numbers import number
-from attnlag.claims.sources import TARGETS
+from attnlag.claims.sources import TARGETS, next_token
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
 from attnlag.quantities.sites import SITES
-from attnlag.quantities.traced_means import next_ahead
 
 DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"
@@ -43,15 +42,12 @@ def figure(inputs: Inputs) -> Sheet:
             lines += [untrained(before, "", colour)] if before.notna().any() else []
         if any(line.behind for line in lines):
             # The dashes stand for the control, the colours for the tokens.
-            lines.append(untrained(np.full(len(layers), np.nan)))
+            none = np.full(len(layers), np.nan)
+            lines.append(untrained(none, "before training, first scale"))
         title = SITES[str(site)].label if table["site"].nunique() > 1 else ""
         panels.append(panel_of(lines, title, layers))
-    first = table[table["site"] == table["site"].iloc[0]]
-    ahead, behind, known = next_ahead(first)
-    site = SITES[first["site"].iloc[0]].label
     return Sheet(
-        f"The {site} raises the next token more than the token itself in {ahead} of {known} "
-        f"layers, less in {behind}",
+        next_token(table[table["site"] == table["site"].iloc[0]]).sentence,
         layers,
         panels,
         "Direct effects on the logits through the last norm and the head, less the effects on the "

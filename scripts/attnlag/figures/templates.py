@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -101,8 +100,6 @@ class Map:
     row_height: float = 0.24  # in inches, on a page
     colours: Any = None  # None: blue below zero, red above
     limits: tuple[float, float] | None = None  # None: symmetric, saturating at the last 2%
-    norm: Normalize | None = None
-    ticks: Sequence[float] | None = None  # of the colours, where they are not linear
     weak: np.ndarray | None = None  # cells that are not significant; the others have a dot
     texts: Mapping[int, str] = field(default_factory=dict)  # text across a row
     extra: Callable[[Axes], None] | None = None
@@ -371,16 +368,11 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
     values, layers = panel.values, list(sheet.layers)
     reach = reach_of(values)
     low, high = panel.limits or (-reach, reach)
-    scale: dict[str, Any] = {"norm": panel.norm} if panel.norm else {"vmin": low, "vmax": high}
+    # Colours saturate at the ends of a scale that does not cover all values.
+    beyond = bool(np.any(values < low)), bool(np.any(values > high))
     bar: dict[str, Any] = {"label": panel.label, "location": location, "pad": 0.02}
     bar["aspect"] = 60 if location == "bottom" else 22
-    bar["extend"] = "neither"
-    if not panel.norm:
-        # Colours saturate at the ends of a scale that does not cover all values.
-        beyond = bool(np.any(values < low)), bool(np.any(values > high))
-        bar["extend"] = {(1, 1): "both", (1, 0): "min", (0, 1): "max"}.get(beyond, "neither")
-    elif panel.ticks is not None:
-        bar |= {"ticks": panel.ticks, "format": "{x:g}"}
+    bar["extend"] = {(1, 1): "both", (1, 0): "min", (0, 1): "max"}.get(beyond, "neither")
     sns.heatmap(
         values,
         ax=axes,
@@ -389,7 +381,8 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
         xticklabels=False,
         yticklabels=False,
         rasterized=True,
-        **scale,
+        vmin=low,
+        vmax=high,
     )
     axes.set_facecolor("0.9")
     label_cells(axes.xaxis, layers, layers_labelled(axes))

@@ -120,7 +120,7 @@ def _causes(table: pd.DataFrame, site: str) -> list[Answer]:
     table = table.query("source_site == target_site == @site and lag == 1")
     if table.empty:
         return []
-    claim = causes.on_the_next_token(table, MOST_LAYERS_NAMED)
+    claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
     verdict = f"{claim.verdict}: " * bool(claim.verdict)
     return [Answer("Does one cause the next?", f"{verdict}{claim.sentence}", False)]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.quantities.catalogue import STREAM_GROWTH
-from attnlag.quantities.centred import QUANTITY
 from attnlag.report.wording import in_common, titled
 
 
@@ -62,11 +62,8 @@ def _turn(table: pd.DataFrame) -> str:
 
 def _cosines(table: pd.DataFrame) -> list[str]:
     """Return the cosine of adjustments of neighbours, and of random pairs."""
-    lines = []
-    for quantity, scope in (
-        ("cosine_previous", "not centred"),
-        (QUANTITY, "minus the layer's mean"),
-    ):
+    lines = [neighbours(table).clause]
+    for quantity, scope in ((PLAIN, "not centred"), (CENTRED, "minus the layer's mean")):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
             medians = in_common(rows, ["mean", "random_pairs", "random_weights"]).median()

@@ -2,15 +2,12 @@
 
 import pandas as pd
 
+from attnlag.claims import heads as claims
+from attnlag.claims.numbers import number, percent
 from attnlag.errors import counted
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import named
-from attnlag.report.wording import in_common, nearest_lag, titled
-
-CONTROLS_OF_HEADS = {
-    "random_weights": "before training {:.3f} (at the first scale of the weights)",
-    "trained": "after it {:.3f} (the same documents, neither corrected for bias)",
-}
+from attnlag.report.wording import nearest_lag, titled
 
 
 def heads_findings(
@@ -30,20 +27,18 @@ def heads_findings(
     if parts.empty:
         return titled(title, [proof])
     by_head = parts[parts["part"] != WHOLE]
-    if by_head["share"].isna().all():
+    share = claims.share(parts)
+    if share is None:
         return titled(title, ["no tokens remain: all are first tokens or have no norms"])
     layers = parts[parts["part"] == WHOLE].set_index("layer")
     largest = by_head.groupby("layer")["share"].max()
-    count = by_head["part"].nunique()
     coherence = layers["coherence"]
     lags = coefficients[coefficients["term"] == nearest_lag(coefficients)]
     lags = lags.dropna(subset="estimate")
     return titled(
         title,
         [
-            f"the largest of {count} heads has {largest.median():.0%} of their squared norms in "
-            f"the median layer ({largest.max():.0%} in layer {largest.idxmax()}), whereas equal "
-            f"heads have {1 / count:.0%}",
+            f"{share.clause}; the largest head of the median layer has {percent(largest.median())}",
             f"coherence, |sum|² / sum of |head|², is {coherence.median():.2f} in the median layer "
             f"({coherence.min():.2f} in layer {coherence.idxmin()} to {coherence.max():.2f} in "
             f"layer {coherence.idxmax()}); orthogonal heads have 1",
@@ -57,26 +52,20 @@ def heads_findings(
 
 def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
     """Return the lag of single heads, of their sum and of the controls."""
-    heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
-    if heads.empty:
+    claim = claims.lag(lags)
+    if claim is None:
         return []
-    lag, values = named(heads["term"].iloc[0]), heads["estimate"]
-    shared = in_common(heads, ["estimate", *CONTROLS_OF_HEADS])
-    medians = shared.median()
-    sums = lags[(lags["part"] == WHOLE) & lags["layer"].isin(heads.loc[shared.index, "layer"])]
-    present = heads["finding"] == "present"
+    heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
+    lag, present = named(heads["term"].iloc[0]), heads["finding"] == "present"
     lines = [
-        f"{lag} of single heads, with the terms of the regression '{regression}': median "
-        f"{medians['estimate']:.3f} ({values.min():.3f} to {values.max():.3f}), that of their sum "
-        f"{sums['estimate'].median():.3f}",
-        f"{lag} is shown to matter in {int(present.sum())} of {counted(len(values), 'head')}, and "
-        f"positive in {int((present & (values > 0)).sum())} of these",
+        f"{claim.clause}, with the terms of the regression '{regression}'; "
+        f"{number(claim.low)} to {number(claim.high)}",
+        f"{lag} is shown to matter in {int(present.sum())} of {counted(len(heads), 'head')}, and "
+        f"positive in {int((present & (heads['estimate'] > 0)).sum())} of these",
     ]
-    controls = [
-        words.format(medians[name]) for name, words in CONTROLS_OF_HEADS.items() if name in medians
-    ]
-    if controls:
-        lines.append(f"{lag} of single heads is {', '.join(controls)}")
+    if claim.baseline:
+        controls = ", ".join(f"{name} {number(size)}" for name, size in claim.baseline.items())
+        lines.append(f"{lag} of single heads is {controls} {claims.OF_CONTROLS}")
     return lines
 
 
@@ -101,15 +90,14 @@ def _floor(layers: pd.DataFrame, lags: pd.DataFrame) -> str:
 
 def _sinks(by_head: pd.DataFrame, layers: pd.DataFrame, reason: str) -> list[str]:
     """Return the attention of heads to the first token, also for tokens at the floor."""
-    sink = layers["sink"]
-    if sink.isna().all():
+    claim, sink = claims.sink(by_head), layers["sink"]
+    if claim is None:
         return [reason]
     heads = by_head["sink"]
     lines = [
-        f"heads give {sink.median():.0%} of their attention to the first token in the median layer "
-        f"({sink.max():.0%} in layer {sink.idxmax()}), more than half in "
-        f"{int((heads > 0.5).sum())} of {len(heads)} heads; equal attention to all tokens "
-        f"would give {layers['sink_uniform'].iloc[0]:.0%} (mean over "
+        f"{claim.clause}; heads give {percent(sink.median())} in the median layer, "
+        f"{percent(sink.max())} in layer {sink.idxmax()}, and more than half in "
+        f"{int((heads > 0.5).sum())} of {len(heads)} heads (mean over "
         f"{int(layers['sink_tokens'].iloc[0]):,} tokens at the beginnings of sequences)"
     ]
     floored = layers.dropna(subset=["sink_at_floor", "sink_above"])

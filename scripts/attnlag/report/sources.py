@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from attnlag.errors import counted
+from attnlag.claims import sources as claims
+from attnlag.claims.numbers import percent
 from attnlag.quantities.head_shares import WHOLE
-from attnlag.quantities.traced_means import next_ahead
 from attnlag.regression.terms import named
 from attnlag.report.wording import nearest_lag, titled
 
@@ -30,15 +30,16 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
     before, itself, effective = (medians[name] for name in ("previous_1", "self", "effective"))
     first = shares[shares["source"] == "first"].set_index("layer")
     most: Any = (first["attention"] - first["mean"]).idxmax()
-    writers = (
-        f"the token before writes {before.max():.0%} of the adjustment in layer {before.idxmax()} "
-        f"and {before.median():.0%} in the median layer, the token itself {itself.median():.0%} "
-        f"(at most {itself.max():.0%}, in layer {itself.idxmax()}); an adjustment is written by "
-        f"{effective.median():.0f} tokens in the median layer (medians over tokens); the first "
-        f"token has {first['attention'][most]:.0%} of the attention in layer {most} and writes "
-        f"{first['mean'][most]:.0%} (means)"
-    )
-    lines = [writers]
+    lines = [
+        f"{claims.previous_token(shares).clause}; the first token has "
+        f"{percent(first['attention'][most])} of the attention in layer {most} and writes "
+        f"{percent(first['mean'][most])} (means over tokens)",
+        f"in medians over tokens, the token before writes {percent(before.max())} in layer "
+        f"{before.idxmax()} and {percent(before.median())} in the median layer, the token itself "
+        f"{percent(itself.median())} (at most {percent(itself.max())}, in layer "
+        f"{itself.idxmax()}); an adjustment is written by {effective.median():.0f} tokens in the "
+        "median layer",
+    ]
     term = nearest_lag(lags)
     of_term = lags[lags["term"] == term].dropna(subset="estimate")
     if len(of_term):
@@ -57,7 +58,6 @@ def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
     if table.empty or table["difference"].isna().all():
         return titled(title, [proof])
     by_target = table.pivot(index="layer", columns="target", values="difference")
-    ahead, behind, layers = next_ahead(table)
     peaks = ", ".join(
         f"{words} by {by_target[target].max():.2f} SD in layer {by_target[target].idxmax()}"
         for target, words in TARGETS_IN_WORDS.items()
@@ -65,8 +65,7 @@ def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
     return titled(
         title,
         [
-            f"adjustments raise the next token more than their own in {ahead} of "
-            f"{counted(layers, 'layer')}, less in {behind} (intervals of the difference)",
+            f"{claims.next_token(table).clause} (intervals of the difference)",
             f"at most they raise {peaks}, beyond the effect on the same token of another place",
         ],
     )

@@ -79,14 +79,16 @@ def test_what_follows_stands_beside_what_it_was_before_training():
 def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, verdict):
     rows = pd.DataFrame(shares, columns=["share_low", "share_high"])
     rows = rows.assign(target_layer=[9, 29], estimate=[0.01, -0.03], coefficient=[0.1, 0.34])
-    rows = rows.assign(conf_low=-0.05, conf_high=0.04, documents=documents)
-    claim = causes.on_the_next_token(rows, 4)
+    rows = rows.assign(conf_low=-0.05, conf_high=0.04, documents=documents, lag=1)
+    claim = causes.on_a_later_token(rows, 4)
     assert claim.verdict == verdict
     assert claim.sentence == (
         "1% longer in all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, "
         "−0.03% (−0.05 to 0.04) in layer 29, where a layer's lag on itself is 0.10 to 0.34; "
         f"2 layers, {documents} documents"
     )
+    later = causes.on_a_later_token(rows.assign(lag=2), 4)
+    assert "changes that 2 tokens later by 0.01%" in later.sentence
     # A single document gives no interval.
-    alone = causes.on_the_next_token(rows.assign(conf_low=np.nan, conf_high=np.nan), 4)
+    alone = causes.on_a_later_token(rows.assign(conf_low=np.nan, conf_high=np.nan), 4)
     assert "changes the next by 0.01% in layer 9, −0.03% in layer 29, where" in alone.sentence

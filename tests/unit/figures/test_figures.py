@@ -29,7 +29,6 @@ from attnlag.figures import (
     wording,
 )
 from attnlag.figures.sampling import read_norms, shares_between
-from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Notice, Sheet
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -191,7 +190,7 @@ def norms_inputs(folder: Path, **more):
     names = ("norms", "stream", "properties")
     files = {name: [folder / f"{name}.parquet"] for name in names}
     given = SimpleNamespace(**files, tokens=[], corpus=folder / "corpus.parquet")
-    return read_norms(given, "attention", NormsFiguresSettings())
+    return read_norms(given, "attention", 1)
 
 
 def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
@@ -378,7 +377,7 @@ def test_thirds_of_a_number_are_drawn_in_order():
 def heads(sinks=True, lags=True):
     table = pd.DataFrame(
         [{"layer": layer, "part": p} for layer in LAYERS for p in ("0", "1", "10", WHOLE)]
-    ).assign(share=0.5, sink=0.7 if sinks else np.nan)
+    ).assign(share=0.5, sink=0.7 if sinks else np.nan, sink_uniform=0.06)
     estimates = pd.DataFrame(
         [
             {"layer": layer, "part": part, "term": "lag_1", "estimate": estimate}
@@ -399,12 +398,13 @@ def test_heads_are_maps_of_what_was_measured():
     np.testing.assert_allclose(lag.values[:, 0], [0.2, 0.3, 0.25])
     np.testing.assert_allclose(sink.values, 70)
     assert sheet.claim == (
-        "Single heads show the same lag as their sum (0.25 and 0.23); one head writes up to 50% of "
-        "a layer; the first token gets 70% of the median head's attention"
+        "Lag 1 of single heads is 0.25, that of their sum 0.23 (medians); one head has up to 50% "
+        "of its layer's squared norms (layer 0), equal heads 33%; the median head gives 70% of its "
+        "attention to the first token (equal attention to all tokens: 6%)"
     )
     assert len(heads_by_layer.figure(heads(sinks=False)).panels) == 2
     unfitted = heads_by_layer.figure(heads(lags=False))
-    assert unfitted.claim.startswith("3 heads per layer, whose lags could not be fitted; ")
+    assert unfitted.claim.startswith("One head has up to 50% of ")
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
@@ -603,7 +603,7 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     figure = Sheet("c", LAYERS, [panel], "").draw("T\ns", PAGE)
     assert "layer 0 ↓ −1.40" in texts_of(figure)
     labels = [line.label for line in panel.lines if line.label]
-    assert labels.count("before training") == 1
+    assert labels.count("before training, first scale") == 1
     near = table.assign(conf_low=-0.3)
     (panel,) = readout_by_layer.figure(SimpleNamespace(readout=near, settings=settings)).panels
     assert panel.ylim == (None, None)

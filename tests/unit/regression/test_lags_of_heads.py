@@ -9,6 +9,7 @@ import pytest
 from designs import HEADS, one_alive
 from oracles import fit_within
 
+from attnlag.claims.numbers import number
 from attnlag.quantities import columns, computation, head_shares
 from attnlag.regression.beyond import lags_of_heads
 from attnlag.regression.design import covariates
@@ -181,8 +182,8 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
     text = heads_findings(table, fewer, "m, c, attention", "within", "1 layer without", "")
     assert text.endswith("  1 layer without\n")
     first = lags[(lags["part"] == "0") & (lags["term"] == "lag_1")]["estimate"].median()
-    assert f": median {first:.3f} (" in text
-    assert f"before training {first:.3f}" in text
+    assert f"of single heads is {number(first)}, " in text
+    assert f"before training {number(first)}" in text
 
 
 def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):

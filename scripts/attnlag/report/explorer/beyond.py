@@ -4,6 +4,7 @@ Each function returns None if a run makes no such tables; what it returns names 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.claims import causes as claims_on_causes
+from attnlag.claims import heads as claims_on_heads
 from attnlag.claims import sources as claims
+from attnlag.claims.numbers import number
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
@@ -24,6 +28,9 @@ from attnlag.storage import tables
 
 # Significant digits of numbers, of which the page shows three.
 STORED_DIGITS = 5
+
+# Largest number of target layers that a sentence names.
+MOST_LAYERS = 4
 
 INTERVAL = ("estimate", "conf_low", "conf_high")
 
@@ -72,10 +79,22 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
     parts = pd.read_parquet(path).query("part != @WHOLE")
     if parts.empty or parts["share"].isna().all():
         return None
-    lags = regression.files.table("head_coefficients", regression.of_site)
-    lags = lags[(lags["term"] == nearest_lag(lags)) & ~lags["part"].isin([WHOLE, ABOVE])]
+    coefficients = regression.files.table("head_coefficients", regression.of_site)
+    lags = coefficients[coefficients["term"] == nearest_lag(coefficients)]
+    lags = lags[~lags["part"].isin([WHOLE, ABOVE])]
     names = ["layer", "part", *INTERVAL, "random_weights", "trained"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
+    of_lags = claims_on_heads.lag(coefficients)
+    made = {
+        "estimate": of_lags,
+        "share": claims_on_heads.share(parts),
+        "sink": claims_on_heads.sink(parts),
+    }
+    if of_lags and of_lags.baseline:
+        controls = (f"{name} {number(size)}" for name, size in of_lags.baseline.items())
+        sentence = f"{of_lags.sentence}; {', '.join(controls)} {claims_on_heads.OF_CONTROLS}"
+        of_lags = replace(of_lags, sentence=sentence)
+        made |= {"estimate": of_lags, "random_weights": of_lags}
     return {
         "tables": [
             path_in_results(path.with_name(f"{name}.csv"))
@@ -83,8 +102,8 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
         ],
         "term": "" if lags.empty else named(lags["term"].iloc[0]),
         "regression": "" if lags.empty else lags["regression"].iloc[0],
+        "claims": {name: claim.sentence for name, claim in made.items() if claim},
         **columns_of(rows, *names, "share", "sink"),
-        "equal": float(parts["sink_uniform"].iloc[0]),
     }
 
 
@@ -122,6 +141,7 @@ def traced(regression: RegressionTables) -> dict[str, Any] | None:
         logits = pd.read_parquet(means)
         names = ("layer", "difference", *INTERVAL[1:], "random_weights")
         entry["tables"].append(path_in_results(means.with_suffix(".csv")))
+        entry["claim"] += f". {claims.next_token(logits).sentence}"
         entry["readout"] = [
             {"name": label, **columns_of(logits[logits["target"] == target], *names)}
             for target, label in claims.TARGETS.items()
@@ -184,6 +204,14 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         ],
         "documents": int(total["documents"].max()),
         "regression": str(next(iter(total["regression"].dropna()), "")),
+        "claims": {
+            f"{source} → {target}, {lag}": claims_on_causes.on_a_later_token(
+                rows, MOST_LAYERS
+            ).sentence
+            for (source, target, lag), rows in total.groupby(
+                ["source_site", "target_site", "lag"], sort=False
+            )
+        },
         "all": columns_of(total, *names, *predicted),
         "single": columns_of(single, *names, "source_layer", "predictive"),
     }

@@ -49,24 +49,22 @@ class Tokens {
     // What the index says of a block, with its bytes; undefined if there is no such block.
     const withBytes = async (name, entry) => entry && {...entry, buffer: await block(name)};
     const scaled = (name, scale) => withBytes(name, scale && {scale});
-    const [documents, stream, norms, own, residuals, kinds, heads, sources, ...columns] = await Promise.all([
+    const [documents, stream, norms, residuals, kinds, heads, sources, ...columns] = await Promise.all([
       block(`${pair}.texts`, true), scaled(`${pair}/stream`, texts.stream), scaled(site, index.norms[site]),
-      scaled(`${regression}.outcome`, study.regressed), scaled(`${regression}.residuals`, study.residuals),
-      block(`${site}.kinds`, true),
+      scaled(`${regression}.residuals`, study.residuals), block(`${site}.kinds`, true),
       withBytes(`${site}.heads`, index.heads[site]), withBytes(`${site}.sources`, index.sources[site]),
       ...texts.columns.map(column => withBytes(column.block, column)),
     ]);
-    return new Tokens({study, documents, stream, norms, own, residuals, kinds, heads, sources, columns});
+    return new Tokens({study, documents, stream, norms, residuals, kinds, heads, sources, columns});
   }
 
   constructor(contents) {
     Object.assign(this, contents);
     const {documents} = this;
     this.count = documents.reduce((sum, {tokens}) => sum + tokens.length, 0);
-    // For each token: its document, its position in its sequence, and the number of tokens after it.
+    // For each token: its document, and its position in its sequence.
     this.document = new Int32Array(this.count);
     this.position = new Int32Array(this.count);
-    this.after = new Int32Array(this.count);
     this.first = [];
     let at = 0;
     for (const [number, {starts, tokens}] of documents.entries()) {
@@ -76,7 +74,6 @@ class Tokens {
         for (let token = start; token < ends[place]; token++) {
           this.document[at + token] = number;
           this.position[at + token] = token - start;
-          this.after[at + token] = ends[place] - 1 - token;
         }
       }
       at += tokens.length;
@@ -147,12 +144,6 @@ class Tokens {
     return writers;
   }
 
-  // Outcome of the regression.
-  outcome(layer) {
-    if (this.own) return this.cached(`outcome ${layer}`, () => decoded(this.own, layer, this.count));
-    return this.study.outcome === "relative" ? this.relative(layer) : this.norm(layer);
-  }
-
   column(name) {
     const column = this.columns.find(column => column.name === name);
     if (column.categories) return new Uint8Array(column.buffer);
@@ -162,30 +153,5 @@ class Tokens {
   // The outcome minus the prediction of the coefficients; NaN if a token gives no row.
   residual(layer) {
     return this.cached(`residual ${layer}`, () => decoded(this.residuals, layer, this.count));
-  }
-
-  // The values minus the mean of each document.
-  withinDocuments(values) {
-    const sums = new Float64Array(this.documents.length), rows = sums.slice();
-    for (let token = 0; token < this.count; token++) {
-      if (!Number.isNaN(values[token])) {
-        sums[this.document[token]] += values[token];
-        rows[this.document[token]]++;
-      }
-    }
-    return values.map((value, token) =>
-      value - sums[this.document[token]] / rows[this.document[token]]);
-  }
-
-  // The outcome at each token and at the token `away` after it (negative: before it), for the
-  // scatter; NaN for first tokens and beyond the sequence.
-  pairs(layer, away) {
-    return this.cached(`pairs ${layer} ${away}`, () => {
-      const first = this.study.dropFirst;
-      let y = this.outcome(layer).map((log, token) => this.position[token] < first ? NaN : log);
-      if (this.study.effects) y = this.withinDocuments(y);
-      const inside = token => this.position[token] + away >= first && this.after[token] >= away;
-      return {x: y.map((_, token) => inside(token) ? y[token + away] : NaN), y};
-    });
   }
 }

@@ -17,9 +17,8 @@ from pydantic import TypeAdapter
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.quantities import catalogue, columns
-from attnlag.quantities.norms import log_norms, regressed
+from attnlag.quantities.norms import log_norms
 from attnlag.quantities.sites import SITES
-from attnlag.regression.design import design
 from attnlag.regression.estimation.crossproducts import columns_of
 from attnlag.regression.labels import BEFORE_TRAINING, OUTCOMES, R_SQUARED, UNITS, UPOS, correction
 from attnlag.regression.settings import DesignSettings
@@ -168,12 +167,10 @@ def _entry(regression: RegressionTables) -> Entry:
                 if column in controls and controls[column].notna().any()
             },
         }
-    cells = design.cells_of(settings)
     return {
         "model": regression.model,
         "corpus": regression.corpus,
         "site": regression.site,
-        "siteLabel": SITES[regression.site].label,
         "regression": regression.name,
         "layers": layers,
         "lags": [[term, named(term)] for term in regression.terms],
@@ -182,15 +179,12 @@ def _entry(regression: RegressionTables) -> Entry:
         "rSquaredName": R_SQUARED[regression.settings["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
         "documents": int(fits["n_documents"].max()),
-        "outcome": settings.outcome,
         "outcomeName": OUTCOMES[settings.outcome],
-        "unit": UNITS[settings.outcome],
-        "covariates": list(settings.covariates),
+        "equation": equation(regression, settings),
         "slopes": beyond.slopes(regression),
         "effects": regression.has_effects,
         "level": round(100 * (1 - regression.settings["alpha"]), 6),
         "dropFirst": settings.drop_first,
-        "cells": {term: list(cell) for term, cell in cells.items() if term != "y"},
         "axes": {term: axis(term, settings.outcome) for term in terms},
         "correction": correction(regression.settings["adjust"]),
         "tables": [
@@ -198,6 +192,22 @@ def _entry(regression: RegressionTables) -> Entry:
             for name in ("coefficients", "fits", "controls")
         ],
     }
+
+
+def equation(regression: RegressionTables, settings: DesignSettings) -> list[str]:
+    """Return a regression as an equation, and what its symbol stands for."""
+    symbol = {"norm": "log a", "relative": "log r"}.get(settings.outcome, "y")
+    places = [f"t{'+' if is_lead(term) else '−'}{distance(term)}" for term in regression.terms]
+    lags = [f"b{number} {symbol}[{place}]" for number, place in enumerate(places[:3], 1)]
+    others = [name.replace("_", " ") for name in settings.covariates]
+    terms = ["b0", *lags, *["…"] * (len(places) > 3), *others]
+    terms += ["document"] * regression.has_effects
+    over = "within documents" if regression.has_effects else "pooled over documents"
+    return [
+        f"{symbol}[t] = {' + '.join([*terms, 'e[t]'])}",
+        f"{symbol[-1]}[t]: {OUTCOMES[settings.outcome].removeprefix('log ')} of the "
+        f"{SITES[regression.site].label} of token t; {over}",
+    ]
 
 
 def before_training(column: str, regression: RegressionTables) -> str:
@@ -306,7 +316,6 @@ def _add_corpus(
                 )
         for of_model, entry in regressions:
             if of_model.model == model:
-                _add_outcome(page, of_model, entry, tokens)
                 numbers = quantised(residuals(of_model, entry, tokens))
                 name = f"{_name_of_site(of_model)}/{of_model.name}.residuals"
                 entry["residuals"] = page.add(name, numbers)
@@ -412,21 +421,6 @@ def _add_columns(
                 of_categories[column] = pd.Categorical(values.astype(object), categories)
             described.append(shade)
     return described, of_categories
-
-
-def _add_outcome(
-    page: Contents, regression: RegressionTables, entry: Entry, tokens: ShownTokens
-) -> None:
-    """Add the outcome, layer by layer, if it cannot be computed from norms."""
-    if regression.is_of_norms:
-        return
-    outcome = catalogue.OUTCOMES[entry["outcome"]]
-    paths = regression.files.all_of(outcome.folder, regression.of_site)
-    layers = list(outcome.columns(pq.read_schema(paths[0]).names).values())
-    frame = tokens.values(paths, layers)
-    numbers = np.stack([regressed(outcome, frame[layer].to_numpy()) for layer in layers])
-    name = f"{_name_of_site(regression)}/{regression.name}.outcome"
-    entry["regressed"] = page.add(name, quantised(numbers))
 
 
 def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -> np.ndarray:

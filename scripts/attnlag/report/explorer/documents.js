@@ -98,7 +98,7 @@ function three(value) {
 }
 
 class TextPane {
-  constructor(element, {onPoint, onPick, onSpan, onDrop}) {
+  constructor(element, {onPoint, onPick, onDrop}) {
     this.element = element;
     this.spans = [];
     this.active = null;
@@ -108,26 +108,13 @@ class TextPane {
     element.addEventListener("click", event => {
       if (getSelection().isCollapsed && token(event)) onPick(Number(token(event)));
     });
-    // Text that is selected with the mouse is highlighted.
-    document.addEventListener("mouseup", () => {
-      const range = getSelection().rangeCount && getSelection().getRangeAt(0);
-      if (!range || range.collapsed || !element.contains(range.commonAncestorContainer)) return;
-      const chosen = this.spans.filter(span => range.intersectsNode(span.firstChild));
-      getSelection().removeAllRanges();
-      if (chosen.length) onSpan(Number(chosen[0].dataset.token), Number(chosen.at(-1).dataset.token));
-    });
-    element.addEventListener("keydown", event => this.move(event, onPick, onSpan, onDrop));
+    element.addEventListener("keydown", event => this.move(event, onPick, onDrop));
     element.addEventListener("scroll", () => this.told && this.beside(...this.told));
   }
 
-  // Arrows, Home and End move; with Shift they highlight from where it went down.
-  move(event, onPick, onSpan, onDrop) {
-    if (event.key === "Escape") {
-      this.anchor = null;
-      onSpan(null);
-      onDrop();
-      return;
-    }
+  // Arrows, Home and End move.
+  move(event, onPick, onDrop) {
+    if (event.key === "Escape") return onDrop();
     const last = this.first + this.spans.length - 1, now = this.active ?? this.first;
     const to = {
       ArrowLeft: now - 1, ArrowRight: now + 1, ArrowUp: this.line(now, -1), ArrowDown: this.line(now, 1),
@@ -135,14 +122,7 @@ class TextPane {
     }[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    const next = this.active === null ? now : Math.max(this.first, Math.min(last, to));
-    if (event.shiftKey) {
-      this.anchor ??= now;
-      onSpan(Math.min(this.anchor, next), Math.max(this.anchor, next));
-    } else {
-      this.anchor = null;
-    }
-    onPick(next, false);
+    onPick(this.active === null ? now : Math.max(this.first, Math.min(last, to)), false);
   }
 
   // The token one line further, at about the same place in it.
@@ -162,7 +142,7 @@ class TextPane {
   write(tokens, number) {
     const {tokens: texts} = tokens.documents[number];
     this.first = tokens.first[number];
-    this.active = this.anchor = null;
+    this.active = null;
     this.spans = texts.map((text, place) => {
       const span = make("span", text, {id: `token-${place}`});
       span.dataset.token = this.first + place;
@@ -197,7 +177,7 @@ class TextPane {
 
   highlight(chosen) {
     for (const [place, span] of this.spans.entries()) {
-      const high = Boolean(chosen?.has(this.first + place));
+      const high = chosen.has(this.first + place);
       span.classList.toggle("high", high);
       span.setAttribute("aria-selected", String(high));
     }

@@ -1,4 +1,4 @@
-// Charts in SVG: lines by category, maps and clouds. Their colours are properties of the page's style.
+// Charts in SVG: lines by category, and maps. Their colours are properties of the page's style.
 
 const NS = "http://www.w3.org/2000/svg";
 const LEFT = 46, RIGHT = 8;
@@ -51,25 +51,17 @@ const words = (text, x, y, attributes = {}) => {
   return node;
 };
 
-// What all charts share: a key, buttons that save, what they tell, and the keyboard. A chart has a
-// `spec`, and a kind of chart says how to `paint` it, what it `says` of a place and its `rows`.
+// What all charts share: a key, what they tell, and the keyboard. A chart has a `spec`, and a kind of
+// chart says how to `paint` it and what it `says` of a place.
 class Chart {
   static all = [];
 
-  constructor(id, {role = "slider"} = {}) {
+  constructor(id) {
     this.id = id;
     this.element = find(id);
-    this.keys = make("div", "", {className: "keys"});
-    const save = make("div", "", {className: "save"}), head = make("figcaption", "");
-    for (const [kind, action] of [["CSV", "saveNumbers"], ["SVG", "savePicture"]]) {
-      const button = make("button", kind, {type: "button"});
-      button.addEventListener("click", () => this[action]());
-      button.setAttribute("aria-label", `save this chart as ${kind}`);
-      save.append(button);
-    }
-    head.append(this.keys, save);
-    this.svg = svg("svg", role === "slider" ? {role, tabindex: 0} : {role});
-    this.element.replaceChildren(head, this.svg);
+    this.keys = make("figcaption", "");
+    this.svg = svg("svg", {role: "slider", tabindex: 0});
+    this.element.replaceChildren(this.keys, this.svg);
     this.told = null;
     this.svg.addEventListener("pointermove", event => this.point(this.placeAt(event), event));
     this.svg.addEventListener("pointerleave", () => this.point(null));
@@ -92,7 +84,6 @@ class Chart {
     this.svg.replaceChildren();
     this.keys.replaceChildren();
     this.paint();
-    if (this.constructor === Cloud) return;
     const {x, cursor = 0} = this.spec;
     setAttributes(this.svg, {"aria-valuemin": 0, "aria-valuemax": x.length - 1, "aria-valuenow": cursor});
   }
@@ -133,33 +124,6 @@ class Chart {
     const place = [clamp(column + step[0], this.spec.x.length), clamp(row + step[1], rows)];
     setAttributes(this.svg, {"aria-valuenow": place[0], "aria-valuetext": this.says(place).join("; ")});
     this.point(place);
-  }
-
-  saveNumbers() {
-    save(fileName(this.id, "csv"), "text/csv", this.rows().map(row => row.map(cell).join(",")).join("\r\n"));
-  }
-
-  // The picture with its key, in the colours of the page.
-  savePicture() {
-    const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
-    const height = Number(copy.getAttribute("height")) + 24;
-    let x = LEFT;
-    for (const key of this.keys.children) {
-      const sign = key.querySelector("svg"), text = key.textContent;
-      if (sign) {
-        copy.append(svg("g", {transform: `translate(${x},${height - 18})`}, ...sign.cloneNode(true).children));
-        x += 22;
-      }
-      copy.append(words(text, x, height - 8));
-      x += 7 * text.length + 16;
-    }
-    const width = Math.max(this.width, x);
-    setAttributes(copy, {xmlns: NS, width, height, viewBox: `0 0 ${width} ${height}`});
-    copy.prepend(svg("rect", {width: "100%", height: "100%", style: "fill:var(--page)"}),
-      svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
-    const text = new XMLSerializer().serializeToString(copy)
-      .replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
-    save(fileName(this.id, "svg"), "image/svg+xml", text);
   }
 }
 
@@ -266,13 +230,6 @@ class LineChart extends Chart {
         return Number.isFinite(y[at]) ? [`${name}: ${format(y[at])}${ends && ` (${ends})`}`] : [];
       }))];
   }
-
-  rows() {
-    const columns = this.spec.panels.flatMap(({series}) => series.flatMap(({name, y, low, high}) =>
-      [[name, y], [`${name}, from`, low], [`${name}, to`, high]].filter(([, values]) => values)));
-    return [[this.spec.xLabel, ...columns.map(([name]) => name)],
-      ...this.spec.x.map((name, at) => [name, ...columns.map(([, values]) => values[at])])];
-  }
 }
 
 // A map of rows by categories.
@@ -333,150 +290,4 @@ class MapChart extends Chart {
     const {x, rows, xLabel, rowLabel, tells} = this.spec;
     return [`${xLabel} ${x[at]}, ${rowLabel} ${rows[row]}`, ...tells(at, row)];
   }
-
-  rows() {
-    const {x, rows, values, xLabel, rowLabel, unit} = this.spec;
-    return [[xLabel, rowLabel, unit], ...rows.flatMap((name, row) => x.map((column, at) => [column, name, values[row][at]]))];
-  }
-}
-
-// Points of tokens: the value at a token against that at another one; a drag highlights.
-class Cloud extends Chart {
-  constructor(id) {
-    super(id, {role: "img"});
-    this.svg.addEventListener("pointerdown", event => {
-      this.from = this.values(event);
-      this.start = [event.clientX, event.clientY];
-      this.svg.setPointerCapture(event.pointerId);
-    });
-    this.svg.addEventListener("pointerup", event => {
-      const moved = this.start && Math.hypot(event.clientX - this.start[0], event.clientY - this.start[1]);
-      this.start = null;
-      this.dragged = moved > 5;
-      if (this.dragged) this.spec.onBrush(this.box(this.values(event)));
-    });
-    this.svg.addEventListener("pointercancel", () => { this.start = null; });
-  }
-
-  // Frame: places of values, which are the same on both axes.
-  at(value, vertical) {
-    const [low, high] = this.spec.range, share = (value - low) / (high - low);
-    return vertical ? 22 + (1 - share) * this.high : LEFT + share * this.wide;
-  }
-
-  values(event) {
-    const box = this.svg.getBoundingClientRect(), [low, high] = this.spec.range;
-    return [low + (event.clientX - box.left - LEFT) / this.wide * (high - low),
-      high - (event.clientY - box.top - 22) / this.high * (high - low)];
-  }
-
-  box([x, y]) {
-    const [from, to] = [this.from, [x, y]];
-    return [0, 1].flatMap(axis => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis])]);
-  }
-
-  paint() {
-    const {range, labels, mode, own, all, line, brush} = this.spec;
-    [this.wide, this.high] = [this.width - LEFT - RIGHT, Math.min(420, Math.max(260, this.width * 0.75))];
-    const bottom = 22 + this.high;
-    for (const tick of ticks(...range, this.wide / 70)) {
-      this.svg.append(words(plain(tick), this.at(tick), bottom + 16, {"text-anchor": "middle"}));
-    }
-    for (const tick of ticks(...range, this.high / 50)) {
-      const y = this.at(tick, true);
-      this.svg.append(svg("path", {d: `M${LEFT},${y}H${LEFT + this.wide}`, style: "stroke:var(--line)"}),
-        words(plain(tick), LEFT - 6, y + 4, {"text-anchor": "end"}));
-    }
-    this.svg.append(words(labels[1], 4, 14), words(labels[0], LEFT + this.wide / 2, bottom + 34, {"text-anchor": "middle"}));
-    const frame = {x: LEFT, y: 22, width: this.wide, height: this.high};
-    const clip = svg("clipPath", {id: "frame"}, svg("rect", frame)), inside = svg("g", {"clip-path": "url(#frame)"});
-    const rest = mode === "all" ? all : [];
-    inside.append(...this.dots(rest, 3.5), ...this.dots(own, 7));
-    if (line) {
-      const [x, y] = [range, range.map(at => line.y + line.slope * (at - line.x))];
-      inside.append(svg("path", {d: `M${this.at(x[0])},${this.at(y[0], true)}L${this.at(x[1])},${this.at(y[1], true)}`,
-        style: "stroke:var(--ink);stroke-width:2"}));
-    }
-    this.brush = svg("rect", {style: "fill:var(--orange);fill-opacity:.1;stroke:var(--orange)"});
-    this.active = svg("circle", {r: 8, style: "fill:none;stroke:var(--orange);stroke-width:3", visibility: "hidden"});
-    inside.append(this.brush, this.active);
-    if (brush) this.showBrush(brush);
-    this.svg.append(clip, inside);
-    this.size(bottom + 42);
-  }
-
-  // One path for all points of a colour; those that are not highlighted are faint.
-  dots(tokens, size) {
-    const {x, y, colour, chosen} = this.spec, paths = new Map();
-    for (const token of tokens) {
-      const key = `${colour(token)}/${!chosen || chosen.has(token)}`;
-      if (!paths.has(key)) paths.set(key, []);
-      paths.get(key).push(`M${this.at(x[token]).toFixed(1)},${this.at(y[token], true).toFixed(1)}h0`);
-    }
-    const drawn = [...paths].sort(([a], [b]) => a.endsWith("true") - b.endsWith("true"));
-    return drawn.flatMap(([key, path]) => {
-      const [rgb, high] = key.split("/"), d = path.join("");
-      const style = (stroke, width) =>
-        `fill:none;stroke-linecap:round;stroke:${stroke};stroke-width:${width};opacity:${high === "true" ? 0.9 : 0.12}`;
-      const edge = size > 5 ? [svg("path", {d, style: style("var(--soft)", size + 1.5)})] : [];
-      return [...edge, svg("path", {d, style: style(rgb, size)})];
-    });
-  }
-
-  showBrush([x0, x1, y0, y1]) {
-    const [left, right, top, bottom] = [this.at(x0), this.at(x1), this.at(y1, true), this.at(y0, true)];
-    setAttributes(this.brush, {x: left, y: top, width: right - left, height: bottom - top});
-  }
-
-  ring(x, y) {
-    const known = Number.isFinite(x) && Number.isFinite(y);
-    if (!this.active) return;
-    this.active.setAttribute("visibility", known ? "visible" : "hidden");
-    if (known) setAttributes(this.active, {cx: this.at(x), cy: this.at(y, true)});
-  }
-
-  // The token whose point is nearest, if one is near.
-  placeAt(event) {
-    const {x, y, own, all, mode} = this.spec, [atX, atY] = this.values(event);
-    let best = null, least = 12 * (this.spec.range[1] - this.spec.range[0]) / this.wide;
-    for (const token of mode === "document" ? own : all) {
-      const away = Math.hypot(x[token] - atX, y[token] - atY);
-      if (away < least) [best, least] = [token, away];
-    }
-    return best === null ? null : [best];
-  }
-
-  point(place, event) {
-    if (this.start && event) return this.showBrush(this.box(this.values(event)));
-    const token = place?.[0] ?? null;
-    if (token !== this.told) this.spec?.onPoint(token);
-    this.told = token;
-  }
-
-  pick(place) {
-    if (place && !this.dragged) this.spec.onPick(...place);
-  }
-
-  rows() {
-    const {x, y, own, all, mode, labels, describe} = this.spec;
-    return [["document", "token", "text", ...labels, "colour"], ...(mode === "document" ? own : all)
-      .map(token => [...describe(token).slice(0, 3), x[token], y[token], describe(token)[3]])];
-  }
-}
-
-// A cell of CSV, in which a spreadsheet takes nothing for a formula.
-function cell(value) {
-  if (typeof value === "number") return Number.isFinite(value) ? String(value) : "";
-  const text = String(value ?? "").replace(/^([=@\t\r]|[+-](?![\d.]*$))/, "'$1");
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-// The name of a file: what it shows, and of which study.
-const fileName = (id, ending) =>
-  `${[study.model, study.corpus, study.site, study.regression, id].join("_").replace(/[^\w.-]+/g, "-")}.${ending}`;
-
-function save(name, type, text) {
-  const link = make("a", "", {download: name, href: URL.createObjectURL(new Blob([text], {type}))});
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

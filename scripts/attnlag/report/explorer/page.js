@@ -6,16 +6,11 @@ for (const key of ["model", "corpus", "site", "regression"]) {
     showStudy();
   });
 }
-find("theme").addEventListener("change", event => {
-  state.theme = event.target.value;
-  paint();
-  showLayer();
-});
 themes.addEventListener("change", () => {
   paint();
   showLayer();
 });
-for (const key of ["lag", "shade", "points", "kind", "measure", "pair", "later", "target"]) {
+for (const key of ["lag", "shade", "kind", "measure", "pair", "later", "target"]) {
   find(key).addEventListener("change", event => {
     state[key] = event.target.value;
     if (key === "shade") delete state.class;
@@ -29,18 +24,8 @@ find("find").addEventListener("input", () => {
 find("document").addEventListener("change", event => {
   state.document = event.target.value;
   delete state.token;
-  delete state.span;
   showDocument();
 });
-function brushed(box) {
-  delete state.span;
-  delete state.class;
-  state.brush = box?.map(value => Number(value.toPrecision(4)));
-  showScale();
-  showHighlight();
-  writeAddress();
-}
-find("clear").addEventListener("click", () => brushed(undefined));
 for (const form of document.forms) form.addEventListener("submit", event => event.preventDefault());
 
 // Arrow keys move between tabs.
@@ -61,7 +46,7 @@ addEventListener("hashchange", () => {
 });
 
 // For the console of the browser: the data of the page.
-globalThis.explorer = {index, state, cell, charts: Object.fromEntries(Chart.all.map(chart => [chart.id, chart])), get tokens() { return tokens; }, get study() { return study; }};
+globalThis.explorer = {index, state, charts: Object.fromEntries(Chart.all.map(chart => [chart.id, chart])), get tokens() { return tokens; }, get study() { return study; }};
 
 find("words-used").querySelector("dl").append(...Object.entries(glossary).flatMap(([name, meaning]) =>
   [make("dt", name), make("dd", meaning)]));

@@ -1,13 +1,13 @@
 // The state of the page, which is also kept in its address and its history, and what all parts use.
 
 const find = id => document.getElementById(id);
-const KEYS = ["model", "corpus", "site", "regression", "tab", "lag", "layer", "shade", "document", "points",
-  "token", "brush", "span", "kind", "class", "measure", "pair", "later", "target", "theme"];
+const KEYS = ["model", "corpus", "site", "regression", "tab", "lag", "layer", "shade", "document",
+  "token", "kind", "class", "measure", "pair", "later", "target"];
 // Changes of these can be taken back with the browser's button.
 const STEPS = ["model", "corpus", "site", "regression", "tab", "layer", "document", "token"];
 const index = await block("index", true), glossary = await block("glossary", true);
-const DEFAULTS = {points: "document", shade: "norm", theme: "auto"}, state = {};
-let tokens, study, shading, chosen = null, number = 0;
+const DEFAULTS = {shade: "norm"}, state = {};
+let tokens, study, shading, number = 0;
 
 const make = (tag, text, properties = {}) =>
   Object.assign(document.createElement(tag), {textContent: text}, properties);
@@ -42,10 +42,6 @@ function readAddress() {
   }
   // The address may contain anything.
   state.layer = state.layer === undefined ? undefined : Number(state.layer);
-  for (const [key, count] of [["brush", 4], ["span", 2]]) {
-    const numbers = state[key]?.toString().split(",").map(Number);
-    state[key] = numbers?.length === count && numbers.every(Number.isFinite) ? numbers : undefined;
-  }
   arriving = true;
 }
 
@@ -80,11 +76,9 @@ function writeAddress() {
 // --- colours, and what is a hover away ----------------------------------------------------------------
 
 const themes = matchMedia("(prefers-color-scheme: dark)");
-const theme = () => state.theme === "auto" ? (themes.matches ? "dark" : "light") : state.theme;
+const theme = () => themes.matches ? "dark" : "light";
 
 function paint() {
-  if (!["auto", "light", "dark"].includes(state.theme)) state.theme = "auto";
-  find("theme").value = state.theme;
   document.documentElement.dataset.theme = theme();
   for (const chart of Chart.all) chart.repaint();
 }
@@ -125,8 +119,3 @@ function withTerms(text) {
 }
 
 const say = (id, text) => find(id).replaceChildren(...withTerms(text));
-
-const median = values => {
-  const known = values.filter(Number.isFinite).sort((a, b) => a - b), half = known.length / 2;
-  return known.length ? (known[Math.ceil(half) - 1] + known[Math.floor(half)]) / 2 : NaN;
-};

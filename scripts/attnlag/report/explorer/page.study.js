@@ -49,8 +49,6 @@ async function showStudy() {
     ...tokens.columns.map(column => [column.name, column.label]),
     ...Array.from({length: tokens.heads?.heads ?? 0}, (_, head) => [`head_${head}`, `norm of head ${head}`])];
   state.shade = fill("shade", shades, state.shade);
-  if (!["document", "all", "density"].includes(state.points)) state.points = "document";
-  find("points").value = state.points;
   showDocuments();
   showFindings();
   describe();
@@ -88,46 +86,22 @@ function showTab() {
 
 // --- the first screen -----------------------------------------------------------------------------------
 
-const subscript = (name, below) => {
-  const node = make("i", name);
-  node.append(make("sub", below));
-  return node;
-};
-
 function showOverview() {
   const {title, lines, main} = index.answers.find(ofStudy);
   find("title").textContent = title;
   const sublayer = {attention: "attention", mlp: "the MLP"}[study.site] ?? "a block";
   say("question", `In each layer, ${sublayer} adds a vector to a token's residual stream: its adjustment.`);
-  const answering = ofSite().find(({regression}) => regression === main);
-  showEquation(answering);
+  const [equation, symbol] = ofSite().find(({regression}) => regression === main).equation;
+  find("equation").replaceChildren(equation, make("span", symbol, {className: "note"}));
   find("answers").tBodies[0].replaceChildren(...lines.map(([label, text, isPart]) => {
     const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
     head.append(...withTerms(label));
     // The word that answers stands out.
-    const [, answer, details] = text.match(/^(\S*\d\S*|[^:]+(?=: )|)([^]*)$/);
+    const [, answer, details] = text.match(/^(\S*\d[^\s,]*(?: to \S*\d[^\s,]*)?|[^:]+(?=: )|)([^]*)$/);
     data.append(make("b", answer), ...withTerms(details));
     row.append(head, data);
     return row;
   }));
-}
-
-// The regression as an equation: a[t] is the norm of a token's adjustment.
-function showEquation({outcome, outcomeName, lags, cells, covariates, effects, siteLabel}) {
-  const symbol = {norm: "a", relative: "r"}[outcome] ?? "y", log = symbol === "y" ? "" : "log ";
-  const at = away => subscript(symbol, away ? `t${away < 0 ? "−" : "+"}${Math.abs(away)}` : "t");
-  const nodes = [log, at(0), " = ", subscript("b", "0")];
-  for (const [place, [term]] of lags.slice(0, 3).entries()) {
-    nodes.push(" + ", subscript("b", place + 1), ` ${log}`, at(cells[term][1]));
-  }
-  if (lags.length > 3) nodes.push(" + …");
-  for (const covariate of covariates) nodes.push(` + ${covariate.replaceAll("_", " ")}`);
-  if (effects) nodes.push(" + document");
-  nodes.push(" + ", subscript("e", "t"));
-  const note = make("span", "", {className: "note"});
-  note.append(subscript(symbol, "t"), ...withTerms(`: ${outcomeName.replace(/^log /, "")} of the ${siteLabel} ` +
-    `of token t; ${effects ? "within documents" : "pooled over documents"}`));
-  find("equation").replaceChildren(...nodes, " ", note);
 }
 
 // Marks of the scales of weights before training.
@@ -201,8 +175,6 @@ function showTable() {
     return row;
   }));
   find("table").replaceChildren(table);
-  find("save-table").onclick = () => save(fileName("coefficients", "csv"), "text/csv", [headers, ...rows]
-    .map(row => row.map(cell).join(",")).join("\r\n"));
   showTables("coefficients-tables", study.tables);
 }
 

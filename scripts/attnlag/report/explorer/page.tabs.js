@@ -26,8 +26,6 @@ function showKinds() {
     state.shade = column.name;
     find("shade").value = state.shade;
     state.class = column.categories.find(category => category === rows[at].kind);
-    delete state.brush;
-    delete state.span;
     openTab("text");
   };
   const of = name => rows.map(row => row[name]);
@@ -72,7 +70,7 @@ function showSlopes(column) {
 // --- heads ------------------------------------------------------------------------------------------------
 
 function showHeads() {
-  const table = beyond().heads, {term, regression, equal, tables, ...columns} = table, rows = rowsOf(columns);
+  const table = beyond().heads, {term, regression, claims, tables, ...columns} = table, rows = rowsOf(columns);
   const measures = {
     estimate: {label: term, has: term, diverging: true, format: three},
     random_weights: {label: `${term} before training`, has: term, diverging: true, format: three},
@@ -91,17 +89,7 @@ function showHeads() {
       .map(([name, {label, format}]) => `${label}: ${format(cell(x, row)[name])}` + (name === "estimate" && Number.isFinite(cell(x, row).conf_low)
         ? ` (${three(cell(x, row).conf_low)} to ${three(cell(x, row).conf_high)})` : "")),
     onPick: (x, row) => showHead(layers[x], parts[row])});
-  const values = name => table[name].filter(Number.isFinite), of = name => two(median(values(name)));
-  const claims = {
-    share: () => `The largest head of a layer has up to ${percent(Math.max(...values("share")))} of its squared norms; equal heads ` +
-      `would have ${percent(1 / parts.length)}.`,
-    sink: () => `Heads give ${percent(median(values("sink")))} of their attention to the first token (median); equal attention to all ` +
-      `tokens would give ${percent(equal)}.`,
-  };
-  say("heads-claim", (claims[state.measure] ?? (() => `${capitalised(term)} of single heads is ${of("estimate")} in the ` +
-    `median, ${two(Math.min(...values("estimate")))} to ${two(Math.max(...values("estimate")))}` +
-    (values("random_weights").length ? `; before training ${of("random_weights")}, trained ${of("trained")} (same texts, ` +
-      "first scale of the weights, not corrected for bias)" : "") + "."))());
+  say("heads-claim", `${claims[state.measure]}.`);
   say("heads-note", (term && `The terms are those of the regression ${regression}. `) +
     (tokens.heads ? "Click a head to colour the text by the norm of what it writes." : "The page has no room for the norms of single heads."));
   showTables("heads-tables", tables);
@@ -116,7 +104,6 @@ function showHead(layer, part) {
   if (!documents.includes(state.document)) {
     [state.document] = documents;
     delete state.token;
-    delete state.span;
     find("find").value = "";
     showDocuments();
   }
@@ -127,7 +114,7 @@ function showHead(layer, part) {
 // --- causes -----------------------------------------------------------------------------------------------
 
 function showCauses() {
-  const {all, single: singly, documents, regression, tables} = beyond().causes, rows = rowsOf(all), {site} = study;
+  const {all, single: singly, documents, regression, claims, tables} = beyond().causes, rows = rowsOf(all), {site} = study;
   const pairOf = row => `${row.source_site} → ${row.target_site}`, pairs = [...new Set(rows.map(pairOf))];
   state.pair = fill("pair", pairs, pairs.includes(state.pair) ? state.pair : `${site} → ${site}`);
   const ofPair = row => pairOf(row) === state.pair;
@@ -151,12 +138,7 @@ function showCauses() {
     {label: `% in layer ${target} per 1% in one layer before`, height: 240, series: [
       {name: "predicted", kind: "ring", colour: "--blue", y: by("predictive")},
       {name: "caused, with its interval", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
-  const compared = effects.filter(row => Number.isFinite(row.coefficient)).map(row =>
-    `${two(row.coefficient)} predicted and ${two(row.estimate)} caused in layer ${row.target_layer}`);
-  const later = Number(state.later) === 1 ? "the next token's" : `that of the token ${state.later} later`;
-  say("causes-claim", compared.length ? `1% longer adjustments go with ${later} being longer by (in %) ${compared.slice(0, 3).join("; ")}.`
-    : `If adjustments are made 1% longer in all layers before, ${later} changes by ` +
-      `${effects.slice(0, 3).map(row => `${two(row.estimate)}% in layer ${row.target_layer}`).join("; ")}.`);
+  say("causes-claim", `${claims[`${state.pair}, ${state.later}`]}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
     "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");
   showTables("causes-tables", tables);

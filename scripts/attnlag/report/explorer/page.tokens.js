@@ -1,4 +1,4 @@
-// The tokens of the chosen document and layer, as text and as points.
+// The tokens of the chosen document and layer.
 
 // Lists the documents that match the search, or all if none does, and chooses the first one if the
 // one that is shown does not match.
@@ -19,10 +19,7 @@ function showDocuments() {
   const isShown = ({name}) => name === state.document, stays = listed.some(isShown);
   if (!stays) {
     // The kept token belongs to the previous document.
-    if (all.some(isShown)) {
-      delete state.token;
-      delete state.span;
-    }
+    if (all.some(isShown)) delete state.token;
     state.document = [...groups.values()][0].children[0].value;
   }
   select.value = state.document;
@@ -32,19 +29,7 @@ function showDocuments() {
   return !stays;
 }
 
-const cloud = new Cloud("cloud");
-const pane = new TextPane(find("text"), {
-  onPoint: token => showCard(token ?? keptToken()),
-  onPick: pick,
-  onDrop: drop,
-  onSpan: (from, to) => {
-    delete state.brush;
-    delete state.class;
-    state.span = from === null ? undefined : [from - tokens.first[number], to - tokens.first[number]];
-    showHighlight();
-    writeAddress();
-  },
-});
+const pane = new TextPane(find("text"), {onPoint: token => showCard(token ?? keptToken()), onPick: pick, onDrop: drop});
 
 function showDocument() {
   number = tokens.documents.findIndex(({name}) => name === state.document);
@@ -53,13 +38,6 @@ function showDocument() {
 }
 
 const place = () => study.layers.indexOf(state.layer);
-
-// Distance in tokens from a token to the one at the chosen lag or lead; of another term, lag 1.
-const away = () => study.lags.length ? study.cells[state.lag][1] : -1;
-const otherToken = () => `t${away() < 0 ? "−" : "+"}${Math.abs(away())}`;
-
-// The coordinates of each token in the scatter.
-const points = () => tokens.pairs(place(), away());
 
 // Index of the kept token among all tokens.
 function keptToken() {
@@ -71,7 +49,6 @@ function pick(token, scroll = true) {
   const picked = tokens.document[token];
   state.token = token - tokens.first[picked];
   if (picked !== number) {
-    delete state.span;
     state.document = tokens.documents[picked].name;
     find("find").value = "";
     showDocuments();
@@ -119,38 +96,6 @@ function drawTokens() {
   if (kept === null) delete state.token;
   pane.activate(kept, true);
   showCard(kept);
-}
-
-function drawCloud() {
-  const at = place(), {x, y} = points(), all = [];
-  for (let token = 0; token < tokens.count; token++) {
-    if (Number.isFinite(x[token]) && Number.isFinite(y[token])) all.push(token);
-  }
-  const own = all.filter(token => tokens.document[token] === number);
-  const slope = study.lags.length ? study.terms[state.lag].estimate[at] : null;
-  const mean = values => all.reduce((sum, token) => sum + values[token], 0) / all.length;
-  const [mx, my] = [mean(x), mean(y)];
-  const covered = all.reduce((sum, token) => sum + (x[token] - mx) * (y[token] - my), 0) /
-    all.reduce((sum, token) => sum + (x[token] - mx) ** 2, 0);
-  const outcome = study.outcomeName + (study.effects ? ", minus its document's mean" : "");
-  const [low, high] = centralRange(Float64Array.from(all, token => x[token])), beside = (high - low) * 0.15;
-  const colour = token => {
-    const [rgb] = shading.colours(token) ?? [rgbOf(OTHER[1])];
-    return `rgb(${rgb})`;
-  };
-  cloud.draw({x, y, own, all, mode: state.points, chosen, colour, brush: state.brush, range: [low - beside, high + beside],
-    labels: [`token ${otherToken()}: ${outcome}`, `token t: ${outcome}`], label: "each token against the one at the chosen lag; " +
-      "the text names its points", line: slope === null ? null : {x: mx, y: my, slope},
-    onPoint: token => showCard(token ?? keptToken()), onPick: pick, onBrush: brushed,
-    describe: token => {
-      const [name, place] = nameAndPlace(token);
-      return [name, place, tokens.text(token), shading.inWords(token)];
-    }});
-  find("cloud-note").textContent = `Layer ${state.layer}: ${counted(own.length, "point")} of this ` +
-    `document, ${all.length.toLocaleString("en")} of all documents. The slope of the whole cloud ` +
-    `is ${three(covered)}` + (slope === null ? "." : `; that of the line is the coefficient of ` +
-    `${find("lag").selectedOptions[0].textContent}, ${three(slope)}, with the other terms held ` +
-    "fixed.") + " Drag over points to highlight them.";
 }
 
 // The ten tokens with the largest and the smallest values of what colours the text, or norms.
@@ -201,8 +146,6 @@ function showScale() {
       button.style.color = inkOn(rgbOf(colour));
       setAttributes(button, {"aria-label": `highlight ${name} in all documents`, "aria-pressed": state.class === name});
       button.addEventListener("click", () => {
-        delete state.brush;
-        delete state.span;
         state.class = state.class === name ? undefined : name;
         showScale();
         showHighlight();
@@ -221,30 +164,13 @@ function showScale() {
 
 // --- highlight and pointing ---------------------------------------------------------------------
 
-// Highlights the tokens of a class, in the brush or in the span; the points in a brush differ
-// between layers.
+// Highlights the tokens of a class in all documents.
 function showHighlight() {
-  const {brush, span} = state, {x, y} = points(), every = [...tokens.document.keys()];
-  chosen = null;
-  if (brush) {
-    const [x0, x1, y0, y1] = brush;
-    chosen = new Set(every.filter(token => x[token] >= x0 && x[token] <= x1 && y[token] >= y0 && y[token] <= y1 &&
-      (state.points !== "document" || tokens.document[token] === number)));
-  } else if (span) {
-    const first = tokens.first[number], last = tokens.documents[number].tokens.length - 1;
-    chosen = new Set(every.slice(first + Math.max(0, span[0]), first + Math.min(span[1], last) + 1));
-  } else if (state.class !== undefined && shading.categories) {
-    chosen = new Set(every.filter(token => shading.isOf(token, state.class)));
-  }
-  if (state.class !== undefined && !chosen?.size) {
-    chosen = null;
-    delete state.class;
-  }
+  const every = state.class === undefined || !shading.categories ? [] : [...tokens.document.keys()];
+  const chosen = new Set(every.filter(token => shading.isOf(token, state.class)));
+  if (!chosen.size) delete state.class;
   pane.highlight(chosen);
-  drawCloud();
-  find("clear").disabled = chosen === null;
-  find("highlighted").hidden = chosen === null;
-  if (chosen === null) return;
+  find("highlighted").hidden = !chosen.size;
   const others = [...chosen].filter(token => tokens.document[token] !== number);
   const documents = new Set([...chosen].map(token => tokens.document[token]));
   find("highlighted-title").textContent = `${counted(chosen.size, "token")} highlighted` +
@@ -256,12 +182,11 @@ function showHighlight() {
 
 // --- the card of a token ------------------------------------------------------------------------
 
-// Shows the card of a token beside it, and rings its point.
+// Shows the card of a token beside it.
 function showCard(token) {
   pane.activate(token, false);
-  const card = find("card"), {x, y} = points();
+  const card = find("card");
   card.hidden = token === null;
-  cloud.ring(x[token], y[token]);
   pane.mark(token === null ? [] : tokens.writers(state.layer, token));
   if (token === null) return;
   const close = make("button", "×", {type: "button", className: "close"});
@@ -279,11 +204,9 @@ function showCard(token) {
 
 // The numbers and the properties of a token, as a list.
 function facts(token) {
-  const at = place(), {x, y} = points(), list = make("dl", "");
+  const at = place(), list = make("dl", "");
   const rows = [["norm", three(Math.exp(tokens.norm(at)[token]))], ["relative norm", three(Math.exp(tokens.relative(at)[token]))],
     ["residual", three(tokens.residual(at)[token])]];
-  const outcome = study.outcomeName + (study.effects ? " less its document's mean" : "");
-  if (Number.isFinite(x[token])) rows.push([`${outcome}, at ${otherToken()}`, three(x[token])], ["at t", three(y[token])]);
   for (const {name, label} of tokens.columns) rows.push([label, new Shading(tokens, at, name, theme()).inWords(token)]);
   if (state.shade.startsWith("head_")) rows.push([find("shade").selectedOptions[0].textContent, shading.inWords(token)]);
   list.append(...rows.map(([name, value]) => {

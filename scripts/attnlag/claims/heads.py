@@ -1,0 +1,69 @@
+"""Claims about single attention heads: their lag, their share and their attention sink."""
+
+import numpy as np
+import pandas as pd
+
+from attnlag.claims.claim import Claim
+from attnlag.claims.numbers import number, percent
+from attnlag.quantities.head_shares import ABOVE, WHOLE
+from attnlag.regression.terms import lags_among, named
+
+# Columns of the controls of a coefficient, with the names of baselines.
+CONTROLS = {"random_weights": "before training", "trained": "after it"}
+OF_CONTROLS = "(first scale of the weights; same documents, not corrected for bias)"
+
+
+def lag(coefficients: pd.DataFrame) -> Claim | None:
+    """Return the nearest lag of heads beside that of their sum, and before training.
+
+    Medians over heads are of those that have all of their controls; None without coefficients.
+    """
+    term = (lags_among(list(coefficients["term"])) or ["lag_1"])[0]
+    rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
+    heads = rows[~rows["part"].isin([WHOLE, ABOVE])]
+    if heads.empty:
+        return None
+    columns = heads.columns[heads.notna().any()]
+    known = [name for name in ("estimate", *CONTROLS) if name in columns]
+    shared = heads.dropna(subset=known)
+    of_sum = rows[(rows["part"] == WHOLE) & rows["layer"].isin(shared["layer"])]["estimate"]
+    medians = shared[known].median()
+    sentence = f"{named(term).capitalize()} of single heads is {number(medians['estimate'])}"
+    if len(of_sum):
+        sentence += f", that of their sum {number(of_sum.median())}"
+    return Claim(
+        f"{sentence} (medians)",
+        value=float(medians["estimate"]),
+        low=float(heads["estimate"].min()),
+        high=float(heads["estimate"].max()),
+        baseline={name: float(medians[c]) for c, name in CONTROLS.items() if c in medians},
+    )
+
+
+def share(parts: pd.DataFrame) -> Claim | None:
+    """Return the largest share of a head in the squared norms of its layer; None if unknown."""
+    heads = parts[parts["part"] != WHOLE]
+    if heads["share"].isna().all():
+        return None
+    largest = heads.iloc[int(heads["share"].argmax())]
+    equal = 1 / heads["part"].nunique()
+    return Claim(
+        f"One head has up to {percent(largest['share'])} of its layer's squared norms (layer "
+        f"{largest['layer']}), equal heads {percent(equal)}",
+        value=float(largest["share"]),
+        baseline={"equal heads": equal},
+    )
+
+
+def sink(parts: pd.DataFrame) -> Claim | None:
+    """Return the attention of the median head to the first token; None if it is unknown."""
+    heads = parts[parts["part"] != WHOLE]
+    median, equal = heads["sink"].median(), parts["sink_uniform"].iloc[0]
+    if not np.isfinite(median):
+        return None
+    return Claim(
+        f"The median head gives {percent(median)} of its attention to the first token (equal "
+        f"attention to all tokens: {percent(equal)})",
+        value=float(median),
+        baseline={"equal attention": float(equal)},
+    )
