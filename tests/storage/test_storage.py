@@ -1,8 +1,11 @@
 """Results in a bucket: a real S3 server on this machine and Snakemake's plugin."""
 
+import io
+import shutil
 from collections.abc import Iterator
 
 import boto3
+import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
 from projects import new_project
@@ -45,6 +48,22 @@ def stored(address):
     }
 
 
+def in_bucket(project, address):
+    """Return a function that runs Snakemake with all results in the bucket; it returns the log."""
+    options = (
+        *("--default-storage-provider", "s3", "--default-storage-prefix"),
+        *(f"s3://{BUCKET}/{PREFIX}", "--storage-s3-endpoint-url", address),
+    )
+    environment = {f"SNAKEMAKE_STORAGE_S3_{name}": key for name, key in KEYS.items()}
+
+    def run(*arguments):
+        result = project.snakemake("--cores", "2", *arguments, *options, environment=environment)
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    return run
+
+
 def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
     """The whole chain runs over two shards. Then nothing is left to do until a change."""
     project = new_project(tmp_path / "project", gpt2)
@@ -52,16 +71,7 @@ def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
     project.write_config(corpora={"small": corpus}, figures={"formats": ["svg"]})
     local = project.copy(tmp_path / "local")
     local.run()
-
-    def run(*arguments):
-        options = (
-            *("--default-storage-provider", "s3", "--default-storage-prefix"),
-            *(f"s3://{BUCKET}/{PREFIX}", "--storage-s3-endpoint-url", server),
-        )
-        environment = {f"SNAKEMAKE_STORAGE_S3_{name}": key for name, key in KEYS.items()}
-        result = project.snakemake("--cores", "2", *options, *arguments, environment=environment)
-        assert result.returncode == 0, result.stdout
-        return result.stdout
+    run = in_bucket(project, server)
 
     assert f"s3://{BUCKET}/{PREFIX}/results/answers.txt\n" in run()
     made = local.results()
@@ -74,3 +84,33 @@ def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
     planned = run("-n")
     assert "fit_regression" in planned
     assert "build_design" not in planned
+
+
+def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
+    gpt2, llama, tmp_path, server
+):
+    """Of two models with all controls: the claims after a changed setting, and the paper."""
+    project = new_project(tmp_path / "project", gpt2)
+    shutil.copytree(llama, project.folder / "llama")
+    project.write_config(
+        models={"llama": {"source": "path", "path": "llama"}},
+        controls={"permutation": {"draws": 20}, "random_weights": {"documents": 6}},
+        figures={"formats": ["svg"]},
+    )
+    local = project.copy(tmp_path / "local")
+    run = in_bucket(project, server)
+    run()
+    claims = pd.read_csv(io.BytesIO(stored(server)["comparison/claims.csv"]))
+    assert claims["claim"].str.contains("every scale drawn").any()
+
+    project.write_config(inference={"alpha": 0.1})
+    local.write_config(inference={"alpha": 0.1})
+    run("paper")
+    run()
+    local.run("paper")
+    local.run()
+    made = local.results()
+    del made["provenance.json"]
+    assert stored(server) == made
+    changed = pd.read_csv(io.BytesIO(stored(server)["comparison/claims.csv"]))
+    assert changed["claim"].tolist() == claims["claim"].tolist()
