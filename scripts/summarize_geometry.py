@@ -11,20 +11,26 @@ from attnlag.storage import tables
 
 
 def main(job):
-    def sums_of(geometry, stream, distances, documents=None):
+    def sums_of(geometry, stream, distances, documents=None, centred=()):
         sums = [
             geometry_means.sums_of_shard(*paths, job.settings.drop_first, documents)
             for paths in zip(geometry, stream, strict=True)
         ]
         sums += map(geometry_means.sums_by_distance, distances)
+        sums += [
+            geometry_means.sums_of_neighbours(path, job.settings.drop_first, documents)
+            for path in centred
+        ]
         return geometry_means.over_shards(sums)
 
     untrained = trained = None
     if job.input.random_weights:
         keys = pq.read_table(job.input.random_weights[0], columns=["document"])
         documents = set(keys["document"].to_pylist())
-        # Centred cosines of a shard are summed over all of its documents.
-        trained = sums_of(job.input.geometry, job.input.stream, [], documents)
+        # By distance, a shard has only the sums over all of its documents.
+        trained = sums_of(
+            job.input.geometry, job.input.stream, [], documents, centred=job.input.centred
+        )
         untrained = sums_of(
             job.input.random_weights,
             job.input.random_weights_stream,

@@ -40,6 +40,7 @@ use rule program as summarize_geometry with:
         stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only for stored vectors.
         distances=when(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
+        centred=when(WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred/{{shard}}.parquet")),
         random_weights=when(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
         random_weights_stream=when(
             UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]

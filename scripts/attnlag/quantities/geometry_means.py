@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,14 +31,7 @@ def sums_of_shard(
 
     One column is in memory at a time. ``documents`` are those that are used; None: all.
     """
-    keys = pq.read_table(geometry, columns=["document", "position"])
-    keys = keys.unify_dictionaries().combine_chunks()
-    position = keys["position"].to_numpy()
-    used = position >= drop_first
-    if documents is not None:
-        used &= np.array([name in documents for name in keys["document"].to_pylist()], bool)
-    position = position[used]
-    document = keys["document"].combine_chunks().indices.to_numpy()[used]
+    used, document, position = _used(geometry, drop_first, documents)
 
     def column(path: Path, name: str) -> np.ndarray:
         return pq.read_table(path, columns=[name])[name].to_numpy()[used].astype(np.float64)
@@ -65,8 +59,37 @@ def sums_of_shard(
                 if f"{quantity}_relative" in RELATIVE:
                     add(layer, f"{quantity}_relative", values / received)
         before = received
-    names = [field.name for field in fields(RatioSums)]
-    return pd.DataFrame(rows, columns=[*CELL, *names])
+    return _frame(rows)
+
+
+def _used(
+    path: Path, drop_first: int, documents: Container[str] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows of a file are used, and their documents, numbered, and positions."""
+    keys = pq.read_table(path, columns=["document", "position"])
+    keys = keys.unify_dictionaries().combine_chunks()
+    position = keys["position"].to_numpy()
+    used = position >= drop_first
+    if documents is not None:
+        used &= np.array([name in documents for name in keys["document"].to_pylist()], bool)
+    document = keys["document"].combine_chunks().indices.to_numpy()
+    return used, document[used], position[used]
+
+
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*CELL, *(field.name for field in fields(RatioSums))])
+
+
+def sums_of_neighbours(path: Path, drop_first: int, documents: Container[str]) -> pd.DataFrame:
+    """Return `RatioSums` of the centred cosines of neighbours in some documents of a shard."""
+    # The previous token is left out too.
+    used, document, _ = _used(path, drop_first + 1, documents)
+    rows = []
+    for layer, column in enumerate(layers_in(pq.read_schema(path))):
+        values = pq.read_table(path, columns=[column])[column].to_numpy()[used]
+        sums = RatioSums.of_rows(values.astype(np.float64), document)
+        rows.append((layer, centred.QUANTITY, 1, *vars(sums).values()))
+    return _frame(rows)
 
 
 def sums_by_distance(path: Path) -> pd.DataFrame:

@@ -7,6 +7,13 @@ from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.quantities.catalogue import STREAM_GROWTH
 from attnlag.report.wording import in_common, titled
 
+# What stands beside a mean cosine, by its column.
+BESIDE = {
+    "random_pairs": "; random pairs {:.2f}",
+    "random_weights": "; before training (first scale) {:.2f}",
+    "trained": ", after it, on the same texts, {:.2f}",
+}
+
 
 def geometry_findings(table: pd.DataFrame, name: str) -> str:
     """Return the findings on the growth and the turning of the stream, and on directions, as text.
@@ -66,14 +73,10 @@ def _cosines(table: pd.DataFrame) -> list[str]:
     for quantity, scope in ((PLAIN, "not centred"), (CENTRED, "minus the layer's mean")):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
-            medians = in_common(rows, ["mean", "random_pairs", "random_weights"]).median()
+            names = ["mean", "random_pairs", "random_weights", "trained"]
+            medians = in_common(rows, names).median()
             beside = "".join(
-                f"{mark} {words} {medians[name]:.2f}"
-                for name, mark, words in (
-                    ("random_pairs", ";", "random pairs"),
-                    ("random_weights", ",", "before training (first scale)"),
-                )
-                if name in medians
+                words.format(medians[name]) for name, words in BESIDE.items() if name in medians
             )
             lines.append(
                 f"cosine with the adjustment of the previous token, {scope}: median "

@@ -323,3 +323,22 @@ def test_means_of_all_shards_are_listed_with_both_controls(tmp_path):
     assert (row["distance"], row["random_pairs"]) == (2, pytest.approx(0.2))
     first_two = cosines[cosines["document"].isin(sorted(cosines["document"].unique())[:2])]
     assert row["random_weights"] == pytest.approx(first_two["0 angle"].mean(), rel=1e-9)
+
+
+def test_centred_cosines_of_some_documents_leave_out_first_tokens_and_their_neighbours(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {"document": list("aaaabbbbcccc"), "window": 0, "position": [0, 1, 2, 3] * 3}
+    )
+    columns_of_layers = [f"layer_0{layer}.{centred.QUANTITY}" for layer in (0, 1)]
+    for column in columns_of_layers:
+        rows[column] = rng.uniform(-1, 1, len(rows))
+    rows.loc[3, columns_of_layers[1]] = np.nan
+    path = tmp_path / "centred.parquet"
+    rows.astype({"document": "category"}).to_parquet(path)
+    sums = geometry_means.over_shards([geometry_means.sums_of_neighbours(path, 1, {"a", "c"})])
+    used = rows[rows["document"].isin(["a", "c"]) & (rows["position"] >= 2)]
+    for layer, column in enumerate(columns_of_layers):
+        row = sums.loc[(layer, centred.QUANTITY, 1)]
+        assert row["total"] / row["rows"] == pytest.approx(used[column].mean())
+        assert (row["clusters"], row["rows"]) == (2, used[column].notna().sum())
