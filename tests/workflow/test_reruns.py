@@ -263,7 +263,6 @@ ROWS = {
         ),
         (
             STORAGE,
-            change(extraction={"storage_dtype": "bfloat16"}),
             change(extraction={"fast": "off"}),
         ),
     ],
