@@ -235,9 +235,9 @@ def test_packed_products_have_the_derivative_of_plain_ones(name):
         return found
 
     expected = gradient()
-    with torch.inference_mode():
+    with onednn.feeding(blocks) as fed, torch.inference_mode():
         plain = onednn.norms(model, blocks, IDS)
-    way, _ = onednn.accelerate(model, blocks, IDS, plain, {}, "auto", backward=True)
+    way, _ = onednn.accelerate(model, blocks, IDS, plain, fed, "auto", backward=True)
     assert way == "packed"
     assert all(
         m.weight.isnan().all() for m in onednn.modules_of(blocks) if type(m) is torch.nn.Linear
