@@ -24,7 +24,7 @@ from attnlag.storage.writing import room_for_shards
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import loading, trying
-    from attnlag.quantities import extraction, recording
+    from attnlag.quantities import computation, extraction, recording
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
@@ -65,7 +65,9 @@ def main(job):
         for (quantity, site), path in files.items():
             computed = extractor.computations[quantity, site]
             computed.expect(tables.row_count([job.input.tokens]))
-            sizes[path] = 4 * total * len(computed.layers) * math.prod(computed.shape)
+            bytes_of_number = computation.STORED_BYTES[settings.storage_dtype]
+            per_token = math.prod(computed.shape) * (bytes_of_number if computed.of_width else 4)
+            sizes[path] = total * len(computed.layers) * per_token
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
         program.log.info(f"{next(iter(files.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
@@ -83,7 +85,7 @@ def main(job):
                 return of_site
             return tables.provenance(of_site, "norms" if quantity == "stream" else quantity, {})
 
-        recording.record(job.input.tokens, extractor, files, record_of)
+        recording.record(job.input.tokens, extractor, files, record_of, settings.storage_dtype)
     padding = 100 * (1 - extractor.tokens / extractor.cells)
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]

@@ -94,7 +94,7 @@ def main(job):
             vectors = [Path(place, f"{site}.parquet") for site in sites if job.output.centred]
             files = recording.files_of(measured, sites, job.output)
             files |= {("vectors", path.stem): path for path in vectors}
-            recording.record(tokens, first, files, record_of)
+            recording.record(tokens, first, files, record_of, run.storage_dtype)
             layers = len(first.blocks)
             for site, of_vectors, of_tokens, by_distance in zip(
                 sites, vectors, job.output.centred, job.output.distances, strict=False

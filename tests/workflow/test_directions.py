@@ -23,7 +23,11 @@ CLOSE = {"rtol": 1e-6, "atol": 1e-8}
 def project(gpt2, tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("directions") / "project", gpt2)
     project.write_config(
-        extraction={"quantities": ["geometry", "heads"], "batch_tokens": 64},
+        # What is no vector is stored in full.
+        extraction={
+            "quantities": ["geometry", "heads"],
+            **{"storage_dtype": "float16", "batch_tokens": 64},
+        },
         # Heads have the terms of the one of norms.
         regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},

@@ -263,6 +263,7 @@ ROWS = {
         ),
         (
             STORAGE,
+            change(extraction={"storage_dtype": "bfloat16"}),
             change(extraction={"fast": "off"}),
         ),
     ],

@@ -82,12 +82,13 @@ def describe_tokens(config: Config, names: Names) -> Tagger:
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:
-    return filled(
+    settings = filled(
         ExtractionSettings,
         config.extraction,
         modules=config.modules_of(names.model),
         quantities=config.measured(),
     )
+    return settings if settings.keep == "vectors" else settings.default("storage_dtype")
 
 
 def extract_random_weights(config: Config, names: Names) -> RandomWeightsSettings:

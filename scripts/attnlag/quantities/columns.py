@@ -33,7 +33,9 @@ def layers_in(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.startswith("layer_")]
 
 
-def schema(layers: int | Iterable[int], width: int | None = None) -> pa.Schema:
+def schema(
+    layers: int | Iterable[int], width: int | None = None, stored: str = "float32"
+) -> pa.Schema:
     """Return the schema of activations (vectors of ``width``) or of norms (no width).
 
     ``layers`` is their number, or those that have columns.
@@ -44,7 +46,8 @@ def schema(layers: int | Iterable[int], width: int | None = None) -> pa.Schema:
     if width is None:
         fields = [pa.field(name, pa.float32()) for name in names]
     else:
-        vector = pa.list_(pa.field("element", pa.float32(), nullable=False), width)
+        number = pa.float16() if stored == "float16" else pa.float32()
+        vector = pa.list_(pa.field("element", number, nullable=False), width)
         fields = [pa.field(name, vector, nullable=False) for name in names]
     return pa.schema([*KEY_FIELDS, *fields])
 

@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from attnlag.errors import UserError
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.sites import SITES
+from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, keys_of
+
+# Largest number of bytes on disk per element of a vector; random digits do not compress.
+STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class Seen(dict[str, Any]):
@@ -44,7 +49,7 @@ class Computation:
 
     # Shape of the value of a token in a layer, besides the names of ``Quantity.values``.
     shape: tuple[int, ...] = ()
-    # Whether the value is a vector of the stream.
+    # Whether the value is a vector of the stream, which may be stored in half precision.
     of_width = False
     # The error of a proof in words, or why there is nothing.
     remark = ""
@@ -81,38 +86,71 @@ class Computation:
         """Return what its file states besides its rows."""
         return {}
 
-    def schema(self) -> pa.Schema:
+    def schema(self, stored: str = "float32") -> pa.Schema:
         """Return the schema of its file: the keys, then the columns of each layer."""
         if not self.quantity.values:
             width = self.shape[0] if self.shape else None
-            return columns.schema(self.layers, width)
+            return columns.schema(self.layers, width, stored)
         return columns.schema_of_values(self.layers, self.quantity.values)
 
-    def rows(self, run: Sequence[TokenSequence], values: Sequence[np.ndarray]) -> pa.Table:
+    def rows(
+        self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
+    ) -> pa.Table:
         """Return the rows of its file, given the array of each layer."""
         if self.quantity.values:
             values = [column for of_layer in values for column in of_layer.T]
-        return table(run, values, self.schema())
+        return table(run, values, self.schema(stored), stored)
 
 
 def table(
-    sequences: Sequence[TokenSequence], layers: Sequence[np.ndarray], schema: pa.Schema
+    sequences: Sequence[TokenSequence], layers: Sequence[np.ndarray], schema: pa.Schema, stored: str
 ) -> pa.Table:
-    """Return a row per token of some sequences: the keys first, then the layers of one site."""
+    """Return a row per token of some sequences: the keys first, then the layers of one site.
+
+    Vectors are rounded to the precision ``stored``. Raise UserError if one is too large for
+    float16.
+    """
     arrays = keys_of(sequences)
-    for values in layers:
+    for layer, values in enumerate(layers):
+        if values.ndim == 1:
+            arrays.append(pa.array(values))
+            continue
+        flat = rounded(values, stored)
+        if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
+            raise UserError(
+                f"float16 holds numbers up to 65504, but what layer {layer} adds is as large as "
+                f"{np.abs(values[np.isfinite(values)]).max():.3g}; expected storage in bfloat16 or "
+                "float32"
+            )
         kind = schema.field(len(arrays)).type
-        flat = pa.array(values.reshape(-1))
-        lists = pa.types.is_fixed_size_list(kind)
-        arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=kind) if lists else flat)
+        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), type=kind))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def encoding(schema: pa.Schema) -> dict[str, Any]:
+def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
     """Return the Parquet options for the rows of `table`; see benchmarks/storage.py.
 
-    Compression hardly reduces vectors and slows down reading.
+    Compression hardly reduces float32 vectors and slows down reading.
     """
-    vectors = any(pa.types.is_fixed_size_list(field.type) for field in schema)
-    options: dict[str, Any] = {"compression": "none" if vectors else "zstd"}
-    return {**options, "use_dictionary": ["document"], "write_statistics": False}
+    options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
+    if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
+        return {**options, "compression": "zstd"}
+    if stored == "float32":
+        return {**options, "compression": "none"}
+    return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
+
+
+def rounded(values: np.ndarray, stored: str) -> np.ndarray:
+    """Return float32 values rounded to the stored precision.
+
+    Parquet has no bfloat16; such values are stored as float32 with zeros in the other digits,
+    which compress to nothing.
+    """
+    if stored == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16)
+    if stored == "bfloat16":
+        import torch
+
+        return torch.from_numpy(values).bfloat16().float().numpy()
+    return values

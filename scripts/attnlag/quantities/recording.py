@@ -33,35 +33,41 @@ def record(
     extractor: Extractor,
     outputs: Mapping[Key, Path],
     record_of: Callable[[str, str], dict[str, Any]],
+    stored: str = "float32",
 ) -> None:
     """Run a model over the sequences of a tokens file and write each quantity to its file.
 
     Rows are in the order of the sequences and their tokens. Memory does not grow with the file.
-    ``record_of(quantity, site)`` is the record of a file.
+    ``record_of(quantity, site)`` is the record of a file, and ``stored`` the precision of vectors.
     """
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as files:
 
-        def writer_of(key: Key) -> pq.ParquetWriter:
+        def writer_of(key: Key, precision: str) -> pq.ParquetWriter:
             if key not in writers:
                 # Layers have been proved by the time that the first rows are written.
-                schema = extractor.computations[key].schema()
+                schema = extractor.computations[key].schema(precision)
                 described = schema.with_metadata(tables.metadata(record_of(*key)))
-                writer = tables.parquet_writer(outputs[key], described, **encoding(schema))
+                options = encoding(schema, precision)
+                writer = tables.parquet_writer(outputs[key], described, **options)
                 writers[key] = files.enter_context(writer)
             return writers[key]
 
+        precisions = {
+            key: stored if extractor.computations[key].of_width else "float32" for key in outputs
+        }
+
         def write(run: list[TokenSequence], values: Values) -> None:
-            for key in outputs:
+            for key, precision in precisions.items():
                 computation = extractor.computations[key]
                 if len(computation.layers):
                     rows = ROWS_OF_VECTORS if computation.of_width else ROWS_OF_NUMBERS
-                    table = computation.rows(run, values[key])
-                    writer_of(key).write_table(table, row_group_size=rows)
+                    table = computation.rows(run, values[key], precision)
+                    writer_of(key, precision).write_table(table, row_group_size=rows)
 
         measure_runs(stored_sequences(tokens), extractor, write)
-        for key in outputs:
+        for key, precision in precisions.items():
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
             facts: dict[Any, Any] = {"fast": extractor.fast}
             facts |= extractor.computations[key].metadata()
-            writer_of(key).add_key_value_metadata(facts)
+            writer_of(key, precision).add_key_value_metadata(facts)

@@ -40,6 +40,10 @@ class Measured(Running):
         description="The adjustment vectors (layers × width × 4 bytes per token), or only their "
         "norms",
     )
+    storage_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Precision of the stored vectors",
+    )
     quantities: Annotated[list[Annotated[str, QUANTITIES]], Distinct, QUANTITIES.in_order()] = (
         Field(
             default=["geometry", "heads"],

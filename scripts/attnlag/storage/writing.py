@@ -100,7 +100,7 @@ def room_for_shards(sizes: Mapping[Path, float], shards: int) -> str:
     if total > free:
         raise UserError(
             f"{first.parent}: found {room}; expected more room or less to write "
-            "(norms in place of vectors)"
+            "(norms in place of vectors, or vectors in bfloat16)"
         )
     return room
 

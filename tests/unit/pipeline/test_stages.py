@@ -38,6 +38,12 @@ def test_every_spelling_of_true_gives_the_same_setting(value: Any) -> None:
     assert json.loads(text)["prepend_bos"] is True
 
 
+def test_the_precision_of_storage_is_omitted_if_vectors_are_not_stored() -> None:
+    text = settings_text("extract_activations", extraction={"keep": "norms"})
+    stated = {"keep": "norms", "storage_dtype": "float16"}
+    assert settings_text("extract_activations", extraction=stated) == text
+
+
 @pytest.mark.parametrize("by", ["entropy_before", "token_characters"])
 def test_surprisal_is_measured_if_slopes_depend_on_it(by: str) -> None:
     text = settings_text("extract_activations", regression={"by": {by: "lag"}})

@@ -13,6 +13,7 @@ from models import hidden_states
 from transformers import AutoModel
 
 from attnlag.corpus import tokens
+from attnlag.errors import UserError
 from attnlag.model import hooks, loading, trying
 from attnlag.quantities import columns, computation, extraction, passes
 from attnlag.quantities.centred import norms_of_row_group
@@ -70,23 +71,48 @@ def test_stored_norms_equal_those_of_the_vectors_to_the_last_bit(models, name, t
     assert norms.dtype == np.float32
     vectors = run(models[name], sequences)
     np.testing.assert_allclose(norms, np.linalg.norm(vectors.astype(float), axis=-1), rtol=1e-6)
-    stored = through_parquet(sequences, vectors, tmp_path)
+    stored = through_parquet(sequences, vectors, "float32", tmp_path)
     np.testing.assert_array_equal(stored, norms)
 
 
-def through_parquet(sequences, vectors, folder):
+def through_parquet(sequences, vectors, stored, folder):
     """Return the norms of vectors that were stored and read as the programs do it."""
     keys = [TokenSequence(f"d{i}", 0, ids) for i, ids in enumerate(sequences)]
-    schema = columns.schema(len(vectors), vectors.shape[-1])
-    table = computation.table(keys, list(vectors), schema)
-    path = folder / "vectors.parquet"
-    pq.write_table(table, path, row_group_size=20, **computation.encoding(schema))
+    schema = columns.schema(len(vectors), vectors.shape[-1], stored)
+    table = computation.table(keys, list(vectors), schema, stored)
+    path = folder / f"{stored}.parquet"
+    pq.write_table(table, path, row_group_size=20, **computation.encoding(schema, stored))
     file = pq.ParquetFile(path)
     groups = [norms_of_row_group(file, group) for group in range(file.num_row_groups)]
     found = pa.concat_tables(groups)
     assert found.schema == columns.schema(len(vectors))
     assert found.select(columns.KEYS).equals(table.select(columns.KEYS))
     return np.stack([found[name] for name in columns.layers_in(found.schema)])
+
+
+@pytest.mark.parametrize(("stored", "bound"), [("bfloat16", 2e-3), ("float16", 3e-4)])
+def test_norms_of_vectors_in_half_precision_are_within_its_rounding(
+    models, stored, bound, tmp_path
+):
+    """The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel."""
+    sequences = ragged([5, 30, 17])
+    vectors = run(models["llama"], sequences)
+    found = through_parquet(sequences, vectors, stored, tmp_path)
+    exact = np.linalg.norm(vectors.astype(float), axis=-1)
+    apart = np.abs(found / exact - 1)
+    assert bound / 100 < apart.max() < bound
+    full = through_parquet(sequences, vectors, "float32", tmp_path)
+    np.testing.assert_allclose(full, exact, rtol=1e-6)
+
+
+def test_vectors_beyond_the_range_of_float16_are_refused():
+    vectors = np.full((1, 2, 8), 7e4, np.float32)
+    keys = [TokenSequence("d", 0, np.array([1, 2], np.int32))]
+    schema = columns.schema(1, 8, "float16")
+    with pytest.raises(UserError, match=r"what layer 0 adds is as large as 7e\+04"):
+        computation.table(keys, list(vectors), schema, "float16")
+    with pytest.raises(UserError, match="float16"):
+        computation.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
 
 
 ALL = ["attention", "mlp", "block"]

@@ -180,7 +180,7 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     a[1, 9, 3] = np.inf
     run = [TokenSequence(*key, np.arange(n, dtype=np.int32)) for key, n in lengths.items()]
     schema = columns.schema(2, 5)
-    table = computation.table(run, list(a), schema)
+    table = computation.table(run, list(a), schema, "float32")
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()

@@ -26,7 +26,7 @@ def stored(kind, values, width, names, lengths, path):
     ids = [np.arange(n, dtype=np.int32) for n in lengths]
     run = [TokenSequence(name, 0, tokens) for name, tokens in zip(names, ids, strict=True)]
     schema = columns.schema(2, width)
-    table = computation.table(run, list(values.astype(np.float32)), schema)
+    table = computation.table(run, list(values.astype(np.float32)), schema, "float32")
     pq.write_table(table, path, row_group_size=50)
 
 
