@@ -6,18 +6,19 @@ This stage reports mistakes in the data, all at once, before any model is loaded
 import attnlag.pipeline.program as program
 
 from attnlag.corpus import documents
-from attnlag.corpus.settings import Fields
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import counted
 from attnlag.storage import tables
 
 
 def main(job):
     settings, name, tally = job.settings, job.names.corpus, documents.Tally()
+    schema = documents.schema_of(settings)
     counted_documents = tally.counting(documents.read_documents(job.input.files, settings))
     batches = documents.in_batches(counted_documents)
     tables.write_parts(
-        map(documents.corpus_table, batches),
-        documents.SCHEMA,
+        (documents.corpus_table(batch, schema) for batch in batches),
+        schema,
         job.output.corpus,
         lambda: documents.corpus_record(name, tally, settings),
     )
@@ -35,4 +36,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, Fields)
+    program.run(main, CorpusSettings)

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from attnlag.config.problems import check, reading_problems
 from attnlag.corpus.documents import Document, read_documents
 from attnlag.corpus.formats import FORMATS
-from attnlag.corpus.settings import Fields
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError
 from attnlag.escaping import text_for
 
 patiently = settings(suppress_health_check=[HealthCheck.too_slow])
 ROOT = Path(__file__).parents[2]
-FIELDS = Fields(id="id", text="text", group="group", split="none")
-BLOCKS = Fields(id=None, text="text", group=None, split="blank-lines")
+FIELDS = CorpusSettings(id="id", text="text", group="group", split="none")
+BLOCKS = CorpusSettings(id=None, text="text", group=None, split="blank-lines")
 ROWS = [{"id": f"d{i}", "text": f"some words, {i} \U0001f600", "group": "a"} for i in range(3)]
 
 
@@ -122,11 +122,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-# Parquet is compressed by itself, and refused if it is once more.
-WHOLE = [(s, p) for s in VALID for p in PACKED if s != ".parquet" or not p]
-
-
-@pytest.mark.parametrize(("suffix", "packing"), WHOLE)
+@pytest.mark.parametrize("packing", PACKED)
+@pytest.mark.parametrize("suffix", VALID)
 def test_a_file_that_others_change_is_read_whole(suffix: str, packing: str, folder: Path) -> None:
     path = folder / f"whole{suffix}{packing}"
     path.write_bytes(PACKED[packing](VALID[suffix][0]))

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from programs import Ended, arguments_of, checked, run_program, within
 from projects import ROOT, Project
@@ -104,6 +106,13 @@ def before_its_job(command: str) -> Callable[[Project], object]:
     return spoil
 
 
+def without_tags(project: Project) -> None:
+    lines = (project.folder / "data/small.jsonl").read_text().splitlines()
+    table = pa.Table.from_pylist(list(map(json.loads, lines)))
+    pq.write_table(table, project.folder / "data/small.parquet")
+    of_corpus(files=["data/small.parquet"], tagger={"column": "tags"})(project)
+
+
 def with_tags_of_another_name(project: Project) -> None:
     (project.folder / "data/tags.csv").write_text("document,word,tags\ndoc-0,the,DET\n")
     of_corpus(tagger={"file": "data/tags.csv"})(project)
@@ -180,6 +189,7 @@ CASES: dict[str, tuple[Callable[[Project], object], Run | tuple[str, ...]]] = {
         Run((CORPUS,), FIRST),
     ),
     "several problems of a corpus": (in_file("data/small.jsonl", several_mistakes), Run((CORPUS,))),
+    "tags in a column that is missing": (without_tags, ("prepare_corpus",)),
     "a file of tags without the column": (with_tags_of_another_name, ("describe_tokens",)),
     "a tagger for a group that the corpus lacks": (
         of_corpus(tagger={"groups": ["evn"]}),

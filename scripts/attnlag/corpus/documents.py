@@ -28,7 +28,7 @@ from attnlag.corpus.formats import (
     listed,
     name_parts,
 )
-from attnlag.corpus.settings import Fields
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError, counted, nearest, shown
 from attnlag.storage.tables import provenance
 
@@ -49,20 +49,26 @@ SCHEMA = pa.schema(
         ("about_tokens", pa.int32()),
     ]
 )
+TAGS_FIELD = pa.field("tags", pa.large_string())
 
 
 class Document(NamedTuple):
-    """One text of a corpus, with its unique id and its group (genre or source)."""
+    """One text of a corpus, with its unique id and its group (genre or source).
+
+    ``tags`` holds its words with their parts of speech, ``"The/DET cat/NOUN"``, or None if tags
+    are not read.
+    """
 
     id: str
     group: str
     text: str
+    tags: str | None = None
 
 
 LEFT_OUT = Document("", "", "")
 
 
-def read_documents(files: Iterable[str | Path], settings: Fields) -> Iterator[Document]:
+def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Iterator[Document]:
     """Yield the documents of a corpus, in the order of the files and of the rows in them.
 
     Problems are raised after everything has been read; the documents yielded before are then not to
@@ -85,6 +91,11 @@ def read_documents(files: Iterable[str | Path], settings: Fields) -> Iterator[Do
         rows = 0
         stem, suffix, _ = name_parts(file)
         is_document = suffix in PLAIN_TEXT and settings.split == "none"
+        if suffix in PLAIN_TEXT and settings.tags is not None:
+            problems.add(
+                f"{file}: no field '{settings.tags}' in plain text; expected tags in a file of "
+                "their own, or documents in a format with fields"
+            )
         # The rows of plain text have no fields besides the text.
         fields = {key: field for key in Document._fields if (field := getattr(settings, key))}
         fields = {"text": "text"} if suffix in PLAIN_TEXT else fields
@@ -103,7 +114,7 @@ def read_documents(files: Iterable[str | Path], settings: Fields) -> Iterator[Do
                 if problem:
                     way_out = ", or empty: skip" if problem == NO_WORDS else ""
                     problems.add(f"{place}: {problem}{way_out}")
-                values[key] = "" if problem else str(row[field])
+                values[key] = "" if problem or row[field] is None else str(row[field])
             document = Document(**values)
             if document.id in first_places:
                 problems.add(
@@ -136,16 +147,22 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def corpus_table(documents: list[Document]) -> pa.Table:
-    """Return the documents in the columns of ``SCHEMA``."""
+def schema_of(settings: CorpusSettings) -> pa.Schema:
+    """Return the columns of a corpus; ``tags`` is among them only if it is read."""
+    return SCHEMA if settings.tags is None else SCHEMA.append(TAGS_FIELD)
+
+
+def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Return the documents with the columns of a schema, see `schema_of`."""
     texts = pa.array([document.text for document in documents], pa.large_string())
     values = {
         "document": [document.id for document in documents],
         "text": texts,
         "group": [document.group for document in documents],
         "about_tokens": about_tokens(texts),
+        "tags": [document.tags for document in documents],
     }
-    return pa.table(values, schema=SCHEMA)
+    return pa.table({name: values[name] for name in schema.names}, schema=schema)
 
 
 def about_tokens(texts: pa.Array) -> pa.Array:
@@ -223,7 +240,7 @@ class Tally:
             if text in self._texts:
                 self.repeated.append(document.id)
             self._texts.add(text)
-            for encoded in (value.encode() for value in document):
+            for encoded in (value.encode() for value in document if value is not None):
                 self._sha256.update(len(encoded).to_bytes(8, "little"))
                 self._sha256.update(encoded)
             yield document
@@ -247,7 +264,7 @@ class Tally:
         return self._sha256.hexdigest()
 
 
-def corpus_record(name: str, tally: Tally, settings: Fields) -> dict[str, Any]:
+def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str, Any]:
     """Return the provenance of a corpus: its contents, not its location."""
     corpus = {
         "name": name,
@@ -282,10 +299,12 @@ def _lacks_words(value: Any) -> bool:
 
 
 def value_problem(key: str, field: str, row: Mapping[str, Any]) -> str | None:
-    """Return why ``row[field]`` cannot be a document's id, group or text; None if it can."""
+    """Return why ``row[field]`` cannot be a document's id, group, text or tags; None if it can."""
     if field not in row:
         return f"no field '{field}'; found {listed(row)}{nearest(field, row)}"
     value = row[field]
+    if key == "tags" and value in (None, ""):
+        return None  # The document has no tags.
     if _lacks_words(value):
         return NO_WORDS if key == "text" else f"the {key} is empty; expected a value"
     is_name = key in ("id", "group")

@@ -25,9 +25,11 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 MOST_PROBLEMS = 50
 
 # A file may consist of one endless line, or of a few bytes that unpack to one. These limits bound
-# the memory: the bytes of a document as stored, and the characters of an id or a group.
+# the memory: the bytes of a document as stored, the characters of an id or a group, and the bytes
+# of a Parquet file that is compressed once more and therefore has to be unpacked whole.
 LONGEST_DOCUMENT = 64_000_000
 LONGEST_NAME = 1_000
+LARGEST_UNPACKED = 1_000_000_000
 
 # The line of a row in its file (its number in a Parquet file, None if the whole file is one
 # document) and its values by field name.
@@ -82,9 +84,6 @@ def file_rows(
             f"optionally followed by {' or '.join(COMPRESSIONS)}{nearest(suffix, FORMATS)}"
         )
         return
-    if suffix == PARQUET and compression:
-        problems.add(f"{file}: is compressed once more; expected Parquet's own compression alone")
-        return
     # Reading a pipe or a device might never end.
     if problem := unreadable(file):
         problems.add(f"{file}: {problem}")
@@ -97,8 +96,10 @@ def file_rows(
                 stream = pa.CompressedInputStream(stored, COMPRESSIONS[compression])
                 stream = io.BufferedReader(stream)
             if suffix == PARQUET:
-                # A path, for the reason in tables.write_parts.
-                yield from parquet_rows(pa.OSFile(str(file)), file, fields, problems)
+                # Parquet is read from its end, and a compressed stream cannot seek. An
+                # uncompressed file is passed as a path for the reason in tables.write_parts.
+                source = unpacked(stream, file) if compression else pa.OSFile(str(file))
+                yield from parquet_rows(source, file, fields, problems)
             else:
                 lines = TextLines(stream, file)
                 if suffix in JSON_LINES:
@@ -115,6 +116,17 @@ def file_rows(
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         kind = COMPRESSIONS.get(compression, "Parquet" if suffix == PARQUET else "a file")
         problems.add(f"{file}: cannot be read as {kind}: {reason}")
+
+
+def unpacked(stream: BinaryIO, file: Path) -> pa.BufferReader:
+    """Return the whole content of a compressed stream, which can be read from any position."""
+    content = stream.read(LARGEST_UNPACKED + 1)
+    if len(content) > LARGEST_UNPACKED:
+        raise UserError(
+            f"{file}: unpacks to more than {LARGEST_UNPACKED // 10**6:,} MB; expected Parquet with "
+            "its internal compression only"
+        )
+    return pa.BufferReader(content)
 
 
 class TextLines:

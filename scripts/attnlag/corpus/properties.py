@@ -61,6 +61,8 @@ def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = No
         nlp = tagging.pipeline_of(settings.package, settings.version, settings.sha256)
         words_of = partial(tagging.tagged_by, nlp)
         packages = ("spacy", settings.package)
+    elif settings.column:
+        words_of = tagging.from_column
     elif settings.file:
         assert tags
         words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))

@@ -45,7 +45,7 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
         for row in batch.to_pylist():
             # A document without tokens has no sequence.
             if rows and row["document"] == document:
-                fields = row["document"], row["group"], row["text"]
+                fields = row["document"], row["group"], row["text"], row.get("tags")
                 documents_of_batch.append(Tokenized(Document(*fields), rows))
                 document, rows = next(grouped, ("", []))
         if documents_of_batch:

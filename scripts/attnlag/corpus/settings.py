@@ -24,8 +24,8 @@ Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sor
 class Tagger(Section):
     """The source of the words of a corpus and their parts of speech.
 
-    A spaCy pipeline in an installed package (`package`, `version`, `sha256`) or a `file`; without
-    these, no token has a part of speech.
+    One of a spaCy pipeline in an installed package (`package`, `version`, `sha256`), a field of the
+    documents (`column`) or a `file`; without these, no token has a part of speech.
     """
 
     package: str | None = Field(
@@ -45,6 +45,11 @@ class Tagger(Section):
         default=None,
         description="Groups of documents in the language of the tags; others get none. null: all",
     )
+    column: Text | None = Field(
+        default=None,
+        description="Field with all words of a document and their tags: `The/DET cat/NOUN "
+        "sat/VERB ./PUNCT`; empty: no tags",
+    )
     file: Text | None = Field(
         default=None,
         description="CSV, TSV or Parquet file with columns `document`, `word` and `tag`, a row "
@@ -54,12 +59,15 @@ class Tagger(Section):
     @property
     def gives_tags(self) -> bool:
         """Whether words have parts of speech."""
-        return bool(self.package or self.file)
+        return bool(self.package or self.column or self.file)
 
     @model_validator(mode="after")
     def _one_source(self) -> "Tagger":
-        if self.package and self.file:
-            raise impossible("file", "found file beside package, expected one source of tags")
+        sources = [name for name in ("package", "column", "file") if getattr(self, name)]
+        if len(sources) > 1:
+            raise impossible(
+                sources[1], f"found {sources[1]} beside {sources[0]}, expected one source of tags"
+            )
         for name in ("version", "sha256"):
             if (self.package is None) != (getattr(self, name) is None):
                 key, other = (name, "package") if self.package is None else ("package", name)
@@ -86,6 +94,12 @@ class Fields(Section):
     empty: Literal["refuse", "skip"] = Field(
         default="refuse", description="Documents without words: refused, or left out"
     )
+
+
+class CorpusSettings(Fields):
+    """How documents are read from files."""
+
+    tags: str | None = None  # field with the words and their parts of speech
 
 
 def _none(value: Any) -> Any:
@@ -124,10 +138,10 @@ class Tokens(Section):
         default="auto",
         description="Begin-of-sequence token before each sequence; auto: as the tokenizer does",
     )
-    special_in_text: Literal["text", "token"] = Field(
+    special_in_text: Literal["text", "token", "refuse"] = Field(
         default="text",
         description="Text that looks like a control token (`<|endoftext|>`): tokenized like "
-        "other text, or turned into that token",
+        "other text, turned into that token, or refused",
     )
 
 

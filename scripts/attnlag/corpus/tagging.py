@@ -97,6 +97,19 @@ def _next_word(text: str, start: int) -> int:
     return start
 
 
+def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
+    """Return the words and tags of ``"The/DET cat/NOUN sat/VERB"``, or raise UserError."""
+    pairs = []
+    for number, item in enumerate(tags.split(), 1):
+        word, slash, tag = item.rpartition("/")
+        if not slash:
+            raise UserError(
+                f"{place}, word {number}: found {shown(item)}, expected WORD/TAG, as in cat/NOUN"
+            )
+        pairs.append((word, tag))
+    return pairs
+
+
 # --- where words come from: documents in, the words of each out, and whether these have tags --
 
 
@@ -105,16 +118,26 @@ def no_tags(documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]
     return ((untagged_words(document.text), False) for document in documents)
 
 
+def from_column(documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
+    """Yield the words of the documents, with the tags that their rows give, if any."""
+    for document in documents:
+        place = f"the tags of document '{document.id}'"
+        yield _given_or_untagged(document.text, pairs_of(document.tags or "", place), place)
+
+
 def from_file(
     path: Path, pairs: Mapping[str, list[tuple[str, str]]], documents: Sequence[Document]
 ) -> Iterator[tuple[TaggedWords, bool]]:
     """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
     for document in documents:
-        if given := pairs.get(document.id):
-            place = f"{path}: document '{document.id}'"
-            yield given_words(document.text, given, place), True
-        else:
-            yield untagged_words(document.text), False
+        place = f"{path}: document '{document.id}'"
+        yield _given_or_untagged(document.text, pairs.get(document.id, []), place)
+
+
+def _given_or_untagged(
+    text: str, pairs: list[tuple[str, str]], place: str
+) -> tuple[TaggedWords, bool]:
+    return (given_words(text, pairs, place) if pairs else untagged_words(text)), bool(pairs)
 
 
 def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:

@@ -164,7 +164,8 @@ def tokenize(
     Raises
     ------
     UserError
-        If the longest sequence has no room for a token besides the begin-of-sequence token.
+        If the longest sequence has no room for a token besides the begin-of-sequence token, or text
+        looks like a control token and that is refused.
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
     size = None if max_length is None else max_length - len(bos)
@@ -180,6 +181,8 @@ def tokenize(
         rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         counts["documents"] += len(documents)
         places = [[m.start() for m in special.finditer(text)] if special else [] for text in texts]
+        if special_in_text == "refuse":
+            _refuse_special(documents, texts, places, special)
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
@@ -210,6 +213,22 @@ def tokenize(
             counts["truncated"] += stop < len(ids)
             counts["cut"] += len(ids) - stop
         yield pa.table(rows, schema=SCHEMA)
+
+
+def _refuse_special(
+    documents: list[str], texts: list[str], places: list[list[int]], special: re.Pattern[str] | None
+) -> None:
+    """Raise UserError if the text of a document looks like a control token."""
+    problems = [
+        f"document '{document}', character {marks[0] + 1}: found "
+        f"'{special.match(text, marks[0])[0]}', which looks like a control token of the model"  # type: ignore[index,union-attr]
+        + (f", and {len(marks) - 1} more" if len(marks) > 1 else "")
+        + "; expected none, or to read them as text or as tokens"
+        for document, text, marks in zip(documents, texts, places, strict=True)
+        if marks
+    ]
+    if problems:
+        raise UserError(problems)
 
 
 def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:

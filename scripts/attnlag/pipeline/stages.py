@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from attnlag.config.schema import Config
-from attnlag.corpus.settings import Fields, Tagger, TokensSettings
+from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
 from attnlag.figures.settings import PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
@@ -67,8 +67,9 @@ def fetch_model(config: Config, names: Names) -> dict[str, Any]:
     return config.models[names.model].origin()
 
 
-def prepare_corpus(config: Config, names: Names) -> Fields:
-    return filled(Fields, config.corpora[names.corpus])
+def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
+    corpus = config.corpora[names.corpus]
+    return filled(CorpusSettings, corpus, tags=corpus.tagger.column if corpus.tagger else None)
 
 
 def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
@@ -76,9 +77,10 @@ def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
 
 
 def describe_tokens(config: Config, names: Names) -> Tagger:
-    """Return the tagger, without the name of a file whose content is an input."""
+    """Return the tagger, without the name of a column or file whose content is an input."""
     tagger = config.corpora[names.corpus].tagger or Tagger()
-    return tagger.changed(file="given") if tagger.file else tagger
+    given = (key for key in ("column", "file") if getattr(tagger, key))
+    return tagger.changed(**dict.fromkeys(given, "given"))
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:

@@ -12,17 +12,18 @@ from attnlag.errors import UserError, shown
 from attnlag.pipeline import stages
 from attnlag.study.checking import IN_MEMORY, checked
 
-# What stands for a pipeline that is loaded, in the checks of a configuration.
-LOADED = {"package": "loaded", "version": "0", "sha256": 64 * "0"}
-
 
 def tagger_of(tagger: Any, group_of: Mapping[str, str]) -> WordSource:
     """Return the source of words that `measure` was given, for documents with their groups."""
     if hasattr(tagger, "pipe"):
-        return WordSource(partial(tagging.tagged_by, tagger), keys=LOADED)
+        return WordSource(partial(tagging.tagged_by, tagger), keys={"column": "tags"})
     settings = Tagger()
     if isinstance(tagger, Mapping):
         settings = stages.describe_tokens(checked({}, tagger=tagger), IN_MEMORY)
+        if settings.column:
+            raise UserError(
+                "tagger.column: found a column, expected package or file: texts have none"
+            )
         check_groups(settings.groups, set(group_of.values()), "tagger.groups")
     elif tagger is not None:
         raise UserError(

@@ -237,7 +237,7 @@ corpora:
   a: words.txt
   b: {}
   c: {files: [5, '']}
-  d: {files: [words.txt], tagger: {package: en, file: words.txt}}
+  d: {files: [words.txt], tagger: {column: tags, file: words.txt}}
   e: {files: [words.txt], tagger: {package: en-core}}
   f: {files: [words.txt], shards: 0}
   g: {files: [words.txt], tagger: {file: tags.csv}}
@@ -246,7 +246,7 @@ corpora:
   Parquet, also .gz and .zst
 > 4: corpora.c.files[0]: found 5, expected text (quotes make a number text)
 > 4: corpora.c.files[1]: found "", expected text that is not empty
-> 5: corpora.d.tagger.file: found file beside package, expected one source of tags
+> 5: corpora.d.tagger.file: found file beside column, expected one source of tags
 > 6: corpora.e.tagger.package: found package without version, expected both
 > 7: corpora.f.shards: found 0, expected at least 1
 > 8: corpora.g.tagger.file: found no file 'tags.csv'

@@ -24,12 +24,12 @@ from attnlag.corpus.documents import (
     read_documents,
     stored_batches,
 )
-from attnlag.corpus.settings import Fields
+from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError
 from attnlag.storage import tables
 
-FIELDS = Fields(id="id", group="genre")
-DEFAULTS = Fields()
+FIELDS = CorpusSettings(id="id", group="genre")
+DEFAULTS = CorpusSettings()
 BLOCKS = DEFAULTS.changed(split="blank-lines")
 
 # Anything that UTF-8 can hold and that has something to read in it.
@@ -162,11 +162,13 @@ def test_stored_rows_can_be_read_from_any_place(tmp_path):
         assert found["group"].to_pylist() == groups[start:stop]
 
 
-@pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.csv", "x.tsv", "x.txt"])
+@pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.csv", "x.tsv", "x.txt", "x.parquet"])
 @pytest.mark.parametrize("compression", ["gz", "zst"])
 def test_compressed_files_are_the_same_documents(name, compression, tmp_path):
     plain = tmp_path / name
-    if "json" in name:
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"text": ["one", "two"]}), plain)
+    elif "json" in name:
         write(plain, json_lines({"text": "one"}, {"text": "two"}))
     else:
         write(plain, "text\none\ntwo\n")
@@ -243,7 +245,7 @@ def test_texts_of_rows_are_not_stripped(tmp_path):
 
 def test_field_names_may_contain_dots_and_be_used_twice(tmp_path):
     pq.write_table(pa.table({"a.b": ["one"], "a": ["two"]}), tmp_path / "x.parquet")
-    fields = Fields(id="a.b", text="a.b", group="a", split="none")
+    fields = CorpusSettings(id="a.b", text="a.b", group="a", split="none")
     assert read_all([tmp_path / "x.parquet"], fields) == [Document("one", "two", "one")]
 
 
@@ -473,9 +475,15 @@ def test_repeated_large_values_are_read_in_small_batches(tmp_path, monkeypatch):
     assert lengths == [1_000_000] * 200
 
 
-def test_compressed_parquet_is_refused(tmp_path):
-    assert problems(write(tmp_path / "x.parquet.gz", b""), settings=DEFAULTS) == [
-        "x.parquet.gz: is compressed once more; expected Parquet's own compression alone"
+def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"text": ["words"]}), tmp_path / "x.parquet")
+    packed = gzip.compress((tmp_path / "x.parquet").read_bytes())
+    path = write(tmp_path / "x.parquet.gz", packed)
+    assert len(read_all([path], DEFAULTS)) == 1
+    monkeypatch.setattr(formats, "LARGEST_UNPACKED", 100)
+    assert problems(path, settings=DEFAULTS) == [
+        "x.parquet.gz: unpacks to more than 0 MB; expected Parquet with its internal "
+        "compression only"
     ]
 
 

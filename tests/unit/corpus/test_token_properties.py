@@ -274,6 +274,7 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
             "The/DET cat/NN",
             r"word 2 \('cat'\): found the tag \"NN\", expected one of ADJ, .*'NOUN'",
         ),
+        ("The/DET cat", 'word 2: found "cat", expected WORD/TAG'),
         (
             "The/DET cat/NOUN sat/VERB ./PUNCT !/PUNCT",
             'word 5: found "!", expected the text at that place',
@@ -281,9 +282,9 @@ def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256
     ],
 )
 def test_tags_that_do_not_match_the_words_are_refused(tags, said):
-    pairs = [tuple(pair.split("/")) for pair in tags.split()]
+    document = Document("doc", "prose", "The cat  sat.", tags)
     with pytest.raises(UserError, match=said):
-        tagging.given_words("The cat  sat.", pairs, "here")
+        list(tagging.from_column([document]))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])

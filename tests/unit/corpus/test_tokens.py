@@ -70,6 +70,13 @@ def test_text_that_looks_like_a_control_token_is_encoded_as_text(tokenizer):
     assert counts["special_in_text"] == 3
     # A setting of one call is none of the next.
     assert encode(tokenizer, texts)[0] == table
+    with pytest.raises(UserError) as caught:
+        encode(tokenizer, texts, special_in_text="refuse")
+    assert caught.value.problems == [
+        "document 'd1', character 5: found '<|endoftext|>', which looks like a control token of "
+        "the model, and 1 more; expected none, or to read them as text or as tokens",
+    ]
+    encode(tokenizer, ["plain"], special_in_text="refuse")
 
 
 @pytest.mark.parametrize(("max_length", "bos"), [(1, True), (0, False)])

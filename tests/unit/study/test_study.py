@@ -256,6 +256,7 @@ def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
         (dict(prepend_bos="yes"), 'prepend_bos: found "yes", expected auto, true or false'),
         (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline or the keys'),
         (dict(tagger={"lang": "en"}), "tagger.lang: unknown key"),
+        (dict(tagger={"column": "tags"}), "tagger.column: found a column"),
         (dict(tagger={"groups": ["news"]}), "tagger.groups: found 'news'"),
     ],
 )
