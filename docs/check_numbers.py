@@ -200,7 +200,7 @@ def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
         f"{(tests['p_adjusted'] < 0.05).sum()} layers (F with {tests['df'].median():.0f} and a "
         f"median of {tests['df_residual'].median():.0f} degrees of freedom)",
     )
-    steps = results.table("attention/notebook/steps").query("term == 'lag_1'")
+    steps = results.table("attention/notebook/nested_models").query("term == 'lag_1'")
     means = steps.groupby("step", sort=False)["estimate"].mean()
     yield (
         "docs/tokens.md",

@@ -18,7 +18,7 @@ def main(job):
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
         fitted = regression.as_fitted()
-        kinds = ("classes", "equal_slopes", "steps")
+        kinds = ("classes", "equal_slopes", "nested_models")
         by_class = [files.table(kind, regression.folder) for kind in kinds]
         if not files.one_of("classes", regression.folder):
             by_class = []

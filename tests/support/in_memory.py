@@ -59,7 +59,8 @@ def measured_again(project: Project, **arguments: Any) -> Measurement:
 def assert_equal_tables(fit: Fit, project: Project, regression: str) -> None:
     """Compare a fit with the tables and findings of a regression of the project."""
     folder = project.folder / BASE / "attention" / regression
-    for name in ("coefficients", "fits", "controls", "groups", "classes", "equal_slopes", "steps"):
+    by_class = ("classes", "equal_slopes", "nested_models")
+    for name in ("coefficients", "fits", "controls", "groups", *by_class):
         path, found = folder / f"{name}.parquet", getattr(fit, name)
         assert (found is not None) == path.exists()
         if found is not None:

@@ -88,7 +88,8 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     assert re.search(
         r"lag 1 by class of token, median over the layers: [\d.]+ in (NOUN|VERB|ADP)", text
     )
-    means = table(project, "by_class", "steps").query("term == 'lag_1'").groupby("step")["estimate"]
+    rows = table(project, "by_class", "nested_models").query("term == 'lag_1'")
+    means = rows.groupby("step")["estimate"]
     first, last = means.mean()[["pooled", "token_previous"]]
     assert f"fixed moves lag 1 from {first:.3f} to {last:.3f}" in text
     assert "permuted within the parts of speech of their documents 19 times" in text

@@ -6,7 +6,7 @@ BY_CLASS = lambda regression: CONFIG.regressions[regression].by
 BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
 CLASSES = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
 
-for table in ("classes", "equal_slopes", "steps"):
+for table in ("classes", "equal_slopes", "nested_models"):
     TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
 
 
@@ -55,7 +55,7 @@ use rule program as decompose_lags with:
         design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
         token_properties=OF_ALL_TOKENS["token_properties"],
     output:
-        **wanted(in_both_formats(RESULTS, "steps"), BY_CLASS),
+        **wanted(in_both_formats(RESULTS, "nested_models"), BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/decompose_lags.log",
     resources:

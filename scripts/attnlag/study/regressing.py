@@ -56,7 +56,7 @@ class Fit:
     classes: pd.DataFrame | None = None
     equal_slopes: pd.DataFrame | None = None
     # With ``by``: lags as documents, parts of speech and tokens are held fixed.
-    steps: pd.DataFrame | None = None
+    nested_models: pd.DataFrame | None = None
 
     @property
     def coefficients(self) -> pd.DataFrame:
@@ -71,7 +71,7 @@ class Fit:
     @property
     def findings(self) -> str:
         """The findings of the regression and its controls, in words."""
-        tables = self.classes, self.equal_slopes, self.steps
+        tables = self.classes, self.equal_slopes, self.nested_models
         by_class = [table for table in tables if table is not None]
         return findings.of_regression(
             self.fitted, self.controls, self.before_training, self.groups, self.name, by_class

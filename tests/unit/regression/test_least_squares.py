@@ -495,14 +495,16 @@ def test_what_is_present_is_significant():
         significant = results.adjusted(p, adjust) < 0.05
         settings = {"alpha": 0.05, "adjust": adjust}
         for negligible in (0.01, 0.05, 0.2):
-            present = results.verdicts(b, s, 9, negligible=negligible, **settings) == "present"
+            present = (
+                results.equivalence_test(b, s, 9, negligible=negligible, **settings) == "present"
+            )
             assert present.any()
             assert not (present & ~significant).any()
 
 
 def test_a_layer_without_an_estimate_is_undecided():
     nan = np.array([np.nan])
-    found = results.verdicts(nan, nan, 5, negligible=0.05, alpha=0.05, adjust="holm")
+    found = results.equivalence_test(nan, nan, 5, negligible=0.05, alpha=0.05, adjust="holm")
     assert found.tolist() == ["undecided"]
 
 

@@ -222,8 +222,8 @@ def differences(
     """Return the numbers of layers in which two models are shown to differ, and to be alike.
 
     They differ if their difference is shown to be beyond ± ``negligible``, and are alike if it is
-    shown to be within (`results.verdicts`, corrected over the layers by ``adjust``). A layer may be
-    in neither number, but not in both.
+    shown to be within (`results.equivalence_test`, corrected over the layers by ``adjust``). A
+    layer may be in neither number, but not in both.
 
     Each layer of the deeper model is compared with the nearest layer of the other. The error of the
     difference comes from what each document, which both models share, adds to either coefficient
@@ -246,7 +246,7 @@ def differences(
     if first.documents < FEWEST_DOCUMENTS or not compared.any():
         difference = np.array([np.nan])
     else:
-        verdicts = results.verdicts(
+        verdicts = results.equivalence_test(
             difference,
             error,
             np.minimum(*dfs)[compared],

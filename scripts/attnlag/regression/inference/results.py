@@ -24,7 +24,7 @@ def coefficients_table(
     """Return the tidy table: one row per layer and term.
 
     ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
-    coefficients. ``finding`` states for each coefficient whether it is negligible (`verdicts`).
+    coefficients. ``finding`` states for each whether it is negligible (`equivalence_test`).
     """
     rows = []
     for layer, result in zip(stack.layers, fits, strict=True):
@@ -42,7 +42,7 @@ def coefficients_table(
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
     for _, of_term in by_term:
-        table.loc[of_term.index, "finding"] = verdicts(
+        table.loc[of_term.index, "finding"] = equivalence_test(
             *(of_term[column] for column in ("estimate", "std_error", "df")),
             negligible=settings.negligible,
             alpha=settings.alpha,
@@ -55,7 +55,7 @@ def coefficients_table(
     return table[order]
 
 
-def verdicts(
+def equivalence_test(
     estimate: pd.Series | np.ndarray,
     error: pd.Series | np.ndarray,
     df: pd.Series | int,
