@@ -9,8 +9,8 @@ Documents have different levels and share their dynamics,
 and begin in their stationary state. Regressions with a constant for each document (within) estimate
 0.3; the pooled regression mistakes differences between documents for dynamics and tends to another
 number, which its intervals should cover. The lengths of documents are equal, or are quantiles of a
-log-normal distribution with sigma 1 and the same mean. Replications are the layers of one stack, so
-that estimates, errors and p-values come from the pipeline's code.
+log-normal distribution with sigma 1 and the same mean. Replications are the layers of one design,
+so that estimates, errors and p-values come from the pipeline's code.
 
 ``single``: bias, and the share of intervals that cover, by estimator and covariance. ``uneven``:
 half-panel intervals if documents differ in slope (SD 0.1) and noise (log SD 0.5). ``halves``: how
@@ -35,14 +35,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
-from attnlag.regression.estimation import crossproducts, least_squares, regress, stacks
+from attnlag.regression.estimation import regress
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments, full
 from attnlag.regression.inference import bootstrap, halves, permutation
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
     RegressionSettings,
 )
-from attnlag.regression.terms import of_class
 
 LAG, ALPHA, LAYERS = 0.3, 0.05, 30
 # Two rows in each half of a document, and the two tokens that give no row.
@@ -121,36 +122,40 @@ def products_of(rows: np.ndarray, *terms: np.ndarray) -> np.ndarray:
     return np.stack(sums, axis=-1).reshape(len(rows), 2, terms[0].shape[1], len(sums))
 
 
-def shard_of(products: np.ndarray, terms: Sequence[str]) -> crossproducts.Shard:
-    """Return a shard of (documents, halves, layers, packed) cross-products."""
-    documents, parts, replications, _ = products.shape
-    names = [f"document {place}" for place in range(documents)]
-    block = crossproducts.DocumentProducts(names, products)
-    return crossproducts.Shard(
-        terms=list(terms),
-        layers=list(range(replications)),
-        halves=parts,
-        centre=np.zeros((replications, 1 + len(terms))),
-        totals=crossproducts.Totals.of(products),
-        batches=lambda: iter([block]),
-    )
+def moments_of(products: np.ndarray, terms: Sequence[str], halves: int) -> list[Moments]:
+    """Return moments, a layer each, of (documents, cells, layers, packed) ones."""
+    names = [f"document {place}" for place in range(len(products))]
+    p = 1 + len(terms)
+    return [
+        Moments(
+            layer=layer,
+            terms=list(terms),
+            clusters=names,
+            centre=np.zeros(p),
+            s=full(products[:, :, layer].swapaxes(0, 1), p),
+            documents=len(names),
+            halves=halves,
+        )
+        for layer in range(products.shape[2])
+    ]
 
 
-def stack_of(products: np.ndarray, estimator: str, lags: int = 1) -> stacks.Stack:
-    """Return a stack whose layers are the replications."""
-    if estimator != "half-panel":
+def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Moments]:
+    """Return the moments that regressions are solved from; layers are the replications."""
+    halves = 2 if estimator == "half-panel" else 1
+    if halves == 1:
         products = products.sum(axis=1, keepdims=True)
     terms = ["y", *(f"lag_{lag}" for lag in range(1, lags + 1))]
-    return stacks.stacked([shard_of(products, terms)], fixed_effects=estimator != "pooled")
+    effects = estimator != "pooled"
+    return [layer.regressed(effects=effects) for layer in moments_of(products, terms, halves)]
 
 
-def fitted(stack: stacks.Stack) -> dict[str, np.ndarray]:
+def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
     """Return estimates, errors and degrees of freedom of lag 1, (3, replications), by errors."""
-    solutions = least_squares.solve_all(stack)
-    place = least_squares.names_of(stack).index("lag_1")
+    place = layers[0].names.index("lag_1")
     found = {}
     for name, covariance in COVARIANCES.items():
-        fits = regress.fit(stack, covariance, None, solutions)
+        fits = [regress.fit(layer, covariance) for layer in layers]
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]
@@ -183,7 +188,7 @@ def single(replications: int, draws: int, random: np.random.Generator) -> None:
         rows = rows_of(documents, tokens, lengths)
         made = [products_of(rows, *simulated(rows, n, random)) for n in blocks(rows, replications)]
         for estimator, truth in ESTIMATORS.items():
-            parts = [fitted(stack_of(products, estimator)) for products in made]
+            parts = [fitted(layers_of(products, estimator)) for products in made]
             found = {name: np.hstack([part[name] for part in parts]) for name in COVARIANCES}
             shares = [covers(numbers, truth).mean() for numbers in found.values()]
             bias = found["CR2"][0].mean() - truth
@@ -199,7 +204,7 @@ def uneven(replications: int, draws: int, random: np.random.Generator) -> None:
             shape = documents, n
             slope = np.clip(LAG + 0.1 * random.normal(size=shape), -0.6, 0.9)
             made = simulated(rows, n, random, slope, np.exp(random.normal(size=shape) / 2))
-            parts.append(fitted(stack_of(products_of(rows, *made), "half-panel")))
+            parts.append(fitted(layers_of(products_of(rows, *made), "half-panel")))
         found = {name: np.hstack([part[name] for part in parts]) for name in COVARIANCES}
         shares = [covers(numbers, numbers[0].mean()).mean() for numbers in found.values()]
         show(documents, lengths, *shares, np.median(found["CR2"][2]))
@@ -214,9 +219,8 @@ def equal_halves(replications: int, draws: int, random: np.random.Generator) -> 
         for n in blocks(rows, replications):
             y, lag = simulated(rows, n, random)
             products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
-            stack = stack_of(products, "half-panel", lags=2)
-            tests = halves.equal_halves(stack, least_squares.solve_all(stack))
-            p_values += [test.p_value for test in tests]
+            layers = layers_of(products, "half-panel", lags=2)
+            p_values += [halves.equal_halves(solve(layer)).p_value for layer in layers]
         show(documents, tokens, lengths, np.mean(np.array(p_values) < ALPHA))
 
 
@@ -242,8 +246,10 @@ def medians(replications: int, draws: int, random: np.random.Generator) -> None:
         show(documents, lengths, spread, np.mean(inside))
 
 
-def of_classes(kind: np.ndarray, slopes: Sequence[float], layers: int, random: np.random.Generator):
-    """Return the shard of layers in which the class of a token, ``kind``, has its own slope."""
+def of_classes(
+    kind: np.ndarray, slopes: Sequence[float], layers: int, random: np.random.Generator
+) -> list[Moments]:
+    """Return the moments of layers in which the class of a token, ``kind``, has its own slope."""
     # Noise with a level per document makes the rows of a document dependent.
     size = np.exp(random.normal(size=(layers, len(kind), 1)) / 2)
     y = size * random.normal(size=(layers, *kind.shape))
@@ -252,12 +258,9 @@ def of_classes(kind: np.ndarray, slopes: Sequence[float], layers: int, random: n
         y[..., t] += np.array(slopes)[kind[:, t]] * y[..., t - 1]
     names = properties.CLASSES["upos"]
     own = np.eye(len(names))[[names.index(name) for name in CLASSES]][kind[:, 2:]]
-    own = np.broadcast_to(own, (layers, *own.shape))
-    now, lag = y[..., 2:, None], y[..., 1:-1, None]
-    w = np.concatenate([np.ones_like(now), now, lag, lag * own, own], axis=-1)
-    products = (np.swapaxes(w, 2, 3) @ w)[..., *np.triu_indices(w.shape[-1])]
-    terms = [of_class(term, name) for term in ("lag_1", classes.LEVEL) for name in names]
-    return shard_of(products.transpose(1, 0, 2)[:, None], ["y", "lag_1", *terms])
+    w = np.stack([np.ones_like(y[..., 2:]), y[..., 2:], y[..., 1:-1]], axis=-1)
+    products = np.einsum("ldti,ldtj,dtc->dclij", w, w, own)[..., *np.triu_indices(3)]
+    return moments_of(products, ["y", "lag_1"], 1)
 
 
 def by_class(replications: int, draws: int, random: np.random.Generator) -> None:
@@ -277,8 +280,8 @@ def by_class(replications: int, draws: int, random: np.random.Generator) -> None
         parts = []
         for begun in range(0, replications, 100):
             kind = random.choice(4, (documents, 100), p=list(CLASSES.values()))
-            shard = of_classes(kind, slopes, min(100, replications - begun), random)
-            found = classes.slopes_by_class([shard], of_upos)
+            layers = of_classes(kind, slopes, min(100, replications - begun), random)
+            found = classes.slopes_by_class(layers, of_upos)
             own = found.coefficients[found.coefficients["subset"] != classes.ALL]
             truth = own["subset"].map(dict(zip(CLASSES, slopes, strict=True)))
             inside = (own["conf_low"] <= truth) & (truth <= own["conf_high"])
@@ -306,12 +309,13 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
                 y[..., t] += slope * y[..., t - lag]
             norms = np.exp(y).reshape(replications, -1)
             columns = {f"layer_{layer:04d}": pa.array(own) for layer, own in enumerate(norms)}
-            sums = permutation.permuted_products(
+            sums = permutation.permuted(
                 pa.table(keys | columns).to_batches(),
                 *(DesignSettings(lags=[1, 2]), {}),
                 **{"draws": draws, "seed": documents, "fixed_effects": True},
             )
-            found = permutation.order_test(sums, alpha=ALPHA, adjust="none").layers
+            orders = permutation.joined([sums], {term: [term] for term in sums.terms})
+            found = permutation.order_test(orders, alpha=ALPHA, adjust="none").layers
             cells.append((found["order_p_value"] <= ALPHA).mean())
         show(documents, *cells)
 

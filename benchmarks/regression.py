@@ -62,7 +62,7 @@ def write_design(documents: int, path: Path) -> Path:
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    from attnlag.regression.estimation import crossproducts, least_squares, regress, stacks
+    from attnlag.regression.estimation import moments, regress
     from attnlag.regression.inference import results
     from attnlag.regression.settings import Errors
     from attnlag.storage import tables
@@ -70,11 +70,12 @@ def attnlag_fit(design: Path, output: Path) -> None:
     products = output.with_suffix(".products")
     rows = tables.batches(design, tables.ROWS_AT_ONCE, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
-    crossproducts.write(rows, pq.read_schema(design), products, record)
-    stack = stacks.stacked([crossproducts.read_shard(products)], budget=256e6)
-    fits = regress.fit(stack, "cluster-crv1", 10, least_squares.solve_all(stack))
-    results.influence_table(fits, stack)
-    table = pa.Table.from_pandas(results.coefficients_table(fits, stack, Errors()))
+    moments.write(rows, pq.read_schema(design), products, record)
+    stored = moments.Stored([products], budget=256e6)
+    layers = (layer.regressed(effects=False) for layer in stored)
+    fits = [regress.fit(layer, "cluster-crv1", 10) for layer in layers]
+    results.influence_table(fits)
+    table = pa.Table.from_pandas(results.coefficients_table(fits, Errors()))
     pq.write_table(table.select(["layer", "term", "estimate", "std_error"]), output)
 
 

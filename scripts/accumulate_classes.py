@@ -18,10 +18,10 @@ def main(job):
     if job.input.thirds:
         cuts = json.loads(job.input.thirds.read_text(encoding="utf-8"))["cuts"]
     crossproducts = job.output.crossproducts
-    totals = classes.products_of_design(
+    count = classes.sum_design(
         job.input.design, job.input.token_properties, cuts, crossproducts, job.settings
     )
-    name, documents = tables.names_of(crossproducts), counted(totals.clusters, "document")
+    name, documents = tables.names_of(crossproducts), counted(count, "document")
     program.log.info(f"{name}: cross-products of {documents} by {job.settings.property}")
 
 

@@ -30,7 +30,7 @@ def main(job):
     held = pd.concat(
         claims.of_study(
             study,
-            comparison.profile(study.stack()),
+            comparison.profile(study.moments()),
             study.controls,
             study.before_training,
             **bounds,

@@ -34,7 +34,7 @@ def main(job):
         job.input.design,
         group_of,
         job.settings,
-        orders=[permutation.read_products(path) for path in job.input.permutations],
+        orders=[permutation.read(path) for path in job.input.permutations],
         untrained=untrained,
         threads=job.threads,
     )

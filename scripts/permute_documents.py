@@ -1,4 +1,4 @@
-"""Sum the cross-products of one shard with the tokens of each document permuted.
+"""Sum the moments of one shard with the tokens of each document permuted.
 
 These sums show what the coefficients would be if order meant nothing.
 """
@@ -13,17 +13,17 @@ from attnlag.storage import tables
 
 
 def main(job):
-    products = permutation.of_norms(
+    sums = permutation.of_norms(
         job.input.norms,
         job.input.stream or None,
         job.input.token_properties or None,
         job.settings,
         covariates.read_facts(job.settings.design, vars(job.input)),
     )
-    record, facts = tables.read_provenance(job.input.norms), products.facts()
+    record, facts = tables.read_provenance(job.input.norms), sums.facts()
     record = tables.provenance(record, "permutations", job.settings, "numpy", permutations=facts)
-    tables.write_table(permutation.to_table(products), job.output.products, record)
-    documents = counted(int(products.documents.max(initial=0)), "document")
+    tables.write_table(sums.to_table(layer=sums.layers), job.output.products, record)
+    documents = counted(int(sums.documents.max(initial=0)), "document")
     draws = counted(job.settings.draws, "permutation")
     program.log.info(f"{record.names}: {draws} of {documents}")
 

@@ -10,8 +10,9 @@ import statsmodels.api as sm
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
 from attnlag.regression.design import covariates, design
-from attnlag.regression.estimation import crossproducts, stacks
-from attnlag.regression.inference import permutation
+from attnlag.regression.estimation import moments, regress
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.inference import bootstrap, permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 
 TERMS = ["y", "lag_1", "lag_2"]
@@ -81,12 +82,44 @@ def changed(table, columns):
     return table
 
 
-def shard_of(table, rows=10**6, halves=False):
-    return crossproducts.shard_of_rows(table.to_batches(rows), table.schema, 2 if halves else 1)
+def moments_of(table, rows=10**6, halves=False, **fields):
+    """Return the moments of each layer of a design, read in batches."""
+    return moments.of_rows(table.to_batches(rows), table.schema, 2 if halves else 1, **fields)
 
 
-def stack_of(table, rows=10**6, halves=False, **options):
-    return stacks.stacked([shard_of(table, rows, halves)], **options)
+def regressed(layers, fixed_effects=False, group_of=None):
+    """Return the moments that the regressions of some layers are solved from."""
+    return [layer.regressed(effects=fixed_effects, group_of=group_of) for layer in layers]
+
+
+def layers_of(table, rows=10**6, halves=False, **options):
+    """Return the moments that the regressions of a design are solved from."""
+    return regressed(moments_of(table, rows, halves), **options)
+
+
+def fits_of(layers, covariance, folds=None, **options):
+    """Return the fit of each layer."""
+    return [regress.fit(layer, covariance, folds, **options) for layer in layers]
+
+
+def drawn(layers, draws, seed):
+    """Return the estimates in draws of the bootstrap, (draws, layers, K)."""
+    weights = bootstrap.Draws(len(layers[0].clusters), draws, seed)
+    return np.stack([bootstrap.weighted(solve(layer), weights) for layer in layers], axis=1)
+
+
+def joined_of(shards):
+    """Return the moments of each layer of several shards."""
+    return [moments.joined(parts) for parts in zip(*shards, strict=True)]
+
+
+def stored_of(tables_of_shards, folder, budget=np.inf, **options):
+    """Return the moments of each layer of designs, written to files and read back."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{place}.parquet" for place in range(len(tables_of_shards))]
+    for table, path in zip(tables_of_shards, paths, strict=True):
+        write_shard(table, path, {"stages": {}}, **options)
+    return moments.Stored(paths, budget)
 
 
 def columns_of(table, layer):
@@ -102,8 +135,8 @@ def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
     record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
     batches = table.to_batches(rows)
-    lengths = crossproducts.rows_of_documents(batches) if halves else None
-    crossproducts.write(batches, table.schema, path, record, lengths)
+    lengths = moments.rows_of_documents(batches) if halves else None
+    moments.write(batches, table.schema, path, record, lengths)
 
 
 def one_alive(monkeypatch, module, name):
@@ -133,8 +166,8 @@ FACTS = {"log_frequency": FREQUENCY}
 
 
 def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
-    """Return the cross-products of a table of norms in permuted orders."""
-    return permutation.permuted_products(
+    """Return the moments of a table of norms in permuted orders."""
+    return permutation.permuted(
         table.to_batches(rows),
         settings,
         FACTS,
@@ -142,6 +175,16 @@ def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
         seed=seed,
         fixed_effects=fixed_effects,
     )
+
+
+def orders_of(*arguments, **options):
+    """Return the moments of each layer of a table of norms in permuted orders."""
+    return orders_joined([sums_of(*arguments, **options)])
+
+
+def orders_joined(shards):
+    """Return the moments of each layer of shards in permuted orders."""
+    return permutation.joined(shards, {term: [term] for term in shards[0].terms})
 
 
 def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):

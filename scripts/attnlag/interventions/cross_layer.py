@@ -17,7 +17,6 @@ import pandas as pd
 from attnlag.quantities import columns
 from attnlag.quantities.norms import log_norms
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.crossproducts import runs
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
 from attnlag.regression.inference.permutation import whole_documents
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -43,7 +42,7 @@ def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, 
             rows = table.unify_dictionaries().combine_chunks()
             layers = columns.layers_in(rows.schema)
             values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))
-            names, starts = runs(rows.to_batches()[0])
+            names, starts = tables.runs(rows.to_batches()[0])
             # A window begins with its first token.
             begins = np.flatnonzero(rows["position"].to_numpy() == 0)
             windows = np.split(values, begins[1:], axis=1)

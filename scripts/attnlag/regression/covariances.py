@@ -47,8 +47,8 @@ CATALOGUE = {
         "clustered by {} (CR2)",
         "are clustered by {} (CR2 [@bell2002], with the degrees of freedom of Satterthwaite "
         "[@pustejovsky2018])",
-        of=lambda sums: sums.scores.adjusted,
-        df=lambda sums: sums.scores.df,
+        of=lambda sums: sums.adjusted,
+        df=lambda sums: sums.df,
         clustered=True,
         satterthwaite=True,
     ),
@@ -56,7 +56,7 @@ CATALOGUE = {
         "clustered by {} (CRV1)",
         "are clustered by {} (CRV1 [@liang1986], t with one degree of freedom less than there are "
         "clusters)",
-        of=lambda sums: sums.crv1_factor * sums.scores.meat,
+        of=lambda sums: sums.crv1_factor * sums.meat,
         df=lambda sums: sums.clusters - 1,
         clustered=True,
     ),

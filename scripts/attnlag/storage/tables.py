@@ -283,6 +283,14 @@ def row_count(paths: Iterable[str | Path]) -> int:
     return sum(pq.read_metadata(path).num_rows for path in paths)
 
 
+def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
+    """Return the documents of a batch, in order, and the first row of each."""
+    column = batch.column("document")
+    codes = column.indices.to_numpy()
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    return [column.dictionary[code].as_py() for code in codes[starts]], starts
+
+
 def batches(
     path: str | Path, rows: int, progress: str, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:

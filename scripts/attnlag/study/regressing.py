@@ -24,7 +24,7 @@ from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES, Outcome
 from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties, thirds
-from attnlag.regression.estimation import crossproducts
+from attnlag.regression.estimation import moments
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
@@ -206,8 +206,8 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     files = _write_inputs(measurement, site, config, folder)
     stream = files["stream"] if regression.outcome == "relative" else None
     facts = covariates.read_facts(build.design, files)
-    design, products = folder / "design.parquet", folder / "crossproducts.parquet"
-    crossproducts.of_norms(files["norms"], stream, design, products, build, facts)
+    design, made = folder / "design.parquet", folder / "crossproducts.parquet"
+    moments.of_norms(files["norms"], stream, design, made, build, facts)
     orders, untrained = [], None
     if config.controls.permutation:
         orders.append(
@@ -226,7 +226,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         of_control = covariates.read_facts(build.design, files, set(documents))
         untrained = fitting.Untrained(norms, streams if stream else (), of_control)
     fitted = fitting.fit(
-        [products],
+        [made],
         [design],
         measurement.groups,
         stages.fit_regression(config, IN_MEMORY),
@@ -249,7 +249,7 @@ def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[p
     if config.regressions["fit"].by_number:
         cuts = thirds.cuts_of(properties.read_property(settings.property, [tokens]))
     products = design.with_name("class_crossproducts.parquet")
-    classes.products_of_design(design, tokens, cuts, products, settings)
+    classes.sum_design(design, tokens, cuts, products, settings)
     slopes = classes.fit_classes([products], stages.fit_classes(config, IN_MEMORY))
     steps, _ = decomposition.decomposed([design], [tags], config.inference.alpha)
     return slopes.coefficients, slopes.tests, steps

@@ -3,12 +3,21 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from designs import changed, columns_of, design_table, shard_of, stack_of
+from designs import (
+    changed,
+    columns_of,
+    design_table,
+    drawn,
+    fits_of,
+    joined_of,
+    layers_of,
+    moments_of,
+    regressed,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from attnlag.regression.estimation import least_squares, regress, stacks
 from attnlag.regression.inference import bootstrap
 
 LENGTHS = [30, 12, 25, 8, 14, 40, 9]
@@ -28,7 +37,7 @@ def test_weights_count_the_documents_of_each_draw_in_any_block(documents, draws,
     weights = np.concatenate(blocks)
     # By the generator that the draws are seeded with.
     taken = np.random.default_rng(seed).integers(documents, size=(draws, documents))
-    expected = [np.bincount(drawn, minlength=documents) for drawn in taken]
+    expected = [np.bincount(one, minlength=documents) for one in taken]
     np.testing.assert_array_equal(weights, expected)
 
 
@@ -36,9 +45,9 @@ def test_weights_count_the_documents_of_each_draw_in_any_block(documents, draws,
 @pytest.mark.parametrize("effects", [False, True])
 def test_draws_equal_fits_to_the_redrawn_rows(mean, effects):
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
-    stack = stack_of(table, fixed_effects=effects)
+    layers = layers_of(table, fixed_effects=effects)
     weights = next(bootstrap.weights_of_draws(7, 6, 3)).astype(int)
-    found = bootstrap.drawn(stack, least_squares.solve_all(stack), 6, 3)
+    found = drawn(layers, 6, 3)
     for layer in range(2):
         y, x, codes = columns_of(table, layer)
         if effects:
@@ -55,34 +64,32 @@ def test_draws_equal_fits_to_the_redrawn_rows(mean, effects):
 
 def test_blocks_and_shards_change_no_draw(monkeypatch):
     table = design_table(LENGTHS, 2)
-    whole = stack_of(table)
+    whole = layers_of(table)
     ends = np.cumsum([0, *LENGTHS])
     parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
-    split = stacks.stacked([shard_of(part) for part in parts])
-    one = bootstrap.drawn(whole, least_squares.solve_all(whole), 50, 1)
+    split = regressed(joined_of(moments_of(part) for part in parts))
+    one = drawn(whole, 50, 1)
     for numbers in (20, 200):
         monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", numbers)
-        solutions = least_squares.solve_all(split)
-        other = bootstrap.drawn(split, solutions, 50, 1)
+        other = drawn(split, 50, 1)
         np.testing.assert_allclose(other, one, rtol=1e-9)
 
 
 def test_a_draw_that_cannot_be_fitted_has_no_estimates():
     table = changed(design_table([20] * 7, 1), {"layer_00.lag_2": np.repeat(np.eye(7)[3], 20)})
-    stack = stack_of(table)
-    found = bootstrap.drawn(stack, least_squares.solve_all(stack), 40, 0)
+    layers = layers_of(table)
+    found = drawn(layers, 40, 0)
     weights = np.concatenate(list(bootstrap.weights_of_draws(7, 40, 0)))
     assert (np.isnan(found[:, 0, 1]) == (weights[:, 3] == 0)).all()
 
 
 def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws():
-    stack = stack_of(design_table(LENGTHS, 5))
-    solutions = least_squares.solve_all(stack)
-    fits = regress.fit(stack, "cluster", 5, solutions)
-    draws = bootstrap.drawn(stack, solutions, 60, 0)
+    layers = layers_of(design_table(LENGTHS, 5))
+    fits = fits_of(layers, "cluster", 5)
+    draws = drawn(layers, 60, 0)
     # A draw that some layer could not be fitted in does not count.
     draws[7, 3] = np.nan
-    found = bootstrap.medians_over_layers(fits, stack, draws, 0.2).set_index("term")
+    found = bootstrap.medians_over_layers(fits, draws, 0.2).set_index("term")
     for place, term in enumerate(["intercept", "lag_1", "lag_2"]):
         estimates = sorted(fit.estimate[place] for fit in fits)
         medians = np.sort(np.median(np.delete(draws, 7, axis=0)[:, :, place], axis=1))
@@ -100,8 +107,8 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
             "clusters": 7,
         }
         assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
-    none = bootstrap.drawn(stack, solutions, 0, 0)
-    found = bootstrap.medians_over_layers(fits, stack, none, 0.2)
+    none = drawn(layers, 0, 0)
+    found = bootstrap.medians_over_layers(fits, none, 0.2)
     assert set(found.columns[found.isna().any()]) == {"conf_low", "conf_high"}
 
 
@@ -109,29 +116,27 @@ def test_medians_are_over_the_layers_that_are_fitted():
     constant = {f"layer_{layer:02d}.y": np.full(160, 2.5) for layer in range(3)}
     for flat, draws_used in ((["layer_01.y"], 20), (list(constant), 0)):
         rows = changed(design_table([20] * 8, 3), {name: constant[name] for name in flat})
-        stack = stack_of(rows)
-        solutions = least_squares.solve_all(stack)
-        fits = regress.fit(stack, "cluster", 5, solutions)
-        draws = bootstrap.drawn(stack, solutions, 20, 0)
-        found = bootstrap.medians_over_layers(fits, stack, draws, 0.05)
+        layers = layers_of(rows)
+        fits = fits_of(layers, "cluster", 5)
+        draws = drawn(layers, 20, 0)
+        found = bootstrap.medians_over_layers(fits, draws, 0.05)
         assert (found["draws"] == draws_used).all()
         assert found["median"].isna().all() == (draws_used == 0)
 
 
 def test_medians_of_the_jackknife_vary_as_it_does():
     """With one layer, intervals of the median are those of CRV3, at any level."""
-    stack = stack_of(design_table(LENGTHS, 1))
-    fits = regress.fit(stack, "cluster-jackknife", 5)
-    documents = len(stack.clusters)
-    names = least_squares.names_of(stack)
+    layers = layers_of(design_table(LENGTHS, 1))
+    fits = fits_of(layers, "cluster-jackknife", 5)
+    documents = len(layers[0].clusters)
     errors = np.sqrt(np.diag(fits[0].covariance))[1:]
     for alpha in (0.05, 0.4):
         options = {"alpha": alpha, "seed": 0}
-        found = bootstrap.medians_of_jackknife(fits, names, documents, draws=20_000, **options)
+        found = bootstrap.medians_of_jackknife(fits, documents, draws=20_000, **options)
         assert found.index.tolist() == ["lag_1", "lag_2"]
         reach = (found["median_high"] - found["median_low"]) / 2
         np.testing.assert_allclose(found["median"], fits[0].estimate[1:])
         times = stats.t.ppf(1 - alpha / 2, documents - 1)
         np.testing.assert_allclose(reach / errors, times, rtol=0.06)
-    none = bootstrap.medians_of_jackknife(fits, names, documents, draws=0, **options)
+    none = bootstrap.medians_of_jackknife(fits, documents, draws=0, **options)
     assert none.isna().any().tolist() == [False, True, True]

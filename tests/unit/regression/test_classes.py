@@ -10,25 +10,40 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from designs import RARE, SLOPES, changed, design_of, regression_settings, shard_of
+from designs import RARE, SLOPES, changed, design_of, moments_of, regression_settings
 from oracles import aht, clustered, cr2, half_panel, jackknifed
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import design, properties, thirds
-from attnlag.regression.estimation import merging, stacks
+from attnlag.regression.estimation import merging, moments
 from attnlag.regression.settings import ClassesSettings
 
 
-def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_terms=None, **changes):
-    """Return the slopes by class as the programs find them, and the design with classes."""
-    _, path = tokens
+def by_class(
+    tokens,
+    offset=0,
+    least_rows=100,
+    rows=10**6,
+    of="upos",
+    design_terms=None,
+    path=None,
+    **changes,
+):
+    """Return the slopes by class as the programs find them, and the design with classes.
+
+    Given a path, the moments are in a file and documents share as few bins as possible.
+    """
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
-    facts = properties.read_property(of, [path])
-    schema = classes.schema_of(table.schema, properties.CLASSES[of])
+    facts = properties.read_property(of, [tokens[1]])
     halves = changes.get("bias_correction") == "half-panel"
-    batches = list(classes.expanded(table.to_batches(rows), facts, offset))
-    shard = shard_of(pa.Table.from_batches(batches, schema), halves=halves)
+    count = len(properties.CLASSES[of])
+    codes = classes.codes_of(facts, offset)
+    layers = moments_of(table, rows, halves, classes=count, class_of=codes)
+    if path:
+        record = {"stages": {"design": {"outcome": "norm"}}}
+        moments.write(table.to_batches(), table.schema, path, record, None, count, codes)
+        layers = moments.Stored([path], budget=1)
     settings = ClassesSettings(
         regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
         property=of,
@@ -39,7 +54,7 @@ def by_class(tokens, offset=0, least_rows=100, rows=10**6, of="upos", design_ter
     keys = changed(table, {"position": frame["position"] + offset})
     codes = facts.of(keys).astype(int)
     frame["kind"] = np.array(properties.CLASSES[of])[codes]
-    return classes.slopes_by_class([shard], settings), frame
+    return classes.slopes_by_class(layers, settings), frame
 
 
 def columns(frame, layer=1):
@@ -88,12 +103,11 @@ def test_few_documents_are_allowed_for(tokens):
 
 
 @pytest.mark.parametrize("bins", [None, 6])
-def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch):
+def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch, tmp_path):
     """Both regressions leave out the same documents, or the same bins of documents."""
     if bins:
-        # Many more bins of the common slopes would fit the memory.
-        monkeypatch.setattr(stacks, "FEWEST_BINS", bins)
-    found, frame = by_class(tokens, stack_mb=0.01 if bins else 2000)
+        monkeypatch.setattr(moments, "FEWEST_BINS", bins)
+    found, frame = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
     data = columns(frame)
     shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
     rows = estimates(found)
@@ -172,9 +186,8 @@ def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **change
     table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
     number = properties.read_property(of, [tokens[1]])
     cuts = thirds.cuts_of(number)
-    schema = classes.schema_of(table.schema, properties.TERCILES)
-    batches = list(classes.expanded(table.to_batches(500), number, offset, cuts))
-    shard = shard_of(pa.Table.from_batches(batches, schema))
+    codes = classes.codes_of(number, offset, cuts)
+    layers = moments_of(table, 500, classes=3, class_of=codes)
     settings = ClassesSettings(
         regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
         property=of,
@@ -184,7 +197,7 @@ def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **change
     frame = table.to_pandas()
     values = number.of(changed(table, {"position": frame["position"] + offset}))
     frame["kind"] = np.array(properties.TERCILES)[np.digitize(values, cuts, right=True) % 3]
-    return classes.slopes_by_class([shard], settings), frame[~np.isnan(values)]
+    return classes.slopes_by_class(layers, settings), frame[~np.isnan(values)]
 
 
 def test_thirds_of_equal_numbers_are_one():
@@ -242,7 +255,8 @@ def test_small_classes_are_merged_and_named():
 
 
 def test_classes_without_rows_are_dropped(tokens):
-    kept = merging.kept_terms([shard_of(design_of(tokens, lags=(1,), covariates=("upos",)))])
+    layers = moments_of(design_of(tokens, lags=(1,), covariates=("upos",)))
+    kept = merging.kept_terms(layers[0].terms, layers)
     assert "upos_X" not in kept
     # The commonest class is what the others are compared with.
     own = [term for term in kept if term.startswith("upos_")]
@@ -291,13 +305,12 @@ def test_a_group_whose_name_holds_the_separator_keeps_its_dummy(tokens):
         verse = table["document"].to_pandas().cat.codes.to_numpy() % 3 == 1
         table = table.append_column(f"group_{name}", pa.array(verse.astype(float)))
         facts = properties.read_property("upos", [tokens[1]])
-        schema = classes.schema_of(table.schema, properties.CLASSES["upos"])
-        batches = list(classes.expanded(table.to_batches(), facts, 0))
         settings = ClassesSettings(
             regression=regression_settings(), property="upos", offset=0, least_rows=100
         )
-        shard = shard_of(pa.Table.from_batches(batches, schema))
-        found[name] = classes.slopes_by_class([shard], settings).coefficients
+        count, codes = len(properties.CLASSES["upos"]), classes.codes_of(facts, 0)
+        layers = moments_of(table, classes=count, class_of=codes)
+        found[name] = classes.slopes_by_class(layers, settings).coefficients
         frame = table.to_pandas()
     pd.testing.assert_frame_equal(found["vers|e"], found["verse"], rtol=1e-9)
     codes = facts.of(table).astype(int)

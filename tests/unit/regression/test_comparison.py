@@ -10,7 +10,7 @@ from scipy import stats
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import comparison
-from attnlag.regression.estimation import crossproducts, regress, stacks
+from attnlag.regression.estimation.moments import Stored
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings
@@ -72,12 +72,12 @@ def write_study(
         design = design_of((rows[0][chosen], rows[1][chosen]))
         path = folder / "crossproducts" / f"{shard:04d}.parquet"
         designs.write_shard(design, path, record)
-        written.append(crossproducts.read_shard(path))
-    stack = stacks.stacked(written)
-    fits = regress.fit(stack, stated["covariance"], stated["folds"])
+        written.append(path)
+    layers = designs.regressed(Stored(written))
+    fits = designs.fits_of(layers, stated["covariance"], stated["folds"])
     keys = "covariance", "alpha", "adjust", "negligible"
     errors = Errors(**{key: stated[key] for key in keys})
-    table = results.coefficients_table(fits, stack, errors)
+    table = results.coefficients_table(fits, errors)
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     for place, (key, value) in enumerate(keys.items()):
         table.insert(place, key, value)

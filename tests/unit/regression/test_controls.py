@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import statsmodels.formula.api as smf
-from designs import FACTS, changed, corpus_of, design_settings, regression_settings, sums_of
+from designs import FACTS, changed, corpus_of, design_settings, orders_of, regression_settings
 from scipy import stats
 
 from attnlag.quantities.columns import layer_name
@@ -37,8 +37,8 @@ def controlled(**changes):
     return regression_settings(control_design=design_of_control, **changes)
 
 
-def shard_of(norms):
-    return controls.shard_of(norms, controlled().control_design, FACTS)
+def moments_of(norms):
+    return controls.moments_of(norms, controlled().control_design, FACTS)
 
 
 def rows_of(norms, documents=None):
@@ -64,7 +64,7 @@ def test_random_weights_have_the_coefficients_of_statsmodels_without_correction(
     norms, effects, correction
 ):
     settings = controlled(fixed_effects=effects, bias_correction=correction)
-    random = controls.random_weights([norms], settings, FACTS, [shard_of(norms)])
+    random = controls.random_weights([norms], settings, FACTS, moments_of(norms))
     found, layers = random.coefficients, random.layers
     for layer, frame in enumerate(rows_of(norms)):
         oracle = smf.ols(FORMULAS[effects], frame).fit()
@@ -84,10 +84,10 @@ def test_the_trained_model_is_fitted_to_the_documents_of_the_control(norms, tmp_
     path = written(tmp_path, whole.filter(pc.field("document").isin(some)), "by-depth")
     settings = controlled(fixed_effects="document", bias_correction="half-panel")
     batches = tables.batches(norms, 10**6, "norms")
-    trained = controls.shard_of_batches(
+    trained = controls.moments_of_batches(
         batches, ["layer_00", "layer_01"], settings.control_design, FACTS, 2
     )
-    random = controls.random_weights([path], settings, FACTS, [trained])
+    random = controls.random_weights([path], settings, FACTS, trained)
     found, layers = random.coefficients, random.layers
     for layer, frame in enumerate(rows_of(norms, some)):
         oracle = smf.ols(FORMULAS["document"], frame).fit()
@@ -111,7 +111,7 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
         for seed, (scale, dynamics) in enumerate(scales.items())
     ]
     trained = written(tmp_path, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
-    found = controls.random_weights(paths, controlled(), FACTS, [shard_of(trained)])
+    found = controls.random_weights(paths, controlled(), FACTS, moments_of(trained))
     assert list(found.coefficients.columns[2:]) == [
         *("random_weights", "random_weights_default", "trained")
     ]
@@ -145,12 +145,12 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
     # A scale that was left out has no numbers, and too few documents have no interval.
     empty = corpus_of(documents=8).slice(0, 0)
     left_out = written(tmp_path, empty, "by-depth", left_out="the same as own")
-    found = controls.random_weights([paths[0], left_out], controlled(), FACTS, [shard_of(trained)])
+    found = controls.random_weights([paths[0], left_out], controlled(), FACTS, moments_of(trained))
     rows = found.compared[found.compared["scale"] == "by-depth"]
     assert rows["before"].isna().all()
     assert set(rows["left_out"]) == {"the same as own"}
     few = written(tmp_path, corpus_of(documents=5), "own")
-    found = controls.random_weights([few], controlled(), FACTS, [shard_of(trained)])
+    found = controls.random_weights([few], controlled(), FACTS, moments_of(trained))
     assert found.compared["difference"].notna().sum() == 3
     assert found.compared[["std_error", "conf_low", "conf_high"]].isna().all(axis=None)
 
@@ -159,14 +159,14 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
     whole = pa.Table.from_batches(tables.batches(norms, 10**6, "norms"))
     whole = changed(whole, {"layer_00": np.full(whole.num_rows, 8.0)})
     path = written(tmp_path, whole, "default")
-    random = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])
+    random = controls.random_weights([path], controlled(), FACTS, moments_of(norms))
     found, layers = random.coefficients, random.layers
     assert found["random_weights"].isna().tolist() == [True] * 3 + [False] * 3
     assert layers["random_weights_r_squared"].isna().tolist() == [True, False]
     assert layers["random_weights_sum"].isna().tolist() == [True, False]
     # If all documents are too short, no layer has one either.
     path = written(tmp_path, corpus_of(documents=3, tokens=3), "default")
-    random = controls.random_weights([path], controlled(), FACTS, [shard_of(norms)])
+    random = controls.random_weights([path], controlled(), FACTS, moments_of(norms))
     found, layers = random.coefficients, random.layers
     assert found["term"].tolist() == ["intercept", "lag_1", "lag_2"] * 2
     assert found["random_weights"].isna().all()
@@ -184,11 +184,11 @@ def test_the_table_lists_each_lag_beside_its_controls(norms):
     )
     fits = pd.DataFrame({"layer": [0, 1], "r_squared": [0.1, 0.2]})
     order = permutation.order_test(
-        sums_of(corpus_of(documents=6), design_settings(lags=(1, 2)), draws=19),
+        orders_of(corpus_of(documents=6), design_settings(lags=(1, 2)), draws=19),
         alpha=0.05,
         adjust="holm",
     )
-    random = controls.random_weights([norms], controlled(), FACTS, [shard_of(norms)])
+    random = controls.random_weights([norms], controlled(), FACTS, moments_of(norms))
     table = controls.controls_table(coefficients, fits, order, random)
     assert table["term"].tolist() == ["lag_1", "lag_2"] * 2
     assert table["estimate"].tolist() == [1, 2, 4, 5]

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from designs import design_table, stack_of
+from designs import design_table, fits_of, layers_of
 
 from attnlag.regression.covariances import CATALOGUE, label_of
-from attnlag.regression.estimation import regress
 
 ROOT = Path(__file__).parents[3]
 WITHOUT_RESIDUALS = [name for name, entry in CATALOGUE.items() if not entry.residuals]
@@ -20,13 +19,13 @@ def test_every_covariance_is_documented(name):
 
 
 def test_a_new_entry_gives_a_fit_its_errors(monkeypatch):
-    stack = stack_of(design_table([30, 12, 25, 8, 14, 40, 9]))
+    layers = layers_of(design_table([30, 12, 25, 8, 14, 40, 9]))
     plain = CATALOGUE["nonrobust"]
     doubled = dataclasses.replace(
         plain, label="doubled", of=lambda sums: 2 * plain.of(sums), df=lambda sums: 5
     )
     monkeypatch.setitem(CATALOGUE, "doubled", doubled)
-    for one, two in zip(*(regress.fit(stack, n, 2) for n in ("nonrobust", "doubled")), strict=True):
+    for one, two in zip(*(fits_of(layers, n, 2) for n in ("nonrobust", "doubled")), strict=True):
         np.testing.assert_allclose(two.covariance, 2 * one.covariance, rtol=1e-12)
         assert two.df.tolist() == [5, 5, 5]
         assert two.f_statistic == pytest.approx(one.f_statistic / 2)

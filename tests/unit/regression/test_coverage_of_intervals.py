@@ -20,10 +20,10 @@ REPLICATIONS = 400
 def test_intervals_by_default_cover_at_their_level(estimator, documents):
     rows = simulation.rows_of(documents, 100, "equal")
     terms = simulation.simulated(rows, REPLICATIONS, np.random.default_rng(0))
-    stack = simulation.stack_of(simulation.products_of(rows, *terms), estimator)
+    layers = simulation.layers_of(simulation.products_of(rows, *terms), estimator)
     covered = {
         name: simulation.covers(numbers, simulation.ESTIMATORS[estimator]).mean()
-        for name, numbers in simulation.fitted(stack).items()
+        for name, numbers in simulation.fitted(layers).items()
     }
     # Three standard errors of a share of 400 are 0.03.
     assert 0.91 <= covered["CR2"] <= 0.98

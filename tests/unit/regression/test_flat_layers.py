@@ -5,13 +5,12 @@ import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 import torch
-from designs import design_settings, norms_table, stack_of
+from designs import design_settings, fits_of, layers_of, norms_table
 from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
 from attnlag.quantities import extraction
 from attnlag.regression.design import design
-from attnlag.regression.estimation import regress
 
 LENGTHS = [90, 60, 70, 80, 50, 75, 66, 84]
 EQUAL = "norms are equal but for rounding: the standard deviation of "
@@ -44,7 +43,7 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
         artefact = sm.OLS(frame[f"layer_{layer:02d}.y"], x).fit()
         assert artefact.rsquared > 0.5
     within = " within documents" * fixed_effects
-    for fit in regress.fit(stack_of(table, fixed_effects=fixed_effects), "cluster", 4):
+    for fit in fits_of(layers_of(table, fixed_effects=fixed_effects), "cluster", 4):
         bound = "is below 0.0039, the precision of bfloat16"
         assert fit.status == f"{EQUAL}the outcome{within} {bound}"
         assert np.isnan(fit.estimate).all()
@@ -53,16 +52,14 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
 @pytest.mark.parametrize(("spread", "ok"), [(0.0035, False), (0.0043, True)])
 def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     logs = 2 + spread * np.random.default_rng(1).normal(size=(1, sum(LENGTHS)))
-    (fit,) = regress.fit(stack_of(design_of(logs)), "cluster", 4)
+    (fit,) = fits_of(layers_of(design_of(logs)), "cluster", 4)
     assert (fit.status == "ok") == ok
 
 
 def test_a_flat_layer_before_is_reported():
     logs = np.random.default_rng(1).normal(size=(4, sum(LENGTHS)))
     logs[2] = 1 + 0.001 * logs[2]
-    _, varied, flat, after = regress.fit(
-        stack_of(design_of(logs, ["previous_layer"])), "cluster", 4
-    )
+    _, varied, flat, after = fits_of(layers_of(design_of(logs, ["previous_layer"])), "cluster", 4)
     assert varied.status == "ok"
     assert flat.status.startswith(f"{EQUAL}the outcome is below")
     assert after.status.startswith(f"{EQUAL}previous_layer is below")

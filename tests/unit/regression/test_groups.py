@@ -4,11 +4,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_of, design_table, regression_settings, shard_of
+from designs import (
+    columns_of,
+    design_of,
+    design_table,
+    fits_of,
+    joined_of,
+    moments_of,
+    regressed,
+    regression_settings,
+    stored_of,
+)
 from oracles import clustered, dummies_of, jackknifed, ols, r_squared_of_folds
 
 from attnlag.regression.beyond import groups
-from attnlag.regression.estimation import regress, stacks
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
 GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}
@@ -20,8 +29,8 @@ def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table] if parts == 1 else [table.slice(0, middle), table.slice(middle)]
-    shards = [shard_of(piece.unify_dictionaries().combine_chunks()) for piece in pieces]
-    found = groups.coefficients_by_group(shards, GROUP_OF, SETTINGS)
+    shards = [moments_of(piece.unify_dictionaries().combine_chunks()) for piece in pieces]
+    found = groups.coefficients_by_group(joined_of(shards), GROUP_OF, SETTINGS)
     assert list(found["subset"].unique()) == ["prose", "verse", "code"]
     documents = table["document"].to_pandas().astype(str)
     for (group, layer), rows in found.groupby(["subset", "layer"], sort=False):
@@ -38,14 +47,14 @@ def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
 
 def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted_and_is_named():
     few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
-    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, SETTINGS)
+    found = groups.coefficients_by_group(moments_of(design_table(LENGTHS)), few, SETTINGS)
     assert groups.fitted_groups(found) == (
         ["prose"],
         {"rare": "2 documents: too few to cluster by"},
     )
     # Classical errors need no six documents.
     classical = groups.settings_of_groups(regression_settings(covariance="nonrobust"))
-    found = groups.coefficients_by_group([shard_of(design_table(LENGTHS))], few, classical)
+    found = groups.coefficients_by_group(moments_of(design_table(LENGTHS)), few, classical)
     assert groups.fitted_groups(found) == (["rare", "prose"], {})
     own = design_table(LENGTHS).slice(0, LENGTHS[0] + LENGTHS[1])
     y, x, _ = columns_of(own, 0)
@@ -58,8 +67,8 @@ def test_dummies_of_groups_are_dropped_within_a_group():
     table = design_table(LENGTHS)
     verse = table["document"].to_pandas().astype(str).map(GROUP_OF) == "verse"
     with_dummy = table.append_column("group_verse", pa.array(verse.astype(float)))
-    plain = groups.coefficients_by_group([shard_of(table)], GROUP_OF, SETTINGS)
-    found = groups.coefficients_by_group([shard_of(with_dummy)], GROUP_OF, SETTINGS)
+    plain = groups.coefficients_by_group(moments_of(table), GROUP_OF, SETTINGS)
+    found = groups.coefficients_by_group(moments_of(with_dummy), GROUP_OF, SETTINGS)
     assert list(found["term"].unique()) == ["intercept", "lag_1", "lag_2"]
     np.testing.assert_allclose(found["estimate"], plain["estimate"], rtol=1e-9)
 
@@ -76,16 +85,16 @@ GENRES = {f"d{i}": f"genre {i % 8}" for i in range(30)}
 
 
 @pytest.mark.parametrize("budget", [np.inf, 1.0])
-def test_errors_by_group_equal_those_of_statsmodels(budget):
+def test_errors_by_group_equal_those_of_statsmodels(budget, tmp_path):
     """Groups are few, so that they are clusters under any limit of memory."""
     table = design_table(LENGTHS, layers=2, missing=0.05)
     middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, 13))
     pieces = [table.slice(0, middle), table.slice(middle)]
-    shards = [shard_of(piece.unify_dictionaries().combine_chunks()) for piece in pieces]
-    stack = stacks.stacked(shards, group_of=GENRES, budget=budget)
-    assert stack.clusters == [f"genre {place}" for place in range(8)]
-    assert stack.bins is None
-    for layer, fit in enumerate(regress.fit(stack, "cluster-crv1", 5)):
+    pieces = [piece.unify_dictionaries().combine_chunks() for piece in pieces]
+    layers = regressed(stored_of(pieces, tmp_path / "shards", budget), group_of=GENRES)
+    assert layers[0].clusters == [f"genre {place}" for place in range(8)]
+    assert layers[0].bins is None
+    for layer, fit in enumerate(fits_of(layers, "cluster-crv1", 5)):
         y, x, codes = columns_of(table, layer)
         # The codes count the documents in their order.
         genres = codes % 8
@@ -94,7 +103,7 @@ def test_errors_by_group_equal_those_of_statsmodels(budget):
         np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-8)
         assert (fit.df == 7).all()
         assert fit.n_documents == 30
-    for layer, fit in enumerate(regress.fit(stack, "cluster-jackknife", 5)):
+    for layer, fit in enumerate(fits_of(layers, "cluster-jackknife", 5)):
         y, x, codes = columns_of(table, layer)
         genres = codes % 8
         covariance, _ = jackknifed(lambda kept, y=y, x=x: ols(y, x, kept), genres)
@@ -103,11 +112,11 @@ def test_errors_by_group_equal_those_of_statsmodels(budget):
 
 def test_document_effects_are_removed_by_document_and_not_by_group():
     table = design_table(LENGTHS, layers=1)
-    shards = [shard_of(table)]
-    by_document = stacks.stacked(shards, fixed_effects=True)
-    by_group = stacks.stacked(shards, fixed_effects=True, group_of=GENRES)
+    shards = moments_of(table)
+    by_document = regressed(shards, fixed_effects=True)
+    by_group = regressed(shards, fixed_effects=True, group_of=GENRES)
     both = by_document, by_group
-    one, other = (regress.fit(stack, "cluster-crv1", 5)[0] for stack in both)
+    one, other = (fits_of(layers, "cluster-crv1", 5)[0] for layers in both)
     np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-12)
     y, x, codes = columns_of(table, 0)
     oracle = sm.OLS(y, np.column_stack([x[:, 1:], dummies_of(codes)])).fit(
@@ -120,12 +129,11 @@ def test_document_effects_are_removed_by_document_and_not_by_group():
 
 def test_each_group_is_predicted_from_the_others():
     table = design_table(LENGTHS, layers=1, missing=0.05)
-    stack = stacks.stacked([shard_of(table)])
+    layers = regressed(moments_of(table))
     # More groups than the ten numbers that the cross-products of a document are.
-    folds = stacks.stacked(
-        [shard_of(table)], group_of={f"d{i}": f"genre {i % 12}" for i in range(30)}
-    )
-    (fit,) = regress.fit(stack, "cluster-crv1", folds)
+    genres = {f"d{i}": f"genre {i % 12}" for i in range(30)}
+    (folds,) = regressed(moments_of(table), group_of=genres)
+    (fit,) = fits_of(layers, "cluster-crv1", folds)
     y, x, codes = columns_of(table, 0)
     assert fit.cv_r_squared == pytest.approx(r_squared_of_folds(y, x, codes % 12), rel=1e-9)
     assert (fit.df == 29).all()
@@ -135,7 +143,7 @@ def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):
     table = design_of(tokens, lags=(1,), covariates=("upos",))
     documents = table["document"].to_pandas().astype(str).unique()
     group_of = {name: "long" for name in documents} | {f"short {i}": "short" for i in range(8)}
-    found = groups.coefficients_by_group([shard_of(table)], group_of, regression_settings())
+    found = groups.coefficients_by_group(moments_of(table), group_of, regression_settings())
     fitted, without = groups.fitted_groups(found)
     assert fitted == ["long"]
     assert without == {"short": "0 rows for 2 terms"}

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from designs import changed, design_table, stack_of
+from designs import changed, design_table, layers_of
 from oracles import aht, cr2, ols
 
-from attnlag.regression.estimation import least_squares
 from attnlag.regression.estimation.clustered import NO_TEST
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import halves
 
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
@@ -43,8 +43,8 @@ def regressors(table, lengths, layer):
 def test_the_test_equals_that_of_matrices_written_out(covariate):
     table = design_table(LENGTHS, layers=2)
     table = with_covariate(table, LENGTHS) if covariate else table
-    stack = stack_of(table, halves=True, fixed_effects=True)
-    found = halves.equal_halves(stack, least_squares.solve_all(stack))
+    layers = layers_of(table, halves=True, fixed_effects=True)
+    found = [halves.equal_halves(solve(layer)) for layer in layers]
     for layer, test in enumerate(found):
         y, x, codes = regressors(table, LENGTHS, layer)
         k = x.shape[1]
@@ -62,14 +62,14 @@ def test_halves_with_other_lags_are_told_apart():
     frame = table.to_pandas()
     second = np.tile(np.arange(60) >= 30, 40)
     y = frame["layer_00.y"] + second * frame["layer_00.lag_1"]
-    stack = stack_of(changed(table, {"layer_00.y": y}), halves=True, fixed_effects=True)
-    first, other = halves.equal_halves(stack, least_squares.solve_all(stack))
+    layers = layers_of(changed(table, {"layer_00.y": y}), halves=True, fixed_effects=True)
+    first, other = (halves.equal_halves(solve(layer)) for layer in layers)
     assert first.p_value < 0.005
     assert other.p_value > 0.01
 
 
 def test_without_halves_or_with_few_documents_there_is_no_test():
     for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
-        stack = stack_of(design_table(lengths), halves=apart, fixed_effects=True)
-        tests = halves.equal_halves(stack, least_squares.solve_all(stack))
+        layers = layers_of(design_table(lengths), halves=apart, fixed_effects=True)
+        tests = [halves.equal_halves(solve(layer)) for layer in layers]
         assert tests == [NO_TEST] * 2

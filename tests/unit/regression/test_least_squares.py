@@ -8,7 +8,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import changed, columns_of, design_table, stack_of
+from designs import (
+    changed,
+    columns_of,
+    design_table,
+    fits_of,
+    layers_of,
+    regressed,
+    stored_of,
+)
 from oracles import (
     aht,
     clustered,
@@ -23,8 +31,9 @@ from oracles import (
 )
 from scipy import stats
 
-from attnlag.regression.estimation import least_squares, regress, stacks
+from attnlag.regression.estimation import least_squares, moments
 from attnlag.regression.estimation.clustered import SMALL, cr2_adjustment
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import Errors
 
@@ -43,13 +52,13 @@ LENGTHS = {
 def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
     table = design_table(lengths, layers, missing=missing)
     # The centre of the shard is the mean of its first rows, and not of all.
-    stack = stack_of(table, rows=20)
-    fits = regress.fit(stack, covariance, 5)
+    layers = layers_of(table, rows=20)
+    fits = fits_of(layers, covariance, 5)
     if covariance == "cluster-crv1" and len(lengths) < 6:
         said = f"{len(lengths)} document{'s' * (len(lengths) > 1)}: too few to cluster by"
         assert [fit.status for fit in fits] == [said] * layers
         return
-    tidy = results.coefficients_table(fits, stack, Errors(covariance=covariance, alpha=0.1))
+    tidy = results.coefficients_table(fits, Errors(covariance=covariance, alpha=0.1))
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         options = clustered(codes) if covariance == "cluster-crv1" else {}
@@ -79,14 +88,14 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
 
 
 def test_adjusted_p_values_are_over_the_layers_of_a_term():
-    stack = stack_of(design_table(LENGTHS["many"], 6))
-    fits = regress.fit(stack, "cluster", 5)
+    layers = layers_of(design_table(LENGTHS["many"], 6))
+    fits = fits_of(layers, "cluster", 5)
     for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
-        tidy = results.coefficients_table(fits, stack, Errors(adjust=adjust))
+        tidy = results.coefficients_table(fits, Errors(adjust=adjust))
         for _, rows in tidy.groupby("term"):
             expected = multipletests(rows["p_value"], method=method)[1]
             np.testing.assert_allclose(rows["p_adjusted"], expected)
-    tidy = results.coefficients_table(fits, stack, Errors(adjust="none"))
+    tidy = results.coefficients_table(fits, Errors(adjust="none"))
     assert (tidy["p_adjusted"] == tidy["p_value"]).all()
 
 
@@ -94,7 +103,7 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
 def test_cross_validation_equals_that_of_separate_fits(folds):
     """There are at most as many folds as documents."""
     table = design_table(LENGTHS["many"], 1, missing=0.1)
-    (fit,) = regress.fit(stack_of(table), "cluster", folds)
+    (fit,) = fits_of(layers_of(table), "cluster", folds)
     y, x, codes = columns_of(table, 0)
     fold = np.unique(codes, return_inverse=True)[1] % folds
     assert fit.cv_r_squared == pytest.approx(r_squared_of_folds(y, x, fold), rel=1e-9)
@@ -104,8 +113,8 @@ def test_cross_validation_equals_that_of_separate_fits(folds):
 def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
     """The mean is ``ratio`` times the standard deviation; rationals have no rounding."""
     table = design_table([50] * 6, 1, mean=float(ratio))
-    stack = stack_of(table, rows=70)
-    (fit,) = regress.fit(stack, "nonrobust", 5)
+    layers = layers_of(table, rows=70)
+    (fit,) = fits_of(layers, "nonrobust", 5)
     y, x, _ = columns_of(table, 0)
     rows = np.vectorize(Fraction, otypes=[object])(np.column_stack([x[:, 1:], y]))
     rows = rows - rows.sum(axis=0) / len(rows)
@@ -121,9 +130,9 @@ def with_dummies(x, codes):
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
 def test_document_effects_equal_a_dummy_for_each_document(covariance):
     table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
-    stack = stack_of(table, rows=40, fixed_effects=True)
-    fits = regress.fit(stack, covariance, 5)
-    tidy = results.coefficients_table(fits, stack, Errors(covariance=covariance, adjust="none"))
+    layers = layers_of(table, rows=40, fixed_effects=True)
+    fits = fits_of(layers, covariance, 5)
+    tidy = results.coefficients_table(fits, Errors(covariance=covariance, adjust="none"))
     assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
@@ -146,7 +155,7 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
 def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
     """Scores of the three regressions come from the leverages of all rows of a document."""
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
-    (fit,) = regress.fit(stack_of(table, halves=True, fixed_effects=True), "cluster", None)
+    (fit,) = fits_of(layers_of(table, halves=True, fixed_effects=True), "cluster", None)
     y, x, codes = columns_of(table, 0)
     data = pd.DataFrame(np.column_stack([y, x[:, 1:]]))
 
@@ -160,16 +169,16 @@ def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression(
 
 def test_the_jackknife_equals_fits_without_each_document():
     table = design_table([30, 12, 25, 8, 14, 40, 9], 1)
-    stack = stack_of(table, rows=33)
-    (fit,) = regress.fit(stack, "cluster-jackknife", 5)
+    layers = layers_of(table, rows=33)
+    (fit,) = fits_of(layers, "cluster-jackknife", 5)
     y, x, codes = columns_of(table, 0)
     covariance, change = jackknifed(lambda kept: ols(y, x, kept), codes)
     np.testing.assert_allclose(fit.estimate, ols(y, x), rtol=1e-9)
     np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-7)
     assert (fit.df == 6).all()
-    influence = results.influence_table([fit], stack)
+    influence = results.influence_table([fit])
     lag = influence[influence["term"] == "lag_1"]
-    expected = pd.Series(-change[:, 1], index=stack.clusters)
+    expected = pd.Series(-change[:, 1], index=layers[0].clusters)
     assert lag["document"].tolist() == expected.abs().sort_values(ascending=False).index.tolist()
     np.testing.assert_allclose(lag["change"], expected[lag["document"]], rtol=1e-7)
     np.testing.assert_allclose(
@@ -183,8 +192,8 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
     table = design_table(LENGTHS["many"], 2)
     trend = np.random.default_rng(4).normal(size=table.num_rows) + 1000
     table = table.append_column("position_1", pa.array(trend))
-    stack = stack_of(table, fixed_effects=fixed_effects)
-    for layer, fit in enumerate(regress.fit(stack, "cluster", 5)):
+    layers = layers_of(table, fixed_effects=fixed_effects)
+    for layer, fit in enumerate(fits_of(layers, "cluster", 5)):
         y, x, codes = columns_of(table, layer)
         effects = dummies_of(codes if fixed_effects else 0 * codes)
         lags, trend = x[:, 1:3], table["position_1"].to_numpy()[:, None]
@@ -229,28 +238,28 @@ def corrected(frame, weight):
 def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
     """The oracles are own regressions: of all rows, halves, without and with more of a document."""
     table = short_table()
-    stack = stack_of(table, rows=33, halves=True, fixed_effects=True)
+    layers = layers_of(table, rows=33, halves=True, fixed_effects=True)
     frame = table.to_pandas()
-    (fit,) = regress.fit(stack, "cluster-jackknife", 5)
+    (fit,) = fits_of(layers, "cluster-jackknife", 5)
     np.testing.assert_allclose(fit.estimate, corrected(frame, np.ones(7)), rtol=1e-9)
     covariance, _ = jackknifed(lambda kept: corrected(frame, kept.astype(float)), np.arange(7))
     np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-7)
     assert np.isnan(fit.log_likelihood)
-    (fit,) = regress.fit(stack, "cluster-crv1", 5)
+    (fit,) = fits_of(layers, "cluster-crv1", 5)
     steps = [1e-5 * (np.arange(7) == g) for g in range(7)]
     psi = np.stack([corrected(frame, 1 + e) - corrected(frame, 1 - e) for e in steps]) / 2e-5
     n = len(frame)
     np.testing.assert_allclose(fit.covariance, 7 / 6 * (n - 1) / (n - 4) * psi.T @ psi, rtol=1e-5)
     # Draws weight documents alike.
     weights = np.random.default_rng(0).integers(1, 4, (2, 7)).astype(float)
-    drawn = bootstrap.weighted(stack, least_squares.solve_all(stack), weights)[:, 0]
+    drawn = bootstrap.weighted(solve(layers[0]), [weights])
     for one, weight in zip(drawn, weights, strict=True):
         np.testing.assert_allclose(one, corrected(frame, weight), rtol=1e-9)
     # A lag that a half does not tell is another matter.
     table = table.drop_columns("layer_00.lag_2")
     table = table.rename_columns(["document", "layer_00.y", "layer_00.lag_1", "lag_9"])
-    stack = stack_of(table, halves=True, fixed_effects=True)
-    (fit,) = regress.fit(stack, "cluster", 5)
+    layers = layers_of(table, halves=True, fixed_effects=True)
+    (fit,) = fits_of(layers, "cluster", 5)
     assert fit.status == "a half of the documents alone does not tell lag_1 and lag_9"
 
 
@@ -268,8 +277,8 @@ def test_the_correction_hardly_worsens_a_fit_of_short_documents(last):
     for number, knot in enumerate((4, 16, last)):
         columns[f"position_{number}"] = pa.array(np.maximum(place - knot, 0.0) ** 3)
     table = pa.table(columns)
-    plain, halves = (stack_of(table, halves=each, fixed_effects=True) for each in (False, True))
-    (without,), (with_it,) = (regress.fit(each, "cluster", 5) for each in (plain, halves))
+    plain, halves = (layers_of(table, halves=each, fixed_effects=True) for each in (False, True))
+    (without,), (with_it,) = (fits_of(each, "cluster", 5) for each in (plain, halves))
     assert with_it.status == "ok"
     assert without.r_squared > with_it.r_squared > without.r_squared - 0.01
 
@@ -280,11 +289,11 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
     """With document effects there is a dummy for each; ``scale`` makes most leverages small."""
     lengths = [30, 12, 5, 25, 8, 14, 4, 9 * scale]
     table = design_table(lengths, 2, missing=0.1)
-    stack = stack_of(table, rows=20, fixed_effects=effects)
-    names = least_squares.names_of(stack)
+    layers = layers_of(table, rows=20, fixed_effects=effects)
+    names = layers[0].names
     both = np.eye(len(names))[[names.index("lag_1"), names.index("lag_2")]]
     difference = both[:1] - both[1:]
-    fits = regress.fit(stack, "cluster", 5, joint=[difference, both])
+    fits = fits_of(layers, "cluster", 5, joint=[difference, both])
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
         if effects:
@@ -311,29 +320,27 @@ def test_the_root_for_small_leverages_is_precise_to_rounding():
     np.testing.assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
 
 
-def test_clustered_errors_are_exact_with_binned_documents(monkeypatch):
-    monkeypatch.setattr(stacks, "FEWEST_BINS", 9)
+def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path):
+    monkeypatch.setattr(moments, "FEWEST_BINS", 9)
     table = design_table(LENGTHS["many"], 3, missing=0.1)
-    whole, binned = stack_of(table), stack_of(table, budget=100.0)
-    assert len(binned.clusters) == 9
-    for one, other in zip(
-        regress.fit(whole, "cluster", 5), regress.fit(binned, "cluster", 5), strict=True
-    ):
+    whole, binned = layers_of(table), regressed(stored_of([table], tmp_path, 100.0))
+    assert len(binned[0].clusters) == 9
+    for one, other in zip(fits_of(whole, "cluster", 5), fits_of(binned, "cluster", 5), strict=True):
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
         np.testing.assert_allclose(one.df, other.df, rtol=1e-10)
         assert one.n_documents == other.n_documents
         assert one.effective_documents == pytest.approx(other.effective_documents, rel=1e-10)
         assert one.loo_r_squared != other.loo_r_squared
-    jackknife = regress.fit(binned, "cluster-jackknife", 5)
+    jackknife = fits_of(binned, "cluster-jackknife", 5)
     assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
 
 
 def test_effective_documents_are_fewer_if_documents_are_unequal():
     """Equal documents count in full. With one as large as all others there are about two."""
-    equal = stack_of(design_table([50] * 20, 1))
-    (fit,) = regress.fit(equal, "cluster", 5)
+    equal = layers_of(design_table([50] * 20, 1))
+    (fit,) = fits_of(equal, "cluster", 5)
     assert 10 < fit.effective_documents <= 20
-    (unequal,) = regress.fit(stack_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
+    (unequal,) = fits_of(layers_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
     assert unequal.effective_documents < 4
     _, x, codes = columns_of(design_table([50] * 20, 1), 0)
     inverse = np.linalg.inv(x.T @ x)
@@ -347,21 +354,21 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
     constant = {"layer_01.y": np.full(160, 2.5), "layer_02.lag_2": np.full(160, 1.1)}
     collinear = {"layer_03.lag_2": 2 * table["layer_03.lag_1"].to_numpy() - 7}
     table = changed(table, constant | collinear)
-    stack = stack_of(table)
-    fits = regress.fit(stack, "cluster", 4)
+    layers = layers_of(table)
+    fits = fits_of(layers, "cluster", 4)
     assert [fit.status for fit in fits] == [
         "ok",
         "the outcome is constant",
         "lag_2 is constant",
         "lag_1 and lag_2 are collinear",
     ]
-    tidy = results.coefficients_table(fits, stack, Errors())
+    tidy = results.coefficients_table(fits, Errors())
     assert tidy["estimate"].isna().sum() == 9
-    alone = stack_of(table.select([name for name in table.column_names if "01" not in name][:4]))
-    first = results.coefficients_table(regress.fit(alone, "cluster", 4), alone, Errors())
+    alone = layers_of(table.select([name for name in table.column_names if "01" not in name][:4]))
+    first = results.coefficients_table(fits_of(alone, "cluster", 4), Errors())
     pd.testing.assert_frame_equal(tidy.iloc[:3], first)
     for rows in (3, 0):
-        (fit,) = regress.fit(stack_of(design_table([5], 1).slice(0, rows)), "nonrobust", 2)
+        (fit,) = fits_of(layers_of(design_table([5], 1).slice(0, rows)), "nonrobust", 2)
         assert fit.status == f"{rows} rows for 3 terms"
 
 
@@ -369,16 +376,16 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
 def test_a_regressor_constant_within_documents_is_not_fitted_with_effects(mean, step):
     table = design_table([20] * 8, 1, mean=mean)
     table = changed(table, {"layer_00.lag_2": mean + step * np.repeat(np.arange(8), 20) ** 0.5})
-    pooled, within = (stack_of(table, fixed_effects=effects) for effects in (False, True))
-    assert regress.fit(pooled, "cluster", 4)[0].status == "ok"
-    assert regress.fit(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
+    pooled, within = (layers_of(table, fixed_effects=effects) for effects in (False, True))
+    assert fits_of(pooled, "cluster", 4)[0].status == "ok"
+    assert fits_of(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
 
 
 def test_a_regressor_that_varies_in_one_document_has_no_jackknife():
     table = changed(design_table([20] * 8, 1), {"layer_00.lag_2": np.repeat(np.eye(8)[3], 20)})
-    stack = stack_of(table)
-    assert regress.fit(stack, "cluster", 4)[0].status == "ok"
-    assert regress.fit(stack, "cluster-jackknife", 4)[0].status == (
+    layers = layers_of(table)
+    assert fits_of(layers, "cluster", 4)[0].status == "ok"
+    assert fits_of(layers, "cluster-jackknife", 4)[0].status == (
         "without d3 the regressors are collinear: no jackknife"
     )
 
@@ -389,7 +396,7 @@ def test_only_the_first_layer_lacks_a_layer_before_it(first):
     for layer in (first, first + 1):
         names += [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "previous_layer")]
     table = design_table([5]).rename_columns(names).slice(0, 0)
-    assert [fit.status for fit in regress.fit(stack_of(table), "nonrobust", 2)] == [
+    assert [fit.status for fit in fits_of(layers_of(table), "nonrobust", 2)] == [
         least_squares.NO_LAYER_BEFORE,
         "0 rows for 3 terms",
     ]
@@ -422,7 +429,7 @@ def one_long_document(lags=12, seed=0):
 def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     """Without the document all sums shrink to an eighth, and a product of twelve is still not 0."""
     table, x, y, codes = one_long_document()
-    (fit,) = regress.fit(stack_of(table), "cluster-jackknife", 5)
+    (fit,) = fits_of(layers_of(table), "cluster-jackknife", 5)
     assert fit.status == "ok"
     constant = sm.add_constant(x)
     for document in (0, 7):
@@ -450,12 +457,12 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
 def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha, adjust):
     """The oracle tests against the bound with statsmodels, and corrects with statsmodels."""
     table = design_table(LENGTHS["many"], 4)
-    stack = stack_of(table)
-    fits = regress.fit(stack, "nonrobust", 5)
+    layers = layers_of(table)
+    fits = fits_of(layers, "nonrobust", 5)
     seen = set()
     for negligible in (0.02, 0.05, 0.1, 0.2, 0.4):
         errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, negligible=negligible)
-        tidy = results.coefficients_table(fits, stack, errors)
+        tidy = results.coefficients_table(fits, errors)
         for place in range(3):
             row, p = np.eye(3)[place], {"present": [], "absent": []}
             for layer in range(4):
@@ -513,10 +520,10 @@ def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
     table = design_table([20, 20] * 4, 1).to_pandas()
     numbers = table.columns.drop(["document", "window", "position"], errors="ignore")
     repeated = np.tile(table[numbers].to_numpy()[:40], (4, 1))
-    stack = stack_of(
+    layers = layers_of(
         changed(design_table([20, 20] * 4, 1), dict(zip(numbers, repeated.T, strict=True)))
     )
-    (fit,) = regress.fit(stack, "cluster-crv1", 2, joint=[np.eye(3)[1:], np.eye(3)[1:2]])
+    (fit,) = fits_of(layers, "cluster-crv1", 2, joint=[np.eye(3)[1:], np.eye(3)[1:2]])
     assert fit.status == "ok"
     both, one = fit.joint
     assert np.isnan([both.statistic, both.p_value, fit.f_statistic]).all()

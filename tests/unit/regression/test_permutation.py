@@ -3,14 +3,21 @@
 import designs
 import numpy as np
 import pytest
-from designs import FACTS, changed, corpus_of, design_settings, sums_of
+from designs import (
+    FACTS,
+    changed,
+    corpus_of,
+    design_settings,
+    orders_joined,
+    orders_of,
+    sums_of,
+)
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
 from attnlag.quantities.columns import KEYS
 from attnlag.regression.design import covariates, design
 from attnlag.regression.design.properties import Property
-from attnlag.regression.estimation.packed import unpacked
 from attnlag.regression.inference import permutation
 from attnlag.storage import tables
 
@@ -32,12 +39,13 @@ def test_within_classes_tokens_keep_the_order_of_the_classes():
     kinds = Property("upos", starts, classes.astype(float))
     options = {"draws": 5, "seed": 0, "fixed_effects": False}
     batches = table.to_batches(20)
-    sums = permutation.permuted_products(batches, LAGS, {}, classes=kinds, **options)
+    sums = permutation.permuted(batches, LAGS, {}, classes=kinds, **options)
     assert sums.within == "upos"
-    observed, *drawn = sums.products
+    observed, *drawn = sums.s.swapaxes(0, 1)
     assert all(np.allclose(one, observed, atol=1e-9) for one in drawn)
-    free = permutation.permuted_products(batches, LAGS, {}, **options)
-    assert not any(np.allclose(one, free.products[0], atol=1e-3) for one in free.products[1:])
+    free = permutation.permuted(batches, LAGS, {}, **options)
+    observed, *drawn = free.s.swapaxes(0, 1)
+    assert not any(np.allclose(one, observed, atol=1e-3) for one in drawn)
 
 
 LAGS = design_settings(lags=(1, 2))
@@ -51,17 +59,16 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     table = norms_table(lengths)
     options = {"fixed_effects": fixed_effects, "draws": 20}
     alone = sums_of(table, settings, **options)
-    _, whole = permutation.estimates_of_orders(alone)
+    _, whole = permutation.estimates_of_orders(orders_joined([alone]))
     parts = [table.slice(0, 15), table.slice(15)]
-    sums = permutation.merged_products(
-        [sums_of(part, settings, rows=rows, **options) for part in parts]
-    )
-    _, found = permutation.estimates_of_orders(sums)
+    orders = orders_joined([sums_of(part, settings, rows=rows, **options) for part in parts])
+    _, found = permutation.estimates_of_orders(orders)
     np.testing.assert_allclose(found, whole, rtol=1e-8)
-    assert sums.documents.tolist() == [3, 3]
-    twice = permutation.merged_products([alone, alone])
-    np.testing.assert_allclose(twice.products, 2 * alone.products, atol=1e-10)
-    np.testing.assert_allclose(twice.squares, 2 * alone.squares)
+    assert [layer.documents for layer in orders] == [3, 3]
+    for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
+        np.testing.assert_allclose(two.s, 2 * one.s, atol=1e-10)
+        if fixed_effects:
+            np.testing.assert_allclose(two.squares, 2 * one.squares)
 
 
 def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
@@ -71,9 +78,9 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
     )
     table = norms_table({(name, 0): 90 for name in "abcdef"})
     settings = LAGS
-    _, whole = permutation.estimates_of_orders(sums_of(table, settings, draws=20))
+    _, whole = permutation.estimates_of_orders(orders_of(table, settings, draws=20))
     parts = [sums_of(table.slice(start, 90), settings, draws=20) for start in range(0, 540, 90)]
-    _, alone = permutation.estimates_of_orders(permutation.merged_products(parts))
+    _, alone = permutation.estimates_of_orders(orders_joined(parts))
     np.testing.assert_allclose(alone, whole, rtol=1e-8)
 
 
@@ -83,10 +90,10 @@ def test_tokens_without_a_norm_are_excluded_in_all_layers():
     table = changed(table, {"layer_00": broken})
     sums = sums_of(table, LAGS)
     # Positions 3 to 11 less the outcomes 5, 6 and 7; and 3 to 8.
-    assert sums.products[:, :, 0].tolist() == [[12, 12]] * 4
+    assert sums.s[:, :, 0, 0].tolist() == [[12] * 4] * 2
     sums = sums_of(changed(table, {"layer_00": np.zeros(21)}), LAGS)
-    assert sums.products[0, :, 0].tolist() == [0, 15]
-    test = permutation.order_test(sums, alpha=0.05, adjust="holm")
+    assert sums.s[:, 0, 0, 0].tolist() == [0, 15]
+    test = permutation.order_test(orders_joined([sums]), alpha=0.05, adjust="holm")
     assert test.layers["order_p_value"].isna().tolist() == [True, False]
     assert test.coefficients["permuted_low"].isna().tolist() == [True] * 3 + [False] * 3
 
@@ -96,7 +103,7 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
     table = corpus_of(level=1.0)
     pooled, within = (
         permutation.order_test(
-            sums_of(table, LAGS, draws=99, fixed_effects=effects),
+            orders_of(table, LAGS, draws=99, fixed_effects=effects),
             alpha=0.05,
             adjust="holm",
         )
@@ -116,14 +123,14 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
 
 def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
-        sums = sums_of(corpus_of(dynamics=dynamics), LAGS, draws=99)
+        sums = orders_of(corpus_of(dynamics=dynamics), LAGS, draws=99)
         test = permutation.order_test(sums, alpha=0.05, adjust="holm")
         assert test.layers["order_p_value"].tolist() == [0.01, 0.01]
         assert test.layers["order_p_adjusted"].tolist() == [0.01, 0.01]
 
 
 def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
-    sums = sums_of(corpus_of(documents=6), LAGS, draws=49)
+    sums = orders_of(corpus_of(documents=6), LAGS, draws=49)
     names, found = permutation.estimates_of_orders(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
     test = permutation.order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
@@ -147,10 +154,10 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
     sums = sums_of(norms_table({("a", 0): 9, ("b", 0): 7}), LAGS)
     path = tmp_path / "p.parquet"
     record = {"permutations": sums.facts()}
-    table = permutation.to_table(sums)
+    table = sums.to_table(layer=sums.layers)
     assert table["layer"].to_pylist() == [0, 1]
     tables.write_table(table, path, record)
-    again = permutation.read_products(path)
+    again = permutation.read(path)
     for name, value in vars(sums).items():
         np.testing.assert_array_equal(getattr(again, name), value)
 
@@ -161,7 +168,7 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
     surprisal[[0, 6, 14, 20]] = np.nan
     facts = {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 14}, surprisal)}
     settings = design_settings(lags=(1,), covariates=("surprisal",), drop_first=0)
-    sums = permutation.permuted_products(
+    sums = permutation.permuted(
         table.to_batches(), settings, facts, draws=3, seed=0, fixed_effects=False
     )
     logs = np.log(table["layer_01"].to_numpy())
@@ -176,8 +183,7 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
         t = np.array([t for t in range(1, 25) if known[t] and known[t - 1] and t != 14])
         w = np.stack([np.ones(len(t)), own[t], own[t - 1], seen[t]])
         w -= sums.centre[1][:, None]
-        found = unpacked(sums.products[1 + draw, 1], len(w))
-        np.testing.assert_allclose(found, w @ w.T, atol=1e-10)
+        np.testing.assert_allclose(sums.s[1, 1 + draw], w @ w.T, atol=1e-10)
 
 
 def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
@@ -198,18 +204,18 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     settings = design_settings(lags=(1,), covariates=("toy",))
     three = {f"toy_{one}": [one] for one in (1, 2, 3)}
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy(three))
-    apart = sums_of(table, settings)
+    apart = sums_of(table, settings, fixed_effects=True)
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy({"toy_2": [2], "toy_other": [1, 3]}))
-    expected = sums_of(table, settings)
+    expected = sums_of(table, settings, fixed_effects=True)
     parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
-    found = permutation.merged_terms(apart, parts)
-    assert found.terms == expected.terms
-    np.testing.assert_allclose(found.products, expected.products, atol=1e-10)
-    np.testing.assert_allclose(found.centre, expected.centre)
-    # The size of a sum of disjoint dummies is about that of its parts together.
-    np.testing.assert_allclose(found.squares[:, :4], expected.squares[:, :4])
-    np.testing.assert_allclose(found.squares[:, 4], expected.squares[:, 4], rtol=1)
-    assert permutation.merged_terms(expected, {term: [term] for term in expected.terms}) is expected
+    found = permutation.joined([apart], parts)
+    for one, other in zip(found, orders_joined([expected]), strict=True):
+        assert one.terms == other.terms
+        np.testing.assert_allclose(one.s, other.s, atol=1e-10)
+        np.testing.assert_allclose(one.centre, other.centre)
+        # The size of a sum of disjoint dummies is about that of its parts together.
+        np.testing.assert_allclose(one.squares[:4], other.squares[:4])
+        np.testing.assert_allclose(one.squares[4], other.squares[4], rtol=1)
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -236,7 +242,7 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     of_layers = ["y", "lag_1", "previous_layer", "previous_layer_lag_1"]
     assert sums.terms == [*of_layers, "log_frequency", "toy_1", "toy_2"]
     # The first layer has no layer before it.
-    assert (sums.products[:, 0] == 0).all()
+    assert (sums.s[0] == 0).all()
 
     for draw in range(draws):
         order = np.arange(table.num_rows)
@@ -255,5 +261,5 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
         else:
             rows -= sums.centre[1, 1:]
         w = np.column_stack([np.ones(len(rows)), rows])
-        found = unpacked(sums.products[1 + draw, 1], w.shape[1])
+        found = sums.s[1, 1 + draw]
         np.testing.assert_allclose(found[1:, 1:], (w.T @ w)[1:, 1:], atol=1e-9)

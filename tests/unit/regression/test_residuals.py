@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import changed, norms_table, shard_of
+from designs import changed, moments_of, norms_table, regressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -20,11 +21,13 @@ from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.stattools import jarque_bera
 from statsmodels.tsa.stattools import acf, levinson_durbin
 
-from attnlag.regression.estimation import least_squares, residuals, stacks
+from attnlag.regression.estimation import residuals
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import diagnostics
 from attnlag.storage import tables
 
 TERMS = ["lag_1", "lag_2", "log_frequency"]
+ALONE = {term: [term] for term in ("y", *TERMS)}
 CLOSE = {"rtol": 1e-9, "atol": 1e-13}
 
 # Rows of each window of each document.
@@ -76,10 +79,9 @@ def frame_of(table, layer, effects):
 
 def model_of(table, effects=False):
     """Return the fit of a design and, with effects, the means of its documents."""
-    shard = shard_of(table)
-    stack = stacks.stacked([shard], fixed_effects=effects)
-    model = residuals.residual_model(stack, least_squares.solve_all(stack))
-    return model, residuals.means_of(shard) if effects else None
+    layers = moments_of(table)
+    model = residuals.residual_model(map(solve, regressed(layers, effects)))
+    return model, residuals.means_of(layers) if effects else None
 
 
 def sums_of(table, model, means, hac_lags=4, rows=10**6):
@@ -101,7 +103,8 @@ def lagged(values, sequence, position, lag):
 @pytest.mark.parametrize("effects", [False, True])
 def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
     table = design(RAGGED, missing=0.1)
-    model, means = model_of(changed(table, {"layer_00.y": np.full(len(table), 2.5)}), effects)
+    flat = pa.compute.if_else(table["layer_00.y"].is_valid(), 2.5, pa.scalar(None, pa.float64()))
+    model, means = model_of(changed(table, {"layer_00.y": flat.combine_chunks()}), effects)
     assert (model.terms, model.layers, model.document_effects) == (TERMS, [0, 1], effects)
     y, x, e, *_, document = frame_of(table, 1, effects)
     beta = np.linalg.lstsq(x, y)[0]
@@ -369,9 +372,10 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
         for part, path in zip(parts, paths, strict=True):
             pq.write_table(part, path)
         # A dictionary of its own for each shard: codes mean nothing across shards.
-        shards = [shard_of(pq.read_table(path).combine_chunks()) for path in paths]
+        shards = [moments_of(pq.read_table(path).combine_chunks()) for path in paths]
         found, again = (
-            residuals.sums_of_shards(paths, shards, model, hac_lags, threads) for threads in (1, 3)
+            residuals.sums_of_shards(paths, shards, model, hac_lags, threads, ALONE)
+            for threads in (1, 3)
         )
     assert_same(found, whole)
     for field in dataclasses.fields(found):
@@ -396,7 +400,7 @@ def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
     pq.write_table(table, tmp_path / "good.parquet")
     paths = [tmp_path / "missing.parquet", *[tmp_path / "good.parquet"] * 20]
     with pytest.raises(FileNotFoundError):
-        residuals.sums_of_shards(paths, [shard_of(table)] * 21, model, 4, 2)
+        residuals.sums_of_shards(paths, [moments_of(table)] * 21, model, 4, 2, ALONE)
 
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_table, regression_settings, stack_of
+from designs import columns_of, design_table, fits_of, layers_of, regression_settings
 
 from attnlag.claims import training
 from attnlag.regression import labels
-from attnlag.regression.estimation import least_squares, regress
+from attnlag.regression.estimation import regress
+from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
@@ -18,24 +19,24 @@ from attnlag.report import findings, summaries
 @pytest.fixture(scope="module", name="results")
 def fitted_results():
     table = design_table([30] * 10, 3)
-    stack = stack_of(table)
-    fits = regress.fit(stack, "nonrobust", 5)
-    tidy = tables_of_fits.coefficients_table(fits, stack, Errors(covariance="nonrobust"))
+    layers = layers_of(table)
+    fits = fits_of(layers, "nonrobust", 5)
+    tidy = tables_of_fits.coefficients_table(fits, Errors(covariance="nonrobust"))
     tests = ["jarque_bera", "breusch_pagan", "breusch_godfrey"]
     names = [*tests, *(f"{name}_p_value" for name in tests)]
     numbers = pd.DataFrame(0.25, range(3), [*names, "skewness", "kurtosis", "durbin_watson"])
     return (
         fits,
         tidy,
-        tables_of_fits.fits_table(fits, stack.layers, [0] * len(fits), numbers),
+        tables_of_fits.fits_table(fits, [0] * len(fits), numbers),
         table,
     )
 
 
 def fitted_of(results, **changes):
     """Return a fitted regression of three layers, with other settings or tables."""
-    fits, tidy, goodness, table = results
-    medians = bootstrap.medians_over_layers(fits, stack_of(table), np.empty((0, 3, 3)), 0.05)
+    fits, tidy, goodness, _ = results
+    medians = bootstrap.medians_over_layers(fits, np.empty((0, 3, 3)), 0.05)
     parts = {"coefficients": tidy, "goodness": goodness, "medians": medians}
     parts |= {"settings": regression_settings(covariance="nonrobust"), "layers": [0, 1, 2]}
     return SimpleNamespace(**{**parts, "bins": None, "residual_sums": None, **changes})
@@ -60,9 +61,9 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
 
 
 def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
-    solution = least_squares.Solution("the outcome is constant", 12, 4)
-    fits = [regress.unfitted(3, solution, [])] * 3
-    goodness = tables_of_fits.fits_table(fits, [0, 1, 2], [0, 0, 0])
+    solution = Solution(layers_of(results[3])[0], "the outcome is constant", 12)
+    fits = [regress.unfitted(solution, solution.status)] * 3
+    goodness = tables_of_fits.fits_table(fits, [0, 0, 0])
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 

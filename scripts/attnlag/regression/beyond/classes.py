@@ -9,56 +9,36 @@ tokens of many classes, so the estimates of two classes are dependent. A single 
 rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.regression.beyond.groups import settings_of_groups
 from attnlag.regression.design import properties
-from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of, dummies
+from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of
 from attnlag.regression.design.thirds import thirds_of
-from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
-from attnlag.regression.estimation.crossproducts import Shard, Totals
+from attnlag.regression.estimation import merging, moments, regress
 from attnlag.regression.estimation.merging import TermSums
+from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LEVEL, OF, class_of, is_lag, of_class
 from attnlag.storage import tables
 
-# Rows of a design in memory at a time; each lag is there once for each class.
-ROWS_BY_CLASS = 4096
-
 # Subset of the slopes that all classes share.
 ALL = "all"
 
 
-def schema_of(design: pa.Schema, classes: Sequence[str]) -> pa.Schema:
-    """Return the schema of a design with the slopes and the level of each class."""
-    lags = [name for name in design.names if _is_lag_of_layer(name)]
-    names = [of_class(term, label) for term in (*lags, LEVEL) for label in classes]
-    return pa.schema([*design, *((name, pa.float64()) for name in names)])
-
-
-def expanded(
-    batches: Iterable[pa.RecordBatch],
-    tokens: Property,
-    offset: int,
-    cuts: Sequence[float] | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """Yield a design extended by the slopes and the level of each class, as `schema_of` says.
-
-    A row whose token lacks the number is dropped by setting its outcomes to null.
+def codes_of(tokens: Property, offset: int, cuts: Sequence[float] | None = None) -> moments.ClassOf:
+    """Return the function that gives the class of each row of a design; NaN without the number.
 
     Parameters
     ----------
@@ -69,40 +49,22 @@ def expanded(
     cuts : (2,) sequence of float, optional
         Ends of the thirds of the number.
     """
-    classes = classes_of(tokens.name)
-    for batch in batches:
+
+    def codes(batch: pa.RecordBatch) -> np.ndarray:
         values = tokens.at(batch, offset)
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        lags = [
-            column.to_numpy(zero_copy_only=False)
-            for name, column in columns.items()
-            if _is_lag_of_layer(name)
-        ]
-        if cuts is not None:
-            measured = pa.array(~np.isnan(values))
-            for name in filter(lambda name: name.endswith(".y"), columns):
-                outcome = columns[name]
-                columns[name] = pc.if_else(measured, outcome, pa.scalar(None, outcome.type))
-            values = np.nan_to_num(thirds_of(values, cuts))
-        levels = dummies(values, len(classes))
-        products = [np.where(level == 1, lag, 0.0) for lag in lags for level in levels]
-        schema = schema_of(batch.schema, classes)
-        arrays = [*columns.values(), *map(pa.array, (*products, *levels))]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        return values if cuts is None else thirds_of(values, cuts)
+
+    return codes
 
 
-def _is_lag_of_layer(name: str) -> bool:
-    return name.startswith("layer_") and is_lag(name.rpartition(".")[2])
-
-
-def products_of_design(
+def sum_design(
     design: Path,
     tokens: Path,
     cuts: Sequence[float] | None,
     path: Path,
     settings: ClassProductsSettings,
-) -> Totals:
-    """Write the cross-products of a design with slopes for each class, and return their sums.
+) -> int:
+    """Write the moments of the rows of each class of a design; return the number of documents.
 
     Parameters
     ----------
@@ -112,30 +74,30 @@ def products_of_design(
         Ends of the thirds of the tokens of the corpus, if the property is a number.
     """
     property_of_tokens = properties.read_property(settings.property, [tokens])
-
-    batches = tables.batches(design, ROWS_BY_CLASS, "cross-products by class")
-    schema = schema_of(pq.read_schema(design), classes_of(settings.property))
     lengths = None
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
-        lengths = crossproducts.rows_of_documents(documents)
+        lengths = moments.rows_of_documents(documents)
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
-    return crossproducts.write(
-        expanded(batches, property_of_tokens, settings.offset, cuts),
-        schema,
+    return moments.write(
+        tables.batches(design, tables.ROWS_AT_ONCE, "moments by class"),
+        pq.read_schema(design),
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),
         lengths,
+        len(classes_of(settings.property)),
+        codes_of(property_of_tokens, settings.offset, cuts),
     )
 
 
-def fit_classes(products: Sequence[Path], settings: ClassesSettings) -> "SlopesByClass":
-    """Fit slopes by class to the products of all shards.
+def fit_classes(paths: Sequence[Path], settings: ClassesSettings) -> "SlopesByClass":
+    """Fit slopes by class to the moments of all shards.
 
     The column ``merged`` of the tests names the classes in ``other``.
     """
-    slopes = slopes_by_class([crossproducts.read_shard(path) for path in products], settings)
+    budget = settings.regression.stack_mb * 1e6
+    slopes = slopes_by_class(moments.Stored(paths, budget), settings)
     slopes.tests["merged"] = ", ".join(slopes.other)
     return slopes
 
@@ -152,17 +114,7 @@ class SlopesByClass:
     other: list[str]
 
 
-def terms_by_class(shards: Sequence[Shard], merged: dict[str, list[str]]) -> TermSums:
-    """Return the outcome and the lags and leads of each class."""
-    sums: dict[str, Sequence[str]] = {"y": ("y",)}
-    for term in shards[0].terms:
-        if is_lag(term) and not class_of(term):
-            for label, members in merged.items():
-                sums[of_class(term, label)] = [of_class(term, member) for member in members]
-    return sums
-
-
-def covariates_beside(shards: Sequence[Shard], settings: ClassesSettings) -> TermSums:
+def covariates_beside(terms: TermSums, settings: ClassesSettings) -> TermSums:
     """Return the covariates without one that the levels of the classes determine already.
 
     Thirds do not determine a number.
@@ -173,12 +125,58 @@ def covariates_beside(shards: Sequence[Shard], settings: ClassesSettings) -> Ter
         same = set()
     return {
         term: parts
-        for term, parts in merging.kept_terms(shards).items()
-        if not (term == "y" or is_lag(term) or class_of(term) or same & set(parts))
+        for term, parts in terms.items()
+        if not (term == "y" or is_lag(term) or same & set(parts))
     }
 
 
-def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> SlopesByClass:
+def with_levels(
+    layer: Moments,
+    merged: Sequence[str],
+    names: Sequence[str],
+    covariates: TermSums,
+    *,
+    slopes: bool,
+) -> Moments:
+    """Return the moments of all classes with levels for each but the last, and covariates.
+
+    Parameters
+    ----------
+    layer : Moments
+        In cells of classes.
+    merged : sequence of str
+        What each class is merged into, one of the names; "" for a class without rows.
+    slopes : bool
+        Whether each class has lags and leads of its own. What is subtracted from these is the same
+        in all classes, which moves the levels alone.
+    """
+    lags = [term for term in layer.terms if is_lag(term)]
+    of_lags = [of_class(lag, name) for lag in lags for name in names] if slopes else lags
+    levels = [of_class(LEVEL, name) for name in names[:-1]]
+    terms = ["y", *of_lags, *covariates, *levels]
+    place = {term: 1 + index for index, term in enumerate(terms)}
+    apart: TermSums = {term: () for term in of_lags}
+    common = merging.map_of(layer.terms, {"y": ["y"], **apart, **covariates})
+    common = np.pad(common, ((0, 0), (0, len(levels))))
+    maps = []
+    for name in merged:
+        to = common.copy()
+        for lag in lags:
+            column = of_class(lag, name) if slopes else lag
+            if column in place:
+                to[1 + layer.terms.index(lag), place[column]] = 1
+        if of_class(LEVEL, name) in place:
+            to[0, place[of_class(LEVEL, name)]] = 1
+        maps.append(to)
+
+    def summed(s: np.ndarray) -> np.ndarray:
+        by_class = s.reshape(-1, len(merged), *s.shape[1:])
+        return np.sum([product(by_class[:, i], to) for i, to in enumerate(maps)], axis=0)
+
+    return layer.changed(summed, terms=terms, centre=layer.centre @ common)
+
+
+def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> SlopesByClass:
     """Fit slopes by class of token, and the slopes shared by all classes, in every layer.
 
     The difference between a class's slope and the shared slope gets its error from leaving out each
@@ -188,45 +186,59 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     """
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)
-    rows, documents = merging.sizes_of(shards, [of_class(LEVEL, label) for label in classes])
+
+    def sizes_of(names: Sequence[str], of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and documents by name, given the name of each class."""
+        belongs = np.array([[name == other for name in names] for other in of], dtype=float)
+
+        def rows_in(block: Moments) -> np.ndarray:
+            by_class = block.s[..., 0, 0].reshape(-1, len(classes), len(block.clusters))
+            return by_class.sum(axis=0).T @ belongs
+
+        return merging.sizes_of(layers, rows_in)[:2]
+
     merged = merging.merged_classes(
-        classes, rows, documents, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
+        classes,
+        *sizes_of(classes, classes),
+        documents=FEWEST_DOCUMENTS,
+        rows=settings.least_rows,
     )
-    levels = {
-        of_class(LEVEL, label): [of_class(LEVEL, member) for member in members]
-        for label, members in merged.items()
-    }
-    # The last class is the reference.
-    common = {**covariates_beside(shards, settings), **dict(list(levels.items())[:-1])}
-    by_class = terms_by_class(shards, merged)
-    lags = list(dict.fromkeys(term.partition(OF)[0] for term in by_class if term != "y"))
-    apart = _fitted(shards, {**by_class, **common}, regression, lags, jackknife=True)
-    shared = {"y": ("y",), **{lag: (lag,) for lag in lags}}
-    # Both leave out the same documents, or the same bins of them.
-    bins = len(apart.stack.clusters)
-    together = _fitted(shards, {**shared, **common}, regression, jackknife=True, most=bins)
+    name_of = {member: name for name, members in merged.items() for member in members}
+    of_classes = [name_of.get(label, "") for label in classes]
+    covariates = covariates_beside(merging.kept_terms(layers[0].terms, layers), settings)
+    lags = [term for term in layers[0].terms if is_lag(term)]
+    apart, together = [], []
+    documents = 0
+    effects = regression.fixed_effects == "document"
+    for layer in layers:
+        fits = []
+        for slopes in (True, False):
+            each = with_levels(layer, of_classes, list(merged), covariates, slopes=slopes)
+            each = each.regressed(effects=effects)
+            equal = [_contrasts(each.names, lag) for lag in lags] if slopes else []
+            fits.append(regress.fit(each, regression.covariance, joint=equal, jackknifed=True))
+        clusters, documents = len(layer.clusters), max(documents, layer.documents)
+        apart.append(fits[0])
+        together.append(fits[1])
 
     table, of_all = _tidy(apart, regression), _tidy(together, regression)
     pooled = of_all.set_index(["layer", "term"])["estimate"]
     keys = pd.MultiIndex.from_frame(table[["layer", "term"]])
     table["difference"] = table["estimate"] - pooled.reindex(keys).to_numpy()
-    places = range(len(apart.stack.layers))
-    errors = [errors_of_differences(apart, together, place) for place in places]
-    table["difference_std_error"] = np.concatenate(errors)
+    errors = map(errors_of_differences, apart, together)
+    table["difference_std_error"] = np.concatenate(list(errors))
     statistic = table["difference"] / table["difference_std_error"]
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
     # The correction covers all layers and classes, because a reader looks at all these cells.
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
-    of_classes = [merging.merged_shard(shard, {"y": ("y",), **levels}) for shard in shards]
-    sizes = np.stack(merging.sizes_of(of_classes, list(levels)))
-    of_corpus = np.array([[rows.sum()], [together.stack.documents.max(initial=0)]])
-    count = pd.DataFrame(np.hstack([sizes, of_corpus]).T, index=[*merged, ALL])
+    rows, present = sizes_of(list(merged), of_classes)
+    count = pd.DataFrame({0: rows, 1: present}, index=list(merged))
+    count.loc[ALL] = rows.sum(), documents
     medians = bootstrap.medians_of_jackknife(
-        apart.fits,
-        apart.names,
-        len(apart.stack.clusters),
+        apart,
+        clusters,
         alpha=regression.alpha / max(len(merged), 1),
         draws=regression.bootstrap,
         seed=regression.seed,
@@ -238,7 +250,11 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     sized = table["subset"]
     table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
     wald = pd.DataFrame(
-        tests_of(apart, lags),
+        [
+            (fit.layer, lag, *test)
+            for fit in apart
+            for lag, test in zip(lags, fit.joint, strict=True)
+        ],
         columns=["layer", "term", "f_statistic", "df", "df_residual", "p_value"],
     )
     wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
@@ -247,66 +263,17 @@ def slopes_by_class(shards: Sequence[Shard], settings: ClassesSettings) -> Slope
     return SlopesByClass(table, wald, merged.get(OTHER, []))
 
 
-@dataclass
-class _Fitted:
-    """A regression in every layer."""
-
-    stack: Stack
-    names: list[str]  # of its terms
-    # With a test of equal slopes for each lag or lead.
-    fits: list[LayerFit]
-
-
-def _fitted(
-    shards: Sequence[Shard],
-    sums: TermSums,
-    settings: RegressionSettings,
-    tested: Sequence[str] = (),
-    *,
-    jackknife: bool = False,
-    most: int | None = None,
-) -> _Fitted:
-    """Fit a regression whose terms are sums of terms of the shards.
-
-    Layers are fitted one after another: with many terms, the solution of a layer needs more memory
-    than the stack.
-    """
-    stack = merging.stack_of(shards, settings, sums, most=most)
-    names = least_squares.names_of(stack)
-    equal = [_contrasts(names, lag) for lag in tested]
-    fitted = _Fitted(stack, names, [])
-    for index in range(len(stack.layers)):
-        layer = stack.of_layer(index)
-        (solution,) = solutions = least_squares.solve_all(layer)
-        (fit,) = regress.fit(layer, settings.covariance, None, solutions, joint=equal)
-        if jackknife and fit.status == "ok":
-            left_out = regress.jackknife(solution, layer.products[0], layer.totals[0])
-            fit.clusters = left_out.clusters
-            fit.without = left_out.thetas @ solution.back.T
-        fitted.fits.append(fit)
-    return fitted
-
-
-def tests_of(fitted: _Fitted, lags: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the Wald tests of every layer and lag or lead, as rows of the table."""
-    rows = []
-    for layer, fit in zip(fitted.stack.layers, fitted.fits, strict=True):
-        for lag, test in zip(lags, fit.joint, strict=True):
-            rows.append((layer, lag, *test))
-    return rows
-
-
-def _tidy(fitted: _Fitted, settings: RegressionSettings) -> pd.DataFrame:
+def _tidy(fits: Sequence[LayerFit], settings: RegressionSettings) -> pd.DataFrame:
     """Return the tidy table of lags and leads, whose class is the subset."""
-    table = results.coefficients_table(fitted.fits, fitted.stack, settings)
-    table["status"] = np.repeat([fit.status for fit in fitted.fits], len(fitted.names))
+    table = results.coefficients_table(fits, settings)
+    table["status"] = np.repeat([fit.status for fit in fits], len(fits[0].names))
     table = table[table["term"].map(is_lag)].reset_index(drop=True)
     table["subset"] = table["term"].map(class_of).replace("", ALL)
     table["term"] = table["term"].str.partition(OF)[0]
     return table
 
 
-def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.ndarray:
+def errors_of_differences(apart: LayerFit, together: LayerFit) -> np.ndarray:
     """Return the standard errors of the differences between class slopes and shared slopes.
 
     They are the jackknife's: both regressions leave out the same document. NaN if there is only one
@@ -314,11 +281,10 @@ def errors_of_differences(apart: _Fitted, together: _Fitted, index: int) -> np.n
     """
     slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
     shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
-    fit_apart, fit_together = apart.fits[index], together.fits[index]
-    if fit_apart.status != "ok" or fit_together.status != "ok" or len(slopes) == len(set(shared)):
+    if apart.status != "ok" or together.status != "ok" or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)
-    without = fit_apart.without[:, slopes] - fit_together.without[:, shared]
-    change = without - (fit_apart.estimate[slopes] - fit_together.estimate[shared])
+    without = apart.without[:, slopes] - together.without[:, shared]
+    change = without - (apart.estimate[slopes] - together.estimate[shared])
     return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
 
 

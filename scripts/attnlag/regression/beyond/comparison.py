@@ -5,8 +5,8 @@ first) to 1 (the last). Each layer of the deeper model is compared with the near
 other, so two models with equal numbers of layers are compared layer by layer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations
 from pathlib import Path
@@ -17,9 +17,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.regression.estimation import crossproducts, least_squares, merging, regress, stacks
-from attnlag.regression.estimation.stacks import Stack
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.estimation import merging, regress
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments, Stored
+from attnlag.regression.inference import results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
@@ -67,15 +68,16 @@ class ComparedStudy:
         rows = counts.groupby("document", sort=False)["n"].sum()
         return rows.index[rows > 0].tolist()
 
-    def stack(self) -> Stack:
-        """Return the cross-products, as the regression fitted them."""
+    def moments(self, documents: Sequence[str] | None = None) -> Iterator[Moments]:
+        """Yield the moments of each layer, as the regression fitted them, of some documents."""
         settings = self.record.settings("regression")
-        shards = [crossproducts.read_shard(path) for path in self.shards]
-        if settings["bias_correction"] == "none":
-            shards = [crossproducts.without_halves(shard) for shard in shards]
-        terms = merging.kept_terms(shards)
-        shards = [merging.merged_shard(shard, terms) for shard in shards]
-        return stacks.stacked(shards, fixed_effects=settings["fixed_effects"] == "document")
+        stored = Stored(self.shards)
+        terms = merging.kept_terms(stored.terms, stored)
+        for layer in stored:
+            layer = layer if documents is None else layer.only(documents)
+            layer = layer.whole() if settings["bias_correction"] == "none" else layer
+            layer = merging.merged(layer, terms)
+            yield layer.regressed(effects=settings["fixed_effects"] == "document")
 
 
 def read_study(
@@ -153,21 +155,6 @@ def combined_coefficients(studies: Sequence[ComparedStudy]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def restricted(stack: Stack, documents: Sequence[str]) -> Stack:
-    """Return a stack of the given documents, in the given order."""
-    if list(documents) == stack.clusters:
-        return stack
-    place = {document: index for index, document in enumerate(stack.clusters)}
-    products = stack.products[:, :, [place[document] for document in documents]]
-    return replace(
-        stack,
-        clusters=list(documents),
-        products=products,
-        totals=products.sum(axis=2),
-        documents=(products[:, 0, :, 0] > 0.5).sum(axis=1),
-    )
-
-
 @dataclass
 class Profile:
     """The lag coefficients of a model by layer, with their errors."""
@@ -194,15 +181,24 @@ class Profile:
         return float(np.median(fitted)) if len(fitted) else np.nan
 
 
-def profile(stack: Stack) -> Profile:
-    """Return the slopes of a stack with their errors by document."""
-    documents = len(stack.clusters)
-    solutions = least_squares.solve_all(stack)
-    slopes = slice(0 if stack.fixed_effects else 1, None)
-    estimate = bootstrap.weighted(stack, solutions, np.ones((1, documents)))[0, :, slopes]
-    df = np.stack([sums.df for sums in regress.sums_of_scores(stack, solutions)])[:, slopes]
-    scores = regress.cr2_scores(stack, solutions)[..., slopes]
-    return Profile(stack.terms[1:], estimate, scores, df)
+def profile(layers: Iterable[Moments]) -> Profile:
+    """Return the slopes of a regression in all layers, with their errors by document."""
+    estimates, scores, dfs = [], [], []
+    for moments in layers:
+        solution = solve(moments)
+        k = len(moments.names)
+        estimate, df = np.full((2, k), np.nan)
+        by_document = np.full((len(moments.clusters), k), np.nan)
+        if solution.status == "ok":
+            estimate = solution.coefficients(solution.theta)
+            df = regress.LayerSums.of(solution).df
+            by_document = regress.cr2_scores(solution)
+        slopes = slice(0 if moments.within else 1, None)
+        estimates.append(estimate[slopes])
+        scores.append(by_document[:, slopes])
+        dfs.append(df[slopes])
+    names = moments.terms[1:]
+    return Profile(names, np.stack(estimates), np.stack(scores, axis=1), np.stack(dfs))
 
 
 def nearest_layers(layers: int, points: int) -> np.ndarray:
@@ -271,7 +267,7 @@ def pairs_of_models(studies: Sequence[ComparedStudy], **bounds: Any) -> pd.DataF
 
     @cache
     def profile_of(study: ComparedStudy, documents: tuple[str, ...]) -> Profile:
-        return profile(restricted(study.stack(), documents))
+        return profile(study.moments(documents))
 
     keys = ["corpus", "site", "regression"]
     rows: list[dict[str, Any]] = []

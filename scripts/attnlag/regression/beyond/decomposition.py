@@ -20,8 +20,8 @@ from attnlag.corpus.tags import NONE, TAGS
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects
+from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.crossproducts import layers_and_terms
 from attnlag.regression.estimation.sampling import Sample, sample_of
 from attnlag.regression.terms import is_lag
 

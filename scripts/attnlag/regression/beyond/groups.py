@@ -8,8 +8,7 @@ import pandas as pd
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression.design.covariates import is_term
 from attnlag.regression.estimation import merging, regress
-from attnlag.regression.estimation.crossproducts import Shard, of_documents
-from attnlag.regression.estimation.least_squares import names_of
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import RegressionSettings
 
@@ -20,7 +19,7 @@ def settings_of_groups(settings: RegressionSettings) -> RegressionSettings:
 
 
 def coefficients_by_group(
-    shards: Sequence[Shard], group_of: Mapping[str, str], settings: RegressionSettings
+    layers: Sequence[Moments], group_of: Mapping[str, str], settings: RegressionSettings
 ) -> pd.DataFrame:
     """Fit a separate regression to each group of documents, in every layer.
 
@@ -43,20 +42,19 @@ def coefficients_by_group(
     tables = []
     largest = largest_groups(group_of)
     for group in largest:
-        documents = {document for document, other in group_of.items() if other == group}
-        of_group = [of_documents(shard, documents) for shard in shards]
-        terms = merging.kept_terms(of_group)
+        documents = [document for document, other in group_of.items() if other == group]
+        own = [moments.only(documents) for moments in layers]
+        terms = merging.kept_terms(own[0].terms, own)
         terms = {term: parts for term, parts in terms.items() if not is_term(term, "group")}
-        stack = merging.stack_of(of_group, settings, terms)
-        fits = regress.fit(stack, settings.covariance, 2)
-        table = results.coefficients_table(fits, stack, settings)
+        effects = settings.fixed_effects == "document"
+        regressed = (merging.merged(each, terms).regressed(effects=effects) for each in own)
+        fits = [regress.fit(moments, settings.covariance, 2) for moments in regressed]
+        table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
-            of_layers = [getattr(fit, name) for fit in fits]
-            table[name] = np.repeat(of_layers, len(names_of(stack)))
+            table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))
         medians = bootstrap.medians_of_jackknife(
             fits,
-            names_of(stack),
-            len(stack.clusters),
+            len(own[0].clusters),
             alpha=settings.alpha / len(largest),
             draws=settings.bootstrap,
             seed=settings.seed,

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.regression.design import covariates
-from attnlag.regression.estimation import crossproducts, least_squares, merging, regress
-from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.estimation import merging, moments, regress
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 
@@ -70,45 +70,53 @@ def coefficients(
     fits: list[regress.LayerFit] = []
     beside: list[pd.DataFrame] = []
     sums: merging.TermSums | None = None
-    stack: Stack | None = None
     untrained_layers = set(pq.read_schema(random.heads).names) if random else set()
     for name in layers_in(pq.read_schema(shards[0].heads)):
-        products: list[crossproducts.Shard] = []
-        for shard in shards:
-            norms = _norms_of_parts(shard, name)
-            products.append(_products(shard, norms, settings))
-        parts = [*map(str, range(len(products[0].layers) - 2)), WHOLE, ABOVE]
-        sums = merging.kept_terms(products) if sums is None else sums
-        stack = merging.stack_of(products, settings, sums, group_of=group_of)
-        fits += regress.fit(stack, settings.covariance, folds=None)
+        of_shards = [_moments(shard, _norms_of_parts(shard, name), settings) for shard in shards]
+        of_parts = [moments.joined(part) for part in zip(*of_shards, strict=True)]
+        parts = [*map(str, range(len(of_parts) - 2)), WHOLE, ABOVE]
+        sums = merging.kept_terms(of_parts[0].terms, of_parts) if sums is None else sums
+        fits += fitted_parts(of_parts, sums, settings, group_of)
         cells += [(layer_number(name), part) for part in parts]
-        places = range(len(parts))
-        keys = pd.MultiIndex.from_product([places, least_squares.names_of(stack)])
+        keys = pd.MultiIndex.from_product([range(len(parts)), fits[-1].names])
         controls_of_layer = pd.DataFrame(np.nan, index=keys, columns=CONTROLS_OF_HEADS)
         if random and name in untrained_layers:
-            controls_of_layer.update(_random_weights(random, name, settings, products))
+            controls_of_layer.update(_random_weights(random, name, settings, of_parts))
         beside.append(controls_of_layer)
-    if stack is None:
+    if not fits:
         return NO_LAGS.copy()
-    table = table_of_parts(fits, stack, cells, settings)
+    table = table_of_parts(fits, cells, settings)
     table["rows"] = np.repeat([fit.n_obs for fit in fits], len(table) // len(fits))
     table[CONTROLS_OF_HEADS] = pd.concat(beside).to_numpy()
     return table[HEAD_COLUMNS]
 
 
-def table_of_parts(
-    fits: Sequence[regress.LayerFit],
-    stack: Stack,
-    cells: Sequence[tuple[int, str]],
+def fitted_parts(
+    parts: Sequence[Moments],
+    sums: merging.TermSums,
     settings: HeadsSettings,
+    group_of: Mapping[str, str] | None = None,
+) -> list[regress.LayerFit]:
+    """Fit parts of layers, each a regression of its own with the same terms."""
+    effects = settings.fixed_effects == "document"
+    return [
+        regress.fit(
+            merging.merged(part, sums).regressed(effects=effects, group_of=group_of),
+            settings.covariance,
+        )
+        for part in parts
+    ]
+
+
+def table_of_parts(
+    fits: Sequence[regress.LayerFit], cells: Sequence[tuple[int, str]], settings: HeadsSettings
 ) -> pd.DataFrame:
     """Return the table of `results.coefficients_table` of fits of parts of layers.
 
-    ``cells`` has the layer and the ``part`` of each fit. All are one family of tests; the stack is
-    of any of them.
+    ``cells`` has the layer and the ``part`` of each fit. All are one family of tests.
     """
-    of_all = replace(stack, layers=list(range(len(fits))))
-    table = results.coefficients_table(fits, of_all, settings)
+    numbered = [replace(fit, layer=place) for place, fit in enumerate(fits)]
+    table = results.coefficients_table(numbered, settings)
     layers, parts = zip(*(cells[place] for place in table["layer"]), strict=True)
     return table.assign(layer=layers, part=parts)
 
@@ -126,9 +134,9 @@ def _norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
     return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
 
 
-def _products(source: HeadNorms, norms: pa.Table, settings: HeadsSettings) -> crossproducts.Shard:
+def _moments(source: HeadNorms, norms: pa.Table, settings: HeadsSettings) -> list[Moments]:
     assert settings.design is not None
-    return controls.shard_of_batches(
+    return controls.moments_of_batches(
         norms.to_batches(),
         layers_in(norms.schema),
         settings.design,
@@ -138,19 +146,18 @@ def _products(source: HeadNorms, norms: pa.Table, settings: HeadsSettings) -> cr
 
 
 def _random_weights(
-    source: HeadNorms, name: str, settings: HeadsSettings, trained: Sequence[crossproducts.Shard]
+    source: HeadNorms, name: str, settings: HeadsSettings, trained: Sequence[Moments]
 ) -> pd.DataFrame:
     """Return the coefficients of all parts but the last, by the part's place and by term."""
     norms = _norms_of_parts(source, name)
-    untrained = _products(source, norms.drop_columns(layers_in(norms.schema)[-1]), settings)
-    documents = controls.documents_of(untrained)
-    shards_of = {
-        "random_weights": [untrained],
-        "trained": [crossproducts.of_documents(shard, documents) for shard in trained],
+    untrained = _moments(source, norms.drop_columns(layers_in(norms.schema)[-1]), settings)
+    parts_of = {
+        "random_weights": untrained,
+        "trained": [part.only(untrained[0].clusters) for part in trained],
     }
     by_term = {
-        column: controls.fitted_alone(shards, settings)[0].set_index(["layer", "term"])["estimate"]
-        for column, shards in shards_of.items()
+        column: controls.fitted_alone(parts, settings)[0].set_index(["layer", "term"])["estimate"]
+        for column, parts in parts_of.items()
     }
     return pd.DataFrame(by_term).dropna(subset="random_weights")
 

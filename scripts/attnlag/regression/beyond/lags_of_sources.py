@@ -7,9 +7,9 @@ import pyarrow as pa
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.quantities.traced_tables import WRITTEN
-from attnlag.regression.beyond.lags_of_heads import table_of_parts
-from attnlag.regression.estimation import crossproducts, merging, regress
-from attnlag.regression.estimation.least_squares import names_of
+from attnlag.regression.beyond.lags_of_heads import fitted_parts, table_of_parts
+from attnlag.regression.estimation import merging
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import controls
 from attnlag.regression.settings import HeadsSettings
 
@@ -37,7 +37,7 @@ def fit_lags(
     layers = sorted(map(int, rows["layer"].unique()))
     cells = [(layer, part) for part in NORMS for layer in layers]
 
-    def shard_of(tokens: pd.DataFrame, halves: int) -> crossproducts.Shard:
+    def moments_of(tokens: pd.DataFrame, halves: int) -> list[Moments]:
         wide = tokens.pivot(index=KEYS, columns="layer", values=list(NORMS.values()))
         # Sequences in their order, which the index of a pivot loses.
         keys = tokens.drop_duplicates(KEYS)[KEYS]
@@ -47,15 +47,15 @@ def fit_lags(
             values = wide[NORMS[part], layer].to_numpy(dtype=np.float32)
             table = table.append_column(layer_name(place), pa.array(values))
         names = [layer_name(place) for place in range(len(cells))]
-        return controls.shard_of_batches(table.to_batches(), names, design, {}, halves)
+        return controls.moments_of_batches(table.to_batches(), names, design, {}, halves)
 
-    stack = merging.stack_of([shard_of(rows, 2 if settings.halves else 1)], settings)
-    fits = regress.fit(stack, settings.covariance, folds=None)
-    table = table_of_parts(fits, stack, cells, settings)
+    parts = moments_of(rows, 2 if settings.halves else 1)
+    fits = fitted_parts(parts, merging.kept_terms(parts[0].terms, parts), settings)
+    table = table_of_parts(fits, cells, settings)
     table["random_weights"] = np.nan
     if random is not None and len(random):
-        untrained, _, _ = controls.fitted_alone([shard_of(random, 1)], settings)
-        keys = pd.MultiIndex.from_product([range(len(cells)), names_of(stack)])
+        untrained, _ = controls.fitted_alone(moments_of(random, 1), settings)
+        keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
         estimates = untrained.set_index(["layer", "term"])["estimate"]
         table["random_weights"] = estimates.reindex(keys).to_numpy()
     return table[LAG_COLUMNS]

@@ -5,7 +5,7 @@ covariates of ``covariates.CATALOGUE``.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
-from attnlag.quantities.columns import KEY_FIELDS, KEYS, layers_in
+from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.norms import in_batches, regressed
 from attnlag.regression.design.covariates import (
     layer_cells,
@@ -129,6 +129,26 @@ def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, 
     names = [f"{layer}.{term}" for layer in layers for term in cells_of(settings)]
     names += shared_terms(settings, facts)
     return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
+
+
+def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
+    """Return the layers and the terms of a design: ``y`` first, shared terms last."""
+    columns = [name.split(".", 1) for name in design.names if name.startswith("layer_")]
+    layers = sorted({layer_number(layer) for layer, _ in columns})
+    shared = [n for n in design.names if n not in KEYS and not n.startswith("layer_")]
+    return layers, [*dict.fromkeys(term for _, term in columns), *shared]
+
+
+def columns_of(names: Collection[str], layer: int, terms: Iterable[str]) -> list[str]:
+    """Return the columns of the terms of a layer, given the names of a design's columns."""
+    names = set(names)
+    return [name if (name := f"{layer_name(layer)}.{term}") in names else term for term in terms]
+
+
+def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.ndarray:
+    """Return the terms of a layer of a design, (terms, rows), NaN for null."""
+    names = columns_of(batch.schema.names, layer, terms)
+    return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:

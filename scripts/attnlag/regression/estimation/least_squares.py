@@ -12,7 +12,7 @@ the spline of position, are solved anew given these, from all rows: b_c = A_cc�
 half need not identify them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,8 +21,7 @@ from scipy.linalg import solve_triangular
 
 from attnlag.errors import counted
 from attnlag.regression.design.covariates import layers_before
-from attnlag.regression.estimation.packed import unpacked
-from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.terms import is_lag
 
 # A column whose variation relative to its mean is below this varies only by rounding.
@@ -49,6 +48,9 @@ ROUNDING = 1e-13
 # A half identifies lags and leads if this is left of them given its other terms.
 LEAST_IDENTIFIED = 1e-7
 
+# Numbers in the moments of clusters that are solved together.
+NUMBERS_AT_ONCE = 2**22
+
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
 
@@ -70,20 +72,15 @@ class Piece(NamedTuple):
 class Solution:
     """The normal equations of one layer, in coordinates θ in which X'X of all rows is I."""
 
+    moments: Moments
     # ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
     status: str
-    # n_obs, documents, absorbed: number of rows, of documents with rows, and of removed means of
-    # documents.
     n_obs: int
-    documents: int
-    absorbed: int = 0
-    # (parts,) array: λ of each part.
-    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
     # Number of lags and leads, which are the last coordinates, so that they alone determine their
-    # coefficients.
+    # coefficients, if halves correct them.
     corrected: int = 0
-    # (packed, K² + K + 1) array: maps packed cross-products to A, b and c in these coordinates.
-    transform: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    # (p, K + 1) array: maps w to these coordinates and y.
+    to: np.ndarray = field(default_factory=lambda: np.empty((0, 1)))
     # (K, K) array: maps θ to the coefficients of centred data.
     back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     # The estimate over all rows, see `Solution.solved`.
@@ -100,15 +97,42 @@ class Solution:
         return len(self.theta)
 
     @property
+    def absorbed(self) -> int:
+        """Number of removed means of documents."""
+        return self.moments.documents if self.moments.within else 0
+
+    @property
     def df_resid(self) -> int:
         return self.n_obs - self.k - self.absorbed
 
-    def equations(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return A (…, K, K), b (…, K) and c (…) of packed cross-products (…, packed)."""
-        k = self.k
-        flat = packed @ self.transform
-        a = flat[..., : k * k].reshape(*packed.shape[:-1], k, k)
-        return a, flat[..., k * k : -1], flat[..., -1]
+    @property
+    def to_terms(self) -> np.ndarray:
+        """Map from θ to coefficients of the data, (K, K), whose outcome has a mean of zero."""
+        result = np.eye(self.k)
+        if not self.moments.within:
+            result[0, 1:] = -self.moments.centre[2:]
+        return result @ self.back
+
+    def coefficients(self, theta: np.ndarray) -> np.ndarray:
+        """Return coefficients on the scale of the data, (…, K), given θ."""
+        result = theta @ self.to_terms.T
+        if not self.moments.within:
+            result[..., 0] += self.moments.centre[1]
+        return result
+
+    def equations(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
+        k, s = self.to.shape[1] - 1, product(s, self.to)
+        return s[..., :k, :k], s[..., :k, k], s[..., k, k]
+
+    def by_cluster(
+        self, moments: Moments | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield `equations` of clusters, (parts, clusters, …), in blocks that fit in memory."""
+        s = (self.moments if moments is None else moments).s
+        step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
+        for start in range(0, s.shape[1], step):
+            yield self.equations(s[:, start : start + step])
 
     def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
         """Return the estimates from sums over some of the documents, or weighted ones.
@@ -135,7 +159,7 @@ class Solution:
         regular = np.where(singular[..., None, None], np.eye(split), of_covariates)
         beside_lags, follow = _apart(np.linalg.inv(regular), a[0])
         pieces = []
-        for part, weight in enumerate(self.weights):
+        for part, weight in enumerate(HALF_PANEL):
             if part:
                 of_covariates = a[part][..., :split, :split]
                 beside_half, follow_half = _apart(generalised_inverse(of_covariates), a[part])
@@ -153,67 +177,55 @@ class Solution:
         return theta, [*pieces, Piece(0, beside_lags, theta, None)]
 
 
-def names_of(stack: Stack) -> list[str]:
-    """Return the terms of a regression: the constant first, unless document effects absorb it."""
-    return stack.terms[1:] if stack.fixed_effects else ["intercept", *stack.terms[1:]]
-
-
-def solve(stack: Stack, index: int) -> Solution:
+def solve(moments: Moments) -> Solution:
     """Solve the normal equations of one layer, from the sums over all documents.
 
-    The clusters of the stack are not used. If there is no solution, its status gives the reason:
-    too few rows, a constant, collinearity.
+    If there is no solution, its status gives the reason: too few rows, a constant, collinearity.
     """
-    totals, names = stack.totals[index], names_of(stack)
-    k, n_obs = len(names), int(np.rint(totals[0, 0]))
-    documents = int(stack.documents[index])
-    absorbed = documents if stack.fixed_effects else 0
-    matrix = unpacked(totals, stack.p)
-    size = np.sqrt(np.maximum(np.diagonal(matrix[0]), 0))
-    obstacle = _too_few_rows(stack, index, n_obs, absorbed) or _too_flat(stack, index, size, n_obs)
+    total, names, p = moments.total, moments.names, moments.p
+    k, n_obs = len(names), int(np.rint(total[0, 0, 0]))
+    solution = Solution(moments, "ok", n_obs)
+    size = np.sqrt(np.maximum(np.diagonal(total[0]), 0))
+    obstacle = _too_few_rows(solution) or _too_flat(moments, size, n_obs)
     if obstacle:
-        return Solution(obstacle, n_obs, documents, absorbed)
+        return Solution(moments, obstacle, n_obs)
 
     # Covariates come first, then lags and leads.
     order = np.argsort([is_lag(name) for name in names], kind="stable")
     names = [names[place] for place in order]
-    columns = np.array([*range(2, stack.p)] if stack.fixed_effects else [0, *range(2, stack.p)])
-    columns = columns[order]
+    columns = np.array([*range(2, p)] if moments.within else [0, *range(2, p)])[order]
     scale = size[columns]
-    scaled = matrix[0][np.ix_(columns, columns)] / np.outer(scale, scale)
+    scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
     eigenvalues, vectors = np.linalg.eigh(scaled)
     if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
         involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
-        obstacle = f"{_listed(involved)} are collinear{_within(stack)}"
-        return Solution(obstacle, n_obs, documents, absorbed)
+        obstacle = f"{_listed(involved)} are collinear{_within(moments)}"
+        return Solution(moments, obstacle, n_obs)
 
     root = np.linalg.cholesky(scaled)
     back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
-    transform = _transform(back, columns, stack.p)
-    solution = Solution("ok", n_obs, documents, absorbed, transform=transform)
+    solution.to = np.zeros((p, k + 1))
+    solution.to[columns, :k], solution.to[1, k] = back, 1
     solution.back, solution.theta = back[np.argsort(order)], np.empty(k)
-    a, b, c = solution.equations(totals)
-    if len(totals) > 1:
-        solution.weights, solution.corrected = HALF_PANEL, sum(map(is_lag, names))
+    a, b, c = solution.equations(total)
+    solution.corrected = sum(map(is_lag, names)) if len(total) > 1 else 0
     solution.theta, solution.pieces = theta, _ = solution.solved(a, b)
     if np.isnan(theta).any():
-        obstacle = (
-            f"a half of the documents alone does not tell {_listed(names[-solution.corrected :])}"
-        )
-        return Solution(obstacle, n_obs, documents, absorbed)
+        lags = _listed(names[-solution.corrected :])
+        return Solution(moments, f"a half of the documents alone does not tell {lags}", n_obs)
     solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
-    solution.tss = float(matrix[0, 1, 1] - matrix[0, 0, 1] ** 2 / n_obs)
+    solution.tss = float(total[0, 1, 1] - total[0, 0, 1] ** 2 / n_obs)
     return solution
 
 
-def _within(stack: Stack) -> str:
-    return " within documents" if stack.fixed_effects else ""
+def _within(moments: Moments) -> str:
+    return " within documents" if moments.within else ""
 
 
-def _too_few_rows(stack: Stack, index: int, n_obs: int, absorbed: int) -> str:
+def _too_few_rows(solution: Solution) -> str:
     """Return why a layer has too few rows, if it has."""
-    names = names_of(stack)
-    if n_obs == 0 and stack.layers[index] - min(stack.layers) < layers_before(names):
+    names, n_obs, absorbed = solution.moments.names, solution.n_obs, solution.absorbed
+    if n_obs == 0 and solution.moments.above < layers_before(names):
         return NO_LAYER_BEFORE
     if n_obs > len(names) + absorbed:
         return ""
@@ -221,51 +233,37 @@ def _too_few_rows(stack: Stack, index: int, n_obs: int, absorbed: int) -> str:
     return f"{counted(n_obs, 'row')} for {counted(len(names), 'term')}{beside}"
 
 
-def _too_flat(stack: Stack, index: int, size: np.ndarray, n_obs: int) -> str:
+def _too_flat(moments: Moments, size: np.ndarray, n_obs: int) -> str:
     """Return which terms are constant or vary by rounding only, if any do.
 
     ``size`` has the square root of Σ w² of each element of w about its mean.
     """
-    within = _within(stack)
-    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(stack.centre[index])
-    if stack.fixed_effects:
+    within = _within(moments)
+    least = LEAST_VARIATION * np.sqrt(n_obs) * np.abs(moments.centre)
+    root_squares = size
+    if moments.squares is not None:
         # Removing the means of documents is a difference of sums, which has half the digits.
-        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * stack.root_squares[index])
-    constant = [term for term, a, b in zip(stack.terms, size[1:], least[1:], strict=True) if a <= b]
+        root_squares = np.sqrt(np.maximum(moments.squares, 0))
+        least = np.maximum(least, np.sqrt(LEAST_VARIATION) * root_squares)
+    pairs = zip(moments.terms, size[1:], least[1:], strict=True)
+    constant = [term for term, own, bound in pairs if own <= bound]
     if "y" in constant:
         return f"the outcome is constant{within}"
     # The absolute error of a logarithm is the relative error of the number; other outcomes have an
     # error relative to their size.
-    size_of_y = np.hypot(stack.root_squares[index, 1] / np.sqrt(n_obs), stack.centre[index, 1])
-    least_spread = LEAST_SPREAD * (1.0 if stack.of_logs else size_of_y)
-    for term, spread in zip(stack.terms, size[1:] / np.sqrt(n_obs), strict=True):
+    size_of_y = np.hypot(root_squares[1] / np.sqrt(n_obs), moments.centre[1])
+    least_spread = LEAST_SPREAD * (1.0 if moments.of_logs else size_of_y)
+    for term, spread in zip(moments.terms, size[1:] / np.sqrt(n_obs), strict=True):
         if (term == "y" or layers_before([term])) and spread < least_spread:
             return (
-                f"{'norms' if stack.of_logs else 'numbers'} are equal but for rounding: the "
+                f"{'norms' if moments.of_logs else 'numbers'} are equal but for rounding: the "
                 f"standard deviation of {'the outcome' if term == 'y' else term}{within} is below "
-                f"{LEAST_SPREAD:.4f}{'' if stack.of_logs else ' of their size'}, the precision of "
-                "bfloat16"
+                f"{LEAST_SPREAD:.4f}{'' if moments.of_logs else ' of their size'}, the precision "
+                "of bfloat16"
             )
     if not constant:
         return ""
     return f"{_listed(constant)} {'is' if len(constant) == 1 else 'are'} constant{within}"
-
-
-def _transform(back: np.ndarray, columns: np.ndarray, p: int) -> np.ndarray:
-    """Return the map from packed cross-products to A, b and c, see `Solution.transform`.
-
-    ``back``, (K, K), maps the coordinates to the coefficients of the columns of w.
-    """
-    back_of_all = np.zeros((p, len(columns)))
-    back_of_all[columns] = back
-    # The contribution of each element S_ij of the triangle to A, b and c, and of S_ji if i ≠ j.
-    i, j = np.triu_indices(p)
-    off_diagonal = (i != j)[:, None]
-    to_a = back_of_all[i][:, :, None] * back_of_all[j][:, None, :]
-    to_a += off_diagonal[..., None] * np.swapaxes(to_a, 1, 2)
-    to_b = (i == 1)[:, None] * back_of_all[j] + off_diagonal * (j == 1)[:, None] * back_of_all[i]
-    to_c = ((i == 1) & (j == 1))[:, None].astype(float)
-    return np.concatenate([to_a.reshape(len(i), -1), to_b, to_c], axis=1)
 
 
 def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -311,8 +309,3 @@ NO_LAYER_BEFORE = "there is no layer before it"
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def solve_all(stack: Stack) -> list[Solution]:
-    """Solve every layer."""
-    return [solve(stack, index) for index in range(len(stack.layers))]

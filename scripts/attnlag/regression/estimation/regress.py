@@ -1,4 +1,4 @@
-"""Inference from cross-products: clustered covariances, the jackknife, cross-validation."""
+"""The regression of one layer: its estimates, their errors, and how well they fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,20 +10,21 @@ from attnlag.errors import counted
 from attnlag.regression.covariances import CATALOGUE, Covariance
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, Adjusted, SatterthwaiteSums, Wald
-from attnlag.regression.estimation.least_squares import Solution, names_of, solve_all
-from attnlag.regression.estimation.packed import unpacked
-from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.estimation.least_squares import Solution, solve
+from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
-# Numbers in the cross-products of documents that are solved together.
-NUMBERS_AT_ONCE = 2**22
-
 
 @dataclass
-class ScoreSums:
-    """Sums over the clusters of one layer of what its coefficients owe to each."""
+class LayerSums:
+    """What the covariances of one layer are computed from: sums over its clusters.
 
+    Documents are read block by block, so the sums are exact even if documents share bins. Degrees
+    of freedom are those of the regression on all rows, also if halves correct it.
+    """
+
+    solution: Solution
     # meat, adjusted, (K, K) arrays: Σ ψ_g ψ_g' with the scores ψ_g of CRV1 and of CR2, which
     # `cluster_scores` gives.
     meat: np.ndarray
@@ -32,42 +33,41 @@ class ScoreSums:
     gammas: np.ndarray
     # Degrees of freedom of CR2: of all coefficients, then of each joint test.
     tests: list[SatterthwaiteSums]
+    # The estimates without each cluster, if asked for.
+    left_out: "Jackknife | None" = None
+    # (K, K) array or None: the middle of a covariance of centred coefficients, from the residuals.
+    robust_meat: np.ndarray | None = None
 
     @classmethod
-    def of(
-        cls, stack: Stack, index: int, solution: Solution, joint: Sequence[np.ndarray] = ()
-    ) -> "ScoreSums":
-        """Return the sums over no clusters of a layer."""
-        # Without a fit there are no degrees of freedom: NaN.
-        tests = [SatterthwaiteSums.of(np.zeros((len(names_of(stack)), 1, 1)), 0)]
-        if solution.status == "ok":
-            to_terms = uncentred(stack, index) @ solution.back
-            contrasts = [to_terms[:, None], *((each @ to_terms)[None] for each in joint)]
-            tests = [SatterthwaiteSums.of(w, stack.count(index)) for w in contrasts]
+    def of(cls, solution: Solution, joint: Sequence[np.ndarray] = ()) -> "LayerSums":
+        """Return the sums of a layer that is solved, for some joint tests."""
+        moments, to_terms = solution.moments, solution.to_terms
+        contrasts = [to_terms[:, None], *((each @ to_terms)[None] for each in joint)]
+        tests = [SatterthwaiteSums.of(w, moments.count) for w in contrasts]
         meat, adjusted = np.zeros((2, solution.k, solution.k))
-        return cls(meat, adjusted, np.zeros(2), tests)
+        sums = cls(solution, meat, adjusted, np.zeros(2), tests)
+        first_slope = solution.back[0 if moments.within else 1]
+        for block in moments.by_document():
+            for a, b, _ in solution.by_cluster(block):
+                of_rows = Adjusted.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+                plain, by_cr2 = cluster_scores(solution, a, b, of_rows)
+                sums.meat += plain.T @ plain
+                sums.adjusted += by_cr2.T @ by_cr2
+                gamma = (a[0] @ first_slope) @ first_slope
+                sums.gammas += gamma.sum(), gamma @ gamma
+                for test in tests:
+                    test.add(of_rows)
+        return sums
 
-    def add(self, solution: Solution, packed: np.ndarray, first_slope: int) -> None:
-        """Add the (parts, clusters, packed) cross-products of clusters."""
-        a, b, _ = solution.equations(packed[0])
-        adjusted_rows = Adjusted.of(a, b - a @ solution.pieces[0].theta)
-        plain, adjusted = cluster_scores(solution, packed, adjusted_rows)
-        self.meat += plain.T @ plain
-        self.adjusted += adjusted.T @ adjusted
-        gamma = (a @ solution.back[first_slope]) @ solution.back[first_slope]
-        self.gammas += gamma.sum(), gamma @ gamma
-        for test in self.tests:
-            test.add(adjusted_rows)
+    @property
+    def clusters(self) -> int:
+        """Number of clusters with rows."""
+        return self.solution.moments.count
 
     @property
     def df(self) -> np.ndarray:
         """Degrees of freedom of CR2 for each coefficient, (K,)."""
         return self.tests[0].df()
-
-    @property
-    def etas(self) -> list[float]:
-        """Degrees of freedom of CR2 for each joint test."""
-        return [float(test.df()[0]) for test in self.tests[1:]]
 
     @property
     def effective(self) -> float:
@@ -79,53 +79,53 @@ class ScoreSums:
         total, squares = self.gammas
         return float(total**2 / squares) if squares > 0 else np.nan
 
+    @property
+    def crv1_factor(self) -> np.ndarray:
+        """The factor of CRV1.
 
-def uncentred(stack: Stack, index: int) -> np.ndarray:
-    """Return the map from coefficients of centred data to those of the data, (K, K).
+        Effects of documents are nested in the clusters: they cost one degree of freedom, for their
+        level.
+        """
+        columns = self.solution.k + bool(self.solution.absorbed)
+        return clustered.crv1_factor(self.clusters, self.solution.n_obs, columns)
 
-    It changes only the intercept, which is then that of an outcome with a mean of zero.
-    """
-    result = np.eye(len(names_of(stack)))
-    if not stack.fixed_effects:
-        result[0, 1:] = -stack.centre[index, 2:]
-    return result
+    @property
+    def left_out_clusters(self) -> int:
+        """Number of clusters that were left out."""
+        assert self.left_out is not None
+        return len(self.left_out.clusters)
 
+    @property
+    def crv3(self) -> np.ndarray:
+        """CRV3, from the changes of the estimates."""
+        assert self.left_out is not None
+        change, g = self.left_out.thetas - self.solution.theta, self.left_out_clusters
+        return (g - 1) / g * change.T @ change
 
-def sums_of_scores(
-    stack: Stack, solutions: Sequence[Solution], joint: Sequence[np.ndarray] = ()
-) -> list[ScoreSums]:
-    """Return sums over all documents for every layer, see `fit`.
-
-    Documents are read block by block, so the sums are exact even if the stack is binned. Degrees of
-    freedom are those of the regression on all rows, also if halves correct it.
-    """
-    sums = [ScoreSums.of(stack, index, each, joint) for index, each in enumerate(solutions)]
-    for products in stack.by_document():
-        for of_layer, packed, solution in zip(sums, products, solutions, strict=True):
-            if solution.status == "ok":
-                of_layer.add(solution, packed, 0 if stack.fixed_effects else 1)
-    return sums
+    @property
+    def independent(self) -> np.ndarray:
+        """The covariance under independent errors of equal variance."""
+        return self.solution.ssr / self.solution.df_resid * np.eye(self.solution.k)
 
 
 def cluster_scores(
-    solution: Solution, packed: np.ndarray, of_rows: Adjusted
+    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: Adjusted
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores ψ_g of one layer, (clusters, K), for CRV1 and for CR2.
+    """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
 
     ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the cluster's weight. For
     CR2 the scores of each part are those that CR2 gives its own regression; ``of_rows`` is the
     adjustment of all rows.
     """
-    plain, adjusted = np.zeros((2, packed.shape[1], solution.k))
+    plain, adjusted = np.zeros((2, a.shape[1], solution.k))
     roots = {0: of_rows.root}
     for part, reach, theta, inverse in solution.pieces:
-        a, b, _ = solution.equations(packed[part])
-        scores = b - a @ theta
+        scores = b[part] - a[part] @ theta
         plain += scores @ reach.T
         if part not in roots:
             assert inverse is not None
             to, back = coordinates_of_half(inverse)
-            roots[part] = back @ clustered.cr2_adjustment(to.T @ a @ to) @ to.T
+            roots[part] = back @ clustered.cr2_adjustment(to.T @ a[part] @ to) @ to.T
         adjusted += (roots[part] @ scores[..., None])[..., 0] @ reach.T
     return plain, adjusted
 
@@ -141,20 +141,16 @@ def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors * root, vectors / root
 
 
-def cr2_scores(stack: Stack, solutions: Sequence[Solution]) -> np.ndarray:
-    """Return what clusters add to errors of coefficients of centred data, (clusters, layers, K).
+def cr2_scores(solution: Solution) -> np.ndarray:
+    """Return what clusters add to errors of coefficients of centred data, (clusters, K).
 
-    Their sums of squares are the variances of CR2; NaN in layers that are not fitted.
+    Their sums of squares are the variances of CR2.
     """
-    shape = (len(stack.clusters), len(solutions), len(names_of(stack)))
-    scores = np.full(shape, np.nan)
-    for index, solution in enumerate(solutions):
-        if solution.status == "ok":
-            packed = stack.products[index]
-            a, b, _ = solution.equations(packed[0])
-            of_rows = Adjusted.of(a, b - a @ solution.pieces[0].theta)
-            scores[:, index] = cluster_scores(solution, packed, of_rows)[1] @ solution.back.T
-    return scores
+    scores = [np.empty((0, solution.k))]
+    for a, b, _ in solution.by_cluster():
+        of_rows = Adjusted.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+        scores.append(cluster_scores(solution, a, b, of_rows)[1] @ solution.back.T)
+    return np.concatenate(scores)
 
 
 @dataclass
@@ -169,49 +165,42 @@ class Jackknife:
     sse: float
 
 
-def jackknife(solution: Solution, packed: np.ndarray, totals: np.ndarray) -> Jackknife:
-    """Leave out each cluster in turn and solve the rest.
-
-    ``packed`` has the products of clusters, (parts, clusters, packed), and ``totals`` their sums.
-    """
-    a, b, _ = solution.equations(totals)
-    clusters = np.flatnonzero(packed[0, :, 0] > 0.5)
-    thetas = np.empty((len(clusters), solution.k))
-    sse = 0.0
-    step = max(1, NUMBERS_AT_ONCE // (len(packed) * solution.k**2))
-    for start in range(0, len(clusters), step):
-        block = slice(start, start + step)
-        a_g, b_g, c_g = solution.equations(packed[:, clusters[block]])
+def jackknife(solution: Solution, clusters: Moments | None = None) -> Jackknife:
+    """Leave out each cluster in turn and solve the rest; by default those of the moments."""
+    clusters = solution.moments if clusters is None else clusters
+    a, b, _ = solution.equations(solution.moments.total)
+    used = np.flatnonzero(clusters.s[0, :, 0, 0] > 0.5)
+    thetas, sse = [np.empty((0, solution.k))], 0.0
+    for a_g, b_g, c_g in solution.by_cluster(replace(clusters, s=clusters.s[:, used])):
         theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
-        thetas[block] = theta
+        thetas.append(theta)
         fitted = (a_g[0] @ theta[..., None])[..., 0]
-        sse += float(
-            (c_g[0] - 2 * (theta * b_g[0]).sum(axis=1) + (theta * fitted).sum(axis=1)).sum()
-        )
-    return Jackknife(clusters, thetas, sse)
+        sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+    return Jackknife(used, np.concatenate(thetas), sse)
 
 
-def cross_validated_sse(
-    solution: Solution, packed: np.ndarray, totals: np.ndarray, folds: int
-) -> float:
+def cross_validated_sse(solution: Solution, folds: int | Moments) -> float:
     """Return the squared error of out-of-sample predictions for clusters.
 
-    Cluster g, counted among those with rows, is in fold g mod ``folds``. With the sums over a fold
-    f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f + θ'A_f θ. The result is NaN with fewer
-    than two clusters, or if the rest of a fold is collinear.
+    Cluster g, counted among those with rows, is in fold g mod ``folds``, unless moments of folds
+    are given. With the sums over a fold f, θ = (A - A_f)⁻¹(b - b_f) and SSE_f = c_f - 2 θ'b_f +
+    θ'A_f θ. The result is NaN with fewer than two clusters, or if the rest of a fold is collinear.
     """
-    packed = packed[:, packed[0, :, 0] > 0.5]
-    folds = min(folds, packed.shape[1])
-    if folds < 2:
+    clusters = folds if isinstance(folds, Moments) else solution.moments
+    s = clusters.s[:, clusters.s[0, :, 0, 0] > 0.5]
+    count = s.shape[1] if isinstance(folds, Moments) else min(folds, s.shape[1])
+    if count < 2:
         return np.nan
-    sums = np.stack([packed[:, fold::folds].sum(axis=1) for fold in range(folds)], axis=1)
-    return jackknife(solution, sums, totals).sse
+    sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
+    return jackknife(solution, replace(clusters, s=sums)).sse
 
 
 @dataclass
 class LayerFit:
     """One layer's regression."""
 
+    layer: int
+    names: list[str]  # of its terms
     # (K,) array: intercept first, unless document effects absorb it, then the regressors, on the
     # scale of the data.
     estimate: np.ndarray
@@ -219,6 +208,7 @@ class LayerFit:
     covariance: np.ndarray
     n_obs: int
     n_documents: int
+    clusters: int  # with rows, documents even if they share bins
     # Number of terms and document effects.
     parameters: int
     # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
@@ -228,8 +218,10 @@ class LayerFit:
     df: np.ndarray
     # (K,) array: estimates before the correction of bias, if there is one.
     uncorrected: np.ndarray
-    # Indices of the clusters with rows in the stack, if each was left out.
-    clusters: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    # Indices of the clusters with rows, if each was left out, their names and numbers of rows.
+    left_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    left_out_names: list[str] = field(default_factory=list)
+    left_out_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     # (clusters, K) array: estimates on centred data without each of them.
     without: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     # Effective number of documents (or bins of them) for the shortest lag, or for the shortest lead
@@ -278,96 +270,48 @@ class LayerFit:
         return self.wald.p_value
 
 
-def unfitted(columns: int, solution: Solution, joint: Sequence[np.ndarray]) -> LayerFit:
+def unfitted(solution: Solution, status: str, joint: Sequence[np.ndarray] = ()) -> LayerFit:
     """Return the fit of a layer that cannot be fitted."""
+    moments, columns = solution.moments, len(solution.moments.names)
     return LayerFit(
+        layer=moments.layer,
+        names=moments.names,
         estimate=np.full(columns, np.nan),
         covariance=np.full((columns, columns), np.nan),
         n_obs=solution.n_obs,
-        n_documents=solution.documents,
+        n_documents=moments.documents,
+        clusters=moments.count,
         parameters=columns + solution.absorbed,
-        status=solution.status,
+        status=status,
         df=np.full(columns, np.nan),
         uncorrected=np.full(columns, np.nan),
         joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in joint],
     )
 
 
-@dataclass
-class LayerSums:
-    """What the covariances of one layer are computed from."""
-
-    solution: Solution
-    scores: ScoreSums
-    clusters: int  # with rows
-    # The estimates without each cluster, if asked for.
-    left_out: Jackknife | None = None
-    # (K, K) array or None: the middle of a covariance of centred coefficients, from the residuals.
-    robust_meat: np.ndarray | None = None
-
-    @property
-    def crv1_factor(self) -> np.ndarray:
-        """The factor of CRV1.
-
-        Effects of documents are nested in the clusters: they cost one degree of freedom, for their
-        level.
-        """
-        columns = self.solution.k + bool(self.solution.absorbed)
-        return clustered.crv1_factor(self.clusters, self.solution.n_obs, columns)
-
-    @property
-    def left_out_clusters(self) -> int:
-        """Number of clusters that were left out."""
-        assert self.left_out is not None
-        return len(self.left_out.clusters)
-
-    @property
-    def crv3(self) -> np.ndarray:
-        """CRV3, from the changes of the estimates."""
-        assert self.left_out is not None
-        change, g = self.left_out.thetas - self.solution.theta, self.left_out_clusters
-        return (g - 1) / g * change.T @ change
-
-    @property
-    def independent(self) -> np.ndarray:
-        """The covariance under independent errors of equal variance."""
-        return self.solution.ssr / self.solution.df_resid * np.eye(self.solution.k)
-
-
-def obstacle_of(sums: LayerSums, stack: Stack, covariance: Covariance) -> str:
+def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:
     """Return ``"ok"``, or why a layer has no errors or no estimates."""
-    if sums.solution.status != "ok":
-        return sums.solution.status
-    if covariance.clustered and sums.clusters < FEWEST_DOCUMENTS:
-        unit = "group" if stack.grouped else "document"
-        return f"{counted(sums.clusters, unit)}: too few to cluster by"
-    if covariance.jackknife and sums.left_out is not None:
-        undefined = np.isnan(sums.left_out.thetas).any(axis=1)
+    moments = solution.moments
+    if solution.status != "ok":
+        return solution.status
+    if covariance.clustered and moments.count < FEWEST_DOCUMENTS:
+        unit = "group" if moments.grouped else "document"
+        return f"{counted(moments.count, unit)}: too few to cluster by"
+    if covariance.jackknife and left_out is not None:
+        undefined = np.isnan(left_out.thetas).any(axis=1)
         if undefined.any():
-            alone = stack.clusters[sums.left_out.clusters[undefined.argmax()]]
+            alone = moments.clusters[left_out.clusters[undefined.argmax()]]
             return f"without {alone} the regressors are collinear: no jackknife"
     return "ok"
 
 
-def fitted(
-    stack: Stack,
-    index: int,
-    sums: LayerSums,
-    covariance: Covariance,
-    joint: Sequence[np.ndarray] = (),
-) -> LayerFit:
+def fitted(sums: LayerSums, covariance: Covariance, joint: Sequence[np.ndarray] = ()) -> LayerFit:
     """Return the estimates of one layer with their errors and joint tests."""
-    solution, scores = sums.solution, sums.scores
-    # Return to the scale of the data, which changes only the intercept.
-    to_terms = uncentred(stack, index) @ solution.back
-    # The first piece is the regression of all rows.
-    estimate, plain = to_terms @ solution.theta, to_terms @ solution.pieces[0].theta
-    if not stack.fixed_effects:
-        for values in (estimate, plain):
-            values[0] += stack.centre[index, 1]
+    solution, to_terms = sums.solution, sums.solution.to_terms
+    moments, estimate = solution.moments, solution.coefficients(solution.theta)
     v, df = to_terms @ covariance.of(sums) @ to_terms.T, covariance.df(sums)
     aht = covariance.satterthwaite
-    degrees = scores.etas if aht else np.broadcast_to(df, len(joint)).tolist()
+    degrees = [float(test.df()[0]) for test in sums.tests[1:]] if aht else [df] * len(joint)
     tests = [
         clustered.wald(contrasts @ estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
         for contrasts, eta in zip(joint, degrees, strict=True)
@@ -376,128 +320,125 @@ def fitted(
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
     return LayerFit(
+        layer=moments.layer,
+        names=moments.names,
         estimate=estimate,
         covariance=v,
         df=df,
-        uncorrected=plain,
+        # The first piece is the regression of all rows.
+        uncorrected=solution.coefficients(solution.pieces[0].theta),
         n_obs=solution.n_obs,
-        n_documents=solution.documents,
-        effective_documents=scores.effective,
+        n_documents=moments.documents,
+        clusters=moments.count,
+        effective_documents=sums.effective,
         parameters=solution.k + solution.absorbed,
         status="ok",
         joint=tests,
-        **goodness(stack, index, solution),
+        **goodness(solution),
     )
 
 
-def goodness(stack: Stack, index: int, solution: Solution) -> dict[str, Any]:
+def goodness(solution: Solution) -> dict[str, Any]:
     """Return how well the estimates of one layer fit all rows, by the field of `LayerFit`."""
     ssr, n_obs = solution.ssr, solution.n_obs
     r_squared = 1 - ssr / solution.tss
+    of_lags, of_others = (residual_squares(solution.moments, lags=lags) for lags in (True, False))
     total_df = n_obs - (solution.absorbed or 1)
     # Corrected estimates do not maximise the likelihood.
     likelihood = -n_obs / 2 * (np.log(2 * np.pi * ssr / n_obs) + 1)
     return {
         "r_squared": r_squared,
         "adj_r_squared": 1 - (1 - r_squared) * total_df / solution.df_resid,
-        "partial_r_squared": 1 - ssr / residual_squares(stack, index, lags=False),
-        "r_squared_lags": 1 - residual_squares(stack, index, lags=True) / solution.tss,
-        "r_squared_others": 1 - residual_squares(stack, index, lags=False) / solution.tss,
+        "partial_r_squared": 1 - ssr / of_others,
+        "r_squared_lags": 1 - of_lags / solution.tss,
+        "r_squared_others": 1 - of_others / solution.tss,
         "sigma": float(np.sqrt(ssr / solution.df_resid)),
-        "log_likelihood": np.nan if len(stack.totals[index]) > 1 else float(likelihood),
+        "log_likelihood": np.nan if len(solution.moments.s) > 1 else float(likelihood),
     }
 
 
-def out_of_sample(stack: Stack, index: int, sums: LayerSums, folds: int | Stack) -> dict[str, Any]:
+def out_of_sample(solution: Solution, left_out: Jackknife, folds: int | Moments) -> dict[str, Any]:
     """Return how well one layer predicts documents that it did not see, by field of `LayerFit`."""
-    assert sums.left_out is not None
-    solution, packed, number = sums.solution, stack.products[index], folds
-    if isinstance(folds, Stack):
-        packed, number = folds.products[index], folds.products.shape[2]
-    assert isinstance(number, int)
-    sse = cross_validated_sse(solution, packed, stack.totals[index], number)
+    alone = len(left_out.clusters) < 2
     return {
-        "cv_r_squared": 1 - sse / solution.tss,
-        "loo_r_squared": 1 - sums.left_out.sse / solution.tss
-        if sums.left_out_clusters > 1
-        else np.nan,
-        "condition_number": condition_number(stack, index),
+        "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
+        "loo_r_squared": np.nan if alone else 1 - left_out.sse / solution.tss,
+        "condition_number": condition_number(solution.moments),
     }
 
 
-def residual_squares(stack: Stack, index: int, *, lags: bool) -> float:
+def residual_squares(moments: Moments, *, lags: bool) -> float:
     """Return the residual sum of squares of the regression on lags and leads alone, or without."""
-    matrix = unpacked(stack.totals[index, 0], stack.p)
-    columns = [place for place in range(2, stack.p) if is_lag(stack.terms[place - 1]) == lags]
-    columns = columns if stack.fixed_effects else [0, *columns]
+    matrix = moments.total[0]
+    columns = [place for place in range(2, moments.p) if is_lag(moments.terms[place - 1]) == lags]
+    columns = columns if moments.within else [0, *columns]
     # The terms differ in size, and the regression has found them not to be collinear.
     size = np.sqrt(np.diag(matrix)[columns])
     a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
     return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
 
 
-def condition_number(stack: Stack, index: int) -> float:
+def condition_number(moments: Moments) -> float:
     """Return that of the uncentred X or, with document effects, of X without their means."""
-    x = unpacked(stack.totals[index, 0], stack.p)
-    columns = [*range(2, stack.p)]
-    if not stack.fixed_effects:
+    x, columns = moments.total[0], [*range(2, moments.p)]
+    if not moments.within:
         columns = [0, *columns]
-        shift = np.eye(stack.p)
-        shift[2:, 0] = stack.centre[index, 2:]
-        x = shift @ x @ shift.T
+        shift = np.eye(moments.p)
+        shift[0, 2:] = moments.centre[2:]
+        x = product(x, shift)
     eigenvalues = np.linalg.eigvalsh(x[np.ix_(columns, columns)])
     return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))
 
 
 def fit(
-    stack: Stack,
+    moments: Moments,
     covariance: str,
-    folds: int | Stack | None,
-    solutions: Sequence[Solution] | None = None,
-    robust: Sequence[np.ndarray] | None = None,
+    folds: int | Moments | None = None,
+    *,
+    robust_meat: np.ndarray | None = None,
     joint: Sequence[np.ndarray] = (),
-) -> list[LayerFit]:
-    """Fit every layer of a merged stack.
+    jackknifed: bool = False,
+) -> LayerFit:
+    """Fit one layer.
 
     Parameters
     ----------
+    moments : Moments
+        From `Moments.regressed`.
     covariance : str
         One of `covariances.CATALOGUE`.
-    folds : int, Stack or None
-        Number of folds of clusters for the cross-validated R², at most one per cluster; or a stack
-        of the same documents, each of whose clusters is a fold. None leaves out all that needs
+    folds : int, Moments or None
+        Number of folds of clusters for the cross-validated R², at most one per cluster; or moments
+        of the same documents, each of whose clusters is a fold. None leaves out what needs
         regressions without some clusters, and the test of all slopes.
-    solutions : sequence of Solution, optional
-        From `solve_all`, if already computed.
-    robust : sequence of (K, K) arrays, optional
+    robust_meat : (K, K) array, optional
         From `residuals.robust_meat`, for a covariance that needs residuals.
     joint : sequence of (q, K) arrays
         Combinations of coefficients that are tested to be zero together.
+    jackknifed : bool
+        Whether to give the estimates without each cluster; with folds they always are.
     """
-    solutions = solve_all(stack) if solutions is None else solutions
-    kind = CATALOGUE[covariance]
+    solution, kind = solve(moments), CATALOGUE[covariance]
+    tested, left_out = [*joint], None
     if folds is not None:
-        slopes = np.eye(len(names_of(stack)))[0 if stack.fixed_effects else 1 :]
-        joint = [*joint, slopes]
-    scores = sums_of_scores(stack, solutions, joint)
-    fits = []
-    for index, solution in enumerate(solutions):
-        sums = LayerSums(solution, scores[index], stack.count(index))
-        sums.robust_meat = None if robust is None else robust[index]
-        if solution.status == "ok" and (folds is not None or kind.jackknife):
-            sums.left_out = jackknife(solution, stack.products[index], stack.totals[index])
-        status = obstacle_of(sums, stack, kind)
-        if status != "ok":
-            fits.append(unfitted(len(names_of(stack)), replace(solution, status=status), joint))
-            continue
-        layer_fit = fitted(stack, index, sums, kind, joint)
-        if sums.left_out is not None:
-            layer_fit.clusters = sums.left_out.clusters
-            layer_fit.without = sums.left_out.thetas @ solution.back.T
-        if folds is not None:
-            layer_fit = replace(layer_fit, **out_of_sample(stack, index, sums, folds))
-        fits.append(layer_fit)
+        tested.append(np.eye(len(moments.names))[0 if moments.within else 1 :])
+    if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
+        left_out = jackknife(solution)
+    status = obstacle_of(solution, kind, left_out)
+    if status != "ok":
+        layer_fit = unfitted(solution, status, tested)
+    else:
+        sums = LayerSums.of(solution, tested)
+        sums.left_out, sums.robust_meat = left_out, robust_meat
+        layer_fit = fitted(sums, kind, tested)
+        if left_out is not None:
+            used = left_out.clusters
+            layer_fit.left_out = used
+            layer_fit.left_out_names = [moments.clusters[place] for place in used]
+            layer_fit.left_out_rows = np.rint(moments.s[0, used, 0, 0]).astype(np.int64)
+            layer_fit.without = left_out.thetas @ solution.back.T
+            if folds is not None:
+                layer_fit = replace(layer_fit, **out_of_sample(solution, left_out, folds))
     if folds is not None:
-        for layer_fit in fits:
-            layer_fit.wald = layer_fit.joint.pop()
-    return fits
+        layer_fit.wald = layer_fit.joint.pop()
+    return layer_fit

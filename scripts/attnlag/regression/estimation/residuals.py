@@ -26,10 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.regression.estimation import merging
-from attnlag.regression.estimation.crossproducts import Shard
 from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.packed import unpacked
-from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.estimation.moments import Moments
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
@@ -48,6 +46,9 @@ class ResidualModel:
     # The K regressors, without the intercept.
     terms: list[str]
     layers: list[int]
+    document_effects: bool
+    # (layers,) int array: number of rows.
+    rows: np.ndarray
     # (layers, K) float64 array: NaN for a layer that is not fitted.
     slopes: np.ndarray
     # (layers,) float64 array: fitted value at the overall means; 0 under document effects.
@@ -63,41 +64,29 @@ class ResidualModel:
     # values: origin and unit of their histogram.
     fitted_mean: np.ndarray
     fitted_sd: np.ndarray
-    document_effects: bool
 
 
-def residual_model(stack: Stack, solutions: Sequence[Solution]) -> ResidualModel:
-    """Return the part of a fitted stack that the pass needs; the clusters are not used."""
-    layers, p = len(stack.layers), stack.p
-    k = p - 2 if stack.fixed_effects else p - 1
-    slopes = np.full((layers, p - 2), np.nan)
-    inverse = np.full((layers, k, k), np.nan)
-    level = np.zeros(layers)
-    sigma, fitted_sd = np.full((2, layers), np.nan)
-    fitted_mean = np.zeros(layers) if stack.fixed_effects else stack.centre[:, 1].copy()
-    for index, solution in enumerate(solutions):
-        if solution.status != "ok":
-            continue
-        beta = solution.back @ solution.theta
-        slopes[index] = beta[-(p - 2) :]
-        inverse[index] = solution.back @ solution.back.T
-        if not stack.fixed_effects:
-            level[index] = beta[0] + stack.centre[index, 1]
-        sigma[index] = np.sqrt(solution.ssr / solution.df_resid)
-        products = unpacked(stack.totals[index, 0], p)[2:, 2:]
-        fitted_sd[index] = np.sqrt(slopes[index] @ products @ slopes[index] / solution.n_obs)
-    return ResidualModel(
-        terms=stack.terms[1:],
-        layers=stack.layers,
-        slopes=slopes,
-        level=level,
-        means=stack.centre[:, 1:],
-        inverse=inverse,
-        sigma=sigma,
-        fitted_mean=fitted_mean,
-        fitted_sd=fitted_sd,
-        document_effects=stack.fixed_effects,
-    )
+def residual_model(solutions: Iterable[Solution]) -> ResidualModel:
+    """Return the part of the solutions of all layers that the pass needs."""
+    layers, rows = [], []
+    for solution in solutions:
+        moments, k = solution.moments, len(solution.moments.names)
+        mean = moments.centre[1:]
+        beta, inverse, sigma, spread = np.full(k, np.nan), np.full((k, k), np.nan), np.nan, np.nan
+        slopes = beta[-len(mean) + 1 :]
+        if solution.status == "ok":
+            beta = solution.back @ solution.theta
+            inverse = solution.back @ solution.back.T
+            slopes = beta[-len(mean) + 1 :]
+            sigma = np.sqrt(solution.ssr / solution.df_resid)
+            spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
+        pooled = solution.status == "ok" and not moments.within
+        level = beta[0] + mean[0] if pooled else 0.0
+        fitted_mean = 0.0 if moments.within else mean[0]
+        layers.append(moments.layer)
+        rows.append((solution.n_obs, slopes, level, mean, inverse, sigma, fitted_mean, spread))
+    numbers = [np.array(column) for column in zip(*rows, strict=True)]
+    return ResidualModel(moments.terms[1:], layers, moments.within, *numbers)
 
 
 @dataclass
@@ -111,13 +100,15 @@ class DocumentMeans:
     means: np.ndarray
 
 
-def means_of(shard: Shard) -> DocumentMeans:
-    """Return the means of the documents of a shard, in its order, from their cross-products."""
-    p = 1 + len(shard.terms)
-    blocks = [block.products[..., :p].sum(axis=1) for block in shard.batches()]
-    sums = np.concatenate([np.zeros((0, len(shard.layers), p)), *blocks])
-    n = np.rint(sums[..., 0]).astype(np.int64)
-    return DocumentMeans(n, shard.centre[:, 1:] + sums[..., 1:] / np.maximum(n, 1)[..., None])
+def means_of(layers: Iterable[Moments]) -> DocumentMeans:
+    """Return the means of documents, in order, from their moments in all layers."""
+    means, counts = [], []
+    for moments in layers:
+        sums = np.concatenate([each.s[..., 0, :].sum(axis=0) for each in moments.by_document()])
+        n = np.rint(sums[:, 0]).astype(np.int64)
+        counts.append(n)
+        means.append(moments.centre[1:] + sums[:, 1:] / np.maximum(n, 1)[:, None])
+    return DocumentMeans(np.stack(counts, axis=1), np.stack(means, axis=1))
 
 
 @dataclass
@@ -329,21 +320,24 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 def sums_of_shards(
     designs: Sequence[Path],
-    shards: Sequence[Shard],
+    shards: Sequence[Sequence[Moments]],
     model: ResidualModel,
     hac_lags: int,
     threads: int,
+    merged: merging.TermSums,
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
     Each thread has one batch in memory. The sums do not depend on the number of threads. The
-    cross-products of the designs give the means of documents.
+    moments of the designs, layer by layer, give the means of documents.
     """
 
     def sums_of(place: int) -> ResidualSums:
         batches = tables.batches(designs[place], tables.ROWS_AT_ONCE, "residuals")
-        means = means_of(shards[place]) if model.document_effects else None
-        return sum_residuals(batches, model, hac_lags, means, shards[place].merged)
+        means = None
+        if model.document_effects:
+            means = means_of(merging.merged(each, merged) for each in shards[place])
+        return sum_residuals(batches, model, hac_lags, means, merged)
 
     total = _nothing(model.terms, model.layers, hac_lags)
     with ThreadPoolExecutor(threads) as pool:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from attnlag.regression.estimation.crossproducts import runs
 from attnlag.storage import tables
 from attnlag.storage.keys import KEYS
 
@@ -55,7 +54,7 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
     sizes: dict[str, int] = {}
     for path in paths:
         for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(columns=["document"]):
-            names, starts = runs(batch)
+            names, starts = tables.runs(batch)
             counts = np.diff(starts, append=batch.num_rows).tolist()
             for name, count in zip(names, counts, strict=True):
                 sizes[name] = sizes.get(name, 0) + count

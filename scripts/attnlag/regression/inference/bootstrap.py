@@ -4,20 +4,22 @@ It draws as many documents as there are, with replacement. Each draw holds the s
 all layers, which depend on each other, and so gives the distribution of medians over layers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.estimation.least_squares import Solution, names_of
-from attnlag.regression.estimation.regress import LayerFit, uncentred
-from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
-# Weights in one block of draws: 8 MB, whatever the numbers of documents and draws.
+# Weights in one block of draws: 8 MB, whatever the numbers of documents and draws; and those of all
+# draws that are kept, so that layers share them.
 NUMBERS_AT_ONCE = 2**20
+NUMBERS_KEPT = 2**24
 
 
 def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -36,39 +38,40 @@ def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarr
         yield counts.reshape(size, documents).astype(np.float64)
 
 
-def weighted(stack: Stack, solutions: Sequence[Solution], weights: np.ndarray) -> np.ndarray:
-    """Return regressions with weighted clusters, given (draws, clusters) weights.
+class Draws:
+    """The weights of `weights_of_draws`, to be iterated over once for each layer."""
 
-    They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights, in every layer.
+    def __init__(self, documents: int, draws: int, seed: int) -> None:
+        self.of = documents, draws, seed
+        few = documents * draws <= NUMBERS_KEPT
+        self.kept = list(weights_of_draws(*self.of)) if few else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(weights_of_draws(*self.of) if self.kept is None else self.kept)
+
+
+def weighted(solution: Solution, draws: Iterable[np.ndarray]) -> np.ndarray:
+    """Return regressions of a layer with weighted clusters, given blocks of (draws, clusters).
+
+    They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights.
 
     Returns
     -------
-    estimates : (draws, layers, K) array
-        On the scale of the data, in the order of `names_of`; NaN if a draw cannot be fitted.
+    estimates : (draws, K) array
+        On the scale of the data; NaN if a draw cannot be fitted.
     """
-    estimates = np.full((len(weights), len(stack.layers), len(names_of(stack))), np.nan)
-    layers, parts, clusters, packed = stack.products.shape
-    # All layers and parts at once.
-    flat = stack.products.transpose(2, 0, 1, 3).reshape(clusters, layers * parts * packed)
-    sums = (weights @ flat).reshape(-1, layers, parts, packed)
-    for index, solution in enumerate(solutions):
-        if solution.status != "ok":
-            continue
-        back = uncentred(stack, index) @ solution.back
-        of_parts = (solution.equations(sums[:, index, part]) for part in range(parts))
-        a, b, _ = map(np.stack, zip(*of_parts, strict=True))
-        theta, _ = solution.solved(a, b)
-        estimates[:, index] = theta @ back.T
-        if not stack.fixed_effects:
-            estimates[:, index, 0] += stack.centre[index, 1]
-    return estimates
-
-
-def drawn(stack: Stack, solutions: Sequence[Solution], draws: int, seed: int) -> np.ndarray:
-    """Return the estimates in draws of the bootstrap, (draws, layers, K)."""
-    blocks = weights_of_draws(len(stack.clusters), draws, seed)
-    none = np.empty((0, len(stack.layers), len(names_of(stack))))
-    return np.concatenate([none, *(weighted(stack, solutions, block) for block in blocks)])
+    k = len(solution.moments.names)
+    found = [np.empty((0, k))]
+    if solution.status != "ok":
+        return np.concatenate([*found, *(np.full((len(block), k), np.nan) for block in draws)])
+    a, b, _ = map(partial(np.concatenate, axis=1), zip(*solution.by_cluster(), strict=True))
+    parts, clusters = b.shape[:2]
+    flat = np.concatenate([a.reshape(parts, clusters, -1), b], axis=2)
+    for weights in draws:
+        sums = weights @ flat
+        theta, _ = solution.solved(sums[..., :-k].reshape(parts, -1, k, k), sums[..., -k:])
+        found.append(solution.coefficients(theta))
+    return np.concatenate(found)
 
 
 def median_interval(
@@ -90,16 +93,15 @@ def median_interval(
     return median, median - reach, median + reach
 
 
-def medians_over_layers(
-    fits: Sequence[LayerFit], stack: Stack, draws: np.ndarray, alpha: float
-) -> pd.DataFrame:
+def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: float) -> pd.DataFrame:
     """Return the median of each coefficient over the layers, with its interval, a row per term.
 
-    ``draws`` counts the draws of `drawn` in which every fitted layer could be estimated, which the
-    intervals come from, and ``clusters`` the documents or groups that are drawn.
+    The draws are (draws, layers, K) estimates. In the table, ``draws`` counts those in which every
+    fitted layer could be estimated, which the intervals come from, and ``clusters`` the documents
+    or groups that are drawn.
     """
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
-    names = names_of(stack)
+    names = fits[0].names
     columns = ["median", "conf_low", "conf_high", "lowest", "highest"]
     estimates, values = draws[:0], [np.full(len(names), np.nan)] * len(columns)
     if fitted:
@@ -112,13 +114,11 @@ def medians_over_layers(
             of_layers.max(axis=0),
         ]
     table = pd.DataFrame({"term": names, **dict(zip(columns, values, strict=True))})
-    clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
-    return table.assign(draws=len(estimates), clusters=clusters)
+    return table.assign(draws=len(estimates), clusters=max(fit.clusters for fit in fits))
 
 
 def medians_of_jackknife(
     fits: Sequence[LayerFit],
-    names: Sequence[str],
     documents: int,
     *,
     alpha: float,
@@ -136,12 +136,11 @@ def medians_of_jackknife(
     ----------
     fits : sequence of LayerFit
         With the estimates without each document.
-    names : sequence of str
-        Names of the estimates, of which those of lags and leads are used.
     documents : int
-        Number of clusters of the stack; with fewer than ``FEWEST_DOCUMENTS`` there are no draws,
-        and the ends of the intervals are NaN.
+        Number of their clusters; with fewer than ``FEWEST_DOCUMENTS`` there are no draws, and the
+        ends of the intervals are NaN.
     """
+    names = fits[0].names
     lags = [place for place, name in enumerate(names) if is_lag(name)]
     fits = [fit for fit in fits if fit.status == "ok"]
     columns = ["median", "median_low", "median_high"]
@@ -151,8 +150,8 @@ def medians_of_jackknife(
     estimates = np.stack([fit.estimate[lags] for fit in fits])
     psi = np.zeros((documents, *estimates.shape))
     for layer, fit in enumerate(fits):
-        share = 1 - 1 / max(len(fit.clusters), 1)
-        psi[fit.clusters, layer] = np.sqrt(share) * (estimates[layer] - fit.without[:, lags])
+        share = 1 - 1 / max(len(fit.left_out), 1)
+        psi[fit.left_out, layer] = np.sqrt(share) * (estimates[layer] - fit.without[:, lags])
     if documents < FEWEST_DOCUMENTS or not np.isfinite(psi).all():
         draws = 0
     level = 1 - alpha / 2

@@ -25,10 +25,9 @@ from scipy import special
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import in_batches
 from attnlag.regression.design import design
-from attnlag.regression.estimation import crossproducts, least_squares, merging
-from attnlag.regression.estimation.crossproducts import Shard
-from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.stacks import Stack
+from attnlag.regression.estimation import merging, moments
+from attnlag.regression.estimation.least_squares import Solution, solve
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference.permutation import OrderTest
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -37,13 +36,13 @@ from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
 
 
-def shard_of(
+def moments_of(
     norms: Path,
     settings: DesignSettings,
     facts: Mapping[str, Any],
     stream: Path | None = None,
-) -> Shard:
-    """Return the cross-products of the design of some norms, without writing either to a file.
+) -> list[Moments]:
+    """Return the moments of the design of some norms, without writing either to a file.
 
     Parameters
     ----------
@@ -55,24 +54,24 @@ def shard_of(
     outcome = OUTCOMES[settings.outcome]
     layers = list(outcome.columns(pq.read_schema(norms).names))
     batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights")
-    return shard_of_batches(batches, layers, settings, facts, 1)
+    return moments_of_batches(batches, layers, settings, facts, 1)
 
 
-def shard_of_batches(
+def moments_of_batches(
     batches: Iterable[pa.RecordBatch],
     layers: Sequence[str],
     settings: DesignSettings,
     facts: Mapping[str, Any],
     halves: int,
-) -> Shard:
-    """Return the cross-products of the design of batches of norms or of another outcome."""
+) -> list[Moments]:
+    """Return the moments of the design of batches of norms or of another outcome."""
     schema = design.schema(layers, settings, facts)
     rows = pa.concat_tables(
         [schema.empty_table(), *design.designs(batches, settings, design.Counts(), facts)]
     )
     rows = rows.unify_dictionaries().combine_chunks()
     of_logs = OUTCOMES[settings.outcome].logarithm
-    return crossproducts.shard_of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
+    return moments.of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
 
 
 # Columns of the comparison with the trained model.
@@ -97,35 +96,42 @@ class RandomWeightsControl:
 
 
 def fitted_alone(
-    shards: Sequence[Shard], settings: RegressionSettings | HeadsSettings
-) -> tuple[pd.DataFrame, Stack, list[Solution]]:
-    """Fit cross-products without any correction and without errors of the coefficients.
+    layers: Sequence[Moments], settings: RegressionSettings | HeadsSettings
+) -> tuple[pd.DataFrame, list[Solution]]:
+    """Fit moments without any correction and without errors of the coefficients.
 
     Returns
     -------
     coefficients : pandas.DataFrame
         ``estimate`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
     """
-    stack = merging.stack_of([crossproducts.without_halves(shard) for shard in shards], settings)
-    solutions = least_squares.solve_all(stack)
-    names = least_squares.names_of(stack)
-    unweighted = np.ones((1, len(stack.clusters)))
-    (estimates,) = bootstrap.weighted(stack, solutions, unweighted)
+    terms = merging.kept_terms(layers[0].terms, layers)
+    effects = settings.fixed_effects == "document"
+    solutions = [
+        solve(merging.merged(each.whole(), terms).regressed(effects=effects)) for each in layers
+    ]
+    estimates = [
+        solution.coefficients(solution.theta)
+        if solution.status == "ok"
+        else np.full(len(solution.moments.names), np.nan)
+        for solution in solutions
+    ]
+    names = solutions[0].moments.names
     coefficients = pd.DataFrame(
         {
-            "layer": np.repeat(np.array(stack.layers), len(names)),
-            "term": names * len(stack.layers),
-            "estimate": estimates.reshape(-1),
+            "layer": np.repeat([each.layer for each in layers], len(names)),
+            "term": names * len(layers),
+            "estimate": np.concatenate(estimates),
         }
     )
-    return coefficients, stack, solutions
+    return coefficients, solutions
 
 
 def random_weights(
     norms: Sequence[Path],
     settings: RegressionSettings,
     facts: Mapping[str, Any],
-    trained: Sequence[Shard],
+    trained: Sequence[Moments],
     streams: Sequence[Path] = (),
 ) -> RandomWeightsControl:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
@@ -144,19 +150,18 @@ def random_weights(
     design_of_control = settings.control_design
     assert design_of_control is not None
     draws = [tables.read_provenance(path)["draw"] for path in norms]
-    shards = [
-        shard_of(path, design_of_control, facts, stream)
+    untrained = [
+        moments_of(path, design_of_control, facts, stream)
         for path, stream in zip(norms, streams or repeat(None), strict=False)
     ]
-    documents = documents_of(shards[0])
-    same_documents = [crossproducts.of_documents(shard, documents) for shard in trained]
-    after = _fitted(same_documents, settings)
+    documents = untrained[0][0].clusters
+    after = _fitted([layer.only(documents) for layer in trained], settings)
     coefficients: dict[str, pd.Series] = {}
     layers: dict[str, pd.Series] = {}
     compared = []
-    for draw, shard in zip(draws, shards, strict=True):
+    for draw, layers_of_draw in zip(draws, untrained, strict=True):
         name = column_of(draw["scale"], draws[0]["scale"])
-        before = _fitted([shard], settings)
+        before = _fitted(layers_of_draw, settings)
         coefficients[name] = before.coefficients
         layers |= {f"{name}_sum": before.sums, f"{name}_r_squared": before.r_squared}
         compared.append(_compared(draw, before, after, settings.alpha))
@@ -190,18 +195,20 @@ class _Fitted:
     without_each: np.ndarray
 
 
-def _fitted(shards: Sequence[Shard], settings: RegressionSettings) -> _Fitted:
-    table, stack, solutions = fitted_alone(shards, settings)
+def _fitted(layers: Sequence[Moments], settings: RegressionSettings) -> _Fitted:
+    table, solutions = fitted_alone(layers, settings)
     coefficients = table.set_index(["layer", "term"])["estimate"]
     r_squared = [1 - solution.ssr / solution.tss for solution in solutions]
-    clusters = list(stack.clusters)
-    without = bootstrap.weighted(stack, solutions, 1 - np.eye(len(clusters)))
+    clusters = solutions[0].moments.clusters
+    left_out = [1 - np.eye(len(clusters))]
+    without = np.concatenate([bootstrap.weighted(each, left_out) for each in solutions], axis=1)
+    numbers = pd.Index([layer.layer for layer in layers], name="layer")
     return _Fitted(
         coefficients,
         coefficients[_summed(coefficients)].groupby("layer").sum(min_count=1),
-        pd.Series(r_squared, index=pd.Index(stack.layers, name="layer")),
+        pd.Series(r_squared, index=numbers),
         clusters,
-        without.reshape(len(clusters), len(coefficients)),
+        without,
     )
 
 
@@ -255,11 +262,6 @@ def _jackknife(value: float, without_each: np.ndarray, alpha: float) -> dict[str
     reach = special.stdtrit(documents - 1, 1 - alpha / 2) * error
     ends = {"conf_low": value - reach, "conf_high": value + reach}
     return {"std_error": error, "df": documents - 1, **ends}
-
-
-def documents_of(shard: Shard) -> list[str]:
-    """Return the documents of a shard, in order."""
-    return [document for block in shard.batches() for document in block.documents]
 
 
 def controls_table(

@@ -4,8 +4,9 @@ The estimates come from the cross-products. A second pass over the design gives 
 need residuals.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +17,11 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.beyond import groups
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation import (
-    crossproducts,
-    least_squares,
-    merging,
-    regress,
-    residuals,
-)
+from attnlag.regression.estimation import merging, regress, residuals
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments, Stored
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
-from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.inference import (
     bootstrap,
     controls,
@@ -34,7 +30,7 @@ from attnlag.regression.inference import (
     permutation,
     results,
 )
-from attnlag.regression.inference.permutation import PermutedProducts
+from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
@@ -86,7 +82,7 @@ def fit(
     group_of: Mapping[str, str],
     settings: RegressionSettings,
     *,
-    orders: Sequence[PermutedProducts] = (),
+    orders: Sequence[PermutedMoments] = (),
     untrained: Untrained | None = None,
     threads: int = 1,
 ) -> Fitted:
@@ -96,22 +92,26 @@ def fit(
 
     Parameters
     ----------
-    orders : sequence of PermutedProducts
+    orders : sequence of PermutedMoments
         Files of all shards, in order; without them tokens are not permuted.
     untrained : Untrained, optional
         The control of random weights.
     """
     fitted = fit_regression(products, designs, group_of, settings, threads)
     settings = fitted.settings
-    shards = [crossproducts.read_shard(path) for path in products]
-    by_group = groups.coefficients_by_group(shards, group_of, groups.settings_of_groups(settings))
+    layers = Stored(products, settings.stack_mb * 1e6)
+    by_group = groups.coefficients_by_group(layers, group_of, groups.settings_of_groups(settings))
     order = random = None
     if orders:
-        merged = permutation.merged_terms(permutation.merged_products(orders), fitted.kept_terms)
-        order = permutation.order_test(merged, alpha=settings.alpha, adjust=settings.adjust)
+        order = permutation.order_test(
+            permutation.joined(orders, fitted.kept_terms),
+            alpha=settings.alpha,
+            adjust=settings.adjust,
+            within=orders[0].within,
+        )
     if untrained:
         random = controls.random_weights(
-            untrained.norms, settings, untrained.facts, shards, untrained.streams
+            untrained.norms, settings, untrained.facts, layers, untrained.streams
         )
     with_controls = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
     return Fitted(fitted, by_group, with_controls, None if random is None else random.compared)
@@ -144,61 +144,66 @@ def fit_regression(
     record = tables.read_provenance(products[0])
     counts = [tables.read_counts(path) for path in designs]
     sequences = _usable_sequences(counts, record.names)
-    shards = [crossproducts.read_shard(path) for path in products]
-    documents = int(np.sum([shard.totals.documents for shard in shards], axis=0).max(initial=0))
+    stored = Stored(products, settings.stack_mb * 1e6)
+    documents = clusters = max(moments.documents for moments in stored)
     if documents < FEWEST_DOCUMENTS:
         settings = settings_of_few_documents(settings, documents)
-        shards = [crossproducts.without_halves(shard) for shard in shards]
-    kept = merging.kept_terms(shards)
-    shards = [merging.merged_shard(shard, kept) for shard in shards]
-
-    def stack_of(group_of: Mapping[str, str] | None) -> Stack:
-        return merging.stack_of(
-            shards, settings, {term: (term,) for term in kept}, group_of=group_of
-        )
-
-    stack = stack_of(group_of if settings.cluster == "group" else None)
-    clusters = max((stack.count(index) for index in range(len(stack.layers))), default=0)
+    clustered_by = group_of if settings.cluster == "group" else None
+    if clustered_by:
+        clusters = max(moments.whole().by_group(clustered_by).count for moments in stored)
     _check_errors(settings, clusters)
-    solutions = least_squares.solve_all(stack)
-    model = residuals.residual_model(stack, solutions)
+    kept = merging.kept_terms(stored.terms, stored)
+
+    def layers(group_of: Mapping[str, str] | None) -> Iterator[Moments]:
+        """Yield the moments of the regression of each layer."""
+        for moments in stored:
+            moments = moments.whole() if documents < FEWEST_DOCUMENTS else moments
+            yield merging.merged(moments, kept).regressed(
+                effects=settings.fixed_effects == "document", group_of=group_of
+            )
+
+    model = residuals.residual_model(map(solve, layers(clustered_by)))
     hac_lags = settings.hac_lags
     if hac_lags is None:
-        rows = max(solution.n_obs for solution in solutions)
-        hac_lags = residuals.default_hac_lags(rows / sequences)
-    sums = residuals.sums_of_shards(designs, shards, model, hac_lags, threads)
-
-    robust = None
+        hac_lags = residuals.default_hac_lags(model.rows.max() / sequences)
+    shards = [Stored([path]) for path in products]
+    sums = residuals.sums_of_shards(designs, shards, model, hac_lags, threads, kept)
+    robust: Iterable[np.ndarray | None] = repeat(None)
     if CATALOGUE[settings.covariance].residuals:
-        robust = list(residuals.robust_meat(sums, model))
-    folds = stack_of(group_of) if settings.folds == "groups" else settings.folds
-    fits = regress.fit(stack, settings.covariance, folds, solutions, robust)
-    tests_of_halves = halves.equal_halves(stack, solutions)
-    for fit, test in zip(fits, tests_of_halves, strict=True):
-        fit.halves = test
-    coefficients = results.coefficients_table(fits, stack, settings)
-    count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
-    draws = bootstrap.drawn(stack, solutions, count, settings.seed)
-    medians = bootstrap.medians_over_layers(fits, stack, draws, settings.alpha)
+        robust = residuals.robust_meat(sums, model)
+    folds: Iterable[int | Moments]
+    folds = layers(group_of) if settings.folds == "groups" else repeat(settings.folds)
+
+    fits: list[LayerFit] = []
+    estimates: list[np.ndarray] = []
+    draws: bootstrap.Draws | None = None
+    for moments, own_folds, meat in zip(layers(clustered_by), folds, robust, strict=False):
+        bins, solution = moments.bins, solve(moments)
+        fits.append(regress.fit(moments, settings.covariance, own_folds, robust_meat=meat))
+        fits[-1].halves = halves.equal_halves(solution)
+        if draws is None:
+            count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
+            draws = bootstrap.Draws(len(moments.clusters), count, settings.seed)
+        estimates.append(bootstrap.weighted(solution, draws))
+    coefficients = results.coefficients_table(fits, settings)
+    medians = bootstrap.medians_over_layers(fits, np.stack(estimates, axis=1), settings.alpha)
     dropped = [
         sum(count["dropped_rows"].get(layer_name(layer), 0) for count in counts)
-        for layer in stack.layers
+        for layer in stored.layers
     ]
     tests = diagnostics.table(sums, model).drop(columns="layer")
     mixers = record["model"].get("mixers")
     return FittedRegression(
         settings=settings,
-        layers=stack.layers,
+        layers=stored.layers,
         fits=fits,
         coefficients=coefficients,
-        goodness=results.fits_table(
-            fits, stack.layers, dropped, tests, mixers, adjust=settings.adjust
-        ),
-        influence=results.influence_table(fits, stack),
+        goodness=results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust),
+        influence=results.influence_table(fits),
         medians=medians,
         residual_sums=sums,
         kept_terms=kept,
-        bins=stack.bins,
+        bins=bins,
     )
 
 

@@ -6,66 +6,39 @@ leads has CR2 and the AHT test of `clustered`. Both halves have the same bias in
 their difference has none.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, Adjusted, SatterthwaiteSums, Wald
-from attnlag.regression.estimation.least_squares import Solution, names_of
+from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.regress import coordinates_of_half
-from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
 
-def equal_halves(stack: Stack, solutions: Sequence[Solution]) -> list[Wald]:
-    """Return the test of each layer; `NO_TEST` if halves are not apart or documents are few.
+def equal_halves(solution: Solution) -> Wald:
+    """Return the AHT test of a layer; `NO_TEST` if halves are not apart or documents are few.
 
     Documents are read block by block.
     """
-    lags = [place for place, name in enumerate(names_of(stack)) if is_lag(name)]
-    sums = [
-        Difference(solution, lags, stack.count(index))
-        if solution.corrected and stack.count(index) >= FEWEST_DOCUMENTS
-        else None
-        for index, solution in enumerate(solutions)
-    ]
-    for products in stack.by_document():
-        for difference, packed in zip(sums, products, strict=True):
-            if difference:
-                difference.add(packed)
-    return [difference.test() if difference else NO_TEST for difference in sums]
-
-
-class Difference:
-    """The difference between the lags of the halves of one layer, and sums of its scores."""
-
-    def __init__(self, solution: Solution, lags: Sequence[int], documents: int):
-        self.solution = solution
-        halves = [piece for piece in solution.pieces if piece.part]
-        self.thetas = [piece.theta for piece in halves]
-        inverses = [piece.inverse for piece in halves if piece.inverse is not None]
-        self.to = [coordinates_of_half(inverse)[0] for inverse in inverses]
-        back = solution.back[list(lags)]
-        first, second = self.to
-        self.w = np.concatenate([back @ first, -back @ second], axis=1)
-        self.estimate = back @ (self.thetas[0] - self.thetas[1])
-        self.covariance = np.zeros((len(back), len(back)))
-        self.tests = SatterthwaiteSums.of(self.w[None], documents)
-
-    def add(self, packed: np.ndarray) -> None:
-        """Add the (parts, documents, packed) cross-products of documents."""
-        halves = []
-        for part, (theta, to) in enumerate(zip(self.thetas, self.to, strict=True), start=1):
-            a, b, _ = self.solution.equations(packed[part])
-            halves.append(Adjusted.of(to.T @ a @ to, (b - a @ theta) @ to))
-        both = halves[0] & halves[1]
-        apart = both.scores @ self.w.T
-        self.covariance += apart.T @ apart
-        self.tests.add(both)
-
-    def test(self) -> Wald:
-        """Return the AHT test that there is no difference."""
-        eta = float(self.tests.df()[0])
-        return clustered.wald(self.estimate, self.covariance, eta, aht=True)
+    moments = solution.moments
+    if not solution.corrected or moments.count < FEWEST_DOCUMENTS:
+        return NO_TEST
+    pieces = [piece for piece in solution.pieces if piece.part]
+    to = [coordinates_of_half(piece.inverse)[0] for piece in pieces if piece.inverse is not None]
+    back = solution.back[[place for place, name in enumerate(moments.names) if is_lag(name)]]
+    w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
+    covariance = np.zeros((len(back), len(back)))
+    tests = SatterthwaiteSums.of(w[None], moments.count)
+    for block in moments.by_document():
+        for a, b, _ in solution.by_cluster(block):
+            first, second = (
+                Adjusted.of(own.T @ a[part] @ own, (b[part] - a[part] @ theta) @ own)
+                for own, (part, _, theta, _) in zip(to, pieces, strict=True)
+            )
+            both = first & second
+            apart = both.scores @ w.T
+            covariance += apart.T @ apart
+            tests.add(both)
+    estimate = back @ (pieces[0].theta - pieces[1].theta)
+    return clustered.wald(estimate, covariance, float(tests.df()[0]), aht=True)

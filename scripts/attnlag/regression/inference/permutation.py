@@ -32,33 +32,32 @@ from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import in_batches, regressed
 from attnlag.regression.design import covariates, design
 from attnlag.regression.design.properties import CLASSES, Property, read_property
-from attnlag.regression.estimation import least_squares, merging
-from attnlag.regression.estimation.crossproducts import runs
-from attnlag.regression.estimation.packed import packed_size, recentred
+from attnlag.regression.estimation import merging
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.sampling import generator_of
-from attnlag.regression.estimation.stacks import Stack, common_centre
-from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference import results
 from attnlag.regression.settings import DesignSettings, PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
-from attnlag.storage.tables import read_provenance
+from attnlag.storage.tables import read_provenance, runs
 
 # Rows in memory at a time; each token has a number in each draw.
 ROWS = 4096
 
 
 @dataclass
-class PermutedProducts(Sums):
-    """Cross-products of a shard in the observed order and in each draw."""
+class PermutedMoments(Sums):
+    """Moments of a shard in the observed order and in each draw."""
 
     # ``y``, then the regressors.
     terms: list[str]
     layers: list[int]
     # (layers, p) array
     centre: np.ndarray
-    # (1 + draws, layers, packed) array: observed, then the draws; the means of documents are out if
+    # (layers, 1 + draws, p, p) array: observed, then the draws; the means of documents are out if
     # they are effects.
-    products: np.ndarray
+    s: np.ndarray
     # (layers, p) array: Σ w² in the observed order, before the means of documents are removed.
     squares: np.ndarray
     # (layers,) int array: number of documents with rows.
@@ -71,6 +70,20 @@ class PermutedProducts(Sums):
     of_logs: bool = True
 
     equal = ("centre",)
+
+    def of_layer(self, place: int) -> Moments:
+        """Return the moments of a layer, whose clusters are the orders."""
+        return Moments(
+            layer=self.layers[place],
+            terms=self.terms,
+            clusters=["observed", *(f"draw {draw}" for draw in range(1, self.s.shape[1]))],
+            centre=self.centre[place],
+            s=self.s[place, None],
+            documents=int(self.documents[place]),
+            of_logs=self.of_logs,
+            above=place,
+            squares=self.squares[place] if self.fixed_effects else None,
+        )
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -139,7 +152,7 @@ class _Tokens:
             yield order
 
 
-def permuted_products(
+def permuted(
     batches: Iterable[pa.RecordBatch],
     settings: DesignSettings,
     facts: Mapping[str, Any],
@@ -148,25 +161,24 @@ def permuted_products(
     seed: int,
     fixed_effects: bool,
     classes: Property | None = None,
-) -> PermutedProducts:
-    """Sum the cross-products of documents whose tokens are permuted, within classes if given."""
+) -> PermutedMoments:
+    """Sum the moments of documents whose tokens are permuted, within classes if given."""
     shared = covariates.shared_terms(settings, facts)
     with_token = np.array([entry.moves for entry in shared.values()], dtype=bool)
     offsets = np.array([entry.offset for entry in shared.values()], dtype=np.int64)
     terms = [*design.cells_of(settings), *shared]
     p = 1 + len(terms)
-    sums: PermutedProducts | None = None
+    sums: PermutedMoments | None = None
     empty = True
     for table in whole_documents(batches):
         layers = columns.layers_in(table.schema)
         if sums is None:
             numbers = [columns.layer_number(layer) for layer in layers]
-            shape = (1 + draws, len(layers), packed_size(p))
-            sums = PermutedProducts(
+            sums = PermutedMoments(
                 terms=terms,
                 layers=numbers,
                 centre=np.zeros((len(layers), p)),
-                products=np.zeros(shape),
+                s=np.zeros((len(layers), 1 + draws, p, p)),
                 squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
                 fixed_effects=fixed_effects,
@@ -201,13 +213,13 @@ def of_norms(
     token_properties: Path | None,
     settings: PermutationsSettings,
     facts: Mapping[str, Any],
-) -> PermutedProducts:
-    """Sum the cross-products of the permuted documents of a file of norms."""
+) -> PermutedMoments:
+    """Sum the moments of the permuted documents of a file of norms."""
     outcome, classes = OUTCOMES[settings.design.outcome], None
     if settings.within != "document":
         assert token_properties is not None
         classes = read_property(settings.within, [token_properties])
-    return permuted_products(
+    return permuted(
         in_batches(outcome, norms, stream, ROWS, "permutations"),
         settings.design,
         facts,
@@ -262,12 +274,11 @@ def _means(lagged: np.ndarray, shared: np.ndarray) -> np.ndarray:
 
 
 def _add(
-    sums: PermutedProducts, place: int, lagged: np.ndarray, shared: np.ndarray, document: np.ndarray
+    sums: PermutedMoments, place: int, lagged: np.ndarray, shared: np.ndarray, document: np.ndarray
 ) -> None:
     """Add the design of some documents in one order to the sums; order 0 is the observed."""
     usable = ~np.isnan(lagged[0])
     p = 1 + len(lagged) + len(shared)
-    upper = np.triu_indices(p)
     every = slice(None), *_runs(document)
     for layer in np.flatnonzero(usable.any(axis=1)):
         # A layer nearly always has all rows.
@@ -282,7 +293,7 @@ def _add(
             sums.squares[layer] += (w**2).sum(axis=1)
         if sums.fixed_effects:
             w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
-        sums.products[place, layer] += (w @ w.T)[upper]
+        sums.s[layer, place] += w @ w.T
 
 
 def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -291,49 +302,33 @@ def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return starts, np.diff(starts, append=len(values))
 
 
-def to_table(sums: PermutedProducts) -> pa.Table:
-    """Return the sums as a table with a row per layer."""
-    by_layer = replace(sums, products=sums.products.transpose(1, 0, 2))
-    return by_layer.to_table(layer=sums.layers)
+def read(path: str | Path) -> PermutedMoments:
+    """Read one shard's moments."""
+    return PermutedMoments.from_table(pq.read_table(path), **read_provenance(path)["permutations"])
 
 
-def read_products(path: str | Path) -> PermutedProducts:
-    """Read one shard's cross-products."""
-    record = read_provenance(path)["permutations"]
-    sums = PermutedProducts.from_table(pq.read_table(path), **record)
-    return replace(sums, products=sums.products.transpose(1, 0, 2))
+def joined(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Moments]:
+    """Return the orders of all shards in each layer, with terms that are sums of theirs.
 
-
-def merged_products(shards: Sequence[PermutedProducts]) -> PermutedProducts:
-    """Return the sums over all shards, centred by the overall means of each layer."""
-    first = shards[0]
-    # Removing the means of documents removes the centre too.
-    if first.fixed_effects:
-        return reduce(add, shards)
-    p = 1 + len(first.terms)
-    sums = [shard.products[0, :, :p] for shard in shards]
-    centre = common_centre(sums, [shard.centre for shard in shards])
-    moved = (
-        replace(shard, products=recentred(shard.products, centre - shard.centre), centre=centre)
-        for shard in shards
-    )
-    return reduce(add, moved)
-
-
-def merged_terms(products: PermutedProducts, sums: merging.TermSums) -> PermutedProducts:
-    """Return cross-products whose terms are sums of those of others."""
-    if list(sums) == products.terms:
-        return products
-    packing = merging.packed_sums(products.terms, sums)
-    return replace(
-        products,
-        terms=list(sums),
-        centre=merging.sums_of_columns(products.centre, products.terms, sums),
-        products=merging.summed(products.products, packing),
-        # No dummy of a class is so nearly constant that its size before the removal of document
-        # means would matter.
-        squares=merging.sums_of_columns(products.squares, products.terms, sums),
-    )
+    They are centred by the overall means of the observed order.
+    """
+    layers = []
+    for place in range(len(shards[0].layers)):
+        parts = [shard.of_layer(place) for shard in shards]
+        moments = parts[0]
+        # Removing the means of documents removes the centre too.
+        if not moments.within:
+            parts = [part.recentred(moments.centre) for part in parts]
+        moments = replace(
+            moments,
+            s=reduce(add, (part.s for part in parts)),
+            documents=sum(part.documents for part in parts),
+            squares=reduce(add, (part.squares for part in parts)) if moments.within else None,
+        )
+        if not moments.within:
+            moments = moments.recentred(_observed(moments).centred().centre)
+        layers.append(merging.merged(moments, sums))
+    return layers
 
 
 @dataclass
@@ -350,7 +345,9 @@ class OrderTest:
     within: str = "document"
 
 
-def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTest:
+def order_test(
+    layers: Sequence[Moments], *, alpha: float, adjust: str, within: str = "document"
+) -> OrderTest:
     """Test in every layer that the order of tokens within documents means nothing.
 
     The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, where m
@@ -359,7 +356,8 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
     no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
     """
-    names, orders = estimates_of_orders(sums)
+    names, orders = estimates_of_orders(layers)
+    numbers = [moments.layer for moments in layers]
     lags = [place for place, name in enumerate(names) if is_lag(name)]
     fitted = np.isfinite(orders[0]).all(axis=1)
     # A draw may make a layer collinear.
@@ -380,22 +378,22 @@ def order_test(sums: PermutedProducts, *, alpha: float, adjust: str) -> OrderTes
     low[fitted], high[fitted] = np.quantile(orders[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
     coefficients = pd.DataFrame(
         {
-            "layer": np.repeat(np.array(sums.layers), len(names)),
-            "term": names * len(sums.layers),
+            "layer": np.repeat(np.array(numbers), len(names)),
+            "term": names * len(numbers),
             "permuted_mean": orders[1:].mean(axis=0).reshape(-1),
             "permuted_low": low.reshape(-1),
             "permuted_high": high.reshape(-1),
         }
     )
-    layers = pd.DataFrame(
+    by_layer = pd.DataFrame(
         {
-            "layer": sums.layers,
+            "layer": numbers,
             "permutation_wald": statistic[0],
             "order_p_value": p_value,
             "order_p_adjusted": p_adjusted,
         }
     )
-    return OrderTest(coefficients, layers, draws, sums.within)
+    return OrderTest(coefficients, by_layer, draws, within)
 
 
 def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
@@ -413,27 +411,24 @@ def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
     return p_values
 
 
-def estimates_of_orders(sums: PermutedProducts) -> tuple[list[str], np.ndarray]:
+def estimates_of_orders(layers: Sequence[Moments]) -> tuple[list[str], np.ndarray]:
     """Return the terms, and the coefficients in each order, (1 + draws, layers, K).
 
     The observed order is first. Coefficients are NaN if a layer cannot be fitted.
     """
-    # Each order is a cluster by itself, and each regression uses one of them.
-    stack = Stack(
-        terms=sums.terms,
-        layers=sums.layers,
-        clusters=[],
-        products=sums.products.transpose(1, 0, 2)[:, None],
-        centre=sums.centre,
-        totals=sums.products[0][:, None],
-        root_squares=np.sqrt(sums.squares),
-        documents=sums.documents,
-        fixed_effects=sums.fixed_effects,
-        of_logs=sums.of_logs,
-    )
-    solutions = least_squares.solve_all(stack)
-    estimates = bootstrap.weighted(stack, solutions, np.eye(len(sums.products)))
-    return least_squares.names_of(stack), estimates
+    names = layers[0].names
+    estimates = np.full((len(layers[0].clusters), len(layers), len(names)), np.nan)
+    for place, moments in enumerate(layers):
+        # Each order is a cluster by itself, and each regression uses one of them.
+        solution = solve(_observed(moments))
+        if solution.status == "ok":
+            a, b, _ = solution.equations(moments.s)
+            estimates[:, place] = solution.coefficients(solution.solved(a, b)[0])
+    return names, estimates
+
+
+def _observed(moments: Moments) -> Moments:
+    return replace(moments, clusters=moments.clusters[:1], s=moments.s[:, :1])
 
 
 def _wald(estimates: np.ndarray) -> np.ndarray:

@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.estimation.least_squares import names_of
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.estimation.stacks import Stack
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag
 
@@ -16,22 +14,17 @@ from attnlag.regression.terms import is_lag
 INFLUENTIAL = 100
 
 
-def coefficients_table(
-    fits: Sequence[LayerFit],
-    stack: Stack,
-    settings: Errors,
-) -> pd.DataFrame:
+def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
 
     ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
     coefficients. ``finding`` states for each whether it is negligible (`equivalence_test`).
     """
     rows = []
-    for layer, result in zip(stack.layers, fits, strict=True):
-        errors = np.sqrt(np.diag(result.covariance))
-        numbers = result.estimate, result.uncorrected, errors, result.df
-        for values in zip(names_of(stack), *numbers, strict=True):
-            rows.append((layer, *values))
+    for fit in fits:
+        errors = np.sqrt(np.diag(fit.covariance))
+        for values in zip(fit.names, fit.estimate, fit.uncorrected, errors, fit.df, strict=True):
+            rows.append((fit.layer, *values))
     columns = ["layer", "term", "estimate", "uncorrected", "std_error", "df"]
     table = pd.DataFrame(rows, columns=columns)
     table["statistic"] = table["estimate"] / table["std_error"]
@@ -145,7 +138,6 @@ GOODNESS = [
 
 def fits_table(
     fits: Sequence[LayerFit],
-    layers: Sequence[int],
     dropped: Sequence[int],
     diagnostics: pd.DataFrame | None = None,
     mixers: Mapping[str, str] | None = None,
@@ -162,10 +154,7 @@ def fits_table(
     mixers : mapping of layer to class, optional
         Layers with another mixer than attention.
     """
-    rows = [
-        [layer, *(getattr(result, name) for name in GOODNESS)]
-        for layer, result in zip(layers, fits, strict=True)
-    ]
+    rows = [[fit.layer, *(getattr(fit, name) for name in GOODNESS)] for fit in fits]
     table = pd.DataFrame(rows, columns=["layer", *GOODNESS])
     table.insert(2, "n_dropped", list(dropped))
     if diagnostics is not None:
@@ -178,35 +167,29 @@ def fits_table(
     table["halves_df_residual"] = [test.df_residual for test in of_halves]
     p_values = table["halves_p_value"] = pd.Series([test.p_value for test in of_halves])
     table["halves_p_adjusted"] = adjusted(p_values, adjust)
-    table["mixer"] = [(mixers or {}).get(str(layer), "attention") for layer in layers]
+    table["mixer"] = [(mixers or {}).get(str(fit.layer), "attention") for fit in fits]
     table["status"] = [result.status for result in fits]
     return table
 
 
-def influence_table(fits: Sequence[LayerFit], stack: Stack) -> pd.DataFrame:
+def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
     """Return the documents whose omission changes the coefficients of lags and leads most.
 
     There are at most ``INFLUENTIAL`` per layer and term, largest change first. ``change`` is the
     estimate minus the estimate without the document, ``change_in_se`` the same in standard errors.
     """
+    columns = ["layer", "term", "document", "n_obs", "change", "change_in_se"]
     rows = []
-    names = names_of(stack)
-    for index, (layer, result) in enumerate(zip(stack.layers, fits, strict=True)):
-        if result.status != "ok":
-            continue
-        errors = np.sqrt(np.diag(result.covariance))
-        for place, term in enumerate(names):
+    for fit in (fit for fit in fits if fit.status == "ok"):
+        errors = np.sqrt(np.diag(fit.covariance))
+        for place, term in enumerate(fit.names):
             if not is_lag(term):
                 continue
-            change = result.estimate[place] - result.without[:, place]
+            change = fit.estimate[place] - fit.without[:, place]
             # Ties keep the order of the documents.
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
-            for index_without in order:
-                cluster = int(result.clusters[index_without])
-                n_obs = int(np.rint(stack.products[index, 0, cluster, 0]))
-                document = stack.clusters[cluster]
-                change_by = change[index_without]
-                rows.append((layer, term, document, n_obs, change_by, change_by / errors[place]))
-    return pd.DataFrame(
-        rows, columns=["layer", "term", "document", "n_obs", "change", "change_in_se"]
-    )
+            for left_out in order.tolist():
+                document, n_obs = fit.left_out_names[left_out], fit.left_out_rows[left_out]
+                own = change[left_out]
+                rows.append((fit.layer, term, document, n_obs, own, own / errors[place]))
+    return pd.DataFrame(rows, columns=columns)

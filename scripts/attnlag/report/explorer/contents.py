@@ -19,7 +19,7 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.quantities import catalogue, columns
 from attnlag.quantities.norms import log_norms
 from attnlag.quantities.sites import SITES
-from attnlag.regression.estimation.crossproducts import columns_of
+from attnlag.regression.design.design import columns_of
 from attnlag.regression.labels import BEFORE_TRAINING, OUTCOMES, R_SQUARED, UNITS, UPOS, correction
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import distance, is_lag, is_lead, named

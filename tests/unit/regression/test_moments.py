@@ -1,4 +1,4 @@
-"""Cross-products against their definition, over batches, shards, halves and bins."""
+"""Moments against their definition, over batches, shards, halves and bins."""
 
 from itertools import pairwise
 
@@ -8,18 +8,20 @@ import pytest
 from designs import (
     TERMS,
     design_table,
+    joined_of,
+    layers_of,
+    moments_of,
     norms_table,
+    regressed,
     regression_settings,
-    shard_of,
-    stack_of,
+    stored_of,
     write_shard,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attnlag.regression.design.properties import Property
-from attnlag.regression.estimation import crossproducts, stacks
-from attnlag.regression.estimation.packed import unpacked
+from attnlag.regression.estimation import moments
 from attnlag.regression.inference import fitting
 from attnlag.regression.settings import BuildDesignSettings, DesignSettings
 from attnlag.storage import tables
@@ -42,28 +44,26 @@ def rows_of(table, layer, document):
 )
 def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_effects):
     table = design_table(lengths, 2, mean=100.0, missing=0.1)
-    whole = stack_of(table, halves=halves, fixed_effects=fixed_effects)
+    whole = layers_of(table, halves=halves, fixed_effects=fixed_effects)
     ends = np.concatenate([[0], np.cumsum(lengths)])
     edges = sorted({0, len(lengths), *(cut for cut in cuts if cut < len(lengths))})
-    shards = [
-        shard_of(table.slice(ends[a], ends[b] - ends[a]), rows, halves) for a, b in pairwise(edges)
-    ]
-    merged = stacks.stacked(shards, fixed_effects=fixed_effects)
-    assert merged.clusters == whole.clusters == [f"d{i}" for i in range(len(lengths))]
+    parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in pairwise(edges)]
+    joined = joined_of(moments_of(part, rows, halves) for part in parts)
     close = {"rtol": 1e-9, "atol": 1e-8}
-    np.testing.assert_allclose(merged.centre, whole.centre, rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(merged.products, whole.products, **close)
-    np.testing.assert_allclose(merged.totals, merged.products.sum(axis=2), **close)
-    np.testing.assert_allclose(merged.totals, whole.totals, **close)
-    assert (merged.documents == whole.documents).all()
+    for one, other in zip(regressed(joined, fixed_effects), whole, strict=True):
+        assert one.clusters == other.clusters == [f"d{i}" for i in range(len(lengths))]
+        np.testing.assert_allclose(one.centre, other.centre, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(one.s, other.s, **close)
+        np.testing.assert_allclose(one.total, other.total, **close)
+        assert one.documents == other.documents
 
 
 @pytest.mark.parametrize("rows", [3, 7, 1000])
 def test_each_half_is_centred_on_its_own_means(rows):
     table = design_table([9, 1, 40, 6, 2], 2)
-    stack = stack_of(table, rows=rows, halves=True, fixed_effects=True)
-    assert stack.products.shape[1] == 3
-    for g, document in enumerate(stack.clusters):
+    _, second = layers_of(table, rows=rows, halves=True, fixed_effects=True)
+    assert len(second.s) == 3
+    for g, document in enumerate(second.clusters):
         w = rows_of(table, 1, document)
         middle = (len(w) + 1) // 2
         for part, kept in enumerate((w, w[:middle], w[middle:])):
@@ -72,24 +72,34 @@ def test_each_half_is_centred_on_its_own_means(rows):
                 within = kept - kept.mean(axis=0)
                 expected = within.T @ within
             expected[0, 0] = len(kept)
-            found = unpacked(stack.products[1, part, g], 4)
-            np.testing.assert_allclose(found, expected, atol=1e-11)
+            np.testing.assert_allclose(second.s[part, g], expected, atol=1e-11)
 
 
-def test_every_document_is_in_exactly_one_bin(monkeypatch):
-    monkeypatch.setattr(stacks, "FEWEST_BINS", 7)
-    table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
-    whole = stack_of(table)
-    small = stack_of(table, budget=1000.0)
-    assert (small.bins, whole.bins) == (7, None)
-    assert small.clusters == [f"bin {i}" for i in range(7)]
-    for place in range(7):
-        np.testing.assert_allclose(
-            small.products[:, :, place], whole.products[:, :, place::7].sum(axis=2), atol=1e-10
+@pytest.mark.parametrize("fixed_effects", [False, True])
+def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effects):
+    """The documents that share bins are those of two shards, some of which are then left out."""
+    monkeypatch.setattr(moments, "FEWEST_BINS", 7)
+    monkeypatch.setattr(moments, "DOCUMENTS", 11)
+    lengths = np.random.default_rng(1).integers(1, 9, 60)
+    table = design_table(lengths.tolist(), 2)
+    ends = lengths[:25].sum()
+    parts = [table.slice(0, ends), table.slice(ends)]
+    binned = stored_of(parts, tmp_path / "shards", 1000.0, halves=True)
+    for kept in (None, [f"d{i}" for i in range(60) if i % 5]):
+        small, whole = (
+            regressed(each if kept is None else [layer.only(kept) for layer in each], fixed_effects)
+            for each in (binned, moments_of(table, halves=True))
         )
-    every = np.concatenate(list(small.by_document()), axis=2)
-    np.testing.assert_allclose(every, whole.products, atol=1e-12)
-    np.testing.assert_allclose(small.totals, whole.totals, atol=1e-10)
+        for one, other in zip(small, whole, strict=True):
+            assert (one.bins, other.bins) == (7, None)
+            assert one.clusters == [f"bin {i}" for i in range(7)]
+            assert one.documents == other.documents == len(kept or lengths)
+            for place in range(7):
+                expected = other.s[:, place::7].sum(axis=1)
+                np.testing.assert_allclose(one.s[:, place], expected, atol=1e-10)
+            every = np.concatenate([block.s for block in one.by_document()], axis=1)
+            np.testing.assert_allclose(every, other.s, atol=1e-10)
+            np.testing.assert_allclose(one.total, other.total, atol=1e-10)
 
 
 @pytest.mark.parametrize("halves", [False, True])
@@ -118,28 +128,23 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
     facts = {"surprisal": Property("surprisal", first_rows, surprisal)}
     design = DesignSettings(lags=[1, 2], covariates=["surprisal"])
     settings = BuildDesignSettings(design=design, halves=halves)
-    counts = crossproducts.of_norms(norms_file, None, *files[1:], settings, facts)
+    counts = moments.of_norms(norms_file, None, *files[1:], settings, facts)
     assert (counts.sequences, counts.short_sequences) == (len(lengths), 4)
 
     frame = pq.read_table(design_file).to_pandas()
     assert len(frame) + counts.incomplete_rows == sum(max(0, n - 3) for n in lengths)
     assert counts.incomplete_rows > 3
-    shard = crossproducts.read_shard(products_file)
-    blocks = {
-        name: products
-        for block in shard.batches()
-        for name, products in zip(block.documents, block.products, strict=True)
-    }
-    assert list(blocks) == list(frame["document"].unique()) == ["a", "c", "e"]
-    for name, products in blocks.items():
-        rows = frame[frame["document"] == name]
-        middle = (len(rows) + 1) // 2
-        for part, half in enumerate([rows[:middle], rows[middle:]] if halves else [rows]):
-            for layer in range(2):
+    stored = moments.Stored([products_file])
+    assert stored[0].clusters == list(frame["document"].unique()) == ["a", "c", "e"]
+    for layer, own in enumerate(stored):
+        for g, name in enumerate(own.clusters):
+            rows = frame[frame["document"] == name]
+            middle = (len(rows) + 1) // 2
+            for cell, half in enumerate([rows[:middle], rows[middle:]] if halves else [rows]):
                 names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
                 values = half[names].dropna().to_numpy()
-                w = np.column_stack([np.ones(len(values)), values]) - shard.centre[layer]
-                np.testing.assert_allclose(unpacked(products[part, layer], 5), w.T @ w, atol=1e-12)
+                w = np.column_stack([np.ones(len(values)), values - own.centre[1:]])
+                np.testing.assert_allclose(own.s[cell, g], w.T @ w, atol=1e-12)
 
 
 def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
@@ -154,7 +159,7 @@ def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}}
         lengths = {(f"{shard}{letter}", 0): 20 for letter in "abcd"}
         tables.write_table(norms_table(lengths, [values]), norms, record)
-        crossproducts.of_norms(norms, None, design, products, settings, {})
+        moments.of_norms(norms, None, design, products, settings, {})
         files.append(paths[1:])
     designs, products = zip(*files, strict=True)
     fitted = fitting.fit_regression(products, designs, {}, regression_settings(), threads=1)
@@ -162,26 +167,22 @@ def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
     assert fitted.goodness["n_obs"].tolist() == [2 * 4 * 18 - 6]
 
 
-def test_a_shard_is_read_back_as_it_was_written(tmp_path):
+@pytest.mark.parametrize("halves", [False, True])
+def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     table = design_table([9, 4, 6, 3], 3, missing=0.2)
-    for halves in (False, True):
-        shard = shard_of(table, rows=7, halves=halves)
-        count = 2 if halves else 1
-        path = tmp_path / f"{halves}.parquet"
-        record = {"stages": {"design": {"outcome": "parallel"}}}
-        write_shard(table, path, record, 7, halves)
-        frame = pq.read_table(path).to_pandas()
-        assert frame["document"].tolist()[:: 3 * count] == ["d0", "d1", "d2", "d3"]
-        assert frame["layer"].tolist() == [0, 1, 2] * 4 * count
-        again = crossproducts.read_shard(path)
-        for options in ({}, {"fixed_effects": True}):
-            one, other = (stacks.stacked([s], **options) for s in (shard, again))
-            np.testing.assert_array_equal(one.products, other.products)
-            np.testing.assert_array_equal(one.totals, other.totals)
-            assert one.clusters == other.clusters
-        assert not again.of_logs
-        assert (again.terms, again.layers, again.halves) == (shard.terms, shard.layers, count)
-        joined, plain = crossproducts.without_halves(again), shard_of(table, rows=7)
-        for name in ("pooled", "within"):
-            sums, expected = (getattr(each.totals, name) for each in (joined, plain))
-            np.testing.assert_allclose(sums, expected, atol=1e-12)
+    expected = moments_of(table, rows=7, halves=halves)
+    path, record = tmp_path / "0000.parquet", {"stages": {"design": {"outcome": "parallel"}}}
+    write_shard(table, path, record, 7, halves)
+    frame = pq.read_table(path).to_pandas()
+    assert frame["document"].tolist() == list(np.repeat([f"d{i}" for i in range(4)], 1 + halves))
+    rows = np.max([layer.s[..., 0, 0].T for layer in expected], axis=0)
+    assert frame["n"].tolist() == rows.reshape(-1).tolist()
+    again = moments.Stored([path])
+    assert (again.layers, again.terms) == ([0, 1, 2], TERMS)
+    for one, other, plain in zip(again, expected, moments_of(table, rows=7), strict=True):
+        np.testing.assert_array_equal(one.s, other.s)
+        np.testing.assert_array_equal(one.centre, other.centre)
+        assert (one.layer, one.terms, one.clusters) == (other.layer, other.terms, other.clusters)
+        assert (one.above, one.halves, one.documents) == (other.above, 1 + halves, other.documents)
+        assert not one.of_logs
+        np.testing.assert_allclose(one.whole().s, plain.s, atol=1e-12)
