@@ -52,8 +52,7 @@ LENGTHS = {
 def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
     table = design_table(lengths, layers, missing=missing)
     # The centre of the shard is the mean of its first rows, and not of all.
-    layers = layers_of(table, rows=20)
-    fits = fits_of(layers, covariance, 5)
+    fits = fits_of(layers_of(table, rows=20), covariance, 5)
     if covariance == "cluster-crv1" and len(lengths) < 6:
         said = f"{len(lengths)} document{'s' * (len(lengths) > 1)}: too few to cluster by"
         assert [fit.status for fit in fits] == [said] * layers
