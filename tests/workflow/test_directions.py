@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 from described import undescribed
+from designs import orders_joined
 from projects import new_project, without_figures
 
 from attnlag.regression.inference import permutation
@@ -76,9 +77,7 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outc
     untrained = ols(rows_of(base / folder / "random_weights.parquet", outcome)).fit().params
     np.testing.assert_allclose(controls["random_weights"], untrained[names[1:]], **CLOSE)
     path = base / outcome / "permutations" / "0000.parquet"
-    terms, estimates = permutation.estimates_of_orders(
-        permutation.merged_products([permutation.read_products(path)])
-    )
+    terms, estimates = permutation.estimates_of_orders(orders_joined([permutation.read(path)]))
     places = [terms.index("lag_1"), terms.index("lag_2")]
     np.testing.assert_allclose(estimates[0, 1, places], oracle.params[names[1:]], **CLOSE)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from described import undescribed
+from designs import orders_joined
 from in_memory import assert_equal_tables, measured_again
 from planning import plan
 from programs import planned, run_program
@@ -46,8 +47,8 @@ def test_the_library_gives_the_tables_of_the_run(project):
 @pytest.mark.parametrize("regression", SEVERAL)
 def test_the_observed_order_among_the_permutations_is_the_same_regression(project, regression):
     paths = sorted((project.folder / SITE / regression / "permutations").glob("*.parquet"))
-    products = [permutation.read_products(path) for path in paths]
-    names, estimates = permutation.estimates_of_orders(permutation.merged_products(products))
+    orders = orders_joined([permutation.read(path) for path in paths])
+    names, estimates = permutation.estimates_of_orders(orders)
     found = table(project, regression).query("layer == 1").set_index("term")
     # Orders are compared without correction of bias.
     column = "uncorrected" if regression == "within" else "estimate"

@@ -22,7 +22,7 @@ from attnlag.figures.sampling import sampled_rows
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import PREDICTIVE, sample_shown
-from attnlag.regression.estimation.crossproducts import columns_of, layers_and_terms
+from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage import tables
