@@ -155,7 +155,7 @@ def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
     place = layers[0].names.index("lag_1")
     found = {}
     for name, covariance in COVARIANCES.items():
-        fits = [regress.fit(layer, covariance) for layer in layers]
+        fits = [regress.fit(solve(layer), covariance) for layer in layers]
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]

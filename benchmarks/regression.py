@@ -63,6 +63,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
     sys.path.insert(0, str(ROOT / "scripts"))
     from attnlag.regression.estimation import moments, regress
+    from attnlag.regression.estimation.least_squares import solve
     from attnlag.regression.inference import results
     from attnlag.regression.settings import Errors
     from attnlag.storage import tables
@@ -73,7 +74,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     moments.write(rows, pq.read_schema(design), products, record)
     stored = moments.Stored([products], budget=256e6)
     layers = (layer.regressed(effects=False) for layer in stored)
-    fits = [regress.fit(layer, "cluster-crv1", 10) for layer in layers]
+    fits = [regress.fit(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)
     table = pa.Table.from_pandas(results.coefficients_table(fits, Errors()))
     pq.write_table(table.select(["layer", "term", "estimate", "std_error"]), output)

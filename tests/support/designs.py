@@ -99,7 +99,7 @@ def layers_of(table, rows=10**6, halves=False, **options):
 
 def fits_of(layers, covariance, folds=None, **options):
     """Return the fit of each layer."""
-    return [regress.fit(layer, covariance, folds, **options) for layer in layers]
+    return [regress.fit(solve(layer), covariance, folds, **options) for layer in layers]
 
 
 def drawn(layers, draws, seed):

@@ -24,6 +24,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of
 from attnlag.regression.design.thirds import thirds_of
 from attnlag.regression.estimation import merging, moments, regress
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.merging import TermSums
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.estimation.regress import LayerFit
@@ -216,7 +217,9 @@ def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> Slo
             each = with_levels(layer, of_classes, list(merged), covariates, slopes=slopes)
             each = each.regressed(effects=effects)
             equal = [_contrasts(each.names, lag) for lag in lags] if slopes else []
-            fits.append(regress.fit(each, regression.covariance, joint=equal, jackknifed=True))
+            fits.append(
+                regress.fit(solve(each), regression.covariance, joint=equal, jackknifed=True)
+            )
         clusters, documents = len(layer.clusters), max(documents, layer.documents)
         apart.append(fits[0])
         together.append(fits[1])

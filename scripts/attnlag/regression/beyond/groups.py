@@ -8,6 +8,7 @@ import pandas as pd
 from attnlag.corpus.documents import largest_groups
 from attnlag.regression.design.covariates import is_term
 from attnlag.regression.estimation import merging, regress
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import RegressionSettings
@@ -48,7 +49,7 @@ def coefficients_by_group(
         terms = {term: parts for term, parts in terms.items() if not is_term(term, "group")}
         effects = settings.fixed_effects == "document"
         regressed = (merging.merged(each, terms).regressed(effects=effects) for each in own)
-        fits = [regress.fit(moments, settings.covariance, 2) for moments in regressed]
+        fits = [regress.fit(solve(moments), settings.covariance, 2) for moments in regressed]
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
             table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))

@@ -19,6 +19,7 @@ from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.regression.design import covariates
 from attnlag.regression.estimation import merging, moments, regress
+from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
@@ -99,13 +100,10 @@ def fitted_parts(
 ) -> list[regress.LayerFit]:
     """Fit parts of layers, each a regression of its own with the same terms."""
     effects = settings.fixed_effects == "document"
-    return [
-        regress.fit(
-            merging.merged(part, sums).regressed(effects=effects, group_of=group_of),
-            settings.covariance,
-        )
-        for part in parts
-    ]
+    regressed = (
+        merging.merged(part, sums).regressed(effects=effects, group_of=group_of) for part in parts
+    )
+    return [regress.fit(solve(moments), settings.covariance) for moments in regressed]
 
 
 def table_of_parts(

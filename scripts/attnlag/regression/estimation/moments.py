@@ -27,6 +27,9 @@ from attnlag.storage import tables
 DOCUMENTS = 250
 BLOCK_BYTES = 24e6
 
+# Moments of all layers that take less are kept once they are read.
+KEPT_BYTES = 32e6
+
 # Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
 FEWEST_BINS = 100
 
@@ -531,17 +534,22 @@ class Stored(Sequence[Moments]):
         self.halves, self.cells = self.facts[0]["halves"], self.facts[0]["cells"]
         p, self.budget = 1 + len(self.terms), budget
         parts = self.cells + (self.halves == 2)
+        self.kept: dict[int, Moments] = {}
         self.needed = len(self.layers) * parts * p * (p + 1) // 2 * 8
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def __getitem__(self, index: Any) -> Any:
+        if index in self.kept:
+            return self.kept[index]
         count = sum(metadata.num_rows for _, metadata in self.files) // self.cells
         if count * self.needed <= self.budget:
-            return joined(
-                [joined(list(self._of(index, place))) for place in range(len(self.files))]
-            )
+            of_files = (list(self._of(index, place)) for place in range(len(self.files)))
+            moments = joined([joined(blocks) for blocks in of_files])
+            if count * self.needed <= KEPT_BYTES:
+                self.kept[index] = moments
+            return moments
         bins = min(count, max(FEWEST_BINS, int(self.budget // self.needed)))
         like = next(self._documents(index))
         return _in_bins(lambda: self._documents(index), bins, like)

@@ -10,7 +10,7 @@ from attnlag.errors import counted
 from attnlag.regression.covariances import CATALOGUE, Covariance
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST, Adjusted, SatterthwaiteSums, Wald
-from attnlag.regression.estimation.least_squares import Solution, solve
+from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
@@ -391,7 +391,7 @@ def condition_number(moments: Moments) -> float:
 
 
 def fit(
-    moments: Moments,
+    solution: Solution,
     covariance: str,
     folds: int | Moments | None = None,
     *,
@@ -403,8 +403,8 @@ def fit(
 
     Parameters
     ----------
-    moments : Moments
-        From `Moments.regressed`.
+    solution : Solution
+        From `solve`.
     covariance : str
         One of `covariances.CATALOGUE`.
     folds : int, Moments or None
@@ -418,7 +418,7 @@ def fit(
     jackknifed : bool
         Whether to give the estimates without each cluster; with folds they always are.
     """
-    solution, kind = solve(moments), CATALOGUE[covariance]
+    moments, kind = solution.moments, CATALOGUE[covariance]
     tested, left_out = [*joint], None
     if folds is not None:
         tested.append(np.eye(len(moments.names))[0 if moments.within else 1 :])

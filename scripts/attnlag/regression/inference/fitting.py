@@ -179,7 +179,7 @@ def fit_regression(
     draws: bootstrap.Draws | None = None
     for moments, own_folds, meat in zip(layers(clustered_by), folds, robust, strict=False):
         bins, solution = moments.bins, solve(moments)
-        fits.append(regress.fit(moments, settings.covariance, own_folds, robust_meat=meat))
+        fits.append(regress.fit(solution, settings.covariance, own_folds, robust_meat=meat))
         fits[-1].halves = halves.equal_halves(solution)
         if draws is None:
             count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
