@@ -133,7 +133,7 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
     np.testing.assert_allclose(first_tokens, 1, rtol=1e-6)
     text = (base / "heads" / "findings.txt").read_text()
     assert "with the terms of the regression 'notebook'; " in text
-    assert "(equal attention to all tokens: " in text
+    assert "% of its attention to the first token (" in text
 
 
 def test_sources_and_readout_are_means_over_tokens(project):

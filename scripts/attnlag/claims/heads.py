@@ -45,12 +45,11 @@ def share(parts: pd.DataFrame) -> Claim | None:
     heads = parts[parts["part"] != WHOLE]
     if heads["share"].isna().all():
         return None
-    largest = heads.iloc[int(heads["share"].argmax())]
-    equal = 1 / heads["part"].nunique()
+    largest, equal = float(heads["share"].max()), 1 / heads["part"].nunique()
     return Claim(
-        f"One head has up to {percent(largest['share'])} of its layer's squared norms (layer "
-        f"{largest['layer']}), equal heads {percent(equal)}",
-        value=float(largest["share"]),
+        f"One head has up to {percent(largest)} of its layer's squared norms ({percent(equal)} if "
+        "equal)",
+        value=largest,
         baseline={"equal heads": equal},
     )
 
@@ -62,8 +61,8 @@ def sink(parts: pd.DataFrame) -> Claim | None:
     if not np.isfinite(median):
         return None
     return Claim(
-        f"The median head gives {percent(median)} of its attention to the first token (equal "
-        f"attention to all tokens: {percent(equal)})",
+        f"The median head gives {percent(median)} of its attention to the first token "
+        f"({percent(equal)} if equal)",
         value=float(median),
         baseline={"equal attention": float(equal)},
     )

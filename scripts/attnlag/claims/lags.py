@@ -42,14 +42,8 @@ def size(
         Its sentence has the number of layers in which the coefficient is shown to be larger and, of
         other lags than the nearest, smaller in size.
     """
-    rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
-    estimates = rows.loc[rows["finding"] == "present", "estimate"]
-    above, below = int((estimates > 0).sum()), int((estimates < 0).sum())
-    absent = int((rows["finding"] == "absent").sum())
-    sentence = f"above {negligible:g} in {above} of {counted(len(fits), 'layer')}"
-    sentence += f", below −{negligible:g} in {below}" * bool(below)
-    if term != lags_among(list(coefficients["term"]))[0]:
-        sentence += f", shown to be smaller in size in {absent}" * bool(absent)
+    nearest = term == lags_among(list(coefficients["term"]))[0]
+    sentence = layers_beyond(coefficients, term, len(fits), negligible, smaller=not nearest)
     value, low, high = (float(median[name]) for name in ("median", "conf_low", "conf_high"))
     return Claim(
         sentence,
@@ -57,6 +51,21 @@ def size(
         low=low,
         high=high,
         verdict=_verdict(value, low, high, negligible, int(fits["n_documents"].max())),
+    )
+
+
+def layers_beyond(
+    coefficients: pd.DataFrame, term: str, layers: int, negligible: float, smaller: bool = True
+) -> str:
+    """Return the number of layers in which a lag is shown to be beyond a bound, or within."""
+    rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
+    estimates = rows.loc[rows["finding"] == "present", "estimate"]
+    above, below = int((estimates > 0).sum()), int((estimates < 0).sum())
+    absent = int((rows["finding"] == "absent").sum()) if smaller else 0
+    return (
+        f"above {negligible:g} in {above} of {counted(layers, 'layer')}"
+        + f", below −{negligible:g} in {below}" * bool(below)
+        + f", shown to be smaller in size in {absent}" * bool(absent)
     )
 
 
@@ -128,9 +137,14 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
     return Claim(f"{sentence} (median layer)", value=whole)
 
 
-def too_few_lags(fits: pd.DataFrame, alpha: float, adjust: str) -> int:
-    """Return the number of layers whose residuals are autocorrelated."""
-    return int((results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha).sum())
+def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
+    """Return in how many layers residuals are autocorrelated, so that the lags are too few."""
+    rejected = results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha
+    layers = int(rejected.sum())
+    sentence = "no layer is shown to need more lags"
+    if layers:
+        sentence = f"the lags are too few in {layers} of {counted(len(fits), 'layer')}"
+    return Claim(sentence, value=layers)
 
 
 def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
@@ -138,15 +152,18 @@ def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
     return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
 
 
+def halves(fits: pd.DataFrame, alpha: float) -> Claim | None:
+    """Return in how many layers the correction of bias is doubtful; None without a test."""
+    if fits["halves_p_adjusted"].isna().all():
+        return None
+    differing = len(different_halves(fits, alpha))
+    sentence = f"first and second halves of texts differ in {differing} of "
+    sentence += counted(len(fits), "layer")
+    return Claim(sentence + "; the correction is doubtful there" * bool(differing), value=differing)
+
+
 def doubts(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
     """Return what speaks against a regression."""
-    layers = too_few_lags(fits, alpha, adjust)
-    sentence = "no layer is shown to need more lags"
-    if layers:
-        sentence = f"the lags are too few in {layers} of {counted(len(fits), 'layer')}"
-    if fits["halves_p_adjusted"].notna().any():
-        differing = len(different_halves(fits, alpha))
-        sentence += f"; first and second halves of texts differ in {differing} of "
-        sentence += counted(len(fits), "layer")
-        sentence += "; the correction is doubtful there" * bool(differing)
-    return Claim(sentence, value=layers)
+    order, correction = autocorrelated(fits, alpha, adjust), halves(fits, alpha)
+    sentence = order.sentence + (f"; {correction.sentence}" if correction else "")
+    return Claim(sentence, value=order.value)

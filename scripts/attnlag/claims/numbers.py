@@ -37,5 +37,8 @@ def span(values: np.ndarray) -> str:
 
 
 def with_minus_signs(text: str) -> str:
-    """Return a text whose negative numbers have minus signs instead of hyphens."""
-    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+    """Return a text whose negative numbers have minus signs instead of hyphens.
+
+    The hyphen at the beginning of a name, as in ``-2nd``, stays.
+    """
+    return re.sub(r"(?<![\w-])-(?=\d[\d.,]*(?![\w-]))", "−", text)

@@ -67,7 +67,7 @@ def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
 
     def name_value_below(axes: Axes) -> None:
         text = f"layer {layers[place]} ↓ {number(least)}"
-        axes.text(place + 1.2, 0.95 * floor, text, va="bottom", fontsize=8, color=GREY)
+        axes.text(place + 1.8, 0.95 * floor, text, va="bottom", fontsize=8, color=GREY)
 
     return Lines(
         lines,

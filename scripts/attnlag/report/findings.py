@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims import training
-from attnlag.claims.lags import different_halves, too_few_lags
+from attnlag.claims.lags import autocorrelated, different_halves, halves, layers_beyond
 from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.groups import fitted_groups
@@ -255,18 +255,10 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return the number of layers in which each lag and lead is present or absent, and R²."""
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
     terms, lines = lags_among(list(coefficients["term"])), []
+    level = f"p < {settings.alpha:g}, {correction(settings.adjust)}"
     for term in terms:
-        verdicts = coefficients.loc[coefficients["term"] == term, "finding"].value_counts()
-        others = "".join(
-            f", {word} in {verdicts[verdict]}"
-            for verdict, word in (("absent", "smaller"), ("undecided", "undecided"))
-            if verdict in verdicts
-        )
-        lines.append(
-            f"{named(term)} is larger than {settings.negligible:g} in size in "
-            f"{verdicts.get('present', 0)} of {counted(len(fits), 'layer')}{others} "
-            f"(p < {settings.alpha:g}, {correction(settings.adjust)})"
-        )
+        beyond = layers_beyond(coefficients, term, len(fits), settings.negligible)
+        lines.append(f"{named(term)} is {beyond} ({level})")
     usable = _usable(fits)
     r_squared, partial = usable["r_squared"], usable["partial_r_squared"]
     best = usable["layer"].iloc[r_squared.argmax()]
@@ -294,20 +286,19 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
 def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return in which layers the correction of bias does not hold, and the lag without it."""
     settings, fits, coefficients = fitted.settings, fitted.goodness, fitted.coefficients
-    if settings.bias_correction == "none" or fits["halves_p_adjusted"].isna().all():
+    claim, layers = halves(fits, settings.alpha), different_halves(fits, settings.alpha)
+    if settings.bias_correction == "none" or claim is None:
         return []
-    layers = different_halves(fits, settings.alpha)
-    where, middle = "in no layer", "the median layer"
+    where, middle = "", "the median layer"
     term = nearest_lag(coefficients)
     rows = coefficients[coefficients["term"] == term]
     if layers:
-        where, middle = f"in {spans(layers, 'layer')}", "the median of these layers"
+        where, middle = f": {spans(layers, 'layer')}", "the median of these layers"
         rows = rows[rows["layer"].isin(layers)]
     median = rows[["estimate", "uncorrected"]].median()
     return [
-        f"the halves of documents differ in their lags {where} (AHT test, p < "
-        f"{settings.alpha:g}, {correction(settings.adjust)}); the correction of "
-        "bias presumes that they do not",
+        f"{claim.sentence}{where} (AHT test of equal lags, p < {settings.alpha:g}, "
+        f"{correction(settings.adjust)})",
         f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
         f"{median['estimate']:.3f} in {middle}",
     ]
@@ -321,11 +312,10 @@ def residual_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     settings, fits = fitted.settings, fitted.goodness
     if fits["breusch_godfrey_p_value"].isna().all():
         return []
-    rejected = too_few_lags(fits, settings.alpha, settings.adjust)
+    claim = autocorrelated(fits, settings.alpha, settings.adjust)
     lines = [
-        f"the lags are too few in {rejected} of {counted(len(fits), 'layer')}: residuals are "
-        f"autocorrelated (Breusch-Godfrey, lags 1 to {BREUSCH_GODFREY_LAGS}, p < "
-        f"{settings.alpha:g}, {correction(settings.adjust)})"
+        f"{claim.sentence} (autocorrelation of residuals: Breusch-Godfrey, lags 1 to "
+        f"{BREUSCH_GODFREY_LAGS}, p < {settings.alpha:g}, {correction(settings.adjust)})"
     ]
     lags, remaining = order_left(fitted.residual_sums)
     if remaining.notna().any():

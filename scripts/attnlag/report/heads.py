@@ -38,7 +38,8 @@ def heads_findings(
     return titled(
         title,
         [
-            f"{share.clause}; the largest head of the median layer has {percent(largest.median())}",
+            f"{share.clause}, in layer {largest.idxmax()}; the largest head of the median layer "
+            f"has {percent(largest.median())}",
             f"coherence, |sum|² / sum of |head|², is {coherence.median():.2f} in the median layer "
             f"({coherence.min():.2f} in layer {coherence.idxmin()} to {coherence.max():.2f} in "
             f"layer {coherence.idxmax()}); orthogonal heads have 1",

@@ -29,11 +29,10 @@ def test_shares_and_sinks_of_heads_stand_beside_those_of_equal_ones():
     parts = pd.DataFrame({"layer": [4, 4, 4], "part": ["0", "1", WHOLE], "sink_uniform": 0.06})
     parts = parts.assign(share=[0.38, 0.62, np.nan], sink=[0.4, 0.6, 0.5])
     assert heads.share(parts).sentence == (
-        "One head has up to 62% of its layer's squared norms (layer 4), equal heads 50%"
+        "One head has up to 62% of its layer's squared norms (50% if equal)"
     )
     assert heads.sink(parts).sentence == (
-        "The median head gives 50% of its attention to the first token (equal attention to all "
-        "tokens: 6%)"
+        "The median head gives 50% of its attention to the first token (6% if equal)"
     )
     unknown = parts.assign(share=np.nan, sink=np.nan)
     assert heads.share(unknown) is None

@@ -17,3 +17,5 @@ def test_numbers_are_written_with_a_minus_sign_and_the_digits_that_matter():
     assert numbers.span([0.2, -0.1, 0.1]) == "−0.10 to 0.20"
     assert numbers.span([0.201, 0.204]) == "0.20"
     assert numbers.with_minus_signs("a-1 is -0.2 (x-3)") == "a-1 is −0.2 (x-3)"
+    # A name may begin with a hyphen and a digit.
+    assert numbers.with_minus_signs("-2nd: -8.8°, -3% to -1,000.") == "-2nd: −8.8°, −3% to −1,000."

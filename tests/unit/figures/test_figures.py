@@ -399,8 +399,8 @@ def test_heads_are_maps_of_what_was_measured():
     np.testing.assert_allclose(sink.values, 70)
     assert sheet.claim == (
         "Lag 1 of single heads is 0.25, that of their sum 0.23 (medians); one head has up to 50% "
-        "of its layer's squared norms (layer 0), equal heads 33%; the median head gives 70% of its "
-        "attention to the first token (equal attention to all tokens: 6%)"
+        "of its layer's squared norms (33% if equal); the median head gives 70% of its attention "
+        "to the first token (6% if equal)"
     )
     assert len(heads_by_layer.figure(heads(sinks=False)).panels) == 2
     unfitted = heads_by_layer.figure(heads(lags=False))

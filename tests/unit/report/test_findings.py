@@ -178,13 +178,13 @@ def test_the_findings_name_layers_whose_halves_differ():
     settings = regression_settings(bias_correction="half-panel")
     fitted = SimpleNamespace(coefficients=rows, goodness=fits, settings=settings)
     assert findings.halves_findings(fitted) == [
-        "the halves of documents differ in their lags in layers 0 and 2 (AHT test, p < 0.05, Holm "
-        "over the layers); the correction of bias presumes that they do not",
+        "first and second halves of texts differ in 2 of 3 layers; the correction is doubtful "
+        "there: layers 0 and 2 (AHT test of equal lags, p < 0.05, Holm over the layers)",
         "without this correction, lag 1 is 0.250 instead of 0.300 in the median of these layers",
     ]
     fitted.goodness = fits.assign(halves_p_adjusted=0.5)
     none = findings.halves_findings(fitted)
-    assert "in their lags in no layer" in none[0]
+    assert none[0].startswith("first and second halves of texts differ in 0 of 3 layers (AHT")
     assert none[1].endswith("in the median layer")
     fitted.goodness = fits.assign(halves_p_adjusted=np.nan)
     assert findings.halves_findings(fitted) == []
@@ -195,9 +195,9 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
     rows = tidy.assign(finding=["absent", "present", "present", "undecided"] * 2 + ["present"])
     lines = findings.counts(fitted_of(results, coefficients=rows))
     assert lines[:2] == [
-        "lag 1 is larger than 0.05 in size in 1 of 3 layers, smaller in 1, undecided in 1 "
-        "(p < 0.05, Holm over the layers)",
-        "lag 2 is larger than 0.05 in size in 3 of 3 layers (p < 0.05, Holm over the layers)",
+        "lag 1 is above 0.05 in 1 of 3 layers, shown to be smaller in size in 1 (p < 0.05, Holm "
+        "over the layers)",
+        "lag 2 is above 0.05 in 0 of 3 layers, below −0.05 in 3 (p < 0.05, Holm over the layers)",
     ]
     best = fits.loc[fits["r_squared"].idxmax()]
     assert lines[2].endswith(f"to {best.r_squared:.3f} (highest in layer {best.layer})")
@@ -280,11 +280,14 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     settings = regression_settings()
     fitted = SimpleNamespace(goodness=fits, residual_sums=None, settings=settings)
     assert findings.residual_findings(fitted) == [
-        "the lags are too few in 1 of 3 layers: residuals are autocorrelated (Breusch-Godfrey, "
+        "the lags are too few in 1 of 3 layers (autocorrelation of residuals: Breusch-Godfrey, "
         "lags 1 to 10, p < 0.05, Holm over the layers)",
         "lags 3 to 5, which are not in the regression, still carry 0.160 in the median layer "
         "(sum of partial autocorrelations, 0.100 to 0.300)",
     ]
+    fitted.goodness = fits.assign(breusch_godfrey_p_value=0.9)
+    (first, _) = findings.residual_findings(fitted)
+    assert first.startswith("no layer is shown to need more lags (autocorrelation of residuals: ")
 
 
 def test_findings_on_groups_state_sizes_and_name_groups_without_one():
