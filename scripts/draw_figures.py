@@ -8,11 +8,12 @@ from collections.abc import Callable
 import attnlag.pipeline.program as program
 
 from attnlag.figures import files, inputs, sampling
+from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.pipeline.job import Job
 
 INPUTS: dict[str, Callable[[Job], inputs.Inputs]] = {
     "plot_norms": lambda job: sampling.read_norms(
-        job.input, job.names.site, job.settings["drop_first"]
+        job.input, job.names.site, NormsFiguresSettings(**job.settings)
     ),
     "plot_surprisal": lambda job: sampling.read_surprisal(
         job.input, job.names.site, job.settings["drop_first"]

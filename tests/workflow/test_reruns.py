@@ -142,10 +142,15 @@ BY_CLASS = dict.fromkeys(("accumulate_classes", "fit_classes", "decompose_lags",
 # The rows of the table in docs/reruns.md: jobs, and changes each of which alone runs them.
 ROWS = {
     "nothing": [({}, change())],
-    "`figures`: formats, sizes, layers": [
+    "`figures`: formats, sizes, layers, documents of the text": [
         (ALL_FIGURES, change(figures={"formats": ["png", "svg"]})),
         (ALL_FIGURES, change(figures={"sizes": ["page", "column"]})),
         (FIGURES, change(figures={"layers": [1]})),
+        (
+            {**OF_NORMS, **CHECK},
+            change(figures={"text_layer": 0}),
+            change(figures={"documents": {"small": ["doc-3"]}}),
+        ),
     ],
     "`inference`: covariance, alpha, clusters, correction, what is negligible, draws, folds": [
         (

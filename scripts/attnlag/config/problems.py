@@ -62,7 +62,7 @@ def check(
         sentences = [(key_of(item, raw), sentence_of(item)) for item in error.errors()]
     # Files are checked even if other keys are wrong, so that all problems are reported at once.
     sound = config or _without((path for path, _ in sentences), raw)
-    sentences += value_problems(sound, reserved)
+    sentences += value_problems(sound, raw if isinstance(raw, Mapping) else {}, reserved)
     places = Places(raw, readings)
     located = [(*places.file_and_line(path), path, sentence) for path, sentence in sentences]
     problems = []

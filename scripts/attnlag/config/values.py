@@ -3,13 +3,13 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from attnlag.config.reading import KeyPath, file_alike
 from attnlag.config.schema import Config, files_matching
-from attnlag.errors import counted, unreadable
+from attnlag.errors import counted, nearest, unreadable
 from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
@@ -24,11 +24,13 @@ Problem = tuple[KeyPath, str]
 COMMIT = r"[0-9a-f]{40}"
 
 
-def value_problems(config: Config, reserved: Set[str] = frozenset()) -> Iterator[Problem]:
+def value_problems(
+    config: Config, raw: Mapping[str, Any], reserved: Set[str] = frozenset()
+) -> Iterator[Problem]:
     """Yield the problems of well-formed values.
 
-    ``reserved`` are names of files and folders beside those that models, corpora and regressions
-    name.
+    A name in ``raw`` lacks its entry in ``config`` if the entry itself is wrong. ``reserved`` are
+    names of files and folders beside those that models, corpora and regressions name.
     """
     for section in ("models", "corpora", "regressions"):
         for name in reserved & getattr(config, section).keys():
@@ -48,6 +50,7 @@ def value_problems(config: Config, reserved: Set[str] = frozenset()) -> Iterator
                     ("causal", key, index),
                     f"found {site}, expected one of extraction.sites: {', '.join(sites)}",
                 )
+    yield from _figure_problems(config, raw)
 
 
 def _corpus_problems(config: Config) -> Iterator[Problem]:
@@ -90,6 +93,8 @@ def _layers_of_interest(config: Config) -> Iterator[tuple[KeyPath, int]]:
     for key, layers in lists.items():
         for index, layer in enumerate(layers if isinstance(layers, list) else ()):
             yield (*key, index), layer
+    if config.figures.text_layer is not None:
+        yield ("figures", "text_layer"), config.figures.text_layer
 
 
 def _regression_problems(name: str, regression: Regression, config: Config) -> Iterator[Problem]:
@@ -137,6 +142,18 @@ def _tagger_problems(key: KeyPath, name: str, config: Config) -> Iterator[Proble
                 key,
                 f"found {name}, but corpora.{corpus} has no tagger; expected one, for the part of "
                 "speech of tokens",
+            )
+
+
+def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the documents of figures in unknown corpora."""
+    corpora = raw.get("corpora")
+    for name in config.figures.documents or ():
+        if corpora and isinstance(corpora, Mapping) and name not in corpora:
+            yield (
+                ("figures", "documents", name),
+                f"found no corpus {name!r}, expected one of {', '.join(config.corpora)}"
+                f"{nearest(name, config.corpora)}",
             )
 
 

@@ -40,7 +40,7 @@ def position_edges(longest: int) -> np.ndarray:
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each position, the first one on top."""
-    sample, drop_first = inputs.sample, inputs.drop_first
+    sample, drop_first = inputs.sample, inputs.settings.drop_first
     edges = position_edges(int(sample.position.max(initial=0)))
     row = np.searchsorted(edges, sample.position, side="right") - 1
     logs = sample.log_norms - sample.log_norms[sample.position >= drop_first].mean()

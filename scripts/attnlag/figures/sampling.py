@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs
+from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import regressed, relative_norms
@@ -81,7 +82,7 @@ def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
     return 1 - within.var(ddof=0) / log_norms.var(ddof=0)
 
 
-def read_norms(files: Any, site: str, drop_first: int) -> Inputs:
+def read_norms(files: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
     """Return the norms of one site, with the files of their texts.
 
     ``sample`` has the tokens that the figures are made from, first tokens of sequences included;
@@ -96,7 +97,7 @@ def read_norms(files: Any, site: str, drop_first: int) -> Inputs:
         sample=sample,
         relative=sample_norms(files.norms, stream=files.stream),
         site=site,
-        drop_first=drop_first,
+        settings=settings,
     )
 
 

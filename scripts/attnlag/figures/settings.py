@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attnlag.figures import catalogue
-from attnlag.section import Distinct, Natural, Section
+from attnlag.quantities.settings import FirstTokens
+from attnlag.section import Distinct, Name, Natural, Section, Text
 
 ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
 
@@ -18,7 +19,22 @@ class PanelsSettings(Section):
     )
 
 
-class Figures(PanelsSettings):
+class Shading(Section):
+    """The figure of shaded tokens."""
+
+    text_layer: Natural | None = Field(
+        default=None,
+        description="Layer of the figure of shaded tokens; null: the middle layer",
+    )
+
+
+class NormsFiguresSettings(Shading, FirstTokens):
+    """Settings of the figures of norms and of shaded tokens."""
+
+    documents: list[str] | None = None  # to shade; None: the first one of each group
+
+
+class Figures(PanelsSettings, Shading):
     """How figures are drawn."""
 
     also: Annotated[list[Literal[ON_REQUEST]], Distinct] = Field(  # type: ignore[valid-type]
@@ -32,4 +48,8 @@ class Figures(PanelsSettings):
         default=["page"],
         min_length=1,
         description="Sizes of every figure: 10 and 3.5 inches wide",
+    )
+    documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
+        default=None,
+        description="Documents whose tokens are shaded, by corpus; null: the first of each group",
     )

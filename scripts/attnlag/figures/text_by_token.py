@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from attnlag.claims.numbers import number, significant
 from attnlag.corpus.documents import group_by_document
 from attnlag.corpus.pieces import token_texts
+from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import sizes
 from attnlag.figures.drawing import SHADES, TAIL, framed
@@ -38,7 +39,7 @@ METHOD = (
     "Tokens are shaded by their norm in one layer, on the scale of the central 99% of the corpus."
 )
 
-# Largest number of groups whose first document is shown.
+# Number of groups whose first document is shown by default.
 MOST_DOCUMENTS = 20
 
 # Number of tokens read per document, which exceeds the room of a figure.
@@ -74,6 +75,39 @@ class ShadedDocument:
     logs: np.ndarray  # log norms; NaN if a norm is zero or not finite
 
 
+def chosen_documents(
+    requested: Sequence[str] | None, group_of: Mapping[str, str], corpus: str
+) -> list[str]:
+    """Return the documents to show: those requested, or the first one of each group.
+
+    Documents that are not in the corpus are a UserError.
+    """
+    if requested is None:
+        return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
+    if absent := [name for name in requested if name not in group_of]:
+        raise UserError(
+            f"documents to shade: found '{name}', expected a document of "
+            f"{corpus}{nearest(name, group_of)}"
+            for name in absent
+        )
+    return list(requested)
+
+
+def chosen_layer(requested: int | None, layers: Sequence[int]) -> int:
+    """Return the layer to show: the one requested, or the middle one.
+
+    A layer that the model does not have is a UserError.
+    """
+    if requested is None:
+        return layers[len(layers) // 2]
+    if requested not in layers:
+        raise UserError(
+            f"layer of the shaded text: found {requested}, expected one of this model: "
+            f"{min(layers)} to {max(layers)}"
+        )
+    return requested
+
+
 def limits_of(log_norms: pd.Series) -> tuple[float, float]:
     """Return the log norms at which a layer's shades end: the central 99% of its tokens."""
     low, high = log_norms.quantile([TAIL, 1 - TAIL]).fillna(0.0)
@@ -81,17 +115,18 @@ def limits_of(log_norms: pd.Series) -> tuple[float, float]:
 
 
 def figure(inputs: Inputs) -> CustomFigure:
-    """Return the beginning of the first document of each group in the middle layer, shaded."""
-    drop_first, sample = inputs.drop_first, inputs.sample
+    """Return the beginnings of the chosen documents, shaded on the scale of all documents."""
+    settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
-    names = list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
-    layer = sample.layers[len(sample.layers) // 2]
+    names = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
+    layer = chosen_layer(settings.text_layer, sample.layers)
     corpus, sequences, norms = (
         tables.rows_of_documents(paths, names).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
     )
     documents = []
-    for name in filter(norms.groups.__contains__, names):
+    # A control on few documents has not measured all of them.
+    for name in [name for name in names if name in norms.groups]:
         (text,) = corpus.get_group(name)["text"]
         tokens = [
             token
@@ -99,10 +134,12 @@ def figure(inputs: Inputs) -> CustomFigure:
             for token in token_texts(text, starts, ends)
         ]
         rows = norms.get_group(name).iloc[:MOST_TOKENS]
-        dropped = rows["position"].to_numpy() < drop_first
+        dropped = rows["position"].to_numpy() < settings.drop_first
         logs = log_norms(rows[columns.layer_name(layer)].to_numpy())
         documents.append(ShadedDocument(group_of[name], tokens[:MOST_TOKENS], dropped, logs))
-    limits = limits_of(sample.from_position(drop_first).log_norms[layer])
+    if not documents:
+        raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(names)}, expected some")
+    limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
     return CustomFigure(
         claim_of(documents, layer), functools.partial(draw, documents, limits, label)
@@ -111,16 +148,13 @@ def figure(inputs: Inputs) -> CustomFigure:
 
 def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
     """Return the correlation of neighbouring norms within documents."""
-    frames = [
-        pd.Series(np.where(document.dropped, np.nan, document.logs)) for document in documents
-    ]
-    pairs = pd.concat(
-        {
-            place: pd.DataFrame({"before": logs.shift(), "after": logs}).dropna()
-            for place, logs in enumerate(frames)
-        }
-    )
-    centred = pairs - pairs.groupby(level=0).transform("mean")
+    frames = []
+    for number_of_document, document in enumerate(documents):
+        logs = np.where(document.dropped, np.nan, document.logs)
+        neighbours = {"before": logs[:-1], "after": logs[1:], "document": number_of_document}
+        frames.append(pd.DataFrame(neighbours))
+    pairs = pd.concat(frames).dropna()
+    centred = pairs - pairs.groupby("document").transform("mean")
     if not centred["before"].any() or not centred["after"].any():
         return f"Norms along the text in layer {layer}"
     correlation = centred["before"].corr(centred["after"])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from attnlag.config.schema import Config
 from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
-from attnlag.figures.settings import PanelsSettings
+from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.quantities.settings import (
     ExtractionSettings,
@@ -221,6 +221,11 @@ def write_paper(config: Config, names: Names) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
+def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
+    documents = (config.figures.documents or {}).get(names.corpus)
+    return filled(NormsFiguresSettings, config.norms, config.figures, documents=documents)
+
+
 def plot_specifications(config: Config, names: Names) -> dict[str, list[str]]:
     return {"regressions": list(config.regressions)}
 
@@ -239,7 +244,6 @@ OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] 
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
     "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
-    "plot_norms": (FirstTokens, lambda config: [config.norms]),
     "plot_surprisal": (FirstTokens, lambda config: [config.norms]),
     "plot_regression": (PanelsSettings, lambda config: [config.figures]),
 }

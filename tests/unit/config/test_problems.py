@@ -94,12 +94,14 @@ regressions: {}
 extraction: {device: gpu, fast: on}
 inference: {alpha: .nan, folds: x}
 tokens: {max_length: long}
+figures: {documents: {word: [a]}}
 > 1: regressions: found {}, expected at least one entry
 > 2: extraction.fast: found true, expected auto, off, fused or packed
 > 2: extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER
 > 3: inference.alpha: found NaN, expected less than 1
 > 3: inference.folds: found "x", expected a whole number
 > 4: tokens.max_length: found "long", expected a whole number
+> 5: figures.documents.word: found no corpus 'word', expected one of words; did you mean 'words'?
 extraction:
   sites:
     - attention
@@ -296,8 +298,10 @@ models:
 > 3: models.one.width: found 0, expected at least 1
 > 4: models.two.width: found 0, expected at least 1
 > 7: models.three.width: found 0, expected at least 1
+# The documents of an invalid corpus are not checked.
+figures: {documents: {words: [a]}}
 corpora: {words: {files: 5}}
-> 1: corpora.words.files: found 5, expected a list, as in [a, b]
+> 3: corpora.words.files: found 5, expected a list, as in [a, b]
 regressions:
   null: {lags: [0]}
 > 2: regressions.null.lags[0]: found 0, expected at least 1

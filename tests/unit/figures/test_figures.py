@@ -29,6 +29,7 @@ from attnlag.figures import (
     wording,
 )
 from attnlag.figures.sampling import read_norms, shares_between
+from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Notice, Sheet
 from attnlag.quantities.head_shares import ABOVE, WHOLE
@@ -190,7 +191,7 @@ def norms_inputs(folder: Path, **more):
     names = ("norms", "stream", "properties")
     files = {name: [folder / f"{name}.parquet"] for name in names}
     given = SimpleNamespace(**files, tokens=[], corpus=folder / "corpus.parquet")
-    return read_norms(given, "attention", 1)
+    return read_norms(given, "attention", NormsFiguresSettings())
 
 
 def test_norms_by_layer_are_quantiles_without_first_tokens(norms):

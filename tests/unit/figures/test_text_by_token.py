@@ -6,13 +6,38 @@ import pytest
 from matplotlib.patches import Rectangle
 from pictures import overlaps
 
+from attnlag.errors import UserError
 from attnlag.figures import text_by_token
 from attnlag.figures.sizes import SIZES
+
+GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
 
 
 def document(tokens, logs=None):
     logs = np.arange(len(tokens), dtype=float) / 10 if logs is None else np.asarray(logs, float)
     return text_by_token.ShadedDocument("g", tokens, np.arange(len(tokens)) < 1, logs)
+
+
+def test_the_first_document_of_each_group_is_shown_by_default():
+    assert text_by_token.chosen_documents(None, GROUP_OF, "prompts") == ["news-1", "poem-1"]
+    assert text_by_token.chosen_documents(["news-2"], GROUP_OF, "prompts") == ["news-2"]
+
+
+def test_an_unknown_document_is_named_with_the_nearest():
+    with pytest.raises(UserError) as raised:
+        text_by_token.chosen_documents(["news-1", "poem1", "x"], GROUP_OF, "prompts")
+    first, second = raised.value.problems
+    assert first == (
+        "documents to shade: found 'poem1', expected a document of prompts; did you mean 'poem-1'?"
+    )
+    assert second.startswith("documents to shade: found 'x'")
+
+
+def test_the_middle_layer_is_shown_by_default_and_a_missing_one_refused():
+    assert text_by_token.chosen_layer(None, [1, 2, 4]) == 2
+    assert text_by_token.chosen_layer(4, [1, 2, 4]) == 4
+    with pytest.raises(UserError, match=r"shaded text: found 3, expected .* 0 to 2"):
+        text_by_token.chosen_layer(3, [0, 1, 2])
 
 
 def test_the_scale_of_shades_covers_the_central_tokens():
