@@ -40,20 +40,19 @@ def measured_again(project: Project, **arguments: Any) -> Measurement:
         progress=False,
         **arguments,
     )
-    norms, stream = (
-        whole(project.folder / BASE / name).filter(like="layer_").to_numpy().T.copy()
-        for name in ("attention/norms", "stream")
-    )
-    np.testing.assert_allclose(measured.sizes["attention"], norms, rtol=1e-5)
-    np.testing.assert_allclose(measured.stream, stream, rtol=1e-5)
+    tables = dict(measured.tables)
+    for key, name in ((("norms", "attention"), "attention/norms"), (("stream", ""), "stream")):
+        for column, values in whole(project.folder / BASE / name).filter(like="layer_").items():
+            table = tables[key]
+            np.testing.assert_allclose(table[column], values, rtol=1e-5)
+            place = table.schema.get_field_index(column)
+            tables[key] = table.set_column(place, table.schema.field(place), [values.to_numpy()])
     tokens = measured.tokens
     if "surprisal" in arguments.get("quantities", ()):
         predictions = whole(project.folder / BASE / "surprisal")
         np.testing.assert_allclose(tokens["surprisal"], predictions["surprisal"], rtol=1e-4)
         tokens = tokens.assign(**{name: predictions[name] for name in PREDICTED})
-    values = {("norms", "attention"): list(norms), ("stream", ""): list(stream)}
-    values = measured.values | values
-    return dataclasses.replace(measured, values=values, tokens=tokens)
+    return dataclasses.replace(measured, tables=tables, tokens=tokens)
 
 
 def assert_equal_tables(fit: Fit, project: Project, regression: str) -> None:
