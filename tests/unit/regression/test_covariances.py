@@ -28,7 +28,7 @@ def test_a_new_entry_gives_a_fit_its_errors(monkeypatch):
     for one, two in zip(*(fits_of(layers, n, 2) for n in ("nonrobust", "doubled")), strict=True):
         np.testing.assert_allclose(two.covariance, 2 * one.covariance, rtol=1e-12)
         assert two.df.tolist() == [5, 5, 5]
-        assert two.f_statistic == pytest.approx(one.f_statistic / 2)
+        assert two.wald.statistic == pytest.approx(one.wald.statistic / 2)
     assert label_of("doubled") == "doubled"
 
 

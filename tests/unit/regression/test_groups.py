@@ -135,7 +135,9 @@ def test_each_group_is_predicted_from_the_others():
     (folds,) = regressed(moments_of(table), group_of=genres)
     (fit,) = fits_of(layers, "cluster-crv1", folds)
     y, x, codes = columns_of(table, 0)
-    assert fit.cv_r_squared == pytest.approx(r_squared_of_folds(y, x, codes % 12), rel=1e-9)
+    assert fit.goodness["cv_r_squared"] == pytest.approx(
+        r_squared_of_folds(y, x, codes % 12), rel=1e-9
+    )
     assert (fit.df == 29).all()
 
 

@@ -71,17 +71,17 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
         interval = oracle.conf_int(0.1)
         np.testing.assert_allclose(rows[["conf_low", "conf_high"]], interval, **close)
         np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-9, atol=1e-15)
-        assert fit.r_squared == pytest.approx(oracle.rsquared, rel=1e-9)
-        assert fit.adj_r_squared == pytest.approx(oracle.rsquared_adj, rel=1e-9)
-        assert fit.sigma == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
-        assert fit.log_likelihood == pytest.approx(oracle.llf, rel=1e-9)
-        assert fit.condition_number == pytest.approx(oracle.condition_number, rel=1e-7)
+        assert fit.goodness["r_squared"] == pytest.approx(oracle.rsquared, rel=1e-9)
+        assert fit.goodness["adj_r_squared"] == pytest.approx(oracle.rsquared_adj, rel=1e-9)
+        assert fit.goodness["sigma"] == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
+        assert fit.goodness["log_likelihood"] == pytest.approx(oracle.llf, rel=1e-9)
+        assert fit.goodness["condition_number"] == pytest.approx(oracle.condition_number, rel=1e-7)
         assert fit.n_obs == oracle.nobs
         assert fit.n_documents == len(np.unique(codes))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert fit.f_statistic == pytest.approx(float(oracle.fvalue), rel=1e-8)
-            assert fit.f_p_value == pytest.approx(float(oracle.f_pvalue), rel=1e-7, abs=1e-300)
+            assert fit.wald.statistic == pytest.approx(float(oracle.fvalue), rel=1e-8)
+            assert fit.wald.p_value == pytest.approx(float(oracle.f_pvalue), rel=1e-7, abs=1e-300)
         expected_df = fit.n_documents - 1 if covariance == "cluster-crv1" else fit.n_obs - 3
         assert (rows["df"] == expected_df).all()
 
@@ -105,7 +105,7 @@ def test_cross_validation_equals_that_of_separate_fits(folds):
     (fit,) = fits_of(layers_of(table), "cluster", folds)
     y, x, codes = columns_of(table, 0)
     fold = np.unique(codes, return_inverse=True)[1] % folds
-    assert fit.cv_r_squared == pytest.approx(r_squared_of_folds(y, x, fold), rel=1e-9)
+    assert fit.goodness["cv_r_squared"] == pytest.approx(r_squared_of_folds(y, x, fold), rel=1e-9)
 
 
 @pytest.mark.parametrize("ratio", [3, 300, 10**4])
@@ -145,10 +145,12 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
             v = v * (n - within.shape[1]) / (n - 3)
         np.testing.assert_allclose(fit.estimate, oracle.params[:2], rtol=1e-9)
         np.testing.assert_allclose(fit.covariance, v, rtol=1e-8)
-        assert fit.sigma == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
-        assert fit.log_likelihood == pytest.approx(oracle.llf, rel=1e-9)
+        assert fit.goodness["sigma"] == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
+        assert fit.goodness["log_likelihood"] == pytest.approx(oracle.llf, rel=1e-9)
         means = pd.Series(y).groupby(codes).transform("mean")
-        assert fit.r_squared == pytest.approx(1 - oracle.ssr / ((y - means) ** 2).sum(), rel=1e-8)
+        assert fit.goodness["r_squared"] == pytest.approx(
+            1 - oracle.ssr / ((y - means) ** 2).sum(), rel=1e-8
+        )
 
 
 def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
@@ -183,7 +185,7 @@ def test_the_jackknife_equals_fits_without_each_document():
     np.testing.assert_allclose(
         lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[1, 1]), rtol=1e-9
     )
-    assert fit.loo_r_squared == pytest.approx(r_squared_of_folds(y, x, codes), rel=1e-9)
+    assert fit.goodness["loo_r_squared"] == pytest.approx(r_squared_of_folds(y, x, codes), rel=1e-9)
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
@@ -198,12 +200,14 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
         lags, trend = x[:, 1:3], table["position_1"].to_numpy()[:, None]
         rest = sm.OLS(y, np.hstack([effects, trend])).fit()
         whole = sm.OLS(y, np.hstack([effects, trend, lags])).fit()
-        assert fit.partial_r_squared == pytest.approx(1 - whole.ssr / rest.ssr, rel=1e-7)
-        assert fit.partial_r_squared < fit.r_squared
+        found = fit.goodness
+        assert found["partial_r_squared"] == pytest.approx(1 - whole.ssr / rest.ssr, rel=1e-7)
+        assert found["partial_r_squared"] < found["r_squared"]
         alone = sm.OLS(y, np.hstack([effects, lags])).fit()
-        for found, oracle in ((fit.r_squared_lags, alone), (fit.r_squared_others, rest)):
+        for terms, oracle in (("lags", alone), ("others", rest)):
             of_means = ((y - effects @ ols(y, effects)) ** 2).sum()
-            assert found == pytest.approx(1 - oracle.ssr / of_means, rel=1e-7, abs=1e-9)
+            expected = pytest.approx(1 - oracle.ssr / of_means, rel=1e-7, abs=1e-9)
+            assert found[f"r_squared_{terms}"] == expected
 
 
 HALVES = [30, 12, 25, 8, 14, 40, 9]
@@ -243,7 +247,7 @@ def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
     np.testing.assert_allclose(fit.estimate, corrected(frame, np.ones(7)), rtol=1e-9)
     covariance, _ = jackknifed(lambda kept: corrected(frame, kept.astype(float)), np.arange(7))
     np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-7)
-    assert np.isnan(fit.log_likelihood)
+    assert np.isnan(fit.goodness["log_likelihood"])
     (fit,) = fits_of(layers, "cluster-crv1", 5)
     steps = [1e-5 * (np.arange(7) == g) for g in range(7)]
     psi = np.stack([corrected(frame, 1 + e) - corrected(frame, 1 - e) for e in steps]) / 2e-5
@@ -279,7 +283,11 @@ def test_the_correction_hardly_worsens_a_fit_of_short_documents(last):
     plain, halves = (layers_of(table, halves=each, fixed_effects=True) for each in (False, True))
     (without,), (with_it,) = (fits_of(each, "cluster", 5) for each in (plain, halves))
     assert with_it.status == "ok"
-    assert without.r_squared > with_it.r_squared > without.r_squared - 0.01
+    assert (
+        without.goodness["r_squared"]
+        > with_it.goodness["r_squared"]
+        > without.goodness["r_squared"] - 0.01
+    )
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -310,7 +318,7 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
         found = two.statistic, two.df, two.df_residual, two.p_value
         assert found == pytest.approx(aht(fit.estimate, fit.covariance, both, df[-1]), rel=1e-9)
         if effects:
-            assert fit.f_statistic == pytest.approx(two.statistic)
+            assert fit.wald.statistic == pytest.approx(two.statistic)
 
 
 def test_the_root_for_small_leverages_is_precise_to_rounding():
@@ -328,8 +336,10 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path)
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
         np.testing.assert_allclose(one.df, other.df, rtol=1e-10)
         assert one.n_documents == other.n_documents
-        assert one.effective_documents == pytest.approx(other.effective_documents, rel=1e-10)
-        assert one.loo_r_squared != other.loo_r_squared
+        assert one.goodness["effective_documents"] == pytest.approx(
+            other.goodness["effective_documents"], rel=1e-10
+        )
+        assert one.goodness["loo_r_squared"] != other.goodness["loo_r_squared"]
     jackknife = fits_of(binned, "cluster-jackknife", 5)
     assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
 
@@ -338,14 +348,14 @@ def test_effective_documents_are_fewer_if_documents_are_unequal():
     """Equal documents count in full. With one as large as all others there are about two."""
     equal = layers_of(design_table([50] * 20, 1))
     (fit,) = fits_of(equal, "cluster", 5)
-    assert 10 < fit.effective_documents <= 20
+    assert 10 < fit.goodness["effective_documents"] <= 20
     (unequal,) = fits_of(layers_of(design_table([2000] + [50] * 19, 1)), "cluster", 5)
-    assert unequal.effective_documents < 4
+    assert unequal.goodness["effective_documents"] < 4
     _, x, codes = columns_of(design_table([50] * 20, 1), 0)
     inverse = np.linalg.inv(x.T @ x)
     gamma = [(inverse @ x[codes == g].T @ x[codes == g] @ inverse)[1, 1] for g in range(20)]
     expected = 20 / (1 + np.var(gamma) / np.mean(gamma) ** 2)
-    assert fit.effective_documents == pytest.approx(expected, rel=1e-9)
+    assert fit.goodness["effective_documents"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
@@ -434,10 +444,12 @@ def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     for document in (0, 7):
         kept = codes != document
         expected = ols(y, constant, kept)[1:]
-        np.testing.assert_allclose(fit.without[document][1:], expected, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(
+            fit.left_out.without[document][1:], expected, rtol=1e-8, atol=1e-12
+        )
     assert np.linalg.cond(constant[codes != 0]) < 1.3
-    assert 0 < fit.cv_r_squared < fit.r_squared
-    assert 0 < fit.loo_r_squared < fit.r_squared
+    assert 0 < fit.goodness["cv_r_squared"] < fit.goodness["r_squared"]
+    assert 0 < fit.goodness["loo_r_squared"] < fit.goodness["r_squared"]
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 12])
@@ -525,5 +537,5 @@ def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
     (fit,) = fits_of(layers, "cluster-crv1", 2, joint=[np.eye(3)[1:], np.eye(3)[1:2]])
     assert fit.status == "ok"
     both, one = fit.joint
-    assert np.isnan([both.statistic, both.p_value, fit.f_statistic]).all()
+    assert np.isnan([both.statistic, both.p_value, fit.wald.statistic]).all()
     assert np.isfinite([one.statistic, one.p_value]).all()

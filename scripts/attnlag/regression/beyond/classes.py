@@ -284,9 +284,9 @@ def errors_of_differences(apart: LayerFit, together: LayerFit) -> np.ndarray:
     """
     slopes = [place for place, name in enumerate(apart.names) if is_lag(name)]
     shared = [together.names.index(apart.names[place].partition(OF)[0]) for place in slopes]
-    if apart.status != "ok" or together.status != "ok" or len(slopes) == len(set(shared)):
+    if apart.left_out is None or together.left_out is None or len(slopes) == len(set(shared)):
         return np.full(len(slopes), np.nan)
-    without = apart.without[:, slopes] - together.without[:, shared]
+    without = apart.left_out.without[:, slopes] - together.left_out.without[:, shared]
     change = without - (apart.estimate[slopes] - together.estimate[shared])
     return np.sqrt((1 - 1 / len(change)) * (change**2).sum(axis=0))
 

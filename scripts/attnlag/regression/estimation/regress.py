@@ -201,92 +201,57 @@ class LayerFit:
 
     layer: int
     names: list[str]  # of its terms
-    # (K,) array: intercept first, unless document effects absorb it, then the regressors, on the
-    # scale of the data.
-    estimate: np.ndarray
-    # (K, K) array: covariance of the estimates.
-    covariance: np.ndarray
+    # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
+    status: str
     n_obs: int
     n_documents: int
     clusters: int  # with rows, documents even if they share bins
-    # Number of terms and document effects.
-    parameters: int
-    # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
-    status: str
+    parameters: int  # terms and document effects
+    # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
+    estimate: np.ndarray
+    uncorrected: np.ndarray
+    # (K, K) array: covariance of the estimates.
+    covariance: np.ndarray
     # (K,) array: degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for
     # other clustered errors, otherwise N - K, where K includes document effects.
     df: np.ndarray
-    # (K,) array: estimates before the correction of bias, if there is one.
-    uncorrected: np.ndarray
-    # Indices of the clusters with rows, if each was left out, their names and numbers of rows.
-    left_out: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    left_out_names: list[str] = field(default_factory=list)
-    left_out_rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    # (clusters, K) array: estimates on centred data without each of them.
-    without: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    # Effective number of documents (or bins of them) for the shortest lag, or for the shortest lead
-    # if there is no lag.
-    effective_documents: float = np.nan
-    # r_squared, adj_r_squared, cv_r_squared, loo_r_squared: the last two are out of sample, for
-    # folds of documents and for single documents, against the overall mean. With document effects
-    # all four refer to the variance within documents.
-    r_squared: float = np.nan
-    adj_r_squared: float = np.nan
-    cv_r_squared: float = np.nan
-    loo_r_squared: float = np.nan
-    # R² of the lags and leads given the other terms: 1 - SSR / SSR without them.
-    partial_r_squared: float = np.nan
-    # R² of the regressions on the lags and leads alone, and on the other terms alone.
-    r_squared_lags: float = np.nan
-    r_squared_others: float = np.nan
-    # Residual standard deviation, sqrt(SSR / (N - K)), where K includes document effects.
-    sigma: float = np.nan
-    # Ratio of the largest to the smallest singular value of X, uncentred; with document effects, of
-    # X without the means of documents.
-    condition_number: float = np.nan
+    # Other joint tests, in the order in which they were asked for.
+    joint: list[Wald]
+    # Columns of the table of fits: R² and the like.
+    goodness: dict[str, float] = field(default_factory=dict)
+    # The clusters that were left out, if each was, and the estimates on centred data without them,
+    # (clusters, K).
+    left_out: "LeftOut | None" = None
     # Joint test that all slopes are zero.
     wald: Wald = NO_TEST
     # Test that the halves of documents have equal lags and leads (`halves`).
     halves: Wald = NO_TEST
-    # Other joint tests.
-    joint: list[Wald] = field(default_factory=list)
-    # Gaussian log likelihood at the estimates; NaN if they do not maximise it.
-    log_likelihood: float = np.nan
 
-    @property
-    def f_statistic(self) -> float:
-        return self.wald.statistic
 
-    @property
-    def f_df(self) -> int:
-        return self.wald.df
+@dataclass
+class LeftOut:
+    """The clusters of a fit that were left out in turn."""
 
-    @property
-    def f_df_residual(self) -> float:
-        return self.wald.df_residual
-
-    @property
-    def f_p_value(self) -> float:
-        return self.wald.p_value
+    places: np.ndarray  # (left out,) int array, among all clusters
+    names: list[str]
+    rows: np.ndarray  # (left out,) int array
+    # (left out, K) array: estimates on centred data without each.
+    without: np.ndarray
 
 
 def unfitted(solution: Solution, status: str, joint: Sequence[np.ndarray] = ()) -> LayerFit:
     """Return the fit of a layer that cannot be fitted."""
-    moments, columns = solution.moments, len(solution.moments.names)
-    return LayerFit(
-        layer=moments.layer,
-        names=moments.names,
-        estimate=np.full(columns, np.nan),
-        covariance=np.full((columns, columns), np.nan),
-        n_obs=solution.n_obs,
-        n_documents=moments.documents,
-        clusters=moments.count,
-        parameters=columns + solution.absorbed,
-        status=status,
-        df=np.full(columns, np.nan),
-        uncorrected=np.full(columns, np.nan),
-        joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in joint],
-    )
+    nothing = np.full(len(solution.moments.names), np.nan)
+    tests = [NO_TEST._replace(df=len(contrasts)) for contrasts in joint]
+    covariance = np.outer(nothing, nothing)
+    return _fit(solution, status, nothing, nothing, covariance, nothing, tests)
+
+
+def _fit(solution: Solution, status: str, *numbers: Any, **fields: Any) -> LayerFit:
+    moments = solution.moments
+    parameters = len(moments.names) + solution.absorbed
+    counts = solution.n_obs, moments.documents, moments.count, parameters
+    return LayerFit(moments.layer, moments.names, status, *counts, *numbers, **fields)
 
 
 def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:
@@ -308,7 +273,7 @@ def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife 
 def fitted(sums: LayerSums, covariance: Covariance, joint: Sequence[np.ndarray] = ()) -> LayerFit:
     """Return the estimates of one layer with their errors and joint tests."""
     solution, to_terms = sums.solution, sums.solution.to_terms
-    moments, estimate = solution.moments, solution.coefficients(solution.theta)
+    estimate = solution.coefficients(solution.theta)
     v, df = to_terms @ covariance.of(sums) @ to_terms.T, covariance.df(sums)
     aht = covariance.satterthwaite
     degrees = [float(test.df()[0]) for test in sums.tests[1:]] if aht else [df] * len(joint)
@@ -319,27 +284,17 @@ def fitted(sums: LayerSums, covariance: Covariance, joint: Sequence[np.ndarray] 
     df = np.broadcast_to(np.asarray(df, dtype=float), len(estimate)).copy()
     unknown = np.isnan(df)
     v[unknown], v[:, unknown] = np.nan, np.nan
-    return LayerFit(
-        layer=moments.layer,
-        names=moments.names,
-        estimate=estimate,
-        covariance=v,
-        df=df,
-        # The first piece is the regression of all rows.
-        uncorrected=solution.coefficients(solution.pieces[0].theta),
-        n_obs=solution.n_obs,
-        n_documents=moments.documents,
-        clusters=moments.count,
-        effective_documents=sums.effective,
-        parameters=solution.k + solution.absorbed,
-        status="ok",
-        joint=tests,
-        **goodness(solution),
-    )
+    # The first piece is the regression of all rows.
+    plain = solution.coefficients(solution.pieces[0].theta)
+    how_well = {"effective_documents": sums.effective, **goodness(solution)}
+    return _fit(solution, "ok", estimate, plain, v, df, tests, goodness=how_well)
 
 
-def goodness(solution: Solution) -> dict[str, Any]:
-    """Return how well the estimates of one layer fit all rows, by the field of `LayerFit`."""
+def goodness(solution: Solution) -> dict[str, float]:
+    """Return how well the estimates of one layer fit all rows, by the column of the table of fits.
+
+    With document effects, all R² refer to the variance within documents.
+    """
     ssr, n_obs = solution.ssr, solution.n_obs
     r_squared = 1 - ssr / solution.tss
     of_lags, of_others = (residual_squares(solution.moments, lags=lags) for lags in (True, False))
@@ -357,8 +312,10 @@ def goodness(solution: Solution) -> dict[str, Any]:
     }
 
 
-def out_of_sample(solution: Solution, left_out: Jackknife, folds: int | Moments) -> dict[str, Any]:
-    """Return how well one layer predicts documents that it did not see, by field of `LayerFit`."""
+def out_of_sample(
+    solution: Solution, left_out: Jackknife, folds: int | Moments
+) -> dict[str, float]:
+    """Return how well one layer predicts documents that it did not see, by column."""
     alone = len(left_out.clusters) < 2
     return {
         "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
@@ -432,13 +389,12 @@ def fit(
         sums.left_out, sums.robust_meat = left_out, robust_meat
         layer_fit = fitted(sums, kind, tested)
         if left_out is not None:
-            used = left_out.clusters
-            layer_fit.left_out = used
-            layer_fit.left_out_names = [moments.clusters[place] for place in used]
-            layer_fit.left_out_rows = np.rint(moments.s[0, used, 0, 0]).astype(np.int64)
-            layer_fit.without = left_out.thetas @ solution.back.T
+            used, rows = left_out.clusters, moments.s[0, left_out.clusters, 0, 0]
+            names = [moments.clusters[place] for place in used]
+            without = left_out.thetas @ solution.back.T
+            layer_fit.left_out = LeftOut(used, names, np.rint(rows).astype(np.int64), without)
             if folds is not None:
-                layer_fit = replace(layer_fit, **out_of_sample(solution, left_out, folds))
+                layer_fit.goodness |= out_of_sample(solution, left_out, folds)
     if folds is not None:
         layer_fit.wald = layer_fit.joint.pop()
     return layer_fit

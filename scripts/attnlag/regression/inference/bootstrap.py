@@ -150,8 +150,10 @@ def medians_of_jackknife(
     estimates = np.stack([fit.estimate[lags] for fit in fits])
     psi = np.zeros((documents, *estimates.shape))
     for layer, fit in enumerate(fits):
-        share = 1 - 1 / max(len(fit.left_out), 1)
-        psi[fit.left_out, layer] = np.sqrt(share) * (estimates[layer] - fit.without[:, lags])
+        assert fit.left_out is not None
+        share = 1 - 1 / max(len(fit.left_out.places), 1)
+        change = estimates[layer] - fit.left_out.without[:, lags]
+        psi[fit.left_out.places, layer] = np.sqrt(share) * change
     if documents < FEWEST_DOCUMENTS or not np.isfinite(psi).all():
         draws = 0
     level = 1 - alpha / 2

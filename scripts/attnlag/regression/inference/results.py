@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from attnlag.regression.estimation.clustered import Wald
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag
@@ -114,25 +115,11 @@ def extremes(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, bool] | None:
     return medians.iloc[0], medians.iloc[-1], bool(apart)
 
 
+# Columns of the table of fits that a layer without a fit has no numbers in.
 GOODNESS = [
-    "n_obs",
-    "n_documents",
-    "effective_documents",
-    "r_squared",
-    "adj_r_squared",
-    "cv_r_squared",
-    "loo_r_squared",
-    "partial_r_squared",
-    "r_squared_lags",
-    "r_squared_others",
-    "sigma",
-    "condition_number",
-    "f_statistic",
-    "f_df",
-    "f_df_residual",
-    "f_p_value",
-    "log_likelihood",
-    "parameters",
+    *("effective_documents", "r_squared", "adj_r_squared", "cv_r_squared", "loo_r_squared"),
+    *("partial_r_squared", "r_squared_lags", "r_squared_others", "sigma", "condition_number"),
+    *("f_statistic", "f_df", "f_df_residual", "f_p_value", "log_likelihood"),
 ]
 
 
@@ -154,19 +141,22 @@ def fits_table(
     mixers : mapping of layer to class, optional
         Layers with another mixer than attention.
     """
-    rows = [[fit.layer, *(getattr(fit, name) for name in GOODNESS)] for fit in fits]
-    table = pd.DataFrame(rows, columns=["layer", *GOODNESS])
-    table.insert(2, "n_dropped", list(dropped))
+    rows = []
+    for fit, lost in zip(fits, dropped, strict=True):
+        wald = {f"f_{name}": value for name, value in fit.wald._asdict().items()}
+        known = {**dict.fromkeys(GOODNESS, np.nan), **wald, **fit.goodness}
+        numbers = [known[name] for name in GOODNESS]
+        rows.append((fit.layer, fit.n_obs, lost, fit.n_documents, *numbers, fit.parameters))
+    columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
+    table = pd.DataFrame(rows, columns=columns)
     if diagnostics is not None:
         diagnostics = diagnostics.reset_index(drop=True).astype(float)
         diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
         table = pd.concat([table, diagnostics], axis=1)
-    of_halves = [result.halves for result in fits]
-    table["halves_f"] = [test.statistic for test in of_halves]
-    table["halves_df"] = [test.df for test in of_halves]
-    table["halves_df_residual"] = [test.df_residual for test in of_halves]
-    p_values = table["halves_p_value"] = pd.Series([test.p_value for test in of_halves])
-    table["halves_p_adjusted"] = adjusted(p_values, adjust)
+    for name in Wald._fields:
+        column = "halves_f" if name == "statistic" else f"halves_{name}"
+        table[column] = [getattr(fit.halves, name) for fit in fits]
+    table["halves_p_adjusted"] = adjusted(table["halves_p_value"], adjust)
     table["mixer"] = [(mixers or {}).get(str(fit.layer), "attention") for fit in fits]
     table["status"] = [result.status for result in fits]
     return table
@@ -180,16 +170,18 @@ def influence_table(fits: Sequence[LayerFit]) -> pd.DataFrame:
     """
     columns = ["layer", "term", "document", "n_obs", "change", "change_in_se"]
     rows = []
-    for fit in (fit for fit in fits if fit.status == "ok"):
+    for fit in fits:
+        if fit.left_out is None:
+            continue
         errors = np.sqrt(np.diag(fit.covariance))
         for place, term in enumerate(fit.names):
             if not is_lag(term):
                 continue
-            change = fit.estimate[place] - fit.without[:, place]
+            change = fit.estimate[place] - fit.left_out.without[:, place]
             # Ties keep the order of the documents.
             order = np.argsort(-np.abs(np.nan_to_num(change)), kind="stable")[:INFLUENTIAL]
-            for left_out in order.tolist():
-                document, n_obs = fit.left_out_names[left_out], fit.left_out_rows[left_out]
-                own = change[left_out]
+            for row in order.tolist():
+                document, n_obs = fit.left_out.names[row], fit.left_out.rows[row]
+                own = change[row]
                 rows.append((fit.layer, term, document, n_obs, own, own / errors[place]))
     return pd.DataFrame(rows, columns=columns)
