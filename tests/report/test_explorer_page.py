@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -158,7 +159,7 @@ def test_the_first_screen_asks_and_answers(page):
     labels = page.locator("#answers th").all_inner_texts()
     assert labels[0] == "Does a large adjustment follow a large one?"
     assert {"tokens in random order", "before training", "Check"} < set(labels)
-    keys = page.locator("#profile figcaption > span").all_inner_texts()
+    keys = page.locator("#profile .keys > span").all_inner_texts()
     assert {"random order", "before training, own scale"} < {key.strip() for key in keys}
     # What a word means is one hover away; the keyboard finds all words at the end of the page.
     page.locator("#question dfn").first.hover()
@@ -202,6 +203,8 @@ def test_every_choice_changes_the_page_and_its_address(page):
         page.locator("#shade").select_option(shade)
         seen.append((page.locator("#scale").inner_text(), *shades(page)))
     assert len(set(seen)) == len(seen) >= 5
+    page.locator("#theme").select_option("dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
     state = state_of(page)
     told = page.locator("#layer-says").inner_text()
     page.reload()
@@ -371,6 +374,15 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     controls = pd.read_parquet(base / "attention/within/controls.parquet")
     expected = controls[controls["term"] == "lag_1"].sort_values("layer")["random_weights"]
     np.testing.assert_allclose(drawn(page, "profile", 0, 1), expected, rtol=1e-4)
+    # It can be saved under the name of its study.
+    with page.expect_download() as saved:
+        page.locator("#profile").get_by_text("SVG").click()
+    assert saved.value.suggested_filename == "tiny_small_attention_within_profile.svg"
+    saved.value.save_as(tmp_path / "profile.svg")
+    picture = (tmp_path / "profile.svg").read_text()
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    assert "var(" not in picture
+    assert "before training" in picture
 
 
 def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_path):

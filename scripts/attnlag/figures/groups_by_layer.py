@@ -1,8 +1,6 @@
 """Coefficient of the nearest lag by layer, for each group of documents."""
 
-import pandas as pd
-
-from attnlag.claims.numbers import number
+from attnlag.claims.subsets import by_group
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import significant_text
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
@@ -46,28 +44,8 @@ def figure(inputs: Inputs) -> Sheet:
         f"{significant_text(inputs.alpha, inputs.adjust)}. "
     )
     return Sheet(
-        claim_of(rows, term), layers, [panel], f"{note}{inference_text(rows, inputs.adjust)}"
-    )
-
-
-def claim_of(rows: pd.DataFrame, term: str) -> str:
-    """Return in how many groups the median coefficient has the same sign, and its range."""
-    medians = rows.groupby("subset", sort=False)["estimate"].median().dropna()
-    if medians.empty:
-        return "No group of documents could be fitted separately"
-    positive = int((medians > 0).sum())
-    sign, count = max(
-        ("positive", positive), ("negative", len(medians) - positive), key=lambda s: s[1]
-    )
-    where = "every group" if count == len(medians) else f"{count} of {len(medians)} groups"
-    low, high = (
-        f"{number(median)} ({shortened(str(group))})"
-        for group, median in (
-            (medians.idxmin(), medians.min()),
-            (medians.idxmax(), medians.max()),
-        )
-    )
-    return (
-        f"{named(term).capitalize()} is {sign} in {where} of documents: {low} to {high} in the "
-        "median layer"
+        by_group(rows, shortened).sentence,
+        layers,
+        [panel],
+        f"{note}{inference_text(rows, inputs.adjust)}",
     )

@@ -1,15 +1,13 @@
 """Slope of the nearest lag by layer for each class of tokens, minus that of all tokens."""
 
-from attnlag.claims.numbers import number
-from attnlag.corpus.tags import NONE
+from attnlag.claims.subsets import by_class, class_name
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE, significant_text
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES
-from attnlag.regression.inference.results import extremes
-from attnlag.regression.labels import UNITS, UPOS
+from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
 DRAWN_BY = ("plot_classes",)
@@ -42,30 +40,18 @@ def figure(inputs: Inputs) -> Sheet:
     classes = list(several.index)
     if settings["property"] in MODERATORS:
         classes.sort(key=TERCILES.index)
-    ends = extremes(slopes[slopes["subset"].isin(several.index.drop(NONE, errors="ignore"))])
-    tested = tests.dropna(subset="p_adjusted")
-    rejected = int((tested["p_adjusted"] < alpha).sum())
-    where = "every layer" if rejected == len(tested) else f"{rejected} of {len(tested)} layers"
-    claim = f"{named(term).capitalize()} differs by {trait} in {where}"
-    # Extremes of noisy medians are named only if their intervals do not meet.
-    if ends and ends[2]:
-        low, high = (
-            f"{UPOS.get(str(row.name), row.name)} ({number(row['median'])})" for row in ends[:2]
-        )
-        claim = f"{named(term).capitalize()} is weakest for {low} and strongest for {high}; slopes "
-        claim += f"differ in {where}"
     merged = str(tests["merged"].iloc[0])
     other = f" Too rare for a row: {merged}." if merged else ""
     shared = profile(slopes[slopes["subset"] == ALL], layers, PALETTE[0], alpha=alpha)
     unit = UNITS[regression["outcome"]]
     return Sheet(
-        claim,
+        by_class(slopes, tests, trait, alpha).sentence,
         layers,
         [
             Lines([shared], "coefficient", f"{named(term)} of all tokens", height=1.5),
             Map(
                 by_layer(slopes, "subset", "difference", classes, layers),
-                [f"{UPOS.get(name, name)} ({counts[name]:,})" for name in classes],
+                [f"{class_name(name)} ({counts[name]:,})" for name in classes],
                 f"difference ({unit})",
                 f"difference by {trait}",
                 weak=by_layer(slopes, "subset", "difference_p_adjusted", classes, layers) >= alpha,

@@ -4,11 +4,11 @@ import textwrap
 
 import pandas as pd
 
+from attnlag.claims.subsets import by_class, class_name, intervals
 from attnlag.errors import counted
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.inference import results
 from attnlag.regression.labels import correction
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import named
@@ -32,31 +32,14 @@ def class_findings(
             "slopes by class of token: fewer than two classes have enough rows and documents, or "
             "no layer could be fitted"
         ]
-    medians = medians_in_words(classes[classes["subset"] != OTHER])
-    p_values = tests["p_adjusted"].dropna()
+    claim = by_class(slopes, tests, "class of token", alpha)
+    medians = intervals(classes[classes["subset"] != OTHER], class_name)
     merged = tests["merged"].iloc[0]
     few = textwrap.shorten(merged, 100, placeholder=" …")
     return [
-        f"{named(term)} by class of token{f', {medians}' * bool(medians)}; the classes differ in "
-        f"{int((p_values < alpha).sum())} of {counted(len(p_values), 'layer')} (test of equal "
-        f"slopes, {level}){f'; too few for separate slopes: {few}' * bool(merged)}"
+        f"{claim.clause} (test of equal slopes, {level}){f'; {medians}' * bool(medians)}"
+        f"{f'; too few for separate slopes: {few}' * bool(merged)}"
     ]
-
-
-def medians_in_words(table: pd.DataFrame) -> str:
-    """Return the smallest and the largest median of several subsets, or nothing without intervals.
-
-    ``table`` is as in `results.extremes`.
-    """
-    extremes = results.extremes(table)
-    if extremes is None:
-        return ""
-    ends = " to ".join(
-        f"{row['median']:.3f} in {row.name} ({row['median_low']:.3f} to {row['median_high']:.3f})"
-        for row in extremes[:2]
-    )
-    count = table.dropna(subset="median_low")["subset"].nunique()
-    return f"median over the layers: {ends}; intervals hold jointly for all {count}"
 
 
 def decomposition_findings(steps: pd.DataFrame) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims import training
+from attnlag.claims import subsets, training
 from attnlag.claims.lags import autocorrelated, different_halves, halves, layers_beyond
 from attnlag.errors import counted
 from attnlag.escaping import text_for
@@ -27,7 +27,7 @@ from attnlag.regression.labels import (
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
-from attnlag.report.classes import class_findings, decomposition_findings, medians_in_words
+from attnlag.report.classes import class_findings, decomposition_findings
 from attnlag.report.regression_tables import StoredFit
 from attnlag.report.summaries import SHARED_BINS
 from attnlag.report.wording import nearest_lag, titled
@@ -258,6 +258,9 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
     level = f"p < {settings.alpha:g}, {correction(settings.adjust)}"
     for term in terms:
         beyond = layers_beyond(coefficients, term, len(fits), settings.negligible)
+        rows = coefficients[coefficients["term"] == term]
+        undecided = int((rows["finding"] == "undecided").sum())
+        beyond += f", undecided in {undecided}" * bool(undecided)
         lines.append(f"{named(term)} is {beyond} ({level})")
     usable = _usable(fits)
     r_squared, partial = usable["r_squared"], usable["partial_r_squared"]
@@ -338,8 +341,9 @@ def group_findings(by_group: pd.DataFrame) -> list[str]:
         return ["all documents are in one group, so there are no groups to compare"]
     lines = []
     term = nearest_lag(by_group)
-    if medians := medians_in_words(by_group[by_group["term"] == term]):
-        lines.append(f"{named(term)} by group of documents, {medians}")
+    rows = by_group[by_group["term"] == term]
+    if medians := subsets.intervals(rows):
+        lines.append(f"{subsets.by_group(rows).clause}; {medians}")
     groups_of: dict[str, list[str]] = {}
     for group, reason in reason_of.items():
         groups_of.setdefault(reason, []).append(group)

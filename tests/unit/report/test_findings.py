@@ -195,8 +195,8 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
     rows = tidy.assign(finding=["absent", "present", "present", "undecided"] * 2 + ["present"])
     lines = findings.counts(fitted_of(results, coefficients=rows))
     assert lines[:2] == [
-        "lag 1 is above 0.05 in 1 of 3 layers, shown to be smaller in size in 1 (p < 0.05, Holm "
-        "over the layers)",
+        "lag 1 is above 0.05 in 1 of 3 layers, shown to be smaller in size in 1, undecided in 1 "
+        "(p < 0.05, Holm over the layers)",
         "lag 2 is above 0.05 in 0 of 3 layers, below −0.05 in 3 (p < 0.05, Holm over the layers)",
     ]
     best = fits.loc[fits["r_squared"].idxmax()]
@@ -306,8 +306,9 @@ def test_findings_on_groups_state_sizes_and_name_groups_without_one():
     without = findings.group_findings(table.assign(median_low=np.nan))
     assert findings.group_findings(table)[1:] == without
     assert findings.group_findings(table) == [
-        "lag 1 by group of documents, median over the layers: 0.200 in prose (0.100 to 0.300) to "
-        "0.450 in verse (0.400 to 0.500); intervals hold jointly for all 2",
+        "lag 1 is positive in every group of documents: 0.20 (prose) to 0.45 (verse) in the median "
+        "layer; medians over the layers: 0.20 (0.10 to 0.30) in prose to 0.45 (0.40 to 0.50) in "
+        "verse; intervals hold jointly for all 2",
         "no coefficients of 2 groups (rare, odd): 2 documents: too few to cluster by",
     ]
     assert findings.group_findings(table[:2]) == [

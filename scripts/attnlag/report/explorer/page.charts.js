@@ -51,17 +51,21 @@ const words = (text, x, y, attributes = {}) => {
   return node;
 };
 
-// What all charts share: a key, what they tell, and the keyboard. A chart has a `spec`, and a kind of
-// chart says how to `paint` it and what it `says` of a place.
+// What all charts share: a key, a button that saves, what they tell, and the keyboard. A chart has a
+// `spec`, and a kind of chart says how to `paint` it and what it `says` of a place.
 class Chart {
   static all = [];
 
   constructor(id) {
     this.id = id;
     this.element = find(id);
-    this.keys = make("figcaption", "");
+    this.keys = make("div", "", {className: "keys"});
+    const button = make("button", "SVG", {type: "button"}), head = make("figcaption", "");
+    button.addEventListener("click", () => this.savePicture());
+    button.setAttribute("aria-label", "save this chart as SVG");
+    head.append(this.keys, button);
     this.svg = svg("svg", {role: "slider", tabindex: 0});
-    this.element.replaceChildren(this.keys, this.svg);
+    this.element.replaceChildren(head, this.svg);
     this.told = null;
     this.svg.addEventListener("pointermove", event => this.point(this.placeAt(event), event));
     this.svg.addEventListener("pointerleave", () => this.point(null));
@@ -124,6 +128,32 @@ class Chart {
     const place = [clamp(column + step[0], this.spec.x.length), clamp(row + step[1], rows)];
     setAttributes(this.svg, {"aria-valuenow": place[0], "aria-valuetext": this.says(place).join("; ")});
     this.point(place);
+  }
+
+  // The picture with its key, in the colours of the page.
+  savePicture() {
+    const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
+    const height = Number(copy.getAttribute("height")) + 24;
+    let x = LEFT;
+    for (const key of this.keys.children) {
+      const sign = key.querySelector("svg"), text = key.textContent;
+      if (sign) {
+        copy.append(svg("g", {transform: `translate(${x},${height - 18})`}, ...sign.cloneNode(true).children));
+        x += 22;
+      }
+      copy.append(words(text, x, height - 8));
+      x += 7 * text.length + 16;
+    }
+    const width = Math.max(this.width, x);
+    setAttributes(copy, {xmlns: NS, width, height, viewBox: `0 0 ${width} ${height}`});
+    copy.prepend(svg("rect", {width: "100%", height: "100%", style: "fill:var(--page)"}),
+      svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
+    const text = new XMLSerializer().serializeToString(copy)
+      .replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+    const of = [study.model, study.corpus, study.site, study.regression, this.id].join("_").replace(/[^\w.-]+/g, "-");
+    const link = make("a", "", {download: `${of}.svg`, href: URL.createObjectURL(new Blob([text], {type: "image/svg+xml"}))});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 }
 

@@ -6,10 +6,12 @@ for (const key of ["model", "corpus", "site", "regression"]) {
     showStudy();
   });
 }
-themes.addEventListener("change", () => {
-  paint();
-  showLayer();
+const repaint = () => { paint(); showLayer(); };
+find("theme").addEventListener("change", event => {
+  state.theme = event.target.value;
+  repaint();
 });
+themes.addEventListener("change", repaint);
 for (const key of ["lag", "shade", "kind", "measure", "pair", "later", "target"]) {
   find(key).addEventListener("change", event => {
     state[key] = event.target.value;

@@ -2,11 +2,11 @@
 
 const find = id => document.getElementById(id);
 const KEYS = ["model", "corpus", "site", "regression", "tab", "lag", "layer", "shade", "document",
-  "token", "kind", "class", "measure", "pair", "later", "target"];
+  "token", "kind", "class", "measure", "pair", "later", "target", "theme"];
 // Changes of these can be taken back with the browser's button.
 const STEPS = ["model", "corpus", "site", "regression", "tab", "layer", "document", "token"];
 const index = await block("index", true), glossary = await block("glossary", true);
-const DEFAULTS = {shade: "norm"}, state = {};
+const DEFAULTS = {shade: "norm", theme: "auto"}, state = {};
 let tokens, study, shading, number = 0;
 
 const make = (tag, text, properties = {}) =>
@@ -76,9 +76,11 @@ function writeAddress() {
 // --- colours, and what is a hover away ----------------------------------------------------------------
 
 const themes = matchMedia("(prefers-color-scheme: dark)");
-const theme = () => themes.matches ? "dark" : "light";
+const theme = () => state.theme === "auto" ? (themes.matches ? "dark" : "light") : state.theme;
 
 function paint() {
+  if (!["auto", "light", "dark"].includes(state.theme)) state.theme = "auto";
+  find("theme").value = state.theme;
   document.documentElement.dataset.theme = theme();
   for (const chart of Chart.all) chart.repaint();
 }
