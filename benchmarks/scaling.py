@@ -40,7 +40,7 @@ sys.path[:0] = [str(SUPPORT), str(ROOT / "scripts")]
 
 from projects import Project, copy_of_project, new_project  # noqa: E402
 
-from attnlag.corpus.tags import UPOS  # noqa: E402
+from attnlag.corpus.catalogue import UPOS  # noqa: E402
 
 PARTS = ("growth", "default", "dry-run")
 

@@ -24,7 +24,7 @@ from attnlag.storage.writing import room_for_shards
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import loading, trying
-    from attnlag.quantities import computation, extraction, recording
+    from attnlag.quantities import computation, extraction
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
@@ -60,7 +60,7 @@ def main(job):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
         layers = len(extractor.blocks)
-        files = recording.files_of(quantities, sites, job.output)
+        files = extraction.files_of(quantities, sites, job.output)
         sizes = {}
         for (quantity, site), path in files.items():
             computed = extractor.computations[quantity, site]
@@ -85,7 +85,7 @@ def main(job):
                 return of_site
             return tables.provenance(of_site, "norms" if quantity == "stream" else quantity, {})
 
-        recording.record(job.input.tokens, extractor, files, record_of, settings.storage_dtype)
+        extraction.record(job.input.tokens, extractor, files, record_of, settings.storage_dtype)
     padding = 100 * (1 - extractor.tokens / extractor.cells)
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]

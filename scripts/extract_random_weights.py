@@ -28,7 +28,7 @@ from attnlag.storage.sequences import longest_sequence
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import loading, random_weights
-    from attnlag.quantities import extraction, recording
+    from attnlag.quantities import extraction
 
     settings, run = job.settings, job.settings.extraction
     sites, folder = run.sites, Path(job.options.folder)
@@ -92,9 +92,9 @@ def main(job):
             first = extractor_of(first_draw, run.fast, quantities=list(measured))
             measured.pop("vectors", None)
             vectors = [Path(place, f"{site}.parquet") for site in sites if job.output.centred]
-            files = recording.files_of(measured, sites, job.output)
+            files = extraction.files_of(measured, sites, job.output)
             files |= {("vectors", path.stem): path for path in vectors}
-            recording.record(tokens, first, files, record_of, run.storage_dtype)
+            extraction.record(tokens, first, files, record_of, run.storage_dtype)
             layers = len(first.blocks)
             for site, of_vectors, of_tokens, by_distance in zip(
                 sites, vectors, job.output.centred, job.output.distances, strict=False
@@ -118,7 +118,7 @@ def main(job):
                     continue
                 # The way that was the fastest is not measured again.
                 extractor = extractor_of(draw, first.fast)
-                recording.record(tokens, extractor, files, partial(record_of, draw=draw))
+                extraction.record(tokens, extractor, files, partial(record_of, draw=draw))
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "
         f"{counted(layers, 'layer')}, at the {'scales' if further else 'scale'} "

@@ -6,7 +6,7 @@ import pandas as pd
 
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import interval, number
-from attnlag.corpus.tags import NONE
+from attnlag.corpus.catalogue import NONE
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.inference.results import extremes

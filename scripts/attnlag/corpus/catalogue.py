@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from attnlag.corpus.tags import TAGS
+# Universal part-of-speech tags, https://universaldependencies.org/u/pos/
+UPOS = (
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON"),
+    *("PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+# Tags of tokens that are not words: white space, and text without tags.
+SPACE, NONE = "SPACE", "none"
+TAGS = (*UPOS, SPACE, NONE)
 
 # The files of properties: what the corpus gives, and what the model predicts.
 FILES = ("token_properties", "surprisal")

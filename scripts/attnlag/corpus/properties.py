@@ -11,12 +11,11 @@ import pyarrow as pa
 
 from attnlag.corpus import tagging
 from attnlag.corpus.alignment import Spans, Speller
-from attnlag.corpus.catalogue import of_file
+from attnlag.corpus.catalogue import NONE, SPACE, TAGS, of_file
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tagger
 from attnlag.corpus.tagging import TaggedWords, no_tags
-from attnlag.corpus.tags import NONE, SPACE, TAGS
 from attnlag.errors import UserError, nearest
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 from attnlag.storage.sequences import keys_of

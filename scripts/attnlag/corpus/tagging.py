@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import regex
 
+from attnlag.corpus.catalogue import NONE, UPOS
 from attnlag.corpus.documents import Document
 from attnlag.corpus.formats import DELIMITERS, PARQUET, Problems, file_rows, name_parts
-from attnlag.corpus.tags import NONE, UPOS
 from attnlag.errors import UserError, nearest, shown, told_as
 
 # Components of a spaCy pipeline that produce the universal tags; the others are not run. Rules of

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from attnlag.corpus.tags import NONE
+from attnlag.corpus.catalogue import NONE
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
 from attnlag.figures.templates import Map, Notice, Sheet

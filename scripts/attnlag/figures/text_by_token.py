@@ -16,8 +16,8 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 
 from attnlag.claims.numbers import number, significant
+from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import group_by_document
-from attnlag.corpus.pieces import token_texts
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import sizes

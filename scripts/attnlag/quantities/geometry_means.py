@@ -110,12 +110,10 @@ def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[tuple
     for path in paths:
         pairs = json.loads(pq.read_metadata(path).metadata[PAIRS_KEY])
         for quantity in quantities:
-            values = pairs.get(quantity, {})
-            by_layer = dict(enumerate(values)) if isinstance(values, list) else values
-            for layer, value in by_layer.items():
+            for layer, value in enumerate(pairs[quantity]):
                 if value is not None:
-                    weights[int(layer), quantity] += pairs["pairs"]
-                    totals[int(layer), quantity] += pairs["pairs"] * value
+                    weights[layer, quantity] += pairs["pairs"]
+                    totals[layer, quantity] += pairs["pairs"] * value
     return {key: totals[key] / weight for key, weight in weights.items()}
 
 

@@ -15,14 +15,18 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from attnlag.corpus import frequency
 from attnlag.corpus import properties as token_properties
-from attnlag.corpus.alignment import Speller
+from attnlag.corpus.alignment import Speller, token_texts
 from attnlag.corpus.documents import Document, Tally, value_problem
-from attnlag.corpus.pieces import token_texts
+from attnlag.corpus.frequency import log_frequencies
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tokens
-from attnlag.corpus.tokens import adds_bos, token_counts, tokenize, within_vocabulary
+from attnlag.corpus.tokens import (
+    adds_bos,
+    token_counts,
+    tokenize,
+    within_vocabulary,
+)
 from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
@@ -35,8 +39,7 @@ from attnlag.quantities.norms import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
 from attnlag.storage.sequences import TokenSequence
-from attnlag.study.checking import checked
-from attnlag.study.tagging import tagger_of
+from attnlag.study.checking import checked, tagger_of
 
 
 @dataclass
@@ -162,7 +165,7 @@ class Measurement:
             speller=Speller(self.tokenizer),
             bos=int(adds_bos(self.tokenizer, self.run.prepend_bos)),
             truncated=False,
-            log_frequencies=frequency.log_frequencies(occurrences(self.tokens)),
+            log_frequencies=log_frequencies(occurrences(self.tokens)),
         )
         return table
 

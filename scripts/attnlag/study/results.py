@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from attnlag.corpus.pieces import token_texts
+from attnlag.corpus.alignment import token_texts
 from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.pipeline.outputs import OUTPUTS, PATTERNS

@@ -22,7 +22,6 @@ from attnlag.quantities import (
     extraction,
     geometry,
     geometry_means,
-    recording,
 )
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, STREAM_GROWTH
 from attnlag.quantities.means import RatioSums
@@ -156,7 +155,7 @@ def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
     directions = {site: adjustments.computations["geometry", site] for site in sites}
     for of_site in directions.values():
         of_site.expect(4)
-    recording.record(tmp_path / "tokens.parquet", adjustments, paths, lambda *key: {})
+    extraction.record(tmp_path / "tokens.parquet", adjustments, paths, lambda *key: {})
     pairs = {site: of_site.metadata() for site, of_site in directions.items()}
     for of_site in directions.values():
         of_site.sample = None

@@ -12,7 +12,7 @@ import attnlag
 from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
-from attnlag.quantities import catalogue, recording, tracing
+from attnlag.quantities import catalogue, extraction, tracing
 from attnlag.quantities.extraction import Extractor
 
 FORWARD = ["vectors", "norms", "geometry", "heads", "surprisal"]
@@ -78,7 +78,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
         model, quantities=FORWARD, sites=["attention", "mlp"], batch_tokens=64, threads=1
     )
     files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in extractor.computations}
-    recording.record(tmp_path / "tokens.parquet", extractor, files, lambda *key: {})
+    extraction.record(tmp_path / "tokens.parquet", extractor, files, lambda *key: {})
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
         found, expected = (

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.corpus.tags import NONE, TAGS
+from attnlag.corpus.catalogue import NONE, TAGS
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import first_of_groups
-from attnlag.corpus.pieces import token_texts
 from attnlag.storage import tables
 
 # Largest number of values of tokens, over all models and corpora: a page of nearly 6 megabytes.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnlag.corpus.pieces import token_texts
+from attnlag.corpus.alignment import token_texts
 
 
 @pytest.mark.parametrize(
