@@ -16,9 +16,9 @@ import pandas as pd
 
 from attnlag.quantities import columns
 from attnlag.quantities.norms import log_norms
+from attnlag.regression.design.design import whole_sequences
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
-from attnlag.regression.inference.permutation import whole_documents
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.storage import tables
 
@@ -38,7 +38,8 @@ PREDICTIVE_KEYS = ["target_layer", "source_layer", "lag"]
 def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
     """Yield each document of norms files with the log norms of its windows, (layers, tokens)."""
     for path in paths:
-        for table in whole_documents(tables.batches(path, tables.ROWS_AT_ONCE, "norms")):
+        batches = tables.batches(path, tables.ROWS_AT_ONCE, "norms")
+        for table in whole_sequences(batches, documents=True):
             rows = table.unify_dictionaries().combine_chunks()
             layers = columns.layers_in(rows.schema)
             values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))

@@ -132,17 +132,6 @@ def of_all_shards(paths: Sequence[Path]) -> Record:
     return Record({key: first[key] for key in ("model", "corpus", "stages", "versions")})
 
 
-def shards(first: str | Path) -> list[Path]:
-    """Return the files of all shards, in order, given the first, ``0000.parquet``.
-
-    The other shards lie beside the first one; a command line has no room for thousands of paths.
-    Their number comes from the record, because the folder may hold shards of an earlier run.
-    """
-    first = Path(first)
-    count = read_provenance(first).settings("tokens")["shards"]
-    return [first.with_name(f"{shard:04d}.parquet") for shard in range(count)]
-
-
 def by_site(paths: Iterable[Path], above: int = 1) -> dict[str, list[Path]]:
     """Return the files of shards by site, whose folder lies a number of folders above theirs."""
     paths_of: dict[str, list[Path]] = {}

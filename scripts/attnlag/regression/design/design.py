@@ -217,11 +217,16 @@ def _add(counts: dict[str, int], layer: str, number: np.integer | int) -> None:
         counts[layer] = counts.get(layer, 0) + int(number)
 
 
-def whole_sequences(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the rows in batches of whole sequences; an unfinished sequence waits for its end."""
+def whole_sequences(
+    batches: Iterable[pa.RecordBatch], *, documents: bool = False
+) -> Iterator[pa.Table]:
+    """Yield the rows in batches of whole sequences or documents, of which the last one waits."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
-        starts = np.flatnonzero(batch.column("position").to_numpy() == 0)
+        begins = batch.column("position").to_numpy() == 0
+        if documents:
+            begins &= batch.column("window").to_numpy() == 0
+        starts = np.flatnonzero(begins)
         if waiting and len(starts):
             yield pa.Table.from_batches([*waiting, batch.slice(0, starts[0])])
             waiting = [batch.slice(starts[0])]

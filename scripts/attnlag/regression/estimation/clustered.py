@@ -45,15 +45,6 @@ SMALL = 0.01
 MOST_PRODUCTS = 2e10
 
 
-def crv1_factor(
-    clusters: np.ndarray | float, rows: np.ndarray | float, columns: float
-) -> np.ndarray:
-    """Return G/(G-1) (N-1)/(N-K); NaN for a single cluster."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = np.divide(clusters, np.subtract(clusters, 1)) * np.subtract(rows, 1)
-        return np.where(np.greater(clusters, 1), factor / np.subtract(rows, columns), np.nan)
-
-
 def cr2_adjustment(a: np.ndarray) -> np.ndarray:
     """Return (I - A)^(-1/2) of (clusters, K, K) summands of I, without the null space of I - A."""
     k = a.shape[-1]

@@ -223,7 +223,7 @@ def full(packed: np.ndarray, p: int) -> np.ndarray:
 
 # --- sums over a design --------------------------------------------------------------------
 
-# Returns the class of each row of a design, NaN if it has none.
+# Returns the class of each row of a design, NaN if it is in none.
 ClassOf = Callable[[pa.RecordBatch], np.ndarray]
 
 
@@ -257,42 +257,22 @@ def _centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     return centre
 
 
-@dataclass
-class _Cells:
-    """The cells that the rows of a design are summed in."""
-
-    # Number of rows of each document, if its halves are apart. The first half takes the odd row.
-    rows: np.ndarray | None = None
-    classes: int = 1
-    class_of: ClassOf | None = None
-
-    @property
-    def halves(self) -> int:
-        return 1 if self.rows is None else 2
-
-    def of(self, batch: pa.RecordBatch, place: np.ndarray, document: np.ndarray) -> np.ndarray:
-        """Return the cell of each row, given its place in its document; -1 for none."""
-        cell = np.zeros(batch.num_rows, dtype=np.int64)
-        if self.rows is not None:
-            cell[place >= (self.rows[document] + 1) // 2] = self.classes
-        if self.class_of is not None:
-            codes = self.class_of(batch)
-            known = ~np.isnan(codes)
-            cell[known] += codes[known].astype(np.int64)
-            cell[~known] = -1
-        return cell
-
-
 def _by_document(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, centre: np.ndarray, cells: _Cells
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    centre: np.ndarray,
+    lengths: np.ndarray | None = None,
+    classes: int = 1,
+    class_of: ClassOf | None = None,
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield documents with their packed moments, (documents, cells, layers, packed).
 
-    The rows of a document are contiguous, and may span batches.
+    The rows of a document are contiguous, and may span batches. The parameters are those of
+    `write`.
     """
     layers, terms = design.layers_and_terms(schema)
     p = 1 + len(terms)
-    shape = cells.halves * cells.classes, len(layers), p * (p + 1) // 2
+    shape = classes * (1 if lengths is None else 2), len(layers), p * (p + 1) // 2
     last: str | None = None
     open_sums = np.zeros(shape)
     passed = begun = 0  # rows of the last document that were read; documents that have begun
@@ -305,14 +285,21 @@ def _by_document(
         first = starts.copy()
         first[0] -= passed if goes_on else 0
         of_row = np.repeat(np.arange(len(documents)), np.diff(starts, append=batch.num_rows))
-        cell = cells.of(batch, np.arange(batch.num_rows) - first[of_row], begun + of_row)
+        cell = np.zeros(batch.num_rows)
+        if lengths is not None:
+            # The first half takes the odd row.
+            middle = (lengths[begun : begun + len(documents)] + 1) // 2
+            cell[np.arange(batch.num_rows) >= (first + middle)[of_row]] = classes
+        if class_of is not None:
+            cell += class_of(batch)
+        used = np.flatnonzero(~np.isnan(cell))
+        cell = of_row[used] * shape[0] + cell[used].astype(np.int64)
+        order = np.argsort(cell, kind="stable")
+        cell, order = cell[order], used[order]
         sums = np.zeros((len(documents), *shape))
-        order = np.argsort(of_row * shape[0] + cell, kind="stable")
-        order = order[cell[order] >= 0]
         if len(order):
-            row, own = of_row[order], cell[order]
-            segments = np.flatnonzero(np.diff(row * shape[0] + own, prepend=-1))
-            at = row[segments], own[segments]
+            segments = np.flatnonzero(np.diff(cell, prepend=-1))
+            at = np.divmod(cell[segments], shape[0])
             sums[at] = _segments(batch, layers, terms, centre, order, segments)
         if goes_on:
             sums[0] += open_sums
@@ -362,8 +349,7 @@ def of_rows(
     layers, terms = design.layers_and_terms(schema)
     centre = _centre_of(rows[0] if rows else NO_ROWS, schema)
     lengths = rows_of_documents(rows) if halves == 2 else None
-    cells = _Cells(lengths, classes, class_of)
-    blocks = list(_by_document(rows, schema, centre, cells))
+    blocks = list(_by_document(rows, schema, centre, lengths, classes, class_of))
     p = 1 + len(terms)
     none = np.zeros((0, halves * classes, len(layers), p * (p + 1) // 2))
     sums = np.concatenate([none, *(block for _, block in blocks)])
@@ -384,8 +370,7 @@ def _layer(
 ) -> Moments:
     """Return the moments of a layer from packed ones, (clusters, cells, packed)."""
     s = full(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
-    made = Moments(layer, terms, names, centre, s, 0, **fields)
-    return made if "documents" in fields else _counted(made, names, s)
+    return _counted(Moments(layer, terms, names, centre, s, 0, **fields), names, s)
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -432,7 +417,7 @@ def write(
     schema: pa.Schema,
     path: str | Path,
     record: dict[str, Any],
-    rows_of_document: np.ndarray | None = None,
+    lengths: np.ndarray | None = None,
     classes: int = 1,
     class_of: ClassOf | None = None,
 ) -> int:
@@ -446,7 +431,7 @@ def write(
         The design of a shard, in order.
     record : dict
         The provenance, to which the description of the numbers is added as ``crossproducts``.
-    rows_of_document : int array, optional
+    lengths : int array, optional
         Number of rows of each document; given to keep the two halves of a document apart.
     class_of : callable, optional
         Returns the class of each row, below ``classes``, to keep these apart.
@@ -454,13 +439,13 @@ def write(
     layers, terms = design.layers_and_terms(schema)
     rows = iter(rows)
     first = next((batch for batch in rows if batch.num_rows), NO_ROWS)
-    centre, cells = _centre_of(first, schema), _Cells(rows_of_document, classes, class_of)
+    centre, halves = _centre_of(first, schema), 1 if lengths is None else 2
     facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
-    facts |= {"halves": cells.halves, "cells": cells.halves * classes}
+    facts |= {"halves": halves, "cells": halves * classes}
     p, count = 1 + len(terms), 0
     columns = file_schema(layers, p)
     at_once = documents_at_once(facts["cells"] * len(layers) * p * (p + 1) // 2)
-    blocks = _by_document(chain([first], rows), schema, centre, cells)
+    blocks = _by_document(chain([first], rows), schema, centre, lengths, classes, class_of)
     with tables.parquet_writer(
         path,
         columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),

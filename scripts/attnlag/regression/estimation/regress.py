@@ -80,14 +80,14 @@ class LayerSums:
         return float(total**2 / squares) if squares > 0 else np.nan
 
     @property
-    def crv1_factor(self) -> np.ndarray:
-        """The factor of CRV1.
+    def crv1_factor(self) -> float:
+        """G/(G-1) (N-1)/(N-K).
 
         Effects of documents are nested in the clusters: they cost one degree of freedom, for their
         level.
         """
-        columns = self.solution.k + bool(self.solution.absorbed)
-        return clustered.crv1_factor(self.clusters, self.solution.n_obs, columns)
+        n, columns = self.solution.n_obs, self.solution.k + bool(self.solution.absorbed)
+        return self.clusters / (self.clusters - 1) * (n - 1) / (n - columns)
 
     @property
     def left_out_clusters(self) -> int:

@@ -86,23 +86,6 @@ class PermutedMoments(Sums):
         )
 
 
-def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the rows in batches of whole documents; an unfinished document waits for its end."""
-    waiting: list[pa.RecordBatch] = []
-    last = None
-    for batch in batches:
-        names, starts = runs(batch)
-        # The first document of this batch may have begun in the previous one.
-        new = starts if names[0] != last else starts[1:]
-        if waiting and len(new):
-            yield pa.Table.from_batches([*waiting, batch.slice(0, new[0])])
-            waiting = []
-        waiting.append(batch.slice(new[0]) if len(new) and last is not None else batch)
-        last = names[-1]
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
 def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
     """Return random numbers whose ranks permute the tokens: (draws, tokens) float32 in [0, 1).
 
@@ -170,7 +153,7 @@ def permuted(
     p = 1 + len(terms)
     sums: PermutedMoments | None = None
     empty = True
-    for table in whole_documents(batches):
+    for table in design.whole_sequences(batches, documents=True):
         layers = columns.layers_in(table.schema)
         if sums is None:
             numbers = [columns.layer_number(layer) for layer in layers]
