@@ -45,6 +45,8 @@ $(TESTED): $(READY)
 	touch $@
 
 test-slurm: .venv-slurm/.installed ### test on a real Slurm on this machine, installing it if needed (Debian, as root)
+	which slurmctld slurmd sbatch munged ip > /dev/null || { $(APT) update; \
+		$(APT) install --no-install-recommends slurmctld slurmd slurm-client munge iproute2; }
 	.venv-slurm/bin/python -m pytest tests/slurm
 
 test-storage: .venv-storage/.installed ### test results in a bucket of a server on this machine
@@ -68,7 +70,7 @@ test-report: .venv-report/.installed ### test the report in a browser, installin
 
 KILLS ?= 50
 crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check that they recover: an hour
-	$(BIN)/python tests/support/killing.py --kills $(KILLS)
+	$(BIN)/python -m pytest tests/kills --kills $(KILLS)
 
 # The last but one is how the Snakemake workflow catalog draws the rules; it also lints and formats.
 lint: $(TESTED) ### check style, spelling, types and generated pages
@@ -116,7 +118,7 @@ verify: $(READY) ## check every file against the record of what made it
 	$(BIN)/python -m attnlag.pipeline.records
 
 check-repro: $(TESTED) ### check that variants of a run give the same results; CONFIG=FILE names a configuration
-	$(BIN)/python tests/support/check_reproducibility.py $(CONFIGURED)
+	$(BIN)/python -m pytest tests/repro $(CONFIGURED)
 
 docs: $(TESTED) ### write the pages that are generated from the code
 	$(BIN)/python docs/generate.py

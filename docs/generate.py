@@ -2,9 +2,10 @@
 
 Written are workflow/schemas/config.schema.yaml, with which editors complete and check a
 configuration, and which the Snakemake workflow catalog lists; docs/outputs.md, the files of a run;
-docs/exercises.ipynb, the notebook with gaps; and docs/house.svg. With --check, nothing is written,
-and a file that is not up to date is an error. `keys` and `columns` print what the site has beside
-that: each key with its default and meaning, and the files with the meaning of their columns.
+docs/exercises.ipynb, the notebook with gaps; docs/house.svg; and the table of docs/reruns.md. With
+--check, nothing is written, and a file that is not up to date is an error. `keys` and `columns`
+print what the site has beside that: each key with its default and meaning, and the files with the
+meaning of their columns.
 """
 
 import argparse
@@ -253,6 +254,21 @@ def exercises() -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
+def page_of_reruns() -> str:
+    """Return the page with its table anew, from the jobs that a test plans for each change."""
+    lines = (ROOT / "tests/workflow/reruns.txt").read_text(encoding="utf-8").splitlines()
+    rows = []
+    for change, jobs in zip(lines[::2], lines[1::2], strict=True):
+        first, _, following = jobs.strip().partition(" > ")
+        names = [name.split()[0] for name in first.split(", ")]
+        words = [name if name == "nothing" else f"`{name}`" for name in names]
+        rows.append(f"| {change} | {', '.join(words)}{' …' * bool(following)} |")
+    page = (ROOT / "docs/reruns.md").read_text(encoding="utf-8")
+    start = page.index("| what you change |")
+    head = "\n".join(page[start:].splitlines()[:2])
+    return page[:start] + "\n".join([head, *rows]) + page[page.index("\n\n", start) :]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("printed", nargs="?", choices=["keys", "columns"], help="write nothing")
@@ -266,6 +282,7 @@ def main() -> None:
         "docs/outputs.md": page_of_outputs(columns=False),
         "docs/exercises.ipynb": exercises(),
         "docs/house.svg": house(),
+        "docs/reruns.md": page_of_reruns(),
     }
     for name, text in pages.items():
         if (ROOT / name).read_text(encoding="utf-8") == text:

@@ -1,10 +1,7 @@
-#!/usr/bin/env python3
-"""A real Slurm on this machine: a controller and two virtual nodes, without systemd.
+"""A real Slurm on this machine: a controller and two virtual nodes, without systemd, as root.
 
-The tests use it, and `python tests/support/local_slurm.py`, as root on Debian, starts it for trying
-the profile by hand, until Ctrl-C. Missing packages are installed with apt-get. Every daemon is a
-child of this process and ends with it, however it ends. There is no accounting database, so `sacct`
-knows nothing; set `slurm-status-command: squeue`.
+Every daemon is a child of this process and ends with it, however it ends. There is no accounting
+database, so `sacct` knows nothing; set `slurm-status-command: squeue`.
 
 The nodes have no network. They and the controller are in a network namespace of their own, which
 has its own loopback interface and no route. A cable, a pair of virtual interfaces, connects it to
@@ -16,19 +13,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = {
-    "slurmctld": "slurmctld",
-    "slurmd": "slurmd",
-    "sbatch": "slurm-client",
-    "munged": "munge",
-    "ip": "iproute2",
-}
 # The folder that daemons and commands read. A variable would not do, because jobs drop SLURM_*.
 ETC = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
@@ -70,8 +59,10 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 DefMemPerCPU=500
 GresTypes=gpu
 AccountingStorageType=accounting_storage/none
-PartitionName={partition} Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE State=UP
 """
+PARTITIONS = (
+    f"PartitionName={PARTITION} Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE State=UP\n"
+)
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr={address} Port={port} CPUs={cpus} "
     "RealMemory={memory} Gres=gpu:1 State=UNKNOWN\n"
@@ -90,49 +81,6 @@ class Job(NamedTuple):
     memory: str
     node: str
     state: str
-
-
-# Another program may be installing something.
-WAITING = "-oDPkg::Lock::Timeout=600"
-
-
-def install() -> None:
-    """Install the missing packages of Slurm and munge."""
-    missing = sorted({PACKAGES[name] for name in PACKAGES if not shutil.which(name)})
-    if os.getuid() != 0:
-        raise SlurmError("a local Slurm needs root, which runs its daemons: this is another user")
-    if not missing:
-        return
-    names = ", ".join(missing)
-    if not shutil.which("apt-get"):
-        raise SlurmError(f"a local Slurm needs {names}: found no apt-get to install it with")
-    # The packages must not start their daemons themselves.
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        for arguments in (
-            ["update", "-qq"],
-            ["install", "-qq", "-y", "--no-install-recommends", WAITING, *missing],
-        ):
-            done = subprocess.run(
-                ["apt-get", *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            if done.returncode and arguments[0] == "install":
-                reason = (done.stdout.strip().splitlines() or ["no reason given"])[-1]
-                raise SlurmError(f"a local Slurm needs {names}: apt-get failed with: {reason}")
-    finally:
-        if ours:
-            policy.unlink()
 
 
 def remove(folder: Path) -> None:
@@ -159,12 +107,15 @@ class LocalSlurm:
     ports after that of the controller.
     """
 
-    def __init__(self, nodes: int = 2, cpus: int = 2, memory: int = 8000, port: int = 26817):
-        self.nodes, self.cpus, self.memory, self.port = nodes, cpus, memory, port
+    nodes, cpus, memory, port = 2, 2, 8000, 26817
+
+    def __init__(self) -> None:
         self.daemons: list[subprocess.Popen[bytes]] = []
+        self.names = [f"node{place}" for place in range(1, self.nodes + 1)]
 
     def __enter__(self) -> "LocalSlurm":
-        install()
+        if os.getuid() != 0:
+            raise SlurmError("a local Slurm needs root, which runs its daemons")
         try:
             self.start()
         except BaseException:
@@ -223,10 +174,6 @@ class LocalSlurm:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    @property
-    def names(self) -> list[str]:
-        return [f"node{place}" for place in range(1, self.nodes + 1)]
-
     def jobs(self, states: str = "all", since: int = 0) -> dict[int, "Job"]:
         """Return the jobs in these states with numbers above ``since``, in order."""
         listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%A|%k|%m|%N|%T")
@@ -241,27 +188,15 @@ class LocalSlurm:
         (self.folder / "state").mkdir()
         # Slurm accepts any file as a GPU.
         (self.folder / "gpu").touch()
-        text = CONFIGURATION.format(
-            host=host,
-            address=INNER_ADDRESS,
-            port=self.port,
-            folder=self.folder,
-            partition=PARTITION,
-        )
-        nodes = ""
+        told = {"host": host, "address": INNER_ADDRESS, "folder": self.folder}
+        text = CONFIGURATION.format(**told, port=self.port)
         for place, name in enumerate(self.names, 1):
             (self.folder / name).mkdir()
-            nodes += NODE.format(
-                name=name,
-                host=host,
-                address=INNER_ADDRESS,
-                port=self.port + place,
-                cpus=self.cpus,
-                memory=self.memory,
+            text += NODE.format(
+                **told, name=name, port=self.port + place, cpus=self.cpus, memory=self.memory
             )
-        head, partition = text.rsplit("PartitionName", 1)
         files = {
-            "slurm.conf": f"{head}{nodes}PartitionName{partition}",
+            "slurm.conf": f"{text}{PARTITIONS}",
             "gres.conf": f"AutoDetect=off\nName=gpu File={self.folder}/gpu\n",
             "cgroup.conf": "CgroupPlugin=disabled\n",
         }
@@ -338,21 +273,3 @@ class LocalSlurm:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=30, check=True
         ).stdout
-
-
-def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    began = time.monotonic()
-    try:
-        with LocalSlurm() as slurm:
-            print(f"Slurm is up after {time.monotonic() - began:.0f} s: {', '.join(slurm.names)}")
-            print(f"partition {PARTITION}, any account; Ctrl-C ends it", flush=True)
-            signal.pause()
-    except KeyboardInterrupt:
-        pass
-    except SlurmError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

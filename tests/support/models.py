@@ -6,108 +6,58 @@ from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
 
 from attnlag.model import hooks
 
+# What makes models small, under the names that their types have for it.
 GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
-LLAMA = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "pad_token_id": None,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-}
-HEADS = {**LLAMA, "head_dim": 12}
-EXPERTS = {
-    **LLAMA,
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 32,
-}
 FALCON = {"vocab_size": 200, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 NEW_FALCON = {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 2}
+OPT = {**FALCON, "ffn_dim": 96, "max_position_embeddings": 64, "word_embed_proj_dim": 48}
+LLAMA = {
+    **{**FALCON, "intermediate_size": 96, "num_key_value_heads": 2, "max_position_embeddings": 64},
+    **{"pad_token_id": None, "bos_token_id": 0, "eos_token_id": 0},
+}
+HEADS = {**LLAMA, "head_dim": 12}
+EXPERTS = {**LLAMA, "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
+EXPERTS |= {"moe_intermediate_size": 32}
 # A quarter of each head is rotated, in pairs.
 STABLELM = {**LLAMA, "hidden_size": 64}
-OPT = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "ffn_dim": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 64,
-    "word_embed_proj_dim": 48,
-}
 BLOOM = {"vocab_size": 200, "hidden_size": 48, "n_layer": 3, "n_head": 4}
 MPT = {"vocab_size": 200, "d_model": 48, "n_heads": 4, "n_layers": 3, "max_seq_len": 64}
-NEO = {
-    "vocab_size": 200,
-    "hidden_size": 48,
-    "num_layers": 2,
-    "num_heads": 4,
-    "attention_types": [[["global", "local"], 1]],
-    "max_position_embeddings": 64,
-    "window_size": 8,
-}
+NEO = {"vocab_size": 200, "hidden_size": 48, "num_layers": 2, "num_heads": 4}
+NEO |= {"attention_types": [[["global", "local"], 1]], "window_size": 8}
+NEO |= {"max_position_embeddings": 64}
+
+
+def of_types(types, settings):
+    """Return models that are called by their types."""
+    return {model_type: (model_type, settings) for model_type in types.split()}
+
 
 # A name for each model, its type and what makes it small.
 MODELS = {
-    "gpt2": ("gpt2", GPT),
-    "gpt_bigcode": ("gpt_bigcode", GPT),
-    "gpt_neo": ("gpt_neo", NEO),
-    "gptj": ("gptj", {**GPT, "rotary_dim": 4}),
-    "codegen": ("codegen", {**GPT, "rotary_dim": 4}),
+    **of_types("gpt2 gpt_bigcode", GPT),
+    **of_types("gptj codegen", {**GPT, "rotary_dim": 4}),
+    **of_types("phi phi3 llama qwen2 olmo olmo2 smollm3 starcoder2 cohere nemotron", LLAMA),
+    **of_types("persimmon exaone4 ernie4_5 arcee apertus", LLAMA),
+    **of_types("ministral qwen3 gemma cohere2 helium glm glm4 seed_oss hunyuan_v1_dense", HEADS),
+    **of_types("mistral olmo3", {**LLAMA, "sliding_window": 8}),
+    **of_types("gemma2 gemma3_text", {**HEADS, "sliding_window": 8}),
+    **of_types("phimoe mixtral olmoe", EXPERTS),
+    **of_types("qwen3_moe gpt_oss", {**EXPERTS, "head_dim": 12}),
+    **of_types("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 32}),
+    **of_types("granite", {**LLAMA, "residual_multiplier": 0.22}),
+    **of_types("granitemoe", {**EXPERTS, "residual_multiplier": 0.22}),
+    **of_types("gpt_neo", NEO) | of_types("bloom", BLOOM) | of_types("mpt", MPT),
     "gpt_neox parallel": ("gpt_neox", {**LLAMA, "use_parallel_residual": True}),
     "gpt_neox sequential": ("gpt_neox", {**LLAMA, "use_parallel_residual": False}),
     "opt": ("opt", OPT),
     "opt projected": ("opt", {**OPT, "word_embed_proj_dim": 32}),
-    "bloom": ("bloom", BLOOM),
     "falcon parallel": ("falcon", FALCON),
     "falcon sequential": ("falcon", {**FALCON, "parallel_attn": False}),
     "falcon alibi": ("falcon", {**FALCON, "parallel_attn": False, "alibi": True}),
     "falcon new": ("falcon", NEW_FALCON),
     "falcon new, one norm": ("falcon", {**NEW_FALCON, "num_ln_in_parallel_attn": 1}),
-    "mpt": ("mpt", MPT),
-    "phi": ("phi", LLAMA),
-    "phi3": ("phi3", LLAMA),
-    "phimoe": ("phimoe", EXPERTS),
-    "llama": ("llama", LLAMA),
-    "mistral": ("mistral", {**LLAMA, "sliding_window": 8}),
-    "ministral": ("ministral", HEADS),
-    "mixtral": ("mixtral", EXPERTS),
-    "qwen2": ("qwen2", LLAMA),
-    "qwen2_moe": ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 32}),
-    "qwen3": ("qwen3", HEADS),
-    "qwen3_moe": ("qwen3_moe", {**EXPERTS, "head_dim": 12}),
-    "gemma": ("gemma", HEADS),
-    "gemma2": ("gemma2", {**HEADS, "sliding_window": 8}),
-    "gemma3_text": ("gemma3_text", {**HEADS, "sliding_window": 8}),
-    "olmo": ("olmo", LLAMA),
-    "olmo2": ("olmo2", LLAMA),
-    "olmo3": ("olmo3", {**LLAMA, "sliding_window": 8}),
-    "olmoe": ("olmoe", EXPERTS),
-    "granite": ("granite", {**LLAMA, "residual_multiplier": 0.22}),
-    "granitemoe": ("granitemoe", {**EXPERTS, "residual_multiplier": 0.22}),
-    "smollm3": ("smollm3", LLAMA),
     "stablelm sequential": ("stablelm", STABLELM),
     "stablelm parallel": ("stablelm", {**STABLELM, "use_parallel_residual": True}),
-    "starcoder2": ("starcoder2", LLAMA),
-    "cohere": ("cohere", LLAMA),
-    "cohere2": ("cohere2", HEADS),
-    "nemotron": ("nemotron", LLAMA),
-    "persimmon": ("persimmon", LLAMA),
-    "helium": ("helium", HEADS),
-    "glm": ("glm", HEADS),
-    "glm4": ("glm4", HEADS),
-    "gpt_oss": ("gpt_oss", {**EXPERTS, "head_dim": 12}),
-    "exaone4": ("exaone4", LLAMA),
-    "ernie4_5": ("ernie4_5", LLAMA),
-    "seed_oss": ("seed_oss", HEADS),
-    "arcee": ("arcee", LLAMA),
-    "apertus": ("apertus", LLAMA),
-    "hunyuan_v1_dense": ("hunyuan_v1_dense", HEADS),
 }
 
 
@@ -181,10 +131,7 @@ def dynamic(original):
 
 STRETCHED = {
     "longrope": ("phi3", longrope(30)),
-    "longrope, with experts": (
-        "phimoe",
-        {**EXPERTS, **longrope(30)},
-    ),
+    "longrope, with experts": ("phimoe", {**EXPERTS, **longrope(30)}),
     "dynamic": ("llama", dynamic(30)),
 }
 

@@ -78,9 +78,7 @@ def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) 
     return listener
 
 
-def jobs_of_a_run(folder: Path, targets: tuple[str, ...] = ()) -> dict[str, int]:
-    return {
-        rule: count
-        for rule, count in plan(folder, targets).jobs.items()
-        if rule not in ("all", "default", "total")
-    }
+def jobs_of(planned: Listener) -> dict[str, int]:
+    """Return the number of jobs of each rule that makes something."""
+    left_out = ("all", "default", "total")
+    return {rule: count for rule, count in planned.jobs.items() if rule not in left_out}

@@ -121,9 +121,9 @@ class Project:
         return result.stdout
 
     def would_run(self, *targets: str) -> dict[str, int]:
-        from planning import jobs_of_a_run  # Snakemake's imports take time
+        from planning import jobs_of, plan  # Snakemake's imports take time
 
-        return jobs_of_a_run(self.folder, targets)
+        return jobs_of(plan(self.folder, targets))
 
     def dry_run(self, *arguments: str) -> dict[str, int]:
         result = self.snakemake("--cores", "2", "-n", *arguments)
@@ -212,6 +212,21 @@ def new_project(folder: Path, model: Path) -> Project:
     (folder / "data" / "small.jsonl").write_text(small_corpus())
     return project
 
+
+# The default sections, and less of what takes long.
+DEFAULTS = {
+    "regressions": {
+        "within": {
+            "lags": [1, 2],
+            "fixed_effects": "document",
+            "bias_correction": "half-panel",
+            "covariates": ["position"],
+        },
+        "notebook": {"lags": [1, 2]},
+    },
+    "causal": {"documents": 6},
+    "controls": {"permutation": {"draws": 19}},
+}
 
 SEVERAL = {
     "notebook": {"lags": [1, 2]},

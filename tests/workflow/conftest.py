@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from planning import plan
 from programs import planned
-from projects import Project, made_once, new_project, without_figures, write_several
+from projects import (
+    DEFAULTS,
+    Project,
+    made_once,
+    new_project,
+    small_corpus,
+    without_figures,
+    write_several,
+)
 
 from attnlag.figures.settings import ON_REQUEST
 
@@ -38,6 +46,23 @@ def finished_once(
     yield from made_once("finished", tmp_path_factory, make)
 
 
+@pytest.fixture(scope="session")
+def whole_once(
+    gpt2: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Project, str]]:
+    """Yield a project with the default sections after a full run, and what the run printed."""
+
+    def make(folder: Path) -> tuple[Project, str]:
+        project = new_project(folder, gpt2)
+        for section in ("sources", "extraction", *DEFAULTS):
+            del project.config[section]
+        (project.folder / "data/small.jsonl").write_text(small_corpus(12))
+        project.write_config(**DEFAULTS, figures={"also": ["diagnostics", "outcome_by_lag"]})
+        return project, project.run()
+
+    yield from made_once("whole", tmp_path_factory, make)
+
+
 def copy_of(once: tuple[Project, str], tmp_path: Path, *parts: str) -> Iterator[Project]:
     """Yield a copy of what was made once, or of some of its folders, to be changed."""
     project = once[0].copy(tmp_path / "project", *parts)
@@ -63,26 +88,21 @@ def link_or_copy(source: str, target: str) -> None:
     (shutil.copy2 if written else os.link)(source, target)
 
 
-def linked_copy_of(once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Yield a copy of a project of which plans are made, without what none reads.
+@pytest.fixture
+def to_plan(whole_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
+    """Yield a copy of the project with the default sections to make plans of.
 
-    A file is changed by another in its place.
+    It lacks what no plan reads, and a file is changed by another in its place.
     """
     shutil.copytree(
-        once[0].folder,
+        whole_once[0].folder,
         tmp_path / "project",
         symlinks=True,
         ignore=shutil.ignore_patterns("__pycache__", "logs"),
         copy_function=link_or_copy,
     )
-    yield Project(tmp_path / "project", json.loads(json.dumps(once[0].config)))
+    yield Project(tmp_path / "project", json.loads(json.dumps(whole_once[0].config)))
     shutil.rmtree(tmp_path / "project")
-
-
-@pytest.fixture
-def to_plan(finished_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of the finished project to make plans of."""
-    yield from linked_copy_of(finished_once, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -130,9 +150,3 @@ def several_once(
         return project, project.run(*without_figures())
 
     yield from made_once("several", tmp_path_factory, make)
-
-
-@pytest.fixture
-def several_to_plan(several_once: tuple[Project, str], tmp_path: Path) -> Iterator[Project]:
-    """Return a copy of the project with several regressions to make plans of."""
-    yield from linked_copy_of(several_once, tmp_path)

@@ -6,26 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-from planning import Listener, plan
-from projects import Project, environment_of_a_user, new_project, small_corpus
+from planning import plan
+from projects import environment_of_a_user
 from warm_python import python
-
-
-@pytest.fixture(scope="module")
-def whole(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Listener]:
-    """Return a project with a small model and the default sections, after a run, and its plan."""
-    project = new_project(tmp_path_factory.mktemp("whole") / "project", gpt2)
-    for section in ("regressions", "causal", "sources", "extraction", "controls"):
-        project.config.pop(section, None)
-    (project.folder / "data/small.jsonl").write_text(small_corpus(12))
-    project.write_config(
-        causal={"documents": 6},
-        controls={"permutation": {"draws": 19}},
-        figures={"also": ["diagnostics", "outcome_by_lag"]},
-    )
-    project.run()
-    return project, plan(project.folder, everything=True)
 
 
 def linked(source: Path, target: Path) -> None:
@@ -48,8 +31,8 @@ def contents(path: Path) -> dict[str, bytes]:
     }
 
 
-def test_every_program_runs_where_only_its_declared_inputs_exist(whole, tmp_path):
-    project, planned = whole
+def test_every_program_runs_where_only_its_declared_inputs_exist(whole_once, to_plan, tmp_path):
+    project, planned = whole_once[0], plan(to_plan.folder, everything=True)
     programs = {rule: line for rule, line in planned.commands.items() if "scripts/" in line}
     assert len(programs) > 25
     problems = []

@@ -9,6 +9,7 @@ import pytest
 import statsmodels.api as sm
 from described import undescribed
 from designs import orders_joined
+from oracles import clustered, lags_of
 from projects import new_project, without_figures
 
 from attnlag.regression.inference import permutation
@@ -42,13 +43,11 @@ def project(gpt2, tmp_path_factory):
 
 def rows_of(path, outcome):
     """Return outcome and lags of layer 1, without the first token of a sequence."""
-    values = pq.read_table(path).to_pandas()
-    values["document"] = values["document"].astype(str)
+    values = pq.read_table(path).to_pandas().astype({"document": str})
     y = values[f"layer_01.{outcome}"].astype(np.float64).where(values["position"] >= 1)
     y = np.log(y) if outcome == "self" else y
-    by_sequence = y.groupby([values["document"], values["window"]])
-    rows = {"y": y, "lag_1": by_sequence.shift(1), "lag_2": by_sequence.shift(2)}
-    return pd.DataFrame(rows).assign(document=values["document"]).dropna()
+    rows = lags_of(y, [values["document"], values["window"]], (1, 2))
+    return rows.assign(document=values["document"]).dropna()
 
 
 def ols(rows):
@@ -63,8 +62,7 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outc
     assert outcome != "parallel" or (rows["y"] < 0).any()
     table = pd.read_parquet(base / outcome / "coefficients.parquet")
     mine = table[table["layer"] == 1].set_index("term")
-    groups = {"groups": pd.factorize(rows["document"])[0]}
-    oracle = ols(rows).fit(cov_type="cluster", cov_kwds=groups, use_t=True)
+    oracle = ols(rows).fit(**clustered(pd.factorize(rows["document"])[0]))
     names = ["const", "lag_1", "lag_2"]
     np.testing.assert_allclose(mine["estimate"], oracle.params[names], **CLOSE)
     np.testing.assert_allclose(mine["std_error"], oracle.bse[names], **CLOSE)
@@ -82,31 +80,30 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outc
     np.testing.assert_allclose(estimates[0, 1, places], oracle.params[names[1:]], **CLOSE)
 
 
-def test_means_of_directions_are_listed_with_both_controls(project):
+def test_means_of_directions_are_those_of_the_files_with_both_controls(project):
     base = project.folder / SITE
     means = pd.read_parquet(base / "geometry" / "means.parquet")
-    values = pq.read_table(base / "geometry" / "0000.parquet").to_pandas()
-    later_tokens = values[values["position"] >= 1]
-    angle = means.query("quantity == 'angle' and layer == 1").iloc[0]
-    np.testing.assert_allclose(angle["mean"], later_tokens["layer_01.angle"].mean(), rtol=1e-6)
+
+    def mean_of(path, column, first):
+        values = pq.read_table(base / path).to_pandas()
+        return values.loc[values["position"] >= first, f"layer_01.{column}"].mean()
+
+    # The token before is left out where it is a first one.
+    for quantity, folder, first in (
+        *(("angle", "geometry", 1), ("cosine_previous", "geometry", 2)),
+        (CENTRED, "centred", 2),
+    ):
+        row = means.query("quantity == @quantity and layer == 1 and not distance > 1").iloc[0]
+        expected = mean_of(f"{folder}/0000.parquet", quantity, first)
+        # Means of centred cosines are of the vectors, and not of their stored half precision.
+        assert row["mean"] == pytest.approx(expected, rel=1e-5)
+        untrained = mean_of(f"{folder}/random_weights.parquet", quantity, first)
+        assert row["random_weights"] == pytest.approx(untrained, rel=1e-5)
     stored = pq.read_metadata(base / "geometry" / "0000.parquet").metadata
     pairs = json.loads(stored[b"attnlag.random_pairs"])
+    angle = means.query("quantity == 'angle' and layer == 1").iloc[0]
     assert angle["random_pairs"] == pytest.approx(pairs["angle"][1])
-    random = pq.read_table(base / "geometry" / "random_weights.parquet").to_pandas()
-    random = random.loc[random["position"] >= 1, "layer_01.angle"].mean()
-    assert angle["random_weights"] == pytest.approx(random, rel=1e-6)
-    # The token before is left out where it is a first one.
-    later = values[values["position"] >= 2]["layer_01.cosine_previous"].mean()
-    cosine = means.query("quantity == 'cosine_previous' and layer == 1").iloc[0]
-    assert cosine["mean"] == pytest.approx(later, rel=1e-6)
-    control = pq.read_table(base / "centred" / "random_weights.parquet").to_pandas()
-    control = control[control["position"] >= 2]["layer_01.cosine_previous_centred"].mean()
-    centred = means.query(f"quantity == '{CENTRED}' and layer == 1 and distance == 1").iloc[0]
-    assert centred["random_weights"] == pytest.approx(control, rel=1e-5)
-    stream = pq.read_table(project.folder / "results/tiny/small/stream/0000.parquet").to_pandas()
-    growth = np.log(stream["layer_01"] / stream["layer_00"])[values["position"] >= 1].mean()
-    step = means.query("quantity == 'stream_log_growth'")
-    assert step["mean"].tolist() == pytest.approx([growth], rel=1e-5)
+    (growth,) = means.query("quantity == 'stream_log_growth'")["mean"]
     text = (base / "geometry" / "findings.txt").read_text()
     assert f"the stream grows by a factor of {np.exp(growth):.3f} per layer" in text
     assert list(undescribed(project.folder)) == []
@@ -138,15 +135,14 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
 
 def test_sources_and_readout_are_means_over_tokens(project):
     base = project.folder / SITE / "sources"
-    rows, random = (pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights"))
+    rows, random = (
+        pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights.parquet")
+    )
     trained, untrained = (table.query("layer == 1 and position >= 1") for table in (rows, random))
     shares = pd.read_parquet(base / "shares.parquet").query("layer == 1").set_index("source")
-    for name in ("first", "previous_2", "rest", "effective"):
-        expected = trained[name].mean(), trained[name].median(), untrained[name].mean()
-        np.testing.assert_allclose(
-            shares.loc[name, ["mean", "median", "random_weights"]].astype(float), expected, 1e-5
-        )
-    assert shares.loc["self", "attention"] == pytest.approx(trained["attention_self"].mean(), 1e-5)
+    expected = trained["first"].mean(), trained["first"].median(), untrained["first"].mean()
+    found = shares.loc["first", ["mean", "median", "random_weights"]].astype(float)
+    np.testing.assert_allclose(found, expected, 1e-5)
     # The norms are those of another pass, in which sequences share padded batches, up to the half
     # precision of its vectors.
     norms = pd.read_parquet(base.parent / "norms" / "0000.parquet")
@@ -162,10 +158,8 @@ def test_sources_and_readout_are_means_over_tokens(project):
     effects = pd.read_parquet(base.parent / "readout" / "0000.parquet")
     effects = effects.query("layer == 1 and position >= 1")
     means = pd.read_parquet(base.parent / "readout" / "means.parquet").query("layer == 1")
-    means = means.set_index("target").loc["next"]
-    difference = effects["next"] - effects["next_control"]
-    assert means["difference"] == pytest.approx(difference.mean(), 1e-5)
-    assert means["mean"] - means["control"] == pytest.approx(means["difference"], 1e-5)
+    difference = (effects["next"] - effects["next_control"]).mean()
+    assert means.set_index("target").loc["next", "difference"] == pytest.approx(difference, 1e-5)
     assert "more than the token itself" in (base.parent / "readout" / "findings.txt").read_text()
     project.write_config(sources={"document_tokens": 9})
     jobs = project.would_run()

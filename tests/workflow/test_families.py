@@ -4,14 +4,10 @@ import re
 import shutil
 import xml.etree.ElementTree
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from oracles import multipletests
 from projects import new_project
-from scipy import stats
-from scipy.optimize import brentq
 
 from attnlag.storage.tables import read_provenance
 
@@ -77,37 +73,3 @@ def test_layers_without_attention_are_named_and_marked(project):
         text = (results / f"{name}.svg").read_text(encoding="utf-8")
         texts = " ".join(xml.etree.ElementTree.fromstring(text).itertext())
         assert "◇ JambaMambaMixer in layers 0 and 2" in re.sub(r"\s+", " ", texts)
-
-
-def test_signs_of_predictions_are_counted_from_elasticities_and_stored_norms(
-    project,
-):
-    results = project.folder / "results" / "jamba" / "small"
-    norms = pd.read_parquet(results / "attention/norms/0000.parquet").query("position >= 1")
-    logs = np.log(norms.filter(like="layer_").astype(float))
-    by_sequence = logs.groupby([norms["document"].astype(str), norms["window"]])
-    rows = [by_sequence.shift(lag).to_numpy() for lag in range(5)]
-    rows = [values[np.isfinite(rows[4]).all(axis=1)] for values in rows]
-    effects = pd.read_parquet(results / "causal/elasticities.parquet")
-    effects = effects[effects["source_layer"] < effects["target_layer"].astype(float)]
-    trials = pd.read_parquet(results / "causal/prediction_vs_effect.parquet")
-    trials = trials[trials["prediction"] != "same layer"]
-    assert len(trials) == 9
-    for trial in trials.itertuples():
-        pairs = effects[effects["lag"] == trial.lag]
-        slopes = []
-        for source, target in zip(pairs["source_layer"], pairs["target_layer"], strict=True):
-            columns = [np.ones(len(rows[0])), rows[trial.lag][:, source]]
-            columns += [rows[0][:, source]] * (trial.prediction == "given")
-            y = rows[0][:, int(target)]
-            slopes.append(np.linalg.lstsq(np.stack(columns, axis=1), y, rcond=None)[0][1])
-        half = (pairs["conf_high"] - pairs["conf_low"]) / 2 / pairs["std_error"]
-        # The degrees of freedom are those of the interval's half.
-        df = [brentq(lambda d, t=t: stats.t.ppf(0.975, d) - t, 0.5, 1e6) for t in half]
-        p = 2 * stats.t.sf(pairs["estimate"].abs() / pairs["std_error"], df)
-        clear = pd.Series(multipletests(p, method="holm")[0], pairs.index)
-        same = np.sign(slopes) == np.sign(pairs["estimate"])
-        assert (trial.pairs, trial.clear) == (len(pairs), clear.sum())
-        assert trial.same_sign == (clear & same).sum()
-        rank = stats.spearmanr(np.abs(slopes), np.abs(pairs["estimate"])).statistic
-        assert trial.rank_correlation == pytest.approx(rank)

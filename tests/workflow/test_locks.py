@@ -1,12 +1,11 @@
-"""A killed run leaves Snakemake's locks behind, and the next run clears them."""
+"""Locks of runs at once, and those that a killed run leaves, which the next one clears."""
 
 import fcntl
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
+from killing import start
 
 RUN = ("results/corpora/small.parquet", "--forcerun", "prepare_corpus")
 
@@ -22,12 +21,7 @@ def locks_of(project):
 @pytest.fixture
 def killed(fresh):
     """Return a project whose last run was killed in the middle."""
-    run = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *RUN],
-        cwd=fresh.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    run = start(fresh, fresh.folder / "killed.txt", RUN)
     deadline = time.monotonic() + 60
     # Snakemake locks outputs last, and a file that it has only opened locks nothing.
     while not any(lock.stat().st_size for lock in locks_of(fresh) if ".output" in lock.name):
@@ -55,3 +49,13 @@ def test_the_locks_of_a_live_run_stay_and_those_of_a_killed_one_are_cleared(kill
         assert refused(killed)
     killed.run(*RUN)
     assert not locks_of(killed)
+
+
+def test_runs_of_different_targets_may_run_at_once(fresh, finished_once):
+    targets = ("results/corpora/small.parquet", "data/models/tiny/source.json")
+    runs = [start(fresh, fresh.folder / f"{n}.txt", (one,)) for n, one in enumerate(targets)]
+    assert [run.wait() for run in runs] == [0, 0]
+    for target in targets:
+        made = (fresh.folder / target).read_bytes()
+        assert made == (finished_once[0].folder / target).read_bytes()
+    assert fresh.would_run(*targets) == {}

@@ -18,6 +18,7 @@ import statsmodels.api as sm
 import torch
 from declared_files import regressions_in
 from described import undescribed
+from oracles import cr2
 from planning import plan
 from projects import assert_drawn, environment_of_a_user, without_figures
 from scipy import stats
@@ -191,24 +192,11 @@ def test_the_coefficients_equal_those_of_transformers_and_statsmodels(finished_o
         oracle = sm.OLS(data[:, 0], sm.add_constant(data[:, 1:])).fit()
         mine = table[table["layer"] == layer]
         np.testing.assert_allclose(mine["estimate"], oracle.params, rtol=1e-4, atol=1e-5)
-        errors = np.sqrt(np.diag(cr2(oracle.model.exog, oracle.resid, np.array(codes))))
+        covariance, _ = cr2(data[:, 0], oracle.model.exog, np.array(codes))
+        errors = np.sqrt(np.diag(covariance))
         np.testing.assert_allclose(mine["std_error"], errors, rtol=1e-4)
         p_values = 2 * stats.t.sf(np.abs(mine["statistic"]), mine["df"])
         np.testing.assert_allclose(mine["p_value"], p_values, rtol=1e-6)
-
-
-def cr2(x, residuals, clusters):
-    """Return Bell and McCaffrey's covariance, written with the rows of each cluster."""
-    bread = np.linalg.inv(x.T @ x)
-    meat = np.zeros_like(bread)
-    for cluster in np.unique(clusters):
-        of_cluster = x[clusters == cluster]
-        values, vectors = np.linalg.eigh(
-            np.eye(len(of_cluster)) - of_cluster @ bread @ of_cluster.T
-        )
-        adjusted = vectors @ (vectors.T @ residuals[clusters == cluster] / np.sqrt(values))
-        meat += np.outer(of_cluster.T @ adjusted, of_cluster.T @ adjusted)
-    return bread @ meat @ bread
 
 
 def test_the_tables_of_results_are_tidy(finished_once):

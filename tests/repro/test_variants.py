@@ -1,0 +1,143 @@
+"""Results do not depend on how a run proceeds, in their bytes or in their estimates.
+
+Each variant keeps the promise of docs/reruns.md: equal bytes of all files below results/, or
+coefficients and elasticities within a relative difference. An estimate near zero is a small
+difference of large sums, so differences are relative to the estimate or to its standard error,
+whichever is larger. ``make check-repro CONFIG=FILE`` runs another configuration than a small one.
+"""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from projects import ROOT, Project, new_project, write_several
+
+# Tolerances for a small model in float32 and for any model: rounding grows with depth.
+TOLERANCE, TOLERANCE_OF_ANY = 1e-6, 1e-5
+# A standard error below this fraction of its estimate is rounding in float32: the elasticity of an
+# adjustment with respect to itself is 1, and its standard errors come out as 1e-9.
+ROUNDING = 1e-6
+# Interventions that replace an adjustment by one from other documents of the shard.
+OF_A_SHARD = ["mean", "resample"]
+# Folders of the project that no run needs, which are not copied.
+UNUSED = {"results", "logs", "benchmarks", "tests", "docs", "site", "build"}
+# Tables of estimates, and the columns that name a row.
+TABLES = {
+    "*/*/*/*/coefficients.parquet": ["layer", "term"],
+    "*/*/causal/elasticities.parquet": (
+        "source_site source_layer target_site target_layer lag intervention alpha".split()
+    ),
+}
+SAME_BYTES = {
+    "the same once more": [],
+    "one core": ["--cores", "1"],
+    "one thread": ["--set-threads", "extract_activations=1", "estimate_effects=1"],
+    "the last shard first": [],
+}
+
+
+@pytest.fixture(scope="module")
+def start(request, gpt2, tmp_path_factory):
+    """Return a project before its run: a random model, three shards, regressions of every kind."""
+    folder, file = tmp_path_factory.mktemp("start") / "project", request.config.option.configfile
+    if file:
+        for source in ROOT.iterdir():
+            if not source.name.startswith(".") and source.name not in UNUSED:
+                target = folder / source.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+        project = Project(folder, yaml.safe_load(file.read_text(encoding="utf-8")))
+        project.write_config()
+        return project
+    project = new_project(folder, gpt2)
+    write_several(project, shards=3)
+    project.write_config(
+        extraction={"keep": "vectors", "batch_tokens": 200},
+        causal={"batch_tokens": 200},
+        figures={"formats": ["svg", "png"]},
+    )
+    return project
+
+
+def files_of(project):
+    # Snakemake leaves an empty file in an output that is a folder.
+    files = project.results()
+    return {path: files[path] for path in files if not path.endswith(".snakemake_timestamp")}
+
+
+def estimates_of(project):
+    """Return estimates and standard errors of all tables, by path and row."""
+    tables = []
+    for pattern, names in TABLES.items():
+        for path in sorted((project.folder / "results").glob(pattern)):
+            table = pd.read_parquet(path)
+            place = path.relative_to(project.folder).as_posix()
+            index = [(place, *map(str, row)) for row in table[names].values]
+            tables.append(table[["estimate", "std_error"]].set_axis(index))
+    return pd.concat(tables)
+
+
+@pytest.fixture(scope="module")
+def first(start, tmp_path_factory):
+    project = start.copy(tmp_path_factory.mktemp("first") / "project")
+    project.run()
+    return project
+
+
+@pytest.mark.parametrize("variant", SAME_BYTES)
+def test_all_files_have_the_same_bytes(start, first, variant, tmp_path):
+    project = start.copy(tmp_path / "project")
+    if variant == "the last shard first":
+        project.run(*last_shards(project))
+    project.run(*SAME_BYTES[variant])
+    files, expected = files_of(project), files_of(first)
+    assert [path for path in files | expected if files.get(path) != expected.get(path)] == []
+
+
+def last_shards(project):
+    """Return the outputs of the extraction for the last shard of every corpus."""
+    extraction = project.config.get("extraction", {})
+    folder = "activations" if extraction.get("keep", "vectors") == "vectors" else "norms"
+    return [
+        f"results/{model}/{corpus}/{site}/{folder}/{keys.get('shards', 1) - 1:04d}.parquet"
+        for model in project.config["models"]
+        for corpus, keys in project.config["corpora"].items()
+        for site in extraction.get("sites", ["attention"])
+    ]
+
+
+def reshard(project):
+    """Process every corpus in three shards, or in one if there were several."""
+    corpora = project.config["corpora"].items()
+    shards = {name: {"shards": 1 if keys.get("shards", 1) > 1 else 3} for name, keys in corpora}
+    project.write_config(corpora={name: keys | shards[name] for name, keys in corpora})
+
+
+def rebatch(project):
+    """Compute a third as many tokens at a time."""
+    for section, default in (("extraction", 4096), ("causal", 2048)):
+        keys = project.config.get(section, {})
+        if keys is not None:
+            size = max(1, keys.get("batch_tokens", default) // 3)
+            project.write_config(**{section: {"batch_tokens": size}})
+
+
+@pytest.mark.parametrize("change", [rebatch, reshard])
+def test_estimates_differ_by_rounding_alone(start, first, change, tmp_path, request):
+    project = start.copy(tmp_path / "project")
+    change(project)
+    project.run()
+    expected, found = estimates_of(first), estimates_of(project)
+    if change is reshard:
+        of_a_shard = [not set(OF_A_SHARD) & set(row) for row in expected.index]
+        expected = expected[of_a_shard]
+    # Exact estimates, and those of one document, have no standard error for comparison.
+    expected = expected[expected["std_error"].fillna(0) > ROUNDING * expected["estimate"].abs()]
+    difference = (found.loc[expected.index] - expected).abs()
+    scale = np.maximum(expected["estimate"].abs(), expected["std_error"])
+    relative = [difference["estimate"] / scale, difference["std_error"] / expected["std_error"]]
+    tolerance = TOLERANCE_OF_ANY if request.config.option.configfile else TOLERANCE
+    assert len(expected) > 50
+    assert np.nanmax(relative) <= tolerance
