@@ -53,8 +53,9 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = ("docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb", "docs/house.svg")
-    for name in ("workflow/schemas/config.schema.yaml", *pages):
+    pages = ("docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb", "docs/reruns.md")
+    others = ("docs/house.svg", "workflow/schemas/config.schema.yaml", "tests/workflow/reruns.txt")
+    for name in (*pages, *others):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     page = tmp_path / "docs/outputs.md"
