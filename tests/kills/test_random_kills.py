@@ -54,7 +54,7 @@ def kill(run, kind, chance):
 
 def test_the_next_run_mends_what_a_kill_left(prepared, trial, request, tmp_path):
     kind, folder = trial.split()[0], tmp_path.resolve() / "project"
-    chance = random.Random(f"{request.config.option.seed} {trial}")
+    chance = random.Random(f"{request.config.getoption('seed', 0)} {trial}")
     killed = "nothing"
     # A run may end before its moment comes.
     while killed == "nothing":

@@ -41,7 +41,10 @@ SAME_BYTES = {
 @pytest.fixture(scope="module")
 def start(request, gpt2, tmp_path_factory):
     """Return a project before its run: a random model, three shards, regressions of every kind."""
-    folder, file = tmp_path_factory.mktemp("start") / "project", request.config.option.configfile
+    folder, file = (
+        tmp_path_factory.mktemp("start") / "project",
+        request.config.getoption("configfile", None),
+    )
     if file:
         for source in ROOT.iterdir():
             if not source.name.startswith(".") and source.name not in UNUSED:
@@ -138,6 +141,6 @@ def test_estimates_differ_by_rounding_alone(start, first, change, tmp_path, requ
     difference = (found.loc[expected.index] - expected).abs()
     scale = np.maximum(expected["estimate"].abs(), expected["std_error"])
     relative = [difference["estimate"] / scale, difference["std_error"] / expected["std_error"]]
-    tolerance = TOLERANCE_OF_ANY if request.config.option.configfile else TOLERANCE
+    tolerance = TOLERANCE_OF_ANY if request.config.getoption("configfile", None) else TOLERANCE
     assert len(expected) > 50
     assert np.nanmax(relative) <= tolerance

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from oracles import first_halves, lags_of
 from projects import WORDS
 from transformers import AutoModelForCausalLM
 
@@ -62,13 +63,10 @@ def design_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:
     for layer in layers:
         norms = measured.sizes["attention"][layer].astype(float)
         y = pd.Series(np.log(norms)).where(tokens["position"] > 0)
-        by_sequence = y.groupby([tokens["document"], tokens["window"]], observed=True)
-        lags = {f"lag_{lag}": by_sequence.shift(lag) for lag in (1, 2)}
-        rows = pd.DataFrame({"layer": layer, "y": y, **lags}).dropna()
-        rows = rows.join(tokens[["document", "group", "upos"]]).rename(columns={"upos": "class"})
-        by_document = rows.groupby("document", observed=True)["y"]
-        first = (by_document.transform("size") + 1) // 2
-        tables.append(rows.assign(half=(by_document.cumcount() >= first) + 1))
+        rows = lags_of(y, [tokens["document"], tokens["window"]], (1, 2)).assign(layer=layer)
+        rows = rows.dropna().join(tokens[["document", "group", "upos"]])
+        rows = rows.rename(columns={"upos": "class"})
+        tables.append(rows.assign(half=2 - first_halves(rows["document"].astype(str))))
     return pd.concat(tables)
 
 
