@@ -135,9 +135,7 @@ def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
 
 def test_sources_and_readout_are_means_over_tokens(project):
     base = project.folder / SITE / "sources"
-    rows, random = (
-        pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights.parquet")
-    )
+    rows, random = (pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights"))
     trained, untrained = (table.query("layer == 1 and position >= 1") for table in (rows, random))
     shares = pd.read_parquet(base / "shares.parquet").query("layer == 1").set_index("source")
     expected = trained["first"].mean(), trained["first"].median(), untrained["first"].mean()
