@@ -117,6 +117,10 @@ ROWS = {
     "`figures.formats`": [change(figures={"formats": ["png", "svg"]})],
     "`figures.sizes`": [change(figures={"sizes": ["page", "column"]})],
     "`figures.layers`": [change(figures={"layers": [1]})],
+    "`figures`: layer and documents of the text": [
+        change(figures={"text_layer": 0}),
+        change(figures={"documents": {"small": ["doc-3"]}}),
+    ],
     "`inference`: covariance, clusters, correction": [
         change(inference={"covariance": "cluster-jackknife"}),
         change(inference={"adjust": "none"}),
