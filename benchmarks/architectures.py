@@ -155,7 +155,7 @@ class TooLarge(Exception):
 
 
 def tiny_model(model_type):
-    """Return a trunk with large weights, whose adjustments are as large as the stream."""
+    """Return a base model with large weights, whose adjustments are as large as the stream."""
     config = config_of(model_type)
     with torch.device("meta"):
         parameters = sum(p.numel() for p in AutoModel.from_config(config).parameters())

@@ -5,11 +5,11 @@
 
 A model with random weights, of the size of GPT-2 or of the embedded default (a Llama of 30 layers),
 over sequences of 256 tokens and of mixed length. All ways take the same tokens on one thread, in
-turn, round by round; the ratios are medians over the rounds of CPU time, each to that of the trunk
-with hooks that take the norms in batches of 4,096 tokens, as a user of transformers would write it.
-What attnlag proves and saves on packed weights counts too. TransformerLens and nnsight are
-installed into an environment of their own, which sees the packages of this one, and run GPT-2 in a
-process of their own.
+turn, round by round; the ratios are medians over the rounds of CPU time, each to that of the base
+model with hooks that take the norms in batches of 4,096 tokens, as a user of transformers would
+write it. What attnlag proves and saves on packed weights counts too. TransformerLens and nnsight
+are installed into an environment of their own, which sees the packages of this one, and run GPT-2
+in a process of their own.
 """
 
 import argparse
@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 LENGTH, BATCH, WORDS = 256, 16, 49_000
 PEERS = ("transformer_lens", "nnsight")
-HOOKS = "trunk, hooks take norms"
+HOOKS = "base model, hooks take norms"
 
 Way = Callable[[], object]
 
@@ -171,11 +171,11 @@ def compare(kind: str, mixed: bool, given: argparse.Namespace, folder: Path) -> 
     if mixed:
         lengths = np.minimum(random.lognormal(5.33, 0.7, given.sequences).astype(int) + 4, 1024)
     sequences = [random.integers(0, WORDS, length) for length in lengths]
-    trunk = model.base_model
-    blocks = trunk.h if kind == "gpt2" else trunk.layers
+    base_model = model.base_model
+    blocks = base_model.h if kind == "gpt2" else base_model.layers
     attention = [block.attn if kind == "gpt2" else block.self_attn for block in blocks]
     ways = {
-        HOOKS: plain(trunk, sequences, attention),
+        HOOKS: plain(base_model, sequences, attention),
         "language model with logits": plain(model, sequences, []),
         "attnlag.measure": ours(model, sequences),
     }

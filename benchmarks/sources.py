@@ -42,7 +42,7 @@ def main():
         found = []
         keep = lambda layer, part, vectors: found.append(vectors.norm(dim=-1))  # noqa: E731
         with torch.inference_mode(), hooks.watched(tracer.blocks, every, keep, ["attention"]):
-            tracer.trunk(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+            tracer.base_model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
 
     def seconds(run):
         start = time.process_time()

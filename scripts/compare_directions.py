@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from attnlag.errors import counted
 from attnlag.quantities import centred
-from attnlag.quantities.settings import FirstTokens
+from attnlag.quantities.settings import Norms
 from attnlag.storage import tables
 
 
@@ -33,4 +33,4 @@ def main(job):
 
 
 if __name__ == "__main__":
-    program.run(main, FirstTokens)
+    program.run(main, Norms)

@@ -56,13 +56,16 @@ def main(job):
         blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
             record["model"]["mixers"] = mixers
-        trunk, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
+        base_model, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
         with torch.inference_mode():
-            plain = onednn.norms(trunk, blocks, ids)
+            plain = onednn.norms(base_model, blocks, ids)
         # Packed weights and their transposes, and as much again for the graph.
-        room = 4 * trunk.get_memory_footprint() <= sum(loading.free_bytes(model.device).values())
+        free = sum(loading.free_bytes(model.device).values())
+        room = 4 * base_model.get_memory_footprint() <= free
         fast = settings.fast if room or settings.fast != "auto" else "off"
-        used["fast"], way = onednn.accelerate(trunk, blocks, ids, plain, {}, fast, backward=True)
+        used["fast"], way = onednn.accelerate(
+            base_model, blocks, ids, plain, {}, fast, backward=True
+        )
         tags = None
         if settings.interventions:
             tags = sampling.tags_of(job.input.token_properties, sequences)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from attnlag.figures import catalogue
-from attnlag.quantities.settings import FirstTokens
+from attnlag.quantities.settings import Norms
 from attnlag.section import Distinct, Name, Natural, Section, Text
 
 ON_REQUEST = tuple(figure.name for figure in catalogue.figures() if figure.on_request)
@@ -28,7 +28,7 @@ class Shading(Section):
     )
 
 
-class NormsFiguresSettings(Shading, FirstTokens):
+class NormsFiguresSettings(Shading, Norms):
     """Settings of the figures of norms and of shaded tokens."""
 
     documents: list[str] | None = None  # to shade; None: the first one of each group

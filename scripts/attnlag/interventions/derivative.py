@@ -223,7 +223,7 @@ def effects(
     Parameters
     ----------
     model : torch.nn.Module
-        A trunk from ``loading.load_model``; its parameters lose their gradients.
+        A base model from ``loading.load_model``; its parameters lose their gradients.
     batch_tokens : int
         Tokens in simultaneous passes, including padding.
     free : int

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from attnlag.model.settings import Running
-from attnlag.quantities.settings import SITES, FirstTokens, Site
+from attnlag.quantities.settings import SITES, Norms, Site
 from attnlag.section import (
     AtLeastTwo,
     Distinct,
@@ -85,7 +85,7 @@ class Causal(Interventions):
     )
 
 
-class EffectsSettings(Interventions, FirstTokens, Running):
+class EffectsSettings(Interventions, Norms, Running):
     """Settings of the estimation of effects."""
 
     source_sites: list[str]

@@ -25,7 +25,7 @@ PARTS = ("attention", "mlp")
 class Layout:
     """Module paths of one kind of architecture."""
 
-    # Path from the trunk (the model that ``AutoModel`` returns) to the list of blocks.
+    # Path from the base model (the model that ``AutoModel`` returns) to the list of blocks.
     blocks: str
     # attention, mlp: path from a block to the module whose output is added to the residual stream,
     # after the output projection and after a normalisation, if there is one. If blocks differ, the
@@ -113,9 +113,9 @@ class BlockModules:
 def declared_blocks(
     model: torch.nn.Module, declared: Mapping[str, Any], name: str = "NAME"
 ) -> list[BlockModules]:
-    """Return the blocks of a trunk, first layer first, by declared paths, with keys as in `Layout`.
+    """Return the blocks of a base model, first layer first, by declared paths.
 
-    Raise UserError if a module is missing.
+    The keys are as in `Layout`. Raise UserError if a module is missing.
     """
     try:
         return blocks_by(model, Layout(**declared))
@@ -126,7 +126,7 @@ def declared_blocks(
 
 
 def blocks_by(model: torch.nn.Module, layout: Layout) -> list[BlockModules]:
-    """Return the blocks of a trunk with the paths of a layout; a missing module is an error."""
+    """Return the blocks of a base model by the paths of a layout; a missing module is an error."""
     blocks = _submodule(model, layout.blocks)
     if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
         raise UserError(
@@ -194,7 +194,7 @@ def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.
 def _how_to_declare(blocks: str = "PATH") -> str:
     return (
         f"its paths can be declared, as modules: {{blocks: {blocks}, attention: PATH, mlp: PATH}} "
-        "(blocks from AutoModel's trunk, the others from a block; architecture.txt shows the "
+        "(blocks from AutoModel's base model, the others from a block; architecture.txt shows the "
         "modules)"
     )
 

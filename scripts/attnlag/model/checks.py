@@ -152,7 +152,7 @@ def check_weights(folder: Path) -> None:
 
 
 def _is_inside(name: str, model: Any) -> bool:
-    """Return whether a tensor belongs to a trunk, and not to a head beside it."""
+    """Return whether a tensor belongs to a base model, and not to a head beside it."""
     path = name.removeprefix(f"{model.base_model_prefix}.").split(".")
     return hasattr(model, path[0]) or path[0] != name.split(".")[0]
 

@@ -41,7 +41,7 @@ def class_with_head(config: Any) -> Any:
 
 
 def hollow_model(config: Any, dtype: Any = None, *, head: bool = True) -> Any:
-    """Return the model of a config, or its trunk, with shapes but without values or memory.
+    """Return the model of a config, or its base model, with shapes but without values or memory.
 
     Without ``dtype`` it has the precision of the config. Raise UserError if transformers has no
     language model of the type.

@@ -59,7 +59,7 @@ def load_model(
     longest: int = 0,
     head: bool = False,
 ) -> torch.nn.Module:
-    """Return the trunk of a model (without the language-model head), ready for inference.
+    """Return the base model of a model (without the language-model head), ready for inference.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def load_model(
         Tokens in one forward pass, and in the longest sequence, which is a pass by itself if it has
         more. Memory is reserved for them.
     head : bool
-        Whether to return the whole model with its head; its trunk is its ``base_model``.
+        Whether to return the whole model with its head; its base model is its ``base_model``.
 
     Raises
     ------
@@ -81,25 +81,25 @@ def load_model(
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
-    trunk = hollow_model(config_of(folder), precision, head=head)
-    places = place(folder.name, trunk, free_bytes(device), batch_tokens, longest)
+    base_model = hollow_model(config_of(folder), precision, head=head)
+    places = place(folder.name, base_model, free_bytes(device), batch_tokens, longest)
     used = sorted(set(places.values()))
     if len(used) > 1:
         log.info("%s is spread over %s", folder.name, ", ".join(used))
     # Without a map the weights are loaded into main memory. With a map, transformers reads them
     # directly into each GPU, and accelerate moves the stream from one GPU to the next.
     device_map = None if device.type == "cpu" else places
-    return load_trunk(folder, precision, device_map, attention, head)
+    return load_base_model(folder, precision, device_map, attention, head)
 
 
-def load_trunk(
+def load_base_model(
     folder: Path,
     dtype: torch.dtype,
     device_map: Mapping[str, str] | None = None,
     attention: str = "auto",
     head: bool = False,
 ) -> torch.nn.Module:
-    """Return the trunk of a model, or with ``head`` all of it, on the devices of a map."""
+    """Return the base model of a model, or with ``head`` all of it, on the devices of a map."""
     kind = class_with_head(config_of(folder)) if head else AutoModel
     # Weights of the head may be left over; missing weights are reported below.
     # transformers refuses an implementation of attention that the architecture lacks.
@@ -182,27 +182,27 @@ def free_bytes(device: torch.device) -> dict[str, int]:
 
 
 def place(
-    name: str, trunk: Any, free: Mapping[str, int], batch_tokens: int, longest: int = 0
+    name: str, base_model: Any, free: Mapping[str, int], batch_tokens: int, longest: int = 0
 ) -> dict[str, str]:
     """Return the device of each part of a model, as a ``device_map`` of accelerate.
 
     A model is placed on one device if it fits, otherwise on several with whole blocks on each.
-    ``free`` has the free bytes of each device; the trunk may be without values. Raise UserError if
-    there is too little memory.
+    ``free`` has the free bytes of each device; the base model may be without values. Raise
+    UserError if there is too little memory.
     """
-    weights = trunk.get_memory_footprint()
+    weights = base_model.get_memory_footprint()
     tokens = max(batch_tokens, longest)
-    working = working_bytes(trunk.config, tokens, trunk.dtype)
+    working = working_bytes(base_model.config, tokens, base_model.dtype)
     room = {device: size - working for device, size in free.items()}
     for device, most in room.items():
         if weights <= most:
             return {"": device}
     if len(room) > 1:
-        places = places_on_several(trunk, list(room.values()))
+        places = places_on_several(base_model, list(room.values()))
         if not {"cpu", "disk"}.intersection(places.values()):
             return {part: list(room)[index] for part, index in places.items()}
     on_devices = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
-    precision = str(trunk.dtype).removeprefix("torch.")
+    precision = str(base_model.dtype).removeprefix("torch.")
     alone, fewer = "", "fewer tokens at a time"
     if longest > batch_tokens:
         alone, fewer = " (the longest sequence)", "shorter sequences (tokens.max_length)"
@@ -213,13 +213,13 @@ def place(
     )
 
 
-def places_on_several(trunk: Any, room: Sequence[int]) -> dict[str, Any]:
+def places_on_several(base_model: Any, room: Sequence[int]) -> dict[str, Any]:
     """Return the number of the GPU of each part, or "disk" for parts that fit on none."""
     from accelerate import infer_auto_device_map  # Not needed for a single device.
 
-    lists = [module for module in trunk.modules() if isinstance(module, torch.nn.ModuleList)]
+    lists = [module for module in base_model.modules() if isinstance(module, torch.nn.ModuleList)]
     blocks = {type(block).__name__ for blocks in lists for block in blocks}
     limits: dict[Any, int] = {index: max(most, 0) for index, most in enumerate(room)}
     return infer_auto_device_map(
-        trunk, max_memory={**limits, "cpu": 0}, no_split_module_classes=sorted(blocks)
+        base_model, max_memory={**limits, "cpu": 0}, no_split_module_classes=sorted(blocks)
     )

@@ -17,7 +17,7 @@ TOKENS = 12
 def blocks_of(
     model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> tuple[list[BlockModules], str]:
-    """Return the blocks of a trunk, and a description of what was found.
+    """Return the blocks of a base model, and a description of what was found.
 
     Each layout whose modules exist is tried until one passes the proof in a short pass. The run
     proves it again. A factor of the parts that is not declared is found by the proof. Parameters as
@@ -75,7 +75,7 @@ def tried(
 
 
 def vocabulary_of(model: Any, name: str = "NAME") -> int:
-    """Return the number of tokens that a trunk has embeddings for.
+    """Return the number of tokens that a base model has embeddings for.
 
     Raise UserError if it has none, like the decoder of an encoder-decoder model.
     """

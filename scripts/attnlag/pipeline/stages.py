@@ -19,7 +19,7 @@ from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.quantities.settings import (
     ExtractionSettings,
-    FirstTokens,
+    Norms,
     RandomWeightsSettings,
     TracingSettings,
 )
@@ -240,11 +240,11 @@ def plot_effects(config: Config, names: Names) -> dict[str, str]:
 
 # Stages whose settings are keys of some sections, whatever their job is named.
 OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] = {
-    "compare_directions": (FirstTokens, lambda config: [config.norms]),
+    "compare_directions": (Norms, lambda config: [config.norms]),
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
     "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
-    "plot_surprisal": (FirstTokens, lambda config: [config.norms]),
+    "plot_surprisal": (Norms, lambda config: [config.norms]),
     "plot_regression": (PanelsSettings, lambda config: [config.figures]),
 }
 

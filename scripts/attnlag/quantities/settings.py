@@ -77,18 +77,14 @@ class ExtractionSettings(Measured):
     modules: dict[str, Any] | None = None  # declared module paths of the model
 
 
-class FirstTokens(Section):
-    """Which tokens are left out."""
+class Norms(Section):
+    """Which norms enter the regressions."""
 
     drop_first: Natural = Field(
         default=1,
         description="Tokens to drop from the start of every sequence, as outcome and as lag; a "
         "begin-of-sequence token counts as one",
     )
-
-
-class Norms(FirstTokens):
-    """Which norms enter the regressions."""
 
 
 class RandomWeights(Section):

@@ -45,13 +45,13 @@ class Tracer:
         modules: Mapping[str, Any] | None = None,
         name: str = "NAME",
     ):
-        self.model, self.trunk = model, model.base_model
-        self.blocks, _ = trying.blocks_of(self.trunk, modules, name)
-        self.rotary = Rotary(self.trunk)
+        self.model, self.base_model = model, model.base_model
+        self.blocks, _ = trying.blocks_of(self.base_model, modules, name)
+        self.rotary = Rotary(self.base_model)
         self.layers: dict[int, LayerHeads] = {}
         self.without = ["attention is not among the sites"]
         if "attention" in sites:
-            config = self.trunk.config.get_text_config()
+            config = self.base_model.config.get_text_config()
             self.layers, self.without = heads.located(self.blocks, config)
         self.head: Readout | None = None
         # The error of the proof in words, or why there is no readout.
@@ -123,7 +123,7 @@ class Tracer:
             first = not self.sources
             try:
                 with sources.traced(
-                    self.trunk, self.blocks, self.layers, PROVED if first else 0
+                    self.base_model, self.blocks, self.layers, PROVED if first else 0
                 ) as (numbers, reasons):
                     seen = self._run(batch, numbers, reasons)
                 if first:
@@ -154,7 +154,7 @@ class Tracer:
         gated = {n: of_layer.pop("gated") for n, of_layer in numbers.items() if "gated" in of_layer}
         if not gated:
             return
-        with sources.gates_proved(self.trunk, self.blocks, self.layers, gated) as proved:
+        with sources.gates_proved(self.base_model, self.blocks, self.layers, gated) as proved:
             self._run(batch, {}, {})
         for number in set(gated) - proved:
             del numbers[number]
@@ -187,7 +187,7 @@ class Tracer:
             torch.inference_mode(),
             hooks.watched(self.blocks, mask, keep, PARTS, head),
         ):
-            hooks.forward(self.model if head else self.trunk, batch.ids)
+            hooks.forward(self.model if head else self.base_model, batch.ids)
         return layers
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
@@ -198,7 +198,7 @@ class Tracer:
             scale = (added * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
         size = added.norm(dim=-1)
         gap = float(((scale * sums - added).norm(dim=-1) / size.clamp_min(size.median())).max())
-        bound = hooks.TOLERANCE[next(self.trunk.parameters()).dtype]
+        bound = hooks.TOLERANCE[next(self.base_model.parameters()).dtype]
         error = float(numbers.pop("error"))
         if not (gap <= bound and error <= SHARES_BOUND):
             raise NotGiven(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from attnlag.quantities import catalogue
-from attnlag.quantities.settings import FirstTokens, RandomWeights
+from attnlag.quantities.settings import Norms, RandomWeights
 from attnlag.regression import covariances
 from attnlag.regression.design import covariates, properties
 from attnlag.section import (
@@ -80,7 +80,7 @@ class RegressionTerms(Section):
     )
 
 
-class DesignSettings(RegressionTerms, FirstTokens):
+class DesignSettings(RegressionTerms, Norms):
     """The terms of a regression and the rule for its rows."""
 
 
@@ -297,7 +297,7 @@ class ClassesSettings(Section):
     least_rows: int  # classes with fewer rows are merged into one
 
 
-class HeadsSettings(Errors, FirstTokens):
+class HeadsSettings(Errors, Norms):
     """How the norms of heads are summarised and regressed.
 
     Errors that need residuals are clustered by document instead.
@@ -309,9 +309,9 @@ class HeadsSettings(Errors, FirstTokens):
     halves: bool
 
 
-class GeometrySettings(Level, FirstTokens):
+class GeometrySettings(Level, Norms):
     """Settings of the summary of the directions of adjustments."""
 
 
-class ElasticitiesSettings(BootstrapSettings, Negligible, FirstTokens):
+class ElasticitiesSettings(BootstrapSettings, Negligible, Norms):
     """Settings of elasticities and their intervals."""

@@ -106,13 +106,13 @@ def intervene(
     sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     tokens = sum(map(len, sequences.values()))
-    trunk: Any = given.model.base_model
+    base_model: Any = given.model.base_model
     total = tokens * (2 if settings.interventions else 1)
     with (
         evaluated(given.model),
         tqdm(total=total, unit="token", disable=not progress, delay=2) as bar,
     ):
-        blocks, _ = trying.blocks_of(trunk, settings.modules, given.name)
+        blocks, _ = trying.blocks_of(base_model, settings.modules, given.name)
         table = effects.measured(
             given.model,
             blocks,
@@ -122,7 +122,7 @@ def intervene(
             name=given.name,
             batch_tokens=config.causal.batch_tokens,
             threads=torch.get_num_threads(),
-            free=sum(loading.free_bytes(trunk.device).values()),
+            free=sum(loading.free_bytes(base_model.device).values()),
             progress=bar.update,
         )
     of_elasticities = stages.filled(ElasticitiesSettings, config.inference, config.norms)

@@ -372,8 +372,8 @@ def prepared(
     model = _without_adapters_wrapper(model)
     path = str(getattr(model, "name_or_path", "")).rstrip("/")
     name = name or path.rpartition("/")[2] or "model"
-    trunk: Any = getattr(model, "base_model", model)
-    context = context_length(trunk.config.get_text_config())
+    base_model: Any = getattr(model, "base_model", model)
+    context = context_length(base_model.config.get_text_config())
     if context and settings.max_length and settings.max_length > context:
         raise UserError(
             f"max_length: found {settings.max_length:,}, expected at most {context:,}, the context "
@@ -385,7 +385,7 @@ def prepared(
         {},
         **settings.changed(max_length=settings.max_length or context).model_dump(),
     )
-    embedded = vocabulary_of(trunk, name)
+    embedded = vocabulary_of(base_model, name)
     (sequences_of_model,) = within_vocabulary(sequences, embedded, "tokenizer")
     return Prepared(model, name, text_of, group_of, _tokens(sequences_of_model, text_of))
 

@@ -316,7 +316,7 @@ def test_a_folder_whose_config_does_not_fit_is_refused(mine, target):
 
 
 def test_weights_that_the_config_does_not_state_are_refused(mine, target):
-    """transformers would run without them. Masks and a head are no part of its trunk."""
+    """transformers would run without them. Masks and a head are no part of its base model."""
     weights = load_file(mine / "model.safetensors")
     leftovers = {
         **{"transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool)},

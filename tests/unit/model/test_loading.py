@@ -98,14 +98,14 @@ def test_a_map_of_devices_changes_no_number(fetched, name):
 
     plain = loading.load_model(fetched[name], CPU, "auto")
     expected = norms_of(plain)
-    whole = loading.load_trunk(fetched[name], torch.float32, {"": "cpu"})
+    whole = loading.load_base_model(fetched[name], torch.float32, {"": "cpu"})
     np.testing.assert_array_equal(norms_of(whole), expected)
 
     blocks = "h" if name == "gpt2" else "layers"
     children = [child for child, _ in plain.named_children() if child != blocks]
     parts = [*children, *(f"{blocks}.{layer}" for layer in range(plain.config.num_hidden_layers))]
     places = dict.fromkeys(parts, "cpu")
-    mapped = loading.load_trunk(fetched[name], torch.float32, places)
+    mapped = loading.load_base_model(fetched[name], torch.float32, places)
     np.testing.assert_array_equal(norms_of(mapped), expected)
     dispatched = dispatch_model(mapped, places, force_hooks=True)
     block = (dispatched.h if name == "gpt2" else dispatched.layers)[1]
@@ -113,7 +113,7 @@ def test_a_map_of_devices_changes_no_number(fetched, name):
     np.testing.assert_array_equal(norms_of(dispatched), expected)
 
 
-def hollow_trunk(folder, dtype=torch.float32):
+def hollow_base_model(folder, dtype=torch.float32):
     return hollow_model(loading.config_of(folder), dtype, head=False)
 
 
@@ -122,12 +122,12 @@ def places_on(folder, *shares, dtype=torch.float32):
 
     With one share alone, on two GPUs with room for that.
     """
-    trunk = hollow_trunk(folder, dtype)
-    weights = trunk.get_memory_footprint()
-    working = loading.working_bytes(trunk.config, 64, dtype)
+    base_model = hollow_base_model(folder, dtype)
+    weights = base_model.get_memory_footprint()
+    working = loading.working_bytes(base_model.config, 64, dtype)
     shares = shares * 2 if len(shares) == 1 else shares
     free = {f"cuda:{i}": int(share * weights) + working for i, share in enumerate(shares)}
-    return loading.place(folder.name, trunk, free, 64)
+    return loading.place(folder.name, base_model, free, 64)
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +142,14 @@ def deep(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_trunk_without_data_states_the_memory_of_the_loaded_one(fetched, name):
+def test_a_base_model_without_data_states_the_memory_of_the_loaded_one(fetched, name):
     model = loading.load_model(fetched[name], CPU, "auto")
     held = [*model.parameters(), *model.buffers()]
-    hollow = hollow_trunk(fetched[name])
+    hollow = hollow_base_model(fetched[name])
     assert {p.device.type for p in hollow.parameters()} == {"meta"}
     full = hollow.get_memory_footprint()
     assert full == sum(tensor.numel() * tensor.element_size() for tensor in held)
-    half = hollow_trunk(fetched[name], torch.bfloat16).get_memory_footprint()
+    half = hollow_base_model(fetched[name], torch.bfloat16).get_memory_footprint()
     assert full - half == 2 * sum(p.numel() for p in model.parameters())
 
 
@@ -169,8 +169,8 @@ def test_a_model_is_split_over_devices_only_if_no_single_one_holds_it(deep):
 
 @given(st.lists(st.floats(-0.1, 0.9), min_size=1, max_size=5))
 def test_no_device_gets_more_than_it_can_hold(deep, shares):
-    trunk = hollow_trunk(deep)
-    weights = trunk.get_memory_footprint()
+    base_model = hollow_base_model(deep)
+    weights = base_model.get_memory_footprint()
     try:
         places = places_on(deep, *shares)
     except UserError:
@@ -182,7 +182,7 @@ def test_no_device_gets_more_than_it_can_hold(deep, shares):
     order = [int(device.removeprefix("cuda:")) for device in places.values()]
     assert order == sorted(order)
     taken = dict.fromkeys(places.values(), 0)
-    for name, tensor in [*trunk.named_parameters(), *trunk.named_buffers()]:
+    for name, tensor in [*base_model.named_parameters(), *base_model.named_buffers()]:
         (part,) = [part for part in places if not part or f"{name}.".startswith(f"{part}.")]
         taken[places[part]] += tensor.numel() * tensor.element_size()
     for device, size in taken.items():
@@ -195,16 +195,16 @@ def test_the_message_of_a_model_that_does_not_fit_states_the_sizes(tmp_path):
     config = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 16}
     AutoConfig.for_model("llama", **config).save_pretrained(tmp_path)
     free = {"cuda:0": 5 * 10**9, "cuda:1": 2 * 10**9}
-    trunk = hollow_trunk(tmp_path, torch.bfloat16)
-    assert refused(loading.place, "llama", trunk, free, 4096) == [
+    base_model = hollow_base_model(tmp_path, torch.bfloat16)
+    assert refused(loading.place, "llama", base_model, free, 4096) == [
         "the weights of llama need 6.7 GB in bfloat16 and a forward pass over 4,096 tokens about "
         "1.7 GB, but the free memory is 5.0 GB on cuda:0, 2.0 GB on cuda:1; expected more, a "
         "smaller precision (bfloat16) or fewer tokens at a time"
     ]
     # What a forward pass needs is needed on every device.
-    trunk = hollow_trunk(tmp_path)
-    assert "13.5 GB" in refused(loading.place, "llama", trunk, {"cpu": 16 * 10**9}, 4096)[0]
-    assert loading.place("x", trunk, {"cpu": 17 * 10**9}, 4096) == {"": "cpu"}
+    base_model = hollow_base_model(tmp_path)
+    assert "13.5 GB" in refused(loading.place, "llama", base_model, {"cpu": 16 * 10**9}, 4096)[0]
+    assert loading.place("x", base_model, {"cpu": 17 * 10**9}, 4096) == {"": "cpu"}
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(fetched, monkeypatch):
@@ -214,7 +214,7 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(fetched, monk
     # What is free after loading holds the vectors of a pass.
     assert loading.HEADROOM >= extraction.BUFFER_BYTES
 
-    monkeypatch.setattr(loading, "load_trunk", loaded)
+    monkeypatch.setattr(loading, "load_base_model", loaded)
     monkeypatch.setattr(loading, "free_memory", lambda: 500 * 10**6)
     with pytest.raises(UserError, match=r"the weights of gpt2 need 7 MB in float32 .* 500 MB on"):
         loading.load_model(fetched["gpt2"], CPU, "auto")
@@ -263,12 +263,12 @@ def test_a_model_is_loaded_with_the_device_map_that_fits(deep, monkeypatch, devi
     """The test covers all steps before the weights are read, on a machine with two GPUs."""
     maps = []
     monkeypatch.setattr(
-        loading, "load_trunk", lambda folder, dtype, places, *_: maps.append(places)
+        loading, "load_base_model", lambda folder, dtype, places, *_: maps.append(places)
     )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    trunk = hollow_trunk(deep)
-    working = loading.working_bytes(trunk.config, 4096, torch.float32)
-    room = int(trunk.get_memory_footprint() * (0.8 if device == "full" else 1))
+    base_model = hollow_base_model(deep)
+    working = loading.working_bytes(base_model.config, 4096, torch.float32)
+    room = int(base_model.get_memory_footprint() * (0.8 if device == "full" else 1))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (room + working, 0))
     loading.load_model(deep, torch.device(device.replace("full", "cuda")), "float32")
     (found,) = maps
@@ -281,10 +281,10 @@ def test_a_model_is_loaded_with_its_head_on_request(fetched):
     ids = torch.arange(6)[None]
     for name in NAMES:
         whole = loading.load_model(fetched[name], CPU, "auto", head=True)
-        trunk = loading.load_model(fetched[name], CPU, "auto")
-        assert type(whole.base_model) is type(trunk)
+        base_model = loading.load_model(fetched[name], CPU, "auto")
+        assert type(whole.base_model) is type(base_model)
         with torch.inference_mode():
-            states = trunk(input_ids=ids).last_hidden_state
+            states = base_model(input_ids=ids).last_hidden_state
             expected = whole.get_output_embeddings()(states)
             torch.testing.assert_close(whole(input_ids=ids).logits, expected)
 

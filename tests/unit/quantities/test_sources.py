@@ -56,10 +56,12 @@ class Run:
 
     def __init__(self, name, ids, model=None):
         self.model, self.ids, self.name = model or small_model(name), ids, name
-        trunk = self.model.base_model
-        self.blocks = trunk.h if name == "gpt2" else trunk.layers
+        base_model = self.model.base_model
+        self.blocks = base_model.h if name == "gpt2" else base_model.layers
         self.layers = [1, 3] if name == "jamba" else range(len(self.blocks))
-        self.final = getattr(trunk, {"gpt2": "ln_f", "jamba": "final_layernorm"}.get(name, "norm"))
+        self.final = getattr(
+            base_model, {"gpt2": "ln_f", "jamba": "final_layernorm"}.get(name, "norm")
+        )
         self.streams, self.added = [], []
         handles = [self.final.register_forward_pre_hook(lambda _, a: self.streams.append(a[0][0]))]
         self.logits = self._pass()

@@ -48,8 +48,8 @@ def predicted(model, of, batch_tokens=48):
         ("granite", {"logits_scaling": 4.0}),
         ("cohere", {"logit_scale": 0.25}),
         ("phi", {}),  # its head has a bias
-        ("opt", {"word_embed_proj_dim": 16}),  # runs the decoder in its trunk, not the trunk
-        ("llama4_text", {"head_dim": 8, "num_local_experts": 2}),  # is its own trunk
+        ("opt", {"word_embed_proj_dim": 16}),  # runs the decoder in its base model alone
+        ("llama4_text", {"head_dim": 8, "num_local_experts": 2}),  # is its own base model
     ],
 )
 def test_predictions_equal_those_of_the_models_own_logits(kind, stated):
