@@ -16,7 +16,7 @@ from attnlag.storage import tables
 def main(job):
     design = job.output.design
     counts = moments.of_norms(
-        job.input.norms,
+        job.input.outcome,
         job.input.stream or None,
         design,
         job.output.crossproducts,

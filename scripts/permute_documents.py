@@ -14,13 +14,13 @@ from attnlag.storage import tables
 
 def main(job):
     sums = permutation.of_norms(
-        job.input.norms,
+        job.input.outcome,
         job.input.stream or None,
         job.input.token_properties or None,
         job.settings,
         covariates.read_facts(job.settings.design, vars(job.input)),
     )
-    record, facts = tables.read_provenance(job.input.norms), sums.facts()
+    record, facts = tables.read_provenance(job.input.outcome), sums.facts()
     record = tables.provenance(record, "permutations", job.settings, "numpy", permutations=facts)
     tables.write_table(sums.to_table(layer=sums.layers), job.output.products, record)
     documents = counted(int(sums.documents.max(initial=0)), "document")

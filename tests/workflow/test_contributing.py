@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from projects import ROOT, assert_drawn, new_project, without_figures
+from projects import ROOT, assert_drawn, new_project, ran, without_figures
 
 from attnlag.storage.tables import read_provenance
 
@@ -146,6 +146,28 @@ def test_a_quantity_is_measured_and_regressed(extended):
         assert control["random_weights"].notna().all()
     table = pd.read_csv(folder / "attention/two_back/coefficients.csv")
     assert "lag_1" in set(table["term"])
+
+
+NOTEBOOK = """
+import attnlag, json, transformers
+folder = "data/models/tiny"
+model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+rows = [json.loads(line) for line in open("data/small.jsonl", encoding="utf-8")]
+texts = {row["id"]: row["text"] for row in rows}
+measured = attnlag.measure(model, tokenizer, texts, quantities=["two_before"], progress=False)
+fit = attnlag.fit(measured, lags=[1], outcome="cosine_two_before")
+print(fit.coefficients.query("term == 'lag_1'")["estimate"].tolist())
+"""
+
+
+def test_a_quantity_is_an_outcome_in_a_notebook(extended):
+    environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
+    done = ran([sys.executable, "-c", NOTEBOOK], cwd=extended.folder, env=environment)
+    table = pd.read_csv(extended.folder / "results/tiny/small/attention/two_back/coefficients.csv")
+    expected = table[(table["term"] == "lag_1") & (table["subset"] == "all")]["estimate"]
+    found = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
 def test_a_stage_makes_its_output(extended):

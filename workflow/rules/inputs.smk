@@ -104,7 +104,7 @@ def outcome_before_training(wildcards):
 
 # Inputs of a design, in the observed order of tokens or a permuted one.
 OF_DESIGN = {
-    "norms": outcome_of,
+    "outcome": outcome_of,
     # Only for relative norms, or for a common sample with them.
     "stream": when(CONFIG.needs_stream, "results/{model}/{corpus}/stream/{shard}.parquet"),
     **for_covariates(OF_TOKENS),

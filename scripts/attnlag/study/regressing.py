@@ -20,7 +20,7 @@ from attnlag.figures import as_in_the_post, coefficients_by_layer
 from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.quantities import centred, traced_tables
-from attnlag.quantities.catalogue import OUTCOMES, QUANTITIES, Outcome
+from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
 from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties, thirds
@@ -174,6 +174,8 @@ def fit(
     config = checked(
         {
             "norms": {} if drop_first is None else {"drop_first": drop_first},
+            # What was not measured is named below.
+            "extraction": {"quantities": list(OPTIONAL)},
             "inference": dict(inference or {}),
             "controls": {"permutation": None, "random_weights": None, **(controls or {})},
         },

@@ -15,7 +15,7 @@ from attnlag.interventions import sampling
 from attnlag.quantities import catalogue, extraction, tracing
 from attnlag.quantities.extraction import Extractor
 
-FORWARD = ["vectors", "norms", "geometry", "heads", "surprisal"]
+FORWARD = ["vectors", "norms", *catalogue.OPTIONAL]
 EVERY = [*FORWARD, "sources", "readout"]
 
 
@@ -169,13 +169,16 @@ def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
     assert row["effect_sum"].item() == pytest.approx(float(surprisal), rel=1e-4, abs=1e-6)
 
 
+NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
+
+
 @pytest.fixture(scope="module")
 def measured(tokenizer):
     return attnlag.measure(
         edited("edited"),
         tokenizer,
         TEXTS,
-        quantities=["vectors", "geometry", "sources"],
+        quantities=["vectors", "sources", *NOT_HEADS],
         progress=False,
     )
 
@@ -224,7 +227,7 @@ def values_of(measured, outcome):
 
 
 def test_what_was_not_measured_is_named(measured, tokenizer):
-    with pytest.raises(UserError, match="found 'heads', expected norms or geometry or stream or"):
+    with pytest.raises(UserError, match="found 'heads', expected norms or "):
         measured.table("heads")
     few = attnlag.measure(edited("edited"), tokenizer, {"a": "one two"}, progress=False)
     with pytest.raises(UserError, match=r"expected measure\(…, quantities=\['geometry'\]\)"):
