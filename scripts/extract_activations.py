@@ -1,6 +1,8 @@
-"""Run a model over one shard of tokens and store its adjustments, in one file per site.
+"""Run a model over one shard of tokens and store what is measured, a file per quantity and site.
 
-The model is loaded once, and one forward pass serves all layers, sites and other quantities.
+The model is loaded once, and one forward pass serves all layers, sites and quantities. Each is
+computed by the class of `attnlag.quantities` that its entry in the catalogue names. Where vectors
+are kept, their norms are another job's, `compute_norms`.
 Memory does not grow with the shard.
 """
 

@@ -1,4 +1,4 @@
-# Shared by all rules: the checked configuration, the job of each stage, inputs that depend on both.
+# Shared by all rules: the checked configuration, and the job of each stage.
 
 import functools
 import os

@@ -1,5 +1,5 @@
-# Each token's log norm with its predictors, and the sums over these rows, per document and layer,
-# which suffice for a regression.
+# The outcome of each token, usually its log norm, with its predictors, and the sums over these rows,
+# per document and layer, which suffice for a regression.
 
 
 use rule program as build_design with:

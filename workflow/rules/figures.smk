@@ -1,4 +1,4 @@
-# Figures of what every run has; an optional analysis draws its own. One job draws all figures that
+# Figures of norms, surprisal, regressions and sites; other analyses draw their own. One job draws all figures that
 # share their inputs; on request, they are drawn for a paper too, without titles. Figures of finished
 # tables take less time than their submission to a cluster.
 

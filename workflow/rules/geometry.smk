@@ -1,5 +1,5 @@
-# Directions of adjustments. The extraction measures those relative to the stream; those relative to
-# the adjustments of other tokens need the layer's mean, known once vectors are stored.
+# Directions of adjustments. The extraction measures those relative to the stream and cosines of
+# neighbours; centred cosines need the layer's mean, known once vectors are stored.
 
 
 TOLD["directions"] = every_site(f"{SITE}/geometry/means.parquet")

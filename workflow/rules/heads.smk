@@ -1,4 +1,5 @@
-# The part of each attention head, measured by the extraction: shares, lags and the floor.
+# The part of each attention head, measured by the extraction: shares, lags, and the share of
+# attention that first tokens receive.
 
 
 TOLD["heads"] = [f"{HEADS}/heads.parquet"]

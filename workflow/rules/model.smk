@@ -1,4 +1,4 @@
-# A model from any source, as a Hugging Face folder with safetensors. This is the only rule that uses
+# A model from any source, as a Hugging Face folder with safetensors. `fetch_model` alone uses
 # the network; it runs on the machine that runs Snakemake, so cluster nodes need no network.
 
 

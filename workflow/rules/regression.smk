@@ -28,7 +28,7 @@ use rule program as fit_regression with:
                     allow_missing=True,
                 ),
             ),
-            # But for the corpus, only if a covariate needs them.
+            # The files of covariates, and the corpus in any case, for the groups of documents.
             **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},
         ),
     output:

@@ -22,7 +22,7 @@ class Outcome:
     label: str  # name of the regressed quantity
     unit: str  # of the coefficients of lags
     logarithm: bool = False  # whether its natural logarithm is regressed
-    first_position: int = 0  # of a token with a value: 1 if the previous token is needed
+    first_position: int = 0  # of the first token with a value: 1 if the previous one is needed
     quantity: str = ""  # to which it belongs
     folder: str = ""  # of its files
 
@@ -219,7 +219,7 @@ OUTCOMES = {
     for outcome in quantity.outcomes
 }
 
-# The directions that a pass measures, in the order of the columns.
+# The numbers of the directions that a pass measures, in the order of the columns.
 OF_A_PASS = QUANTITIES["geometry"].values
 
 # Only means and random pairs include the parts as multiples of the stream's norm.

@@ -52,9 +52,8 @@ def sums_of_shard(
                 add(layer - 1, STREAM_GROWTH, np.log(received / before))
             for quantity in OF_A_PASS:
                 values = column(geometry, f"{name}.{quantity}")
-                if OUTCOMES[quantity].first_position:
-                    # The previous token is left out too.
-                    values[position == drop_first] = np.nan
+                # The tokens before, which such a value needs, are left out too.
+                values[position < drop_first + OUTCOMES[quantity].first_position] = np.nan
                 add(layer, quantity, values)
                 if f"{quantity}_relative" in RELATIVE:
                     add(layer, f"{quantity}_relative", values / received)

@@ -1,4 +1,4 @@
-"""Catalogue of sites: the quantities that are measured in each layer.
+"""Catalogue of sites: the vectors of each layer whose sizes and directions are measured.
 
 To add a site, add an entry here. The configuration then allows its name, the extraction computes it
 in the same forward pass as the others, and figures show its label. The workflow imports this module

@@ -28,7 +28,8 @@ class Covariance:
     label: str
     # After "Standard errors" in the methods of a paper; ``{}`` as above, ``{1}`` for the HAC lags.
     method: str
-    # Returns the covariance, (K, K), in coordinates in which X'X is I.
+    # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g', the
+    # ``meat`` of the sums, is a whole sandwich.
     of: Callable[[LayerSums], np.ndarray]
     # Returns the degrees of freedom of t: those of each coefficient, or one number for all.
     df: Callable[[LayerSums], Any]

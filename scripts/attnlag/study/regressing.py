@@ -132,7 +132,7 @@ def fit(
     controls: Mapping[str, Any] | None = None,
     **regression: Any,
 ) -> Fit:
-    """Regress log norms on those of preceding tokens, in every layer.
+    """Regress log norms, or another outcome, on those of preceding tokens, in every layer.
 
     Lags never cross a document or a window. The defaults are those of the configuration.
 

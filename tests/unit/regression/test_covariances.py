@@ -1,4 +1,4 @@
-"""The catalogue of covariances: one entry is all that a kind of errors needs."""
+"""The catalogue of covariances: one entry, and a row in the documentation, is all they need."""
 
 import dataclasses
 from pathlib import Path
