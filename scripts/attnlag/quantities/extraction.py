@@ -174,7 +174,7 @@ class Extractor:
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         widest = max((batch.real.size for batch in batches), default=1)
         most = max(1, self.batch_tokens // widest)
-        self.passes.run(batches, lambda batch: self._forward(batch, values), done, most)
+        self.passes.run(batches, lambda batch: self.forward(batch, values), done, most)
         # A batch of one sequence is repeated only if earlier passes may affect it.
         limits = self.passes.rotary.limits
         shared = [i for batch in batches if len(batch.places) > 1 or limits for i in batch.places]
@@ -197,7 +197,7 @@ class Extractor:
             for key, each in computations.items()
         }
 
-    def _forward(self, batch: Batch, values: Values) -> None:
+    def forward(self, batch: Batch, values: Values) -> None:
         """Run one batch and store the values of its tokens at their rows of ``values[key][.]``.
 
         A quantity of a layer is computed as soon as the pass has given what it needs, and the pass
@@ -251,7 +251,7 @@ class Extractor:
         else:
             sequence = sequence[: proofs.TOKENS]
         values = self._room(len(sequence), self.compared)
-        self._forward(batch_of(sequence), values)
+        self.forward(batch_of(sequence), values)
         return values
 
     def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:

@@ -207,7 +207,7 @@ def test_parallel_passes_are_limited_by_threads_and_batches(
 ):
     """The passes share the threads that are left over."""
     running, seen, shared = set(), [], []
-    forward = extraction.Extractor._forward
+    forward = extraction.Extractor.forward
 
     def counted(self, *args):
         running.add(threading.get_ident())
@@ -217,7 +217,7 @@ def test_parallel_passes_are_limited_by_threads_and_batches(
         forward(self, *args)
         running.discard(threading.get_ident())
 
-    monkeypatch.setattr(extraction.Extractor, "_forward", counted)
+    monkeypatch.setattr(extraction.Extractor, "forward", counted)
     adjustments = extraction.Extractor(models["gpt2"], batch_tokens=64, threads=3)
     adjustments.measure(ragged(lengths))
     assert max(seen) == most

@@ -229,6 +229,6 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
-    tables = one_alive(monkeypatch, lags_of_heads, "_norms_of_parts")
+    tables = one_alive(monkeypatch, lags_of_heads, "norms_of_parts")
     lags_of_heads.coefficients(sources(paths) * 2, HEADS)
     assert len(tables) == 2 * 4

@@ -73,7 +73,7 @@ def coefficients(
     sums: merging.TermSums | None = None
     untrained_layers = set(pq.read_schema(random.heads).names) if random else set()
     for name in layers_in(pq.read_schema(shards[0].heads)):
-        of_shards = [_moments(shard, _norms_of_parts(shard, name), settings) for shard in shards]
+        of_shards = [_moments(shard, norms_of_parts(shard, name), settings) for shard in shards]
         of_parts = [moments.joined(part) for part in zip(*of_shards, strict=True)]
         parts = [*map(str, range(len(of_parts) - 2)), WHOLE, ABOVE]
         sums = merging.kept_terms(of_parts[0].terms, of_parts) if sums is None else sums
@@ -119,7 +119,7 @@ def table_of_parts(
     return table.assign(layer=layers, part=parts)
 
 
-def _norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
+def norms_of_parts(source: HeadNorms, name: str) -> pa.Table:
     """Return the outcomes of a layer in the form of norms by layer: the keys, then the parts.
 
     The parts are the heads in order, their sum, and their sum for tokens above the floor.
@@ -147,7 +147,7 @@ def _random_weights(
     source: HeadNorms, name: str, settings: HeadsSettings, trained: Sequence[Moments]
 ) -> pd.DataFrame:
     """Return the coefficients of all parts but the last, by the part's place and by term."""
-    norms = _norms_of_parts(source, name)
+    norms = norms_of_parts(source, name)
     untrained = _moments(source, norms.drop_columns(layers_in(norms.schema)[-1]), settings)
     parts_of = {
         "random_weights": untrained,
