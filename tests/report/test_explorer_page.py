@@ -268,6 +268,9 @@ def test_markup_in_a_corpus_is_shown_as_text(page, file):
     tab(page, "kinds")
     expect(page.locator("#means")).to_contain_text("<b>")
     assert page.locator("main img, main script, main b:not(#answers b, #card b)").count() == 0
+    # A formula in the CSV is text.
+    cells = page.evaluate("['=1+1', '-2', '-x', 'a\"b', 3].map(explorer.cell)")
+    assert cells == ["'=1+1", "-2", "'-x", '"a""b"', "3"]
 
 
 def test_a_token_has_a_card_which_a_click_keeps(page, file):
@@ -375,11 +378,16 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     expected = controls[controls["term"] == "lag_1"].sort_values("layer")["random_weights"]
     np.testing.assert_allclose(drawn(page, "profile", 0, 1), expected, rtol=1e-4)
     # It can be saved under the name of its study.
-    with page.expect_download() as saved:
-        page.locator("#profile").get_by_text("SVG").click()
-    assert saved.value.suggested_filename == "tiny_small_attention_within_profile.svg"
-    saved.value.save_as(tmp_path / "profile.svg")
-    picture = (tmp_path / "profile.svg").read_text()
+    for kind in ("CSV", "SVG"):
+        with page.expect_download() as saved:
+            page.locator("#profile").get_by_text(kind).click()
+        name = f"tiny_small_attention_within_profile.{kind.lower()}"
+        assert saved.value.suggested_filename == name
+        saved.value.save_as(tmp_path / kind)
+    csv = pd.read_csv(tmp_path / "CSV")
+    assert csv["layer"].tolist() == [0, 1]
+    np.testing.assert_allclose(csv["before training, own scale"], expected, rtol=1e-4)
+    picture = (tmp_path / "SVG").read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture
     assert "before training" in picture

@@ -113,8 +113,11 @@ def _yaml_problem(file: Path, error: Exception) -> str:
         return f"{file}: no YAML: {' '.join(str(error).split())}"
     parts = (getattr(error, "context", None), getattr(error, "problem", None))
     reason = " ".join(" ".join(filter(None, parts)).split())
-    tab = "; expected spaces in place of a tab" if r"'\t'" in reason else ""
-    return f"{file}:{mark.line + 1}: no YAML at column {mark.column + 1}: {reason}{tab}"
+    if r"'\t'" in reason:
+        reason += "; expected spaces in place of a tab"
+    elif "scanning an alias" in reason:
+        reason += "; expected quotes around a text that begins with '*'"
+    return f"{file}:{mark.line + 1}: no YAML at column {mark.column + 1}: {reason}"
 
 
 def file_alike(file: Path) -> str:

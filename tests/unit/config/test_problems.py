@@ -351,6 +351,8 @@ BROKEN = {
     "but got '<stream end>'",
     b"a:\n\tb: 1": ":2: no YAML at column 1: while scanning for the next token found character "
     "'\\t' that cannot start any token; expected spaces in place of a tab",
+    b"files: *.txt": ":1: no YAML at column 9: while scanning an alias expected alphabetic or "
+    "numeric character, but found '.'; expected quotes around a text that begins with '*'",
     b"a: 1\na: 2": ":2: no YAML at column 1: while constructing a mapping found duplicate key "
     '"a" with value "2" (original value: "1")',
     b"a: 1\n---\nb: 2": ":2: no YAML at column 1: expected a single document in the stream but "

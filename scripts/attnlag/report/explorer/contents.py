@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
+from attnlag.errors import counted
 from attnlag.quantities import catalogue, columns
 from attnlag.quantities.norms import log_norms
 from attnlag.quantities.sites import SITES
@@ -131,7 +132,30 @@ def contents(
             if regression.corpus == corpus
         ]
         _add_corpus(page, of_corpus, values // len(corpora))
+    for entry in entries:
+        entry["about"] = about(page.index, entry)
     return page
+
+
+def about(index: dict[str, Any], entry: Entry) -> str:
+    """Return what the page holds of a study, and how it shows it."""
+    corpus = index["corpora"][entry["corpus"]]
+    site = "/".join(entry[name] for name in ("model", "corpus", "site"))
+    documents, heads = counted(corpus["documents"], "document"), index["heads"].get(site)
+    shown = f"all {documents}"
+    if corpus["shown"] < corpus["documents"]:
+        shown = f"{corpus['shown']:,} of {documents}, taken from the "
+        shown += f"{counted(corpus['groups'], 'group')} in turn"
+    of_heads = f", and the heads of {len(heads['documents']):,} of them" if heads else ""
+    return (
+        f"The page holds {shown}, with at most {corpus['longest']:,} tokens each{of_heads}. Log "
+        f"norms are rounded, with errors of at most {max(index['norms'][site]['step']) / 2:.3g}. "
+        "Colours span the central 99% of the tokens in a layer. Dashed: first tokens of a "
+        "sequence, which the regressions leave out. Struck through: no value. A residual is the "
+        "outcome minus the prediction of the coefficients"
+        f"{', minus the mean of its document' * entry['effects']}. Coefficients, their intervals "
+        "and the random order are of the whole corpus."
+    )
 
 
 def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[str, Any]:

@@ -60,10 +60,13 @@ class Chart {
     this.id = id;
     this.element = find(id);
     this.keys = make("div", "", {className: "keys"});
-    const button = make("button", "SVG", {type: "button"}), head = make("figcaption", "");
-    button.addEventListener("click", () => this.savePicture());
-    button.setAttribute("aria-label", "save this chart as SVG");
-    head.append(this.keys, button);
+    const saves = make("div", "", {className: "save"}), head = make("figcaption", "");
+    for (const [kind, action] of [["CSV", () => this.saveNumbers()], ["SVG", () => this.savePicture()]]) {
+      const button = make("button", kind, {type: "button", onclick: action});
+      button.setAttribute("aria-label", `save this chart as ${kind}`);
+      saves.append(button);
+    }
+    head.append(this.keys, saves);
     this.svg = svg("svg", {role: "slider", tabindex: 0});
     this.element.replaceChildren(head, this.svg);
     this.told = null;
@@ -130,6 +133,10 @@ class Chart {
     this.point(place);
   }
 
+  saveNumbers() {
+    saveRows(this.id, this.rows());
+  }
+
   // The picture with its key, in the colours of the page.
   savePicture() {
     const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
@@ -150,10 +157,7 @@ class Chart {
       svg("style", {}, "text{font:12px sans-serif;fill:var(--ink)}.grid{stroke:var(--line)}"));
     const text = new XMLSerializer().serializeToString(copy)
       .replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
-    const of = [study.model, study.corpus, study.site, study.regression, this.id].join("_").replace(/[^\w.-]+/g, "-");
-    const link = make("a", "", {download: `${of}.svg`, href: URL.createObjectURL(new Blob([text], {type: "image/svg+xml"}))});
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    save(`${this.id}.svg`, "image/svg+xml", text);
   }
 }
 
@@ -260,6 +264,13 @@ class LineChart extends Chart {
         return Number.isFinite(y[at]) ? [`${name}: ${format(y[at])}${ends && ` (${ends})`}`] : [];
       }))];
   }
+
+  rows() {
+    const columns = this.spec.panels.flatMap(({series}) => series.flatMap(({name, y, low, high}) =>
+      [[name, y], [`${name}, from`, low], [`${name}, to`, high]].filter(([, values]) => values)));
+    return [[this.spec.xLabel, ...columns.map(([name]) => name)],
+      ...this.spec.x.map((name, at) => [name, ...columns.map(([, values]) => values[at])])];
+  }
 }
 
 // A map of rows by categories.
@@ -320,4 +331,26 @@ class MapChart extends Chart {
     const {x, rows, xLabel, rowLabel, tells} = this.spec;
     return [`${xLabel} ${x[at]}, ${rowLabel} ${rows[row]}`, ...tells(at, row)];
   }
+
+  rows() {
+    const {x, rows, values, xLabel, rowLabel, unit} = this.spec;
+    return [[xLabel, rowLabel, unit], ...rows.flatMap((name, row) => x.map((column, at) => [column, name, values[row][at]]))];
+  }
+}
+
+// A cell of CSV, in which a spreadsheet takes nothing for a formula.
+function cell(value) {
+  if (typeof value === "number") return Number.isFinite(value) ? String(value) : "";
+  const text = String(value ?? "").replace(/^([=@\t\r]|[+-](?![\d.]*$))/, "'$1");
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const saveRows = (name, rows) => save(`${name}.csv`, "text/csv", rows.map(row => row.map(cell).join(",")).join("\r\n"));
+
+// Saves a file under the name of its study.
+function save(name, type, text) {
+  const file = [study.model, study.corpus, study.site, study.regression, name].join("_").replace(/[^\w.-]+/g, "-");
+  const link = make("a", "", {download: file, href: URL.createObjectURL(new Blob([text], {type}))});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

@@ -51,7 +51,7 @@ async function showStudy() {
   state.shade = fill("shade", shades, state.shade);
   showDocuments();
   showFindings();
-  describe();
+  say("about", study.about);
   showDocument();
   if (keptToken() === null) delete state.token;
   writeAddress();
@@ -175,20 +175,6 @@ function showTable() {
     return row;
   }));
   find("table").replaceChildren(table);
+  find("save-table").onclick = () => saveRows("coefficients", [headers, ...rows]);
   showTables("coefficients-tables", study.tables);
-}
-
-function describe() {
-  const corpus = index.corpora[study.corpus];
-  const {step} = index.norms[`${study.model}/${study.corpus}/${study.site}`];
-  const shown = corpus.shown === corpus.documents ? `all ${counted(corpus.documents, "document")}`
-    : `${corpus.shown.toLocaleString("en")} of ${counted(corpus.documents, "document")}, taken from ` +
-      `the ${counted(corpus.groups, "group")} in turn`;
-  say("about", `The page holds ${shown}, with at most ${corpus.longest.toLocaleString("en")} tokens each` +
-    (tokens.heads ? `, and the heads of ${tokens.heads.documents.length.toLocaleString("en")} of them` : "") +
-    `. Log norms are rounded, with errors of at most ${three(Math.max(...step) / 2)}. Colours span the ` +
-    "central 99% of the tokens in a layer. Dashed: first tokens of a sequence, which the " +
-    "regressions leave out. Struck through: no value. A residual is the outcome minus the " +
-    `prediction of the coefficients${study.effects ? ", minus the mean of its document" : ""}. ` +
-    "Coefficients, their intervals and the random order are of the whole corpus.");
 }
