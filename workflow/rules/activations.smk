@@ -13,8 +13,8 @@ use rule program as extract_activations with:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
     output:
         **wanted(measured("{shard}.parquet")),
-        vectors=when(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
-        norms=when(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
+        vectors=optional(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
+        norms=optional(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
@@ -23,7 +23,7 @@ use rule program as extract_activations with:
     resources:
         **needs(memory_of_extraction, 240, gpu=ON_GPU),
     params:
-        **stage("extract_activations", **SPEED),
+        **job_params("extract_activations", **SPEED),
 
 
 # The norm of every adjustment. With `keep: norms` the extraction makes this file.
@@ -40,4 +40,4 @@ if WITH_VECTORS:
             "logs/{model}/{corpus}/{site}/norms/{shard}.log",
         priority: 1
         params:
-            **stage("compute_norms"),
+            **job_params("compute_norms"),

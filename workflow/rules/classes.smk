@@ -18,22 +18,22 @@ use rule program as cut_into_thirds with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/thirds.log",
     params:
-        **stage("cut_into_thirds"),
+        **job_params("cut_into_thirds"),
 
 
 use rule program as accumulate_classes with:
     input:
-        together(
+        lazy_inputs(
             design=f"{RESULTS}/design/{{shard}}.parquet",
             token_properties=CLASSES,
-            thirds=when(BY_NUMBER, f"{RESULTS}/thirds.json"),
+            thirds=optional(BY_NUMBER, f"{RESULTS}/thirds.json"),
         ),
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/class_crossproducts/{shard}.log",
     params:
-        **stage("accumulate_classes"),
+        **job_params("accumulate_classes"),
 
 
 use rule program as fit_classes with:
@@ -47,7 +47,7 @@ use rule program as fit_classes with:
         # A GB of cross-products takes six CPU minutes.
         **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=8),
     params:
-        **stage("fit_classes"),
+        **job_params("fit_classes"),
 
 
 use rule program as decompose_lags with:
@@ -61,7 +61,7 @@ use rule program as decompose_lags with:
     resources:
         **needs(2000, 60),
     params:
-        **stage("decompose_lags"),
+        **job_params("decompose_lags"),
 
 
 use rule program as plot_classes with:
@@ -74,7 +74,7 @@ use rule program as plot_classes with:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.log",
     localrule: True
     params:
-        **stage("plot_classes", "draw_figures", titled=True),
+        **job_params("plot_classes", "draw_figures", titled=True),
 
 
 use rule plot_classes as plot_classes_of_paper with:
@@ -83,4 +83,4 @@ use rule plot_classes as plot_classes_of_paper with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes_of_paper.log",
     params:
-        **stage("plot_classes", "draw_figures", titled=False),
+        **job_params("plot_classes", "draw_figures", titled=False),

@@ -85,7 +85,7 @@ def at(files, wildcards):
     return files(wildcards) if callable(files) else files
 
 
-def stage(name, program=None, given=None, **options):
+def job_params(name, program=None, given=None, **options):
     """Return the params of a rule: its program, the job, and what a change of runs it again.
 
     Snakemake compares the settings, the digest of the code and those of the user's files, which

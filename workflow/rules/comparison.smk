@@ -5,7 +5,7 @@ use rule program as compare_models with:
     input:
         coefficients=every(f"{RESULTS}/coefficients.parquet"),
         controls=every(f"{RESULTS}/controls.parquet"),
-        before_training=when(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
+        before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         crossproducts=every(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
     output:
         **wanted(in_both_formats("results/comparison", "coefficients", "pairs", "claims")),
@@ -14,7 +14,7 @@ use rule program as compare_models with:
     resources:
         **needs(4000, 60),
     params:
-        **stage("compare_models"),
+        **job_params("compare_models"),
 
 
 use rule program as write_comparison with:
@@ -28,7 +28,7 @@ use rule program as write_comparison with:
         "logs/comparison/findings.log",
     localrule: True
     params:
-        **stage("write_comparison"),
+        **job_params("write_comparison"),
 
 
 use rule program as plot_comparison with:
@@ -40,7 +40,7 @@ use rule program as plot_comparison with:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     localrule: True
     params:
-        **stage("plot_comparison", "draw_figures", titled=True),
+        **job_params("plot_comparison", "draw_figures", titled=True),
 
 
 use rule plot_comparison as plot_comparison_of_paper with:
@@ -49,4 +49,4 @@ use rule plot_comparison as plot_comparison_of_paper with:
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison_of_paper.log",
     params:
-        **stage("plot_comparison", "draw_figures", titled=False),
+        **job_params("plot_comparison", "draw_figures", titled=False),

@@ -4,11 +4,11 @@
 
 use rule program as build_design with:
     input:
-        together(**OF_DESIGN),
+        lazy_inputs(**OF_DESIGN),
     output:
         design=f"{RESULTS}/design/{{shard}}.parquet",
         crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/{site}/{regression}/design/{shard}.log",
     params:
-        **stage("build_design"),
+        **job_params("build_design"),

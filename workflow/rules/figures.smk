@@ -18,7 +18,7 @@ use rule program as plot_norms with:
         # Samples of tables of all tokens are drawn, for which these are read.
         **needs(1500, 30, per_gb=0.05),
     params:
-        **stage("plot_norms", "draw_figures", titled=True),
+        **job_params("plot_norms", "draw_figures", titled=True),
 
 
 use rule plot_norms as plot_norms_of_paper with:
@@ -27,7 +27,7 @@ use rule plot_norms as plot_norms_of_paper with:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_norms_of_paper.log",
     params:
-        **stage("plot_norms", "draw_figures", titled=False),
+        **job_params("plot_norms", "draw_figures", titled=False),
 
 
 use rule program as plot_surprisal with:
@@ -42,7 +42,7 @@ use rule program as plot_surprisal with:
     resources:
         **needs(1500, 30, per_gb=0.05),
     params:
-        **stage("plot_surprisal", "draw_figures", titled=True),
+        **job_params("plot_surprisal", "draw_figures", titled=True),
 
 
 use rule plot_surprisal as plot_surprisal_of_paper with:
@@ -53,7 +53,7 @@ use rule plot_surprisal as plot_surprisal_of_paper with:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_surprisal_of_paper.log",
     params:
-        **stage("plot_surprisal", "draw_figures", titled=False),
+        **job_params("plot_surprisal", "draw_figures", titled=False),
 
 
 use rule program as plot_specifications with:
@@ -67,7 +67,7 @@ use rule program as plot_specifications with:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
     localrule: True
     params:
-        **stage("plot_specifications", "draw_figures", titled=True),
+        **job_params("plot_specifications", "draw_figures", titled=True),
 
 
 use rule plot_specifications as plot_specifications_of_paper with:
@@ -78,7 +78,7 @@ use rule plot_specifications as plot_specifications_of_paper with:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_specifications_of_paper.log",
     params:
-        **stage("plot_specifications", "draw_figures", titled=False),
+        **job_params("plot_specifications", "draw_figures", titled=False),
 
 
 use rule program as plot_regression with:
@@ -97,7 +97,7 @@ use rule program as plot_regression with:
     resources:
         **needs(1500, 30, per_gb=0.05),
     params:
-        **stage("plot_regression", "draw_figures", titled=True),
+        **job_params("plot_regression", "draw_figures", titled=True),
 
 
 use rule plot_regression as plot_regression_of_paper with:
@@ -106,7 +106,7 @@ use rule plot_regression as plot_regression_of_paper with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression_of_paper.log",
     params:
-        **stage("plot_regression", "draw_figures", titled=False),
+        **job_params("plot_regression", "draw_figures", titled=False),
 
 
 use rule program as plot_sites with:
@@ -125,7 +125,7 @@ use rule program as plot_sites with:
     resources:
         **needs(1500, 30, per_gb=0.05),
     params:
-        **stage("plot_sites", "draw_figures", titled=True),
+        **job_params("plot_sites", "draw_figures", titled=True),
 
 
 use rule plot_sites as plot_sites_of_paper with:
@@ -136,4 +136,4 @@ use rule plot_sites as plot_sites_of_paper with:
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites_of_paper.log",
     params:
-        **stage("plot_sites", "draw_figures", titled=False),
+        **job_params("plot_sites", "draw_figures", titled=False),

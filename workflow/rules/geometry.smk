@@ -17,7 +17,7 @@ if WITH_VECTORS:
         log:
             "logs/{model}/{corpus}/{site}/sums/all.log",
         params:
-            **stage("merge_vector_sums"),
+            **job_params("merge_vector_sums"),
 
     use rule program as compare_directions with:
         input:
@@ -31,7 +31,7 @@ if WITH_VECTORS:
         resources:
             **needs(2000, 120),
         params:
-            **stage("compare_directions"),
+            **job_params("compare_directions"),
 
 
 use rule program as summarize_geometry with:
@@ -39,13 +39,13 @@ use rule program as summarize_geometry with:
         geometry=shards_of(f"{SITE}/geometry/{{shard}}.parquet"),
         stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only for stored vectors.
-        distances=when(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
-        centred=when(WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred/{{shard}}.parquet")),
-        random_weights=when(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
-        random_weights_stream=when(
+        distances=optional(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
+        centred=optional(WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred/{{shard}}.parquet")),
+        random_weights=optional(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
+        random_weights_stream=optional(
             UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]
         ),
-        random_weights_distances=when(
+        random_weights_distances=optional(
             WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
         ),
     output:
@@ -53,7 +53,7 @@ use rule program as summarize_geometry with:
     log:
         "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
     params:
-        **stage("summarize_geometry"),
+        **job_params("summarize_geometry"),
 
 
 use rule program as plot_geometry with:
@@ -64,7 +64,7 @@ use rule program as plot_geometry with:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_geometry.log",
     params:
-        **stage("plot_geometry", "draw_figures", titled=True),
+        **job_params("plot_geometry", "draw_figures", titled=True),
 
 
 use rule plot_geometry as plot_geometry_of_paper with:
@@ -73,4 +73,4 @@ use rule plot_geometry as plot_geometry_of_paper with:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_geometry_of_paper.log",
     params:
-        **stage("plot_geometry", "draw_figures", titled=False),
+        **job_params("plot_geometry", "draw_figures", titled=False),

@@ -15,16 +15,18 @@ if CONFIG.regression_of_heads():
 
 use rule program as summarize_heads with:
     input:
-        **{name: when(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
+        **{name: optional(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
         norms=shards_of("results/{model}/{corpus}/attention/norms/{shard}.parquet"),
         # The attention to first tokens, from the documents whose sources are traced.
-        sinks=when(TRACED, shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet")),
+        sinks=optional(
+            TRACED, shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet")
+        ),
         # Only for their regressions.
-        random_weights=when(
+        random_weights=optional(
             UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"
         ),
-        random_weights_norms=when(
+        random_weights_norms=optional(
             UNTRAINED and CONFIG.regression_of_heads(),
             "results/{model}/{corpus}/attention/random_weights.parquet",
         ),
@@ -35,7 +37,7 @@ use rule program as summarize_heads with:
     resources:
         **needs(1000 + 6 * CONFIG.inference.stack_mb, 60),
     params:
-        **stage("summarize_heads"),
+        **job_params("summarize_heads"),
 
 
 use rule program as plot_heads with:
@@ -47,7 +49,7 @@ use rule program as plot_heads with:
     log:
         "logs/{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:
-        **stage("plot_heads", "draw_figures", titled=True),
+        **job_params("plot_heads", "draw_figures", titled=True),
 
 
 use rule plot_heads as plot_heads_of_paper with:
@@ -56,4 +58,4 @@ use rule plot_heads as plot_heads_of_paper with:
     log:
         "logs/{model}/{corpus}/attention/heads/figures/plot_heads_of_paper.log",
     params:
-        **stage("plot_heads", "draw_figures", titled=False),
+        **job_params("plot_heads", "draw_figures", titled=False),

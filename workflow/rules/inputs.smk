@@ -3,7 +3,7 @@
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 
 
-def when(condition, files):
+def optional(condition, files):
     """Return files where a condition holds, else none.
 
     The condition, if it is a function, depends on the name of the job's regression.
@@ -23,7 +23,7 @@ def shards_of(files):
     return of_all
 
 
-def together(**files):
+def lazy_inputs(**files):
     """Return named inputs as one input function, because Snakemake takes time for each."""
     return unpack(lambda wildcards: {name: at(files[name], wildcards) for name in files})
 
@@ -43,7 +43,7 @@ def every_site(pattern):
 
 
 def of_study(pattern, condition=True):
-    """Return a file of every site and regression that meets a condition, as that of `when`."""
+    """Return a file of every site and regression that meets a condition, as that of `optional`."""
     meets = condition if callable(condition) else lambda regression: condition
     names = [name for name in CONFIG.regressions if meets(name)]
     paths = expand(every_site(pattern), regression=names, allow_missing=True) if names else []
@@ -84,7 +84,7 @@ OF_ALL_TOKENS = {
 def for_covariates(files, needed=CONFIG.files_of_tokens):
     """Return files of tokens by name, only where covariates of the job's regression need them."""
     return {
-        name: when(lambda regression, name=name: name in needed(regression), path)
+        name: optional(lambda regression, name=name: name in needed(regression), path)
         for name, path in files.items()
     }
 
@@ -107,7 +107,7 @@ def outcome_before_training(wildcards):
 OF_DESIGN = {
     "outcome": outcome_of,
     # Only for relative norms, or for a common sample with them.
-    "stream": when(CONFIG.needs_stream, "results/{model}/{corpus}/stream/{shard}.parquet"),
+    "stream": optional(CONFIG.needs_stream, "results/{model}/{corpus}/stream/{shard}.parquet"),
     **for_covariates(OF_TOKENS),
 }
 

@@ -20,7 +20,7 @@ use rule program as estimate_effects with:
     resources:
         **needs(memory_of_effects, 240, gpu=ON_GPU),
     params:
-        **stage(
+        **job_params(
             "estimate_effects",
             **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens},
         ),
@@ -56,7 +56,7 @@ use rule program as fit_effects with:
     resources:
         **needs(1000, 60, per_mb=4),
     params:
-        **stage("fit_effects"),
+        **job_params("fit_effects"),
 
 
 use rule program as plot_effects with:
@@ -70,7 +70,7 @@ use rule program as plot_effects with:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True
     params:
-        **stage("plot_effects", "draw_figures", titled=True),
+        **job_params("plot_effects", "draw_figures", titled=True),
 
 
 use rule plot_effects as plot_effects_of_paper with:
@@ -79,4 +79,4 @@ use rule plot_effects as plot_effects_of_paper with:
     log:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects_of_paper.log",
     params:
-        **stage("plot_effects", "draw_figures", titled=False),
+        **job_params("plot_effects", "draw_figures", titled=False),

@@ -15,7 +15,7 @@ use rule program as fetch_model with:
         **needs(4000, 120),
     params:
         # Settings that only assert something change no output.
-        **stage(
+        **job_params(
             "fetch_model",
             given=FILES_OF_MODEL,
             folder=SPEED["folder"],
@@ -36,4 +36,6 @@ use rule program as prepare_corpus with:
         **needs(1000, 30, per_mb=8),
     params:
         # For a notice about few documents.
-        **stage("prepare_corpus", given=FILES_OF_CORPUS, clusters_needed=CONFIG.clusters_needed()),
+        **job_params(
+            "prepare_corpus", given=FILES_OF_CORPUS, clusters_needed=CONFIG.clusters_needed()
+        ),

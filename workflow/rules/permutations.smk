@@ -3,7 +3,7 @@
 
 use rule program as permute_documents with:
     input:
-        together(**OF_DESIGN | for_covariates(OF_TOKENS, CONFIG.files_of_permutations)),
+        lazy_inputs(**OF_DESIGN | for_covariates(OF_TOKENS, CONFIG.files_of_permutations)),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",
     log:
@@ -11,4 +11,4 @@ use rule program as permute_documents with:
     resources:
         **needs(2000, 240),
     params:
-        **stage("permute_documents"),
+        **job_params("permute_documents"),

@@ -23,10 +23,10 @@ use rule program as extract_random_weights with:
             scale=SCALES[1:],
             allow_missing=True,
         ),
-        centred=when(
+        centred=optional(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred/random_weights.parquet")
         ),
-        distances=when(
+        distances=optional(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/distances/random_weights.parquet")
         ),
     log:
@@ -35,4 +35,4 @@ use rule program as extract_random_weights with:
     resources:
         **needs(memory_of_extraction, 120, gpu=ON_GPU),
     params:
-        **stage("extract_random_weights", **SPEED),
+        **job_params("extract_random_weights", **SPEED),

@@ -10,17 +10,17 @@ FINDINGS["regressions"] = of_study(f"{RESULTS}/findings.txt")
 
 use rule program as fit_regression with:
     input:
-        together(
+        lazy_inputs(
             crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
             # Read in a second pass, for the residuals.
             design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
             # The controls in the configuration.
-            permutations=when(
+            permutations=optional(
                 CONFIG.controls.permutation, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
             ),
             # A file for each scale of the weights.
-            random_weights=when(UNTRAINED, outcome_before_training),
-            random_weights_stream=when(
+            random_weights=optional(UNTRAINED, outcome_before_training),
+            random_weights_stream=optional(
                 CONFIG.needs_stream if UNTRAINED else None,
                 expand(
                     "results/{model}/{corpus}/stream/random_weights{scale}.parquet",
@@ -47,4 +47,4 @@ use rule program as fit_regression with:
         # A GB of designs, read for the residuals, takes up to a CPU minute.
         **needs(1000 + 6 * CONFIG.inference.stack_mb, 60, per_gb=1),
     params:
-        **stage("fit_regression"),
+        **job_params("fit_regression"),

@@ -24,7 +24,7 @@ FIRST = lambda regression: regression == next(iter(CONFIG.regressions))
 def figures_of(stage, folder, condition=True, site=None):
     """Return the files of all figures of a stage; the report shows pages in the best format.
 
-    A run makes them where a condition holds, as that of `when`.
+    A run makes them where a condition holds, as that of `optional`.
     """
     files = []
     for figure in targets.figures_drawn(stage, CONFIG):

@@ -18,15 +18,15 @@ use rule program as trace_sources with:
         tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
-        sources=when(TRACED, f"{SOURCES}/{{shard}}.parquet"),
-        written=when(TRACED, "results/{model}/{corpus}/attention/written/{shard}.parquet"),
+        sources=optional(TRACED, f"{SOURCES}/{{shard}}.parquet"),
+        written=optional(TRACED, "results/{model}/{corpus}/attention/written/{shard}.parquet"),
         # The attention of heads to the first token of a sequence.
-        sinks=when(
+        sinks=optional(
             TRACED and WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"
         ),
         readout=every_site(f"{SITE}/readout/{{shard}}.parquet"),
-        random_sources=when(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
-        random_readout=when(
+        random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
+        random_readout=optional(
             UNTRAINED, every_site(f"{SITE}/readout/random_weights/{{shard}}.parquet")
         ),
     log:
@@ -35,22 +35,22 @@ use rule program as trace_sources with:
     resources:
         **needs(memory_of_extraction, 60, gpu=ON_GPU),
     params:
-        **stage("trace_sources", **SPEED),
+        **job_params("trace_sources", **SPEED),
 
 
 use rule program as summarize_sources with:
     input:
-        sources=when(TRACED, shards_of(f"{SOURCES}/{{shard}}.parquet")),
-        random_sources=when(
+        sources=optional(TRACED, shards_of(f"{SOURCES}/{{shard}}.parquet")),
+        random_sources=optional(
             TRACED and UNTRAINED, shards_of(f"{SOURCES}/random_weights/{{shard}}.parquet")
         ),
         readout=shards_of(every_site(f"{SITE}/readout/{{shard}}.parquet")),
-        random_readout=when(
+        random_readout=optional(
             UNTRAINED, shards_of(every_site(f"{SITE}/readout/random_weights/{{shard}}.parquet"))
         ),
     output:
         **wanted(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
-        written=when(
+        written=optional(
             TRACED and UNTRAINED,
             "results/{model}/{corpus}/attention/written/random_weights.parquet",
         ),
@@ -61,7 +61,7 @@ use rule program as summarize_sources with:
     resources:
         **needs(1000, 30, per_mb=20),
     params:
-        **stage("summarize_sources"),
+        **job_params("summarize_sources"),
 
 
 use rule program as plot_sources with:
@@ -75,7 +75,7 @@ use rule program as plot_sources with:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True
     params:
-        **stage("plot_sources", "draw_figures", titled=True),
+        **job_params("plot_sources", "draw_figures", titled=True),
 
 
 use rule plot_sources as plot_sources_of_paper with:
@@ -84,4 +84,4 @@ use rule plot_sources as plot_sources_of_paper with:
     log:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources_of_paper.log",
     params:
-        **stage("plot_sources", "draw_figures", titled=False),
+        **job_params("plot_sources", "draw_figures", titled=False),

@@ -15,7 +15,7 @@ use rule program as tokenize_corpus with:
     resources:
         **needs(1500, 60, per_mb=4),
     params:
-        **stage("tokenize_corpus", folder=SPEED["folder"]),
+        **job_params("tokenize_corpus", folder=SPEED["folder"]),
 
 
 use rule program as summarize_tokens with:
@@ -30,7 +30,7 @@ use rule program as summarize_tokens with:
     resources:
         **needs(1000, 30, per_mb=12),
     params:
-        **stage("summarize_tokens"),
+        **job_params("summarize_tokens"),
 
 
 use rule program as describe_tokens with:
@@ -48,4 +48,4 @@ use rule program as describe_tokens with:
     resources:
         **needs(2000, 120, per_mb=4),
     params:
-        **stage("describe_tokens", given=FILES_OF_TAGS, folder=SPEED["folder"]),
+        **job_params("describe_tokens", given=FILES_OF_TAGS, folder=SPEED["folder"]),

@@ -13,7 +13,7 @@ use rule program as write_findings with:
     log:
         "logs/{model}/{corpus}/findings.log",
     params:
-        **stage("write_findings"),
+        **job_params("write_findings"),
 
 
 use rule program as build_explorer with:
@@ -22,7 +22,7 @@ use rule program as build_explorer with:
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         findings=[
             *every(*itertools.chain(*FINDINGS.values())),
-            *when(COMPARED, ["results/comparison/findings.txt"]),
+            *optional(COMPARED, ["results/comparison/findings.txt"]),
         ],
     output:
         answers=wanted("results/answers.txt"),
@@ -36,7 +36,7 @@ use rule program as build_explorer with:
     resources:
         **needs(2000, 30),
     params:
-        **stage("build_explorer"),
+        **job_params("build_explorer"),
 
 
 # What a paper on a run needs; `make paper` asks for it.
@@ -47,10 +47,10 @@ use rule program as write_paper with:
         controls=every(f"{RESULTS}/controls.parquet"),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
         tokens=every("results/{model}/{corpus}/tokens/{shard}.parquet"),
-        permutations=when(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
-        before_training=when(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
+        permutations=optional(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
+        before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         medians=every(f"{RESULTS}/medians.parquet"),
-        random_weights=when(UNTRAINED, every(f"{SITE}/random_weights.parquet")),
+        random_weights=optional(UNTRAINED, every(f"{SITE}/random_weights.parquet")),
         models=expand("data/models/{model}/source.json", model=CONFIG.models),
     output:
         coefficients="results/paper/coefficients.tex",
@@ -62,7 +62,7 @@ use rule program as write_paper with:
     log:
         "logs/paper.log",
     params:
-        **stage("write_paper", figures=lambda wildcards: OF_PAPER),
+        **job_params("write_paper", figures=lambda wildcards: OF_PAPER),
 
 
 rule paper:
@@ -84,7 +84,7 @@ use rule program as check_fits with:
         "logs/check_fits.log",
     localrule: True
     params:
-        **stage("check_fits"),
+        **job_params("check_fits"),
 
 
 # What a later file added would be lost in silence.
