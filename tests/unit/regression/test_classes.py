@@ -179,6 +179,8 @@ def test_the_half_panel_estimate_combines_three_regressions(tokens):
         data["document"].cat.codes,
     )
     assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
+    rows = found.coefficients.query("subset == 'VERB'")
+    assert set(rows["n_obs"]) == {(data["kind"] == "VERB").sum()}
 
 
 def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **changes):
@@ -261,6 +263,11 @@ def test_classes_without_rows_are_dropped(tokens):
     # The commonest class is what the others are compared with.
     own = [term for term in kept if term.startswith("upos_")]
     assert own == ["upos_ADJ", "upos_DET", "upos_INTJ", "upos_VERB"]
+    # A first layer without rows says nothing of the classes.
+    names = ("upos", "previous_layer")
+    layers = moments_of(design_of(tokens, lags=(1,), covariates=names))
+    assert not layers[0].s.any()
+    assert [term for term in merging.kept_terms(layers[0].terms, layers) if term in own] == own
 
 
 def test_covariates_have_the_values_of_the_table(tokens):

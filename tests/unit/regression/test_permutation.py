@@ -65,6 +65,9 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     _, found = permutation.estimates_of_orders(orders)
     np.testing.assert_allclose(found, whole, rtol=1e-8)
     assert [layer.documents for layer in orders] == [3, 3]
+    for layer in orders:
+        # They are about the means of the observed order over all shards.
+        np.testing.assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
     for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
         np.testing.assert_allclose(two.s, 2 * one.s, atol=1e-10)
         if fixed_effects:

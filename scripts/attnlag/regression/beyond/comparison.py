@@ -185,16 +185,13 @@ def profile(layers: Iterable[Moments]) -> Profile:
     """Return the slopes of a regression in all layers, with their errors by document."""
     estimates, scores, dfs = [], [], []
     for moments in layers:
-        solution = solve(moments)
-        k = len(moments.names)
-        estimate, df = np.full((2, k), np.nan)
-        by_document = np.full((len(moments.clusters), k), np.nan)
+        solution, k = solve(moments), len(moments.names)
+        df, by_document = np.full(k, np.nan), np.full((len(moments.clusters), k), np.nan)
         if solution.status == "ok":
-            estimate = solution.coefficients(solution.theta)
             df = regress.LayerSums.of(solution).df
             by_document = regress.cr2_scores(solution)
         slopes = slice(0 if moments.within else 1, None)
-        estimates.append(estimate[slopes])
+        estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])
         dfs.append(df[slopes])
     names = moments.terms[1:]

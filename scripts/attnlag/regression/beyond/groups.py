@@ -47,9 +47,8 @@ def coefficients_by_group(
         own = [moments.only(documents) for moments in layers]
         terms = merging.kept_terms(own[0].terms, own)
         terms = {term: parts for term, parts in terms.items() if not is_term(term, "group")}
-        effects = settings.fixed_effects == "document"
-        regressed = (merging.merged(each, terms).regressed(effects=effects) for each in own)
-        fits = [regress.fit(solve(moments), settings.covariance, 2) for moments in regressed]
+        solutions = map(solve, merging.regressed(own, terms, settings))
+        fits = [regress.fit(solution, settings.covariance, 2) for solution in solutions]
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
             table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))

@@ -99,11 +99,8 @@ def fitted_parts(
     group_of: Mapping[str, str] | None = None,
 ) -> list[regress.LayerFit]:
     """Fit parts of layers, each a regression of its own with the same terms."""
-    effects = settings.fixed_effects == "document"
-    regressed = (
-        merging.merged(part, sums).regressed(effects=effects, group_of=group_of) for part in parts
-    )
-    return [regress.fit(solve(moments), settings.covariance) for moments in regressed]
+    solutions = map(solve, merging.regressed(parts, sums, settings, group_of))
+    return [regress.fit(solution, settings.covariance) for solution in solutions]
 
 
 def table_of_parts(

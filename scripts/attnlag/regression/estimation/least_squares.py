@@ -113,6 +113,13 @@ class Solution:
             result[0, 1:] = -self.moments.centre[2:]
         return result @ self.back
 
+    @property
+    def estimate(self) -> np.ndarray:
+        """Coefficients on the scale of the data, (K,); NaN without a fit."""
+        if self.status != "ok":
+            return np.full(len(self.moments.names), np.nan)
+        return self.coefficients(self.theta)
+
     def coefficients(self, theta: np.ndarray) -> np.ndarray:
         """Return coefficients on the scale of the data, (…, K), given θ."""
         result = theta @ self.to_terms.T

@@ -5,7 +5,7 @@ have enough tokens is known only after all shards are summed. Moments of sums of
 moments, so the design need not be read again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from attnlag.regression.design.design import values_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import HeadsSettings, RegressionSettings
 
 # Smallest number of rows that identify the slopes of the merged class.
 FEWEST_ROWS = 30
@@ -119,6 +120,18 @@ def map_of(terms: Sequence[str], sums: TermSums) -> np.ndarray:
 def merged(moments: Moments, sums: TermSums) -> Moments:
     """Return moments whose terms are sums of the terms of others."""
     return moments.through(map_of(moments.terms, sums), list(sums))
+
+
+def regressed(
+    layers: Iterable[Moments],
+    sums: TermSums,
+    settings: RegressionSettings | HeadsSettings,
+    group_of: Mapping[str, str] | None = None,
+) -> Iterator[Moments]:
+    """Yield the moments that the regression of each layer is solved from."""
+    for moments in layers:
+        effects = settings.fixed_effects == "document"
+        yield merged(moments, sums).regressed(effects=effects, group_of=group_of)
 
 
 def values_of_sums(

@@ -273,7 +273,7 @@ def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife 
 def fitted(sums: LayerSums, covariance: Covariance, joint: Sequence[np.ndarray] = ()) -> LayerFit:
     """Return the estimates of one layer with their errors and joint tests."""
     solution, to_terms = sums.solution, sums.solution.to_terms
-    estimate = solution.coefficients(solution.theta)
+    estimate = solution.estimate
     v, df = to_terms @ covariance.of(sums) @ to_terms.T, covariance.df(sums)
     aht = covariance.satterthwaite
     degrees = [float(test.df()[0]) for test in sums.tests[1:]] if aht else [df] * len(joint)

@@ -106,17 +106,10 @@ def fitted_alone(
         ``estimate`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
     """
     terms = merging.kept_terms(layers[0].terms, layers)
-    effects = settings.fixed_effects == "document"
-    solutions = [
-        solve(merging.merged(each.whole(), terms).regressed(effects=effects)) for each in layers
-    ]
-    estimates = [
-        solution.coefficients(solution.theta)
-        if solution.status == "ok"
-        else np.full(len(solution.moments.names), np.nan)
-        for solution in solutions
-    ]
+    whole = (layer.whole() for layer in layers)
+    solutions = [solve(moments) for moments in merging.regressed(whole, terms, settings)]
     names = solutions[0].moments.names
+    estimates = [solution.estimate for solution in solutions]
     coefficients = pd.DataFrame(
         {
             "layer": np.repeat([each.layer for each in layers], len(names)),

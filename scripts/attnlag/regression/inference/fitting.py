@@ -42,7 +42,6 @@ class FittedRegression:
 
     settings: RegressionSettings  # with few documents, those of `settings_of_few_documents`
     layers: list[int]
-    fits: list[LayerFit]  # one per layer
     coefficients: pd.DataFrame
     goodness: pd.DataFrame
     influence: pd.DataFrame
@@ -156,11 +155,9 @@ def fit_regression(
 
     def layers(group_of: Mapping[str, str] | None) -> Iterator[Moments]:
         """Yield the moments of the regression of each layer."""
-        for moments in stored:
-            moments = moments.whole() if documents < FEWEST_DOCUMENTS else moments
-            yield merging.merged(moments, kept).regressed(
-                effects=settings.fixed_effects == "document", group_of=group_of
-            )
+        few = documents < FEWEST_DOCUMENTS
+        apart = (moments.whole() if few else moments for moments in stored)
+        return merging.regressed(apart, kept, settings, group_of)
 
     model = residuals.residual_model(map(solve, layers(clustered_by)))
     hac_lags = settings.hac_lags
@@ -196,7 +193,6 @@ def fit_regression(
     return FittedRegression(
         settings=settings,
         layers=stored.layers,
-        fits=fits,
         coefficients=coefficients,
         goodness=results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust),
         influence=results.influence_table(fits),
