@@ -143,8 +143,6 @@ def cross_layer(
             for of_kind in (estimate[..., 1], np.sqrt(variance))
         ]
     )
-    # At distance 0 the source and the variable held fixed are the same.
-    values[2:, ..., 0] = np.nan
     keys = np.indices(values.shape[1:]).reshape(3, -1)
     keys[0] = np.array(targets)[keys[0]]
     table = pd.DataFrame(keys.T, columns=PREDICTIVE_KEYS)

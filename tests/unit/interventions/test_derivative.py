@@ -115,6 +115,7 @@ def test_each_site_has_unit_effect_on_itself(gpt2_in_double, ids, site):
     chosen = settings(source_sites=(site,), target_sites=(site,))
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, chosen).items():
         np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-12)
+        assert (sums.effects[m, 1:] == 0).all()
 
 
 def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_double, ids):

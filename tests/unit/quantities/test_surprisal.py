@@ -130,6 +130,16 @@ def test_logits_that_the_head_does_not_reproduce_are_refused():
         extractor.measure([np.arange(8)])
 
 
+def test_a_model_that_runs_its_head_twice_is_refused():
+    def again(module, _, output):
+        module.lm_head(torch.zeros(1, output.logits.shape[1], 48))
+
+    model = tiny("llama")
+    model.register_forward_hook(again)
+    with pytest.raises(UserError, match="found 2 passes of its head, expected one"):
+        predicted(model, [np.arange(8)])
+
+
 def test_measuring_predictions_does_not_change_the_norms():
     model, options = tiny("llama"), {"batch_tokens": 48}
     alone = extraction.Extractor(model.base_model, **options).measure(sequences())

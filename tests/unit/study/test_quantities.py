@@ -87,6 +87,8 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
             for rows in [table.to_pandas().iloc[:, 4:]]
         )
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    norms = measured.table("norms").query("site == 'mlp' and layer == 1")
+    np.testing.assert_allclose(norms["relative"], norms["norm"] / measured.stream[1])
     # The head norms of the edited layer are those of the model in memory.
     first = measured.table("heads").query("layer == 1 and document == 'text 0'")
     ids = torch.tensor([rows["text 0", 0]])
