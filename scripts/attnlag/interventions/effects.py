@@ -94,6 +94,8 @@ def table(effects: Mapping[Key, Sequence[Effect]], probes: int) -> pa.Table:
             for lag, (count, value) in enumerate(zip(counts, effect.effects, strict=True)):
                 keys = document, *effect[:4], lag, *effect[4:6], effect.upos
                 rows.append((*keys, int(count), value if count else 0.0, of_derivative))
+    # Derivatives come first.
+    rows.sort(key=lambda row: row[-1] is None)
     frame = pd.DataFrame(rows, columns=EFFECTS_SCHEMA.names)
     cell = [name for name in EFFECTS_SCHEMA.names if name not in EFFECT_SUMS]
     sums = frame.groupby(cell, sort=False, dropna=False, as_index=False)[EFFECT_SUMS].sum()
