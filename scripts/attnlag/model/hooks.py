@@ -213,9 +213,7 @@ def tap(
             hooks.append((block.block.register_forward_hook, after(layer, OUTPUT), {}))
     for (layer, point), module in (modules or {}).items():
         if point == PROJECTED:
-            # This hook must run before those of the part, which may be this module.
-            hook = after(layer, point)
-            hooks.append((module.register_forward_hook, hook, {"prepend": True}))
+            hooks.append((module.register_forward_hook, after(layer, point), {}))
         else:
             hooks.append((module.register_forward_pre_hook, entering(layer, point), {}))
     with attached(hooks):

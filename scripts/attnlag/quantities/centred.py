@@ -30,8 +30,7 @@ PAIRED_TOKENS = 256
 
 def schema(layers: int) -> pa.Schema:
     """Return the schema of a file of centred cosines: the keys, then a column per layer."""
-    names = [f"{columns.layer_name(layer)}.{QUANTITY}" for layer in range(layers)]
-    return pa.schema([*columns.KEY_FIELDS, *((name, pa.float32()) for name in names)])
+    return columns.schema_of_values(range(layers), [QUANTITY])
 
 
 def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:

@@ -77,18 +77,6 @@ def tables(
     }
 
 
-def sinks(keys: list[pa.Array], to_first: Mapping[int, Any]) -> pa.Table:
-    """Return the attention to the first token of a sequence, given (tokens, heads) by layer."""
-    (count,) = {scores.shape[1] for scores in to_first.values()}
-    fields = schema(to_first, count)
-    kind = fields.field(len(keys)).type
-    lists = [
-        pa.FixedSizeListArray.from_arrays(scores.float().cpu().flatten().numpy(), type=kind)
-        for scores in to_first.values()
-    ]
-    return pa.Table.from_arrays([*keys, *lists], schema=fields)
-
-
 def written(sources: pa.Table) -> pa.Table:
     """Return the norms of what each token and earlier ones write, a row for each token.
 

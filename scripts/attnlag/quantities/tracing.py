@@ -16,7 +16,7 @@ from attnlag.errors import counted
 from attnlag.model import hooks, trying
 from attnlag.model.architectures import PARTS
 from attnlag.model.hooks import HEAD, NotGiven
-from attnlag.quantities import heads, sources, traced_tables
+from attnlag.quantities import columns, computation, heads, sources, traced_tables
 from attnlag.quantities.computation import Seen
 from attnlag.quantities.heads import LayerHeads
 from attnlag.quantities.passes import Batch, Rotary, batch_of
@@ -89,10 +89,12 @@ class Tracer:
             except NotGiven as reason:
                 self.readout_remark = f"no readout: {reason}"
         numbers, seen = self._pass(batch)
-        keys = keys_of([TokenSequence(document, window, sequence)])
+        read = TokenSequence(document, window, sequence)
+        keys = keys_of([read])
         if numbers:
-            to_first = {n: numbers[n].pop("to_first") for n in sorted(numbers)}
-            self.sinks.append(traced_tables.sinks(keys, to_first))
+            to_first = [numbers[n].pop("to_first").float().cpu().numpy() for n in sorted(numbers)]
+            schema = columns.schema(sorted(numbers), to_first[0].shape[1])
+            self.sinks.append(computation.table([read], to_first, schema, "float32"))
             rows = traced_tables.table(
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
             )
@@ -104,8 +106,8 @@ class Tracer:
                 vectors = [seen[n].site(site) for n in layers]
                 effects = self.head.effects(vectors, batch.ids[0], hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
-                columns = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
-                rows = traced_tables.table(keys, layers, columns, traced_tables.READOUT)
+                on_words = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
+                rows = traced_tables.table(keys, layers, on_words, traced_tables.READOUT)
                 self.readout[site].append(rows)
 
     def tables(self) -> dict[tuple[str, str], pa.Table]:

@@ -276,6 +276,15 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
     np.testing.assert_array_equal(found[key], expected[key])
 
 
+def test_a_batch_is_padded_on_the_right_and_numbers_its_tokens_among_those_of_all():
+    sequences = ragged([3, 10, 9, 4])
+    (batch,) = passes.batched(sequences, [np.array([1, 2])])
+    assert batch.rows.tolist() == list(range(3, 22))
+    assert batch.starts.tolist() == [0, 10]
+    assert batch.real.tolist() == [[True] * 10, [True] * 9 + [False]]
+    np.testing.assert_array_equal(batch.ids.numpy()[batch.real], np.concatenate(sequences[1:3]))
+
+
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))
 def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
     lengths = np.array(lengths, dtype=int)
