@@ -151,8 +151,7 @@ def _random_weights(
         "trained": [part.only(untrained[0].clusters) for part in trained],
     }
     by_term = {
-        column: controls.fitted_alone(parts, settings)[0].set_index(["layer", "term"])["estimate"]
-        for column, parts in parts_of.items()
+        column: controls.fitted_alone(parts, settings)[0] for column, parts in parts_of.items()
     }
     return pd.DataFrame(by_term).dropna(subset="random_weights")
 

@@ -56,6 +56,5 @@ def fit_lags(
     if random is not None and len(random):
         untrained, _ = controls.fitted_alone(moments_of(random, 1), settings)
         keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
-        estimates = untrained.set_index(["layer", "term"])["estimate"]
-        table["random_weights"] = estimates.reindex(keys).to_numpy()
+        table["random_weights"] = untrained.reindex(keys).to_numpy()
     return table[LAG_COLUMNS]

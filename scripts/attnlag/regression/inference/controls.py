@@ -97,27 +97,18 @@ class RandomWeightsControl:
 
 def fitted_alone(
     layers: Sequence[Moments], settings: RegressionSettings | HeadsSettings
-) -> tuple[pd.DataFrame, list[Solution]]:
-    """Fit moments without any correction and without errors of the coefficients.
+) -> tuple[pd.Series, list[Solution]]:
+    """Fit moments without any correction and without errors; return the coefficients first.
 
-    Returns
-    -------
-    coefficients : pandas.DataFrame
-        ``estimate`` by ``layer`` and ``term``; NaN in layers that cannot be fitted.
+    They are by ``layer`` and ``term``, NaN in layers that cannot be fitted.
     """
     terms = merging.kept_terms(layers[0].terms, layers)
     whole = (layer.whole() for layer in layers)
     solutions = [solve(moments) for moments in merging.regressed(whole, terms, settings)]
-    names = solutions[0].moments.names
-    estimates = [solution.estimate for solution in solutions]
-    coefficients = pd.DataFrame(
-        {
-            "layer": np.repeat([each.layer for each in layers], len(names)),
-            "term": names * len(layers),
-            "estimate": np.concatenate(estimates),
-        }
-    )
-    return coefficients, solutions
+    keys = [solution.moments.layer for solution in solutions], solutions[0].moments.names
+    index = pd.MultiIndex.from_product(keys, names=["layer", "term"])
+    estimates = np.concatenate([solution.estimate for solution in solutions])
+    return pd.Series(estimates, index, name="estimate"), solutions
 
 
 def random_weights(
@@ -189,8 +180,7 @@ class _Fitted:
 
 
 def _fitted(layers: Sequence[Moments], settings: RegressionSettings) -> _Fitted:
-    table, solutions = fitted_alone(layers, settings)
-    coefficients = table.set_index(["layer", "term"])["estimate"]
+    coefficients, solutions = fitted_alone(layers, settings)
     r_squared = [1 - solution.ssr / solution.tss for solution in solutions]
     clusters = solutions[0].moments.clusters
     left_out = [1 - np.eye(len(clusters))]
