@@ -47,11 +47,13 @@ def log_norms(
     """
     logs: dict[tuple[str, int], torch.Tensor] = {}
 
-    def keep(layer: int, site: str, added: torch.Tensor) -> None:
+    def changed(layer: int, site: str, added: torch.Tensor) -> torch.Tensor:
+        added = change(layer, site, added)
         receive(layer, site, added)
         logs[site, layer] = edits.log_norm(added).reshape(ids.shape)
+        return added
 
-    with edits.edited(blocks, sites, change, keep):
+    with edits.edited(blocks, sites, changed):
         hooks.forward(model, ids)
     return logs
 

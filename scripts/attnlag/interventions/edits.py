@@ -44,18 +44,15 @@ def edited(
     blocks: Sequence[BlockModules],
     sites: Collection[str],
     change: Change,
-    receive: Receive = lambda layer, site, added: None,
 ) -> Iterator[None]:
-    """Change the adjustments in forward passes of this thread, and observe the results.
+    """Change or observe the adjustments in forward passes of this thread.
 
     Parameters
     ----------
     change : callable
         ``change(layer, site, added)`` returns the replacement of ``added``, whose last dimension
-        is the width; sequences and tokens may share one dimension.
-    receive : callable
-        ``receive(layer, site, added)`` is called with the changed vectors. Later operations may
-        overwrite them, so ``receive`` must copy what it keeps.
+        is the width; sequences and tokens may share one dimension. Later operations may overwrite
+        either, so it must copy what it keeps.
     """
     # What a site of several parts adds is known once the block is done.
     sites_at: dict[str, list[str]] = {}
@@ -72,7 +69,6 @@ def edited(
         for site in sites_at[point]:
             added = value - streams[layer] if point == OUTPUT else value
             changed = change(layer, site, added)
-            receive(layer, site, changed)
             value = value + (changed - added) if point == OUTPUT else changed
         if point == OUTPUT:
             del streams[layer]

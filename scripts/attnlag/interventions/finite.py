@@ -167,24 +167,22 @@ def effects_at(
     distances = ids.shape[1] - token
     sites = list(dict.fromkeys([site, *settings.target_sites]))
 
-    def change(at: int, where: str, added: torch.Tensor) -> torch.Tensor:
-        if (at, where) != (layer, site):
-            return added
-        rows = added.clone().reshape(*ids.shape, -1)
-        for row, (_, _, make) in enumerate(changes, start=1):
-            rows[row, token] = make(rows[row, token])
-        return rows.reshape(added.shape)
-
     logs_of_targets: dict[tuple[str, int], torch.Tensor] = {}
 
-    def keep(at: int, where: str, added: torch.Tensor) -> None:
+    def change(at: int, where: str, added: torch.Tensor) -> torch.Tensor:
+        if (at, where) == (layer, site):
+            rows = added.clone().reshape(*ids.shape, -1)
+            for row, (_, _, make) in enumerate(changes, start=1):
+                rows[row, token] = make(rows[row, token])
+            added = rows.reshape(added.shape)
         if at >= layer and where in settings.target_sites:
             logs_of_targets[where, at] = edits.log_norm(added).reshape(ids.shape)[:, token:].cpu()
+        return added
 
     options: dict[str, Any] = {}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = distances
-    with torch.inference_mode(), edits.edited(blocks, sites, change, keep):
+    with torch.inference_mode(), edits.edited(blocks, sites, change):
         output = hooks.forward(model, ids, **options)
     results = []
 

@@ -35,9 +35,8 @@ def schema(layers: int) -> pa.Schema:
 
 def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
     """Return the vectors of a layer in one row group of activations, (tokens, width) float32."""
-    column = file.read_row_group(group, columns=[layer])[layer].combine_chunks()
-    vectors = column.flatten().to_numpy().reshape(-1, column.type.list_size)
-    return vectors.astype(np.float32, copy=False)
+    column = file.read_row_group(group, columns=[layer])[layer]
+    return columns.array_of(column).astype(np.float32, copy=False)
 
 
 @dataclass

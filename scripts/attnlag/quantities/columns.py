@@ -1,6 +1,7 @@
 """The columns of the tables that have one row per token."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -31,6 +32,14 @@ def layer_number(name: str) -> int:
 def layers_in(schema: pa.Schema) -> list[str]:
     """Return the names of a table's layer columns, first layer first."""
     return [name for name in schema.names if name.startswith("layer_")]
+
+
+def array_of(column: pa.ChunkedArray) -> Any:
+    """Return a column as an array: (tokens,), or (tokens, width) if it holds lists of one size."""
+    column = column.combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type):
+        return column.to_numpy()
+    return column.flatten().to_numpy().reshape(-1, column.type.list_size)
 
 
 def schema(

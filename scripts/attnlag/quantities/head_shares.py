@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attnlag.quantities.columns import KEYS, layer_number, layers_in
+from attnlag.quantities.columns import KEYS, array_of, layer_number, layers_in
 
 # A token is at the floor of its layer if the vector of its heads' norms is within this relative
 # distance of that of the first token of its sequence. The first token attends only to itself. If
@@ -75,7 +75,8 @@ def table(
         energy: np.ndarray | float = 0.0
         coherence, tokens, on_floor = 0.0, 0, 0
         for path, norms_path in zip(heads, norms, strict=True):
-            position, of_heads = _positions_and_norms(path, name)
+            keys, of_heads = norms_of_heads(path, name, ["position"])
+            position = keys["position"].to_numpy()
             used = position >= drop_first
             squares = of_heads[used].astype(np.float64) ** 2
             layer_norms = pq.read_table(norms_path, columns=[name])[name].to_numpy()[used]
@@ -90,10 +91,11 @@ def table(
         floors, positions = [np.zeros(0, bool)], [np.zeros(0)]
         for path, scores, places in zip(sequences, sinks, sampled, strict=False):
             if name in pq.read_schema(scores).names:
-                position, of_heads = _positions_and_norms(path, name)
+                keys, of_heads = norms_of_heads(path, name, ["position"])
+                position = keys["position"].to_numpy()
                 floor, position = at_floor(of_heads, position)[places], position[places]
                 used = position >= drop_first
-                attention.append(_vectors(pq.read_table(scores, columns=[name])[name])[used])
+                attention.append(array_of(pq.read_table(scores, columns=[name])[name])[used])
                 floors.append(floor[used])
                 positions.append(position[used])
         to_first, floor = np.concatenate(attention), np.concatenate(floors)
@@ -130,18 +132,7 @@ def _sampled(sinks: Path, heads: Path) -> np.ndarray:
     return of_heads.get_indexer(of_sinks)
 
 
-def _positions_and_norms(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    keys, of_heads = norms_of_heads(path, name, ["position"])
-    return keys["position"].to_numpy(), of_heads
-
-
-def _vectors(lists: pa.ChunkedArray) -> np.ndarray:
-    """Return a column of lists as an array with one row per list."""
-    column = lists.combine_chunks()
-    return column.flatten().to_numpy().reshape(-1, column.type.list_size)
-
-
 def norms_of_heads(path: Path, name: str, keys: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
     """Return the keys of a shard and one layer's norms of heads, (tokens, heads)."""
     table = pq.read_table(path, columns=[*keys, name]).unify_dictionaries().combine_chunks()
-    return table.select(keys), _vectors(table[name])
+    return table.select(keys), array_of(table[name])

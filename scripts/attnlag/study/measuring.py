@@ -33,7 +33,7 @@ from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.trying import vocabulary_of
 from attnlag.quantities.catalogue import QUANTITIES
-from attnlag.quantities.columns import layer_number, layers_in
+from attnlag.quantities.columns import array_of, layer_number, layers_in
 from attnlag.quantities.extraction import Extractor, Key, Values, measure_runs
 from attnlag.quantities.norms import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
@@ -398,14 +398,7 @@ def sequences_of(tokens: pd.DataFrame) -> list[TokenSequence]:
 
 def _layers_of(rows: pa.Table) -> list[np.ndarray]:
     """Return the columns of layers as arrays, with a row per token."""
-    found = []
-    for name in layers_in(rows.schema):
-        column = rows[name].combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
-            found.append(column.flatten().to_numpy().reshape(-1, column.type.list_size))
-        else:
-            found.append(column.to_numpy())
-    return found
+    return [array_of(rows[name]) for name in layers_in(rows.schema)]
 
 
 def occurrences(tokens: pd.DataFrame) -> pa.Table:
