@@ -61,6 +61,24 @@ def beyond(rows: pd.DataFrame) -> int:
     return int((rows["finding"] == "present").sum())
 
 
+def significant_in(rows: pd.DataFrame) -> int:
+    """Return the number of layers whose coefficient differs from zero, corrected over them."""
+    return int((rows["p_adjusted"] < 0.05).sum())
+
+
+def lag_2_without_means(results: Results) -> pd.Series:
+    """Return the coefficient of lag 2 by layer, where the means of documents alone are removed."""
+    design = pd.read_parquet(results.folder / "attention/notebook/design")
+    layers = sorted({name.partition(".")[0] for name in design if name.startswith("layer_")})
+    found = {}
+    for layer in layers:
+        rows = design[["document", *(f"{layer}.{term}" for term in ("y", "lag_1", "lag_2"))]]
+        values = rows.dropna().groupby("document", observed=True).transform(lambda x: x - x.mean())
+        y, *lags = values.to_numpy().T
+        found[layer] = np.linalg.lstsq(np.stack(lags, axis=1), y, rcond=None)[0][1]
+    return pd.Series(found)
+
+
 def before_training(results: Results, regression: str = "within") -> tuple[pd.Series, float]:
     """Return the medians of lag 1 at all scales of the weights, and that of the trained model."""
     rows = results.table(f"attention/{regression}/before_training").query("quantity == 'lag_1'")
@@ -125,13 +143,36 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
         f"it is negative in {len(negative)} layers within documents "
         f"({', '.join(map(str, negative[:-1]))} and {negative[-1]})",
     )
+    pooled_median, held_median = (rows["uncorrected"].median() for rows in (pooled_second, second))
+    of_means = lag_2_without_means(results).median()
+    yield (
+        "docs/post.md",
+        f"Its median falls from {pooled_median:.3f} to {of_means:.3f} with document means removed, "
+        f"and to {held_median:.3f} with position held fixed.",
+    )
     absent = (second["finding"] == "absent").sum()
-    yield "docs/post.md", f"shown to be smaller than 0.05 in {absent}."
+    yield (
+        "docs/post.md",
+        f"it still differs from 0 in {significant_in(second)} layers, but exceeds 0.05 in only "
+        f"{beyond(second)} and is shown to be smaller in {absent}.",
+    )
+    for row, first, later in (
+        ("texts pooled", pooled, pooled_second),
+        ("position fixed", within, second),
+    ):
+        counts = f"{significant_in(first)} | {significant_in(later)}"
+        yield "docs/post.md", f"{row}, p < .05, Holm | {counts} |"
     pooled_fits = results.table("attention/notebook/fits").set_index("layer")
     yield (
         "docs/post.md",
-        f"R² is {pooled_fits['r_squared'][0]:.3f}, lag 1 {pooled['estimate'][0]:.2f}, "
-        f"lag 2 {pooled_second['estimate'][0]:.2f}, both undecided",
+        f"R², yes ({pooled_fits['r_squared'][0]:.3f}); lag 1 is {pooled['estimate'][0]:.2f} "
+        f"(p = {pooled['p_adjusted'][0]:.2f}), lag 2 {pooled_second['estimate'][0]:.2f} "
+        f"(corrected p = {pooled_second['p_adjusted'][0]:.2f}), both undecided",
+    )
+    residuals = fits["skewness"].median(), pooled_fits["skewness"].median()
+    yield (
+        "docs/post.md",
+        f"of residuals {residuals[0]:.2f} within documents and {residuals[1]:.2f} pooled",
     )
     for row, first, later in (
         ("texts pooled", pooled, pooled_second),
@@ -171,8 +212,12 @@ def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
     yield "docs/tutorial.md", f"# ({norms.shape[0]}, {norms.shape[1]}): document, window"
     later = norms[norms["position"] > 0].filter(like="layer_")
     sizes = later.median().to_numpy()
-    ends = significant(sizes[0]), significant(sizes[-1])
-    yield "docs/tutorial.md", f"from a median of {ends[0]} in layer 0 to {ends[1]} in layer 29"
+    first, last, largest = (significant(sizes[n]) for n in (0, -1, sizes.argmax()))
+    yield (
+        "docs/tutorial.md",
+        f"go from {first} in layer 0 to {last} in layer 29, with a peak of {largest} in layer "
+        f"{sizes.argmax()}.",
+    )
     tokens = pd.read_parquet(results.folder / "token_properties")
     used = tokens["position"].to_numpy() > 0
     logs = np.log(later.to_numpy(float))
@@ -201,11 +246,19 @@ def of_tokens(results: Results) -> Iterator[tuple[str, str]]:
         f"median of {tests['df_residual'].median():.0f} degrees of freedom)",
     )
     steps = results.table("attention/notebook/nested_models").query("term == 'lag_1'")
-    means = steps.groupby("step", sort=False)["estimate"].mean()
+    by_step = steps.pivot(index="layer", columns="step", values="estimate")
+    pooled, held = by_step["pooled"], by_step["token_previous"]
+    most = (held - pooled).abs().max()
     yield (
         "docs/tokens.md",
-        f"moves lag 1 from {means.iloc[0]:.3f} to {means.iloc[-1]:.3f} (mean over layers, "
-        f"{steps['n_documents'].max():.0f} tagged documents)",
+        f"moves lag 1 from {pooled.mean():.3f} to {held.mean():.3f} (mean over layers, "
+        f"{steps['n_documents'].max():.0f} tagged documents, no bias correction), and single "
+        f"layers by up to {most:.2f}",
+    )
+    yield (
+        "docs/tutorial.md",
+        f"does not fall ({pooled.mean():.3f} pooled, {held.mean():.3f}), though single layers move "
+        f"by up to {most:.2f}.",
     )
 
 
@@ -334,7 +387,7 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
         f"{row.estimate:.3f} ({row.conf_low:.3f} to {row.conf_high:.3f}) in layer {layer}"
         for layer, row in rows.iterrows()
     ]
-    yield page, f"the effects are {', '.join(effects[:-1])} and {effects[-1]}"
+    yield page, f"In the default run effects are {', '.join(effects[:-1])} and {effects[-1]}"
     shares = [
         f"{row.share:.0%} ({row.share_low:.0%} to {row.share_high:.0%})"
         for _, row in rows.iterrows()
@@ -343,14 +396,30 @@ def of_causes(results: Results) -> Iterator[tuple[str, str]]:
     effect, lag = rows["estimate"], rows["coefficient"]
     yield (
         "docs/tutorial.md",
-        f"changes by {effect.min():.2f}% to {effect.max():.2f}%, where the regression has "
-        f"{lag.min():.2f} to {lag.max():.2f}",
+        f"changes by {effect.min():.2f}% to {effect.max():.2f}%. Lag 1 of those layers on "
+        f"themselves, another quantity, is {lag.min():.2f} to {lag.max():.2f}; the regression on "
+        f"all preceding layers has {rows['predicted'].min():.2f} to "
+        f"{rows['predicted'].max():.2f}, with",
+    )
+    for name in ("README.md", "docs/reading.md"):
+        yield name, f"changes the next token's by at most {effect.abs().max():.2f}%."
+    of_lag = "{:.0%}, {:.0%} and {:.0%}".format(*rows["share"])
+    yield "docs/post.md", f"effects are {of_lag} of lag 1; the"
+    assert rows["estimate"].between(rows["predicted_conf_low"], rows["predicted_conf_high"]).all()
+    predicted = [
+        f"{row.predicted:.2f} ({row.predicted_conf_low:.2f} to {row.predicted_conf_high:.2f})"
+        for _, row in rows.iterrows()
+    ]
+    yield (
+        page,
+        f"on all preceding layers has {', '.join(predicted[:-1])} and {predicted[-1]}, which",
     )
     pairs = results.table("causal/elasticities").query("intervention == 'derivative' and lag == 1")
+    most = pairs.loc[pairs["predictive"].idxmax()]
     yield (
         "docs/tutorial.md",
-        f"coefficients of one layer for another reach {pairs['predictive'].max():.2f}, effects at "
-        f"most {pairs['estimate'].max():.2f}.",
+        f"coefficients of one layer for another reach {most['predictive']:.2f} (standard error "
+        f"{most['predictive_std_error']:.2f}), effects at most {pairs['estimate'].max():.2f}.",
     )
     trial = results.table("causal/prediction_vs_effect").query("lag == 1")
     alone, given, same = (trial.iloc[number] for number in (0, 1, 2))
@@ -390,8 +459,8 @@ def of_others(results: Results) -> Iterator[tuple[str, str]]:
     page, sizes = "docs/post.md", validation.sizes(folder)
     yield (
         page,
-        f"rejects in {(sizes['normal_p'] < 0.05).sum()} of {len(sizes)} layers, and the median "
-        f"layer has a skewness of {sizes['skewness'].median():.2f}",
+        f"rejects in {(sizes['normal_p'] < 0.05).sum()} of {len(sizes)} layers; "
+        f"skewness is {sizes['skewness'].median():.2f} (median layer)",
     )
     norms, relative = sizes["norm"], sizes["relative"]
     yield (

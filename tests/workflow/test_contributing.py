@@ -20,6 +20,7 @@ from attnlag.storage.tables import read_provenance
 
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/design/covariates.py"
+COVARIANCES = "scripts/attnlag/regression/covariances.py"
 PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
 SITES = "scripts/attnlag/quantities/sites.py"
 QUANTITIES = "scripts/attnlag/quantities/catalogue.py"
@@ -52,6 +53,7 @@ def extended(gpt2, tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("extended") / "project", gpt2)
     beginning = re.search(r"^CATALOGUE: .* = \{\n", (ROOT / COVARIATES).read_text(), re.MULTILINE)
     insert(project, COVARIATES, beginning[0], block_of("covariate"))
+    insert(project, COVARIANCES, "CATALOGUE = {\n", block_of("covariance"))
     insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
     site = textwrap.indent(block_of("site").rstrip(), " " * 8)
     insert(project, SITES, "    for site in (\n", f"{site},\n")
@@ -81,6 +83,7 @@ def extended(gpt2, tmp_path_factory):
             "two_back": {"lags": [1], "outcome": "cosine_two_before"},
         },
         controls={"permutation": {"draws": 19}, "random_weights": {"scales": ["own"]}},
+        inference={"covariance": "cluster-crv0"},
     )
     project.run(*without_figures("plot_regression"))
     return project
@@ -93,6 +96,14 @@ def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(extended)
     assert "odd_token" in set(pd.read_csv(folder / "coefficients.csv")["term"])
     record = read_provenance(folder / "permutations/0000.parquet")
     assert record["permutations"]["terms"] == ["y", "lag_1", "lag_2", "odd_token", "with_e"]
+
+
+def test_a_covariance_gives_the_errors_of_a_fit(extended):
+    folder = extended.folder / STUDY.format("attention")
+    table = pd.read_csv(folder / "coefficients.csv")
+    assert set(table["vcov_type"]) == {"cluster-crv0"}
+    assert set(table["df"]) == {7}
+    assert "clustered by document (CRV0)" in (folder / "summary/layer_00.txt").read_text()
 
 
 def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended):
