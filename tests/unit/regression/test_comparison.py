@@ -53,7 +53,16 @@ def design_of(rows):
 
 
 def write_study(
-    folder, model, rows, *, corpus="prompts", site="attention", source="path", shards=1, **options
+    folder,
+    model,
+    rows,
+    *,
+    corpus="prompts",
+    site="attention",
+    source="path",
+    shards=1,
+    halves=False,
+    **options,
 ):
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
@@ -71,7 +80,7 @@ def write_study(
         chosen = np.isin(rows[0], part)
         design = design_of((rows[0][chosen], rows[1][chosen]))
         path = folder / "crossproducts" / f"{shard:04d}.parquet"
-        designs.write_shard(design, path, record)
+        designs.write_shard(design, path, record, halves=halves)
         written.append(path)
     layers = designs.regressed(Stored(written))
     fits = designs.fits_of(layers, stated["covariance"], stated["folds"])
@@ -205,6 +214,18 @@ def test_a_pair_is_the_same_in_either_order(tmp_path):
     pd.testing.assert_frame_equal(one[same], other[same])
     assert (one["median_difference"] == -other["median_difference"]).all()
     assert (one["model_a"] == other["model_b"]).all()
+
+
+def test_halves_count_only_where_they_corrected_the_regression(tmp_path):
+    """With few documents a regression is not corrected, although their halves are summed apart."""
+    rows = rows_of(bump(3))
+    plain = study_of(write_study(tmp_path, "plain", rows))
+    apart = study_of(write_study(tmp_path, "apart", rows, halves=True))
+    for one, other in zip(plain.moments(), apart.moments(), strict=True):
+        np.testing.assert_allclose(other.s, one.s, atol=1e-9)
+    options = {"halves": True, "bias_correction": "half-panel", "fixed_effects": "document"}
+    corrected = study_of(write_study(tmp_path, "corrected", rows, **options))
+    assert {len(layer.s) for layer in corrected.moments()} == {3}
 
 
 def test_identical_models_differ_nowhere(tmp_path):
