@@ -1,8 +1,7 @@
 """Sums over rows or documents that add up over shards, and their Parquet files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from operator import add, sub
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,20 +28,14 @@ class Sums:
         names = [field.name for field in fields(self) if field.name not in self.arrays()]
         return {name: getattr(self, name) for name in names}
 
-    def _with(self, other: Self, operator: Callable[[Any, Any], Any]) -> Self:
+    def __add__(self, other: Self) -> Self:
         changed: dict[str, Any] = {}
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             adds = isinstance(mine, (int, float, np.ndarray)) and not isinstance(mine, bool)
             if adds and field.name not in self.equal:
-                changed[field.name] = operator(mine, theirs)
+                changed[field.name] = mine + theirs
         return replace(self, **changed)
-
-    def __add__(self, other: Self) -> Self:
-        return self._with(other, add)
-
-    def __sub__(self, other: Self) -> Self:
-        return self._with(other, sub)
 
     def to_table(self, **keys: Sequence[int] | np.ndarray) -> pa.Table:
         """Return the arrays as a table with a row for each element of their first axes.

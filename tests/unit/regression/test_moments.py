@@ -58,6 +58,16 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
         assert one.documents == other.documents
 
 
+@pytest.mark.parametrize("budget", [np.inf, 1.0])
+def test_a_first_shard_without_rows_costs_no_precision(tmp_path, budget):
+    """It has no means; moments about zero would lose the digits of those about the means."""
+    table = design_table([9, 4, 6, 3], 1, mean=1e6)
+    (found,) = stored_of([table.slice(0, 0), table], tmp_path / "shards", budget)
+    (expected,) = moments_of(table)
+    np.testing.assert_array_equal(found.centre, expected.centre)
+    np.testing.assert_array_equal(found.s, expected.s)
+
+
 @pytest.mark.parametrize("rows", [3, 7, 1000])
 def test_each_half_is_centred_on_its_own_means(rows):
     table = design_table([9, 1, 40, 6, 2], 2)

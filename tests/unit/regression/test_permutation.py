@@ -61,13 +61,18 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     alone = sums_of(table, settings, **options)
     _, whole = permutation.estimates_of_orders(orders_joined([alone]))
     parts = [table.slice(0, 15), table.slice(15)]
-    orders = orders_joined([sums_of(part, settings, rows=rows, **options) for part in parts])
+    shards = [sums_of(part, settings, rows=rows, **options) for part in parts]
+    orders = orders_joined(shards)
     _, found = permutation.estimates_of_orders(orders)
     np.testing.assert_allclose(found, whole, rtol=1e-8)
     assert [layer.documents for layer in orders] == [3, 3]
     for layer in orders:
         # They are about the means of the observed order over all shards.
         np.testing.assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
+    # A first shard of documents too short for a row has no means.
+    behind = orders_joined([sums_of(table.slice(27, 2), settings, **options), *shards])
+    for one, other in zip(behind, orders, strict=True):
+        np.testing.assert_array_equal(one.s, other.s)
     for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
         np.testing.assert_allclose(two.s, 2 * one.s, atol=1e-10)
         if fixed_effects:

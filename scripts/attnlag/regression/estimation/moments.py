@@ -193,13 +193,14 @@ def _counted(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:
 
 
 def joined(parts: Sequence[Moments]) -> Moments:
-    """Return the moments of the clusters of several, about the centre of the first."""
-    first = parts[0]
+    """Return the moments of the clusters of several, about the centre of the largest."""
     if len(parts) == 1:
-        return first
+        return parts[0]
+    # Those without rows have no means that could be their centre.
+    largest = max(parts, key=lambda part: part.documents)
     clusters = [name for part in parts for name in part.clusters]
-    s = np.concatenate([part.recentred(first.centre).s for part in parts], axis=1)
-    return _counted(first, clusters, s)
+    s = np.concatenate([part.recentred(largest.centre).s for part in parts], axis=1)
+    return _counted(largest, clusters, s)
 
 
 def _in_bins(blocks: Callable[[], Iterator[Moments]], bins: int | None, like: Moments) -> Moments:
@@ -540,7 +541,8 @@ class Stored(Sequence[Moments]):
         return _in_bins(lambda: self._documents(index), bins, like)
 
     def _documents(self, index: int) -> Iterator[Moments]:
-        centre = np.array(self.facts[0]["centre"])[index]
+        largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
+        centre = np.array(self.facts[largest]["centre"])[index]
         for place in range(len(self.files)):
             yield from (block.recentred(centre) for block in self._of(index, place))
 

@@ -298,7 +298,8 @@ def joined(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Mo
     layers = []
     for place in range(len(shards[0].layers)):
         parts = [shard.of_layer(place) for shard in shards]
-        moments = parts[0]
+        # A shard without rows has no means that could be the centre.
+        moments = max(parts, key=lambda part: part.documents)
         # Removing the means of documents removes the centre too.
         if not moments.within:
             parts = [part.recentred(moments.centre) for part in parts]
