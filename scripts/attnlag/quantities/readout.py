@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from attnlag.model import hooks
 from attnlag.model.architectures import PARTS, BlockModules
 from attnlag.model.hooks import NotGiven
-from attnlag.quantities.surprisal import PART
+from attnlag.quantities.surprisal import PART, outputs_in_parts
 from attnlag.quantities.traced_tables import TARGETS
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
@@ -137,11 +136,8 @@ class Readout:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
         best = torch.full((len(hidden),), -torch.inf, device=hidden.device)
         word = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
-        weight, bias = self.head.weight, getattr(self.head, "bias", None)
-        for start in range(0, len(weight), PART):
-            part = slice(start, start + PART)
-            offset = None if bias is None else bias[part]
-            high, place = functional.linear(hidden, weight[part], offset).max(-1)
+        for start, logits in outputs_in_parts(self.head, hidden):
+            high, place = logits.max(-1)
             word = torch.where(high > best, place + start, word)
             best = torch.maximum(best, high)
         return word

@@ -38,6 +38,14 @@ FACTORS, DIVISORS = ("logit_scale", "lm_head_multiplier"), ("logits_scaling",)
 CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
+def outputs_in_parts(head: Any, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the outputs of a head over each part of the vocabulary, with its first token."""
+    weight, bias = head.weight, getattr(head, "bias", None)
+    for start in range(0, len(weight), PART):
+        part = slice(start, start + PART)
+        yield start, functional.linear(hidden, weight[part], None if bias is None else bias[part])
+
+
 class Predictions:
     """The head of a model, applied to its own input one part of the vocabulary at a time.
 
@@ -65,10 +73,7 @@ class Predictions:
 
     def _parts(self, hidden: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the logits over each part of the vocabulary, with its first token."""
-        weight, bias = self.head.weight, getattr(self.head, "bias", None)
-        for start in range(0, len(weight), PART):
-            part = slice(start, start + PART)
-            logits = functional.linear(hidden, weight[part], None if bias is None else bias[part])
+        for start, logits in outputs_in_parts(self.head, hidden):
             yield start, self._as_stated(logits.float())
 
     def _of_targets(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
