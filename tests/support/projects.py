@@ -254,7 +254,11 @@ def write_several(project: Project, shards: int) -> None:
         tokens={"max_length": 40},
         extraction={"keep": "norms", "batch_tokens": 1},
         regressions=SEVERAL,
-        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
+        # The model itself has the weights of seed 0.
+        controls={
+            "permutation": {"draws": 19},
+            "random_weights": {"documents": 6, "seed": 1},
+        },
         inference={
             "covariance": "cluster-jackknife",
             "bootstrap": 200,

@@ -135,7 +135,7 @@ def test_the_methods_are_those_of_the_settings(written, finished_once):
         "clustered by document (the jackknife CRV3 [@mackinnon2023])",
         "corrected over the layers for each term (Holm [@holm1979])",
         "put in random order 19 times (seed 0)",
-        "before training on 6 documents, with initial weights (seed 0) of the scales: the model's "
+        "before training on 6 documents, with initial weights (seed 1) of the scales: the model's "
         "own 0.02; transformers' left out: the same as own; by depth left out",
         "torch 2.",
         "Distributions of norms are over tokens; relative norms",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
@@ -64,9 +65,8 @@ def tally_of(documents):
 
 def problems(*files, settings=FIELDS):
     """Return the problems, with the folder of the first file cut from their front."""
-    with pytest.raises(UserError) as caught:
-        read_all(files, settings)
-    return [line.replace(f"{files[0].parent}/", "") for line in caught.value.problems]
+    found = refused(read_all, files, settings)
+    return [line.replace(f"{files[0].parent}/", "") for line in found]
 
 
 @many_files
@@ -545,8 +545,6 @@ def test_documents_without_words_are_left_out_on_request(tmp_path):
         write(tmp_path / "v.jsonl", json_lines({"txt": "words"})),
         write(tmp_path / "w.jsonl", ""),
     ]
-    with pytest.raises(UserError) as found:
-        list(read_documents(broken, skipping))
-    assert len(found.value.problems) == 2
+    assert len(refused(read_all, broken, skipping)) == 2
     with pytest.raises(UserError, match="found only documents without words"):
         list(Tally().counting(read_documents(given[1:], skipping)))

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refused
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast
@@ -70,9 +71,7 @@ def test_text_that_looks_like_a_control_token_is_encoded_as_text(tokenizer):
     assert counts["special_in_text"] == 3
     # A setting of one call is none of the next.
     assert encode(tokenizer, texts)[0] == table
-    with pytest.raises(UserError) as caught:
-        encode(tokenizer, texts, special_in_text="refuse")
-    assert caught.value.problems == [
+    assert refused(encode, tokenizer, texts, special_in_text="refuse") == [
         "document 'd1', character 5: found '<|endoftext|>', which looks like a control token of "
         "the model, and 1 more; expected none, or to read them as text or as tokens",
     ]

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
 from pictures import overlaps
+from refusals import refused
 
 from attnlag.errors import UserError
 from attnlag.figures import text_by_token
@@ -24,9 +25,8 @@ def test_the_first_document_of_each_group_is_shown_by_default():
 
 
 def test_an_unknown_document_is_named_with_the_nearest():
-    with pytest.raises(UserError) as raised:
-        text_by_token.chosen_documents(["news-1", "poem1", "x"], GROUP_OF, "prompts")
-    first, second = raised.value.problems
+    asked = ["news-1", "poem1", "x"]
+    first, second = refused(text_by_token.chosen_documents, asked, GROUP_OF, "prompts")
     assert first == (
         "documents to shade: found 'poem1', expected a document of prompts; did you mean 'poem-1'?"
     )

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from refusals import refused
 
-from attnlag.errors import UserError
 from attnlag.storage import tables
 
 
@@ -114,12 +114,10 @@ def test_shards_of_different_precision_are_refused(tmp_path):
 
     paths = [shard(0, None), shard(1, "float32"), shard(2, "float32")]
     assert set(tables.of_all_shards(paths)) == {"model", "corpus", "stages", "versions"}
-    with pytest.raises(UserError) as caught:
-        tables.of_all_shards([*paths, shard(3, "bfloat16")])
-    assert str(caught.value) == (
+    assert refused(tables.of_all_shards, [*paths, shard(3, "bfloat16")]) == [
         f"{tmp_path}/0003.parquet: found numbers of a model in bfloat16, expected float32 as in "
         f"{tmp_path}/0001.parquet; state extraction.dtype, and all shards are made in one precision"
-    )
+    ]
 
 
 def test_no_text_begins_a_row_of_a_csv_file_or_a_formula(tmp_path):
