@@ -530,7 +530,38 @@ def of_models(results: Results) -> Iterator[tuple[str, str]]:
     yield page, f"Medians over the layers are {listed} at attention."
 
 
-STATEMENTS = (of_lags, of_tokens, of_directions, of_sources, of_causes, of_others, of_models)
+def of_scales(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield a page and what it says of random weights at the scales of the default control.
+
+    The second column of that table is from ``benchmarks/initial_scale.py`` alone.
+    """
+    for row, regression, quantity, second, digits in (
+        ("within documents, lag 1", "within", "lag_1", "1.04", 2),
+        ("lag 2", "within", "lag_2", "-0.07", 2),
+        ("lags summed", "within", "lags_summed", "0.98", 2),
+        ("R²", "within", "r_squared", "0.995", 3),
+        ("pooled, lag 1", "notebook", "lag_1", "1.30", 2),
+    ):
+        table = results.table(f"attention/{regression}/before_training").set_index("quantity")
+        rows = table.loc[quantity].set_index("scale")
+        default, own, depth = (
+            f"{rows['before'][scale]:.{digits}f}" for scale in ("default", "own", "by-depth")
+        )
+        trained = f"{rows['trained'].iloc[0]:.2f}"
+        cells = " | ".join([row, default, second, own, depth, trained])
+        yield "docs/controls.md", f"| {cells} |"
+
+
+STATEMENTS = (
+    of_lags,
+    of_tokens,
+    of_directions,
+    of_sources,
+    of_causes,
+    of_scales,
+    of_others,
+    of_models,
+)
 
 
 def differences(root: Path, statements: Iterator[tuple[str, str]], write: bool) -> Iterator[str]:
