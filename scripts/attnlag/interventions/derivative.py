@@ -20,7 +20,7 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
-from attnlag.interventions.edits import Effect, Key
+from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
@@ -73,11 +73,11 @@ def effects_in_batch(
     model: torch.nn.Module,
     blocks: Sequence[BlockModules],
     batch: Batch,
-    keys: Sequence[Key],
+    keys: Sequence[SequenceKey],
     settings: EffectsSettings,
     targets: Sequence[int],
     receive: edits.Receive = lambda layer, site, added: None,
-) -> list[tuple[Key, Effect]]:
+) -> list[tuple[SequenceKey, Effect]]:
     """Return the effects in each sequence of a batch, given the keys of its sequences."""
     sources, tokens = settings.source_sites, np.arange(batch.real.shape[1])
     opened = opened_gates(model, sources, len(blocks), batch.real.shape)
@@ -88,7 +88,7 @@ def effects_in_batch(
     usable = batch.real & (tokens >= settings.drop_first)
     signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in keys])
     passes = [(site, layer) for layer in targets for site in settings.target_sites]
-    results: list[tuple[Key, Effect]] = []
+    results: list[tuple[SequenceKey, Effect]] = []
     for site, layer in passes:
         values = logs[site, layer]
         observed = usable & torch.isfinite(values).numpy(force=True)
@@ -210,7 +210,7 @@ def per_token(
 def effects(
     model: torch.nn.Module,
     blocks: list[BlockModules],
-    sequences: Mapping[Key, np.ndarray],
+    sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
     *,
     name: str,
@@ -219,7 +219,7 @@ def effects(
     free: int,
     receive: Callable[..., object] = lambda *_: None,
     progress: Callable[[int], object] = lambda tokens: None,
-) -> dict[Key, list[Effect]]:
+) -> dict[SequenceKey, list[Effect]]:
     """Return the effects in each sequence, summed over its tokens by distance.
 
     Parameters
@@ -263,7 +263,7 @@ def effects(
             f"about {amount(size * widest)}, but {amount(free)} of memory are free"
         )
 
-    def effects_of(batch: Batch) -> list[tuple[Key, Effect]]:
+    def effects_of(batch: Batch) -> list[tuple[SequenceKey, Effect]]:
         of_batch = [keys[place] for place in batch.places]
         kept = partial(receive, of_batch, batch.real)
         return effects_in_batch(model, blocks, batch, of_batch, settings, targets, kept)
@@ -274,7 +274,7 @@ def effects(
         lambda batch: progress(int(batch.real.sum())),
         max(1, free // (size * widest)),
     )
-    by_sequence: dict[Key, list[Effect]] = {key: [] for key in keys}
+    by_sequence: dict[SequenceKey, list[Effect]] = {key: [] for key in keys}
     for key, effect in chain.from_iterable(found):
         by_sequence[key].append(effect)
     return by_sequence

@@ -12,7 +12,7 @@ from attnlag.model.hooks import OUTPUT, STREAM, tap
 from attnlag.quantities.sites import SITES
 
 # A document and a window of it.
-Key = tuple[str, int]
+SequenceKey = tuple[str, int]
 
 Change = Callable[[int, str, torch.Tensor], torch.Tensor]
 Receive = Callable[[int, str, torch.Tensor], object]

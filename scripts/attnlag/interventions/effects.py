@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from attnlag.interventions import derivative, finite, sampling
 from attnlag.interventions.derivative import DERIVATIVE
-from attnlag.interventions.edits import Effect, Key
+from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model.architectures import BlockModules
 
@@ -37,9 +37,9 @@ EFFECTS_SCHEMA = pa.schema(
 def measured(
     model: Any,
     blocks: list[BlockModules],
-    sequences: Mapping[Key, np.ndarray],
+    sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
-    tags: Mapping[Key, Sequence[str]] | None,
+    tags: Mapping[SequenceKey, Sequence[str]] | None,
     *,
     progress: Callable[[int], object] = lambda tokens: None,
     **options: Any,
@@ -80,7 +80,7 @@ def measured(
     return table(found, settings.probes)
 
 
-def table(effects: Mapping[Key, Sequence[Effect]], probes: int) -> pa.Table:
+def table(effects: Mapping[SequenceKey, Sequence[Effect]], probes: int) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
     The effects of finite interventions are summed separately for each part of speech. ``probes`` is

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from attnlag.interventions import edits, sampling
-from attnlag.interventions.edits import Effect, Key
+from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
@@ -37,18 +37,18 @@ class Replacements:
 
     def __init__(
         self,
-        sequences: Mapping[Key, np.ndarray],
+        sequences: Mapping[SequenceKey, np.ndarray],
         settings: EffectsSettings,
         layers: Sequence[int],
-        tags: Mapping[Key, Sequence[str]] | None = None,
+        tags: Mapping[SequenceKey, Sequence[str]] | None = None,
     ):
         self.settings = settings
         self.tags = tags or {}
         self.layers = set(layers)
-        self.sums: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
-        self.counts: dict[Key, int] = {}
+        self.sums: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
+        self.counts: dict[SequenceKey, int] = {}
         # Adjustments of the first token of each document that is intervened on.
-        self.first: dict[tuple[str, int], dict[Key, torch.Tensor]] = defaultdict(dict)
+        self.first: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
         # Tokens are drawn from the first window, which every document has.
         self.places = {
             key: sampling.positions(
@@ -65,7 +65,12 @@ class Replacements:
         }
 
     def receive(
-        self, keys: Sequence[Key], real: np.ndarray, layer: int, site: str, added: torch.Tensor
+        self,
+        keys: Sequence[SequenceKey],
+        real: np.ndarray,
+        layer: int,
+        site: str,
+        added: torch.Tensor,
     ) -> None:
         """Add the contributions of a batch of documents, as `derivative.effects` gives them."""
         if layer not in self.layers or site not in self.settings.source_sites:
@@ -86,7 +91,7 @@ class Replacements:
         total = torch.stack([sums[key] for key in order]).sum(0)
         return total / sum(self.counts[key] for key in order)
 
-    def next_document(self, site: str, layer: int, key: Key) -> torch.Tensor | None:
+    def next_document(self, site: str, layer: int, key: SequenceKey) -> torch.Tensor | None:
         """Return the adjustment of a token of the next document; None if there is no other."""
         first = self.first[site, layer]
         order = [document for document in self.places if document in first]
@@ -107,7 +112,7 @@ def put(vector: torch.Tensor | None) -> list[tuple[float, Make]]:
 
 # The finite interventions by name. Each gives factors (NaN if it has none) and what replaces an
 # adjustment, a function of it, given its site, layer and sequence.
-EDITS: dict[str, Callable[[Replacements, str, int, Key], Sequence[tuple[float, Make]]]] = {
+EDITS: dict[str, Callable[[Replacements, str, int, SequenceKey], Sequence[tuple[float, Make]]]] = {
     "scale": scaled,
     "zero": lambda replacements, site, layer, key: [(np.nan, torch.zeros_like)],
     "mean": lambda replacements, site, layer, key: put(replacements.mean(site, layer)),
@@ -139,7 +144,7 @@ PREDICTIONS = {DIVERGENCE: divergence, SURPRISAL: surprisal}
 
 
 def variants(
-    replacements: Replacements, site: str, layer: int, key: Key
+    replacements: Replacements, site: str, layer: int, key: SequenceKey
 ) -> list[tuple[str, float, Make]]:
     """Return the interventions on an adjustment: kind, factor and changed vector."""
     return [
@@ -205,13 +210,13 @@ def effects_at(
 def effects(
     model: torch.nn.Module,
     blocks: Sequence[BlockModules],
-    sequences: Mapping[Key, np.ndarray],
+    sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
     replacements: Replacements,
     *,
     threads: int = 1,
     progress: Callable[[int], object] = lambda tokens: None,
-) -> dict[Key, list[Effect]]:
+) -> dict[SequenceKey, list[Effect]]:
     """Return the effects of all interventions in each sequence that has a sampled token.
 
     On CPU, ``threads`` sequences run in parallel. ``progress`` is called with the number of tokens
@@ -222,7 +227,7 @@ def effects(
     with passes.first(), torch.inference_mode():
         hooks.forward(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
 
-    def effects_in(key: Key) -> list[Effect]:
+    def effects_in(key: SequenceKey) -> list[Effect]:
         in_sequence: list[Effect] = []
         for site in settings.source_sites:
             for layer in sorted(replacements.layers):
