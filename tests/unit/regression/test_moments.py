@@ -112,6 +112,16 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
             np.testing.assert_allclose(one.total, other.total, atol=1e-10)
 
 
+def test_few_documents_share_no_bins(monkeypatch, tmp_path):
+    """A control has a few documents of a large corpus."""
+    monkeypatch.setattr(moments, "FEWEST_BINS", 7)
+    table = design_table([5] * 30, 1)
+    (whole,), (binned,) = moments_of(table), stored_of([table], tmp_path / "shards", 1.0)
+    some = ["d3", "d4", "d20"]
+    assert (binned.bins, binned.only(some).bins, binned.only(some).clusters) == (7, None, some)
+    np.testing.assert_array_equal(binned.only(some).s, whole.only(some).s)
+
+
 @pytest.mark.parametrize("halves", [False, True])
 def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_path, monkeypatch):
     """Batches end within documents, which may have windows, no rows, or tokens without surprisal.
@@ -189,6 +199,10 @@ def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     assert frame["n"].tolist() == rows.reshape(-1).tolist()
     again = moments.Stored([path])
     assert (again.layers, again.terms) == ([0, 1, 2], TERMS)
+    # The shards of a large corpus do not stay in memory one by one.
+    assert again[0] is not again[0]
+    kept = moments.Stored([path], keep=True)
+    assert kept[0] is kept[0]
     for one, other, plain in zip(again, expected, moments_of(table, rows=7), strict=True):
         np.testing.assert_array_equal(one.s, other.s)
         np.testing.assert_array_equal(one.centre, other.centre)

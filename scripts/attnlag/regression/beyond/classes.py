@@ -98,7 +98,7 @@ def fit_classes(paths: Sequence[Path], settings: ClassesSettings) -> "SlopesByCl
     The column ``merged`` of the tests names the classes in ``other``.
     """
     budget = settings.regression.stack_mb * 1e6
-    slopes = slopes_by_class(moments.Stored(paths, budget), settings)
+    slopes = slopes_by_class(moments.Stored(paths, budget, keep=True), settings)
     slopes.tests["merged"] = ", ".join(slopes.other)
     return slopes
 

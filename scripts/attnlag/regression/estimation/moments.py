@@ -27,7 +27,7 @@ from attnlag.storage import tables
 DOCUMENTS = 250
 BLOCK_BYTES = 24e6
 
-# Moments of all layers that take less are kept once they are read.
+# Moments that take less may be kept once they are read.
 KEPT_BYTES = 32e6
 
 # Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
@@ -163,10 +163,12 @@ class Moments:
         return replace(self, clusters=groups, s=s, grouped=True, blocks=None)
 
     def only(self, documents: Collection[str]) -> "Moments":
-        """Return the moments of some documents, in their order."""
-        if self.blocks is not None:
-            blocks = self.blocks
-            return _in_bins(lambda: (each.only(documents) for each in blocks()), self.bins, self)
+        """Return the moments of some documents, in their order; few of them share no bins."""
+        blocks, bins = self.blocks, self.bins
+        if blocks is not None and bins is not None:
+            if len(documents) <= bins:
+                return joined([block.only(documents) for block in blocks()]).only(documents)
+            return _in_bins(lambda: (block.only(documents) for block in blocks()), bins, self)
         place = {name: index for index, name in enumerate(self.clusters)}
         names = [name for name in documents if name in place]
         return _counted(self, names, self.s[:, [place[name] for name in names]])
@@ -509,16 +511,20 @@ class Stored(Sequence[Moments]):
     budget : float
         Bytes for the moments of all layers. If the documents need more, they share as many bins as
         fit. The bins do not depend on the shards.
+    keep : bool
+        Whether to keep what was read, if all layers take less than `KEPT_BYTES`.
     """
 
-    def __init__(self, paths: Sequence[str | Path], budget: float = np.inf) -> None:
+    def __init__(
+        self, paths: Sequence[str | Path], budget: float = np.inf, *, keep: bool = False
+    ) -> None:
         self.files = [(path, pq.read_metadata(path)) for path in paths]
         self.facts = [tables.read_provenance(path)["crossproducts"] for path in paths]
         made = tables.read_provenance(paths[0])
         self.of_logs = OUTCOMES[made.settings("design")["outcome"]].logarithm
         self.layers, self.terms = self.facts[0]["layers"], self.facts[0]["terms"]
         self.halves, self.cells = self.facts[0]["halves"], self.facts[0]["cells"]
-        p, self.budget = 1 + len(self.terms), budget
+        p, self.budget, self.keep = 1 + len(self.terms), budget, keep
         parts = self.cells + (self.halves == 2)
         self.kept: dict[int, Moments] = {}
         self.needed = len(self.layers) * parts * p * (p + 1) // 2 * 8
@@ -533,7 +539,7 @@ class Stored(Sequence[Moments]):
         if count * self.needed <= self.budget:
             of_files = (list(self._of(index, place)) for place in range(len(self.files)))
             moments = joined([joined(blocks) for blocks in of_files])
-            if count * self.needed <= KEPT_BYTES:
+            if self.keep and count * self.needed <= KEPT_BYTES:
                 self.kept[index] = moments
             return moments
         bins = min(count, max(FEWEST_BINS, int(self.budget // self.needed)))

@@ -98,7 +98,7 @@ def fit(
     """
     fitted = fit_regression(products, designs, group_of, settings, threads)
     settings = fitted.settings
-    layers = Stored(products, settings.stack_mb * 1e6)
+    layers = Stored(products, settings.stack_mb * 1e6, keep=True)
     by_group = groups.coefficients_by_group(layers, group_of, groups.settings_of_groups(settings))
     order = random = None
     if orders:
@@ -143,7 +143,7 @@ def fit_regression(
     record = tables.read_provenance(products[0])
     counts = [tables.read_counts(path) for path in designs]
     sequences = _usable_sequences(counts, record.names)
-    stored = Stored(products, settings.stack_mb * 1e6)
+    stored = Stored(products, settings.stack_mb * 1e6, keep=True)
     documents = clusters = max(moments.documents for moments in stored)
     if documents < FEWEST_DOCUMENTS:
         settings = settings_of_few_documents(settings, documents)
