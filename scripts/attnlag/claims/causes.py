@@ -3,7 +3,7 @@
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import interval, span, two
+from attnlag.claims.numbers import interval, percent, span, two
 from attnlag.errors import counted
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 
@@ -11,6 +11,7 @@ from attnlag.regression.limits import FEWEST_DOCUMENTS
 HARDLY = 0.25
 
 EFFECT = ["estimate", "conf_low", "conf_high", "target_layer"]
+PREDICTED = ["predicted", "predicted_conf_low", "predicted_conf_high", "target_layer"]
 
 
 def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -45,7 +46,16 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     lags = table["coefficient"].dropna()
     if len(lags):
         sentence += f", where a layer's lag on itself is {span(lags.to_numpy())}"
-    sentence += f"; {counted(len(table), 'layer')}, {counted(documents, 'document')}"
+    predicted = table.dropna(subset=["predicted_conf_low", "predicted_conf_high"])
+    if len(predicted):
+        sentence += "; one regression on all earlier layers predicts " + ", ".join(
+            f"{two(estimate)}%{_within(low, high)}"
+            for estimate, low, high, _ in extremes(predicted, most)[PREDICTED].to_numpy()
+        )
+    layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
+    sentence += f"; {layers}{counted(documents, 'document')}"
+    if "hardly" in verdict.lower():
+        sentence += f"; hardly: the interval of effect / lag lies within ±{percent(HARDLY)}"
     return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
 
 

@@ -24,6 +24,11 @@ class Claim:
         return self.sentence[:1].lower() + self.sentence[1:]
 
     @property
+    def answer(self) -> str:
+        """The verdict, if there is one, and the sentence."""
+        return f"{self.verdict}: {self.sentence}" if self.verdict else self.sentence
+
+    @property
     def interval(self) -> str:
         """The interval in words, "" without one."""
         return interval(self.low, self.high) if isfinite(self.low) else ""

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number
+from attnlag.claims.numbers import number, two
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
-from attnlag.regression.labels import BEFORE_TRAINING, plural
+from attnlag.regression.labels import BEFORE_TRAINING, plural, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, lags_among, named
 
@@ -133,8 +133,8 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
         f"{(fits['r_squared'] - fits[f'r_squared_{without}']).median():.0%}".removesuffix("%")
         for without in ("others", "lags")
     )
-    sentence = f"{whole:.0%} with {names}; only the lags {lags}, only {names} {others}"
-    return Claim(f"{sentence} (median layer)", value=whole)
+    sentence = f"{whole:.0%}: {lags} by the lags beyond {names}, {others} by {names} beyond the "
+    return Claim(f"{sentence}lags, the rest by either (median layer)", value=whole)
 
 
 def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
@@ -152,18 +152,35 @@ def different_halves(fits: pd.DataFrame, alpha: float) -> list[int]:
     return fits.loc[fits["halves_p_adjusted"] < alpha, "layer"].tolist()
 
 
-def halves(fits: pd.DataFrame, alpha: float) -> Claim | None:
-    """Return in how many layers the correction of bias is doubtful; None without a test."""
+def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Claim | None:
+    """Return where the correction of bias is doubtful, and its size; None without a test.
+
+    The size is that of the nearest lag, in the median of the layers whose halves differ.
+    """
     if fits["halves_p_adjusted"].isna().all():
         return None
-    differing = len(different_halves(fits, alpha))
-    sentence = f"first and second halves of texts differ in {differing} of "
+    layers = different_halves(fits, alpha)
+    sentence = f"first and second halves of texts differ in {len(layers)} of "
     sentence += counted(len(fits), "layer")
-    return Claim(sentence + "; the correction is doubtful there" * bool(differing), value=differing)
+    if layers:
+        term = lags_among(list(coefficients["term"]))[0]
+        rows = coefficients[(coefficients["term"] == term) & coefficients["layer"].isin(layers)]
+        corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
+        sentence += f"; the correction is doubtful there ({named(term)} {without} without it, "
+        sentence += f"{corrected} with it)"
+    return Claim(sentence, value=len(layers))
 
 
-def doubts(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
-    """Return what speaks against a regression."""
-    order, correction = autocorrelated(fits, alpha, adjust), halves(fits, alpha)
-    sentence = order.sentence + (f"; {correction.sentence}" if correction else "")
-    return Claim(sentence, value=order.value)
+def doubts(
+    fits: pd.DataFrame,
+    coefficients: pd.DataFrame,
+    left: tuple[list[int], pd.Series],
+    alpha: float,
+    adjust: str,
+) -> Claim:
+    """Return what speaks against a regression; ``left`` is the order of residuals by layer."""
+    order, correction = autocorrelated(fits, alpha, adjust), halves(fits, coefficients, alpha)
+    lags, remaining = left
+    size = f" ({spans(lags)} still carry {two(remaining.median())})" if lags else ""
+    sentence = order.sentence + size * bool(order.value)
+    return Claim(sentence + (f"; {correction.sentence}" if correction else ""), value=order.value)

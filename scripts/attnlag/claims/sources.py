@@ -52,7 +52,7 @@ def previous_token(table: pd.DataFrame) -> Claim:
     """Return how much of adjustments the token before writes, on average over tokens."""
     means = table[table["source"] == "previous_1"].set_index("layer")["mean"]
     return Claim(
-        f"The token before writes {percent(means.max())} of the adjustment in layer "
+        f"The token before writes on average {percent(means.max())} of the adjustment in layer "
         f"{means.idxmax()} and {percent(means.median())} in the median layer",
         value=float(means.median()),
     )

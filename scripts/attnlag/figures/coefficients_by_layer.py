@@ -54,13 +54,13 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     before: list[Line] = []
     if len(terms) <= MOST_PANELS:
         for term, line in lines.items():
-            colour, rows = colours[term], of_terms.get(term, pd.DataFrame())
+            rows = of_terms.get(term, pd.DataFrame())
             of_panel = [line]
             if "permuted_low" in rows:
                 of_panel.append(permuted(rows["permuted_low"], rows["permuted_high"]))
             # There is no coefficient where norms before training do not vary.
-            if term == terms[0] and (untrained := before_training(rows, "before training", None)):
-                before = [*untrained, Line(rows["trained"], "trained, on the same texts", colour)]
+            if term == terms[0] and (untrained := before_training(rows)):
+                before = [*untrained, Line(rows["trained"], "trained, on the same texts", "k")]
             panels.append(Lines(of_panel, unit, named(term), share="lags", missing=missing))
     else:
         for term, line in lines.items():
@@ -70,7 +70,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         title = f"{named(terms[0])} before and after training, not corrected for bias"
         panels.append(Lines(before, unit, title))
         of_first = of_terms[terms[0]]
-        r_squared += before_training(of_first, "before training", None, "_r_squared")
+        r_squared += before_training(of_first, "_r_squared")
     within = inputs.r_squared_name.removeprefix("R²").strip()
     share = f"variance explained {within}".strip()
     panels.append(Lines(r_squared, "R²", share, ylim=(0, None), missing=missing))

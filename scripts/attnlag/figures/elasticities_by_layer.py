@@ -18,7 +18,7 @@ METHOD = (
     "all paths through the model, averaged over tokens with intervals clustered by document."
 )
 
-PREDICTED, CAUSED = PALETTE[0], PALETTE[3]
+PREDICTED, CAUSED, JOINTLY = PALETTE[0], PALETTE[3], PALETTE[2]
 
 # Largest number of target layers with a panel; all are in the last one.
 MOST_TARGETS = 3
@@ -50,8 +50,9 @@ def figure(inputs: Inputs) -> Sheet:
     sums = sums.reindex(layers)
     places = 0.5 + np.arange(len(layers))
     bars = (
-        ("coefficient", "coefficient_", "lag 1 of the layer itself", PREDICTED, -0.15),
-        ("estimate", "", "caused by all earlier layers together", CAUSED, 0.15),
+        ("coefficient", "coefficient_", "lag 1 of the layer itself", PREDICTED, -0.25),
+        ("predicted", "predicted_", "predicted by all earlier layers together", JOINTLY, 0.0),
+        ("estimate", "", "caused by all earlier layers together", CAUSED, 0.25),
     )
     lines = [
         Line(sums[name], label, colour, low, high, bars=True, x=places + shift)
@@ -61,8 +62,8 @@ def figure(inputs: Inputs) -> Sheet:
     panels.append(Lines(lines, UNITS["norm"], "all earlier layers", xlabel="target layer"))
     largest, caused = (pairs[name].abs().max() for name in ("predictive", "estimate"))
     return Sheet(
-        f"One layer predicts another's next token by up to {number(largest)} and changes it by at "
-        f"most {caused:.2f}",
+        f"Layers predict the next token's adjustment in others by up to {number(largest)} and "
+        f"change it by at most {caused:.2f}",
         layers,
         panels,
         "Predicted: coefficient of the source's log norm alone, one token before, in a regression "

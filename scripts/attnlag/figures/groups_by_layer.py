@@ -2,7 +2,6 @@
 
 from attnlag.claims.subsets import by_group
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import significant_text
 from attnlag.figures.templates import Map, Notice, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
 from attnlag.regression.beyond.groups import fitted_groups
@@ -39,10 +38,7 @@ def figure(inputs: Inputs) -> Sheet:
             for group, status in fitted_groups(rows)[1].items()
         },
     )
-    note = (
-        "A regression per group; number of documents in brackets. A dot: "
-        f"{significant_text(inputs.alpha, inputs.adjust)}. "
-    )
+    note = f"A regression per group; number of documents in brackets. A dot: p < {inputs.alpha:g}. "
     return Sheet(
         by_group(rows, shortened).sentence,
         layers,

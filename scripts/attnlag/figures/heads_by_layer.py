@@ -1,6 +1,7 @@
 """Attention heads by layer: share of the adjustment, lag, attention to the first token."""
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 
 from attnlag.claims import heads
@@ -46,12 +47,16 @@ def figure(inputs: Inputs) -> Sheet:
         return Notice("No token has norms of its heads" if names else "No heads were found")
     made = heads.lag(inputs.coefficients), heads.share(inputs.heads), heads.sink(inputs.heads)
     claim = "; ".join(claim.clause for claim in made if claim)
+    traced = inputs.heads.get("sink_tokens", pd.Series(dtype=float)).max()
+    of_traced = f" Attention is a mean over {traced:,.0f} tokens at the beginnings of sequences."
     return Sheet(
         claim[:1].upper() + claim[1:],
         layers,
         panels,
         f"Equal heads would have {100 / len(names):.0f}% of the squared norms each. Coefficients "
-        "are of the norms of their vectors; colours saturate for the most extreme 2% of the cells.",
+        "are of the norms of their vectors; colours saturate for the most extreme 2% of the cells."
+        + of_traced
+        * bool(traced > 0),
         across=len(panels),
         alpha=inputs.alpha,
     )

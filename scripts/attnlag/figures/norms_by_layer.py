@@ -33,9 +33,9 @@ def figure(inputs: Inputs) -> Sheet:
     """Return the norms, and the norms relative to the stream, as medians with bands."""
     sample, drop_first = inputs.sample, inputs.settings.drop_first
     label = SITES[inputs.site].label
-    norms = norms_panel(sample, drop_first, f"norm of the {label}, |a|", "log scale")
+    norms = norms_panel(sample, drop_first, f"norm of the {label}, |a|", "norm (log scale)")
     relative = norms_panel(
-        inputs.relative, drop_first, "relative to the stream, |a| / |x|", "log scale"
+        inputs.relative, drop_first, "relative to the stream, |a| / |x|", "ratio (log scale)"
     )
     trends = [trend_of(sample.layers, panel.lines[-1].y) for panel in (norms, relative)]
     claim = f"Norms {trends[0]}; relative to the stream, they {trends[1]}"

@@ -60,6 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
                 "mean log norm,\nminus the layer's mean",
             )
         ],
-        f"Norms of the {label}, {tokens_shown(sample.tokens)} with a part of speech except dropped "
-        "ones; number of tokens in brackets. A word counts by its first token. Natural logarithms.",
+        f"Norms of the {label}: of {tokens_shown(sample.tokens)}, the {int(counts.sum()):,} with a "
+        "part of speech that are not dropped; number of tokens in brackets. A word counts by its "
+        "first token. Natural logarithms.",
     )

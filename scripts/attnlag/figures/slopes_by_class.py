@@ -2,7 +2,7 @@
 
 from attnlag.claims.subsets import by_class, class_name
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import PALETTE, significant_text
+from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.beyond.classes import ALL
@@ -58,7 +58,7 @@ def figure(inputs: Inputs) -> Sheet:
             ),
         ],
         "One regression with a level for each class; number of rows in brackets. A dot in the map: "
-        f"{significant_text(alpha, regression['adjust'])}.{other} "
+        f"p < {alpha:g}.{other} "
         f"{inference_text(slopes, regression['adjust'])} {PREDICTIVE}",
         alpha=alpha,
         adjust=regression["adjust"],

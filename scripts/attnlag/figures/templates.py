@@ -40,6 +40,10 @@ from attnlag.figures.legends import (
 from attnlag.figures.sizes import Size
 from attnlag.regression.labels import BEFORE_TRAINING
 
+# Names of the scales of random weights after the first, by the columns of controls, and dashes.
+SCALES = {"random_weights_default": "default", "random_weights_by_depth": "by-depth"}
+SCALE_DASHES = [(0, (4, 2.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5))]
+
 # Columns of tidy tables that bound an estimate.
 BOUNDS = ("conf_low", "conf_high")
 
@@ -170,16 +174,21 @@ def profile(
     return line
 
 
-def before_training(rows: pd.DataFrame, label: str, color: Any, suffix: str = "") -> list[Line]:
+def before_training(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     """Return the lines of a table of controls before training, one for each scale of the weights.
 
     ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
     varies.
     """
-    columns = [f"{name}{suffix}" for name in BEFORE_TRAINING if f"{name}{suffix}" in rows]
-    known = [rows[name] for name in columns if rows[name].notna().any()]
-    by_scale = ", by scale" * (len(known) > 1)
-    return [untrained(values, f"{label}{by_scale}", color) for values in known]
+    columns = {name: f"{name}{suffix}" for name in BEFORE_TRAINING if f"{name}{suffix}" in rows}
+    known = {name: rows[column] for name, column in columns.items() if rows[column].notna().any()}
+    lines = []
+    for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False):
+        scale = f", {SCALES.get(name, 'first')} scale" * (len(known) > 1)
+        line = untrained(values, f"before training{scale}")
+        line.linestyle = dashes
+        lines.append(line)
+    return lines
 
 
 def untrained(values: Any, label: str = "before training", color: Any = None) -> Line:

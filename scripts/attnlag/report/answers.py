@@ -9,6 +9,8 @@ import pandas as pd
 from attnlag.claims import causes, lags, training
 from attnlag.claims.numbers import two
 from attnlag.errors import counted
+from attnlag.regression.estimation.residuals import read_sums
+from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -121,15 +123,21 @@ def _causes(table: pd.DataFrame, site: str) -> list[Answer]:
     if table.empty:
         return []
     claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
-    verdict = f"{claim.verdict}: " * bool(claim.verdict)
-    return [Answer("Does one cause the next?", f"{verdict}{claim.sentence}", False)]
+    return [Answer("Does one cause the next?", claim.answer, False)]
 
 
 def _checks(main: RegressionTables) -> list[Answer]:
     """Return what speaks against the regression."""
     if main.fitted.empty:
         return []
-    claim = lags.doubts(main.fitted, main.settings["alpha"], main.settings["adjust"])
+    path = main.files.one_of("residuals", main.folder)
+    claim = lags.doubts(
+        main.fitted,
+        main.coefficients,
+        order_left(read_sums(path)) if path else ([], pd.Series(dtype=float)),
+        main.settings["alpha"],
+        main.settings["adjust"],
+    )
     return [Answer("Check", claim.sentence, False)]
 
 

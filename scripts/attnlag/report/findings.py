@@ -289,22 +289,24 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
 def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     """Return in which layers the correction of bias does not hold, and the lag without it."""
     settings, fits, coefficients = fitted.settings, fitted.goodness, fitted.coefficients
-    claim, layers = halves(fits, settings.alpha), different_halves(fits, settings.alpha)
+    claim = halves(fits, coefficients, settings.alpha)
     if settings.bias_correction == "none" or claim is None:
         return []
-    where, middle = "", "the median layer"
-    term = nearest_lag(coefficients)
-    rows = coefficients[coefficients["term"] == term]
-    if layers:
-        where, middle = f": {spans(layers, 'layer')}", "the median of these layers"
-        rows = rows[rows["layer"].isin(layers)]
-    median = rows[["estimate", "uncorrected"]].median()
-    return [
+    layers = different_halves(fits, settings.alpha)
+    where = f": {spans(layers, 'layer')}" * bool(layers)
+    lines = [
         f"{claim.sentence}{where} (AHT test of equal lags, p < {settings.alpha:g}, "
-        f"{correction(settings.adjust)})",
-        f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
-        f"{median['estimate']:.3f} in {middle}",
+        f"{correction(settings.adjust)})"
     ]
+    if not layers:
+        term = nearest_lag(coefficients)
+        rows = coefficients[coefficients["term"] == term]
+        median = rows[["estimate", "uncorrected"]].median()
+        lines.append(
+            f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
+            f"{median['estimate']:.3f} in the median layer"
+        )
+    return lines
 
 
 def residual_findings(fitted: FittedRegression | StoredFit) -> list[str]:

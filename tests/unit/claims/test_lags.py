@@ -80,13 +80,17 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
     rows = pd.DataFrame(shares, columns=["share_low", "share_high"])
     rows = rows.assign(target_layer=[9, 29], estimate=[0.01, -0.03], coefficient=[0.1, 0.34])
     rows = rows.assign(conf_low=-0.05, conf_high=0.04, documents=documents, lag=1)
+    rows = rows.assign(predicted=0.5, predicted_conf_low=[np.nan, -0.2], predicted_conf_high=0.8)
     claim = causes.on_a_later_token(rows, 4)
     assert claim.verdict == verdict
     assert claim.sentence == (
         "1% longer in all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, "
-        "−0.03% (−0.05 to 0.04) in layer 29, where a layer's lag on itself is 0.10 to 0.34; "
-        f"2 layers, {documents} documents"
+        "−0.03% (−0.05 to 0.04) in layer 29, where a layer's lag on itself is 0.10 to 0.34; one "
+        f"regression on all earlier layers predicts 0.50% (−0.20 to 0.80); {documents} documents"
+        + "; hardly: the interval of effect / lag lies within ±25%"
+        * ("ardly" in verdict)
     )
+    assert "; 2 layers, " in causes.on_a_later_token(rows, 1).sentence
     later = causes.on_a_later_token(rows.assign(lag=2), 4)
     assert "changes that 2 tokens later by 0.01%" in later.sentence
     # A single document gives no interval.

@@ -80,7 +80,8 @@ def test_coefficients_stand_beside_their_controls():
     controls = tables_of["controls"].query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
     assert [line.label for line in before.lines] == [
-        *["before training, by scale"] * 2,
+        "before training, first scale",
+        "before training, default scale",
         "trained, on the same texts",
     ]
     np.testing.assert_array_equal(before.lines[0].y, controls["random_weights"])
@@ -467,6 +468,7 @@ def effects():
     sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
     sums = sums.assign(coefficient=0.3, conf_low=0.0, conf_high=0.1, target_site="attention")
     sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4, source_site="attention")
+    sums = sums.assign(predicted=0.2, predicted_conf_low=-0.1, predicted_conf_high=0.5)
     return SimpleNamespace(
         elasticities=table,
         total_effects=sums,
@@ -491,14 +493,16 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     assert np.isnan(first.lines[1].y[1:]).all()
     # One scale, on which effects are as large as they are.
     assert first.share == last.share == "effects"
-    coefficient, total = sums.lines
+    coefficient, jointly, total = sums.lines
+    np.testing.assert_allclose(jointly.y, [np.nan, 0.2, np.nan, 0.2])
     np.testing.assert_allclose(coefficient.y, [np.nan, 0.3, np.nan, 0.3])
     np.testing.assert_allclose(total.y, [np.nan, 0.03, np.nan, -0.01])
     # Observed layers lie apart: no line suggests those between them.
     assert coefficient.bars
     assert total.bars
     assert sheet.claim == (
-        "One layer predicts another's next token by up to 0.30 and changes it by at most 0.03"
+        "Layers predict the next token's adjustment in others by up to 0.30 and change it by at "
+        "most 0.03"
     )
     nothing = effects()
     nothing.elasticities = nothing.elasticities.iloc[:0]
@@ -583,7 +587,8 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     np.testing.assert_allclose(of_label["2 to 4 tokens before"].y, [30, 15, 36])
     assert of_label["2 to 4 tokens before"].low is None
     assert sheet.claim == (
-        "The token before writes 50% of the adjustment in layer 1 and 20% in the median layer"
+        "The token before writes on average 50% of the adjustment in layer 1 and 20% in the median "
+        "layer"
     )
     # A mark is a test, of which a share has none.
     assert all(line.weak is None for line in panel.lines)

@@ -179,8 +179,8 @@ def test_the_findings_name_layers_whose_halves_differ():
     fitted = SimpleNamespace(coefficients=rows, goodness=fits, settings=settings)
     assert findings.halves_findings(fitted) == [
         "first and second halves of texts differ in 2 of 3 layers; the correction is doubtful "
-        "there: layers 0 and 2 (AHT test of equal lags, p < 0.05, Holm over the layers)",
-        "without this correction, lag 1 is 0.250 instead of 0.300 in the median of these layers",
+        "there (lag 1 0.25 without it, 0.30 with it): layers 0 and 2 (AHT test of equal lags, p < "
+        "0.05, Holm over the layers)",
     ]
     fitted.goodness = fits.assign(halves_p_adjusted=0.5)
     none = findings.halves_findings(fitted)

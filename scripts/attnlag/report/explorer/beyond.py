@@ -195,8 +195,13 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     single = regression.files.table("elasticities", regression.of_corpus)
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
+    single = single[single["source_layer"] < single["target_layer"]]
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
-    predicted = ("coefficient", "coefficient_conf_low", "coefficient_conf_high")
+    predicted = [
+        f"{name}{end}"
+        for name in ("coefficient", "predicted")
+        for end in ("", "_conf_low", "_conf_high")
+    ]
     return {
         "tables": [
             path_in_results(path.with_suffix(".csv")),
@@ -207,7 +212,7 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         "claims": {
             f"{source} → {target}, {lag}": claims_on_causes.on_a_later_token(
                 rows, MOST_LAYERS
-            ).sentence
+            ).answer
             for (source, target, lag), rows in total.groupby(
                 ["source_site", "target_site", "lag"], sort=False
             )

@@ -224,7 +224,7 @@ def equation(regression: RegressionTables, settings: DesignSettings) -> list[str
     places = [f"t{'+' if is_lead(term) else '−'}{distance(term)}" for term in regression.terms]
     lags = [f"b{number} {symbol}[{place}]" for number, place in enumerate(places[:3], 1)]
     others = [name.replace("_", " ") for name in settings.covariates]
-    terms = ["b0", *lags, *["…"] * (len(places) > 3), *others]
+    terms = [*["b0"] * (not regression.has_effects), *lags, *["…"] * (len(places) > 3), *others]
     terms += ["document"] * regression.has_effects
     over = "within documents" if regression.has_effects else "pooled over documents"
     return [

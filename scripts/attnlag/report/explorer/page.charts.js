@@ -208,7 +208,7 @@ class LineChart extends Chart {
     const [low, high] = rangeOf([base, ...shown.flatMap(({y, low, high}) => [y, low, high].flatMap(values => values ?? []))]);
     const y = value => top + height - (value - low) / (high - low) * height;
     this.svg.append(words(label, 4, top - 8));
-    for (const tick of ticks(low, high, height / 45)) {
+    for (const tick of ticks(low, high, Math.max(2.5, height / 45))) {
       this.svg.append(svg("path", {class: tick === base ? "base" : "grid", d: `M${LEFT},${y(tick)}H${this.width - RIGHT}`,
         style: `stroke:var(${tick === base ? "--soft" : "--line"})`}),
       words(format(tick), LEFT - 6, y(tick) + 4, {"text-anchor": "end"}));

@@ -47,7 +47,7 @@ function readAddress() {
 
 // Says what the address asked for in vain.
 function sayUnknown() {
-  const unknown = Object.entries(asked).filter(([key, value]) => String(state[key] ?? "") !== value);
+  const unknown = Object.entries(asked).filter(([key, value]) => !KEYS.includes(key) || String(state[key] ?? "") !== value);
   find("trouble").hidden = !unknown.length;
   find("trouble").textContent = "The address asks for what this study does not have: " + unknown.map(([key, value]) =>
     `${key} “${value}”${KEYS.includes(key) && state[key] !== undefined ? ` (shown: ${state[key]})` : ""}`).join(", ") + ".";

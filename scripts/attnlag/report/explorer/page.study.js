@@ -97,15 +97,12 @@ function showOverview() {
     const row = make("tr", ""), head = make("th", "", {scope: "row", className: isPart ? "part" : ""}), data = make("td", "");
     head.append(...withTerms(label));
     // The word that answers stands out.
-    const [, answer, details] = text.match(/^(\S*\d[^\s,]*(?: to \S*\d[^\s,]*)?|[^:]+(?=: )|)([^]*)$/);
+    const [, answer, details] = text.match(/^(\S*\d[^\s,:]*(?: to \S*\d[^\s,:]*)?|[^:]+(?=: )|)([^]*)$/);
     data.append(make("b", answer), ...withTerms(details));
     row.append(head, data);
     return row;
   }));
 }
-
-// Marks of the scales of weights before training.
-const SCALES = ["square", "diamond", "line"];
 
 // The coefficients of a term by layer as a chart, with its controls.
 function showProfile() {
@@ -118,8 +115,8 @@ function showProfile() {
   const before = Object.entries(term.before);
   if (before.length) {
     panels.push({label: "before and after training, same texts, not corrected for bias", height: low, series: [
-      ...before.map(([scale, values], at) => ({name: scale, kind: SCALES[at], colour: "--orange", line: true, y: values})),
-      {name: "trained", kind: "dot", colour: "--soft", y: term.uncorrected},
+      ...before.map(([scale, values], at) => ({name: scale, kind: ["square", "diamond", "line"][at], colour: "--orange", line: true, y: values})),
+      {name: "trained, same texts", kind: "dot", colour: "--soft", y: term.uncorrected},
     ]});
   }
   profile.draw({x: layers, xLabel: "layer", panels, cursor: place(), onPick: at => setLayer(layers[at]),
@@ -152,7 +149,7 @@ function showTables(id, paths) {
 }
 
 const COLUMNS = {estimate: "coefficient", stdError: "standard error", low: "from", high: "to", p: "p", pAdjusted: "p, corrected",
-  permutedLow: "random order, from", permutedHigh: "to", uncorrected: "trained, same documents, not corrected for bias"};
+  permutedLow: "random order, from", permutedHigh: "to", uncorrected: "trained, same texts"};
 
 function showTable() {
   const term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;

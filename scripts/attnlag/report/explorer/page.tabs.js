@@ -38,8 +38,6 @@ function showKinds() {
     `In layer ${state.layer}, norms are largest for “${said(rows[0])}”, ${two(rows[0].ratio)} times the layer's mean, ` +
     `and smallest for “${said(rows.at(-1))}”, ${two(rows.at(-1).ratio)} times.`);
   showSlopes(column);
-  say("kinds-note", "Kinds with at least 20 tokens on this page. Random order: the mean that a kind has if the tokens " +
-    "of each document are exchanged. Click a kind to highlight its tokens in the text.");
 }
 
 // Slopes of the chosen regression, or of another one of the site: by this kind, or by a number.
@@ -128,6 +126,8 @@ function showCauses() {
       {label: "% longer per 1% longer before", height: 240, series: [
         {name: `predicted: lag ${state.later} of ${regression}`, kind: "ring", colour: "--blue", aside: -1, y: of("coefficient"),
           low: of("coefficient_conf_low"), high: of("coefficient_conf_high")},
+        {name: "predicted by all layers before", kind: "square", colour: "--green", y: of("predicted"),
+          low: of("predicted_conf_low"), high: of("predicted_conf_high")},
         {name: "caused by all layers before", kind: "dot", colour: "--orange", aside: 1, y: of("estimate"), low: of("conf_low"),
           high: of("conf_high")}]}]});
   const ofLayers = rowsOf(singly, row => isChosen(row) && row.target_layer === target);
@@ -136,8 +136,8 @@ function showCauses() {
   find("single").hidden = !layers.length;
   single.draw({label: "predicted beside caused by the layer that is changed", x: layers, xLabel: "layer that is changed", panels: [
     {label: `% in layer ${target} per 1% in one layer before`, height: 240, series: [
-      {name: "predicted", kind: "ring", colour: "--blue", y: by("predictive")},
-      {name: "caused, with its interval", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
+      {name: "predicted by that layer alone", kind: "ring", colour: "--blue", y: by("predictive")},
+      {name: "caused by that layer", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
   say("causes-claim", `${claims[`${state.pair}, ${state.later}`]}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
     "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");

@@ -90,12 +90,15 @@ function drawTokens() {
   shading = new Shading(tokens, at, state.shade, theme());
   pane.shade(shading);
   showScale();
+  const isOfHead = state.shade.startsWith("head_") && !tokens.heads?.documents.includes(state.document);
+  if (isOfHead) find("scale").textContent = "The page has no heads of this document.";
   showHighlight();
   showExtremes();
   const kept = keptToken();
   if (kept === null) delete state.token;
   pane.activate(kept, true);
   showCard(kept);
+  if (arriving && kept !== null) find("reader").scrollIntoView({block: "center"});
 }
 
 // The ten tokens with the largest and the smallest values of what colours the text, or norms.
