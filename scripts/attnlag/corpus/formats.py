@@ -32,8 +32,8 @@ LONGEST_NAME = 1_000
 LARGEST_UNPACKED = 1_000_000_000
 
 # The line of a row in its file (its number in a Parquet file, None if the whole file is one
-# document) and its values by field name.
-Row = tuple[int | None, dict[str, Any]]
+# document) and its values by field name, or in a text what is wrong with it.
+Row = tuple[int | None, dict[str, Any] | str]
 
 
 @dataclass
@@ -71,7 +71,7 @@ def listed(names: Iterable[str]) -> str:
 
 def file_rows(
     file: Path, fields: Mapping[str, str], is_document: bool, problems: Problems
-) -> Iterator[Row]:
+) -> Iterator[tuple[int | None, dict[str, Any]]]:
     """Yield the rows of one file, and add what prevents its reading to ``problems``.
 
     ``fields`` are the columns with a document's id, group, text and tags; others may stay unread. A
@@ -99,15 +99,20 @@ def file_rows(
                 # Parquet is read from its end, and a compressed stream cannot seek. An
                 # uncompressed file is passed as a path for the reason in tables.write_parts.
                 source = unpacked(stream, file) if compression else pa.OSFile(str(file))
-                yield from parquet_rows(source, file, fields, problems)
+                rows = parquet_rows(source, file, fields)
             else:
                 lines = TextLines(stream, file)
                 if suffix in JSON_LINES:
-                    yield from json_rows(lines, file, problems)
+                    rows = json_rows(lines)
                 elif suffix in DELIMITERS:
-                    yield from csv_rows(lines, DELIMITERS[suffix], file, fields, problems)
+                    rows = csv_rows(lines, DELIMITERS[suffix], fields)
                 else:
-                    yield from whole_text(lines) if is_document else text_blocks(lines)
+                    rows = whole_text(lines) if is_document else text_blocks(lines)
+            for line, row in rows:
+                if isinstance(row, str):
+                    problems.add(f"{file if line is None else f'{file}:{line}'}: {row}")
+                else:
+                    yield line, row
     except UserError as error:
         problems.add(str(error))
     except MemoryError:
@@ -176,7 +181,7 @@ class TextLines:
         return text
 
 
-def json_rows(lines: TextLines, file: Path, problems: Problems) -> Iterator[Row]:
+def json_rows(lines: TextLines) -> Iterator[Row]:
     """Yield the objects of a JSON lines file; blank lines are skipped."""
     for line in lines:
         lines.begin_document()
@@ -184,20 +189,13 @@ def json_rows(lines: TextLines, file: Path, problems: Problems) -> Iterator[Row]
             continue
         try:
             row = json.loads(line)
+            problem = "" if isinstance(row, dict) else shown(row)
         except (ValueError, RecursionError) as error:
-            problems.add(
-                f"{file}:{lines.number}: invalid JSON: {error}; expected one JSON object a line"
-            )
-            continue
-        if isinstance(row, dict):
-            yield lines.number, row
-        else:
-            problems.add(f"{file}:{lines.number}: {shown(row)}; expected one JSON object a line")
+            problem = f"invalid JSON: {error}"
+        yield lines.number, f"{problem}; expected one JSON object a line" if problem else row
 
 
-def csv_rows(
-    lines: TextLines, delimiter: str, file: Path, fields: Mapping[str, str], problems: Problems
-) -> Iterator[Row]:
+def csv_rows(lines: TextLines, delimiter: str, fields: Mapping[str, str]) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file, each with the line that it starts on."""
     csv.field_size_limit(sys.maxsize)  # The default limit is 131,072 characters.
     # Without strict, a quote that is never closed would swallow the rest of the file.
@@ -209,10 +207,8 @@ def csv_rows(
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            problems.add(
-                f"{file}:{start}: the row that starts here is broken: {error}; expected a cell "
-                'with quotes or line ends to be "quoted", a quote in it ""doubled""'
-            )
+            problem = f"the row that starts here is broken: {error}; expected a cell with quotes "
+            yield start, f'{problem}or line ends to be "quoted", a quote in it ""doubled""'
             return
         if cells is None:
             return
@@ -220,32 +216,27 @@ def csv_rows(
             continue
         if not header:
             header = cells
-            if not has_columns(header, fields, f"{file}:{start}", problems):
+            if wrong := column_problems(header, fields):
+                yield from ((start, problem) for problem in wrong)
                 return
         elif len(cells) != len(header):
-            problems.add(
-                f"{file}:{start}: {counted(len(cells), 'cell')}; "
-                f"expected {len(header)}, as in the header"
-            )
+            cells_found = counted(len(cells), "cell")
+            yield start, f"{cells_found}; expected {len(header)}, as in the header"
         else:
             yield start, dict(zip(header, cells, strict=True))
 
 
-def parquet_rows(
-    source: Any, file: Path, fields: Mapping[str, str], problems: Problems
-) -> Iterator[Row]:
+def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator[Row]:
     """Yield the rows of a Parquet file, numbered from 1, reading only the columns needed."""
     parquet = pq.ParquetFile(source)
     schema = parquet.schema_arrow
-    if not has_columns(schema.names, fields, str(file), problems):
-        return
-    wrong = [name for key, name in fields.items() if not serves_as(key, schema.field(name).type)]
-    for name in wrong:
-        problems.add(
-            f"{file}: the column '{name}' is {schema.field(name).type}; expected strings (or, for "
-            "ids and groups, whole numbers)"
-        )
-    if wrong:
+    if wrong := column_problems(schema.names, fields) or [
+        f"the column '{name}' is {schema.field(name).type}; expected strings (or, for ids and "
+        "groups, whole numbers)"
+        for key, name in fields.items()
+        if not serves_as(key, schema.field(name).type)
+    ]:
+        yield from ((None, problem) for problem in wrong)
         return
     names = sorted(set(fields.values()))
     number = 0
@@ -255,7 +246,7 @@ def parquet_rows(
             try:
                 yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
             except UnicodeDecodeError as error:
-                problems.add(f"{file}:{number}: a value is not UTF-8 ({error}); expected UTF-8")
+                yield number, f"a value is not UTF-8 ({error}); expected UTF-8"
 
 
 def serves_as(key: str, kind: pa.DataType) -> bool:
@@ -289,19 +280,17 @@ def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
     return max(1, min(1024, 8 * LONGEST_DOCUMENT // largest))
 
 
-def has_columns(
-    names: list[str], fields: Mapping[str, str], place: str, problems: Problems
-) -> bool:
-    """Return whether each field is exactly one column; add a problem for each that is not."""
-    wrong = [field for field in dict.fromkeys(fields.values()) if names.count(field) != 1]
-    for field in wrong:
-        if field in names:
-            problem = f"{names.count(field)} columns are called '{field}'; expected one, among"
-            problems.add(f"{place}: {problem} {listed(names)}")
-        else:
-            missing = f"no column '{field}'; found {listed(names)}{nearest(field, names)}"
-            problems.add(f"{place}: {missing}")
-    return not wrong
+def column_problems(names: list[str], fields: Mapping[str, str]) -> list[str]:
+    """Return a problem for each field that is not exactly one of the columns."""
+    problems = []
+    for field in dict.fromkeys(fields.values()):
+        if (times := names.count(field)) > 1:
+            problem = f"{times} columns are called '{field}'; expected one, among"
+            problems.append(f"{problem} {listed(names)}")
+        elif not times:
+            found = f"no column '{field}'; found {listed(names)}"
+            problems.append(f"{found}{nearest(field, names)}")
+    return problems
 
 
 def whole_text(lines: Iterable[str]) -> Iterator[Row]:
