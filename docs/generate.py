@@ -223,7 +223,7 @@ def list_of_files(outputs: list[Output], columns: bool) -> Iterator[str]:
 def page_of_outputs(columns: bool) -> str:
     """Return the page of the files of a run, with or without their columns."""
     files: dict[str, list[Output]] = defaultdict(list)
-    figures: dict[str, dict[str, None]] = defaultdict(dict)  # programs may share a name
+    figures: dict[str, dict[str, None]] = defaultdict(dict)  # stages may share a name
     for output in OUTPUTS:
         if output.figure:
             figures[output.folder][f"`{output.figure}`"] = None

@@ -1,4 +1,4 @@
-"""Catalogue of the figures: the modules of this package that name the program that draws them.
+"""Catalogue of the figures: the modules of this package that name the stage that draws them.
 
 Each figure is one module, and adding a module adds a figure. The modules are parsed here, not
 imported, because the workflow needs the catalogue before any job runs and without the libraries
@@ -6,13 +6,13 @@ for drawing.
 
 The module of a figure has
 
-- ``DRAWN_BY``, a tuple of the programs that have its inputs, as in ``("plot_norms",)``;
+- ``DRAWN_BY``, a tuple of the stages that have its inputs, as in ``("plot_norms",)``;
 - ``CATEGORY`` and ``SUBCATEGORY``, its place in the report;
 - ``METHOD``, a sentence for the methods of a paper;
 - ``ON_REQUEST``, if only runs draw it that name it in ``figures.also``;
 - ``FIRST_REGRESSION``, if it is drawn for the first regression alone;
 - ``NEEDS``, what the documents of a corpus must have: ``"groups"`` or ``"tags"``;
-- ``figure(inputs)``, which reduces the inputs of its program to a `templates.Sheet` of lines and
+- ``figure(inputs)``, which reduces the inputs of its stage to a `templates.Sheet` of lines and
   maps, or to a `templates.CustomFigure`: each has a ``claim``, which becomes the title, and is
   drawn by ``draw(title, size)``.
 """
@@ -37,7 +37,7 @@ class Figure:
     name : str
         Name of the module, and of the figure's files.
     drawn_by : tuple of str
-        Names of the programs that draw it.
+        Names of the stages that draw it.
     category, subcategory : str
         Place in the report.
     on_request : bool
@@ -86,9 +86,9 @@ def _stated(source: bytes) -> dict[str, Any]:
     }
 
 
-def drawn_by(program: str, folder: Path = FOLDER) -> list[Figure]:
-    """Return the figures that a program draws, by name."""
-    return [figure for figure in figures(folder) if program in figure.drawn_by]
+def drawn_by(stage: str, folder: Path = FOLDER) -> list[Figure]:
+    """Return the figures that a stage draws, by name."""
+    return [figure for figure in figures(folder) if stage in figure.drawn_by]
 
 
 def figure_of(path: Path) -> Figure:

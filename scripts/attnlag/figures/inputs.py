@@ -1,4 +1,4 @@
-"""What figures are drawn from: the inputs of each program by name, and what titles say of them.
+"""What figures are drawn from: the inputs of each stage by name, and what titles say of them.
 
 Tables of results are small and are read whole.
 """

@@ -77,8 +77,8 @@ OUTPUTS = [
     for name, entry in files.items()
 ] + [
     Output(folder, f"{figure.name}{{size}}.{{format}}", "a figure", figure=figure.name)
-    for program, folder in TABLE["figures"].items()
-    for figure in catalogue.drawn_by(program)
+    for stage, folder in TABLE["figures"].items()
+    for figure in catalogue.drawn_by(stage)
 ]
 OUTPUTS += OF_QUANTITIES
 

@@ -38,11 +38,11 @@ def endings(config: Config) -> list[str]:
     return [suffix_of(name) for name in SIZES if name in config.figures.sizes]
 
 
-def figures_drawn(program: str, config: Config) -> list[catalogue.Figure]:
-    """Return the figures that a program draws if it runs."""
+def figures_drawn(stage: str, config: Config) -> list[catalogue.Figure]:
+    """Return the figures that a stage draws if it runs."""
     return [
         figure
-        for figure in catalogue.drawn_by(program)
+        for figure in catalogue.drawn_by(stage)
         if (not figure.on_request or figure.name in config.figures.also)
         and (not figure.needs or config.may_have(figure.needs))
     ]

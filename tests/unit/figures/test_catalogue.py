@@ -1,9 +1,12 @@
-"""The catalogue of figures names the modules, the programs that draw them and no library."""
+"""The catalogue of figures names the modules, the stages that draw them and no library."""
 
 from pathlib import Path
 
+from projects import ROOT
+
 import draw_figures
 from attnlag.figures import catalogue
+from attnlag.pipeline.outputs import TABLE
 from attnlag.regression.labels import weights_in_words
 
 
@@ -18,6 +21,14 @@ def test_the_catalogue_of_figures_matches_the_modules():
         # What a paper says of it is one sentence.
         assert figure.method.endswith(".")
     assert catalogue.figure_of(Path("figures/diagnostics_column.svg")).name == "diagnostics"
+
+
+def test_each_stage_that_draws_has_a_folder_of_figures_and_a_rule_for_papers():
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    for stage in draw_figures.INPUTS:
+        assert stage in TABLE["figures"]
+        assert f"use rule {stage} as {stage}_of_paper with:" in rules
+    assert set(TABLE["figures"]) == set(draw_figures.INPUTS)
 
 
 def test_the_subtitle_of_several_models_names_those_with_quantised_weights():
