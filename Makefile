@@ -27,7 +27,7 @@ test: $(TESTED) ## run the tests
 
 # An environment is made anew only when its list changes.
 $(READY): pyproject.toml requirements.txt
-	@echo "Installing the libraries in .venv: about 2 GB, a minute or two"
+	@echo "Installing the libraries in .venv: about 2 GB (5.5 with CUDA), a minute or two"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) --editable '.[tagger]'
 	@touch $@
