@@ -29,9 +29,9 @@ STYLES: dict[str, dict[str, Any]] = {
 
 # Parts of adjustments whose norms are regressed; the token itself has the colour that it has above.
 LAGS_OF_PARTS = {
-    WHOLE: ("written by all tokens", GREY),
-    "self": ("", PALETTE[1]),
-    "shared": ("written by all earlier tokens", PALETTE[4]),
+    WHOLE: ("by all tokens", GREY),
+    "self": ("by the\ntoken itself", PALETTE[1]),
+    "shared": ("by all earlier\ntokens", PALETTE[4]),
 }
 
 
@@ -55,7 +55,7 @@ def figure(inputs: Inputs) -> Sheet:
         of_term = lags[lags["term"] == term]
         fitted = set(of_term.dropna(subset="estimate")["layer"])
         profiles = [
-            profile(of_term[of_term["part"] == part], layers, colour, label=label, shade=0.15)
+            profile(of_term[of_term["part"] == part], layers, colour, end=label, shade=0.15)
             for part, (label, colour) in LAGS_OF_PARTS.items()
         ]
         missing = [layer for layer in layers if layer not in fitted]
