@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import boto3
 import pandas as pd
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 from projects import new_project
 
@@ -20,6 +21,8 @@ def server() -> Iterator[str]:
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     address = "http://{}:{}".format(*moto.get_host_and_port())
+    # A process has one store for all servers.
+    requests.post(f"{address}/moto-api/reset", timeout=60)
     client(address).create_bucket(Bucket=BUCKET)
     yield address
     moto.stop()
