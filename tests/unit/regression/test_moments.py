@@ -89,7 +89,7 @@ def test_each_half_is_centred_on_its_own_means(rows):
 def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effects):
     """The documents that share bins are those of two shards, some of which are then left out."""
     monkeypatch.setattr(moments, "FEWEST_BINS", 7)
-    monkeypatch.setattr(moments, "DOCUMENTS", 11)
+    monkeypatch.setattr(moments, "BLOCK_BYTES", 2000)
     lengths = np.random.default_rng(1).integers(1, 9, 60)
     table = design_table(lengths.tolist(), 2)
     ends = lengths[:25].sum()

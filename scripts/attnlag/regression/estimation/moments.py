@@ -23,8 +23,8 @@ from attnlag.regression.design import design
 from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
 
-# Largest number of documents that are read and written at once, and of their bytes.
-DOCUMENTS = 250
+# Largest number of documents that are written at once, and of bytes that are written or read.
+DOCUMENTS = 5000
 BLOCK_BYTES = 24e6
 
 # Moments that take less may be kept once they are read.
@@ -447,7 +447,8 @@ def write(
     facts |= {"halves": halves, "cells": halves * classes}
     p, count = 1 + len(terms), 0
     columns = file_schema(layers, p)
-    at_once = documents_at_once(facts["cells"] * len(layers) * p * (p + 1) // 2)
+    of_document = 8 * facts["cells"] * len(layers) * p * (p + 1) // 2
+    at_once = min(DOCUMENTS, int(BLOCK_BYTES // of_document))
     blocks = _by_document(chain([first], rows), schema, centre, lengths, classes, class_of)
     with tables.parquet_writer(
         path,
@@ -474,11 +475,6 @@ def _gathered(
             names, sums = [], []
     if names:
         yield names, np.concatenate(sums)
-
-
-def documents_at_once(numbers: int) -> int:
-    """Return the number of documents to handle at once, given the amount of numbers of each."""
-    return int(np.clip(BLOCK_BYTES // (8 * numbers), 1, DOCUMENTS))
 
 
 def file_schema(layers: Sequence[int], p: int) -> pa.Schema:
@@ -559,7 +555,7 @@ class Stored(Sequence[Moments]):
         packed = (1 + len(self.terms)) * (2 + len(self.terms)) // 2
         fields = {"of_logs": self.of_logs, "halves": self.halves, "above": index}
         file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False)
-        rows = documents_at_once(self.cells * packed) * self.cells
+        rows = max(1, int(BLOCK_BYTES // (8 * self.cells * packed))) * self.cells
         columns = ["document", layer_name(layer)]
         none = np.zeros((0, self.cells, packed))
         if not metadata.num_rows:
