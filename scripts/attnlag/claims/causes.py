@@ -22,7 +22,7 @@ def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
-    """Return the effects of all earlier layers on a later token, beside lags, and the verdict.
+    """Return the effects of all earlier layers on a later token, and whether they make the lags.
 
     Parameters
     ----------
@@ -43,20 +43,28 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     distance = int(table["lag"].iloc[0])
     later = "the next" if distance == 1 else f"that {distance} tokens later"
     sentence = f"1% longer in all earlier layers changes {later} by {effects}"
+    layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
+    sentence += f"; {layers}{counted(documents, 'document')}"
+    return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
+
+
+def associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:
+    """Return what effects of a verdict are compared with, by what it is."""
+    beside = {}
     lags = table["coefficient"].dropna()
     if len(lags):
-        sentence += f", where a layer's lag on itself is {span(lags.to_numpy())}"
+        beside["a layer's lag on itself"] = span(lags.to_numpy())
+        if "hardly" in verdict.lower():
+            beside["a layer's lag on itself"] += (
+                f" (hardly: the interval of effect / lag lies within ±{percent(HARDLY)})"
+            )
     predicted = table.dropna(subset=["predicted_conf_low", "predicted_conf_high"])
     if len(predicted):
-        sentence += "; one regression on all earlier layers predicts " + ", ".join(
+        beside["predicted from all earlier layers"] = ", ".join(
             f"{two(estimate)}%{_within(low, high)}"
             for estimate, low, high, _ in extremes(predicted, most)[PREDICTED].to_numpy()
         )
-    layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
-    sentence += f"; {layers}{counted(documents, 'document')}"
-    if "hardly" in verdict.lower():
-        sentence += f"; hardly: the interval of effect / lag lies within ±{percent(HARDLY)}"
-    return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
+    return beside
 
 
 def _within(low: float, high: float) -> str:

@@ -123,7 +123,11 @@ def _causes(table: pd.DataFrame, site: str) -> list[Answer]:
     if table.empty:
         return []
     claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
-    return [Answer("Does one cause the next?", claim.answer, False)]
+    beside = causes.associations(table, MOST_LAYERS_NAMED, claim.verdict).items()
+    return [
+        Answer("Does one cause the next?", claim.answer, False),
+        *(Answer(label, text) for label, text in beside),
+    ]
 
 
 def _checks(main: RegressionTables) -> list[Answer]:

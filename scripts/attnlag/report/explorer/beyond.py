@@ -210,9 +210,7 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         "documents": int(total["documents"].max()),
         "regression": str(next(iter(total["regression"].dropna()), "")),
         "claims": {
-            f"{source} → {target}, {lag}": claims_on_causes.on_a_later_token(
-                rows, MOST_LAYERS
-            ).answer
+            f"{source} → {target}, {lag}": _in_words(rows)
             for (source, target, lag), rows in total.groupby(
                 ["source_site", "target_site", "lag"], sort=False
             )
@@ -220,3 +218,10 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         "all": columns_of(total, *names, *predicted),
         "single": columns_of(single, *names, "source_layer", "predictive"),
     }
+
+
+def _in_words(rows: pd.DataFrame) -> str:
+    """Return the claim about effects on a later token, and what they are compared with."""
+    claim = claims_on_causes.on_a_later_token(rows, MOST_LAYERS)
+    beside = claims_on_causes.associations(rows, MOST_LAYERS, claim.verdict)
+    return "; ".join([claim.answer, *map(" ".join, beside.items())])
