@@ -37,6 +37,11 @@ if problems and (CONFIG is None or workflow.is_main_process):
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_MININTERVAL", "30")
 
+# Passes over a model free and take large arrays again and again. Without these limits, glibc gives
+# their pages back to the system, which then has to clear others.
+for limit in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+    os.environ.setdefault(limit, str(2**31 - 1))
+
 # pip installs the software. This environment names the same packages for users who let Snakemake
 # deploy software with conda.
 ENVIRONMENT = "../envs/attnlag.yaml"
