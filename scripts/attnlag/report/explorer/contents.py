@@ -4,8 +4,9 @@ An index lists the contents and names the blocks of numbers; the page reads a bl
 it, and computes none of them. Everything stands beside the path of the table that it comes from.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -254,15 +255,21 @@ def axis(term: str, outcome: str) -> str:
 
 
 def _values_of_terms(
-    regression: RegressionTables, layer: int, terms: Sequence[str], tokens: ShownTokens
-) -> np.ndarray:
-    """Return the values of terms of a layer in the design that was fitted, (terms, tokens)."""
+    regression: RegressionTables, terms: Mapping[int, Sequence[str]], tokens: ShownTokens
+) -> Iterator[np.ndarray]:
+    """Yield the values of terms in the design that was fitted, (terms, tokens), layer by layer."""
     paths = regression.files.all_of("design", regression.folder)
     merged = regression.record["merged"]
-    names_of_design = pq.read_schema(paths[0]).names
-    names = {term: columns_of(names_of_design, layer, merged.get(term, [term])) for term in terms}
-    frame = tokens.values(paths, sorted(set().union(*names.values())))
-    return np.stack([frame[names[term]].sum(axis=1, skipna=False) for term in terms])
+    of_design = pq.read_schema(paths[0]).names
+    names = [
+        [columns_of(of_design, layer, merged.get(term, [term])) for term in of_layer]
+        for layer, of_layer in terms.items()
+    ]
+    # Read once, because the rows of the documents are looked for each time.
+    used = set(chain.from_iterable(chain.from_iterable(names)))
+    frame = tokens.values(paths, sorted(used))
+    for of_terms in names:
+        yield np.stack([frame[term].sum(axis=1, skipna=False) for term in of_terms])
 
 
 def _add_corpus(
@@ -455,17 +462,16 @@ def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -
     """
     by_layer = np.full((len(entry["layers"]), len(tokens.keys)), np.nan)
     document = tokens.keys.get_level_values("document")
-    for place, layer in enumerate(entry["layers"]):
-        coefficients = {
-            term: values["estimate"][place]
-            for term, values in entry["terms"].items()
-            if np.isfinite(values["estimate"][place])
-        }
-        if not coefficients:
-            continue
-        intercept = coefficients.pop("intercept", 0.0)
-        y, *x = _values_of_terms(regression, layer, ["y", *coefficients], tokens)
-        residual = pd.Series(y - intercept - np.array(list(coefficients.values())) @ x)
+    fitted: dict[int, dict[str, float]] = {}
+    for place in range(len(entry["layers"])):
+        estimates = {term: values["estimate"][place] for term, values in entry["terms"].items()}
+        if known := {term: value for term, value in estimates.items() if np.isfinite(value)}:
+            fitted[place] = known
+    intercepts = {place: known.pop("intercept", 0.0) for place, known in fitted.items()}
+    terms = {entry["layers"][place]: ["y", *known] for place, known in fitted.items()}
+    for place, (y, *x) in zip(fitted, _values_of_terms(regression, terms, tokens), strict=True):
+        slopes = np.array(list(fitted[place].values()))
+        residual = pd.Series(y - intercepts[place] - slopes @ x)
         if entry["effects"]:
             residual -= residual.groupby(document).transform("mean")
         by_layer[place] = residual
