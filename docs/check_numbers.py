@@ -58,7 +58,7 @@ class Results:
 
 def beyond(rows: pd.DataFrame) -> int:
     """Return the number of layers whose coefficient is shown to be larger than negligible."""
-    return int((rows["finding"] == "present").sum())
+    return int((rows["equivalence"] == "present").sum())
 
 
 def significant_in(rows: pd.DataFrame) -> int:
@@ -150,7 +150,7 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
         f"Its median falls from {pooled_median:.3f} to {of_means:.3f} with document means removed, "
         f"and to {held_median:.3f} with position held fixed.",
     )
-    absent = (second["finding"] == "absent").sum()
+    absent = (second["equivalence"] == "absent").sum()
     yield (
         "docs/post.md",
         f"it still differs from 0 in {significant_in(second)} layers, but exceeds 0.05 in only "

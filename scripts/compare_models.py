@@ -23,8 +23,10 @@ def main(job):
         for path in job.input.coefficients
     ]
     inference = comparison.common_inference(studies)
-    alpha, adjust, negligible = (inference[key] for key in ("alpha", "adjust", "negligible"))
-    bounds = {"alpha": alpha, "negligible": negligible}
+    alpha, adjust, equivalence_bound = (
+        inference[key] for key in ("alpha", "adjust", "equivalence_bound")
+    )
+    bounds = {"alpha": alpha, "equivalence_bound": equivalence_bound}
     coefficients = comparison.combined_coefficients(studies)
     pairs = comparison.pairs_of_models(studies, **bounds, adjust=adjust)
     held = pd.concat(

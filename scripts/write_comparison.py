@@ -14,7 +14,9 @@ def main(job):
     )
     settings = tables.read_provenance(job.input.pairs).settings("regression")
     models = list(coefficients["model"].unique())
-    text = comparison_findings(pairs, settings["negligible"]) + claims_findings(claims, models)
+    text = comparison_findings(pairs, settings["equivalence_bound"]) + claims_findings(
+        claims, models
+    )
     writing.write_text(text, job.output.findings)
     program.log.info(f"{job.output.findings}: written")
 

@@ -208,7 +208,7 @@ HEADS = HeadsSettings(
     covariance="cluster-crv1",
     cluster="document",
     adjust="holm",
-    negligible=0.05,
+    equivalence_bound=0.05,
     alpha=0.05,
     stack_mb=64,
 )

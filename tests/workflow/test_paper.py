@@ -105,7 +105,7 @@ def test_every_number_has_a_macro_of_its_own(written):
             rows = table[table["term"] == term]
             shown = {
                 "Median": rows["estimate"].median(),
-                "LayersPresent": (rows["finding"] == "present").sum(),
+                "LayersPresent": (rows["equivalence"] == "present").sum(),
                 "RandomOrder": controls.loc[controls["term"] == term, "permuted_mean"].median(),
             }
             for name, value in shown.items():

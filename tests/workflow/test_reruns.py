@@ -126,7 +126,7 @@ ROWS = {
         change(inference={"adjust": "none"}),
         change(inference={"stack_mb": 1}),
     ],
-    "`inference.negligible`": [change(inference={"negligible": 0.1})],
+    "`inference.equivalence_bound`": [change(inference={"equivalence_bound": 0.1})],
     "`inference.alpha`": [change(inference={"alpha": 0.01})],
     "`inference`: draws, seed": [
         change(inference={"bootstrap": 100}),

@@ -20,7 +20,7 @@ def size(
     term: str,
     median: Mapping[str, float],
     fits: pd.DataFrame,
-    negligible: float,
+    equivalence_bound: float,
 ) -> Claim:
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
@@ -33,7 +33,7 @@ def size(
     fits : pandas.DataFrame
         The layers that were fitted. If these have fewer documents than `FEWEST_DOCUMENTS`, the
         verdict is about these documents alone.
-    negligible : float
+    equivalence_bound : float
         Bound below which a coefficient is of no interest.
 
     Returns
@@ -43,28 +43,32 @@ def size(
         other lags than the nearest, smaller in size.
     """
     nearest = term == lags_among(list(coefficients["term"]))[0]
-    sentence = layers_beyond(coefficients, term, len(fits), negligible, smaller=not nearest)
+    sentence = layers_beyond(coefficients, term, len(fits), equivalence_bound, smaller=not nearest)
     value, low, high = (float(median[name]) for name in ("median", "conf_low", "conf_high"))
     return Claim(
         sentence,
         value=value,
         low=low,
         high=high,
-        verdict=_verdict(value, low, high, negligible, int(fits["n_documents"].max())),
+        verdict=_verdict(value, low, high, equivalence_bound, int(fits["n_documents"].max())),
     )
 
 
 def layers_beyond(
-    coefficients: pd.DataFrame, term: str, layers: int, negligible: float, smaller: bool = True
+    coefficients: pd.DataFrame,
+    term: str,
+    layers: int,
+    equivalence_bound: float,
+    smaller: bool = True,
 ) -> str:
     """Return the number of layers in which a lag is shown to be beyond a bound, or within."""
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
-    estimates = rows.loc[rows["finding"] == "present", "estimate"]
+    estimates = rows.loc[rows["equivalence"] == "present", "estimate"]
     above, below = int((estimates > 0).sum()), int((estimates < 0).sum())
-    absent = int((rows["finding"] == "absent").sum()) if smaller else 0
+    absent = int((rows["equivalence"] == "absent").sum()) if smaller else 0
     return (
-        f"above {negligible:g} in {above} of {counted(layers, 'layer')}"
-        + f", below −{negligible:g} in {below}" * bool(below)
+        f"above {equivalence_bound:g} in {above} of {counted(layers, 'layer')}"
+        + f", below −{equivalence_bound:g} in {below}" * bool(below)
         + f", shown to be smaller in size in {absent}" * bool(absent)
     )
 

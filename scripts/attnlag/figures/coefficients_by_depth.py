@@ -51,7 +51,7 @@ def figure(inputs: Inputs) -> Sheet:
         across=len(corpora),
         alpha=inputs.alpha,
         adjust=inputs.adjust,
-        negligible=inputs.negligible,
+        equivalence_bound=inputs.equivalence_bound,
     )
 
 

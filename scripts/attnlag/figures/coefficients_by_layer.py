@@ -82,7 +82,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
         across=2 if len(panels) > 2 else 1,
         alpha=alpha,
         adjust=inputs.adjust,
-        negligible=inputs.negligible,
+        equivalence_bound=inputs.equivalence_bound,
     )
 
 

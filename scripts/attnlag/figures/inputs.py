@@ -76,7 +76,7 @@ def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) ->
         extent or rows_of(parts["fits"]),
         coefficients=coefficients,
         regression=regression,
-        **{name: regression[name] for name in ("alpha", "adjust", "outcome", "negligible")},
+        **{name: regression[name] for name in ("alpha", "adjust", "outcome", "equivalence_bound")},
         r_squared_name=R_SQUARED[regression["fixed_effects"]],
         drop_first=design["drop_first"],
         **parts,
@@ -141,7 +141,7 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
         extent,
         coefficients=table,
         outcome=records[0].settings("regression")["outcome"],
-        **{name: shared[name] for name in ("alpha", "adjust", "negligible")},
+        **{name: shared[name] for name in ("alpha", "adjust", "equivalence_bound")},
         mixers_of_models={name: m["mixers"] for name, m in models.items() if "mixers" in m},
     )
     inputs.models = list(models.values())

@@ -64,10 +64,10 @@ def significant_text(alpha: float, adjust: str) -> str:
     return f"p < {alpha:g}" + ("" if adjust == "none" else f", {ADJUSTMENTS[adjust]}")
 
 
-def mark_entries(alpha: float, adjust: str, negligible: float | None) -> dict[str, Any]:
+def mark_entries(alpha: float, adjust: str, equivalence_bound: float | None) -> dict[str, Any]:
     """Return the legend's entries of the marks of coefficients, by label.
 
-    ``negligible`` is the bound within which a coefficient may be shown to be; None without such.
+    A coefficient may be shown to be within ± ``equivalence_bound``; None: no such test is shown.
     """
     significant = significant_text(alpha, adjust)
     mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}
@@ -75,8 +75,8 @@ def mark_entries(alpha: float, adjust: str, negligible: float | None) -> dict[st
         significant: Line2D([], [], marker="o", **mark),
         significant.replace("<", "≥"): Line2D([], [], marker="x", **mark),
     }
-    if negligible is not None:
-        within = f"shown to be within ±{negligible:g}"
+    if equivalence_bound is not None:
+        within = f"shown to be within ±{equivalence_bound:g}"
         entries[within] = Line2D([], [], marker="o", markerfacecolor="w", **mark)
     return entries
 

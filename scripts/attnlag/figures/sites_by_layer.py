@@ -48,5 +48,5 @@ def figure(inputs: Inputs) -> Sheet:
         across=len(norms),
         alpha=first.alpha,
         adjust=first.adjust,
-        negligible=first.negligible,
+        equivalence_bound=first.equivalence_bound,
     )

@@ -65,7 +65,7 @@ def figure(inputs: Inputs) -> Sheet:
         f"{PREDICTIVE} {inference_text(tables[0], inputs.studies[0].adjust)}",
         alpha=inputs.studies[0].alpha,
         adjust=inputs.studies[0].adjust,
-        negligible=inputs.studies[0].negligible,
+        equivalence_bound=inputs.studies[0].equivalence_bound,
     )
 
 

@@ -126,7 +126,7 @@ class Sheet:
     across: int = 1  # panels side by side on a page
     alpha: float = 0.05
     adjust: str = "none"  # correction of the p-values behind the marks
-    negligible: float | None = None
+    equivalence_bound: float | None = None
 
     def draw(self, title: str, size: Size) -> Figure:
         """Draw the panels in a size."""
@@ -158,8 +158,8 @@ def profile(
     Parameters
     ----------
     rows : pandas.DataFrame
-        A row for each layer. ``p_adjusted`` and ``finding``, where there are such columns, become
-        marks.
+        A row for each layer. ``p_adjusted`` and ``equivalence``, where there are such columns,
+        become marks.
     kind : Any
         Further properties of the line; ``alpha``, the level of significance, asks for marks.
     """
@@ -169,7 +169,11 @@ def profile(
     line = Line(y, color=color, low=low, high=high, **kind)
     if alpha is not None:
         line.weak = table["p_adjusted"].to_numpy(dtype=float) >= alpha
-        absent = table["finding"] == "absent" if "finding" in table else np.zeros(len(table), bool)
+        absent = (
+            table["equivalence"] == "absent"
+            if "equivalence" in table
+            else np.zeros(len(table), bool)
+        )
         line.negligible = np.asarray(absent)
     return line
 
@@ -269,7 +273,9 @@ def legend_of(sheet: Sheet) -> dict[str, Any]:
     marked = [line for line in every if line.weak is not None]
     if marked:
         shown = any(np.any(line.negligible) for line in marked)
-        entries |= mark_entries(sheet.alpha, sheet.adjust, sheet.negligible if shown else None)
+        entries |= mark_entries(
+            sheet.alpha, sheet.adjust, sheet.equivalence_bound if shown else None
+        )
     if any(_has_band(line) for line in every):
         entries[band_text(sheet.alpha)] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if any(len(panel.missing) for panel in sheet.panels if isinstance(panel, Lines)):

@@ -222,9 +222,9 @@ class BootstrapSettings(Level):
 class Negligible(Section):
     """What is of no interest."""
 
-    negligible: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
+    equivalence_bound: Annotated[float, Field(gt=0, allow_inf_nan=False), NotBool] = Field(
         default=0.05,
-        description="Size below which a coefficient does not matter (column `finding`)",
+        description="Size below which a coefficient does not matter (column `equivalence`)",
     )
 
 

@@ -72,7 +72,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
     """Return whether large adjustments follow large ones, and how much the lags explain."""
     if main.fitted.empty:
         return [Answer("Does a large adjustment follow a large one?", "no layer was fitted", False)]
-    bound = main.settings["negligible"]
+    bound = main.settings["equivalence_bound"]
     medians: dict[Any, Any] = main.medians.set_index("term").to_dict("index")
     lines = []
     for term in main.terms[:3]:

@@ -11,17 +11,17 @@ from attnlag.regression.terms import named
 from attnlag.report.wording import titled
 
 
-def comparison_findings(pairs: pd.DataFrame, negligible: float) -> str:
+def comparison_findings(pairs: pd.DataFrame, equivalence_bound: float) -> str:
     """Return how two models differ, pair by pair, as text; there may be one model only.
 
-    A difference up to ``negligible`` is none.
+    A difference up to ``equivalence_bound`` is none.
     """
     if pairs.empty:
         return "comparison: there is one model, so there are no pairs of models\n"
     return "".join(
         titled(
             f"comparison of models over relative depth, {name}:",
-            [_pair_finding(row, negligible) for row in rows.itertuples()],
+            [_pair_finding(row, equivalence_bound) for row in rows.itertuples()],
         )
         for name, rows in pairs.groupby("regression", sort=False)
     )
@@ -37,14 +37,15 @@ def claims_findings(held: pd.DataFrame, models: Sequence[str]) -> str:
     return text
 
 
-def _pair_finding(row: Any, negligible: float) -> str:
+def _pair_finding(row: Any, equivalence_bound: float) -> str:
     dropped = row.documents_only_a + row.documents_only_b
     note = f"; {counted(dropped, 'document')} with rows in one model only left out"
     differ = ""
     if row.layers_compared:
         differ = (
-            f"; they are shown to differ by more than {negligible:g} in {row.layers_differing} of "
-            f"{counted(row.layers_compared, 'layer')} and by less in {row.layers_alike}, "
+            f"; they are shown to differ by more than {equivalence_bound:g} in "
+            f"{row.layers_differing} of {counted(row.layers_compared, 'layer')} and by less in "
+            f"{row.layers_alike}, "
             f"{row.median_difference:+.3f} in the median layer"
         )
     return (

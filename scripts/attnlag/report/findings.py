@@ -257,9 +257,9 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
     terms, lines = lags_among(list(coefficients["term"])), []
     level = f"p < {settings.alpha:g}, {correction(settings.adjust)}"
     for term in terms:
-        beyond = layers_beyond(coefficients, term, len(fits), settings.negligible)
+        beyond = layers_beyond(coefficients, term, len(fits), settings.equivalence_bound)
         rows = coefficients[coefficients["term"] == term]
-        undecided = int((rows["finding"] == "undecided").sum())
+        undecided = int((rows["equivalence"] == "undecided").sum())
         beyond += f", undecided in {undecided}" * bool(undecided)
         lines.append(f"{named(term)} is {beyond} ({level})")
     usable = _usable(fits)

@@ -57,7 +57,7 @@ def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
     if claim is None:
         return []
     heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
-    lag, present = named(heads["term"].iloc[0]), heads["finding"] == "present"
+    lag, present = named(heads["term"].iloc[0]), heads["equivalence"] == "present"
     lines = [
         f"{claim.clause}, with the terms of the regression '{regression}'; "
         f"{number(claim.low)} to {number(claim.high)}",

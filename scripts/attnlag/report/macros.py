@@ -52,14 +52,14 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
     for term in regression.terms:
         rows = regression.of_term(term)
         claim = lags.size(
-            regression.coefficients, term, medians[term], fitted, settings["negligible"]
+            regression.coefficients, term, medians[term], fitted, settings["equivalence_bound"]
         )
         yield (term, "median"), two(claim.value)
         if np.isfinite(claim.low):
             yield (term, "low"), two(claim.low)
             yield (term, "high"), two(claim.high)
-        yield (term, "layers present"), f"{int((rows['finding'] == 'present').sum())}"
-        yield (term, "layers absent"), f"{int((rows['finding'] == 'absent').sum())}"
+        yield (term, "layers present"), f"{int((rows['equivalence'] == 'present').sum())}"
+        yield (term, "layers absent"), f"{int((rows['equivalence'] == 'absent').sum())}"
         controls = regression.controls[regression.controls["term"] == term]
         if "permuted_mean" in controls and controls["permuted_mean"].notna().any():
             yield (term, "random order"), two(controls["permuted_mean"].median())

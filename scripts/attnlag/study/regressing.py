@@ -60,7 +60,7 @@ class Fit:
 
     @property
     def coefficients(self) -> pd.DataFrame:
-        """One row per layer and term: estimate, standard error, p-values, interval, finding."""
+        """One row per layer and term: estimate, standard error, p-values, interval, equivalence."""
         return self.fitted.coefficients
 
     @property
@@ -95,7 +95,7 @@ class Fit:
             fits=self.fits,
             controls=self.controls if controlled else None,
             r_squared_name=R_SQUARED[settings.fixed_effects],
-            **settings.model_dump(include={"alpha", "adjust", "negligible", "outcome"}),
+            **settings.model_dump(include={"alpha", "adjust", "equivalence_bound", "outcome"}),
         )
         sheet = coefficients_by_layer.figure(inputs)
         return sheet.draw(sheet.claim, PAGE)

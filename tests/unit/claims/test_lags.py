@@ -11,7 +11,7 @@ FITS = pd.DataFrame({"layer": range(4), "n_documents": 20})
 
 def table(**terms):
     rows = [
-        {"layer": layer, "term": term, "estimate": size, "finding": finding}
+        {"layer": layer, "term": term, "estimate": size, "equivalence": finding}
         for term, cells in terms.items()
         for layer, (size, finding) in enumerate(cells)
     ]

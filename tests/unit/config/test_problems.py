@@ -468,8 +468,8 @@ def test_values_from_the_command_line_have_no_line() -> None:
         f'command line: regressions: found "", {NAMES}',
         'command line: inference.alpha: found "2", expected less than 1',
         'command line: inference.folds: found "x", expected a whole number',
-        "command line: inference.fold: unknown key, expected one of negligible, alpha, bootstrap, "
-        "seed, covariance, cluster, adjust, stack_mb, folds, hac_lags; did you "
+        "command line: inference.fold: unknown key, expected one of equivalence_bound, alpha, "
+        "bootstrap, seed, covariance, cluster, adjust, stack_mb, folds, hac_lags; did you "
         "mean 'folds'?",
     ]
 

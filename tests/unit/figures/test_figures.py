@@ -46,7 +46,7 @@ def coefficients(controls=True, outcome="norm", **kinds):
         "controls": synthetic_controls(table) if controls else None,
         "alpha": 0.05,
         "adjust": "holm",
-        "negligible": 0.05,
+        "equivalence_bound": 0.05,
         "outcome": outcome,
         "r_squared_name": "R² within documents",
     }
@@ -289,7 +289,7 @@ def study(name, effects, estimate, term="lag_1", outcome="norm"):
     ).assign(conf_low=estimate - 0.1, conf_high=estimate + 0.1, vcov_type="cluster")
     return SimpleNamespace(
         coefficients=table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01]),
-        negligible=0.05,
+        equivalence_bound=0.05,
         regression={"fixed_effects": effects},
         outcome=outcome,
         alpha=0.05,
@@ -541,7 +541,7 @@ def test_models_are_lines_over_their_own_depths():
         coefficients=table,
         alpha=0.05,
         adjust="holm",
-        negligible=None,
+        equivalence_bound=None,
         outcome="norm",
         mixers_of_models={"a": {"1": "Mamba"}},
     )

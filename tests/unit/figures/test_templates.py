@@ -88,11 +88,11 @@ def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
 def test_a_line_shows_its_values_its_interval_and_its_marks():
     p_values = [0.01, 0.2, 0.01, 0.3, 0.01, np.nan]
     finding = ["present", "undecided", "absent", "absent", "present", "undecided"]
-    table = rows(p_adjusted=p_values, finding=finding)
+    table = rows(p_adjusted=p_values, equivalence=finding)
     table.loc[5, ["estimate", "conf_low", "conf_high"]] = np.nan
     line = profile(table.sample(frac=1, random_state=0), LAYERS, "C0", alpha=0.05, label="lag 1")
     panel = Lines([line], "coefficient", missing=[5])
-    sheet = Sheet("c", LAYERS, [panel], "", adjust="holm", negligible=0.05)
+    sheet = Sheet("c", LAYERS, [panel], "", adjust="holm", equivalence_bound=0.05)
     figure = sheet.draw(TITLE, PAGE)
     (axes,) = figure.axes
     np.testing.assert_array_equal(profile_of(axes, 6), table["estimate"].to_numpy()[None])

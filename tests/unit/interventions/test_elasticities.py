@@ -11,7 +11,9 @@ from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
-SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=500, seed=0, drop_first=1, negligible=0.05)
+SETTINGS = ElasticitiesSettings(
+    alpha=0.05, bootstrap=500, seed=0, drop_first=1, equivalence_bound=0.05
+)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
 

@@ -9,7 +9,9 @@ from scipy import stats
 from attnlag.interventions import elasticities, prediction_vs_effect
 from attnlag.regression.settings import ElasticitiesSettings
 
-SETTINGS = ElasticitiesSettings(alpha=0.05, bootstrap=0, seed=0, drop_first=1, negligible=0.05)
+SETTINGS = ElasticitiesSettings(
+    alpha=0.05, bootstrap=0, seed=0, drop_first=1, equivalence_bound=0.05
+)
 PAIR = ("attention", "attention")
 TARGET = 60
 

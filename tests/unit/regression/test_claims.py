@@ -21,7 +21,9 @@ def verdicts_of(model, means, seed=0, before=None):
     study = ComparedStudy(
         model, "prompts", "attention", "within", pd.DataFrame(), {}, [], controls, before
     )
-    return claims.of_study(study, profile, controls, before, alpha=0.05, negligible=0.05), values
+    return claims.of_study(
+        study, profile, controls, before, alpha=0.05, equivalence_bound=0.05
+    ), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():

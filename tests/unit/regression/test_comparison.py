@@ -67,7 +67,7 @@ def write_study(
     """Write the coefficients and cross-products of a study as the pipeline does."""
     folder = folder / model / corpus / site / "notebook"
     stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
-    stated |= {"cluster": "document", "negligible": 0.05, "fixed_effects": "none"}
+    stated |= {"cluster": "document", "equivalence_bound": 0.05, "fixed_effects": "none"}
     stated |= {"bias_correction": "none", **options}
     record = {
         "model": {"name": model, "source": source},
@@ -84,7 +84,7 @@ def write_study(
         written.append(path)
     layers = designs.regressed(Stored(written))
     fits = designs.fits_of(layers, stated["covariance"], stated["folds"])
-    keys = "covariance", "alpha", "adjust", "negligible"
+    keys = "covariance", "alpha", "adjust", "equivalence_bound"
     errors = Errors(**{key: stated[key] for key in keys})
     table = results.coefficients_table(fits, errors)
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
@@ -99,9 +99,11 @@ def study_of(path):
     return comparison.read_study(path, shards, pd.DataFrame())
 
 
-def pairs_of(*paths, alpha=0.05, negligible=0.05):
+def pairs_of(*paths, alpha=0.05, equivalence_bound=0.05):
     studies = [study_of(path) for path in paths]
-    return comparison.pairs_of_models(studies, alpha=alpha, adjust="holm", negligible=negligible)
+    return comparison.pairs_of_models(
+        studies, alpha=alpha, adjust="holm", equivalence_bound=equivalence_bound
+    )
 
 
 def slopes_of(rows, documents):
@@ -123,8 +125,8 @@ def profile_of(estimates, errors, documents=30, seed=0):
     return comparison.Profile(["lag_1"], estimates, scores, df)
 
 
-def differences(first, second, adjust="holm", negligible=0.05):
-    options = {"alpha": 0.05, "adjust": adjust, "negligible": negligible}
+def differences(first, second, adjust="holm", equivalence_bound=0.05):
+    options = {"alpha": 0.05, "adjust": adjust, "equivalence_bound": equivalence_bound}
     return comparison.differences(first, second, "lag_1", **options)
 
 
@@ -148,7 +150,7 @@ def test_differences_are_tested_layer_by_layer():
     p = stats.t.sf((size - 0.02) / error, 29) + stats.t.sf((size + 0.02) / error, 29)
     assert alone["layers_differing"] == (p < 0.05).sum() == 2
     assert multipletests(p, method="holm")[0].sum() == 1
-    wide = differences(first, second, negligible=0.15)
+    wide = differences(first, second, equivalence_bound=0.15)
     upper = stats.t.sf((0.15 - size) / error, 29)
     assert wide["layers_alike"] == multipletests(upper, method="holm")[0].sum() == 2
     # No layer is both.
@@ -170,7 +172,7 @@ def test_differences_use_the_correlation_over_shared_documents(tmp_path):
     moved = values + random.normal(scale=0.05, size=values.shape)
     moved[:, 0] += 0.08 * values[:, 1]
     a, b = (write_study(tmp_path, m, (names, v)) for m, v in (("a", values), ("b", moved)))
-    table = pairs_of(a, b, negligible=0.01).set_index("term")
+    table = pairs_of(a, b, equivalence_bound=0.01).set_index("term")
     assert table.loc["lag_1", "layers_differing"] == 4
     assert table.loc["lag_2", "layers_differing"] == 0
     errors = pd.read_parquet(a).query("term == 'lag_1'")["std_error"]

@@ -471,8 +471,10 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha,
     layers = layers_of(table)
     fits = fits_of(layers, "nonrobust", 5)
     seen = set()
-    for negligible in (0.02, 0.05, 0.1, 0.2, 0.4):
-        errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, negligible=negligible)
+    for equivalence_bound in (0.02, 0.05, 0.1, 0.2, 0.4):
+        errors = Errors(
+            covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=equivalence_bound
+        )
         tidy = results.coefficients_table(fits, errors)
         for place in range(3):
             row, p = np.eye(3)[place], {"present": [], "absent": []}
@@ -480,7 +482,8 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha,
                 y, x, _ = columns_of(table, layer)
                 oracle = sm.OLS(y, x).fit()
                 low, high = (
-                    oracle.t_test((row, end)).tvalue.item() for end in (-negligible, negligible)
+                    oracle.t_test((row, end)).tvalue.item()
+                    for end in (-equivalence_bound, equivalence_bound)
                 )
                 below, above = (
                     f(t)
@@ -498,7 +501,7 @@ def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha,
                 if adjust != "none":
                     values = multipletests(values, method="holm")[1]
                 expected[values < alpha] = verdict
-            found = tidy.groupby("layer").nth(place)["finding"].tolist()
+            found = tidy.groupby("layer").nth(place)["equivalence"].tolist()
             assert found == expected.tolist()
             seen |= set(found)
     assert seen == {"absent", "present", "undecided"}
@@ -512,9 +515,10 @@ def test_what_is_present_is_significant():
     for adjust in ("none", "holm", "benjamini-hochberg"):
         significant = results.adjusted(p, adjust) < 0.05
         settings = {"alpha": 0.05, "adjust": adjust}
-        for negligible in (0.01, 0.05, 0.2):
+        for equivalence_bound in (0.01, 0.05, 0.2):
             present = (
-                results.equivalence_test(b, s, 9, negligible=negligible, **settings) == "present"
+                results.equivalence_test(b, s, 9, equivalence_bound=equivalence_bound, **settings)
+                == "present"
             )
             assert present.any()
             assert not (present & ~significant).any()
@@ -522,7 +526,7 @@ def test_what_is_present_is_significant():
 
 def test_a_layer_without_an_estimate_is_undecided():
     nan = np.array([np.nan])
-    found = results.equivalence_test(nan, nan, 5, negligible=0.05, alpha=0.05, adjust="holm")
+    found = results.equivalence_test(nan, nan, 5, equivalence_bound=0.05, alpha=0.05, adjust="holm")
     assert found.tolist() == ["undecided"]
 
 

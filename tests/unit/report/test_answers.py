@@ -17,7 +17,7 @@ RECORD = {
 
 def regression(folder, size, effects, medians, origin="stated", **settings):
     """Write the tables of a regression with two lags in three layers."""
-    stated = {"outcome": "norm", "fixed_effects": effects, "negligible": 0.05, "alpha": 0.05}
+    stated = {"outcome": "norm", "fixed_effects": effects, "equivalence_bound": 0.05, "alpha": 0.05}
     record = {**RECORD, "stages": {**RECORD["stages"], "regression": {**stated, "adjust": "holm"}}}
     record["stages"]["regression"] |= settings
     rows = pd.DataFrame(
@@ -29,7 +29,7 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
             )
             for layer, (estimate, finding) in enumerate(zip(estimates, findings, strict=True))
         ],
-        columns=["subset", "layer", "term", "estimate", "finding"],
+        columns=["subset", "layer", "term", "estimate", "equivalence"],
     )
     rows["uncorrected"] = rows["estimate"] - 0.01
     fits = pd.DataFrame({"layer": [0, 1, 2], "r_squared": [0.1, 0.28, 0.4], "status": "ok"})

@@ -192,7 +192,7 @@ def test_the_findings_name_layers_whose_halves_differ():
 
 def test_the_findings_count_layers_with_effects_that_matter(results):
     _, tidy, fits, _ = results
-    rows = tidy.assign(finding=["absent", "present", "present", "undecided"] * 2 + ["present"])
+    rows = tidy.assign(equivalence=["absent", "present", "present", "undecided"] * 2 + ["present"])
     lines = findings.counts(fitted_of(results, coefficients=rows))
     assert lines[:2] == [
         "lag 1 is above 0.05 in 1 of 3 layers, shown to be smaller in size in 1, undecided in 1 "

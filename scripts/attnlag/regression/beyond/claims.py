@@ -27,7 +27,7 @@ class StudyEvidence:
     profile: Profile
     # Rows by layer and term; empty without controls.
     controls: pd.DataFrame
-    negligible: float
+    equivalence_bound: float
 
     def mean(self, term: str, layers: slice = slice(None)) -> tuple[float, np.ndarray]:
         """Return the mean of a coefficient over layers, and each document's part of its error."""
@@ -64,7 +64,7 @@ TRAINING = "lag 1 is smaller than before training at every scale drawn"
 CLAIMS: dict[str, Callable[[StudyEvidence], Contrast]] = {
     "a large adjustment follows a large one": lambda evidence: evidence.mean("lag_1"),
     "lag 1 is above the negligible size": lambda evidence: _minus(
-        evidence.mean("lag_1"), (evidence.negligible, 0)
+        evidence.mean("lag_1"), (evidence.equivalence_bound, 0)
     ),
     "lag 1 is larger than lag 2": lambda evidence: _minus(
         evidence.mean("lag_1"), evidence.mean("lag_2")
@@ -83,7 +83,7 @@ def of_study(
     before: pd.DataFrame | None,
     *,
     alpha: float,
-    negligible: float,
+    equivalence_bound: float,
 ) -> pd.DataFrame:
     """Return the verdict on each claim in one study, a row each.
 
@@ -92,7 +92,7 @@ def of_study(
     row, nor have those about an untrained model whose norms do not vary. ``before`` is the
     comparison with random weights, with intervals of the same level; None without it.
     """
-    evidence, rows = StudyEvidence(profile, controls, negligible), []
+    evidence, rows = StudyEvidence(profile, controls, equivalence_bound), []
     with_lags = {"lag_1", "lag_2"} <= set(profile.terms)
     for claim, contrast in CLAIMS.items() if with_lags else ():
         value, scores = contrast(evidence)

@@ -114,7 +114,7 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
         f"as in {first.model}, {first.corpus}; fit the regressions with equal settings"
         for study in studies
         for settings in [study.record.settings("regression")]
-        for key in ("alpha", "adjust", "covariance", "cluster", "negligible")
+        for key in ("alpha", "adjust", "covariance", "cluster", "equivalence_bound")
         if settings[key] != expected[key]
     ]
     if problems:
@@ -210,13 +210,19 @@ def nearest_layers(layers: int, points: int) -> np.ndarray:
 
 
 def differences(
-    first: Profile, second: Profile, term: str, *, alpha: float, adjust: str, negligible: float
+    first: Profile,
+    second: Profile,
+    term: str,
+    *,
+    alpha: float,
+    adjust: str,
+    equivalence_bound: float,
 ) -> dict[str, float | int]:
     """Return the numbers of layers in which two models are shown to differ, and to be alike.
 
-    They differ if their difference is shown to be beyond ± ``negligible``, and are alike if it is
-    shown to be within (`results.equivalence_test`, corrected over the layers by ``adjust``). A
-    layer may be in neither number, but not in both.
+    They differ if their difference is shown to be beyond ± ``equivalence_bound``, and are alike if
+    it is shown to be within (`results.equivalence_test`, corrected over the layers by ``adjust``).
+    A layer may be in neither number, but not in both.
 
     Each layer of the deeper model is compared with the nearest layer of the other. The error of the
     difference comes from what each document, which both models share, adds to either coefficient
@@ -243,7 +249,7 @@ def differences(
             difference,
             error,
             np.minimum(*dfs)[compared],
-            negligible=negligible,
+            equivalence_bound=equivalence_bound,
             alpha=alpha,
             adjust=adjust,
         )

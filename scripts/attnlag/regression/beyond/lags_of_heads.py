@@ -25,9 +25,9 @@ from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 
 CONTROLS_OF_HEADS = ["random_weights", "trained"]
-TEXTS = ["subset", "part", "term", "finding", "vcov_type"]
+TEXTS = ["subset", "part", "term", "equivalence", "vcov_type"]
 HEAD_COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
-HEAD_COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"]
+HEAD_COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"]
 HEAD_COLUMNS += ["uncorrected", "rows", *CONTROLS_OF_HEADS]
 
 # The table without a regression.

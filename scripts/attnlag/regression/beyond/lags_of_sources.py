@@ -18,7 +18,7 @@ NORMS = {WHOLE: "norm", **WRITTEN}
 
 LAG_COLUMNS = [
     *("subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"),
-    *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "finding", "vcov_type"),
+    *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"),
     "random_weights",
 ]
 

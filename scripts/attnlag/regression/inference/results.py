@@ -19,7 +19,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     """Return the tidy table: one row per layer and term.
 
     ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
-    coefficients. ``finding`` states for each whether it is negligible (`equivalence_test`).
+    coefficients. ``equivalence`` states for each whether it is negligible (`equivalence_test`).
     """
     rows = []
     for fit in fits:
@@ -36,16 +36,16 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
     for _, of_term in by_term:
-        table.loc[of_term.index, "finding"] = equivalence_test(
+        table.loc[of_term.index, "equivalence"] = equivalence_test(
             *(of_term[column] for column in ("estimate", "std_error", "df")),
-            negligible=settings.negligible,
+            equivalence_bound=settings.equivalence_bound,
             alpha=settings.alpha,
             adjust=settings.adjust,
         )
     table["vcov_type"] = settings.covariance + "-group" * (settings.cluster == "group")
     table["subset"] = "all"
     order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-    order += ["p_adjusted", "conf_low", "conf_high", "finding", "vcov_type", "uncorrected"]
+    order += ["p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type", "uncorrected"]
     return table[order]
 
 
@@ -54,7 +54,7 @@ def equivalence_test(
     error: pd.Series | np.ndarray,
     df: pd.Series | int,
     *,
-    negligible: float,
+    equivalence_bound: float,
     alpha: float,
     adjust: str,
 ) -> np.ndarray:
@@ -67,8 +67,8 @@ def equivalence_test(
     """
     size, error = np.abs(np.asarray(estimate, dtype=float)), np.asarray(error, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        beyond, within = (size - negligible) / error, (negligible - size) / error
-        opposite = (size + negligible) / error
+        beyond, within = (size - equivalence_bound) / error, (equivalence_bound - size) / error
+        opposite = (size + equivalence_bound) / error
     present, absent = (
         adjusted(pd.Series(p), adjust) < alpha
         for p in (
