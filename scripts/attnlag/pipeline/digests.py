@@ -28,6 +28,9 @@ COMPUTING = (
 # A module that imports others by their names in a catalogue beside it, such as "geometry.Geometry".
 BY_NAME, NAMES = "quantities/extraction.py", "quantities/catalogue.py"
 
+# Part of every digest. Raise it when `storage/` writes files that others would read differently.
+FILE_FORMAT = 1
+
 PAGES = (".bib", ".css", ".html", ".js", ".md")
 
 # Only the folders of runs have Snakemake's own; elsewhere nothing is remembered.
@@ -125,7 +128,7 @@ def code_digest(script: str | Path) -> str:
 
     Names and contents count; the location and the time stamps of the checkout do not.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"format {FILE_FORMAT}\n".encode())
     for module in computing_modules(script):
         beside = module.parent.glob(f"{module.stem}.*")
         for path in [module, *sorted(path for path in beside if path.suffix in PAGES)]:

@@ -115,6 +115,13 @@ def test_a_computation_in_a_program_changes_its_digest_and_its_messages_do_not(c
         assert (digests.code_digest(path) != digest_of(edited)) == changes
 
 
+def test_another_format_of_files_changes_every_digest(copy, monkeypatch):
+    programs = [copy / f"{name}.py" for name in ("prepare_corpus", "fit_regression")]
+    before = [digests.code_digest(program) for program in programs]
+    monkeypatch.setattr(digests, "FILE_FORMAT", digests.FILE_FORMAT + 1)
+    assert not {digests.code_digest(program) for program in programs} & {*before}
+
+
 def test_digests_are_remembered_until_code_changes(copy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(".snakemake").mkdir()
