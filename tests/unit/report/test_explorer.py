@@ -12,7 +12,7 @@ import pytest
 from attnlag.corpus.documents import Document as Row
 from attnlag.corpus.documents import corpus_table
 from attnlag.quantities import computation, traced_tables
-from attnlag.report.explorer import beyond, documents, packing, page
+from attnlag.report.explorer import beyond, contents, documents, packing, page
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -117,3 +117,14 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     # A file that is not declared is not there.
     undeclared = RegressionTables(tmp_path / "within", Declared())
     assert beyond.sources(undeclared, ["a"]) is None
+
+
+def test_marks_of_coefficients_mean_what_they_do_in_figures():
+    table = pd.DataFrame(
+        {
+            "equivalence": ["present", "undecided", "absent", "absent", np.nan],
+            "p_adjusted": [0.01, 0.05, 0.2, 0.01, np.nan],
+        }
+    )
+    expected = [["dot"], ["cross"], ["ring", "cross"], ["ring"], ["dot"]]
+    assert contents.marks(table, 0.05) == expected

@@ -180,12 +180,22 @@ def _entry(regression: RegressionTables) -> Entry:
             return [np.nan] * len(layers)
         return rows.set_index("layer")[column].reindex(layers).astype(float).tolist()
 
+    meanings = {
+        "cross": f"p ≥ {regression.settings['alpha']:g}, corrected",
+        "ring": f"shown to be within ±{regression.settings['equivalence_bound']:g}",
+    }
     terms = {}
     for term, rows in regression.coefficients.groupby("term", sort=False):
         controls = regression.controls[regression.controls["term"] == term]
         terms[str(term)] = {
             **{name: by_layer(rows, column) for column, name in NAMES_OF_NUMBERS.items()},
             **{name: by_layer(controls, column) for column, name in NAMES_OF_CONTROLS.items()},
+            "tests": {
+                "marks": marks(
+                    rows.set_index("layer").reindex(layers), regression.settings["alpha"]
+                ),
+                "meanings": meanings,
+            },
             "before": {
                 before_training(column, regression): by_layer(controls, column)
                 for column in BEFORE_TRAINING
@@ -217,6 +227,15 @@ def _entry(regression: RegressionTables) -> Entry:
             for name in ("coefficients", "fits", "controls")
         ],
     }
+
+
+def marks(coefficients: pd.DataFrame, alpha: float) -> list[list[str]]:
+    """Return the marks of a term's coefficients by layer, which mean what they do in figures."""
+    tests = zip(coefficients["equivalence"], coefficients["p_adjusted"], strict=True)
+    return [
+        ["ring"] * (equivalence == "absent") + ["cross"] * bool(p_adjusted >= alpha) or ["dot"]
+        for equivalence, p_adjusted in tests
+    ]
 
 
 def equation(regression: RegressionTables, settings: DesignSettings) -> list[str]:

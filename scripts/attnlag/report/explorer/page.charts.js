@@ -36,12 +36,11 @@ function mark(kind, colour, x, y, size = 4) {
   const fill = `fill:var(${colour})`, hollow = `fill:var(--page);stroke:var(${colour});stroke-width:2`;
   if (kind === "band") return svg("rect", {x: x - 8, y: y - 5, width: 16, height: 10, style: fill});
   if (kind === "line") return svg("path", {d: `M${x - 8},${y}h16`, style: `stroke:var(${colour});stroke-width:2`});
-  if (kind === "square") {
-    return svg("rect", {x: x - size, y: y - size, width: 2 * size, height: 2 * size, style: hollow});
-  }
-  if (kind === "diamond") {
-    return svg("path", {d: `M${x},${y - size - 1}l${size + 1},${size + 1}l${-size - 1},${size + 1}l${-size - 1},${-size - 1}z`, style: fill});
-  }
+  if (kind === "square") return svg("rect", {x: x - size, y: y - size, width: 2 * size, height: 2 * size, style: hollow});
+  const cross = `M${x - size},${y - size}l${2 * size},${2 * size}m0,${-2 * size}l${-2 * size},${2 * size}`;
+  if (kind === "cross") return svg("path", {d: cross, style: `stroke:var(${colour});stroke-width:1.5`});
+  const diamond = `M${x},${y - size - 1}l${size + 1},${size + 1}l${-size - 1},${size + 1}l${-size - 1},${-size - 1}z`;
+  if (kind === "diamond") return svg("path", {d: diamond, style: fill});
   return svg("circle", {cx: x, cy: y, r: size, style: kind === "ring" ? hollow : fill});
 }
 
@@ -213,9 +212,9 @@ class LineChart extends Chart {
         style: `stroke:var(${tick === base ? "--soft" : "--line"})`}),
       words(format(tick), LEFT - 6, y(tick) + 4, {"text-anchor": "end"}));
     }
-    for (const {name, kind, colour, line, aside = 0, y: values, low, high} of shown) {
+    for (const {name, kind, colour, line, aside = 0, y: values, low, high, marks, meanings} of shown) {
       const at = place => this.place(place) + aside * Math.min(this.band() * 0.2, 9);
-      this.key(kind, colour, name);
+      for (const [sign, text] of [[kind, name], ...Object.entries(meanings ?? {})]) this.key(sign, colour, text);
       if (kind === "band") {
         this.svg.append(this.area({low, high, colour}, y));
         continue;
@@ -230,7 +229,8 @@ class LineChart extends Chart {
           this.svg.append(svg("path", {d: `M${at(place)},${y(low[place])}V${y(high[place])}`,
             style: `stroke:var(${colour});stroke-width:2`}));
         }
-        if (kind !== "line") this.svg.append(mark(kind, colour, at(place), y(values[place]), this.band() < 12 ? 2.5 : 4));
+        const signs = kind === "line" ? [] : marks?.[place] ?? [kind], size = this.band() < 12 ? 2.5 : 4;
+        this.svg.append(...signs.map(sign => mark(sign, colour, at(place), y(values[place]), size)));
       }
     }
   }

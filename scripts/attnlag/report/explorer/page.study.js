@@ -110,7 +110,7 @@ function showProfile() {
   const [high, low] = innerWidth > 600 ? [250, 110] : [120, 60];
   const panels = [{label: axes[state.lag], height: high, series: [
     {name: "random order", kind: "band", colour: "--band", low: term.permutedLow, high: term.permutedHigh},
-    {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.low, high: term.high},
+    {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.low, high: term.high, ...term.tests},
   ]}];
   const before = Object.entries(term.before);
   if (before.length) {
