@@ -162,6 +162,8 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
     ):
         counts = f"{significant_in(first)} | {significant_in(later)}"
         yield "docs/post.md", f"{row}, p < .05, Holm | {counts} |"
+        counts = f"{beyond(first)} | **{beyond(later)}**"
+        yield "docs/post.md", f"{row}, beyond ±0.05, Holm | {counts} |"
     pooled_fits = results.table("attention/notebook/fits").set_index("layer")
     yield (
         "docs/post.md",
@@ -174,12 +176,6 @@ def of_lags(results: Results) -> Iterator[tuple[str, str]]:
         "docs/post.md",
         f"of residuals {residuals[0]:.2f} within documents and {residuals[1]:.2f} pooled",
     )
-    for row, first, later in (
-        ("texts pooled", pooled, pooled_second),
-        ("position fixed", within, second),
-    ):
-        counts = f"{beyond(first)} | **{beyond(later)}**"
-        yield "docs/post.md", f"{row}, beyond ±0.05, Holm | {counts} |"
     groups = results.table("attention/within/groups").query("term == 'lag_1'")
     medians = groups.groupby("subset", observed=True)["median"].first()
     yield (

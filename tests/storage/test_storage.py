@@ -92,7 +92,7 @@ def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
 def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
     gpt2, llama, tmp_path, server
 ):
-    """Of two models with all controls: the claims after a changed setting, and the paper."""
+    """Claims after a changed setting and the paper are equal, for two models with all controls."""
     project = new_project(tmp_path / "project", gpt2)
     shutil.copytree(llama, project.folder / "llama")
     project.write_config(

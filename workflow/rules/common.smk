@@ -59,9 +59,9 @@ DIRECTED, UNTRAINED = CONFIG.measures("geometry"), CONFIG.controls.random_weight
 SCALES = ["", *(f"_{scale}" for scale in CONFIG.further_scales())]
 PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
 
-# What the files of rules add to: what a run makes, of which one file of each job, and the figures of a
-# paper; by name, tables that findings are told from, further ones that the explorer shows, findings.
-# Their paths name a model and a corpus.
+# The files of rules add to these. Lists: targets of a run, one file of each job, figures of a paper.
+# By name, with paths that name a model and a corpus: tables that findings are written from, further
+# ones that the explorer shows, and findings.
 TARGETS, AWAITED, OF_PAPER, TOLD, SHOWN, FINDINGS = [], [], [], {}, {}, {}
 
 # The paths of patterns for all names in the configuration.

@@ -132,7 +132,7 @@ class RegressionTables:
 
 @dataclass
 class StoredFit:
-    """A fitted regression, as its tables state it; findings are told from it."""
+    """The tables of a fitted regression, from which findings are written."""
 
     settings: RegressionSettings
     layers: list[int]
