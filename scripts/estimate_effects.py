@@ -57,14 +57,12 @@ def main(job):
         if mixers := trying.mixers_of(blocks):
             record["model"]["mixers"] = mixers
         base_model, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
-        with torch.inference_mode():
-            plain = onednn.norms(base_model, blocks, ids)
         # Packed weights and their transposes, and as much again for the graph.
         free = sum(loading.free_bytes(model.device).values())
         room = 4 * base_model.get_memory_footprint() <= free
         fast = settings.fast if room or settings.fast != "auto" else "off"
         used["fast"], way = onednn.accelerate(
-            base_model, blocks, ids, plain, {}, fast, backward=True
+            base_model, blocks, ids, None, {}, fast, backward=True
         )
         tags = None
         if settings.interventions:

@@ -64,7 +64,7 @@ def accelerate(
     model: torch.nn.Module,
     blocks: list[architectures.BlockModules],
     ids: torch.Tensor,
-    plain: torch.Tensor,
+    plain: torch.Tensor | None,
     fed: Mapping[torch.nn.Module, Linear],
     fast: str = "auto",
     *,
@@ -74,8 +74,9 @@ def accelerate(
 
     Packed weights replace the plain ones, which read as NaN from then on, so that code that
     bypasses the modules is detected. ``plain`` has the norms at the tokens of a short sequence,
-    (tokens,), from `norms_of`, and ``fed`` comes from `feeding` in that pass. For a backward pass,
-    which gives no gradients of weights, the transposes are packed too and activations stay apart.
+    (tokens,), from `norms_of`, and ``fed`` comes from `feeding` in that pass; without norms, a pass
+    is made. For a backward pass, which gives no gradients of weights, the transposes are packed too
+    and activations stay apart.
     Return the way that is used, and its description for the log. Raise UserError if a particular
     way is requested and does not work here.
     """
@@ -90,6 +91,7 @@ def accelerate(
     undo: list[Callable[[], None]] = []
     way = fast
     with torch.inference_mode():
+        plain = norms(model, blocks, ids) if plain is None else plain
         activations = {} if backward else {linear: each for each, linear in fed.items()}
         try:
             if way == "auto":
