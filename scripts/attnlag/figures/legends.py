@@ -7,7 +7,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.lines import Line2D
 
-from attnlag.regression.labels import ADJUSTMENTS
+from attnlag.regression.labels import shown_within, tested
 from attnlag.regression.terms import is_lead
 
 # Colour-blind safe colours.
@@ -59,25 +59,20 @@ def band_text(alpha: float) -> str:
     return f"{100 * (1 - alpha):g}% confidence band"
 
 
-def significant_text(alpha: float, adjust: str) -> str:
-    """Return what a filled mark says, as in ``p < 0.05, Holm``."""
-    return f"p < {alpha:g}" + ("" if adjust == "none" else f", {ADJUSTMENTS[adjust]}")
-
-
 def mark_entries(alpha: float, adjust: str, equivalence_bound: float | None) -> dict[str, Any]:
     """Return the legend's entries of the marks of coefficients, by label.
 
     A coefficient may be shown to be within ± ``equivalence_bound``; None: no such test is shown.
     """
-    significant = significant_text(alpha, adjust)
     mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}
     entries = {
-        significant: Line2D([], [], marker="o", **mark),
-        significant.replace("<", "≥"): Line2D([], [], marker="x", **mark),
+        tested("<", alpha, adjust): Line2D([], [], marker="o", **mark),
+        tested("≥", alpha, adjust): Line2D([], [], marker="x", **mark),
     }
     if equivalence_bound is not None:
-        within = f"shown to be within ±{equivalence_bound:g}"
-        entries[within] = Line2D([], [], marker="o", markerfacecolor="w", **mark)
+        entries[shown_within(equivalence_bound)] = Line2D(
+            [], [], marker="o", markerfacecolor="w", **mark
+        )
     return entries
 
 

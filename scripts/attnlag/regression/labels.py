@@ -55,6 +55,16 @@ BEFORE_TRAINING = (
 )
 
 
+def tested(relation: str, alpha: float, adjust: str) -> str:
+    """Return what a mark says of a p-value, as in ``p < 0.05, Holm``."""
+    return f"p {relation} {alpha:g}" + ("" if adjust == "none" else f", {ADJUSTMENTS[adjust]}")
+
+
+def shown_within(bound: float) -> str:
+    """Return what a mark says of a coefficient that is shown to be negligible."""
+    return f"shown to be within ±{bound:g}"
+
+
 def correction(adjust: str, over: str = "the layers") -> str:
     """Return a short name of the correction of p-values."""
     return "uncorrected" if adjust == "none" else f"{ADJUSTMENTS[adjust]} over {over}"

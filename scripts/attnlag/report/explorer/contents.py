@@ -22,7 +22,16 @@ from attnlag.quantities import catalogue, columns
 from attnlag.quantities.norms import log_norms
 from attnlag.quantities.sites import SITES
 from attnlag.regression.design.design import columns_of
-from attnlag.regression.labels import BEFORE_TRAINING, OUTCOMES, R_SQUARED, UNITS, UPOS, correction
+from attnlag.regression.labels import (
+    BEFORE_TRAINING,
+    OUTCOMES,
+    R_SQUARED,
+    UNITS,
+    UPOS,
+    correction,
+    shown_within,
+    tested,
+)
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
@@ -181,8 +190,8 @@ def _entry(regression: RegressionTables) -> Entry:
         return rows.set_index("layer")[column].reindex(layers).astype(float).tolist()
 
     meanings = {
-        "cross": f"p ≥ {regression.settings['alpha']:g}, corrected",
-        "ring": f"shown to be within ±{regression.settings['equivalence_bound']:g}",
+        "cross": tested("≥", regression.settings["alpha"], regression.settings["adjust"]),
+        "ring": shown_within(regression.settings["equivalence_bound"]),
     }
     terms = {}
     for term, rows in regression.coefficients.groupby("term", sort=False):
