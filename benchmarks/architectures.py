@@ -191,7 +191,7 @@ def plain_hooks(model, adjustments, sequence):
         return found.detach().reshape(len(sequence), -1).double()
 
     def keep(_, __, output, *, key):
-        # A part may be the sum of the outputs of several modules.
+        # A sublayer may be the sum of the outputs of several modules.
         seen[key] = seen.get(key, 0) + vectors(output)
 
     def enter(_, args, kwargs, *, key):
@@ -201,8 +201,8 @@ def plain_hooks(model, adjustments, sequence):
     for layer, block in enumerate(adjustments.blocks):
         before = partial(enter, key=(layer, "in"))
         handles.append(block.block.register_forward_pre_hook(before, with_kwargs=True))
-        for part, modules in (*block.parts.items(), ("out", [block.block])):
-            hook = partial(keep, key=(layer, part))
+        for sublayer, modules in (*block.sublayers.items(), ("out", [block.block])):
+            hook = partial(keep, key=(layer, sublayer))
             handles += [module.register_forward_hook(hook) for module in modules]
     with torch.inference_mode():
         model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
@@ -223,10 +223,10 @@ def differs_from_plain_hooks(model, adjustments, layers, sequences):
         start += len(sequence)
         for layer, block in enumerate(adjustments.blocks):
             total = seen[layer, "in"]
-            for part in block.parts:
-                plain = seen[layer, part] * (block.scale or 1)
+            for sublayer in block.sublayers:
+                plain = seen[layer, sublayer] * (block.scale or 1)
                 total = total + plain
-                found = torch.from_numpy(layers["vectors", part][layer][rows]).double()
+                found = torch.from_numpy(layers["vectors", sublayer][layer][rows]).double()
                 gap = (found - plain).norm(dim=-1) / plain.norm(dim=-1).clamp_min(1e-30)
                 worst = max(worst, float(gap.max()))
             out = seen[layer, "out"]
@@ -250,7 +250,7 @@ def row_of(model_type):
         adjustments = extraction.Extractor(
             model, sites=["attention"], batch_tokens=4096, quantities=["vectors"]
         )
-        if "mlp" in adjustments.blocks[0].parts:
+        if "mlp" in adjustments.blocks[0].sublayers:
             adjustments = extraction.Extractor(
                 model, sites=["attention", "mlp"], batch_tokens=4096, quantities=["vectors"]
             )

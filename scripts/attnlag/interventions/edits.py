@@ -54,11 +54,11 @@ def edited(
         is the width; sequences and tokens may share one dimension. Later operations may overwrite
         either, so it must copy what it keeps.
     """
-    # What a site of several parts adds is known once the block is done.
+    # What a site of several sublayers adds is known once the block is done.
     sites_at: dict[str, list[str]] = {}
     for site in sites:
-        parts = SITES[site].parts
-        sites_at.setdefault(parts[0] if len(parts) == 1 else OUTPUT, []).append(site)
+        sublayers = SITES[site].sublayers
+        sites_at.setdefault(sublayers[0] if len(sublayers) == 1 else OUTPUT, []).append(site)
     streams: dict[int, torch.Tensor] = {}
 
     def on(layer: int, point: str, value: torch.Tensor) -> torch.Tensor | None:

@@ -17,8 +17,8 @@ import torch
 
 from attnlag.errors import UserError, nearest
 
-# Parts that a block adds, in the order of most blocks.
-PARTS = ("attention", "mlp")
+# What a block adds to the stream, in the order of most blocks.
+SUBLAYERS = ("attention", "mlp")
 
 
 @dataclass(frozen=True)
@@ -82,20 +82,20 @@ LAYOUTS = (
 class BlockModules:
     """One layer: the block, and the modules whose outputs are its adjustments.
 
-    ``parts`` maps each part, in the order of ``PARTS``, to the modules whose outputs add up to it;
-    a block with a single mixer has no MLP. The block multiplies all parts by ``scale`` before it
-    adds them.
+    ``sublayers`` maps each name, in the order of ``SUBLAYERS``, to the modules whose outputs add up
+    to its adjustment; a block with a single mixer has no MLP. The block multiplies all of them by
+    ``scale`` before it adds them.
     """
 
     block: torch.nn.Module
-    parts: dict[str, tuple[torch.nn.Module, ...]]
+    sublayers: dict[str, tuple[torch.nn.Module, ...]]
     scale: float | None = None
 
     @property
     def paths(self) -> str:
         """Paths of the modules from the block, in words."""
         path_of = {module: path for path, module in self.block.named_modules()}
-        paths = ("+".join(map(path_of.__getitem__, modules)) for modules in self.parts.values())
+        paths = ("+".join(map(path_of.__getitem__, summed)) for summed in self.sublayers.values())
         return " and ".join(paths).replace(f"{WRAPPED}.", "")
 
     @property
@@ -136,12 +136,12 @@ def blocks_by(model: torch.nn.Module, layout: Layout) -> list[BlockModules]:
     layers = []
     for layer, block in enumerate(blocks):
         above = f"{layout.blocks}.{layer}."
-        parts = {
-            part: _modules(block, paths, above)
-            for part, paths in zip(PARTS, (layout.attention, layout.mlp), strict=True)
+        sublayers = {
+            sublayer: _modules(block, paths, above)
+            for sublayer, paths in zip(SUBLAYERS, (layout.attention, layout.mlp), strict=True)
             if paths is not None
         }
-        layers.append(BlockModules(block, parts, layout.scale))
+        layers.append(BlockModules(block, sublayers, layout.scale))
     return layers
 
 
@@ -160,7 +160,7 @@ def candidates(model: torch.nn.Module) -> Iterator[tuple[str, list[BlockModules]
 
 
 def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.Module, ...]:
-    """Return the modules of a part of a block, those of the first alternative that it has."""
+    """Return the modules of a sublayer of a block, those of the first alternative that it has."""
     for alternative in paths.split("|"):
         try:
             return tuple(_submodule(block, path, above) for path in alternative.split("+"))

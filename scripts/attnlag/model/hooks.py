@@ -14,11 +14,11 @@ import torch
 from torch.utils import _pytree
 
 from attnlag.errors import UserError
-from attnlag.model.architectures import PARTS, BlockModules
+from attnlag.model.architectures import SUBLAYERS, BlockModules
 
 REGISTERING = threading.Lock()
 
-# Points of a block that `tap` gives besides its parts: what it receives and returns.
+# Points of a block that `tap` gives besides its sublayers: what it receives and returns.
 STREAM, OUTPUT = "stream", "output"
 # Points of other modules: what enters and leaves the output projection of an attention, and what
 # enters the head of the model, which is given as if of one more layer.
@@ -35,7 +35,7 @@ IDENTITY_BOUND = 1e-5
 # the output of a block bit for bit.
 HALF = (torch.bfloat16, torch.float16)
 
-# The factor of the parts is a number that the block holds, if one is this close to the estimate.
+# The factor of adjustments is a number that the block holds, if one is this close to the estimate.
 NEAR = 0.05
 
 # Bounds on relative differences between other sums that are computed in two ways.
@@ -205,9 +205,9 @@ def tap(
         if STREAM in points:
             register = block.block.register_forward_pre_hook
             hooks.append((register, before(layer), {"with_kwargs": True}))
-        for part, summands in block.parts.items():
-            if part in points:
-                hook = after(layer, part, len(summands))
+        for sublayer, summands in block.sublayers.items():
+            if sublayer in points:
+                hook = after(layer, sublayer, len(summands))
                 hooks += [(module.register_forward_hook, hook, {}) for module in summands]
         if OUTPUT in points:
             hooks.append((block.block.register_forward_hook, after(layer, OUTPUT), {}))
@@ -225,18 +225,18 @@ def watched(
     blocks: Sequence[BlockModules],
     mask: torch.Tensor,
     receive: Callable[[int, str, torch.Tensor], object],
-    points: Collection[str] = PARTS,
+    points: Collection[str] = SUBLAYERS,
     modules: Modules | None = None,
 ) -> Iterator[None]:
     """Call ``receive(layer, point, vectors)`` with copies of what `tap` gives of real tokens.
 
     The mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
-    order; those of parts are scaled as the block does.
+    order; those of sublayers are scaled as the block does.
     """
     real_tokens = selector(mask)
 
     def on(layer: int, point: str, value: torch.Tensor) -> None:
-        vectors, scale = real_tokens(value), blocks[layer].scale if point in PARTS else None
+        vectors, scale = real_tokens(value), blocks[layer].scale if point in SUBLAYERS else None
         receive(layer, point, vectors if scale is None else vectors * scale)
 
     with tap(blocks, points, on, modules):
@@ -247,12 +247,12 @@ def watched(
 class Evidence:
     """Observations of one layer's block in a forward pass."""
 
-    parts: tuple[str, ...]  # those observed between the block's input and its output
-    # The largest ||input + parts - output|| / ||output|| over the tokens; NaN if values are not
-    # finite. In half precision it is 0 if the parts, added in one order, give the output bit for
+    sublayers: tuple[str, ...]  # those observed between the block's input and its output
+    # The largest ||input + sublayers - output|| / ||output|| over the tokens; NaN if values are not
+    # finite. In half precision it is 0 if these, added in one order, give the output bit for
     # bit, and otherwise the error of the block run again in float32.
     error: float
-    # Factor of the parts with which the identity holds, if it holds with none but this.
+    # Factor of the sublayers with which the identity holds, if it holds with none but this.
     scale: float | None = None
 
 
@@ -266,25 +266,25 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     real_tokens = selector(mask)
     evidence: list[Evidence] = []
     stream: list[torch.Tensor] = []
-    parts: list[tuple[str, torch.Tensor]] = []
+    adjustments: list[tuple[str, torch.Tensor]] = []
     arguments: list[Any] = []
     doubtful: dict[int, Any] = {}
 
     def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stream[:] = [real_tokens(stream_of(args, kwargs))]
-        parts.clear()
+        adjustments.clear()
         if stream[0].dtype in HALF:
             arguments[:] = [_pytree.tree_map(_in_float32, (args, kwargs))]
 
     def compare(block: torch.nn.Module, _: Any, output: Any) -> None:
         result = real_tokens(output)
-        for part, added in parts:
+        for sublayer, added in adjustments:
             if added.shape != result.shape:
                 raise NotGiven(
-                    f"vectors of {added.shape[1]} from {part} in a stream of {result.shape[1]}"
+                    f"vectors of {added.shape[1]} from {sublayer} in a stream of {result.shape[1]}"
                 )
-        vectors = stream[0].to(result.device), [added.to(result.device) for _, added in parts]
-        observation = Evidence(tuple(part for part, _ in parts), _error(*vectors, result))
+        vectors = stream[0].to(result.device), [added.to(result.device) for _, added in adjustments]
+        observation = Evidence(tuple(name for name, _ in adjustments), _error(*vectors, result))
         if observation.error > IDENTITY_BOUND:
             observation.scale = _factor(block, *vectors, result)
             if observation.scale is None and result.dtype in HALF:
@@ -295,7 +295,7 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     for block in (layer.block for layer in blocks):
         hooks.append((block.register_forward_pre_hook, begin, {"with_kwargs": True}))
         hooks.append((block.register_forward_hook, compare, {}))
-    with watched(blocks, mask, lambda _, *part: parts.append(part)), attached(hooks):
+    with watched(blocks, mask, lambda _, *given: adjustments.append(given)), attached(hooks):
         yield evidence
     for layer, (args, kwargs) in doubtful.items():
         twin = copy.deepcopy(blocks[layer])
@@ -324,7 +324,7 @@ def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Te
     """Return the error of the identity, as in `Evidence`; vectors are (tokens, width)."""
     # Relative to the larger of both streams, because a block may cancel most of its input. A zero
     # vector to which nothing is added has no error.
-    gap = reduce(operator.add, (part.float() for part in added), stream.float() - result.float())
+    gap = reduce(operator.add, (each.float() for each in added), stream.float() - result.float())
     size = torch.maximum(stream.float().norm(dim=-1), result.float().norm(dim=-1))
     error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
     if result.dtype not in HALF or math.isnan(error) or not added:
@@ -343,18 +343,18 @@ def _factor(
     added: Sequence[torch.Tensor],
     result: torch.Tensor,
 ) -> float | None:
-    """Return the factor of the parts with which the identity holds; None if there is none.
+    """Return the factor of the sublayers with which the identity holds; None if there is none.
 
     It is estimated by least squares; a number that the block holds is taken in its place.
     """
     if not added:
         return None
-    total = reduce(operator.add, (part.double() for part in added))
+    total = reduce(operator.add, (each.double() for each in added))
     estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
     numbers = [value for value in vars(block).values() if isinstance(value, float)]
     near = [value for value in numbers if abs(value - estimate) <= NEAR * abs(estimate)]
     for scale in (*near, float(f"{estimate:.7g}")):
-        if _error(stream, [part * scale for part in added], result) <= IDENTITY_BOUND:
+        if _error(stream, [each * scale for each in added], result) <= IDENTITY_BOUND:
             return scale
     return None
 
@@ -364,8 +364,8 @@ def check_identity(
 ) -> float:
     """Return the largest error of `residual_identity`; raise UserError if the proof fails.
 
-    Every block must have run once, and each of its parts once within it. Otherwise the identity
-    says nothing about them.
+    Every block must have run once, and each sublayer once within it. Otherwise the identity says
+    nothing about them.
     """
     check_finite(evidence, model, name)
     problems = problems_of(evidence, blocks)
@@ -399,10 +399,10 @@ def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[st
     if len(evidence) != len(blocks):
         problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
     for layer, observation in enumerate(evidence):
-        expected = blocks[layer].parts if layer < len(blocks) else PARTS
-        if sorted(observation.parts) != sorted(expected):
-            parts = " and ".join(observation.parts) or "neither of them"
-            problems.append(f"layer {layer}: {parts} seen, not {' and '.join(expected)} once each")
+        expected = blocks[layer].sublayers if layer < len(blocks) else SUBLAYERS
+        if sorted(observation.sublayers) != sorted(expected):
+            seen = " and ".join(observation.sublayers) or "neither of them"
+            problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
         elif not observation.error <= IDENTITY_BOUND:
             problems.append(f"layer {layer}: {observation.error:.1e}")
     return problems

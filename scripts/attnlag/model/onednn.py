@@ -124,7 +124,7 @@ def accelerate(
 
 
 def norms_of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the norms of the outputs of both parts of every layer, (layers x parts, tokens)."""
+    """Return the norms of what all sublayers of all layers add, (layers x sublayers, tokens)."""
     norms = [torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32) for added in vectors]
     # A module that is declared but never called gives no norms; the proof of the sites detects it.
     return torch.stack(norms).cpu() if norms else torch.empty(0)

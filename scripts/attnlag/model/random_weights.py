@@ -117,12 +117,12 @@ def divide_outputs(blocks: Sequence[BlockModules]) -> bool:
     factor = math.sqrt(2 * len(blocks))
     matrices = []
     for layer, block in enumerate(blocks):
-        for part, modules in block.parts.items():
+        for sublayer, modules in block.sublayers.items():
             found = [matrix for module in modules for matrix in _outputs(module)]
             if not found:
                 name = type(modules[0]).__name__
                 fault = "normalises" if "norm" in name.lower() else "has no output matrix for"
-                raise UserError(f"{name} {fault} what {part} adds in layer {layer}")
+                raise UserError(f"{name} {fault} what {sublayer} adds in layer {layer}")
             matrices += found
     outputs = {id(matrix) for matrix in matrices}
     others = (p for p in blocks[0].block.parameters() if p.dim() > 1 and id(p) not in outputs)

@@ -20,8 +20,8 @@ def blocks_of(
     """Return the blocks of a base model, and a description of what was found.
 
     Each layout whose modules exist is tried until one passes the proof in a short pass. The run
-    proves it again. A factor of the parts that is not declared is found by the proof. Parameters as
-    of ``architectures.declared_blocks``; UserError if a module is missing or no layout passes.
+    proves it again. A factor that is not declared is found by the proof. Parameters as of
+    ``architectures.declared_blocks``; UserError if a module is missing or no layout passes.
     """
     vocabulary_of(model, name)
     if declared:
@@ -35,7 +35,7 @@ def blocks_of(
         layout = f"{blocks[0].paths} in '{path}'"
         if failure is None:
             times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
-            were = "were tried and pass" if len(blocks[0].parts) > 1 else "was tried and passes"
+            were = "were tried and pass" if len(blocks[0].sublayers) > 1 else "was tried and passes"
             # The usual layout needs no remark.
             remark = f"{layout}{times} {were} the proof" if failures or times else ""
             return blocks, "; ".join(filter(None, [remark, others_in_place_of_attention(blocks)]))

@@ -46,7 +46,7 @@ class Quantity:
     of: str
     # The module of this package and its class that compute it; empty if it comes from other files.
     computed_by: str = ""
-    # What a pass must give of each layer besides the parts of the site: points of ``hooks.tap``.
+    # Points of ``hooks.tap`` that a pass must give of each layer besides the sublayers of the site.
     points: tuple[str, ...] = ()
     # Meanings of the columns of its file: of ``layer_NN`` alone, of ``layer_NN.name``, or without
     # layers.

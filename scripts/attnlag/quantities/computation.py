@@ -28,7 +28,7 @@ class Seen(dict[str, Any]):
         self._sites: dict[str, Any] = {}
 
     def give(self, point: str, rows: Any) -> None:
-        """Set the rows of a point; those of the stream and of its parts at least in float32."""
+        """Set the rows of a point; those of the stream and of its sublayers at least in float32."""
         of_module = point in ("heads", "projected", "head")
         self[point] = rows.float() if not of_module and rows.dtype.itemsize < 4 else rows
         self.times[point] += 1
@@ -36,8 +36,8 @@ class Seen(dict[str, Any]):
     def site(self, name: str) -> Any:
         """Return the vectors of a site, (tokens, width)."""
         if name not in self._sites:
-            parts = [self[part] for part in SITES[name].parts]
-            self._sites[name] = SITES[name].value(*(part.to(parts[-1].device) for part in parts))
+            added = [self[sublayer] for sublayer in SITES[name].sublayers]
+            self._sites[name] = SITES[name].value(*(each.to(added[-1].device) for each in added))
         return self._sites[name]
 
 
@@ -60,8 +60,8 @@ class Computation:
         self.quantity, self.site = quantity, site
         # The layers that have values.
         self.layers: Sequence[int] = range(len(model.blocks))
-        parts = SITES[site].parts if site in SITES else ()
-        self.points = {*parts, *quantity.points}
+        sublayers = SITES[site].sublayers if site in SITES else ()
+        self.points = {*sublayers, *quantity.points}
         if quantity.values:
             self.shape = (len(quantity.values),)
 

@@ -108,7 +108,7 @@ class Extractor:
         # in words; empty if neither applies.
         self.blocks, self.remark = trying.blocks_of(self.model, self.modules, self.name)
         for site in self.sites:
-            if any(part not in block.parts for block in self.blocks for part in SITES[site].parts):
+            if any(not block.sublayers.keys() >= {*SITES[site].sublayers} for block in self.blocks):
                 raise UserError(
                     f"model {self.name} has one mixer in a block, and nothing beside it: found the "
                     f"site '{site}', expected attention, which is all that a block adds"

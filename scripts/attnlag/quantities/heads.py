@@ -125,7 +125,7 @@ def of_block(layer: int, block: BlockModules, config: Any) -> LayerHeads:
     count //= 2 if config.model_type in DIFFERENTIAL else 1
     if block.kind != "attention":
         raise NotGiven(f"layer {layer} has {block.kind} in place of attention")
-    attention, *summands = block.parts["attention"]
+    attention, *summands = block.sublayers["attention"]
     projection, gain = _projection(attention), None
     if projection is None:
         mixers = _submodules(block.block, MIXER_NAMES)

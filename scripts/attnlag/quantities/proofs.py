@@ -2,8 +2,8 @@
 
 A run begins with these proofs, in this order:
 
-1. A pass over the first tokens of the longest sequence shows that the parts of every block add up
-   to its output, that attention heads add up to the adjustment, that the head of the model gives
+1. A pass over the first tokens of the longest sequence shows that the sublayers of each block add
+   up to its output, that attention heads add up to the adjustment, that the head of the model gives
    its predictions, and whether passes write to the model. Fast paths are compared with it.
 2. If the first tokens get the same numbers in the whole sequence and its batch, no token sees later
    ones. If not, or if there are no more tokens, two passes with the same first half decide.
@@ -18,7 +18,7 @@ import torch
 
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
-from attnlag.model.architectures import PARTS
+from attnlag.model.architectures import SUBLAYERS
 from attnlag.quantities.computation import Seen
 from attnlag.quantities.passes import Batch, batch_of
 
@@ -46,16 +46,16 @@ class ShortPass(NamedTuple):
     """What one pass over the beginning of a sequence has shown."""
 
     batch: Batch
-    evidence: list[hooks.Evidence]  # on the parts of every block
+    evidence: list[hooks.Evidence]  # on the sublayers of every block
     seen: dict[int, Seen]  # what it has given, by layer
     fed: dict[torch.nn.Module, Any]  # from ``onednn.feeding``
     output: Any  # of the model
 
     @property
     def vectors(self) -> list[torch.Tensor]:
-        """What each part of each layer adds, (tokens, width)."""
+        """What each sublayer of each layer adds, (tokens, width)."""
         given = (point for _, seen in sorted(self.seen.items()) for point in seen.items())
-        return [rows.float().cpu() for point, rows in given if point in PARTS]
+        return [rows.float().cpu() for point, rows in given if point in SUBLAYERS]
 
 
 def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
@@ -70,7 +70,7 @@ def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
         with (
             onednn.feeding(model.blocks) as fed,
             hooks.residual_identity(model.blocks, mask) as evidence,
-            hooks.watched(model.blocks, mask, keep, {*PARTS, *model.points}, model.points_of),
+            hooks.watched(model.blocks, mask, keep, {*SUBLAYERS, *model.points}, model.points_of),
             torch.inference_mode(),
         ):
             output = model.run(batch.ids)

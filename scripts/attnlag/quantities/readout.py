@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from attnlag.model import hooks
-from attnlag.model.architectures import PARTS, BlockModules
+from attnlag.model.architectures import SUBLAYERS, BlockModules
 from attnlag.model.hooks import NotGiven
 from attnlag.quantities.surprisal import PART, outputs_in_parts
 from attnlag.quantities.traced_tables import TARGETS
@@ -72,14 +72,14 @@ class Readout:
     def _observed(
         self, model: Any, blocks: list[BlockModules], ids: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.nn.Module]:
-        """Return the sum of embedding and parts, input and output of the head, and the norm."""
+        """Return the sum of embedding and sublayers, input and output of the head, and the norm."""
         inside = {id(module) for block in blocks for module in block.block.modules()}
         total: list[torch.Tensor] = []
         outputs: list[tuple[torch.nn.Module, Any]] = []
         ends: list[tuple[Any, Any]] = []
 
-        def keep(layer: int, part: str, vectors: torch.Tensor) -> None:
-            if part != hooks.STREAM or layer == 0:
+        def keep(layer: int, point: str, vectors: torch.Tensor) -> None:
+            if point != hooks.STREAM or layer == 0:
                 total.append(vectors.double().cpu())
 
         def after(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -92,7 +92,7 @@ class Readout:
         outer = (module for module in model.modules() if id(module) not in inside)
         with (
             hooks.attached((module.register_forward_hook, after, {}) for module in outer),
-            hooks.watched(blocks, every, keep, (*PARTS, hooks.STREAM)),
+            hooks.watched(blocks, every, keep, (*SUBLAYERS, hooks.STREAM)),
             torch.inference_mode(),
         ):
             hooks.forward(model, ids[None])

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def total(*parts: Any) -> Any:
-    """Return the sum of the outputs of the parts of a block."""
-    return functools.reduce(operator.add, parts)
+def total(*sublayers: Any) -> Any:
+    """Return the sum of the outputs of the sublayers of a block."""
+    return functools.reduce(operator.add, sublayers)
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Site:
     """A vector of each token and layer."""
 
     name: str  # in the configuration and in paths
-    parts: tuple[str, ...]  # of a block, that it is computed from: "attention", "mlp"
+    sublayers: tuple[str, ...]  # of a block, that it is computed from: "attention", "mlp"
     label: str  # on the axes of figures
     meaning: str  # half a sentence for the documentation: "what … adds"
-    # Returns the vectors, given the outputs of the parts, each (tokens, width).
+    # Returns the vectors, given the outputs of the sublayers, each (tokens, width).
     value: Callable[..., Any] = total
 
 
@@ -45,8 +45,8 @@ SITES = {
 
 
 def changeable(names: Iterable[str]) -> list[str]:
-    """Return the sites that an intervention can change: parts of a block, or all of it."""
-    return [name for name in names if len(SITES[name].parts) == 1 or SITES[name].value is total]
+    """Return the sites that an intervention can change: sublayers of a block, or all of it."""
+    return [name for name in names if len(SITES[name].sublayers) == 1 or SITES[name].value is total]
 
 
 def meanings() -> str:

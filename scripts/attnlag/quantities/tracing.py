@@ -14,7 +14,7 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.model import hooks, trying
-from attnlag.model.architectures import PARTS
+from attnlag.model.architectures import SUBLAYERS
 from attnlag.model.hooks import HEAD, NotGiven
 from attnlag.quantities import columns, computation, heads, sources, traced_tables
 from attnlag.quantities.computation import Seen
@@ -102,7 +102,7 @@ class Tracer:
         if self.head:
             hidden = seen.pop(len(self.blocks))[HEAD]
             for site in self.readout:
-                layers = [n for n in sorted(seen) if seen[n].keys() >= {*SITES[site].parts}]
+                layers = [n for n in sorted(seen) if seen[n].keys() >= {*SITES[site].sublayers}]
                 vectors = [seen[n].site(site) for n in layers]
                 effects = self.head.effects(vectors, batch.ids[0], hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
@@ -169,16 +169,16 @@ class Tracer:
     ) -> dict[int, Seen]:
         layers: dict[int, Seen] = {}
 
-        def keep(layer: int, part: str, added: torch.Tensor) -> None:
+        def keep(layer: int, point: str, added: torch.Tensor) -> None:
             seen = layers.setdefault(layer, Seen(layer, batch))
-            seen.give(part, added)
-            if part == "attention" and layer in numbers:
+            seen.give(point, added)
+            if point == "attention" and layer in numbers:
                 try:
-                    self._compare(layer, seen[part], numbers[layer])
+                    self._compare(layer, seen[point], numbers[layer])
                 except NotGiven as reason:
                     del numbers[layer]
                     reasons[layer] = str(reason)
-            if part == HEAD:
+            if point == HEAD:
                 raise hooks.AllSeen
 
         self.rotary.reset()
@@ -187,7 +187,7 @@ class Tracer:
         with (
             suppress(hooks.AllSeen),
             torch.inference_mode(),
-            hooks.watched(self.blocks, mask, keep, PARTS, head),
+            hooks.watched(self.blocks, mask, keep, SUBLAYERS, head),
         ):
             hooks.forward(self.model if head else self.base_model, batch.ids)
         return layers

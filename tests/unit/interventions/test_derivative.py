@@ -188,7 +188,7 @@ def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
         output[0][:, 4] = 0
         return output
 
-    handle = blocks[2].parts["attention"][0].register_forward_hook(silence)
+    handle = blocks[2].sublayers["attention"][0].register_forward_hook(silence)
     sums = effects_of(gpt2_in_double, ids, settings())["attention", "attention", 2]
     handle.remove()
     assert sums.positions.tolist() == [9, 8, 7, 6]

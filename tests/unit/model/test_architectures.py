@@ -74,13 +74,13 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
     assert adjustments.identity_error < 1e-5
 
 
-@pytest.mark.parametrize("part", architectures.PARTS)
-def test_a_site_perturbed_at_one_token_fails_the_proof(model, part):
+@pytest.mark.parametrize("sublayer", architectures.SUBLAYERS)
+def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
     blocks = trying.blocks_of(model)[0]
     mask = torch.ones(1, 20, dtype=torch.bool)
 
     def perturbed(layer, kind, added, receive):
-        if (layer, kind) == (1, part):
+        if (layer, kind) == (1, sublayer):
             added = added.clone()
             added[-1] *= 2
         receive(layer, kind, added)
@@ -166,7 +166,7 @@ def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_in_half_precision_the_parts_of_each_family_add_up_bit_for_bit(model, dtype):
+def test_in_half_precision_the_sublayers_of_each_family_add_up_bit_for_bit(model, dtype):
     adjustments = extraction.Extractor(
         copy.deepcopy(model).to(dtype), sites=["block"], batch_tokens=256
     )
@@ -188,7 +188,7 @@ MINICPM3 = {**LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 4}
     ("dtype", "spread"),
     [(torch.float32, 0.002), (torch.bfloat16, 0.002), (torch.bfloat16, 0.0002)],
 )
-def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, spread, modules):
+def test_a_factor_of_the_sublayers_is_found_by_the_proof(dtype, spread, modules):
     """MiniCPM3 multiplies both outputs by a number that neither table nor configuration states.
 
     Its adjustments are so small here that bfloat16 would hide it: without it, norms are 1.43 times
@@ -205,7 +205,7 @@ def test_a_factor_of_the_parts_is_found_by_the_proof(dtype, spread, modules):
 
 
 @pytest.mark.parametrize("modules", [None, {**PATHS, "mlp": "feed_forward"}])
-def test_a_small_part_that_is_left_out_fails_the_proof_in_half_precision(modules):
+def test_a_small_sublayer_that_is_left_out_fails_the_proof_in_half_precision(modules):
     """Falcon-H1 adds a Mamba mixer beside attention, here 7e-3 of the stream."""
     mamba = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
     model = as_initialised("falcon_h1", {**LLAMA, **mamba}, 0.02).to(torch.bfloat16)
@@ -266,12 +266,12 @@ def test_a_module_that_is_never_called_fails_the_proof():
         adjustments_of(small_model("bloom", settings))
 
 
-def test_a_part_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
+def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
     model = small_model("gpt2", GPT)
     blocks = trying.blocks_of(model)[0]
     good, other_order, twice, lacking, unknown = (
-        hooks.Evidence(parts, error)
-        for parts, error in (
+        hooks.Evidence(sublayers, error)
+        for sublayers, error in (
             (("attention", "mlp"), 0.0),
             (("mlp", "attention"), 0.0),
             (("attention", "mlp", "mlp"), 0.0),
@@ -309,13 +309,13 @@ def test_modules_are_found_by_trying():
     # The usual layout needs no remark.
     blocks, words = trying.blocks_of(model)
     assert words == ""
-    assert [block.parts for block in blocks] == [
+    assert [block.sublayers for block in blocks] == [
         {"attention": (layer.self_attn,), "mlp": (layer.fc2,)} for layer in model.layers
     ]
     # What is declared is not tried.
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc1"}
     blocks, words = trying.blocks_of(model, modules)
-    assert (blocks[0].parts["mlp"], words) == ((model.layers[0].fc1,), "")
+    assert (blocks[0].sublayers["mlp"], words) == ((model.layers[0].fc1,), "")
 
 
 def test_the_message_names_what_was_tried_without_success():

@@ -69,7 +69,7 @@ def test_an_activation_is_fused_with_the_product_before_it(name, activation, pos
     model = small_model(*MODELS[name])
     of(model)
     block = trying.blocks_of(model)[0][0]
-    (mlp,) = block.parts["mlp"]
+    (mlp,) = block.sublayers["mlp"]
     linear = mlp.c_fc if name == "gpt2" else mlp.gate_proj
     assert linear.forward.keywords["post"] == post
     assert getattr(mlp, activation)(IDS) is IDS
