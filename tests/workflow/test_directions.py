@@ -42,9 +42,10 @@ def project(gpt2, tmp_path_factory):
 
 
 def rows_of(path, outcome):
-    """Return outcome and lags of layer 1, without the first token of a sequence."""
+    """Return outcome and lags of layer 1, without what the first token of a sequence enters."""
     values = pq.read_table(path).to_pandas().astype({"document": str})
-    y = values[f"layer_01.{outcome}"].astype(np.float64).where(values["position"] >= 1)
+    used = values["position"] >= 1 + outcome.startswith("cosine")
+    y = values[f"layer_01.{outcome}"].astype(np.float64).where(used)
     y = np.log(y) if outcome == "self" else y
     rows = lags_of(y, [values["document"], values["window"]], (1, 2))
     return rows.assign(document=values["document"]).dropna()

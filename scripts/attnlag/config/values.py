@@ -163,13 +163,15 @@ def _length_problems(config: Config) -> Iterator[Problem]:
     if longest is None:
         return
 
-    def problem(lags: list[int], leads: list[int], covariates: list[str]) -> str | None:
+    def problem(
+        lags: list[int], leads: list[int], covariates: list[str], outcome: str
+    ) -> str | None:
         furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
         furthest += [f"lead {max(leads)}"] if leads else []
         # Tokens needed besides the outcome; a covariate may contain a lag.
         offsets = [cell.offset for cell in layer_cells(covariates).values()]
         reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
-        needed = config.norms.drop_first + reach + 1
+        needed = config.norms.drop_first + OUTCOMES[outcome].first_position + reach + 1
         if longest >= needed:
             return None
         return (
@@ -179,7 +181,8 @@ def _length_problems(config: Config) -> Iterator[Problem]:
         )
 
     for name, regression in config.regressions.items():
-        if sentence := problem(regression.lags, regression.leads, regression.layer_covariates):
+        terms = regression.lags, regression.leads, regression.layer_covariates
+        if sentence := problem(*terms, regression.outcome):
             key = "lags" if regression.lags else "leads"
             yield ("regressions", name, key), f"found {sentence}"
 

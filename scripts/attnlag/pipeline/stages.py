@@ -17,6 +17,7 @@ from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.settings import (
     ExtractionSettings,
     Norms,
@@ -140,7 +141,9 @@ def summarize_sources(config: Config, names: Names) -> HeadsSettings:
 def _design(config: Config, names: Names) -> DesignSettings:
     """Return the settings of a regression's design."""
     regression = config.regressions[names.regression]
-    settings = filled(DesignSettings, regression, config.norms)
+    # A value that compares a token with the one before is left out with a dropped token, too.
+    dropped = config.norms.drop_first + OUTCOMES[regression.outcome].first_position
+    settings = filled(DesignSettings, regression, drop_first=dropped)
     return settings if "position" in settings.covariates else settings.default("position_knots")
 
 
