@@ -17,8 +17,11 @@ from hypothesis import HealthCheck, settings
 # reads the variable on import.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# The asserts of support/ tell as much as those of tests.
+pytest.register_assert_rewrite(*(path.stem for path in Path(__file__).parent.glob("support/*.py")))
+
 import warm_python
-from projects import save_gpt2, save_tokenizer
+from projects import TOGETHER, ran, save_gpt2, save_tokenizer
 
 from attnlag.model import fetching
 
@@ -134,8 +137,7 @@ def namespaces() -> None:
     command = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
     command += ["mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     try:
-        tried = subprocess.run(command, capture_output=True, text=True, check=False)
-        problem = tried.stderr.strip()
+        problem = ran(command, None, **TOGETHER).stdout.strip()
     except OSError as error:
         problem = str(error)
     if problem:

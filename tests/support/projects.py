@@ -38,12 +38,17 @@ def environment_of_a_user() -> dict[str, str]:
 
 
 def ran(
-    command: Sequence[str | Path], status: int = 0, **options: Any
+    command: Sequence[str | Path], status: int | None = 0, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command, which is to end with this status, and return what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == status, done.stdout + done.stderr
+    """Run a command, which is to end with this status (None: any), and return what it printed."""
+    apart = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    done = subprocess.run(command, text=True, check=False, **apart | options)
+    assert status in (None, done.returncode), done.stdout + (done.stderr or "")
     return done
+
+
+# Options of `ran` for one text of all that is printed.
+TOGETHER = {"stderr": subprocess.STDOUT}
 
 
 def assert_drawn(figure: Path) -> None:
@@ -102,22 +107,20 @@ class Project:
         if mount:
             alone = ["unshare", "--user", "--map-root-user", "--mount"]
             command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**clean, **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        given = {"env": {**clean, **(environment or {})}, "stdin": subprocess.DEVNULL}
+        return ran(command, None, cwd=self.folder, timeout=600, **TOGETHER, **given)
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, **options: Any) -> str:
         """Run to the end; return the printed text."""
-        result = self.snakemake("--cores", "2", *arguments)
+        result = self.snakemake("--cores", "2", *arguments, **options)
         assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    def fails(self, *arguments: str, **options: Any) -> str:
+        """Run what is to fail for its user's sake, without a traceback; return the printed text."""
+        result = self.snakemake("--cores", "2", *arguments, **options)
+        assert result.returncode == 1, result.stdout
+        assert "Traceback" not in result.stdout
         return result.stdout
 
     def would_run(self, *targets: str) -> dict[str, int]:
@@ -126,17 +129,14 @@ class Project:
         return jobs_of(plan(self.folder, targets))
 
     def dry_run(self, *arguments: str) -> dict[str, int]:
-        result = self.snakemake("--cores", "2", "-n", *arguments)
-        assert result.returncode == 0, result.stdout
-        if "Nothing to be done" in result.stdout:
+        printed = self.run("-n", *arguments)
+        if "Nothing to be done" in printed:
             return {}
-        counted = re.findall(r"^ +(\d+)  (\w+)$", result.stdout, re.M)
+        counted = re.findall(r"^ +(\d+)  (\w+)$", printed, re.M)
         # The format of Snakemake itself, for the workflow of another project.
-        counted += [row[::-1] for row in re.findall(r"^(\w+)\s+(\d+)$", result.stdout, re.M)]
-        jobs = {name: int(count) for count, name in counted if name != "total"}
-        jobs.pop("default", None)
-        jobs.pop("all", None)
-        return jobs
+        counted += [row[::-1] for row in re.findall(r"^(\w+)\s+(\d+)$", printed, re.M)]
+        left_out = ("all", "default", "total")
+        return {name: int(count) for count, name in counted if name not in left_out}
 
     def copy(self, folder: Path, *parts: str) -> "Project":
         """Return a copy with all files and their times, or a copy of some folders."""

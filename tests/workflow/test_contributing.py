@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 
@@ -199,14 +198,7 @@ def test_the_generated_documentation_includes_the_additions(extended):
         shutil.copytree(ROOT / page, extended.folder / page, dirs_exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
     keys, outputs = (
-        subprocess.run(
-            [sys.executable, "docs/generate.py", page],
-            cwd=extended.folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-            encoding="utf-8",
-        ).stdout
+        ran([sys.executable, "docs/generate.py", page], cwd=extended.folder, env=environment).stdout
         for page in ("keys", "columns")
     )
     assert "`rows_by_layer`" in outputs.split("{regression}/figures/` | ")[1].split("\n")[0]
@@ -218,6 +210,4 @@ def test_the_generated_documentation_includes_the_additions(extended):
 
 def test_the_message_for_a_wrong_name_suggests_the_added_one(extended):
     extended.write_config(regressions={"notebook": {"lags": [1], "covariates": ["odd_tokens"]}})
-    result = extended.snakemake("-n")
-    assert result.returncode == 1
-    assert "did you mean 'odd_token'?" in result.stdout
+    assert "did you mean 'odd_token'?" in extended.fails("-n")

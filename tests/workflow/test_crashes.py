@@ -9,7 +9,6 @@ import resource
 import shlex
 import shutil
 import signal
-import subprocess
 import time
 from contextlib import suppress
 
@@ -25,7 +24,7 @@ from killing import (
     start,
     wait_for_jobs,
 )
-from projects import Project
+from projects import TOGETHER, Project, ran
 from warm_python import python
 
 FITS = "results/tiny/small/attention/notebook/fits.parquet"
@@ -142,14 +141,8 @@ def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(
         {snakemake} {TARGETS[0]} > ../again.txt 2>&1; echo $?
         rm -r {elsewhere} && cp -a . {elsewhere}
     """
-    result = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    result = ran([*alone, "sh", "-c", script], timeout=300, **TOGETHER)
     assert result.stdout == "1\n0\n"
     printed = folder.with_name("full.txt").read_text()
     line = (

@@ -3,11 +3,10 @@
 import os
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 from planning import plan
-from projects import environment_of_a_user
+from projects import TOGETHER, environment_of_a_user, ran
 from warm_python import python
 
 
@@ -52,15 +51,8 @@ def test_every_program_runs_where_only_its_declared_inputs_exist(whole_once, to_
         arguments = shlex.split(command)
         arguments = arguments[arguments.index("python") + 1 :]
         arguments[0] = arguments[0].replace("$ATTNLAG", ".")
-        result = subprocess.run(
-            [python(), *arguments],
-            cwd=sandbox,
-            env=environment_of_a_user(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        environment = environment_of_a_user()
+        result = ran([python(), *arguments], None, cwd=sandbox, env=environment, **TOGETHER)
         if result.returncode:
             problems.append(f"{rule}: {result.stdout[-2000:]}")
             continue

@@ -1,10 +1,9 @@
 """What may be called anything: no name of a model, corpus or regression ends in a traceback."""
 
 import os
-import subprocess
 
 import pytest
-from projects import ROOT
+from projects import ROOT, TOGETHER, ran
 
 # The tests may run in make themselves: a make within another says more.
 OUTSIDE_MAKE = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -33,54 +32,38 @@ def test_a_name_may_end_as_a_file_does(fresh):
 )
 def test_a_name_of_a_result_is_refused_in_one_line_each(fresh, name):
     named(fresh, name)
-    result = fresh.snakemake("-n")
-    assert result.returncode == 1
-    lines = [line for line in result.stdout.splitlines() if line.startswith("config/")]
+    printed = fresh.fails("-n").splitlines()
+    lines = [line for line in printed if line.startswith("config/")]
     sentence = f"the name '{name}' is that of a result, expected another"
     places = [line.split(": ")[1] for line in lines]
-    assert lines == [line for line in result.stdout.splitlines() if line.endswith(sentence)], (
-        result.stdout
-    )
+    assert lines == [line for line in printed if line.endswith(sentence)], printed
     assert [place.split(".")[0] for place in places] == ["models", "corpora", "regressions"]
-    assert "Traceback" not in result.stdout
 
 
 def test_a_model_in_its_own_place_is_refused_in_one_line(fresh):
     (fresh.folder / "data/models").mkdir(parents=True)
     (fresh.folder / "mine").rename(fresh.folder / "data/models/tiny")
     fresh.write_config(models={"tiny": {"source": "path", "path": "./data/models/tiny"}})
-    result = fresh.snakemake("-n")
-    assert result.returncode == 1
-    (line,) = [line for line in result.stdout.splitlines() if "models.tiny.path" in line]
+    (line,) = [line for line in fresh.fails("-n").splitlines() if "models.tiny.path" in line]
     assert line.endswith(
         "'data/models/tiny' is where the run puts the model, expected a Hugging Face folder or a "
         ".gguf file elsewhere"
     )
 
 
-def planned_by_make(target, config):
-    """Return what ``make`` would do with a configuration, or why it would not."""
-    return subprocess.run(
-        ["make", "-n", target, f"CONFIG={config}"],
-        cwd=ROOT,
-        env=OUTSIDE_MAKE,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def planned_by_make(target, config, status=0):
+    """Return the lines of what ``make`` would do with a configuration, or why it would not."""
+    command = ["make", "-n", target, f"CONFIG={config}"]
+    return ran(command, status, cwd=ROOT, env=OUTSIDE_MAKE, **TOGETHER).stdout.splitlines()
 
 
 @pytest.mark.parametrize("target", ["run", "report", "paper"])
 def test_a_configuration_that_make_cannot_find_is_one_line(target):
-    result = planned_by_make(target, "nofile.yaml")
-    assert result.returncode == 2
-    (line,) = (result.stdout + result.stderr).splitlines()
+    (line,) = planned_by_make(target, "nofile.yaml", status=2)
     assert "CONFIG: found no file 'nofile.yaml', expected that of a configuration" in line
 
 
 @pytest.mark.parametrize("target", ["run", "report", "paper"])
 def test_make_takes_the_configuration_that_is_asked_for(target):
-    result = planned_by_make(target, "config/models.yaml")
-    assert result.returncode == 0
-    last = result.stdout.splitlines()[-1]
+    *_, last = planned_by_make(target, "config/models.yaml")
     assert last.endswith(" --configfile config/models.yaml")

@@ -40,7 +40,7 @@ def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(ran):
 
 def test_a_plan_names_the_settings_that_changed(to_plan):
     to_plan.write_config(inference={"alpha": 0.01})
-    plan = to_plan.snakemake("--cores", "1", "-n").stdout.splitlines()
+    plan = to_plan.run("-n").splitlines()
     # What comes first is the name of the profile.
     assert plan[1] == "inference.alpha: 0.05 → 0.01"
     assert plan[2].endswith(" jobs to run:")
@@ -49,10 +49,10 @@ def test_a_plan_names_the_settings_that_changed(to_plan):
 def test_a_plan_names_the_safeguards_that_a_regression_leaves_out(fresh):
     within = {"lags": [1, 2, 3], "fixed_effects": "document"}
     fresh.write_config(regressions={"within": within})
-    (line,) = re.findall("regressions.*", fresh.snakemake("--cores", "1", "-n").stdout)
+    (line,) = re.findall("regressions.*", fresh.run("-n"))
     lacking = "{bias_correction: half-panel, covariates: [position]}"
     assert line == f"regressions.within: without {lacking}, which it has by default"
     # What is stated is chosen.
     chosen = {"bias_correction": "none", "covariates": ["position"]}
     fresh.write_config(regressions={"within": {**within, **chosen}})
-    assert "without" not in fresh.snakemake("--cores", "1", "-n").stdout
+    assert "without" not in fresh.run("-n")

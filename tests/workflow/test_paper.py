@@ -3,13 +3,13 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 from declared_files import regressions_in
+from projects import ran
 
 from attnlag.regression import covariances
 from attnlag.report import paper
@@ -189,6 +189,5 @@ def test_latex_accepts_the_table_the_methods_and_the_references(written):
     (folder / "main.tex").write_text(DOCUMENT % (folder / "methods.tex").read_text())
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main"]
     for command in (latex, ["bibtex", "main"], latex, latex):
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
+        ran(command, cwd=folder)
     assert "undefined" not in (folder / "main.log").read_text()

@@ -4,10 +4,9 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import time
 
-from projects import ROOT
+from projects import ROOT, TOGETHER, ran
 from warm_python import python
 
 from attnlag.storage.tables import read_provenance
@@ -18,14 +17,8 @@ RECORD = "results/provenance.json"
 
 def verify(project):
     """Return the status of the check, its lines by file, and its last line."""
-    result = subprocess.run(
-        [python(), "-m", "attnlag.pipeline.records"],
-        cwd=project.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    command = [python(), "-m", "attnlag.pipeline.records"]
+    result = ran(command, None, cwd=project.folder, **TOGETHER)
     *lines, last = result.stdout.splitlines()
     return result.returncode, dict(line.split(": ", 1) for line in lines), last
 

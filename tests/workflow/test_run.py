@@ -11,13 +11,13 @@ from contextlib import suppress
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import torch
 from declared_files import regressions_in
 from described import undescribed
+from designs import changed
 from oracles import cr2
 from planning import plan
 from projects import assert_drawn, environment_of_a_user, without_figures
@@ -77,8 +77,7 @@ def test_figures_are_made_in_the_chosen_sizes(finished):
     before = finished.results()
     finished.write_config(figures={"sizes": ["column", "page"]})
     # One job makes all figures of the norms, in all sizes.
-    result = finished.snakemake("results/tiny/small/attention/figures/norms_by_layer_column.png")
-    assert result.returncode == 0, result.stdout
+    finished.run("results/tiny/small/attention/figures/norms_by_layer_column.png")
     of_norms = ("layer", "position")
     names = (*(f"norms_by_{kind}" for kind in of_norms), "text_by_token")
     new = {f"tiny/small/attention/figures/{name}_column.png" for name in names}
@@ -270,9 +269,7 @@ def test_zero_norms_are_dropped_and_counted(finished):
     table = pq.read_table(path)
     norms = table["layer_01"].to_numpy().copy()
     norms[[10, 11]] = [0, np.inf]
-    column = pa.array(norms)
-    table = table.set_column(table.schema.get_field_index("layer_01"), "layer_01", column)
-    pq.write_table(table, path)
+    pq.write_table(changed(table, {"layer_01": norms}), path)
     target = f"{STUDY}/fits.parquet"
     settings = "inference={covariance: nonrobust}"
     finished.run(target, "--forcerun", "build_design", "--config", settings)

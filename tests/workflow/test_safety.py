@@ -2,11 +2,10 @@
 
 import os
 import shutil
-import subprocess
 import sys
 
 import pyarrow.parquet as pq
-from projects import without_figures
+from projects import TOGETHER, ran, without_figures
 from warm_python import python
 
 # Every process of Python notes what it asks of the network, also where that fails in silence.
@@ -51,18 +50,9 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
         # On one core too; the rounding of a model depends on its threads.
         (python(), clean, ["--cores", "1", *without_figures("plot_norms")]),
     ):
-        result = subprocess.run(
-            ["unshare", "--user", "--map-root-user", "--net"]
-            + [interpreter, "-m", "snakemake", "--cores", "2", *targets],
-            cwd=finished.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == 0, result.stdout
+        alone = ["unshare", "--user", "--map-root-user", "--net"]
+        command = [*alone, interpreter, "-m", "snakemake", "--cores", "2", *targets]
+        result = ran(command, cwd=finished.folder, env=environment, timeout=300, **TOGETHER)
         assert "GPT2LMHeadModel" not in result.stdout
     assert not (tmp_path / "notes").exists(), (tmp_path / "notes").read_text()
     made, once = finished.results(), finished_once[0].results()
@@ -75,13 +65,8 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
     # The observers see what there is to see.
     code = "import socket; socket.create_connection(('127.0.0.1', 9))"
     for program, environment in ((code, observed), (f"import attnlag; {code}", clean)):
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=finished.folder / "scripts",
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
+        command = [sys.executable, "-c", program]
+        ran(command, status=1, cwd=finished.folder / "scripts", env=environment)
         assert "socket.connect" in (tmp_path / "notes").read_text()
         (tmp_path / "notes").unlink()
 

@@ -7,8 +7,7 @@ files that the program finds beside others.
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,10 +24,6 @@ MOST_CHARACTERS = 90_000
 
 # Folder of the texts that are longer; the name of each is its digest.
 FOLDER = Path(".snakemake/jobs")
-
-# The name of a shard's file, and a pattern for consecutive ones.
-SHARD = re.compile(r"(\d{4,})\.parquet")
-SHARDS = re.compile(r"(.*)/\{(\d{4,})\.\.(\d{4,})\}\.parquet")
 
 PARTS_OF_JOB = ("stage", "input", "output", "names", "settings", "options")
 
@@ -55,40 +50,6 @@ class Job:
     threads: int = 1  # number of CPU threads
 
 
-def compact(paths: Iterable[str]) -> list[str]:
-    """Return paths, with those of consecutive shards of a folder as one pattern.
-
-    Shards 0 to 179 are ``norms/{0000..0179}.parquet``, as a shell would write them.
-    """
-    short: list[str] = []
-    first = following = ""
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        if path == following:
-            short[-1] = f"{folder}/{{{first}..{name.removesuffix('.parquet')}}}.parquet"
-        else:
-            short.append(path)
-            first = name.removesuffix(".parquet")
-        number = SHARD.fullmatch(name)
-        following = f"{folder}/{int(number[1]) + 1:04d}.parquet" if number else ""
-    return short
-
-
-def expanded(paths: str | Iterable[str]) -> Path | list[Path]:
-    """Return the path in a text, or the list of paths with the shards of each pattern."""
-    if isinstance(paths, str):
-        return Path(paths)
-    every_path = []
-    for path in paths:
-        if shards := SHARDS.fullmatch(path):
-            folder, first, last = shards.groups()
-            numbers = range(int(first), int(last) + 1)
-            every_path += [Path(folder, f"{number:04d}.parquet") for number in numbers]
-        else:
-            every_path.append(Path(path))
-    return every_path
-
-
 def text_of(
     stage: str,
     input: Mapping[str, Any],
@@ -99,13 +60,13 @@ def text_of(
 ) -> str:
     """Return a job as JSON; the arguments are as in `Job`, the settings as JSON."""
 
-    def short(files: Mapping[str, Any]) -> dict[str, Any]:
+    def texts(files: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: str(paths) if isinstance(paths, str | Path) else compact(map(str, paths))
+            name: str(paths) if isinstance(paths, str | Path) else list(map(str, paths))
             for name, paths in files.items()
         }
 
-    job = {"stage": stage, "input": short(input), "output": short(output), "names": dict(names)}
+    job = {"stage": stage, "input": texts(input), "output": texts(output), "names": dict(names)}
     job |= {"settings": json.loads(settings or "null"), "options": dict(options or {})}
     # The report quotes it in a script.
     return text_for("script", json.dumps(job))
@@ -144,7 +105,11 @@ def read(argument: str, settings: Any) -> Job:
         raise UserError(f"--job: found no JSON and no file with it ({error})") from None
 
     def files(kind: str) -> JobPart:
-        return JobPart(**{name: expanded(paths) for name, paths in job[kind].items()})
+        paths = {
+            name: Path(path) if isinstance(path, str) else list(map(Path, path))
+            for name, path in job[kind].items()
+        }
+        return JobPart(**paths)
 
     return Job(
         stage=job["stage"],

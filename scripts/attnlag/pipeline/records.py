@@ -26,7 +26,6 @@ from pydantic import ValidationError
 
 from attnlag.config.schema import Config
 from attnlag.errors import counted, shown
-from attnlag.pipeline.job import compact
 from attnlag.storage.contents import digests, remembered
 from attnlag.storage.tables import METADATA_KEY
 from attnlag.storage.writing import write_text
@@ -61,21 +60,26 @@ def read() -> dict[str, Any] | None:
 def former_shards(config: Config) -> list[str]:
     """Return the files of shards that a corpus no longer has, in the studies of a configuration.
 
-    Nothing reads them, because the number of shards is on record in each. They are compact: the
-    files of a folder are one pattern of the shell.
+    Nothing reads them, because the number of shards is on record in each. Consecutive files of a
+    folder are one pattern of the shell.
     """
-    files: list[str] = []
-    for model, corpus in itertools.product(config.models, config.corpora):
-        found = Path("results", model, corpus).rglob("[0-9]*.parquet")
+    files = [
+        path
+        for model, corpus in itertools.product(config.models, config.corpora)
+        for path in sorted(Path("results", model, corpus).rglob("[0-9]*.parquet"))
         # The name of another's file may be a number too.
-        files += (
-            str(path)
-            for path in sorted(found)
-            if re.fullmatch(r"\d{4,}", path.stem)
-            and int(path.stem) >= config.corpora[corpus].shards
-            and METADATA_KEY in (pq.read_schema(path).metadata or {})
-        )
-    return compact(files)
+        if re.fullmatch(r"\d{4,}", path.stem)
+        and int(path.stem) >= config.corpora[corpus].shards
+        and METADATA_KEY in (pq.read_schema(path).metadata or {})
+    ]
+    runs = itertools.groupby(
+        enumerate(files), lambda each: (each[1].parent, int(each[1].stem) - each[0])
+    )
+    names = [(folder, [path.stem for _, path in run]) for (folder, _), run in runs]
+    return [
+        f"{folder}/{first if not more else f'{{{first}..{more[-1]}}}'}.parquet"
+        for folder, (first, *more) in names
+    ]
 
 
 def changed_settings(config: Config) -> list[str]:

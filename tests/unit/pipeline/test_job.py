@@ -1,12 +1,11 @@
 """The text of a job: what its rule hands on is what its program reads."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from programs import command_of
-from projects import ROOT
+from projects import ROOT, ran
 from refusals import refused
 from warm_python import python
 
@@ -17,36 +16,15 @@ from attnlag.regression.settings import GeometrySettings
 SETTINGS = json.dumps({"alpha": 0.1, "drop_first": 2})
 
 
-def shards(folder: str, count: int) -> list[str]:
-    return [f"results/{folder}/{number:04d}.parquet" for number in range(count)]
-
-
-@pytest.mark.parametrize(
-    "paths",
-    [
-        [],
-        ["a.txt"],
-        shards("norms", 1),
-        shards("norms", 12_000),
-        [*shards("a", 3), *shards("b", 2), "c.parquet", *shards("a", 2)],
-        [*shards("a", 3)[1:], *shards("a", 1), *shards("a", 1)],
-    ],
-)
-def test_lists_of_shards_are_short_and_read_as_they_were(paths: list[str]) -> None:
-    text = job.text_of("fit", {"norms": paths, "one": "x/0000.parquet"}, {}, {})
-    read = job.read(text, None)
-    assert read.input.norms == list(map(Path, paths))
-    assert read.input.one == Path("x/0000.parquet")
-    assert len(text) < 500
-
-
 def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
     names = {"corpus": "</script><script>alert(1)</script>", "site": "ü"}
-    text = job.text_of("s", {}, {"table": "a.parquet"}, names, SETTINGS, {"device": "cpu"})
+    given = {"norms": ["x/0000.parquet"], "none": []}
+    text = job.text_of("s", given, {"table": "a.parquet"}, names, SETTINGS, {"device": "cpu"})
     assert "<" not in text
     assert text.isascii()
     read = job.read(text, GeometrySettings)
     assert (read.stage, read.output.table) == ("s", Path("a.parquet"))
+    assert (read.input.norms, read.input.none) == ([Path("x/0000.parquet")], [])
     assert vars(read.names) == names
     assert read.settings == GeometrySettings(alpha=0.1, drop_first=2)
     assert read.options.device == "cpu"
@@ -86,9 +64,7 @@ def test_a_missing_input_is_named() -> None:
 
 def test_a_program_without_a_job_says_what_it_needs() -> None:
     command = [python(), ROOT / "scripts/fit_regression.py"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    lines = result.stderr.splitlines()
+    lines = ran(command, status=1).stderr.splitlines()
     assert lines[0].startswith("Fit one regression in every layer")
     needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
     assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
@@ -104,9 +80,8 @@ def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path: P
     command = command_of(
         "prepare_corpus", given, made, settings, {"corpus": "x"}, clusters_needed=0
     )
-    first = subprocess.run([*command, "--log", "log.txt"], cwd=tmp_path, capture_output=True)
-    assert first.returncode == 1
+    ran([*command, "--log", "log.txt"], status=1, cwd=tmp_path)
     again = (tmp_path / "log.txt").read_text().splitlines()[-1].removeprefix("to run it again: ")
     (tmp_path / "it's/x.jsonl").write_text('{"id": "a", "text": "words"}\n')
-    subprocess.run(again, shell=True, cwd=tmp_path, capture_output=True, check=True)
+    ran(["sh", "-c", again], cwd=tmp_path)
     assert (tmp_path / "made.parquet").exists()

@@ -1,10 +1,9 @@
 """A program whose disk is full leaves no module that cannot be imported."""
 
 import marshal
-import subprocess
 import sys
 
-from projects import ROOT, environment_of_a_user
+from projects import ROOT, environment_of_a_user, ran
 
 
 def test_no_compiled_module_is_cut_off(tmp_path):
@@ -16,6 +15,6 @@ def test_no_compiled_module_is_cut_off(tmp_path):
         ("4", "attnlag.pipeline.program"),
     ):
         command = f"ulimit -f {limit}; {sys.executable} -c 'import {names}'"
-        subprocess.run(["bash", "-c", command], cwd=ROOT / "scripts", env=environment, check=True)
+        ran(["bash", "-c", command], cwd=ROOT / "scripts", env=environment)
     for path in tmp_path.rglob("*.pyc"):
         marshal.loads(path.read_bytes()[16:])

@@ -6,12 +6,14 @@ import os
 import time
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from attnlag.config.schema import Config
 from attnlag.pipeline import records
 from attnlag.storage import tables
 
+MODELS = {"m": {"source": "path", "path": "m"}}
 MADE = {"model": {"name": "tiny"}, "stages": {"norms": {}}}
 
 
@@ -68,6 +70,21 @@ def test_a_deleted_file_leaves_the_record(folder):
     (folder / "results/a.txt").unlink()
     records.write()
     assert list(json.loads((folder / records.RECORD).read_text())["files"]) == ["results/b.parquet"]
+
+
+def test_files_of_former_shards_are_named_for_a_shell(folder):
+    config = Config.model_validate(
+        {"models": MODELS, "corpora": {"c": {"files": "x", "shards": 2}}}
+    )
+    study = folder / "results/m/c"
+    for name in ("a/0001", "a/0002", "a/0010", "a/0011", "a/0012", "b/0013"):
+        (study / name).parent.mkdir(parents=True, exist_ok=True)
+        tables.write_table(pa.table({"x": [1]}), study / f"{name}.parquet", MADE)
+    pq.write_table(pa.table({"x": [1]}), study / "b/2024.parquet")
+    assert records.former_shards(config) == [
+        *("results/m/c/a/0002.parquet", "results/m/c/a/{0010..0012}.parquet"),
+        "results/m/c/b/0013.parquet",
+    ]
 
 
 def test_the_settings_that_changed_since_everything_was_made_are_named(folder):
