@@ -15,7 +15,7 @@ from attnlag.corpus.catalogue import NONE, SPACE, TAGS, of_file
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tagger
-from attnlag.corpus.tagging import TaggedWords, no_tags
+from attnlag.corpus.tagging import TaggedWords
 from attnlag.errors import UserError, nearest
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 from attnlag.storage.sequences import keys_of
@@ -36,8 +36,8 @@ SCHEMA = pa.schema(
 class WordSource(NamedTuple):
     """Where words and their tags come from."""
 
-    # Yields the words of each document and whether they have tags.
-    words_of: Callable[[Sequence[Document]], Iterator[tuple[TaggedWords, bool]]]
+    # Yields the words of each document.
+    words_of: Callable[[Sequence[Document]], Iterator[TaggedWords]]
     # Groups of documents in the language of the tags, None for all; other documents get none.
     groups: Sequence[str] | None = None
     # Packages that the results depend on.
@@ -53,7 +53,7 @@ def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = No
     any.
     """
     packages: tuple[str, ...] = ()
-    words_of = no_tags
+    words_of = tagging.no_tags
     if settings.package is not None:
         assert settings.version
         assert settings.sha256
@@ -140,10 +140,10 @@ def describe(
         of_language = source.words_of(list(itertools.compress(texts, in_language)))
         rows = []
         for document, speaks_it in zip(documents, in_language, strict=True):
-            words, tagged = next(of_language if speaks_it else no_tags([document.document]))
-            rows.append(table(document, words, tagged=tagged, **common))
+            words = next(of_language if speaks_it else tagging.no_tags([document.document]))
+            rows.append(table(document, words, **common))
             counts["documents"] += 1
-            counts["tagged"] += tagged
+            counts["tagged"] += words.tags is not None
             counts["tokens"] += rows[-1].num_rows
         yield pa.concat_tables(rows).unify_dictionaries().combine_chunks()
 
@@ -152,7 +152,6 @@ def table(
     tokenized: Tokenized,
     words: TaggedWords,
     *,
-    tagged: bool,
     speller: Speller,
     bos: int,
     truncated: bool,
@@ -183,11 +182,10 @@ def table(
     # A control token belongs to no word, whether or not it stands for text.
     control = ~of_text | np.isin(ids, list(speller.special))
     columns = of_words(document.text, spans, words, control)
-    if not tagged:
-        upos = np.full(len(ids), TAGS.index(NONE))
-    else:
+    upos = np.full(len(ids), TAGS.index(NONE))
+    if words.tags is not None:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
-        upos = np.where(control, TAGS.index(NONE), codes[columns["word"]])
+        upos = np.where(control, upos, codes[columns["word"]])
     rows = {
         **dict(zip(KEYS, keys, strict=True)),
         "text": _texts(ids, spans, of_text, data, speller),

@@ -33,19 +33,17 @@ class TaggedWords(NamedTuple):
 
     starts: np.ndarray
     ends: np.ndarray
-    tags: list[str]
+    tags: list[str] | None  # None: the text has no tags
 
 
-def _words(words: Iterable[tuple[int, int, str]]) -> TaggedWords:
-    starts, ends, tags = list(zip(*words, strict=True)) or ((), (), ())
-    return TaggedWords(np.array(starts, np.int64), np.array(ends, np.int64), list(tags))
-
-
-def _trimmed(start: int, word: str, tag: str) -> tuple[int, int, str]:
-    """Return the bounds of a word without white space around it."""
-    bare = word.strip()
-    start += len(word) - len(word.lstrip())
-    return start, start + len(bare), tag
+def _words(words: Iterable[tuple[int, str, str]]) -> TaggedWords:
+    """Return words, given the start and the tag of each, without white space around them."""
+    starts, ends, tags = [], [], []
+    for start, word, tag in words:
+        starts.append(start + len(word) - len(word.lstrip()))
+        ends.append(starts[-1] + len(word.strip()))
+        tags.append(tag)
+    return TaggedWords(np.array(starts, np.int64), np.array(ends, np.int64), tags)
 
 
 def untagged_words(text: str) -> TaggedWords:
@@ -53,11 +51,11 @@ def untagged_words(text: str) -> TaggedWords:
 
     Each punctuation mark and each Chinese character is a word of its own.
     """
-
     pieces = regex.split(r"(?V1w)\b", text)
     starts = itertools.accumulate(map(len, pieces), initial=0)
     placed = zip(starts, pieces, strict=False)
-    return _words(_trimmed(start, piece, NONE) for start, piece in placed if piece.strip())
+    words = _words((start, piece, NONE) for start, piece in placed if piece.strip())
+    return words._replace(tags=None)
 
 
 def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> TaggedWords:
@@ -67,7 +65,7 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Tagg
     Raise UserError if the words are not those of the text, or a tag is not a universal one.
     """
 
-    def placed() -> Iterator[tuple[int, int, str]]:
+    def placed() -> Iterator[tuple[int, str, str]]:
         end = _next_word(text, 0)
         for number, (word, tag) in enumerate(pairs, 1):
             if tag not in UPOS:
@@ -80,7 +78,7 @@ def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> Tagg
                     f"{place}, word {number}: found {shown(word)}, expected the text at that "
                     f"place: {shown(text[end : end + 20])}"
                 )
-            yield end, end + len(word), tag
+            yield end, word, tag
             end = _next_word(text, end + len(word))
         if end < len(text):
             raise UserError(
@@ -110,34 +108,29 @@ def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
     return pairs
 
 
-# --- where words come from: documents in, the words of each out, and whether these have tags --
+# --- where words come from: documents in, the words of each out -------------------------------
 
 
-def no_tags(documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
+def no_tags(documents: Sequence[Document]) -> Iterator[TaggedWords]:
     """Yield the words of the documents without tags."""
-    return ((untagged_words(document.text), False) for document in documents)
+    return (untagged_words(document.text) for document in documents)
 
 
-def from_column(documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
+def from_column(documents: Sequence[Document]) -> Iterator[TaggedWords]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
         place = f"the tags of document '{document.id}'"
-        yield _given_or_untagged(document.text, pairs_of(document.tags or "", place), place)
+        pairs = pairs_of(document.tags or "", place)
+        yield given_words(document.text, pairs, place) if pairs else untagged_words(document.text)
 
 
 def from_file(
-    path: Path, pairs: Mapping[str, list[tuple[str, str]]], documents: Sequence[Document]
-) -> Iterator[tuple[TaggedWords, bool]]:
+    path: Path, pairs_of: Mapping[str, list[tuple[str, str]]], documents: Sequence[Document]
+) -> Iterator[TaggedWords]:
     """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
     for document in documents:
-        place = f"{path}: document '{document.id}'"
-        yield _given_or_untagged(document.text, pairs.get(document.id, []), place)
-
-
-def _given_or_untagged(
-    text: str, pairs: list[tuple[str, str]], place: str
-) -> tuple[TaggedWords, bool]:
-    return (given_words(text, pairs, place) if pairs else untagged_words(text)), bool(pairs)
+        place, pairs = f"{path}: document '{document.id}'", pairs_of.get(document.id)
+        yield given_words(document.text, pairs, place) if pairs else untagged_words(document.text)
 
 
 def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
@@ -196,7 +189,7 @@ def pipeline_of(package: str, version: str, sha256: str) -> Any:
         return spacy.load(folder, exclude=[name for name in pipeline if name not in COMPONENTS])
 
 
-def tagged_by(nlp: Any, documents: Sequence[Document]) -> Iterator[tuple[TaggedWords, bool]]:
+def tagged_by(nlp: Any, documents: Sequence[Document]) -> Iterator[TaggedWords]:
     """Yield the words of documents with their tags from a spaCy pipeline, without white space."""
     parts = (
         (part, (number, start))
@@ -205,13 +198,12 @@ def tagged_by(nlp: Any, documents: Sequence[Document]) -> Iterator[tuple[TaggedW
     )
     tagged = nlp.pipe(parts, as_tuples=True, batch_size=BATCH)
     for _, of_text in itertools.groupby(tagged, key=lambda pair: pair[1][0]):
-        words = (
-            _trimmed(start + token.idx, token.text, token.pos_ or "X")
+        yield _words(
+            (start + token.idx, token.text, token.pos_ or "X")
             for part, (_, start) in of_text
             for token in part
             if not token.is_space
         )
-        yield _words(words), True
 
 
 def parts_of(text: str) -> Iterator[tuple[int, str]]:

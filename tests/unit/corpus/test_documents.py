@@ -26,7 +26,6 @@ from attnlag.corpus.documents import (
     stored_batches,
 )
 from attnlag.corpus.settings import CorpusSettings
-from attnlag.errors import UserError
 from attnlag.storage import tables
 
 FIELDS = CorpusSettings(id="id", group="genre")
@@ -40,8 +39,12 @@ many_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 
 def write(path, content):
+    """Write a text, bytes, or the columns of a Parquet file; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    if isinstance(content, dict):
+        pq.write_table(pa.table(content), path, compression="zstd")
+    else:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
@@ -89,10 +92,8 @@ def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, t
     expected = {"name": "x", "digest": tally.digest, "documents": len(rows)}
     assert record["corpus"] == {**expected, "characters": characters}
     assert record["stages"] == {"corpus": FIELDS.model_dump()}
-    table = pq.read_table(target)
-    assert table["document"].to_pylist() == [id for id, _, _ in rows]
-    assert table["text"].to_pylist() == [text for _, text, _ in rows]
-    assert table["group"].to_pylist() == [genre for _, _, genre in rows]
+    stored = pq.read_table(target, columns=["document", "text", "group"]).to_pylist()
+    assert [tuple(document.values()) for document in stored] == rows
 
 
 @many_files
@@ -101,14 +102,13 @@ def test_csv_and_parquet_come_back_exactly(rows, suffix, tmp_path):
     path = tmp_path / f"x.{suffix}"
     if suffix == "parquet":
         ids, texts, genres = zip(*rows, strict=True)
-        table = pa.table({"id": ids, "text": texts, "genre": pa.array(genres).dictionary_encode()})
-        pq.write_table(table, path)
+        write(path, {"id": ids, "text": texts, "genre": pa.array(genres).dictionary_encode()})
     else:
         rows = [tuple(value.replace("\0", "0") for value in values) for values in rows]
         assume(len({id for id, _, _ in rows}) == len(rows))
         stream = io.StringIO(newline="")
         # Quoted throughout: the writer leaves a lone carriage return unquoted otherwise.
-        delimiter = "," if suffix == "csv" else "\t"
+        delimiter = formats.DELIMITERS[path.suffix]
         writer = csv.writer(stream, delimiter=delimiter, quoting=csv.QUOTE_ALL)
         writer.writerows([("id", "text", "genre"), *rows])
         write(path, stream.getvalue())
@@ -152,29 +152,22 @@ def test_stored_rows_can_be_read_from_any_place(tmp_path):
     path = tmp_path / "x.parquet"
     parts = map(corpus_table, in_batches(documents))
     tables.write_parts(parts, SCHEMA, path, dict)
-    names = [document.id for document in documents]
-    groups = [document.group for document in documents]
+    rows = [(document.id, document.group) for document in documents]
     for start, stop in ((0, None), (0, 250), (249, 251), (250, 500), (300, 310), (599, 600)):
         batches = list(stored_batches(path, start, stop))
         assert max(map(len, batches)) <= 250
-        found = pa.Table.from_batches(batches)
-        assert found["document"].to_pylist() == names[start:stop]
-        assert found["group"].to_pylist() == groups[start:stop]
+        found = pa.Table.from_batches(batches).select(["document", "group"]).to_pylist()
+        assert [tuple(row.values()) for row in found] == rows[start:stop]
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.csv", "x.tsv", "x.txt", "x.parquet"])
-@pytest.mark.parametrize("compression", ["gz", "zst"])
+@pytest.mark.parametrize("compression", formats.COMPRESSIONS)
 def test_compressed_files_are_the_same_documents(name, compression, tmp_path):
-    plain = tmp_path / name
-    if name.endswith(".parquet"):
-        pq.write_table(pa.table({"text": ["one", "two"]}), plain)
-    elif "json" in name:
-        write(plain, json_lines({"text": "one"}, {"text": "two"}))
-    else:
-        write(plain, "text\none\ntwo\n")
-    packed = tmp_path / f"{name}.{compression}"
-    codec = {"gz": "gzip", "zst": "zstd"}[compression]
-    with pa.output_stream(packed, compression=codec) as stream:
+    contents = {".parquet": {"text": ["one", "two"]}}
+    contents |= dict.fromkeys(formats.JSON_LINES, json_lines({"text": "one"}, {"text": "two"}))
+    plain = write(tmp_path / name, contents.get(f".{name[2:]}", "text\none\ntwo\n"))
+    packed = tmp_path / f"{name}{compression}"
+    with pa.output_stream(packed, compression=formats.COMPRESSIONS[compression]) as stream:
         stream.write(plain.read_bytes())
     assert read_all([packed], DEFAULTS) == read_all([plain], DEFAULTS)
 
@@ -237,16 +230,15 @@ def test_byte_order_mark_is_dropped(name, tmp_path):
 
 def test_texts_of_rows_are_not_stripped(tmp_path):
     text = "  \r\n words \r\n\n"
-    write(tmp_path / "x.jsonl", json_lines({"text": text}))
-    pq.write_table(pa.table({"text": [text]}), tmp_path / "y.parquet")
-    documents = read_all([tmp_path / "x.jsonl", tmp_path / "y.parquet"], DEFAULTS)
-    assert [d.text for d in documents] == [text, text]
+    contents = {"x.jsonl": json_lines({"text": text}), "y.parquet": {"text": [text]}}
+    files = [write(tmp_path / name, content) for name, content in contents.items()]
+    assert [d.text for d in read_all(files, DEFAULTS)] == [text, text]
 
 
 def test_field_names_may_contain_dots_and_be_used_twice(tmp_path):
-    pq.write_table(pa.table({"a.b": ["one"], "a": ["two"]}), tmp_path / "x.parquet")
+    path = write(tmp_path / "x.parquet", {"a.b": ["one"], "a": ["two"]})
     fields = CorpusSettings(id="a.b", text="a.b", group="a", split="none")
-    assert read_all([tmp_path / "x.parquet"], fields) == [Document("one", "two", "one")]
+    assert read_all([path], fields) == [Document("one", "two", "one")]
 
 
 def test_all_problems_of_all_files_come_at_once(tmp_path):
@@ -302,12 +294,60 @@ def test_long_lists_of_problems_are_cut(tmp_path):
     assert found[50] == "… and 1,184 more"
 
 
-def test_the_problem_gives_the_line_and_offset_of_bytes_that_are_not_utf8(tmp_path):
-    text = b"\xef\xbb\xbfone\ncaf\xe9\nna\xefve\nsix\n"
-    assert problems(write(tmp_path / "x.txt", text)) == [
-        "x.txt:2: byte 0xe9 at offset 10 is not text in UTF-8; expected UTF-8 (iconv -f ENCODING "
-        "-t UTF-8 converts it)"
-    ]
+EMPTY = "no document in it; expected at least one"
+NO_WORDS = "z.txt: the text is empty; expected words, or empty: skip"
+COLUMN = "expected strings (or, for ids and groups, whole numbers)"
+
+# Contents of files, and what is said of them.
+PROBLEMS = {
+    "bytes that are not UTF-8, by line and offset": (
+        {"x.txt": b"\xef\xbb\xbfone\ncaf\xe9\nna\xefve\nsix\n"},
+        [
+            "x.txt:2: byte 0xe9 at offset 10 is not text in UTF-8; expected UTF-8 (iconv -f "
+            "ENCODING -t UTF-8 converts it)"
+        ],
+    ),
+    "columns that are missing, or there twice": (
+        {
+            "x.csv": "id,txt,genre,genre\na,words,news,news\n",
+            "y.parquet": {"id": ["a"], "genre": ["news"]},
+        },
+        [
+            "x.csv:1: 2 columns are called 'genre'; expected one, among 'id', 'txt', 'genre', "
+            "'genre'",
+            "x.csv:1: no column 'text'; found 'id', 'txt', 'genre', 'genre'; did you mean 'txt'?",
+            "y.parquet: no column 'text'; found 'id', 'genre'",
+        ],
+    ),
+    "columns of other types": (
+        {"x.parquet": {"id": [1.5], "genre": [{"a": 1}], "text": pa.array([b"words"])}},
+        [
+            f"x.parquet: the column 'id' is double; {COLUMN}",
+            f"x.parquet: the column 'genre' is struct<a: int64>; {COLUMN}",
+            f"x.parquet: the column 'text' is binary; {COLUMN}",
+        ],
+    ),
+    "files without documents": (
+        {
+            **{"f.jsonl.gz": gzip.compress(b""), "x.jsonl": "", "x.csv": "", "x.txt": ""},
+            **{"y.csv": "id,text,genre\n", "z.txt": "\n \n"},
+        },
+        [
+            *(f"{name}: {EMPTY}" for name in ("f.jsonl.gz", "x.jsonl", "x.csv", "x.txt", "y.csv")),
+            NO_WORDS,
+        ],
+    ),
+    "an id that is too long": (
+        {"x.jsonl": json_lines(row("y" * 1_001), row("z" * 1_000))},
+        ["x.jsonl:1: the id has 1,001 characters; expected at most 1,000"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_problems_name_the_place_and_what_is_expected(case, tmp_path):
+    contents, expected = PROBLEMS[case]
+    assert problems(*(write(tmp_path / name, of) for name, of in contents.items())) == expected
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt"])
@@ -321,8 +361,7 @@ def test_text_in_another_encoding_is_refused(name, tmp_path):
 
 def test_the_problem_gives_the_row_of_parquet_bytes_that_are_not_utf8(tmp_path):
     texts = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
-    pq.write_table(pa.table({"text": texts}), tmp_path / "x.parquet")
-    (problem,) = problems(tmp_path / "x.parquet", settings=DEFAULTS)
+    (problem,) = problems(write(tmp_path / "x.parquet", {"text": texts}), settings=DEFAULTS)
     assert problem.startswith("x.parquet:2: a value is not UTF-8 (")
     assert "byte 0xe9 in position 3" in problem
 
@@ -336,45 +375,26 @@ def test_csv_problems_name_the_line_on_which_a_row_starts(tmp_path):
     assert len(found) == 3
 
 
-def test_columns_must_have_a_supported_type(tmp_path):
-    numbers = {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]}
-    pq.write_table(pa.table(numbers), tmp_path / "x.parquet")
-    assert read_all([tmp_path / "x.parquet"], FIELDS) == [Document("1", "2", "words")]
-    strings = {
-        "id": pa.array(["a"], pa.string_view()),
-        "genre": pa.array(["b"]).dictionary_encode(),
-        "text": pa.array(["words"], pa.large_string()),
-    }
-    pq.write_table(pa.table(strings), tmp_path / "x.parquet")
-    assert read_all([tmp_path / "x.parquet"], FIELDS) == [Document("a", "b", "words")]
-    others = {"id": [1.5], "genre": [{"a": 1}], "text": pa.array([b"words"])}
-    pq.write_table(pa.table(others), tmp_path / "x.parquet")
-    assert problems(tmp_path / "x.parquet") == [
-        f"x.parquet: the column '{name}' is {kind}; expected strings (or, for ids and groups, "
-        "whole numbers)"
-        for name, kind in (("id", "double"), ("genre", "struct<a: int64>"), ("text", "binary"))
-    ]
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]},
+        {
+            **{
+                "id": pa.array(["1"], pa.string_view()),
+                "genre": pa.array(["2"]).dictionary_encode(),
+            },
+            **{"text": pa.array(["words"], pa.large_string())},
+        },
+    ],
+)
+def test_columns_may_be_strings_of_any_kind_and_ids_and_groups_numbers(columns, tmp_path):
+    path = write(tmp_path / "x.parquet", columns)
+    assert read_all([path], FIELDS) == [Document("1", "2", "words")]
 
 
-def test_each_column_must_occur_exactly_once(tmp_path):
-    first = write(tmp_path / "x.csv", "id,txt,genre,genre\na,words,news,news\n")
-    pq.write_table(pa.table({"id": ["a"], "genre": ["news"]}), tmp_path / "y.parquet")
-    assert problems(first, tmp_path / "y.parquet") == [
-        "x.csv:1: 2 columns are called 'genre'; expected one, among 'id', 'txt', 'genre', 'genre'",
-        "x.csv:1: no column 'text'; found 'id', 'txt', 'genre', 'genre'; did you mean 'txt'?",
-        "y.parquet: no column 'text'; found 'id', 'genre'",
-    ]
-
-
-def test_files_without_documents_are_problems(tmp_path):
-    packed = write(tmp_path / "f.jsonl.gz", gzip.compress(b""))
-    empty = [write(tmp_path / name, "") for name in ("x.jsonl", "x.csv", "x.txt")]
-    files = [packed, *empty, write(tmp_path / "y.csv", "id,text,genre\n")]
-    expected = [f"{file.name}: no document in it; expected at least one" for file in files]
-    assert problems(*files) == expected
-    blank = write(tmp_path / "z.txt", "\n \n")
-    assert problems(blank) == ["z.txt: the text is empty; expected words, or empty: skip"]
-    assert problems(blank, settings=BLOCKS) == ["z.txt: no document in it; expected at least one"]
+def test_a_file_of_blank_lines_has_no_block(tmp_path):
+    assert problems(write(tmp_path / "z.txt", "\n \n"), settings=BLOCKS) == [f"z.txt: {EMPTY}"]
 
 
 def test_unreadable_files_are_problems(tmp_path):
@@ -429,43 +449,31 @@ def test_documents_over_the_limit_are_refused(name, line, settings, content, tmp
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "settings", "content"),
-    [
+def test_many_short_documents_may_exceed_the_limit_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 60)
+    for name, asked, content in (
         ("x.jsonl", DEFAULTS, json_lines({"text": "word " * 8}) * 5),
         ("x.csv", DEFAULTS, "text\n" + ("word " * 8 + "\n") * 5),
         ("x.txt", BLOCKS, ("word " * 8 + "\n \n\n") * 5),
-    ],
-)
-def test_many_short_documents_may_exceed_the_limit_together(
-    name, settings, content, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 60)
-    assert len(read_all([write(tmp_path / name, content)], settings)) == 5
+    ):
+        assert len(read_all([write(tmp_path / name, content)], asked)) == 5
 
 
 def test_long_values_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 200)
     monkeypatch.setattr(documents, "LONGEST_DOCUMENT", 200)
-    pq.write_table(pa.table({"text": ["x" * 201]}), tmp_path / "x.parquet")
-    assert problems(tmp_path / "x.parquet", settings=DEFAULTS) == [
+    path = write(tmp_path / "x.parquet", {"text": ["x" * 201]})
+    assert problems(path, settings=DEFAULTS) == [
         "x.parquet: more than 0 MB in one document; expected at most that, or several documents"
     ]
-    pq.write_table(pa.table({"text": ["x" * 201] * 9}), tmp_path / "x.parquet")
-    found = problems(tmp_path / "x.parquet", settings=DEFAULTS)
+    found = problems(write(path, {"text": ["x" * 201] * 9}), settings=DEFAULTS)
     assert found[0] == "x.parquet:1: the text has 201 characters; expected at most 200"
-    lines = json_lines(row("y" * 1_001), row("z" * 1_000))
-    monkeypatch.undo()
-    assert problems(write(tmp_path / "x.jsonl", lines)) == [
-        "x.jsonl:1: the id has 1,001 characters; expected at most 1,000"
-    ]
 
 
 def test_repeated_large_values_are_read_in_small_batches(tmp_path, monkeypatch):
     """The file has a few kB and holds the same value of 1 MB 200 times."""
     monkeypatch.setattr(formats, "LONGEST_DOCUMENT", 1_000_000)
-    path = tmp_path / "x.parquet"
-    pq.write_table(pa.table({"text": ["x" * 1_000_000] * 200}), path, compression="zstd")
+    path = write(tmp_path / "x.parquet", {"text": ["x" * 1_000_000] * 200})
     assert path.stat().st_size < 10_000
     allocated = pa.total_allocated_bytes()
     lengths = []
@@ -476,9 +484,8 @@ def test_repeated_large_values_are_read_in_small_batches(tmp_path, monkeypatch):
 
 
 def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
-    pq.write_table(pa.table({"text": ["words"]}), tmp_path / "x.parquet")
-    packed = gzip.compress((tmp_path / "x.parquet").read_bytes())
-    path = write(tmp_path / "x.parquet.gz", packed)
+    plain = write(tmp_path / "x.parquet", {"text": ["words"]})
+    path = write(tmp_path / "x.parquet.gz", gzip.compress(plain.read_bytes()))
     assert len(read_all([path], DEFAULTS)) == 1
     monkeypatch.setattr(formats, "LARGEST_UNPACKED", 100)
     assert problems(path, settings=DEFAULTS) == [
@@ -498,20 +505,19 @@ def test_a_file_listed_twice_or_with_the_name_of_another_is_a_problem(tmp_path):
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"text": ' + "1" * 5_000 + "}", "NaN"])
 def test_extreme_json_is_a_problem_and_not_a_crash(line, tmp_path):
-    found = problems(write(tmp_path / "x.jsonl", line))
-    assert len(found) == 1
-    assert found[0].endswith("expected one JSON object a line")
+    (problem,) = problems(write(tmp_path / "x.jsonl", line))
+    assert problem.endswith("expected one JSON object a line")
 
 
 @given(documents=st.lists(st.builds(Document, words, words, words), min_size=1))
 @example(documents=[Document("a", "b", "c")])
 def test_the_digest_changes_when_any_boundary_moves(documents):
     digest = tally_of(documents).digest
-    first = documents[0]
+    first, *others = documents
     moved = Document(first.id + first.group[0], first.group[1:], first.text)
-    assert tally_of([moved, *documents[1:]]).digest != digest
-    assert tally_of(documents[1:]).digest != digest
-    assert tally_of([Document(*first), *documents[1:]]).digest == digest
+    assert tally_of([moved, *others]).digest != digest
+    assert tally_of(others).digest != digest
+    assert tally_of([Document(*first), *others]).digest == digest
 
 
 def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monkeypatch):
@@ -521,9 +527,7 @@ def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monk
 
 
 def test_texts_that_occur_again_are_counted():
-    tally = Tally()
-    texts = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")]
-    assert len(list(tally.counting(Document(id, "g", text) for id, text in texts))) == 4
+    tally = tally_of([Document(id, "g", text) for id, text in zip("abcd", "xyxx", strict=True)])
     assert tally.notice.startswith("2 documents, 'c' the first, with the text of an earlier one")
 
 
@@ -546,5 +550,5 @@ def test_documents_without_words_are_left_out_on_request(tmp_path):
         write(tmp_path / "w.jsonl", ""),
     ]
     assert len(refused(read_all, broken, skipping)) == 2
-    with pytest.raises(UserError, match="found only documents without words"):
-        list(Tally().counting(read_documents(given[1:], skipping)))
+    (line,) = refused(list, Tally().counting(read_documents(given[1:], skipping)))
+    assert line.startswith("found only documents without words")
