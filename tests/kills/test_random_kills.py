@@ -21,7 +21,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from killing import jobs_of, prepare, problems_after, program_of, start
+from killing import jobs_of, prepare, problems_after, program_of
 
 # The last rule that has finished before a run is killed; None for a new project.
 STAGES = (None, "tokenize_corpus", "extract_activations", "build_design")
@@ -61,13 +61,13 @@ def test_the_next_run_mends_what_a_kill_left(prepared, trial, request, tmp_path)
         (index,) = chance.choices(range(len(prepared.states)), prepared.seconds)
         shutil.rmtree(folder, ignore_errors=True)
         project = prepared.states[index].copy(folder)
-        run = start(project, folder / "killed.txt")
+        run = project.start("--cores", "2")
         with suppress(subprocess.TimeoutExpired):
             run.wait(chance.uniform(0, prepared.seconds[index]))
         killed = kill(run, kind, chance)
         run.wait()
     if kind == "job":
         assert run.returncode == 1
-        assert f"scripts/{killed}.py" in (folder / "killed.txt").read_text()
+        assert f"scripts/{killed}.py" in project.printed.read_text()
     assert not problems_after(project, prepared), killed
     shutil.rmtree(folder)

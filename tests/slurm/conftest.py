@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from local_slurm import Job, LocalSlurm, SlurmError
-from projects import Project, new_project
-from submitting import COMMAND, SHARDS, Submitting, wait_for
+from projects import Project, new_project, wait_for
+from submitting import COMMAND, SHARDS, Submitting
 from warm_python import python
 
 # Few tokens and one target: what is asked is whether the jobs run.
@@ -75,7 +75,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
             600,
             "the job that fits the regression",
         )
-        assert killed.poll() is None, (project.folder / "output.txt").read_text()
+        assert killed.poll() is None, project.printed.read_text()
         killed.kill()
         killed.wait()
         locked = any((project.folder / ".snakemake" / "locks").iterdir())
@@ -85,13 +85,12 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
         result = project.submit()
         assert result.returncode == 0, result.stdout
         jobs = list(slurm.jobs(since=before).values())
-        assert running.wait(600) == 0, (local.folder / "output.txt").read_text()
+        assert running.wait(600) == 0, local.printed.read_text()
     finally:
         # The interpreter that started at once hands this on; it could not hand on a kill.
         running.terminate()
         killed.kill()
-    printed = (project.folder / "output.txt").read_text()
-    return Chain(project, local, locked, printed, jobs)
+    return Chain(project, local, locked, project.printed.read_text(), jobs)
 
 
 @pytest.fixture

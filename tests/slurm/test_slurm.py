@@ -3,11 +3,11 @@
 import re
 import signal
 import socket
-import subprocess
 import sys
 
 from local_slurm import ACCOUNT, PARTITION
-from submitting import COMMAND, SHARDS, wait_for
+from projects import ran, wait_for
+from submitting import COMMAND, SHARDS
 
 RESTING = ("RUNNING", "PENDING", "COMPLETING")
 
@@ -76,8 +76,7 @@ def test_nodes_have_no_network(chain, slurm, tmp_path):
         port = str(server.getsockname()[1])
         # An address of a network for documentation: no packet may even leave.
         connect = [sys.executable, str(program), "127.0.0.1", port, "203.0.113.1", "443"]
-        here = subprocess.run(connect, capture_output=True, text=True, check=True)
-        assert here.stdout.startswith("reached\n")
+        assert ran(connect).stdout.startswith("reached\n")
         for node in slurm.names:
             output = tmp_path / node
             options = ["--wait", f"--nodelist={node}", f"--output={output}"]

@@ -1,9 +1,7 @@
 """Runs that are killed, and what the next plain run makes of what they left."""
 
 import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from projects import Project, environment_of_a_user, new_project
+from projects import Project, new_project
 from warm_python import python
 
 SHARDS = 3
@@ -54,27 +52,6 @@ def prepare(
         project.run(*targets, *(["--until", following] if following else []))
         seconds.append(time.monotonic() - began)
     return Prepared(states, seconds, left_by(project), targets)
-
-
-def start(
-    project: Project,
-    printed: Path,
-    targets: tuple[str, ...] = (),
-    interpreter: str = sys.executable,
-) -> subprocess.Popen[bytes]:
-    """Start a run in a process group of its own; what it prints goes to a file."""
-    with printed.open("wb") as output:
-        return subprocess.Popen(
-            [interpreter, "-m", "snakemake", "--cores", "2", *targets],
-            cwd=project.folder,
-            env=environment_of_a_user(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # A process that a shell starts in the background inherits that SIGINT is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
 
 
 def processes_in(folder: Path) -> Iterator[psutil.Process]:
@@ -121,9 +98,10 @@ def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
 
 def problems_after(project: Project, prepared: Prepared) -> list[str]:
     """Run a project again after an interrupted run; return the problems found."""
-    printed = project.folder / "again.txt"
-    again = start(project, printed, prepared.targets, python())
-    problems = [f"the next run ended with {again.returncode}: {printed}"] if again.wait() else []
+    again = project.start("--cores", "2", *prepared.targets, interpreter=python())
+    problems = []
+    if again.wait():
+        problems.append(f"the next run ended with {again.returncode}: {project.printed}")
     # Jobs that outlived the first run may outlive this one too.
     wait_for_jobs(project.folder)
     problems += problems_of(project, prepared.expected)

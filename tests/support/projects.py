@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,14 @@ def ran(
 
 # Options of `ran` for one text of all that is printed.
 TOGETHER = {"stderr": subprocess.STDOUT}
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait until a condition holds, for so many seconds at the most."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
 
 
 def assert_drawn(figure: Path) -> None:
@@ -109,6 +119,26 @@ class Project:
             command = [*alone, "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
         given = {"env": {**clean, **(environment or {})}, "stdin": subprocess.DEVNULL}
         return ran(command, None, cwd=self.folder, timeout=600, **TOGETHER, **given)
+
+    def start(self, *arguments: str, interpreter: str = sys.executable) -> subprocess.Popen[bytes]:
+        """Start snakemake in a process group of its own; what it prints goes to a file."""
+        with self.printed.open("ab") as output:
+            return subprocess.Popen(
+                [interpreter, "-m", "snakemake", *arguments],
+                cwd=self.folder,
+                env=environment_of_a_user(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # What a shell starts in the background inherits that SIGINT is ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    @property
+    def printed(self) -> Path:
+        """The file with what runs have printed that were started."""
+        return self.folder / "printed.txt"
 
     def run(self, *arguments: str, **options: Any) -> str:
         """Run to the end; return the printed text."""

@@ -1,12 +1,9 @@
 """Projects that run on Slurm."""
 
-import signal
 import subprocess
-import sys
-import time
 
 from local_slurm import ACCOUNT, PARTITION
-from projects import Project, environment_of_a_user
+from projects import Project
 
 # One more than the nodes, so that one waits where a job takes a whole node.
 SHARDS = 3
@@ -35,23 +32,3 @@ class Submitting(Project):
     def submit(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run on Slurm to the end, with whatever exit status."""
         return self.snakemake(*arguments, *COMMAND)
-
-    def start(self, *arguments: str, interpreter: str = sys.executable) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [interpreter, "-m", "snakemake", *arguments],
-            cwd=self.folder,
-            env=environment_of_a_user(),
-            stdout=(self.folder / "output.txt").open("w"),
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            # A shell in the background hands on that Ctrl-C is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-
-def wait_for(condition, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.2)

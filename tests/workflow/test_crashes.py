@@ -21,7 +21,6 @@ from killing import (
     problems_of,
     processes_in,
     program_of,
-    start,
     wait_for_jobs,
 )
 from projects import TOGETHER, Project, ran
@@ -73,7 +72,7 @@ def imports(process):
 
 def test_a_job_that_outlives_its_run_writes_what_the_next_one_does(prepared, before_fits):
     """The run of the job is killed, and the next run ends before the slow job does."""
-    run = start(before_fits, before_fits.folder / "killed.txt", (FITS,))
+    run = before_fits.start("--cores", "2", FITS)
     job = wait_for_job(run, fits)
     job.suspend()
     run.kill()
@@ -89,8 +88,7 @@ def test_a_job_that_outlives_its_run_writes_what_the_next_one_does(prepared, bef
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fits, number):
     """SIGTERM goes to snakemake, which waits for its jobs. Ctrl-C goes to all processes."""
-    printed = before_fits.folder / "stopped.txt"
-    run = start(before_fits, printed, TARGETS)
+    run = before_fits.start("--cores", "2", *TARGETS)
     wait_for_job(run, imports)
     if number == signal.SIGTERM:
         run.terminate()
@@ -104,13 +102,12 @@ def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fit
 
 def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, before_fits):
     before_fits.write_config(inference={"bootstrap": 20_000_000})
-    printed = before_fits.folder / "stopped.txt"
-    run = start(before_fits, printed, (FITS,))
+    run = before_fits.start("--cores", "2", FITS)
     job = wait_for_job(run, fits)
     # Room for what it has yet to import, and not for so many draws.
     job.rlimit(resource.RLIMIT_AS, (job.memory_info().vms + 500_000_000,) * 2)
     assert run.wait() == 1
-    text = printed.read_text()
+    text = before_fits.printed.read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: fit_regression ran out of memory with ")
     assert "it asked for mem_mb: 2536; give it more" in line

@@ -2,10 +2,9 @@
 
 import fcntl
 import socket
-import time
 
 import pytest
-from killing import start
+from projects import wait_for
 
 RUN = ("results/corpora/small.parquet", "--forcerun", "prepare_corpus")
 
@@ -21,13 +20,14 @@ def locks_of(project):
 @pytest.fixture
 def killed(fresh):
     """Return a project whose last run was killed in the middle."""
-    run = start(fresh, fresh.folder / "killed.txt", RUN)
-    deadline = time.monotonic() + 60
-    # Snakemake locks outputs last, and a file that it has only opened locks nothing.
-    while not any(lock.stat().st_size for lock in locks_of(fresh) if ".output" in lock.name):
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    run = fresh.start("--cores", "2", *RUN)
+
+    def locked():
+        # Snakemake locks outputs last, and a file that it has only opened locks nothing.
+        return any(lock.stat().st_size for lock in locks_of(fresh) if ".output" in lock.name)
+
+    wait_for(lambda: locked() or run.poll() is not None, 60, "the locks")
+    assert run.poll() is None
     run.kill()
     run.wait()
     return fresh
@@ -53,7 +53,7 @@ def test_the_locks_of_a_live_run_stay_and_those_of_a_killed_one_are_cleared(kill
 
 def test_runs_of_different_targets_may_run_at_once(fresh, finished_once):
     targets = ("results/corpora/small.parquet", "data/models/tiny/source.json")
-    runs = [start(fresh, fresh.folder / f"{n}.txt", (one,)) for n, one in enumerate(targets)]
+    runs = [fresh.start("--cores", "2", target) for target in targets]
     assert [run.wait() for run in runs] == [0, 0]
     for target in targets:
         made = (fresh.folder / target).read_bytes()
