@@ -5,7 +5,7 @@ of a fit, its degrees of freedom, and the words for them in figures, summaries a
 paper derive from it.
 
 The workflow imports this module whenever it starts, so it imports no numpy. The functions work on
-the arrays of a `regress.LayerSums`.
+the arrays of a `clustered.ClusterSums`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from attnlag.regression.estimation.regress import LayerSums
+    from attnlag.regression.estimation.clustered import ClusterSums, Jackknife
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Covariance:
     label: str
     # After "Standard errors" in the methods of a paper; ``{}`` as above, ``{1}`` for the HAC lags.
     method: str
-    # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g', the
-    # ``meat`` of the sums, is a whole sandwich.
-    of: Callable[[LayerSums], np.ndarray]
+    # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g' of the
+    # scores of clusters is a whole sandwich.
+    of: Callable[[ClusterSums], np.ndarray]
     # Returns the degrees of freedom of t: those of each coefficient, or one number for all.
-    df: Callable[[LayerSums], Any]
+    df: Callable[[ClusterSums], Any]
     # Whether errors may depend on each other within clusters.
     clustered: bool = False
     # Whether its degrees of freedom are Satterthwaite's, which joint tests have of their own (AHT).
@@ -43,12 +43,50 @@ class Covariance:
     residuals: bool = False
 
 
+def _cr2(sums: ClusterSums) -> np.ndarray:
+    return sums.adjusted.T @ sums.adjusted
+
+
+def _crv1(sums: ClusterSums) -> np.ndarray:
+    """Return G/(G-1) (N-1)/(N-K) Σ ψ_g ψ_g'.
+
+    Effects of documents are nested in the clusters: they cost one degree of freedom, for their
+    level.
+    """
+    solution, g = sums.solution, sums.solution.moments.count
+    columns = solution.k + bool(solution.absorbed)
+    factor = g / (g - 1) * (solution.n_obs - 1) / (solution.n_obs - columns)
+    return factor * sums.plain.T @ sums.plain
+
+
+def _crv3(sums: ClusterSums) -> np.ndarray:
+    """Return (G-1)/G times the squared changes of the estimates without each cluster."""
+    change = _left_out(sums).thetas - sums.solution.theta
+    return (len(change) - 1) / len(change) * change.T @ change
+
+
+def _left_out(sums: ClusterSums) -> Jackknife:
+    assert sums.left_out is not None
+    return sums.left_out
+
+
+def _hac(sums: ClusterSums) -> np.ndarray:
+    assert sums.robust_meat is not None
+    return sums.solution.back.T @ sums.robust_meat @ sums.solution.back
+
+
+def _independent(sums: ClusterSums) -> np.ndarray:
+    import numpy as np
+
+    return sums.solution.ssr / sums.solution.df_resid * np.eye(sums.solution.k)
+
+
 CATALOGUE = {
     "cluster": Covariance(
         "clustered by {} (CR2)",
         "are clustered by {} (CR2 [@bell2002], with the degrees of freedom of Satterthwaite "
         "[@pustejovsky2018])",
-        of=lambda sums: sums.adjusted,
+        of=_cr2,
         df=lambda sums: sums.df,
         clustered=True,
         satterthwaite=True,
@@ -57,29 +95,29 @@ CATALOGUE = {
         "clustered by {} (CRV1)",
         "are clustered by {} (CRV1 [@liang1986], t with one degree of freedom less than there are "
         "clusters)",
-        of=lambda sums: sums.crv1_factor * sums.meat,
-        df=lambda sums: sums.clusters - 1,
+        of=_crv1,
+        df=lambda sums: sums.solution.moments.count - 1,
         clustered=True,
     ),
     "cluster-jackknife": Covariance(
         "clustered by {}, jackknife (CRV3)",
         "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
-        of=lambda sums: sums.crv3,
-        df=lambda sums: sums.left_out_clusters - 1,
+        of=_crv3,
+        df=lambda sums: len(_left_out(sums).places) - 1,
         clustered=True,
         jackknife=True,
     ),
     "hac": Covariance(
         "HAC within sequences (Newey-West)",
         "are Newey-West ones within sequences [@newey1987], over {1} lags",
-        of=lambda sums: sums.solution.back.T @ sums.robust_meat @ sums.solution.back,
+        of=_hac,
         df=lambda sums: sums.solution.df_resid,
         residuals=True,
     ),
     "nonrobust": Covariance(
         "nonrobust",
         "are classical: errors are taken to be independent and of equal variance",
-        of=lambda sums: sums.independent,
+        of=_independent,
         df=lambda sums: sums.solution.df_resid,
     ),
 }

@@ -62,7 +62,7 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
 
 def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
     solution = Solution(layers_of(results[3])[0], "the outcome is constant", 12)
-    fits = [regress.unfitted(solution, solution.status)] * 3
+    fits = [regress.fit(solution, "nonrobust")] * 3
     goodness = tables_of_fits.fits_table(fits, [0, 0, 0])
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (12 rows)." in text

@@ -17,7 +17,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from attnlag.errors import UserError
-from attnlag.regression.estimation import merging, regress
+from attnlag.regression.estimation import merging
+from attnlag.regression.estimation.clustered import ClusterSums
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, Stored
 from attnlag.regression.inference import results
@@ -188,8 +189,8 @@ def profile(layers: Iterable[Moments]) -> Profile:
         solution, k = solve(moments), len(moments.names)
         df, by_document = np.full(k, np.nan), np.full((len(moments.clusters), k), np.nan)
         if solution.status == "ok":
-            df = regress.LayerSums.of(solution).df
-            by_document = regress.cr2_scores(solution)
+            sums = ClusterSums.of(solution)
+            df, by_document = sums.df, sums.adjusted @ solution.back.T
         slopes = slice(0 if moments.within else 1, None)
         estimates.append(solution.estimate[slopes])
         scores.append(by_document[:, slopes])

@@ -8,7 +8,9 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
   of equal variance (Bell and McCaffrey 2002). An estimate w'θ has Satterthwaite's degrees of
   freedom tr(Γ)²/‖Γ‖², where Γ is the covariance of the w's̃_g under such errors. A joint test of q
   estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
-- CRV3, which leaves out each cluster in turn (`regress.jackknife`), with G - 1.
+- CRV3, which leaves out each cluster in turn (`jackknife`), with G - 1.
+
+`ClusterSums` has what they need, and the functions of `attnlag.regression.covariances` give them.
 
 Γ has a row and a column per cluster, but its trace and norm need only K x K sums over the clusters:
 with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w). A joint
@@ -23,11 +25,15 @@ Pustejovsky and Tipton, Small-sample methods for cluster-robust variance estimat
 testing in fixed effects models. Journal of Business & Economic Statistics 36 (2018).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
+
+from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.moments import Moments
 
 # A cluster with a leverage this close to 1 determines the direction alone: its residuals there are
 # zero whatever the errors.
@@ -79,19 +85,6 @@ class Adjusted:
         root = cr2_adjustment(a)
         z = a @ root
         return cls((root @ scores[..., None])[..., 0], root, z, z @ root - z @ z)
-
-    def __and__(self, other: "Adjusted") -> "Adjusted":
-        """Return the scores of two regressions of the same clusters side by side."""
-        first, second = self.scores.shape[1], other.scores.shape[1]
-
-        def beside(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-            whole = np.zeros((len(one), first + second, first + second))
-            whole[:, :first, :first], whole[:, first:, first:] = one, two
-            return whole
-
-        scores = np.concatenate([self.scores, other.scores], axis=1)
-        matrices = ((self.root, other.root), (self.z, other.z), (self.m, other.m))
-        return Adjusted(scores, *(beside(*pair) for pair in matrices))
 
 
 @dataclass
@@ -150,6 +143,128 @@ class SatterthwaiteSums:
         return np.where(self.trace > LEAST_REST * (self.w**2).sum(axis=(1, 2)), degrees, np.nan)
 
 
+@dataclass
+class ClusterSums:
+    """What the covariances of one layer are computed from: sums over its clusters.
+
+    Documents are read block by block, so the sums are exact even if documents share bins. Degrees
+    of freedom are those of the regression on all rows, also if halves correct it.
+    """
+
+    solution: Solution
+    # plain, adjusted, (clusters, K) arrays: the scores ψ_g of CRV1 and of CR2 (`cluster_scores`).
+    plain: np.ndarray
+    adjusted: np.ndarray
+    # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
+    gamma: np.ndarray
+    # Degrees of freedom of CR2: of all coefficients, then of each joint test.
+    tests: list[SatterthwaiteSums]
+    # The estimates without each cluster, if asked for.
+    left_out: "Jackknife | None" = None
+    # (K, K) array or None: the middle of a covariance of centred coefficients, from the residuals.
+    robust_meat: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, solution: Solution, joint: Sequence[np.ndarray] = ()) -> "ClusterSums":
+        """Return the sums of a layer that is solved, for some joint tests."""
+        moments, to_terms = solution.moments, solution.to_terms
+        contrasts = [to_terms[:, None], *((each @ to_terms)[None] for each in joint)]
+        tests = [SatterthwaiteSums.of(w, moments.count) for w in contrasts]
+        first_slope = solution.back[0 if moments.within else 1]
+        numbers = []
+        for a, b, _ in solution.by_cluster(moments.by_document()):
+            of_rows = Adjusted.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+            gamma = (a[0] @ first_slope) @ first_slope
+            numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
+            for test in tests:
+                test.add(of_rows)
+        plain, adjusted, gamma = map(np.concatenate, zip(*numbers, strict=True))
+        return cls(solution, plain, adjusted, gamma, tests)
+
+    @property
+    def df(self) -> np.ndarray:
+        """Degrees of freedom of CR2 for each coefficient, (K,)."""
+        return self.tests[0].df()
+
+    @property
+    def effective(self) -> float:
+        """Effective number of clusters for the first slope.
+
+        It is G* = G / (1 + CV²(γ)): G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
+        MacKinnon, Nielsen and Webb (2023).
+        """
+        squares = self.gamma @ self.gamma
+        return float(self.gamma.sum() ** 2 / squares) if squares > 0 else np.nan
+
+
+def cluster_scores(
+    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: Adjusted
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
+
+    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the cluster's weight. For
+    CR2 the scores of each part are those that CR2 gives its own regression; ``of_rows`` is the
+    adjustment of all rows.
+    """
+    plain, adjusted = np.zeros((2, a.shape[1], solution.k))
+    roots = {0: of_rows.root}
+    for part, gain, theta, inverse in solution.pieces:
+        scores = b[part] - a[part] @ theta
+        plain += scores @ gain.T
+        if part not in roots:
+            to, back = coordinates_of_half(inverse)
+            roots[part] = back @ cr2_adjustment(to.T @ a[part] @ to) @ to.T
+        adjusted += (roots[part] @ scores[..., None])[..., 0] @ gain.T
+    return plain, adjusted
+
+
+def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps to coordinates in which X'X of a half is I, and back, given its inverse.
+
+    They leave out what the half does not identify.
+    """
+    values, vectors = np.linalg.eigh(inverse)
+    identified = values > 0.5  # A half is a summand of I.
+    root, vectors = np.sqrt(values[identified]), vectors[:, identified]
+    return vectors * root, vectors / root
+
+
+@dataclass
+class Jackknife:
+    """Estimates of one layer without each of its clusters that have rows."""
+
+    places: np.ndarray  # (left out,) int array: indices of these clusters
+    names: list[str]
+    rows: np.ndarray  # (left out,) int array
+    # (left out, K) array: NaN if the rest is collinear.
+    thetas: np.ndarray
+    # (K, K) array: that of the solution.
+    back: np.ndarray
+    # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
+    sse: float
+
+    @property
+    def without(self) -> np.ndarray:
+        """Estimates on centred data without each cluster, (left out, K)."""
+        return self.thetas @ self.back.T
+
+
+def jackknife(solution: Solution, clusters: Moments | None = None) -> Jackknife:
+    """Leave out each cluster in turn and solve the rest; by default those of the moments."""
+    clusters = solution.moments if clusters is None else clusters
+    a, b, _ = solution.equations(solution.moments.total)
+    rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
+    used = np.flatnonzero(rows)
+    thetas, sse = [np.empty((0, solution.k))], 0.0
+    for a_g, b_g, c_g in solution.by_cluster([replace(clusters, s=clusters.s[:, used])]):
+        theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
+        thetas.append(theta)
+        fitted = (a_g[0] @ theta[..., None])[..., 0]
+        sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+    names = [clusters.clusters[place] for place in used]
+    return Jackknife(used, names, rows[used], np.concatenate(thetas), solution.back, sse)
+
+
 class Wald(NamedTuple):
     """A joint test: its F statistic, degrees of freedom and p-value; NaN with too few clusters."""
 
@@ -206,17 +321,13 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return to.T @ adjusted.scores.T @ adjusted.scores @ to, tests.df()
 
 
-@dataclass
-class RowFit:
+class RowFit(NamedTuple):
     """A least-squares fit of rows, with CR2."""
 
-    # estimate, df, (K,) arrays
-    estimate: np.ndarray
-    # (K, K) array
-    covariance: np.ndarray
-    df: np.ndarray
-    # (rows,) array
-    residuals: np.ndarray
+    estimate: np.ndarray  # (K,)
+    covariance: np.ndarray  # (K, K)
+    df: np.ndarray  # (K,)
+    residuals: np.ndarray  # (rows,)
 
 
 def regression(x: np.ndarray, y: np.ndarray, cluster: np.ndarray) -> RowFit:

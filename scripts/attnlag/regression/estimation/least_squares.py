@@ -12,7 +12,7 @@ the spline of position, are solved anew given these, from all rows: b_c = A_cc�
 half need not identify them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,12 +60,11 @@ class Piece(NamedTuple):
     part: int
     # (…, K, K) array: R. The estimate changes by R (b_mg - A_mg θ_m) per unit of the weight of
     # cluster g.
-    reach: np.ndarray
+    gain: np.ndarray
     # (…, K) array: the θ_m whose residuals these are.
     theta: np.ndarray
-    # (…, K, K) array or None: A_m⁻¹, a generalised inverse in a half that does not identify all
-    # terms; None if θ_m is the estimate itself.
-    inverse: np.ndarray | None
+    # (…, K, K) array: A_m⁻¹, a generalised inverse in a half that does not identify all terms.
+    inverse: np.ndarray
 
 
 @dataclass
@@ -133,13 +132,13 @@ class Solution:
         return s[..., :k, :k], s[..., :k, k], s[..., k, k]
 
     def by_cluster(
-        self, moments: Moments | None = None
+        self, blocks: Iterable[Moments]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield `equations` of clusters, (parts, clusters, …), in blocks that fit in memory."""
-        s = (self.moments if moments is None else moments).s
-        step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
-        for start in range(0, s.shape[1], step):
-            yield self.equations(s[:, start : start + step])
+        for s in (block.s for block in blocks):
+            step = max(1, NUMBERS_AT_ONCE // (len(s) * s.shape[-1] ** 2))
+            for start in range(0, s.shape[1], step):
+                yield self.equations(s[:, start : start + step])
 
     def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
         """Return the estimates from sums over some of the documents, or weighted ones.
@@ -165,7 +164,7 @@ class Solution:
         of_covariates = a[0][..., :split, :split]
         regular = np.where(singular[..., None, None], np.eye(split), of_covariates)
         beside_lags, follow = _apart(np.linalg.inv(regular), a[0])
-        pieces = []
+        pieces, of_rows = [], inverse
         for part, weight in enumerate(HALF_PANEL):
             if part:
                 of_covariates = a[part][..., :split, :split]
@@ -180,8 +179,8 @@ class Solution:
                 theta = (inverse @ b[part][..., None])[..., 0]
             pieces.append(Piece(part, weight * follow @ inverse[..., split:, :], theta, inverse))
         theta = (beside_lags @ b[0][..., None])[..., 0]
-        theta = theta + sum((piece.reach @ b[piece.part][..., None])[..., 0] for piece in pieces)
-        return theta, [*pieces, Piece(0, beside_lags, theta, None)]
+        theta = theta + sum((piece.gain @ b[piece.part][..., None])[..., 0] for piece in pieces)
+        return theta, [*pieces, Piece(0, beside_lags, theta, of_rows)]
 
 
 def solve(moments: Moments) -> Solution:

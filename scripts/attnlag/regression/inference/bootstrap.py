@@ -64,7 +64,9 @@ def weighted(solution: Solution, draws: Iterable[np.ndarray]) -> np.ndarray:
     found = [np.empty((0, k))]
     if solution.status != "ok":
         return np.concatenate([*found, *(np.full((len(block), k), np.nan) for block in draws)])
-    a, b, _ = map(partial(np.concatenate, axis=1), zip(*solution.by_cluster(), strict=True))
+    a, b, _ = map(
+        partial(np.concatenate, axis=1), zip(*solution.by_cluster([solution.moments]), strict=True)
+    )
     parts, clusters = b.shape[:2]
     flat = np.concatenate([a.reshape(parts, clusters, -1), b], axis=2)
     for weights in draws:

@@ -9,9 +9,14 @@ their difference has none.
 import numpy as np
 
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.clustered import NO_TEST, Adjusted, SatterthwaiteSums, Wald
+from attnlag.regression.estimation.clustered import (
+    NO_TEST,
+    Adjusted,
+    SatterthwaiteSums,
+    Wald,
+    coordinates_of_half,
+)
 from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.regress import coordinates_of_half
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
@@ -25,20 +30,23 @@ def equal_halves(solution: Solution) -> Wald:
     if not solution.corrected or moments.count < FEWEST_DOCUMENTS:
         return NO_TEST
     pieces = [piece for piece in solution.pieces if piece.part]
-    to = [coordinates_of_half(piece.inverse)[0] for piece in pieces if piece.inverse is not None]
+    to = [coordinates_of_half(piece.inverse)[0] for piece in pieces]
     back = solution.back[[place for place, name in enumerate(moments.names) if is_lag(name)]]
     w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
     covariance = np.zeros((len(back), len(back)))
     tests = SatterthwaiteSums.of(w[None], moments.count)
-    for block in moments.by_document():
-        for a, b, _ in solution.by_cluster(block):
-            first, second = (
-                Adjusted.of(own.T @ a[part] @ own, (b[part] - a[part] @ theta) @ own)
-                for own, (part, _, theta, _) in zip(to, pieces, strict=True)
-            )
-            both = first & second
-            apart = both.scores @ w.T
-            covariance += apart.T @ apart
-            tests.add(both)
+    for a, b, _ in solution.by_cluster(moments.by_document()):
+        # The two regressions are one with a block for each.
+        both = np.zeros((a.shape[1], w.shape[1], w.shape[1]))
+        scores, start = [], 0
+        for own, piece in zip(to, pieces, strict=True):
+            end = start + own.shape[1]
+            both[:, start:end, start:end] = own.T @ a[piece.part] @ own
+            scores.append((b[piece.part] - a[piece.part] @ piece.theta) @ own)
+            start = end
+        adjusted = Adjusted.of(both, np.concatenate(scores, axis=1))
+        apart = adjusted.scores @ w.T
+        covariance += apart.T @ apart
+        tests.add(adjusted)
     estimate = back @ (pieces[0].theta - pieces[1].theta)
     return clustered.wald(estimate, covariance, float(tests.df()[0]), aht=True)
