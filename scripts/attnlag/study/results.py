@@ -1,8 +1,6 @@
-"""The results of a run of the workflow: the catalogue of outputs, applied to a folder."""
+"""The results of a run: the catalogue of outputs, applied to a folder."""
 
-import itertools
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +10,6 @@ import pandas as pd
 
 from attnlag.corpus.alignment import token_texts
 from attnlag.errors import UserError, counted, nearest
-from attnlag.escaping import text_for
 from attnlag.pipeline.outputs import OUTPUTS, PATTERNS
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.quantities.norms import relative_norms
@@ -21,26 +18,18 @@ from attnlag.quantities.norms import relative_norms
 PLACES = ["model", "corpus", "site", "regression", "pair", "scale", "shard"]
 
 
-def _name_of(path: str) -> str:
-    """Return the name of a table: its path below results/ without what the configuration names."""
-    parts = [re.sub(r"_?\{\w+\}", "", part) for part in path.split("/")[1:]]
-    return "/".join(filter(None, parts))
+def _group(placeholder: re.Match[str]) -> str:
+    return f"(?P<{placeholder[1]}>{PATTERNS.get(placeholder[0], '[^/]+')})"
 
 
-def _pattern_of(path: str) -> re.Pattern[str]:
-    """Return a pattern of the files of an output, with a group for each of its placeholders."""
-    words = re.split(r"\{(\w+)\}", path)
-    words[::2] = map(re.escape, words[::2])
-    words[1::2] = [f"(?P<{word}>{PATTERNS.get(f'{{{word}}}', '[^/]+')})" for word in words[1::2]]
-    return re.compile("".join(words))
-
-
-# The tables of the catalogue, by name. Those in CSV are there in Parquet too.
-TABLES: dict[str, list[re.Pattern[str]]] = {}
-for output in OUTPUTS:
-    if output.path.endswith((".csv", ".parquet")):
-        stem = output.path.rpartition(".")[0]
-        TABLES.setdefault(_name_of(stem), []).append(_pattern_of(f"{stem}.parquet"))
+# The names of the tables of the catalogue, which are their paths without what the configuration
+# names, and the patterns of their files. Those in CSV are there in Parquet too.
+TABLES = [
+    (re.sub(r"_?{\w+}/?", "", stem).rstrip("/"), re.compile(re.sub(r"{(\w+)}", _group, stem)))
+    for output in OUTPUTS
+    for stem, _, kind in [output.path.removeprefix("results/").rpartition(".")]
+    if kind in ("csv", "parquet")
+]
 
 
 @dataclass
@@ -54,19 +43,15 @@ class Study:
         """One row per file of a table: the table's name, the path, and whose it is."""
         rows: list[dict[str, Any]] = []
         for path in sorted(self.folder.rglob("*.parquet")):
-            below = f"results/{path.relative_to(self.folder).as_posix()}"
-            found = (
-                {"table": name, "path": path, **match.groupdict()}
-                for name, patterns in TABLES.items()
-                for match in (pattern.fullmatch(below) for pattern in patterns)
-                if match
-            )
-            rows += itertools.islice(found, 1)
+            below = path.relative_to(self.folder).with_suffix("").as_posix()
+            found = ((name, pattern.fullmatch(below)) for name, pattern in TABLES)
+            of = [
+                {"table": name, "path": path, **match.groupdict()} for name, match in found if match
+            ]
+            rows += of[:1]
         return pd.DataFrame(rows, columns=["table", "path", *PLACES])
 
-    def table(
-        self, name: str, *, columns: list[str] | None = None, **of: str | None
-    ) -> pd.DataFrame:
+    def table(self, name: str, *, columns: list[str] | None = None, **of: str) -> pd.DataFrame:
         """Return a table of the catalogue (docs/outputs.md), from all files that a run has of it.
 
         Parameters
@@ -91,19 +76,10 @@ class Study:
             frames.append(frame.assign(**new)[[*new.index, *frame.columns]])
         return pd.concat(frames, ignore_index=True)
 
-    def norms(self, layer: int, **of: str | None) -> pd.DataFrame:
-        """Return the norms of a layer, with a row per token and its text, in corpus order.
+    def norms(self, layer: int, **of: str) -> pd.DataFrame:
+        """Return the norms of a layer, a row per token, with its text, in the order of the corpus.
 
-        Parameters
-        ----------
-        **of : str
-            ``model``, ``corpus`` and ``site``, where the run has several.
-
-        Returns
-        -------
-        norms : pandas.DataFrame
-            ``document``, ``window``, ``position``, ``token_id``, ``token``, ``layer``, ``norm``
-            and ``relative``.
+        ``of`` has ``model``, ``corpus`` and ``site``, where the run has several.
 
         Raises
         ------
@@ -121,16 +97,15 @@ class Study:
             raise UserError(f"layer: found {layer}, expected 0 to {layers - 1}")
         stream = self.table("stream", columns=[name], model=model, corpus=corpus)[name]
         texts = self.table("corpora", corpus=corpus).set_index("document")["text"]
-        offsets = ["document", "char_start", "char_end"]
-        tokens = self.table("tokens", columns=offsets, model=model, corpus=corpus)[offsets]
-        frame = stored[KEYS].astype({"document": str})
-        frame["token"] = [
-            text
-            for document, *spans in tokens.itertuples(index=False)
-            for text in token_texts(texts[document], *spans)
-        ]
-        relative = relative_norms(stored[name].to_numpy(), stream.to_numpy())
-        return frame.assign(layer=layer, norm=stored[name], relative=relative)
+        tokens = self.table("tokens", model=model, corpus=corpus)
+        tokens = tokens[["document", "char_start", "char_end"]].itertuples(index=False)
+        return stored[KEYS].assign(
+            document=stored["document"].astype(str),
+            token=[word for text, *spans in tokens for word in token_texts(texts[text], *spans)],
+            layer=layer,
+            norm=stored[name],
+            relative=relative_norms(stored[name].to_numpy(), stream.to_numpy()),
+        )
 
     @property
     def findings(self) -> str:
@@ -142,7 +117,7 @@ class Study:
         """The figures, as files."""
         return sorted(self.folder.rglob("figures/**/*.png"))
 
-    def _files_of(self, name: str, of: Mapping[str, str | None]) -> pd.DataFrame:
+    def _files_of(self, name: str, of: dict[str, str]) -> pd.DataFrame:
         """Return the files of a table, perhaps of one model, corpus, site or regression alone."""
         names = list(self.files["table"].unique())
         found = [name] if name in names else [one for one in names if one.endswith(f"/{name}")]
@@ -154,12 +129,12 @@ class Study:
         files = self.files[self.files["table"] == found[0]]
         for place, wanted in of.items():
             choice = list(files[place].dropna().unique())
-            if wanted not in (None, *choice):
+            if wanted not in choice:
                 raise UserError(
                     f"{place}: found {wanted!r}, expected {' or '.join(choice)}"
-                    f"{nearest(str(wanted), choice)}"
+                    f"{nearest(wanted, choice)}"
                 )
-            files = files if wanted is None else files[files[place] == wanted]
+            files = files[files[place] == wanted]
         return files
 
     def __repr__(self) -> str:
@@ -167,17 +142,9 @@ class Study:
         names = [", ".join(row) for row in fitted[PLACES[:4]].itertuples(index=False)]
         return "\n  ".join([f"Study in {self.folder}: {counted(len(names), 'regression')}", *names])
 
-    def _repr_html_(self) -> str:
-        return "<br>".join(text_for("html", line) for line in repr(self).splitlines())
-
 
 def read(folder: str | Path = "results") -> Study:
-    """Return the results of a run.
-
-    Parameters
-    ----------
-    folder : path
-        The folder ``results`` of the run.
+    """Return the results of a run, in its folder ``results``.
 
     Raises
     ------
