@@ -4,6 +4,7 @@ Everything is said of the settings with which the tables were made, which their 
 The paragraphs are Markdown with Pandoc's citations (``[@holm1979]``); the LaTeX is made from it.
 """
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,12 @@ CORRECTIONS = {
     "[@benjamini1995])",
     "none": "not corrected for the number of layers",
 }
+# Where a model comes from, by the kind of its source.
+ORIGINS = {
+    "hub": "`{repository}` on the Hugging Face hub at {revision}",
+    "package": "`{file}` in the Python package {package} {version}",
+    "path": "a copy on disk with the SHA-256 {digest:.12}",
+}
 PREDICTIVE = (
     "The coefficients are predictive associations, not effects: all tokens of a layer are computed "
     "in parallel from the layer before."
@@ -54,36 +61,34 @@ def methods(
     ``models`` has the content of the ``source.json`` of each model. A last paragraph has a sentence
     for each of the ``figures``, given their names, as their modules state it.
     """
-    by_corpus: dict[Path, list[RegressionTables]] = {}
-    for regression in regressions:
-        by_corpus.setdefault(regression.folder.parents[1], []).append(regression)
-    paragraphs = [
-        [
-            *_materials(same_corpus[0], models),
-            *_measured(same_corpus),
-            *_regressed(same_corpus),
-            PREDICTIVE,
-            _software(same_corpus),
-        ]
-        for same_corpus in by_corpus.values()
-    ]
-    of_figures = [figure.method for figure in catalogue.figures() if figure.name in figures]
-    return "\n\n".join(" ".join(texts) for texts in [*paragraphs, of_figures] if texts) + "\n"
+    paragraphs = []
+    for _, same_corpus in itertools.groupby(regressions, lambda regression: regression.of_corpus):
+        study = list(same_corpus)
+        versions = {name: v for one in study for name, v in one.record["versions"].items()}
+        listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        software = f"Software: attnlag {__version__} [@attnlag] with {listed}."
+        sentences = [*_measured(study, models), *_regressed(study), PREDICTIVE, software]
+        paragraphs.append(" ".join(sentences))
+    paragraphs.append(" ".join(one.method for one in catalogue.figures() if one.name in figures))
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def _materials(regression: RegressionTables, models: Mapping[str, dict[str, Any]]) -> Iterable[str]:
-    """Yield the model, its precision, and the corpus with its counts."""
-    record = regression.record
-    model, used = models[regression.model], record.settings("activations")["used"]
+def _measured(
+    regressions: Sequence[RegressionTables], models: Mapping[str, dict[str, Any]]
+) -> Iterable[str]:
+    """Yield the model, the corpus with its counts, what was measured, and what was left out."""
+    first = regressions[0]
+    record, corpus, model = first.record, first.record["corpus"], models[first.model]
+    used = record.settings("activations")["used"]
     bits = f", {model['bits']}-bit weights" if "bits" in model else ""
     bits += f", {model['quantization']}" if "quantization" in model else ""
-    corpus = record["corpus"]
-    shards = regression.files.all_of("tokens", regression.of_corpus)
+    shards = first.files.all_of("tokens", first.of_corpus)
     counts = [tables.read_provenance(path)["tokens"] for path in shards]
     total = {name: sum(shard[name] for shard in counts) for name in counts[0]}
-    groups = set(group_by_document(regression.corpus_file()).values())
+    groups = set(group_by_document(first.corpus_file()).values())
     yield (
-        f"We ran `{model['name']}` ({_origin(model)}; {model['layers']} layers of width "
+        f"We ran `{model['name']}` ({ORIGINS[model['source']].format_map(model)}; "
+        f"{model['layers']} layers of width "
         f"{model['width']}, {model['parameters']:,} parameters{bits}) in {used['dtype']} on "
         f"{used['device'].upper()} over the corpus `{corpus['name']}` "
         f"({counted(corpus['documents'], 'document')} in {counted(len(groups), 'group')}, "
@@ -101,29 +106,15 @@ def _materials(regression: RegressionTables, models: Mapping[str, dict[str, Any]
         yield f"{counted(total['truncated'], 'document')} were cut off after {longest:,} tokens."
     if total["bos"]:
         yield "A begin-of-sequence token preceded every sequence."
-
-
-def _origin(model: Mapping[str, Any]) -> str:
-    """Return where a model comes from, with its revision."""
-    if model["source"] == "hub":
-        return f"`{model['repository']}` on the Hugging Face hub at {model['revision']}"
-    if model["source"] == "package":
-        return f"`{model['file']}` in the Python package {model['package']} {model['version']}"
-    return f"a copy on disk with the SHA-256 {model['digest'][:12]}"
-
-
-def _measured(regressions: Sequence[RegressionTables]) -> Iterable[str]:
-    """Yield what was measured in each layer, and the tokens that were left out."""
     sites = dict.fromkeys(regression.site for regression in regressions)
     meanings = ", and of ".join(f"{SITES[site].meaning} ({SITES[site].label})" for site in sites)
     yield (
         f"For each token and layer we measured the L2 norm of {meanings}; attnlag [@attnlag] "
         "checks on the first batch that a block's input and what its parts add give its output."
     )
-    design = regressions[0].record.settings("design")
-    if drop := design["drop_first"]:
-        first = "The first token" if drop == 1 else f"The first {drop} tokens"
-        yield f"{first} of each sequence served neither as outcome nor as predictor."
+    if drop := record.settings("design")["drop_first"]:
+        tokens = "The first token" if drop == 1 else f"The first {drop} tokens"
+        yield f"{tokens} of each sequence served neither as outcome nor as predictor."
     else:
         yield "No token was left out."
 
@@ -207,18 +198,9 @@ def _controls(regression: RegressionTables) -> Iterable[str]:
         )
 
 
-def _software(regressions: Sequence[RegressionTables]) -> str:
-    versions: dict[str, str] = {}
-    for regression in regressions:
-        versions |= regression.record["versions"]
-    listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    return f"Software: attnlag {__version__} [@attnlag] with {listed}."
-
-
 def in_latex(text: str) -> str:
     """Return Markdown as LaTeX: citations, code, and characters that LaTeX takes for commands."""
-    pieces = re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)
-    return "".join(map(_piece_in_latex, pieces))
+    return "".join(map(_piece_in_latex, re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)))
 
 
 def _piece_in_latex(piece: str) -> str:
