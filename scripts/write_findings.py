@@ -17,7 +17,7 @@ def main(job):
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
-        fitted = regression.as_fitted()
+        fitted = findings.stored_fit(regression)
         kinds = ("classes", "equal_slopes", "nested_models")
         by_class = [files.table(kind, regression.folder) for kind in kinds]
         if not files.one_of("classes", regression.folder):

@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from attnlag.claims import subsets, training
 from attnlag.claims.lags import autocorrelated, different_halves, halves, layers_beyond
 from attnlag.errors import counted
 from attnlag.escaping import text_for
+from attnlag.regression.beyond.classes import ALL
+from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.covariances import CATALOGUE, label_of
+from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
+from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS, read_sums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import (
@@ -27,8 +31,7 @@ from attnlag.regression.labels import (
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
-from attnlag.report.classes import class_findings, decomposition_findings
-from attnlag.report.regression_tables import StoredFit
+from attnlag.report.regression_tables import RegressionTables
 from attnlag.report.summaries import SHARED_BINS
 from attnlag.report.wording import nearest_lag, titled
 
@@ -49,7 +52,7 @@ PERMUTED_WITHIN = {
 
 
 def of_regression(
-    fitted: FittedRegression | StoredFit,
+    fitted: FittedRegression,
     controls: pd.DataFrame,
     before: pd.DataFrame | None,
     by_group: pd.DataFrame,
@@ -58,17 +61,8 @@ def of_regression(
 ) -> str:
     """Return the findings of a regression as text.
 
-    Parameters
-    ----------
-    controls : pandas.DataFrame
-        From `controls.controls_table`.
-    before : pandas.DataFrame or None
-        The comparison with random weights, a row per scale and quantity; None without it.
-    by_group : pandas.DataFrame
-        From `groups.coefficients_by_group`.
-    by_class : sequence of pandas.DataFrame
-        Slopes by class of tokens, the tests of equal slopes, and coefficients as covariates enter;
-        empty without classes.
+    ``before`` is the comparison with random weights, if there is one, and ``by_class`` has the
+    slopes by class of tokens, the tests of equal slopes and the nested models, if there are any.
     """
     settings, fits = fitted.settings, fitted.goodness
     usable = _usable(fits)
@@ -103,6 +97,19 @@ def of_regression(
     if fitted.bins is not None:
         lines.append(SHARED_BINS.format(fitted.bins))
     return titled(title, lines)
+
+
+def stored_fit(regression: RegressionTables) -> FittedRegression:
+    """Return the fit that the tables of a run state."""
+    return FittedRegression(
+        settings=TypeAdapter(RegressionSettings).validate_python(regression.settings),
+        layers=regression.fits["layer"].tolist(),
+        coefficients=regression.coefficients,
+        goodness=regression.fits,
+        medians=regression.medians,
+        residual_sums=read_sums(regression.file("residuals")),
+        bins=regression.record["bins"],
+    )
 
 
 def fitted_layers(fits: pd.DataFrame) -> str:
@@ -141,7 +148,7 @@ def _range(values: pd.Series) -> str:
     return f"{values.min():.3f} to {values.max():.3f}"
 
 
-def few_documents(fitted: FittedRegression | StoredFit) -> list[str]:
+def few_documents(fitted: FittedRegression) -> list[str]:
     """Return what too few documents change, if they are too few to cluster by."""
     documents = int(_usable(fitted.goodness)["n_documents"].max())
     if documents >= FEWEST_DOCUMENTS:
@@ -153,7 +160,7 @@ def few_documents(fitted: FittedRegression | StoredFit) -> list[str]:
     return [f"{reason}; errors are {errors}, and intervals say nothing about other texts"]
 
 
-def sizes(fitted: FittedRegression | StoredFit) -> list[str]:
+def sizes(fitted: FittedRegression) -> list[str]:
     """Return the size and the direction of each lag and lead."""
     settings, coefficients = fitted.settings, fitted.coefficients
     usable = _usable(fitted.goodness)
@@ -251,7 +258,7 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
     return lines
 
 
-def counts(fitted: FittedRegression | StoredFit) -> list[str]:
+def counts(fitted: FittedRegression) -> list[str]:
     """Return the number of layers in which each lag and lead is present or absent, and R²."""
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
     terms, lines = lags_among(list(coefficients["term"])), []
@@ -286,7 +293,7 @@ def counts(fitted: FittedRegression | StoredFit) -> list[str]:
     return lines
 
 
-def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
+def halves_findings(fitted: FittedRegression) -> list[str]:
     """Return in which layers the correction of bias does not hold, and the lag without it."""
     settings, fits, coefficients = fitted.settings, fitted.goodness, fitted.coefficients
     claim = halves(fits, coefficients, settings.alpha)
@@ -309,7 +316,7 @@ def halves_findings(fitted: FittedRegression | StoredFit) -> list[str]:
     return lines
 
 
-def residual_findings(fitted: FittedRegression | StoredFit) -> list[str]:
+def residual_findings(fitted: FittedRegression) -> list[str]:
     """Return whether the residuals are autocorrelated, and how much order the lags leave.
 
     With thousands of tokens the test rejects even negligible order, so the size is stated too.
@@ -356,7 +363,7 @@ def group_findings(by_group: pd.DataFrame) -> list[str]:
     ]
 
 
-def few_clusters(fitted: FittedRegression | StoredFit) -> list[str]:
+def few_clusters(fitted: FittedRegression) -> list[str]:
     """Return a warning if clusters are too few, or too unequal, for the intervals.
 
     Within documents, CR2 holds for as few clusters as are fitted at all.
@@ -380,4 +387,48 @@ def few_clusters(fitted: FittedRegression | StoredFit) -> list[str]:
     return [
         f"errors are clustered by {clusters}, which are as informative as {effective:.0f} of equal "
         f"size in the worst layer: with fewer than {ENOUGH_DOCUMENTS}, intervals may {remedy}"
+    ]
+
+
+def class_findings(
+    slopes: pd.DataFrame, tests: pd.DataFrame, settings: RegressionSettings
+) -> list[str]:
+    """Return the slopes of the nearest lag by class of tokens, and whether they differ.
+
+    The tables are those of `classes.SlopesByClass`.
+    """
+    term = nearest_lag(tests)
+    slopes, tests = slopes[slopes["term"] == term], tests[tests["term"] == term]
+    alpha = settings.alpha
+    level = f"p < {alpha:g}, {correction(settings.adjust)}"
+    classes = slopes[slopes["subset"] != ALL].dropna(subset="estimate")
+    if classes["subset"].nunique() < 2:
+        return [
+            "slopes by class of token: fewer than two classes have enough rows and documents, or "
+            "no layer could be fitted"
+        ]
+    claim = subsets.by_class(slopes, tests, "class of token", alpha)
+    medians = subsets.intervals(classes[classes["subset"] != OTHER], subsets.class_name)
+    merged = tests["merged"].iloc[0]
+    few = textwrap.shorten(merged, 100, placeholder=" …")
+    return [
+        f"{claim.clause} (test of equal slopes, {level}){f'; {medians}' * bool(medians)}"
+        f"{f'; too few for separate slopes: {few}' * bool(merged)}"
+    ]
+
+
+def decomposition_findings(steps: pd.DataFrame) -> list[str]:
+    """Return the mean over layers of the nearest lag, pooled and with everything held fixed."""
+    term = nearest_lag(steps)
+    rows = steps[steps["term"] == term]
+    by_step = rows.pivot(index="layer", columns="step", values="estimate")
+    by_step = by_step[[POOLED, EFFECTS[-1]]].dropna()
+    if by_step.empty:
+        return []
+    pooled, within = by_step.mean()
+    documents = "a sample of " * bool(rows["sampled"].any())
+    documents += counted(int(rows["n_documents"].max()), "document")
+    return [
+        f"holding documents, parts of speech and tokens fixed moves {named(term)} from "
+        f"{pooled:.3f} to {within:.3f} (mean over the layers; {documents} with parts of speech)"
     ]

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter
 
 from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.regression.estimation.residuals import ResidualSums, read_sums
-from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -116,32 +113,6 @@ class RegressionTables:
     def medians(self) -> pd.DataFrame:
         """The median of each coefficient over the layers, a row per term."""
         return pd.read_parquet(self.file("medians"))
-
-    def as_fitted(self) -> "StoredFit":
-        """Return the fit that the tables state, for sentences."""
-        return StoredFit(
-            settings=TypeAdapter(RegressionSettings).validate_python(self.settings),
-            layers=self.fits["layer"].tolist(),
-            coefficients=self.coefficients,
-            goodness=self.fits,
-            medians=self.medians,
-            residual_sums=read_sums(self.file("residuals")),
-            bins=self.record["bins"],
-        )
-
-
-@dataclass
-class StoredFit:
-    """The tables of a fitted regression, from which findings are written."""
-
-    settings: RegressionSettings
-    layers: list[int]
-    coefficients: pd.DataFrame
-    goodness: pd.DataFrame
-    medians: pd.DataFrame  # of each coefficient over the layers
-    residual_sums: ResidualSums
-    # Number of bins that documents share if their cross-products do not fit the memory budget.
-    bins: int | None
 
 
 def declared(**files: Path | Sequence[Path]) -> list[RegressionTables]:

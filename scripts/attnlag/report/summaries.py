@@ -8,7 +8,6 @@ from attnlag.escaping import text_for
 from attnlag.regression.covariances import label_of
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.labels import OUTCOMES, correction
-from attnlag.report.regression_tables import StoredFit
 
 WITHIN_DOCUMENTS = "Means of documents are removed, and every R-squared is within documents."
 
@@ -28,7 +27,7 @@ PREDICTIVE = (
 )
 
 
-def layer_summary(fitted: FittedRegression | StoredFit, layer: int, name: str) -> str:
+def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
     """Return the fit of one layer as a table of text, given the name of the regression."""
     settings, fit = fitted.settings, fitted.goodness.iloc[fitted.layers.index(layer)]
     mixer = fit["mixer"]

@@ -5,7 +5,7 @@ need residuals.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,12 +44,13 @@ class FittedRegression:
     layers: list[int]
     coefficients: pd.DataFrame
     goodness: pd.DataFrame
-    influence: pd.DataFrame
     medians: pd.DataFrame  # of each coefficient over the layers
     residual_sums: ResidualSums
-    kept_terms: merging.TermSums
     # Number of bins that documents share if their cross-products do not fit the memory budget.
     bins: int | None
+    # What findings, read from tables, do without.
+    influence: pd.DataFrame = field(default_factory=pd.DataFrame)
+    kept_terms: merging.TermSums = field(default_factory=dict)
 
     @property
     def merged(self) -> dict[str, list[str]]:
