@@ -3,15 +3,12 @@
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import interval, percent, span, two
+from attnlag.claims.numbers import interval, number, percent, span
 from attnlag.errors import counted
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 
 # An effect below this share of the association hardly causes it.
 HARDLY = 0.25
-
-EFFECT = ["estimate", "conf_low", "conf_high", "target_layer"]
-PREDICTED = ["predicted", "predicted_conf_low", "predicted_conf_high", "target_layer"]
 
 
 def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -36,10 +33,7 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     known = table.dropna(subset=["share_low", "share_high"])
     if not verdict and len(known):
         verdict = _verdict(known)
-    effects = ", ".join(
-        f"{two(estimate)}%{_within(low, high)} in layer {layer}"
-        for estimate, low, high, layer in extremes(table, most)[EFFECT].itertuples(index=False)
-    )
+    effects = by_layer(extremes(table, most), "estimate", "conf")
     distance = int(table["lag"].iloc[0])
     later = "the next" if distance == 1 else f"that {distance} tokens later"
     sentence = f"1% longer in all earlier layers changes {later} by {effects}"
@@ -60,16 +54,25 @@ def associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]
             )
     predicted = table.dropna(subset=["predicted_conf_low", "predicted_conf_high"])
     if len(predicted):
-        beside["predicted from all earlier layers"] = ", ".join(
-            f"{two(estimate)}%{_within(low, high)}"
-            for estimate, low, high, _ in extremes(predicted, most)[PREDICTED].to_numpy()
-        )
+        known = extremes(predicted, most)
+        predictions = by_layer(known, "predicted", "predicted_conf", place="")
+        beside["predicted from all earlier layers"] = predictions
     return beside
 
 
-def _within(low: float, high: float) -> str:
-    """Return an interval in parentheses; nothing where one document gives none."""
-    return "" if pd.isna(low) else f" ({interval(low, high)})"
+def by_layer(
+    table: pd.DataFrame, name: str, ends: str, unit: str = "%", place: str = " in layer {}"
+) -> str:
+    """Return numbers layer by layer, with their intervals unless one document gives none.
+
+    ``name`` is their column; those of the ends are ``ends`` with ``_low`` and ``_high``.
+    """
+    texts = []
+    for row in table.to_dict("records"):
+        low, high = row[f"{ends}_low"], row[f"{ends}_high"]
+        within = "" if pd.isna(low) else f" ({interval(low, high)})"
+        texts.append(f"{number(row[name])}{unit}{within}{place.format(row['target_layer'])}")
+    return ", ".join(texts)
 
 
 def _verdict(shares: pd.DataFrame) -> str:

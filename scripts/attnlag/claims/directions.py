@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import two
+from attnlag.claims.numbers import number
 
 PLAIN, CENTRED = "cosine_previous", "cosine_previous_centred"
 
@@ -24,7 +24,7 @@ def neighbours(means: pd.DataFrame) -> Claim:
     if not np.isfinite(size):
         return Claim("No two neighbours have a cosine")
     hardly = "hardly " * (size <= HARDLY)
-    sentence = f"Neighbours are {hardly}pushed the same way ({name} {two(size)}, median layer)"
+    sentence = f"Neighbours are {hardly}pushed the same way ({name} {number(size)}, median layer)"
     rows = means[means["quantity"] == CENTRED]
     fallen = rows.astype({"distance": int}).groupby("distance")["mean"].median()
     if len(fallen) and not hardly:
@@ -32,5 +32,5 @@ def neighbours(means: pd.DataFrame) -> Claim:
         if len(half):
             sentence += f"; the likeness halves within {half[0]} tokens"
         else:
-            sentence += f"; at {last} tokens it is still {two(fallen[last])}"
+            sentence += f"; at {last} tokens it is still {number(fallen[last])}"
     return Claim(sentence, value=size)

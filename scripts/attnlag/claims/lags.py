@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number, two
+from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
@@ -124,7 +124,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
 
 
 def _larger(value: float) -> str:
-    return f"{abs(value):.2f}% {'larger' if value >= 0 else 'smaller'}"
+    return f"{number(abs(value))}% {'larger' if value >= 0 else 'smaller'}"
 
 
 def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
@@ -185,6 +185,6 @@ def doubts(
     """Return what speaks against a regression; ``left`` is the order of residuals by layer."""
     order, correction = autocorrelated(fits, alpha, adjust), halves(fits, coefficients, alpha)
     lags, remaining = left
-    size = f" ({spans(lags)} still carry {two(remaining.median())})" if lags else ""
+    size = f" ({spans(lags)} still carry {number(remaining.median())})" if lags else ""
     sentence = order.sentence + size * bool(order.value)
     return Claim(sentence + (f"; {correction.sentence}" if correction else ""), value=order.value)

@@ -1,17 +1,10 @@
 """The one format of numbers, intervals and layers in sentences; page.state.js has the same."""
 
 import re
-
-import numpy as np
+from collections.abc import Iterable
 
 
 def number(value: float) -> str:
-    """Return a coefficient with two decimals, or three if it is small, and a minus sign."""
-    shown = f"{value:.2f}" if abs(value) >= 0.095 or abs(value) < 0.0005 else f"{value:.3f}"
-    return shown.replace("-0.00", "0.00").replace("-", "−")
-
-
-def two(value: float) -> str:
     """Return a number with two decimals and a minus sign; zero has none."""
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
@@ -28,12 +21,13 @@ def percent(share: float, digits: int = 0) -> str:
 
 def interval(low: float, high: float) -> str:
     """Return the ends of an interval, as in ``0.21 to 0.25``."""
-    return f"{two(low)} to {two(high)}"
+    return f"{number(low)} to {number(high)}"
 
 
-def span(values: np.ndarray) -> str:
-    """Return the smallest and the largest of some numbers, or the one that all are."""
-    return " to ".join(dict.fromkeys((two(float(np.min(values))), two(float(np.max(values))))))
+def span(values: Iterable[float]) -> str:
+    """Return the smallest and the largest of some numbers, or the one that all are; NaN is none."""
+    known = [value for value in values if value == value]
+    return " to ".join(dict.fromkeys((number(min(known)), number(max(known)))))
 
 
 def with_minus_signs(text: str) -> str:

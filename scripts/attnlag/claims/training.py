@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from attnlag.claims.numbers import span
+
 SCALE_NAMES = {"own": "the model's own", "default": "transformers'", "by-depth": "by depth"}
 
 
@@ -17,10 +19,9 @@ class Range(NamedTuple):
     # "more" or "less" than after training at every scale, by intervals; else "".
     direction: str
 
-    def text(self, digits: int = 2) -> str:
+    def text(self) -> str:
         """Return the numbers before training."""
-        ends = dict.fromkeys(f"{end:.{digits}f}" for end in (self.low, self.high))
-        return " to ".join(ends).replace("-", "−")
+        return span([self.low, self.high])
 
 
 def range_of(before: pd.DataFrame, quantity: str) -> Range | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims import causes, lags, training
-from attnlag.claims.numbers import two
+from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.regression.estimation.residuals import read_sums
 from attnlag.regression.inference.diagnostics import order_left
@@ -61,7 +61,7 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
         if within and pooled and len(main.fitted):
             median = pooled[0].of_term(main.terms[0])["estimate"].median()
             if np.isfinite(median):
-                lines.append(Answer("ignoring differences between documents", two(median)))
+                lines.append(Answer("ignoring differences between documents", number(median)))
     lines += _causes(main.files.table("total_effects", main.of_corpus), main.site)
     if of_norms:
         lines += _checks(main)
@@ -80,7 +80,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
         if term != main.terms[0]:
             away = distance(term)
             label = f"{TOKENS_AWAY.get(away, f'{away} tokens')} {'on' if is_lead(term) else 'back'}"
-            lines.append(Answer(label, f"{two(claim.value)} ({claim.sentence})"))
+            lines.append(Answer(label, f"{number(claim.value)} ({claim.sentence})"))
             continue
         level = f", {100 * (1 - main.settings['alpha']):g}% interval {claim.interval}"
         change = 100 * (1.1**claim.value - 1)
@@ -89,7 +89,7 @@ def _lags(main: RegressionTables) -> list[Answer]:
             Answer(
                 f"Does a large adjustment {'precede' if is_lead(term) else 'follow'} a large one?",
                 f"{claim.verdict}: 10% longer → {abs(change):.1f}% "
-                f"{'longer' if change >= 0 else 'shorter'} ({lag}median layer {two(claim.value)}"
+                f"{'longer' if change >= 0 else 'shorter'} ({lag}median layer {number(claim.value)}"
                 f"{level * bool(claim.interval)}; {claim.sentence})",
                 False,
             )
@@ -104,11 +104,11 @@ def _controls(main: RegressionTables) -> list[Answer]:
     rows = main.controls[main.controls["term"] == main.terms[0]]
     lines = []
     if "permuted_mean" in rows and rows["permuted_mean"].notna().any():
-        lines.append(Answer("tokens in random order", two(rows["permuted_mean"].median())))
+        lines.append(Answer("tokens in random order", number(rows["permuted_mean"].median())))
     table = main.before_training
     if table is not None and (before := training.range_of(table, main.terms[0])):
         by_scale = ", by the scale of the initial weights" * (before.scales > 1)
-        text = f"{before.text()}{by_scale}; trained {two(before.trained)} (same texts)"
+        text = f"{before.text()}{by_scale}; trained {number(before.trained)} (same texts)"
         if assumed := training.assumed_scale(table):
             text += f"; {assumed}"
         lines.append(Answer("before training", text))

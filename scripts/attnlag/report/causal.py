@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from attnlag.claims.causes import extremes
+from attnlag.claims.causes import by_layer, extremes, on_a_later_token
+from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.interventions.prediction_vs_effect import ALONE, SAME
 from attnlag.report.wording import titled
@@ -20,36 +21,29 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, a
     ``effects`` and ``trials`` are the tables ``total_effects`` and ``prediction_vs_effect``;
     intervals cover 1 - ``alpha``.
     """
-    level = f"{100 * (1 - alpha):g}% intervals"
     lines = []
     effects = effects[effects["lag"] == 1]
     for (source, target), rows in effects.groupby(["source_site", "target_site"], sort=False):
-        sites = _sites(source, target)
-        documents = counted(int(rows["documents"].max()), "document")
-        rows = extremes(rows, MOST_LAYERS)
-        lines.append(
-            f"{sites}: if a token's adjustments grow by 1% in all preceding layers, the next "
-            f"token's change by {by_layer(rows, 'estimate', 'conf', 3)} ({level}, {documents})"
-        )
-        predicted = rows.dropna(subset="predicted_conf_low")
-        if len(predicted):
-            lines.append(
-                f"{sites}: a regression on all preceding layers together, in the same tokens, "
-                f"predicts {by_layer(predicted, 'predicted', 'predicted_conf', 2)}"
+        claim, rows = on_a_later_token(rows, MOST_LAYERS), extremes(rows, MOST_LAYERS)
+        level = f" ({100 * (1 - alpha):g}% intervals)" * bool(rows["conf_low"].notna().any())
+        told = [f"{claim.clause}{level}"]
+        if len(predicted := rows.dropna(subset="predicted_conf_low")):
+            told.append(
+                "a regression on all earlier layers together, in the same tokens, predicts "
+                f"{by_layer(predicted, 'predicted', 'predicted_conf')}"
             )
-        regressed = rows.dropna(subset="coefficient")
-        if len(regressed):
-            slopes = ", ".join(f"{slope:.2f}" for slope in regressed["coefficient"])
-            regression = regressed["regression"].iloc[0]
-            lines.append(f"{sites}: lag 1 of these layers themselves is {slopes} in {regression}")
-        shared = rows.dropna(subset="share_low")
-        if len(shared):
-            per_cent = shared.assign(**100 * shared[["share", "share_low", "share_high"]])
-            shares = by_layer(per_cent, "share", "share", 0)
-            lines.append(
-                f"{sites}: divided by these lags, the effects of all preceding layers together "
-                f"are {shares}"
+        if len(regressed := rows.dropna(subset="coefficient")):
+            slopes, regression = regressed["coefficient"], regressed["regression"].iloc[0]
+            told.append(
+                f"lag 1 of these layers themselves is {', '.join(map(number, slopes))} in "
+                f"{regression}"
             )
+        if len(shared := rows.dropna(subset="share_low")):
+            told.append(
+                "divided by these lags, the effects of all earlier layers together are "
+                f"{by_layer(shared, 'share', 'share', unit='')}"
+            )
+        lines += [f"{_sites(source, target)}: {text}" for text in told]
     lines += [_trial(row) for row in trials.query("lag == 1").itertuples()]
     if effects.empty:
         lines.append("no document has a token with a previous one")
@@ -76,25 +70,5 @@ def _trial(row: Any) -> str:
     if row.clear:
         text += f" (by chance {row.by_chance:.1f})"
     if np.isfinite(row.rank_correlation):
-        text += f"; rank correlation of sizes {row.rank_correlation:.2f}"
+        text += f"; rank correlation of sizes {number(row.rank_correlation)}"
     return text
-
-
-def by_layer(rows: pd.DataFrame, name: str, interval: str, digits: int) -> str:
-    """Return percentages with their intervals, if there are any, layer by layer.
-
-    ``name`` is their column; those of the ends are ``interval`` with ``_low`` and ``_high``.
-    """
-    texts = []
-    for row in rows.to_dict("records"):
-        text = percent(row[name], digits)
-        low, high = row[f"{interval}_low"], row[f"{interval}_high"]
-        if np.isfinite(low):
-            text += f" ({percent(low, digits)} to {percent(high, digits)})"
-        texts.append(f"{text} in layer {row['target_layer']}")
-    return ", ".join(texts)
-
-
-def percent(value: float, digits: int) -> str:
-    """Return a number with the given decimals; a number that rounds to zero has no sign."""
-    return f"{round(value, digits) + 0.0:.{digits}f}%"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.regression.beyond import claims
 from attnlag.regression.terms import named
@@ -46,9 +47,9 @@ def _pair_finding(row: Any, equivalence_bound: float) -> str:
             f"; they are shown to differ by more than {equivalence_bound:g} in "
             f"{row.layers_differing} of {counted(row.layers_compared, 'layer')} and by less in "
             f"{row.layers_alike}, "
-            f"{row.median_difference:+.3f} in the median layer"
+            f"{row.median_difference:+.2f} in the median layer"
         )
     return (
-        f"{named(row.term)}, {row.site}, {row.corpus}: median {row.median_a:.3f} in {row.model_a}, "
-        f"{row.median_b:.3f} in {row.model_b}{differ}{note * bool(dropped)}"
+        f"{named(row.term)}, {row.site}, {row.corpus}: median {number(row.median_a)} in "
+        f"{row.model_a}, {number(row.median_b)} in {row.model_b}{differ}{note * bool(dropped)}"
     )

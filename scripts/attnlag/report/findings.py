@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from attnlag.claims import subsets, training
 from attnlag.claims.lags import autocorrelated, different_halves, halves, layers_beyond
+from attnlag.claims.numbers import interval, number, span
 from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.classes import ALL
@@ -21,13 +22,7 @@ from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS, read_sums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
-from attnlag.regression.labels import (
-    R_SQUARED,
-    UNITS,
-    correction,
-    others_in_words,
-    spans,
-)
+from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_words, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
@@ -144,8 +139,8 @@ def _usable(fits: pd.DataFrame) -> pd.DataFrame:
     return fits[fits["status"] == "ok"]
 
 
-def _range(values: pd.Series) -> str:
-    return f"{values.min():.3f} to {values.max():.3f}"
+def _tested(settings: RegressionSettings) -> str:
+    return f"p < {settings.alpha:g}, {correction(settings.adjust)}"
 
 
 def few_documents(fitted: FittedRegression) -> list[str]:
@@ -164,28 +159,29 @@ def sizes(fitted: FittedRegression) -> list[str]:
     """Return the size and the direction of each lag and lead."""
     settings, coefficients = fitted.settings, fitted.coefficients
     usable = _usable(fitted.goodness)
-    scope = "within documents" if settings.fixed_effects == "document" else "pooled over documents"
-    if usable["n_documents"].max() == 1:
+    documents, pooled = int(usable["n_documents"].max()), settings.fixed_effects == "none"
+    scope = "pooled over documents" if pooled else "within documents"
+    if documents == 1:
         scope = "in one document"
     lines = []
+    medians: dict[Any, Any] = fitted.medians.set_index("term").to_dict("index")
     for term in lags_among(list(coefficients["term"])):
         estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
-        row = fitted.medians.set_index("term").loc[term]
+        row, name = medians[term], named(term)
         if len(estimates) == 1:
-            lines.append(f"{named(term)}, {scope}: {row['median']:.3f} in the one layer")
+            lines.append(f"{name}, {scope}: {number(row['median'])} in the one layer")
             continue
-        interval = "no interval: too few documents to draw from"
-        if np.isfinite(row.conf_low):
+        reach = "no interval: too few documents to draw from"
+        if np.isfinite(row["conf_low"]):
             level = f"{100 * (1 - settings.alpha):g}%"
-            interval = f"{level} interval {row.conf_low:.3f} to {row.conf_high:.3f}"
+            reach = f"{level} interval {interval(row['conf_low'], row['conf_high'])}"
         lines += [
-            f"{named(term)}, {scope}: median {row['median']:.3f} over the layers ({interval})",
-            f"{named(term)} is {row.lowest:.3f} to {row.highest:.3f}, positive in "
+            f"{name}, {scope}: median {number(row['median'])} over the layers ({reach})",
+            f"{name} is {interval(row['lowest'], row['highest'])}, positive in "
             f"{int((estimates > 0).sum())} of {len(estimates)} layers",
         ]
-    documents, layers = int(usable["n_documents"].max()), len(usable)
-    pooled = settings.fixed_effects == "none" and layers > 1
-    if pooled and fitted.medians["conf_low"].notna().any() and documents < ENOUGH_FOR_MEDIANS:
+    drawn = fitted.medians["conf_low"].notna().any()
+    if pooled and len(usable) > 1 and drawn and documents < ENOUGH_FOR_MEDIANS:
         lines.append(
             f"with {documents} documents pooled, intervals of medians cover less than they state "
             f"if documents differ in level: expected at least {ENOUGH_FOR_MEDIANS}"
@@ -200,21 +196,20 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
     by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
     if by_layer.empty:
         return []
-    rejected = int((by_layer["order_p_adjusted"] < settings.alpha).sum())
-    adjust = settings.adjust
-    over = "max over the layers" if adjust == "holm" else correction(adjust)
+    rejected, drawn = (by_layer["order_p_adjusted"] < settings.alpha).sum(), by_layer.iloc[0]
+    holm = settings.adjust == "holm"
+    over = "max over the layers" if holm else correction(settings.adjust)
     terms = lags_among(list(controls["term"]))
-    lags = "lags and leads"
-    if not any(map(is_lead, terms)):
-        lags = spans([distance(term) for term in terms])
+    lags = spans([distance(term) for term in terms])
+    if any(map(is_lead, terms)):
+        lags = "lags and leads"
     permuted = controls.loc[controls["term"] == terms[0], "permuted_mean"]
     return [
         f"{lags} depend{'s' * (len(terms) == 1)} on the order of tokens in {rejected} of "
-        f"{counted(len(by_layer), 'layer')} (tokens permuted "
-        f"within {PERMUTED_WITHIN[by_layer['permuted_within'].iloc[0]]} "
-        f"{int(by_layer['permutations'].iloc[0]):,} times, one joint test per layer, "
-        f"p < {settings.alpha:g}, {over})",
-        f"if order meant nothing, {named(terms[0])} would be {_range(permuted)}",
+        f"{counted(len(by_layer), 'layer')} (tokens permuted within "
+        f"{PERMUTED_WITHIN[drawn['permuted_within']]} {int(drawn['permutations']):,} times, one "
+        f"joint test per layer, p < {settings.alpha:g}, {over})",
+        f"if order meant nothing, {named(terms[0])} would be {span(permuted)}",
     ]
 
 
@@ -223,72 +218,64 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
     if before is None:
         return ["the architecture was not run with random weights: no control for it"]
     terms = lags_among(list(before["quantity"]))
-    first = training.range_of(before, terms[0])
-    r_squared = training.range_of(before, "r_squared")
+    first, r_squared, summed = (
+        training.range_of(before, quantity) for quantity in (terms[0], "r_squared", "lags_summed")
+    )
     if first is None or r_squared is None:
         return [
             "random weights say nothing here: the norms of the untrained architecture are "
             "constant in every layer"
         ]
-    documents = counted(int(before["documents"].max()), "document")
+    lag, documents = named(terms[0]), counted(int(before["documents"].max()), "document")
     by_scale = ", by the scale of the initial weights" * (first.scales > 1)
     lines = [
-        f"before training, {named(terms[0])} is {first.text()} and R² {r_squared.text()} in the "
-        f"median layer{by_scale}; after it, {first.trained:.2f} and {r_squared.trained:.2f} (the "
+        f"before training, {lag} is {first.text()} and R² {r_squared.text()} in the median "
+        f"layer{by_scale}; after it, {number(first.trained)} and {number(r_squared.trained)} (the "
         f"same {documents}, neither corrected for bias)"
     ]
-    lags = [distance(term) for term in terms if not is_lead(term)]
-    if summed := training.range_of(before, "lags_summed"):
+    if summed:
+        lags = spans([distance(term) for term in terms if not is_lead(term)])
         lines.append(
-            f"before training, {spans(lags)} add up to {summed.text()}; after it, to "
-            f"{summed.trained:.2f}"
+            f"before training, {lags} add up to {summed.text()}; after it, to "
+            f"{number(summed.trained)}"
         )
-    lines.append(f"scales of the initial weights: {training.scales_in_words(before)}")
-    if first.direction:
-        than = "smaller" if first.direction == "more" else "larger"
-        lines.append(
-            f"{named(terms[0])} is {than} than before training at every scale drawn (mean over the "
-            "layers, jackknife over documents)"
-        )
-    else:
-        lines.append(
-            f"{named(terms[0])} is neither shown to be smaller nor larger than before training at "
-            "every scale drawn"
-        )
-    return lines
+    shown = {"more": "smaller than", "less": "larger than"}
+    than = shown.get(first.direction, "neither shown to be smaller nor larger than")
+    over = " (mean over the layers, jackknife over documents)" * bool(first.direction)
+    return [
+        *lines,
+        f"scales of the initial weights: {training.scales_in_words(before)}",
+        f"{lag} is {than} before training at every scale drawn{over}",
+    ]
 
 
 def counts(fitted: FittedRegression) -> list[str]:
     """Return the number of layers in which each lag and lead is present or absent, and R²."""
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
     terms, lines = lags_among(list(coefficients["term"])), []
-    level = f"p < {settings.alpha:g}, {correction(settings.adjust)}"
     for term in terms:
         beyond = layers_beyond(coefficients, term, len(fits), settings.equivalence_bound)
         rows = coefficients[coefficients["term"] == term]
         undecided = int((rows["equivalence"] == "undecided").sum())
         beyond += f", undecided in {undecided}" * bool(undecided)
-        lines.append(f"{named(term)} is {beyond} ({level})")
-    usable = _usable(fits)
+        lines.append(f"{named(term)} is {beyond} ({_tested(settings)})")
+    usable, effects = _usable(fits), settings.fixed_effects
     r_squared, partial = usable["r_squared"], usable["partial_r_squared"]
     best = usable["layer"].iloc[r_squared.argmax()]
-    effects = settings.fixed_effects
-    lines.append(f"{R_SQUARED[effects]} is {_range(r_squared)} (highest in layer {best})")
-    validated = usable["cv_r_squared"].dropna()
-    if len(validated):
+    lines.append(f"{R_SQUARED[effects]} is {span(r_squared)} (highest in layer {best})")
+    if len(validated := usable["cv_r_squared"].dropna()):
         unit = "groups" if settings.folds == "groups" else "documents"
         means = ", their means being given," * (effects == "document")
-        lines.append(f"R² in unseen {unit}{means} is {_range(validated)}")
+        lines.append(f"R² in unseen {unit}{means} is {span(validated)}")
     if set(coefficients["term"]) - {"intercept", *terms}:
         lines.append(
-            f"R² of the lags, given the other terms, is {partial.median():.3f} in the median layer "
-            f"({_range(partial)})"
+            f"R² of the lags, given the other terms, is {number(partial.median())} in the median "
+            f"layer ({span(partial)})"
         )
-    worse = usable[r_squared < 0]
-    if len(worse):
+    if len(worse := usable[r_squared < 0]):
         lines.append(
             f"in {counted(len(worse), 'layer')} ({', '.join(worse['layer'].astype(str))}) the "
-            f"regression predicts worse than the mean does (R² down to {r_squared.min():.3f})"
+            f"regression predicts worse than the mean does (R² down to {number(r_squared.min())})"
         )
     return lines
 
@@ -301,17 +288,13 @@ def halves_findings(fitted: FittedRegression) -> list[str]:
         return []
     layers = different_halves(fits, settings.alpha)
     where = f": {spans(layers, 'layer')}" * bool(layers)
-    lines = [
-        f"{claim.sentence}{where} (AHT test of equal lags, p < {settings.alpha:g}, "
-        f"{correction(settings.adjust)})"
-    ]
+    lines = [f"{claim.sentence}{where} (AHT test of equal lags, {_tested(settings)})"]
     if not layers:
-        term = nearest_lag(coefficients)
-        rows = coefficients[coefficients["term"] == term]
-        median = rows[["estimate", "uncorrected"]].median()
+        rows = coefficients[coefficients["term"] == (term := nearest_lag(coefficients))]
+        corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
         lines.append(
-            f"without this correction, {named(term)} is {median['uncorrected']:.3f} instead of "
-            f"{median['estimate']:.3f} in the median layer"
+            f"without this correction, {named(term)} is {without} instead of {corrected} in the "
+            "median layer"
         )
     return lines
 
@@ -327,13 +310,14 @@ def residual_findings(fitted: FittedRegression) -> list[str]:
     claim = autocorrelated(fits, settings.alpha, settings.adjust)
     lines = [
         f"{claim.sentence} (autocorrelation of residuals: Breusch-Godfrey, lags 1 to "
-        f"{BREUSCH_GODFREY_LAGS}, p < {settings.alpha:g}, {correction(settings.adjust)})"
+        f"{BREUSCH_GODFREY_LAGS}, {_tested(settings)})"
     ]
     lags, remaining = order_left(fitted.residual_sums)
     if remaining.notna().any():
         lines.append(
-            f"{spans(lags)}, which are not in the regression, still carry {remaining.median():.3f} "
-            f"in the median layer (sum of partial autocorrelations, {_range(remaining)})"
+            f"{spans(lags)}, which are not in the regression, still carry "
+            f"{number(remaining.median())} in the median layer (sum of partial autocorrelations, "
+            f"{span(remaining)})"
         )
     return lines
 
@@ -379,14 +363,15 @@ def few_clusters(fitted: FittedRegression) -> list[str]:
     clusters = counted(int(usable["n_documents"].max()), "document")
     if settings.cluster == "group":
         clusters = counted(int(fitted.medians["clusters"].iloc[0]), "group")
-    remedy = "cover less than they state"
+    remedy = ", if documents differ in level; document effects mend it"
     if settings.covariance != "cluster":
-        remedy += "; `cluster` allows for it"
-    elif settings.cluster == "document":
-        remedy += ", if documents differ in level; document effects mend it"
+        remedy = "; `cluster` allows for it"
+    elif settings.cluster == "group":
+        remedy = ""
     return [
         f"errors are clustered by {clusters}, which are as informative as {effective:.0f} of equal "
-        f"size in the worst layer: with fewer than {ENOUGH_DOCUMENTS}, intervals may {remedy}"
+        f"size in the worst layer: with fewer than {ENOUGH_DOCUMENTS}, intervals may cover less "
+        f"than they state{remedy}"
     ]
 
 
@@ -399,21 +384,19 @@ def class_findings(
     """
     term = nearest_lag(tests)
     slopes, tests = slopes[slopes["term"] == term], tests[tests["term"] == term]
-    alpha = settings.alpha
-    level = f"p < {alpha:g}, {correction(settings.adjust)}"
     classes = slopes[slopes["subset"] != ALL].dropna(subset="estimate")
     if classes["subset"].nunique() < 2:
         return [
             "slopes by class of token: fewer than two classes have enough rows and documents, or "
             "no layer could be fitted"
         ]
-    claim = subsets.by_class(slopes, tests, "class of token", alpha)
+    claim = subsets.by_class(slopes, tests, "class of token", settings.alpha)
     medians = subsets.intervals(classes[classes["subset"] != OTHER], subsets.class_name)
     merged = tests["merged"].iloc[0]
     few = textwrap.shorten(merged, 100, placeholder=" …")
     return [
-        f"{claim.clause} (test of equal slopes, {level}){f'; {medians}' * bool(medians)}"
-        f"{f'; too few for separate slopes: {few}' * bool(merged)}"
+        f"{claim.clause} (test of equal slopes, {_tested(settings)})"
+        f"{f'; {medians}' * bool(medians)}{f'; too few for separate slopes: {few}' * bool(merged)}"
     ]
 
 
@@ -430,5 +413,6 @@ def decomposition_findings(steps: pd.DataFrame) -> list[str]:
     documents += counted(int(rows["n_documents"].max()), "document")
     return [
         f"holding documents, parts of speech and tokens fixed moves {named(term)} from "
-        f"{pooled:.3f} to {within:.3f} (mean over the layers; {documents} with parts of speech)"
+        f"{number(pooled)} to {number(within)} (mean over the layers; "
+        f"{documents} with parts of speech)"
     ]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
+from attnlag.claims.numbers import number
 from attnlag.quantities.catalogue import STREAM_GROWTH
 from attnlag.report.wording import in_common, titled
 
@@ -41,9 +42,9 @@ def _growth(table: pd.DataFrame) -> list[str]:
         return []
     factors = np.exp(steps)
     return [
-        f"the stream grows by a factor of {factors.median():.3f} per layer (median; geometric mean "
-        f"{np.exp(steps.mean()):.3f}), {factors.min():.3f} in layer {factors.idxmin()} to "
-        f"{factors.max():.3f} in layer {factors.idxmax()}"
+        f"the stream grows by a factor of {number(factors.median())} per layer (median; geometric "
+        f"mean {number(np.exp(steps.mean()))}), {number(factors.min())} in layer "
+        f"{factors.idxmin()} to {number(factors.max())} in layer {factors.idxmax()}"
     ]
 
 

@@ -77,14 +77,15 @@ def _floor(layers: pd.DataFrame, lags: pd.DataFrame) -> str:
     shares = ", ".join(f"{share:.0%} in layer {layer}" for layer, share in most.items())
     text = (
         f"tokens at the floor, where heads write the same as at the first token: {shares}, "
-        f"{at_floor.median():.1%} in the median layer"
+        f"{percent(at_floor.median(), 1)} in the median layer"
     )
     by_part = lags.pivot(index="layer", columns="part", values="estimate")
     by_part = by_part.reindex(index=most.index, columns=[WHOLE, ABOVE]).dropna()
     if by_part.empty:
         return text
     estimates = ", ".join(
-        f"{row[ABOVE]:.3f} ({row[WHOLE]:.3f} with them)" for _, row in by_part.iterrows()
+        f"{number(above)} ({number(whole)} with them)"
+        for whole, above in by_part.itertuples(index=False)
     )
     return f"{text}; without these tokens {named(lags['term'].iloc[0])} there is {estimates}"
 

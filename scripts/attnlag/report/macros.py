@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from attnlag.claims import lags, training
-from attnlag.claims.numbers import two
+from attnlag.claims.numbers import number
 from attnlag.report.regression_tables import RegressionTables
 
 DIGITS = dict(enumerate("Zero One Two Three Four Five Six Seven Eight Nine".split()))
@@ -24,8 +24,8 @@ def numbers(regressions: Sequence[RegressionTables]) -> str:
     lines = []
     for regression, names in zip(regressions, places, strict=True):
         which = [name for name, differs in zip(names, differing, strict=True) if differs]
-        for words, number in _of_regression(regression):
-            text = number.replace("−", "$-$")
+        for words, value in _of_regression(regression):
+            text = value.replace("−", "$-$")
             lines.append(f"\\newcommand{{\\{macro_name(*which, *words)}}}{{{text}}}")
     return "\n".join(lines) + "\n"
 
@@ -47,25 +47,25 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
         return
     yield ("documents",), f"{int(fitted['n_documents'].max())}"
     yield ("rows",), f"{int(fitted['n_obs'].max()):,}"
-    yield ("r squared",), two(fitted["r_squared"].median())
+    yield ("r squared",), number(fitted["r_squared"].median())
     medians: dict[Any, Any] = regression.medians.set_index("term").to_dict("index")
     for term in regression.terms:
         rows = regression.of_term(term)
         claim = lags.size(
             regression.coefficients, term, medians[term], fitted, settings["equivalence_bound"]
         )
-        yield (term, "median"), two(claim.value)
+        yield (term, "median"), number(claim.value)
         if np.isfinite(claim.low):
-            yield (term, "low"), two(claim.low)
-            yield (term, "high"), two(claim.high)
+            yield (term, "low"), number(claim.low)
+            yield (term, "high"), number(claim.high)
         yield (term, "layers present"), f"{int((rows['equivalence'] == 'present').sum())}"
         yield (term, "layers absent"), f"{int((rows['equivalence'] == 'absent').sum())}"
         controls = regression.controls[regression.controls["term"] == term]
         if "permuted_mean" in controls and controls["permuted_mean"].notna().any():
-            yield (term, "random order"), two(controls["permuted_mean"].median())
+            yield (term, "random order"), number(controls["permuted_mean"].median())
         table = regression.before_training
         before = None if table is None else training.range_of(table, term)
         if before:
-            yield (term, "before training low"), two(before.low)
-            yield (term, "before training high"), two(before.high)
-            yield (term, "same documents trained"), two(before.trained)
+            yield (term, "before training low"), number(before.low)
+            yield (term, "before training high"), number(before.high)
+            yield (term, "same documents trained"), number(before.trained)

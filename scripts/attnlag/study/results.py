@@ -97,11 +97,11 @@ class Study:
             raise UserError(f"layer: found {layer}, expected 0 to {layers - 1}")
         stream = self.table("stream", columns=[name], model=model, corpus=corpus)[name]
         texts = self.table("corpora", corpus=corpus).set_index("document")["text"]
-        tokens = self.table("tokens", model=model, corpus=corpus)
-        tokens = tokens[["document", "char_start", "char_end"]].itertuples(index=False)
+        offsets = self.table("tokens", model=model, corpus=corpus)
+        spans = offsets[["document", "char_start", "char_end"]].to_numpy()
         return stored[KEYS].assign(
             document=stored["document"].astype(str),
-            token=[word for text, *spans in tokens for word in token_texts(texts[text], *spans)],
+            token=[word for name, *ends in spans for word in token_texts(texts[name], *ends)],
             layer=layer,
             norm=stored[name],
             relative=relative_norms(stored[name].to_numpy(), stream.to_numpy()),

@@ -83,10 +83,10 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert table.loc[1, "predicted_conf_low"] == pytest.approx(0.1 - 2.776445 * 0.02)
     assert np.isnan(table.loc[2, "predicted_conf_low"])
     text = causal_findings(table.reset_index(), NO_TRIALS, name="tiny, small", alpha=0.05)
-    assert "in all preceding layers, the next token's change by 0.020% (" in text
-    assert "together, in the same tokens, predicts 0.10% (0.04% to 0.16%) in layer 1" in text
+    assert "1% longer in all earlier layers changes the next by 0.02% (" in text
+    assert "together, in the same tokens, predicts 0.10% (0.04 to 0.16) in layer 1" in text
     assert "lag 1 of these layers themselves is 0.40, 0.60 in within" in text
-    assert "the effects of all preceding layers together are 5% (" in text
+    assert "the effects of all earlier layers together are 0.05 (" in text
     # No share of a coefficient that may be zero.
     none = {"attention": coefficients.assign(conf_low=-0.1)}
     assert elasticities.beside_predictions(*given[:2], none, 0.05)["share"].isna().all()
@@ -187,5 +187,5 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     beside = elasticities.beside_predictions(summed, NO_PREDICTIONS, lags, 0.05)
     assert len(beside) == documents
     text = causal_findings(beside, NO_TRIALS, name="tiny, small", alpha=0.05)
-    words = "change by 0.025% in layer 1 (" if documents else "no document has a token"
+    words = "changes the next by 0.03% in layer 1; 1 document\n" if documents else "no document has a token"
     assert words in text

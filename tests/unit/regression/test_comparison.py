@@ -338,8 +338,8 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
-        "  lag 1, attention, prompts: median 0.487 in a, 0.232 in b; they are shown to differ by "
-        "more than 0.05 in 4 of 6 layers and by less in 0, +0.281 in the median layer"
+        "  lag 1, attention, prompts: median 0.49 in a, 0.23 in b; they are shown to differ by "
+        "more than 0.05 in 4 of 6 layers and by less in 0, +0.28 in the median layer"
     )
     assert len(lines) == 3
 

@@ -111,18 +111,18 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
         medians=medians.reset_index(), coefficients=CONTROLS, goodness=fits, settings=settings
     )
     assert findings.sizes(fitted) == [
-        "lag 1, within documents: median 0.300 over the layers (95% interval 0.250 to 0.350)",
-        "lag 1 is 0.200 to 0.400, positive in 2 of 2 layers",
-        "lag 2, within documents: median 0.300 over the layers (no interval: too few documents to "
+        "lag 1, within documents: median 0.30 over the layers (95% interval 0.25 to 0.35)",
+        "lag 1 is 0.20 to 0.40, positive in 2 of 2 layers",
+        "lag 2, within documents: median 0.30 over the layers (no interval: too few documents to "
         "draw from)",
-        "lag 2 is 0.200 to 0.400, positive in 1 of 2 layers",
+        "lag 2 is 0.20 to 0.40, positive in 1 of 2 layers",
     ]
     fitted.settings = SimpleNamespace(fixed_effects="none", alpha=0.05)
     fitted.coefficients = CONTROLS[CONTROLS["layer"] == 0]
     first, _ = findings.sizes(fitted)
-    assert first == "lag 1, pooled over documents: 0.300 in the one layer"
+    assert first == "lag 1, pooled over documents: 0.30 in the one layer"
     fitted.goodness = fits.assign(n_documents=1)
-    assert findings.sizes(fitted)[0] == "lag 1, in one document: 0.300 in the one layer"
+    assert findings.sizes(fitted)[0] == "lag 1, in one document: 0.30 in the one layer"
     # Intervals of pooled medians need more documents than those within documents.
     fitted.coefficients = CONTROLS
     for documents, lines in ((39, 5), (40, 4)):
@@ -137,7 +137,7 @@ def test_the_finding_on_order_covers_all_lags_together():
     assert findings.order_findings(CONTROLS, settings) == [
         "lags 1 and 2 depend on the order of tokens in 1 of 2 layers (tokens permuted within "
         "their documents 99 times, one joint test per layer, p < 0.05, max over the layers)",
-        "if order meant nothing, lag 1 would be 0.020 to 0.040",
+        "if order meant nothing, lag 1 would be 0.02 to 0.04",
     ]
     (line,) = findings.order_findings(CONTROLS[["layer", "term"]], settings)
     assert line == "the order of tokens was not permuted: no control for it"
@@ -200,13 +200,13 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
         "lag 2 is above 0.05 in 0 of 3 layers, below −0.05 in 3 (p < 0.05, Holm over the layers)",
     ]
     best = fits.loc[fits["r_squared"].idxmax()]
-    assert lines[2].endswith(f"to {best.r_squared:.3f} (highest in layer {best.layer})")
+    assert lines[2].endswith(f"to {best.r_squared:.2f} (highest in layer {best.layer})")
     assert lines[3].startswith("R² in unseen documents is ")
     partial = fits["partial_r_squared"].median()
     assert not any("of the lags" in line for line in lines)
     position = rows.assign(term=rows["term"].replace("lag_2", "position_1"))
     last = findings.counts(fitted_of(results, coefficients=position))[-1]
-    assert last.startswith(f"R² of the lags, given the other terms, is {partial:.3f} in the ")
+    assert last.startswith(f"R² of the lags, given the other terms, is {partial:.2f} in the ")
     within = regression_settings(covariance="nonrobust", fixed_effects="document")
     given = "R² in unseen documents, their means being given, is "
     fitted = fitted_of(results, coefficients=rows, settings=within)
@@ -245,7 +245,7 @@ def test_findings_name_layers_without_attention(results):
 def test_the_findings_say_where_a_regression_predicts_worse_than_the_mean(results):
     text = finding_of(results, goodness=results[2].assign(r_squared=[-0.31, 0.2, -0.0004]))
     assert (
-        "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to −0.310)"
+        "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to −0.31)"
         in text
     )
     assert "worse than the mean" not in finding_of(results, results[2])
@@ -282,8 +282,8 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     assert findings.residual_findings(fitted) == [
         "the lags are too few in 1 of 3 layers (autocorrelation of residuals: Breusch-Godfrey, "
         "lags 1 to 10, p < 0.05, Holm over the layers)",
-        "lags 3 to 5, which are not in the regression, still carry 0.160 in the median layer "
-        "(sum of partial autocorrelations, 0.100 to 0.300)",
+        "lags 3 to 5, which are not in the regression, still carry 0.16 in the median layer "
+        "(sum of partial autocorrelations, 0.10 to 0.30)",
     ]
     fitted.goodness = fits.assign(breusch_godfrey_p_value=0.9)
     (first, _) = findings.residual_findings(fitted)
