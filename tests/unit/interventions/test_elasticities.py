@@ -187,5 +187,7 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     beside = elasticities.beside_predictions(summed, NO_PREDICTIONS, lags, 0.05)
     assert len(beside) == documents
     text = causal_findings(beside, NO_TRIALS, name="tiny, small", alpha=0.05)
-    words = "changes the next by 0.03% in layer 1; 1 document\n" if documents else "no document has a token"
+    words = "changes the next by 0.03% in layer 1; 1 document\n"
+    if not documents:
+        words = "no document has a token"
     assert words in text
