@@ -27,7 +27,7 @@ DEFAULT = ROOT / "results/smollm2-135m-instruct/prompts/attention/activations/00
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from attnlag.quantities import centred, columns, computation, norms  # noqa: E402
+from attnlag.quantities import columns, computation, norms  # noqa: E402
 from attnlag.storage.sequences import TokenSequence  # noqa: E402
 
 # Name: precision, rows of a row group, and what is not as attnlag has it.
@@ -83,7 +83,8 @@ def measured(
                     column.combine_chunks().flatten().to_numpy()
         read.append(time.process_time() - began)
     with pq.ParquetFile(path) as file:
-        found = [centred.norms_of_row_group(file, index) for index in range(file.num_row_groups)]
+        groups = range(file.num_row_groups)
+        found = [norms.norms_of_row_group(file, group, lambda *_: None) for group in groups]
     norms_found = np.stack([pa.concat_tables(found)[n] for n in columns.layers_in(schema)])
     exact = np.stack([norms.l2_norms(x) for x in layers])
     apart = np.abs(norms_found / exact - 1)

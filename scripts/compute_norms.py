@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.errors import counted
-from attnlag.quantities import centred, columns
+from attnlag.quantities import centred, columns, norms
 from attnlag.storage import tables
 
 
@@ -26,7 +26,7 @@ def main(job):
         # Row groups of vectors are smaller; as many row groups of norms would take memory to open.
         held: list[pa.Table] = []
         for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
-            held.append(centred.norms_of_row_group(file, group, sums))
+            held.append(norms.norms_of_row_group(file, group, sums.add))
             if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
                 writer.write_table(pa.concat_tables(held).unify_dictionaries())
                 held = []

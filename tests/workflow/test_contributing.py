@@ -21,8 +21,7 @@ PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 COVARIATES = "scripts/attnlag/regression/design/covariates.py"
 COVARIANCES = "scripts/attnlag/regression/covariances.py"
 PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
-SITES = "scripts/attnlag/quantities/sites.py"
-QUANTITIES = "scripts/attnlag/quantities/catalogue.py"
+CATALOGUE = "scripts/attnlag/quantities/catalogue.py"
 OUTPUTS = "scripts/attnlag/pipeline/outputs.yaml"
 STUDY = "results/tiny/small/{}/notebook"
 
@@ -55,10 +54,10 @@ def extended(gpt2, tmp_path_factory):
     insert(project, COVARIANCES, "CATALOGUE = {\n", block_of("covariance"))
     insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
     site = textwrap.indent(block_of("site").rstrip(), " " * 8)
-    insert(project, SITES, "    for site in (\n", f"{site},\n")
+    insert(project, CATALOGUE, "    for site in (\n", f"{site},\n")
     entry, module = blocks_of("quantity")
     entry = textwrap.indent(entry.rstrip(), " " * 8)
-    insert(project, QUANTITIES, "    for quantity in (\n", f"{entry},\n")
+    insert(project, CATALOGUE, "    for quantity in (\n", f"{entry},\n")
     (project.folder / "scripts/attnlag/quantities/two_before.py").write_text(module)
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")

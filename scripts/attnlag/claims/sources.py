@@ -6,7 +6,7 @@ import pandas as pd
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import percent
 from attnlag.errors import counted
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.traced_means import next_ahead
 
 # Sources whose shares are shown, or summed, with what they are called.

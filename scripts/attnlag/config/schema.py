@@ -18,7 +18,7 @@ from attnlag.corpus.settings import Corpus, Tokens
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
 from attnlag.model.settings import PackageSource, PathSource, Source, may_be_taken
-from attnlag.quantities import catalogue, sites
+from attnlag.quantities import catalogue
 from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design import covariates
@@ -183,7 +183,7 @@ class Config(Section):
         """Return the sites that interventions change or observe; [] for none."""
         if self.causal is None:
             return []
-        changeable = sites.changeable(self.extraction.sites)
+        changeable = catalogue.changeable(self.extraction.sites)
         causal = self.causal
         asked = {*(causal.source_sites or changeable), *(causal.target_sites or changeable)}
         return [site for site in changeable if site in asked]

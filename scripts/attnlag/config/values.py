@@ -12,8 +12,7 @@ from attnlag.config.schema import Config, files_matching
 from attnlag.errors import counted, nearest, unreadable
 from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource
-from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
-from attnlag.quantities.sites import changeable
+from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, changeable
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression

@@ -10,7 +10,7 @@ from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = ("plot_geometry",)
 CATEGORY = "directions"

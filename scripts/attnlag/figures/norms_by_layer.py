@@ -12,7 +12,7 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.sampling import NormsSample
 from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import tokens_shown
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = ("plot_norms",)
 CATEGORY = "norms"

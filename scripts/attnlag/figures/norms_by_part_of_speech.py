@@ -7,7 +7,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
 from attnlag.figures.templates import Map, Notice, Sheet
 from attnlag.figures.wording import tokens_shown
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 

@@ -8,7 +8,7 @@ from attnlag.figures.drawing import reach_of
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet
 from attnlag.figures.wording import sample_shown
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

@@ -11,8 +11,8 @@ from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.means import RatioSums
-from attnlag.quantities.sites import SITES
 from attnlag.regression.estimation import clustered
 from attnlag.storage import tables
 

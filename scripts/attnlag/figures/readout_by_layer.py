@@ -8,7 +8,7 @@ from attnlag.claims.sources import TARGETS, next_token
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = ("plot_sources",)
 CATEGORY = "directions"

@@ -7,7 +7,7 @@ from attnlag.figures.norms_by_layer import norms_panel
 from attnlag.figures.sampling import sample_norms
 from attnlag.figures.templates import Lines, Sheet, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 

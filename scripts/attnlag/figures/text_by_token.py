@@ -28,8 +28,8 @@ from attnlag.figures.sizes import Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
 from attnlag.quantities import columns
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.norms import log_norms
-from attnlag.quantities.sites import SITES
 from attnlag.storage import tables
 
 DRAWN_BY = ("plot_norms",)

@@ -9,7 +9,7 @@ import torch
 
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import OUTPUT, STREAM, tap
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 # A document and a window of it.
 SequenceKey = tuple[str, int]

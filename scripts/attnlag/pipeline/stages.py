@@ -17,14 +17,13 @@ from attnlag.corpus.settings import CorpusSettings, Tagger, TokensSettings
 from attnlag.escaping import text_for
 from attnlag.figures.settings import NormsFiguresSettings, PanelsSettings
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.catalogue import OUTCOMES, changeable
 from attnlag.quantities.settings import (
     ExtractionSettings,
     Norms,
     RandomWeightsSettings,
     TracingSettings,
 )
-from attnlag.quantities.sites import changeable
 from attnlag.regression.settings import (
     BuildDesignSettings,
     ClassesSettings,

@@ -1,13 +1,55 @@
-"""Catalogue of quantities: what is measured of each token, in which pass, and what it serves as.
+"""Catalogues of sites and of quantities: which vectors are measured, and what of each token.
 
-To add a quantity, add an entry here and the module that computes it. The extraction, its control
-before training, the notebook, the documents of columns and, if it has outcomes, the regressions
-then have it. The workflow imports this module at its start, so it does not import torch; what
-computes a quantity is imported when it is measured, see `extraction.computation_of`.
+A site needs an entry here: the configuration allows its name, the extraction computes it in the
+same forward pass as the others, and figures show its label. A quantity needs an entry and the
+module that computes it: the extraction, its control before training, the notebook, the documents of
+columns and, if it has outcomes, the regressions then have it. The workflow imports this module at
+its start, so it does not import torch; what computes a quantity is imported when it is measured,
+see `extraction.computation_of`.
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+def total(*sublayers: Any) -> Any:
+    """Return the sum of the outputs of the sublayers of a block."""
+    return functools.reduce(operator.add, sublayers)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A vector of each token and layer."""
+
+    name: str  # in the configuration and in paths
+    sublayers: tuple[str, ...]  # of a block, that it is computed from: "attention", "mlp"
+    label: str  # on the axes of figures
+    meaning: str  # half a sentence for the documentation: "what … adds"
+    # Returns the vectors, given the outputs of the sublayers, each (tokens, width).
+    value: Callable[..., Any] = total
+
+
+SITES = {
+    site.name: site
+    for site in (
+        Site(
+            "attention",
+            ("attention",),
+            "attention adjustment",
+            "what attention adds to the residual stream",
+        ),
+        Site("mlp", ("mlp",), "MLP adjustment", "what the MLP adds"),
+        Site("block", ("attention", "mlp"), "block update", "the sum of the two"),
+    )
+}
+
+
+def changeable(names: Iterable[str]) -> list[str]:
+    """Return the sites that an intervention can change: sublayers of a block, or all of it."""
+    return [name for name in names if len(SITES[name].sublayers) == 1 or SITES[name].value is total]
 
 
 @dataclass(frozen=True)
@@ -229,9 +271,9 @@ RELATIVE = ("parallel_relative", "orthogonal_relative")
 STREAM_GROWTH = "stream_log_growth"
 
 
-def meanings() -> str:
-    """Return the optional quantities with their meanings, as one line of Markdown."""
-    meaning_of = {name: each.meaning.partition(";")[0] for name, each in OPTIONAL.items()}
+def meanings(entries: Mapping[str, Site | Quantity]) -> str:
+    """Return the names of entries with their meanings, as one line of Markdown."""
+    meaning_of = {name: each.meaning.partition(";")[0] for name, each in entries.items()}
     return ", ".join(f"`{name}` ({meaning})" for name, meaning in meaning_of.items())
 
 

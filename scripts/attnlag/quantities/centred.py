@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
-from attnlag.quantities.norms import l2_norms
+from attnlag.quantities.norms import vectors_of
 from attnlag.storage.sums import Sums
 
 QUANTITY = "cosine_previous_centred"
@@ -31,12 +31,6 @@ PAIRED_TOKENS = 256
 def schema(layers: int) -> pa.Schema:
     """Return the schema of a file of centred cosines: the keys, then a column per layer."""
     return columns.schema_of_values(range(layers), [QUANTITY])
-
-
-def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
-    """Return the vectors of a layer in one row group of activations, (tokens, width) float32."""
-    column = file.read_row_group(group, columns=[layer])[layer]
-    return columns.array_of(column).astype(np.float32, copy=False)
 
 
 @dataclass
@@ -186,21 +180,3 @@ def cosines_of(path: Path) -> tuple[list[pa.Table], pa.Table]:
             sums.add(layer, vectors_of(file, group, name), position)
     cosines = CentredCosines(file, sums.means(), 1)
     return list(cosines.previous()), cosines.by_distance()
-
-
-def norms_of_row_group(
-    file: pq.ParquetFile, group: int, sums: VectorSums | None = None
-) -> pa.Table:
-    """Return the norms of one row group of an activations file, keys first.
-
-    One column is in memory at a time. If ``sums`` are given, the vectors are added to them.
-    """
-    layers = columns.layers_in(file.schema_arrow)
-    rows = file.read_row_group(group, columns=columns.KEYS)
-    position = rows["position"].to_numpy()
-    for number, layer in enumerate(layers):
-        vectors = vectors_of(file, group, layer)
-        if sums is not None:
-            sums.add(number, vectors, position)
-        rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
-    return rows.cast(columns.schema(len(layers)))

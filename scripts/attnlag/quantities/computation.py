@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from attnlag.errors import UserError
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import Quantity
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES, Quantity
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, keys_of
 

@@ -16,10 +16,9 @@ import torch
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
 from attnlag.quantities import proofs
-from attnlag.quantities.catalogue import QUANTITIES
+from attnlag.quantities.catalogue import QUANTITIES, SITES
 from attnlag.quantities.computation import Computation, Seen, encoding
 from attnlag.quantities.passes import Batch, Passes, batch_of, runs
-from attnlag.quantities.sites import SITES
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 

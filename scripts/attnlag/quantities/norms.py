@@ -3,7 +3,7 @@
 The design of regressions imports this module, so it imports torch only where tensors come in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,29 @@ class StreamNorms(Computation):
     def layer(self, seen: Seen) -> Any:
         """Return the norms of a layer."""
         return norms_of(seen["stream"])
+
+
+def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:
+    """Return the vectors of a layer in one row group of activations, (tokens, width) float32."""
+    column = file.read_row_group(group, columns=[layer])[layer]
+    return columns.array_of(column).astype(np.float32, copy=False)
+
+
+def norms_of_row_group(
+    file: pq.ParquetFile, group: int, add: Callable[[int, np.ndarray, np.ndarray], object]
+) -> pa.Table:
+    """Return the norms of one row group of an activations file, keys first.
+
+    One column is in memory at a time; ``add(layer, vectors, position)`` gets each.
+    """
+    layers = columns.layers_in(file.schema_arrow)
+    rows = file.read_row_group(group, columns=columns.KEYS)
+    position = rows["position"].to_numpy()
+    for number, layer in enumerate(layers):
+        vectors = vectors_of(file, group, layer)
+        add(number, vectors, position)
+        rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
+    return rows.cast(columns.schema(len(layers)))
 
 
 def log_norms(norms: np.ndarray) -> np.ndarray:

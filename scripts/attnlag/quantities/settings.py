@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from attnlag.model.settings import Running
-from attnlag.quantities import catalogue, sites
+from attnlag.quantities import catalogue
 from attnlag.section import (
     DEVICE,
     AtLeastTwo,
@@ -18,7 +18,7 @@ from attnlag.section import (
 )
 
 QUANTITIES = OneOf(tuple(catalogue.OPTIONAL))
-SITES = OneOf(tuple(sites.SITES))
+SITES = OneOf(tuple(catalogue.SITES))
 Site = Annotated[str, SITES]
 
 # Scales of initial weights; see `random_weights.draws`.
@@ -32,8 +32,8 @@ class Measured(Running):
     sites: Annotated[list[Site], Distinct, SITES.in_order()] = Field(
         default=["attention"],
         min_length=1,
-        description=f"What is measured in each layer: {sites.meanings()}. Adding one reruns the "
-        "extraction",
+        description=f"What is measured in each layer: {catalogue.meanings(catalogue.SITES)}. "
+        "Adding one reruns the extraction",
     )
     keep: Literal["vectors", "norms"] = Field(
         default="vectors",
@@ -48,7 +48,8 @@ class Measured(Running):
         Field(
             default=["geometry", "heads"],
             description="What else is measured in the same pass (20 bytes per token, layer and "
-            f"site; 4 per token, layer and head; 16 per token): {catalogue.meanings()}",
+            "site; 4 per token, layer and head; 16 per token): "
+            f"{catalogue.meanings(catalogue.OPTIONAL)}",
         )
     )
 

@@ -17,11 +17,11 @@ from attnlag.model import hooks, trying
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.model.hooks import HEAD, NotGiven
 from attnlag.quantities import columns, computation, heads, sources, traced_tables
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.computation import Seen
 from attnlag.quantities.heads import LayerHeads
 from attnlag.quantities.passes import Batch, Rotary, batch_of
 from attnlag.quantities.readout import Readout
-from attnlag.quantities.sites import SITES
 from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.storage.sequences import TokenSequence, keys_of
 

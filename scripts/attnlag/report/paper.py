@@ -18,8 +18,7 @@ from attnlag.claims import training
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.figures import catalogue
-from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import OUTCOMES, SITES
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design.covariates import CATALOGUE
 from attnlag.regression.labels import R_SQUARED, correction, spans

@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from attnlag.errors import UserError
 from attnlag.model import architectures, hooks, loading, trying
 from attnlag.quantities import extraction
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
 

@@ -6,7 +6,7 @@ import torch
 from models import MODELS, ragged, small_model
 
 from attnlag.quantities import extraction
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 

@@ -10,7 +10,7 @@ from models import MODELS, ragged, small_model
 from attnlag.errors import UserError
 from attnlag.model import onednn, trying
 from attnlag.quantities import extraction
-from attnlag.quantities.sites import SITES
+from attnlag.quantities.catalogue import SITES
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
 # oneDNN lacks, one matrix for both halves of a gate, matrices of experts, sites that are linear

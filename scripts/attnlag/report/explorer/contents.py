@@ -19,8 +19,8 @@ from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.quantities import catalogue, columns
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.norms import log_norms
-from attnlag.quantities.sites import SITES
 from attnlag.regression.design.design import columns_of
 from attnlag.regression.labels import (
     BEFORE_TRAINING,
