@@ -2,6 +2,9 @@
 
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 
+# Paths of patterns for some of their wildcards.
+partly = functools.partial(expand, allow_missing=True)
+
 
 def optional(condition, files):
     """Return files where a condition holds, else none.
@@ -17,8 +20,7 @@ def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
     def of_all(wildcards):
-        shards = targets.shards(CONFIG, wildcards.corpus)
-        return expand(at(files, wildcards), shard=shards, allow_missing=True)
+        return partly(at(files, wildcards), shard=targets.shards(CONFIG, wildcards.corpus))
 
     return of_all
 
@@ -39,14 +41,14 @@ def in_both_formats(folder, *names):
 
 def every_site(pattern):
     """Return ``pattern`` for every site."""
-    return expand(pattern, site=CONFIG.extraction.sites, allow_missing=True)
+    return partly(pattern, site=CONFIG.extraction.sites)
 
 
 def of_study(pattern, condition=True):
     """Return a file of every site and regression that meets a condition, as that of `optional`."""
     meets = condition if callable(condition) else lambda regression: condition
     names = [name for name in CONFIG.regressions if meets(name)]
-    paths = expand(every_site(pattern), regression=names, allow_missing=True) if names else []
+    paths = partly(every_site(pattern), regression=names) if names else []
     return list(dict.fromkeys(paths))
 
 
@@ -99,7 +101,7 @@ def outcome_before_training(wildcards):
     """Return the outcome with random weights, a file a scale. Further scales have norms alone."""
     folder = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome].folder
     if folder == "norms":
-        return expand(f"{SITE}/random_weights{{scale}}.parquet", scale=SCALES, allow_missing=True)
+        return partly(f"{SITE}/random_weights{{scale}}.parquet", scale=SCALES)
     return [f"{SITE}/{folder}/random_weights.parquet"]
 
 

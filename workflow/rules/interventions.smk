@@ -20,34 +20,22 @@ use rule program as estimate_effects with:
     resources:
         **needs(memory_of_effects, 240, gpu=ON_GPU),
     params:
-        **job_params(
-            "estimate_effects",
-            **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens},
-        ),
+        **job_params("estimate_effects", **SPEED | {"batch_tokens": CONFIG.causal.batch_tokens}),
 
 
 use rule program as fit_effects with:
     input:
         effects=shards_of(f"{CAUSAL}/effects/{{shard}}.parquet"),
-        norms=shards_of(
-            [
-                f"results/{{model}}/{{corpus}}/{site}/norms/{{shard}}.parquet"
-                for site in CONFIG.sites_changed()
-            ]
-        ),
-        coefficients=expand(
+        norms=shards_of(partly(f"{SITE}/norms/{{shard}}.parquet", site=CONFIG.sites_changed())),
+        coefficients=partly(
             f"{RESULTS}/coefficients.parquet",
             site=CONFIG.sites_changed(),
             regression=CONFIG.regression_of_effects(),
-            allow_missing=True,
         ),
     output:
         **wanted(
             in_both_formats(
-                CAUSAL,
-                "elasticities",
-                "total_effects",
-                "by_part_of_speech",
+                *(CAUSAL, "elasticities", "total_effects", "by_part_of_speech"),
                 "prediction_vs_effect",
             )
         ),

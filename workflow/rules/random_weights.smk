@@ -12,16 +12,9 @@ use rule program as extract_random_weights with:
         norms=every_site(f"{SITE}/random_weights.parquet"),
         stream="results/{model}/{corpus}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
-        scales=expand(
-            f"{SITE}/random_weights{{scale}}.parquet",
-            site=CONFIG.extraction.sites,
-            scale=SCALES[1:],
-            allow_missing=True,
-        ),
-        scales_stream=expand(
-            "results/{model}/{corpus}/stream/random_weights{scale}.parquet",
-            scale=SCALES[1:],
-            allow_missing=True,
+        scales=partly(every_site(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
+        scales_stream=partly(
+            "results/{model}/{corpus}/stream/random_weights{scale}.parquet", scale=SCALES[1:]
         ),
         centred=optional(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred/random_weights.parquet")

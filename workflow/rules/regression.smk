@@ -22,10 +22,8 @@ use rule program as fit_regression with:
             random_weights=optional(UNTRAINED, outcome_before_training),
             random_weights_stream=optional(
                 CONFIG.needs_stream if UNTRAINED else None,
-                expand(
-                    "results/{model}/{corpus}/stream/random_weights{scale}.parquet",
-                    scale=SCALES,
-                    allow_missing=True,
+                partly(
+                    "results/{model}/{corpus}/stream/random_weights{scale}.parquet", scale=SCALES
                 ),
             ),
             # The files of covariates, and the corpus in any case, for the groups of documents.

@@ -29,11 +29,10 @@ def figures_of(stage, folder, condition=True, site=None):
     files = []
     for figure in targets.figures_drawn(stage, CONFIG):
         about = ("figure", figure.category, figure.subcategory)
-        first, *others = expand(
+        first, *others = partly(
             f"{folder}/{figure.name}{{size}}.{{format}}",
             size=targets.endings(CONFIG),
             format=sorted(CONFIG.figures.formats)[::-1],
-            allow_missing=True,
         )
         drawn = [in_report(first, *about, "figure", site), *others]
         files += wanted(drawn, FIRST if figure.first_regression else condition)
