@@ -8,6 +8,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -34,6 +35,17 @@ class Output:
     def path(self) -> str:
         """The path with wildcards."""
         return f"{self.folder}/{self.name}".removeprefix("/")
+
+    @classmethod
+    def stated(cls, folder: str, name: str, entry: Any) -> "Output":
+        """Return a file as the table states it: its meaning alone, or with its columns."""
+        facts = dict(entry) if isinstance(entry, dict) else {"meaning": entry}
+        facts["columns"] = {
+            column: meaning
+            for names, meaning in facts.get("columns", {}).items()
+            for column in ([names] if meaning else names.split(", "))
+        }
+        return cls(folder, name, **facts)
 
     def column_names(self) -> list[str]:
         """Return the names of all columns."""
@@ -72,7 +84,7 @@ OF_QUANTITIES = [
 ]
 
 OUTPUTS = [
-    Output(folder, name, **(entry if isinstance(entry, dict) else {"meaning": entry}))
+    Output.stated(folder, name, entry)
     for folder, files in TABLE["files"].items()
     for name, entry in files.items()
 ] + [
