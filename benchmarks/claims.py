@@ -18,14 +18,12 @@ import pandas as pd
 import pyarrow as pa
 from scipy import stats
 
+from attnlag.quantities import columns
+from attnlag.regression.inference import controls
+from attnlag.regression.settings import DesignSettings, RegressionSettings
+from attnlag.storage import tables
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from attnlag.quantities import columns  # noqa: E402
-from attnlag.regression.inference import controls  # noqa: E402
-from attnlag.regression.settings import DesignSettings, RegressionSettings  # noqa: E402
-from attnlag.storage import tables  # noqa: E402
-
 LAYERS, BEFORE, AFTER = 6, 0.5, 0.2
 DESIGN = DesignSettings(drop_first=1, outcome="norm", lags=[1], covariates=[])
 

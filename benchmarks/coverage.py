@@ -22,16 +22,12 @@ rejects, by what the order of tokens means, from a fifth of the replications.
 
 import argparse
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from scipy import stats
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties

@@ -7,7 +7,6 @@ these differences, at that token and the next five, are from those of automatic 
 takes several documents and pairs of layers, from the model and tokens of a finished default run.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,10 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModel
 
+from attnlag.interventions import derivative, edits
+from attnlag.model import trying
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from attnlag.interventions import derivative, edits  # noqa: E402
-from attnlag.model import trying  # noqa: E402
-
 MODEL = "smollm2-135m-instruct"
 TOKENS = f"results/{MODEL}/prompts/tokens/0000.parquet"
 PAIRS = [(0, 9), (9, 19), (18, 29)]

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
 
 LENGTH, BATCH, WORDS = 256, 16, 49_000
 PEERS = ("transformer_lens", "nnsight")

@@ -8,7 +8,6 @@ are of adjustments with those of the token before, once the layer's mean is subt
 sources are those of the first 64 tokens of 13 documents.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,10 @@ import pandas as pd
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+import attnlag
+from attnlag.model import random_weights
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import attnlag  # noqa: E402
-from attnlag.model import random_weights  # noqa: E402
-
 FOLDER = ROOT / "data/models/smollm2-135m-instruct"
 WITHIN = {"lags": [1, 2], "fixed_effects": "document", "covariates": ["position"]}
 FITS = {

@@ -10,11 +10,10 @@ Needs the model of the default run in data/models/, and takes a minute of two co
 """
 
 import argparse
-import itertools
-import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -29,15 +28,6 @@ parser = argparse.ArgumentParser(
 parser.add_argument("--model", type=Path, default=ROOT / "data/models/smollm2-135m-instruct")
 parser.add_argument("--documents", type=int, default=26, help="taken from the genres in turn")
 parser.add_argument("--seed", type=int, default=0)
-
-
-def documents(number: int) -> list[dict[str, str]]:
-    lines = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()
-    genres: dict[str, list[dict[str, str]]] = {}
-    for row in map(json.loads, lines):
-        genres.setdefault(row["genre"], []).append(row)
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*genres.values()))
-    return list(itertools.islice(filter(None, turns), number))
 
 
 @torch.no_grad()
@@ -60,7 +50,9 @@ def main() -> None:
     args = parser.parse_args()
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    texts = {row["id"]: row["text"] for row in documents(args.documents)}
+    rows = pd.read_json(ROOT / "data/prompts.jsonl", lines=True)
+    turn = rows.groupby("genre", sort=False).cumcount().sort_values(kind="stable").index
+    texts = rows.loc[turn[: args.documents]].set_index("id")["text"]
 
     def measured() -> tuple[np.ndarray, dict[str, np.ndarray]]:
         found = attnlag.measure(model, tokenizer, texts, progress=False)

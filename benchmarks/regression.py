@@ -61,7 +61,6 @@ def write_design(documents: int, path: Path) -> Path:
 
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
-    sys.path.insert(0, str(ROOT / "scripts"))
     from attnlag.regression.estimation import moments, regress
     from attnlag.regression.estimation.least_squares import solve
     from attnlag.regression.inference import results

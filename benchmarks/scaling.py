@@ -36,7 +36,7 @@ import yaml
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 ROOT = SUPPORT.parents[1]
 OBSERVER = Path(__file__).with_name("observer")
-sys.path[:0] = [str(SUPPORT), str(ROOT / "scripts")]
+sys.path.insert(0, str(SUPPORT))
 
 from projects import Project, copy_of_project, new_project  # noqa: E402
 

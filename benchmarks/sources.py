@@ -7,21 +7,18 @@ that take the norms, and through the passes of `trace_sources`. The script print
 thread of a processor, and the median of their ratios, without loading and set-up.
 """
 
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from attnlag.interventions import sampling
+from attnlag.model import hooks, loading
+from attnlag.quantities import tracing
+from attnlag.quantities.settings import Sources
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from attnlag.interventions import sampling  # noqa: E402
-from attnlag.model import hooks, loading  # noqa: E402
-from attnlag.quantities import tracing  # noqa: E402
-from attnlag.quantities.settings import Sources  # noqa: E402
-
 MODEL, CORPUS = "smollm2-135m-instruct", "prompts"
 ROUNDS = 3
 

@@ -11,7 +11,6 @@ relative, against float32.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,13 +21,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attnlag.quantities import columns, computation, norms
+from attnlag.storage.sequences import TokenSequence
+
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "results/smollm2-135m-instruct/prompts/attention/activations/0000.parquet"
 
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from attnlag.quantities import columns, computation, norms  # noqa: E402
-from attnlag.storage.sequences import TokenSequence  # noqa: E402
 
 # Name: precision, rows of a row group, and what is not as attnlag has it.
 WAYS: dict[str, tuple[str, int, dict[str, Any]]] = {
