@@ -7,7 +7,7 @@ from attnlag.quantities.columns import layer_name
 from attnlag.report import causal, findings, geometry, heads, sources
 from attnlag.report.regression_tables import declared
 from attnlag.report.summaries import layer_summary
-from attnlag.storage import tables, writing
+from attnlag.storage import writing
 from attnlag.storage.declared import Declared
 
 
@@ -18,10 +18,11 @@ def main(job):
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
         fitted = findings.stored_fit(regression)
-        kinds = ("classes", "equal_slopes", "nested_models")
-        by_class = [files.table(kind, regression.folder) for kind in kinds]
-        if not files.one_of("classes", regression.folder):
-            by_class = []
+        by_class = [
+            files.table(kind, regression.folder)
+            for kind in ("classes", "equal_slopes", "nested_models")
+            if files.one_of(kind, regression.folder)
+        ]
         groups = files.table("groups", regression.folder)
         text = findings.of_regression(
             fitted, regression.controls, regression.before_training, groups, name, by_class
@@ -40,14 +41,13 @@ def main(job):
 
 
 def of_directions(files, folder):
-    path = files.one_of("directions", folder)
-    name = f"{tables.names_of(path)}, {folder.parent.name}"
+    name = f"{files.record('directions', folder).names}, {folder.parent.name}"
     return geometry.geometry_findings(files.table("directions", folder), name)
 
 
 def of_heads(files, folder):
     table, lags = (files.table(name, folder) for name in ("heads", "head_coefficients"))
-    record = tables.read_provenance(files.one_of("heads", folder))
+    record = files.record("heads", folder)
     name = f"{record.names}, attention"
     if record["sampled"]:
         name += f", a sample of {counted(record['sampled'], 'document')}"
@@ -60,12 +60,12 @@ def of_heads(files, folder):
 
 def of_sources(files, folder):
     shares, lags = (files.table(name, folder) for name in ("shares", "lags"))
-    record = tables.read_provenance(files.one_of("shares", folder))
+    record = files.record("shares", folder)
     return sources.sources_findings(shares, lags, record.names, record["proof"])
 
 
 def of_readout(files, folder):
-    record = tables.read_provenance(files.one_of("readout", folder))
+    record = files.record("readout", folder)
     name = f"{record.names}, {folder.parent.name}"
     return sources.readout_findings(files.table("readout", folder), name, record["proof"])
 
@@ -73,18 +73,15 @@ def of_readout(files, folder):
 def of_causal(files, folder):
     names = ("total_effects", "prediction_vs_effect")
     effects, predictions = (files.table(name, folder) for name in names)
-    record = tables.read_provenance(files.one_of("total_effects", folder))
+    record = files.record("total_effects", folder)
     alpha = record.settings("elasticities")["alpha"]
     return causal.causal_findings(effects, predictions, name=record.names, alpha=alpha)
 
 
-# Functions that tell the findings other than those of regressions.
+# What tells the other findings, by the names of outputs.
 OTHERS = {
-    "directions": of_directions,
-    "heads": of_heads,
-    "sources": of_sources,
-    "readout": of_readout,
-    "causal": of_causal,
+    **{"directions": of_directions, "heads": of_heads, "sources": of_sources},
+    **{"readout": of_readout, "causal": of_causal},
 }
 
 if __name__ == "__main__":

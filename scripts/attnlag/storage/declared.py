@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from attnlag.storage.tables import Record, read_provenance
+
 
 class Declared:
     """The declared files of a job that reads the results of many others.
@@ -33,3 +35,7 @@ class Declared:
         """Return the table of a name below a folder, empty without one."""
         path = self.one_of(name, folder)
         return pd.DataFrame() if path is None else pd.read_parquet(path)
+
+    def record(self, name: str, folder: Path) -> Record:
+        """Return the provenance of a declared table."""
+        return read_provenance(self.all_of(name, folder)[0])
