@@ -118,7 +118,7 @@ def products_of(rows: np.ndarray, *terms: np.ndarray) -> np.ndarray:
     return np.stack(sums, axis=-1).reshape(len(rows), 2, terms[0].shape[1], len(sums))
 
 
-def moments_of(products: np.ndarray, terms: Sequence[str], halves: int) -> list[Moments]:
+def moments_of(products: np.ndarray, terms: Sequence[str]) -> list[Moments]:
     """Return moments, a layer each, of (documents, cells, layers, packed) ones."""
     names = [f"document {place}" for place in range(len(products))]
     p = 1 + len(terms)
@@ -130,7 +130,6 @@ def moments_of(products: np.ndarray, terms: Sequence[str], halves: int) -> list[
             centre=np.zeros(p),
             s=full(products[:, :, layer].swapaxes(0, 1), p),
             documents=len(names),
-            halves=halves,
         )
         for layer in range(products.shape[2])
     ]
@@ -138,12 +137,11 @@ def moments_of(products: np.ndarray, terms: Sequence[str], halves: int) -> list[
 
 def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Moments]:
     """Return the moments that regressions are solved from; layers are the replications."""
-    halves = 2 if estimator == "half-panel" else 1
-    if halves == 1:
+    if estimator != "half-panel":
         products = products.sum(axis=1, keepdims=True)
     terms = ["y", *(f"lag_{lag}" for lag in range(1, lags + 1))]
     effects = estimator != "pooled"
-    return [layer.regressed(effects=effects) for layer in moments_of(products, terms, halves)]
+    return [layer.regressed(effects=effects) for layer in moments_of(products, terms)]
 
 
 def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
@@ -256,7 +254,7 @@ def of_classes(
     own = np.eye(len(names))[[names.index(name) for name in CLASSES]][kind[:, 2:]]
     w = np.stack([np.ones_like(y[..., 2:]), y[..., 2:], y[..., 1:-1]], axis=-1)
     products = np.einsum("ldti,ldtj,dtc->dclij", w, w, own)[..., *np.triu_indices(3)]
-    return moments_of(products, ["y", "lag_1"], 1)
+    return moments_of(products, ["y", "lag_1"])
 
 
 def by_class(replications: int, draws: int, random: np.random.Generator) -> None:

@@ -61,7 +61,7 @@ def write_design(documents: int, path: Path) -> Path:
 
 def attnlag_fit(design: Path, output: Path) -> None:
     """Write the coefficients that cross-products give."""
-    from attnlag.regression.estimation import moments, regress
+    from attnlag.regression.estimation import crossproducts, regress
     from attnlag.regression.estimation.least_squares import solve
     from attnlag.regression.inference import results
     from attnlag.regression.settings import Errors
@@ -70,8 +70,8 @@ def attnlag_fit(design: Path, output: Path) -> None:
     products = output.with_suffix(".products")
     rows = tables.batches(design, tables.ROWS_AT_ONCE, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
-    moments.write(rows, pq.read_schema(design), products, record)
-    stored = moments.Stored([products], budget=256e6)
+    crossproducts.write(rows, pq.read_schema(design), products, record)
+    stored = crossproducts.Stored([products], budget=256e6)
     layers = (layer.regressed(effects=False) for layer in stored)
     fits = [regress.fit(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)

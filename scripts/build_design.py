@@ -8,14 +8,14 @@ import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
 from attnlag.regression.design import covariates
-from attnlag.regression.estimation import moments
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
 
 
 def main(job):
     design = job.output.design
-    counts = moments.of_norms(
+    counts = crossproducts.of_norms(
         job.input.outcome,
         job.input.stream or None,
         design,

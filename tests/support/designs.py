@@ -10,7 +10,7 @@ import statsmodels.api as sm
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
 from attnlag.regression.design import covariates, design
-from attnlag.regression.estimation import moments, regress
+from attnlag.regression.estimation import crossproducts, moments, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
@@ -84,7 +84,7 @@ def changed(table, columns):
 
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
-    return moments.of_rows(table.to_batches(rows), table.schema, 2 if halves else 1, **fields)
+    return crossproducts.of_rows(table.to_batches(rows), table.schema, 2 if halves else 1, **fields)
 
 
 def regressed(layers, fixed_effects=False, group_of=None):
@@ -119,7 +119,7 @@ def stored_of(tables_of_shards, folder, budget=np.inf, **options):
     paths = [folder / f"{place}.parquet" for place in range(len(tables_of_shards))]
     for table, path in zip(tables_of_shards, paths, strict=True):
         write_shard(table, path, {"stages": {}}, **options)
-    return moments.Stored(paths, budget)
+    return crossproducts.Stored(paths, budget)
 
 
 def columns_of(table, layer):
@@ -135,8 +135,8 @@ def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
     record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
     batches = table.to_batches(rows)
-    lengths = moments.rows_of_documents(batches) if halves else None
-    moments.write(batches, table.schema, path, record, lengths)
+    lengths = crossproducts.rows_of_documents(batches) if halves else None
+    crossproducts.write(batches, table.schema, path, record, lengths)
 
 
 def one_alive(monkeypatch, module, name):

@@ -24,7 +24,7 @@ from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
 from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties, thirds
-from attnlag.regression.estimation import moments
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
@@ -209,7 +209,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     stream = files["stream"] if regression.outcome == "relative" else None
     facts = covariates.read_facts(build.design, files)
     design, made = folder / "design.parquet", folder / "crossproducts.parquet"
-    moments.of_norms(files["norms"], stream, design, made, build, facts)
+    crossproducts.of_norms(files["norms"], stream, design, made, build, facts)
     orders, untrained = [], None
     if config.controls.permutation:
         orders.append(

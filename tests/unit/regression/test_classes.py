@@ -16,7 +16,7 @@ from oracles import aht, clustered, cr2, half_panel, jackknifed
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import design, properties, thirds
-from attnlag.regression.estimation import merging, moments
+from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.settings import ClassesSettings
 
 
@@ -42,8 +42,8 @@ def by_class(
     layers = moments_of(table, rows, halves, classes=count, class_of=codes)
     if path:
         record = {"stages": {"design": {"outcome": "norm"}}}
-        moments.write(table.to_batches(), table.schema, path, record, None, count, codes)
-        layers = moments.Stored([path], budget=1)
+        crossproducts.write(table.to_batches(), table.schema, path, record, None, count, codes)
+        layers = crossproducts.Stored([path], budget=1)
     settings = ClassesSettings(
         regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
         property=of,
@@ -106,7 +106,7 @@ def test_few_documents_are_allowed_for(tokens):
 def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch, tmp_path):
     """Both regressions leave out the same documents, or the same bins of documents."""
     if bins:
-        monkeypatch.setattr(moments, "FEWEST_BINS", bins)
+        monkeypatch.setattr(crossproducts, "FEWEST_BINS", bins)
     found, frame = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
     data = columns(frame)
     shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()

@@ -10,7 +10,7 @@ from refusals import refused
 from scipy import stats
 
 from attnlag.regression.beyond import comparison
-from attnlag.regression.estimation.moments import Stored
+from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings

@@ -17,7 +17,7 @@ from attnlag.errors import UserError
 from attnlag.quantities import columns
 from attnlag.regression.design import design
 from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies
-from attnlag.regression.estimation import moments
+from attnlag.regression.estimation import crossproducts
 from attnlag.regression.settings import BuildDesignSettings, DesignSettings
 from attnlag.storage import tables
 
@@ -229,7 +229,7 @@ def test_a_relative_design_is_that_of_the_ratios(tmp_path):
     terms = DesignSettings(lags=[1, 2], outcome="relative")
     settings = BuildDesignSettings(design=terms, halves=False)
     files = [tmp_path / name for name in ("norms", "stream", "design", "crossproducts")]
-    counts = moments.of_norms(*files, settings, {})
+    counts = crossproducts.of_norms(*files, settings, {})
     ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
     expected, _ = build(norms_table(lengths, values=ratios), design_settings((1, 2)))
     found = pq.read_table(files[2]).to_pandas()

@@ -31,7 +31,7 @@ from oracles import (
 )
 from scipy import stats
 
-from attnlag.regression.estimation import least_squares, moments
+from attnlag.regression.estimation import crossproducts, least_squares
 from attnlag.regression.estimation.clustered import SMALL, cr2_adjustment
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, results
@@ -328,7 +328,7 @@ def test_the_root_for_small_leverages_is_precise_to_rounding():
 
 
 def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path):
-    monkeypatch.setattr(moments, "FEWEST_BINS", 9)
+    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
     table = design_table(LENGTHS["many"], 3, missing=0.1)
     whole, binned = layers_of(table), regressed(stored_of([table], tmp_path, 100.0))
     assert len(binned[0].clusters) == 9

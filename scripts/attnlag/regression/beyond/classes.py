@@ -23,7 +23,7 @@ from attnlag.regression.beyond.groups import settings_of_groups
 from attnlag.regression.design import properties
 from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of
 from attnlag.regression.design.thirds import thirds_of
-from attnlag.regression.estimation import merging, moments, regress
+from attnlag.regression.estimation import crossproducts, merging, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.merging import TermSums
 from attnlag.regression.estimation.moments import Moments, product
@@ -38,7 +38,9 @@ from attnlag.storage import tables
 ALL = "all"
 
 
-def codes_of(tokens: Property, offset: int, cuts: Sequence[float] | None = None) -> moments.ClassOf:
+def codes_of(
+    tokens: Property, offset: int, cuts: Sequence[float] | None = None
+) -> crossproducts.ClassOf:
     """Return the function that gives the class of each row of a design; NaN without the number.
 
     Parameters
@@ -78,10 +80,10 @@ def sum_design(
     lengths = None
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
-        lengths = moments.rows_of_documents(documents)
+        lengths = crossproducts.rows_of_documents(documents)
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
-    return moments.write(
+    return crossproducts.write(
         tables.batches(design, tables.ROWS_AT_ONCE, "moments by class"),
         pq.read_schema(design),
         path,
@@ -98,7 +100,7 @@ def fit_classes(paths: Sequence[Path], settings: ClassesSettings) -> "SlopesByCl
     The column ``merged`` of the tests names the classes in ``other``.
     """
     budget = settings.regression.stack_mb * 1e6
-    slopes = slopes_by_class(moments.Stored(paths, budget, keep=True), settings)
+    slopes = slopes_by_class(crossproducts.Stored(paths, budget, keep=True), settings)
     slopes.tests["merged"] = ", ".join(slopes.other)
     return slopes
 

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from attnlag.errors import UserError
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.clustered import ClusterSums
+from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments, Stored
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag

@@ -25,7 +25,7 @@ from scipy import special
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import in_batches
 from attnlag.regression.design import design
-from attnlag.regression.estimation import merging, moments
+from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap
@@ -71,7 +71,7 @@ def moments_of_batches(
     )
     rows = rows.unify_dictionaries().combine_chunks()
     of_logs = OUTCOMES[settings.outcome].logarithm
-    return moments.of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
+    return crossproducts.of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
 
 
 # Columns of the comparison with the trained model.

@@ -18,8 +18,9 @@ from attnlag.quantities.columns import layer_name
 from attnlag.regression.beyond import groups
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation import merging, regress, residuals
+from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments, Stored
+from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference import (

@@ -1,0 +1,348 @@
+"""Moments of a design: summed in one pass over its rows, written to a file, and read by layer."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations_with_replacement
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.quantities.columns import layer_name
+from attnlag.regression.design import design
+from attnlag.regression.estimation.moments import Moments, full, in_bins, joined, of_clusters
+from attnlag.regression.settings import BuildDesignSettings
+from attnlag.storage import tables
+
+# Largest number of documents that are written at once, and of bytes that are written or read.
+DOCUMENTS = 5000
+BLOCK_BYTES = 24e6
+
+# Moments that take less may be kept once they are read.
+KEPT_BYTES = 32e6
+
+# Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
+FEWEST_BINS = 100
+
+NO_ROWS = pa.RecordBatch.from_pylist([])
+
+# Returns the class of each row of a design, NaN if it is in none.
+ClassOf = Callable[[pa.RecordBatch], np.ndarray]
+
+# Documents, and their packed moments, (documents, cells, layers, packed).
+Block = tuple[list[str], np.ndarray]
+
+
+def rows_of_documents(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
+    """Return the number of rows of each document of a design, in order."""
+    counts: list[int] = []
+    last = None
+    for batch in batches:
+        names, starts = tables.runs(batch)
+        lengths = np.diff([*starts, batch.num_rows]).tolist()
+        if names and names[0] == last:
+            counts[-1] += lengths.pop(0)
+        counts += lengths
+        last = names[-1] if names else last
+    return np.array(counts, dtype=np.int64)
+
+
+def _centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
+    """Return the means of a batch: (layers, p), 0 for the leading 1.
+
+    They are close enough to the overall means for the sums to stay precise, and are known before
+    the rest is read.
+    """
+    layers, terms = design.layers_and_terms(schema)
+    centre = np.zeros((len(layers), 1 + len(terms)))
+    for place, layer in enumerate(layers if batch.num_rows else []):
+        values = design.values_of(batch, layer, terms)
+        valid = ~np.isnan(values[0])
+        if valid.any():
+            centre[place, 1:] = [row[valid].mean() for row in values]
+    return centre
+
+
+def _by_batch(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    centre: np.ndarray,
+    lengths: np.ndarray | None,
+    classes: int,
+    class_of: ClassOf | None,
+) -> Iterator[Block]:
+    """Yield the documents of each batch; one that spans batches has its rows of each.
+
+    The parameters are those of `write`.
+    """
+    layers, terms = design.layers_and_terms(schema)
+    p, cells, passed = 1 + len(terms), classes, 0
+    if lengths is not None:
+        # The first half takes the odd row.
+        ends_of_halves = np.cumsum(np.stack([(lengths + 1) // 2, lengths // 2], axis=1))
+        cells *= 2
+    for batch in filter(len, batches):
+        documents, starts = tables.runs(batch)
+        counts = np.diff(starts, append=batch.num_rows)
+        cell = cells * np.repeat(np.arange(len(documents), dtype=float), counts)
+        if lengths is not None:
+            rows = np.arange(passed, passed + batch.num_rows)
+            cell += classes * (np.searchsorted(ends_of_halves, rows, side="right") % 2)
+        if class_of is not None:
+            cell += class_of(batch)
+        passed += batch.num_rows
+        # Rows without a class come last.
+        order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
+        cell = cell[order].astype(np.int64)
+        sums = np.zeros((len(documents) * cells, len(layers), p * (p + 1) // 2))
+        if len(order):
+            starts = np.flatnonzero(np.diff(cell, prepend=-1))
+            sums[cell[starts]] = _segments(batch, layers, terms, centre, order, starts)
+        yield documents, sums.reshape(len(documents), cells, *sums.shape[1:])
+
+
+def _segments(
+    batch: pa.RecordBatch,
+    layers: Sequence[int],
+    terms: Sequence[str],
+    centre: np.ndarray,
+    order: np.ndarray,
+    starts: np.ndarray,
+) -> np.ndarray:
+    """Return the packed moments of segments of rows in an order: (segments, layers, packed)."""
+    p = 1 + len(terms)
+    sums = np.zeros((len(layers), p * (p + 1) // 2, len(starts)))
+    w = np.empty((p, len(order)))
+    for layer, from_centre, of_layer in zip(layers, centre, sums, strict=True):
+        design.values_of(batch, layer, terms).take(order, axis=1, out=w[1:], mode="clip")
+        w[1:] -= from_centre[1:, None]
+        # In a dropped row everything is zero, including the leading 1.
+        valid = ~np.isnan(w[1])
+        w[0], w[1:, ~valid] = valid, 0
+        for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
+            np.add.reduceat(i * j if place >= p else j, starts, out=of_layer[place])
+    return sums.transpose(2, 0, 1)
+
+
+def _by_document(batches: Iterable[Block], at_once: float) -> Iterator[Block]:
+    """Yield whole documents in blocks of a number or more; the last may be smaller."""
+    names: list[str] = []
+    sums: list[np.ndarray] = []
+    for documents, block in batches:
+        if names and documents and documents[0] == names[-1]:
+            sums[-1][-1] += block[0]
+            documents, block = documents[1:], block[1:]
+        if not documents:
+            continue
+        if len(names) >= at_once:
+            yield names, np.concatenate(sums)
+            names, sums = [], []
+        names += documents
+        sums.append(block)
+    if names:
+        yield names, np.concatenate(sums)
+
+
+def of_rows(
+    rows: Sequence[pa.RecordBatch],
+    schema: pa.Schema,
+    halves: int = 1,
+    classes: int = 1,
+    class_of: ClassOf | None = None,
+    **fields: Any,
+) -> list[Moments]:
+    """Return the moments of each layer of a design in memory; other fields are set as given."""
+    layers, terms = design.layers_and_terms(schema)
+    centre = _centre_of(rows[0] if rows else NO_ROWS, schema)
+    lengths = rows_of_documents(rows) if halves == 2 else None
+    batches = _by_batch(rows, schema, centre, lengths, classes, class_of)
+    packed = centre.shape[1] * (1 + centre.shape[1]) // 2
+    none: Block = [], np.zeros((0, halves * classes, len(layers), packed))
+    names, sums = next(_by_document(batches, np.inf), none)
+    return [
+        _layer(layer, terms, own, names, sums[:, :, place], above=place, **fields)
+        for place, (layer, own) in enumerate(zip(layers, centre, strict=True))
+    ]
+
+
+def _layer(
+    layer: int,
+    terms: list[str],
+    centre: np.ndarray,
+    names: list[str],
+    packed: np.ndarray,
+    **fields: Any,
+) -> Moments:
+    """Return the moments of a layer from packed ones, (clusters, cells, packed)."""
+    s = full(np.ascontiguousarray(packed.swapaxes(0, 1)), 1 + len(terms))
+    return of_clusters(Moments(layer, terms, names, centre, s, 0, **fields), names, s)
+
+
+def of_norms(
+    norms: Path,
+    stream: Path | None,
+    path: Path,
+    made: Path,
+    settings: BuildDesignSettings,
+    facts: Mapping[str, Any],
+) -> design.Counts:
+    """Write the design of a file of norms and its moments, in one pass over the norms.
+
+    Parameters
+    ----------
+    stream : Path or None
+        As for `design.written`.
+    path, made : Path
+        The files of the design and of the moments.
+
+    Returns
+    -------
+    counts : Counts
+        What is in the design, and what it leaves out.
+    """
+    counts = design.Counts()
+    layers = list(OUTCOMES[settings.design.outcome].columns(pq.read_schema(norms).names))
+    schema = design.schema(layers, settings.design, facts)
+    record = tables.provenance(tables.read_provenance(norms), "design", settings.design, "numpy")
+    recorded = schema.with_metadata(tables.metadata(record))
+    rows = design.written(norms, stream, path, recorded, settings.design, facts, counts)
+    lengths = None
+    if settings.halves:
+        lengths = rows_of_documents(design.outcome_keys(norms, settings.design, facts))
+    record = tables.provenance(record, "crossproducts", {"halves": settings.halves}, "numpy")
+    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, lengths)
+    return counts
+
+
+def write(
+    rows: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    path: str | Path,
+    record: dict[str, Any],
+    lengths: np.ndarray | None = None,
+    classes: int = 1,
+    class_of: ClassOf | None = None,
+) -> int:
+    """Write the moments of a design, with a column per layer; return the number of documents.
+
+    One batch of rows is in memory at a time.
+
+    Parameters
+    ----------
+    rows : iterable of pyarrow.RecordBatch
+        The design of a shard, in order.
+    record : dict
+        The provenance, to which the description of the numbers is added as ``crossproducts``.
+    lengths : int array, optional
+        Number of rows of each document; given to keep the two halves of a document apart.
+    class_of : callable, optional
+        Returns the class of each row, below ``classes``, to keep these apart.
+    """
+    layers, terms = design.layers_and_terms(schema)
+    rows = iter(rows)
+    first = next(filter(len, rows), NO_ROWS)
+    centre, halves = _centre_of(first, schema), 1 if lengths is None else 2
+    facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
+    facts |= {"halves": halves, "cells": halves * classes}
+    p, count = 1 + len(terms), 0
+    none = np.zeros((0, halves * classes, len(layers), p * (p + 1) // 2))
+    columns = _table([], none, layers).schema
+    of_document = 8 * halves * classes * len(layers) * none.shape[3]
+    batches = _by_batch(chain([first], rows), schema, centre, lengths, classes, class_of)
+    with tables.parquet_writer(
+        path,
+        columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),
+        **tables.encoding(columns),
+    ) as writer:
+        for names, sums in _by_document(batches, min(DOCUMENTS, BLOCK_BYTES // of_document)):
+            writer.write_table(_table(names, sums, layers))
+            count += len(names)
+    return count
+
+
+def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.Table:
+    """Return packed moments with a row per document and cell.
+
+    ``n`` is the largest number of rows of a layer.
+    """
+    documents, cells, _, packed = sums.shape
+    codes = pa.array(np.repeat(np.arange(documents, dtype=np.int32), cells))
+    counts = np.rint(sums[..., 0].max(axis=2, initial=0)).astype(np.int64)
+    columns = {
+        "document": pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string())),
+        "n": pa.array(counts.reshape(-1)),
+    }
+    for place, layer in enumerate(layers):
+        own = pa.array(np.ascontiguousarray(sums[:, :, place]).reshape(-1))
+        columns[layer_name(layer)] = pa.FixedSizeListArray.from_arrays(own, packed)
+    return pa.table(columns)
+
+
+class Stored(Sequence[Moments]):
+    """The layers of shards in files, each of which is read on use.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Shards of one design, in order; a document is in only one of them.
+    budget : float
+        Bytes for the moments of all layers. If the documents need more, they share as many bins as
+        fit. The bins do not depend on the shards.
+    keep : bool
+        Whether to keep what was read, if all layers take less than `KEPT_BYTES`.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | Path], budget: float = np.inf, *, keep: bool = False
+    ) -> None:
+        self.files = [(path, pq.read_metadata(path)) for path in paths]
+        self.facts = [tables.read_provenance(path)["crossproducts"] for path in paths]
+        made = tables.read_provenance(paths[0])
+        self.of_logs = OUTCOMES[made.settings("design")["outcome"]].logarithm
+        self.layers, self.terms = self.facts[0]["layers"], self.facts[0]["terms"]
+        self.cells, p = self.facts[0]["cells"], 1 + len(self.terms)
+        self.packed = p * (p + 1) // 2
+        self.documents = sum(metadata.num_rows for _, metadata in self.files) // self.cells
+        # A regression of halves has their sum too.
+        parts = self.cells + (self.facts[0]["halves"] == 2)
+        self.needed = len(self.layers) * parts * self.packed * 8
+        self.bins = None
+        if self.documents * self.needed > budget:
+            self.bins = min(self.documents, max(FEWEST_BINS, int(budget // self.needed)))
+        self.keep = keep and self.documents * self.needed <= KEPT_BYTES
+        self.kept: dict[int, Moments] = {}
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index in self.kept:
+            return self.kept[index]
+        if self.bins is not None:
+            like = next(self._documents(index))
+            return in_bins(lambda: self._documents(index), self.bins, like)
+        moments = joined(list(self._documents(index)))
+        if self.keep:
+            self.kept[index] = moments
+        return moments
+
+    def _documents(self, index: int) -> Iterator[Moments]:
+        """Yield the documents of a layer, in blocks about one centre; none are a block too."""
+        layer, fields = self.layers[index], {"of_logs": self.of_logs, "above": index}
+        largest = int(np.argmax([metadata.num_rows for _, metadata in self.files]))
+        centres = [np.array(facts["centre"])[index] for facts in self.facts]
+        rows = max(1, int(BLOCK_BYTES // (8 * self.cells * self.packed))) * self.cells
+        if not self.documents:
+            none = np.zeros((0, self.cells, self.packed))
+            yield _layer(layer, self.terms, centres[largest], [], none, **fields)
+        for (path, metadata), centre in zip(self.files, centres, strict=True):
+            file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False)
+            columns = ["document", layer_name(layer)]
+            for batch in file.iter_batches(rows, columns=columns, use_threads=False):
+                names = batch["document"].take(pa.array(np.arange(0, len(batch), self.cells)))
+                sums = batch[layer_name(layer)].flatten().to_numpy()
+                sums = sums.reshape(len(names), self.cells, self.packed)
+                block = _layer(layer, self.terms, centre, names.to_pylist(), sums, **fields)
+                yield block.recentred(centres[largest])
