@@ -14,6 +14,7 @@ from attnlag.regression.estimation import crossproducts, moments, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, permutation
 from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
+from attnlag.storage import tables
 
 TERMS = ["y", "lag_1", "lag_2"]
 
@@ -135,8 +136,8 @@ def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
     record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
     batches = table.to_batches(rows)
-    lengths = crossproducts.rows_of_documents(batches) if halves else None
-    crossproducts.write(batches, table.schema, path, record, lengths)
+    sizes = tables.sizes_of_documents(batches) if halves else None
+    crossproducts.write(batches, table.schema, path, record, sizes)
 
 
 def one_alive(monkeypatch, module, name):

@@ -270,6 +270,17 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
     return [column.dictionary[code].as_py() for code in codes[starts]], starts
 
 
+def sizes_of_documents(batches: Iterable[pa.RecordBatch]) -> dict[str, int]:
+    """Return the number of rows of each document, in order; one may span batches."""
+    sizes: dict[str, int] = {}
+    for batch in batches:
+        names, starts = runs(batch)
+        counts = np.diff(starts, append=batch.num_rows).tolist()
+        for name, count in zip(names, counts, strict=True):
+            sizes[name] = sizes.get(name, 0) + count
+    return sizes
+
+
 def batches(
     path: str | Path, rows: int, progress: str, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:

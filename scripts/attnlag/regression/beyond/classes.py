@@ -77,10 +77,10 @@ def sum_design(
         Ends of the thirds of the tokens of the corpus, if the property is a number.
     """
     property_of_tokens = properties.read_property(settings.property, [tokens])
-    lengths = None
+    sizes = None
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
-        lengths = crossproducts.rows_of_documents(documents)
+        sizes = tables.sizes_of_documents(documents)
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
     return crossproducts.write(
@@ -88,7 +88,7 @@ def sum_design(
         pq.read_schema(design),
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),
-        lengths,
+        sizes,
         len(classes_of(settings.property)),
         codes_of(property_of_tokens, settings.offset, cuts),
     )

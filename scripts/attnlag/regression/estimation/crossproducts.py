@@ -35,20 +35,6 @@ ClassOf = Callable[[pa.RecordBatch], np.ndarray]
 Block = tuple[list[str], np.ndarray]
 
 
-def rows_of_documents(batches: Iterable[pa.RecordBatch]) -> np.ndarray:
-    """Return the number of rows of each document of a design, in order."""
-    counts: list[int] = []
-    last = None
-    for batch in batches:
-        names, starts = tables.runs(batch)
-        lengths = np.diff([*starts, batch.num_rows]).tolist()
-        if names and names[0] == last:
-            counts[-1] += lengths.pop(0)
-        counts += lengths
-        last = names[-1] if names else last
-    return np.array(counts, dtype=np.int64)
-
-
 def _centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     """Return the means of a batch: (layers, p), 0 for the leading 1.
 
@@ -69,7 +55,7 @@ def _by_batch(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
     centre: np.ndarray,
-    lengths: np.ndarray | None,
+    sizes: Mapping[str, int] | None,
     classes: int,
     class_of: ClassOf | None,
 ) -> Iterator[Block]:
@@ -79,7 +65,8 @@ def _by_batch(
     """
     layers, terms = design.layers_and_terms(schema)
     p, cells, passed = 1 + len(terms), classes, 0
-    if lengths is not None:
+    if sizes is not None:
+        lengths = np.array(list(sizes.values()), dtype=np.int64)
         # The first half takes the odd row.
         ends_of_halves = np.cumsum(np.stack([(lengths + 1) // 2, lengths // 2], axis=1))
         cells *= 2
@@ -87,7 +74,7 @@ def _by_batch(
         documents, starts = tables.runs(batch)
         counts = np.diff(starts, append=batch.num_rows)
         cell = cells * np.repeat(np.arange(len(documents), dtype=float), counts)
-        if lengths is not None:
+        if sizes is not None:
             rows = np.arange(passed, passed + batch.num_rows)
             cell += classes * (np.searchsorted(ends_of_halves, rows, side="right") % 2)
         if class_of is not None:
@@ -156,8 +143,8 @@ def of_rows(
     """Return the moments of each layer of a design in memory; other fields are set as given."""
     layers, terms = design.layers_and_terms(schema)
     centre = _centre_of(rows[0] if rows else NO_ROWS, schema)
-    lengths = rows_of_documents(rows) if halves == 2 else None
-    batches = _by_batch(rows, schema, centre, lengths, classes, class_of)
+    sizes = tables.sizes_of_documents(rows) if halves == 2 else None
+    batches = _by_batch(rows, schema, centre, sizes, classes, class_of)
     packed = centre.shape[1] * (1 + centre.shape[1]) // 2
     none: Block = [], np.zeros((0, halves * classes, len(layers), packed))
     names, sums = next(_by_document(batches, np.inf), none)
@@ -208,11 +195,11 @@ def of_norms(
     record = tables.provenance(tables.read_provenance(norms), "design", settings.design, "numpy")
     recorded = schema.with_metadata(tables.metadata(record))
     rows = design.written(norms, stream, path, recorded, settings.design, facts, counts)
-    lengths = None
+    sizes = None
     if settings.halves:
-        lengths = rows_of_documents(design.outcome_keys(norms, settings.design, facts))
+        sizes = tables.sizes_of_documents(design.outcome_keys(norms, settings.design, facts))
     record = tables.provenance(record, "crossproducts", {"halves": settings.halves}, "numpy")
-    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, lengths)
+    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, sizes)
     return counts
 
 
@@ -221,7 +208,7 @@ def write(
     schema: pa.Schema,
     path: str | Path,
     record: dict[str, Any],
-    lengths: np.ndarray | None = None,
+    sizes: Mapping[str, int] | None = None,
     classes: int = 1,
     class_of: ClassOf | None = None,
 ) -> int:
@@ -235,22 +222,22 @@ def write(
         The design of a shard, in order.
     record : dict
         The provenance, to which the description of the numbers is added as ``crossproducts``.
-    lengths : int array, optional
-        Number of rows of each document; given to keep the two halves of a document apart.
+    sizes : mapping of document to int, optional
+        Numbers of rows, in order; given to keep the two halves of a document apart.
     class_of : callable, optional
         Returns the class of each row, below ``classes``, to keep these apart.
     """
     layers, terms = design.layers_and_terms(schema)
     rows = iter(rows)
     first = next(filter(len, rows), NO_ROWS)
-    centre, halves = _centre_of(first, schema), 1 if lengths is None else 2
+    centre, halves = _centre_of(first, schema), 1 if sizes is None else 2
     facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
     facts |= {"halves": halves, "cells": halves * classes}
     p, count = 1 + len(terms), 0
     none = np.zeros((0, halves * classes, len(layers), p * (p + 1) // 2))
     columns = _table([], none, layers).schema
     of_document = 8 * halves * classes * len(layers) * none.shape[3]
-    batches = _by_batch(chain([first], rows), schema, centre, lengths, classes, class_of)
+    batches = _by_batch(chain([first], rows), schema, centre, sizes, classes, class_of)
     with tables.parquet_writer(
         path,
         columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),

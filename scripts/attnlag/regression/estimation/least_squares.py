@@ -75,25 +75,25 @@ class Solution:
     # ``"ok"``, or the reason why the layer cannot be fitted; only the counts are then set.
     status: str
     n_obs: int
-    # Number of lags and leads, which are the last coordinates, so that they alone determine their
-    # coefficients, if halves correct them.
-    corrected: int = 0
-    # (p, K + 1) array: maps w to these coordinates and y.
-    to: np.ndarray = field(default_factory=lambda: np.empty((0, 1)))
-    # (K, K) array: maps θ to the coefficients of centred data.
-    back: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    # The estimate over all rows, see `Solution.solved`.
-    pieces: list[Piece] = field(default_factory=list)
-    # (K,) array: the estimates.
-    theta: np.ndarray = field(default_factory=lambda: np.empty(0))
     # ssr, tss: residual sum of squares, and total sum of squares about the mean or the document
     # means.
     ssr: float = np.nan
     tss: float = np.nan
+    # Number of lags and leads, which are the last coordinates, so that they alone determine their
+    # coefficients, if halves correct them.
+    corrected: int = 0
+    # (p, K + 1) array: maps w to these coordinates and y.
+    to: np.ndarray = field(init=False)
+    # (K, K) array: maps θ to the coefficients of centred data.
+    back: np.ndarray = field(init=False)
+    # The estimate over all rows, see `Solution.solved`.
+    pieces: list[Piece] = field(init=False)
+    # (K,) array: the estimates.
+    theta: np.ndarray = field(init=False)
 
     @property
     def k(self) -> int:
-        return len(self.theta)
+        return len(self.moments.names)
 
     @property
     def absorbed(self) -> int:
@@ -115,9 +115,7 @@ class Solution:
     @property
     def estimate(self) -> np.ndarray:
         """Coefficients on the scale of the data, (K,); NaN without a fit."""
-        if self.status != "ok":
-            return np.full(len(self.moments.names), np.nan)
-        return self.coefficients(self.theta)
+        return np.full(self.k, np.nan) if self.status != "ok" else self.coefficients(self.theta)
 
     def coefficients(self, theta: np.ndarray) -> np.ndarray:
         """Return coefficients on the scale of the data, (…, K), given θ."""
@@ -188,18 +186,17 @@ def solve(moments: Moments) -> Solution:
 
     If there is no solution, its status gives the reason: too few rows, a constant, collinearity.
     """
-    total, names, p = moments.total, moments.names, moments.p
-    k, n_obs = len(names), int(np.rint(total[0, 0, 0]))
+    total, names = moments.total, moments.names
+    n_obs = int(np.rint(total[0, 0, 0]))
     solution = Solution(moments, "ok", n_obs)
     size = np.sqrt(np.maximum(np.diagonal(total[0]), 0))
-    obstacle = _too_few_rows(solution) or _too_flat(moments, size, n_obs)
-    if obstacle:
+    if obstacle := _too_few_rows(solution) or _too_flat(moments, size, n_obs):
         return Solution(moments, obstacle, n_obs)
 
     # Covariates come first, then lags and leads.
     order = np.argsort([is_lag(name) for name in names], kind="stable")
     names = [names[place] for place in order]
-    columns = np.array([*range(2, p)] if moments.within else [0, *range(2, p)])[order]
+    columns = np.array(moments.columns)[order]
     scale = size[columns]
     scaled = total[0][np.ix_(columns, columns)] / np.outer(scale, scale)
     eigenvalues, vectors = np.linalg.eigh(scaled)
@@ -209,10 +206,10 @@ def solve(moments: Moments) -> Solution:
         return Solution(moments, obstacle, n_obs)
 
     root = np.linalg.cholesky(scaled)
-    back = solve_triangular(root, np.eye(k), lower=True).T / scale[:, None]
-    solution.to = np.zeros((p, k + 1))
-    solution.to[columns, :k], solution.to[1, k] = back, 1
-    solution.back, solution.theta = back[np.argsort(order)], np.empty(k)
+    back = solve_triangular(root, np.eye(solution.k), lower=True).T / scale[:, None]
+    solution.to = np.zeros((moments.p, solution.k + 1))
+    solution.to[columns, :-1], solution.to[1, -1] = back, 1
+    solution.back = back[np.argsort(order)]
     a, b, c = solution.equations(total)
     solution.corrected = sum(map(is_lag, names)) if len(total) > 1 else 0
     solution.theta, solution.pieces = theta, _ = solution.solved(a, b)

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 
 from attnlag.regression.design.covariates import CATALOGUE, classes_of
-from attnlag.regression.design.design import values_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -132,14 +130,3 @@ def regressed(
     for moments in layers:
         effects = settings.fixed_effects == "document"
         yield merged(moments, sums).regressed(effects=effects, group_of=group_of)
-
-
-def values_of_sums(
-    batch: pa.RecordBatch, layer: int, terms: Sequence[str], sums: TermSums
-) -> np.ndarray:
-    """Return the terms of a layer, (terms, rows), which may be sums of columns of the design."""
-    parts = sorted({part for term in terms for part in sums.get(term, (term,))})
-    columns = dict(zip(parts, values_of(batch, layer, parts), strict=True))
-    return np.stack(
-        [np.sum([columns[part] for part in sums.get(term, (term,))], axis=0) for term in terms]
-    )

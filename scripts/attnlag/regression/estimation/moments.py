@@ -57,6 +57,11 @@ class Moments:
         return self.terms[1:] if self.within else ["intercept", *self.terms[1:]]
 
     @property
+    def columns(self) -> list[int]:
+        """Places in w of these terms."""
+        return [*range(2, self.p)] if self.within else [0, *range(2, self.p)]
+
+    @property
     def count(self) -> int:
         """Number of clusters with rows: documents even if they share bins."""
         return int((self.s[0, :, 0, 0] > 0.5).sum()) if self.grouped else self.documents

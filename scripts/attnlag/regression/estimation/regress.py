@@ -198,8 +198,8 @@ def cross_validated_sse(solution: Solution, folds: int | Moments) -> float:
 def residual_squares(moments: Moments, *, lags: bool) -> float:
     """Return the residual sum of squares of the regression on lags and leads alone, or without."""
     matrix = moments.total[0]
-    columns = [place for place in range(2, moments.p) if is_lag(moments.terms[place - 1]) == lags]
-    columns = columns if moments.within else [0, *columns]
+    pairs = zip(moments.columns, moments.names, strict=True)
+    columns = [place for place, name in pairs if is_lag(name) == lags or place == 0]
     # The terms differ in size, and the regression has found them not to be collinear.
     size = np.sqrt(np.diag(matrix)[columns])
     a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
@@ -208,11 +208,10 @@ def residual_squares(moments: Moments, *, lags: bool) -> float:
 
 def condition_number(moments: Moments) -> float:
     """Return that of the uncentred X or, with document effects, of X without their means."""
-    x, columns = moments.total[0], [*range(2, moments.p)]
+    x = moments.total[0]
     if not moments.within:
-        columns = [0, *columns]
         shift = np.eye(moments.p)
         shift[0, 2:] = moments.centre[2:]
         x = product(x, shift)
-    eigenvalues = np.linalg.eigvalsh(x[np.ix_(columns, columns)])
+    eigenvalues = np.linalg.eigvalsh(x[np.ix_(moments.columns, moments.columns)])
     return float(np.sqrt(eigenvalues[-1] / eigenvalues[0]))

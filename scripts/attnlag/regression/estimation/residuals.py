@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments
@@ -58,11 +59,9 @@ class ResidualModel:
     # (layers, k, k) float64 array: (X'X)⁻¹ for X = [1, regressors - means], or, under document
     # effects, for the regressors without their document means.
     inverse: np.ndarray
-    # (layers,) float64 array: standard deviation of the residuals: the unit of their histograms.
+    # sigma, fitted_sd, (layers,) float64 arrays: standard deviations of the residuals and of the
+    # fitted values: the units of their histograms.
     sigma: np.ndarray
-    # fitted_mean, fitted_sd, (layers,) float64 array: mean and standard deviation of the fitted
-    # values: origin and unit of their histogram.
-    fitted_mean: np.ndarray
     fitted_sd: np.ndarray
 
 
@@ -71,51 +70,39 @@ def residual_model(solutions: Iterable[Solution]) -> ResidualModel:
     layers, rows = [], []
     for solution in solutions:
         moments, k = solution.moments, len(solution.moments.names)
-        mean = moments.centre[1:]
-        beta, inverse, sigma, spread = np.full(k, np.nan), np.full((k, k), np.nan), np.nan, np.nan
-        slopes = beta[-len(mean) + 1 :]
+        slopes, inverse = np.full(len(moments.terms) - 1, np.nan), np.full((k, k), np.nan)
+        level, sigma, spread = 0.0, np.nan, np.nan
         if solution.status == "ok":
-            beta = solution.back @ solution.theta
-            inverse = solution.back @ solution.back.T
-            slopes = beta[-len(mean) + 1 :]
+            beta, inverse = solution.back @ solution.theta, solution.back @ solution.back.T
+            slopes = beta[-len(slopes) :]
+            level = 0.0 if moments.within else beta[0] + moments.centre[1]
             sigma = np.sqrt(solution.ssr / solution.df_resid)
             spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
-        pooled = solution.status == "ok" and not moments.within
-        level = beta[0] + mean[0] if pooled else 0.0
-        fitted_mean = 0.0 if moments.within else mean[0]
         layers.append(moments.layer)
-        rows.append((solution.n_obs, slopes, level, mean, inverse, sigma, fitted_mean, spread))
-    numbers = [np.array(column) for column in zip(*rows, strict=True)]
+        rows.append((solution.n_obs, slopes, level, moments.centre[1:], inverse, sigma, spread))
+    numbers = map(np.array, zip(*rows, strict=True))
     return ResidualModel(moments.terms[1:], layers, moments.within, *numbers)
 
 
-@dataclass
-class DocumentMeans:
-    """The means that document effects remove."""
+def means_of(layers: Iterable[Moments]) -> np.ndarray:
+    """Return what document effects remove, given the moments of all layers.
 
-    # (documents, layers) int array: number of rows that the layer keeps.
-    counts: np.ndarray
-    # (documents, layers, 1 + K) float64 array: means of y and the regressors over these rows;
-    # undefined if there are none.
-    means: np.ndarray
-
-
-def means_of(layers: Iterable[Moments]) -> DocumentMeans:
-    """Return the means of documents, in order, from their moments in all layers."""
-    means, counts = [], []
+    These are the means of y and the regressors over the rows of each document that a layer keeps,
+    (documents, layers, 1 + K), NaN without such rows.
+    """
+    means = []
     for moments in layers:
         sums = np.concatenate([each.s[..., 0, :].sum(axis=0) for each in moments.by_document()])
-        n = np.rint(sums[:, 0]).astype(np.int64)
-        counts.append(n)
-        means.append(moments.centre[1:] + sums[:, 1:] / np.maximum(n, 1)[:, None])
-    return DocumentMeans(np.stack(counts, axis=1), np.stack(means, axis=1))
+        n = np.rint(sums[:, :1])
+        means.append(moments.centre[1:] + sums[:, 1:] / np.where(n > 0, n, np.nan))
+    return np.stack(means, axis=1)
 
 
 @dataclass
 class ResidualSums(Sums):
     """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
-    x is [1, regressors], centred as in ``ResidualModel`` or ``DocumentMeans``, and q its length
+    x is [1, regressors], centred as in ``ResidualModel`` or by `means_of`, and q its length
     K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous P = ``BREUSCH_GODFREY_LAGS``
     tokens. A = ``AUTOCORRELATION_LAGS``.
     """
@@ -194,7 +181,7 @@ def sum_residuals(
     batches: Iterable[pa.RecordBatch],
     model: ResidualModel,
     hac_lags: int,
-    document_means: DocumentMeans | None = None,
+    document_means: np.ndarray | None = None,
     merged: merging.TermSums = MappingProxyType({}),
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
@@ -206,15 +193,15 @@ def sum_residuals(
         the row. All batches together hold whole documents, which may span batches.
     hac_lags : int
         Lags of the Newey-West errors; 0 allows for heteroskedasticity alone.
-    document_means : DocumentMeans, optional
-        Means of these documents, if ``model`` has document effects.
+    document_means : array, optional
+        From `means_of` these documents, if ``model`` has document effects.
     merged : mapping
         The columns of the design that each merged term is the sum of.
     """
     sums = _nothing(model.terms, model.layers, hac_lags)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
     if document_means is not None:
-        sums.effects[fitted] = (document_means.counts[:, fitted] > 0).sum(axis=0)
+        sums.effects[fitted] = (~np.isnan(document_means[:, fitted, 0])).sum(axis=0)
     reach = max(AUTOCORRELATION_LAGS, hac_lags)
     q = len(model.terms) + 1
     # The last tokens of each layer: 1 if kept, e, and the scores x e.
@@ -228,13 +215,15 @@ def sum_residuals(
         document = begun - 1 + np.cumsum(new)
         begun = document[-1] + 1
         for place in fitted:
-            x = merging.values_of_sums(batch, model.layers[place], ["y", *model.terms], merged)
+            parts = [merged.get(term, (term,)) for term in ("y", *model.terms)]
+            values = [values_of(batch, model.layers[place], each) for each in parts]
+            x = np.stack([each.sum(axis=0) for each in values])
             usable = np.flatnonzero(~np.isnan(x[0]))
             x = x.take(usable, axis=1)
             if document_means is None:
                 x[1:] -= model.means[place, 1:, None]
             else:
-                x -= document_means.means[document[usable], place].T
+                x -= document_means[document[usable], place].T
             line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
             _add(sums, model, place, x, slots[usable], line)
             tails[place] = line[:, -reach:]
@@ -268,8 +257,8 @@ def _add(
 ) -> None:
     """Add the rows of a batch that one layer keeps."""
     sigma = model.sigma[place]
-    fitted = model.slopes[place] @ x[1:] + model.level[place]
-    e = x[0] - fitted
+    fitted = model.slopes[place] @ x[1:]
+    e = x[0] - (fitted + model.level[place])
     x[0] = 1
 
     # Sums over rows.
@@ -285,7 +274,7 @@ def _add(
     bins = _bins(residual, RESIDUAL_EDGES)
     sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
     unit = model.fitted_sd[place]
-    fitted = (fitted - model.fitted_mean[place]) / (unit if unit > 0 else 1)
+    fitted /= unit if unit > 0 else 1
     size = sums.fitted_histogram.shape[1]
     cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
     sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)

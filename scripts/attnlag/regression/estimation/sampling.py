@@ -53,11 +53,8 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
     """Return all documents of some tables, or a sample with at most a number of rows."""
     sizes: dict[str, int] = {}
     for path in paths:
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(columns=["document"]):
-            names, starts = tables.runs(batch)
-            counts = np.diff(starts, append=batch.num_rows).tolist()
-            for name, count in zip(names, counts, strict=True):
-                sizes[name] = sizes.get(name, 0) + count
+        file = pq.ParquetFile(path, pre_buffer=False)
+        sizes |= tables.sizes_of_documents(file.iter_batches(columns=["document"]))
     end, taken = "", 0
     if sum(sizes.values()) > most:
         for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
