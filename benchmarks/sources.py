@@ -8,6 +8,7 @@ thread of a processor, and the median of their ratios, without loading and set-u
 """
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,23 +35,22 @@ def main():
     )
     tracer = tracing.Tracer(model, ["attention"])
 
-    def norms_of(ids):
-        every = torch.ones(1, len(ids), dtype=torch.bool)
+    def norms():
         found = []
         keep = lambda layer, part, vectors: found.append(vectors.norm(dim=-1))  # noqa: E731
-        with torch.inference_mode(), hooks.watched(tracer.blocks, every, keep, ["attention"]):
-            tracer.base_model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
+        for ids in sequences.values():
+            every = torch.ones(1, len(ids), dtype=torch.bool)
+            with torch.inference_mode(), hooks.watched(tracer.blocks, every, keep, ["attention"]):
+                tracer.base_model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
 
     def seconds(run):
         start = time.process_time()
-        for (document, window), ids in sequences.items():
-            run(document, window, ids)
+        run()
         return time.process_time() - start
 
-    tracer.trace("proofs", 0, next(iter(sequences.values())))
-    pairs = np.array(
-        [(seconds(lambda *key: norms_of(key[2])), seconds(tracer.trace)) for _ in range(ROUNDS)]
-    )
+    tracer.trace(dict([next(iter(sequences.items()))]))
+    trace = partial(tracer.trace, sequences)
+    pairs = np.array([(seconds(norms), seconds(trace)) for _ in range(ROUNDS)])
     plain, traced = np.median(pairs, axis=0)
     count = sum(map(len, sequences.values()))
     print(f"{count} tokens: norms {plain:.1f} s, sources and readout {traced:.1f} s")

@@ -42,7 +42,7 @@ def main(job):
         if seed is not None:
             made["draw"] = random_weights.facts_of(settings.scale, source["initial_weights"])
         if not sequences:
-            return traced_tables.tables(dict.fromkeys(settings.sites, ())), {}, made
+            return traced_tables.tables(settings.sites), {}, made
         if seed is None:
             model = loading.load_model(folder, device, settings.dtype, head=True)
         else:
@@ -55,8 +55,7 @@ def main(job):
         tracer = tracing.Tracer(model, settings.sites, settings.modules, source["name"])
         if mixers := trying.mixers_of(tracer.blocks):
             record["model"]["mixers"] = mixers
-        for (document, window), ids in sequences.items():
-            tracer.trace(document, window, ids)
+        tracer.trace(sequences)
         return tracer.tables(), tracer.remarks(), made
 
     def write(table, path, remark, made):

@@ -4,7 +4,7 @@ import importlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from attnlag.model import hooks, onednn, trying
 from attnlag.quantities import proofs
 from attnlag.quantities.catalogue import QUANTITIES, SITES
 from attnlag.quantities.computation import Computation, Seen, encoding
-from attnlag.quantities.passes import Batch, Passes, batch_of, runs
+from attnlag.quantities.passes import Batch, Passes, batch_of, observed, runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -209,32 +209,24 @@ class Extractor:
         for key, each in computations.items():
             for target, layer in zip(values[key], each.layers, strict=True):
                 waiting.setdefault(layer, []).append((target, each))
-        layers: dict[int, Seen] = {}
 
-        def keep(layer: int, point: str, vectors: torch.Tensor) -> None:
-            if layer not in waiting:
-                return
-            seen = layers.setdefault(layer, Seen(layer, batch))
-            seen.give(point, vectors)
+        def then(seen: Seen, point: str) -> None:
             rest = []
-            for target, computation in waiting[layer]:
+            for target, computation in waiting.get(seen.layer, ()):
                 if computation.points <= seen.keys():
                     landing.add(target, computation.layer(seen))
                 else:
                     rest.append((target, computation))
-            waiting[layer] = rest
-            if not rest:
-                del waiting[layer], layers[layer]
-                if not waiting:
-                    raise hooks.AllSeen
+            if rest:
+                waiting[seen.layer] = rest
+                return
+            waiting.pop(seen.layer, None)
+            del layers[seen.layer]
+            if not waiting:
+                raise hooks.AllSeen
 
         points = {point for each in computations.values() for point in each.points}
-        mask = torch.from_numpy(batch.real)
-        with (
-            suppress(hooks.AllSeen),
-            hooks.watched(self.blocks, mask, keep, points, self.points_of),
-            torch.inference_mode(),
-        ):
+        with observed(self.blocks, batch, points, self.points_of, then) as layers:
             self.run(batch.ids)
         landing.settle()
 

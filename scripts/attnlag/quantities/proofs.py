@@ -20,7 +20,7 @@ from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.quantities.computation import Seen
-from attnlag.quantities.passes import Batch, batch_of
+from attnlag.quantities.passes import Batch, batch_of, observed
 
 if TYPE_CHECKING:
     from attnlag.quantities.extraction import Extractor
@@ -60,18 +60,11 @@ class ShortPass(NamedTuple):
 
 def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
     """Run a model over the tokens of one sequence, with all that its quantities need."""
-    observed: dict[int, Seen] = {}
-
-    def keep(layer: int, point: str, rows: torch.Tensor) -> None:
-        observed.setdefault(layer, Seen(layer, batch)).give(point, rows)
-
-    mask = torch.from_numpy(batch.real)
     try:
         with (
             onednn.feeding(model.blocks) as fed,
-            hooks.residual_identity(model.blocks, mask) as evidence,
-            hooks.watched(model.blocks, mask, keep, {*SUBLAYERS, *model.points}, model.points_of),
-            torch.inference_mode(),
+            hooks.residual_identity(model.blocks, torch.from_numpy(batch.real)) as evidence,
+            observed(model.blocks, batch, {*SUBLAYERS, *model.points}, model.points_of) as seen,
         ):
             output = model.run(batch.ids)
     except hooks.NotGiven as found:
@@ -80,7 +73,7 @@ def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
             "a token, of the width of the stream, into each block, out of it, and from its "
             f"sublayers; tried {model.blocks[0].paths}; nothing was stored"
         ) from None
-    return ShortPass(batch, evidence, observed, fed, output)
+    return ShortPass(batch, evidence, seen, fed, output)
 
 
 def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:

@@ -9,6 +9,7 @@ logits cancel: d_w = ⟨W_w - W̄, z⟩ / √(z'Cz), where C is the covariance o
 vocabulary. A soft cap bends the sum of all effects, so effects are on logits before it.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 
 from attnlag.model import hooks
 from attnlag.model.architectures import SUBLAYERS, BlockModules
-from attnlag.model.hooks import NotGiven
+from attnlag.model.hooks import HEAD, PROJECTED, NotGiven
+from attnlag.quantities.passes import batch_of, observed
 from attnlag.quantities.surprisal import PART, outputs_in_parts
 from attnlag.quantities.traced_tables import TARGETS
 
@@ -74,35 +76,32 @@ class Readout:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.nn.Module]:
         """Return the sum of embedding and sublayers, input and output of the head, and the norm."""
         inside = {id(module) for block in blocks for module in block.block.modules()}
-        total: list[torch.Tensor] = []
-        outputs: list[tuple[torch.nn.Module, Any]] = []
-        ends: list[tuple[Any, Any]] = []
-
-        def keep(layer: int, point: str, vectors: torch.Tensor) -> None:
-            if point != hooks.STREAM or layer == 0:
-                total.append(vectors.double().cpu())
-
-        def after(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if module is self.head:
-                ends.append((args[0], output))
-            else:
-                outputs.append((module, output))
-
-        every = torch.ones(1, len(ids), dtype=torch.bool)
-        outer = (module for module in model.modules() if id(module) not in inside)
+        outer = [module for module in model.modules() if id(module) not in inside]
+        norms = [module for module in outer if "norm" in type(module).__name__.lower()]
+        modules = {(place, PROJECTED): module for place, module in enumerate([self.head, *norms])}
+        given: defaultdict[tuple[int, str], list[torch.Tensor]] = defaultdict(list)
         with (
-            hooks.attached((module.register_forward_hook, after, {}) for module in outer),
-            hooks.watched(blocks, every, keep, (*SUBLAYERS, hooks.STREAM)),
-            torch.inference_mode(),
+            hooks.tap(
+                (),
+                (),
+                lambda place, point, value: given[place, point].append(value),
+                {**modules, (0, HEAD): self.head},
+            ),
+            observed(blocks, batch_of(ids.numpy()), (*SUBLAYERS, hooks.STREAM)) as layers,
         ):
             hooks.forward(model, ids[None])
-        if len(ends) != 1:
-            raise NotGiven(f"the model runs its head {len(ends)} times, expected once")
-        hidden, logits = (values[0] for values in ends[0])
-        for module, output in outputs:
-            alike = isinstance(output, torch.Tensor) and output.shape == ends[0][0].shape
-            if alike and torch.equal(output[0], hidden) and "norm" in type(module).__name__.lower():
-                return sum(total[1:], total[0]), hidden, logits, module
+        if (times := len(given[0, HEAD])) != 1:
+            raise NotGiven(f"the model runs its head {times} times, expected once")
+        hidden, logits = given[0, HEAD][0], given.pop((0, PROJECTED))[0]
+        total = [
+            rows.double().cpu()
+            for layer, seen in layers.items()
+            for point, rows in seen.items()
+            if point != hooks.STREAM or layer == 0
+        ]
+        for (place, point), outputs in given.items():
+            if point == PROJECTED and any(torch.equal(output, hidden) for output in outputs):
+                return sum(total[1:], total[0]), hidden[0], logits[0], norms[place - 1]
         raise NotGiven("no norm between the last block and the head is found")
 
     def _error(self, stream: torch.Tensor, hidden: torch.Tensor, logits: torch.Tensor) -> float:

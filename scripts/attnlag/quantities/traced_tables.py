@@ -1,6 +1,7 @@
 """The tables of what adjustments are written by and of what they say, a row per token and layer."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import pyarrow.compute as pc
 
 from attnlag.quantities.columns import layer_name, schema
 from attnlag.storage.keys import KEY_FIELDS, KEYS
+
+# A quantity and a site.
+Key = tuple[str, str]
 
 # The classes of a token's sources. A source belongs to the first that it fits.
 PREVIOUS = 4
@@ -63,17 +67,17 @@ def table(
 
 
 def tables(
-    readout: Mapping[str, Sequence[pa.Table]],
-    sources: Sequence[pa.Table] = (),
-    sinks: Sequence[pa.Table] = (),
-) -> dict[tuple[str, str], pa.Table]:
-    """Return the tables of all sequences as one, by quantity and site; the readout is by site."""
-    first = sinks[0].schema if sinks else schema(0)
-    found = {("sources", "attention"): (SOURCES, sources), ("sinks", "attention"): (first, sinks)}
-    found |= {("readout", site): (READOUT, of_site) for site, of_site in readout.items()}
+    sites: Sequence[str], rows: Mapping[Key, Sequence[pa.Table]] = MappingProxyType({})
+) -> dict[Key, pa.Table]:
+    """Return the tables of all sequences as one, by quantity and site; without rows, an empty one.
+
+    ``sites`` are those with a readout.
+    """
+    kinds = {("sources", "attention"): SOURCES, ("sinks", "attention"): schema(0)}
+    kinds |= {("readout", site): READOUT for site in sites}
     return {
-        key: pa.concat_tables([of_key.empty_table(), *rows]).unify_dictionaries()
-        for key, (of_key, rows) in found.items()
+        key: pa.concat_tables(rows.get(key) or [kind.empty_table()]).unify_dictionaries()
+        for key, kind in kinds.items()
     }
 
 

@@ -4,8 +4,8 @@ The values and weights of attention come from the implementation ``eager``, for 
 sequence at a time.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from attnlag.quantities import columns, computation, heads, sources, traced_tabl
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.computation import Seen
 from attnlag.quantities.heads import LayerHeads
-from attnlag.quantities.passes import Batch, Rotary, batch_of
+from attnlag.quantities.passes import Batch, Passes, batch_of, observed
 from attnlag.quantities.readout import Readout
-from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
+from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES, Key
 from attnlag.storage.sequences import TokenSequence, keys_of
 
 # Bound on the errors of shares.
@@ -45,9 +45,9 @@ class Tracer:
         modules: Mapping[str, Any] | None = None,
         name: str = "NAME",
     ):
-        self.model, self.base_model = model, model.base_model
+        self.model, self.base_model, self.sites = model, model.base_model, sites
         self.blocks, _ = trying.blocks_of(self.base_model, modules, name)
-        self.rotary = Rotary(self.base_model)
+        self.passes = Passes(self.base_model, 1, torch.get_num_threads())
         self.layers: dict[int, LayerHeads] = {}
         self.without = ["attention is not among the sites"]
         if "attention" in sites:
@@ -57,72 +57,74 @@ class Tracer:
         # The error of the proof in words, or why there is no readout.
         self.readout_remark = ""
         self.error = 0.0
-        # A table for each sequence, as in ``traced_tables``; empty if nothing is known.
-        self.sources: list[pa.Table] = []
-        self.readout: dict[str, list[pa.Table]] = {site: [] for site in sites}
-        # The attention of heads to the first token of each sequence, in layers that have heads.
-        self.sinks: list[pa.Table] = []
+        # A table for each sequence, as in ``traced_tables``, by quantity and site; sinks are the
+        # attention of heads to the first token, in layers that have heads.
+        self.rows: defaultdict[Key, list[pa.Table]] = defaultdict(list)
         # Why sequences are left out, after others were traced.
         self.failures: list[str] = []
 
-    @property
-    def sources_remark(self) -> str:
-        """The errors of the proof in words, or why layers have no sources."""
-        if not self.layers:
-            return f"no sources: {self.without[0]}"
+    def remarks(self) -> dict[str, str]:
+        """Return the errors of the proofs by quantity, or why there are none."""
         words = f"shares add up to 1 within {self.error:.1e}"
         if self.without:
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         if self.failures:
             words += f"; {counted(len(self.failures), 'sequence')} without, as {self.failures[0]}"
-        return words
+        words = words if self.layers else f"no sources: {self.without[0]}"
+        return {"sources": words, "sinks": words, "readout": self.readout_remark}
 
-    def trace(self, document: str, window: int, sequence: np.ndarray) -> None:
-        """Run the beginning of a sequence and add its tables."""
+    def tables(self) -> dict[Key, pa.Table]:
+        """Return what was traced by quantity and site, without rows if nothing is known."""
+        return traced_tables.tables(self.sites, self.rows)
+
+    def trace(self, sequences: Mapping[tuple[str, int], np.ndarray]) -> None:
+        """Run sequences, given by document and window, one at a time, and add their tables."""
+        # What gives weights of attention is set for all passes of the model.
+        self.passes.run(list(sequences.items()), self._trace, most=1)
+
+    def _trace(self, item: tuple[tuple[str, int], np.ndarray]) -> None:
+        (document, window), sequence = item
         batch = batch_of(sequence)
         if not self.readout_remark:
             try:
-                self.rotary.reset()
                 self.head = Readout(self.model, self.blocks, batch.ids[0, :64])
                 error = f"{self.head.error:.1e}"
                 self.readout_remark = f"effects add up to the logits within {error}"
             except NotGiven as reason:
                 self.readout_remark = f"no readout: {reason}"
-        numbers, seen = self._pass(batch)
+        numbers, seen = self._numbers(batch)
         read = TokenSequence(document, window, sequence)
         keys = keys_of([read])
         if numbers:
             to_first = [numbers[n].pop("to_first").float().cpu().numpy() for n in sorted(numbers)]
             schema = columns.schema(sorted(numbers), to_first[0].shape[1])
-            self.sinks.append(computation.table([read], to_first, schema, "float32"))
+            sinks = computation.table([read], to_first, schema, "float32")
+            self.rows["sinks", "attention"].append(sinks)
             rows = traced_tables.table(
                 keys, sorted(numbers), _columns(numbers), traced_tables.SOURCES
             )
-            self.sources.append(rows)
+            self.rows["sources", "attention"].append(rows)
         if self.head:
             hidden = seen.pop(len(self.blocks))[HEAD]
-            for site in self.readout:
+            for site in self.sites:
                 layers = [n for n in sorted(seen) if seen[n].keys() >= {*SITES[site].sublayers}]
                 vectors = [seen[n].site(site) for n in layers]
                 effects = self.head.effects(vectors, batch.ids[0], hidden)
                 by_token = effects.double().cpu().transpose(0, 1).flatten(0, 1).numpy()
                 on_words = dict(zip(READOUT_EFFECTS, by_token.T, strict=True))
                 rows = traced_tables.table(keys, layers, on_words, traced_tables.READOUT)
-                self.readout[site].append(rows)
+                self.rows["readout", site].append(rows)
 
-    def tables(self) -> dict[tuple[str, str], pa.Table]:
-        """Return what was traced by quantity and site, without rows if nothing is known."""
-        return traced_tables.tables(self.readout, self.sources, self.sinks)
+    def _numbers(self, batch: Batch) -> tuple[dict[int, sources.Numbers], dict[int, Seen]]:
+        """Return sources by layer, and what the pass has given of each layer and of the head.
 
-    def remarks(self) -> dict[str, str]:
-        """Return the errors of the proofs by quantity, or why there are none."""
-        sources = self.sources_remark
-        return {"sources": sources, "sinks": sources, "readout": self.readout_remark}
-
-    def _pass(self, batch: Batch) -> tuple[dict[int, sources.Numbers], dict[int, Seen]]:
-        """Return sources by layer, and what the pass has given of each layer and of the head."""
+        The first sequence decides which layers have sources; one that lacks some later has none.
+        """
+        first = not self.rows["sources", "attention"]
+        numbers: dict[int, sources.Numbers] = {}
+        reasons: dict[int, str] = {}
+        failure = ""
         if self.layers:
-            first = not self.sources
             try:
                 with sources.traced(
                     self.base_model, self.blocks, self.layers, PROVED if first else 0
@@ -130,24 +132,20 @@ class Tracer:
                     seen = self._run(batch, numbers, reasons)
                 if first:
                     self._prove_gates(batch, numbers, reasons)
-                    self.layers = {n: self.layers[n] for n in sorted(numbers)}
-                    self.without += reasons.values()
-                elif reasons:
-                    # Rows of all sequences have the same layers.
-                    self.failures.append(next(iter(reasons.values())))
-                    numbers = {}
-                return numbers, seen
             except NotGiven as reason:
                 failure = str(reason)
             except hooks.FAILURES as error:
                 # If the model itself fails, so does the pass without weights, which says why.
                 failure = hooks.failure_in_words(error)
-            if first:
-                self.layers = {}
-                self.without.insert(0, failure)
-            else:
-                self.failures.append(failure)
-        return {}, self._run(batch, {}, {})
+        if not self.layers or failure:
+            numbers, seen = {}, self._run(batch, {}, {})
+        if first and self.layers:
+            self.layers = {n: self.layers[n] for n in sorted(numbers)}
+            self.without = [*([failure] if failure else []), *self.without, *reasons.values()]
+        elif failure or reasons:
+            self.failures.append(failure or next(iter(reasons.values())))
+            numbers = {}
+        return numbers, seen
 
     def _prove_gates(
         self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
@@ -167,28 +165,19 @@ class Tracer:
     def _run(
         self, batch: Batch, numbers: dict[int, sources.Numbers], reasons: dict[int, str]
     ) -> dict[int, Seen]:
-        layers: dict[int, Seen] = {}
-
-        def keep(layer: int, point: str, added: torch.Tensor) -> None:
-            seen = layers.setdefault(layer, Seen(layer, batch))
-            seen.give(point, added)
-            if point == "attention" and layer in numbers:
+        def then(seen: Seen, point: str) -> None:
+            if point == "attention" and seen.layer in numbers:
                 try:
-                    self._compare(layer, seen[point], numbers[layer])
+                    self._compare(seen.layer, seen[point], numbers[seen.layer])
                 except NotGiven as reason:
-                    del numbers[layer]
-                    reasons[layer] = str(reason)
+                    del numbers[seen.layer]
+                    reasons[seen.layer] = str(reason)
             if point == HEAD:
                 raise hooks.AllSeen
 
-        self.rotary.reset()
+        self.passes.rotary.reset()
         head = {(len(self.blocks), HEAD): self.head.head} if self.head else {}
-        mask = torch.from_numpy(batch.real)
-        with (
-            suppress(hooks.AllSeen),
-            torch.inference_mode(),
-            hooks.watched(self.blocks, mask, keep, SUBLAYERS, head),
-        ):
+        with observed(self.blocks, batch, SUBLAYERS, head, then) as layers:
             hooks.forward(self.model if head else self.base_model, batch.ids)
         return layers
 

@@ -478,8 +478,7 @@ def _measured(
     tables = {key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()}
     if single := [name for name, plan in plans.items() if plan == "single"]:
         tracer = Tracer(model, sites, run.modules, name)
-        for sequence in sequences:
-            tracer.trace(*sequence)
+        tracer.trace({(document, window): ids for document, window, ids in sequences})
         tables |= {key: table for key, table in tracer.tables().items() if key[0] in single}
         remarks |= {name: remark for name, remark in tracer.remarks().items() if name in single}
     error = float(extractor.identity_error or 0.0)

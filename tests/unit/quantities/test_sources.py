@@ -127,13 +127,13 @@ def tracer(run, ids):
     with pytest.MonkeyPatch.context() as patch:
         # The vocabulary is computed in several parts.
         patch.setattr(readout, "PART", 70)
-        tracer.trace("a", 0, ids)
-        tracer.trace("b", 0, ids[::-1][:5].copy())
+        tracer.trace({("a", 0): ids, ("b", 0): ids[::-1][:5].copy()})
     return tracer
 
 
-def rows(tables, layer, place=0):
-    frame = tables[place].to_pandas()
+def rows(tracer, layer, quantity="sources", place=0):
+    """Return what a sequence has of a layer."""
+    frame = tracer.rows[quantity, "attention"][place].to_pandas()
     return frame[frame["layer"] == layer]
 
 
@@ -143,7 +143,7 @@ def test_shares_are_those_of_the_vectors(run, tracer):
         added = parts.sum(1) + bias
         size = added.square().sum(-1)
         shares = (torch.einsum("tjw,tw->tj", parts, added) / size[:, None]).numpy()
-        found = rows(tracer.sources, layer)
+        found = rows(tracer, layer)
         for t in range(TOKENS):
             row, left = found.iloc[t], set(range(t + 1))
             chosen = {"first": 0, "self": t, **{f"previous_{k}": t - k for k in range(1, 5)}}
@@ -174,8 +174,7 @@ def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
     # Products of experts are not made in float64.
     model = small_model(name).float()
     tracer = tracing.Tracer(model, ["attention"])
-    for document in "ab":
-        tracer.trace(document, 0, ids)
+    tracer.trace({("a", 0): ids, ("b", 0): ids})
     for layer, block in enumerate(model.base_model.layers):
         attention, seen = block.self_attn, []
 
@@ -193,7 +192,7 @@ def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
         for handle in handles:
             handle.remove()
         expected = seen[0][0].view(TOKENS, 4, -1)[..., 0].numpy()
-        for table in tracer.sinks:
+        for table in tracer.rows["sinks", "attention"]:
             found = np.stack(table.to_pandas()[f"layer_{layer:02d}"])
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
             assert (found[0] == 1).all() == (name != "gpt_oss")
@@ -216,7 +215,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
         effects = (effects - effects.mean(-1, keepdim=True)) / effects.std(
             -1, correction=0, keepdim=True
         )
-        found = rows(tracer.readout["attention"], layer)
+        found = rows(tracer, layer, "readout")
         for name, of_words in words.items():
             kept = places < TOKENS - 1 if name == "next" else places >= 0
             expected = effects[places, of_words].numpy()
@@ -227,24 +226,25 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
             np.testing.assert_allclose(found[f"{name}_control"][kept], expected[kept], atol=1e-6)
             assert found[f"{name}_control"][~kept].isna().all()
     assert "within" in tracer.readout_remark
-    assert len(tracer.readout["mlp"]) == 2
+    assert len(tracer.rows["readout", "mlp"]) == 2
     assert model.config._attn_implementation != "attnlag_sources"
 
 
 def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     alone = tracing.Tracer(run.model, ["attention"])
-    alone.trace("b", 0, ids[::-1][:5].copy())
-    pd.testing.assert_frame_equal(alone.sources[0].to_pandas(), tracer.sources[1].to_pandas())
-    assert "add up to 1 within" in tracer.sources_remark
-    hybrid = "2 layers without, as layer 0 has JambaMambaMixer" in tracer.sources_remark
+    alone.trace({("b", 0): ids[::-1][:5].copy()})
+    for layer in run.layers:
+        pd.testing.assert_frame_equal(rows(alone, layer), rows(tracer, layer, place=1))
+    remark = tracer.remarks()["sources"]
+    assert "add up to 1 within" in remark
+    hybrid = "2 layers without, as layer 0 has JambaMambaMixer" in remark
     assert hybrid == (run.name == "jamba")
-    wide = written(pa.concat_tables(tracer.sources).unify_dictionaries())
+    tables = tracer.tables()
+    wide = written(tables["sources", "attention"])
     assert wide.num_rows == TOKENS + 5
-    np.testing.assert_array_equal(
-        wide["layer_01.shared"][:TOKENS], rows(tracer.sources, 1)["shared_norm"]
-    )
-    assert set(LISTS) <= set(tracer.sources[0].column_names)
-    assert set(READOUT_EFFECTS) <= set(tracer.readout["mlp"][0].column_names)
+    np.testing.assert_array_equal(wide["layer_01.shared"][:TOKENS], rows(tracer, 1)["shared_norm"])
+    assert set(LISTS) <= set(tables["sources", "attention"].column_names)
+    assert set(READOUT_EFFECTS) <= set(tables["readout", "mlp"].column_names)
 
 
 def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetched, tmp_path):
@@ -260,14 +260,13 @@ def test_each_window_of_a_document_is_a_sequence_with_its_own_first_token(fetche
     ]
     model = AutoModelForCausalLM.from_pretrained(fetched["gpt2"], attn_implementation="eager")
     tracer = tracing.Tracer(model.double().eval(), ["attention"])
-    for (document, window), ids in sequences.items():
-        tracer.trace(document, window, ids)
-    for (key, ids), table in zip(sequences.items(), tracer.sources, strict=True):
+    tracer.trace(sequences)
+    for place, (key, ids) in enumerate(sequences.items()):
         assert ids[0] == tokenizer.bos_token_id
         parts, bias = Run("gpt2", ids, model).written(1)
         added = parts.sum(1) + bias
         shares = torch.einsum("tjw,tw->tj", parts, added) / added.square().sum(-1)[:, None]
-        found = rows([table], 1)
+        found = rows(tracer, 1, place=place)
         assert (found["document"].iloc[0], found["window"].iloc[0]) == key
         assert found["position"].tolist() == list(range(len(ids)))
         np.testing.assert_allclose(found["first"], shares[:, 0], atol=1e-6)
@@ -288,11 +287,12 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
         config = AutoConfig.for_model(name, **options)
         model = AutoModelForCausalLM.from_config(config).eval()
     found = tracing.Tracer(model, ["attention"])
-    found.trace("a", 0, ids)
-    assert found.sources == []
-    assert reason in found.sources_remark
+    found.trace({("a", 0): ids})
+    tables = found.tables()
+    assert tables["sources", "attention"].num_rows == 0
+    assert reason in found.remarks()["sources"]
     assert "within" in found.readout_remark
-    assert found.readout["attention"][0].num_rows == config.num_hidden_layers * TOKENS
+    assert tables["readout", "attention"].num_rows == config.num_hidden_layers * TOKENS
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -311,10 +311,10 @@ def test_a_late_failure_leaves_out_its_sequence_alone(fails, ids):
 
     model.set_attn_implementation("sdpa")
     model.model.layers[1].self_attn.forward = other_on_long_ones
-    for document, sequence in {"a": ids, "b": np.tile(ids, 2), "c": ids[:7]}.items():
-        tracer.trace(document, 0, sequence)
-    assert [table["document"][0].as_py() for table in tracer.sources] == ["a", "c"]
-    assert written(pa.concat_tables(tracer.sources).unify_dictionaries()).num_rows == TOKENS + 7
+    tracer.trace({("a", 0): ids, ("b", 0): np.tile(ids, 2), ("c", 0): ids[:7]})
+    found = tracer.tables()["sources", "attention"]
+    assert found["document"].unique().to_pylist() == ["a", "c"]
+    assert written(found).num_rows == TOKENS + 7
     reason = "a pass that is to give weights" if fails else "in layer 1, what tokens write"
-    assert f"; 1 sequence without, as {reason}" in tracer.sources_remark
-    assert len(tracer.readout["attention"]) == 3
+    assert f"; 1 sequence without, as {reason}" in tracer.remarks()["sources"]
+    assert len(tracer.rows["readout", "attention"]) == 3

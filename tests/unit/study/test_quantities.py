@@ -101,8 +101,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
         first[["head_0", "head_1"]], by_head.norm(dim=-1).T.detach(), rtol=1e-4
     )
     tracer = tracing.Tracer(model, ["attention", "mlp"])
-    for (document, window), ids in rows.items():
-        tracer.trace(document, window, np.array(ids))
+    tracer.trace({key: np.array(ids) for key, ids in rows.items()})
     for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
         pd.testing.assert_frame_equal(
             measured.tables[name, site].to_pandas(), tracer.tables()[name, site].to_pandas()
