@@ -8,7 +8,7 @@ equal the block's output.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,23 +19,6 @@ from attnlag.errors import UserError, nearest
 
 # What a block adds to the stream, in the order of most blocks.
 SUBLAYERS = ("attention", "mlp")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Module paths of one kind of architecture."""
-
-    # Path from the base model (the model that ``AutoModel`` returns) to the list of blocks.
-    blocks: str
-    # attention, mlp: path from a block to the module whose output is added to the residual stream,
-    # after the output projection and after a normalisation, if there is one. If blocks differ, the
-    # path lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. If the
-    # block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is None
-    # if blocks have a single mixer and no MLP.
-    attention: str
-    mlp: str | None = None
-    # Factor by which the block multiplies these outputs before it adds them.
-    scale: float | None = None
 
 
 # Names of token mixers in transformers' configurations; the blocks of hybrids differ.
@@ -110,53 +93,55 @@ class BlockModules:
         return "attention"
 
 
-def declared_blocks(
-    model: torch.nn.Module, declared: Mapping[str, Any], name: str = "NAME"
+def blocks_at(
+    model: torch.nn.Module,
+    blocks: str,
+    attention: str,
+    mlp: str | None = None,
+    scale: float | None = None,
 ) -> list[BlockModules]:
-    """Return the blocks of a base model, first layer first, by declared paths.
+    """Return the blocks of a base model, first layer first; raise UserError if a module is missing.
 
-    The keys are as in `Layout`. Raise UserError if a module is missing.
+    Parameters
+    ----------
+    blocks : str
+        Path from the base model (the model that ``AutoModel`` returns) to the list of blocks.
+    attention, mlp : str or None
+        Path from a block to the module whose output is added to the residual stream, after the
+        output projection and after a normalisation, if there is one. If blocks differ, the path
+        lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. If the
+        block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is
+        None if blocks have a single mixer and no MLP.
+    scale : float or None
+        Factor by which the block multiplies these outputs before it adds them.
     """
-    try:
-        return blocks_by(model, Layout(**declared))
-    except UserError as error:
-        model_type = str(model.config.model_type)  # type: ignore[union-attr]
-        where = f"model {name}, of type '{model_type}', modules declared"
-        raise UserError(f"{where}: {error}; {_how_to_declare()}") from None
-
-
-def blocks_by(model: torch.nn.Module, layout: Layout) -> list[BlockModules]:
-    """Return the blocks of a base model by the paths of a layout; a missing module is an error."""
-    blocks = _submodule(model, layout.blocks)
-    if not isinstance(blocks, torch.nn.ModuleList | torch.nn.Sequential):
+    listed = _submodule(model, blocks)
+    if not isinstance(listed, torch.nn.ModuleList | torch.nn.Sequential):
         raise UserError(
-            f"found '{layout.blocks}' to be a {type(blocks).__name__}, expected the list of the "
-            "blocks"
+            f"found '{blocks}' to be a {type(listed).__name__}, expected the list of the blocks"
         )
-    layers = []
-    for layer, block in enumerate(blocks):
-        above = f"{layout.blocks}.{layer}."
-        sublayers = {
-            sublayer: _modules(block, paths, above)
-            for sublayer, paths in zip(SUBLAYERS, (layout.attention, layout.mlp), strict=True)
-            if paths is not None
-        }
-        layers.append(BlockModules(block, sublayers, layout.scale))
-    return layers
+    paths = {"attention": attention, "mlp": mlp}
+    return [
+        BlockModules(
+            block,
+            {key: _modules(block, paths[key], f"{blocks}.{layer}.") for key in paths if paths[key]},
+            scale,
+        )
+        for layer, block in enumerate(listed)
+    ]
 
 
-def candidates(model: torch.nn.Module) -> Iterator[tuple[str, list[BlockModules]]]:
+def candidates(model: Any) -> Iterator[tuple[str, list[BlockModules]]]:
     """Yield the layouts whose modules a model has: the path to its blocks, and these.
 
     The blocks are a list with one entry per layer; a multimodal model may have several such lists.
     """
-    text = model.config.get_text_config()  # type: ignore[union-attr,operator]
+    layers = model.config.get_text_config().num_hidden_layers
     for path, module in model.named_modules():
-        if not isinstance(module, torch.nn.ModuleList) or len(module) != text.num_hidden_layers:
-            continue
-        for attention, mlp in LAYOUTS:
-            with suppress(UserError):
-                yield path, blocks_by(model, Layout(path, attention, mlp))
+        if isinstance(module, torch.nn.ModuleList) and len(module) == layers:
+            for attention, mlp in LAYOUTS:
+                with suppress(UserError):
+                    yield path, blocks_at(model, path, attention, mlp)
 
 
 def _modules(block: torch.nn.Module, paths: str, above: str) -> tuple[torch.nn.Module, ...]:
@@ -191,7 +176,8 @@ def _submodule(module: torch.nn.Module, path: str, above: str = "") -> torch.nn.
     return module
 
 
-def _how_to_declare(blocks: str = "PATH") -> str:
+def how_to_declare(blocks: str = "PATH") -> str:
+    """Return how a model's modules are declared, for messages."""
     return (
         f"its paths can be declared, as modules: {{blocks: {blocks}, attention: PATH, mlp: PATH}} "
         "(blocks from AutoModel's base model, the others from a block; architecture.txt shows the "
@@ -199,20 +185,18 @@ def _how_to_declare(blocks: str = "PATH") -> str:
     )
 
 
-def unknown(model: torch.nn.Module, name: str, failures: Sequence[str] = ()) -> str:
+def unknown(model: Any, name: str, failures: Sequence[str]) -> str:
     """Return the message on a model that no layout fits; ``failures`` are the layouts tried."""
-    model_type = str(model.config.model_type)  # type: ignore[union-attr]
-    problem = f"model {name}: found the type '{model_type}' ({type(model).__name__})"
-    tried = "tried " + ("; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks")
+    problem = f"model {name}: found the type '{model.config.model_type}' ({type(model).__name__})"
+    tried = "; ".join(failures) or f"{len(LAYOUTS)} layouts, whose modules it lacks"
     # The blocks are the longest list of modules.
     lists = [
         (path, module)
         for path, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList) and len(module)
     ]
-    if not lists:
-        return f"{problem}; {tried}; {_how_to_declare()}"
-    path, blocks = max(lists, key=lambda item: len(item[1]))
-    children = ", ".join(child for child, _ in blocks[0].named_children())
-    problem += f" with {len(blocks)} blocks in '{path}', each of {children}"
-    return f"{problem}; {tried}; {_how_to_declare(path)}"
+    path, blocks = max(lists, key=lambda item: len(item[1]), default=("PATH", []))
+    if blocks:
+        children = ", ".join(child for child, _ in blocks[0].named_children())
+        problem += f" with {len(blocks)} blocks in '{path}', each of {children}"
+    return f"{problem}; tried {tried}; {how_to_declare(path)}"

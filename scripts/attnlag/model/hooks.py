@@ -5,7 +5,7 @@ import math
 import operator
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -80,16 +80,6 @@ def forward(model: Any, ids: torch.Tensor, **options: Any) -> Any:
     return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options)
 
 
-def at_least_float32(vectors: torch.Tensor) -> torch.Tensor:
-    """Return vectors in float32, or in their own precision if that is higher."""
-    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-
-
-def stream_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the residual stream among the arguments of a block."""
-    return args[0] if args else kwargs.get("hidden_states")
-
-
 def vectors_in(value: Any) -> torch.Tensor:
     """Return a value of a point if it is a tensor, or raise NotGiven."""
     if not isinstance(value, torch.Tensor):
@@ -140,19 +130,18 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
 On = Callable[[int, str, torch.Tensor], torch.Tensor | None]
 
 
-@contextmanager
 def tap(
     blocks: Sequence[BlockModules],
     points: Collection[str],
     on: On,
     modules: Modules | None = None,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Observe or edit what passes through blocks in forward passes of this thread.
 
     Parameters
     ----------
     points : collection of str
-        Parts, whose value is what their modules return, summed up, before the block scales it,
+        Sublayers, whose value is what their modules return, summed up, before the block scales it,
         ``STREAM`` and ``OUTPUT``.
     on : callable
         ``on(layer, point, value)`` is called with a value of all sequences and tokens, padding
@@ -162,9 +151,10 @@ def tap(
         The modules of further points, all of which are given.
     """
 
-    def before(layer: int) -> Callable[..., Any]:
+    def before(layer: int, point: str) -> Callable[..., Any]:
         def hook(_: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            replacement = on(layer, STREAM, vectors_in(stream_of(args, kwargs)))
+            given = args[0] if args else kwargs.get("hidden_states")
+            replacement = on(layer, point, vectors_in(given))
             if replacement is None:
                 return None
             if args:
@@ -173,14 +163,7 @@ def tap(
 
         return hook
 
-    def entering(layer: int, point: str) -> Callable[..., Any]:
-        def hook(_: object, args: tuple[Any, ...]) -> Any:
-            replacement = on(layer, point, vectors_in(args[0]))
-            return None if replacement is None else (replacement, *args[1:])
-
-        return hook
-
-    def after(layer: int, point: str, modules: int = 1) -> Callable[..., Any]:
+    def after(layer: int, point: str, modules: int) -> Callable[..., Any]:
         earlier: list[torch.Tensor] = []
 
         def hook(_: object, __: object, output: Any) -> Any:
@@ -200,34 +183,31 @@ def tap(
 
         return hook
 
-    hooks: list[Hook] = []
+    given_by: dict[tuple[int, str], tuple[torch.nn.Module, ...]] = {}
     for layer, block in enumerate(blocks):
-        if STREAM in points:
-            register = block.block.register_forward_pre_hook
-            hooks.append((register, before(layer), {"with_kwargs": True}))
-        for sublayer, summands in block.sublayers.items():
-            if sublayer in points:
-                hook = after(layer, sublayer, len(summands))
-                hooks += [(module.register_forward_hook, hook, {}) for module in summands]
-        if OUTPUT in points:
-            hooks.append((block.block.register_forward_hook, after(layer, OUTPUT), {}))
-    for (layer, point), module in (modules or {}).items():
-        if point == PROJECTED:
-            hooks.append((module.register_forward_hook, after(layer, point), {}))
+        whole = (block.block,)
+        of_block = {STREAM: whole, **block.sublayers, OUTPUT: whole}
+        given_by |= {(layer, point): of_block[point] for point in of_block if point in points}
+    given_by |= {place: (module,) for place, module in (modules or {}).items()}
+    hooks: list[Hook] = []
+    for (layer, point), summands in given_by.items():
+        if point in (STREAM, HEADS, HEAD):
+            (module,) = summands
+            register = module.register_forward_pre_hook
+            hooks.append((register, before(layer, point), {"with_kwargs": True}))
         else:
-            hooks.append((module.register_forward_pre_hook, entering(layer, point), {}))
-    with attached(hooks):
-        yield
+            hook = after(layer, point, len(summands))
+            hooks += [(module.register_forward_hook, hook, {}) for module in summands]
+    return attached(hooks)
 
 
-@contextmanager
 def watched(
     blocks: Sequence[BlockModules],
     mask: torch.Tensor,
     receive: Callable[[int, str, torch.Tensor], object],
     points: Collection[str] = SUBLAYERS,
     modules: Modules | None = None,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Call ``receive(layer, point, vectors)`` with copies of what `tap` gives of real tokens.
 
     The mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
@@ -239,8 +219,7 @@ def watched(
         vectors, scale = real_tokens(value), blocks[layer].scale if point in SUBLAYERS else None
         receive(layer, point, vectors if scale is None else vectors * scale)
 
-    with tap(blocks, points, on, modules):
-        yield
+    return tap(blocks, points, on, modules)
 
 
 @dataclass
@@ -248,11 +227,11 @@ class Evidence:
     """Observations of one layer's block in a forward pass."""
 
     sublayers: tuple[str, ...]  # those observed between the block's input and its output
-    # The largest ||input + sublayers - output|| / ||output|| over the tokens; NaN if values are not
-    # finite. In half precision it is 0 if these, added in one order, give the output bit for
+    # The largest ||input + adjustments - output|| / ||output|| over the tokens; NaN if values are
+    # not finite. In half precision it is 0 if these, added in one order, give the output bit for
     # bit, and otherwise the error of the block run again in float32.
     error: float
-    # Factor of the sublayers with which the identity holds, if it holds with none but this.
+    # Factor of the adjustments with which the identity holds, if it holds with none but this.
     scale: float | None = None
 
 
@@ -263,39 +242,35 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
     The evidence, an entry per layer, is complete when the context is left. ``mask`` is (sequences,
     tokens), False for padding.
     """
-    real_tokens = selector(mask)
     evidence: list[Evidence] = []
-    stream: list[torch.Tensor] = []
-    adjustments: list[tuple[str, torch.Tensor]] = []
+    given: list[tuple[str, torch.Tensor]] = []  # by the block that runs, its input first
     arguments: list[Any] = []
     doubtful: dict[int, Any] = {}
 
-    def begin(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stream[:] = [real_tokens(stream_of(args, kwargs))]
-        adjustments.clear()
-        if stream[0].dtype in HALF:
-            arguments[:] = [_pytree.tree_map(_in_float32, (args, kwargs))]
-
-    def compare(block: torch.nn.Module, _: Any, output: Any) -> None:
-        result = real_tokens(output)
-        for sublayer, added in adjustments:
-            if added.shape != result.shape:
+    def receive(layer: int, point: str, vectors: torch.Tensor) -> None:
+        if point == STREAM:
+            given.clear()
+        if point != OUTPUT:
+            given.append((point, vectors))
+            return
+        for name, added in given[1:]:
+            if added.shape != vectors.shape:
                 raise NotGiven(
-                    f"vectors of {added.shape[1]} from {sublayer} in a stream of {result.shape[1]}"
+                    f"vectors of {added.shape[1]} from {name} in a stream of {vectors.shape[1]}"
                 )
-        vectors = stream[0].to(result.device), [added.to(result.device) for _, added in adjustments]
-        observation = Evidence(tuple(name for name, _ in adjustments), _error(*vectors, result))
-        if observation.error > IDENTITY_BOUND:
-            observation.scale = _factor(block, *vectors, result)
-            if observation.scale is None and result.dtype in HALF:
+        stream, *added = (each.to(vectors.device) for _, each in given)
+        found = Evidence(tuple(name for name, _ in given[1:]), _error(stream, added, vectors))
+        if found.error > IDENTITY_BOUND:
+            found.scale = _factor(blocks[layer].block, stream, added, vectors)
+            if found.scale is None and vectors.dtype in HALF:
                 doubtful[len(evidence)] = arguments[0]
-        evidence.append(observation)
+        evidence.append(found)
 
-    hooks: list[Hook] = []
-    for block in (layer.block for layer in blocks):
-        hooks.append((block.register_forward_pre_hook, begin, {"with_kwargs": True}))
-        hooks.append((block.register_forward_hook, compare, {}))
-    with watched(blocks, mask, lambda _, *given: adjustments.append(given)), attached(hooks):
+    def keep(_: torch.nn.Module, *given: Any) -> None:
+        arguments[:] = [_pytree.tree_map(_in_float32, given)]
+
+    before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
+    with attached(before), watched(blocks, mask, receive, (STREAM, *SUBLAYERS, OUTPUT)):
         yield evidence
     for layer, (args, kwargs) in doubtful.items():
         twin = copy.deepcopy(blocks[layer])
@@ -343,7 +318,7 @@ def _factor(
     added: Sequence[torch.Tensor],
     result: torch.Tensor,
 ) -> float | None:
-    """Return the factor of the sublayers with which the identity holds; None if there is none.
+    """Return the factor of what is added with which the identity holds; None if there is none.
 
     It is estimated by least squares; a number that the block holds is taken in its place.
     """
@@ -368,8 +343,7 @@ def check_identity(
     nothing about them.
     """
     check_finite(evidence, model, name)
-    problems = problems_of(evidence, blocks)
-    if problems:
+    if problems := problems_of(evidence, blocks):
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
             f"model {name}, of type '{model.config.model_type}', fails the proof of its sites: "
@@ -381,7 +355,7 @@ def check_identity(
     return max(observation.error for observation in evidence)
 
 
-def check_finite(evidence: list[Evidence], model: Any, name: str = "NAME") -> None:
+def check_finite(evidence: list[Evidence], model: Any, name: str) -> None:
     """Raise UserError if values in a pass are not finite."""
     for layer, observation in enumerate(evidence):
         if math.isnan(observation.error):
@@ -418,21 +392,12 @@ def written(model: torch.nn.Module) -> Iterator[list[str]]:
     before, names = _state(model), list[str]()
     yield names
     after = _state(model)
-    for name in before.keys() | after.keys():
-        (value_before, version_before), (value, version) = (
-            state.get(name, (names, None)) for state in (before, after)
-        )
-        equal = isinstance(value, int | float | str) and value_before == value
-        if not (value_before is value or equal) or version != version_before:
-            names.append(name)
+    names += [name for name in before | after if before.get(name) != after.get(name)]
 
 
-def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
-    """Return attributes and buffers of all modules, with the versions of tensors.
-
-    The items of lists and dictionaries are among them.
-    """
-    state: dict[str, tuple[Any, int | None]] = {}
+def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None, Any]]:
+    """Return what tells whether attributes and buffers of modules, or their items, are the same."""
+    state: dict[str, tuple[Any, int | None, Any]] = {}
     for path, module in model.named_modules():
         for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
             if name in OF_TORCH:
@@ -440,6 +405,9 @@ def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None]]:
             items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
             items = enumerate(value) if isinstance(value, list | tuple) else items
             for place, item in (("", value), *((f"[{key}]", item) for key, item in items)):
+                # Numbers and texts may be made anew. Of others, the identity and the version
+                # count; the object itself is kept, or another might get its identity.
+                same = item if isinstance(item, int | float | str) else id(item)
                 counts = isinstance(item, torch.Tensor) and not item.is_inference()
-                state[f"{path}.{name}{place}"] = item, item._version if counts else None
+                state[f"{path}.{name}{place}"] = same, item._version if counts else None, item
     return state

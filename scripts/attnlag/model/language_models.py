@@ -1,4 +1,4 @@
-"""The classes and shapes of transformers' language models, without its warnings."""
+"""Language models of transformers: their classes and shapes, built or loaded without warnings."""
 
 import contextlib
 import io
@@ -40,13 +40,12 @@ def class_with_head(config: Any) -> Any:
     return None
 
 
-def hollow_model(config: Any, dtype: Any = None, *, head: bool = True) -> Any:
-    """Return the model of a config, or its base model, with shapes but without values or memory.
+def new_model(config: Any, dtype: Any = None, *, head: bool = True, **options: Any) -> Any:
+    """Return a new model of a config, or its base model.
 
     Without ``dtype`` it has the precision of the config. Raise UserError if transformers has no
     language model of the type.
     """
-    import torch
     from transformers import AutoModel
 
     kind = class_with_head(config) if head else AutoModel
@@ -55,8 +54,34 @@ def hollow_model(config: Any, dtype: Any = None, *, head: bool = True) -> Any:
             f"transformers has no causal language model for {config.model_type}, expected a "
             "decoder-only language model"
         )
-    with quiet_transformers(), torch.device("meta"):
-        return kind.from_config(config, dtype=dtype or config.dtype, trust_remote_code=False)
+    with quiet_transformers():
+        return kind.from_config(
+            config, dtype=dtype or config.dtype, trust_remote_code=False, **options
+        )
+
+
+def hollow_model(config: Any, dtype: Any = None, *, head: bool = True) -> Any:
+    """Return a `new_model` with shapes but without values or memory."""
+    import torch
+
+    with torch.device("meta"):
+        return new_model(config, dtype, head=head)
+
+
+def stored_model(kind: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the model in a folder, of a class of transformers, and what was found of its weights.
+
+    The weights are read from safetensors, and no code of the model is run.
+    """
+    with quiet_transformers():
+        return kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
 
 
 @contextlib.contextmanager

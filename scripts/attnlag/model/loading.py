@@ -7,7 +7,7 @@ too large for this machine is refused before any weights are read.
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,7 @@ from transformers import AutoModel
 
 from attnlag.errors import UserError, counted, told_as
 from attnlag.model.folder import stored_tensors
-from attnlag.model.language_models import (
-    class_with_head,
-    config_of,
-    hollow_model,
-    quiet_transformers,
-)
+from attnlag.model.language_models import class_with_head, config_of, hollow_model, stored_model
 from attnlag.storage.memory import amount, free_memory
 
 log = logging.getLogger("attnlag")
@@ -59,25 +54,13 @@ def load_model(
     longest: int = 0,
     head: bool = False,
 ) -> torch.nn.Module:
-    """Return the base model of a model (without the language-model head), ready for inference.
+    """Return the base model of a model, or with ``head`` all of it, ready for inference.
 
-    Parameters
-    ----------
-    device : torch.device
-        On ``cuda`` without a number, a model that does not fit on one GPU is spread over all.
-    dtype, attention : str
-        As in the configuration.
-    batch_tokens, longest : int
-        Tokens in one forward pass, and in the longest sequence, which is a pass by itself if it has
-        more. Memory is reserved for them.
-    head : bool
-        Whether to return the whole model with its head; its base model is its ``base_model``.
-
-    Raises
-    ------
-    UserError
-        If the model does not fit into free memory, its architecture lacks the implementation of
-        attention, or weights are missing, which transformers would initialise at random.
+    On the device ``cuda`` without a number, a model that does not fit on one GPU is spread over
+    all. Memory is reserved for a forward pass over ``batch_tokens``, or over the ``longest``
+    sequence if that has more. Raise UserError if the model does not fit into free memory, its
+    architecture lacks the implementation of ``attention``, or weights are missing, which
+    transformers would initialise at random.
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
@@ -100,23 +83,17 @@ def load_base_model(
     head: bool = False,
 ) -> torch.nn.Module:
     """Return the base model of a model, or with ``head`` all of it, on the devices of a map."""
-    kind = class_with_head(config_of(folder)) if head else AutoModel
-    # Weights of the head may be left over; missing weights are reported below.
     # transformers refuses an implementation of attention that the architecture lacks.
-    problem = f"{folder}: transformers cannot load the model"
-    with told_as(problem, (ValueError, ImportError)), quiet_transformers():
-        model, loading = kind.from_pretrained(
+    with told_as(f"{folder}: transformers cannot load the model", (ValueError, ImportError)):
+        model, loading = stored_model(
+            class_with_head(config_of(folder)) if head else AutoModel,
             folder,
             dtype=dtype,
             device_map=None if device_map is None else dict(device_map),
             attn_implementation=None if attention == "auto" else attention,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
         )
-    missing = sorted(loading["missing_keys"])
-    if missing:
+    # Weights of the head may be left over.
+    if missing := sorted(loading["missing_keys"]):
         raise UserError(
             f"{folder}: the checkpoint lacks {counted(len(missing), 'weight')} of "
             f"{type(model).__name__}, {missing[0]} the first; expected a complete model"
@@ -193,12 +170,19 @@ def place(
     weights = base_model.get_memory_footprint()
     tokens = max(batch_tokens, longest)
     working = working_bytes(base_model.config, tokens, base_model.dtype)
-    room = {device: size - working for device, size in free.items()}
+    room = {device: max(size - working, 0) for device, size in free.items()}
     for device, most in room.items():
         if weights <= most:
             return {"": device}
     if len(room) > 1:
-        places = places_on_several(base_model, list(room.values()))
+        from accelerate import infer_auto_device_map  # Not needed for a single device.
+
+        lists = (each for each in base_model.modules() if isinstance(each, torch.nn.ModuleList))
+        blocks = {type(block).__name__ for blocks in lists for block in blocks}
+        limits: dict[Any, int] = {**dict(enumerate(room.values())), "cpu": 0}
+        places: dict[str, Any] = infer_auto_device_map(
+            base_model, max_memory=limits, no_split_module_classes=sorted(blocks)
+        )
         if not {"cpu", "disk"}.intersection(places.values()):
             return {part: list(room)[index] for part, index in places.items()}
     on_devices = ", ".join(f"{amount(size)} on {device}" for device, size in free.items())
@@ -210,16 +194,4 @@ def place(
         f"the weights of {name} need {amount(weights)} in {precision} and a forward pass over "
         f"{counted(tokens, 'token')}{alone} about {amount(working)}, but the free memory is "
         f"{on_devices}; expected more, a smaller precision (bfloat16) or {fewer}"
-    )
-
-
-def places_on_several(base_model: Any, room: Sequence[int]) -> dict[str, Any]:
-    """Return the number of the GPU of each part, or "disk" for parts that fit on none."""
-    from accelerate import infer_auto_device_map  # Not needed for a single device.
-
-    lists = [module for module in base_model.modules() if isinstance(module, torch.nn.ModuleList)]
-    blocks = {type(block).__name__ for blocks in lists for block in blocks}
-    limits: dict[Any, int] = {index: max(most, 0) for index, most in enumerate(room)}
-    return infer_auto_device_map(
-        base_model, max_memory={**limits, "cpu": 0}, no_split_module_classes=sorted(blocks)
     )

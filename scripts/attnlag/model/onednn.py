@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
@@ -85,26 +84,25 @@ def accelerate(
         return "off", "plain torch"
     modules = modules_of(blocks)
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= SMALLEST]
-    spelled_out = [
-        m for m in modules if type(m).__name__ in SPELLED_OUT and "forward" not in vars(m)
-    ]
-    undo: list[Callable[[], None]] = []
     way = fast
-    with torch.inference_mode():
+    with torch.inference_mode(), ExitStack() as undo:
         plain = norms(model, blocks, ids) if plain is None else plain
         activations = {} if backward else {linear: each for each, linear in fed.items()}
         try:
             if way == "auto":
                 way = fastest(linears, activations)
-            if way == "packed":
-                for linear in linears:
-                    pack(linear, activations.get(linear), undo, backward)
-            if way != "off":
-                for module in spelled_out:
-                    if "forward" not in vars(module):
-                        replace(module, fused_gelu, undo)
-            if not undo:
+            packed = linears if way == "packed" else []
+            for linear in packed:
+                pack(linear, activations.get(linear), undo, backward)
+            replaced = [
+                module
+                for module in modules
+                if type(module).__name__ in SPELLED_OUT and "forward" not in vars(module)
+            ]
+            if way == "off" or not (packed or replaced):
                 return "off", "plain torch"
+            for module in replaced:
+                replace(module, fused_gelu, undo)
             half, most = difference(norms(model, blocks, ids), plain)
             close = half <= NORM_BOUNDS[weights.dtype][0] and most <= NORM_BOUNDS[weights.dtype][1]
             words = f"norms within {half:.0e} (median) and {most:.0e} (90%) of plain torch"
@@ -112,15 +110,12 @@ def accelerate(
         except (AttributeError, RuntimeError, TypeError) as error:
             close, words = False, str(error).partition("\n")[0]
         if close:
-            packed = f"{len(linears)} matrices packed for oneDNN"
-            return way, f"{packed if way == 'packed' else 'activations fused'}; {words}"
-        for step in reversed(undo):
-            step()
-        if fast != "auto":
-            raise UserError(
-                f"fast: found {fast}, which does not work here ({words}); expected auto"
-            )
-        return "off", f"plain torch; fast paths do not work here ({words})"
+            undo.pop_all()
+            made = f"{len(packed)} matrices packed for oneDNN" if packed else "activations fused"
+            return way, f"{made}; {words}"
+    if fast != "auto":
+        raise UserError(f"fast: found {fast}, which does not work here ({words}); expected auto")
+    return "off", f"plain torch; fast paths do not work here ({words})"
 
 
 def norms_of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -182,8 +177,8 @@ def difference(measured: torch.Tensor, plain: torch.Tensor) -> tuple[float, floa
     relative = (measured - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
     if not relative.numel():
         return float("nan"), float("nan")
-    half, most = np.quantile(relative.double().numpy(), [0.5, 0.9])
-    return float(half), float(most)
+    half, most = relative.double().quantile(torch.tensor([0.5, 0.9]).double()).tolist()
+    return half, most
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:
@@ -191,17 +186,15 @@ def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Mod
 
     The CPU time of a single thread is measured, so that other threads and jobs have no influence.
     """
-    alike: dict[tuple[Any, ...], list[Linear]] = {}
-    for linear in linears:
-        kind = type(linear), linear.weight.shape, type(activations.get(linear))
-        alike.setdefault(kind, []).append(linear)
+    kinds = {m: (type(m), m.weight.shape, type(activations.get(m))) for m in linears}
+    numbers = Counter(kinds.values())
     seconds = {"off": 0.0, "fused": 0.0, "packed": 0.0}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for same in alike.values():
-            for way, took in seconds_of(same[0], activations.get(same[0])).items():
-                seconds[way] += len(same) * took
+        for kind, linear in {kind: linear for linear, kind in kinds.items()}.items():
+            for way, took in seconds_of(linear, activations.get(linear)).items():
+                seconds[way] += numbers[kind] * took
     finally:
         torch.set_num_threads(threads)
     next_best = min(("off", "fused"), key=seconds.__getitem__)
@@ -210,7 +203,8 @@ def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Mod
 
 def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, float]:
     """Return the time of a product in each way, including its activation, if any."""
-    x = torch.randn(MEASURED_ROWS, width_of(linear)).to(linear.weight.dtype)
+    width = linear.weight.shape[0 if isinstance(linear, Conv1D) else 1]
+    x = torch.randn(MEASURED_ROWS, width).to(linear.weight.dtype)
     after: Callable[[torch.Tensor], torch.Tensor] = activation or (lambda values: values)
     fused = fused_gelu if type(activation).__name__ in SPELLED_OUT else after
     post = FUSED[type(activation).__name__] if activation else ("none", "")
@@ -229,11 +223,6 @@ def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, 
             best[way] = min(best[way], time.thread_time() - began)
     # If both ways run the same operations, chance must not decide between them.
     return {"fused": best["off"], **best}
-
-
-def width_of(linear: Linear) -> int:
-    """Return the input width of a linear map."""
-    return linear.weight.shape[0 if isinstance(linear, Conv1D) else 1]
 
 
 def packed_weight(linear: Linear, transposed: bool = False) -> torch.Tensor:
@@ -272,8 +261,8 @@ class Differentiable(torch.autograd.Function):
 def pack(
     linear: Linear,
     activation: torch.nn.Module | None,
-    undo: list[Callable[[], None]],
-    backward: bool = False,
+    undo: ExitStack,
+    backward: bool,
 ) -> None:
     """Let a linear map use packed weights and apply the activation that follows it, if any."""
     weight = packed_weight(linear)
@@ -293,15 +282,13 @@ def pack(
         replace(linear, lambda x: Differentiable.apply(x, packed, transposed), undo)
     else:
         replace(linear, packed, undo)
-    undo.append(restore)
+    undo.callback(restore)
     # A view with the shape of the weights that takes the memory of a single number.
     nothing = linear.weight.new_full((1,), float("nan")).expand(linear.weight.shape)
     linear.weight = torch.nn.Parameter(nothing, requires_grad=False)
 
 
-def replace(
-    module: torch.nn.Module, forward: Callable[..., torch.Tensor], undo: list[Callable[[], None]]
-) -> None:
+def replace(module: torch.nn.Module, forward: Callable[..., torch.Tensor], undo: ExitStack) -> None:
     """Give a module another ``forward``; its hooks and its class stay."""
     vars(module)["forward"] = forward
-    undo.append(lambda: vars(module).pop("forward"))
+    undo.callback(vars(module).pop, "forward")

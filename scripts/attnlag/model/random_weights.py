@@ -13,13 +13,7 @@ import torch
 from attnlag.errors import UserError, told_as
 from attnlag.model import trying
 from attnlag.model.architectures import BlockModules
-from attnlag.model.language_models import (
-    RANGES,
-    class_with_head,
-    config_of,
-    initial_range,
-    quiet_transformers,
-)
+from attnlag.model.language_models import RANGES, config_of, initial_range, new_model
 
 log = logging.getLogger("attnlag")
 
@@ -69,6 +63,10 @@ def draws(
 ) -> Iterator[Draw]:
     """Yield models of the same config with new weights at some scales, equal seeds at all.
 
+    They are as transformers initialises them, with the language-model head, in float32, on the CPU,
+    without dropout, which no proof of their blocks would pass. Equal seeds give equal weights, with
+    the same versions of torch and transformers.
+
     Parameters
     ----------
     original : transformers.PretrainedConfig or Path
@@ -82,7 +80,9 @@ def draws(
     """
     drawn: dict[tuple[float | None, bool], str] = {}
     for scale in scales:
-        config = fresh_config(original)
+        config = config_of(original) if isinstance(original, Path) else copy.deepcopy(original)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
         text = config.get_text_config()
         initial, divided, left_out = initial_range(text), False, ""
         model: Any = None
@@ -92,9 +92,12 @@ def draws(
                 if hasattr(part, key):
                     setattr(part, key, DEFAULT_RANGE)
         if (initial, False) not in drawn or scale == "by-depth":
+            implementation = None if attention == "auto" else attention
             kind = f"a model of the type '{config.model_type}' with random weights"
-            with told_as(f"transformers cannot build {kind}"):
-                model = drawn_model(config, seed, attention)
+            with told_as(f"transformers cannot build {kind}"), torch.random.fork_rng(devices=[]):
+                # The generator of the CPU gives the same numbers on every machine.
+                torch.manual_seed(seed)
+                model = new_model(config, torch.float32, attn_implementation=implementation).eval()
         if scale == "by-depth":
             try:
                 divided = divide_outputs(trying.blocks_of(model.base_model, modules, name)[0])
@@ -145,31 +148,3 @@ def _outputs(module: torch.nn.Module) -> list[torch.Tensor]:
         for path, parameter in module.named_parameters()
         if parameter.dim() > 1 and path.removesuffix(".weight").rpartition(".")[2] in OUTPUTS
     ]
-
-
-def fresh_config(original: Any) -> Any:
-    """Return a copy of a config, or the config of a folder, from which a new model can be built."""
-    config = config_of(original) if isinstance(original, Path) else copy.deepcopy(original)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    return config
-
-
-def drawn_model(original: Any, seed: int, attention: str = "auto") -> Any:
-    """Return a model of the same config with new weights, as transformers initialises it.
-
-    It has its language-model head and is in float32, on the CPU, without dropout, which no proof
-    of its blocks would pass. Equal seeds give equal weights, with the same versions of torch and
-    transformers. The original is as for `draws`.
-    """
-    with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        config = fresh_config(original)
-        # The generator of the CPU gives the same numbers on every machine.
-        torch.manual_seed(seed)
-        model = class_with_head(config).from_config(
-            config,
-            dtype=torch.float32,
-            attn_implementation=None if attention == "auto" else attention,
-            trust_remote_code=False,
-        )
-    return model.eval()

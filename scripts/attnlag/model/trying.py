@@ -15,17 +15,21 @@ TOKENS = 12
 
 
 def blocks_of(
-    model: torch.nn.Module, declared: Mapping[str, Any] | None = None, name: str = "NAME"
+    model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> tuple[list[BlockModules], str]:
     """Return the blocks of a base model, and a description of what was found.
 
     Each layout whose modules exist is tried until one passes the proof in a short pass. The run
-    proves it again. A factor that is not declared is found by the proof. Parameters as of
-    ``architectures.declared_blocks``; UserError if a module is missing or no layout passes.
+    proves it again. ``declared`` has the arguments of ``architectures.blocks_at``; a factor that it
+    leaves out is found by the proof. Raise UserError if a module is missing or no layout passes.
     """
     vocabulary_of(model, name)
     if declared:
-        blocks = architectures.declared_blocks(model, declared, name)
+        try:
+            blocks = architectures.blocks_at(model, **declared)
+        except UserError as error:
+            where = f"model {name}, of type '{model.config.model_type}', modules declared"
+            raise UserError(f"{where}: {error}; {architectures.how_to_declare()}") from None
         if declared.get("scale") is None:
             blocks, _ = tried(model, blocks, name)
         return blocks, others_in_place_of_attention(blocks)
@@ -55,20 +59,20 @@ def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
     for layer, kind in mixers_of(blocks).items():
         layers_of.setdefault(kind, []).append(layer)
     return "; ".join(
-        f"{'layers' if len(layers) > 1 else 'layer'} {', '.join(layers)} "
+        f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)} "
         f"{'have' if len(layers) > 1 else 'has'} {kind} in place of attention"
         for kind, layers in layers_of.items()
     )
 
 
 def tried(
-    model: torch.nn.Module, blocks: list[BlockModules], name: str = "NAME"
+    model: torch.nn.Module, blocks: list[BlockModules], name: str
 ) -> tuple[list[BlockModules], str | None]:
     """Return the blocks with the factors that the proof finds, and why they fail it, if they do."""
     problems, evidence = observed(model, blocks)
     hooks.check_finite(evidence, model, name)
-    if len(evidence) == len(blocks) and any(observation.scale for observation in evidence):
-        scales = [observation.scale for observation in evidence]
+    scales = [observation.scale for observation in evidence]
+    if len(scales) == len(blocks) and any(scales):
         blocks = [replace(b, scale=s or b.scale) for b, s in zip(blocks, scales, strict=True)]
         problems, _ = observed(model, blocks)
     return blocks, problems[0] if problems else None

@@ -84,7 +84,7 @@ class Extractor:
     # "norms" of each site among them, a proof compares what a sequence has alone and in a batch.
     quantities: Sequence[str] = ("norms",)
     sites: Sequence[str] = ("attention",)
-    # Declared module paths; see ``architectures.declared_blocks``.
+    # Declared module paths; see ``architectures.blocks_at``.
     modules: Mapping[str, Any] | None = None
     # The model's name in the configuration, for the messages.
     name: str = "NAME"

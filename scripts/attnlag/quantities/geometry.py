@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attnlag.model.hooks import STREAM, at_least_float32
+from attnlag.model.hooks import STREAM
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.quantities.columns import PAIRS_KEY
 from attnlag.quantities.computation import Computation, Seen
@@ -71,7 +71,7 @@ def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) ->
     The adjustments and the inputs of the block are (tokens, width), sequence after sequence.
     ``starts`` are the rows of first tokens, whose cosine with the previous token is NaN.
     """
-    a, x = at_least_float32(added), at_least_float32(stream).to(added.device)
+    a, x = added, stream.to(added.device)
     aa = dots(a, a)
     before = torch.full_like(aa, torch.nan)
     before[1:] = cosine(dots(a[1:], a[:-1]), aa[1:], aa[:-1])

@@ -79,23 +79,18 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
     blocks = trying.blocks_of(model)[0]
     mask = torch.ones(1, 20, dtype=torch.bool)
 
-    def perturbed(layer, kind, added, receive):
-        if (layer, kind) == (1, sublayer):
-            added = added.clone()
-            added[-1] *= 2
-        receive(layer, kind, added)
+    def doubled_at_the_end(layer, _, value):
+        changed = value.clone()
+        changed.view(-1, value.shape[-1])[-1] *= 2
+        return changed if layer == 1 else None
 
-    watched = hooks.watched
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            hooks,
-            "watched",
-            lambda blocks, mask, receive: watched(
-                blocks, mask, lambda *args: perturbed(*args, receive)
-            ),
-        )
-        with hooks.residual_identity(blocks, mask) as evidence, torch.inference_mode():
-            model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
+    # What the proof sees is changed before it reaches the block.
+    with (
+        hooks.residual_identity(blocks, mask) as evidence,
+        hooks.tap(blocks, {sublayer}, doubled_at_the_end),
+        torch.inference_mode(),
+    ):
+        model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
     assert [found.error < 1e-5 for found in evidence] == [n != 1 for n in range(len(blocks))]
     with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
         hooks.check_identity(evidence, blocks, model)
