@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted, nearest, told_as
-from attnlag.model.folder import stored_tensors
-from attnlag.model.language_models import config_of, quiet_transformers
+from attnlag.model.language_models import config_of, quiet_transformers, stored_model
+
+# Name, kind of numbers and shape of a stored tensor.
+Stored = tuple[str, str, list[int]]
 
 # Names of the context length in the configurations of transformers.
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
@@ -29,8 +31,8 @@ def checked_config(
 ) -> Any:
     """Return the config of a model that attnlag can measure, or raise UserError.
 
-    It is refused if it is unreadable, needs custom code, does not belong to a decoder-only model,
-    states no layers or more than the weights files have ``tensors``, or is not as stated.
+    It is refused if it is unreadable, needs custom code, states no layers or more than the weights
+    files have ``tensors``, or is not as stated.
     """
     import transformers
 
@@ -53,12 +55,9 @@ def checked_config(
         )
     with told_as("transformers cannot read config.json"):
         config = config_of(folder)
-    text = config.get_text_config()
-    problems = []
-    for key, attribute, expected in (
-        ("layers", "num_hidden_layers", layers),
-        ("width", "hidden_size", width),
-    ):
+    text, problems = config.get_text_config(), []
+    stated = ("layers", "num_hidden_layers", layers), ("width", "hidden_size", width)
+    for key, attribute, expected in stated:
         size = getattr(text, attribute, None)
         if size is None:
             problems.append(f"config.json states no {attribute}")
@@ -101,7 +100,7 @@ def _settings_refused(config: Any, tensors: int) -> Iterator[str]:
             yield from _settings_refused(value, tensors)
 
 
-def check_weights(folder: Path) -> None:
+def check_weights(folder: Path, tensors: Sequence[Stored]) -> None:
     """Raise UserError if a tensor of the model is missing, unknown, of another shape or quantised.
 
     transformers would fill missing tensors with random numbers, and leave out those that the config
@@ -111,15 +110,9 @@ def check_weights(folder: Path) -> None:
     """
     from transformers import AutoModel
 
-    with told_as("transformers cannot load the weights"), quiet_transformers():
-        model, loading = AutoModel.from_pretrained(
-            folder,
-            device_map={"": "meta"},
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
+    with told_as("transformers cannot load the weights"):
+        model, loading = stored_model(
+            AutoModel, folder, device_map={"": "meta"}, ignore_mismatched_sizes=True
         )
     problems = []
     if missing := sorted(loading["missing_keys"]):
@@ -135,13 +128,10 @@ def check_weights(folder: Path) -> None:
         )
     # transformers knows the scales of quantised models.
     if not getattr(model.config, "quantization_config", None):
-        problems += _of_other_kinds(folder, dict(model.named_parameters()))
-        masks = {n for n, _, shape in stored_tensors(folder) if MASK.fullmatch(n) and shape[3:]}
-        if left := sorted(
-            name
-            for name in loading["unexpected_keys"]
-            if _is_inside(name, model) and not COMPUTED.fullmatch(name) and name not in masks
-        ):
+        problems += _of_other_kinds(tensors, dict(model.named_parameters()))
+        masks = {name for name, _, shape in tensors if MASK.fullmatch(name) and len(shape) == 4}
+        others = (name for name in loading["unexpected_keys"] if _is_inside(name, model))
+        if left := sorted(n for n in others if not COMPUTED.fullmatch(n) and n not in masks):
             others = f" and {counted(len(left) - 1, 'other tensor')}" if left[1:] else ""
             problems.append(
                 f"the weights have {left[0]}{others}, for which {type(model).__name__} has no "
@@ -157,17 +147,17 @@ def _is_inside(name: str, model: Any) -> bool:
     return hasattr(model, path[0]) or path[0] != name.split(".")[0]
 
 
-def _of_other_kinds(folder: Path, parameters: Container[str]) -> Iterator[str]:
+def _of_other_kinds(tensors: Iterable[Stored], parameters: Container[str]) -> Iterator[str]:
     """Yield the kinds of numbers that transformers would cast without their scale, in words."""
     names: dict[str, list[str]] = {}
-    for name, kind, _ in stored_tensors(folder):
+    for name, kind, _ in tensors:
         steps = name.split(".")
         loaded = any(".".join(steps[start:]) in parameters for start in range(len(steps)))
         if kind not in FLOATS and (loaded or kind not in MASKS):
             names.setdefault(kind, []).append(name)
-    for kind, tensors in sorted(names.items()):
+    for kind, of_kind in sorted(names.items()):
         yield (
-            f"the weights hold {counted(len(tensors), 'tensor')} as {kind}, {tensors[0]} the "
+            f"the weights hold {counted(len(of_kind), 'tensor')} as {kind}, {of_kind[0]} the "
             "first; expected F32, BF16, F16 or F64"
         )
 

@@ -18,12 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, counted, told_as
-from attnlag.model.checks import (
-    check_weights,
-    checked_config,
-    context_length,
-    tokenizer_is_in_json,
-)
+from attnlag.model.checks import check_weights, checked_config, context_length, tokenizer_is_in_json
 from attnlag.model.folder import SOURCE_RECORD, digest_of, stored_tensors, take_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
@@ -59,7 +54,7 @@ def fetch_model(
     try:
         with replaced_whole(target) as folder:
             facts = FETCHERS[settings["source"]](settings, folder)
-            return _describe(name, settings, facts, folder, layers, width)
+            return _describe(name, settings, facts, folder, layers=layers, width=width)
     except UserError as error:
         raise UserError([f"model '{name}': {problem}" for problem in error.problems]) from error
 
@@ -87,14 +82,14 @@ def _describe(
     settings: Mapping[str, Any],
     facts: Mapping[str, Any],
     folder: Path,
-    layers: int | None,
-    width: int | None,
+    **stated: int | None,
 ) -> dict[str, Any]:
     """Check the files in ``folder``, write the two further files, and return the record."""
-    config = checked_config(folder, sum(1 for _ in stored_tensors(folder)), layers, width)
+    tensors = list(stored_tensors(folder))
+    config = checked_config(folder, len(tensors), **stated)
     with told_as("transformers cannot build the model of config.json"):
         model = hollow_model(config)
-    check_weights(folder)
+    check_weights(folder, tensors)
     parameters = model.num_parameters()
     initial_weights = state_initializer_range(folder, config, settings.get("initializer_range"))
     files: dict[str, dict[str, Any]] = {
@@ -142,32 +137,18 @@ def _describe(
 def state_initializer_range(folder: Path, config: Any, stated: float | None) -> dict[str, Any]:
     """Return the scale of a model's initial weights; write it to config.json if it is stated.
 
-    Parameters
-    ----------
-    config : transformers.PretrainedConfig
-        What transformers reads from the config.json of the folder.
-    stated : float or None
-        The standard deviation that the model's entry in the configuration states.
-
-    Returns
-    -------
-    record : dict
-        ``initializer_range``, and whether it is ``stated`` by the entry, from the model's
-        ``config``, or ``assumed``, being what transformers fills in; None if the architecture has
-        no such value.
-
-    Raises
-    ------
-    UserError
-        If the files of the model state another value, or the architecture has none.
+    ``stated`` is the standard deviation of the model's entry in the configuration, if any; a
+    UserError if the files of the model state another, or the architecture has none. The record has
+    ``initializer_range``, or None if there is none, and whether it is ``stated`` by the entry, from
+    the model's ``config``, or ``assumed``, being what transformers fills in.
     """
     text = config.get_text_config()
     assumed = initial_range(text)
     path = folder / "config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     # A multimodal model has a config of its text model inside its own.
-    inside = (key for key, value in vars(config).items() if value is text and key in values)
-    of_text = values.get(next(inside, ""), values)
+    inside = (values[key] for key, value in vars(config).items() if value is text and key in values)
+    of_text = next(inside, values)
     own = next((of_text[key] for key in RANGES if key in of_text), None)
     if stated is None:
         return {"initializer_range": assumed, "from": "assumed" if own is None else "config"}
@@ -180,8 +161,8 @@ def state_initializer_range(folder: Path, config: Any, stated: float | None) -> 
             f"initializer_range is stated to be {stated:g}, but models of the type "
             f"'{config.model_type}' have none"
         )
-    if own is None:
-        of_text[next(key for key in RANGES if hasattr(text, key))] = stated
-        serialised = json.dumps(values, indent=2, sort_keys=True) + "\n"
-        path.write_text(serialised, encoding="utf-8")
-    return {"initializer_range": stated, "from": "config" if own is not None else "stated"}
+    if own is not None:
+        return {"initializer_range": stated, "from": "config"}
+    of_text[next(key for key in RANGES if hasattr(text, key))] = stated
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return {"initializer_range": stated, "from": "stated"}

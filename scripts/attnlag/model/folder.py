@@ -143,10 +143,3 @@ def digest_of(digests: Mapping[str, str]) -> str:
     """Return the SHA-256 of a set of files: that of their sorted ``name sha256`` lines."""
     lines = "".join(f"{name} {sha256}\n" for name, sha256 in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def share_weights(folder: Path) -> None:
-    """Give saved weights, which only their owner can read, the permissions of the config."""
-    rights = (folder / "config.json").stat().st_mode & 0o777
-    for path in folder.glob("*.safetensors"):
-        path.chmod(rights)

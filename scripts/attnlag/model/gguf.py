@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from attnlag.errors import UserError, counted, told_as
-from attnlag.model.folder import WEIGHTS, share_weights
+from attnlag.model.folder import WEIGHTS
 from attnlag.model.gguf_config import ARCHITECTURES, FACTORS, config_of
 from attnlag.model.language_models import hollow_model, quiet_transformers
 
@@ -35,7 +35,6 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
         header = _header(gguf)
     _check(header, gguf.name)
     _convert(gguf, header, folder)
-    share_weights(folder)
     weights: Counter[str] = Counter()
     for tensor in header.tensors:
         weights[tensor.tensor_type.name] += int(tensor.n_elements)
@@ -108,18 +107,14 @@ def _config(header: Any, architecture: str, file: str) -> Any:
     """Return the configuration that a GGUF file states, under the names of transformers."""
     import gguf
 
-    keys = {
-        key: field.contents()
-        for key, field in header.fields.items()
-        if not key.startswith("tokenizer.") or key.endswith("_token_id")
-    }
+    keys = {key: field.contents() for key, field in header.fields.items()}
+    names = {tensor.name for tensor in header.tensors}
     factors = {
         tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type)
         for tensor in header.tensors
         if tensor.name in FACTORS.get(architecture, ())
     }
     config = config_of(keys, architecture, file, factors)
-    names = {tensor.name for tensor in header.tensors}
     if f"{architecture}.vocab_size" not in keys:
         # Most files do not state the size of the vocabulary.
         config.vocab_size = int(header.fields["tokenizer.ggml.tokens"].parts[-1][0])
@@ -171,9 +166,8 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
         tensor = stored.get(name_in_file)
         if tensor is None:
             # A bias that no layer has is zero.
-            if suffix == "bias" and _without_layer(name_in_file) not in kinds:
-                tensors[name] = None
-            else:
+            tensors[name] = None
+            if suffix != "bias" or _without_layer(name_in_file) in kinds:
                 missing.append(name)
         elif (shape := tuple(tensor.shape[::-1].tolist())) != tuple(parameter.shape):
             raise UserError(

@@ -130,16 +130,14 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
             f"{member} has {memory.amount(entry.file_size)}, but only {memory.amount(free)} of "
             "the disk are free"
         )
-    size = 0
     damage = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
     with (
         told_as(f"{member} is damaged", damage),
-        archive.open(entry) as packed,
+        archive.open(entry) as packed,  # which gives no more than the stated size
         target.open("wb") as file,
     ):
-        while size <= entry.file_size and (content := packed.read(1 << 20)):
-            size += file.write(content)
-    if size != entry.file_size:
+        shutil.copyfileobj(packed, file, 1 << 20)
+    if (size := target.stat().st_size) != entry.file_size:
         raise UserError(f"{member} is damaged: {size:,} bytes, expected {entry.file_size:,}")
 
 
