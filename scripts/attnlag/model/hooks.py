@@ -266,8 +266,8 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
                 doubtful[len(evidence)] = arguments[0]
         evidence.append(found)
 
-    def keep(_: torch.nn.Module, *given: Any) -> None:
-        arguments[:] = [_pytree.tree_map(_in_float32, given)]
+    def keep(_: torch.nn.Module, *inputs: Any) -> None:
+        arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
 
     before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
     with attached(before), watched(blocks, mask, receive, (STREAM, *SUBLAYERS, OUTPUT)):
