@@ -58,6 +58,9 @@ FACTORS = {
     "phi3": ("rope_factors_long.weight", "rope_factors_short.weight"),
 }
 
+# Settings of the scaling "yarn".
+BETAS = ("beta_fast", "beta_slow")
+
 # Kinds of scaled rotation that transformers and llama.cpp compute alike.
 SCALINGS = {
     **dict.fromkeys(("llama", "qwen2", "qwen3"), ("linear", "yarn")),
@@ -69,37 +72,24 @@ SCALINGS = {
 def config_of(
     keys: Mapping[str, Any], architecture: str, file: str, factors: Mapping[str, np.ndarray]
 ) -> Any:
-    """Return the config of transformers for a model in GGUF.
+    """Return the config of transformers for a model in GGUF, from the keys of the file's header.
 
-    Parameters
-    ----------
-    keys : mapping
-        The values of the file's header by key.
-    factors : mapping
-        The values of the file's tensors among ``FACTORS``, by name.
-
-    Raises
-    ------
-    UserError
-        If a key, or a tensor of factors of the rotation, states what transformers cannot.
+    ``factors`` has the values of the tensors among ``FACTORS``. Raise UserError if they, or a key,
+    state what transformers cannot.
     """
     from transformers import CONFIG_MAPPING
     from transformers.integrations import GGUF_CONFIG_MAPPING
 
     renamed: Any = GGUF_CONFIG_MAPPING
     names = renamed[architecture] | FURTHER.get(architecture, {})
-    left = {
-        key.removeprefix(f"{architecture}."): value
-        for key, value in keys.items()
-        if key.startswith(f"{architecture}.")
-    }
+    prefix = f"{architecture}."
+    left = {key[len(prefix) :]: keys[key] for key in keys if key.startswith(prefix)}
     # The size of a head follows below.
     named = {key: name for key, name in names.items() if name and name != "head_dim"}
     values = {name: left.pop(key) for key, name in named.items() if key in left}
     for section in ("general", "tokenizer"):
-        for key, name in renamed[section].items():
-            if f"{section}.{key}" in keys:
-                values[name] = keys[f"{section}.{key}"]
+        others = {f"{section}.{key}": name for key, name in renamed[section].items()}
+        values |= {name: keys[key] for key, name in others.items() if key in keys}
     # Only the text model of Gemma 3 is in GGUF.
     values["model_type"] = {"gemma3": "gemma3_text"}.get(architecture, architecture)
     kind = CONFIG_MAPPING[values["model_type"]]
@@ -115,19 +105,16 @@ def config_of(
     if "attention.sliding_window_pattern" in left and architecture == "gemma3":
         pattern = left.pop("attention.sliding_window_pattern")
         if isinstance(pattern, list):
-            sliding = {True: "sliding_attention", False: "full_attention"}
-            values["layer_types"] = [sliding[bool(each)] for each in pattern]
+            kinds = "full_attention", "sliding_attention"
+            values["layer_types"] = [kinds[bool(each)] for each in pattern]
         else:
             values["sliding_window_pattern"] = pattern
     values |= _rotation(left, architecture, values, factors)
-    for key, neutral in NEUTRAL.items():
-        if left.get(key) == neutral:
-            del left[key]
     problems = [
         f"{file} states {architecture}.{key} ({value}), for which transformers' "
         f"{kind.__name__} has no place; expected the model in safetensors"
         for key, value in left.items()
-        if key not in DESCRIBING
+        if key not in DESCRIBING and not (key in NEUTRAL and value == NEUTRAL[key])
     ]
     if int(keys.get("split.count", 1)) > 1:
         problems.append(f"{file} is a part of a model (split.count); expected it in one file")
@@ -143,18 +130,15 @@ def _heads(left: dict[str, Any], architecture: str, heads: int, width: int) -> d
     size = left.pop("attention.key_length", usual)
     if left.get("attention.value_length") == size:
         del left["attention.value_length"]
-    if "attention.scale" in left and math.isclose(
-        left["attention.scale"], size**-0.5, rel_tol=1e-6
-    ):
+    if math.isclose(left.get("attention.scale", 0), size**-0.5, rel_tol=1e-6):
         del left["attention.scale"]
     # Types without a key of their own for it read it all the same.
     stated = architecture not in ("qwen2", "phi3") or size != width // heads
     values: dict[str, Any] = {"head_dim": size} if stated else {}
-    if rotated not in (None, size):
-        if architecture == "phi3":
-            values["partial_rotary_factor"] = rotated / size
-        else:
-            left["rope.dimension_count"] = rotated
+    if rotated not in (None, size) and architecture == "phi3":
+        values["partial_rotary_factor"] = rotated / size
+    elif rotated not in (None, size):
+        left["rope.dimension_count"] = rotated
     return values
 
 
@@ -175,21 +159,16 @@ def _rotation(
             del left["rope.scaling.type"]
         return {"rope_scaling": scaling, "original_max_position_embeddings": original}
     kind = left.get("rope.scaling.type", "linear")
-    factor = left.get("rope.scaling.factor", left.get("rope.scale_linear", 1.0)) or 1.0
     if kind not in SCALINGS[architecture]:
         return {}
-    for key in ("rope.scaling.type", "rope.scaling.factor", "rope.scale_linear"):
-        left.pop(key, None)
+    left.pop("rope.scaling.type", None)
+    factor = left.pop("rope.scale_linear", 1.0)
+    factor = left.pop("rope.scaling.factor", factor) or 1.0
     if kind == "yarn":
-        scaling = {
-            "rope_type": kind,
-            "factor": factor,
-            "original_max_position_embeddings": original,
-        }
-        for key in ("beta_fast", "beta_slow"):
-            if beta := left.pop(f"rope.scaling.yarn_{key}", None):
-                scaling[key] = beta
-        return {"rope_scaling": scaling}
+        betas = {key: left.pop(f"rope.scaling.yarn_{key}", None) for key in BETAS}
+        scaling = {"rope_type": kind, "factor": factor}
+        scaling |= {key: beta for key, beta in betas.items() if beta}
+        return {"rope_scaling": scaling | {"original_max_position_embeddings": original}}
     if factor != 1.0:
         return {"rope_scaling": {"rope_type": kind, "factor": factor}}
     if architecture == "llama" and "rope_freqs.weight" in factors:
