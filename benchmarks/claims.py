@@ -19,13 +19,14 @@ import pyarrow as pa
 from scipy import stats
 
 from attnlag.quantities import columns
+from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import controls
 from attnlag.regression.settings import DesignSettings, RegressionSettings
 from attnlag.storage import tables
 
 ROOT = Path(__file__).parents[1]
 LAYERS, BEFORE, AFTER = 6, 0.5, 0.2
-DESIGN = DesignSettings(drop_first=1, outcome="norm", lags=[1], covariates=[])
+FORMULA = Formula(DesignSettings(drop_first=1, outcome="norm", lags=[1], covariates=[]), {})
 
 
 def norms(path, lengths, slopes, random):
@@ -46,10 +47,7 @@ def norms(path, lengths, slopes, random):
 
 
 def main(replications):
-    settings = RegressionSettings(
-        **{"outcome": "norm", "fixed_effects": "document", "bias_correction": "none"},
-        control_design=DESIGN,
-    )
+    settings = RegressionSettings(outcome="norm", fixed_effects="document", bias_correction="none")
     print("| documents | coverage of 95% | width | wrongly above | wrongly below |")
     print("|---|---|---|---|---|")
     for documents in (13, 20, 40, 128):
@@ -63,8 +61,8 @@ def main(replications):
                 for path, mean in zip(paths, (BEFORE, AFTER), strict=True):
                     own = 0.07 * random.normal(size=(documents, LAYERS))
                     norms(path, lengths, mean + shared + own, random)
-                trained = controls.shard_of(paths[1], DESIGN, {})
-                compared = controls.random_weights(paths[:1], settings, {}, [trained]).compared
+                trained = controls.moments_of(paths[1], FORMULA)
+                _, compared = controls.random_weights(paths[:1], settings, FORMULA, trained)
             found.append(compared.set_index("quantity").loc["lag_1"])
         table = pd.DataFrame(found)
         truth = table["difference"].mean()

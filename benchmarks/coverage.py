@@ -31,6 +31,7 @@ from scipy import stats
 
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, full
@@ -38,6 +39,7 @@ from attnlag.regression.inference import bootstrap, halves, permutation
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
+    PermutationsSettings,
     RegressionSettings,
 )
 
@@ -275,11 +277,11 @@ def by_class(replications: int, draws: int, random: np.random.Generator) -> None
         for begun in range(0, replications, 100):
             kind = random.choice(4, (documents, 100), p=list(CLASSES.values()))
             layers = of_classes(kind, slopes, min(100, replications - begun), random)
-            found = classes.slopes_by_class(layers, of_upos)
-            own = found.coefficients[found.coefficients["subset"] != classes.ALL]
+            own, tests = classes.slopes_by_class(layers, of_upos)
+            own = own[own["subset"] != classes.ALL]
             truth = own["subset"].map(dict(zip(CLASSES, slopes, strict=True)))
             inside = (own["conf_low"] <= truth) & (truth <= own["conf_high"])
-            rejects = (found.tests["p_value"] < ALPHA).mean()
+            rejects = (tests["p_value"] < ALPHA).mean()
             parts.append({**inside.groupby(own["subset"]).mean(), "rejects": rejects})
         means = pd.DataFrame(parts).mean()
         alike = "equal" if slopes != SLOPES else ", ".join(map(str, SLOPES))
@@ -303,13 +305,14 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
                 y[..., t] += slope * y[..., t - lag]
             norms = np.exp(y).reshape(replications, -1)
             columns = {f"layer_{layer:04d}": pa.array(own) for layer, own in enumerate(norms)}
-            sums = permutation.permuted(
-                pa.table(keys | columns).to_batches(),
-                *(DesignSettings(lags=[1, 2]), {}),
-                **{"draws": draws, "seed": documents, "fixed_effects": True},
+            design = DesignSettings(lags=[1, 2])
+            settings = PermutationsSettings(
+                design=design, draws=draws, seed=documents, fixed_effects="document"
             )
+            batches = pa.table(keys | columns).to_batches()
+            sums = permutation.permuted(batches, Formula(design, {}), settings)
             orders = permutation.joined([sums], {term: [term] for term in sums.terms})
-            found = permutation.order_test(orders, alpha=ALPHA, adjust="none").layers
+            found = permutation.order_test(orders, alpha=ALPHA, adjust="none")
             cells.append((found["order_p_value"] <= ALPHA).mean())
         show(documents, *cells)
 

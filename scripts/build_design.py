@@ -7,7 +7,7 @@ which add up over shards.
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression.design import covariates
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
@@ -20,8 +20,8 @@ def main(job):
         job.input.stream or None,
         design,
         job.output.crossproducts,
-        job.settings,
-        covariates.read_facts(job.settings.design, vars(job.input)),
+        Formula.read(job.settings.design, vars(job.input)),
+        halves=job.settings.halves,
     )
     rows = counted(tables.row_count([design]), "row")
     program.log.info(

@@ -4,14 +4,13 @@ import json
 
 import attnlag.pipeline.program as program
 
-from attnlag.regression.design import thirds
 from attnlag.regression.design.properties import read_property
 from attnlag.storage import writing
 
 
 def main(job):
     name = job.settings["number"]
-    cuts = thirds.cuts_of(read_property(name, job.input.tokens))
+    cuts = read_property(name, job.input.tokens).cuts()
     writing.write_text(json.dumps({"cuts": cuts}) + "\n", job.output.thirds)
     program.log.info(f"{name}: thirds end at {cuts[0]:.3g} and {cuts[1]:.3g}")
 

@@ -4,21 +4,24 @@ import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
 from attnlag.regression.beyond import classes
+from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.settings import ClassesSettings
 from attnlag.storage import tables
 
 
 def main(job):
-    slopes = classes.fit_classes(job.input.crossproducts, job.settings)
+    budget = job.settings.regression.stack_mb * 1e6
+    layers = Stored(job.input.crossproducts, budget, keep=True)
+    slopes, tests = classes.slopes_by_class(layers, job.settings)
     shared = tables.of_all_shards(job.input.crossproducts)
     record = tables.provenance(shared, "classes", job.settings, "numpy", "scipy")
-    frames = {job.output.classes: slopes.coefficients, job.output.equal_slopes: slopes.tests}
+    frames = {job.output.classes: slopes, job.output.equal_slopes: tests}
     names = {"site": job.names.site, "regression": job.names.regression}
     name = tables.write_results(frames, record, **names)
-    layers = counted(slopes.coefficients["layer"].nunique(), "layer")
+    other = next(iter(tests["merged"]), "")
     program.log.info(
-        f"{name}: fitted slopes by {job.settings.property} in {layers}"
-        + f"; other: {', '.join(slopes.other)}" * bool(slopes.other)
+        f"{name}: fitted slopes by {job.settings.property} in {counted(len(layers), 'layer')}"
+        + f"; other: {other}" * bool(other)
     )
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import groups
-from attnlag.regression.design import covariates
+from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
@@ -26,9 +26,9 @@ def main(job):
         # A few documents of all shards.
         keys = pq.read_table(job.input.random_weights[0], columns=["document"])
         documents = set(keys["document"].to_pylist())
-        facts = covariates.read_facts(job.settings.control_design, vars(job.input), documents)
+        formula = Formula.read(job.settings.control_design, vars(job.input), documents)
         untrained = fitting.Untrained(
-            job.input.random_weights, job.input.random_weights_stream, facts
+            job.input.random_weights, job.input.random_weights_stream, formula
         )
     tables_of_fit = fitting.fit(
         job.input.crossproducts,

@@ -6,7 +6,7 @@ These sums show what the coefficients would be if order meant nothing.
 import attnlag.pipeline.program as program
 
 from attnlag.errors import counted
-from attnlag.regression.design import covariates
+from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import PermutationsSettings
 from attnlag.storage import tables
@@ -18,7 +18,7 @@ def main(job):
         job.input.stream or None,
         job.input.token_properties or None,
         job.settings,
-        covariates.read_facts(job.settings.design, vars(job.input)),
+        Formula.read(job.settings.design, vars(job.input)),
     )
     record, facts = tables.read_provenance(job.input.outcome), sums.facts()
     record = tables.provenance(record, "permutations", job.settings, "numpy", permutations=facts)

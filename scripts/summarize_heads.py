@@ -14,7 +14,7 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.quantities import head_shares
 from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
-from attnlag.regression.beyond import lags_of_heads
+from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.estimation import sampling
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
@@ -24,7 +24,7 @@ def main(job):
     settings, sample = job.settings, sampling.sample_of(job.input.heads)
     documents = sample.documents if sample.end else None
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
-    lags = lags_of_heads.NO_LAGS.copy()
+    lags = lags_of_parts.NO_LAGS.copy()
     with tempfile.TemporaryDirectory() as folder:
         of_heads, norms, with_sinks = job.input.heads, job.input.norms, job.input.heads
         if documents is not None:
@@ -38,7 +38,7 @@ def main(job):
             of_heads, norms, job.input.sinks, with_sinks, drop_first=settings.drop_first
         )
         if settings.design is not None:
-            lags = lags_of_heads.of_files(
+            lags = lags_of_parts.of_files(
                 of_heads, norms, vars(job.input), documents, settings, group_of=group_of
             )
     table["sampled"] = documents is not None

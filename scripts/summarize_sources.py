@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from attnlag.errors import counted
 from attnlag.quantities import traced_means, traced_tables
 from attnlag.quantities.columns import TRACED_KEY
-from attnlag.regression.beyond import lags_of_sources
+from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
@@ -27,9 +27,9 @@ def main(job):
             traced_means.read_shards(job.input.random_sources) if job.input.random_sources else None
         )
         shares = traced_means.shares(rows, random, *bounds)
-        lags = pd.DataFrame(columns=lags_of_sources.LAG_COLUMNS)
+        lags = pd.DataFrame(columns=lags_of_parts.LAG_COLUMNS)
         if settings.design is not None and len(rows):
-            lags = lags_of_sources.fit_lags(rows, random, settings)
+            lags = lags_of_parts.of_sources(rows, random, settings)
         frames = {job.output.shares: shares, job.output.lags: lags}
         with_proof = record | {"proof": proof_in(job.input.sources)}
         tables.write_results(frames, with_proof, site="attention")

@@ -7,13 +7,19 @@ import numpy as np
 import pyarrow as pa
 import statsmodels.api as sm
 
+from attnlag.corpus.catalogue import FILES
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
-from attnlag.regression.design import covariates, design
+from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, moments, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, permutation
-from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
+from attnlag.regression.settings import (
+    DesignSettings,
+    HeadsSettings,
+    PermutationsSettings,
+    RegressionSettings,
+)
 from attnlag.storage import tables
 
 TERMS = ["y", "lag_1", "lag_2"]
@@ -166,15 +172,12 @@ FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
 FACTS = {"log_frequency": FREQUENCY}
 
 
-def sums_of(table, settings, draws=3, seed=0, fixed_effects=False, rows=10**6):
+def sums_of(table, settings, facts=FACTS, rows=10**6, classes=None, **changes):
     """Return the moments of a table of norms in permuted orders."""
+    stated = {"draws": 3, "seed": 0, "fixed_effects": "none", **changes}
+    exchanged = PermutationsSettings.model_construct(**stated)
     return permutation.permuted(
-        table.to_batches(rows),
-        settings,
-        FACTS,
-        draws=draws,
-        seed=seed,
-        fixed_effects=fixed_effects,
+        table.to_batches(rows), Formula(settings, facts), exchanged, classes
     )
 
 
@@ -215,11 +218,16 @@ HEADS = HeadsSettings(
 )
 
 
-def design_of(tokens, rows=10**6, counts=None, **settings):
-    """Return the design of all tokens as one table, and its schema."""
+def design_of(norms, settings, facts=FACTS, rows=10**6, counts=None):
+    """Return the design of a table of norms as one table."""
+    parts = designs(norms.to_batches(rows), Formula(settings, facts), counts or Counts())
+    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+
+def design_of_tokens(tokens, rows=10**6, counts=None, **settings):
+    """Return the design of tokens whose properties are in a file."""
     table, path = tokens
     settings = design_settings(**settings)
-    facts = covariates.read_facts(settings, dict.fromkeys(covariates.SHARDED, path))
+    facts = Formula.read(settings, dict.fromkeys(FILES, path)).facts
     norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
-    parts = design.designs(norms.to_batches(rows), settings, counts or design.Counts(), facts)
-    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    return design_of(norms, settings, facts, rows, counts)

@@ -380,7 +380,7 @@ def class_findings(
 ) -> list[str]:
     """Return the slopes of the nearest lag by class of tokens, and whether they differ.
 
-    The tables are those of `classes.SlopesByClass`.
+    The tables are those of `classes.slopes_by_class`.
     """
     term = nearest_lag(tests)
     slopes, tests = slopes[slopes["term"] == term], tests[tests["term"] == term]

@@ -23,7 +23,8 @@ from attnlag.quantities import centred, traced_tables
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
 from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition
-from attnlag.regression.design import covariates, properties, thirds
+from attnlag.regression.design import covariates, properties
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import fitting, permutation
 from attnlag.regression.labels import R_SQUARED
@@ -207,9 +208,9 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     regression, build = config.regressions["fit"], stages.build_design(config, IN_MEMORY)
     files = _write_inputs(measurement, site, config, folder)
     stream = files["stream"] if regression.outcome == "relative" else None
-    facts = covariates.read_facts(build.design, files)
+    formula = Formula.read(build.design, files)
     design, made = folder / "design.parquet", folder / "crossproducts.parquet"
-    crossproducts.of_norms(files["norms"], stream, design, made, build, facts)
+    crossproducts.of_norms(files["norms"], stream, design, made, formula, halves=build.halves)
     orders, untrained = [], None
     if config.controls.permutation:
         orders.append(
@@ -218,14 +219,14 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
                 stream,
                 files.get("token_properties"),
                 stages.permute_documents(config, IN_MEMORY),
-                facts,
+                formula,
             )
         )
     if control := config.controls.random_weights:
         documents = first_of_groups(files["corpus"], control.documents)
         outcome = OUTCOMES[regression.outcome]
         norms, streams = _write_untrained(measurement, site, outcome, control, documents, folder)
-        of_control = covariates.read_facts(build.design, files, set(documents))
+        of_control = Formula.read(build.design, files, set(documents))
         untrained = fitting.Untrained(norms, streams if stream else (), of_control)
     fitted = fitting.fit(
         [made],
@@ -249,12 +250,14 @@ def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[p
     """Return slopes by class, the tests that they are equal, and the steps."""
     settings, cuts = stages.accumulate_classes(config, IN_MEMORY), None
     if config.regressions["fit"].by_number:
-        cuts = thirds.cuts_of(properties.read_property(settings.property, [tokens]))
+        cuts = properties.read_property(settings.property, [tokens]).cuts()
     products = design.with_name("class_crossproducts.parquet")
     classes.sum_design(design, tokens, cuts, products, settings)
-    slopes = classes.fit_classes([products], stages.fit_classes(config, IN_MEMORY))
+    fit = stages.fit_classes(config, IN_MEMORY)
+    layers = crossproducts.Stored([products], fit.regression.stack_mb * 1e6, keep=True)
+    slopes, tests = classes.slopes_by_class(layers, fit)
     steps, _ = decomposition.decomposed([design], [tags], config.inference.alpha)
-    return slopes.coefficients, slopes.tests, steps
+    return slopes, tests, steps
 
 
 def _write_inputs(

@@ -8,7 +8,7 @@ from oracles import fit_within, mean_of
 
 from attnlag.quantities import traced_means
 from attnlag.quantities.traced_tables import SOURCE_CLASSES, TARGETS
-from attnlag.regression.beyond import lags_of_sources
+from attnlag.regression.beyond import lags_of_parts
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38)
 LAYERS = (3, 7)
@@ -32,7 +32,7 @@ def rows_of(seed):
     values[random.random(values.shape) < 0.02] = np.nan
     norms = np.exp(random.normal(size=(len(rows), 3)).cumsum(axis=0) / 20)
     values = np.hstack([values, norms]).astype(np.float32)
-    rows = rows.join(pd.DataFrame(values, columns=[*columns, *lags_of_sources.NORMS.values()]))
+    rows = rows.join(pd.DataFrame(values, columns=[*columns, *lags_of_parts.NORMS.values()]))
     # Documents come in the order of the corpus, not of their names.
     order = pd.CategoricalDtype(names[::-1])
     rows = rows.astype({"document": order}).sort_values("document", kind="stable")
@@ -109,12 +109,12 @@ def test_effects_on_targets_are_less_those_on_targets_of_another_place(rows, ran
 
 
 def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
-    table = lags_of_sources.fit_lags(rows, random, HEADS).set_index(["layer", "part", "term"])
-    assert len(table) == len(LAYERS) * len(lags_of_sources.NORMS) * 2
+    table = lags_of_parts.of_sources(rows, random, HEADS).set_index(["layer", "part", "term"])
+    assert len(table) == len(LAYERS) * len(lags_of_parts.NORMS) * 2
     for (layer, part, term), row in table.iterrows():
         for column, own in (("estimate", rows), ("random_weights", random)):
             tokens = own[own["layer"] == layer]
-            fit, factor = fit_within(tokens, tokens[lags_of_sources.NORMS[part]])
+            fit, factor = fit_within(tokens, tokens[lags_of_parts.NORMS[part]])
             assert row[column] == pytest.approx(fit.params[term], rel=1e-6)
             if column == "estimate":
                 assert row["std_error"] == pytest.approx(fit.bse[term] * factor, rel=0.02)

@@ -10,39 +10,41 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
-from designs import RARE, SLOPES, changed, design_of, moments_of, regression_settings
+from designs import (
+    RARE,
+    SLOPES,
+    changed,
+    design_of_tokens,
+    moments_of,
+    norms_table,
+    regression_settings,
+)
 from oracles import aht, clustered, cr2, half_panel, jackknifed
 
 from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
-from attnlag.regression.design import design, properties, thirds
+from attnlag.regression.design import properties
+from attnlag.regression.design.design import Counts
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.settings import ClassesSettings
 
 
 def by_class(
-    tokens,
-    offset=0,
-    least_rows=100,
-    rows=10**6,
-    of="upos",
-    design_terms=None,
-    path=None,
-    **changes,
+    tokens, offset=0, of="upos", least_rows=100, rows=10**6, path=None, terms=(), **changes
 ):
-    """Return the slopes by class as the programs find them, and the design with classes.
+    """Return the slopes by class as the programs find them, their tests, and rows with a class.
 
     Given a path, the moments are in a file and documents share as few bins as possible.
     """
-    table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
-    facts = properties.read_property(of, [tokens[1]])
+    table = design_of_tokens(tokens, lags=(1, 2), **dict(terms))
+    values, names = properties.read_property(of, [tokens[1]]), properties.classes_of(of)
+    cuts = values.cuts() if of in properties.MODERATORS else None
+    codes = classes.codes_of(values, offset, cuts)
     halves = changes.get("bias_correction") == "half-panel"
-    count = len(properties.CLASSES[of])
-    codes = classes.codes_of(facts, offset)
-    layers = moments_of(table, rows, halves, classes=count, class_of=codes)
+    layers = moments_of(table, rows, halves, classes=len(names), class_of=codes)
     if path:
         record = {"stages": {"design": {"outcome": "norm"}}}
-        crossproducts.write(table.to_batches(), table.schema, path, record, None, count, codes)
+        crossproducts.write(table.to_batches(), table.schema, path, record, None, len(names), codes)
         layers = crossproducts.Stored([path], budget=1)
     settings = ClassesSettings(
         regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
@@ -51,10 +53,11 @@ def by_class(
         least_rows=least_rows,
     )
     frame = table.to_pandas()
-    keys = changed(table, {"position": frame["position"] + offset})
-    codes = facts.of(keys).astype(int)
-    frame["kind"] = np.array(properties.CLASSES[of])[codes]
-    return classes.slopes_by_class(layers, settings), frame
+    values = values.of(changed(table, {"position": frame["position"] + offset}))
+    frame = frame[~np.isnan(values)]
+    values = values[~np.isnan(values)]
+    kinds = values.astype(int) if cuts is None else np.digitize(values, cuts, right=True)
+    return *classes.slopes_by_class(layers, settings), frame.assign(kind=np.array(names)[kinds])
 
 
 def columns(frame, layer=1):
@@ -64,14 +67,13 @@ def columns(frame, layer=1):
     return pd.DataFrame(found)
 
 
-def estimates(found, term="lag_1", layer=1):
-    table = found.coefficients
+def estimates(table, term="lag_1", layer=1):
     return table[(table["term"] == term) & (table["layer"] == layer)].set_index("subset")
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
 def test_slopes_equal_those_of_each_class_fitted_alone(tokens, offset):
-    found, frame = by_class(tokens, offset)
+    found, _, frame = by_class(tokens, offset)
     data = columns(frame)
     rows = estimates(found)
     for name in SLOPES:
@@ -84,8 +86,8 @@ def test_slopes_equal_those_of_each_class_fitted_alone(tokens, offset):
 
 def test_few_documents_are_allowed_for(tokens):
     """By default errors are CR2's, and equal slopes are tested by AHT."""
-    found, frame = by_class(tokens, covariance="cluster", rows=500)
-    assert found.other == [RARE]
+    found, tests, frame = by_class(tokens, covariance="cluster", rows=500)
+    assert set(tests["merged"]) == {RARE}
     data = columns(frame)
     model = smf.ols("y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", data)
     names = [f"C(kind)[{name}]:lag_1" for name in [*SLOPES, "other"]]
@@ -97,7 +99,7 @@ def test_few_documents_are_allowed_for(tokens):
     np.testing.assert_allclose(rows["std_error"], np.sqrt(np.diag(wide @ v @ wide.T)), rtol=1e-9)
     np.testing.assert_allclose(rows["df"], df[:-1], rtol=1e-9)
     expected = aht(wide.T @ rows["estimate"].to_numpy(), v, equal, df[-1])
-    test = found.tests.query("layer == 1 and term == 'lag_1'").iloc[0]
+    test = tests.query("layer == 1 and term == 'lag_1'").iloc[0]
     test = test[["f_statistic", "df", "df_residual", "p_value"]]
     assert test.tolist() == pytest.approx(expected, rel=1e-7)
 
@@ -107,7 +109,7 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     """Both regressions leave out the same documents, or the same bins of documents."""
     if bins:
         monkeypatch.setattr(crossproducts, "FEWEST_BINS", bins)
-    found, frame = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
+    found, _, frame = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
     data = columns(frame)
     shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
     rows = estimates(found)
@@ -125,13 +127,13 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     error = np.sqrt(jackknifed(difference, cluster)[0].item())
     assert rows.loc["DET", "difference_std_error"] == pytest.approx(error, rel=1e-8)
     # One median a class, over both layers.
-    every = found.coefficients.query("term == 'lag_1' and subset == 'DET'")
+    every = found.query("term == 'lag_1' and subset == 'DET'")
     assert every["median"].to_numpy() == pytest.approx([every["estimate"].median()] * 2)
 
 
 def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
     terms = {"covariates": ("position", "upos"), "position_knots": (2, 8, 20)}
-    found, frame = by_class(tokens, design_terms=terms, fixed_effects="document")
+    found, _, frame = by_class(tokens, terms=terms, fixed_effects="document")
     data = columns(frame).assign(**{f"p{i}": frame[f"position_{i}"] for i in (1, 2)})
     formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2 + p1 + p2"
     fit = smf.ols(formula, data).fit()
@@ -144,8 +146,8 @@ def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
 def test_only_dummies_of_the_same_token_are_dropped_beside_class_levels(tokens):
     """The classes are those of the token before. The outcome's part of speech stays."""
     terms = {"covariates": ("upos", "upos_previous")}
-    found, frame = by_class(tokens, -1, design_terms=terms)
-    assert (found.coefficients["status"] == "ok").all()
+    found, _, frame = by_class(tokens, -1, terms=terms)
+    assert (found["status"] == "ok").all()
     own = [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)]
     data = columns(frame).join(frame[own])
     formula = "y ~ C(kind) + C(kind):lag_1 + C(kind):lag_2 + " + " + ".join(own)
@@ -160,18 +162,18 @@ def test_the_common_slope_is_estimated_if_one_class_has_none(tokens):
     table, path = tokens
     norms = table["layer_00"].to_numpy().copy()
     norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
-    found, _ = by_class((changed(table, {"layer_00": norms}), path))
-    rows = found.coefficients
+    found, tests, _ = by_class((changed(table, {"layer_00": norms}), path))
+    rows = found
     told = rows["estimate"].notna()
     assert (told == ((rows["layer"] == 1) | (rows["subset"] == "all"))).all()
     assert (told == (rows["status"] == "ok")).all()
-    assert found.tests.groupby("layer")["p_value"].count().tolist() == [0, 2]
+    assert tests.groupby("layer")["p_value"].count().tolist() == [0, 2]
     assert rows.loc[told & (rows["subset"] != "all"), "difference_std_error"].notna().all()
 
 
 def test_the_half_panel_estimate_combines_three_regressions(tokens):
     options = {"fixed_effects": "document", "bias_correction": "half-panel"}
-    found, frame = by_class(tokens, **options)
+    found, _, frame = by_class(tokens, **options)
     data = columns(frame)
     formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2"
     expected = half_panel(
@@ -179,41 +181,23 @@ def test_the_half_panel_estimate_combines_three_regressions(tokens):
         data["document"].cat.codes,
     )
     assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
-    rows = found.coefficients.query("subset == 'VERB'")
+    rows = found.query("subset == 'VERB'")
     assert set(rows["n_obs"]) == {(data["kind"] == "VERB").sum()}
 
 
-def by_number(tokens, offset=0, of="entropy_before", design_terms=None, **changes):
-    """Return the slopes by thirds of a number as the programs find them, and their design."""
-    table = design_of(tokens, lags=(1, 2), **(design_terms or {}))
-    number = properties.read_property(of, [tokens[1]])
-    cuts = thirds.cuts_of(number)
-    codes = classes.codes_of(number, offset, cuts)
-    layers = moments_of(table, 500, classes=3, class_of=codes)
-    settings = ClassesSettings(
-        regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
-        property=of,
-        offset=offset,
-        least_rows=30,
-    )
-    frame = table.to_pandas()
-    values = number.of(changed(table, {"position": frame["position"] + offset}))
-    frame["kind"] = np.array(properties.TERCILES)[np.digitize(values, cuts, right=True) % 3]
-    return classes.slopes_by_class(layers, settings), frame[~np.isnan(values)]
-
-
 def test_thirds_of_equal_numbers_are_one():
-    number = properties.Property("zipf", {}, np.array([0.5, np.nan, 0.5, 0.5]))
-    cuts = thirds.cuts_of(number)
-    np.testing.assert_array_equal(thirds.thirds_of(number.values, cuts), [0, np.nan, 0, 0])
-    assert thirds.cuts_of(properties.Property("zipf", {}, np.array([np.nan]))) == [0, 0]
+    table = norms_table({("a", 0): 4})
+    for numbers, thirds in (([0.5, np.nan, 0.5, 0.5], [0, np.nan, 0, 0]), ([np.nan] * 4,) * 2):
+        number = properties.Property("zipf", {("a", 0): 0}, np.array(numbers))
+        found = classes.codes_of(number, 0, number.cuts())(table)
+        np.testing.assert_array_equal(found, thirds)
 
 
 @pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
 def test_slopes_of_thirds_of_a_number_equal_those_of_statsmodels(tokens, offset):
-    found, frame = by_number(tokens, offset)
+    found, _, frame = by_class(tokens, offset, "entropy_before", 30, 500)
     data = columns(frame)
-    assert 0 < len(data) < design_of(tokens, lags=(1, 2)).num_rows
+    assert 0 < len(data) < design_of_tokens(tokens, lags=(1, 2)).num_rows
     formula = "y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2"
     options = clustered(data["document"].cat.codes)
     fit = smf.ols(formula, data).fit(**options)
@@ -228,7 +212,7 @@ def test_slopes_of_thirds_of_a_number_equal_those_of_statsmodels(tokens, offset)
 
 def test_thirds_of_a_number_do_not_replace_it_as_a_covariate(tokens):
     terms = {"covariates": ("surprisal",)}
-    found, frame = by_number(tokens, of="surprisal", design_terms=terms, fixed_effects="document")
+    found, _, frame = by_class(tokens, 0, "surprisal", 30, terms=terms, fixed_effects="document")
     data = columns(frame).assign(z=frame["surprisal"])
     formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2 + z"
     expected = smf.ols(formula, data).fit().params["C(kind)[low]:lag_1"]
@@ -240,11 +224,11 @@ def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     table, _ = tokens
     path = Path(tokens[1]).with_name("untagged.parquet")
     pq.write_table(changed(table, {"upos": ["none"] * table.num_rows}), path)
-    found, _ = by_class((table, path))
+    found, tests, _ = by_class((table, path))
     rows = estimates(found)
     assert list(rows.index) == ["all", "none"]
     assert rows.loc["none", "estimate"] == pytest.approx(rows.loc["all", "estimate"], abs=1e-12)
-    assert found.tests["p_value"].isna().all()
+    assert tests["p_value"].isna().all()
 
 
 def test_small_classes_are_merged_and_named():
@@ -257,7 +241,7 @@ def test_small_classes_are_merged_and_named():
 
 
 def test_classes_without_rows_are_dropped(tokens):
-    layers = moments_of(design_of(tokens, lags=(1,), covariates=("upos",)))
+    layers = moments_of(design_of_tokens(tokens, lags=(1,), covariates=("upos",)))
     kept = merging.kept_terms(layers[0].terms, layers)
     assert "upos_X" not in kept
     # The commonest class is what the others are compared with.
@@ -265,7 +249,7 @@ def test_classes_without_rows_are_dropped(tokens):
     assert own == ["upos_ADJ", "upos_DET", "upos_INTJ", "upos_VERB"]
     # A first layer without rows says nothing of the classes.
     names = ("upos", "previous_layer")
-    layers = moments_of(design_of(tokens, lags=(1,), covariates=names))
+    layers = moments_of(design_of_tokens(tokens, lags=(1,), covariates=names))
     assert not layers[0].s.any()
     assert [term for term in merging.kept_terms(layers[0].terms, layers) if term in own] == own
 
@@ -273,7 +257,7 @@ def test_classes_without_rows_are_dropped(tokens):
 def test_covariates_have_the_values_of_the_table(tokens):
     table, _ = tokens
     names = ("upos", "upos_previous", "word_initial", "pieces", "surprisal")
-    found = design_of(tokens, rows=70, lags=(1,), covariates=names).to_pandas()
+    found = design_of_tokens(tokens, rows=70, lags=(1,), covariates=names).to_pandas()
     frame = table.to_pandas()
     frame["previous"] = frame.groupby(["document", "window"], observed=True)["upos"].shift()
     rows = found.merge(frame, on=["document", "window", "position"], suffixes=("", "_told"))
@@ -287,8 +271,8 @@ def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):
     options = {"leads": (1,), "drop_first": 0}
     rows, left_out = [], []
     for names in ((), ("surprisal",), ("upos_previous",)):
-        counts = design.Counts()
-        table = design_of(tokens, counts=counts, **options, covariates=names)
+        counts = Counts()
+        table = design_of_tokens(tokens, counts=counts, **options, covariates=names)
         rows.append(table.num_rows)
         left_out.append(counts.incomplete_rows)
     # No token is before the first one of a sequence, of which each document has two.
@@ -301,14 +285,14 @@ def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):
     path = tmp_path / "0000.parquet"
     pq.write_table(table.slice(0, 30), path)
     with pytest.raises(UserError, match="found no upos of the document 'd0', window 0, position 3"):
-        design_of((table, Path(path)), lags=(1,), covariates=("upos",))
+        design_of_tokens((table, Path(path)), lags=(1,), covariates=("upos",))
 
 
 def test_a_group_whose_name_holds_the_separator_keeps_its_dummy(tokens):
     """Its products with the slopes of classes are those of any covariate."""
     found, frame = {}, None
     for name in ("verse", "vers|e"):
-        table = design_of(tokens, lags=(1, 2))
+        table = design_of_tokens(tokens, lags=(1, 2))
         verse = table["document"].to_pandas().cat.codes.to_numpy() % 3 == 1
         table = table.append_column(f"group_{name}", pa.array(verse.astype(float)))
         facts = properties.read_property("upos", [tokens[1]])
@@ -317,7 +301,7 @@ def test_a_group_whose_name_holds_the_separator_keeps_its_dummy(tokens):
         )
         count, codes = len(properties.CLASSES["upos"]), classes.codes_of(facts, 0)
         layers = moments_of(table, classes=count, class_of=codes)
-        found[name] = classes.slopes_by_class(layers, settings).coefficients
+        found[name], _ = classes.slopes_by_class(layers, settings)
         frame = table.to_pandas()
     pd.testing.assert_frame_equal(found["vers|e"], found["verse"], rtol=1e-9)
     codes = facts.of(table).astype(int)

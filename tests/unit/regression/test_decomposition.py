@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import changed, design_settings
+from designs import changed, design_of, design_settings
 from oracles import cr2, dummies_of, lags_of, ols
 from scipy import stats
 
@@ -14,7 +14,7 @@ from attnlag.errors import UserError
 from attnlag.quantities.columns import KEYS
 from attnlag.regression.beyond import decomposition
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
-from attnlag.regression.design import absorbing, design
+from attnlag.regression.design import absorbing
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.estimation import sampling
 
@@ -124,9 +124,7 @@ def written(folder, number, dead=False):
     table = table.replace_schema_metadata()
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
     settings = design_settings(leads=(1, 3), drop_first=0)
-    norms = table.drop_columns("upos").to_batches()
-    parts = design.designs(norms, settings, design.Counts(), {})
-    pq.write_table(pa.concat_tables(parts), paths[0])
+    pq.write_table(design_of(table.drop_columns("upos"), settings), paths[0])
     pq.write_table(table.select([*KEYS, "upos"]), paths[1])
     sequences = frame.groupby(["document", "window"], sort=False)
     for name in ("upos", "token_id"):

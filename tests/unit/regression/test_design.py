@@ -16,9 +16,9 @@ from oracles import spline
 from attnlag.errors import UserError
 from attnlag.quantities import columns
 from attnlag.regression.design import design
-from attnlag.regression.design.covariates import groups_of_corpus, log_frequencies
+from attnlag.regression.design.design import Counts, Formula
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.settings import BuildDesignSettings, DesignSettings
+from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
 GROUPS = ["prose", "code", "letters"]
@@ -35,30 +35,19 @@ def norms_table(lengths, layers=2, values=None):
     return designs.norms_table(of_documents, values.T.astype(np.float32), token_ids)
 
 
-def facts_in(folder, counts, corpus):
-    pq.write_table(counts, folder / "counts.parquet")
-    pq.write_table(corpus, folder / "corpus.parquet")
-    return {
-        "log_frequency": log_frequencies(folder / "counts.parquet"),
-        "group": groups_of_corpus(folder / "corpus.parquet"),
-    }
-
-
-def facts_of(folder, table, documents):
+def facts_of(folder, table, documents=None, counts=None):
     """Return facts of a corpus that holds the table, some documents in each group."""
-    ids, counts = np.unique(table["token_id"].to_numpy(), return_counts=True)
-    groups = [GROUPS[i % 3] for i in range(documents)]
-    # The corpus may be larger than the shard, in another order than its groups.
-    return facts_in(
-        folder,
-        pa.table({"token_id": pa.array(ids), "count": pa.array(counts)}),
-        pa.table(
-            {
-                "document": [f"d{i}" for i in range(documents)] + ["elsewhere"],
-                "group": pa.array([*groups, "letters"]).dictionary_encode(),
-            }
-        ),
-    )
+    ids, numbers = np.unique(table["token_id"].to_numpy(), return_counts=True)
+    counts = counts or {"token_id": ids, "count": numbers}
+    if documents is None:
+        # The corpus may be larger than the shard, in another order than its groups.
+        documents = [*dict.fromkeys(table["document"].to_pylist()), "elsewhere"]
+    groups = [GROUPS[place % 3] for place in range(len(documents))]
+    corpus = {"document": documents, "group": groups}
+    files = {"token_counts": folder / "counts.parquet", "corpus": folder / "corpus.parquet"}
+    for path, columns_of_file in zip(files.values(), (counts, corpus), strict=True):
+        pq.write_table(pa.table(columns_of_file), path)
+    return Formula.read(design_settings(covariates=("log_frequency", "group")), files).facts
 
 
 def batches_of(table, rows):
@@ -69,11 +58,9 @@ def batches_of(table, rows):
 
 
 def build(table, settings, rows=1000, facts=()):
-    facts = dict(facts)
-    counts = design.Counts()
-    parts = list(design.designs(batches_of(table, rows), settings, counts, facts))
-    names = columns.layers_in(table.schema)
-    schema = design.schema(names, settings, facts)
+    counts, formula = Counts(), Formula(settings, dict(facts))
+    parts = list(design.designs(batches_of(table, rows), formula, counts))
+    schema = formula.schema(columns.layers_in(table.schema))
     assert all(part.schema == schema for part in parts)
     return pa.concat_tables(parts) if parts else schema.empty_table(), counts
 
@@ -122,7 +109,7 @@ def by_definition(table, spec, facts):
                 cells["log_frequency"] = math.log(share)
             if "group" in spec.covariates:
                 group = GROUPS[int(row["document"][1:]) % 3]
-                for other in facts["group"].names[1:]:
+                for other in sorted(set(facts["group"].values()))[1:]:
                     cells[f"group_{other}"] = float(other == group)
             found.append(cells)
     return found, [len(sequence) for sequence in sequences]
@@ -152,7 +139,7 @@ def test_the_design_equals_its_literal_definition(
     table = norms_table(lengths, 3, values=values)
     spec = design_settings(lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first)
     with tempfile.TemporaryDirectory() as folder:
-        facts = facts_of(Path(folder), table, len(lengths))
+        facts = facts_of(Path(folder), table)
     found, counts = build(table, spec, rows, facts)
     expected, sizes = by_definition(table, spec, facts)
     assert found.num_rows == len(expected)
@@ -200,12 +187,8 @@ def test_no_text_or_one_that_is_too_short_gives_no_rows():
 
 def test_an_unknown_token_or_document_is_refused(tmp_path):
     table = norms_table([8, 8])
-    facts = facts_of(tmp_path, table, 2)
-    few = facts_in(
-        tmp_path,
-        pa.table({"token_id": pa.array([0], pa.int32()), "count": [1]}),
-        pa.table({"document": ["d1"], "group": ["prose"]}),
-    )
+    facts = facts_of(tmp_path, table)
+    few = facts_of(tmp_path, table, ["d1"], {"token_id": [0], "count": [1]})
     for covariate, problem in (
         ("log_frequency", "which the token counts lack"),
         ("group", "found the document 'd0', which the corpus lacks"),
@@ -227,9 +210,8 @@ def test_a_relative_design_is_that_of_the_ratios(tmp_path):
         table = table.replace_schema_metadata(tables.metadata({"stages": {}}))
         pq.write_table(table, tmp_path / name, row_group_size=rows)
     terms = DesignSettings(lags=[1, 2], outcome="relative")
-    settings = BuildDesignSettings(design=terms, halves=False)
     files = [tmp_path / name for name in ("norms", "stream", "design", "crossproducts")]
-    counts = crossproducts.of_norms(*files, settings, {})
+    counts = crossproducts.of_norms(*files, Formula(terms, {}), halves=False)
     ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
     expected, _ = build(norms_table(lengths, values=ratios), design_settings((1, 2)))
     found = pq.read_table(files[2]).to_pandas()

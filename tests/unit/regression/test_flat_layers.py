@@ -1,7 +1,7 @@
 """Layers whose norms are equal but for rounding, and layers that come close to that."""
 
+import designs
 import numpy as np
-import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 import torch
@@ -10,7 +10,6 @@ from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
 from attnlag.quantities import extraction
-from attnlag.regression.design import design
 
 LENGTHS = [90, 60, 70, 80, 50, 75, 66, 84]
 EQUAL = "norms are equal but for rounding: the standard deviation of "
@@ -19,8 +18,7 @@ EQUAL = "norms are equal but for rounding: the standard deviation of "
 def design_of(logs, covariates=()):
     """Return the design of an autoregression of two lags, from (layers, tokens) log norms."""
     table = norms_table({(f"d{i}", 0): n for i, n in enumerate(LENGTHS)}, np.exp(logs))
-    settings = design_settings(lags=(1, 2), covariates=covariates)
-    return pa.concat_tables(design.designs(table.to_batches(), settings, design.Counts(), {}))
+    return designs.design_of(table, design_settings(lags=(1, 2), covariates=covariates))
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])

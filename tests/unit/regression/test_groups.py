@@ -6,7 +6,7 @@ import pytest
 import statsmodels.api as sm
 from designs import (
     columns_of,
-    design_of,
+    design_of_tokens,
     design_table,
     fits_of,
     joined_of,
@@ -142,7 +142,7 @@ def test_each_group_is_predicted_from_the_others():
 
 
 def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):
-    table = design_of(tokens, lags=(1,), covariates=("upos",))
+    table = design_of_tokens(tokens, lags=(1,), covariates=("upos",))
     documents = table["document"].to_pandas().astype(str).unique()
     group_of = {name: "long" for name in documents} | {f"short {i}": "short" for i in range(8)}
     found = groups.coefficients_by_group(moments_of(table), group_of, regression_settings())

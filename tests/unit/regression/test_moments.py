@@ -20,10 +20,11 @@ from designs import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import fitting
-from attnlag.regression.settings import BuildDesignSettings, DesignSettings
+from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
 
@@ -146,9 +147,8 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
     surprisal = np.where(generator.random(tokens) < 0.2, np.nan, generator.random(tokens))
     first_rows = dict(zip(sequences, np.cumsum([0, *lengths]), strict=False))
     facts = {"surprisal": Property("surprisal", first_rows, surprisal)}
-    design = DesignSettings(lags=[1, 2], covariates=["surprisal"])
-    settings = BuildDesignSettings(design=design, halves=halves)
-    counts = crossproducts.of_norms(norms_file, None, *files[1:], settings, facts)
+    formula = Formula(DesignSettings(lags=[1, 2], covariates=["surprisal"]), facts)
+    counts = crossproducts.of_norms(norms_file, None, *files[1:], formula, halves=halves)
     assert (counts.sequences, counts.short_sequences) == (len(lengths), 4)
 
     frame = pq.read_table(design_file).to_pandas()
@@ -169,8 +169,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
 
 def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
     generator = np.random.default_rng(0)
-    settings = BuildDesignSettings(design=DesignSettings(lags=[1]), halves=False)
-    files = []
+    formula, files = Formula(DesignSettings(lags=[1]), {}), []
     for shard in range(2):
         norms, design, products = paths = [tmp_path / f"{shard}{kind}.parquet" for kind in "ndp"]
         values = generator.lognormal(size=80)
@@ -179,7 +178,7 @@ def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
         record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}}
         lengths = {(f"{shard}{letter}", 0): 20 for letter in "abcd"}
         tables.write_table(norms_table(lengths, [values]), norms, record)
-        crossproducts.of_norms(norms, None, design, products, settings, {})
+        crossproducts.of_norms(norms, None, design, products, formula, halves=False)
         files.append(paths[1:])
     designs, products = zip(*files, strict=True)
     fitted = fitting.fit_regression(products, designs, {}, regression_settings(), threads=1)

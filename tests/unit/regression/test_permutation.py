@@ -4,9 +4,9 @@ import designs
 import numpy as np
 import pytest
 from designs import (
-    FACTS,
     changed,
     corpus_of,
+    design_of,
     design_settings,
     orders_joined,
     orders_of,
@@ -16,7 +16,7 @@ from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
 from attnlag.quantities.columns import KEYS
-from attnlag.regression.design import covariates, design
+from attnlag.regression.design import covariates
 from attnlag.regression.design.properties import Property
 from attnlag.regression.inference import permutation
 from attnlag.storage import tables
@@ -37,13 +37,11 @@ def test_within_classes_tokens_keep_the_order_of_the_classes():
     table = changed(table, {"layer_00": np.exp(classes), "layer_01": np.exp(2.0 * classes)})
     starts = {("a", 0): 0, ("a", 1): 30, ("b", 0): 42}
     kinds = Property("upos", starts, classes.astype(float))
-    options = {"draws": 5, "seed": 0, "fixed_effects": False}
-    batches = table.to_batches(20)
-    sums = permutation.permuted(batches, LAGS, {}, classes=kinds, **options)
+    sums = sums_of(table, LAGS, rows=20, draws=5, classes=kinds)
     assert sums.within == "upos"
     observed, *drawn = sums.s.swapaxes(0, 1)
     assert all(np.allclose(one, observed, atol=1e-9) for one in drawn)
-    free = permutation.permuted(batches, LAGS, {}, **options)
+    free = sums_of(table, LAGS, rows=20, draws=5)
     observed, *drawn = free.s.swapaxes(0, 1)
     assert not any(np.allclose(one, observed, atol=1e-3) for one in drawn)
 
@@ -51,7 +49,10 @@ def test_within_classes_tokens_keep_the_order_of_the_classes():
 LAGS = design_settings(lags=(1, 2))
 
 
-@pytest.mark.parametrize("fixed_effects", [False, True])
+EFFECTS = pytest.mark.parametrize("fixed_effects", ["none", "document"])
+
+
+@EFFECTS
 @pytest.mark.parametrize("rows", [1, 1000])
 def test_batches_and_shards_change_nothing(rows, fixed_effects):
     settings = LAGS
@@ -75,7 +76,7 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
         np.testing.assert_array_equal(one.s, other.s)
     for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
         np.testing.assert_allclose(two.s, 2 * one.s, atol=1e-10)
-        if fixed_effects:
+        if fixed_effects == "document":
             np.testing.assert_allclose(two.squares, 2 * one.squares)
 
 
@@ -102,8 +103,8 @@ def test_tokens_without_a_norm_are_excluded_in_all_layers():
     sums = sums_of(changed(table, {"layer_00": np.zeros(21)}), LAGS)
     assert sums.s[:, 0, 0, 0].tolist() == [0, 15]
     test = permutation.order_test(orders_joined([sums]), alpha=0.05, adjust="holm")
-    assert test.layers["order_p_value"].isna().tolist() == [True, False]
-    assert test.coefficients["permuted_low"].isna().tolist() == [True] * 3 + [False] * 3
+    for column in ("order_p_value", "permuted_low"):
+        assert test[column].isna().tolist() == [True] * 3 + [False] * 3
 
 
 def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
@@ -115,17 +116,17 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
             alpha=0.05,
             adjust="holm",
         )
-        for effects in (False, True)
+        for effects in ("none", "document")
     )
-    lag = pooled.coefficients.query("term == 'lag_1'")
+    lag = pooled.query("term == 'lag_1'")
     assert (lag["permuted_mean"] > 0.25).all()
     assert (lag["permuted_low"] < lag["permuted_mean"]).all()
     assert (lag["permuted_high"] > lag["permuted_mean"]).all()
     for test in (pooled, within):
-        assert (test.layers["order_p_value"] > 0.01).all()
-        assert (test.layers["order_p_adjusted"] >= test.layers["order_p_value"]).all()
+        assert (test["order_p_value"] > 0.01).all()
+        assert (test["order_p_adjusted"] >= test["order_p_value"]).all()
     # Demeaning tilts the lags of unordered tokens below 0, by about 1 / T.
-    lag = within.coefficients.query("term == 'lag_1'")
+    lag = within.query("term == 'lag_1'")
     np.testing.assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)
 
 
@@ -133,8 +134,8 @@ def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
         sums = orders_of(corpus_of(dynamics=dynamics), LAGS, draws=99)
         test = permutation.order_test(sums, alpha=0.05, adjust="holm")
-        assert test.layers["order_p_value"].tolist() == [0.01, 0.01]
-        assert test.layers["order_p_adjusted"].tolist() == [0.01, 0.01]
+        assert set(test["order_p_value"]) == set(test["order_p_adjusted"]) == {0.01}
+        assert set(test["permutations"]) == {99}
 
 
 def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
@@ -144,18 +145,19 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     test = permutation.order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
     # Mean and range are those of the draws, without the order that the documents have.
     draws = found[1:].reshape(49, -1)
-    bounds = test.coefficients[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
+    bounds = test[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
     expected = np.percentile(draws, 5, axis=0), draws.mean(axis=0), np.percentile(draws, 95, axis=0)
     np.testing.assert_allclose(bounds, expected)
     for layer in range(2):
         lags = found[:, layer, 1:]
         inverse = np.linalg.inv(np.cov(lags.T))
         distances = [distance.mahalanobis(one, lags.mean(axis=0), inverse) ** 2 for one in lags]
-        row = test.layers.iloc[layer]
+        row = test[test["layer"] == layer].iloc[0]
         np.testing.assert_allclose(row["permutation_wald"], distances[0])
         assert row["order_p_value"] == pytest.approx(np.mean(np.array(distances) >= distances[0]))
-    adjusted = false_discovery_control(test.layers["order_p_value"])
-    np.testing.assert_allclose(test.layers["order_p_adjusted"], adjusted)
+    of_layers = test.drop_duplicates("layer")
+    adjusted = false_discovery_control(of_layers["order_p_value"])
+    np.testing.assert_allclose(of_layers["order_p_adjusted"], adjusted)
 
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
@@ -176,9 +178,7 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
     surprisal[[0, 6, 14, 20]] = np.nan
     facts = {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 14}, surprisal)}
     settings = design_settings(lags=(1,), covariates=("surprisal",), drop_first=0)
-    sums = permutation.permuted(
-        table.to_batches(), settings, facts, draws=3, seed=0, fixed_effects=False
-    )
+    sums = sums_of(table, settings, facts)
     logs = np.log(table["layer_01"].to_numpy())
     known = np.isfinite(surprisal)
     for draw in range(3):
@@ -212,9 +212,9 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     settings = design_settings(lags=(1,), covariates=("toy",))
     three = {f"toy_{one}": [one] for one in (1, 2, 3)}
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy(three))
-    apart = sums_of(table, settings, fixed_effects=True)
+    apart = sums_of(table, settings, fixed_effects="document")
     monkeypatch.setitem(covariates.CATALOGUE, "toy", toy({"toy_2": [2], "toy_other": [1, 3]}))
-    expected = sums_of(table, settings, fixed_effects=True)
+    expected = sums_of(table, settings, fixed_effects="document")
     parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
     found = permutation.joined([apart], parts)
     for one, other in zip(found, orders_joined([expected]), strict=True):
@@ -226,8 +226,8 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
         np.testing.assert_allclose(one.squares[4], other.squares[4], rtol=1)
 
 
+@EFFECTS
 @pytest.mark.parametrize("moves", [True, False])
-@pytest.mark.parametrize("fixed_effects", [True, False])
 def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     monkeypatch, moves, fixed_effects
 ):
@@ -258,13 +258,13 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
             keys = permutation.keys_of_draws(name, length, draws, 0)[draw]
             order[start + 1 : start + length] = start + 1 + np.argsort(keys[1:])
         by_hand = changed(table.take(order), {key: table[key] for key in KEYS[:3]})
-        (built,) = design.designs(by_hand.to_batches(), settings, design.Counts(), FACTS)
+        built = design_of(by_hand, settings)
         if not moves:
-            (real,) = design.designs(table.to_batches(), settings, design.Counts(), FACTS)
+            real = design_of(table, settings)
             built = changed(built, {name: real[name] for name in ("toy_1", "toy_2")})
         names = [*(f"layer_01.{term}" for term in of_layers), *sums.terms[4:]]
         rows = built.select(names).to_pandas()
-        if fixed_effects:
+        if fixed_effects == "document":
             rows -= rows.groupby(built["document"].to_pandas()).transform("mean")
         else:
             rows -= sums.centre[1, 1:]

@@ -10,7 +10,6 @@ rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,13 @@ import pyarrow.parquet as pq
 from scipy import special
 
 from attnlag.regression.beyond.groups import settings_of_groups
-from attnlag.regression.design import properties
-from attnlag.regression.design.properties import MODERATORS, OTHER, Property, classes_of
-from attnlag.regression.design.thirds import thirds_of
+from attnlag.regression.design.properties import (
+    MODERATORS,
+    OTHER,
+    Property,
+    classes_of,
+    read_property,
+)
 from attnlag.regression.estimation import crossproducts, merging, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.merging import TermSums
@@ -43,6 +46,9 @@ def codes_of(
 ) -> crossproducts.ClassOf:
     """Return the function that gives the class of each row of a design; NaN without the number.
 
+    Classes of a number assume no form of the dependence on it (Hainmueller, Mummolo and Xu 2019).
+    Equal numbers are in the same third, so the thirds of one with few values differ in size.
+
     Parameters
     ----------
     tokens : Property
@@ -55,7 +61,9 @@ def codes_of(
 
     def codes(batch: pa.RecordBatch) -> np.ndarray:
         values = tokens.at(batch, offset)
-        return values if cuts is None else thirds_of(values, cuts)
+        if cuts is None:
+            return values
+        return np.where(np.isnan(values), np.nan, np.searchsorted(cuts, values, side="left"))
 
     return codes
 
@@ -76,7 +84,7 @@ def sum_design(
     cuts : (2,) sequence of float or None
         Ends of the thirds of the tokens of the corpus, if the property is a number.
     """
-    property_of_tokens = properties.read_property(settings.property, [tokens])
+    property_of_tokens = read_property(settings.property, [tokens])
     sizes = None
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
@@ -92,29 +100,6 @@ def sum_design(
         len(classes_of(settings.property)),
         codes_of(property_of_tokens, settings.offset, cuts),
     )
-
-
-def fit_classes(paths: Sequence[Path], settings: ClassesSettings) -> "SlopesByClass":
-    """Fit slopes by class to the moments of all shards.
-
-    The column ``merged`` of the tests names the classes in ``other``.
-    """
-    budget = settings.regression.stack_mb * 1e6
-    slopes = slopes_by_class(crossproducts.Stored(paths, budget, keep=True), settings)
-    slopes.tests["merged"] = ", ".join(slopes.other)
-    return slopes
-
-
-@dataclass
-class SlopesByClass:
-    """Slopes by class of token."""
-
-    # A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
-    coefficients: pd.DataFrame
-    # A row per layer, and lag or lead: the Wald test that all classes share one slope.
-    tests: pd.DataFrame
-    # Classes that are merged into ``other``.
-    other: list[str]
 
 
 def covariates_beside(terms: TermSums, settings: ClassesSettings) -> TermSums:
@@ -134,14 +119,9 @@ def covariates_beside(terms: TermSums, settings: ClassesSettings) -> TermSums:
 
 
 def with_levels(
-    layer: Moments,
-    merged: Sequence[str],
-    names: Sequence[str],
-    covariates: TermSums,
-    *,
-    slopes: bool,
+    layer: Moments, merged: Sequence[str], names: Sequence[str], covariates: TermSums
 ) -> Moments:
-    """Return the moments of all classes with levels for each but the last, and covariates.
+    """Return the moments of all classes with lags of each, levels for each but the last, and more.
 
     Parameters
     ----------
@@ -149,12 +129,12 @@ def with_levels(
         In cells of classes.
     merged : sequence of str
         What each class is merged into, one of the names; "" for a class without rows.
-    slopes : bool
-        Whether each class has lags and leads of its own. What is subtracted from these is the same
-        in all classes, which moves the levels alone.
+    covariates : mapping
+        The terms that all classes share. What is subtracted from lags is the same in all classes,
+        which moves the levels alone.
     """
     lags = [term for term in layer.terms if is_lag(term)]
-    of_lags = [of_class(lag, name) for lag in lags for name in names] if slopes else lags
+    of_lags = [of_class(lag, name) for lag in lags for name in names]
     levels = [of_class(LEVEL, name) for name in names[:-1]]
     terms = ["y", *of_lags, *covariates, *levels]
     place = {term: 1 + index for index, term in enumerate(terms)}
@@ -164,10 +144,8 @@ def with_levels(
     maps = []
     for name in merged:
         to = common.copy()
-        for lag in lags:
-            column = of_class(lag, name) if slopes else lag
-            if column in place:
-                to[1 + layer.terms.index(lag), place[column]] = 1
+        for lag in lags if name else []:
+            to[1 + layer.terms.index(lag), place[of_class(lag, name)]] = 1
         if of_class(LEVEL, name) in place:
             to[0, place[of_class(LEVEL, name)]] = 1
         maps.append(to)
@@ -179,13 +157,23 @@ def with_levels(
     return layer.changed(summed, terms=terms, centre=layer.centre @ common)
 
 
-def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> SlopesByClass:
+def slopes_by_class(
+    layers: Sequence[Moments], settings: ClassesSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit slopes by class of token, and the slopes shared by all classes, in every layer.
 
     The difference between a class's slope and the shared slope gets its error from leaving out each
     document in both regressions: given the regressors, the error would miss that the mix of classes
     varies by document. Covariances that need residuals are replaced by clustering by document, as
     for groups.
+
+    Returns
+    -------
+    coefficients : pandas.DataFrame
+        A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
+    tests : pandas.DataFrame
+        A row per layer, and lag or lead: the Wald test that all classes share one slope. ``merged``
+        names the classes in ``other``.
     """
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)
@@ -200,31 +188,26 @@ def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> Slo
 
         return merging.sizes_of(layers, rows_in)[:2]
 
+    sizes = sizes_of(classes, classes)
     merged = merging.merged_classes(
-        classes,
-        *sizes_of(classes, classes),
-        documents=FEWEST_DOCUMENTS,
-        rows=settings.least_rows,
+        classes, *sizes, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
     )
     name_of = {member: name for name, members in merged.items() for member in members}
     of_classes = [name_of.get(label, "") for label in classes]
     covariates = covariates_beside(merging.kept_terms(layers[0].terms, layers), settings)
     lags = [term for term in layers[0].terms if is_lag(term)]
+    of_lags = {lag: [of_class(lag, name) for name in merged] for lag in lags}
     apart, together = [], []
-    documents = 0
-    effects = regression.fixed_effects == "document"
     for layer in layers:
-        fits = []
-        for slopes in (True, False):
-            each = with_levels(layer, of_classes, list(merged), covariates, slopes=slopes)
-            each = each.regressed(effects=effects)
-            equal = [_contrasts(each.names, lag) for lag in lags] if slopes else []
-            fits.append(
-                regress.fit(solve(each), regression.covariance, joint=equal, jackknifed=True)
-            )
-        clusters, documents = len(layer.clusters), max(documents, layer.documents)
-        apart.append(fits[0])
-        together.append(fits[1])
+        each = with_levels(layer, of_classes, list(merged), covariates)
+        others = {term: [term] for term in each.terms[1:] if not is_lag(term)}
+        shared = merging.merged(each, {"y": ["y"], **of_lags, **others})
+        effects = regression.fixed_effects == "document"
+        own, common = (solve(each.regressed(effects=effects)) for each in (each, shared))
+        equal = [_contrasts(own.moments.names, lag) for lag in lags]
+        kind = regression.covariance
+        apart.append(regress.fit(own, kind, joint=equal, jackknifed=True))
+        together.append(regress.fit(common, kind, jackknifed=True))
 
     table, of_all = _tidy(apart, regression), _tidy(together, regression)
     pooled = of_all.set_index(["layer", "term"])["estimate"]
@@ -238,12 +221,9 @@ def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> Slo
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
-    rows, present = sizes_of(list(merged), of_classes)
-    count = pd.DataFrame({0: rows, 1: present}, index=list(merged))
-    count.loc[ALL] = rows.sum(), documents
     medians = bootstrap.medians_of_jackknife(
         apart,
-        clusters,
+        len(layers[0].clusters),
         alpha=regression.alpha / max(len(merged), 1),
         draws=regression.bootstrap,
         seed=regression.seed,
@@ -252,8 +232,10 @@ def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> Slo
     table[medians.columns] = medians.reindex(names).to_numpy()
     table = pd.concat([of_all, table], ignore_index=True)
     table["status"] = table.pop("status")
-    sized = table["subset"]
-    table["n_obs"], table["n_documents"] = sized.map(count[0]), sized.map(count[1])
+    sizes = sizes_of(list(merged), of_classes)
+    count = pd.DataFrame(dict(enumerate(sizes)), index=list(merged))
+    count.loc[ALL] = sizes[0].sum(), max(fit.n_documents for fit in apart)
+    table["n_obs"], table["n_documents"] = (table["subset"].map(count[place]) for place in (0, 1))
     wald = pd.DataFrame(
         [
             (fit.layer, lag, *test)
@@ -265,7 +247,7 @@ def slopes_by_class(layers: Sequence[Moments], settings: ClassesSettings) -> Slo
     wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
-    return SlopesByClass(table, wald, merged.get(OTHER, []))
+    return table, wald.assign(merged=", ".join(merged.get(OTHER, [])))
 
 
 def _tidy(fits: Sequence[LayerFit], settings: RegressionSettings) -> pd.DataFrame:

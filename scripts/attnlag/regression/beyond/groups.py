@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from attnlag.corpus.documents import largest_groups
-from attnlag.regression.design.covariates import is_term
 from attnlag.regression.estimation import merging, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
@@ -46,7 +45,7 @@ def coefficients_by_group(
         documents = [document for document, other in group_of.items() if other == group]
         own = [moments.only(documents) for moments in layers]
         terms = merging.kept_terms(own[0].terms, own)
-        terms = {term: parts for term, parts in terms.items() if not is_term(term, "group")}
+        terms = {term: parts for term, parts in terms.items() if not term.startswith("group_")}
         solutions = map(solve, merging.regressed(own, terms, settings))
         fits = [regress.fit(solution, settings.covariance, 2) for solution in solutions]
         table = results.coefficients_table(fits, settings)

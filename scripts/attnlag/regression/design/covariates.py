@@ -15,15 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
-from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.corpus.catalogue import TokenProperty
 from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
 from attnlag.regression.design import properties
-from attnlag.regression.design.properties import Property
 from attnlag.regression.terms import Cell
 
 if TYPE_CHECKING:
@@ -50,24 +48,18 @@ class Covariate:
     # ``window``, ``position``, ``token_id``), the settings and the facts. A token without a value
     # has NaN, and the rows that need it are dropped.
     values: Callable[[pa.Table, DesignSettings, Any], np.ndarray] | None = None
-    # Returns the names of the columns of a design, given its settings and the facts. None: these
-    # are the terms, one for each class.
+    # Returns the names of the columns of a design, given its settings and the facts; None: `terms`.
     columns: Callable[[DesignSettings, Any], list[str]] | None = None
-    # Whether all tokens of a document have the same value, so that it cannot be combined with
-    # document effects.
-    constant_in_document: bool = False
-    # The file that the covariate needs, one of `FILES`.
-    file: str | None = None
-    # Returns the facts from that file. For a file of `SHARDED` it receives the files of shards and
-    # the documents needed.
+    constant_in_document: bool = False  # so that it cannot be combined with document effects
+    file: str | None = None  # that it needs, one of `FILES`
+    # Returns the facts from that file. For a file of properties of tokens it receives the files of
+    # shards and the documents needed.
     read: Callable[..., Any] | None = None
-    # Token that the covariate describes: 0 for the outcome, -1 for the token before it.
-    offset: int = 0
+    offset: int = 0  # token that it describes: 0 for the outcome, -1 for the token before it
     # Endings of the names of its terms, if the covariate consists of the dummies of classes. The
     # class with the most rows is the reference.
     classes: tuple[str, ...] = ()
-    # Whether the tagger of the corpus must give it.
-    needs_tags: bool = False
+    needs_tags: bool = False  # whether the tagger of the corpus must give it
 
 
 FILES = {
@@ -151,45 +143,33 @@ def _log_frequency_values(
 # --- group ---------------------------------------------------------------------------------
 
 
-class Groups(NamedTuple):
-    """The groups of a corpus."""
-
-    documents: pa.Array
-    names: list[str]  # sorted
-    of_document: np.ndarray  # (documents,) int array: index of each document's group in ``names``
-
-
-def groups_of_corpus(corpus: Path) -> Groups:
-    """Return the groups of the documents of a corpus."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _group_of_documents(corpus: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(corpus, columns=["document", "group"])
-    of_document = table["group"].cast(pa.string()).combine_chunks()
-    names = sorted(pc.unique(of_document).to_pylist())
-    places = pc.index_in(of_document, pa.array(names, pa.string())).to_numpy()
-    return Groups(table["document"].combine_chunks(), names, places)
+    documents, groups = pq.read_table(corpus, columns=["document", "group"]).columns
+    return dict(zip(documents.to_pylist(), groups.to_pylist(), strict=True))
 
 
-def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np.ndarray:
+def _with_dummies(facts: Mapping[str, str]) -> list[str]:
+    """Return the groups with a dummy; the first is the reference."""
+    return sorted(set(facts.values()))[1:]
+
+
+def _group_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, str]) -> np.ndarray:
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     document = keys["document"].combine_chunks()
-    places = pc.index_in(document.dictionary, facts.documents)
-    codes = document.indices.to_numpy()
     # A dictionary may hold documents that have no row here.
-    used = np.unique(codes)
-    if places.take(pa.array(used)).null_count:
-        name = next(document.dictionary[i] for i in used.tolist() if not places[i].is_valid)
+    used, places = np.unique(document.indices.to_numpy(), return_inverse=True)
+    names = [document.dictionary[code].as_py() for code in used.tolist()]
+    if unknown := [name for name in names if name not in facts]:
         raise UserError(
-            f"found the document '{name}', which the corpus lacks; expected the corpus that "
+            f"found the document '{unknown[0]}', which the corpus lacks; expected the corpus that "
             "the norms were measured on"
         )
-    group = facts.of_document[places.fill_null(0).to_numpy()][codes]
-    return (group == np.arange(1, len(facts.names))[:, None]).astype(np.float64)
+    groups = np.array([facts[name] for name in names], dtype=object)
+    dummies = [groups == group for group in _with_dummies(facts)]
+    return np.array(dummies, dtype=np.float64).reshape(-1, len(used))[:, places]
 
 
 # --- properties of tokens ------------------------------------------------------------------
@@ -197,36 +177,36 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Groups) -> np
 
 def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
-    covariate = partial(Covariate, moves=True, file=entry.file, needs_tags=entry.needs_tags)
+    covariate = partial(
+        Covariate,
+        moves=True,
+        file=entry.file,
+        read=partial(properties.read_property, name),
+        needs_tags=entry.needs_tags,
+    )
     if not entry.classes:
         yield (
             name,
             covariate(
                 description=entry.covariate,
                 terms=(name,),
-                values=_values,
-                read=partial(properties.read_property, name),
+                values=lambda keys, settings, facts: facts.of(keys)[None],
             ),
         )
         return
-    for prefix, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
+    for own, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
         yield (
-            prefix,
+            own,
             covariate(
                 description=entry.covariate + before,
-                terms=(f"{prefix}_NAME",),
+                terms=(f"{own}_NAME",),
                 values=lambda keys, settings, facts: properties.dummies(
                     facts.of(keys), len(entry.classes)
                 ),
-                read=partial(properties.read_property, name),
                 offset=offset,
                 classes=entry.classes,
             ),
         )
-
-
-def _values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
-    return facts.of(keys)[None]
 
 
 # --- the catalogue -------------------------------------------------------------------------
@@ -255,11 +235,10 @@ CATALOGUE: dict[str, Covariate] = {
         terms=("group_NAME",),
         moves=False,
         constant_in_document=True,
-        # The first group is the reference.
-        columns=lambda settings, facts: [f"group_{name}" for name in facts.names[1:]],
+        columns=lambda settings, facts: [f"group_{name}" for name in _with_dummies(facts)],
         values=_group_values,
         file="corpus",
-        read=groups_of_corpus,
+        read=_group_of_documents,
     ),
     **{
         name: covariate
@@ -281,23 +260,15 @@ def constant_in_document(names: Iterable[str]) -> list[str]:
     return [name for name in names if CATALOGUE[name].constant_in_document]
 
 
-def is_term(name: str, covariate: str | None = None) -> bool:
-    """Return whether a name is a term of the given covariate, or of any covariate."""
-    return re.fullmatch(term_pattern(covariate), name, re.DOTALL) is not None
-
-
-def term_pattern(covariate: str | None = None) -> str:
-    """Return a regular expression for the terms of a covariate, or of all covariates."""
-    entries = CATALOGUE if covariate is None else [covariate]
-    names = [re.escape(term) for name in entries for term in _terms_of(name)]
+def term_pattern(names: Iterable[str] = CATALOGUE) -> str:
+    """Return a regular expression for the terms of some covariates."""
     words = {"_NAME": "_.+", "_N": r"_\d+"}
-    return "|".join(re.sub("(_NAME|_N)$", lambda end: words[end[0]], name) for name in names)
-
-
-def _terms_of(name: str) -> tuple[str, ...]:
-    """Return the terms of a covariate, one for each class of its tokens."""
-    classes = classes_of(name)
-    return tuple(f"{name}_{label}" for label in classes) if classes else CATALOGUE[name].terms
+    terms = [
+        re.escape(term)
+        for name in names
+        for term in [f"{name}_{label}" for label in classes_of(name)] or CATALOGUE[name].terms
+    ]
+    return "|".join(re.sub("(_NAME|_N)$", lambda end: words[end[0]], term) for term in terms)
 
 
 def classes_of(name: str) -> tuple[str, ...]:
@@ -320,78 +291,4 @@ def layers_before(terms: Iterable[str]) -> int:
 
 def files_needed(names: Iterable[str]) -> set[str]:
     """Return the files that some covariates need, by their names in `FILES`."""
-    files = [CATALOGUE[name].file for name in names]
-    return {file for file in files if file is not None}
-
-
-def _shared_covariates(settings: DesignSettings) -> dict[str, Covariate]:
-    """Return the covariates of a design that all layers share, in the order of the catalogue."""
-    if unknown := set(settings.covariates) - set(CATALOGUE):
-        raise ValueError(f"unknown covariates: {sorted(unknown)}")
-    return {
-        name: entry
-        for name, entry in CATALOGUE.items()
-        if name in settings.covariates and not entry.cells
-    }
-
-
-def read_facts(
-    settings: DesignSettings,
-    files: Mapping[str, Any],
-    documents: Collection[str] | None = None,
-) -> dict[str, Any]:
-    """Return the facts that the covariates of a design need, each from its file.
-
-    Parameters
-    ----------
-    files : mapping of str to path
-        The available files, by their names in `FILES`. For one of `SHARDED` this is the file of
-        the design's shard, or the list of all shards.
-    documents : collection of str, optional
-        The documents of the design, if the files may hold many more.
-
-    Returns
-    -------
-    facts : dict
-        The result of ``read``, by covariate.
-    """
-    facts = {}
-    for name, entry in _shared_covariates(settings).items():
-        if entry.file is None or entry.read is None:
-            continue
-        path = files.get(entry.file)
-        if not path:
-            raise UserError(f"found the covariate {name} without {entry.file}, expected both")
-        if entry.file in SHARDED:
-            facts[name] = entry.read([path] if isinstance(path, Path) else path, documents)
-        else:
-            facts[name] = entry.read(path)
-    return facts
-
-
-def shared_terms(settings: DesignSettings, facts: Mapping[str, Any]) -> dict[str, Covariate]:
-    """Return the terms shared by all layers, in order, with their covariates."""
-    terms: dict[str, Covariate] = {}
-    for name, entry in _shared_covariates(settings).items():
-        columns = [f"{name}_{label}" for label in entry.classes] or entry.terms
-        if entry.columns:
-            columns = entry.columns(settings, facts.get(name))
-        terms |= dict.fromkeys(columns, entry)
-    return terms
-
-
-def shared_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]) -> np.ndarray:
-    """Return the values of the terms shared by all layers, (shared terms, tokens).
-
-    The value of a token belongs to the rows whose outcome is offset from it as the covariate says.
-    It is NaN if the token has none. A UserError says if a token or a document is not in the corpus
-    that the facts describe.
-    """
-    import numpy as np
-
-    values = [
-        entry.values(keys, settings, facts.get(name))
-        for name, entry in _shared_covariates(settings).items()
-        if entry.values
-    ]
-    return np.concatenate([np.zeros((0, keys.num_rows)), *values])
+    return {file for name in names if (file := CATALOGUE[name].file)}

@@ -13,122 +13,177 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from attnlag.corpus.catalogue import FILES as SHARDED
+from attnlag.errors import UserError
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
 from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.norms import in_batches, regressed
-from attnlag.regression.design.covariates import (
-    layer_cells,
-    shared_terms,
-    shared_values,
-)
+from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_cells
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Cell
 from attnlag.storage import tables
 
 
-def cells_of(settings: DesignSettings) -> dict[str, Cell]:
-    """Return the terms with separate values in each layer, in order, with their places."""
-    return {
-        "y": Cell(0, 0),
-        **{f"lag_{lag}": Cell(0, -lag) for lag in settings.lags},
-        **{f"lead_{lead}": Cell(0, lead) for lead in settings.leads},
-        **layer_cells(settings.covariates),
-    }
+class Formula:
+    """The terms of a regression on one corpus, and which tokens give a row.
 
+    A token gives a row if neither the outcome nor a predictor lies outside the sequence or among
+    its first ``drop_first`` tokens. One that lacks a covariate, as the first token of a text lacks
+    surprisal, gives none in any layer.
 
-def tokens_before(settings: DesignSettings) -> int:
-    """Return the number of tokens that an outcome needs before it, including dropped ones."""
-    return settings.drop_first + max(-cell.offset for cell in cells_of(settings).values())
+    Parameters
+    ----------
+    settings : DesignSettings
+        The lags, leads and covariates.
+    facts : mapping
+        What covariates know of the corpus, by covariate: the results of their ``read``.
+    """
 
+    def __init__(self, settings: DesignSettings, facts: Mapping[str, Any]) -> None:
+        self.settings, self.facts = settings, facts
+        self.outcome = OUTCOMES[settings.outcome]
+        # Terms with separate values in each layer, in order, with their places.
+        self.cells = {
+            "y": Cell(0, 0),
+            **{f"lag_{lag}": Cell(0, -lag) for lag in settings.lags},
+            **{f"lead_{lead}": Cell(0, lead) for lead in settings.leads},
+            **layer_cells(settings.covariates),
+        }
+        # Terms that all layers share, in order, with their covariates.
+        self.shared: dict[str, Covariate] = {}
+        for name, entry in self._covariates():
+            terms = [f"{name}_{label}" for label in entry.classes] or entry.terms
+            if entry.columns:
+                terms = entry.columns(settings, facts.get(name))
+            self.shared |= dict.fromkeys(terms, entry)
+        # (shared terms, 1) int array: the token that each describes, as an offset from the outcome.
+        self.offsets = np.array([entry.offset for entry in self.shared.values()], np.intp)[:, None]
+        # Numbers of tokens that an outcome needs before it, including dropped ones, and after it.
+        offsets = [cell.offset for cell in self.cells.values()]
+        self.before, self.after = settings.drop_first - min(offsets), max(offsets)
+        # Number of layers before its own that an outcome needs.
+        self.above = max(cell.layers_before for cell in self.cells.values())
 
-def tokens_after(settings: DesignSettings) -> int:
-    """Return the number of tokens that an outcome needs after it."""
-    return max(cell.offset for cell in cells_of(settings).values())
+    @classmethod
+    def read(
+        cls,
+        settings: DesignSettings,
+        files: Mapping[str, Any],
+        documents: Collection[str] | None = None,
+    ) -> "Formula":
+        """Read what the covariates need to know of the corpus.
+
+        Parameters
+        ----------
+        files : mapping of str to path
+            The available files, by their names in `covariates.FILES`. For properties of tokens this
+            is the file of the design's shard, or the list of all shards.
+        documents : collection of str, optional
+            The documents of the design, if the files may hold many more.
+        """
+        facts = {}
+        for name in settings.covariates:
+            entry = CATALOGUE[name]
+            if not (entry.file and entry.read):
+                continue
+            path = files.get(entry.file)
+            if not path:
+                raise UserError(f"found the covariate {name} without {entry.file}, expected both")
+            if entry.file not in SHARDED:
+                facts[name] = entry.read(path)
+            else:
+                facts[name] = entry.read([path] if isinstance(path, Path) else path, documents)
+        return cls(settings, facts)
+
+    def _covariates(self) -> Iterator[tuple[str, Covariate]]:
+        """Yield the covariates that all layers share, in the order of the catalogue."""
+        for name, entry in CATALOGUE.items():
+            if name in self.settings.covariates and not entry.cells:
+                yield name, entry
+
+    def schema(self, layers: Sequence[str]) -> pa.Schema:
+        """Return the schema of a design: keys, terms layer by layer, then shared terms."""
+        names = [f"{layer}.{term}" for layer in layers for term in self.cells]
+        return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in [*names, *self.shared])])
+
+    def outcomes(self, position: np.ndarray) -> np.ndarray:
+        """Return the tokens of consecutive whole sequences with enough tokens around them."""
+        lengths = sequence_lengths(position)
+        last = np.repeat(lengths, lengths) - self.after
+        return np.flatnonzero((position >= self.before) & (position < last))
+
+    def layer_terms(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the terms with separate values in each layer.
+
+        Parameters
+        ----------
+        values : (layers, tokens) float64 array
+            Log norms of consecutive whole sequences; NaN if undefined.
+        rows : (outcomes,) int array
+            Indices of the outcomes among the tokens, from `outcomes`.
+
+        Returns
+        -------
+        terms : (terms, layers, outcomes) float64 array
+            In the order of ``cells``, y first. All terms of a row are NaN in a layer where a value
+            that the row needs is NaN, and in a layer that lacks a preceding layer that it needs.
+        """
+        layers = len(values)
+        terms = np.empty((len(self.cells), layers, len(rows)))
+        for term, (back, offset) in zip(terms, self.cells.values(), strict=True):
+            places = rows + offset
+            for layer in range(back, layers):
+                values[layer - back].take(places, out=term[layer], mode="clip")
+        unusable = np.isnan(values)
+        if unusable.any():
+            dropped = np.zeros((layers, len(rows)), bool)
+            for back, offset in self.cells.values():
+                # The first layer has no preceding layer that could lack a value.
+                dropped[back:] |= unusable[: layers - back, rows + offset]
+            terms[:, dropped] = np.nan
+        terms[:, : self.above] = np.nan
+        return terms
+
+    def shared_values(self, keys: pa.Table) -> np.ndarray:
+        """Return the values of each token for the terms that all layers share, (terms, tokens).
+
+        They are NaN if it has none. A UserError says if a token or a document is not in the corpus
+        that the facts describe.
+        """
+        values = [np.zeros((0, keys.num_rows))]
+        for name, entry in self._covariates():
+            assert entry.values is not None
+            values.append(entry.values(keys, self.settings, self.facts.get(name)))
+        return np.concatenate(values)
+
+    def shared_terms(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the terms that all layers share of outcomes, (terms, outcomes)."""
+        return np.take_along_axis(values, rows + self.offsets, axis=1)
+
+    def complete(self, keys: pa.Table) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the tokens of consecutive whole sequences that give a row of the design.
+
+        Returns
+        -------
+        rows : (outcomes,) int array
+            Indices of these tokens.
+        shared : (shared terms, outcomes) float64 array
+            Their values of the terms that all layers share.
+        incomplete : int
+            Number of outcomes left out because they lack a covariate.
+        """
+        position = keys["position"].to_numpy()
+        rows = self.outcomes(position)
+        shared = self.shared_terms(self.shared_values(keys), rows)
+        # The first token of a sequence has no previous token.
+        shared[position[rows] + self.offsets < 0] = np.nan
+        complete = ~np.isnan(shared).any(axis=0)
+        return rows[complete], shared[:, complete], int(np.count_nonzero(~complete))
 
 
 def sequence_lengths(position: np.ndarray) -> np.ndarray:
     """Return the number of tokens of each of consecutive whole sequences."""
     return np.diff(np.flatnonzero(position == 0), append=len(position))
-
-
-def outcome_rows(position: np.ndarray, settings: DesignSettings) -> np.ndarray:
-    """Return the tokens of consecutive whole sequences that are outcomes and give a row.
-
-    A token is an outcome if its sequence has enough tokens before it (``drop_first`` plus the
-    longest lag) and after it (the longest lead).
-    """
-    lengths = sequence_lengths(position)
-    last = np.repeat(lengths, lengths) - tokens_after(settings)
-    return np.flatnonzero((position >= tokens_before(settings)) & (position < last))
-
-
-def layer_terms(values: np.ndarray, rows: np.ndarray, settings: DesignSettings) -> np.ndarray:
-    """Return the terms with separate values in each layer.
-
-    Parameters
-    ----------
-    values : (layers, tokens) float64 array
-        Log norms of consecutive whole sequences; NaN if undefined.
-    rows : (outcomes,) int array
-        Indices of the outcomes among the tokens, from ``outcome_rows``.
-
-    Returns
-    -------
-    terms : (terms, layers, outcomes) float64 array
-        In the order of ``cells_of``, y first. All terms of a row are NaN in a layer where a value
-        that the row needs is NaN. All rows are NaN in a layer that lacks a preceding layer that a
-        term needs.
-    """
-    layers = len(values)
-    cells = cells_of(settings)
-    terms = np.empty((len(cells), layers, len(rows)))
-    for term, (back, offset) in zip(terms, cells.values(), strict=True):
-        places = rows + offset
-        for layer in range(back, layers):
-            values[layer - back].take(places, out=term[layer], mode="clip")
-    unusable = np.isnan(values)
-    if unusable.any():
-        dropped = np.zeros((layers, len(rows)), bool)
-        for back, offset in cells.values():
-            # The first layer has no preceding layer that could lack a value.
-            dropped[back:] |= unusable[: layers - back, rows + offset]
-        terms[:, dropped] = np.nan
-    terms[:, : max(cell.layers_before for cell in cells.values())] = np.nan
-    return terms
-
-
-def complete_outcomes(
-    keys: pa.Table, settings: DesignSettings, facts: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the tokens of consecutive whole sequences that give a row of the design.
-
-    Returns
-    -------
-    rows : (outcomes,) int array
-        Indices of these tokens.
-    shared : (shared terms, outcomes) float64 array
-        Their values of the terms that all layers share.
-    incomplete : int
-        Number of outcomes left out because they lack a covariate.
-    """
-    position = keys["position"].to_numpy()
-    rows = outcome_rows(position, settings)
-    values = shared_values(keys, settings, facts)
-    shared = np.empty((len(values), len(rows)))
-    covariates = shared_terms(settings, facts).values()
-    for row, column, covariate in zip(shared, values, covariates, strict=True):
-        column.take(rows + covariate.offset, out=row, mode="clip")
-        # The first token of a sequence has no previous token.
-        row[position[rows] + covariate.offset < 0] = np.nan
-    complete = ~np.isnan(shared).any(axis=0)
-    return rows[complete], shared[:, complete], int(np.count_nonzero(~complete))
-
-
-def schema(layers: Sequence[str], settings: DesignSettings, facts: Mapping[str, Any]) -> pa.Schema:
-    """Return the schema of a design: keys, then the terms layer by layer, then shared terms."""
-    names = [f"{layer}.{term}" for layer in layers for term in cells_of(settings)]
-    names += shared_terms(settings, facts)
-    return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
 
 
 def layers_and_terms(design: pa.Schema) -> tuple[list[int], list[str]]:
@@ -149,20 +204,6 @@ def values_of(batch: pa.RecordBatch, layer: int, terms: Sequence[str]) -> np.nda
     """Return the terms of a layer of a design, (terms, rows), NaN for null."""
     names = columns_of(batch.schema.names, layer, terms)
     return np.stack([batch.column(name).to_numpy(zero_copy_only=False) for name in names])
-
-
-def parquet_options(schema: pa.Schema) -> dict[str, Any]:
-    """Return the encoding of a design's columns: all are compressed except the logs of norms.
-
-    The logs are all different. Compressing them makes the file a tenth smaller, but takes four
-    times as long to write and three times as long to read in the next stage.
-    """
-    packed = [name for name in schema.names if not name.startswith("layer_")]
-    return {
-        "use_dictionary": packed,
-        "compression": {name: "zstd" if name in packed else "none" for name in schema.names},
-        "write_statistics": False,
-    }
 
 
 @dataclass
@@ -237,17 +278,12 @@ def whole_sequences(
 
 
 def designs(
-    batches: Iterable[pa.RecordBatch],
-    settings: DesignSettings,
-    counts: Counts,
-    facts: Mapping[str, Any],
+    batches: Iterable[pa.RecordBatch], formula: Formula, counts: Counts
 ) -> Iterator[pa.Table]:
     """Yield the design of consecutive batches of norms or of another outcome.
 
-    A token gives a row if neither the outcome nor a predictor lies outside the sequence or among
-    its first ``drop_first`` tokens. A zero or non-finite norm empties the cells of the rows that
-    use it, in its layer and in the next layer if that uses it. A token that lacks a covariate, as
-    the first token of a text lacks surprisal, gives no row in any layer.
+    A zero or non-finite norm empties the cells of the rows that use it, in its layer and in the
+    next layer if that uses it.
 
     Parameters
     ----------
@@ -261,8 +297,6 @@ def designs(
     design : pyarrow.Table
         With the columns of ``schema``: natural logs of norms, null if the layer drops the row.
     """
-    outcome = OUTCOMES[settings.outcome]
-    without_layer_before = max(cell.layers_before for cell in cells_of(settings).values())
     for table in whole_sequences(batches):
         layers = layers_in(table.schema)
         # The batches have separate dictionaries, which are unified here.
@@ -270,21 +304,19 @@ def designs(
         values = np.empty((len(layers), table.num_rows))
         for index, layer in enumerate(layers):
             norms = table[layer].to_numpy()
-            values[index] = regressed(outcome, norms)
-            counts.add_norms(layer, norms, values[index], keys, outcome)
-        rows, shared, incomplete = complete_outcomes(keys, settings, facts)
-        terms = layer_terms(values, rows, settings)
+            values[index] = regressed(formula.outcome, norms)
+            counts.add_norms(layer, norms, values[index], keys, formula.outcome)
+        rows, shared, incomplete = formula.complete(keys)
+        terms = formula.layer_terms(values, rows)
 
         lengths = sequence_lengths(keys["position"].to_numpy())
-        least = tokens_before(settings) + 1 + tokens_after(settings)
         counts.sequences += len(lengths)
-        counts.short_sequences += int((lengths < least).sum())
+        counts.fewest_tokens = formula.before + 1 + formula.after
+        counts.short_sequences += int((lengths < counts.fewest_tokens).sum())
         counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
-        counts.fewest_tokens = least
         counts.incomplete_rows += incomplete
         dropped = np.isnan(terms[0]).sum(axis=1)
-        dropped[:without_layer_before] = 0
-        for layer, number in zip(layers, dropped, strict=True):
+        for layer, number in list(zip(layers, dropped, strict=True))[formula.above :]:
             _add(counts.dropped_rows, layer, number)
 
         columns = keys.take(rows).columns
@@ -293,16 +325,14 @@ def designs(
             mask = empty if empty.any() else None
             columns += [pa.array(term[index], mask=mask) for term in terms]
         columns += map(pa.array, shared)
-        yield pa.table(columns, schema=schema(layers, settings, facts))
+        yield pa.table(columns, schema=formula.schema(layers))
 
 
-def outcome_keys(
-    norms: Path, settings: DesignSettings, facts: Mapping[str, Any]
-) -> Iterator[pa.RecordBatch]:
+def outcome_keys(norms: Path, formula: Formula) -> Iterator[pa.RecordBatch]:
     """Yield the keys of the rows of a file's design, without reading the norms."""
     for table in whole_sequences(tables.batches(norms, tables.ROWS_AT_ONCE, "documents", KEYS)):
         keys = table.combine_chunks()
-        rows, _, _ = complete_outcomes(keys, settings, facts)
+        rows, _, _ = formula.complete(keys)
         yield from keys.take(rows).to_batches()
 
 
@@ -311,27 +341,33 @@ def written(
     stream: Path | None,
     path: Path,
     schema: pa.Schema,
-    settings: DesignSettings,
-    facts: Mapping[str, Any],
+    formula: Formula,
     counts: Counts,
 ) -> Iterator[pa.RecordBatch]:
     """Write the design of a file of norms, and yield its rows as they are written.
 
-    The file appears once all rows have been taken.
+    The file appears once all rows have been taken. All columns are compressed but the logs of
+    norms: these are all different, and compressed they would take a tenth less space, but four
+    times as long to write and three times as long to read in the next stage.
 
     Parameters
     ----------
     stream : Path or None
         Norms of the residual stream, for relative norms.
     schema : pyarrow.Schema
-        From `schema`, with the provenance of the design.
+        Of the formula, with the provenance of the design.
     counts : Counts
         Filled on the way.
     """
-    with tables.parquet_writer(path, schema, **parquet_options(schema)) as writer:
-        outcome = OUTCOMES[settings.outcome]
-        batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
-        for table in designs(batches, settings, counts, facts):
+    packed = [name for name in schema.names if not name.startswith("layer_")]
+    options = {
+        "use_dictionary": packed,
+        "compression": {name: "zstd" if name in packed else "none" for name in schema.names},
+        "write_statistics": False,
+    }
+    with tables.parquet_writer(path, schema, **options) as writer:
+        batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
+        for table in designs(batches, formula, counts):
             writer.write_table(table)
             yield from table.to_batches()
         # The counts are known only after the schema is written.

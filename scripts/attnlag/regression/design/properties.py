@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,15 +67,12 @@ class Property:
         codes, names = document.indices.to_numpy(), document.dictionary.to_pylist()
         window, position = keys["window"].to_numpy(), keys["position"].to_numpy()
         new = np.flatnonzero((np.diff(codes, prepend=-1) != 0) | (np.diff(window, prepend=-1) != 0))
-        first = np.zeros(len(new), np.int64)
-        ends = np.zeros(len(new), np.int64)
-        for place, row in enumerate(new.tolist()):
-            sequence = names[codes[row]], int(window[row])
-            first[place] = self.starts.get(sequence, -1)
-            ends[place] = self._ends.get(sequence, -1)
-        of_sequence = np.repeat(np.arange(len(new)), np.diff(new, append=len(codes)))
-        rows = first[of_sequence] + position
-        if (missing := (first[of_sequence] < 0) | (rows >= ends[of_sequence])).any():
+        sequences = [(names[codes[row]], int(window[row])) for row in new.tolist()]
+        spans = [self._spans.get(sequence, (0, 0)) for sequence in sequences]
+        lengths = np.diff(new, append=len(codes))
+        first, end = np.repeat(np.array(spans, np.int64).reshape(-1, 2), lengths, axis=0).T
+        rows = first + position
+        if (missing := rows >= end).any():
             row = int(missing.argmax())
             raise UserError(
                 f"found no {self.name} of the document '{names[codes[row]]}', window "
@@ -98,10 +96,20 @@ class Property:
         values = self.of(keys.append_column("position", pa.array(np.maximum(position, 0))))
         return np.where(position < 0, before_first, values)
 
+    def cuts(self) -> list[float]:
+        """Return the largest numbers in the lowest and the middle third of tokens that have one."""
+        import numpy as np
+
+        numbers = self.values[~np.isnan(self.values)]
+        if not len(numbers):
+            return [0.0, 0.0]
+        return np.quantile(numbers, [1 / 3, 2 / 3], method="inverted_cdf").tolist()
+
     @cached_property
-    def _ends(self) -> dict[tuple[str, int], int]:
-        starts = list(self.starts.values())
-        return dict(zip(self.starts, [*starts[1:], len(self.values)], strict=True))
+    def _spans(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """The first row of each sequence, and the row after its last."""
+        ends = [*self.starts.values(), len(self.values)]
+        return dict(zip(self.starts, pairwise(ends), strict=True))
 
 
 def read_property(

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design import design
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.moments import Moments, full, in_bins, joined, of_clusters
-from attnlag.regression.settings import BuildDesignSettings
 from attnlag.storage import tables
 
 # Largest number of documents that are written at once, and of bytes that are written or read.
@@ -172,8 +172,9 @@ def of_norms(
     stream: Path | None,
     path: Path,
     made: Path,
-    settings: BuildDesignSettings,
-    facts: Mapping[str, Any],
+    formula: Formula,
+    *,
+    halves: bool,
 ) -> design.Counts:
     """Write the design of a file of norms and its moments, in one pass over the norms.
 
@@ -183,6 +184,8 @@ def of_norms(
         As for `design.written`.
     path, made : Path
         The files of the design and of the moments.
+    halves : bool
+        Whether to keep the two halves of a document apart.
 
     Returns
     -------
@@ -190,15 +193,12 @@ def of_norms(
         What is in the design, and what it leaves out.
     """
     counts = design.Counts()
-    layers = list(OUTCOMES[settings.design.outcome].columns(pq.read_schema(norms).names))
-    schema = design.schema(layers, settings.design, facts)
-    record = tables.provenance(tables.read_provenance(norms), "design", settings.design, "numpy")
+    schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
+    record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
     recorded = schema.with_metadata(tables.metadata(record))
-    rows = design.written(norms, stream, path, recorded, settings.design, facts, counts)
-    sizes = None
-    if settings.halves:
-        sizes = tables.sizes_of_documents(design.outcome_keys(norms, settings.design, facts))
-    record = tables.provenance(record, "crossproducts", {"halves": settings.halves}, "numpy")
+    rows = design.written(norms, stream, path, recorded, formula, counts)
+    sizes = tables.sizes_of_documents(design.outcome_keys(norms, formula)) if halves else None
+    record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
     write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, sizes)
     return counts
 

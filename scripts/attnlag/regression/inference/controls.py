@@ -22,26 +22,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import in_batches
-from attnlag.regression.design import design
+from attnlag.regression.design.design import Counts, Formula, designs
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap
-from attnlag.regression.inference.permutation import OrderTest
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
+from attnlag.regression.settings import HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
 
 
-def moments_of(
-    norms: Path,
-    settings: DesignSettings,
-    facts: Mapping[str, Any],
-    stream: Path | None = None,
-) -> list[Moments]:
+def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> list[Moments]:
     """Return the moments of the design of some norms, without writing either to a file.
 
     Parameters
@@ -51,26 +44,21 @@ def moments_of(
     stream : Path or None
         Norms of the stream at the same tokens, for relative norms.
     """
-    outcome = OUTCOMES[settings.outcome]
-    layers = list(outcome.columns(pq.read_schema(norms).names))
-    batches = in_batches(outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights")
-    return moments_of_batches(batches, layers, settings, facts, 1)
+    layers = list(formula.outcome.columns(pq.read_schema(norms).names))
+    batches = in_batches(
+        formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights"
+    )
+    return moments_of_batches(batches, layers, formula, 1)
 
 
 def moments_of_batches(
-    batches: Iterable[pa.RecordBatch],
-    layers: Sequence[str],
-    settings: DesignSettings,
-    facts: Mapping[str, Any],
-    halves: int,
+    batches: Iterable[pa.RecordBatch], layers: Sequence[str], formula: Formula, halves: int
 ) -> list[Moments]:
     """Return the moments of the design of batches of norms or of another outcome."""
-    schema = design.schema(layers, settings, facts)
-    rows = pa.concat_tables(
-        [schema.empty_table(), *design.designs(batches, settings, design.Counts(), facts)]
-    )
+    schema = formula.schema(layers)
+    rows = pa.concat_tables([schema.empty_table(), *designs(batches, formula, Counts())])
     rows = rows.unify_dictionaries().combine_chunks()
-    of_logs = OUTCOMES[settings.outcome].logarithm
+    of_logs = formula.outcome.logarithm
     return crossproducts.of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
 
 
@@ -79,20 +67,6 @@ COMPARED = [
     *("scale", "initializer_range", "origin", "quantity", "before", "trained"),
     *("difference", "std_error", "df", "conf_low", "conf_high", "documents", "left_out"),
 ]
-
-
-@dataclass
-class RandomWeightsControl:
-    """The control of random weights of one regression."""
-
-    # By ``layer`` and ``term``: ``random_weights`` at the first scale, with the scale's name at
-    # further ones, and ``trained`` on the same documents; NaN in layers that cannot be fitted.
-    coefficients: pd.DataFrame
-    # By ``layer``: sums of the lags' coefficients and R² of these fits, and the documents.
-    layers: pd.DataFrame
-    # By scale and quantity: medians over the layers before and after training, and the mean
-    # difference over the layers with its interval.
-    compared: pd.DataFrame
 
 
 def fitted_alone(
@@ -111,60 +85,6 @@ def fitted_alone(
     return pd.Series(estimates, index, name="estimate"), solutions
 
 
-def random_weights(
-    norms: Sequence[Path],
-    settings: RegressionSettings,
-    facts: Mapping[str, Any],
-    trained: Sequence[Moments],
-    streams: Sequence[Path] = (),
-) -> RandomWeightsControl:
-    """Fit the same regression to an untrained model, and to the trained one on the same documents.
-
-    The half-panel correction applies to neither.
-
-    Parameters
-    ----------
-    norms : sequence of Path
-        Norms at each scale of the initial weights, over equal documents; a scale that was left out
-        has none.
-    streams : sequence of Path
-        Norms of the stream at the same tokens, for relative norms; otherwise empty. There may be
-        more of them than of ``norms``.
-    """
-    design_of_control = settings.control_design
-    assert design_of_control is not None
-    draws = [tables.read_provenance(path)["draw"] for path in norms]
-    untrained = [
-        moments_of(path, design_of_control, facts, stream)
-        for path, stream in zip(norms, streams or repeat(None), strict=False)
-    ]
-    documents = untrained[0][0].clusters
-    after = _fitted([layer.only(documents) for layer in trained], settings)
-    coefficients: dict[str, pd.Series] = {}
-    layers: dict[str, pd.Series] = {}
-    compared = []
-    for draw, layers_of_draw in zip(draws, untrained, strict=True):
-        name = column_of(draw["scale"], draws[0]["scale"])
-        before = _fitted(layers_of_draw, settings)
-        coefficients[name] = before.coefficients
-        layers |= {f"{name}_sum": before.sums, f"{name}_r_squared": before.r_squared}
-        compared.append(_compared(draw, before, after, settings.alpha))
-    index = coefficients["random_weights"].index
-    coefficients["trained"] = after.coefficients.reindex(index)
-    layers |= {"trained_sum": after.sums, "trained_r_squared": after.r_squared}
-    by_layer = pd.DataFrame({"random_weights_documents": len(documents), **layers})
-    return RandomWeightsControl(
-        pd.DataFrame(coefficients).reset_index(),
-        by_layer.rename_axis("layer").reset_index(),
-        pd.concat(compared, ignore_index=True),
-    )
-
-
-def column_of(scale: str, first: str) -> str:
-    """Return the column of a control's coefficients at a scale; the first has the shortest name."""
-    return "random_weights" + ("" if scale == first else f"_{scale.replace('-', '_')}")
-
-
 @dataclass
 class _Fitted:
     """A regression without any correction."""
@@ -178,27 +98,84 @@ class _Fitted:
     # The coefficients without each cluster, (clusters, coefficients).
     without_each: np.ndarray
 
-
-def _fitted(layers: Sequence[Moments], settings: RegressionSettings) -> _Fitted:
-    coefficients, solutions = fitted_alone(layers, settings)
-    r_squared = [1 - solution.ssr / solution.tss for solution in solutions]
-    clusters = solutions[0].moments.clusters
-    left_out = [1 - np.eye(len(clusters))]
-    without = np.concatenate([bootstrap.weighted(each, left_out) for each in solutions], axis=1)
-    numbers = pd.Index([layer.layer for layer in layers], name="layer")
-    return _Fitted(
-        coefficients,
-        coefficients[_summed(coefficients)].groupby("layer").sum(min_count=1),
-        pd.Series(r_squared, index=numbers),
-        clusters,
-        without,
-    )
+    @classmethod
+    def of(cls, layers: Sequence[Moments], settings: RegressionSettings) -> "_Fitted":
+        coefficients, solutions = fitted_alone(layers, settings)
+        clusters = solutions[0].moments.clusters
+        left_out = [1 - np.eye(len(clusters))]
+        return cls(
+            coefficients,
+            coefficients[_summed(coefficients)].groupby("layer").sum(min_count=1),
+            pd.Series({each.moments.layer: 1 - each.ssr / each.tss for each in solutions}),
+            clusters,
+            np.concatenate([bootstrap.weighted(each, left_out) for each in solutions], axis=1),
+        )
 
 
 def _summed(coefficients: pd.Series) -> np.ndarray:
     """Return which coefficients are of lags, leads aside."""
     terms = coefficients.index.get_level_values("term")
     return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
+
+
+def random_weights(
+    norms: Sequence[Path],
+    settings: RegressionSettings,
+    formula: Formula,
+    trained: Sequence[Moments],
+    streams: Sequence[Path] = (),
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit the same regression to an untrained model, and to the trained one on the same documents.
+
+    The half-panel correction applies to neither.
+
+    Parameters
+    ----------
+    norms : sequence of Path
+        Norms at each scale of the initial weights, over equal documents; a scale that was left out
+        has none.
+    streams : sequence of Path
+        Norms of the stream at the same tokens, for relative norms; otherwise empty. There may be
+        more of them than of ``norms``.
+
+    Returns
+    -------
+    coefficients : pandas.DataFrame
+        By ``layer`` and ``term``: ``random_weights`` at the first scale, with the scale's name at
+        further ones, and ``trained`` on the same documents, NaN in layers that cannot be fitted; of
+        the layer the sums of the lags' coefficients and R² of these fits, and the documents.
+    compared : pandas.DataFrame
+        By scale and quantity: medians over the layers before and after training, and the mean
+        difference over the layers with its interval.
+    """
+    draws = [tables.read_provenance(path)["draw"] for path in norms]
+    untrained = [
+        moments_of(path, formula, stream)
+        for path, stream in zip(norms, streams or repeat(None), strict=False)
+    ]
+    documents = untrained[0][0].clusters
+    fits = {
+        _column_of(draw["scale"], draws[0]["scale"]): _Fitted.of(layers, settings)
+        for draw, layers in zip(draws, untrained, strict=True)
+    }
+    after = _Fitted.of([layer.only(documents) for layer in trained], settings)
+    compared = [
+        _compared(draw, before, after, settings.alpha)
+        for draw, before in zip(draws, fits.values(), strict=True)
+    ]
+    fits["trained"] = after
+    index = fits["random_weights"].coefficients.index
+    table = pd.DataFrame({name: fit.coefficients.reindex(index) for name, fit in fits.items()})
+    numbers: dict[str, Any] = {"random_weights_documents": len(documents)}
+    for name, fit in fits.items():
+        numbers |= {f"{name}_sum": fit.sums, f"{name}_r_squared": fit.r_squared}
+    table = table.join(pd.DataFrame(numbers), on="layer").reset_index()
+    return table, pd.concat(compared, ignore_index=True)
+
+
+def _column_of(scale: str, first: str) -> str:
+    """Return the column of coefficients at a scale; that of the first has the shortest name."""
+    return "random_weights" + ("" if scale == first else f"_{scale.replace('-', '_')}")
 
 
 def _compared(
@@ -245,23 +222,3 @@ def _jackknife(value: float, without_each: np.ndarray, alpha: float) -> dict[str
     reach = special.stdtrit(documents - 1, 1 - alpha / 2) * error
     ends = {"conf_low": value - reach, "conf_high": value + reach}
     return {"std_error": error, "df": documents - 1, **ends}
-
-
-def controls_table(
-    coefficients: pd.DataFrame,
-    fits: pd.DataFrame,
-    order: OrderTest | None,
-    random: RandomWeightsControl | None,
-) -> pd.DataFrame:
-    """Return the coefficients of lags and leads beside those of the controls, a row each."""
-    lags = coefficients.loc[coefficients["term"].map(is_lag), ["layer", "term", "estimate"]]
-    table = lags.merge(fits[["layer", "r_squared"]], on="layer", how="left")
-    if order is not None:
-        table = table.merge(order.coefficients, on=["layer", "term"], how="left")
-        table = table.merge(order.layers, on="layer", how="left").assign(
-            permutations=order.draws, permuted_within=order.within
-        )
-    if random is not None:
-        table = table.merge(random.coefficients, on=["layer", "term"], how="left")
-        table = table.merge(random.layers, on="layer", how="left")
-    return table

@@ -17,6 +17,7 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.beyond import groups
 from attnlag.regression.covariances import CATALOGUE
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import merging, regress, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
@@ -34,6 +35,7 @@ from attnlag.regression.inference import (
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
+from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
 
@@ -64,7 +66,7 @@ class Untrained(NamedTuple):
 
     norms: Sequence[Path]
     streams: Sequence[Path]  # at the same tokens, for relative norms; otherwise empty
-    facts: Mapping[str, Any]  # from `covariates.read_facts`
+    formula: Formula
 
 
 @dataclass
@@ -102,20 +104,21 @@ def fit(
     settings = fitted.settings
     layers = Stored(products, settings.stack_mb * 1e6, keep=True)
     by_group = groups.coefficients_by_group(layers, group_of, groups.settings_of_groups(settings))
-    order = random = None
+    lags = fitted.coefficients["term"].map(is_lag)
+    table = fitted.coefficients.loc[lags, ["layer", "term", "estimate"]]
+    table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
+    before_training = None
     if orders:
-        order = permutation.order_test(
-            permutation.joined(orders, fitted.kept_terms),
-            alpha=settings.alpha,
-            adjust=settings.adjust,
-            within=orders[0].within,
-        )
+        joined = permutation.joined(orders, fitted.kept_terms)
+        order = permutation.order_test(joined, alpha=settings.alpha, adjust=settings.adjust)
+        table = table.merge(order, on=["layer", "term"], how="left")
+        table["permuted_within"] = orders[0].within
     if untrained:
-        random = controls.random_weights(
-            untrained.norms, settings, untrained.facts, layers, untrained.streams
+        random, before_training = controls.random_weights(
+            untrained.norms, settings, untrained.formula, layers, untrained.streams
         )
-    with_controls = controls.controls_table(fitted.coefficients, fitted.goodness, order, random)
-    return Fitted(fitted, by_group, with_controls, None if random is None else random.compared)
+        table = table.merge(random, on=["layer", "term"], how="left")
+    return Fitted(fitted, by_group, table, before_training)
 
 
 def fit_regression(

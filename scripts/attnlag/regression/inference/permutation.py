@@ -15,12 +15,11 @@ A token without a norm in one of the layers, or without a covariate, stays in pl
 that use it are left out in all layers. A layer without any norm in a document is ignored here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,16 +27,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.norms import in_batches, regressed
-from attnlag.regression.design import covariates, design
+from attnlag.regression.design.design import Formula, whole_sequences
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.inference import results
-from attnlag.regression.settings import DesignSettings, PermutationsSettings
+from attnlag.regression.settings import PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
 from attnlag.storage.tables import read_provenance, runs
@@ -85,6 +83,40 @@ class PermutedMoments(Sums):
             squares=self.squares[place] if self.fixed_effects else None,
         )
 
+    def add(
+        self, order: int, of_layers: np.ndarray, shared: np.ndarray, document: np.ndarray
+    ) -> None:
+        """Add the terms of some documents in one order; order 0 is the observed.
+
+        The terms are those of `Formula.layer_terms` and of `Formula.shared_terms`, and ``document``
+        the number of each row's document.
+        """
+        usable = ~np.isnan(of_layers[0])
+        every = slice(None), *_runs(document)
+        for layer in np.flatnonzero(usable.any(axis=1)):
+            # A layer nearly always has all rows.
+            kept = usable[layer]
+            rows, starts, counts = every if kept.all() else (kept, *_runs(document[kept]))
+            w = np.ones((1 + len(self.terms), counts.sum()))
+            w[1 : 1 + len(of_layers)] = of_layers[:, layer, rows]
+            w[1 + len(of_layers) :] = shared[:, rows]
+            if not self.documents[layer]:
+                # Close enough to the means of all rows for the sums to stay precise.
+                self.centre[layer, 1:] = w[1:].mean(axis=1)
+            w[1:] -= self.centre[layer, 1:, None]
+            if order == 0:
+                self.documents[layer] += len(starts)
+                self.squares[layer] += (w**2).sum(axis=1)
+            if self.fixed_effects:
+                w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
+            self.s[layer, order] += w @ w.T
+
+
+def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the starts and the lengths of runs of equal values."""
+    starts = np.flatnonzero(np.diff(values, prepend=-1))
+    return starts, np.diff(starts, append=len(values))
+
 
 def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarray:
     """Return random numbers whose ranks permute the tokens: (draws, tokens) float32 in [0, 1).
@@ -94,100 +126,88 @@ def keys_of_draws(document: str, tokens: int, draws: int, seed: int) -> np.ndarr
     return generator_of(document, seed).random((draws, tokens), dtype=np.float32)
 
 
-@dataclass
-class _Tokens:
-    """Consecutive whole documents."""
-
-    # (layers, tokens) array: log norms; 0 if the token is in no row, NaN in a layer without norms
-    # in the document.
-    values: np.ndarray
-    # (shared terms, tokens) array: covariates.
-    shared: np.ndarray
-    # (tokens,) int array: number of the document, from 0, in order.
-    document: np.ndarray
-    names: list[str]
-    # (tokens,) int array: number of the set within which a token is permuted: a document, or a
-    # class in it.
-    pool: np.ndarray
-    # Indices of the tokens that are permuted.
-    moving: np.ndarray
-    # (rows,) int array: indices of the outcomes.
-    rows: np.ndarray
-
-    def orders(self, draws: int, seed: int) -> Iterator[np.ndarray]:
-        """Yield the indices of the tokens that move to the indices ``moving``, draw by draw."""
-        counts = np.bincount(self.document)
-        keys = np.concatenate(
-            [
-                keys_of_draws(name, count, draws, seed)
-                for name, count in zip(self.names, counts, strict=True)
-            ],
-            axis=1,
-        )[:, self.moving]
-        pool = self.pool[self.moving].astype(np.float64)
-        # The indices of each pool in the text, which receive its tokens in their new order.
-        places = np.argsort(pool, kind="stable")
-        order = np.empty_like(self.moving)
-        for key in keys:
-            # The sort is stable: equal keys, which occur occasionally with 24 bits, would otherwise
-            # be exchanged across the bounds of a pool.
-            order[places] = self.moving[np.argsort(pool + key, kind="stable")]
-            yield order
-
-
 def permuted(
     batches: Iterable[pa.RecordBatch],
-    settings: DesignSettings,
-    facts: Mapping[str, Any],
-    *,
-    draws: int,
-    seed: int,
-    fixed_effects: bool,
+    formula: Formula,
+    settings: PermutationsSettings,
     classes: Property | None = None,
 ) -> PermutedMoments:
     """Sum the moments of documents whose tokens are permuted, within classes if given."""
-    shared = covariates.shared_terms(settings, facts)
-    with_token = np.array([entry.moves for entry in shared.values()], dtype=bool)
-    offsets = np.array([entry.offset for entry in shared.values()], dtype=np.int64)
-    terms = [*design.cells_of(settings), *shared]
+    moves_with_token = np.array([entry.moves for entry in formula.shared.values()], dtype=bool)
+    terms = [*formula.cells, *formula.shared]
     p = 1 + len(terms)
     sums: PermutedMoments | None = None
-    empty = True
-    for table in design.whole_sequences(batches, documents=True):
+    for table in whole_sequences(batches, documents=True):
         layers = columns.layers_in(table.schema)
         if sums is None:
-            numbers = [columns.layer_number(layer) for layer in layers]
             sums = PermutedMoments(
                 terms=terms,
-                layers=numbers,
+                layers=[columns.layer_number(layer) for layer in layers],
                 centre=np.zeros((len(layers), p)),
-                s=np.zeros((len(layers), 1 + draws, p, p)),
+                s=np.zeros((len(layers), 1 + settings.draws, p, p)),
                 squares=np.zeros((len(layers), p)),
                 documents=np.zeros(len(layers), dtype=np.int64),
-                fixed_effects=fixed_effects,
+                fixed_effects=settings.fixed_effects == "document",
                 within="document" if classes is None else classes.name,
-                of_logs=OUTCOMES[settings.outcome].logarithm,
+                of_logs=formula.outcome.logarithm,
             )
-        tokens = _tokens(table, layers, settings, facts, classes)
-        if not len(tokens.rows):
+        keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
+        names, starts = runs(keys.to_batches()[0])
+        counts = np.diff(starts, append=table.num_rows)
+        document = np.repeat(np.arange(len(names)), counts)
+        position = keys["position"].to_numpy()
+        values = np.stack([regressed(formula.outcome, table[name].to_numpy()) for name in layers])
+        shared = formula.shared_values(keys)
+        finite = np.isfinite(values)
+        # A layer without any norm in a document would keep all its tokens in place.
+        dead = np.maximum.reduceat(finite, starts, axis=1)[:, document] == 0
+        moves = (finite | dead).all(axis=0) & ~np.isnan(shared).any(axis=0)
+        moves &= position >= formula.settings.drop_first
+        values[:, ~moves] = 0
+        offsets = {cell.offset for cell in formula.cells.values()} | set(formula.offsets.flat)
+        rows = formula.outcomes(position)
+        rows = rows[position[rows] + min(offsets) >= 0]
+        rows = rows[np.all([moves[rows + offset] for offset in offsets], axis=0)]
+        if not len(rows):
             continue
-        document, rows = tokens.document[tokens.rows], tokens.rows
-        # Covariates may belong to a token near the outcome.
-        places = np.arange(len(offsets))[:, None], rows + offsets[:, None]
-        lagged = design.layer_terms(tokens.values, rows, settings)
-        if empty:
-            sums.centre[:, 1:] = _means(lagged, tokens.shared[places])
-            empty = False
-        _add(sums, 0, lagged, tokens.shared[places], document)
-        values, moved = tokens.values.copy(), tokens.shared.copy()
-        for draw, order in enumerate(tokens.orders(draws, seed)):
-            values[:, tokens.moving] = tokens.values.take(order, axis=1)
-            moved[np.ix_(with_token, tokens.moving)] = tokens.shared[np.ix_(with_token, order)]
-            lagged = design.layer_terms(values, rows, settings)
-            _add(sums, 1 + draw, lagged, moved[places], document)
-    if sums is None:
-        raise ValueError("no batch, not even an empty one")
+        pool = document
+        if classes is not None:
+            pool = document * len(CLASSES[classes.name]) + classes.of(keys).astype(np.int64)
+        ranks = [
+            keys_of_draws(name, count, settings.draws, settings.seed)
+            for name, count in zip(names, counts.tolist(), strict=True)
+        ]
+        orders = _orders(np.flatnonzero(moves), pool, np.concatenate(ranks, axis=1))
+        for place, order in enumerate(orders):
+            in_order = np.where(moves_with_token[:, None], shared[:, order], shared)
+            of_layers = formula.layer_terms(values.take(order, axis=1), rows)
+            sums.add(place, of_layers, formula.shared_terms(in_order, rows), document[rows])
+    assert sums is not None, "no batch, not even an empty one"
     return sums
+
+
+def _orders(moving: np.ndarray, pool: np.ndarray, keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the tokens in the observed order and in that of each draw, as indices, (tokens,).
+
+    Parameters
+    ----------
+    moving : int array
+        Indices of the tokens that are permuted.
+    pool : (tokens,) int array
+        Number of the set within which a token is permuted, from 0: a document, or a class in it.
+    keys : (draws, tokens) array
+        From `keys_of_draws`.
+    """
+    order = np.arange(len(pool))
+    yield order
+    pools = pool[moving].astype(np.float64)
+    # The indices of each pool in the text, which receive its tokens in their new order.
+    places = moving[np.argsort(pools, kind="stable")]
+    for of_draw in keys[:, moving]:
+        # The sort is stable: equal keys, which occur occasionally with 24 bits, would otherwise be
+        # exchanged across the bounds of a pool.
+        order[places] = moving[np.argsort(pools + of_draw, kind="stable")]
+        yield order
 
 
 def of_norms(
@@ -195,94 +215,15 @@ def of_norms(
     stream: Path | None,
     token_properties: Path | None,
     settings: PermutationsSettings,
-    facts: Mapping[str, Any],
+    formula: Formula,
 ) -> PermutedMoments:
     """Sum the moments of the permuted documents of a file of norms."""
-    outcome, classes = OUTCOMES[settings.design.outcome], None
+    classes = None
     if settings.within != "document":
         assert token_properties is not None
         classes = read_property(settings.within, [token_properties])
-    return permuted(
-        in_batches(outcome, norms, stream, ROWS, "permutations"),
-        settings.design,
-        facts,
-        draws=settings.draws,
-        seed=settings.seed,
-        fixed_effects=settings.fixed_effects == "document",
-        classes=classes,
-    )
-
-
-def _tokens(
-    table: pa.Table,
-    layers: Sequence[str],
-    settings: DesignSettings,
-    facts: Mapping[str, Any],
-    classes: Property | None,
-) -> _Tokens:
-    """Return the documents of a table."""
-    keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
-    outcome = OUTCOMES[settings.outcome]
-    values = np.stack([regressed(outcome, table[layer].to_numpy()) for layer in layers])
-    names, starts = runs(keys.to_batches()[0])
-    document = np.repeat(np.arange(len(names)), np.diff(starts, append=table.num_rows))
-    position = keys["position"].to_numpy()
-    finite = np.isfinite(values)
-    # A layer without any norm in a document would keep all its tokens in place.
-    dead = np.maximum.reduceat(finite, starts, axis=1)[:, document] == 0
-    moves = (finite | dead).all(axis=0) & (position >= settings.drop_first)
-    shared = covariates.shared_values(keys, settings, facts)
-    moves &= ~np.isnan(shared).any(axis=0)
-    values[:, ~moves] = 0
-    rows = design.outcome_rows(position, settings)
-    needed = {cell.offset for cell in design.cells_of(settings).values()}
-    needed |= {entry.offset for entry in covariates.shared_terms(settings, facts).values()}
-    rows = rows[position[rows] + min(needed) >= 0]
-    rows = rows[np.all([moves[rows + offset] for offset in needed], axis=0)]
-    pool = document
-    if classes is not None:
-        pool = document * len(CLASSES[classes.name]) + classes.of(keys).astype(np.int64)
-    return _Tokens(values, shared, document, names, pool, np.flatnonzero(moves), rows)
-
-
-def _means(lagged: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    """Return the means of the terms, (layers, terms); 0 if a layer has none.
-
-    They are close enough to the means of all rows for the sums to stay precise.
-    """
-    finite = np.isfinite(lagged)
-    means = np.where(finite, lagged, 0).sum(axis=2) / np.maximum(finite.sum(axis=2), 1)
-    of_shared = np.broadcast_to(shared.mean(axis=1)[:, None], (len(shared), lagged.shape[1]))
-    return np.concatenate([means, of_shared]).T
-
-
-def _add(
-    sums: PermutedMoments, place: int, lagged: np.ndarray, shared: np.ndarray, document: np.ndarray
-) -> None:
-    """Add the design of some documents in one order to the sums; order 0 is the observed."""
-    usable = ~np.isnan(lagged[0])
-    p = 1 + len(lagged) + len(shared)
-    every = slice(None), *_runs(document)
-    for layer in np.flatnonzero(usable.any(axis=1)):
-        # A layer nearly always has all rows.
-        has_row = usable[layer]
-        kept_rows, starts, counts = every if has_row.all() else (has_row, *_runs(document[has_row]))
-        w = np.ones((p, counts.sum()))
-        w[1 : 1 + len(lagged)] = lagged[:, layer, kept_rows]
-        w[1 + len(lagged) :] = shared[:, kept_rows]
-        w[1:] -= sums.centre[layer, 1:, None]
-        if place == 0:
-            sums.documents[layer] += len(starts)
-            sums.squares[layer] += (w**2).sum(axis=1)
-        if sums.fixed_effects:
-            w[1:] -= np.repeat(np.add.reduceat(w[1:], starts, axis=1) / counts, counts, axis=1)
-        sums.s[layer, place] += w @ w.T
-
-
-def _runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the starts and the lengths of runs of equal values."""
-    starts = np.flatnonzero(np.diff(values, prepend=-1))
-    return starts, np.diff(starts, append=len(values))
+    batches = in_batches(formula.outcome, norms, stream, ROWS, "permutations")
+    return permuted(batches, formula, settings, classes)
 
 
 def read(path: str | Path) -> PermutedMoments:
@@ -315,23 +256,7 @@ def joined(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Mo
     return layers
 
 
-@dataclass
-class OrderTest:
-    """The coefficients of permuted documents, and the test that order means nothing."""
-
-    # A row per layer and term: ``permuted_mean``, and ``permuted_low`` and ``permuted_high``, which
-    # hold 1 - alpha of the draws.
-    coefficients: pd.DataFrame
-    # A row per layer: ``permutation_wald``, ``order_p_value`` and ``order_p_adjusted``.
-    layers: pd.DataFrame
-    draws: int
-    # {"document", "upos"}: unit within which tokens were permuted.
-    within: str = "document"
-
-
-def order_test(
-    layers: Sequence[Moments], *, alpha: float, adjust: str, within: str = "document"
-) -> OrderTest:
+def order_test(layers: Sequence[Moments], *, alpha: float, adjust: str) -> pd.DataFrame:
     """Test in every layer that the order of tokens within documents means nothing.
 
     The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, where m
@@ -339,9 +264,15 @@ def order_test(
     include the observed order, p = #{W ≥ W_observed} / (1 + draws) is exact. The p-values are
     corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
     no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        A row per layer and term: ``permuted_mean``; ``permuted_low`` and ``permuted_high``, which
+        hold 1 - alpha of the draws; of the layer ``permutation_wald``, ``order_p_value`` and
+        ``order_p_adjusted``; and ``permutations``, the number of draws.
     """
     names, orders = estimates_of_orders(layers)
-    numbers = [moments.layer for moments in layers]
     lags = [place for place, name in enumerate(names) if is_lag(name)]
     fitted = np.isfinite(orders[0]).all(axis=1)
     # A draw may make a layer collinear.
@@ -349,9 +280,7 @@ def order_test(
     statistic = np.full(orders.shape[:2], np.nan)
     for layer in np.flatnonzero(fitted):
         statistic[:, layer] = _wald(orders[:, layer, lags])
-    draws = len(orders) - 1
-    p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).sum(axis=0), np.nan)
-    p_value /= 1 + draws
+    p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).mean(axis=0), np.nan)
     p_adjusted = np.full(len(fitted), np.nan)
     if adjust == "holm":
         # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
@@ -360,24 +289,20 @@ def order_test(
         p_adjusted = results.adjusted(pd.Series(p_value), adjust)
     low, high = np.full((2, *orders.shape[1:]), np.nan)
     low[fitted], high[fitted] = np.quantile(orders[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
-    coefficients = pd.DataFrame(
+    terms = len(names)
+    return pd.DataFrame(
         {
-            "layer": np.repeat(np.array(numbers), len(names)),
-            "term": names * len(numbers),
+            "layer": np.repeat([moments.layer for moments in layers], terms),
+            "term": names * len(layers),
             "permuted_mean": orders[1:].mean(axis=0).reshape(-1),
             "permuted_low": low.reshape(-1),
             "permuted_high": high.reshape(-1),
+            "permutation_wald": np.repeat(statistic[0], terms),
+            "order_p_value": np.repeat(p_value, terms),
+            "order_p_adjusted": np.repeat(p_adjusted, terms),
+            "permutations": len(orders) - 1,
         }
     )
-    by_layer = pd.DataFrame(
-        {
-            "layer": numbers,
-            "permutation_wald": statistic[0],
-            "order_p_value": p_value,
-            "order_p_adjusted": p_adjusted,
-        }
-    )
-    return OrderTest(coefficients, by_layer, draws, within)
 
 
 def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:

@@ -10,9 +10,10 @@ from designs import HEADS, one_alive
 from oracles import fit_within
 
 from attnlag.claims.numbers import number
+from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, computation, head_shares
-from attnlag.regression.beyond import lags_of_heads
-from attnlag.regression.design import covariates
+from attnlag.regression.beyond import lags_of_parts
+from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import sampling
 from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
@@ -90,14 +91,15 @@ def part_of(frame, part, layer):
 
 
 def sources(paths, shards=(0, 1)):
-    return [lags_of_heads.HeadNorms(paths["heads"][i], paths["norms"][i]) for i in shards]
+    formula = Formula(HEADS.design, {})
+    return [lags_of_parts.HeadNorms(paths["heads"][i], paths["norms"][i], formula) for i in shards]
 
 
 def test_heads_are_regressed_like_layers(files):
     """Both shards are used together, with random weights as a control."""
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
-    table = lags_of_heads.coefficients(sources(paths), HEADS, random=untrained)
+    table = lags_of_parts.of_heads(sources(paths), HEADS, random=untrained)
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
     found = table.set_index(["layer", "part", "term"])
     for layer in range(2):
@@ -126,7 +128,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     """The settings have errors from residuals."""
     paths, _, _ = files
     settings = HEADS.changed(covariance="hac", halves=True)
-    table = lags_of_heads.coefficients(sources(paths), settings)
+    table = lags_of_parts.of_heads(sources(paths), settings)
     assert table[["random_weights", "trained"]].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
     assert table["p_adjusted"].notna().all()
@@ -135,7 +137,7 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
 def test_random_weights_are_compared_without_correction_of_bias(files):
     paths, frame, random = files
     (untrained,) = sources(paths, [2])
-    table = lags_of_heads.coefficients(sources(paths), HEADS.changed(halves=True), random=untrained)
+    table = lags_of_parts.of_heads(sources(paths), HEADS.changed(halves=True), random=untrained)
     found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
     for rows, column in ((random, "random_weights"), (frame, "trained")):
         plain = fit_within(rows, part_of(rows, "0", 1))[0].params["lag_1"]
@@ -168,7 +170,7 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
         assert row[column] == pytest.approx(of_heads[tokens].mean(axis=None), rel=1e-6)
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
-    lags = lags_of_heads.coefficients(sources(paths), HEADS)
+    lags = lags_of_parts.of_heads(sources(paths), HEADS)
     text = heads_findings(table, lags, "m, c, attention", "within", "", "")
     share = found.loc[(1, head_shares.WHOLE), "at_floor"]
     assert 0.3 < share < 0.45
@@ -190,7 +192,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     """One of the shards has none of them. Attention to first tokens is that of all shards."""
     paths, frame, _ = files
     given = {kind: paths[kind][:2] for kind in ("heads", "norms", "sinks")}
-    others = {name: [] for name in (*covariates.SHARDED, "random_weights")}
+    others = {name: [] for name in (*FILES, "random_weights")}
     # They are too few for clustered errors.
     settings = HEADS.changed(covariance="nonrobust")
     inputs = SimpleNamespace(**given, **others)
@@ -207,7 +209,7 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     squares = some.loc[some["position"] >= 1, ["01", "11", "21"]].astype(float) ** 2
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
     np.testing.assert_allclose(shares, squares.sum() / squares.sum().sum())
-    table = lags_of_heads.of_files(of_heads, norms, vars(inputs), documents, settings)
+    table = lags_of_parts.of_files(of_heads, norms, vars(inputs), documents, settings)
     table = table.set_index(["layer", "part", "term"])
     for part in PARTS:
         fit, _ = fit_within(some, part_of(some, part, 1))
@@ -220,7 +222,7 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
     paths = [tmp_path / "heads.parquet"]
     pq.write_table(columns.schema(0).empty_table(), paths[0])
     table = head_shares.table(paths, paths, paths, drop_first=1)
-    lags = lags_of_heads.coefficients([lags_of_heads.HeadNorms(paths[0], paths[0])], HEADS)
+    lags = lags_of_parts.of_heads(sources({"heads": paths, "norms": paths}, [0]), HEADS)
     assert table.empty
     assert lags.empty
     text = heads_findings(table, lags, "m, c, attention", "within", "no heads: none", "")
@@ -229,6 +231,6 @@ def test_a_model_without_heads_has_an_empty_table(tmp_path):
 
 def test_the_rows_of_one_shard_are_in_memory_at_a_time(files, monkeypatch):
     paths, _, _ = files
-    tables = one_alive(monkeypatch, lags_of_heads, "norms_of_parts")
-    lags_of_heads.coefficients(sources(paths) * 2, HEADS)
+    tables = one_alive(monkeypatch, lags_of_parts, "norms_of_parts")
+    lags_of_parts.of_heads(sources(paths) * 2, HEADS)
     assert len(tables) == 2 * 4

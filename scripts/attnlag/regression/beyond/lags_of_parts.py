@@ -1,0 +1,221 @@
+"""Regressions of the log norms of parts of layers, with the terms of another regression.
+
+The parts are what attention heads write, or the token itself and earlier ones. Each has a
+regression of its own, as each layer has in other regressions, and one row in the table. The table
+also has their sum, the adjustment; with heads also that of the tokens above the floor.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attnlag.corpus.catalogue import FILES as SHARDED
+from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
+from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
+from attnlag.quantities.traced_tables import WRITTEN
+from attnlag.regression.design.design import Formula
+from attnlag.regression.estimation import merging, moments, regress
+from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.inference import controls, results
+from attnlag.regression.settings import HeadsSettings
+
+CONTROLS_OF_HEADS = ["random_weights", "trained"]
+TEXTS = ["subset", "part", "term", "equivalence", "vcov_type"]
+HEAD_COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
+HEAD_COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"]
+HEAD_COLUMNS += ["uncorrected", "rows", *CONTROLS_OF_HEADS]
+
+# The table of heads without a regression.
+NO_LAGS = pd.DataFrame(columns=HEAD_COLUMNS, dtype=float).astype(dict.fromkeys(TEXTS, str))
+
+# What tokens write, beside the whole adjustment, with the columns of the norms.
+NORMS = {WHOLE: "norm", **WRITTEN}
+
+LAG_COLUMNS = [
+    *("subset", "layer", "part", "term", "estimate", "uncorrected", "std_error", "df"),
+    *("statistic", "p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"),
+    "random_weights",
+]
+
+
+class HeadNorms(NamedTuple):
+    """Norms of the heads of some tokens, and of the adjustments to them."""
+
+    heads: Path
+    norms: Path
+    formula: Formula
+
+
+def of_heads(
+    shards: Sequence[HeadNorms],
+    settings: HeadsSettings,
+    *,
+    random: HeadNorms | None = None,
+    group_of: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Fit every head of every layer, the adjustment, and the adjustment above the floor.
+
+    One layer of one shard is in memory at a time, and the sums of one layer.
+
+    Parameters
+    ----------
+    group_of : mapping of document to group, optional
+        If given, errors are clustered by group instead of by document.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        With the ``rows`` of each fit, and the control ``random_weights`` beside the ``trained``
+        model on the same documents, neither corrected for bias; NaN without it.
+    """
+    settings = settings.from_sums()
+    cells: list[tuple[int, str]] = []
+    fits: list[regress.LayerFit] = []
+    beside = [pd.DataFrame(columns=CONTROLS_OF_HEADS, dtype=float)]
+    sums: merging.TermSums | None = None
+    untrained_layers = pq.read_schema(random.heads).names if random else []
+    for name in layers_in(pq.read_schema(shards[0].heads)):
+        first = len(cells)
+        of_shards = [
+            _moments(norms_of_parts(shard, name, first), shard.formula, settings.halves)
+            for shard in shards
+        ]
+        parts = [moments.joined(part) for part in zip(*of_shards, strict=True)]
+        sums = merging.kept_terms(parts[0].terms, parts) if sums is None else sums
+        fits += _fitted(parts, sums, settings, group_of)
+        names = [*map(str, range(len(parts) - 2)), WHOLE, ABOVE]
+        cells += [(layer_number(name), part) for part in names]
+        if random and name in untrained_layers:
+            norms = norms_of_parts(random, name, first)
+            # The control has no part above the floor.
+            untrained = _moments(norms.drop_columns(norms.column_names[-1]), random.formula)
+            pair = untrained, [part.only(untrained[0].clusters) for part in parts]
+            alone = [controls.fitted_alone(layers, settings)[0] for layers in pair]
+            alone_by_term = pd.DataFrame(dict(zip(CONTROLS_OF_HEADS, alone, strict=True)))
+            beside.append(alone_by_term.dropna(subset="random_weights"))
+    if not fits:
+        return NO_LAGS.copy()
+    table = _table_of(fits, cells, settings)
+    table["rows"] = np.repeat([fit.n_obs for fit in fits], len(table) // len(fits))
+    keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
+    table[CONTROLS_OF_HEADS] = pd.concat(beside[1:] or beside).reindex(keys).to_numpy()
+    return table[HEAD_COLUMNS]
+
+
+def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Moments]:
+    """Return the moments of a table of norms: the keys, then a column for each part."""
+    layers = layers_in(norms.schema)
+    return controls.moments_of_batches(norms.to_batches(), layers, formula, 1 + halves)
+
+
+def _fitted(
+    parts: Sequence[Moments],
+    sums: merging.TermSums,
+    settings: HeadsSettings,
+    group_of: Mapping[str, str] | None = None,
+) -> list[regress.LayerFit]:
+    solutions = map(solve, merging.regressed(parts, sums, settings, group_of))
+    return [regress.fit(solution, settings.covariance) for solution in solutions]
+
+
+def _table_of(
+    fits: Sequence[regress.LayerFit], cells: Sequence[tuple[int, str]], settings: HeadsSettings
+) -> pd.DataFrame:
+    """Return the table of `results.coefficients_table`, whose "layers" are numbers of cells.
+
+    ``cells`` has the layer and the ``part`` of each. All are one family of tests.
+    """
+    table = results.coefficients_table(fits, settings)
+    layers, parts = zip(*(cells[place] for place in table["layer"]), strict=True)
+    return table.assign(layer=layers, part=parts)
+
+
+def norms_of_parts(source: HeadNorms, name: str, first: int) -> pa.Table:
+    """Return the outcomes of a layer in the form of norms by layer: the keys, then the parts.
+
+    The parts are the heads in order, their sum, and their sum for tokens above the floor. Their
+    columns are numbered from ``first``.
+    """
+    keys, norms = norms_of_heads(source.heads, name, KEYS)
+    whole = pq.read_table(source.norms, columns=[name])[name].to_numpy()
+    floor = at_floor(norms, keys["position"].to_numpy())
+    values = [*norms.T, whole, np.where(floor, np.nan, whole)]
+    names = [layer_name(first + place) for place in range(len(values))]
+    return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
+
+
+def of_files(
+    heads: Sequence[Path],
+    norms: Sequence[Path],
+    files: Mapping[str, Any],
+    documents: Sequence[str] | None,
+    settings: HeadsSettings,
+    *,
+    group_of: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Return the coefficients of all heads, as `of_heads` does, from the files of all shards.
+
+    Parameters
+    ----------
+    files : mapping of str to Path or list of Path
+        What covariates and the control need: files of shards, and those with random weights.
+    documents : sequence of str, optional
+        The documents in the files of heads and norms; by default all.
+    """
+    assert settings.design is not None
+    sharded = {name: files[name] for name in SHARDED if files[name]}
+    shards = []
+    for shard, paths in enumerate(zip(heads, norms, strict=True)):
+        if documents and not pq.read_metadata(paths[0]).num_rows:
+            continue
+        of_shard = {name: of_shards[shard] for name, of_shards in sharded.items()}
+        formula = Formula.read(settings.design, {**files, **of_shard}, documents)
+        shards.append(HeadNorms(*paths, formula))
+    random = None
+    if files["random_weights"]:
+        table = pq.read_table(files["random_weights"], columns=["document"])
+        formula = Formula.read(settings.design, files, set(table["document"].to_pylist()))
+        random = HeadNorms(files["random_weights"], files["random_weights_norms"], formula)
+    return of_heads(shards, settings, random=random, group_of=group_of)
+
+
+def of_sources(
+    rows: pd.DataFrame, random: pd.DataFrame | None, settings: HeadsSettings
+) -> pd.DataFrame:
+    """Return the coefficients of the log norms of adjustments, and of what tokens write.
+
+    All layers and parts (`NORMS`) are fitted with the same terms. ``random_weights`` is not
+    corrected for bias, as ``uncorrected``.
+    """
+    assert settings.design is not None
+    formula = Formula(settings.design, {})
+    settings = settings.from_sums().changed(cluster="document")
+    layers = sorted(map(int, rows["layer"].unique()))
+    cells = [(layer, part) for part in NORMS for layer in layers]
+
+    def norms_of(tokens: pd.DataFrame) -> pa.Table:
+        wide = tokens.pivot(index=KEYS, columns="layer", values=list(NORMS.values()))
+        # Sequences in their order, which the index of a pivot loses.
+        keys = tokens.drop_duplicates(KEYS)[KEYS]
+        wide = wide.reindex(pd.MultiIndex.from_frame(keys))
+        table = pa.Table.from_pandas(keys, preserve_index=False)
+        for place, (layer, part) in enumerate(cells):
+            values = wide[NORMS[part], layer].to_numpy(dtype=np.float32)
+            table = table.append_column(layer_name(place), pa.array(values))
+        return table
+
+    parts = _moments(norms_of(rows), formula, settings.halves)
+    fits = _fitted(parts, merging.kept_terms(parts[0].terms, parts), settings)
+    table = _table_of(fits, cells, settings)
+    table["random_weights"] = np.nan
+    if random is not None and len(random):
+        untrained, _ = controls.fitted_alone(_moments(norms_of(random), formula), settings)
+        keys = pd.MultiIndex.from_product([range(len(cells)), fits[0].names])
+        table["random_weights"] = untrained.reindex(keys).to_numpy()
+    return table[LAG_COLUMNS]
