@@ -71,7 +71,7 @@ def panel(
 
     def mark(axes: Axes) -> None:
         for places, colour in without_attention:
-            mark_no_attention(axes.xaxis, places, color=colour)
+            mark_no_attention(axes, places, color=colour)
         axes.set_xlim(-0.02, 1.02)
 
     unit = f"coefficient\n({UNITS[inputs.outcome]})"

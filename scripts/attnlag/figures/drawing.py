@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
@@ -19,23 +18,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from attnlag.errors import UserError
-from attnlag.figures.legends import (
-    GREY,
-    LEGEND_LINE,
-    NO_ATTENTION,
-    PALETTE,
-    UNFITTED,
-    legend_columns,
-)
+from attnlag.figures.legends import GREY, NO_ATTENTION, PALETTE, legend_columns
 from attnlag.figures.sizes import Size
 
 T = TypeVar("T")
 
 # Colour map of counts, light to dark.
 SHADES: Colormap = sns.color_palette("mako_r", as_cmap=True)
-
-# Blue below zero, white at zero, red above, with equal lightness at equal distances.
-DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
 
 # Share of the tokens beyond either end of an axis that all layers share.
 TAIL = 0.005
@@ -47,80 +36,79 @@ LAYER_AXES = ("layer", "source layer", "target layer")
 LINE, NORMS = PALETTE[3], PALETTE[0]
 
 
-def rule_values(axes: Axes) -> None:
-    """Draw a faint line at each tick of the y axis, behind everything else."""
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def layer_ticks(layers: Sequence[int], most: int = 16) -> list[int]:
-    """Return the layers to label if there is room for about ``most`` labels."""
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= most * step)
-    return [layer for layer in layers if layer % step == 0]
-
-
-def label_layers(axes: Axes, layers: Sequence[int], most: int | None = None) -> None:
+def label_layers(axes: Axes, layers: Sequence[int]) -> None:
     """Make the layers the x axis, with a tick for each and as many labels as fit."""
     axes.set_xlim(min(layers) - 0.7, max(layers) + 0.7)
-    axes.set_xticks(layer_ticks(layers, most or layers_labelled(axes)))
+    axes.set_xticks(layers_labelled(axes, layers))
     axes.set_xticks(list(layers), minor=True)
     axes.set_xlabel("layer")
 
 
-def mark_layers(figure: Figure, layers: Collection[int]) -> None:
-    """Mark layers that have no attention, on every axis of layers and in the titles of panels.
+def label_cells(axes: Axes, layers: list[int]) -> None:
+    """Label the layers along the x axis, on which each has a cell of width 1."""
+    shown = layers_labelled(axes, layers)
+    axes.set_xticks([layers.index(layer) + 0.5 for layer in shown], list(map(str, shown)))
 
-    On an axis, a layer lies where its label is, or would be: at its number in a plot, half a cell
-    further in a map.
-    """
+
+def layers_labelled(axes: Axes, layers: Sequence[int]) -> list[int]:
+    """Return the layers that an x axis has room to label."""
+    most = round(3 + 1.3 * panel_width(axes))
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if len(layers) <= most * step)
+    return [layer for layer in layers if layer % step == 0]
+
+
+def panel_width(axes: Axes) -> float:
+    """Return the width of a panel's grid cell, in inches."""
+    cell = cast(SubplotSpec, axes.get_subplotspec())
+    width = cast(Figure, axes.get_figure(root=True)).get_size_inches()[0]
+    return float(width) * len(cell.colspan) / cell.get_gridspec().ncols
+
+
+def mark_layers(figure: Figure, layers: Collection[int]) -> None:
+    """Mark layers that have no attention, on every x axis of layers and in the titles of panels."""
     for axes in figure.axes if layers else ():
-        for axis in (axes.xaxis, axes.yaxis):
-            if axis.get_label_text() in LAYER_AXES:
-                mark_no_attention(axis, [p for layer in layers for p in _places(axis, layer)])
+        if axes.get_xlabel() in LAYER_AXES:
+            mark_no_attention(axes, [p for layer in layers for p in _places(axes, layer)])
         for title in (child for child in axes.get_children() if isinstance(child, Text)):
             if title.get_text() in {f"layer {layer}" for layer in layers}:
                 title.set_text(f"{title.get_text()} {NO_ATTENTION}")
 
 
 def mark_no_attention(
-    axis: Axis, places: Sequence[float] | np.ndarray, color: Any = "0.15"
+    axes: Axes, places: Sequence[float] | np.ndarray, color: Any = "0.15"
 ) -> None:
-    """Draw the mark of layers without attention at places on an axis."""
+    """Draw the mark of layers without attention at places on the x axis."""
     # A line without points would have no place in the layout.
-    if not len(places):
-        return
-    axes, edge = cast(Axes, axis.axes), [0] * len(places)
-    across = axis is axes.xaxis
-    axes.plot(
-        *((places, edge) if across else (edge, places)),
-        transform=axes.get_xaxis_transform() if across else axes.get_yaxis_transform(),
-        marker="D",
-        markersize=4,
-        markerfacecolor="white",
-        markeredgecolor=color,
-        linestyle="none",
-        clip_on=False,
-        zorder=5,
-        scalex=False,
-        scaley=False,
-    )
+    if len(places):
+        axes.plot(
+            places,
+            [0] * len(places),
+            transform=axes.get_xaxis_transform(),
+            marker="D",
+            markersize=4,
+            markerfacecolor="white",
+            markeredgecolor=color,
+            linestyle="none",
+            clip_on=False,
+            zorder=5,
+            scalex=False,
+            scaley=False,
+        )
 
 
-def _places(axis: Axis, layer: int) -> list[float]:
-    """Return where a layer is on an axis whose labels are numbers of layers; none if it is not."""
-    texts = [label.get_text() for label in axis.get_majorticklabels()]
-    pairs = zip(texts, axis.get_majorticklocs(), strict=True)
+def _places(axes: Axes, layer: int) -> list[float]:
+    """Return where a layer is on an x axis, given the labels of some; none if it is not.
+
+    It lies where its label is, or would be: at its number in a plot, half a cell further in a map.
+    """
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    pairs = zip(labels, axes.get_xticks(), strict=True)
     places = {int(text): float(place) for text, place in pairs if text.isdecimal()}
     offsets = {place - number for number, place in places.items()}
     if len(offsets) == 1:
         places[layer] = layer + offsets.pop()
-    low, high = sorted(axis.get_view_interval())
+    low, high = axes.get_xlim()
     return [places[layer]] if layer in places and low <= places[layer] <= high else []
-
-
-def layers_labelled(axes: Axes) -> int:
-    """Return the number of layers that an x axis has room to label."""
-    return round(3 + 1.3 * panel_width(axes))
 
 
 def balanced(text: str, width: int) -> str:
@@ -164,7 +152,7 @@ def framed(
         if text
     )
     if legend:
-        height += 0.1 + LEGEND_LINE * -(-len(legend) // columns)
+        height += 0.1 + 0.2 * -(-len(legend) // columns)
     figure = Figure((size.canvas, height), layout=ConstrainedLayoutEngine(h_pad=0.06))
     # Each part lies within the next and makes room for its texts.
     described: Any = figure.subfigures()
@@ -210,13 +198,6 @@ def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:
     return [layers[place] for place in np.floor(places + 0.5).astype(int)]
 
 
-def panel_width(axes: Axes) -> float:
-    """Return the width of a panel's grid cell, in inches."""
-    cell = cast(SubplotSpec, axes.get_subplotspec())
-    width = cast(Figure, axes.get_figure(root=True)).get_size_inches()[0]
-    return float(width) * len(cell.colspan) / cell.get_gridspec().ncols
-
-
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **kind: Any) -> None:
     """Fill between two lines that have gaps, where they are NaN.
 
@@ -229,13 +210,6 @@ def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, **ki
     alone = finite & ~beside[:-2] & ~beside[2:]
     line = {**kind, "alpha": min(1.0, kind.get("alpha", 1.0) + 0.3)}
     axes.vlines(x[alone], low[alone], high[alone], linewidth=3, **line)
-
-
-def mark_unfitted(axes: Axes, places: Sequence[float] | np.ndarray, height: float) -> None:
-    """Mark the layers without a fit at a height between 0 and 1, in axes coordinates."""
-    if len(places):
-        heights, by_share = [height] * len(places), axes.get_xaxis_transform()
-        axes.plot(places, heights, transform=by_share, color=GREY, clip_on=False, **UNFITTED)
 
 
 def reach_of(values: np.ndarray) -> float:
@@ -263,12 +237,6 @@ def draw_counts(
         rasterized=True,
         zorder=1.5,
     )
-
-
-def label_cells(axis: Axis, layers: Sequence[int], most: int = 16) -> None:
-    """Label the layers along an axis of cells."""
-    shown = layer_ticks(layers, most)
-    axis.set_ticks([list(layers).index(layer) + 0.5 for layer in shown], list(map(str, shown)))
 
 
 def spread_out(heights: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:

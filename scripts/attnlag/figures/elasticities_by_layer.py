@@ -7,7 +7,7 @@ from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
-from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet, profile
+from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, profile
 from attnlag.regression.labels import UNITS
 
 DRAWN_BY = ("plot_effects",)
@@ -30,7 +30,7 @@ def figure(inputs: Inputs) -> Sheet:
     near = table[(table["intervention"] == "derivative") & (table["lag"] == 1)]
     pairs = near[near["source_layer"] < near["target_layer"]]
     if pairs.empty:
-        return Notice("No layer was changed before an observed one")
+        return Sheet("No layer was changed before an observed one")
     targets = sorted(pairs["target_layer"].astype(int).unique())
     layers = range(max(targets) + 1)
     panels = []

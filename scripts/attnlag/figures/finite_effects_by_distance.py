@@ -9,7 +9,7 @@ import seaborn as sns
 from attnlag.claims.numbers import number
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import PALETTE
-from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
+from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet
 
 DRAWN_BY = ("plot_effects",)
 ON_REQUEST = True
@@ -36,7 +36,7 @@ def figure(inputs: Inputs) -> Sheet:
     on_norms = on_norms[on_norms["distance"] > 0]
     finite = finite_interventions(on_norms)
     if finite.empty:
-        return Notice("No finite intervention was made before an observed layer")
+        return Sheet("No finite intervention was made before an observed layer")
     derivative = on_norms[on_norms["intervention"] == "derivative"]
     derivative = derivative[derivative["source_layer"].isin(finite["source_layer"])]
     panels = []

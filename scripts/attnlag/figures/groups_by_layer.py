@@ -2,7 +2,7 @@
 
 from attnlag.claims.subsets import by_group
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.templates import Map, Notice, Sheet, by_layer
+from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
 from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.labels import UNITS
@@ -23,7 +23,7 @@ def figure(inputs: Inputs) -> Sheet:
     rows = table[table["term"] == term]
     documents = rows.groupby("subset", sort=False)["n_documents"].max().astype(int)
     if len(documents) < 2:
-        return Notice("The corpus has one group of documents, so there is nothing to compare")
+        return Sheet("The corpus has one group of documents, so there is nothing to compare")
     layers, names = sorted(rows["layer"].unique()), list(documents.index)
     estimates, p_values = (
         by_layer(rows, "subset", name, names, layers) for name in ("estimate", "p_adjusted")

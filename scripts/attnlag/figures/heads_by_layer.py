@@ -6,7 +6,7 @@ import seaborn as sns
 
 from attnlag.claims import heads
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.templates import Map, Notice, Sheet, by_layer
+from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 
@@ -44,7 +44,7 @@ def figure(inputs: Inputs) -> Sheet:
         kind = shares if scale > 1 else {}
         panels.append(Map(values, rows, label, title, ylabel="head", row_height=0.22, **kind))
     if not panels:
-        return Notice("No token has norms of its heads" if names else "No heads were found")
+        return Sheet("No token has norms of its heads" if names else "No heads were found")
     made = heads.lag(inputs.coefficients), heads.share(inputs.heads), heads.sink(inputs.heads)
     claim = "; ".join(claim.clause for claim in made if claim)
     traced = inputs.heads.get("sink_tokens", pd.Series(dtype=float)).max()

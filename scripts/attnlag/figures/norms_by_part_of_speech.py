@@ -5,7 +5,7 @@ import pandas as pd
 from attnlag.corpus.catalogue import NONE
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sampling import shares_between
-from attnlag.figures.templates import Map, Notice, Sheet
+from attnlag.figures.templates import Map, Sheet
 from attnlag.figures.wording import tokens_shown
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UPOS
@@ -39,7 +39,7 @@ def figure(inputs: Inputs) -> Sheet:
     tags = upos.astype(str)
     tagged = tags != NONE
     if not tagged.any():
-        return Notice("No token has a part of speech")
+        return Sheet("No token has a part of speech")
     shares = shares_between(logs[tagged], tags[tagged])
     by_chance = (len(set(tags[tagged])) - 1) / max(int(tagged.sum()) - 1, 1)
     shown = pd.Series(tags).map(UPOS)

@@ -7,7 +7,7 @@ from attnlag.claims.numbers import number
 from attnlag.claims.sources import TARGETS, next_token
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
-from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile, untrained
+from attnlag.figures.templates import Line, Lines, Sheet, profile, untrained
 from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = ("plot_sources",)
@@ -29,7 +29,7 @@ def figure(inputs: Inputs) -> Sheet:
     """Return for each site the effects, less those on the targets of another place."""
     table = inputs.readout.dropna(subset="difference")
     if table.empty:
-        return Notice("Effects on the logits are not known")
+        return Sheet("Effects on the logits are not known")
     layers = sorted(map(int, table["layer"].unique()))
     panels = []
     for site, of_site in table.groupby("site", sort=False):

@@ -11,7 +11,7 @@ from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import GREY, layer_colours
-from attnlag.figures.templates import BOUNDS, Line, Lines, Notice, Sheet
+from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet
 
 DRAWN_BY = ("plot_effects",)
 ON_REQUEST = True
@@ -39,7 +39,7 @@ def figure(inputs: Inputs) -> Sheet:
     table = of_pair(inputs, inputs.prediction_vs_effect).query("lag == 1")
     trials = {row["prediction"]: row for _, row in table.iterrows()}
     if pairs.empty or "alone" not in trials:
-        return Notice("No layer was changed before an observed one")
+        return Sheet("No layer was changed before an observed one")
     alone = trials["alone"]
     claim = "No effect on a next token is clear of zero"
     if alone["clear"]:

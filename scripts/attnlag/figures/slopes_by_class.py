@@ -3,7 +3,7 @@
 from attnlag.claims.subsets import by_class, class_name
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
-from attnlag.figures.templates import Lines, Map, Notice, Sheet, by_layer, profile
+from attnlag.figures.templates import Lines, Map, Sheet, by_layer, profile
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES
@@ -34,7 +34,7 @@ def figure(inputs: Inputs) -> Sheet:
     counts = slopes.drop_duplicates("subset").set_index("subset")["n_obs"]
     several = counts.drop([ALL, OTHER], errors="ignore").sort_values(ascending=False, kind="stable")
     if len(several) < 2:
-        return Notice(
+        return Sheet(
             f"Slopes by {trait} could not be fitted: fewer than two classes have enough rows"
         )
     classes = list(several.index)

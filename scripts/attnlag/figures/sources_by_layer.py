@@ -7,7 +7,7 @@ import numpy as np
 from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
-from attnlag.figures.templates import Line, Lines, Notice, Sheet, profile
+from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import lags_among, named
 
@@ -39,7 +39,7 @@ def figure(inputs: Inputs) -> Sheet:
     """Return the shares, and the lag of the norm of each part."""
     table = inputs.shares
     if table.empty:
-        return Notice("It is not known which tokens write the adjustments")
+        return Sheet("It is not known which tokens write the adjustments")
     layers = sorted(map(int, table["layer"].unique()))
     lines = []
     for label, rows in sources.shares(table).items():

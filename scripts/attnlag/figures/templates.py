@@ -11,38 +11,24 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from attnlag.figures.drawing import (
-    DIVERGING,
-    draw_band,
-    framed,
-    label_cells,
-    layers_labelled,
-    mark_unfitted,
-    panel_width,
-    reach_of,
-    rule_values,
-    spread_out,
-)
+from attnlag.figures import drawing
 from attnlag.figures.files import style
-from attnlag.figures.legends import (
-    GREY,
-    PERMUTED,
-    RANDOM_LINE,
-    UNFITTED,
-    band_text,
-    mark_entries,
-)
+from attnlag.figures.legends import GREY, UNFITTED
 from attnlag.figures.sizes import Size
-from attnlag.regression.labels import BEFORE_TRAINING
+from attnlag.regression.labels import BEFORE_TRAINING, shown_within, tested
 
 # Names of the scales of random weights after the first, by the columns of controls, and dashes.
 SCALES = {"random_weights_default": "default", "random_weights_by_depth": "by-depth"}
 SCALE_DASHES = [(0, (4, 2.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5))]
+
+# Blue below zero, white at zero, red above, with equal lightness at equal distances.
+DIVERGING: Colormap = sns.color_palette("vlag", as_cmap=True)
 
 # Columns of tidy tables that bound an estimate.
 BOUNDS = ("conf_low", "conf_high")
@@ -91,6 +77,10 @@ class Lines:
     missing: Sequence[int] = ()  # layers without a fit
     extra: Callable[[Axes], None] | None = None  # draws what is the figure's own
 
+    def height_in(self, size: Size) -> float:
+        """Return the height in inches; panels may be lower where they are stacked."""
+        return self.height * (0.75 if size.narrow else 1)
+
 
 @dataclass
 class Map:
@@ -109,28 +99,71 @@ class Map:
     extra: Callable[[Axes], None] | None = None
     xlabel: str = "layer"
 
-    @property
-    def height(self) -> float:
-        """Height in inches, on a page."""
+    def height_in(self, size: Size) -> float:
+        """Return the height in inches."""
         return max(self.row_height * len(self.rows), 1.3) + 0.35
 
 
 @dataclass
 class Sheet:
-    """A figure: its claim, its panels in reading order and its caption."""
+    """A figure: its claim, its panels in reading order and its caption.
+
+    Without panels, the claim says why there is nothing to show.
+    """
 
     claim: str
-    layers: Sequence[int]
-    panels: Sequence[Lines | Map]
-    note: str
+    layers: Sequence[int] = ()
+    panels: Sequence[Lines | Map] = ()
+    note: str = ""
     across: int = 1  # panels side by side on a page
     alpha: float = 0.05
     adjust: str = "none"  # correction of the p-values behind the marks
     equivalence_bound: float | None = None
 
+    @style()
     def draw(self, title: str, size: Size) -> Figure:
-        """Draw the panels in a size."""
-        return draw_sheet(self, title, size)
+        """Draw the panels in rows, with the legend above and the caption below them."""
+        panels = self.panels
+        layers, columns = list(self.layers), min(1 if size.narrow else self.across, len(panels))
+        rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
+        heights = [max(panel.height_in(size) for panel in row) for row in rows]
+        legend = legend_of(self)
+        figure, canvas = drawing.framed(title, self.note, size, sum(heights) + 0.4, legend)
+        if not panels:
+            canvas.subplots().set_axis_off()
+            return figure
+        grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
+        mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
+        of_name: dict[str, Axes] = {}  # first of the axes that share a scale
+        for place, panel in enumerate(panels):
+            line, column = divmod(place, columns)
+            # A panel that is alone in its row takes all of it.
+            cell = grid[line, :] if len(rows[line]) == 1 else grid[line, column]
+            if isinstance(panel, Map):
+                axes = canvas.add_subplot(cell)
+                _draw_map(axes, panel, layers, "bottom" if mixed else "right")
+            else:
+                axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
+                if panel.share:
+                    of_name.setdefault(panel.share, axes)
+                _draw_lines(axes, panel, layers)
+                if size.narrow:
+                    # The unit has no room.
+                    axes.set_ylabel(panel.ylabel.partition("\n")[0])
+            axes.set_xlabel(panel.xlabel)
+            if panel.title:
+                axes.set_title(panel.title, loc="left", weight="bold")
+            if panel.extra:
+                panel.extra(axes)
+            below = panels[place + columns] if place + columns < len(panels) else None
+            aligned = columns == 1 or len(rows[min(line + 1, len(rows) - 1)]) > 1
+            if below is not None and aligned and below.xlabel == panel.xlabel == "layer":
+                axes.set_xlabel("")
+                axes.tick_params(labelbottom=False)
+        sns.despine(figure)
+        if all(isinstance(panel, Lines) for panel in panels):
+            figure.align_ylabels()
+        return figure
 
 
 @dataclass
@@ -141,41 +174,38 @@ class CustomFigure:
     draw: Callable[[str, Size], Figure]
 
 
-@dataclass
-class Notice(Sheet):
-    """A line of text in place of a figure that would be empty."""
-
-    layers: Sequence[int] = ()
-    panels: Sequence[Lines | Map] = ()
-    note: str = ""
-
-
 def profile(
-    rows: pd.DataFrame, layers: Sequence[int], color: Any, value: str = "estimate", **kind: Any
+    rows: pd.DataFrame,
+    layers: Sequence[int],
+    color: Any,
+    value: str = "estimate",
+    alpha: float | None = None,
+    **kind: Any,
 ) -> Line:
-    """Return the line of one coefficient from a tidy table, with its interval and its marks.
+    """Return the line of one coefficient from a tidy table, with its interval.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame
-        A row for each layer. ``p_adjusted`` and ``equivalence``, where there are such columns,
-        become marks.
-    kind : Any
-        Further properties of the line; ``alpha``, the level of significance, asks for marks.
+    ``alpha``, the level of significance, asks for marks, which come from the columns ``p_adjusted``
+    and ``equivalence``, if there is one. Further properties of the line are ``kind``.
     """
-    alpha = kind.pop("alpha", None)
     table = rows.set_index("layer").reindex(list(layers))
     y, low, high = (table[name].to_numpy(dtype=float) for name in (value, *BOUNDS))
     line = Line(y, color=color, low=low, high=high, **kind)
     if alpha is not None:
         line.weak = table["p_adjusted"].to_numpy(dtype=float) >= alpha
-        absent = (
-            table["equivalence"] == "absent"
-            if "equivalence" in table
-            else np.zeros(len(table), bool)
-        )
-        line.negligible = np.asarray(absent)
+        line.negligible = np.zeros(len(table), bool)
+        if "equivalence" in table:
+            line.negligible = (table["equivalence"] == "absent").to_numpy()
     return line
+
+
+def untrained(
+    values: Any,
+    label: str = "before training",
+    color: Any = "0.25",
+    linestyle: Any = SCALE_DASHES[0],
+) -> Line:
+    """Return the line of the control with untrained weights."""
+    return Line(values, label, color, linestyle=linestyle, linewidth=1.1, behind=True)
 
 
 def before_training(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
@@ -184,28 +214,22 @@ def before_training(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     ``suffix`` is the ending of the columns, as ``_r_squared``. There is no line where nothing
     varies.
     """
-    columns = {name: f"{name}{suffix}" for name in BEFORE_TRAINING if f"{name}{suffix}" in rows}
-    known = {name: rows[column] for name, column in columns.items() if rows[column].notna().any()}
-    lines = []
-    for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False):
-        scale = f", {SCALES.get(name, 'first')} scale" * (len(known) > 1)
-        line = untrained(values, f"before training{scale}")
-        line.linestyle = dashes
-        lines.append(line)
-    return lines
-
-
-def untrained(values: Any, label: str = "before training", color: Any = None) -> Line:
-    """Return the line of the control with untrained weights."""
-    return Line(
-        values, label, behind=True, **{**RANDOM_LINE, **({"color": color} if color else {})}
-    )
+    columns = {name: rows.get(f"{name}{suffix}") for name in BEFORE_TRAINING}
+    known = {n: c for n, c in columns.items() if c is not None and c.notna().any()}
+    return [
+        untrained(
+            values,
+            "before training" + f", {SCALES.get(name, 'first')} scale" * (len(known) > 1),
+            linestyle=dashes,
+        )
+        for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False)
+    ]
 
 
 def permuted(low: Any, high: Any) -> Line:
     """Return the band of the control with tokens in random order."""
     kind: dict[str, Any] = {"linewidth": 0, "shade": 1.0, "behind": True}
-    return Line(np.full(len(low), np.nan), "tokens in random order", PERMUTED, low, high, **kind)
+    return Line(np.full(len(low), np.nan), "tokens in random order", "0.7", low, high, **kind)
 
 
 def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers: Sequence[int]):
@@ -214,78 +238,29 @@ def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers
     return wide.reindex(index=list(names), columns=list(layers)).to_numpy(dtype=float)
 
 
-@style()
-def draw_sheet(sheet: Sheet, title: str, size: Size) -> Figure:
-    """Draw a sheet: its panels in rows, the legend above and the caption below them."""
-    panels = sheet.panels
-    columns = min(1 if size.narrow else sheet.across, len(panels))
-    rows = [panels[start : start + columns] for start in range(0, len(panels), columns or 1)]
-    heights = [max(height_in(panel, size) for panel in row) for row in rows]
-    figure, canvas = framed(title, sheet.note, size, sum(heights) + 0.4, legend_of(sheet))
-    if not panels:
-        canvas.subplots().set_axis_off()
-        return figure
-    grid = canvas.add_gridspec(len(rows), columns, height_ratios=heights)
-    mixed = columns == 1 and any(isinstance(panel, Lines) for panel in panels)
-    of_name: dict[str, Axes] = {}  # first of the axes that share a scale
-    for place, panel in enumerate(panels):
-        line, column = divmod(place, columns)
-        # A panel that is alone in its row takes all of it.
-        cell = grid[line, :] if len(rows[line]) == 1 else grid[line, column]
-        if isinstance(panel, Map):
-            axes = canvas.add_subplot(cell)
-            _draw_map(axes, panel, sheet, "bottom" if mixed else "right")
-        else:
-            axes = canvas.add_subplot(cell, sharey=of_name.get(panel.share))
-            if panel.share:
-                of_name.setdefault(panel.share, axes)
-            _draw_lines(axes, panel, sheet)
-            if size.narrow:
-                # The unit has no room.
-                axes.set_ylabel(panel.ylabel.partition("\n")[0])
-        if panel.title:
-            axes.set_title(panel.title, loc="left", weight="bold")
-        if panel.extra:
-            panel.extra(axes)
-        below = panels[place + columns] if place + columns < len(panels) else None
-        aligned = columns == 1 or len(rows[min(line + 1, len(rows) - 1)]) > 1
-        if below is not None and aligned and below.xlabel == panel.xlabel == "layer":
-            axes.set_xlabel("")
-            axes.tick_params(labelbottom=False)
-    sns.despine(figure)
-    if all(isinstance(panel, Lines) for panel in panels):
-        figure.align_ylabels()
-    return figure
-
-
-def height_in(panel: Lines | Map, size: Size) -> float:
-    """Return the height of a panel in inches; lines may be lower where panels are stacked."""
-    return panel.height * (0.75 if size.narrow and isinstance(panel, Lines) else 1)
-
-
 def legend_of(sheet: Sheet) -> dict[str, Any]:
-    """Return the entries of a legend: labelled lines, marks, bands and what the sheet adds."""
-    every = [line for panel in sheet.panels if isinstance(panel, Lines) for line in panel.lines]
+    """Return the legend's handles by label: those of lines, their marks and bands."""
+    panels = [panel for panel in sheet.panels if isinstance(panel, Lines)]
+    every = [line for panel in panels for line in panel.lines]
     entries: dict[str, Any] = {}
     for line in every:
-        if line.label and line.label not in entries:
-            entries[line.label] = _handle(line)
-    marked = [line for line in every if line.weak is not None]
-    if marked:
-        shown = any(np.any(line.negligible) for line in marked)
-        entries |= mark_entries(
-            sheet.alpha, sheet.adjust, sheet.equivalence_bound if shown else None
-        )
-    if any(_has_band(line) for line in every):
-        entries[band_text(sheet.alpha)] = Patch(color=GREY, alpha=0.25, linewidth=0)
-    if any(len(panel.missing) for panel in sheet.panels if isinstance(panel, Lines)):
+        if line.label:
+            entries.setdefault(line.label, _handle(line))
+    mark: dict[str, Any] = {"linestyle": "none", "color": GREY, "markersize": 5, "mew": 1.1}
+    if any(line.weak is not None for line in every):
+        for relation, marker in (("<", "o"), ("≥", "x")):
+            label = tested(relation, sheet.alpha, sheet.adjust)
+            entries[label] = Line2D([], [], marker=marker, **mark)
+    if sheet.equivalence_bound is not None and any(np.any(line.negligible) for line in every):
+        label = shown_within(sheet.equivalence_bound)
+        entries[label] = Line2D([], [], marker="o", markerfacecolor="w", **mark)
+    banded = [line for line in every if line.interval and line.linewidth > 0 and not line.bars]
+    if any(line.low is not None for line in banded):
+        label = f"{100 * (1 - sheet.alpha):g}% confidence band"
+        entries[label] = Patch(color=GREY, alpha=0.25, linewidth=0)
+    if any(len(panel.missing) for panel in panels):
         entries["not fitted"] = Line2D([], [], color=GREY, **UNFITTED)
     return entries
-
-
-def _has_band(line: Line) -> bool:
-    """Return whether a line has a band that is a confidence interval."""
-    return line.low is not None and line.interval and line.linewidth > 0 and not line.bars
 
 
 def _handle(line: Line) -> Any:
@@ -297,30 +272,31 @@ def _handle(line: Line) -> Any:
     return Line2D([], [], linewidth=line.linewidth, ms=5, mew=0.8, **kind)
 
 
-def _draw_lines(axes: Axes, panel: Lines, sheet: Sheet) -> None:
+def _draw_lines(axes: Axes, panel: Lines, layers: list[int]) -> None:
     """Draw the lines of a panel over the layers, or over an axis of its own."""
-    layers = list(sheet.layers)
     over_layers = panel.x is None
     x = np.arange(len(layers)) + 0.5 if over_layers else np.asarray(panel.x, dtype=float)
     if panel.zero:
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1.6)
-    rule_values(axes)
-    size = float(np.clip(38 * panel_width(axes) / max(len(x), 1), 2.4, 5.5))
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    size = float(np.clip(38 * drawing.panel_width(axes) / max(len(x), 1), 2.4, 5.5))
     for line in panel.lines:
         _draw_line(axes, x if line.x is None else line.x, line, size)
     axes.margins(y=0.08)
     if panel.ylim != (None, None):
         axes.set_ylim(*panel.ylim)
     axes.set_ylabel(panel.ylabel)
-    axes.set_xlabel(panel.xlabel)
     if over_layers:
         axes.set_xlim(0, len(layers))
-        label_cells(axes.xaxis, layers, layers_labelled(axes))
+        drawing.label_cells(axes, layers)
         axes.set_xticks(x, minor=True)
-        places = [layers.index(layer) + 0.5 for layer in panel.missing]
-        mark_unfitted(axes, places, 0.03)
     elif (x == x.round()).all():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(panel.missing):
+        places = [layers.index(layer) + 0.5 for layer in panel.missing]
+        low: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot(places, [0.03] * len(places), color=GREY, **low, **UNFITTED)
     if panel.log_scale:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
@@ -333,26 +309,24 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     """Draw a line with its band and marks."""
     y = np.asarray(line.y, dtype=float)
     order = 1.5 if line.behind else 2
-    ends = None if line.low is None else [np.asarray(b, dtype=float) for b in (line.low, line.high)]
-    if line.bars and ends is not None:
-        reach = np.nan_to_num(np.stack([y - ends[0], ends[1] - y]))
-        kind: dict[str, Any] = {"color": line.color, "linestyle": "none", "elinewidth": 1.2}
-        axes.errorbar(x, y, reach, marker="s", ms=0.75 * size, zorder=order + 1, **kind)
-        return
-    if ends is not None:
-        draw_band(axes, x, *ends, color=line.color, alpha=line.shade, zorder=order)
-    plain: dict[str, Any] = {"color": line.color, "linestyle": line.linestyle}
-    plain["linewidth"] = line.linewidth
-    axes.plot(x, y, zorder=order + 0.5, **plain)
+    plain: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
+    if line.low is not None:
+        low, high = (np.asarray(end, dtype=float) for end in (line.low, line.high))
+        if line.bars:
+            reach = np.nan_to_num(np.stack([y - low, high - y]))
+            axes.errorbar(x, y, reach, elinewidth=1.2, marker="s", ms=0.75 * size, **plain)
+            return
+        drawing.draw_band(axes, x, low, high, color=line.color, alpha=line.shade, zorder=order)
+    dashes: dict[str, Any] = {"linestyle": line.linestyle, "zorder": order + 0.5}
+    axes.plot(x, y, linewidth=line.linewidth, **{**plain, **dashes})
     if line.weak is None:
         return
     finite = np.isfinite(y)
     weak, negligible = (finite & np.asarray(m, bool) for m in (line.weak, line.negligible))
-    mark: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
     for marked, face in ((finite & ~weak & ~negligible, line.color), (negligible, "w")):
-        kind = {"marker": "o", "ms": 0.75 * size, "mew": 1.0}
-        axes.plot(x[marked], y[marked], markerfacecolor=face, **kind, **mark)
-    axes.plot(x[weak], y[weak], marker="x", ms=size, mew=1.1, **mark)
+        kind: dict[str, Any] = {"markerfacecolor": face, "ms": 0.75 * size, "mew": 1.0}
+        axes.plot(x[marked], y[marked], marker="o", **kind, **plain)
+    axes.plot(x[weak], y[weak], marker="x", ms=size, mew=1.1, **plain)
 
 
 def _name_ends(axes: Axes, x: np.ndarray, panel: Lines) -> None:
@@ -364,7 +338,7 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines) -> None:
     ends = [np.asarray(line.y, float)[np.isfinite(line.y)][-1:].sum() for line in lines]
     # A line of text is 0.17 inches high.
     gap = 0.17 / panel.height * (high - low) * (1 + max(line.end.count("\n") for line in lines))
-    heights = spread_out(ends, gap, low + gap / 2, high - gap / 2)
+    heights = drawing.spread_out(ends, gap, low + gap / 2, high - gap / 2)
     for line, end, height in zip(lines, ends, heights, strict=True):
         axes.annotate(
             line.end,
@@ -378,10 +352,10 @@ def _name_ends(axes: Axes, x: np.ndarray, panel: Lines) -> None:
         )
 
 
-def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
+def _draw_map(axes: Axes, panel: Map, layers: list[int], location: str) -> None:
     """Draw the cells of a panel with their names and colours."""
-    values, layers = panel.values, list(sheet.layers)
-    reach = reach_of(values)
+    values = panel.values
+    reach = drawing.reach_of(values)
     low, high = panel.limits or (-reach, reach)
     # Colours saturate at the ends of a scale that does not cover all values.
     beyond = bool(np.any(values < low)), bool(np.any(values > high))
@@ -391,7 +365,7 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
     sns.heatmap(
         values,
         ax=axes,
-        cmap=DIVERGING if panel.colours is None else panel.colours,
+        cmap=panel.colours or DIVERGING,
         cbar_kws=bar,
         xticklabels=False,
         yticklabels=False,
@@ -400,8 +374,7 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
         vmax=high,
     )
     axes.set_facecolor("0.9")
-    label_cells(axes.xaxis, layers, layers_labelled(axes))
-    axes.set_xlabel(panel.xlabel)
+    drawing.label_cells(axes, layers)
     axes.set_ylabel(panel.ylabel)
     names = {row + 0.5: name for row, name in enumerate(panel.rows) if name}
     axes.set_yticks(list(names), list(names.values()), rotation=0)
@@ -410,6 +383,6 @@ def _draw_map(axes: Axes, panel: Map, sheet: Sheet, location: str) -> None:
         row, place = np.nonzero(~panel.weak & np.isfinite(values))
         dot: dict[str, Any] = {"marker": "o", "ms": 2.2, "mew": 0, "color": "0.15"}
         axes.plot(place + 0.5, row + 0.5, linestyle="none", **dot)
+    centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": GREY}
     for line, text in panel.texts.items():
-        kind: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": GREY}
-        axes.text(values.shape[1] / 2, line + 0.5, text, **kind)
+        axes.text(values.shape[1] / 2, line + 0.5, text, **centred)
