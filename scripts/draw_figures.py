@@ -1,39 +1,27 @@
-"""Draw all figures that share their inputs: those of one stage, such as plot_norms.
-
-The inputs of each stage are in the table below, under the names that its rule gives them.
-"""
-
-from collections.abc import Callable
+"""Draw all figures that share their inputs: those of one stage, such as plot_norms."""
 
 import attnlag.pipeline.program as program
 
 from attnlag.figures import files, inputs, sampling
-from attnlag.figures.settings import NormsFiguresSettings
-from attnlag.pipeline.job import Job
 
-INPUTS: dict[str, Callable[[Job], inputs.Inputs]] = {
-    "plot_norms": lambda job: sampling.read_norms(
-        job.input, job.names.site, NormsFiguresSettings(**job.settings)
-    ),
-    "plot_surprisal": lambda job: sampling.read_surprisal(
-        job.input, job.names.site, job.settings["drop_first"]
-    ),
-    "plot_regression": lambda job: inputs.read_regression(job.input, job.settings["layers"]),
-    "plot_specifications": lambda job: inputs.read_regressions(job.input.coefficients),
-    "plot_sites": lambda job: inputs.read_sites(**vars(job.input)),
-    "plot_classes": lambda job: inputs.read_classes(**vars(job.input)),
-    "plot_comparison": lambda job: inputs.read_models(
-        job.input.coefficients, job.names.site, job.names.regression
-    ),
-    "plot_geometry": lambda job: inputs.read_geometry(job.input.means),
-    "plot_heads": lambda job: inputs.read_heads(job.input.heads, job.input.coefficients),
-    "plot_sources": lambda job: inputs.read_sources(**vars(job.input)),
-    "plot_effects": lambda job: inputs.read_effects(**vars(job.input), **job.settings),
+# What reads the inputs of each stage.
+INPUTS = {
+    "plot_norms": sampling.read_norms,
+    "plot_surprisal": sampling.read_surprisal,
+    "plot_regression": inputs.read_regression,
+    "plot_specifications": inputs.read_regressions,
+    "plot_sites": inputs.read_sites,
+    "plot_classes": inputs.read_classes,
+    "plot_comparison": inputs.read_models,
+    "plot_geometry": inputs.read_geometry,
+    "plot_heads": inputs.read_heads,
+    "plot_sources": inputs.read_sources,
+    "plot_effects": inputs.read_effects,
 }
 
 
 def main(job):
-    tables = INPUTS[job.stage](job)
+    tables = INPUTS[job.stage](job.input, job.names, job.settings)
     figures = files.draw_figures(tables, job.output.figures, job.options.titled)
     program.log.info(f"{tables.name}: drew {figures}")
 

@@ -45,14 +45,11 @@ def figure(inputs: Inputs) -> CustomFigure:
     schema = pq.read_schema(inputs.design[0])
     count = tables.row_count(inputs.design)
     rows = sampled_rows(count)
-    outcomes = {}
-    for layer in layers_and_terms(schema)[0]:
-        (column,) = columns_of(schema.names, layer, ["y"])
-        outcomes[layer] = tables.values_of(inputs.design, column, rows)
-    drawn = functools.partial(
-        draw, pd.DataFrame(outcomes), inputs.coefficients, inputs.alpha, inputs.outcome, count
-    )
-    return CustomFigure(claim_of(inputs.coefficients, inputs.alpha), drawn)
+    columns = {n: columns_of(schema.names, n, ["y"])[0] for n in layers_and_terms(schema)[0]}
+    outcomes = {n: tables.values_of(inputs.design, column, rows) for n, column in columns.items()}
+    table, alpha = inputs.coefficients, inputs.alpha
+    drawn = functools.partial(draw, pd.DataFrame(outcomes), table, alpha, inputs.outcome, count)
+    return CustomFigure(claim_of(table, alpha), drawn)
 
 
 def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
@@ -86,13 +83,13 @@ def draw(
         f"{len(shown)} layers, with bins by the rule of Freedman and Diaconis. Below: the "
         f"coefficients, with a cross where p ≥ {alpha:g}. {sample_shown(count, 'rows')}{PREDICTIVE}"
     )
-    made, canvas = framed(title, note, size, 9 if size is PAGE else 7)
+    figure, canvas = framed(title, note, size, 9 if size is PAGE else 7)
     parts: Any = canvas.subfigures(3, height_ratios=(1.1, 0.9, 1))
-    top, middle, bottom = parts
-    _draw_dots(top, dots, OUTCOMES[outcome])
-    _draw_histograms(middle, outcomes[shown], OUTCOMES[outcome])
-    _draw_coefficients(bottom, coefficients, alpha)
-    return made
+    _draw_dots(parts[0], dots, OUTCOMES[outcome])
+    _draw_histograms(parts[1], outcomes[shown], OUTCOMES[outcome])
+    _draw_coefficients(parts[2], coefficients, alpha)
+    sns.despine(figure)
+    return figure
 
 
 def _draw_dots(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> None:
@@ -104,7 +101,6 @@ def _draw_dots(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> None:
     sns.scatterplot(x=x, y=rows["y"], hue=rows["layer"], palette="viridis", ax=axes, **kind)
     axes.set(ylabel=label)
     label_layers(axes, sorted(rows["layer"].unique()))
-    sns.despine(ax=axes)
 
 
 def _draw_histograms(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> None:
@@ -114,7 +110,6 @@ def _draw_histograms(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> N
     for axes, layer, colour in zip(panels, outcomes, colours, strict=True):
         sns.histplot(outcomes[layer].dropna(), bins="fd", color=colour, ax=axes)
         axes.set(title=f"layer {layer}", xlabel=label, ylabel="tokens" * (axes is panels[0]))
-        sns.despine(ax=axes)
 
 
 def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: float) -> None:
@@ -131,4 +126,3 @@ def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: flo
     axes.set(ylabel="coefficient")
     label_layers(axes, sorted(coefficients["layer"].unique()))
     axes.legend()
-    sns.despine(ax=axes)

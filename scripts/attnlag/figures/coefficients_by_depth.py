@@ -12,7 +12,7 @@ from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import NO_ATTENTION, PALETTE
-from attnlag.figures.templates import Line, Lines, Sheet, profile
+from attnlag.figures.templates import Line, Lines, Sheet, profile, tests_of
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
@@ -21,7 +21,6 @@ DRAWN_BY = ("plot_comparison",)
 CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
 METHOD = "Models are compared by relative depth, layer / (layers - 1)."
-
 
 # Largest number of fits whose sizes the title states; of more, the smallest and the largest.
 MOST_SIZES = 3
@@ -49,9 +48,7 @@ def figure(inputs: Inputs) -> Sheet:
         panels,
         f"{PREDICTIVE} {inference_text(table, inputs.adjust, 'the layers of a model')}",
         across=len(corpora),
-        alpha=inputs.alpha,
-        adjust=inputs.adjust,
-        equivalence_bound=inputs.equivalence_bound,
+        **tests_of(inputs),
     )
 
 
@@ -64,10 +61,11 @@ def panel(
     for model, style in styles.items():
         of_model = rows[rows["model"] == model].sort_values("layer")
         depths = of_model["depth"].to_numpy(dtype=float)
-        line = profile(of_model, list(of_model["layer"]), alpha=inputs.alpha, x=depths, **style)
+        lines.append(
+            profile(of_model, list(of_model["layer"]), alpha=inputs.alpha, x=depths, **style)
+        )
         mixed = of_model["layer"].isin(map(int, inputs.mixers_of_models.get(model, {})))
-        without_attention.append((depths[mixed.to_numpy()], line.color))
-        lines.append(line)
+        without_attention.append((depths[mixed.to_numpy()], style["color"]))
 
     def mark(axes: Axes) -> None:
         for places, colour in without_attention:
@@ -75,30 +73,22 @@ def panel(
         axes.set_xlim(-0.02, 1.02)
 
     unit = f"coefficient\n({UNITS[inputs.outcome]})"
-    depths_of_all = np.sort(rows["depth"].unique())
-    return Lines(
-        lines,
-        unit,
-        title,
-        depths_of_all,
-        "relative depth (first layer 0, last layer 1)",
-        extra=mark,
-    )
+    depths, label = np.sort(rows["depth"].unique()), "relative depth (first layer 0, last layer 1)"
+    return Lines(lines, unit, title, depths, label, extra=mark)
 
 
 def line_styles(
     table: pd.DataFrame, mixers: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, Any]]:
     """Return colour, dashes and label of each model, in the order of the table."""
-    learned = itertools.cycle(itertools.product(DASHES, MODEL_COLOURS))
     styles: dict[str, dict[str, Any]] = {}
-    for model, rows in table.groupby("model", sort=False):
-        dashes, colour = next(learned)
-        size = counted(int(rows["layer"].max()) + 1, "layer")
-        notes = [size, *([f"{NO_ATTENTION} no attention"] if model in mixers else [])]
-        label = f"{model} ({', '.join(notes)})"
-        styles[str(model)] = {"color": colour, "linestyle": dashes, "label": label}
-        styles[str(model)] |= {"shade": 0.15}
+    looks = itertools.cycle(itertools.product(DASHES, MODEL_COLOURS))
+    sizes = table.groupby("model", sort=False)["layer"].max() + 1
+    for (model, layers), (dashes, colour) in zip(sizes.items(), looks, strict=False):
+        note = f", {NO_ATTENTION} no attention" * (model in mixers)
+        label = f"{model} ({counted(int(layers), 'layer')}{note})"
+        look = {"color": colour, "linestyle": dashes, "label": label, "shade": 0.15}
+        styles[str(model)] = look
     return styles
 
 
@@ -108,15 +98,11 @@ def claim_of(rows: pd.DataFrame) -> str:
     corpora = ", " + rows["corpus"].astype(str) if rows["corpus"].nunique() > 1 else ""
     rows = rows.assign(fit=rows["model"].astype(str) + corpora).dropna(subset="estimate")
     sizes = rows.groupby("fit", sort=False)["estimate"].agg(["median", "min", "max"])
-    medians = sizes["median"]
-    claims = []
+    if sizes.empty:
+        return "Coefficients by relative depth"
     if len(sizes) > MOST_SIZES:
-        ends: Any = medians.idxmin(), medians.idxmax()
-        low, high = (f"{medians[fit]:.2f} ({fit})" for fit in ends)
-        claims.append(f"{lag}, median over the layers: {low} to {high}")
-    elif len(sizes):
-        texts = [
-            f"{fit} {m:.2f} ({low:.2f} to {high:.2f})" for fit, m, low, high in sizes.itertuples()
-        ]
-        claims.append(f"{lag}, median (range) over the layers: {', '.join(texts)}")
-    return with_minus_signs("; ".join(claims)) or "Coefficients by relative depth"
+        of_sizes = sizes["median"].sort_values(kind="stable").iloc[[0, -1]]
+        ends = " to ".join(f"{median:.2f} ({fit})" for fit, median in of_sizes.items())
+        return with_minus_signs(f"{lag}, median over the layers: {ends}")
+    texts = (f"{fit} {m:.2f} ({low:.2f} to {high:.2f})" for fit, m, low, high in sizes.itertuples())
+    return with_minus_signs(f"{lag}, median (range) over the layers: {', '.join(texts)}")

@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 
 from attnlag.claims.directions import CENTRED, PLAIN, neighbours
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
-from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, untrained
+from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, by_layer, untrained
 from attnlag.quantities.catalogue import SITES
 
 DRAWN_BY = ("plot_geometry",)
@@ -28,42 +27,33 @@ def figure(inputs: Inputs) -> Sheet:
     """Return the cosines of neighbours by layer, and the centred cosines at all distances."""
     means = inputs.means
     layers = sorted(means["layer"].unique())
-    near = means[means["distance"] == 1]
-    lines, none = [], np.full(len(layers), np.nan)
-    controls: dict[str, Line] = {}
-    kinds = {PLAIN: "cosine", CENTRED: "centred cosine"}
-    for place, (quantity, label) in enumerate(kinds.items()):
-        rows = near[near["quantity"] == quantity].set_index("layer").reindex(layers)
-        if rows["mean"].isna().all():
-            continue
-        mean, low, high, pairs, random = (
-            rows[name].to_numpy(dtype=float)
-            for name in ("mean", *BOUNDS, "random_pairs", "random_weights")
-        )
-        colour = PALETTE[place]
-        lines.append(Line(mean, label, colour, low, high))
-        lines.append(Line(pairs, "", colour, **PAIRS))
-        controls["random pairs of tokens"] = Line(none, "random pairs of tokens", GREY, **PAIRS)
-        if np.isfinite(random).any():
-            lines.append(untrained(random, "", colour))
-            controls["before training"] = untrained(none, "before training, first scale")
+    of_cosines = means["quantity"].isin([PLAIN, CENTRED])
+    near = means[of_cosines & (means["distance"] == 1)].set_index("layer")
+    lines: list[Line] = []
+    for quantity, label, colour in (
+        (PLAIN, "cosine", PALETTE[0]),
+        (CENTRED, "centred cosine", PALETTE[1]),
+    ):
+        rows = near[near["quantity"] == quantity].reindex(layers)
+        if rows["mean"].notna().any():
+            lines.append(Line(rows["mean"], label, colour, *(rows[end] for end in BOUNDS)))
+            lines.append(Line(rows["random_pairs"], "", colour, **PAIRS))
+            if rows["random_weights"].notna().any():
+                lines.append(untrained(rows["random_weights"], "", colour))
     # The colours stand for the two cosines, the dashes for their controls.
-    lines += controls.values()
-    label = SITES[means["site"].iloc[0]].label
+    none = np.full(len(layers), np.nan)
+    lines.append(Line(none, "random pairs of tokens", GREY, **PAIRS))
+    if near["random_weights"].notna().any():
+        lines.append(untrained(none, "before training, first scale"))
     panels: list[Lines | Map] = [Lines(lines, "mean cosine", "neighbours")]
-    by_distance = (
-        means[means["quantity"] == CENTRED]
-        .astype({"distance": int})
-        .pivot(index="distance", columns="layer", values="mean")
-        if (means["quantity"] == CENTRED).any()
-        else pd.DataFrame()
-    )
-    if len(by_distance):
-        values = by_distance.reindex(columns=layers).to_numpy(dtype=float)
+    centred = means[means["quantity"] == CENTRED].astype({"distance": int})
+    if len(centred):
+        distances = sorted(centred["distance"].unique())
+        values = by_layer(centred, "distance", "mean", distances, layers)
         panels.append(
             Map(
                 values,
-                [str(d) if d == 1 or d % 4 == 0 else "" for d in by_distance.index],
+                [str(d) if d == 1 or d % 4 == 0 else "" for d in distances],
                 "centred cosine",
                 "by distance",
                 ylabel="distance (tokens)",
@@ -72,6 +62,7 @@ def figure(inputs: Inputs) -> Sheet:
                 limits=(min(0.0, float(np.nanmin(values))), float(np.nanmax(values))),
             )
         )
+    label = SITES[means["site"].iloc[0]].label
     return Sheet(
         neighbours(means).sentence,
         layers,

@@ -12,7 +12,6 @@ import pandas as pd
 import seaborn as sns
 import statsmodels.api as sm
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from attnlag.figures import drawing
@@ -45,38 +44,34 @@ DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth"
 def figure(inputs: Inputs) -> CustomFigure:
     """Read the sums over residuals and the influence of documents on the nearest lag."""
     sums = residuals.read_sums(inputs.residuals)
-    term = lags_among(sums.terms)[0]
-    influence = inputs.influence[inputs.influence["term"] == term]
-    remaining = diagnostics.order_left(sums)[1]
+    influence = inputs.influence[inputs.influence["term"] == lags_among(sums.terms)[0]]
     fits = inputs.fits.set_index("layer").reindex(sums.layers)
-    largest = influence.groupby("layer")["change_in_se"].agg(lambda changes: changes.abs().max())
-    strip = {
+    table = {
         "kurtosis": fits["kurtosis"],
         "Breusch-Pagan R²": fits["breusch_pagan"] / fits["n_obs"],
-        "order left": remaining,
-        "largest |influence| (SE)": largest,
+        "order left": diagnostics.order_left(sums)[1],
+        "largest |influence| (SE)": influence["change_in_se"].abs().groupby(influence.layer).max(),
     }
-    kurtosis = fits["kurtosis"].median()
+    strip, kurtosis = pd.DataFrame(table, index=sums.layers), fits["kurtosis"].median()
     tails = "heavy" if kurtosis > 3 else "light"
     claim = f"Residuals have {tails} tails (kurtosis {kurtosis:.1f}, median layer; 3 if normal)"
-    table = pd.DataFrame(strip, index=sums.layers)
     return CustomFigure(
         claim if np.isfinite(kurtosis) else "No layer was fitted",
-        functools.partial(draw, sums, table, fits["status"], influence, inputs.layers),
+        functools.partial(draw, sums, strip, fits["status"], influence, inputs.layers),
     )
 
 
 @style()
-def draw(sums, table, status, influence, layers, title: str, size: Size = PAGE) -> Figure:
+def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) -> Figure:
     """Draw the strip, and a row for each of some layers: those requested, or a few over the depth.
 
     A narrow figure has two panels side by side instead of four.
     """
-    shown = drawing.chosen_layers(layers, list(table.index))
+    shown = drawing.chosen_layers(layers, list(strip.index))
     if size is not PAGE or layers is None:
         shown = drawing.evenly_chosen(shown, ROWS[size.name])
-    places = [sums.layers.index(layer) for layer in shown]
-    darkest = max(1, *(int(sums.fitted_histogram[place].max()) for place in places))
+    place_of = {layer: sums.layers.index(layer) for layer in shown}
+    darkest = max(1, *(int(sums.fitted_histogram[place].max()) for place in place_of.values()))
     note = (
         "Above: all layers; those below are orange. Residuals and fitted values are in standard "
         "deviations (SD) of their layer. Breusch-Pagan R²: share of the variance of squared "
@@ -91,23 +86,22 @@ def draw(sums, table, status, influence, layers, title: str, size: Size = PAGE) 
     heights = [1.2] * (4 // across) + [1.65] * (4 // across * len(shown))
     figure, canvas = drawing.framed(title, note, size, sum(heights) + 0.4)
     grid = canvas.subplots(len(heights), across, height_ratios=heights).reshape(-1, 4)
-    for axes, (name, values) in zip(grid[0], table.items(), strict=True):
+    for axes, (name, values) in zip(grid[0], strip.items(), strict=True):
         sns.lineplot(x=values.index, y=values, color="k", marker=".", markeredgewidth=0, ax=axes)
         axes.plot(values[shown], "o", markersize=5, color=drawing.LINE)
         axes.set(title=name, ylabel="")
-        drawing.label_layers(axes, list(table.index))
-    autocorrelation = diagnostics.autocorrelation(sums)
-    for row, layer, place in zip(grid[1:], shown, places, strict=True):
+        drawing.label_layers(axes, list(strip.index))
+    lagged = diagnostics.autocorrelation(sums).groupby("layer")
+    for row, (layer, place) in zip(grid[1:], place_of.items(), strict=True):
         row[0].set_title(f"layer {layer}", loc="left", weight="bold")
         if status[layer] != "ok":
             reason = textwrap.fill(f"not fitted: {status[layer]}", 24)
             row[0].text(0.5, 0.5, reason, transform=row[0].transAxes, ha="center", va="center")
             continue
         _draw_quantiles(row[0], sums.histogram[place])
-        _draw_fitted(row[1], sums.fitted_histogram[place], LogNorm(1, darkest + 1))
-        _draw_autocorrelation(row[2], autocorrelation.query("layer == @layer"))
-        _draw_influence(row[3], influence.query("layer == @layer"))
-        row[3].set_xlabel("influence (SE)")
+        _draw_fitted(row[1], sums.fitted_histogram[place], darkest)
+        _draw_autocorrelation(row[2], lagged.get_group(layer))
+        _draw_influence(row[3], influence[influence["layer"] == layer])
     sns.despine(figure)
     return figure
 
@@ -122,10 +116,10 @@ def _draw_quantiles(axes: Axes, counts: np.ndarray) -> None:
     axes.set(xlabel="normal quantile (SD)", ylabel="residual (SD)")
 
 
-def _draw_fitted(axes: Axes, joint: np.ndarray, shades: LogNorm) -> None:
+def _draw_fitted(axes: Axes, joint: np.ndarray, darkest: int) -> None:
     """Draw residuals against fitted values, with the mean residual."""
     edges = residuals.COARSE_EDGES
-    drawing.draw_counts(axes, joint[1:-1, 1:-1], edges, edges, shades)
+    drawing.draw_counts(axes, joint[1:-1, 1:-1], edges, darkest + 1)
     middles, rows = (edges[:-1] + edges[1:]) / 2, joint[1:-1].sum(axis=1)
     # A residual beyond the grid counts as its end.
     means = joint[1:-1] @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
@@ -149,3 +143,4 @@ def _draw_influence(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_yticks(range(len(shown)), [shortened(name, 16) for name in shown["document"]])
     axes.invert_yaxis()
     axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_xlabel("influence (SE)")

@@ -218,24 +218,14 @@ def reach_of(values: np.ndarray) -> float:
     return float(np.quantile(sizes, 0.98)) if len(sizes) and sizes.max() > 0 else 1.0
 
 
-def draw_counts(
-    axes: Axes, counts: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray, shades: LogNorm
-) -> None:
-    """Draw a histogram of two variables from given (x, y) counts."""
+def draw_counts(axes: Axes, counts: np.ndarray, edges: np.ndarray, darkest: int) -> None:
+    """Draw a histogram of two variables, given (x, y) counts, with shades on a log scale."""
     x, y = np.nonzero(counts)
+    shades: dict[str, Any] = {"cmap": SHADES, "norm": LogNorm(1, darkest)}
+    # The limits come from the norm.
+    shades |= {"vmin": None, "vmax": None, "rasterized": True, "zorder": 1.5}
     sns.histplot(
-        x=x_edges[x],
-        y=y_edges[y],
-        weights=counts[x, y],
-        bins=(x_edges, y_edges),
-        ax=axes,
-        cmap=SHADES,
-        norm=shades,
-        # The limits come from the norm.
-        vmin=None,
-        vmax=None,
-        rasterized=True,
-        zorder=1.5,
+        x=edges[x], y=edges[y], weights=counts[x, y], bins=(edges, edges), ax=axes, **shades
     )
 
 

@@ -1,9 +1,9 @@
 """What figures are drawn from: the inputs of each stage by name, and what titles say of them.
 
-Tables of results are small and are read whole.
+Tables of results are small and are read whole. A reader gets what the job of its stage has: files
+by the names in its rule, the names that identify it, and settings.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,16 +17,10 @@ from attnlag.storage import tables
 
 
 class Inputs(SimpleNamespace):
-    """The inputs of figures: tables, paths and settings by name.
+    """The inputs of figures: tables, paths and settings by name, which ``made`` was made from.
 
-    Parameters
-    ----------
-    made : Path
-        A file whose provenance describes them.
-    name : str
-        Names of the model, the corpus and whatever else identifies them, for titles.
-    extent : str
-        Number of their tokens, rows or documents.
+    Titles state ``name``, the model, the corpus and whatever else identifies them, and ``extent``,
+    the number of tokens, rows or documents.
     """
 
     def __init__(self, made: Path, name: str, extent: str = "", **parts: Any):
@@ -83,10 +77,10 @@ def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) ->
     )
 
 
-def read_regression(files: Any, layers: Sequence[int] | None) -> Inputs:
+def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the tables of one regression and the files of its residuals and its design."""
-    names = ("fits", "controls", "groups", "influence")
-    beside: dict[str, Any] = {name: pd.read_parquet(getattr(files, name)) for name in names}
+    read = ("fits", "controls", "groups", "influence")
+    beside: dict[str, Any] = {name: pd.read_parquet(getattr(files, name)) for name in read}
     return read_coefficients(
         files.coefficients,
         "site",
@@ -94,52 +88,54 @@ def read_regression(files: Any, layers: Sequence[int] | None) -> Inputs:
         **beside,
         residuals=files.residuals,
         design=files.design,
-        layers=layers,
+        layers=settings["layers"],
     )
 
 
-def read_regressions(paths: Sequence[Path]) -> Inputs:
+def read_regressions(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the coefficients of all regressions of one site, in the order of their panels."""
+    paths = files.coefficients
     # Regressions differ in their rows.
-    documents = tables.read_provenance(paths[0])["corpus"]["documents"]
-    extent = counted(documents, "document")
+    extent = counted(tables.read_provenance(paths[0])["corpus"]["documents"], "document")
     studies = [read_coefficients(path, "site", extent=extent) for path in paths]
     return Inputs(paths[0], studies[0].name, extent, studies=studies)
 
 
-def read_sites(norms: Sequence[Path], coefficients: Sequence[Path], fits: Sequence[Path]) -> Inputs:
+def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
     """Return norms and one regression of several sites, whose files come site by site."""
-    shards = tables.by_site(norms)
+    norms = tables.by_site(files.norms)
     studies = [
-        read_coefficients(path, "regression", fits=pd.read_parquet(path_of_fits))
-        for path, path_of_fits in zip(coefficients, fits, strict=True)
+        read_coefficients(path, "regression", fits=pd.read_parquet(fits))
+        for path, fits in zip(files.coefficients, files.fits, strict=True)
     ]
+    of_sites = {"norms": list(norms.values()), "sites": list(norms), "studies": studies}
     # All sites have the same tokens.
-    extent, norms_of_sites = studies[0].extent, list(shards.values())
-    beside: dict[str, Any] = {"norms": norms_of_sites, "studies": studies, "sites": list(shards)}
-    return Inputs(coefficients[0], studies[0].name, extent, **beside)
+    return Inputs(files.coefficients[0], studies[0].name, studies[0].extent, **of_sites)
 
 
-def read_models(path: Path, site: str, regression: str) -> Inputs:
+def read_models(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the coefficients of one site and regression in all models."""
-    table = pd.read_parquet(path).query("site == @site and regression == @regression")
-    studies = tables.read_provenance(path)["studies"]
+    provenance = tables.read_provenance(files.coefficients)
     records = [
-        tables.Record(study["record"]) for study in studies if study["regression"] == regression
+        tables.Record(study["record"])
+        for study in provenance["studies"]
+        if study["regression"] == names.regression
     ]
+    models = {record["model"]["name"]: record["model"] for record in records}
     # Models differ in their tokens.
     documents = {r["corpus"]["name"]: r["corpus"]["documents"] for r in records}
     extent = ", ".join(
         f"{corpus} " * (len(documents) > 1) + counted(number, "document")
         for corpus, number in documents.items()
     )
-    models = {study["record"]["model"]["name"]: study["record"]["model"] for study in studies}
-    shared = tables.read_provenance(path).settings("regression")
+    coefficients = pd.read_parquet(files.coefficients)
+    of_site, of_regression = (coefficients[n] == getattr(names, n) for n in ("site", "regression"))
+    shared = provenance.settings("regression")
     inputs = Inputs(
-        path,
-        f"{site}, {regression}",
+        files.coefficients,
+        f"{names.site}, {names.regression}",
         extent,
-        coefficients=table,
+        coefficients=coefficients[of_site & of_regression],
         outcome=records[0].settings("regression")["outcome"],
         **{name: shared[name] for name in ("alpha", "adjust", "equivalence_bound")},
         mixers_of_models={name: m["mixers"] for name, m in models.items() if "mixers" in m},
@@ -148,72 +144,69 @@ def read_models(path: Path, site: str, regression: str) -> Inputs:
     return inputs
 
 
-def read_classes(classes: Path, equal_slopes: Path) -> Inputs:
+def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
     """Return slopes by class of tokens of one regression."""
-    slopes = pd.read_parquet(classes)
+    slopes = pd.read_parquet(files.classes)
     return Inputs(
-        classes,
+        files.classes,
         names_in(slopes, "site", "regression"),
         rows_of(slopes),
         slopes=slopes,
-        tests=pd.read_parquet(equal_slopes),
-        settings=tables.read_provenance(classes).settings("classes"),
+        tests=pd.read_parquet(files.equal_slopes),
+        settings=tables.read_provenance(files.classes).settings("classes"),
     )
 
 
-def read_geometry(means: Path) -> Inputs:
+def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the means of where the adjustments of one site point."""
-    table = pd.read_parquet(means)
-    extent = rows_of(table, "tokens", "documents", "token")
-    alpha = tables.read_provenance(means).settings("geometry_means")["alpha"]
-    return Inputs(means, names_in(table, "site"), extent, means=table, alpha=alpha)
+    means = pd.read_parquet(files.means)
+    extent = rows_of(means, "tokens", "documents", "token")
+    alpha = tables.read_provenance(files.means).settings("geometry_means")["alpha"]
+    return Inputs(files.means, names_in(means, "site"), extent, means=means, alpha=alpha)
 
 
-def read_heads(heads: Path, coefficients: Path) -> Inputs:
+def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
     """Return what attention heads write and attend to, and their regressions."""
     return Inputs(
-        heads,
-        f"{tables.names_of(heads)}, attention",
-        heads=pd.read_parquet(heads),
-        coefficients=pd.read_parquet(coefficients),
-        alpha=tables.read_provenance(heads).settings("heads_table")["alpha"],
+        files.heads,
+        f"{tables.names_of(files.heads)}, attention",
+        heads=pd.read_parquet(files.heads),
+        coefficients=pd.read_parquet(files.coefficients),
+        alpha=tables.read_provenance(files.heads).settings("heads_table")["alpha"],
     )
 
 
-def read_sources(shares: Path, lags: Path, readout: Sequence[Path]) -> Inputs:
+def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the shares of tokens in adjustments of attention, and effects of sites on logits."""
-    sources, logits = pd.read_parquet(shares), pd.concat(map(pd.read_parquet, readout))
-    table = logits if sources.empty else sources
+    shares, readout = pd.read_parquet(files.shares), pd.concat(map(pd.read_parquet, files.readout))
+    table = readout if shares.empty else shares
     return Inputs(
-        shares,
-        tables.names_of(shares),
+        files.shares,
+        tables.names_of(files.shares),
         "" if table.empty else rows_of(table, "tokens", "documents", "token"),
-        shares=sources,
-        lags=pd.read_parquet(lags),
-        readout=logits,
-        settings=tables.read_provenance(shares).settings("traced_table"),
+        shares=shares,
+        lags=pd.read_parquet(files.lags),
+        readout=readout,
+        settings=tables.read_provenance(files.shares).settings("traced_table"),
     )
 
 
-def read_effects(
-    elasticities: Path,
-    total_effects: Path,
-    prediction_vs_effect: Path,
-    *,
-    source: str,
-    target: str,
-) -> Inputs:
-    """Return the effects of interventions, given the sites that are changed and observed."""
-    effects = pd.read_parquet(elasticities)
-    model_and_corpus = tables.names_of(elasticities)
+def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
+    """Return the effects of interventions on the pair of sites that are changed and observed."""
+    effects, totals, predictions = (
+        pd.read_parquet(getattr(files, name))
+        for name in ("elasticities", "total_effects", "prediction_vs_effect")
+    )
+    source, target = settings["source"], settings["target"]
+    pair = source if source == target else f"{source} to {target}"
     return Inputs(
-        elasticities,
-        f"{model_and_corpus}, {source if source == target else f'{source} to {target}'}",
+        files.elasticities,
+        f"{tables.names_of(files.elasticities)}, {pair}",
         counted(int(effects["documents"].max()), "document"),
         elasticities=effects,
-        total_effects=pd.read_parquet(total_effects),
-        prediction_vs_effect=pd.read_parquet(prediction_vs_effect),
-        alpha=tables.read_provenance(elasticities).settings("elasticities")["alpha"],
+        total_effects=totals,
+        prediction_vs_effect=predictions,
+        alpha=tables.read_provenance(files.elasticities).settings("elasticities")["alpha"],
         source=source,
         target=target,
     )

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import seaborn as sns
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from attnlag.figures.drawing import LINE, SHADES, chosen_layers, evenly_chosen, framed
+from attnlag.figures.drawing import LINE, chosen_layers, draw_counts, evenly_chosen, framed
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY
@@ -36,38 +34,25 @@ CATEGORY = "coefficients"
 SUBCATEGORY = "outcome by lag"
 METHOD = "Added-variable plots show outcome and lag given all other terms."
 
-# Side of the squares in which points are counted and end of the axes, in standard deviations.
-BIN, REACH = 0.1, 4.0
+# Squares in which points are counted, up to the end of the axes, in standard deviations.
+EDGES = np.arange(-4.0, 4.05, 0.1)
 
 # Number of panels that a size has room for, and of panels side by side.
 MOST_PANELS, ACROSS = {"page": 10**6, "column": 4}, {"page": 6, "column": 2}
 
-SMALL = {"pad": 3, "fontsize": 8, "color": GREY}
-
 
 def points_of(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return lag and outcome of a layer given its other terms, (2, rows).
+    """Return lag and outcome, (2, rows), of a layer given its other terms, (terms, rows).
 
     Both are in standard deviations of the outcome, so that layers share their axes and slopes are
-    unchanged. Rows that the layer drops have a NaN and are left out; without variance, all are.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        Lag and outcome, (2, rows).
-    others : numpy.ndarray
-        The other terms, (terms, rows).
-    groups : numpy.ndarray
-        Codes of the documents whose means are removed; a single code is an intercept.
+    unchanged. The means of ``groups``, codes of documents, are removed: those of an intercept if
+    all are equal. Rows with a NaN are left out; without variance, all are.
     """
-    finite = np.isfinite(values).all(axis=0) & np.isfinite(others).all(axis=0)
-    if not finite.any():
-        return np.empty((2, 0))
-    frame = pd.DataFrame(np.concatenate([values, others])[:, finite].T)
-    centred = (frame - frame.groupby(groups[finite]).transform("mean")).to_numpy()
+    frame = pd.DataFrame(np.concatenate([values, others]).T).dropna()
+    centred = (frame - frame.groupby(groups[frame.index]).transform("mean")).to_numpy()
     y, x = centred[:, :2], centred[:, 2:]
     residuals = (y - x @ np.linalg.lstsq(x, y, rcond=None)[0]).T
-    sd = np.sqrt(np.mean(residuals[1] ** 2))
+    sd = np.sqrt(np.mean(residuals[1] ** 2)) if len(frame) else 0.0
     return residuals / sd if sd > 0 else np.empty((2, 0))
 
 
@@ -85,7 +70,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     present, terms = layers_and_terms(schema)
     lag = lags_among(terms)[0]
     names = [lag, "y", *(term for term in terms if term not in (lag, "y"))]
-    status = dict(inputs.fits[["layer", "status"]].to_numpy())
+    status = inputs.fits.set_index("layer")["status"]
     count = tables.row_count(inputs.design)
     rows = sampled_rows(count)
     groups = np.zeros(len(rows), np.int64)
@@ -122,17 +107,16 @@ def draw(layers, status, lag, rows: int, outcome: str, title: str, size: Size = 
     shown = evenly_chosen(list(layers), MOST_PANELS[size.name])
     lines = -(-len(shown) // ACROSS[size.name])
     across = -(-len(shown) // lines)
-    edges = np.arange(-REACH, REACH + BIN / 2, BIN)
-    counted = {n: np.histogram2d(layers[n][0], layers[n][1], bins=[edges, edges])[0] for n in shown}
-    darkest = max(10, *(int(counts.max()) for counts in counted.values()))
+    counts = {layer: np.histogramdd(layers[layer].T, bins=[EDGES, EDGES])[0] for layer in shown}
+    darkest = max(10, *(int(of_layer.max()) for of_layer in counts.values()))
     note = (
         f"{len(shown)} of {len(layers)} layers. "
         * (len(shown) < len(layers))
         + f"Added-variable plot of the {OUTCOMES[outcome]}: both axes show residuals given the "
         "other terms of the regression, in standard deviations (SD) of the layer's outcome, up to "
-        f"{REACH:g}. Line: least squares, whose slope is the coefficient of {named(lag)} before "
-        f"any bias correction; r²: its share of the variance. Shades: tokens per square, 1 to "
-        f"{darkest:,} (log scale). {sample_shown(rows, 'rows')}{PREDICTIVE}"
+        f"{EDGES[-1]:.0f}. Line: least squares, whose slope is the coefficient of {named(lag)} "
+        "before any bias correction; r²: its share of the variance. Shades: tokens per square, 1 "
+        f"to {darkest:,} (log scale). {sample_shown(rows, 'rows')}{PREDICTIVE}"
     )
     side = min((size.canvas - 1.2) / across, 4.4)
     figure, canvas = framed(title, note, size, lines * (side + 0.3) + 0.4)
@@ -143,18 +127,16 @@ def draw(layers, status, lag, rows: int, outcome: str, title: str, size: Size = 
         slope, share = slope_and_share(layers[layer])
         text = f"layer {layer}"
         if np.isfinite(slope):
-            x, y = layers[layer]
-            shades = {"cmap": SHADES, "norm": LogNorm(1, darkest), "vmin": None, "vmax": None}
-            sns.histplot(x=x, y=y, bins=(edges, edges), ax=axes, rasterized=True, **shades)
+            draw_counts(axes, counts[layer], EDGES, darkest)
             axes.axline((0, 0), slope=slope, color=LINE, linewidth=1.6)
-            axes.set_title(f"{slope:.2f}, r² {share:.2f}".replace("-", "−"), loc="right", **SMALL)
+            small = {"pad": 3, "fontsize": 8, "color": GREY}
+            axes.set_title(f"{slope:.2f}, r² {share:.2f}".replace("-", "−"), loc="right", **small)
         else:
             reason = "no variance" if status.get(layer, "ok") == "ok" else status[layer]
             text += f"\n{textwrap.fill(f'not fitted: {reason}', 18)}"
         axes.text(0.05, 0.95, text, transform=axes.transAxes, va="top", fontsize=8)
-        ticks = [-3, 0, 3]
-        ends = (-REACH, REACH)
-        axes.set(xticks=ticks, yticks=ticks, xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xticks=[-3, 0, 3], yticks=[-3, 0, 3], xlim=EDGES[[0, -1]], ylim=EDGES[[0, -1]])
+        axes.set_aspect("equal")
         # Numbers are shown at the bottom of each column and at the left of each row.
         axes.tick_params(labelbottom=place + across >= len(shown), labelleft=place % across == 0)
     unit = "given the other terms (SD)" if size is PAGE else "(SD)"

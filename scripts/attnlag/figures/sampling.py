@@ -82,27 +82,28 @@ def shares_between(log_norms: pd.DataFrame, classes: np.ndarray) -> pd.Series:
     return 1 - within.var(ddof=0) / log_norms.var(ddof=0)
 
 
-def read_norms(files: Any, site: str, settings: NormsFiguresSettings) -> Inputs:
+def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the norms of one site, with the files of their texts.
 
     ``sample`` has the tokens that the figures are made from, first tokens of sequences included;
     ``relative`` has the same tokens, their norms relative to the stream.
     """
-    sample = sample_norms(files.norms)
-    return Inputs(
-        files.norms[0],
-        f"{tables.names_of(files.norms[0])}, {site}",
-        counted(sample.tokens, "token"),
-        **vars(files),
-        sample=sample,
+    return _read(
+        files,
+        names.site,
+        sample=sample_norms(files.norms),
         relative=sample_norms(files.norms, stream=files.stream),
-        site=site,
-        settings=settings,
+        settings=NormsFiguresSettings(**settings),
     )
 
 
-def read_surprisal(files: Any, site: str, drop_first: int) -> Inputs:
+def read_surprisal(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the files of norms of one site, and of the model's predictions at each token."""
-    name = f"{tables.names_of(files.norms[0])}, {site}"
-    extent = counted(tables.row_count(files.norms), "token")
-    return Inputs(files.norms[0], name, extent, **vars(files), site=site, drop_first=drop_first)
+    return _read(files, names.site, drop_first=settings["drop_first"])
+
+
+def _read(files: Any, site: str, **parts: Any) -> Inputs:
+    """Return files by name with what is read from them, named after those of the norms."""
+    name, tokens = tables.names_of(files.norms[0]), tables.row_count(files.norms)
+    extent = counted(tokens, "token")
+    return Inputs(files.norms[0], f"{name}, {site}", extent, **vars(files), site=site, **parts)

@@ -232,6 +232,11 @@ def permuted(low: Any, high: Any) -> Line:
     return Line(np.full(len(low), np.nan), "tokens in random order", "0.7", low, high, **kind)
 
 
+def tests_of(inputs: Any) -> dict[str, Any]:
+    """Return what a sheet states of its marks, from what its figure is drawn from."""
+    return {name: getattr(inputs, name) for name in ("alpha", "adjust", "equivalence_bound")}
+
+
 def by_layer(table: pd.DataFrame, rows: str, value: str, names: Sequence, layers: Sequence[int]):
     """Return one column of a tidy table as (names, layers) values."""
     wide = table.pivot(index=rows, columns="layer", values=value)

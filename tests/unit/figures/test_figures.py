@@ -29,9 +29,8 @@ from attnlag.figures import (
     wording,
 )
 from attnlag.figures.sampling import read_norms, shares_between
-from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.figures.sizes import PAGE
-from attnlag.figures.templates import Notice, Sheet
+from attnlag.figures.templates import Sheet
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.storage import tables
 
@@ -152,7 +151,7 @@ def test_groups_are_rows_of_a_map():
     )
     mixed = of_groups(["prose", "verse", "law"], [0.2, 0.4, -0.1])
     assert mixed.claim.startswith("Lag 1 is positive in 2 of 3 groups of documents: −0.10 (law) to")
-    assert isinstance(of_groups(["prose"], [0.2]), Notice)
+    assert not of_groups(["prose"], [0.2]).panels
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +191,7 @@ def norms_inputs(folder: Path, **more):
     names = ("norms", "stream", "properties")
     files = {name: [folder / f"{name}.parquet"] for name in names}
     given = SimpleNamespace(**files, tokens=[], corpus=folder / "corpus.parquet")
-    return read_norms(given, "attention", NormsFiguresSettings())
+    return read_norms(given, SimpleNamespace(site="attention"), {})
 
 
 def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
@@ -365,7 +364,7 @@ def test_classes_are_rows_and_the_extremes_are_named():
     assert cells.weak[0].tolist() == [True, False, True, True]
     np.testing.assert_allclose(shared.lines[0].y, 0.3)
     one = slopes_of({name: sizes[name] for name in ("all", "PUNCT")})
-    assert isinstance(slopes_by_class.figure(classes({"property": "upos"}, tests, one)), Notice)
+    assert not slopes_by_class.figure(classes({"property": "upos"}, tests, one)).panels
 
 
 def test_thirds_of_a_number_are_drawn_in_order():
@@ -506,8 +505,8 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     )
     nothing = effects()
     nothing.elasticities = nothing.elasticities.iloc[:0]
-    assert isinstance(elasticities_by_layer.figure(nothing), Notice)
-    assert isinstance(finite_effects_by_distance.figure(nothing), Notice)
+    assert not elasticities_by_layer.figure(nothing).panels
+    assert not finite_effects_by_distance.figure(nothing).panels
 
 
 def test_finite_effects_are_lines_by_distance():

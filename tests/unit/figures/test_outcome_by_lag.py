@@ -13,6 +13,9 @@ from attnlag.figures import outcome_by_lag, wording
 from attnlag.figures.sizes import COLUMN, PAGE, SIZES, Size
 from attnlag.quantities.norms import log_norms
 
+# Side of the squares.
+BIN = np.diff(outcome_by_lag.EDGES)[0]
+
 
 def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:
     """Reduce a layer; without groups of rows there is one."""
@@ -126,10 +129,10 @@ def test_the_image_shows_each_square_in_its_place():
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
     left, bottom = image.get_coordinates()[0, 0]
-    x = left + (column + 0.5) * outcome_by_lag.BIN
-    y = bottom + (row + 0.5) * outcome_by_lag.BIN
-    assert x == pytest.approx((2 - lag.mean()) / sd, abs=outcome_by_lag.BIN)
-    assert y == pytest.approx((-1 - outcome.mean()) / sd, abs=outcome_by_lag.BIN)
+    x = left + (column + 0.5) * BIN
+    y = bottom + (row + 0.5) * BIN
+    assert x == pytest.approx((2 - lag.mean()) / sd, abs=BIN)
+    assert y == pytest.approx((-1 - outcome.mean()) / sd, abs=BIN)
 
 
 @pytest.mark.parametrize(

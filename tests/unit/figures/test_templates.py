@@ -29,7 +29,6 @@ from attnlag.figures.templates import (
     Line,
     Lines,
     Map,
-    Notice,
     Sheet,
     permuted,
     profile,
@@ -194,7 +193,7 @@ def test_a_map_shows_each_cell_its_names_dots_and_reasons():
 
 def test_a_notice_stands_in_for_an_empty_figure():
     for size in SIZES.values():
-        figure = Notice("The corpus has one group").draw("The corpus has one group\nmodel", size)
+        figure = Sheet("The corpus has one group").draw("The corpus has one group\nmodel", size)
         assert overlaps(figure) == []
         assert all(not axes.axison for axes in figure.axes)
 
@@ -324,20 +323,20 @@ def test_chosen_layers_are_shown_and_missing_layers_are_refused():
 
 
 def test_a_layer_without_attention_is_marked_on_its_axis():
-    """This holds in plots and heat maps, along either axis, and if only some layers are shown."""
+    """This holds in plots and heat maps, and if only some layers are shown."""
     figure = Figure(layout="constrained")
     plot, cells, some, other = figure.subplots(1, 4)
     drawing.label_layers(plot, range(30))
     table = pd.DataFrame(np.ones((2, 6)), columns=range(6))
     sns.heatmap(table, cbar=False, ax=cells)
     cells.set(xlabel="layer", ylabel="group")
-    some.set_yticks([0, 1, 2], ["2", "4", "29"])
-    some.set(ylabel="target layer", title="layer 3", ylim=(-0.5, 2.5))
+    some.set_xticks([0, 1, 2], ["2", "4", "29"])
+    some.set(xlabel="target layer", title="layer 3", xlim=(-0.5, 2.5))
     other.set_xlabel("tokens after")
     drawing.mark_layers(figure, [3, 4, 28])
     assert diamonds_of(plot) == [(3, 0), (4, 0), (28, 0)]
     assert diamonds_of(cells) == [(3.5, 0), (4.5, 0)]
-    assert diamonds_of(some) == [(0, 1)]
+    assert diamonds_of(some) == [(1, 0)]
     assert diamonds_of(other) == []
     assert some.get_title() == "layer 3 ◇"
     # Nothing is drawn without a place: it would upset the layout.
