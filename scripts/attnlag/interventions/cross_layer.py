@@ -8,6 +8,8 @@ clustered errors need. Only the cross-products of a few documents are therefore 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +59,9 @@ def moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return X'X and X'y of a document; X is [1, x, x₀], x₀ being the source at distance 0.
 
-    Rows are the tokens with all lags in their window and all norms finite.
-
-    Parameters
-    ----------
-    sources, targets : list of (layers, tokens) arrays
-        Log norms of the windows of the document, at the site of the sources and at the targets'.
-
-    Returns
-    -------
-    a : (layers, lags + 1, 3, 3) array
-    b : (targets, layers, lags + 1, 3) array
+    Rows are the tokens with all lags in their window and all norms finite, given the log norms of
+    the windows at the site of the sources and at the targets'. The arrays are (layers, lags + 1, 3,
+    3) and (targets, layers, lags + 1, 3).
     """
     layers = len(sources[0])
     a = np.zeros((layers, lags + 1, 3, 3))
@@ -96,23 +90,18 @@ def cross_layer(
 ) -> pd.DataFrame:
     """Regress the log norms of target layers on those of all layers, one source at a time.
 
-    Parameters
-    ----------
-    read : callable
-        Yields, whenever it is called, each document with the log norms of its windows, at the site
-        of the sources and at the targets'.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        A row per target layer, source layer and lag: `PREDICTIVE`, the coefficient alone and with
-        the source layer's norm at the target token held fixed (NaN at distance 0), with their
-        errors (CR2), NaN if a layer's norms do not vary; and ``predictive_df``, the number of
-        documents less one.
+    ``read`` yields, whenever it is called, each document with the log norms of its windows, at the
+    site of the sources and at the targets'. The table has a row per target layer, source layer and
+    lag: `PREDICTIVE`, the coefficient alone and with the source layer's norm at the target token
+    held fixed (NaN at distance 0), with their errors (CR2), NaN if a layer's norms do not vary; and
+    ``predictive_df``, the number of documents less one.
     """
-    first = next(iter(read()), None)
-    # Centred near the means for numerical precision.
-    centres = [] if first is None else [_centre(windows) for windows in first[1:]]
+    # Centred near the means, those of the first document, for numerical precision.
+    centres = [
+        np.nansum(values, axis=1, keepdims=True) / max(values.shape[1], 1)
+        for _, *both_sites in islice(read(), 1)
+        for values in map(partial(np.concatenate, axis=1), both_sites)
+    ]
 
     def every_document() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for _, *both_sites in read():
@@ -148,12 +137,6 @@ def cross_layer(
     table = pd.DataFrame(keys.T, columns=PREDICTIVE_KEYS)
     table[PREDICTIVE] = values.reshape(4, -1).T
     return table.assign(predictive_df=documents - 1)
-
-
-def _centre(windows: Windows) -> np.ndarray:
-    """Return the mean of the finite values of each layer, (layers, 1)."""
-    values = np.concatenate(windows, axis=1)
-    return np.nansum(values, axis=1, keepdims=True) / max(values.shape[1], 1)
 
 
 def _score(a: np.ndarray, b: np.ndarray, to: np.ndarray, estimate: np.ndarray) -> np.ndarray:
@@ -201,14 +184,7 @@ def of_intervened(
 ) -> pd.DataFrame:
     """Return `together` for target layers and lags, over the tokens that were intervened on.
 
-    Parameters
-    ----------
-    norms : mapping of str to sequence of Path
-        All shards, by site.
-    keys : iterable of (int, int)
-        Target layers and lags.
-    tokens : int
-        Number of tokens of each document, from its beginning.
+    ``norms`` are the files of all shards by site; of each document the first ``tokens`` are used.
     """
     pairs = [
         (beginning(windows, tokens, drop_first), beginning(outcomes, tokens, drop_first))
@@ -237,9 +213,7 @@ def together(
     Return the sum of the coefficients, its standard error (CR2) and its degrees of freedom; NaN if
     the layers are collinear within the documents, or these are too few. The sum is the change of
     the target predicted by the regression if the norms of one token grow by the same proportion in
-    all these layers.
-
-    Each document has the log norms of its windows, at the site of the sources and the target's.
+    all these layers. Documents are pairs as in `pairs_in`.
     """
     a, b, rows = [], [], 0
     for sources, outcomes in documents:

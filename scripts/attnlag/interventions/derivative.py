@@ -12,7 +12,7 @@ only from distances beyond the requested ones.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -63,10 +63,8 @@ def opened_gates(
 ) -> dict[str, list[torch.Tensor]]:
     """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
     dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
-    return {
-        site: [torch.ones(shape, dtype=dtype, requires_grad=True) for _ in range(layers)]
-        for site in sites
-    }
+    ones = partial(torch.ones, shape, dtype=dtype, requires_grad=True)
+    return {site: [ones() for _ in range(layers)] for site in sites}
 
 
 def effects_in_batch(
@@ -87,9 +85,8 @@ def effects_in_batch(
     # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (tokens >= settings.drop_first)
     signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in keys])
-    passes = [(site, layer) for layer in targets for site in settings.target_sites]
     results: list[tuple[SequenceKey, Effect]] = []
-    for site, layer in passes:
+    for layer, site in product(targets, settings.target_sites):
         values = logs[site, layer]
         observed = usable & torch.isfinite(values).numpy(force=True)
         totals: dict[str, Any] = dict.fromkeys(sources, 0.0)
@@ -97,14 +94,9 @@ def effects_in_batch(
         gates = [gate for source in sources for gate in opened[source][: layer + 1]]
         for probe in range(settings.probes):
             drawn = signs * (observed & (tokens % settings.probes == probe))
-            last = (site, layer) == passes[-1] and probe == settings.probes - 1
             weights = torch.from_numpy(drawn).to(values)
-            slopes = torch.autograd.grad(
-                (weights * values.nan_to_num(0.0)).sum(),
-                gates,
-                retain_graph=not last,
-                allow_unused=True,
-            )
+            signed = (weights * values.nan_to_num(0.0)).sum()
+            slopes = torch.autograd.grad(signed, gates, retain_graph=True, allow_unused=True)
             for place, source in enumerate(sources):
                 of_source = slopes[place * (layer + 1) : (place + 1) * (layer + 1)]
                 sums, positions = by_distance(of_source, drawn, usable, observed, settings.lags)
@@ -114,8 +106,8 @@ def effects_in_batch(
         for source in sources:
             for key, of_layers, counts in zip(keys, totals[source], positions, strict=True):
                 for number, sums in enumerate(of_layers):
-                    place_of_both = source, number, site, layer
-                    effect = Effect(*place_of_both, DERIVATIVE, np.nan, sums, positions=counts)
+                    key_of_both = source, number, site, layer
+                    effect = Effect(*key_of_both, DERIVATIVE, np.nan, sums, positions=counts)
                     results.append((key, effect))
     return results
 
@@ -129,20 +121,10 @@ def by_distance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sums of effects by distance in tokens, and the numbers of tokens in the sums.
 
-    Parameters
-    ----------
-    slopes : sequence of (sequences, tokens) tensors
-        Derivatives of the signed sum with respect to the gates, a tensor per source layer; None
-        if nothing depends on them.
-    drawn : (sequences, tokens) float array
-        The signs; 0 for tokens that are not targets.
-    usable, observed : (sequences, tokens) bool arrays
-        Tokens that may be a source, and tokens that may be a target.
-
-    Returns
-    -------
-    sums : (sequences, layers, lags + 1) float array
-    positions : (sequences, lags + 1) int array
+    ``slopes`` are the derivatives of the signed sum with respect to the gates of each source layer,
+    (sequences, tokens), None if nothing depends on them; ``drawn`` are the signs, 0 for tokens that
+    are not targets. ``usable`` tokens may be a source, and ``observed`` ones a target. The results
+    are (sequences, layers, lags + 1) and (sequences, lags + 1).
     """
     derivatives = np.stack(
         [
@@ -222,24 +204,11 @@ def effects(
 ) -> dict[SequenceKey, list[Effect]]:
     """Return the effects in each sequence, summed over its tokens by distance.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A base model from ``loading.load_model``; its parameters lose their gradients.
-    batch_tokens : int
-        Tokens in simultaneous passes, including padding.
-    free : int
-        Bytes of memory available for the graph.
-    receive : callable
-        Called in each pass with the keys of its sequences, whether each of its places has a token,
-        and as in `edits.edited`.
-
-    Raises
-    ------
-    MemoryError
-        If the graph of a single pass does not fit in memory.
-    UserError
-        If the model fails the proof of its sites.
+    ``model`` is a base model; its parameters lose their gradients. ``batch_tokens`` are those of
+    simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
+    ``receive`` is called in each pass with the keys of its sequences, whether each of its places
+    has a token, and as in `edits.edited`. Raise MemoryError if the graph of a single pass does not
+    fit, and UserError if the model fails the proof of its sites.
     """
     targets = sampling.selected_layers(settings.targets, len(blocks))
     model.requires_grad_(False)

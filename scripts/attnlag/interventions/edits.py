@@ -41,18 +41,13 @@ class Effect(NamedTuple):
 
 @contextmanager
 def edited(
-    blocks: Sequence[BlockModules],
-    sites: Collection[str],
-    change: Change,
+    blocks: Sequence[BlockModules], sites: Collection[str], change: Change
 ) -> Iterator[None]:
     """Change or observe the adjustments in forward passes of this thread.
 
-    Parameters
-    ----------
-    change : callable
-        ``change(layer, site, added)`` returns the replacement of ``added``, whose last dimension
-        is the width; sequences and tokens may share one dimension. Later operations may overwrite
-        either, so it must copy what it keeps.
+    ``change(layer, site, added)`` returns the replacement of ``added``, whose last dimension is the
+    width; sequences and tokens may share one dimension. Later operations may overwrite either, so
+    it must copy what it keeps.
     """
     # What a site of several sublayers adds is known once the block is done.
     sites_at: dict[str, list[str]] = {}

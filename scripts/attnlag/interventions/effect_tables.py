@@ -23,16 +23,8 @@ def tables_of(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of effects by name.
 
-    Parameters
-    ----------
-    effects : pandas.DataFrame
-        Sums by document, of all shards.
-    tokens : int
-        Number of tokens of each document that were used, from its beginning.
-    norms : mapping of str to sequence of Path
-        Files of all shards by site.
-    coefficients : mapping of str to pandas.DataFrame
-        Coefficients within layers by site.
+    ``effects`` are sums by document, of all shards, of the first ``tokens`` of each document;
+    ``norms`` are the files of all shards and ``coefficients`` those within layers, by site.
     """
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0

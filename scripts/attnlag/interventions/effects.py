@@ -44,19 +44,12 @@ def measured(
     progress: Callable[[int], object] = lambda tokens: None,
     **options: Any,
 ) -> pa.Table:
-    """Return the table of effects in some sequences.
+    """Return the table of effects in some sequences, given the parts of speech of their tokens.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        With a head if effects on predictions are wanted. Its parameters lose their gradients.
-    tags : mapping, optional
-        Parts of speech of the tokens of each sequence.
-    progress : callable
-        Called with the numbers of tokens that are done, twice for each sequence if there are finite
-        interventions.
-    **options
-        Those of `derivative.effects`: ``name``, ``batch_tokens``, ``threads``, ``free``.
+    The model has a head if effects on predictions are wanted; its parameters lose their gradients.
+    ``progress`` is called with the numbers of tokens that are done, twice for each sequence if
+    there are finite interventions. The options are those of `derivative.effects`: ``name``,
+    ``batch_tokens``, ``threads``, ``free``.
     """
     finitely = bool(settings.interventions)
     layers = sampling.selected_sources(settings.sources, len(blocks)) if finitely else []

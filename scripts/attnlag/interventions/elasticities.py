@@ -19,32 +19,18 @@ EFFECT_KEYS = ["source_site", "target_site", "intervention", "alpha", "lag"]
 LAYERS = ["source_layer", "target_layer"]
 
 
-def ratios(effects: np.ndarray, counts: np.ndarray, alpha: float) -> pd.DataFrame:
-    """Return ratios of sums over documents with their intervals.
+def ratios(effects: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, np.ndarray, RatioSums]:
+    """Return the ratio of sums over documents of the effects that some columns distinguish.
 
-    Parameters
-    ----------
-    effects, counts : (documents, cells) float array
-        Sums of effects, and the number of tokens in each sum.
+    These are the values of the columns, in their order; the ratios; and the sums about them.
     """
-    estimate = RatioSums.of(effects, counts).mean
-    apart = effects - estimate * counts
-    sums = RatioSums.of(apart, counts)
-    error = sums.std_error
-    # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
-    exact = error < 1e-12 * np.maximum(1, np.abs(estimate))
-    error = np.where(exact, 0.0, error)
-    half = special.stdtrit(sums.df, 1 - alpha / 2) * error
-    return pd.DataFrame(
-        {
-            "estimate": estimate,
-            "std_error": error,
-            "conf_low": estimate - half,
-            "conf_high": estimate + half,
-            "documents": sums.clusters.astype(int),
-            "positions": sums.rows.astype(int),
-        }
-    )
+    groups = effects.groupby(list(by), dropna=False, observed=True)
+    cells = groups.size().index.to_frame(index=False)
+    by_document = effects.groupby([groups.ngroup(), effects["document"]], observed=True)
+    sums = by_document[["effect_sum", "positions"]].sum()
+    (total, rows), cell = sums.to_numpy(float).T, sums.index.get_level_values(0).to_numpy()
+    estimate = RatioSums.of(total, rows, cell).mean
+    return cells, estimate, RatioSums.of(total - estimate[cell] * rows, rows, cell)
 
 
 def table(
@@ -53,63 +39,36 @@ def table(
     """Return the effect per token of each source on each target, by intervention.
 
     The effect is the elasticity for the derivative, the arc elasticity Δ log‖a‖ / log α for
-    scaling, and the mean change for the other finite interventions.
-
-    Parameters
-    ----------
-    effects : pandas.DataFrame
-        Sums by document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``.
-    beside : sequence of str
-        Further columns that distinguish effects.
+    scaling, and the mean change for the other finite interventions. ``effects`` are sums by
+    document over all shards, see ``interventions.effects.EFFECTS_SCHEMA``; further columns may
+    distinguish them.
     """
     # The prediction of the next token belongs to no layer.
     effects = effects.assign(target_layer=effects["target_layer"].fillna(-1).astype(int))
-    by = list(beside) or EFFECT_KEYS
-    parts = [
-        _ratios_of(rows, [*beside, *EFFECT_KEYS, *LAYERS], settings)
-        for _, rows in effects.groupby(by, sort=bool(beside), dropna=False, observed=True)
-    ]
-    order = ["source_site", "source_layer", "target_site", "target_layer", "lag"]
-    keys = [*beside, *order, "intervention", "alpha"]
-    if not parts:
-        none = np.zeros((0, 0))
-        return pd.DataFrame(columns=[*keys, *ratios(none, none, 0.05).columns])
-    table = pd.concat(parts, ignore_index=True)
-    layer = table["target_layer"].astype("Int64")
-    table["target_layer"] = layer.where(layer >= 0)
+    # Interventions are in the order in which they come.
+    kinds = effects.groupby(EFFECT_KEYS, sort=False, dropna=False, observed=True).ngroup()
+    order = [*beside, *EFFECT_KEYS] if beside else ["kind", *EFFECT_KEYS]
+    cells, estimate, sums = ratios(effects.assign(kind=kinds), [*order, *LAYERS])
+    # A ratio that is equal in all documents, such as 1 or 0 by definition, has only rounding error.
+    error = sums.std_error
+    error = np.where(error < 1e-12 * np.maximum(1, np.abs(estimate)), 0.0, error)
+    reach = special.stdtrit(sums.df, 1 - settings.alpha / 2) * error
     # The effect of scaling is stated per per cent of the scale.
-    of_norms = (table["intervention"] == "scale") & table["target_layer"].notna()
-    factor = np.log(table["alpha"]).where(of_norms, 1.0)
-    ends = ["conf_low", "conf_high"]
-    table[["estimate", *ends]] = table[["estimate", *ends]].div(factor, axis=0)
-    table["std_error"] /= factor.abs()
+    of_norms = (cells["intervention"] == "scale") & (cells["target_layer"] >= 0)
+    factor = np.where(of_norms, np.log(cells["alpha"].to_numpy(float)), 1.0)
     # Division by a negative number exchanges the ends of the interval.
-    table[ends] = np.sort(table[ends].to_numpy(), axis=1)
-    return table[[*keys, *(name for name in table if name not in keys)]]
-
-
-def _ratios_of(rows: pd.DataFrame, keys: list[str], settings: ElasticitiesSettings) -> pd.DataFrame:
-    """Return the ratios of the effects that some columns distinguish, in their order."""
-    cells, _, sums, counts = effects_by_document(rows, keys)
-    return pd.concat([cells, ratios(sums, counts, settings.alpha)], axis=1)
-
-
-def effects_by_document(
-    rows: pd.DataFrame, keys: list[str]
-) -> tuple[pd.DataFrame, pd.Index, np.ndarray, np.ndarray]:
-    """Return the effects that some columns distinguish, summed by document.
-
-    These are the values of the columns, in their order; the documents; and the sums of effects and
-    the numbers of tokens in them, both (documents, cells).
-    """
-    groups = rows.groupby(keys, sort=True, dropna=False, observed=True)
-    cells = groups.size().index.to_frame(index=False)
-    codes, documents = pd.factorize(rows["document"])
-    sums, counts = np.zeros((2, len(documents), len(cells)))
-    places = codes, groups.ngroup().to_numpy()
-    np.add.at(sums, places, rows["effect_sum"].to_numpy())
-    np.add.at(counts, places, rows["positions"].to_numpy())
-    return cells, pd.Index(documents), sums, counts
+    ends = np.sort([(estimate - reach) / factor, (estimate + reach) / factor], axis=0)
+    layer = cells["target_layer"].astype("Int64")
+    cells["target_layer"] = layer.where(layer >= 0)
+    keys = ["source_site", "source_layer", "target_site", "target_layer", "lag", "intervention"]
+    return cells[[*beside, *keys, "alpha"]].assign(
+        estimate=estimate / factor,
+        std_error=error / np.abs(factor),
+        conf_low=ends[0],
+        conf_high=ends[1],
+        documents=sums.clusters.astype(int),
+        positions=sums.rows.astype(int),
+    )
 
 
 def by_part_of_speech(effects: pd.DataFrame, settings: ElasticitiesSettings) -> pd.DataFrame:
@@ -149,17 +108,11 @@ def beside_predictions(
 ) -> pd.DataFrame:
     """Return sums over sources beside what two regressions predict.
 
-    One regression has what is intervened on, all preceding layers of the same tokens. The other is
-    that of the target layer on itself, over all documents: the ``share`` is the effect divided by
-    its coefficient. Its error is that of the delta method, with the two regarded as independent,
-    because the effects come from few of the documents. NaN if the coefficient's interval has zero.
-
-    Parameters
-    ----------
-    predicted : pandas.DataFrame
-        From `cross_layer.of_intervened`, for all pairs of sites.
-    coefficients : mapping of str to pandas.DataFrame
-        Tidy tables of all documents, by target site.
+    One regression, from `cross_layer.of_intervened`, has what is intervened on, all preceding
+    layers of the same tokens. The other, of the target layer on itself over all documents, is by
+    target site: the ``share`` is the effect divided by its coefficient. Its error is that of the
+    delta method, with the two regarded as independent, because the effects come from few of the
+    documents. NaN if the coefficient's interval has zero.
     """
     names = {"estimate": "coefficient", "std_error": "coefficient_std_error"}
     names |= {end: f"coefficient_{end}" for end in ("conf_low", "conf_high")}

@@ -10,6 +10,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -42,35 +43,24 @@ class Replacements:
         layers: Sequence[int],
         tags: Mapping[SequenceKey, Sequence[str]] | None = None,
     ):
-        self.settings = settings
-        self.tags = tags or {}
-        self.layers = set(layers)
+        self.settings, self.layers, self.tags = settings, set(layers), tags or {}
+        # Sums over the tokens of a sequence, and the adjustment of the first of its tokens that are
+        # intervened on, by site and layer.
         self.sums: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
-        self.counts: dict[SequenceKey, int] = {}
-        # Adjustments of the first token of each document that is intervened on.
         self.first: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
+        self.counts: dict[SequenceKey, int] = {}
         # Tokens are drawn from the first window, which every document has.
+        bounds = settings.lags, settings.positions
         self.places = {
             key: sampling.positions(
-                settings.seed,
-                *key,
-                settings.drop_first,
-                len(sequence),
-                settings.lags,
-                settings.positions,
-                self.tags.get(key),
+                settings.seed, *key, settings.drop_first, len(ids), *bounds, self.tags.get(key)
             )
-            for key, sequence in sequences.items()
-            if key[1] == 0 and len(sequence) > settings.drop_first
+            for key, ids in sequences.items()
+            if key[1] == 0 and len(ids) > settings.drop_first
         }
 
     def receive(
-        self,
-        keys: Sequence[SequenceKey],
-        real: np.ndarray,
-        layer: int,
-        site: str,
-        added: torch.Tensor,
+        self, keys: Sequence[SequenceKey], real: np.ndarray, layer: int, site: str, added: Any
     ) -> None:
         """Add the contributions of a batch of documents, as `derivative.effects` gives them."""
         if layer not in self.layers or site not in self.settings.source_sites:
@@ -85,11 +75,9 @@ class Replacements:
 
     def mean(self, site: str, layer: int) -> torch.Tensor:
         """Return the mean adjustment over all tokens of the documents."""
-        sums = self.sums[site, layer]
         # Summed in a fixed order, independent of the order of the batches.
-        order = sorted(sums)
-        total = torch.stack([sums[key] for key in order]).sum(0)
-        return total / sum(self.counts[key] for key in order)
+        sums = dict(sorted(self.sums[site, layer].items()))
+        return torch.stack(list(sums.values())).sum(0) / sum(self.counts[key] for key in sums)
 
     def next_document(self, site: str, layer: int, key: SequenceKey) -> torch.Tensor | None:
         """Return the adjustment of a token of the next document; None if there is no other."""
@@ -166,13 +154,11 @@ def effects_at(
     changes: Sequence[tuple[str, float, Make]],
 ) -> list[Effect]:
     """Return the effects of changes of one adjustment."""
-    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    ids = torch.from_numpy(sequence[: token + settings.lags + 1]).to(device)
-    ids = ids.expand(1 + len(changes), -1)
+    ids = torch.from_numpy(sequence[: token + settings.lags + 1]).expand(1 + len(changes), -1)
     distances = ids.shape[1] - token
     sites = list(dict.fromkeys([site, *settings.target_sites]))
-
-    logs_of_targets: dict[tuple[str, int], torch.Tensor] = {}
+    # Changes by target, (changes, distances). The norm of an adjustment set to zero has no log.
+    moved: dict[tuple[str, int | None], torch.Tensor] = {}
 
     def change(at: int, where: str, added: torch.Tensor) -> torch.Tensor:
         if (at, where) == (layer, site):
@@ -181,7 +167,8 @@ def effects_at(
                 rows[row, token] = make(rows[row, token])
             added = rows.reshape(added.shape)
         if at >= layer and where in settings.target_sites:
-            logs_of_targets[where, at] = edits.log_norm(added).reshape(ids.shape)[:, token:].cpu()
+            logs = edits.log_norm(added).reshape(ids.shape)[:, token:].cpu()
+            moved[where, at] = logs[1:] - logs[:1]
         return added
 
     options: dict[str, Any] = {}
@@ -189,22 +176,16 @@ def effects_at(
         options["logits_to_keep"] = distances
     with torch.inference_mode(), edits.edited(blocks, sites, change):
         output = hooks.forward(model, ids, **options)
-    results = []
-
-    def add(target: str, at: int | None, values: np.ndarray) -> None:
-        for row, (kind, alpha, _) in enumerate(changes):
-            results.append(Effect(site, layer, target, at, kind, alpha, values[row]))
-
-    for (target, at), logs in logs_of_targets.items():
-        moved = logs[1:] - logs[:1]
-        # The norm of an adjustment set to zero has no logarithm.
-        add(target, at, moved.numpy())
-    if getattr(output, "logits", None) is not None:
-        logits = output.logits[:, -distances:].double().log_softmax(-1)
-        following = torch.from_numpy(sequence[token + 1 : token + 1 + distances]).to(device)
-        for name, change_of in PREDICTIONS.items():
-            add(name, None, change_of(logits, following).cpu().numpy())
-    return results
+        if getattr(output, "logits", None) is not None:
+            logits = output.logits[:, -distances:].double().log_softmax(-1)
+            following = torch.from_numpy(sequence[token + 1 : token + 1 + distances])
+            for name, change_of in PREDICTIONS.items():
+                moved[name, None] = change_of(logits, following.to(logits.device)).cpu()
+    return [
+        Effect(site, layer, *target, kind, alpha, values.numpy())
+        for target, of_changes in moved.items()
+        for (kind, alpha, _), values in zip(changes, of_changes, strict=True)
+    ]
 
 
 def effects(
@@ -223,22 +204,18 @@ def effects(
     done after each sequence.
     """
     passes = Passes(model, 1, threads)
-    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     with passes.first(), torch.inference_mode():
-        hooks.forward(model, torch.zeros(1, 2, dtype=torch.int64, device=device))
+        hooks.forward(model, torch.zeros(1, 2, dtype=torch.int64))
 
     def effects_in(key: SequenceKey) -> list[Effect]:
         in_sequence: list[Effect] = []
-        for site in settings.source_sites:
-            for layer in sorted(replacements.layers):
-                changes = variants(replacements, site, layer, key)
-                place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
-                for token in replacements.places[key] if changes else []:
-                    of_token = effects_at(
-                        model, blocks, sequences[key], settings, token=token, **place
-                    )
-                    tag = replacements.tags[key][token] if key in replacements.tags else None
-                    in_sequence += [effect._replace(upos=tag) for effect in of_token]
+        for site, layer in product(settings.source_sites, sorted(replacements.layers)):
+            changes = variants(replacements, site, layer, key)
+            place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
+            for token in replacements.places[key] if changes else []:
+                of_token = effects_at(model, blocks, sequences[key], settings, token=token, **place)
+                tag = replacements.tags[key][token] if key in replacements.tags else None
+                in_sequence += [effect._replace(upos=tag) for effect in of_token]
         return in_sequence
 
     keys = list(replacements.places)

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from attnlag.interventions.elasticities import LAYERS, effects_by_document
-from attnlag.quantities.means import RatioSums
+from attnlag.interventions.elasticities import LAYERS, ratios
 from attnlag.regression.inference import results
 from attnlag.regression.settings import ElasticitiesSettings
 
@@ -37,12 +36,7 @@ def of_pairs(
 ) -> pd.DataFrame:
     """Compare predictions with effects on later layers, by pair of sites and distance.
 
-    Parameters
-    ----------
-    effects : pandas.DataFrame
-        Sums by document, as in `elasticities.table`.
-    elasticities : pandas.DataFrame
-        From `elasticities.with_predictive`.
+    ``effects`` are sums by document, ``elasticities`` from `elasticities.with_predictive`.
 
     Returns
     -------
@@ -58,8 +52,10 @@ def of_pairs(
     sums = dict(list(_of_later_layers(effects).groupby(keys, observed=True)))
     for key, pairs in _of_later_layers(elasticities).groupby(keys, observed=True, sort=False):
         effect = pairs["estimate"].to_numpy(float)
-        p_values = pd.Series(_p_values(sums[key], effect))
-        differs = results.adjusted(p_values, "holm") < settings.alpha
+        _, estimate, about = ratios(sums[key], LAYERS)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p_values = 2 * special.stdtr(about.df, -np.abs(estimate) / about.std_error)
+        differs = results.adjusted(pd.Series(p_values), "holm") < settings.alpha
         t = special.stdtrit(pairs["predictive_df"].to_numpy(float), 1 - settings.alpha / 2)
         for prediction, name in ((ALONE, "predictive"), (GIVEN, "predictive_given")):
             coefficient, error = pairs[[name, f"{name}_std_error"]].to_numpy(float).T
@@ -73,14 +69,6 @@ def _of_later_layers(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the derivatives whose target layer comes after the source layer."""
     later = rows["source_layer"] < rows["target_layer"]
     return rows[(rows["intervention"] == "derivative") & later]
-
-
-def _p_values(effects: pd.DataFrame, estimate: np.ndarray) -> np.ndarray:
-    """Return the p-value of each effect, in the order of layers, given the sums by document."""
-    _, _, effect, count = effects_by_document(effects, LAYERS)
-    sums = RatioSums.of(effect - estimate * count, count)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 2 * special.stdtr(sums.df, -np.abs(estimate) / sums.std_error)
 
 
 def _counts(
@@ -101,10 +89,7 @@ def _counts(
 def of_the_same_layer(coefficients: Mapping[str, pd.DataFrame], alpha: float) -> pd.DataFrame:
     """Return the counts of lags of a layer on itself, whose effect is zero by construction.
 
-    Parameters
-    ----------
-    coefficients : mapping of str to pandas.DataFrame
-        Tidy tables of all documents, by site; significance is corrected over the layers.
+    Significance is corrected over the layers.
     """
     rows = []
     for site, table in coefficients.items():

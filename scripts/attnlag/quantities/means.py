@@ -6,11 +6,9 @@ from typing import Any, Self
 import numpy as np
 from scipy import special
 
-from attnlag.storage.sums import Sums
-
 
 @dataclass
-class RatioSums(Sums):
+class RatioSums:
     """Sums over clusters for a mean θ = Σ Y_g / Σ N_g of the N_g rows of each cluster.
 
     The variance is G*/(G* - 1) Σ (Y_g - θ N_g)² / N² with the effective number of clusters
@@ -29,14 +27,15 @@ class RatioSums(Sums):
     crossed: Any
 
     @classmethod
-    def of(cls, total: np.ndarray, rows: np.ndarray, weights: np.ndarray | None = None) -> Self:
-        """Return the sums, given Y_g and N_g along the first axis, with (draws, clusters) weights.
+    def of(cls, total: np.ndarray, rows: np.ndarray, cell: np.ndarray | None = None) -> Self:
+        """Return the sums of clusters, given Y_g and N_g along the first axis.
 
-        A cluster of weight 2 counts as two clusters.
+        If the cell of each is given, numbered from 0, they are the sums of each cell.
         """
         values = rows > 0, rows, rows**2, total, total**2, total * rows
-        once = np.ones(len(rows)) if weights is None else weights
-        return cls(*(once @ value for value in values))
+        if cell is None:
+            return cls(*(value.sum(axis=0) for value in values))
+        return cls(*(np.bincount(cell, value) for value in values))
 
     @classmethod
     def of_rows(cls, values: np.ndarray, cluster: np.ndarray) -> Self:
@@ -73,12 +72,6 @@ class RatioSums(Sums):
 
     def columns(self, alpha: float) -> dict[str, Any]:
         """Return the columns of a table of means over tokens, clustered by document."""
-        low, high = self.interval(alpha)
-        return {
-            "mean": self.mean,
-            "std_error": self.std_error,
-            "conf_low": low,
-            "conf_high": high,
-            "tokens": self.rows.astype(int),
-            "documents": self.clusters.astype(int),
-        }
+        ends = dict(zip(("conf_low", "conf_high"), self.interval(alpha), strict=True))
+        counts = {"tokens": self.rows.astype(int), "documents": self.clusters.astype(int)}
+        return {"mean": self.mean, "std_error": self.std_error, **ends, **counts}

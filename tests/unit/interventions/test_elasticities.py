@@ -18,10 +18,19 @@ NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
 
 
+def rows_of(effects):
+    """Return a table of effects: (document, source layer, target layer, lag, positions, sum)."""
+    names = ["document", "source_layer", "target_layer", "lag", "positions", "effect_sum"]
+    rows = pd.DataFrame(effects, columns=names)
+    return rows.assign(
+        source_site="attention", target_site="attention", intervention="derivative", alpha=np.nan
+    )
+
+
 def test_an_exact_effect_has_no_error_and_one_document_no_interval():
-    counts = np.array([[3.0, 3.0], [5.0, 5.0]])
-    effects = np.array([[3.0, 0.4], [5.0, 0.1]])
-    both = elasticities.ratios(effects, counts, 0.05)
+    effects = [("a", 0, 0, 0, 3, 3.0), ("a", 0, 1, 0, 3, 0.4)]
+    effects += [("b", 0, 0, 0, 5, 5.0), ("b", 0, 1, 0, 5, 0.1)]
+    both = elasticities.table(rows_of(effects), SETTINGS)
     assert both.loc[0, ["std_error", "conf_low", "conf_high"]].tolist() == [0, 1, 1]
     assert both.loc[1, "estimate"] == pytest.approx(0.5 / 8)
     # G*/(G* - 1) Σ (Y - θN)² / (ΣN)², with G* = 8² / (3² + 5²)
@@ -31,17 +40,8 @@ def test_an_exact_effect_has_no_error_and_one_document_no_interval():
     reach = stats.t.ppf(0.975, 30 / 34) * error
     low, high = 0.5 / 8 - reach, 0.5 / 8 + reach
     assert both.loc[1, ["conf_low", "conf_high"]].tolist() == pytest.approx([low, high])
-    alone = elasticities.ratios(effects[:1], counts[:1], 0.05)
+    alone = elasticities.table(rows_of(effects[:2]), SETTINGS)
     assert alone["std_error"].isna().all()
-
-
-def rows_of(effects):
-    """Return a table of effects: (document, source layer, target layer, lag, positions, sum)."""
-    names = ["document", "source_layer", "target_layer", "lag", "positions", "effect_sum"]
-    rows = pd.DataFrame(effects, columns=names)
-    return rows.assign(
-        source_site="attention", target_site="attention", intervention="derivative", alpha=np.nan
-    )
 
 
 def lags_of(estimates):
@@ -64,7 +64,8 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert found.loc[2, "estimate"] == pytest.approx(3 / 40)
     assert found.loc[1, "estimate"] == pytest.approx(0.8 / 40)
     # 3/10 and 0 per token: not the sum of the errors of the single sources.
-    expected = elasticities.ratios(np.array([[3.0], [0]]), np.array([[10.0], [30]]), 0.05)
+    alone = rows_of([("a", 0, 2, 1, 10, 3.0), ("b", 0, 2, 1, 30, 0.0)])
+    expected = elasticities.table(alone, SETTINGS)
     assert found.loc[2, "std_error"] == pytest.approx(expected.loc[0, "std_error"])
 
     coefficients = lags_of([0.4, 0.6])
