@@ -1,8 +1,10 @@
 """Names of the settings of an inference in figures and summaries."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from attnlag.errors import listed
 from attnlag.quantities import catalogue
 
 ADJUSTMENTS = {
@@ -17,9 +19,9 @@ UNITS = {name: outcome.unit for name, outcome in catalogue.OUTCOMES.items()}
 
 def plural(outcome: str) -> str:
     """Return the plural name of an outcome without the logarithm, such as ``relative norms``."""
-    return (
-        UNITS[outcome].rpartition("of ")[2].removeprefix("log ") if outcome != "norm" else "norms"
-    )
+    if outcome == "norm":
+        return "norms"
+    return UNITS[outcome].rpartition("of ")[2].removeprefix("log ")
 
 
 # Universal parts of speech in words, https://universaldependencies.org/u/pos/
@@ -97,17 +99,9 @@ def weights_in_words(models: Sequence[Mapping[str, Any]]) -> str:
 
 def spans(numbers: Sequence[int], noun: str = "lag") -> str:
     """Return a list of lags or layers in words: ``lags 3, 4 and 6 to 10``."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
     parts: list[str] = []
-    for run in runs:
-        parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
-    if len(numbers) == 1:
-        return f"{noun} {parts[0]}"
-    return (
-        f"{noun}s {' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)}"
-    )
+    # Numbers minus their places are equal in a run of consecutive numbers.
+    for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
+        run = [str(number) for _, number in group]
+        parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else run
+    return f"{noun}{'s' * (len(numbers) > 1)} {listed(parts)}"

@@ -65,8 +65,7 @@ class RegressionTerms(Section):
         default=[], description="Distances in tokens to preceding tokens"
     )
     leads: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
-        default=[],
-        description="Distances in tokens to following tokens, a placebo",
+        default=[], description="Distances in tokens to following tokens, a placebo"
     )
     covariates: Annotated[list[Covariate], Distinct, COVARIATES.in_order()] = Field(
         default=[],
@@ -127,9 +126,8 @@ class Regression(RegressionTerms):
     @property
     def by_file(self) -> str | None:
         """The file with the property that slopes differ by."""
-        if not self.classes:
-            return None
-        return properties.MODERATORS.get(self.classes[0], "token_properties")
+        name = self.classes and self.classes[0]
+        return properties.MODERATORS.get(name, "token_properties") if name else None
 
     @model_validator(mode="after")
     def _possible(self) -> "Regression":

@@ -435,10 +435,10 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
 def test_a_perfect_fit_or_no_rows_give_no_warnings():
     table = design(RAGGED, 1)
     exact = changed(table, {"layer_00.y": 2 * table["layer_00.lag_1"].to_numpy()})
-    model, _ = model_of(exact)
-    model.slopes[:], model.sigma[:], model.level[:] = [[2, 0, 0]], 0, 2 * model.means[:, 1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        model, _ = model_of(exact)
+        model.slopes[:], model.sigma[:], model.level[:] = [[2, 0, 0]], 0, 2 * model.means[:, 1]
         sums = sums_of(exact, model, None)
         assert diagnostics.table(sums, model)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
         empty = sums_of(exact.slice(0, 0), model, None)

@@ -95,10 +95,8 @@ class SatterthwaiteSums:
     w: np.ndarray
     # (tests,) array: Σ tr M_g.
     trace: np.ndarray
-    # squares, of_traces, (tests,) arrays, with U_g = Z_g w': Σ ‖M_g‖² - ‖U_g'U_g‖² and
-    # Σ (tr M_g)² - ‖U_g‖⁴.
+    # (tests,) array: Σ ‖M_g‖² + (tr M_g)² - ‖U_g'U_g‖² - ‖U_g‖⁴ with U_g = Z_g w'.
     squares: np.ndarray
-    of_traces: np.ndarray
     # (tests, Kq, Kq) array or None: Σ vec(U_g) vec(U_g)'.
     products: np.ndarray | None
 
@@ -109,9 +107,8 @@ class SatterthwaiteSums:
         if q > 1:
             w = np.swapaxes(np.linalg.qr(np.swapaxes(w, 1, 2))[0], 1, 2)
         few = q == 1 or clusters * (k * q) ** 2 * tests <= MOST_PRODUCTS
-        trace, squares, of_traces = np.zeros((3, tests))
         products = np.zeros((tests, k * q, k * q)) if few else None
-        return cls(w, trace, squares, of_traces, products)
+        return cls(w, np.zeros(tests), np.zeros(tests), products)
 
     def add(self, clusters: Adjusted) -> None:
         """Add clusters."""
@@ -119,19 +116,18 @@ class SatterthwaiteSums:
             moved = clusters.z @ w.T
             reduced = w @ clusters.m @ w.T
             flat = moved.reshape(len(moved), -1)
-            lengths = (flat**2).sum(axis=1)
             traces = reduced.trace(axis1=1, axis2=2)
             self.trace[test] += traces.sum()
-            inner = np.swapaxes(moved, 1, 2) @ moved
-            self.squares[test] += (reduced**2).sum() - (inner**2).sum()
-            self.of_traces[test] += (traces**2).sum() - (lengths**2).sum()
+            inner, lengths = np.swapaxes(moved, 1, 2) @ moved, (flat**2).sum(axis=1)
+            self.squares[test] += (reduced**2).sum() + (traces**2).sum()
+            self.squares[test] -= (inner**2).sum() + (lengths**2).sum()
             if self.products is not None:
                 self.products[test] += flat.T @ flat
 
     def df(self) -> np.ndarray:
         """Return the degrees of freedom η of each test; those of t for single estimates."""
         tests, q, k = self.w.shape
-        total = self.squares + self.of_traces
+        total = self.squares
         if self.products is not None:
             # Σ_gh tr (U_g'U_h)² exchanges the two estimates of the products.
             products = self.products.reshape(tests, k, q, k, q)

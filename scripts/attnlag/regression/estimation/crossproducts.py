@@ -45,9 +45,9 @@ def _centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
     centre = np.zeros((len(layers), 1 + len(terms)))
     for place, layer in enumerate(layers if batch.num_rows else []):
         values = design.values_of(batch, layer, terms)
-        valid = ~np.isnan(values[0])
-        if valid.any():
-            centre[place, 1:] = [row[valid].mean() for row in values]
+        values = values[:, ~np.isnan(values[0])]
+        if values.size:
+            centre[place, 1:] = values.mean(axis=1)
     return centre
 
 

@@ -12,14 +12,14 @@ the spline of position, are solved anew given these, from all rows: b_c = A_ccâ
 half need not identify them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from attnlag.errors import counted
+from attnlag.errors import counted, listed
 from attnlag.regression.design.covariates import layers_before
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.terms import is_lag
@@ -50,6 +50,9 @@ LEAST_IDENTIFIED = 1e-7
 
 # Numbers in the moments of clusters that are solved together.
 NUMBERS_AT_ONCE = 2**22
+
+# Status of a layer that lacks the layer before it, which a term needs.
+NO_LAYER_BEFORE = "there is no layer before it"
 
 HALF_PANEL = np.array([2.0, -0.5, -0.5])
 
@@ -202,7 +205,7 @@ def solve(moments: Moments) -> Solution:
     eigenvalues, vectors = np.linalg.eigh(scaled)
     if not eigenvalues[-1] <= WORST_CONDITION * eigenvalues[0]:
         involved = [n for n, x in zip(names, vectors[:, 0], strict=True) if abs(x) > 0.01]
-        obstacle = f"{_listed(involved)} are collinear{_within(moments)}"
+        obstacle = f"{listed(involved)} are collinear{_within(moments)}"
         return Solution(moments, obstacle, n_obs)
 
     root = np.linalg.cholesky(scaled)
@@ -214,9 +217,10 @@ def solve(moments: Moments) -> Solution:
     solution.corrected = sum(map(is_lag, names)) if len(total) > 1 else 0
     solution.theta, solution.pieces = theta, _ = solution.solved(a, b)
     if np.isnan(theta).any():
-        lags = _listed(names[-solution.corrected :])
+        lags = listed(names[-solution.corrected :])
         return Solution(moments, f"a half of the documents alone does not tell {lags}", n_obs)
-    solution.ssr = float(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta)
+    # A perfect fit leaves a rounding error of either sign.
+    solution.ssr = float(np.maximum(c[0] - 2 * theta @ b[0] + theta @ a[0] @ theta, 0))
     solution.tss = float(total[0, 1, 1] - total[0, 0, 1] ** 2 / n_obs)
     return solution
 
@@ -266,7 +270,7 @@ def _too_flat(moments: Moments, size: np.ndarray, n_obs: int) -> str:
             )
     if not constant:
         return ""
-    return f"{_listed(constant)} {'is' if len(constant) == 1 else 'are'} constant{within}"
+    return f"{listed(constant)} {'is' if len(constant) == 1 else 'are'} constant{within}"
 
 
 def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -305,10 +309,3 @@ def is_singular(a: np.ndarray) -> np.ndarray:
         least = np.maximum(LEAST_LEFT * values[:, -1], ROUNDING)
         singular[doubtful] = ~(values[:, 0] > least)
     return singular
-
-
-NO_LAYER_BEFORE = "there is no layer before it"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -93,10 +93,9 @@ def sizes_of(
     """
     sizes = []
     for moments in layers:
-        counts = [np.rint(rows_in(block)).astype(np.int64) for block in moments.by_document()]
-        rows = np.sum([count.sum(axis=0) for count in counts], axis=0)
-        documents = np.sum([(count > 0).sum(axis=0) for count in counts], axis=0)
-        sizes.append((rows, documents, sum(map(len, counts))))
+        rows = np.concatenate([rows_in(block) for block in moments.by_document()])
+        rows = np.rint(rows).astype(np.int64)
+        sizes.append((rows.sum(axis=0), (rows > 0).sum(axis=0), len(rows)))
     return max(sizes, key=lambda size: size[0].sum())
 
 

@@ -17,9 +17,12 @@ dummy for each document (Frisch, Waugh and Lovell).
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import floor
+from operator import add
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -152,21 +155,6 @@ class ResidualSums(Sums):
         )
 
 
-def _nothing(terms: list[str], layers: list[int], hac_lags: int) -> ResidualSums:
-    """Return the sums over no rows."""
-    q, lags, bins = len(terms) + 1, (AUTOCORRELATION_LAGS,), len(COARSE_EDGES) + 1
-    z = q + BREUSCH_GODFREY_LAGS
-    sums = {"powers": (4,), "products": (z, z), "scores": (z,), "squares": (q,)}
-    sums |= {"meat": (q, q), "differences": (), "lagged": lags, "smallest": (), "largest": ()}
-    counts = {"n": (), "effects": (), "pairs": lags, "histogram": (len(RESIDUAL_EDGES) + 1,)}
-    counts |= {"fitted_histogram": (bins, bins)}
-    arrays = {name: np.zeros((len(layers), *shape)) for name, shape in sums.items()}
-    arrays |= {name: np.zeros((len(layers), *shape), np.int64) for name, shape in counts.items()}
-    arrays["smallest"] += np.inf
-    arrays["largest"] -= np.inf
-    return ResidualSums(terms=terms, layers=layers, hac_lags=hac_lags, **arrays)
-
-
 def default_hac_lags(rows: float) -> int:
     """Return floor(4 (T / 100)^(2/9)), the lags of Newey-West errors for sequences of T rows.
 
@@ -198,22 +186,20 @@ def sum_residuals(
     merged : mapping
         The columns of the design that each merged term is the sum of.
     """
-    sums = _nothing(model.terms, model.layers, hac_lags)
+    reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
-    if document_means is not None:
-        sums.effects[fitted] = (~np.isnan(document_means[:, fitted, 0])).sum(axis=0)
-    reach = max(AUTOCORRELATION_LAGS, hac_lags)
-    q = len(model.terms) + 1
     # The last tokens of each layer: 1 if kept, e, and the scores x e.
     tails = np.zeros((len(model.layers), q + 2, reach))
+    nothing = np.zeros((q, 0)), np.zeros(0, np.intp), tails[0]
+    of_no_rows = [_of_layer(model, place, hac_lags, *nothing) for place in range(len(tails))]
+    total = _of_layers(model, hac_lags, of_no_rows)
     last: tuple[str | None, int, int] = (None, -1, -1)
     begun = 0  # number of documents begun
-    for batch in batches:
-        if not batch.num_rows:
-            continue
+    for batch in filter(len, batches):
         new, slots, last = _places(batch, last, reach)
         document = begun - 1 + np.cumsum(new)
         begun = document[-1] + 1
+        sums = [*of_no_rows]
         for place in fitted:
             parts = [merged.get(term, (term,)) for term in ("y", *model.terms)]
             values = [values_of(batch, model.layers[place], each) for each in parts]
@@ -225,9 +211,17 @@ def sum_residuals(
             else:
                 x -= document_means[document[usable], place].T
             line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
-            _add(sums, model, place, x, slots[usable], line)
+            sums[place] = _of_layer(model, place, hac_lags, x, slots[usable], line)
             tails[place] = line[:, -reach:]
-    return sums
+        total += _of_layers(model, hac_lags, sums)
+    if document_means is not None:
+        total.effects[fitted] = (~np.isnan(document_means[:, fitted, 0])).sum(axis=0)
+    return total
+
+
+def _of_layers(model: ResidualModel, hac_lags: int, layers: list[dict[str, Any]]) -> ResidualSums:
+    arrays = {name: np.stack([sums[name] for sums in layers]) for name in layers[0]}
+    return ResidualSums(terms=model.terms, layers=model.layers, hac_lags=hac_lags, **arrays)
 
 
 def _places(
@@ -247,58 +241,55 @@ def _places(
     return new, slots, (names[-1].as_py(), int(window[-1]), int(position[-1]))
 
 
-def _add(
-    sums: ResidualSums,
+def _of_layer(
     model: ResidualModel,
     place: int,
+    hac_lags: int,
     x: np.ndarray,
     slots: np.ndarray,
     line: np.ndarray,
-) -> None:
-    """Add the rows of a batch that one layer keeps."""
-    sigma = model.sigma[place]
+) -> dict[str, Any]:
+    """Return the sums over the rows of a batch that one layer keeps, and write these to slots.
+
+    ``x`` has y, then the centred regressors.
+    """
     fitted = model.slopes[place] @ x[1:]
     e = x[0] - (fitted + model.level[place])
     x[0] = 1
+    e2, s = e * e, x * e
+    sigma, unit = (each[place] if each[place] > 0 else 1 for each in (model.sigma, model.fitted_sd))
+    bins, size = _bins(e / sigma, RESIDUAL_EDGES), len(COARSE_EDGES) + 1
+    cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(e / sigma, COARSE_EDGES)
 
-    # Sums over rows.
-    e2 = e * e
-    sums.n[place] += len(e)
-    sums.powers[place] += e.sum(), e2.sum(), e2 @ e, e2 @ e2
-    sums.smallest[place] = e.min(initial=sums.smallest[place])
-    sums.largest[place] = e.max(initial=sums.largest[place])
-    sums.squares[place] += x @ e2
-    s = x * e
-    sums.meat[place] += s @ s.T
-    residual = e / (sigma if sigma > 0 else 1)
-    bins = _bins(residual, RESIDUAL_EDGES)
-    sums.histogram[place] += np.bincount(bins, minlength=sums.histogram.shape[1])
-    unit = model.fitted_sd[place]
-    fitted /= unit if unit > 0 else 1
-    size = sums.fitted_histogram.shape[1]
-    cells = _bins(fitted, COARSE_EDGES) * size + _bins(residual, COARSE_EDGES)
-    sums.fitted_histogram[place] += np.bincount(cells, minlength=size * size).reshape(size, size)
-
-    # Sums over pairs within sequences: with rows in slots, a shift never crosses the start of a
-    # sequence. A slot without a row holds zeros.
-    reach = max(AUTOCORRELATION_LAGS, sums.hac_lags)
+    # With rows in slots, a shift never crosses the start of a sequence. A slot without a row holds
+    # zeros.
+    reach = max(AUTOCORRELATION_LAGS, hac_lags)
     line[:, slots] = np.stack([x[0], e, *s])
     present, is_row = line[:, reach:], line[0] != 0
     past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]
-    for lag in range(1, AUTOCORRELATION_LAGS + 1):
-        pairs = is_row[reach:] & is_row[reach - lag : -lag]
-        sums.pairs[place, lag - 1] += np.count_nonzero(pairs)
-        sums.lagged[place, lag - 1] += present[1] @ past[lag - 1][1]
-    step = present[1] - past[0][1]
-    step *= present[0]
-    step *= past[0][0]
-    sums.differences[place] += step @ step
-    for lag in range(1, sums.hac_lags + 1):
+    step = (present[1] - past[0][1]) * present[0] * past[0][0]
+    meat = s @ s.T
+    for lag in range(1, hac_lags + 1):
         cross = present[2:] @ past[lag - 1][2:].T
-        sums.meat[place] += (1 - lag / (sums.hac_lags + 1)) * (cross + cross.T)
+        meat += (1 - lag / (hac_lags + 1)) * (cross + cross.T)
     z = np.stack([*x, *(line[1][slots - lag] for lag in range(1, BREUSCH_GODFREY_LAGS + 1))])
-    sums.products[place] += z @ z.T
-    sums.scores[place] += z @ e
+    lags = range(1, AUTOCORRELATION_LAGS + 1)
+    return {
+        "n": len(e),
+        "effects": 0,
+        "powers": np.array([e.sum(), e2.sum(), e2 @ e, e2 @ e2]),
+        "smallest": e.min(initial=np.inf),
+        "largest": e.max(initial=-np.inf),
+        "products": z @ z.T,
+        "scores": z @ e,
+        "squares": x @ e2,
+        "meat": meat,
+        "differences": step @ step,
+        "pairs": [np.count_nonzero(is_row[reach:] & is_row[reach - lag : -lag]) for lag in lags],
+        "lagged": [present[1] @ past[lag - 1][1] for lag in lags],
+        "histogram": np.bincount(bins, minlength=len(RESIDUAL_EDGES) + 1),
+        "fitted_histogram": np.bincount(cells, minlength=size * size).reshape(size, size),
+    }
 
 
 def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -328,11 +319,8 @@ def sums_of_shards(
             means = means_of(merging.merged(each, merged) for each in shards[place])
         return sum_residuals(batches, model, hac_lags, means, merged)
 
-    total = _nothing(model.terms, model.layers, hac_lags)
     with ThreadPoolExecutor(threads) as pool:
-        for sums in pool.map(sums_of, range(len(designs))):
-            total += sums
-    return total
+        return reduce(add, pool.map(sums_of, range(len(designs))))
 
 
 def read_sums(path: str | Path) -> ResidualSums:

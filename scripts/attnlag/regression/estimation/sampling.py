@@ -56,20 +56,16 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
         file = pq.ParquetFile(path, pre_buffer=False)
         sizes |= tables.sizes_of_documents(file.iter_batches(columns=["document"]))
     end, taken = "", 0
-    if sum(sizes.values()) > most:
-        for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
-            taken += sizes[name]
-            if taken > most and number >= FEWEST_DOCUMENTS:
-                end = place
-                break
-    counts = np.array(list(sizes.values()), dtype=np.int64)
-    starts, taken_in = np.cumsum(counts) - counts, in_sample(sizes, end)
-    sequence = zip(starts[taken_in].tolist(), counts[taken_in].tolist(), strict=True)
-    rows = [np.arange(start, start + count) for start, count in sequence]
+    for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
+        taken += sizes[name]
+        if taken > most and number >= FEWEST_DOCUMENTS:
+            end = place
+            break
+    counts, used = np.array(list(sizes.values()), dtype=np.int64), in_sample(sizes, end)
     return Sample(
-        documents=list(itertools.compress(sizes, taken_in)),
-        document=np.repeat(np.arange(taken_in.sum(), dtype=np.int32), counts[taken_in]),
-        rows=np.concatenate([np.zeros(0, np.int64), *rows]),
+        documents=list(itertools.compress(sizes, used)),
+        document=np.repeat(np.arange(used.sum(), dtype=np.int32), counts[used]),
+        rows=np.flatnonzero(np.repeat(used, counts)),
         end=end,
     )
 
