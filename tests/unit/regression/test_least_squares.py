@@ -45,6 +45,11 @@ LENGTHS = {
 }
 
 
+def assert_goodness(fit, rel=1e-9, **expected):
+    found = {name: fit.goodness[name] for name in expected}
+    assert found == pytest.approx(expected, rel=rel, abs=rel)
+
+
 @pytest.mark.parametrize("missing", [0.0, 0.15])
 @pytest.mark.parametrize("layers", [1, 5])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
@@ -64,18 +69,19 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, m
         oracle = sm.OLS(y, x).fit(**options)
         rows = tidy[tidy["layer"] == layer]
         close = {"rtol": 1e-9, "atol": 1e-13}
-        np.testing.assert_allclose(rows["estimate"], oracle.params, **close)
-        np.testing.assert_allclose(rows["std_error"], oracle.bse, **close)
-        np.testing.assert_allclose(rows["statistic"], oracle.tvalues, **close)
+        found = rows[["estimate", "std_error", "statistic", "conf_low", "conf_high"]]
+        numbers = oracle.params, oracle.bse, oracle.tvalues, *oracle.conf_int(0.1).T
+        np.testing.assert_allclose(found.T, numbers, **close)
         np.testing.assert_allclose(rows["p_value"], oracle.pvalues, rtol=1e-8, atol=1e-300)
-        interval = oracle.conf_int(0.1)
-        np.testing.assert_allclose(rows[["conf_low", "conf_high"]], interval, **close)
         np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-9, atol=1e-15)
-        assert fit.goodness["r_squared"] == pytest.approx(oracle.rsquared, rel=1e-9)
-        assert fit.goodness["adj_r_squared"] == pytest.approx(oracle.rsquared_adj, rel=1e-9)
-        assert fit.goodness["sigma"] == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
-        assert fit.goodness["log_likelihood"] == pytest.approx(oracle.llf, rel=1e-9)
-        assert fit.goodness["condition_number"] == pytest.approx(oracle.condition_number, rel=1e-7)
+        assert_goodness(
+            fit,
+            r_squared=oracle.rsquared,
+            adj_r_squared=oracle.rsquared_adj,
+            sigma=np.sqrt(oracle.scale),
+            log_likelihood=oracle.llf,
+        )
+        assert_goodness(fit, rel=1e-7, condition_number=oracle.condition_number)
         assert fit.n_obs == oracle.nobs
         assert fit.n_documents == len(np.unique(codes))
         with warnings.catch_warnings():
@@ -105,7 +111,7 @@ def test_cross_validation_equals_that_of_separate_fits(folds):
     (fit,) = fits_of(layers_of(table), "cluster", folds)
     y, x, codes = columns_of(table, 0)
     fold = np.unique(codes, return_inverse=True)[1] % folds
-    assert fit.goodness["cv_r_squared"] == pytest.approx(r_squared_of_folds(y, x, fold), rel=1e-9)
+    assert_goodness(fit, cv_r_squared=r_squared_of_folds(y, x, fold))
 
 
 @pytest.mark.parametrize("ratio", [3, 300, 10**4])
@@ -145,12 +151,9 @@ def test_document_effects_equal_a_dummy_for_each_document(covariance):
             v = v * (n - within.shape[1]) / (n - 3)
         np.testing.assert_allclose(fit.estimate, oracle.params[:2], rtol=1e-9)
         np.testing.assert_allclose(fit.covariance, v, rtol=1e-8)
-        assert fit.goodness["sigma"] == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
-        assert fit.goodness["log_likelihood"] == pytest.approx(oracle.llf, rel=1e-9)
+        assert_goodness(fit, sigma=np.sqrt(oracle.scale), log_likelihood=oracle.llf)
         means = pd.Series(y).groupby(codes).transform("mean")
-        assert fit.goodness["r_squared"] == pytest.approx(
-            1 - oracle.ssr / ((y - means) ** 2).sum(), rel=1e-8
-        )
+        assert_goodness(fit, rel=1e-8, r_squared=1 - oracle.ssr / ((y - means) ** 2).sum())
 
 
 def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
@@ -185,7 +188,7 @@ def test_the_jackknife_equals_fits_without_each_document():
     np.testing.assert_allclose(
         lag["change_in_se"], lag["change"] / np.sqrt(fit.covariance[1, 1]), rtol=1e-9
     )
-    assert fit.goodness["loo_r_squared"] == pytest.approx(r_squared_of_folds(y, x, codes), rel=1e-9)
+    assert_goodness(fit, loo_r_squared=r_squared_of_folds(y, x, codes))
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
@@ -198,16 +201,16 @@ def test_the_r_squared_of_lags_is_that_of_the_residuals_of_the_other_terms(fixed
         y, x, codes = columns_of(table, layer)
         effects = dummies_of(codes if fixed_effects else 0 * codes)
         lags, trend = x[:, 1:3], table["position_1"].to_numpy()[:, None]
-        rest = sm.OLS(y, np.hstack([effects, trend])).fit()
-        whole = sm.OLS(y, np.hstack([effects, trend, lags])).fit()
-        found = fit.goodness
-        assert found["partial_r_squared"] == pytest.approx(1 - whole.ssr / rest.ssr, rel=1e-7)
-        assert found["partial_r_squared"] < found["r_squared"]
-        alone = sm.OLS(y, np.hstack([effects, lags])).fit()
-        for terms, oracle in (("lags", alone), ("others", rest)):
-            of_means = ((y - effects @ ols(y, effects)) ** 2).sum()
-            expected = pytest.approx(1 - oracle.ssr / of_means, rel=1e-7, abs=1e-9)
-            assert found[f"r_squared_{terms}"] == expected
+        terms = [effects], [effects, trend], [effects, lags], [effects, trend, lags]
+        of_means, rest, alone, whole = (sm.OLS(y, np.hstack(x)).fit().ssr for x in terms)
+        assert_goodness(
+            fit,
+            rel=1e-7,
+            partial_r_squared=1 - whole / rest,
+            r_squared_lags=1 - alone / of_means,
+            r_squared_others=1 - rest / of_means,
+        )
+        assert fit.goodness["partial_r_squared"] < fit.goodness["r_squared"]
 
 
 HALVES = [30, 12, 25, 8, 14, 40, 9]
@@ -336,9 +339,7 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path)
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
         np.testing.assert_allclose(one.df, other.df, rtol=1e-10)
         assert one.n_documents == other.n_documents
-        assert one.goodness["effective_documents"] == pytest.approx(
-            other.goodness["effective_documents"], rel=1e-10
-        )
+        assert_goodness(one, effective_documents=other.goodness["effective_documents"])
         assert one.goodness["loo_r_squared"] != other.goodness["loo_r_squared"]
     jackknife = fits_of(binned, "cluster-jackknife", 5)
     assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
@@ -355,7 +356,7 @@ def test_effective_documents_are_fewer_if_documents_are_unequal():
     inverse = np.linalg.inv(x.T @ x)
     gamma = [(inverse @ x[codes == g].T @ x[codes == g] @ inverse)[1, 1] for g in range(20)]
     expected = 20 / (1 + np.var(gamma) / np.mean(gamma) ** 2)
-    assert fit.goodness["effective_documents"] == pytest.approx(expected, rel=1e-9)
+    assert_goodness(fit, effective_documents=expected)
 
 
 def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
@@ -422,34 +423,24 @@ def test_corrected_p_values_equal_those_of_statsmodels(count, adjust):
     assert np.isnan(found[[0, -1]]).all()
 
 
-def one_long_document(lags=12, seed=0):
-    """Return a design of one document with 88% of the rows and forty short ones, and 12 lags."""
-    random = np.random.default_rng(seed)
-    lengths = [8800] + [30] * 40
-    codes = np.repeat(np.arange(41), lengths)
-    x = random.normal(size=(len(codes), lags))
-    y = x @ np.linspace(0.5, 0, lags) + random.normal(size=len(codes))
-    names = pa.array([f"d{code}" for code in codes], pa.string()).dictionary_encode()
-    columns = {"document": names, "layer_00.y": y}
-    columns |= {f"layer_00.lag_{lag + 1}": x[:, lag] for lag in range(lags)}
-    return pa.table(columns), x, y, codes
-
-
 def test_the_jackknife_can_leave_out_a_document_with_most_rows():
     """Without the document all sums shrink to an eighth, and a product of twelve is still not 0."""
-    table, x, y, codes = one_long_document()
-    (fit,) = fits_of(layers_of(table), "cluster-jackknife", 5)
+    random = np.random.default_rng(0)
+    codes = np.repeat(np.arange(41), [8800] + [30] * 40)
+    x = random.normal(size=(len(codes), 12))
+    y = x @ np.linspace(0.5, 0, 12) + random.normal(size=len(codes))
+    columns = {"document": pa.array(codes.astype(str)).dictionary_encode(), "layer_00.y": y}
+    columns |= {f"layer_00.lag_{lag}": column for lag, column in enumerate(x.T, 1)}
+    (fit,) = fits_of(layers_of(pa.table(columns)), "cluster-jackknife", 5)
     assert fit.status == "ok"
     constant = sm.add_constant(x)
     for document in (0, 7):
-        kept = codes != document
-        expected = ols(y, constant, kept)[1:]
-        np.testing.assert_allclose(
-            fit.left_out.without[document][1:], expected, rtol=1e-8, atol=1e-12
-        )
+        expected = ols(y, constant, codes != document)[1:]
+        found = fit.left_out.without[document][1:]
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
     assert np.linalg.cond(constant[codes != 0]) < 1.3
-    assert 0 < fit.goodness["cv_r_squared"] < fit.goodness["r_squared"]
-    assert 0 < fit.goodness["loo_r_squared"] < fit.goodness["r_squared"]
+    for name in ("cv_r_squared", "loo_r_squared"):
+        assert 0 < fit.goodness[name] < fit.goodness["r_squared"]
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 12])
@@ -467,77 +458,54 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
 @pytest.mark.parametrize(("alpha", "adjust"), [(0.05, "none"), (0.2, "holm")])
 def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha, adjust):
     """The oracle tests against the bound with statsmodels, and corrects with statsmodels."""
-    table = design_table(LENGTHS["many"], 4)
-    layers = layers_of(table)
-    fits = fits_of(layers, "nonrobust", 5)
-    seen = set()
-    for equivalence_bound in (0.02, 0.05, 0.1, 0.2, 0.4):
-        errors = Errors(
-            covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=equivalence_bound
-        )
+    table, seen = design_table(LENGTHS["many"], 4), set()
+    fits = fits_of(layers_of(table), "nonrobust", 5)
+    oracles = [sm.OLS(*columns_of(table, layer)[:2]).fit() for layer in range(4)]
+    for bound in (0.02, 0.05, 0.1, 0.2, 0.4):
+        errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=bound)
         tidy = results.coefficients_table(fits, errors)
         for place in range(3):
-            row, p = np.eye(3)[place], {"present": [], "absent": []}
-            for layer in range(4):
-                y, x, _ = columns_of(table, layer)
-                oracle = sm.OLS(y, x).fit()
-                low, high = (
-                    oracle.t_test((row, end)).tvalue.item()
-                    for end in (-equivalence_bound, equivalence_bound)
-                )
-                below, above = (
-                    f(t)
-                    for t, f in (
-                        (high, stats.t(oracle.df_resid).cdf),
-                        (low, stats.t(oracle.df_resid).sf),
-                    )
-                )
-                p["absent"].append(max(below, above))
-                # The size of the estimate is as far from either bound, if that were the truth.
-                p["present"].append(1 - p["absent"][-1] + min(below, above))
+            low, high = (
+                np.array([each.t_test((np.eye(3)[place], end)).tvalue.item() for each in oracles])
+                for end in (-bound, bound)
+            )
+            of_t = stats.t(oracles[0].df_resid)
+            ends = np.stack([of_t.cdf(high), of_t.sf(low)])
+            # The size of the estimate is as far from either bound, if that were the truth.
+            p_values = {"present": 1 - ends.max(axis=0) + ends.min(axis=0)}
+            p_values["absent"] = ends.max(axis=0)
             expected = np.full(4, "undecided", dtype=object)
-            for verdict, values in p.items():
-                values = np.array(values)
-                if adjust != "none":
-                    values = multipletests(values, method="holm")[1]
-                expected[values < alpha] = verdict
+            for verdict, p in p_values.items():
+                corrected = p if adjust == "none" else multipletests(p, method="holm")[1]
+                expected[corrected < alpha] = verdict
             found = tidy.groupby("layer").nth(place)["equivalence"].tolist()
             assert found == expected.tolist()
             seen |= set(found)
     assert seen == {"absent", "present", "undecided"}
 
 
-def test_what_is_present_is_significant():
+def test_what_is_present_is_significant_and_without_an_estimate_all_is_undecided():
     """The p-value of a coefficient beyond a bound is never below that of one beyond zero."""
     random = np.random.default_rng(0)
     b, s = random.normal(scale=0.3, size=300), random.uniform(0.01, 0.2, size=300)
+    b[-1] = s[-1] = np.nan
     p = pd.Series(2 * stats.t.sf(np.abs(b) / s, 9))
     for adjust in ("none", "holm", "benjamini-hochberg"):
         significant = results.adjusted(p, adjust) < 0.05
-        settings = {"alpha": 0.05, "adjust": adjust}
-        for equivalence_bound in (0.01, 0.05, 0.2):
-            present = (
-                results.equivalence_test(b, s, 9, equivalence_bound=equivalence_bound, **settings)
-                == "present"
+        for bound in (0.01, 0.05, 0.2):
+            found = results.equivalence_test(
+                b, s, 9, equivalence_bound=bound, alpha=0.05, adjust=adjust
             )
-            assert present.any()
-            assert not (present & ~significant).any()
-
-
-def test_a_layer_without_an_estimate_is_undecided():
-    nan = np.array([np.nan])
-    found = results.equivalence_test(nan, nan, 5, equivalence_bound=0.05, alpha=0.05, adjust="holm")
-    assert found.tolist() == ["undecided"]
+            assert (found == "present").any()
+            assert not ((found == "present") & ~significant).any()
+            assert found[-1] == "undecided"
 
 
 def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
     """Two texts, each four times, give a covariance of rank 1 to their pooled coefficients."""
-    table = design_table([20, 20] * 4, 1).to_pandas()
-    numbers = table.columns.drop(["document", "window", "position"], errors="ignore")
-    repeated = np.tile(table[numbers].to_numpy()[:40], (4, 1))
-    layers = layers_of(
-        changed(design_table([20, 20] * 4, 1), dict(zip(numbers, repeated.T, strict=True)))
-    )
+    table = design_table([20, 20] * 4, 1)
+    columns = {name: np.tile(table[name].to_numpy()[:40], 4) for name in table.column_names[1:]}
+    layers = layers_of(changed(table, columns))
     (fit,) = fits_of(layers, "cluster-crv1", 2, joint=[np.eye(3)[1:], np.eye(3)[1:2]])
     assert fit.status == "ok"
     both, one = fit.joint
