@@ -41,12 +41,9 @@ class Seen(dict[str, Any]):
 
 
 class Computation:
-    """Computes a quantity of a site.
+    """Computes a quantity of a site, given what the passes of an `Extractor` show."""
 
-    ``model`` is an `Extractor`, which has the blocks and width of the model.
-    """
-
-    # Shape of the value of a token in a layer, besides the names of ``Quantity.values``.
+    # Shape of the value of a token in a layer; by default, a number for each of ``values``.
     shape: tuple[int, ...] = ()
     # Whether the value is a vector of the stream, which may be stored in half precision.
     of_width = False
@@ -57,18 +54,19 @@ class Computation:
 
     def __init__(self, quantity: Quantity, site: str, model: Any):
         self.quantity, self.site = quantity, site
+        self.called, self.width = model.called, model.width
         # The layers that have values.
         self.layers: Sequence[int] = range(len(model.blocks))
-        sublayers = SITES[site].sublayers if site in SITES else ()
-        self.points = {*sublayers, *quantity.points}
+        self.points = {*(SITES[site].sublayers if site in SITES else ()), *quantity.points}
         if quantity.values:
             self.shape = (len(quantity.values),)
+        elif self.of_width:
+            self.shape = (self.width,)
 
-    def prove(self, observed: Mapping[int, Seen], output: Any) -> None:
-        """Prove the quantity in a short pass, given what this has shown of each layer.
+    def prove(self, seen: Mapping[int, Seen], output: Any) -> None:
+        """Prove the quantity by what a short pass has given of each layer and its output.
 
-        ``output`` is that of the model. What fails the proof is taken from ``layers``, or raises
-        UserError.
+        What fails the proof is taken from ``layers``, or raises UserError.
         """
 
     def expect(self, sequences: int) -> None:

@@ -152,11 +152,8 @@ class PairSample:
 class Geometry(Computation):
     """The directions of a site's adjustments."""
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        self.width = arguments[-1].width
-        # Keeps the vectors of some tokens for random pairs, if there are to be any.
-        self.sample: PairSample | None = None
+    # Keeps the vectors of some tokens for random pairs, if there are to be any.
+    sample: PairSample | None = None
 
     def expect(self, sequences: int) -> None:
         """Prepare the control of random pairs of a shard."""
@@ -168,7 +165,6 @@ class Geometry(Computation):
             self.sample.begin(sequences)
 
     def layer(self, seen: Seen) -> torch.Tensor:
-        """Return the quantities of a layer."""
         added, stream = seen.site(self.site), seen[STREAM]
         if self.sample:
             self.sample.keep(seen.layer, seen.batch.rows, added, stream)

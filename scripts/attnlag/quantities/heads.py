@@ -21,6 +21,7 @@ from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 from attnlag.model.hooks import HEADS, PROJECTED, NotGiven
 from attnlag.quantities import columns
+from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.computation import Computation, Seen
 
 # Known names of the token mixer of a block, and of its output projection.
@@ -192,12 +193,11 @@ def prove(
 class Heads(Computation):
     """The norms of the heads of attention, in the layers that have any."""
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        model = arguments[-1].model
-        self.bound = hooks.TOLERANCE[next(model.parameters()).dtype]
+    def __init__(self, quantity: Quantity, site: str, model: Any):
+        super().__init__(quantity, site, model)
+        self.bound = hooks.TOLERANCE[model.dtype]
         # By layer, and why other layers have none.
-        self.heads, self.without = located(arguments[-1].blocks, model.config.get_text_config())
+        self.heads, self.without = located(model.blocks, model.model.config.get_text_config())
         self.error = 0.0  # the largest, of the sum of heads
         self.layers = list(self.heads)
         normalised = any(layer.gain is not None for layer in self.heads.values())
@@ -220,30 +220,26 @@ class Heads(Computation):
             words += f"; {counted(len(self.without), 'layer')} without, as {self.without[0]}"
         return words
 
-    def prove(self, observed: Mapping[int, Seen], output: Any) -> None:
+    def prove(self, seen: Mapping[int, Seen], output: Any) -> None:
         """Prove that heads and bias add up to the adjustment, or leave out the layer."""
         for number in list(self.heads):
-            seen = observed.get(number)
+            of_layer = seen.get(number)
             try:
-                if seen is None or not seen.keys() >= self.points:
+                if of_layer is None or not of_layer.keys() >= self.points:
                     made = "adds what its output projection has not made"
                     raise NotGiven(f"layer {number} {made}")
-                at_projection = seen[HEADS], seen.get(PROJECTED)
+                at_projection = of_layer[HEADS], of_layer.get(PROJECTED)
+                given = at_projection, of_layer["attention"], self.bound
                 with torch.inference_mode():
-                    error = prove(
-                        number, self.heads[number], at_projection, seen["attention"], self.bound
-                    )
-                self.error = max(self.error, error)
+                    self.error = max(self.error, prove(number, self.heads[number], *given))
             except NotGiven as reason:
                 self.without.append(str(reason))
                 del self.heads[number]
         self.layers = list(self.heads)
 
     def layer(self, seen: Seen) -> torch.Tensor:
-        """Return the norms of the heads of a layer."""
         at_projection = seen[HEADS], seen.get(PROJECTED)
         return self.heads[seen.layer].norms(at_projection, seen.site("attention"))
 
     def metadata(self) -> dict[bytes, bytes]:
-        """Return the remark."""
         return {columns.HEADS_KEY: self.remark.encode()}

@@ -45,12 +45,7 @@ class Vectors(Computation):
 
     of_width = True
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        self.shape = (arguments[-1].width,)
-
     def layer(self, seen: Seen) -> Any:
-        """Return the vectors of a layer."""
         return seen.site(self.site).float()
 
 
@@ -58,7 +53,6 @@ class Norms(Computation):
     """The norms of a site."""
 
     def layer(self, seen: Seen) -> Any:
-        """Return the norms of a layer."""
         return norms_of(seen.site(self.site))
 
 
@@ -66,7 +60,6 @@ class StreamNorms(Computation):
     """The norms of what blocks receive."""
 
     def layer(self, seen: Seen) -> Any:
-        """Return the norms of a layer."""
         return norms_of(seen["stream"])
 
 
@@ -118,17 +111,11 @@ def regressed(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
 def in_batches(
     outcome: Outcome, path: Path, stream: Path | None, rows: int, progress: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the numbers of an outcome in batches: the keys, then a column per layer.
+    """Yield the numbers of an outcome in batches of at most so many rows: keys, then layers.
 
-    Parameters
-    ----------
-    path : Path
-        File of the outcome; for relative norms, the norms of adjustments.
-    stream : Path or None
-        Norms of the stream at the same tokens and blocks. Relative norms are divided by them;
-        other outcomes are NaN at tokens where that ratio is undefined. None for the numbers alone.
-    rows : int
-        Largest number of rows of a batch.
+    The file of relative norms has the norms of adjustments. If the norms of the stream at the same
+    tokens and blocks are given, relative norms are divided by them; other outcomes are NaN at
+    tokens where that ratio is undefined.
     """
     names = outcome.columns(pq.read_schema(path).names)
     batches = tables.batches(path, rows, progress, [*columns.KEYS, *names.values()])

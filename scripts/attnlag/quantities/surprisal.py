@@ -17,6 +17,7 @@ from torch.nn import functional
 from attnlag.corpus.catalogue import of_file
 from attnlag.errors import UserError
 from attnlag.model.hooks import HEAD
+from attnlag.quantities.catalogue import Quantity
 from attnlag.quantities.computation import Computation, Seen
 from attnlag.quantities.passes import Batch
 from attnlag.storage.keys import KEY_FIELDS
@@ -46,23 +47,22 @@ def outputs_in_parts(head: Any, hidden: torch.Tensor) -> Iterator[tuple[int, tor
         yield start, functional.linear(hidden, weight[part], None if bias is None else bias[part])
 
 
-class Predictions:
-    """The head of a model, applied to its own input one part of the vocabulary at a time.
+class Surprisal(Computation):
+    """The predictions of a model at each token, from the inputs of its head."""
 
-    Raise UserError if the model has no head; ``name`` is that of the configuration, for the
-    messages.
-    """
+    shape = (len(PREDICTED),)
 
-    def __init__(self, model: Any, name: str):
-        self.model = model
-        self.name = name
-        self.head: Any = self.model.get_output_embeddings()
-        if self.head is None or getattr(self.head, "weight", None) is None:
+    def __init__(self, quantity: Quantity, site: str, model: Any):
+        super().__init__(quantity, site, model)
+        self.head: Any = model.whole.get_output_embeddings()
+        if getattr(self.head, "weight", None) is None:
             raise UserError(
-                f"model {name}, of type '{self.model.config.model_type}': found no head that "
-                "predicts tokens, expected a model with one, or no surprisal among the quantities"
+                f"{self.called}: found no head that predicts tokens, expected a model with one, "
+                "or no surprisal among the quantities"
             )
-        config = self.model.config.get_text_config()
+        self.layers = [len(model.blocks)]
+        self.points, self.modules = {HEAD}, {(self.layers[0], HEAD): self.head}
+        config = model.whole.config.get_text_config()
 
         def value_of(names: Sequence[str], default: Any) -> Any:
             values = (getattr(config, name, None) for name in names)
@@ -89,27 +89,30 @@ class Predictions:
         logits = logits if self.scale == 1 else logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
-    def prove(self, hidden: torch.Tensor, expected: torch.Tensor) -> None:
-        """Compare the logits of tokens, (tokens, vocabulary), with those that the model gives.
-
-        Raise UserError if they differ.
-        """
+    def prove(self, seen: Mapping[int, Seen], output: Any) -> None:
+        """Compare logits with those that the model gives; it must run its head once."""
+        of_head = seen.get(self.layers[0])
+        if (times := of_head.times[HEAD] if of_head else 0) != 1:
+            self._refuse(f"{times} passes of its head", "one")
+        assert of_head
         gap = size = 0.0
-        for start, logits in self._parts(hidden.to(self.head.weight.device)):
-            of_model = expected[:, start : start + PART].float().to(logits.device)
-            gap += float((logits - of_model).double().square().sum())
-            size += float(of_model.double().square().sum())
+        with torch.inference_mode():
+            for start, logits in self._parts(of_head[HEAD].to(self.head.weight.device)):
+                of_model = output.logits[0, :, start : start + PART].float().to(logits.device)
+                gap += float((logits - of_model).double().square().sum())
+                size += float(of_model.double().square().sum())
         if not gap**0.5 <= TOLERANCE[self.head.weight.dtype] * size**0.5:
             difference = f"logits that differ by {gap**0.5 / size**0.5:.1e} of their size"
-            self.refuse(difference, "those of its head applied to its input")
+            self._refuse(difference, "those of its head applied to its input")
 
-    def refuse(self, found: str, expected: str) -> NoReturn:
-        """Raise the UserError of a failed proof."""
+    def _refuse(self, found: str, expected: str) -> NoReturn:
         raise UserError(
-            f"model {self.name}, of type '{self.model.config.model_type}', fails the proof of its "
-            f"predictions: found {found}, expected {expected}; the quantities may leave surprisal "
-            "out"
+            f"{self.called}, fails the proof of its predictions: found {found}, expected "
+            f"{expected}; the quantities may leave surprisal out"
         )
+
+    def layer(self, seen: Seen) -> torch.Tensor:
+        return self.predict(seen[HEAD], seen.batch)
 
     @torch.inference_mode()
     def predict(self, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -162,32 +165,6 @@ class Predictions:
         surprisal = largest.double() + total.log() - summed.double()
         entropy = total.log() - weighted / total
         return surprisal.float(), entropy.float(), (above + 1).float()
-
-
-class Surprisal(Computation):
-    """The predictions of a model at each token, from the inputs of its head."""
-
-    shape = (len(PREDICTED),)
-
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        self.predictions = Predictions(arguments[-1].whole, arguments[-1].name)
-        self.layers = [len(arguments[-1].blocks)]
-        self.points = {HEAD}
-        self.modules = {(self.layers[0], HEAD): self.predictions.head}
-
-    def prove(self, observed: Mapping[int, Seen], output: Any) -> None:
-        """Prove the predictions; the model must run its head once."""
-        seen = observed.get(self.layers[0])
-        if (times := seen.times[HEAD] if seen else 0) != 1:
-            self.predictions.refuse(f"{times} passes of its head", "one")
-        assert seen
-        with torch.inference_mode():
-            self.predictions.prove(seen[HEAD], output.logits[0])
-
-    def layer(self, seen: Seen) -> torch.Tensor:
-        """Return the columns of ``PREDICTED``."""
-        return self.predictions.predict(seen[HEAD], seen.batch)
 
     def schema(self, stored: str = "float32") -> pa.Schema:
         """Return the keys and ``PREDICTED``."""

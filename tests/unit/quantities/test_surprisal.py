@@ -33,6 +33,12 @@ def sequences():
 BOTH = ["norms", "surprisal"]
 
 
+def head_of(model):
+    """Return what computes the predictions of a model."""
+    extractor = extraction.Extractor(model, batch_tokens=48, quantities=BOTH)
+    return extractor.computations["surprisal", ""]
+
+
 def predicted(model, of, batch_tokens=48):
     """Return the columns of predictions, one array each, from the extraction's own pass."""
     extractor = extraction.Extractor(model, batch_tokens=batch_tokens, quantities=BOTH)
@@ -81,7 +87,7 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
     model = tiny("llama")
     with torch.no_grad():
         model.get_output_embeddings().weight.zero_()
-    head = surprisal.Predictions(model, "tiny")
+    head = head_of(model)
     ids = np.array([3, 20_010, 8192, 0, 8191])
     said, before, after, rank = head.predict(torch.randn(5, 48), batch_of(ids)).T
     for values in (said[1:], before[1:], after):
@@ -92,7 +98,7 @@ def test_uniform_logits_give_the_log_of_the_vocabulary_and_the_first_rank():
 
 def test_the_likeliest_token_has_the_first_rank_despite_rounding():
     model = tiny("llama").to(torch.bfloat16)
-    head = surprisal.Predictions(model, "tiny")
+    head = head_of(model)
     hidden = torch.randn(200, 48).to(torch.bfloat16)
     with torch.inference_mode():
         likeliest = model.get_output_embeddings()(hidden).argmax(-1).numpy()
@@ -104,7 +110,7 @@ def test_the_likeliest_token_has_the_first_rank_despite_rounding():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_no_surprisal_is_negative_in_half_precision(dtype):
     model = tiny("llama").to(dtype)
-    head = surprisal.Predictions(model, "tiny")
+    head = head_of(model)
     with torch.inference_mode():
         hidden = (4 * torch.randn(400, 48)).to(dtype)
         logits = model.get_output_embeddings()(hidden).float()
@@ -149,10 +155,9 @@ def test_measuring_predictions_does_not_change_the_norms():
 
 
 def test_a_file_of_predictions_has_nulls_where_nothing_is_predicted():
-    extractor = extraction.Extractor(tiny("llama"), batch_tokens=48, quantities=BOTH)
     values = np.float32([[np.nan, np.nan, 3.5, np.nan], [1.5, 2.5, 4.5, 7]])
     run = [TokenSequence("a", 0, np.array([5, 6]))]
-    found = extractor.computations["surprisal", ""].rows(run, [values])
+    found = head_of(tiny("llama")).rows(run, [values])
     assert found.schema == surprisal.SCHEMA
     told = found.select(surprisal.PREDICTED).to_pydict()
     assert list(told.values()) == [[None, 1.5], [None, 2.5], [3.5, 4.5], [None, 7]]
