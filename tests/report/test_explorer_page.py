@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import numpy as np
@@ -28,6 +29,7 @@ HOSTILE = (
 )
 RICH = {**SEVERAL["rich"], "outcome": "relative"}
 SITES = ["attention", "mlp"]
+STUDY = ("tiny", "small", "attention")
 SMALL = "model=tiny&corpus=small&site=attention&regression=within"
 
 
@@ -50,6 +52,7 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
             "turned": {"outcome": "angle", "lags": [1]},
         },
         causal={"documents": 4, "document_tokens": 12, "interventions": []},
+        sources={"documents": 2, "document_tokens": 12},
     )
     project.run("results/explorer.html")
     results = project.folder / "results"
@@ -367,6 +370,20 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
         np.testing.assert_allclose(
             np.array(drawn(page, "causes", series), float), expected, rtol=1e-4
         )
+    # Beside single layers, each with its interval.
+    pairs = pd.read_parquet(base / "causal/elasticities.parquet")
+    pairs = pairs.query(
+        "source_site == target_site == 'attention' and lag == 1 and target_layer == 1 and "
+        "intervention == 'derivative' and source_layer == 0"
+    )
+    fits = pd.read_parquet(base / "attention/within/fits.parquet")
+    t = scipy.stats.t.ppf(0.975, fits["n_documents"].max() - 1)
+    low = pairs["predictive"] - t * pairs["predictive_std_error"]
+    predicted, caused = page.evaluate("explorer.charts.single.spec.panels[0].series")
+    np.testing.assert_allclose(predicted["low"], low, rtol=1e-4)
+    np.testing.assert_allclose(caused["high"], pairs["conf_high"], rtol=1e-4)
+    keys = page.locator("#causes .keys > span").all_inner_texts()
+    assert "chosen layer of the later token" in [key.strip() for key in keys]
     for choice in ("pair", "later", "target"):
         options = page.locator(f"#{choice} option").evaluate_all("all => all.map(o => o.value)")
         page.locator(f"#{choice}").select_option(options[-1])
@@ -391,17 +408,96 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     assert "before training" in picture
 
 
-def test_a_study_without_what_a_tab_shows_has_no_such_tab(browser, studies, tmp_path):
+HEADS = ("heads", "head_norms", "head_coefficients")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "tabs"),
+    [
+        (HEADS, ["Coefficients", "Text", "Kinds of token", "Causes", "Sources and readout"]),
+        (
+            (*HEADS, "token_properties", "surprisal", "total_effects", "shares", "sources"),
+            ["Coefficients", "Text"],
+        ),
+    ],
+)
+def test_a_study_without_what_a_tab_shows_has_no_such_tab(
+    browser, studies, tmp_path, lacking, tabs
+):
     files = files_in(studies[0].parents[4])
-    del files["token_properties"]
-    found = contents.contents(declared(**files), [])
-    for one in found.index["beyond"].values():
-        one.update(heads=None, causes=None, traced=None)
+    given = {name: paths for name, paths in files.items() if name not in lacking}
+    given["coefficients"] = [path for path in studies if path.parts[-5:-2] == STUDY]
+    found = contents.contents(declared(**given), [])
     (tmp_path / "bare.html").write_text(pages.page_of(found), encoding="utf-8")
     page = ready(browser.new_page(), tmp_path / "bare.html", "tab=heads")
-    assert page.locator("#tabs button").all_inner_texts() == ["Coefficients", "Text"]
+    assert page.locator("#tabs button").all_inner_texts() == tabs
     expect(page.locator("#trouble")).to_contain_text("tab “heads” (shown: coefficients)")
+    tab(page, "text")
+    assert page.locator("#shade option[value^=head]").count() == 0
+    assert page.locator("#text .end").count() == ("sources" not in lacking)
     page.close()
+
+
+def test_the_ticks_of_an_axis_are_round_and_lie_where_their_values_do(page):
+    ticks = page.locator("#profile > svg > text[text-anchor=end]").evaluate_all(
+        "all => all.map(one => [one.textContent.replace('−', '-'), one.getAttribute('y')].map(Number))"
+    )
+    dots = page.locator("#profile > svg > circle").evaluate_all(
+        "all => all.map(one => Number(one.getAttribute('cy')))"
+    )
+    # The ticks of the first panel come first, from the bottom up.
+    values, places = np.array([tick for tick in ticks if tick[1] < max(dots) + 250][:3]).T
+    steps = np.diff(values)
+    assert len(set(np.round(steps, 9))) == 1
+    assert f"{steps[0]:e}"[0] in "125"
+    # A label lies four pixels below its line.
+    height = np.polyval(np.polyfit(values, places - 4, 1), drawn(page, "profile", 1))
+    marked = page.evaluate("explorer.charts.profile.spec.panels[0].series[1].marks")
+    shown = [y for y, signs in zip(height, marked, strict=True) if {"dot", "ring"} & set(signs)]
+    np.testing.assert_allclose(dots[: len(shown)], shown, atol=0.01)
+
+
+def test_a_linked_token_is_scrolled_into_view(browser, file):
+    context = browser.new_context(viewport={"width": 1024, "height": 600}, offline=True)
+    page = ready(context.new_page(), file, f"{SMALL}&tab=text")
+    document, token = page.evaluate(
+        "explorer.tokens.documents.map(one => [one.name, one.tokens.length - 1])"
+        ".sort((a, b) => b[1] - a[1])[0]"
+    )
+    query = urlencode({"document": document, "token": token})
+    ready(page, file, f"{SMALL}&tab=text&{query}")
+    pane, active = (page.locator(name).bounding_box() for name in ("#text", "#text .active"))
+    assert page.evaluate("document.getElementById('text').scrollTop") > 0
+    assert max(pane["y"], 0) <= active["y"]
+    assert active["y"] + active["height"] <= min(pane["y"] + pane["height"], 600)
+    context.close()
+
+
+def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(page, file, project):
+    base = project.folder / "results/tiny/small/attention"
+    traced = pq.read_table(base / "sources/0000.parquet").to_pandas()
+    document = str(traced["document"].iloc[0])
+    ready(page, file, f"{SMALL}&tab=text&document={document}")
+    last = traced.loc[traced["document"] == document, "position"].max()
+    expect(page.locator("#text .end")).to_have_attribute("id", f"token-{last}")
+    expect(page.locator("#scale .end")).to_contain_text(f"the first {last + 1} tokens are traced")
+    for shade, names in (
+        ("norm", ["attention/norms/"]),
+        ("relative", ["attention/norms/", "stream/"]),
+        ("residual", ["attention/within/coefficients.csv", "attention/within/design/"]),
+        ("head_1", ["attention/heads/"]),
+        ("upos", ["token_properties/"]),
+    ):
+        page.locator("#shade").select_option(shade)
+        links = page.locator("#text-tables a")
+        assert links.all_inner_texts() == [f"results/tiny/small/{name}" for name in names]
+        assert links.first.get_attribute("href") == f"tiny/small/{names[0]}"
+    page.locator("#document").select_option("doc-7")
+    expect(page.locator("#text .end")).to_have_count(0)
+    # The same tokens have writers on their card; shares and effects have a tab.
+    tab(page, "sources")
+    shares = pd.read_parquet(base / "sources/shares.parquet").query("source == 'previous_1'")
+    np.testing.assert_allclose(drawn(page, "shares", 1), 100 * shares["mean"], rtol=1e-4)
 
 
 def test_every_focusable_element_has_a_role_and_a_name(page, file):
@@ -410,7 +506,7 @@ def test_every_focusable_element_has_a_role_and_a_name(page, file):
     page.locator("#tab-coefficients").press("ArrowRight")
     expect(page.locator("#tab-text")).to_be_focused()
     roles = set()
-    for name in ("text", "coefficients", "kinds", "heads", "causes"):
+    for name in ("text", "coefficients", "kinds", "heads", "causes", "sources"):
         tab(page, name)
         tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
         controls = []
@@ -479,7 +575,7 @@ def test_the_page_fits_the_width_of_the_screen(browser, file, shots, width, sche
         viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme
     )
     page = ready(context.new_page(), file, f"{SMALL}&token=7")
-    for name in ("text", "kinds", "heads", "causes", "coefficients"):
+    for name in ("text", "kinds", "heads", "causes", "sources", "coefficients"):
         tab(page, name)
         page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

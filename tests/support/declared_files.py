@@ -4,7 +4,7 @@ from pathlib import Path
 
 from attnlag.report.regression_tables import RegressionTables, declared
 
-NAMED = {"heads": "head_norms"}
+NAMED = {"heads": "head_norms", "readout": "readout_rows"}
 
 
 def files_in(results: Path) -> dict[str, list[Path]]:
@@ -16,6 +16,8 @@ def files_in(results: Path) -> dict[str, list[Path]]:
             name = NAMED.get(path.parent.name, path.parent.name)
         elif path.parent.name == "corpora":
             name = "corpora"
+        elif path.stem == "means":
+            name = {"geometry": "directions"}.get(path.parent.name, path.parent.name)
         if path.suffix in (".parquet", ".json"):
             files.setdefault(name, []).append(path)
     return files

@@ -40,6 +40,12 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
     )
 
 
+def of_controls(claim: Claim) -> str:
+    """Return the controls of a claim about the lag of heads in words, "" without them."""
+    sizes = ", ".join(f"{name} {number(size)}" for name, size in claim.baseline.items())
+    return f"{sizes} {OF_CONTROLS}" if sizes else ""
+
+
 def share(parts: pd.DataFrame) -> Claim | None:
     """Return the largest share of a head in the squared norms of its layer; None if unknown."""
     heads = parts[parts["part"] != WHOLE]

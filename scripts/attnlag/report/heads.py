@@ -64,9 +64,8 @@ def _lags(lags: pd.DataFrame, regression: str) -> list[str]:
         f"{lag} is shown to matter in {int(present.sum())} of {counted(len(heads), 'head')}, and "
         f"positive in {int((present & (heads['estimate'] > 0)).sum())} of these",
     ]
-    if claim.baseline:
-        controls = ", ".join(f"{name} {number(size)}" for name, size in claim.baseline.items())
-        lines.append(f"{lag} of single heads is {controls} {claims.OF_CONTROLS}")
+    if controls := claims.of_controls(claim):
+        lines.append(f"{lag} of single heads is {controls}")
     return lines
 
 

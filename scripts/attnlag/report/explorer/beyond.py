@@ -4,18 +4,17 @@ Each function returns None if a run makes no such tables; what it returns names 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from scipy import special
 
 from attnlag.claims import causes as claims_on_causes
 from attnlag.claims import heads as claims_on_heads
 from attnlag.claims import sources as claims
-from attnlag.claims.numbers import number
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.quantities.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
@@ -41,6 +40,17 @@ def path_in_results(path: Path) -> str:
     return "/".join(path.parts[place + 1 :])
 
 
+def tables_beside(file: Path, *names: str) -> list[str]:
+    """Return the paths of tables in CSV in the folder of another file."""
+    return [path_in_results(file.with_name(f"{name}.csv")) for name in names]
+
+
+def folder_of(regression: RegressionTables, name: str, folder: Path) -> list[str]:
+    """Return the folder of a table of tokens, which has a file for each shard; [] without it."""
+    paths = regression.files.all_of(name, folder)[:1]
+    return [f"{path_in_results(path.parent)}/" for path in paths]
+
+
 def columns_of(frame: pd.DataFrame, *names: str) -> dict[str, list[Any]]:
     """Return columns of a table as lists for JSON, with rounded numbers; an absent one is empty."""
     frame = frame.reindex(columns=list(names))
@@ -63,7 +73,7 @@ def slopes(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     rows = rows.assign(subset=rows["subset"].map(lambda subset: UPOS.get(subset, subset)))
     return {
-        "tables": [path_in_results(path.with_suffix(".csv"))],
+        "tables": tables_beside(path, "classes"),
         "term": [term, named(term)],
         "property": name,
         "by": SLOPES[name].label,
@@ -84,25 +94,16 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
     lags = lags[~lags["part"].isin([WHOLE, ABOVE])]
     names = ["layer", "part", *INTERVAL, "random_weights", "trained"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
-    of_lags = claims_on_heads.lag(coefficients)
-    made = {
-        "estimate": of_lags,
-        "share": claims_on_heads.share(parts),
-        "sink": claims_on_heads.sink(parts),
-    }
-    if of_lags and of_lags.baseline:
-        controls = (f"{name} {number(size)}" for name, size in of_lags.baseline.items())
-        sentence = f"{of_lags.sentence}; {', '.join(controls)} {claims_on_heads.OF_CONTROLS}"
-        of_lags = replace(of_lags, sentence=sentence)
-        made |= {"estimate": of_lags, "random_weights": of_lags}
+    made = {"share": claims_on_heads.share(parts), "sink": claims_on_heads.sink(parts)}
+    sentences = {name: claim.sentence for name, claim in made.items() if claim}
+    if lag := claims_on_heads.lag(coefficients):
+        of_lag = "; ".join(filter(None, [lag.sentence, claims_on_heads.of_controls(lag)]))
+        sentences |= {"estimate": of_lag, "random_weights": of_lag}
     return {
-        "tables": [
-            path_in_results(path.with_name(f"{name}.csv"))
-            for name in ("heads", "head_coefficients")
-        ],
+        "tables": tables_beside(path, "heads", "head_coefficients"),
         "term": "" if lags.empty else named(lags["term"].iloc[0]),
         "regression": "" if lags.empty else lags["regression"].iloc[0],
-        "claims": {name: claim.sentence for name, claim in made.items() if claim},
+        "claims": sentences,
         **columns_of(rows, *names, "share", "sink"),
     }
 
@@ -131,7 +132,7 @@ def traced(regression: RegressionTables) -> dict[str, Any] | None:
         for label, rows in claims.shares(table).items()
     ]
     entry: dict[str, Any] = {
-        "tables": [path_in_results(path.with_suffix(".csv"))],
+        "tables": tables_beside(path, "shares"),
         "claim": claims.previous_token(table).sentence,
         "tokens": int(table["tokens"].max()),
         "documents": int(table["documents"].max()),
@@ -140,7 +141,7 @@ def traced(regression: RegressionTables) -> dict[str, Any] | None:
     if means is not None:
         logits = pd.read_parquet(means)
         names = ("layer", "difference", *INTERVAL[1:], "random_weights")
-        entry["tables"].append(path_in_results(means.with_suffix(".csv")))
+        entry["tables"] += tables_beside(means, "means")
         entry["claim"] += f". {claims.next_token(logits).sentence}"
         entry["readout"] = [
             {"name": label, **columns_of(logits[logits["target"] == target], *names)}
@@ -195,18 +196,19 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     single = regression.files.table("elasticities", regression.of_corpus)
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
-    single = single[single["source_layer"] < single["target_layer"]]
+    single = single[single["source_layer"] < single["target_layer"]].copy()
+    reach = single["predictive_std_error"] * special.stdtrit(
+        regression.fits["n_documents"].max() - 1, 1 - regression.settings["alpha"] / 2
+    )
+    single["predictive_conf_low"] = single["predictive"] - reach
+    single["predictive_conf_high"] = single["predictive"] + reach
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
-    predicted = [
-        f"{name}{end}"
-        for name in ("coefficient", "predicted")
-        for end in ("", "_conf_low", "_conf_high")
-    ]
+    alone, coefficient, together = (
+        [f"{name}{end}" for end in ("", "_conf_low", "_conf_high")]
+        for name in ("predictive", "coefficient", "predicted")
+    )
     return {
-        "tables": [
-            path_in_results(path.with_suffix(".csv")),
-            path_in_results(path.with_name("elasticities.csv")),
-        ],
+        "tables": tables_beside(path, "total_effects", "elasticities"),
         "documents": int(total["documents"].max()),
         "regression": str(next(iter(total["regression"].dropna()), "")),
         "claims": {
@@ -215,8 +217,8 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
                 ["source_site", "target_site", "lag"], sort=False
             )
         },
-        "all": columns_of(total, *names, *predicted),
-        "single": columns_of(single, *names, "source_layer", "predictive"),
+        "all": columns_of(total, *names, *coefficient, *together),
+        "single": columns_of(single, *names, "source_layer", *alone),
     }
 
 

@@ -122,9 +122,9 @@ class Tokens {
     });
   }
 
-  // Whether a document was traced to the sources of its tokens.
+  // How many of the first tokens of a document were traced to their sources.
   traced(name) {
-    return Boolean(this.sources?.documents.includes(name));
+    return this.sources?.counts[this.sources.documents.indexOf(name)] ?? 0;
   }
 
   // The tokens that wrote the adjustment to a token in a layer, and their shares, largest first.

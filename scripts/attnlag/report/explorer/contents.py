@@ -4,7 +4,7 @@ An index lists the contents and names the blocks of numbers; the page reads a bl
 it, and computes none of them. Everything stands beside the path of the table that it comes from.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
-from attnlag.corpus.documents import group_by_document
+from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
 from attnlag.quantities import catalogue, columns
 from attnlag.quantities.catalogue import SITES
@@ -37,7 +37,6 @@ from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
 from attnlag.report.answers import TOKENS_AWAY
 from attnlag.report.explorer import beyond, documents, kinds
-from attnlag.report.explorer.beyond import path_in_results
 from attnlag.report.explorer.packing import Quantised, block, json_block, quantised
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -46,26 +45,12 @@ TOKEN_KEYS = ["document", "window", "position"]
 
 MOST_CATEGORIES = 40
 
-# Columns of controls, with their names in the index.
-NAMES_OF_CONTROLS = {
-    "permuted_low": "permutedLow",
-    "permuted_high": "permutedHigh",
-    "permuted_mean": "permutedMean",
-    "trained": "uncorrected",
-}
-
 # Endings of columns of controls before training, with the scales that they stand for.
 SCALES = {"own": "own scale", "default": "default scale", "by_depth": "scale by depth"}
 
-# Columns of coefficients, with their names in the index.
-NAMES_OF_NUMBERS = {
-    "estimate": "estimate",
-    "std_error": "stdError",
-    "conf_low": "low",
-    "conf_high": "high",
-    "p_value": "p",
-    "p_adjusted": "pAdjusted",
-}
+# Columns of coefficients and of controls in the index.
+NUMBERS = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "p_adjusted")
+CONTROLS = ("permuted_low", "permuted_high", "trained")
 
 # A regression in the index, as JSON.
 Entry = dict[str, Any]
@@ -182,34 +167,24 @@ def _entry(regression: RegressionTables) -> Entry:
     """Return the coefficients of a regression, its controls and what residuals need."""
     fits = regression.fits.sort_values("layer")
     settings = TypeAdapter(DesignSettings).validate_python(regression.record.settings("design"))
-    layers = fits["layer"].tolist()
-
-    def by_layer(rows: pd.DataFrame, column: str) -> list[float]:
-        if column not in rows:
-            return [np.nan] * len(layers)
-        return rows.set_index("layer")[column].reindex(layers).astype(float).tolist()
-
-    meanings = {
-        "cross": tested("≥", regression.settings["alpha"], regression.settings["adjust"]),
-        "ring": shown_within(regression.settings["equivalence_bound"]),
-    }
+    layers, inference = fits["layer"].tolist(), regression.settings
+    path = regression.file("coefficients")
+    norms = beyond.folder_of(regression, "norms", regression.of_site)
+    meanings = {"cross": tested("≥", inference["alpha"], inference["adjust"])}
+    meanings["ring"] = shown_within(inference["equivalence_bound"])
     terms = {}
     for term, rows in regression.coefficients.groupby("term", sort=False):
+        rows = rows.set_index("layer").reindex(layers)
         controls = regression.controls[regression.controls["term"] == term]
+        controls = controls.set_index("layer").reindex(
+            layers, columns=[*CONTROLS, *BEFORE_TRAINING]
+        )
+        before = controls[list(BEFORE_TRAINING)].dropna(axis="columns", how="all")
+        numbers = [rows[list(NUMBERS)], controls.reindex(columns=CONTROLS)]
         terms[str(term)] = {
-            **{name: by_layer(rows, column) for column, name in NAMES_OF_NUMBERS.items()},
-            **{name: by_layer(controls, column) for column, name in NAMES_OF_CONTROLS.items()},
-            "tests": {
-                "marks": marks(
-                    rows.set_index("layer").reindex(layers), regression.settings["alpha"]
-                ),
-                "meanings": meanings,
-            },
-            "before": {
-                before_training(column, regression): by_layer(controls, column)
-                for column in BEFORE_TRAINING
-                if column in controls and controls[column].notna().any()
-            },
+            **pd.concat(numbers, axis=1).astype(float).to_dict("list"),
+            "tests": {"marks": marks(rows, inference["alpha"]), "meanings": meanings},
+            "before": {before_training(name, regression): before[name].tolist() for name in before},
         }
     return {
         "model": regression.model,
@@ -219,22 +194,29 @@ def _entry(regression: RegressionTables) -> Entry:
         "layers": layers,
         "lags": [[term, named(term)] for term in regression.terms],
         "terms": terms,
-        "rSquared": by_layer(fits, "r_squared"),
-        "rSquaredName": R_SQUARED[regression.settings["fixed_effects"]],
+        "rSquared": fits["r_squared"].tolist(),
+        "rSquaredName": R_SQUARED[inference["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
         "documents": int(fits["n_documents"].max()),
         "outcomeName": OUTCOMES[settings.outcome],
         "equation": equation(regression, settings),
         "slopes": beyond.slopes(regression),
         "effects": regression.has_effects,
-        "level": round(100 * (1 - regression.settings["alpha"]), 6),
+        "level": round(100 * (1 - inference["alpha"]), 6),
         "dropFirst": settings.drop_first,
         "axes": {term: axis(term, settings.outcome) for term in terms},
-        "correction": correction(regression.settings["adjust"]),
-        "tables": [
-            path_in_results(regression.folder / f"{name}.csv")
-            for name in ("coefficients", "fits", "controls")
-        ],
+        "correction": correction(inference["adjust"]),
+        "tables": beyond.tables_beside(path, "coefficients", "fits", "controls"),
+        # Of what colours the text.
+        "tablesOf": {
+            "norm": norms,
+            "relative": norms + beyond.folder_of(regression, "stream", regression.of_corpus),
+            "residual": [
+                *beyond.tables_beside(path, "coefficients"),
+                *beyond.folder_of(regression, "design", regression.folder),
+            ],
+            "head": beyond.folder_of(regression, "head_norms", regression.of_site),
+        },
     }
 
 
@@ -282,24 +264,6 @@ def axis(term: str, outcome: str) -> str:
     return f"% longer per 1% longer {away} {'later' if is_lead(term) else 'earlier'}"
 
 
-def _values_of_terms(
-    regression: RegressionTables, terms: Mapping[int, Sequence[str]], tokens: ShownTokens
-) -> Iterator[np.ndarray]:
-    """Yield the values of terms in the design that was fitted, (terms, tokens), layer by layer."""
-    paths = regression.files.all_of("design", regression.folder)
-    merged = regression.record["merged"]
-    of_design = pq.read_schema(paths[0]).names
-    names = [
-        [columns_of(of_design, layer, merged.get(term, [term])) for term in of_layer]
-        for layer, of_layer in terms.items()
-    ]
-    # Read once, because the rows of the documents are looked for each time.
-    used = set(chain.from_iterable(chain.from_iterable(names)))
-    frame = tokens.values(paths, sorted(used))
-    for of_terms in names:
-        yield np.stack([frame[term].sum(axis=1, skipna=False) for term in of_terms])
-
-
 def _add_corpus(
     page: Contents,
     regressions: Sequence[tuple[RegressionTables, Entry]],
@@ -313,20 +277,17 @@ def _add_corpus(
     sites = {_name_of_site(regression): regression for regression, _ in regressions}
     # Those whose tokens are traced to their sources come first, for they show everything.
     traced = beyond.traced_documents(list(sites.values()))
-    order = list(dict.fromkeys([*traced, *documents.candidates(corpus)]))
+    candidates = first_of_groups(corpus, documents.MOST_CANDIDATES)
+    order = list(dict.fromkeys([*traced, *candidates]))
     sequences = {
         model: tables.rows_of_documents(files.all_of("tokens", regression.of_corpus), order)
         for model, regression in models.items()
     }
-    counts = {model: documents.token_counts(frame) for model, frame in sequences.items()}
-    per_token = [
-        _values_per_token(
-            regression,
-            sum(of_site.model == model for of_site in sites.values()),
-            [entry for _, entry in regressions if entry["model"] == model],
-        )
-        for model, regression in models.items()
-    ]
+    counts = {model: documents.token_counts(frame, order) for model, frame in sequences.items()}
+    needed = pd.Series(0, order)
+    for model, regression in models.items():
+        of_model = [other.site for other, _ in regressions if other.model == model]
+        needed += counts[model] * _values_per_token(regression, len(set(of_model)), len(of_model))
     for name, regression in sites.items():
         page.index["beyond"][name] = {
             "heads": beyond.heads(regression),
@@ -336,7 +297,8 @@ def _add_corpus(
     # Heads take what documents leave, and at least a quarter.
     with_heads = [name for name in sites if page.index["beyond"][name]["heads"]]
     reserved = values // 4 if with_heads else 0
-    shown, taken = documents.with_room(order, list(counts.values()), per_token, values - reserved)
+    room = documents.with_room(needed, values - reserved)
+    shown, taken = list(room.index), int(room.sum())
     groups = group_by_document(corpus)
     page.index["corpora"][name_of_corpus] = {
         "documents": len(groups),
@@ -351,8 +313,8 @@ def _add_corpus(
             taken += codes.size
     page.values += taken
     for name in with_heads:
-        room = max(values - taken, 0) // len(with_heads)
-        page.values += _add_heads(page, sites[name], shown, counts[sites[name].model], room)
+        tokens = counts[sites[name].model][shown]
+        page.values += _add_heads(page, sites[name], tokens, (values - taken) // len(with_heads))
     for model, regression in models.items():
         stream = files.all_of("stream", regression.of_corpus)
         keys = pd.MultiIndex.from_frame(_beginnings(stream, shown))
@@ -375,7 +337,7 @@ def _add_corpus(
                 )
         for of_model, entry in regressions:
             if of_model.model == model:
-                numbers = quantised(residuals(of_model, entry, tokens))
+                numbers = quantised(residuals(of_model, entry["layers"], tokens))
                 name = f"{_name_of_site(of_model)}/{of_model.name}.residuals"
                 entry["residuals"] = page.add(name, numbers)
 
@@ -385,25 +347,19 @@ def _name_of_site(regression: RegressionTables) -> str:
     return f"{regression.model}/{regression.corpus}/{regression.site}"
 
 
-def _add_heads(
-    page: Contents,
-    regression: RegressionTables,
-    shown: Sequence[str],
-    counts: Mapping[str, int],
-    room: int,
-) -> int:
+def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, room: int) -> int:
     """Add log norms of what heads write, half a byte each, and return their values.
 
-    There is room for the first of the documents shown, perhaps for none.
+    There is room for the first of the documents, given their numbers of tokens, perhaps for none.
     """
     paths = regression.files.all_of("head_norms", regression.of_site)
     schema = pq.read_schema(paths[0])
     layers = columns.layers_in(schema)
     heads = schema.field(layers[0]).type.list_size
-    with_room, taken = documents.with_room(shown, [counts], [len(layers) * heads // 2], room)
-    if taken > room:
+    shown = documents.with_room(tokens * (len(layers) * heads // 2), room)
+    if shown.sum() > room:
         return 0
-    frame = _beginnings(paths, with_room, layers)
+    frame = _beginnings(paths, list(shown.index), layers)
     logs = log_norms(np.concatenate([np.stack(list(frame[layer])).T for layer in layers]))
     # A shade needs no more than the central values of a head.
     ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
@@ -413,29 +369,26 @@ def _add_heads(
         "documents": list(dict.fromkeys(frame["document"])),
         "scale": page.add(f"{name}.heads", quantised(np.clip(logs, *ends), bits=4)),
     }
-    return taken
+    return int(shown.sum())
 
 
-def _values_per_token(regression: RegressionTables, sites: int, entries: Sequence[Entry]) -> int:
+def _values_per_token(regression: RegressionTables, sites: int, regressions: int) -> int:
     """Return the number of values that a token of a model takes: a byte each, before compression.
 
-    They are its text, its norms, and columns of two bytes.
+    They are its text, its norms, columns of two bytes, and half of the residuals, which compress
+    better than norms.
     """
     (stream, *_) = regression.files.all_of("stream", regression.of_corpus)
     layers = len(columns.layers_in(pq.read_schema(stream)))
-    # Half of the residuals, which compress better than norms.
-    of_fits = (layers // 2 for _ in entries)
-    shades = sum(len(_shades(paths[0])) for paths in _tables_of_tokens(regression))
-    return documents.OF_TEXT + layers * (sites + 1) + 2 * shades + sum(of_fits)
+    shades = sum(len(_shades(paths[0])) for paths in _tables_of_tokens(regression).values())
+    return documents.OF_TEXT + layers * (sites + 1) + 2 * shades + layers // 2 * regressions
 
 
-def _tables_of_tokens(regression: RegressionTables) -> list[list[Path]]:
+def _tables_of_tokens(regression: RegressionTables) -> dict[str, list[Path]]:
     """Return the files of further tables of tokens, whose columns can shade the text too."""
-    tables_of_tokens = (
-        regression.files.all_of(name, regression.of_corpus)
-        for name in ("surprisal", "token_properties")
-    )
-    return [paths for paths in tables_of_tokens if paths]
+    names = ("surprisal", "token_properties")
+    paths = {name: regression.files.all_of(name, regression.of_corpus) for name in names}
+    return {name: of_name for name, of_name in paths.items() if of_name}
 
 
 def _shades(path: Path) -> dict[str, TokenProperty]:
@@ -460,11 +413,13 @@ def _add_columns(
     The second value has the columns of categories by name.
     """
     described, of_categories = [], {}
-    for paths in _tables_of_tokens(regression):
+    for name, paths in _tables_of_tokens(regression).items():
+        table = beyond.folder_of(regression, name, regression.of_corpus)
         for column, entry in _shades(paths[0]).items():
             values = tokens.values(paths, [column])[column]
             name = f"{regression.model}/{regression.corpus}.{column}"
             shade: dict[str, Any] = {"name": column, "label": entry.shade, "block": name}
+            shade["tables"] = table
             if pd.api.types.is_bool_dtype(values.dropna().infer_objects()):
                 values = values.map({True: "yes", False: "no"})
             if pd.api.types.is_numeric_dtype(values):
@@ -482,25 +437,35 @@ def _add_columns(
     return described, of_categories
 
 
-def residuals(regression: RegressionTables, entry: Entry, tokens: ShownTokens) -> np.ndarray:
+def residuals(
+    regression: RegressionTables, layers: Sequence[int], tokens: ShownTokens
+) -> np.ndarray:
     """Return the residuals of a fit as (layers, tokens) floats; NaN if a token gives no row.
 
-    They are the outcome minus the prediction of the coefficients in the regression's ``entry`` of
-    the index. With document effects, the mean over the rows of each document is subtracted.
+    They are the outcome minus the prediction of the coefficients in the design that was fitted.
+    With document effects, the mean over the rows of each document is subtracted.
     """
-    by_layer = np.full((len(entry["layers"]), len(tokens.keys)), np.nan)
+    paths = regression.files.all_of("design", regression.folder)
+    merged, of_design = regression.record["merged"], pq.read_schema(paths[0]).names
+    # The factor of each column, and the constant, in the residuals of a layer.
+    factors: dict[int, dict[str, float]] = {}
+    constants: dict[int, float] = {}
+    for layer, rows in regression.coefficients.dropna(subset="estimate").groupby("layer"):
+        of_terms = {"y": 1.0, **dict(zip(rows["term"], -rows["estimate"], strict=True))}
+        constants[layer] = of_terms.pop("intercept", 0.0)
+        factors[layer] = {
+            column: factor
+            for term, factor in of_terms.items()
+            for column in columns_of(of_design, layer, merged.get(term, [term]))
+        }
+    # Read once, because the rows of the documents are looked for each time.
+    frame = tokens.values(paths, sorted(set(chain.from_iterable(factors.values()))))
     document = tokens.keys.get_level_values("document")
-    fitted: dict[int, dict[str, float]] = {}
-    for place in range(len(entry["layers"])):
-        estimates = {term: values["estimate"][place] for term, values in entry["terms"].items()}
-        if known := {term: value for term, value in estimates.items() if np.isfinite(value)}:
-            fitted[place] = known
-    intercepts = {place: known.pop("intercept", 0.0) for place, known in fitted.items()}
-    terms = {entry["layers"][place]: ["y", *known] for place, known in fitted.items()}
-    for place, (y, *x) in zip(fitted, _values_of_terms(regression, terms, tokens), strict=True):
-        slopes = np.array(list(fitted[place].values()))
-        residual = pd.Series(y - intercepts[place] - slopes @ x)
-        if entry["effects"]:
-            residual -= residual.groupby(document).transform("mean")
-        by_layer[place] = residual
+    by_layer = np.full((len(layers), len(frame)), np.nan)
+    for place, layer in enumerate(layers):
+        if layer in factors:
+            residual = frame[[*factors[layer]]] @ [*factors[layer].values()] + constants[layer]
+            if regression.has_effects:
+                residual -= residual.groupby(document).transform("mean")
+            by_layer[place] = residual
     return by_layer

@@ -140,14 +140,15 @@ class TextPane {
   }
 
   write(tokens, number) {
-    const {tokens: texts} = tokens.documents[number];
+    const {tokens: texts, name} = tokens.documents[number], traced = tokens.traced(name);
     this.first = tokens.first[number];
     this.active = null;
     this.spans = texts.map((text, place) => {
       const span = make("span", text, {id: `token-${place}`});
       span.dataset.token = this.first + place;
       setAttributes(span, {role: "option", "aria-selected": "false"});
-      if (tokens.position[this.first + place] < tokens.study.dropFirst) span.classList.add("dropped");
+      span.classList.toggle("dropped", tokens.position[this.first + place] < tokens.study.dropFirst);
+      span.classList.toggle("end", place === traced - 1);
       return span;
     });
     this.element.replaceChildren(...this.spans);

@@ -1,13 +1,12 @@
 """The documents that the explorer shows: all of a corpus, or a sample evenly over its groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from attnlag.corpus.alignment import token_texts
-from attnlag.corpus.documents import first_of_groups
 from attnlag.storage import tables
 
 # Largest number of values of tokens, over all models and corpora: a page of nearly 6 megabytes.
@@ -21,37 +20,15 @@ MOST_CANDIDATES = 2_000
 LONGEST = 4_000
 
 
-def candidates(corpus: Path) -> list[str]:
-    """Return the first documents of a corpus, taking its groups in turn."""
-    return first_of_groups(corpus, MOST_CANDIDATES)
-
-
-def with_room(
-    order: Sequence[str], tokens: Sequence[Mapping[str, int]], per_token: Sequence[int], values: int
-) -> tuple[list[str], int]:
-    """Return as many documents as there is room for, in the given order, and their values.
-
-    The first document is always returned. ``tokens`` has the number of tokens by document for each
-    model, and ``per_token`` the number of values per token.
-    """
-    documents: list[str] = []
-    taken = 0
-    for document in order:
-        needed = sum(
-            min(counts.get(document, 0), LONGEST) * of_token
-            for counts, of_token in zip(tokens, per_token, strict=True)
-        )
-        if taken + needed > values and documents:
-            break
-        documents.append(document)
-        taken += needed
-    return documents, taken
-
-
-def token_counts(sequences: pd.DataFrame) -> dict[str, int]:
-    """Return the number of tokens of each document."""
+def token_counts(sequences: pd.DataFrame, order: Sequence[str]) -> pd.Series:
+    """Return the number of tokens of each document that there is room for at most."""
     counts = sequences["input_ids"].str.len().groupby(sequences["document"]).sum()
-    return {str(document): int(count) for document, count in counts.items()}
+    return counts.reindex(order, fill_value=0).clip(upper=LONGEST)
+
+
+def with_room(needed: pd.Series, values: int) -> pd.Series:
+    """Return the first documents that there is room for, at least one, with what they need."""
+    return needed.iloc[: max(int((needed.cumsum() <= values).sum()), 1)]
 
 
 def texts_of(names: Sequence[str], corpus: Path, sequences: pd.DataFrame) -> list[dict[str, Any]]:

@@ -44,11 +44,7 @@ function mark(kind, colour, x, y, size = 4) {
   return svg("circle", {cx: x, cy: y, r: size, style: kind === "ring" ? hollow : fill});
 }
 
-const words = (text, x, y, attributes = {}) => {
-  const node = svg("text", {x, y, ...attributes});
-  node.textContent = text;
-  return node;
-};
+const words = (text, x, y, attributes = {}) => svg("text", {x, y, ...attributes}, text);
 
 // What all charts share: a key, a button that saves, what they tell, and the keyboard. A chart has a
 // `spec`, and a kind of chart says how to `paint` it and what it `says` of a place.
@@ -60,7 +56,7 @@ class Chart {
     this.element = find(id);
     this.keys = make("div", "", {className: "keys"});
     const saves = make("div", "", {className: "save"}), head = make("figcaption", "");
-    for (const [kind, action] of [["CSV", () => this.saveNumbers()], ["SVG", () => this.savePicture()]]) {
+    for (const [kind, action] of [["CSV", () => saveRows(this.id, this.rows())], ["SVG", () => this.savePicture()]]) {
       const button = make("button", kind, {type: "button", onclick: action});
       button.setAttribute("aria-label", `save this chart as ${kind}`);
       saves.append(button);
@@ -132,10 +128,6 @@ class Chart {
     this.point(place);
   }
 
-  saveNumbers() {
-    saveRows(this.id, this.rows());
-  }
-
   // The picture with its key, in the colours of the page.
   savePicture() {
     const style = getComputedStyle(document.documentElement), copy = this.svg.cloneNode(true);
@@ -187,6 +179,7 @@ class LineChart extends Chart {
       top += panel.height + 30;
     }
     const bottom = top - 30;
+    if (cursor >= 0) this.key("band", "--mark", `chosen ${xLabel}`);
     this.cursor.setAttribute("height", bottom - 20);
     const every = isNaN(x[0]) ? 1 : Math.ceil(30 / band);
     for (const [at, name] of x.entries()) {

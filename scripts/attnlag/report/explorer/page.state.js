@@ -95,9 +95,7 @@ function showTip(lines, x, y) {
   tip.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - height - 10) : y + 18}px`;
 }
 
-function hideTip() {
-  find("tip").hidden = true;
-}
+const hideTip = () => { find("tip").hidden = true; };
 
 const TERMS = new RegExp(`(?<![\\w-])(${Object.keys(glossary).sort((a, b) => b.length - a.length).join("|")})(?![\\w-])`, "gi");
 

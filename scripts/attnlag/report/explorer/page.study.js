@@ -109,14 +109,15 @@ function showProfile() {
   const {layers, level, axes} = study, term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;
   const [high, low] = innerWidth > 600 ? [250, 110] : [120, 60];
   const panels = [{label: axes[state.lag], height: high, series: [
-    {name: "random order", kind: "band", colour: "--band", low: term.permutedLow, high: term.permutedHigh},
-    {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.low, high: term.high, ...term.tests},
+    {name: "random order", kind: "band", colour: "--band", low: term.permuted_low, high: term.permuted_high},
+    {name: `${label}, ${level}% interval`, kind: "dot", colour: "--blue", y: term.estimate, low: term.conf_low, high: term.conf_high,
+      ...term.tests},
   ]}];
   const before = Object.entries(term.before);
   if (before.length) {
     panels.push({label: "before and after training, same texts, not corrected for bias", height: low, series: [
       ...before.map(([scale, values], at) => ({name: scale, kind: ["square", "diamond", "line"][at], colour: "--orange", line: true, y: values})),
-      {name: "trained, same texts", kind: "dot", colour: "--soft", y: term.uncorrected},
+      {name: "trained, same texts", kind: "dot", colour: "--soft", y: term.trained},
     ]});
   }
   profile.draw({x: layers, xLabel: "layer", panels, cursor: place(), onPick: at => setLayer(layers[at]),
@@ -148,8 +149,8 @@ function showTables(id, paths) {
     [at ? ", " : "", make("a", `results/${path}`, {href: path.split("/").map(encodeURIComponent).join("/")})]));
 }
 
-const COLUMNS = {estimate: "coefficient", stdError: "standard error", low: "from", high: "to", p: "p", pAdjusted: "p, corrected",
-  permutedLow: "random order, from", permutedHigh: "to", uncorrected: "trained, same texts"};
+const COLUMNS = {estimate: "coefficient", std_error: "standard error", conf_low: "from", conf_high: "to", p_value: "p",
+  p_adjusted: "p, corrected", permuted_low: "random order, from", permuted_high: "to", trained: "trained, same texts"};
 
 function showTable() {
   const term = study.terms[state.lag], label = find("lag").selectedOptions[0].textContent;

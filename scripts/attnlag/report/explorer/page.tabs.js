@@ -56,7 +56,8 @@ function showSlopes(column) {
   const of = name => classes.map(row => row[name]), same = value => classes.map(() => value);
   slopes.draw({label: `${label} by ${by} in the regression ${owner.regression}`, x: of("subset"), xLabel: by, panels: [
     {label: `${owner.regression}: ${owner.axes[term]}`, height: 260, series: [
-      {name: "random order, all tokens", kind: "band", colour: "--band", low: same(control.permutedLow[at]), high: same(control.permutedHigh[at])},
+      {name: "random order, all tokens", kind: "band", colour: "--band", 
+        low: same(control.permuted_low[at]), high: same(control.permuted_high[at])},
       {name: "all tokens", kind: "line", colour: "--soft", y: same(shared)},
       {name: `${label} with its interval`, kind: "dot", colour: "--blue", y: of("estimate"),
         low: of("conf_low"), high: of("conf_high")}]}]});
@@ -136,8 +137,10 @@ function showCauses() {
   find("single").hidden = !layers.length;
   single.draw({label: "predicted beside caused by the layer that is changed", x: layers, xLabel: "layer that is changed", panels: [
     {label: `% in layer ${target} per 1% in one layer before`, height: 240, series: [
-      {name: "predicted by that layer alone", kind: "ring", colour: "--blue", y: by("predictive")},
-      {name: "caused by that layer", kind: "dot", colour: "--orange", y: by("estimate"), low: by("conf_low"), high: by("conf_high")}]}]});
+      {name: "predicted by that layer alone", kind: "ring", colour: "--blue", aside: -1, y: by("predictive"),
+        low: by("predictive_conf_low"), high: by("predictive_conf_high")},
+      {name: "caused by that layer", kind: "dot", colour: "--orange", aside: 1, y: by("estimate"), low: by("conf_low"),
+        high: by("conf_high")}]}]});
   say("causes-claim", `${claims[`${state.pair}, ${state.later}`]}.`);
   say("causes-note", `Caused: the adjustments of a token are made longer in the model itself, in ${counted(documents, "document")}. ` +
     "Predicted: what the regression associates with it. Click a layer of the later token to see which layers before it matter.");

@@ -9,7 +9,7 @@ function showDocuments() {
   const listed = matching.length ? matching : all, groups = new Map();
   // Traced documents come first.
   for (const isTraced of [true, false]) {
-    for (const {name, group} of listed.filter(({name}) => tokens.traced(name) === isTraced)) {
+    for (const {name, group} of listed.filter(({name}) => tokens.traced(name) > 0 === isTraced)) {
       const label = isTraced ? "traced to their sources" : group;
       if (!groups.has(label)) groups.set(label, make("optgroup", "", {label}));
       groups.get(label).append(new Option(name, name));
@@ -77,8 +77,8 @@ function showLayer() {
   slider.value = at;
   const name = find("lag").selectedOptions[0].textContent;
   const text = term.estimate[at] === null ? `layer ${state.layer}: not fitted`
-    : `layer ${state.layer}: ${name} ${three(term.estimate[at])} (${three(term.low[at])} to ` +
-      `${three(term.high[at])}), ${study.rSquaredName} ${three(study.rSquared[at])}`;
+    : `layer ${state.layer}: ${name} ${three(term.estimate[at])} (${three(term.conf_low[at])} to ` +
+      `${three(term.conf_high[at])}), ${study.rSquaredName} ${three(study.rSquared[at])}`;
   find("layer-says").textContent = text;
   slider.setAttribute("aria-valuetext", text);
   showTab();
@@ -90,8 +90,11 @@ function drawTokens() {
   shading = new Shading(tokens, at, state.shade, theme());
   pane.shade(shading);
   showScale();
-  const isOfHead = state.shade.startsWith("head_") && !tokens.heads?.documents.includes(state.document);
-  if (isOfHead) find("scale").textContent = "The page has no heads of this document.";
+  const kind = state.shade.replace(/^head_.*/, "head"), traced = tokens.traced(state.document);
+  const lacks = kind === "head" && !tokens.heads.documents.includes(state.document);
+  if (lacks) find("scale").textContent = "The page has no heads of this document.";
+  if (traced) find("scale").append(make("span", `the first ${traced} tokens are traced to their sources, up to `, {className: "end"}));
+  showTables("text-tables", study.tablesOf[kind] ?? tokens.columns.find(({name}) => name === kind).tables);
   showHighlight();
   showExtremes();
   const kept = keptToken();
