@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number
+from attnlag.claims.numbers import number, percent
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
@@ -100,8 +100,8 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
     value = coefficients.loc[coefficients["term"] == term, "estimate"].median()
     if not np.isfinite(value):
         return Claim(f"No coefficient of {plural(outcome)} could be estimated")
-    percent = OUTCOMES[outcome].logarithm and not is_lead(term)
-    unit = "%" if percent else ""
+    in_percent = OUTCOMES[outcome].logarithm and not is_lead(term)
+    unit = "%" if in_percent else ""
     before, baseline = "", {}
     rows = controls[controls["term"] == term] if controls is not None else pd.DataFrame()
     columns = [rows[name].dropna() for name in BEFORE_TRAINING if name in rows]
@@ -109,7 +109,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
         baseline = {"before training, least": min(medians), "before training, most": max(medians)}
         ends = " to ".join(dict.fromkeys(map(number, baseline.values())))
         before = f"; {ends}{unit} before training{', by scale' * (len(medians) > 1)}"
-    if not percent:
+    if not in_percent:
         sentence = f"{named(term).capitalize()} is {number(value)} (median layer{before})"
         return Claim(sentence, value=value, baseline=baseline)
     name, later = plural(outcome).removesuffix("s"), ""
@@ -131,13 +131,15 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
     """Return R², and what is lost without the lags or without the other terms (median layer)."""
     whole = fits["r_squared"].median()
     if not covariates:
-        return Claim(f"{whole:.0%} (median layer)", value=whole)
+        return Claim(f"{percent(whole)} (median layer)", value=whole)
     names = "position" if covariates == ["position"] else "the other terms"
     lags, others = (
-        f"{(fits['r_squared'] - fits[f'r_squared_{without}']).median():.0%}".removesuffix("%")
+        percent((fits["r_squared"] - fits[f"r_squared_{without}"]).median()).removesuffix("%")
         for without in ("others", "lags")
     )
-    sentence = f"{whole:.0%}: {lags} by the lags beyond {names}, {others} by {names} beyond the "
+    sentence = (
+        f"{percent(whole)}: {lags} by the lags beyond {names}, {others} by {names} beyond the "
+    )
     return Claim(f"{sentence}lags, the rest by either (median layer)", value=whole)
 
 

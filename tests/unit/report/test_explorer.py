@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from attnlag.corpus.documents import Document as Row
-from attnlag.corpus.documents import corpus_table
+from attnlag.corpus.documents import corpus_table, first_of_groups
 from attnlag.quantities import computation, traced_tables
 from attnlag.report.explorer import beyond, contents, documents, packing, page
 from attnlag.report.regression_tables import RegressionTables
@@ -72,22 +72,24 @@ def write_corpus(path, groups):
 
 def test_a_sample_is_taken_from_the_groups_in_turn(tmp_path):
     write_corpus(tmp_path / "corpus.parquet", [("news", 50), ("poems", 2), ("mail", 20)])
-    order = documents.candidates(tmp_path / "corpus.parquet")
+    order = first_of_groups(tmp_path / "corpus.parquet", documents.MOST_CANDIDATES)
     assert len(order) == 72
-    tokens = dict.fromkeys(order, 10)
     # Two models: of each document 10 tokens in 3 layers, and in 5.
-    found, taken = documents.with_room(order, [tokens, tokens], [3, 5], values=80 * 11)
-    assert (len(found), taken) == (11, 80 * 11)
-    groups = pd.Series(found).str.rpartition("-")[0]
+    shown = documents.with_room(pd.Series(10 * (3 + 5), order), values=80 * 11)
+    assert (len(shown), shown.sum()) == (11, 80 * 11)
+    groups = shown.index.str.rpartition("-").get_level_values(0)
     assert groups.value_counts().to_dict() == {"news": 5, "poems": 2, "mail": 4}
 
 
-def test_a_document_that_is_too_long_is_shown_in_part(tmp_path):
-    tokens = [{"a": 10**9, "b": 1}]
-    assert documents.with_room(["a", "b"], tokens, [30], values=10)[0] == ["a"]
-    # Its beginning is what it takes.
-    room = 30 * (documents.LONGEST + 1)
-    assert documents.with_room(["a", "b"], tokens, [30], values=room) == (["a", "b"], room)
+def test_a_document_that_is_too_long_is_shown_in_part():
+    ids = [np.zeros(7), np.zeros(documents.LONGEST), np.zeros(1)]
+    sequences = pd.DataFrame({"document": ["a", "a", "b"], "input_ids": ids})
+    # Its beginning is what it takes; another model may have none of a document.
+    needed = 30 * documents.token_counts(sequences, ["a", "b", "c"])
+    assert needed.tolist() == [30 * documents.LONGEST, 30, 0]
+    # The first is shown even without room for it.
+    assert list(documents.with_room(needed, values=10).index) == ["a"]
+    assert list(documents.with_room(needed[:2], values=needed.sum()).index) == ["a", "b"]
 
 
 def test_the_glossary_defines_each_name_of_a_term():

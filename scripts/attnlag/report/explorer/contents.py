@@ -184,7 +184,9 @@ def _entry(regression: RegressionTables) -> Entry:
         terms[str(term)] = {
             **pd.concat(numbers, axis=1).astype(float).to_dict("list"),
             "tests": {"marks": marks(rows, inference["alpha"]), "meanings": meanings},
-            "before": {before_training(name, regression): before[name].tolist() for name in before},
+            "before": {
+                before_training(str(name), regression): before[name].tolist() for name in before
+            },
         }
     return {
         "model": regression.model,
@@ -286,8 +288,8 @@ def _add_corpus(
     counts = {model: documents.token_counts(frame, order) for model, frame in sequences.items()}
     needed = pd.Series(0, order)
     for model, regression in models.items():
-        of_model = [other.site for other, _ in regressions if other.model == model]
-        needed += counts[model] * _values_per_token(regression, len(set(of_model)), len(of_model))
+        fitted = [other.site for other, _ in regressions if other.model == model]
+        needed += counts[model] * _values_per_token(regression, len(set(fitted)), len(fitted))
     for name, regression in sites.items():
         page.index["beyond"][name] = {
             "heads": beyond.heads(regression),
@@ -313,8 +315,8 @@ def _add_corpus(
             taken += codes.size
     page.values += taken
     for name in with_heads:
-        tokens = counts[sites[name].model][shown]
-        page.values += _add_heads(page, sites[name], tokens, (values - taken) // len(with_heads))
+        lengths = counts[sites[name].model][shown]
+        page.values += _add_heads(page, sites[name], lengths, (values - taken) // len(with_heads))
     for model, regression in models.items():
         stream = files.all_of("stream", regression.of_corpus)
         keys = pd.MultiIndex.from_frame(_beginnings(stream, shown))
@@ -447,24 +449,27 @@ def residuals(
     """
     paths = regression.files.all_of("design", regression.folder)
     merged, of_design = regression.record["merged"], pq.read_schema(paths[0]).names
-    # The factor of each column, and the constant, in the residuals of a layer.
-    factors: dict[int, dict[str, float]] = {}
-    constants: dict[int, float] = {}
-    for layer, rows in regression.coefficients.dropna(subset="estimate").groupby("layer"):
-        of_terms = {"y": 1.0, **dict(zip(rows["term"], -rows["estimate"], strict=True))}
-        constants[layer] = of_terms.pop("intercept", 0.0)
-        factors[layer] = {
-            column: factor
-            for term, factor in of_terms.items()
-            for column in columns_of(of_design, layer, merged.get(term, [term]))
-        }
+    # The constant, and the factor of each column, in the residuals of a layer.
+    constants, factors = [], []
+    for layer in layers:
+        rows = regression.coefficients.query("layer == @layer").dropna(subset="estimate")
+        of_terms = dict(zip(rows["term"], -rows["estimate"], strict=True))
+        constants.append(of_terms.pop("intercept", 0.0))
+        of_terms |= {"y": 1.0} if of_terms else {}
+        factors.append(
+            {
+                column: factor
+                for term, factor in of_terms.items()
+                for column in columns_of(of_design, layer, merged.get(term, [term]))
+            }
+        )
     # Read once, because the rows of the documents are looked for each time.
-    frame = tokens.values(paths, sorted(set(chain.from_iterable(factors.values()))))
+    frame = tokens.values(paths, sorted(set(chain.from_iterable(factors))))
     document = tokens.keys.get_level_values("document")
     by_layer = np.full((len(layers), len(frame)), np.nan)
-    for place, layer in enumerate(layers):
-        if layer in factors:
-            residual = frame[[*factors[layer]]] @ [*factors[layer].values()] + constants[layer]
+    for place, (constant, of_columns) in enumerate(zip(constants, factors, strict=True)):
+        if of_columns:
+            residual = constant + frame[[*of_columns]] @ np.array([*of_columns.values()])
             if regression.has_effects:
                 residual -= residual.groupby(document).transform("mean")
             by_layer[place] = residual

@@ -20,7 +20,7 @@ MOST_CANDIDATES = 2_000
 LONGEST = 4_000
 
 
-def token_counts(sequences: pd.DataFrame, order: Sequence[str]) -> pd.Series:
+def token_counts(sequences: pd.DataFrame, order: list[str]) -> pd.Series:
     """Return the number of tokens of each document that there is room for at most."""
     counts = sequences["input_ids"].str.len().groupby(sequences["document"]).sum()
     return counts.reindex(order, fill_value=0).clip(upper=LONGEST)
