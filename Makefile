@@ -1,13 +1,14 @@
 # make: the main job · make test · make help: what else users need
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run paper models validate test test-r test-wheel test-slurm test-storage test-report crashes lint \
-	audit bench report verify check-repro docs site gallery lock clean help help-developers
+.PHONY: run paper models validate test test-python test-r test-wheel test-slurm test-storage test-report \
+	crashes lint audit bench report verify check-repro docs site gallery lock clean help help-developers
 
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.installed
-TESTED := .venv/.tested
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+TESTED := $(VENV)/.tested
 # Jobs of .ci/run wait for each other's installations.
 APT := apt-get -qq -y -o DPkg::Lock::Timeout=600
 # make CONFIG=mine.yaml
@@ -27,8 +28,8 @@ test: $(TESTED) ## run the tests
 
 # An environment is made anew only when its list changes.
 $(READY): pyproject.toml requirements.txt
-	@echo "Installing the libraries in .venv: about 2 GB (5.5 with CUDA), a minute or two"
-	@$(PYTHON) -m venv .venv
+	@echo "Installing the libraries in $(VENV): about 2 GB (5.5 with CUDA), a minute or two"
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python $(PIP) --editable '.[tagger]'
 	@touch $@
 
@@ -43,6 +44,11 @@ $(TESTED): $(READY)
 		> $$(echo .venv-$*/lib/python3*/site-packages)/attnlag.pth
 	.venv-$*/bin/python $(PIP) --editable '.[$*]'
 	touch $@
+
+test-python: ### run the tests of the library in Python 3.13 too, if this machine has it
+	@if python3.13 -c '' 2> /dev/null; \
+	then $(MAKE) test PYTHON=python3.13 VENV=.venv-3.13 OPTIONS=tests/unit; \
+	else echo "python3.13: not found, so the tests ran in one version of Python"; fi
 
 test-slurm: .venv-slurm/.installed ### test on a real Slurm on this machine, installing it if needed (Debian, as root)
 	which slurmctld slurmd sbatch munged ip > /dev/null || { $(APT) update; \
