@@ -13,13 +13,8 @@ from typing import Any
 class UserError(Exception):
     """One or more problems that the user can fix, one line each.
 
-    Programs print the lines and stop with status 1. They show no traceback, because the code is not
-    at fault.
-
-    Parameters
-    ----------
-    problems : str or iterable of str
-        Each states the file, line or key, what was found and what was expected.
+    Each states the file, line or key, what was found and what was expected. Programs print the
+    lines and stop with status 1. They show no traceback, because the code is not at fault.
     """
 
     def __init__(self, problems: str | Iterable[str]):

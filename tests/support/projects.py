@@ -19,6 +19,7 @@ import pytest
 import yaml
 from warm_python import python
 
+from attnlag.config.schema import Config
 from attnlag.figures import catalogue
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,8 @@ class Project:
         """Write the configuration, with sections replaced or, given dicts, extended."""
         for section, value in changes.items():
             old = self.config.get(section)
-            self.config[section] = {**old, **value} if isinstance(old, dict) else value
+            both = isinstance(old, dict) and isinstance(value, dict)
+            self.config[section] = {**old, **value} if both else value
         text = yaml.safe_dump(self.config, sort_keys=False)
         (self.folder / "config" / "config.yaml").write_text(text)
 
@@ -215,20 +217,16 @@ def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
     return project
 
 
+SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "genre"}
+
+
 def new_project(folder: Path, model: Path) -> Project:
     """Return a copy of the project with a small model and corpus."""
     project = copy_of_project(
         folder,
         {
             "models": {"tiny": {"source": "path", "path": "mine"}},
-            "corpora": {
-                "small": {
-                    "files": ["data/small.jsonl"],
-                    "id": "id",
-                    "text": "text",
-                    "group": "genre",
-                }
-            },
+            "corpora": {"small": SMALL},
             "regressions": {"notebook": {"lags": [1, 2]}},
             "figures": {"formats": ["png"]},
             # Tests of these slow parts ask for them.
@@ -243,30 +241,20 @@ def new_project(folder: Path, model: Path) -> Project:
     return project
 
 
-# The default sections, and less of what takes long.
+# The default regressions, and less of what takes long.
+REGRESSIONS = {
+    name: regression.model_dump(exclude_unset=True)
+    for name, regression in Config.model_fields["regressions"].default.items()
+}
 DEFAULTS = {
-    "regressions": {
-        "within": {
-            "lags": [1, 2],
-            "fixed_effects": "document",
-            "bias_correction": "half-panel",
-            "covariates": ["position"],
-        },
-        "notebook": {"lags": [1, 2]},
-    },
+    "regressions": REGRESSIONS,
     "causal": {"documents": 6},
     "controls": {"permutation": {"draws": 19}},
 }
 
 SEVERAL = {
-    "notebook": {"lags": [1, 2]},
-    "within": {
-        "lags": [1, 2],
-        "fixed_effects": "document",
-        "bias_correction": "half-panel",
-        "covariates": ["position"],
-        "position_knots": [4, 10, 20],
-    },
+    "notebook": REGRESSIONS["notebook"],
+    "within": {**REGRESSIONS["within"], "position_knots": [4, 10, 20]},
     "lead": {"leads": [1, 2]},
     "relative": {"outcome": "relative", "lags": [1, 2], "covariates": ["previous_layer"]},
     "rich": {
@@ -285,14 +273,8 @@ def write_several(project: Project, shards: int) -> None:
         extraction={"keep": "norms", "batch_tokens": 1},
         regressions=SEVERAL,
         # The model itself has the weights of seed 0.
-        controls={
-            "permutation": {"draws": 19},
-            "random_weights": {"documents": 6, "seed": 1},
-        },
-        inference={
-            "covariance": "cluster-jackknife",
-            "bootstrap": 200,
-        },
+        controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6, "seed": 1}},
+        inference={"covariance": "cluster-jackknife", "bootstrap": 200},
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from planning import jobs_of, plan
 from programs import NAMES
-from projects import DEFAULTS, ROOT, Project, without_figures
+from projects import REGRESSIONS, ROOT, SMALL, Project, without_figures
 
 from attnlag.config.schema import Config
 from attnlag.pipeline import stages
@@ -30,12 +30,16 @@ def change(**sections):
     return lambda project: project.write_config(**sections)
 
 
+def inference(**keys):
+    return change(inference=keys)
+
+
 def notebook(**keys):
     return change(regressions={"notebook": {"lags": [1, 2], **keys}})
 
 
 def within(**keys):
-    return change(regressions={"within": {**DEFAULTS["regressions"]["within"], **keys}})
+    return change(regressions={"within": {**REGRESSIONS["within"], **keys}})
 
 
 def rewrite(path, new_text):
@@ -86,14 +90,6 @@ def replace_by_older(path, old, new):
     return apply
 
 
-def without(section):
-    def apply(project):
-        project.config[section] = None
-        project.write_config()
-
-    return apply
-
-
 def another_document(project):
     row = {"id": "new", "genre": "odd", "text": "one more document of some words " * 5}
     edit("data/small.jsonl", json.dumps(row) + "\n")(project)
@@ -104,8 +100,8 @@ def delete_vectors_and_change_lags(project):
     notebook(lags=[1, 3])(project)
 
 
+OPTIONAL = ["geometry", "heads", "surprisal"]
 PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
-SMALL = {"files": ["data/small.jsonl"], "id": "id", "text": "text", "group": "genre"}
 
 
 def of_model(**keys):
@@ -122,20 +118,13 @@ ROWS = {
         change(figures={"documents": {"small": ["doc-3"]}}),
     ],
     "`inference`: covariance, clusters, correction": [
-        change(inference={"covariance": "cluster-jackknife"}),
-        change(inference={"adjust": "none"}),
-        change(inference={"stack_mb": 1}),
+        *(inference(covariance="cluster-jackknife"), inference(adjust="none")),
+        inference(stack_mb=1),
     ],
-    "`inference.equivalence_bound`": [change(inference={"equivalence_bound": 0.1})],
-    "`inference.alpha`": [change(inference={"alpha": 0.01})],
-    "`inference`: draws, seed": [
-        change(inference={"bootstrap": 100}),
-        change(inference={"seed": 1}),
-    ],
-    "`inference`: folds, `hac_lags`": [
-        change(inference={"folds": 5}),
-        change(inference={"hac_lags": 3}),
-    ],
+    "`inference.equivalence_bound`": [inference(equivalence_bound=0.1)],
+    "`inference.alpha`": [inference(alpha=0.01)],
+    "`inference`: draws, seed": [inference(bootstrap=100), inference(seed=1)],
+    "`inference`: folds, `hac_lags`": [inference(folds=5), inference(hac_lags=3)],
     "`controls.permutation`": [change(controls={"permutation": {"draws": 29}})],
     "`controls`: null": [change(controls={"permutation": None, "random_weights": None})],
     "`controls.random_weights`": [change(controls={"random_weights": {"documents": 4}})],
@@ -159,9 +148,7 @@ ROWS = {
     "`tokens`": [change(tokens={"max_length": 32})],
     "`tagger` of a corpus": [change(corpora={"small": {**SMALL, "tagger": {"groups": ["odd"]}}})],
     "`extraction.sites`": [change(extraction={"sites": ["attention", "mlp"]})],
-    "`extraction.quantities`": [
-        change(extraction={"quantities": ["geometry", "heads", "surprisal"]})
-    ],
+    "`extraction.quantities`": [change(extraction={"quantities": OPTIONAL})],
     "`extraction.dtype`; module paths of a model": [
         change(extraction={"dtype": "float32"}),
         of_model(modules=PATHS),
@@ -181,15 +168,15 @@ ROWS = {
         change(causal={"interventions": ["zero"]}),
     ],
     "`causal.batch_tokens`": [change(causal={"batch_tokens": 50})],
-    "`causal: null`": [without("causal")],
+    "`causal: null`": [change(causal=None)],
     "`sources`: documents, tokens": [change(sources={"documents": 2, "document_tokens": 9})],
     "stated `layers` and `width` of a model": [of_model(layers=2, width=32)],
     "a document added to a corpus": [another_document],
     "a file of a corpus replaced by another, even an older one": [
-        replace_by_older("data/small.jsonl", "river", "brook"),
+        replace_by_older("data/small.jsonl", "river", "brook")
     ],
     "a file of a model replaced by another, even an older one": [
-        replace_by_older("mine/config.json", '"gelu_new"', '"gelu"'),
+        replace_by_older("mine/config.json", '"gelu_new"', '"gelu"')
     ],
     "the number of shards of a corpus": [change(corpora={"small": {**SMALL, "shards": 2}})],
     "code that draws": [code("figures/drawing.py")],

@@ -75,14 +75,8 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     be used. Without a field for the id, it is made of the file's name and the row's number; without
     one for the group, it is the file's name. The id of a plain-text file that is one document is
     the name of the file, and its group that of its folder. With ``empty`` ``"skip"``, `LEFT_OUT`
-    stands for each document without words, and `Tally.counting` leaves it out.
-
-    Raises
-    ------
-    UserError
-        One line for each problem: a missing file, an unknown suffix, a broken archive, text that is
-        not UTF-8, invalid JSON or CSV, a missing field, a value of the wrong type, a document that
-        is empty or too long, an id that occurs twice or a file without documents.
+    stands for each document without words, and `Tally.counting` leaves it out. UserError has a line
+    for each problem.
     """
     problems = Problems()
     first_places: dict[str, str] = {}

@@ -159,19 +159,9 @@ def table(
 ) -> pa.Table:
     """Return the rows of a document, one per token, in the same order as the norms.
 
-    Parameters
-    ----------
-    bos : int
-        Number of begin-of-sequence tokens at the start of each sequence.
-    truncated : bool
-        Whether the sequences cover only the beginning of the text.
-    log_frequencies : (vocabulary,) array
-        Log relative frequency of each token in the corpus.
-
-    Raises
-    ------
-    UserError
-        If the tokens do not spell the text.
+    Each sequence begins with ``bos`` begin-of-sequence tokens. If the sequences are ``truncated``,
+    they cover only the beginning of the text. ``log_frequencies``, (vocabulary,), are those of
+    tokens in the corpus. Raise UserError if the tokens do not spell the text.
     """
     document, keys = tokenized.document, keys_of(tokenized.sequences)
     position, ids = (key.to_numpy() for key in keys[2:])

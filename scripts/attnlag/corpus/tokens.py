@@ -142,30 +142,13 @@ def tokenize(
     prepend_bos: str | bool,
     special_in_text: str,
 ) -> Iterator[pa.Table]:
-    """Tokenize documents into one row per sequence and one table per batch of documents.
+    """Yield a table of ``SCHEMA``, a row per sequence, for each batch of ids and texts.
 
-    Parameters
-    ----------
-    batches : iterable of (documents, texts)
-        Ids and texts, in corpus order.
-    counts : dict
-        Filled while the batches are read, with ``COUNTS``.
-    max_length : int or None
-        Longest sequence in tokens, a begin-of-sequence token included; None for no limit.
-    long_documents, prepend_bos, special_in_text
-        As in the configuration.
-
-    Yields
-    ------
-    table : pyarrow.Table
-        ``SCHEMA``. ``first_position`` is the place of the sequence's first token among those of the
-        document's text; the offsets count characters, and are equal for a begin-of-sequence token.
-
-    Raises
-    ------
-    UserError
-        If the longest sequence has no room for a token besides the begin-of-sequence token, or text
-        looks like a control token and that is refused.
+    ``counts`` gets `COUNTS` while the batches are read. The other arguments are keys of the
+    configuration. ``first_position`` is the place of the sequence's first token among those of the
+    document's text; the offsets count characters, and are equal for a begin-of-sequence token.
+    Raise UserError if the longest sequence has no room for a token of the text, or text looks like
+    a control token and that is refused.
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
     size = None if max_length is None else max_length - len(bos)
@@ -250,14 +233,8 @@ def token_counts(batches: Iterable[pa.RecordBatch]) -> pa.Table:
 def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> pd.DataFrame:
     """Count characters and tokens of all shards by document, by group and over the corpus.
 
-    ``bos`` is the number of begin-of-sequence tokens at the start of each sequence, 0 or 1.
-
-    Returns
-    -------
-    summary : pandas.DataFrame
-        ``level`` (document, group or corpus), ``name``, ``group``, ``documents``, ``sequences``,
-        ``characters`` (those that the tokens stand for, without truncated text), ``tokens``
-        (without begin-of-sequence tokens), ``special_in_text`` and ``characters_per_token``.
+    Characters are those that the tokens stand for, without truncated text. Tokens are counted
+    without those that begin a sequence, of which there are ``bos``, 0 or 1.
     """
     frames = []
     for batch in batches:
@@ -265,23 +242,25 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
         first = starts.values.to_numpy()[starts.offsets.to_numpy()[:-1]]
         last = ends.values.to_numpy()[ends.offsets.to_numpy()[1:] - 1]
         columns = {
-            "document": batch.column("document").to_pylist(),
+            "name": batch.column("document").to_pylist(),
             "sequences": 1,
             "characters": last.astype(np.int64) - first,
             "tokens": np.diff(starts.offsets.to_numpy()).astype(np.int64) - bos,
             "special_in_text": batch.column("special_in_text").to_numpy().astype(np.int64),
         }
         frames.append(pd.DataFrame(columns))
-    by_document = pd.concat(frames).groupby("document", sort=False, as_index=False).sum()
-    groups = corpus.to_pandas().astype(str)
-    by_document = by_document.merge(groups, on="document", validate="one_to_one")
-    by_document = by_document.rename(columns={"document": "name"}).assign(documents=1)
+    by_document = pd.concat(frames).groupby("name", sort=False, as_index=False).sum()
+    groups = corpus.to_pandas().astype(str).set_axis(["name", "group"], axis=1)
+    by_document = by_document.merge(groups, validate="one_to_one").assign(documents=1)
     sums = ["documents", "sequences", "characters", "tokens", "special_in_text"]
-    by_group = by_document.groupby("group", sort=False)[sums].sum().reset_index()
-    by_group["name"] = by_group["group"]
-    of_corpus = by_document[sums].sum().to_frame().T.assign(name="all", group="all")
-    levels = {"corpus": of_corpus, "group": by_group, "document": by_document}
-    frames = [frame.assign(level=level) for level, frame in levels.items()]
-    summary = pd.concat(frames, ignore_index=True)
+    by_group = by_document.groupby("group", sort=False, as_index=False)[sums].sum()
+    levels = {
+        "corpus": by_document[sums].sum().to_frame().T.assign(name="all", group="all"),
+        "group": by_group.assign(name=by_group["group"]),
+        "document": by_document,
+    }
+    summary = pd.concat(
+        [frame.assign(level=level) for level, frame in levels.items()], ignore_index=True
+    )
     summary["characters_per_token"] = summary["characters"] / summary["tokens"]
     return summary[["level", "name", "group", *sums, "characters_per_token"]]

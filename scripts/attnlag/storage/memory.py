@@ -11,12 +11,8 @@ def free_memory(root: str | Path = "/") -> int:
 
     This is what the machine has available, or less where a control group limits the process, as
     in a container or a job of a scheduler such as Slurm. Cached files count as free in both
-    cases, because the system releases them on demand.
-
-    Parameters
-    ----------
-    root : path
-        Folder with ``proc`` and ``sys``, which describe the control groups.
+    cases, because the system releases them on demand. ``proc`` and ``sys`` in the folder ``root``
+    describe the control groups.
     """
     root = Path(root)
     return max(0, min([psutil.virtual_memory().available, *_left_in_groups(root)]))

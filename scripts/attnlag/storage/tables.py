@@ -111,11 +111,8 @@ def damaged(paths: Iterable[Path]) -> list[str]:
 def of_all_shards(paths: Sequence[Path]) -> Record:
     """Return the provenance of shards, without the entries that are specific to one of them.
 
-    Raises
-    ------
-    UserError
-        If the model ran in another precision for one shard, as ``dtype: auto`` has it if a run
-        goes on on another device.
+    Raise UserError if the model ran in another precision for one shard, as ``dtype: auto`` has it
+    if a run goes on on another device.
     """
     first = read_provenance(paths[0])
     dtypes: dict[str, tuple[str, Path]] = {}

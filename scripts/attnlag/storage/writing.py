@@ -21,13 +21,8 @@ from attnlag.storage.memory import amount
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path that takes the place of ``path`` if the block succeeds.
 
-    On an exception the temporary file is removed and the target stays unchanged. Concurrent
-    writers of one target do not mix their bytes.
-
-    Raises
-    ------
-    UserError
-        If the disk is full.
+    On an exception the temporary file is removed and the target stays unchanged; a full disk is a
+    UserError. Concurrent writers of one target do not mix their bytes.
     """
     path = Path(path)
     with _workplace(path) as folder:
@@ -40,12 +35,7 @@ def replaced_whole(target: str | Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``target`` if the block succeeds.
 
     An existing folder is moved aside first and deleted last. On an exception the new folder is
-    removed and the target stays unchanged.
-
-    Raises
-    ------
-    UserError
-        If the disk is full.
+    removed and the target stays unchanged; a full disk is a UserError.
     """
     target = Path(target)
     with _workplace(target) as folder:
