@@ -59,8 +59,10 @@ def assert_equal_tables(fit: Fit, project: Project, regression: str) -> None:
     """Compare a fit with the tables and findings of a regression of the project."""
     folder = project.folder / BASE / "attention" / regression
     by_class = ("classes", "equal_slopes", "nested_models")
-    for name in ("coefficients", "fits", "controls", "groups", *by_class):
-        path, found = folder / f"{name}.parquet", getattr(fit, name)
+    tables = {name: getattr(fit, name) for name in ("coefficients", "fits", "controls", *by_class)}
+    tables |= {name: getattr(fit.fitted, name) for name in ("medians", "influence")}
+    for name, found in (tables | {"groups": fit.groups}).items():
+        path = folder / f"{name}.parquet"
         assert (found is not None) == path.exists()
         if found is not None:
             expected = pd.read_parquet(path).drop(columns=NAMES)

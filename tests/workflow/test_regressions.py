@@ -98,34 +98,6 @@ def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once, tmp
     assert "error:" not in printed
 
 
-@pytest.mark.parametrize("regression", SEVERAL)
-def test_medians_state_their_intervals_and_draws(project, regression):
-    coefficients = table(project, regression).dropna(subset=["estimate"])
-    medians = table(project, regression, "medians").set_index("term")
-    assert set(medians.index) == set(coefficients["term"])
-    for term, rows in coefficients.groupby("term"):
-        of_term = medians.loc[term]
-        assert of_term["median"] == pytest.approx(rows["estimate"].median(), rel=1e-9)
-        assert of_term["conf_low"] < of_term["median"] < of_term["conf_high"]
-    assert medians["draws"].between(190, 200).all()
-    assert (medians["clusters"] == 8).all()
-
-
-@pytest.mark.parametrize("regression", SEVERAL)
-def test_the_table_of_influence_names_every_document(project, regression):
-    influence = table(project, regression, "influence")
-    terms = set(table(project, regression)["term"])
-    assert set(influence["term"]) == {term for term in terms if term.startswith(("lag_", "lead_"))}
-    of_term = influence[influence["layer"] == 1].groupby("term")
-    for _, rows in of_term:
-        assert sorted(rows["document"]) == sorted(norms_of(project)["document"].unique())
-        assert rows["change"].abs().is_monotonic_decreasing
-    fits = table(project, regression, "fits").set_index("layer")
-    assert (of_term["n_obs"].sum() == fits.loc[1, "n_obs"]).all()
-    csv = pd.read_csv(project.folder / SITE / regression / "influence.csv")
-    pd.testing.assert_frame_equal(csv, influence, check_dtype=False)
-
-
 def test_one_shard_and_one_core_change_no_number(project, fresh):
     write_several(fresh, shards=1)
     # The model's own threads change its numbers by rounding: two again.

@@ -231,9 +231,6 @@ def test_every_parquet_file_states_what_made_it(finished_once):
         assert record["versions"]
         if "corpora" not in path.parts:
             assert record["model"]["digest"] == source["digest"]
-        text = json.dumps(record)
-        assert str(project.folder) not in text
-        assert "/tmp" not in text
 
 
 def test_several_sites_come_from_one_extraction(finished_once, fresh):
