@@ -6,7 +6,6 @@ are kept, their norms are another job's, `compute_norms`.
 Memory does not grow with the shard.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from attnlag.errors import counted
 from attnlag.model.folder import verify_folder
+from attnlag.quantities import catalogue
 from attnlag.quantities.settings import ExtractionSettings
 from attnlag.storage import tables
 from attnlag.storage.sequences import longest_sequence
@@ -26,7 +26,7 @@ from attnlag.storage.writing import room_for_shards
 def main(job):
     # These import transformers, which reads the settings of the network on import.
     from attnlag.model import loading, trying
-    from attnlag.quantities import computation, extraction
+    from attnlag.quantities import extraction
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
     torch.set_num_threads(job.threads)
@@ -62,14 +62,12 @@ def main(job):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
         layers = len(extractor.blocks)
-        files = extraction.files_of(quantities, sites, job.output)
+        files = catalogue.files_of(quantities, sites, job.output)
         sizes = {}
-        for (quantity, site), path in files.items():
-            computed = extractor.computations[quantity, site]
+        for key, path in files.items():
+            computed = extractor.computations[key]
             computed.expect(tables.row_count([job.input.tokens]))
-            bytes_of_number = computation.STORED_BYTES[settings.storage_dtype]
-            per_token = math.prod(computed.shape) * (bytes_of_number if computed.of_width else 4)
-            sizes[path] = total * len(computed.layers) * per_token
+            sizes[path] = total * computed.bytes_per_token(settings.storage_dtype)
         room = room_for_shards(sizes, record.settings("tokens")["shards"])
         program.log.info(f"{next(iter(files.values())).parent}: {room}")
         # A file's bytes do not depend on the quantities and sites beside it.
@@ -78,14 +76,13 @@ def main(job):
 
         def record_of(quantity, site):
             """Return the record of a file."""
-            versions = "torch", "transformers"
+            made_by = "torch", "transformers"
             if quantity == "surprisal":
-                return tables.provenance(record, quantity, recorded, *versions)
-            recorded_of_site = recorded | {"site": site or quantity}
-            of_site = tables.provenance(record, "activations", recorded_of_site, *versions)
-            if quantity == "vectors":
-                return of_site
-            return tables.provenance(of_site, "norms" if quantity == "stream" else quantity, {})
+                return tables.provenance(record, quantity, recorded, *made_by)
+            of_site = recorded | {"site": site or quantity}
+            made = tables.provenance(record, "activations", of_site, *made_by)
+            reduced = {"vectors": "", "stream": "norms"}.get(quantity, quantity)
+            return tables.provenance(made, reduced, {}) if reduced else made
 
         extraction.record(job.input.tokens, extractor, files, record_of, settings.storage_dtype)
     padding = 100 * (1 - extractor.tokens / extractor.cells)

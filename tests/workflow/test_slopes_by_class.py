@@ -77,7 +77,7 @@ def test_the_findings_state_how_slopes_differ_and_what_was_permuted(project):
     rows = table(project, "by_class", "nested_models").query("term == 'lag_1'")
     means = rows.groupby("step")["estimate"]
     first, last = means.mean()[["pooled", "token_previous"]]
-    assert f"fixed moves lag 1 from {first:.3f} to {last:.3f}" in text
+    assert f"fixed moves lag 1 from {first:.2f} to {last:.2f}" in text
     assert "permuted within the parts of speech of their documents 19 times" in text
     text = (project.folder / f"{SITE}/held_fixed/findings.txt").read_text()
     assert re.search(r"; medians over the layers: .* in (low|middle|high)", text)

@@ -10,8 +10,9 @@ see `extraction.computation_of`.
 
 import functools
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 
@@ -280,3 +281,19 @@ def meanings(entries: Mapping[str, Site | Quantity]) -> str:
 def of_logs() -> str:
     """Return the outcomes whose logarithm is regressed, in one line of Markdown."""
     return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
+
+
+def files_of(
+    quantities: Iterable[str], sites: Sequence[str], output: Any
+) -> dict[tuple[str, str], Path]:
+    """Return files by quantity and site, given a job's outputs by the names of quantities.
+
+    A quantity whose output is an empty list has none.
+    """
+    files: dict[tuple[str, str], Path] = {}
+    for name in quantities:
+        stated = getattr(output, name)
+        paths = [stated] if isinstance(stated, Path) else stated
+        measured = QUANTITIES[name].sites(sites) if paths else []
+        files |= {(name, site): path for site, path in zip(measured, paths, strict=True)}
+    return files

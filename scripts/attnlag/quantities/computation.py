@@ -1,5 +1,6 @@
 """What computes a quantity from forward passes, layer by layer, and the rows of its files."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,6 +79,11 @@ class Computation:
     def layer(self, seen: Seen) -> Any:
         """Return the values of a layer, a tensor of (tokens, *shape) in float32."""
         raise NotImplementedError
+
+    def bytes_per_token(self, stored: str) -> int:
+        """Return the most bytes that a token takes on disk, given the precision of vectors."""
+        of_number = STORED_BYTES[stored] if self.of_width else 4
+        return len(self.layers) * math.prod(self.shape) * of_number
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return what its file states besides its rows."""

@@ -301,17 +301,6 @@ def measure_runs(
             writing.result()
 
 
-def files_of(quantities: Iterable[str], sites: Iterable[str], output: Any) -> dict[Key, Path]:
-    """Return the files of `record`, given the outputs of a job by the names of quantities."""
-    files: dict[Key, Path] = {}
-    for name in quantities:
-        paths = getattr(output, name)
-        paths = paths if isinstance(paths, list) else [paths]
-        for site, path in zip(QUANTITIES[name].sites(sites), paths, strict=True):
-            files[name, site] = path
-    return files
-
-
 def record(
     tokens: Path,
     extractor: Extractor,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,9 +138,14 @@ def by_site(paths: Iterable[Path], above: int = 1) -> dict[str, list[Path]]:
     return paths_of
 
 
-def write_table(table: pa.Table, path: str | Path, record: dict[str, Any]) -> None:
-    """Write ``table`` to Parquet (zstd) with ``record`` as its provenance."""
-    table = table.replace_schema_metadata(metadata(record))
+def write_table(
+    table: pa.Table,
+    path: str | Path,
+    record: dict[str, Any],
+    facts: Mapping[bytes, bytes] = MappingProxyType({}),
+) -> None:
+    """Write ``table`` to Parquet (zstd) with ``record`` as its provenance, and further metadata."""
+    table = table.replace_schema_metadata({**metadata(record), **facts})
     with written_whole(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
