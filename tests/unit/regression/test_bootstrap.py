@@ -98,6 +98,7 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
         high = medians[52] + 0.2 * (medians[53] - medians[52])
         expected = {
             "median": estimates[2],
+            "std_error": medians.std(ddof=1),
             # The union of the percentile interval and the basic one, its reflection.
             "conf_low": min(low, 2 * estimates[2] - high),
             "conf_high": max(high, 2 * estimates[2] - low),
@@ -109,7 +110,7 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
         assert found.loc[term].to_dict() == pytest.approx(expected, rel=1e-12)
     none = drawn(layers, 0, 0)
     found = bootstrap.medians_over_layers(fits, none, 0.2)
-    assert set(found.columns[found.isna().any()]) == {"conf_low", "conf_high"}
+    assert set(found.columns[found.isna().any()]) == {"std_error", "conf_low", "conf_high"}
 
 
 def test_medians_are_over_the_layers_that_are_fitted():

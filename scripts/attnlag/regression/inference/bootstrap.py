@@ -99,22 +99,20 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
     """Return the median of each coefficient over the layers, with its interval, a row per term.
 
     The draws are (draws, layers, K) estimates. In the table, ``draws`` counts those in which every
-    fitted layer could be estimated, which the intervals come from, and ``clusters`` the documents
-    or groups that are drawn.
+    fitted layer could be estimated, which intervals and standard errors come from, and ``clusters``
+    the documents or groups that are drawn.
     """
     fitted = [index for index, result in enumerate(fits) if result.status == "ok"]
     names = fits[0].names
-    columns = ["median", "conf_low", "conf_high", "lowest", "highest"]
+    columns = ["median", "std_error", "conf_low", "conf_high", "lowest", "highest"]
     estimates, values = draws[:0], [np.full(len(names), np.nan)] * len(columns)
     if fitted:
         of_layers = np.stack([fits[index].estimate for index in fitted])
         estimates = draws[:, fitted]
         estimates = estimates[np.isfinite(estimates).all(axis=(1, 2))]
-        values = [
-            *median_interval(of_layers, estimates, alpha),
-            of_layers.min(axis=0),
-            of_layers.max(axis=0),
-        ]
+        median, low, high = median_interval(of_layers, estimates, alpha)
+        error = pd.DataFrame(np.median(estimates, axis=1)).std().to_numpy()
+        values = [median, error, low, high, of_layers.min(axis=0), of_layers.max(axis=0)]
     table = pd.DataFrame({"term": names, **dict(zip(columns, values, strict=True))})
     return table.assign(draws=len(estimates), clusters=max(fit.clusters for fit in fits))
 

@@ -19,7 +19,8 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     """Return the tidy table: one row per layer and term.
 
     ``p_adjusted`` corrects the p-values of a term over the layers. Intervals are those of single
-    coefficients. ``equivalence`` states for each whether it is negligible (`equivalence_test`).
+    coefficients. ``equivalence`` states whether one is negligible (`equivalence_test`), except for
+    the intercept and the columns of a spline, for which no size is.
     """
     rows = []
     for fit in fits:
@@ -35,7 +36,10 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     reach = special.stdtrit(table["df"], 1 - settings.alpha / 2) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
-    for _, of_term in by_term:
+    table["equivalence"] = None
+    for term, of_term in by_term:
+        if str(term).startswith(("intercept", "position_")):
+            continue
         table.loc[of_term.index, "equivalence"] = equivalence_test(
             *(of_term[column] for column in ("estimate", "std_error", "df")),
             equivalence_bound=settings.equivalence_bound,
