@@ -12,7 +12,7 @@ from attnlag.storage.declared import Declared
 def main(job):
     files = Declared(**vars(job.input))
     studies = [
-        comparison.read_study(
+        comparison.ComparedStudy(
             path,
             files.all_of("crossproducts", path.parent),
             files.table("controls", path.parent),
@@ -31,7 +31,7 @@ def main(job):
     pairs = comparison.pairs_of_models(studies, **bounds, adjust=adjust)
     held = pd.concat(
         claims.of_study(
-            study,
+            study.keys,
             comparison.profile(study.moments()),
             study.controls,
             study.before_training,
@@ -41,8 +41,7 @@ def main(job):
     )
 
     # The provenance of each study is that of its own table.
-    keys = (*comparison.STUDY_KEYS, "record")
-    made_from = [{key: getattr(study, key) for key in keys} for study in studies]
+    made_from = [{**study.keys, "record": study.record} for study in studies]
     shared = {"stages": {"regression": inference}}
     record = tables.provenance(shared, "comparison", {}, "numpy", "pandas", studies=made_from)
     tables.write_frame(coefficients, job.output.coefficients, record)

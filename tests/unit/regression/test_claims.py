@@ -7,7 +7,7 @@ from designs import profile_of_documents
 from scipy import stats
 
 from attnlag.regression.beyond import claims
-from attnlag.regression.beyond.comparison import ComparedStudy
+from attnlag.regression.beyond.comparison import STUDY_KEYS
 
 DOCUMENTS, LAYERS = 40, 6
 
@@ -18,12 +18,9 @@ def verdicts_of(model, means, seed=0, before=None):
     values = means + 0.2 * random.normal(size=(DOCUMENTS, *np.shape(means)))
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
     controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0})
-    study = ComparedStudy(
-        model, "prompts", "attention", "within", pd.DataFrame(), {}, [], controls, before
-    )
-    return claims.of_study(
-        study, profile, controls, before, alpha=0.05, equivalence_bound=0.05
-    ), values
+    keys = dict(zip(STUDY_KEYS, (model, "prompts", "attention", "within"), strict=True))
+    bounds = {"alpha": 0.05, "equivalence_bound": 0.05}
+    return claims.of_study(keys, profile, controls, before, **bounds), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():

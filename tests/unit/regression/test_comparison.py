@@ -96,7 +96,7 @@ def write_study(
 
 def study_of(path):
     shards = sorted((path.parent / "crossproducts").glob("*.parquet"))
-    return comparison.read_study(path, shards, pd.DataFrame())
+    return comparison.ComparedStudy(path, shards, pd.DataFrame())
 
 
 def pairs_of(*paths, alpha=0.05, equivalence_bound=0.05):

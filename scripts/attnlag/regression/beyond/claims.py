@@ -6,78 +6,66 @@ documents; models are taken as given. The claim about training has the jackknife
 over the documents of the control, and their degrees of freedom.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from attnlag.regression.beyond.comparison import STUDY_KEYS, ComparedStudy, Profile
+from attnlag.regression.beyond.comparison import STUDY_KEYS, Profile
 
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
 CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
 
-
-@dataclass
-class StudyEvidence:
-    """The coefficients of one study, and its controls."""
-
-    profile: Profile
-    # Rows by layer and term; empty without controls.
-    controls: pd.DataFrame
-    equivalence_bound: float
-
-    def mean(self, term: str, layers: slice = slice(None)) -> tuple[float, np.ndarray]:
-        """Return the mean of a coefficient over layers, and each document's part of its error."""
-        column = self.profile.terms.index(term)
-        values = self.profile.estimate[layers, column]
-        fitted = np.isfinite(values)
-        scores = self.profile.scores[:, layers, column][:, fitted]
-        return values[fitted].mean(), scores.mean(axis=1)
-
-    def control(self, name: str) -> float:
-        """Return the mean of a control of lag 1 over the layers; NaN if it was not run."""
-        if name not in self.controls:
-            return np.nan
-        return float(self.controls.loc[self.controls["term"] == "lag_1", name].mean())
-
-
-Contrast = tuple[float, np.ndarray]
-
-
-def _minus(contrast: Contrast, other: tuple[float, np.ndarray | float]) -> Contrast:
-    return contrast[0] - other[0], contrast[1] - other[1]
-
-
-def _depth(evidence: StudyEvidence) -> Contrast:
-    middle = len(evidence.profile.estimate) // 2
-    early, late = slice(middle), slice(middle, None)
-    return _minus(evidence.mean("lag_1", late), evidence.mean("lag_1", early))
-
-
 # A claim about all scales of the weights before training, so that its contrast is not one number.
 TRAINING = "lag 1 is smaller than before training at every scale drawn"
 
-# What another claim says, and the contrast that is above zero if it holds.
-CLAIMS: dict[str, Callable[[StudyEvidence], Contrast]] = {
-    "a large adjustment follows a large one": lambda evidence: evidence.mean("lag_1"),
-    "lag 1 is above the negligible size": lambda evidence: _minus(
-        evidence.mean("lag_1"), (evidence.equivalence_bound, 0)
-    ),
-    "lag 1 is larger than lag 2": lambda evidence: _minus(
-        evidence.mean("lag_1"), evidence.mean("lag_2")
-    ),
-    "lag 1 is larger than with tokens in random order": lambda evidence: _minus(
-        evidence.mean("lag_1"), (evidence.control("permuted_mean"), 0)
-    ),
-    "lag 1 is larger in the deeper half of the layers": _depth,
-}
+
+class Contrast(NamedTuple):
+    """A difference of means of coefficients over layers."""
+
+    value: float
+    scores: np.ndarray  # each document's part of its error
+
+    def __sub__(self, other: "Contrast | float") -> "Contrast":
+        if isinstance(other, Contrast):
+            return Contrast(self.value - other.value, self.scores - other.scores)
+        return Contrast(self.value - other, self.scores)
+
+    @classmethod
+    def mean(cls, profile: Profile, term: str, layers: slice = slice(None)) -> "Contrast":
+        """Return the mean of a coefficient over layers that were fitted."""
+        column = profile.terms.index(term)
+        values = profile.estimate[layers, column]
+        fitted = np.isfinite(values)
+        scores = profile.scores[:, layers, column][:, fitted]
+        return cls(values[fitted].mean(), scores.mean(axis=1))
+
+
+def contrasts(
+    profile: Profile, controls: pd.DataFrame, equivalence_bound: float
+) -> dict[str, Contrast]:
+    """Return what each claim says, with the contrast that is above zero if it holds."""
+    middle = len(profile.estimate) // 2
+    lag_1, lag_2 = (Contrast.mean(profile, term) for term in ("lag_1", "lag_2"))
+    early = Contrast.mean(profile, "lag_1", slice(middle))
+    late = Contrast.mean(profile, "lag_1", slice(middle, None))
+    permuted = np.nan
+    if "permuted_mean" in controls:
+        permuted = controls.loc[controls["term"] == "lag_1", "permuted_mean"].mean()
+    return {
+        "a large adjustment follows a large one": lag_1,
+        "lag 1 is above the negligible size": lag_1 - equivalence_bound,
+        "lag 1 is larger than lag 2": lag_1 - lag_2,
+        "lag 1 is larger than with tokens in random order": lag_1 - permuted,
+        "lag 1 is larger in the deeper half of the layers": late - early,
+    }
 
 
 def of_study(
-    study: ComparedStudy,
+    keys: Mapping[str, str],
     profile: Profile,
     controls: pd.DataFrame,
     before: pd.DataFrame | None,
@@ -89,23 +77,28 @@ def of_study(
 
     A claim holds if the interval of its contrast is above zero, fails if it is below, and is
     undecided if the interval has zero. Claims about lags or controls that the study lacks have no
-    row, nor have those about an untrained model whose norms do not vary. ``before`` is the
-    comparison with random weights, with intervals of the same level; None without it.
+    row, nor have those about an untrained model whose norms do not vary.
+
+    Parameters
+    ----------
+    keys : mapping
+        The names of the study, by `STUDY_KEYS`.
+    controls : pandas.DataFrame
+        Rows by layer and term; empty without controls.
+    before : pandas.DataFrame or None
+        The comparison with random weights, with intervals of the same level; None without it.
     """
-    evidence, rows = StudyEvidence(profile, controls, equivalence_bound), []
-    with_lags = {"lag_1", "lag_2"} <= set(profile.terms)
-    for claim, contrast in CLAIMS.items() if with_lags else ():
-        value, scores = contrast(evidence)
-        error = float(np.sqrt((scores**2).sum()))
+    rows = []
+    if {"lag_1", "lag_2"} <= set(profile.terms):
         df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
-        reach = special.stdtrit(df, 1 - alpha / 2) * error
-        rows.append((claim, value, error, value - reach, value + reach))
-    if with_lags and before is not None:
-        rows += _training(before)
-    names = [getattr(study, key) for key in STUDY_KEYS]
+        for claim, (value, scores) in contrasts(profile, controls, equivalence_bound).items():
+            error = float(np.sqrt((scores**2).sum()))
+            reach = special.stdtrit(df, 1 - alpha / 2) * error
+            rows.append((claim, value, error, value - reach, value + reach))
+        rows += [] if before is None else _training(before)
     known = [row for row in rows if np.isfinite(row[1:]).all()]
     return pd.DataFrame(
-        [(*names, *row, _verdict(*row[-2:])) for row in known], columns=CLAIM_COLUMNS
+        [(*keys.values(), *row, _verdict(*row[-2:])) for row in known], columns=CLAIM_COLUMNS
     )
 
 
@@ -138,26 +131,18 @@ def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
         The models to count, which excludes controls.
     """
     table = table[table["model"].isin(models)]
-    kinds: dict[str, list[str]] = {"every": [], "some": [], "none": []}
     several_sites = table["site"].nunique() > 1
+    scope = f"of {len(models)} models" + " and each site" * several_sites
+    every, some, none = f"holds in each {scope}", "holds in some only", "is shown in none"
+    kinds: dict[str, list[str]] = {every: [], some: [], none: []}
     for claim, rows in table.groupby("claim", sort=False):
-        holding = rows[rows["verdict"] == HOLDS]
-        kind = "every" if len(holding) == len(rows) else "some" if len(holding) else "none"
-        text = str(claim)
+        text, holding = str(claim), rows[rows["verdict"] == HOLDS]
+        kind = every if len(holding) == len(rows) else some if len(holding) else none
         unknown = sorted(map(str, set(table["model"]) - set(rows["model"])))
         if unknown:
             text += f" (not known in {', '.join(unknown)})"
-        if kind == "some":
-            where = [
-                f"{row.model}, {row.site}" if several_sites else str(row.model)
-                for row in holding.itertuples()
-            ]
+        if kind == some:
+            where = holding["model"] + (", " + holding["site"] if several_sites else "")
             text += f" ({'; '.join(where)})"
         kinds[kind].append(text)
-    scope = f"of {len(models)} models" + " and each site" * several_sites
-    starts = {
-        "every": f"holds in each {scope}",
-        "some": "holds in some only",
-        "none": "is shown in none",
-    }
-    return [f"{starts[kind]}: {'; '.join(texts)}" for kind, texts in kinds.items() if texts]
+    return [f"{kind}: {'; '.join(texts)}" for kind, texts in kinds.items() if texts]

@@ -42,21 +42,30 @@ PAIR_COLUMNS: dict[str, type] = {
 
 @dataclass(eq=False)
 class ComparedStudy:
-    """One regression of one model on one corpus at one site."""
+    """One regression of one model on one corpus at one site, from its files."""
 
-    model: str
-    corpus: str
-    site: str
-    regression: str
-    coefficients: pd.DataFrame
-    # Provenance of the table.
-    record: tables.Record
-    # Files of its cross-products, in order.
+    # Its coefficients.
+    path: Path
+    # Its cross-products, in order.
     shards: list[Path]
     # The controls of its coefficients.
     controls: pd.DataFrame
     # The comparison with random weights, by scale; None without it.
-    before_training: pd.DataFrame | None
+    before_training: pd.DataFrame | None = None
+
+    @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        return pd.read_parquet(self.path)
+
+    @cached_property
+    def record(self) -> tables.Record:
+        """The provenance of the coefficients."""
+        return tables.read_provenance(self.path)
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """The names of the model, the corpus, the site and the regression."""
+        return self.coefficients.loc[0, STUDY_KEYS].astype(str).to_dict()
 
     @property
     def layers(self) -> int:
@@ -82,26 +91,6 @@ class ComparedStudy:
             yield layer.regressed(effects=settings["fixed_effects"] == "document")
 
 
-def read_study(
-    path: Path,
-    shards: Sequence[Path],
-    controls: pd.DataFrame,
-    before_training: pd.DataFrame | None = None,
-) -> ComparedStudy:
-    """Read a study from its ``coefficients.parquet``, given its cross-products and controls."""
-    coefficients = pd.read_parquet(path)
-    record = tables.read_provenance(path)
-    model, corpus, site, regression = map(str, coefficients.loc[0, STUDY_KEYS])
-    return ComparedStudy(
-        *(model, corpus, site, regression),
-        coefficients=coefficients,
-        record=record,
-        shards=list(shards),
-        controls=controls,
-        before_training=before_training,
-    )
-
-
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     """Return the settings of the regressions, which must be the same in all studies.
 
@@ -112,8 +101,8 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     """
     first, expected = studies[0], studies[0].record.settings("regression")
     problems = [
-        f"{study.model}, {study.corpus}: found {key} {settings[key]}, expected {expected[key]} "
-        f"as in {first.model}, {first.corpus}; fit the regressions with equal settings"
+        f"{study.record.names}: found {key} {settings[key]}, expected {expected[key]} as in "
+        f"{first.record.names}; fit the regressions with equal settings"
         for study in studies
         for settings in [study.record.settings("regression")]
         for key in ("alpha", "adjust", "covariance", "cluster", "equivalence_bound")
@@ -124,34 +113,13 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     return expected
 
 
-def alike(
-    studies: Sequence[ComparedStudy], keys: Sequence[str]
-) -> dict[tuple[Any, ...], list[ComparedStudy]]:
-    """Return the studies that are alike in some attributes, by these."""
-    groups: dict[tuple[Any, ...], list[ComparedStudy]] = {}
-    for study in studies:
-        groups.setdefault(tuple(getattr(study, key) for key in keys), []).append(study)
-    return groups
-
-
-def common_documents(studies: Sequence[ComparedStudy]) -> tuple[str, ...]:
-    """Return the documents that give rows in all studies, in the order of the first.
-
-    Tokenizers differ, and a document may be too short in one of the models.
-    """
-    common = set.intersection(*(set(study.documents) for study in studies))
-    return tuple(document for document in studies[0].documents if document in common)
-
-
-def relative_depth(layer: np.ndarray | pd.Series, layers: int) -> Any:
-    """Return layer / (layers - 1): 0 for the first (or only) layer, 1 for the last."""
-    return layer / max(layers - 1, 1)
-
-
 def combined_coefficients(studies: Sequence[ComparedStudy]) -> pd.DataFrame:
-    """Return the tidy tables of all studies as one, with ``depth``."""
+    """Return the tidy tables of all studies as one, with ``depth``.
+
+    It is layer / (layers - 1): 0 for the first (or only) layer, 1 for the last.
+    """
     frames = [
-        study.coefficients.assign(depth=relative_depth(study.coefficients["layer"], study.layers))
+        study.coefficients.assign(depth=study.coefficients["layer"] / max(study.layers - 1, 1))
         for study in studies
     ]
     return pd.concat(frames, ignore_index=True)
@@ -232,65 +200,61 @@ def differences(
     compared.
     """
     points = max(len(first.estimate), len(second.estimate))
-    estimates, scores, dfs = [], [], []
-    for profile in (first, second):
-        column = profile.terms.index(term)
-        matched = nearest_layers(len(profile.estimate), points)
-        estimates.append(profile.estimate[matched, column])
-        scores.append(profile.scores[:, matched, column])
-        dfs.append(profile.df[matched, column])
-    difference = estimates[0] - estimates[1]
-    error = np.sqrt(((scores[0] - scores[1]) ** 2).sum(axis=0))
-    compared = np.isfinite(difference)
-    difference, error = difference[compared], error[compared]
-    verdicts = np.array([])
-    if first.documents < FEWEST_DOCUMENTS or not compared.any():
-        difference = np.array([np.nan])
-    else:
-        verdicts = results.equivalence_test(
-            difference,
-            error,
-            np.minimum(*dfs)[compared],
-            equivalence_bound=equivalence_bound,
-            alpha=alpha,
-            adjust=adjust,
-        )
+    at = [
+        (nearest_layers(len(profile.estimate), points), profile.terms.index(term))
+        for profile in (first, second)
+    ]
+    difference = first.estimate[at[0]] - second.estimate[at[1]]
+    scores = first.scores[:, *at[0]] - second.scores[:, *at[1]]
+    df = np.minimum(first.df[at[0]], second.df[at[1]])
+    compared = np.isfinite(difference) & (first.documents >= FEWEST_DOCUMENTS)
+    verdicts = results.equivalence_test(
+        difference[compared],
+        np.sqrt((scores**2).sum(axis=0))[compared],
+        df[compared],
+        equivalence_bound=equivalence_bound,
+        alpha=alpha,
+        adjust=adjust,
+    )
     return {
         "layers_compared": len(verdicts),
         "layers_differing": int((verdicts == "present").sum()),
         "layers_alike": int((verdicts == "absent").sum()),
-        "median_difference": float(np.median(difference)),
+        "median_difference": float(np.median(difference[compared])) if len(verdicts) else np.nan,
     }
 
 
 def pairs_of_models(studies: Sequence[ComparedStudy], **bounds: Any) -> pd.DataFrame:
     """Compare every pair of models with the same corpus, site and regression, term by term.
 
-    Each comparison uses the documents that give rows in both models; ``bounds`` are the settings of
-    `differences`. The table has a row per pair, corpus, site, regression and lag or lead.
+    Each comparison uses the documents that give rows in both models: tokenizers differ, and a
+    document may be too short in one. ``bounds`` are the settings of `differences`. The table has a
+    row per pair, corpus, site, regression and lag or lead.
     """
 
     @cache
     def profile_of(study: ComparedStudy, documents: tuple[str, ...]) -> Profile:
         return profile(study.moments(documents))
 
-    keys = ["corpus", "site", "regression"]
+    groups: dict[tuple[str, ...], list[ComparedStudy]] = {}
+    for study in studies:
+        groups.setdefault(tuple(study.keys[key] for key in STUDY_KEYS[1:]), []).append(study)
     rows: list[dict[str, Any]] = []
-    for key, group in alike(studies, keys).items():
-        for study_a, study_b in combinations(group, 2):
-            common = common_documents([study_a, study_b])
-            first, second = profile_of(study_a, common), profile_of(study_b, common)
+    for group in groups.values():
+        for pair in combinations(group, 2):
+            others = set(pair[1].documents)
+            common = tuple(name for name in pair[0].documents if name in others)
+            first, second = (profile_of(study, common) for study in pair)
             for term in filter(is_lag, first.terms):
                 if term not in second.terms:
                     continue
-                row = dict(zip(keys, key, strict=True)) | {"term": term, "documents": len(common)}
-                for side, study, of_side in (("a", study_a, first), ("b", study_b, second)):
-                    row[f"model_{side}"] = study.model
+                row = {**pair[0].keys, "term": term, "documents": len(common)}
+                for side, study, of_side in zip("ab", pair, (first, second), strict=True):
+                    row[f"model_{side}"] = study.keys["model"]
                     row[f"layers_{side}"] = study.layers
                     row[f"median_{side}"] = of_side.median(term)
                     row[f"documents_only_{side}"] = len(study.documents) - len(common)
-                row |= differences(first, second, term, **bounds)
-                rows.append(row)
+                rows.append(row | differences(first, second, term, **bounds))
         # The scores of these models would take memory during the next comparisons.
         profile_of.cache_clear()
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)
