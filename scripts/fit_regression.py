@@ -30,7 +30,7 @@ def main(job):
         untrained = fitting.Untrained(
             job.input.random_weights, job.input.random_weights_stream, formula
         )
-    tables_of_fit = fitting.fit(
+    fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,
         group_of,
@@ -39,7 +39,6 @@ def main(job):
         untrained=untrained,
         threads=job.threads,
     )
-    fitted = tables_of_fit.regression
 
     shared = tables.of_all_shards(job.input.crossproducts)
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
@@ -49,21 +48,21 @@ def main(job):
         job.output.coefficients: fitted.coefficients,
         job.output.fits: fitted.goodness,
         job.output.influence: fitted.influence,
-        job.output.controls: tables_of_fit.controls,
+        job.output.controls: fitted.controls,
         job.output.medians: fitted.medians,
     }
     names = {"site": job.names.site, "regression": job.names.regression}
-    if tables_of_fit.before_training is not None:
-        frames[job.output.before_training] = tables_of_fit.before_training
+    if fitted.before_training is not None:
+        frames[job.output.before_training] = fitted.before_training
     name = tables.write_results(frames, record, **names)
     used_by_groups = groups.settings_of_groups(fitted.settings)
     record_of_groups = tables.provenance(shared, "groups", used_by_groups, *PACKAGES)
-    tables.write_results({job.output.groups: tables_of_fit.groups}, record_of_groups, **names)
+    tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **names)
     sums = fitted.residual_sums
     record["residuals"] = sums.facts()
     tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)
     layers = counted(len(fitted.layers), "layer")
-    fitted_groups = counted(len(groups.fitted_groups(tables_of_fit.groups)[0]), "group")
+    fitted_groups = counted(len(groups.fitted_groups(fitted.groups)[0]), "group")
     program.log.info(f"{name}: fitted {layers}, and {fitted_groups}")
 
 

@@ -228,7 +228,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         norms, streams = _write_untrained(measurement, site, outcome, control, documents, folder)
         of_control = Formula.read(build.design, files, set(documents))
         untrained = fitting.Untrained(norms, streams if stream else (), of_control)
-    fitted = fitting.fit(
+    fitted = fitting.fit_regression(
         [made],
         [design],
         measurement.groups,
@@ -243,7 +243,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     used = measurement.tokens["position"].to_numpy() >= config.norms.drop_first
     sizes = measurement.sizes[site][:, used]
     tables_of_fit = fitted.groups, fitted.controls, fitted.before_training
-    return Fit(name, fitted.regression, *tables_of_fit, sizes, *by_class)
+    return Fit(name, fitted, *tables_of_fit, sizes, *by_class)
 
 
 def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[pd.DataFrame, ...]:

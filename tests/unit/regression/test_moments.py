@@ -181,7 +181,8 @@ def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
         crossproducts.of_norms(norms, None, design, products, formula, halves=False)
         files.append(paths[1:])
     designs, products = zip(*files, strict=True)
-    fitted = fitting.fit_regression(products, designs, {}, regression_settings(), threads=1)
+    group_of = {f"{shard}{letter}": "one" for shard in range(2) for letter in "abcd"}
+    fitted = fitting.fit_regression(products, designs, group_of, regression_settings())
     assert fitted.goodness["n_dropped"].tolist() == [6]
     assert fitted.goodness["n_obs"].tolist() == [2 * 4 * 18 - 6]
 

@@ -39,7 +39,7 @@ def coefficients_by_group(
         or lead over the layers, whose intervals hold for all groups at once. A group with too few
         documents to cluster by has NaN estimates and a status that says so.
     """
-    tables = []
+    settings, tables = settings_of_groups(settings), []
     largest = largest_groups(group_of)
     for group in largest:
         documents = [document for document, other in group_of.items() if other == group]

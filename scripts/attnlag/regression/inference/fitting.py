@@ -41,9 +41,9 @@ from attnlag.storage import tables
 
 @dataclass
 class FittedRegression:
-    """A fitted regression."""
+    """A regression of all documents and of each group of them, beside its controls."""
 
-    settings: RegressionSettings  # with few documents, those of `settings_of_few_documents`
+    settings: RegressionSettings  # with few documents, those of `_possible`
     layers: list[int]
     coefficients: pd.DataFrame
     goodness: pd.DataFrame
@@ -54,6 +54,9 @@ class FittedRegression:
     # What findings, read from tables, do without.
     influence: pd.DataFrame = field(default_factory=pd.DataFrame)
     kept_terms: merging.TermSums = field(default_factory=dict)
+    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    controls: pd.DataFrame = field(default_factory=pd.DataFrame)  # lags and leads beside these
+    before_training: pd.DataFrame | None = None  # a row per scale of the weights and quantity
 
     @property
     def merged(self) -> dict[str, list[str]]:
@@ -69,17 +72,7 @@ class Untrained(NamedTuple):
     formula: Formula
 
 
-@dataclass
-class Fitted:
-    """A regression of all documents and of each group of them, beside its controls."""
-
-    regression: FittedRegression
-    groups: pd.DataFrame
-    controls: pd.DataFrame  # the lags and leads beside those of the controls
-    before_training: pd.DataFrame | None  # a row per scale of the weights and quantity
-
-
-def fit(
+def fit_regression(
     products: Sequence[Path],
     designs: Sequence[Path],
     group_of: Mapping[str, str],
@@ -88,47 +81,8 @@ def fit(
     orders: Sequence[PermutedMoments] = (),
     untrained: Untrained | None = None,
     threads: int = 1,
-) -> Fitted:
-    """Fit a regression and its controls: the tables of a run, and of a notebook.
-
-    Parameters that are not listed are those of `fit_regression`.
-
-    Parameters
-    ----------
-    orders : sequence of PermutedMoments
-        Files of all shards, in order; without them tokens are not permuted.
-    untrained : Untrained, optional
-        The control of random weights.
-    """
-    fitted = fit_regression(products, designs, group_of, settings, threads)
-    settings = fitted.settings
-    layers = Stored(products, settings.stack_mb * 1e6, keep=True)
-    by_group = groups.coefficients_by_group(layers, group_of, groups.settings_of_groups(settings))
-    lags = fitted.coefficients["term"].map(is_lag)
-    table = fitted.coefficients.loc[lags, ["layer", "term", "estimate"]]
-    table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
-    before_training = None
-    if orders:
-        joined = permutation.joined(orders, fitted.kept_terms)
-        order = permutation.order_test(joined, alpha=settings.alpha, adjust=settings.adjust)
-        table = table.merge(order, on=["layer", "term"], how="left")
-        table["permuted_within"] = orders[0].within
-    if untrained:
-        random, before_training = controls.random_weights(
-            untrained.norms, settings, untrained.formula, layers, untrained.streams
-        )
-        table = table.merge(random, on=["layer", "term"], how="left")
-    return Fitted(fitted, by_group, table, before_training)
-
-
-def fit_regression(
-    products: Sequence[Path],
-    designs: Sequence[Path],
-    group_of: Mapping[str, str],
-    settings: RegressionSettings,
-    threads: int,
 ) -> FittedRegression:
-    """Fit a regression in every layer.
+    """Fit a regression in every layer, and its controls: the tables of a run, and of a notebook.
 
     Parameters
     ----------
@@ -136,6 +90,10 @@ def fit_regression(
         Cross-products and designs of all shards, in order.
     group_of : mapping of document to group
         In the order of the corpus.
+    orders : sequence of PermutedMoments
+        Those of all shards, in order; without them tokens are not permuted.
+    untrained : Untrained, optional
+        The control of random weights.
     threads : int
         Number of shards that are read concurrently. The results do not depend on it.
 
@@ -149,21 +107,16 @@ def fit_regression(
     counts = [tables.read_counts(path) for path in designs]
     sequences = _usable_sequences(counts, record.names)
     stored = Stored(products, settings.stack_mb * 1e6, keep=True)
-    documents = clusters = max(moments.documents for moments in stored)
-    if documents < FEWEST_DOCUMENTS:
-        settings = settings_of_few_documents(settings, documents)
-    clustered_by = group_of if settings.cluster == "group" else None
-    if clustered_by:
-        clusters = max(moments.whole().by_group(clustered_by).count for moments in stored)
-    _check_errors(settings, clusters)
+    settings, clusters = _possible(settings, stored, group_of)
     kept = merging.kept_terms(stored.terms, stored)
 
     def layers(group_of: Mapping[str, str] | None) -> Iterator[Moments]:
         """Yield the moments of the regression of each layer."""
-        few = documents < FEWEST_DOCUMENTS
-        apart = (moments.whole() if few else moments for moments in stored)
+        plain = settings.bias_correction == "none"
+        apart = (moments.whole() if plain else moments for moments in stored)
         return merging.regressed(apart, kept, settings, group_of)
 
+    clustered_by = group_of if settings.cluster == "group" else None
     model = residuals.residual_model(map(solve, layers(clustered_by)))
     hac_lags = settings.hac_lags
     if hac_lags is None:
@@ -187,49 +140,79 @@ def fit_regression(
             count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
             draws = bootstrap.Draws(len(moments.clusters), count, settings.seed)
         estimates.append(bootstrap.weighted(solution, draws))
-    coefficients = results.coefficients_table(fits, settings)
-    medians = bootstrap.medians_over_layers(fits, np.stack(estimates, axis=1), settings.alpha)
     dropped = [
         sum(count["dropped_rows"].get(layer_name(layer), 0) for count in counts)
         for layer in stored.layers
     ]
     tests = diagnostics.table(sums, model).drop(columns="layer")
     mixers = record["model"].get("mixers")
-    return FittedRegression(
+    fitted = FittedRegression(
         settings=settings,
         layers=stored.layers,
-        coefficients=coefficients,
+        coefficients=results.coefficients_table(fits, settings),
         goodness=results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust),
-        influence=results.influence_table(fits),
-        medians=medians,
+        medians=bootstrap.medians_over_layers(fits, np.stack(estimates, axis=1), settings.alpha),
         residual_sums=sums,
-        kept_terms=kept,
         bins=bins,
+        influence=results.influence_table(fits),
+        kept_terms=kept,
+        groups=groups.coefficients_by_group(stored, group_of, settings),
     )
+    _add_controls(fitted, stored, orders, untrained)
+    return fitted
 
 
-def _check_errors(settings: RegressionSettings, clusters: int) -> None:
-    """Refuse errors that the number of clusters rules out."""
-    if settings.cluster == "group" and clusters < FEWEST_DOCUMENTS:
+def _add_controls(
+    fitted: FittedRegression,
+    layers: Sequence[Moments],
+    orders: Sequence[PermutedMoments],
+    untrained: Untrained | None,
+) -> None:
+    """Add the controls of a regression to it."""
+    settings, keys = fitted.settings, ["layer", "term"]
+    lags = fitted.coefficients["term"].map(is_lag)
+    table = fitted.coefficients.loc[lags, [*keys, "estimate"]]
+    table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
+    if orders:
+        joined = permutation.joined(orders, fitted.kept_terms)
+        order = permutation.order_test(joined, alpha=settings.alpha, adjust=settings.adjust)
+        table = table.merge(order, on=keys, how="left").assign(permuted_within=orders[0].within)
+    if untrained:
+        random, fitted.before_training = controls.random_weights(
+            untrained.norms, settings, untrained.formula, layers, untrained.streams
+        )
+        table = table.merge(random, on=keys, how="left")
+    fitted.controls = table
+
+
+def _possible(
+    settings: RegressionSettings, layers: Sequence[Moments], group_of: Mapping[str, str]
+) -> tuple[RegressionSettings, int]:
+    """Return the settings that the documents allow, and the number of clusters.
+
+    If documents are too few to cluster by, clustered errors become HAC errors within sequences. The
+    half-panel jackknife has no HAC errors, so it is switched off. The mean of a single document is
+    the intercept.
+    """
+    documents = max(moments.documents for moments in layers)
+    if documents < FEWEST_DOCUMENTS:
+        clustered = CATALOGUE[settings.covariance].clustered
+        settings = settings.changed(
+            fixed_effects=settings.fixed_effects if documents > 1 else "none",
+            bias_correction="none",
+            covariance="hac" if clustered else settings.covariance,
+            cluster="document",
+        )
+    if settings.cluster == "document":
+        return settings, documents
+    clusters = max(moments.whole().by_group(group_of).count for moments in layers)
+    if clusters < FEWEST_DOCUMENTS:
         raise UserError(
             f"found {counted(clusters, 'group')} of documents with rows, expected at least "
             f"{FEWEST_DOCUMENTS} for errors clustered by group; cluster by document, or give "
             "documents of more groups"
         )
-
-
-def settings_of_few_documents(settings: RegressionSettings, documents: int) -> RegressionSettings:
-    """Return the settings with which documents are fitted that are too few to cluster by.
-
-    Clustered errors become HAC errors within sequences. The half-panel jackknife has no HAC errors,
-    so it is switched off. The mean of a single document is the intercept.
-    """
-    return settings.changed(
-        fixed_effects=settings.fixed_effects if documents > 1 else "none",
-        bias_correction="none",
-        covariance="hac" if CATALOGUE[settings.covariance].clustered else settings.covariance,
-        cluster="document",
-    )
+    return settings, clusters
 
 
 def _usable_sequences(counts: Sequence[Mapping[str, Any]], names: str) -> int:
