@@ -21,7 +21,7 @@ from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
 from attnlag.corpus.catalogue import TokenProperty
 from attnlag.corpus.frequency import log_frequencies
 from attnlag.errors import UserError
-from attnlag.regression.design import properties
+from attnlag.regression.design.properties import OTHER, Property, dummies, read_property
 from attnlag.regression.terms import Cell
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Covariate:
     # Returns the names of the columns of a design, given its settings and the facts; None: `terms`.
     columns: Callable[[DesignSettings, Any], list[str]] | None = None
     constant_in_document: bool = False  # so that it cannot be combined with document effects
-    file: str | None = None  # that it needs, one of `FILES`
+    # The file that it needs: ``token_counts`` or ``corpus``, or one of properties of tokens.
+    file: str | None = None
     # Returns the facts from that file. For a file of properties of tokens it receives the files of
     # shards and the documents needed.
     read: Callable[..., Any] | None = None
@@ -62,13 +63,6 @@ class Covariate:
     needs_tags: bool = False  # whether the tagger of the corpus must give it
 
 
-FILES = {
-    "token_counts": "number of occurrences of each token in the corpus (Parquet)",
-    "corpus": "the corpus (Parquet)",
-    "token_properties": "properties of each token (Parquet)",
-    "surprisal": "surprisal and entropy of each token (Parquet)",
-}
-
 # Properties that must not be used as covariates, with the reason.
 REFUSED = {
     "entropy_next": "it is computed from the adjustment; a regression that holds it fixed hides "
@@ -76,35 +70,17 @@ REFUSED = {
 }
 
 
-# --- position ------------------------------------------------------------------------------
-
-
-def _position_values(keys: pa.Table, settings: DesignSettings, facts: None) -> np.ndarray:
-    return position_spline(keys["position"].to_numpy(), settings.position_knots)
-
-
 def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     """Return the restricted cubic spline of log(1 + position).
 
-    The columns are Harrell's truncated power basis. The first is x = log(1 + position) itself; the
-    others are cubic between the knots t and linear beyond them,
+    The columns are Harrell's truncated power basis (Regression Modeling Strategies, 2nd edition,
+    2015, section 2.4.5; ``rcspline.eval`` of the R package Hmisc). The first is x = log(1 +
+    position) itself; the others are cubic between the k knots t and linear beyond them,
 
         (x - t_j)+³ - (x - t_{k-1})+³ (t_k - t_j)/(t_k - t_{k-1})
                     + (x - t_k)+³ (t_{k-1} - t_j)/(t_k - t_{k-1}),     j = 1 … k-2,
 
     over (t_k - t_1)², which puts them on the scale of x.
-
-    Parameters
-    ----------
-    position : (tokens,) int array
-        Number of tokens before each token in its sequence.
-    knots : sequence of int
-        The k knots in tokens, ascending, at least 3.
-
-    References
-    ----------
-    Harrell, Regression Modeling Strategies, 2nd edition, 2015, section 2.4.5; ``rcspline.eval``
-    of the R package Hmisc.
     """
     import numpy as np
 
@@ -118,9 +94,6 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
         for j in range(len(t) - 2)
     ]
     return np.stack([x, *(column / (t[-1] - t[0]) ** 2 for column in bent)])[:, position]
-
-
-# --- log_frequency -------------------------------------------------------------------------
 
 
 def _log_frequency_values(
@@ -138,9 +111,6 @@ def _log_frequency_values(
             "of all shards of the corpus"
         )
     return values
-
-
-# --- group ---------------------------------------------------------------------------------
 
 
 def _group_of_documents(corpus: Path) -> dict[str, str]:
@@ -172,44 +142,29 @@ def _group_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, 
     return np.array(dummies, dtype=np.float64).reshape(-1, len(used))[:, places]
 
 
-# --- properties of tokens ------------------------------------------------------------------
-
-
 def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
+
+    def values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
+        of_tokens = facts.of(keys)
+        return dummies(of_tokens, len(entry.classes)) if entry.classes else of_tokens[None]
+
     covariate = partial(
         Covariate,
         moves=True,
+        values=values,
         file=entry.file,
-        read=partial(properties.read_property, name),
+        read=partial(read_property, name),
+        classes=entry.classes,
         needs_tags=entry.needs_tags,
     )
     if not entry.classes:
-        yield (
-            name,
-            covariate(
-                description=entry.covariate,
-                terms=(name,),
-                values=lambda keys, settings, facts: facts.of(keys)[None],
-            ),
-        )
+        yield name, covariate(description=entry.covariate, terms=(name,))
         return
     for own, offset, before in ((name, 0, ""), (f"{name}_previous", -1, " before it")):
-        yield (
-            own,
-            covariate(
-                description=entry.covariate + before,
-                terms=(f"{own}_NAME",),
-                values=lambda keys, settings, facts: properties.dummies(
-                    facts.of(keys), len(entry.classes)
-                ),
-                offset=offset,
-                classes=entry.classes,
-            ),
-        )
+        description, terms = entry.covariate + before, (f"{own}_NAME",)
+        yield own, covariate(description=description, terms=terms, offset=offset)
 
-
-# --- the catalogue -------------------------------------------------------------------------
 
 # In the order in which the terms stand in a design.
 CATALOGUE: dict[str, Covariate] = {
@@ -220,7 +175,9 @@ CATALOGUE: dict[str, Covariate] = {
         columns=lambda settings, facts: [
             f"position_{number}" for number in range(1, len(settings.position_knots))
         ],
-        values=_position_values,
+        values=lambda keys, settings, facts: position_spline(
+            keys["position"].to_numpy(), settings.position_knots
+        ),
     ),
     "log_frequency": Covariate(
         description="log relative frequency of the token in the corpus",
@@ -274,7 +231,7 @@ def term_pattern(names: Iterable[str] = CATALOGUE) -> str:
 def classes_of(name: str) -> tuple[str, ...]:
     """Return the classes of a covariate of dummies, including the class for the rest."""
     classes = CATALOGUE[name].classes
-    return (*classes, properties.OTHER) if classes else ()
+    return (*classes, OTHER) if classes else ()
 
 
 def layer_cells(names: Collection[str]) -> dict[str, Cell]:
@@ -290,5 +247,5 @@ def layers_before(terms: Iterable[str]) -> int:
 
 
 def files_needed(names: Iterable[str]) -> set[str]:
-    """Return the files that some covariates need, by their names in `FILES`."""
+    """Return the names of the files that some covariates need."""
     return {file for name in names if (file := CATALOGUE[name].file)}

@@ -76,8 +76,8 @@ class Formula:
         Parameters
         ----------
         files : mapping of str to path
-            The available files, by their names in `covariates.FILES`. For properties of tokens this
-            is the file of the design's shard, or the list of all shards.
+            The available files by name; for properties of tokens that of the design's shard, or the
+            list of all shards.
         documents : collection of str, optional
             The documents of the design, if the files may hold many more.
         """
@@ -113,20 +113,11 @@ class Formula:
         return np.flatnonzero((position >= self.before) & (position < last))
 
     def layer_terms(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the terms with separate values in each layer.
+        """Return the terms with separate values in each layer, (terms, layers, outcomes).
 
-        Parameters
-        ----------
-        values : (layers, tokens) float64 array
-            Log norms of consecutive whole sequences; NaN if undefined.
-        rows : (outcomes,) int array
-            Indices of the outcomes among the tokens, from `outcomes`.
-
-        Returns
-        -------
-        terms : (terms, layers, outcomes) float64 array
-            In the order of ``cells``, y first. All terms of a row are NaN in a layer where a value
-            that the row needs is NaN, and in a layer that lacks a preceding layer that it needs.
+        All terms of a row are NaN in a layer where a value that the row needs is NaN, and in a
+        layer that lacks a preceding layer that it needs. ``values`` are (layers, tokens) log norms,
+        NaN if undefined, and ``rows`` the indices of the outcomes.
         """
         layers = len(values)
         terms = np.empty((len(self.cells), layers, len(rows)))
@@ -161,16 +152,10 @@ class Formula:
         return np.take_along_axis(values, rows + self.offsets, axis=1)
 
     def complete(self, keys: pa.Table) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the tokens of consecutive whole sequences that give a row of the design.
+        """Return which tokens of consecutive whole sequences give a row of the design, as indices.
 
-        Returns
-        -------
-        rows : (outcomes,) int array
-            Indices of these tokens.
-        shared : (shared terms, outcomes) float64 array
-            Their values of the terms that all layers share.
-        incomplete : int
-            Number of outcomes left out because they lack a covariate.
+        Further results are their `shared_terms`, and the number of outcomes that are left out
+        because they lack a covariate.
         """
         position = keys["position"].to_numpy()
         rows = self.outcomes(position)
@@ -285,17 +270,8 @@ def designs(
     A zero or non-finite norm empties the cells of the rows that use it, in its layer and in the
     next layer if that uses it.
 
-    Parameters
-    ----------
-    batches : iterable of pyarrow.RecordBatch
-        Norms in corpus order; a sequence may go on in the next batch.
-    counts : Counts
-        Filled while the batches are read.
-
-    Yields
-    ------
-    design : pyarrow.Table
-        With the columns of ``schema``: natural logs of norms, null if the layer drops the row.
+    The batches are in corpus order, and a sequence may go on in the next one. The tables have the
+    schema of the formula, null where a layer drops the row. ``counts`` is filled on the way.
     """
     for table in whole_sequences(batches):
         layers = layers_in(table.schema)
@@ -350,14 +326,8 @@ def written(
     norms: these are all different, and compressed they would take a tenth less space, but four
     times as long to write and three times as long to read in the next stage.
 
-    Parameters
-    ----------
-    stream : Path or None
-        Norms of the residual stream, for relative norms.
-    schema : pyarrow.Schema
-        Of the formula, with the provenance of the design.
-    counts : Counts
-        Filled on the way.
+    The schema is that of the formula, with the provenance of the design, and ``stream`` has the
+    norms of the residual stream, for relative norms.
     """
     packed = [name for name in schema.names if not name.startswith("layer_")]
     options = {

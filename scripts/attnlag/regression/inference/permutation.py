@@ -48,24 +48,20 @@ ROWS = 4096
 class PermutedMoments(Sums):
     """Moments of a shard in the observed order and in each draw."""
 
-    # ``y``, then the regressors.
-    terms: list[str]
+    terms: list[str]  # ``y``, then the regressors
     layers: list[int]
-    # (layers, p) array
-    centre: np.ndarray
+    centre: np.ndarray  # (layers, p) array
     # (layers, 1 + draws, p, p) array: observed, then the draws; the means of documents are out if
     # they are effects.
     s: np.ndarray
     # (layers, p) array: Σ w² in the observed order, before the means of documents are removed.
     squares: np.ndarray
-    # (layers,) int array: number of documents with rows.
-    documents: np.ndarray
+    documents: np.ndarray  # (layers,) int array: number of documents with rows
     fixed_effects: bool
     # {"document", "upos"}: unit within which tokens are permuted: a document, or a part of speech
     # in it.
     within: str = "document"
-    # Whether the outcome is a logarithm.
-    of_logs: bool = True
+    of_logs: bool = True  # whether the outcome is a logarithm
 
     equal = ("centre",)
 
@@ -189,14 +185,8 @@ def permuted(
 def _orders(moving: np.ndarray, pool: np.ndarray, keys: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the tokens in the observed order and in that of each draw, as indices, (tokens,).
 
-    Parameters
-    ----------
-    moving : int array
-        Indices of the tokens that are permuted.
-    pool : (tokens,) int array
-        Number of the set within which a token is permuted, from 0: a document, or a class in it.
-    keys : (draws, tokens) array
-        From `keys_of_draws`.
+    The tokens ``moving`` change places with those of their pool, a document or a class in it. The
+    keys, (draws, tokens), are those of `keys_of_draws`.
     """
     order = np.arange(len(pool))
     yield order

@@ -145,14 +145,17 @@ def fits_table(
     mixers : mapping of layer to class, optional
         Layers with another mixer than attention.
     """
-    rows = []
-    for fit, lost in zip(fits, dropped, strict=True):
-        wald = {f"f_{name}": value for name, value in fit.wald._asdict().items()}
-        known = {**dict.fromkeys(GOODNESS, np.nan), **wald, **fit.goodness}
-        numbers = [known[name] for name in GOODNESS]
-        rows.append((fit.layer, fit.n_obs, lost, fit.n_documents, *numbers, fit.parameters))
+    counts = ["layer", "n_obs", "n_documents", "parameters"]
+    rows = [
+        {
+            **{name: getattr(fit, name) for name in counts},
+            **{f"f_{name}": value for name, value in fit.wald._asdict().items()},
+            **fit.goodness,
+        }
+        for fit in fits
+    ]
     columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows).assign(n_dropped=dropped).reindex(columns=columns)
     if diagnostics is not None:
         diagnostics = diagnostics.reset_index(drop=True).astype(float)
         diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
