@@ -8,7 +8,7 @@ If only some documents have parts of speech, the others are left out: that a doc
 the document.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,18 +62,6 @@ def factors_of(
     return {name: factors[name] for name in EFFECTS}
 
 
-def layers_of_design(
-    sample: Sample, designs: Sequence[Path], layers: Sequence[int], terms: Sequence[str]
-) -> Iterator[tuple[Sequence[int], np.ndarray]]:
-    """Yield blocks of layers with the values of terms, (layers, terms, rows)."""
-    at_once = max(1, int(VARIABLES_BYTES // (8 * len(terms) * max(len(sample.rows), 1))))
-    for start in range(0, len(layers), at_once):
-        block = layers[start : start + at_once]
-        names = [f"{layer_name(layer)}.{term}" for layer in block for term in terms]
-        values = np.stack([sample.column(designs, name) for name in names])
-        yield block, values.reshape(len(block), len(terms), -1)
-
-
 def decomposed(
     designs: Sequence[Path],
     token_properties: Sequence[Path],
@@ -97,18 +85,21 @@ def decomposed(
     with_tags = factors["document"] >= 0
     every_layer, terms = layers_and_terms(pq.read_schema(designs[0]))
     lags = list(filter(is_lag, terms))
+    at_once = max(1, int(VARIABLES_BYTES // (8 * (1 + len(lags)) * max(len(sample.rows), 1))))
     steps: list[pd.DataFrame] = []
-    for layers, values in layers_of_design(sample, designs, every_layer, ["y", *lags]):
+    for start in range(0, len(every_layer), at_once):
+        layers = np.array(every_layer[start : start + at_once])
+        names = [f"{layer_name(layer)}.{term}" for layer in layers for term in ("y", *lags)]
+        values = np.stack([sample.column(designs, name) for name in names])
+        values = values.reshape(len(layers), 1 + len(lags), -1)
         valid = ~np.isnan(values).any(axis=1) & with_tags
         # Layers nearly always have the same rows; their variables are then solved together.
         for rows in np.unique(valid, axis=0):
-            if not rows.any():
-                continue
-            places = np.flatnonzero((valid == rows).all(axis=1))
-            numbers = np.array(layers)[places].tolist()
-            levels = {name: codes[rows] for name, codes in factors.items()}
-            variables = values[places][:, :, rows]
-            steps.append(coefficients_by_step(variables, levels, numbers, lags, alpha))
+            if rows.any():
+                alike = (valid == rows).all(axis=1)
+                levels = {name: codes[rows] for name, codes in factors.items()}
+                own = values[alike][:, :, rows]
+                steps.append(coefficients_by_step(own, levels, layers[alike], lags, alpha))
     keys = {"layer": every_layer, "step": (POOLED, *EFFECTS), "term": sorted(lags)}
     every_key = pd.MultiIndex.from_product(list(keys.values()), names=list(keys))
     table = pd.concat(steps or [pd.DataFrame(columns=[*keys, *STEP_VALUES])])
@@ -120,21 +111,14 @@ def decomposed(
 def coefficients_by_step(
     values: np.ndarray,
     factors: Mapping[str, np.ndarray],
-    layers: Sequence[int],
+    layers: Iterable[int],
     lags: Sequence[str],
     alpha: float,
 ) -> pd.DataFrame:
     """Return the coefficients of each step, with errors clustered by document (CR2).
 
-    Parameters
-    ----------
-    values : (layers, 1 + lags, rows) float64 array
-        The outcome and the lags, without NaN.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        NaN if there are no more rows than effects, or if a lag does not vary given the effects.
+    ``values`` are the outcome and the lags without NaN, (layers, 1 + lags, rows). Coefficients are
+    NaN if there are no more rows than effects, or if a lag does not vary given the effects.
     """
     _, size, n = values.shape
     document = np.unique(factors["document"], return_inverse=True)[1]
@@ -143,35 +127,29 @@ def coefficients_by_step(
     rows = []
     for entered in range(len(EFFECTS) + 1):
         names = EFFECTS[:entered]
+        step = names[-1] if names else POOLED
         # A pooled regression has a constant.
-        entered_effects = Effects.of([factors[name] for name in names] or [np.zeros(n)])
-        rank = entered_effects.rank()
-        within = entered_effects.residuals(values.reshape(-1, n).T).T.reshape(values.shape)
+        effects = Effects.of([factors[name] for name in names] or [np.zeros(n)])
+        rank = effects.rank()
+        within = effects.residuals(values.reshape(-1, n).T).T.reshape(values.shape)
         # Levels that are nested in clusters cost no degrees of freedom.
         nested = documents - 1 if names else 0
-        columns = size - 1 + rank - nested
         for layer, (y, *lagged), about_mean in zip(layers, within, total, strict=True):
-            x = np.stack(lagged)
+            x, r_squared = np.stack(lagged), np.nan
             estimate = error = df = np.full(size - 1, np.nan)
-            r_squared = np.nan
             varying = np.linalg.matrix_rank(x @ x.T, hermitian=True) == size - 1
-            if n > columns + nested and varying:
-                # A pooled regression has a constant.
-                with_constant = x if names else np.vstack([x, np.ones(n)])
-                fit = clustered.regression(with_constant, y, document)
+            if n > size - 1 + rank and varying:
+                fit = clustered.regression(x if names else np.vstack([x, np.ones(n)]), y, document)
                 # Leverages do not show effects across documents: their share of the rows stands
                 # for it.
-                left_over = (n - nested) / (n - nested - (rank - 1 - nested))
+                left_over = (n - nested) / (n - rank + 1)
                 estimate, df = fit.estimate[: size - 1], fit.df[: size - 1]
                 error = np.sqrt(left_over * np.diag(fit.covariance))[: size - 1]
                 r_squared = 1 - fit.residuals @ fit.residuals / about_mean
-            step = names[-1] if names else POOLED
             for values_of_lag in zip(lags, estimate, error, df, strict=True):
                 rows.append((layer, step, *values_of_lag, r_squared, rank))
-    table = pd.DataFrame(
-        rows,
-        columns=["layer", "step", "term", "estimate", "std_error", "df", "r_squared", "effects"],
-    )
+    columns = ["layer", "step", "term", "estimate", "std_error", "df", "r_squared", "effects"]
+    table = pd.DataFrame(rows, columns=columns)
     reach = special.stdtrit(table.pop("df"), 1 - alpha / 2) * table["std_error"]
     return table.assign(
         conf_low=table["estimate"] - reach,
