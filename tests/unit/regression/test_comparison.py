@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from oracles import multipletests
+from oracles import multipletests, ols
 from refusals import refused
 from scipy import stats
 
@@ -53,43 +53,28 @@ def design_of(rows):
 
 
 def write_study(
-    folder,
-    model,
-    rows,
-    *,
-    corpus="prompts",
-    site="attention",
-    source="path",
-    shards=1,
-    halves=False,
-    **options,
+    folder, model, rows, *, corpus="prompts", site="attention", shards=1, halves=False, **options
 ):
     """Write the coefficients and cross-products of a study as the pipeline does."""
-    folder = folder / model / corpus / site / "notebook"
+    keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
+    folder = folder.joinpath(*keys.values())
     stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
     stated |= {"cluster": "document", "equivalence_bound": 0.05, "fixed_effects": "none"}
     stated |= {"bias_correction": "none", **options}
     record = {
-        "model": {"name": model, "source": source},
+        "model": {"name": model},
         "corpus": {"name": corpus},
-        "stages": {"tokens": {"shards": shards}, "regression": stated},
+        "stages": {"regression": stated},
     }
-    names = list(dict.fromkeys(rows[0]))
     written = []
-    for shard, part in enumerate(np.array_split(names, shards)):
-        chosen = np.isin(rows[0], part)
-        design = design_of((rows[0][chosen], rows[1][chosen]))
-        path = folder / "crossproducts" / f"{shard:04d}.parquet"
-        designs.write_shard(design, path, record, halves=halves)
-        written.append(path)
-    layers = designs.regressed(Stored(written))
-    fits = designs.fits_of(layers, stated["covariance"], stated["folds"])
-    keys = "covariance", "alpha", "adjust", "equivalence_bound"
-    errors = Errors(**{key: stated[key] for key in keys})
-    table = results.coefficients_table(fits, errors)
-    keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
-    for place, (key, value) in enumerate(keys.items()):
-        table.insert(place, key, value)
+    for shard, part in enumerate(np.array_split(list(dict.fromkeys(rows[0])), shards)):
+        design = design_of([values[np.isin(rows[0], part)] for values in rows])
+        written.append(folder / "crossproducts" / f"{shard:04d}.parquet")
+        designs.write_shard(design, written[-1], record, halves=halves)
+    fits = designs.fits_of(designs.regressed(Stored(written)), stated["covariance"], 3)
+    names = "covariance", "alpha", "adjust", "equivalence_bound"
+    table = results.coefficients_table(fits, Errors(**{name: stated[name] for name in names}))
+    table = pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
     tables.write_frame(table, folder / "coefficients.parquet", record)
     return folder / "coefficients.parquet"
 
@@ -99,21 +84,17 @@ def study_of(path):
     return comparison.ComparedStudy(path, shards, pd.DataFrame())
 
 
-def pairs_of(*paths, alpha=0.05, equivalence_bound=0.05):
-    studies = [study_of(path) for path in paths]
-    return comparison.pairs_of_models(
-        studies, alpha=alpha, adjust="holm", equivalence_bound=equivalence_bound
+def pairs_of(*paths, **bounds):
+    bounds = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05, **bounds}
+    return comparison.pairs_of_models([study_of(path) for path in paths], **bounds)
+
+
+def slopes_of(rows):
+    """Return (layers, 2) slopes of least squares."""
+    ones = np.ones((len(rows[1]), 1))
+    return np.array(
+        [ols(own[:, 0], np.hstack([ones, own[:, 1:]]))[1:] for own in rows[1].transpose(2, 0, 1)]
     )
-
-
-def slopes_of(rows, documents):
-    """Return (layers, 2) slopes of least squares on the rows of some documents."""
-    taken, found = np.isin(rows[0], documents), []
-    for layer in range(rows[1].shape[2]):
-        y, *x = rows[1][taken, :, layer].T
-        design = np.column_stack([np.ones(len(y)), *x])
-        found.append(np.linalg.lstsq(design, y, rcond=None)[0][1:])
-    return np.array(found)
 
 
 def profile_of(estimates, errors, documents=30, seed=0):
@@ -137,22 +118,25 @@ def test_differences_are_tested_layer_by_layer():
     size = np.array([0.4, 0.1, 0.02, 0.0])
     error = np.sqrt(((first.scores - second.scores) ** 2).sum(axis=0))[:4, 0]
     assert error == pytest.approx(0.03 * np.sqrt(2), rel=0.5)
-    p = stats.t.sf((size - 0.05) / error, 29) + stats.t.sf((size + 0.05) / error, 29)
-    assert multipletests(p, method="holm")[0].tolist() == [True, False, False, False]
+
+    def beyond(bound):
+        return stats.t.sf((size - bound) / error, 29) + stats.t.sf((size + bound) / error, 29)
+
+    def rejected(p):
+        return multipletests(p, method="holm")[0].sum()
+
+    assert rejected(beyond(0.05)) == 1
     assert differences(first, second) == {
         "layers_compared": 4,
         "layers_differing": 1,
         "layers_alike": 0,
         "median_difference": pytest.approx(0.06),
     }
-    alone = differences(first, second, "none", 0.02)
     # The second differs by more than 0.02 only if the number of layers does not count.
-    p = stats.t.sf((size - 0.02) / error, 29) + stats.t.sf((size + 0.02) / error, 29)
-    assert alone["layers_differing"] == (p < 0.05).sum() == 2
-    assert multipletests(p, method="holm")[0].sum() == 1
+    alone = differences(first, second, "none", 0.02)["layers_differing"]
+    assert alone == (beyond(0.02) < 0.05).sum() == rejected(beyond(0.02)) + 1 == 2
     wide = differences(first, second, equivalence_bound=0.15)
-    upper = stats.t.sf((0.15 - size) / error, 29)
-    assert wide["layers_alike"] == multipletests(upper, method="holm")[0].sum() == 2
+    assert wide["layers_alike"] == rejected(stats.t.sf((0.15 - size) / error, 29)) == 2
     # No layer is both.
     assert wide["layers_differing"] == 1
 
@@ -188,34 +172,26 @@ def test_models_without_fitted_layers_have_no_comparison():
     assert np.isnan(found["median_difference"])
 
 
-def test_a_pair_of_6_and_12_layers_is_that_of_least_squares(tmp_path):
+def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_path):
     small, large = rows_of(bump(6), seed=1), rows_of(bump(12, 0.4), seed=2)
     a = write_study(tmp_path, "small", small, shards=3)
     b = write_study(tmp_path, "large", large, shards=2)
     table = pairs_of(a, b, alpha=0.1)
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
     assert list(table["term"]) == ["lag_1", "lag_2"]
-    six, twelve = (slopes_of(rows, NAMES) for rows in (small, large))
+    six, twelve = slopes_of(small), slopes_of(large)
     nearest = [round(depth * 5 / 11) for depth in range(12)]
-    difference = np.median(six[nearest] - twelve, axis=0)
-    np.testing.assert_allclose(table["median_difference"], difference, rtol=1e-9)
-    np.testing.assert_allclose(table["median_a"], np.median(six, axis=0), rtol=1e-9)
-    np.testing.assert_allclose(table["median_b"], np.median(twelve, axis=0), rtol=1e-9)
-    assert (table["layers_a"] == 6).all()
-    assert (table["layers_b"] == 12).all()
-    assert (table["documents"] == 12).all()
-    assert (table[["documents_only_a", "documents_only_b"]] == 0).all(axis=None)
-    assert (table["layers_compared"] == 12).all()
-
-
-def test_a_pair_is_the_same_in_either_order(tmp_path):
-    a = write_study(tmp_path, "small", rows_of(bump(6), seed=1))
-    b = write_study(tmp_path, "large", rows_of(bump(12, 0.4), seed=2))
-    one, other = pairs_of(a, b), pairs_of(b, a)
+    medians = [np.median(each, axis=0) for each in (six, twelve, six[nearest] - twelve)]
+    found = table[["median_a", "median_b", "median_difference"]].to_numpy().T
+    np.testing.assert_allclose(found, medians, rtol=1e-9)
+    counts = {"layers_a": 6, "layers_b": 12, "documents": 12, "layers_compared": 12}
+    counts |= {"documents_only_a": 0, "documents_only_b": 0}
+    assert (table[[*counts]] == list(counts.values())).all(axis=None)
+    other = pairs_of(b, a, alpha=0.1)
     same = ["layers_compared", "layers_differing", "layers_alike"]
-    pd.testing.assert_frame_equal(one[same], other[same])
-    assert (one["median_difference"] == -other["median_difference"]).all()
-    assert (one["model_a"] == other["model_b"]).all()
+    pd.testing.assert_frame_equal(table[same], other[same])
+    assert (table["median_difference"] == -other["median_difference"]).all()
+    assert (table["model_a"] == other["model_b"]).all()
 
 
 def test_halves_count_only_where_they_corrected_the_regression(tmp_path):
@@ -260,27 +236,19 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
     np.testing.assert_allclose(table[numbers], pairs_of(*shared)[numbers], rtol=1e-9)
 
 
-def test_layers_are_not_compared_over_few_documents(tmp_path):
-    rows = rows_of(bump(4), documents=NAMES[:5])
+@pytest.mark.parametrize("others", [NAMES[:5], NAMES[5:]], ids=["few", "none"])
+def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, others):
     options = {"covariance": "nonrobust"}
-    table = pairs_of(
-        write_study(tmp_path, "a", rows, **options), write_study(tmp_path, "b", rows, **options)
+    a, b = (
+        write_study(tmp_path, model, rows_of(bump(4), documents=documents), **options)
+        for model, documents in (("a", NAMES[:5]), ("b", others))
     )
-    assert (table["documents"] == 5).all()
+    table = pairs_of(a, b)
+    assert (table["documents"] == len(set(NAMES[:5]) & set(others))).all()
     assert (table["layers_compared"] == 0).all()
     assert table["median_difference"].isna().all()
+    assert (table[["median_a", "median_b"]].isna() == (others != NAMES[:5])).all(axis=None)
     assert "differ by more" not in comparison_findings(table, 0.05)
-
-
-def test_no_document_in_common_gives_no_comparison(tmp_path):
-    paths = [
-        write_study(tmp_path, "a", rows_of(bump(4), documents=NAMES[:6])),
-        write_study(tmp_path, "b", rows_of(bump(4), documents=NAMES[6:])),
-    ]
-    table = pairs_of(*paths)
-    assert (table["documents"] == 0).all()
-    assert (table["layers_compared"] == 0).all()
-    assert table[["median_a", "median_b", "median_difference"]].isna().all(axis=None)
 
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
@@ -308,27 +276,17 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
 
 
 def test_the_table_of_all_studies_states_depth(tmp_path):
+    depths = {"a": [0, 0.5, 1], "deep": [0, 0.25, 0.5, 0.75, 1], "single": [0]}
     studies = [
-        study_of(path)
-        for path in (
-            write_study(tmp_path, "a", rows_of(bump(3))),
-            write_study(tmp_path, "deep", rows_of(bump(5))),
-            write_study(tmp_path, "single", rows_of(bump(1))),
-        )
+        study_of(write_study(tmp_path, name, rows_of(bump(len(layers)))))
+        for name, layers in depths.items()
     ]
     table = comparison.combined_coefficients(studies)
-    tidy = list(studies[0].coefficients.columns)
-    assert list(table.columns) == [*tidy, "depth"]
     assert len(table) == 3 * (3 + 5 + 1)
-    depth = table[table["term"] == "lag_1"].groupby("model", sort=False)["depth"].agg(list)
-    assert depth.to_dict() == {
-        "a": [0, 0.5, 1],
-        "deep": [0, 0.25, 0.5, 0.75, 1],
-        "single": [0],
-    }
-    pd.testing.assert_frame_equal(
-        table.loc[table["model"] == "a", tidy], studies[0].coefficients, check_dtype=False
-    )
+    found = table[table["term"] == "lag_1"].groupby("model", sort=False)["depth"].agg(list)
+    assert found.to_dict() == depths
+    own = table[table["model"] == "a"].drop(columns="depth")
+    pd.testing.assert_frame_equal(own, studies[0].coefficients, check_dtype=False)
 
 
 def test_findings_have_a_line_for_each_pair(tmp_path):
