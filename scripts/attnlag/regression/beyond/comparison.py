@@ -65,7 +65,7 @@ class ComparedStudy:
     @cached_property
     def keys(self) -> dict[str, str]:
         """The names of the model, the corpus, the site and the regression."""
-        return self.coefficients.loc[0, STUDY_KEYS].astype(str).to_dict()
+        return {key: str(self.coefficients.loc[0, key]) for key in STUDY_KEYS}
 
     @property
     def layers(self) -> int:
