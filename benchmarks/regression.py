@@ -70,7 +70,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     products = output.with_suffix(".products")
     rows = tables.batches(design, tables.ROWS_AT_ONCE, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
-    crossproducts.write(rows, pq.read_schema(design), products, record)
+    crossproducts.write(rows, pq.read_schema(design), products, record, crossproducts.Cells())
     stored = crossproducts.Stored([products], budget=256e6)
     layers = (layer.regressed(effects=False) for layer in stored)
     fits = [regress.fit(solve(layer), "cluster-crv1", 10) for layer in layers]

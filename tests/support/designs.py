@@ -91,7 +91,9 @@ def changed(table, columns):
 
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
-    return crossproducts.of_rows(table.to_batches(rows), table.schema, 2 if halves else 1, **fields)
+    batches = table.to_batches(rows)
+    cells = crossproducts.Cells(tables.sizes_of_documents(batches) if halves else None, **fields)
+    return crossproducts.of_rows(batches, table.schema, cells)
 
 
 def regressed(layers, fixed_effects=False, group_of=None):
@@ -143,7 +145,7 @@ def write_shard(table, path, record, rows=10**6, halves=False):
     record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
     batches = table.to_batches(rows)
     sizes = tables.sizes_of_documents(batches) if halves else None
-    crossproducts.write(batches, table.schema, path, record, sizes)
+    crossproducts.write(batches, table.schema, path, record, crossproducts.Cells(sizes))
 
 
 def one_alive(monkeypatch, module, name):

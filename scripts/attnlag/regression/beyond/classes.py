@@ -89,6 +89,7 @@ def sum_design(
     if settings.halves:
         documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
         sizes = tables.sizes_of_documents(documents)
+    codes = codes_of(property_of_tokens, settings.offset, cuts)
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
     return crossproducts.write(
@@ -96,9 +97,7 @@ def sum_design(
         pq.read_schema(design),
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),
-        sizes,
-        len(classes_of(settings.property)),
-        codes_of(property_of_tokens, settings.offset, cuts),
+        crossproducts.Cells(sizes, len(classes_of(settings.property)), codes),
     )
 
 

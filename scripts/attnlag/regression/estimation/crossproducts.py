@@ -1,7 +1,9 @@
 """Moments of a design: summed in one pass over its rows, written to a file, and read by layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, combinations_with_replacement
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,6 @@ KEPT_BYTES = 32e6
 # Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
 FEWEST_BINS = 100
 
-NO_ROWS = pa.RecordBatch.from_pylist([])
-
 # Returns the class of each row of a design, NaN if it is in none.
 ClassOf = Callable[[pa.RecordBatch], np.ndarray]
 
@@ -35,59 +35,74 @@ ClassOf = Callable[[pa.RecordBatch], np.ndarray]
 Block = tuple[list[str], np.ndarray]
 
 
-def _centre_of(batch: pa.RecordBatch, schema: pa.Schema) -> np.ndarray:
-    """Return the means of a batch: (layers, p), 0 for the leading 1.
+@dataclass(frozen=True)
+class Cells:
+    """What rows of a document are told apart by: its halves, classes of tokens, or both."""
 
-    They are close enough to the overall means for the sums to stay precise, and are known before
-    the rest is read.
+    # Numbers of rows of all documents, in order, if their halves are apart.
+    sizes: Mapping[str, int] | None = None
+    # Number of classes.
+    classes: int = 1
+    class_of: ClassOf | None = None
+
+    @property
+    def count(self) -> int:
+        return self.classes if self.sizes is None else 2 * self.classes
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Numbers of rows up to the end of each half; the first half takes the odd row."""
+        lengths = np.array([*(self.sizes or {}).values()], dtype=np.int64)
+        return np.cumsum(np.stack([(lengths + 1) // 2, lengths // 2], axis=1))
+
+    def of(self, batch: pa.RecordBatch, passed: int) -> np.ndarray:
+        """Return the cell of each row of a batch after some rows; NaN if it is in no class."""
+        cell = np.zeros(len(batch))
+        if self.sizes is not None:
+            rows = np.arange(passed, passed + len(batch))
+            cell += self.classes * (np.searchsorted(self.ends, rows, side="right") % 2)
+        return cell if self.class_of is None else cell + self.class_of(batch)
+
+
+def summed(
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells, at_once: float = np.inf
+) -> tuple[np.ndarray, Iterator[Block]]:
+    """Return a centre, (layers, p), and an iterator over the moments of documents about it.
+
+    The centre has the means of the first batch, and 0 for the leading 1. These are close enough to
+    the overall means for the sums to stay precise, and are known before the rest is read.
     """
     layers, terms = design.layers_and_terms(schema)
-    centre = np.zeros((len(layers), 1 + len(terms)))
-    for place, layer in enumerate(layers if batch.num_rows else []):
-        values = design.values_of(batch, layer, terms)
-        values = values[:, ~np.isnan(values[0])]
-        if values.size:
-            centre[place, 1:] = values.mean(axis=1)
-    return centre
+    centre, rows = np.zeros((len(layers), 1 + len(terms))), filter(len, rows)
+    first = list(islice(rows, 1))
+    for batch in first:
+        for place, layer in enumerate(layers):
+            values = design.values_of(batch, layer, terms)
+            values = values[:, ~np.isnan(values[0])]
+            if values.size:
+                centre[place, 1:] = values.mean(axis=1)
+    return centre, _by_document(_by_batch(chain(first, rows), schema, centre, cells), at_once)
 
 
 def _by_batch(
-    batches: Iterable[pa.RecordBatch],
-    schema: pa.Schema,
-    centre: np.ndarray,
-    sizes: Mapping[str, int] | None,
-    classes: int,
-    class_of: ClassOf | None,
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, centre: np.ndarray, cells: Cells
 ) -> Iterator[Block]:
-    """Yield the documents of each batch; one that spans batches has its rows of each.
-
-    The parameters are those of `write`.
-    """
+    """Yield the documents of each batch; one that spans batches has its rows of each."""
     layers, terms = design.layers_and_terms(schema)
-    p, cells, passed = 1 + len(terms), classes, 0
-    if sizes is not None:
-        lengths = np.array(list(sizes.values()), dtype=np.int64)
-        # The first half takes the odd row.
-        ends_of_halves = np.cumsum(np.stack([(lengths + 1) // 2, lengths // 2], axis=1))
-        cells *= 2
-    for batch in filter(len, batches):
+    p, count, passed = 1 + len(terms), cells.count, 0
+    for batch in batches:
         documents, starts = tables.runs(batch)
-        counts = np.diff(starts, append=batch.num_rows)
-        cell = cells * np.repeat(np.arange(len(documents), dtype=float), counts)
-        if sizes is not None:
-            rows = np.arange(passed, passed + batch.num_rows)
-            cell += classes * (np.searchsorted(ends_of_halves, rows, side="right") % 2)
-        if class_of is not None:
-            cell += class_of(batch)
-        passed += batch.num_rows
+        document = np.repeat(np.arange(len(documents)), np.diff(starts, append=len(batch)))
+        cell = count * document + cells.of(batch, passed)
+        passed += len(batch)
         # Rows without a class come last.
         order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
         cell = cell[order].astype(np.int64)
-        sums = np.zeros((len(documents) * cells, len(layers), p * (p + 1) // 2))
+        sums = np.zeros((len(documents) * count, len(layers), p * (p + 1) // 2))
         if len(order):
             starts = np.flatnonzero(np.diff(cell, prepend=-1))
             sums[cell[starts]] = _segments(batch, layers, terms, centre, order, starts)
-        yield documents, sums.reshape(len(documents), cells, *sums.shape[1:])
+        yield documents, sums.reshape(len(documents), count, *sums.shape[1:])
 
 
 def _segments(
@@ -133,23 +148,16 @@ def _by_document(batches: Iterable[Block], at_once: float) -> Iterator[Block]:
 
 
 def of_rows(
-    rows: Sequence[pa.RecordBatch],
-    schema: pa.Schema,
-    halves: int = 1,
-    classes: int = 1,
-    class_of: ClassOf | None = None,
-    **fields: Any,
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells, *, of_logs: bool = True
 ) -> list[Moments]:
-    """Return the moments of each layer of a design in memory; other fields are set as given."""
+    """Return the moments of each layer of a design in memory."""
     layers, terms = design.layers_and_terms(schema)
-    centre = _centre_of(rows[0] if rows else NO_ROWS, schema)
-    sizes = tables.sizes_of_documents(rows) if halves == 2 else None
-    batches = _by_batch(rows, schema, centre, sizes, classes, class_of)
+    centre, blocks = summed(rows, schema, cells)
     packed = centre.shape[1] * (1 + centre.shape[1]) // 2
-    none: Block = [], np.zeros((0, halves * classes, len(layers), packed))
-    names, sums = next(_by_document(batches, np.inf), none)
+    none: Block = [], np.zeros((0, cells.count, len(layers), packed))
+    names, sums = next(blocks, none)
     return [
-        _layer(layer, terms, own, names, sums[:, :, place], above=place, **fields)
+        _layer(layer, terms, own, names, sums[:, :, place], above=place, of_logs=of_logs)
         for place, (layer, own) in enumerate(zip(layers, centre, strict=True))
     ]
 
@@ -199,7 +207,7 @@ def of_norms(
     rows = design.written(norms, stream, path, recorded, formula, counts)
     sizes = tables.sizes_of_documents(design.outcome_keys(norms, formula)) if halves else None
     record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, sizes)
+    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, Cells(sizes))
     return counts
 
 
@@ -208,9 +216,7 @@ def write(
     schema: pa.Schema,
     path: str | Path,
     record: dict[str, Any],
-    sizes: Mapping[str, int] | None = None,
-    classes: int = 1,
-    class_of: ClassOf | None = None,
+    cells: Cells,
 ) -> int:
     """Write the moments of a design, with a column per layer; return the number of documents.
 
@@ -222,31 +228,24 @@ def write(
         The design of a shard, in order.
     record : dict
         The provenance, to which the description of the numbers is added as ``crossproducts``.
-    sizes : mapping of document to int, optional
-        Numbers of rows, in order; given to keep the two halves of a document apart.
-    class_of : callable, optional
-        Returns the class of each row, below ``classes``, to keep these apart.
     """
     layers, terms = design.layers_and_terms(schema)
-    rows = iter(rows)
-    first = next(filter(len, rows), NO_ROWS)
-    centre, halves = _centre_of(first, schema), 1 if sizes is None else 2
+    p, documents = 1 + len(terms), 0
+    shape = cells.count, len(layers), p * (p + 1) // 2
+    columns = _table([], np.zeros((0, *shape)), layers).schema
+    at_once = min(DOCUMENTS, BLOCK_BYTES // (8 * np.prod(shape)))
+    centre, blocks = summed(rows, schema, cells, at_once)
     facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
-    facts |= {"halves": halves, "cells": halves * classes}
-    p, count = 1 + len(terms), 0
-    none = np.zeros((0, halves * classes, len(layers), p * (p + 1) // 2))
-    columns = _table([], none, layers).schema
-    of_document = 8 * halves * classes * len(layers) * none.shape[3]
-    batches = _by_batch(chain([first], rows), schema, centre, sizes, classes, class_of)
+    facts |= {"halves": cells.count // cells.classes, "cells": cells.count}
     with tables.parquet_writer(
         path,
         columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),
         **tables.encoding(columns),
     ) as writer:
-        for names, sums in _by_document(batches, min(DOCUMENTS, BLOCK_BYTES // of_document)):
+        for names, sums in blocks:
             writer.write_table(_table(names, sums, layers))
-            count += len(names)
-    return count
+            documents += len(names)
+    return documents
 
 
 def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.Table:

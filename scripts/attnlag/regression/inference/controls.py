@@ -59,7 +59,9 @@ def moments_of_batches(
     rows = pa.concat_tables([schema.empty_table(), *designs(batches, formula, Counts())])
     rows = rows.unify_dictionaries().combine_chunks()
     of_logs = formula.outcome.logarithm
-    return crossproducts.of_rows(rows.to_batches(), schema, halves, of_logs=of_logs)
+    sizes = tables.sizes_of_documents(rows.to_batches()) if halves == 2 else None
+    cells = crossproducts.Cells(sizes)
+    return crossproducts.of_rows(rows.to_batches(), schema, cells, of_logs=of_logs)
 
 
 # Columns of the comparison with the trained model.
