@@ -1,6 +1,5 @@
 """The second pass against statsmodels and literal definitions, on the same rows."""
 
-import dataclasses
 import tempfile
 import warnings
 from itertools import pairwise
@@ -16,6 +15,7 @@ import statsmodels.api as sm
 from designs import changed, moments_of, norms_table, regressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import dummies_of
 from scipy import stats
 from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.stattools import jarque_bera
@@ -130,6 +130,12 @@ def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
         assert np.isnan(getattr(model, name)[0]).all()
 
 
+def fitted(table, effects=False, **options):
+    """Return the fit of a design and the sums over its residuals."""
+    model, means = model_of(table, effects)
+    return model, sums_of(table, model, means, **options)
+
+
 def robust_covariance(sums, model):
     return model.inverse @ residuals.robust_meat(sums, model) @ model.inverse
 
@@ -138,16 +144,11 @@ def robust_covariance(sums, model):
 @pytest.mark.parametrize("documents", [ONE, RAGGED], ids=["one", "ragged"])
 def test_covariances_equal_those_of_statsmodels(documents, effects):
     table = design(documents)
-    model, means = model_of(table, effects)
-    sums = sums_of(table, model, means, hac_lags=3)
+    model, sums = fitted(table, effects, hac_lags=3)
     for layer in range(2):
-        _, x, _, sequence, _, document = frame_of(table, layer, False)
-        y = frame_of(table, layer, False)[0]
-        kept = np.arange(x.shape[1])
-        if effects:
-            dummies = (document[:, None] == np.unique(document)).astype(float)
-            x = np.column_stack([x[:, 1:], dummies])
-            kept = np.arange(3)
+        y, x, _, sequence, _, document = frame_of(table, layer, False)
+        kept = np.arange(3 if effects else 4)
+        x = np.column_stack([x[:, 1:], dummies_of(document)]) if effects else x
         ols = sm.OLS(y, x).fit()
         expected = ols.get_robustcov_results("hac-panel", groups=sequence, maxlags=3).cov_params()
         found = robust_covariance(sums, model)[layer]
@@ -160,8 +161,7 @@ def test_hac_errors_measure_lags_across_gaps_in_positions(lags, effects):
     table = design(RAGGED, missing=0.2)
     # Besides rows that the layer drops, some that are not there at all.
     table = table.filter(np.random.default_rng(1).random(len(table)) > 0.1)
-    model, means = model_of(table, effects)
-    sums = sums_of(table, model, means, lags)
+    model, sums = fitted(table, effects, hac_lags=lags)
     _, x, e, sequence, position, document = frame_of(table, 1, effects)
     score = x * e[:, None]
     meat = score.T @ score
@@ -183,8 +183,7 @@ def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
 @pytest.mark.parametrize("missing", [0.0, 0.2])
 def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
     table = design(RAGGED, missing=missing)
-    model, means = model_of(table, effects)
-    sums = sums_of(table, model, means)
+    model, sums = fitted(table, effects)
     found = diagnostics.table(sums, model)
     autocorrelation = diagnostics.autocorrelation(sums).set_index(["layer", "lag"])
     assert found["layer"].tolist() == [0, 1]
@@ -208,8 +207,7 @@ def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
             "breusch_godfrey_p_value": stats.chi2.sf(bg, 10),
             "durbin_watson": ((e - before)[both] ** 2).sum() / (e @ e),
         }
-        for name, value in expected.items():
-            assert row[name] == pytest.approx(value, rel=1e-9), name
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
         for lag in (1, 2, 11, 20):
             before, both = lagged(e, sequence, position, lag)
             value = (e * before)[both].mean() / (e @ e / len(e))
@@ -219,20 +217,13 @@ def test_diagnostics_do_not_cross_the_starts_of_sequences(missing, effects):
 
 def test_autocorrelations_of_one_sequence_equal_those_of_statsmodels():
     table = design(ONE, 1)
-    model, _ = model_of(table)
-    sums = sums_of(table, model, None)
-    e = frame_of(table, 0, False)[2]
-    np.testing.assert_allclose(
-        diagnostics.autocorrelation(sums)["autocorrelation"],
-        acf(e, adjusted=True, nlags=20)[1:],
-        rtol=1e-9,
-    )
-    partial = diagnostics.autocorrelation(sums)["partial"]
+    _, sums = fitted(table)
+    expected = acf(frame_of(table, 0, False)[2], adjusted=True, nlags=20)
+    found = diagnostics.autocorrelation(sums)
+    np.testing.assert_allclose(found["autocorrelation"], expected[1:], rtol=1e-9)
     # Not statsmodels' pacf, whose method "ldadjusted" takes the mean out.
-    _, _, expected, *_ = levinson_durbin(
-        np.r_[1, acf(e, adjusted=True, nlags=20)[1:]], nlags=20, isacov=True
-    )
-    np.testing.assert_allclose(partial, expected[1:], rtol=1e-8)
+    _, _, expected, *_ = levinson_durbin(np.r_[1, expected[1:]], nlags=20, isacov=True)
+    np.testing.assert_allclose(found["partial"], expected[1:], rtol=1e-8)
     lags, left = diagnostics.order_left(sums)
     assert lags == [3, 4, 5, 6, 7, 8, 9, 10]
     assert left[0] == pytest.approx(expected[3:11].sum(), rel=1e-8)
@@ -243,9 +234,8 @@ def test_pairs_of_rows_count_even_if_a_regressor_is_at_its_mean():
     balanced = np.tile([0.0, 1.0, -1.0], 90)[: len(table)]
     table = changed(table, {"log_frequency": balanced})
     assert balanced.sum() == 0
-    model, _ = model_of(table)
     _, _, _, sequence, position, _ = frame_of(table, 0, False)
-    found = diagnostics.autocorrelation(sums_of(table, model, None))
+    found = diagnostics.autocorrelation(fitted(table)[1])
     expected = [lagged(position, sequence, position, lag)[1].sum() for lag in range(1, 21)]
     assert found["pairs"].tolist() == expected
 
@@ -257,31 +247,24 @@ def test_partial_autocorrelations_stop_at_the_first_lag_without_pairs():
     assert np.isnan(diagnostics.partial_autocorrelation(np.full(3, np.nan))).all()
 
 
-def test_sequences_without_a_past_have_no_breusch_godfrey():
-    table = design([[1]] * 40, 1)
-    model, _ = model_of(table)
-    found = diagnostics.table(sums_of(table, model, None), model).iloc[0]
-    assert np.isnan(found["breusch_godfrey"])
-    assert np.isnan(found["breusch_godfrey_p_value"])
-    assert found["durbin_watson"] == 0
-
-
-def test_lags_longer_than_any_sequence_are_not_tested():
-    table = design([[4]] * 40, 1)
-    model, _ = model_of(table)
-    found = diagnostics.table(sums_of(table, model, None), model).iloc[0]
+@pytest.mark.parametrize("length", [1, 4])
+def test_only_lags_that_fit_into_a_sequence_are_tested(length):
+    table = design([[length]] * 40, 1)
+    model, sums = fitted(table)
+    found = diagnostics.table(sums, model).iloc[0]
     _, x, e, sequence, position, _ = frame_of(table, 0, False)
-    shifted = [lagged(e, sequence, position, lag)[0] for lag in (1, 2, 3)]
-    bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared
-    assert found["breusch_godfrey"] == pytest.approx(bg, rel=1e-9)
-    assert found["breusch_godfrey_p_value"] == pytest.approx(stats.chi2.sf(bg, 3), rel=1e-9)
+    shifted = [lagged(e, sequence, position, lag)[0] for lag in range(1, length)]
+    bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared if shifted else np.nan
+    expected = bg, stats.chi2.sf(bg, length - 1) if shifted else np.nan
+    names = ["breusch_godfrey", "breusch_godfrey_p_value"]
+    np.testing.assert_allclose(found[names].astype(float), expected, rtol=1e-9)
+    assert (found["durbin_watson"] == 0) == (length == 1)
 
 
 @pytest.mark.parametrize("documents", [[[1], [1], [5]], RAGGED, [[3000], [2500]]])
 def test_quantiles_equal_those_of_numpy(documents):
     table = design(documents, 1)
-    model, _ = model_of(table)
-    sums = sums_of(table, model, None)
+    model, sums = fitted(table)
     e = frame_of(table, 0, False)[2]
     grid = np.linspace(0, 1, 41)
     inside = np.abs(np.quantile(e, grid)) < 10 * model.sigma[0]
@@ -315,31 +298,27 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
 def test_histograms_equal_those_of_numpy(effects):
     # The fitted value of a document of one row is the edge of a bin.
     table = design([windows for windows in RAGGED if windows != [1]], missing=0.1)
-    model, means = model_of(table, effects)
+    model, sums = fitted(table, effects)
     y, _, e, *_ = frame_of(table, 1, effects)
-    sums = sums_of(table, model, means)
-    fitted = (y - e - model.level[1]) / model.fitted_sd[1]
-    ends = [
-        [-np.inf, *residuals.RESIDUAL_EDGES, np.inf],
-        [-np.inf, *residuals.COARSE_EDGES, np.inf],
-    ]
-    expected, _ = np.histogram(e / model.sigma[1], ends[0])
+    fits = (y - e - model.level[1]) / model.fitted_sd[1]
+    fine, coarse = (
+        [-np.inf, *edges, np.inf] for edges in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
+    )
+    expected, _ = np.histogram(e / model.sigma[1], fine)
     np.testing.assert_array_equal(sums.histogram[1], expected)
-    expected, *_ = np.histogram2d(fitted, e / model.sigma[1], [ends[1], ends[1]])
+    expected, *_ = np.histogram2d(fits, e / model.sigma[1], [coarse, coarse])
     np.testing.assert_array_equal(sums.fitted_histogram[1], expected)
     assert (sums.smallest[1], sums.largest[1]) == pytest.approx((e.min(), e.max()))
 
 
-def assert_same(found, expected):
-    for field in dataclasses.fields(residuals.ResidualSums):
-        a, b = getattr(found, field.name), getattr(expected, field.name)
-        if not isinstance(a, np.ndarray):
-            assert a == b
-        elif a.dtype == np.int64:
-            np.testing.assert_array_equal(a, b, err_msg=field.name)
+def assert_same(found, expected, exactly=False):
+    for name, value in vars(expected).items():
+        own = getattr(found, name)
+        if exactly or not isinstance(value, np.ndarray) or value.dtype == np.int64:
+            np.testing.assert_array_equal(own, value, err_msg=name)
         else:
-            atol = 1e-9 * np.abs(b).max() if b.size and np.isfinite(b).all() else 0
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=atol, err_msg=field.name)
+            atol = 1e-9 * np.abs(value).max() if value.size and np.isfinite(value).all() else 0
+            np.testing.assert_allclose(own, value, rtol=1e-9, atol=atol, err_msg=name)
 
 
 @given(
@@ -375,9 +354,7 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
             for threads in (1, 3)
         )
     assert_same(found, whole)
-    for field in dataclasses.fields(found):
-        one, other = getattr(found, field.name), getattr(again, field.name)
-        np.testing.assert_array_equal(one, other, err_msg=field.name)
+    assert_same(again, found, exactly=True)
 
 
 def test_batches_with_dictionaries_of_their_own_change_nothing():
@@ -401,20 +378,15 @@ def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
 
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
-    table = design(RAGGED, missing=0.1)
-    model, _ = model_of(table)
-    sums = sums_of(table, model, None)
+    _, sums = fitted(design(RAGGED, missing=0.1))
     record = tables.provenance({}, "x", {}, residuals=sums.facts())
     tables.write_table(sums.to_table(layer=sums.layers), tmp_path / "r.parquet", record)
-    again = residuals.read_sums(tmp_path / "r.parquet")
-    for field in dataclasses.fields(residuals.ResidualSums):
-        np.testing.assert_array_equal(getattr(again, field.name), getattr(sums, field.name))
+    assert_same(residuals.read_sums(tmp_path / "r.parquet"), sums, exactly=True)
 
 
 def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
     table = design(RAGGED, 3)
-    model, _ = model_of(table)
-    alone = sums_of(table, model, None)
+    model, alone = fitted(table)
     for values in (model.slopes, model.level, model.sigma, model.fitted_sd, model.inverse):
         values[1] = np.nan
     with warnings.catch_warnings():
