@@ -78,11 +78,22 @@ def fetch(hub, folder, revision="main", repository="small/gpt2", **facts):
     options = {"folder": folder / "models/small", "layers": None, "width": None, **facts}
     command = command_of("fetch_model", {}, {}, json.dumps(stated), {"model": "small"}, **options)
     command += ["--log", str(folder / "log.txt")]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    # Nothing is left half-written.
+    assert not list((folder / "models").glob(".*"))
+    return result
 
 
-def errors_of(result):
+def folder_of(*arguments, **options):
+    """Return the folder of a model that is fetched, and what is said."""
+    result = fetch(*arguments, **options)
+    assert result.returncode == 0, result.stderr
+    return arguments[1] / "models" / "small", result.stderr
+
+
+def errors_of(*arguments, **options):
     """Return the error lines of a failed run, of which there is no traceback."""
+    result = fetch(*arguments, **options)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
@@ -90,28 +101,18 @@ def errors_of(result):
     return "\n".join(lines)
 
 
-def left_behind(folder):
-    models = folder / "models"
-    return [path.name for path in models.iterdir() if path.name.startswith(".")]
-
-
 def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, gpt2, tmp_path):
-    result = fetch(hub, tmp_path, layers=2, width=32)
-    assert result.returncode == 0, result.stderr
-    folder = tmp_path / "models" / "small"
-
+    folder, told = folder_of(hub, tmp_path, layers=2, width=32)
+    found = contents(folder)
     assert {"pytorch_model.bin", "modeling_gpt2.py", "README.md"}.isdisjoint(hub.fetched())
-    made = {"source.json", "architecture.txt"}
-    assert {path.name for path in folder.iterdir()} == {path.name for path in gpt2.iterdir()} | made
-    for path in gpt2.iterdir():
-        assert (folder / path.name).read_bytes() == path.read_bytes()
+    made = {name: found.pop(name) for name in ("source.json", "architecture.txt")}
+    assert found == contents(gpt2)
 
-    record = json.loads((folder / "source.json").read_text())
+    record = json.loads(made["source.json"])
     files = record.pop("files")
-    assert set(files) == {path.name for path in folder.iterdir()} - made
-    for name, entry in files.items():
-        content = (folder / name).read_bytes()
-        assert entry == {"bytes": len(content), "sha256": sha256(content)}
+    assert files == {
+        name: {"bytes": len(content), "sha256": sha256(content)} for name, content in found.items()
+    }
     lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
     assert record == {
         "name": "small",
@@ -130,37 +131,32 @@ def test_a_model_is_downloaded_from_the_hub_and_recorded(hub, gpt2, tmp_path):
         "digest": hashlib.sha256(lines.encode()).hexdigest(),
     }
     assert verify_folder(folder)["digest"] == record["digest"]
-    assert str(tmp_path) not in (folder / "source.json").read_text()
+    assert str(tmp_path) not in made["source.json"].decode()
     said = "small: GPT2LMHeadModel, 2 layers, width 32, 1,635,744 parameters, 7 MB"
-    assert said in result.stderr
+    assert said in told
     assert said in (tmp_path / "log.txt").read_text()
-    assert left_behind(tmp_path) == []
     # Weights are links into the cache; what people edit by hand is a copy.
     assert (folder / "model.safetensors").stat().st_nlink == 2
     assert (folder / "config.json").stat().st_nlink == 1
 
 
 def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
-    assert fetch(hub, tmp_path, "v1").returncode == 0
-    folder = tmp_path / "models" / "small"
+    folder, _ = folder_of(hub, tmp_path, "v1")
     first = contents(folder)
     assert json.loads(first["source.json"])["revision"] == EARLIER
     assert "model.safetensors" in hub.fetched()
 
     hub.requests.clear()
     (folder / "stale.txt").write_text("from an older model")
-    assert fetch(hub, tmp_path, "v1").returncode == 0
+    folder_of(hub, tmp_path, "v1")
     assert hub.fetched() == set()
     assert contents(folder) == first
-    assert left_behind(tmp_path) == []
 
     # A commit in the cache needs no hub; a tag may have moved, so it does. (The client would try
     # again after 503, for 20 s.)
     hub.status = 501
-    result = fetch(hub, tmp_path, EARLIER)
-    assert result.returncode == 0, result.stderr
-    assert "looking for this commit in the local cache" in result.stderr
-    message = errors_of(fetch(hub, tmp_path, "v1"))
+    assert "looking for this commit in the local cache" in folder_of(hub, tmp_path, EARLIER)[1]
+    message = errors_of(hub, tmp_path, "v1")
     assert "501" in message
     assert "give the path of a local copy" in message
 
@@ -170,7 +166,7 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
         (cached,) = (tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{file}")
         blob = cached.resolve()
         blob.write_bytes(b"damaged" + blob.read_bytes()[7:])
-    assert fetch(hub, tmp_path, "v1").returncode == 0
+    folder_of(hub, tmp_path, "v1")
     assert {"model.safetensors", "tokenizer.json"} <= hub.fetched()
     assert contents(folder) == first
 
@@ -178,7 +174,7 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
     hub.status = 501
     for name in ("model.safetensors", "config.json"):
         next((tmp_path / "cache").rglob(f"snapshots/{EARLIER}/{name}")).unlink()
-        message = errors_of(fetch(hub, tmp_path, EARLIER))
+        message = errors_of(hub, tmp_path, EARLIER)
         assert "does not give small/gpt2" in message
     assert contents(folder) == first
 
@@ -186,24 +182,22 @@ def test_a_second_fetch_of_a_tag_downloads_only_what_is_damaged(hub, tmp_path):
 def test_all_shards_of_a_model_are_downloaded_from_the_hub(hub, sharded, tmp_path):
     files = contents(sharded)
     hub.repositories["small/sharded"] = Repository({LATEST: files}, {"main": LATEST})
-    result = fetch(hub, tmp_path, repository="small/sharded")
-    assert result.returncode == 0, result.stderr
-    record = verify_folder(tmp_path / "models" / "small")
+    record = verify_folder(folder_of(hub, tmp_path, repository="small/sharded")[0])
     assert set(files) <= set(record["files"])
     assert len([name for name in files if name.endswith(".safetensors")]) > 1
 
 
 def test_a_model_that_the_hub_does_not_give_is_one_problem(hub, tmp_path):
-    message = errors_of(fetch(hub, tmp_path, "v2"))
+    message = errors_of(hub, tmp_path, "v2")
     assert f"small/gpt2 has no revision 'v2' at {hub.endpoint}" in message
 
-    message = errors_of(fetch(hub, tmp_path, repository="small/gpt3"))
+    message = errors_of(hub, tmp_path, repository="small/gpt3")
     assert f"there is no repository 'small/gpt3' at {hub.endpoint}" in message
 
     files = hub.repositories["small/gpt2"].commits[LATEST]
     pickled = {name: body for name, body in files.items() if name != "model.safetensors"}
     hub.repositories["small/pickle"] = Repository({LATEST: pickled}, {"main": LATEST})
-    message = errors_of(fetch(hub, tmp_path, repository="small/pickle"))
+    message = errors_of(hub, tmp_path, repository="small/pickle")
     assert "has no model.safetensors" in message
     assert "pytorch_model.bin" not in hub.fetched()
 
@@ -211,14 +205,13 @@ def test_a_model_that_the_hub_does_not_give_is_one_problem(hub, tmp_path):
     hub.repositories["small/absent"] = Repository(
         {LATEST: {**files, "merges.txt": b"listed only"}}, {"main": LATEST}
     )
-    message = errors_of(fetch(hub, tmp_path, repository="small/absent"))
+    message = errors_of(hub, tmp_path, repository="small/absent")
     assert f"{hub.endpoint} does not give small/absent at 'main'" in message
 
     hub.repositories["small/gpt2"].gated = True
-    message = errors_of(fetch(hub, tmp_path))
+    message = errors_of(hub, tmp_path)
     assert "small/gpt2 is gated: accept its terms" in message
     assert not (tmp_path / "models" / "small").exists()
-    assert left_behind(tmp_path) == []
 
 
 def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub, tmp_path):
@@ -227,23 +220,22 @@ def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub, tmp_path):
     (folder / "older.txt").write_text("an older model")
 
     hub.truncated.add("model.safetensors")
-    message = errors_of(fetch(hub, tmp_path))
+    message = errors_of(hub, tmp_path)
     assert f"{hub.endpoint} does not give small/gpt2 at 'main' (Consistency check" in message
     hub.truncated.clear()
 
     hub.altered.add("model.safetensors")
-    message = errors_of(fetch(hub, tmp_path))
+    message = errors_of(hub, tmp_path)
     assert "model.safetensors of small/gpt2 at" in message
     assert "arrived damaged: found another digest" in message
     hub.altered.clear()
 
-    message = errors_of(fetch(hub, tmp_path, layers=12, width=768))
+    message = errors_of(hub, tmp_path, layers=12, width=768)
     assert "layers is stated to be 12, but the model has 2" in message
     assert "width is stated to be 768, but the model has 32" in message
     assert contents(folder) == {"older.txt": b"an older model"}
-    assert left_behind(tmp_path) == []
 
-    assert fetch(hub, tmp_path).returncode == 0
+    folder_of(hub, tmp_path)
     assert "older.txt" not in contents(folder)
     assert verify_folder(folder)["revision"] == LATEST
 
