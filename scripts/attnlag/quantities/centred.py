@@ -37,10 +37,8 @@ def schema(layers: int) -> pa.Schema:
 class VectorSums(Sums):
     """Sums of the finite vectors of each layer, without first tokens."""
 
-    # (layers,) int64 array
-    tokens: np.ndarray
-    # (layers, width) float64 array
-    sum: np.ndarray
+    tokens: np.ndarray  # (layers,) int64
+    sum: np.ndarray  # (layers, width) float64
 
     @classmethod
     def empty(cls, layers: int, width: int) -> "VectorSums":
@@ -146,22 +144,14 @@ class CentredCosines:
         for layer, sample in enumerate(self._sample):
             cosines = sample @ sample.T
             finite = apart & np.isfinite(cosines)
-            counts_and_totals = zip(self.counts[layer], self.totals[layer], strict=True)
-            for distance, (n, total) in enumerate(counts_and_totals, 1):
-                rows.append(
-                    {
-                        "layer": layer,
-                        "distance": distance,
-                        "documents": np.count_nonzero(n),
-                        "pairs": int(n.sum()),
-                        "pairs_squared": n @ n,
-                        "total": total.sum(),
-                        "total_squared": total @ total,
-                        "total_pairs": total @ n,
-                        "random_pairs": finite.sum(),
-                        "random_total": cosines[finite].sum(dtype=np.float64),
-                    }
-                )
+            sums = zip(self.counts[layer], self.totals[layer], strict=True)
+            for distance, (n, total) in enumerate(sums, 1):
+                row = {"layer": layer, "distance": distance, "documents": np.count_nonzero(n)}
+                row |= {"pairs": int(n.sum()), "pairs_squared": n @ n, "total": total.sum()}
+                row |= {"total_squared": total @ total, "total_pairs": total @ n}
+                row |= {"random_pairs": finite.sum()}
+                row |= {"random_total": cosines[finite].sum(dtype=np.float64)}
+                rows.append(row)
         return pa.Table.from_pylist(rows)
 
 

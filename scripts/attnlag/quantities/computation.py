@@ -46,8 +46,10 @@ class Computation:
 
     # Shape of the value of a token in a layer; by default, a number for each of ``values``.
     shape: tuple[int, ...] = ()
-    # Whether the value is a vector of the stream, which may be stored in half precision.
+    # Whether the value is a vector of the stream, and the precision in which values are stored:
+    # "bfloat16" or "float16" for such vectors alone.
     of_width = False
+    stored = "float32"
     # The error of a proof in words, or why there is nothing.
     remark = ""
     # What gives points besides those of blocks, see ``hooks.tap``.
@@ -89,20 +91,18 @@ class Computation:
         """Return what its file states besides its rows."""
         return {}
 
-    def schema(self, stored: str = "float32") -> pa.Schema:
+    def schema(self) -> pa.Schema:
         """Return the schema of its file: the keys, then the columns of each layer."""
         if not self.quantity.values:
             width = self.shape[0] if self.shape else None
-            return columns.schema(self.layers, width, stored)
+            return columns.schema(self.layers, width, self.stored)
         return columns.schema_of_values(self.layers, self.quantity.values)
 
-    def rows(
-        self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
-    ) -> pa.Table:
+    def rows(self, run: Sequence[TokenSequence], values: Sequence[np.ndarray]) -> pa.Table:
         """Return the rows of its file, given the array of each layer."""
         if self.quantity.values:
             values = [column for of_layer in values for column in of_layer.T]
-        return table(run, values, self.schema(stored), stored)
+        return table(run, values, self.schema(), self.stored)
 
 
 def table(

@@ -171,8 +171,7 @@ class Extractor:
             self.progress(len(batch.rows))
 
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
-        widest = max((batch.real.size for batch in batches), default=1)
-        most = max(1, self.batch_tokens // widest)
+        most = max(1, self.batch_tokens // max((batch.real.size for batch in batches), default=1))
         self.passes.run(batches, lambda batch: self.forward(batch, values), done, most)
         # A batch of one sequence is repeated only if earlier passes may affect it.
         limits = self.passes.rotary.limits
@@ -313,34 +312,30 @@ def record(
     Rows are in the order of the sequences and their tokens. Memory does not grow with the file.
     ``record_of(quantity, site)`` is the record of a file, and ``stored`` the precision of vectors.
     """
+    computed = {key: extractor.computations[key] for key in outputs}
+    for each in computed.values():
+        each.stored = stored if each.of_width else each.stored
     writers: dict[Key, pq.ParquetWriter] = {}
     with ExitStack() as files:
 
-        def writer_of(key: Key, precision: str) -> pq.ParquetWriter:
+        def writer_of(key: Key) -> pq.ParquetWriter:
             if key not in writers:
                 # Layers have been proved by the time that the first rows are written.
-                schema = extractor.computations[key].schema(precision)
+                schema = computed[key].schema()
                 described = schema.with_metadata(tables.metadata(record_of(*key)))
-                options = encoding(schema, precision)
+                options = encoding(schema, computed[key].stored)
                 writer = tables.parquet_writer(outputs[key], described, **options)
                 writers[key] = files.enter_context(writer)
             return writers[key]
 
-        precisions = {
-            key: stored if extractor.computations[key].of_width else "float32" for key in outputs
-        }
-
         def write(run: list[TokenSequence], values: Values) -> None:
-            for key, precision in precisions.items():
-                computation = extractor.computations[key]
-                if len(computation.layers):
-                    rows = ROWS_OF_VECTORS if computation.of_width else ROWS_OF_NUMBERS
-                    table = computation.rows(run, values[key], precision)
-                    writer_of(key, precision).write_table(table, row_group_size=rows)
+            for key, each in computed.items():
+                if len(each.layers):
+                    rows = ROWS_OF_VECTORS if each.of_width else ROWS_OF_NUMBERS
+                    writer_of(key).write_table(each.rows(run, values[key]), row_group_size=rows)
 
         measure_runs(stored_sequences(tokens), extractor, write)
-        for key, precision in precisions.items():
+        for key, each in computed.items():
             # The fast path was chosen by measurement; stating it reproduces the same bytes.
-            facts: dict[Any, Any] = {"fast": extractor.fast}
-            facts |= extractor.computations[key].metadata()
-            writer_of(key, precision).add_key_value_metadata(facts)
+            facts: dict[Any, Any] = {"fast": extractor.fast} | each.metadata()
+            writer_of(key).add_key_value_metadata(facts)

@@ -1,8 +1,7 @@
 """Means of the directions of adjustments by layer, beside random pairs and random weights."""
 
 import json
-from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,14 @@ def sums_of_shard(
     One column is in memory at a time. ``documents`` are those that are used; None: all.
     """
     used, document, position = _used(geometry, drop_first, documents)
+    rows = []
 
     def column(path: Path, name: str) -> np.ndarray:
         return pq.read_table(path, columns=[name])[name].to_numpy()[used].astype(np.float64)
 
-    rows = []
-
     def add(layer: int, quantity: str, values: np.ndarray) -> None:
         distance = int(quantity == "cosine_previous")
-        rows.append(
-            (layer, quantity, distance, *vars(RatioSums.of_rows(values, document)).values())
-        )
+        rows.append(_row(layer, quantity, distance, values, document))
 
     before = None
     for layer, name in enumerate(layers_in(pq.read_schema(stream))):
@@ -58,7 +54,15 @@ def sums_of_shard(
                 if f"{quantity}_relative" in RELATIVE:
                     add(layer, f"{quantity}_relative", values / received)
         before = received
-    return _frame(rows)
+    return pd.DataFrame(rows)
+
+
+def _row(
+    layer: int, quantity: str, distance: int, values: np.ndarray, document: np.ndarray
+) -> dict[str, Any]:
+    """Return the sums of a `CELL`."""
+    cell = dict(zip(CELL, (layer, quantity, distance), strict=True))
+    return cell | vars(RatioSums.of_rows(values, document))
 
 
 def _used(
@@ -75,10 +79,6 @@ def _used(
     return used, document[used], position[used]
 
 
-def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=[*CELL, *(field.name for field in fields(RatioSums))])
-
-
 def sums_of_neighbours(path: Path, drop_first: int, documents: Container[str]) -> pd.DataFrame:
     """Return `RatioSums` of the centred cosines of neighbours in some documents of a shard."""
     # The previous token is left out too.
@@ -86,9 +86,8 @@ def sums_of_neighbours(path: Path, drop_first: int, documents: Container[str]) -
     rows = []
     for layer, column in enumerate(layers_in(pq.read_schema(path))):
         values = pq.read_table(path, columns=[column])[column].to_numpy()[used]
-        sums = RatioSums.of_rows(values.astype(np.float64), document)
-        rows.append((layer, centred.QUANTITY, 1, *vars(sums).values()))
-    return _frame(rows)
+        rows.append(_row(layer, centred.QUANTITY, 1, values.astype(np.float64), document))
+    return pd.DataFrame(rows)
 
 
 def sums_by_distance(path: Path) -> pd.DataFrame:
@@ -102,23 +101,25 @@ def over_shards(sums: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(sums).groupby(CELL, sort=False).sum()
 
 
-def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[tuple[int, str], float]:
-    """Return the mean over random pairs of each layer and quantity, over all shards."""
-    weights: dict[tuple[int, str], float] = defaultdict(float)
-    totals: dict[tuple[int, str], float] = defaultdict(float)
-    for path in paths:
-        pairs = json.loads(pq.read_metadata(path).metadata[PAIRS_KEY])
-        for quantity in quantities:
-            for layer, value in enumerate(pairs[quantity]):
-                if value is not None:
-                    weights[layer, quantity] += pairs["pairs"]
-                    totals[layer, quantity] += pairs["pairs"] * value
-    return {key: totals[key] / weight for key, weight in weights.items()}
+def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[Hashable, float]:
+    """Return the mean over random pairs by layer and quantity, over all shards."""
+    shards = [json.loads(pq.read_metadata(path).metadata[PAIRS_KEY]) for path in paths]
+    values = [
+        ((layer, quantity), value, shard["pairs"])
+        for shard in shards
+        for quantity in quantities
+        for layer, value in enumerate(shard[quantity])
+        if value is not None
+    ]
+    frame = pd.DataFrame(values, columns=["key", "value", "pairs"])
+    frame["value"] *= frame["pairs"]
+    sums = frame.groupby("key")[["value", "pairs"]].sum()
+    return (sums["value"] / sums["pairs"]).to_dict()
 
 
 def table(
     sums: pd.DataFrame,
-    pairs: Mapping[tuple[int, str], float],
+    pairs: Mapping[Hashable, float],
     untrained: pd.DataFrame | None,
     trained: pd.DataFrame | None,
     alpha: float,

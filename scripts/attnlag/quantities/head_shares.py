@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,7 @@ SHARE_COLUMNS += ["sink", "sink_at_floor", "sink_above", "sink_uniform", "sink_t
 def at_floor(of_heads: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Return whether tokens have the norms of the first token of their sequence, (tokens,) bool.
 
-    Parameters
-    ----------
-    of_heads : (tokens, heads) float array
-        Norms of the heads of consecutive whole sequences.
+    The norms of heads are (tokens, heads), of consecutive whole sequences.
     """
     first = np.maximum.accumulate(np.where(position == 0, np.arange(len(position)), 0))
     apart = np.linalg.norm(of_heads - of_heads[first], axis=1)
@@ -45,19 +43,10 @@ def table(
 ) -> pd.DataFrame:
     """Return a row for each head of each layer, and one for all heads of a layer.
 
-    One layer of one shard is in memory at a time.
-
-    Parameters
-    ----------
-    heads, norms : sequence of Path
-        Files of the same documents: the norms of heads, and of the adjustments.
-    sinks : sequence of Path
-        Files of all shards with the attention of some tokens to the first token of their sequence;
-        without layers if a model gives no attention weights.
-    sequences : sequence of Path
-        Files with the norms of heads in the sequences of these tokens; by default those of heads.
-    drop_first : int
-        Number of tokens at the start of every sequence that are left out.
+    One layer of one shard is in memory at a time. The norms of heads and of adjustments are of the
+    same documents. ``sinks`` have the attention of some tokens to the first token of their
+    sequence, without layers if a model gives no attention weights, and ``sequences`` the norms of
+    heads in the sequences of these tokens; by default those of ``heads``.
 
     Returns
     -------
@@ -72,8 +61,8 @@ def table(
     sequences = sequences or heads
     sampled = [_sampled(*pair) for pair in zip(sinks, sequences, strict=False)]
     for name in layers_in(pq.read_schema(heads[0])):
-        energy: np.ndarray | float = 0.0
-        coherence, tokens, on_floor = 0.0, 0, 0
+        energy: Any = 0.0
+        coherence = tokens = on_floor = 0.0
         for path, norms_path in zip(heads, norms, strict=True):
             keys, of_heads = norms_of_heads(path, name, ["position"])
             position = keys["position"].to_numpy()
@@ -82,11 +71,9 @@ def table(
             layer_norms = pq.read_table(norms_path, columns=[name])[name].to_numpy()[used]
             energy = energy + squares.sum(axis=0)
             with np.errstate(invalid="ignore", divide="ignore"):
-                ratios = layer_norms.astype(np.float64) ** 2 / squares.sum(axis=1)
-            coherence += np.nansum(ratios)
-            tokens += len(ratios)
-            on_floor += int(at_floor(of_heads, position)[used].sum())
-        energy = np.asarray(energy)
+                coherence += np.nansum(layer_norms.astype(np.float64) ** 2 / squares.sum(axis=1))
+            tokens += np.count_nonzero(used)
+            on_floor += np.count_nonzero(at_floor(of_heads, position)[used])
         attention = [np.zeros((0, len(energy)), np.float32)]
         floors, positions = [np.zeros(0, bool)], [np.zeros(0)]
         for path, scores, places in zip(sequences, sinks, sampled, strict=False):
@@ -99,20 +86,18 @@ def table(
                 floors.append(floor[used])
                 positions.append(position[used])
         to_first, floor = np.concatenate(attention), np.concatenate(floors)
-        uniform = _mean(1 / (np.concatenate(positions) + 1.0))
-        shared: dict[str, object] = {"layer": layer_number(name)}
-        shared |= {"sink_uniform": uniform, "sink_tokens": len(to_first)}
+        shared: dict[str, object] = {
+            "layer": layer_number(name),
+            "sink_uniform": _mean(1 / (np.concatenate(positions) + 1.0)),
+            "sink_tokens": len(to_first),
+        }
         for head, share in enumerate(energy / (energy.sum() or np.nan)):
             of_head = {"part": str(head), "share": share, "sink": _mean(to_first[:, head])}
             rows.append(shared | of_head)
-        of_layer = {
-            **{"part": WHOLE, "share": 1.0},
-            "coherence": coherence / tokens if tokens else np.nan,
-            "at_floor": on_floor / tokens if tokens else np.nan,
-            "sink": _mean(to_first),
-            "sink_at_floor": _mean(to_first[floor]),
-            "sink_above": _mean(to_first[~floor]),
-        }
+        of_layer = {"part": WHOLE, "share": 1.0, "sink": _mean(to_first)}
+        of_layer |= {"coherence": coherence / (tokens or np.nan)}
+        of_layer |= {"at_floor": on_floor / (tokens or np.nan)}
+        of_layer |= {"sink_at_floor": _mean(to_first[floor]), "sink_above": _mean(to_first[~floor])}
         rows.append(shared | of_layer)
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 

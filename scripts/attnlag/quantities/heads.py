@@ -90,21 +90,16 @@ class LayerHeads:
     def vectors(self, at_projection: AtProjection, added: torch.Tensor) -> torch.Tensor:
         """Return the vectors of all heads and the bias, (tokens, heads + 1, width) float64."""
         z, projected = at_projection
-        weights = self.weights
-        weights = weights.view(self.count, -1, weights.shape[1])
         by_head = z.double().cpu().view(len(z), self.count, -1)
+        weights = self.weights.view(self.count, by_head.shape[2], -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
         vectors = torch.cat([vectors, self.bias.expand(len(z), 1, -1)], dim=1)
-        if self.gain is not None:
-            vectors = vectors * self.gain
+        vectors = vectors if self.gain is None else vectors * self.gain
         return vectors * self.factor(projected, added).cpu()[:, :, None]
 
 
 def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
-    """Return the heads of each layer that has any, and why the others have none.
-
-    The config of the text model states their number.
-    """
+    """Return the heads of each layer that has any, and why the others have none."""
     layers, without = {}, []
     for layer, block in enumerate(blocks):
         try:

@@ -204,12 +204,8 @@ def written_by_token(
 ) -> Numbers:
     """Return what each token of a sequence writes to each later one, summed up by token.
 
-    Parameters
-    ----------
-    values : (heads, tokens, inputs) tensor
-    weights : (heads, tokens, tokens) tensor
-    gate : (tokens, heads, inputs) tensor, optional
-        What multiplies the sum over values.
+    Values are (heads, tokens, inputs), weights (heads, tokens, tokens), and the gate, which
+    multiplies the sum over values, (tokens, heads, inputs).
 
     Returns
     -------
@@ -219,7 +215,7 @@ def written_by_token(
         and ``strongest_shares``; ``to_self`` and ``from_before``, norms over the adjustment's;
         ``added``, the adjustment up to c; ``to_first``, the attention of each head to the first
         token; ``error``, the difference between shares and those of the vectors, for the first
-        tokens.
+        ``proved`` tokens.
     """
     count, tokens, _ = values.shape
     # In float64, because shares may be small differences.

@@ -166,13 +166,11 @@ class Surprisal(Computation):
         entropy = total.log() - weighted / total
         return surprisal.float(), entropy.float(), (above + 1).float()
 
-    def schema(self, stored: str = "float32") -> pa.Schema:
+    def schema(self) -> pa.Schema:
         """Return the keys and ``PREDICTED``."""
         return SCHEMA
 
-    def rows(
-        self, run: Sequence[TokenSequence], values: Sequence[np.ndarray], stored: str = "float32"
-    ) -> pa.Table:
+    def rows(self, run: Sequence[TokenSequence], values: Sequence[np.ndarray]) -> pa.Table:
         """Return the rows of its file, null where nothing is predicted."""
         predicted = (pa.array(column, from_pandas=True) for column in values[0].T)
         return pa.table([*keys_of(run), *predicted], SCHEMA.names).cast(SCHEMA)

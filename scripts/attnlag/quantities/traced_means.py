@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +29,9 @@ def read_shards(paths: Sequence[Path]) -> pd.DataFrame:
 def means_by_layer(
     rows: pd.DataFrame, values: pd.DataFrame, first: int, alpha: float
 ) -> pd.DataFrame:
-    """Return the mean of each column of values by layer, from position ``first`` on.
+    """Return the mean of each column of values of rows by layer, from position ``first`` on.
 
-    ``values`` belong to the rows. Intervals are clustered by document.
+    Intervals are clustered by document.
     """
     values = values[rows["position"] >= first].astype(float)
     values = values.where(np.isfinite(values))
@@ -50,14 +51,12 @@ def _means_beside(
     rows: pd.DataFrame,
     random: pd.DataFrame | None,
     values_of: Callable[[pd.DataFrame], pd.DataFrame],
-    first: int,
-    alpha: float,
+    *bounds: Any,
 ) -> pd.DataFrame:
     """Return `means_by_layer` of the values of rows, beside the mean with ``random_weights``."""
-    table = means_by_layer(rows, values_of(rows), first, alpha).assign(random_weights=np.nan)
+    table = means_by_layer(rows, values_of(rows), *bounds).assign(random_weights=np.nan)
     if random is not None:
-        untrained = means_by_layer(random, values_of(random), first, alpha)
-        table["random_weights"] = untrained["mean"]
+        table["random_weights"] = means_by_layer(random, values_of(random), *bounds)["mean"]
     return table
 
 

@@ -125,26 +125,26 @@ class Measurement:
                 f"that were measured{nearest(quantity, names)}"
             )
         keys, frames = ["document", "window", "position"], []
-        of_tokens = self.tokens[[*keys, "token"]]
         for (name, site), rows in self.tables.items():
-            if name == quantity and QUANTITIES[name].measured_in == "single":
+            if name != quantity:
+                continue
+            if QUANTITIES[name].measured_in == "single":
                 frame = rows.to_pandas().astype({"document": str})
-                frames.append(frame.merge(of_tokens, on=keys, how="left").assign(site=site))
-            elif name == quantity:
-                by_layer: dict[int, dict[str, np.ndarray]] = {}
-                columns = layers_in(rows.schema)
-                for column, values in zip(columns, _layers_of(rows), strict=True):
-                    layer, _, value = column.partition(".")
-                    by_layer.setdefault(layer_number(layer), {}).update(
-                        {value or quantity: values}
-                        if values.ndim == 1
-                        else {f"head_{head}": of_head for head, of_head in enumerate(values.T)}
-                    )
-                for number, of_layer in by_layer.items():
-                    if name == "norms":
-                        relative = relative_norms(of_layer["norms"], self.stream[number])
-                        of_layer = {"norm": of_layer["norms"], "relative": relative}
-                    frames.append(self.tokens.assign(site=site, layer=number, **of_layer))
+                tokens = self.tokens[[*keys, "token"]]
+                frames.append(frame.merge(tokens, on=keys, how="left").assign(site=site))
+                continue
+            by_layer: dict[int, dict[str, np.ndarray]] = {}
+            for column, values in zip(layers_in(rows.schema), _layers_of(rows), strict=True):
+                layer, _, value = column.partition(".")
+                of_value = {value or quantity: values}
+                if values.ndim > 1:
+                    of_value = {f"head_{head}": norms for head, norms in enumerate(values.T)}
+                by_layer.setdefault(layer_number(layer), {}).update(of_value)
+            for number, of_layer in by_layer.items():
+                if name == "norms":
+                    relative = relative_norms(of_layer["norms"], self.stream[number])
+                    of_layer = {"norm": of_layer["norms"], "relative": relative}
+                frames.append(self.tokens.assign(site=site, layer=number, **of_layer))
         return pd.concat(frames, ignore_index=True)
 
     @cached_property
