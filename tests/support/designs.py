@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import statsmodels.api as sm
 
+from attnlag.corpus import tokens
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
@@ -77,6 +78,16 @@ def norms_table(lengths, values=(), token_ids=None):
     columns += [pa.array(column, pa.int32()) for column in (window, position, token_ids)]
     names = [*KEYS, *map(layer_name, range(len(values)))]
     return pa.table([*columns, *map(pa.array, values)], names)
+
+
+def tokens_table(sequences):
+    """Return what passes read of a tokens file, given the ids by document and window."""
+    columns = {
+        "document": [document for document, _ in sequences],
+        "window": [window for _, window in sequences],
+        "input_ids": list(sequences.values()),
+    }
+    return pa.table(columns, schema=pa.schema([tokens.SCHEMA.field(name) for name in columns]))
 
 
 def changed(table, columns):

@@ -5,6 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
 
 from attnlag.model import hooks
+from attnlag.quantities.extraction import Extractor
 
 # What makes models small, under the names that their types have for it.
 GPT = {"vocab_size": 200, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
@@ -70,6 +71,12 @@ def small_model(model_type, settings, **options):
             noise = torch.randn(weights.shape, generator=generator)
             weights.copy_(0.2 * noise if weights.ndim > 1 else 1 + 0.3 * noise)
     return model
+
+
+def extractor(model, *quantities, batch_tokens=64, **options):
+    """Return what measures quantities, by default norms, in batches of few tokens."""
+    quantities = quantities or ("norms",)
+    return Extractor(model, batch_tokens=batch_tokens, quantities=quantities, **options)
 
 
 def ragged(lengths=(20, 18, 9)):

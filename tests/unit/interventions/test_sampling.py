@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from designs import tokens_table
 
 from attnlag.interventions import sampling
 
@@ -11,8 +12,7 @@ def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
     corpus, tokens = tmp_path / "corpus.parquet", tmp_path / "tokens.parquet"
     groups = pa.array([name[0] for name in names]).dictionary_encode()
     pq.write_table(pa.table({"document": names, "group": groups}), corpus)
-    sequences = {"document": names, "window": [0] * 6, "input_ids": [[1, 2, 3]] * 6}
-    pq.write_table(pa.table(sequences), tokens)
+    pq.write_table(tokens_table({(name, 0): [1, 2, 3] for name in names}), tokens)
 
     def chosen(wanted):
         found = sampling.beginnings(tokens, corpus, wanted, 2)

@@ -6,10 +6,10 @@ import models
 import numpy as np
 import pytest
 import torch
-from models import STRETCHED, UNGROUPED, dynamic, longrope, outputs_of, ragged
+from models import STRETCHED, UNGROUPED, dynamic, extractor, longrope, outputs_of, ragged
 
 from attnlag.errors import UserError
-from attnlag.quantities import extraction, passes, proofs
+from attnlag.quantities import passes, proofs
 
 
 def small_model(model_type, settings):
@@ -36,9 +36,7 @@ def all_alone(name):
 @pytest.mark.parametrize("name", STRETCHED)
 def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_tokens):
     model, sequences, each = small_model(*STRETCHED[name]), ragged(LENGTHS), all_alone(name)
-    adjustments = extraction.Extractor(
-        model, batch_tokens=batch_tokens, threads=2, quantities=["vectors"]
-    )
+    adjustments = extractor(model, "vectors", batch_tokens=batch_tokens, threads=2)
     # A second run must not find what the first one left.
     for _ in range(2 if batch_tokens == 40 else 1):
         found = np.split(
@@ -55,7 +53,7 @@ def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_to
 @pytest.mark.parametrize("kind", [("phi3", longrope), ("llama", dynamic)])
 def test_a_short_original_context_length_is_accepted(kind, original):
     model = small_model(kind[0], kind[1](original))
-    adjustments = extraction.Extractor(model, batch_tokens=512)
+    adjustments = extractor(model, batch_tokens=512)
     adjustments.measure(ragged([300, 150]))
     assert adjustments.identity_error < 1e-5
 
@@ -88,11 +86,11 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     model.layers[1].mlp = Shifted(model.layers[1].mlp)
     # In the second case, only the middle sequence shares a batch.
     for lengths in ([40, 39, 38, 40], [80, 40, 39, 10]):
-        adjustments = extraction.Extractor(model, batch_tokens=2048, name="mine")
+        adjustments = extractor(model, batch_tokens=2048, name="mine")
         with pytest.raises(UserError, match=r"model mine, of type 'llama', gives a sequence other"):
             adjustments.measure(ragged(lengths))
     # One that has every pass to itself is what it is.
-    adjustments = extraction.Extractor(model, batch_tokens=1, name="mine")
+    adjustments = extractor(model, batch_tokens=1, name="mine")
     adjustments.measure(ragged([40, 39, 38, 40]))
 
 
@@ -100,12 +98,8 @@ def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
 def test_a_stretch_that_outlives_its_pass_is_detected(monkeypatch, batch_tokens):
     """A later version of transformers may keep the state of its embeddings under other names."""
     monkeypatch.setattr(passes.Rotary, "reset", lambda self: None)
-    adjustments = extraction.Extractor(
-        small_model(*STRETCHED["dynamic"]),
-        batch_tokens=batch_tokens,
-        name="mine",
-        quantities=["norms"],
-    )
+    model = small_model(*STRETCHED["dynamic"])
+    adjustments = extractor(model, batch_tokens=batch_tokens, name="mine")
     with pytest.raises(UserError, match="gives a sequence other adjustments beside others"):
         adjustments.measure(ragged([60, 34, 40]))
 
@@ -117,7 +111,7 @@ def test_a_window_that_looks_ahead_is_refused(window):
     settings["layer_types"] = ["sliding_attention"] * 3
     for ahead in (True, False):
         model = small_model("gemma3_text", {**settings, "use_bidirectional_attention": ahead})
-        adjustments = extraction.Extractor(model, batch_tokens=512, name="mine")
+        adjustments = extractor(model, batch_tokens=512, name="mine")
         if ahead:
             with pytest.raises(UserError, match=r"'gemma3_text', lets a token see the tokens afte"):
                 adjustments.measure(ragged([300, 200]))
@@ -128,7 +122,7 @@ def test_a_window_that_looks_ahead_is_refused(window):
 def test_a_text_of_one_repeated_token_is_checked():
     model = small_model("gemma3_text", {"head_dim": 12, "use_bidirectional_attention": True})
     for token in (0, 7):
-        adjustments = extraction.Extractor(model, batch_tokens=512)
+        adjustments = extractor(model, batch_tokens=512)
         with pytest.raises(UserError, match="lets a token see"):
             adjustments.measure([np.full(20, token, np.int32)])
 

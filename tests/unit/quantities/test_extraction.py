@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from designs import tokens_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import LLAMA, dynamic, hidden_states, ragged, small_model
+from models import LLAMA, dynamic, extractor, hidden_states, ragged, small_model
 
-from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.model import hooks, loading, trying
 from attnlag.quantities import columns, computation, extraction, passes
@@ -23,11 +23,6 @@ from attnlag.storage.sequences import TokenSequence, stored_sequences
 def models(fetched):
     cpu = torch.device("cpu")
     return {name: loading.load_model(path, cpu, "auto") for name, path in fetched.items()}
-
-
-def extractor(model, *quantities, batch_tokens=64, **options):
-    quantities = quantities or ("norms",)
-    return extraction.Extractor(model, batch_tokens=batch_tokens, quantities=quantities, **options)
 
 
 def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
@@ -277,22 +272,13 @@ def test_batches_hold_every_sequence_once_within_the_budget(lengths, budget):
 def test_runs_hold_every_sequence_once_in_order(tmp_path_factory, lengths, most):
     path = tmp_path_factory.mktemp("tokens") / "0000.parquet"
     sequences = ragged(lengths)
-    pq.write_table(tokens_table(sequences), path, row_group_size=7)
+    by_window = {(f"d{i}", i): ids for i, ids in enumerate(sequences)}
+    pq.write_table(tokens_table(by_window), path, row_group_size=7)
     runs = list(passes.runs(stored_sequences(path), most))
     found = [(document, window, ids.tolist()) for run in runs for document, window, ids in run]
     assert found == [(f"d{i}", i, ids.tolist()) for i, ids in enumerate(sequences)]
     for run in runs:
         assert len(run) == 1 or sum(len(sequence.ids) for sequence in run) <= most
-
-
-def tokens_table(sequences):
-    """Return a tokens file's table with only what the extraction reads."""
-    rows = {
-        "document": [f"d{i}" for i in range(len(sequences))],
-        "window": list(range(len(sequences))),
-        "input_ids": sequences,
-    }
-    return pa.table(rows, schema=pa.schema([tokens.SCHEMA.field(name) for name in rows]))
 
 
 def hooks_of(model):

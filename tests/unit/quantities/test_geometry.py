@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from designs import norms_table
+from designs import norms_table, tokens_table
 from models import GPT, LLAMA
 from oracles import mean_of
 
-from attnlag.corpus import tokens
 from attnlag.quantities import (
     centred,
     columns,
@@ -49,8 +48,8 @@ def sequences():
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     model = small_model(name)
     _, path, scale = MODELS[name]
-    adjustments = extraction.Extractor(model, batch_tokens=256, quantities=[keep, "geometry"])
-    found = np.stack(adjustments.measure(sequences())["geometry", "attention"])
+    measured = models.extractor(model, keep, "geometry", batch_tokens=256).measure(sequences())
+    found = np.stack(measured["geometry", "attention"])
     first = 0
     for sequence in sequences():
         mine = found[:, first : first + len(sequence)]
@@ -102,7 +101,7 @@ def test_the_parts_add_up_and_are_invariant_under_rotation():
 
 def test_random_pairs_come_from_two_documents():
     model = small_model("llama")
-    adjustments = extraction.Extractor(model, batch_tokens=64, quantities=["vectors", "geometry"])
+    adjustments = models.extractor(model, "vectors", "geometry")
     runs = [sequences(), sequences()[::-1]]
     names = [["a", "a", "b", "c"], ["d", "e", "f", "f"]]
     directions = adjustments.computations["geometry", "attention"]
@@ -140,16 +139,11 @@ def test_random_pairs_come_from_two_documents():
 
 
 def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
-    rows = {"document": list("abcd"), "window": [0] * 4, "input_ids": sequences()}
-    schema = pa.schema([tokens.SCHEMA.field(name) for name in rows])
-    pq.write_table(pa.table(rows, schema=schema), tmp_path / "tokens.parquet")
+    by_document = dict(zip([(name, 0) for name in "abcd"], sequences(), strict=True))
+    pq.write_table(tokens_table(by_document), tmp_path / "tokens.parquet")
     sites = ["attention", "mlp"]
-    adjustments = extraction.Extractor(
-        small_model("llama"),
-        sites=sites,
-        batch_tokens=64,
-        quantities=["vectors", "norms", "geometry"],
-    )
+    model = small_model("llama")
+    adjustments = models.extractor(model, "vectors", "norms", "geometry", sites=sites)
     keys = [(quantity, site) for quantity in ("norms", "geometry") for site in sites]
     paths = {key: tmp_path / f"{key[0]}_{key[1]}.parquet" for key in keys}
     directions = {site: adjustments.computations["geometry", site] for site in sites}

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel
 
 from attnlag.model import trying
 from attnlag.model.hooks import NotGiven
-from attnlag.quantities import extraction, heads
+from attnlag.quantities import heads
 
 HEADS = {**LLAMA, "head_dim": 16}
 
@@ -70,7 +70,7 @@ def outright(name, model, sequence):
 
 def measured(model, texts=None):
     """Return the remark on the heads of a model and their norms, (layers, tokens, heads)."""
-    adjustments = extraction.Extractor(model, batch_tokens=256, quantities=["norms", "heads"])
+    adjustments = models.extractor(model, "norms", "heads", batch_tokens=256)
     layers = adjustments.measure(texts or sequences())
     remark = adjustments.computations["heads", "attention"].remark
     return remark, np.stack(layers["heads", "attention"] or [[]])
@@ -159,9 +159,8 @@ def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
 def test_layers_of_another_mixer_leave_the_heads_of_the_others():
     layers = {"layers_block_type": ["mamba", "attention", "mlp"]}
     config = AutoConfig.for_model("nemotron_h", **WIDTH, **MAMBA | layers)
-    adjustments = extraction.Extractor(
-        AutoModel.from_config(config).eval(), batch_tokens=256, quantities=["norms", "heads"]
-    )
+    model = AutoModel.from_config(config).eval()
+    adjustments = models.extractor(model, "norms", "heads", batch_tokens=256)
     results = adjustments.measure(sequences())
     found = adjustments.computations["heads", "attention"]
     assert found.layers == [1]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from models import LLAMA
+from models import LLAMA, extractor
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.errors import UserError
-from attnlag.quantities import extraction, surprisal
+from attnlag.quantities import surprisal
 from attnlag.quantities.passes import batch_of
 from attnlag.storage.sequences import TokenSequence
 
@@ -35,14 +35,12 @@ BOTH = ["norms", "surprisal"]
 
 def head_of(model):
     """Return what computes the predictions of a model."""
-    extractor = extraction.Extractor(model, batch_tokens=48, quantities=BOTH)
-    return extractor.computations["surprisal", ""]
+    return extractor(model, *BOTH).computations["surprisal", ""]
 
 
-def predicted(model, of, batch_tokens=48):
+def predicted(model, of):
     """Return the columns of predictions, one array each, from the extraction's own pass."""
-    extractor = extraction.Extractor(model, batch_tokens=batch_tokens, quantities=BOTH)
-    (found,) = extractor.measure(of)["surprisal", ""]
+    (found,) = extractor(model, *BOTH, batch_tokens=48).measure(of)["surprisal", ""]
     return dict(zip(surprisal.PREDICTED, found.T, strict=True))
 
 
@@ -125,15 +123,14 @@ def test_no_surprisal_is_negative_in_half_precision(dtype):
 
 def test_logits_that_the_head_does_not_reproduce_are_refused():
     model = tiny("granite", logits_scaling=4.0)
-    options = {"batch_tokens": 64, "quantities": BOTH, "name": "mine"}
-    extraction.Extractor(model, **options).measure([np.arange(8)])
+    extractor(model, *BOTH).measure([np.arange(8)])
     model.config.logits_scaling = 1.0
-    extractor = extraction.Extractor(model, **options)
+    other = extractor(model, *BOTH, name="mine")
     model.config.logits_scaling = 4.0
     with pytest.raises(
         UserError, match="model mine, of type 'granite', fails the proof of its pre"
     ):
-        extractor.measure([np.arange(8)])
+        other.measure([np.arange(8)])
 
 
 def test_a_model_that_runs_its_head_twice_is_refused():
@@ -147,9 +144,9 @@ def test_a_model_that_runs_its_head_twice_is_refused():
 
 
 def test_measuring_predictions_does_not_change_the_norms():
-    model, options = tiny("llama"), {"batch_tokens": 48}
-    alone = extraction.Extractor(model.base_model, **options).measure(sequences())
-    beside = extraction.Extractor(model, quantities=BOTH, **options).measure(sequences())
+    model = tiny("llama")
+    alone = extractor(model.base_model).measure(sequences())
+    beside = extractor(model, *BOTH).measure(sequences())
     for site, layers in alone.items():
         np.testing.assert_array_equal(beside[site], layers)
 

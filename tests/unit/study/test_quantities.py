@@ -2,18 +2,17 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from designs import tokens_table
+from models import extractor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnlag
-from attnlag.corpus import tokens
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
 from attnlag.quantities import catalogue, extraction, tracing
-from attnlag.quantities.extraction import Extractor
 
 FORWARD = ["vectors", "norms", *catalogue.OPTIONAL]
 EVERY = [*FORWARD, "sources", "readout"]
@@ -67,18 +66,10 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
         model, tokenizer, TEXTS, sites=["attention", "mlp"], quantities=EVERY, progress=False
     )
     rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(list)
-    sequences = {
-        "document": [document for document, _ in rows.index],
-        "window": [window for _, window in rows.index],
-        "input_ids": rows.to_list(),
-    }
-    schema = pa.schema([tokens.SCHEMA.field(name) for name in sequences])
-    pq.write_table(pa.table(sequences, schema=schema), tmp_path / "tokens.parquet")
-    extractor = Extractor(
-        model, quantities=FORWARD, sites=["attention", "mlp"], batch_tokens=64, threads=1
-    )
-    files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in extractor.computations}
-    extraction.record(tmp_path / "tokens.parquet", extractor, files, lambda *key: {})
+    pq.write_table(tokens_table(rows.to_dict()), tmp_path / "tokens.parquet")
+    programs = extractor(model, *FORWARD, sites=["attention", "mlp"])
+    files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in programs.computations}
+    extraction.record(tmp_path / "tokens.parquet", programs, files, lambda *key: {})
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
         found, expected = (
