@@ -10,8 +10,6 @@ from typing import Any
 
 import attnlag.pipeline.program as program
 
-from tqdm import tqdm
-
 from attnlag.errors import UserError, counted
 from attnlag.interventions import sampling
 from attnlag.interventions.settings import EffectsSettings
@@ -45,13 +43,13 @@ def main(job):
             attention=settings.attention_implementation,
             batch_tokens=job.options.batch_tokens,
         )
-        model: Any = None
-        if settings.interventions:
-            try:
-                model = load(head=True)
-            except UserError as error:
-                program.log.info(f"{error}; going on without the prediction of the next token")
-        model = load() if model is None else model
+        try:
+            model: Any = load(head=bool(settings.interventions))
+        except UserError as error:
+            if not settings.interventions:
+                raise
+            program.log.info(f"{error}; going on without the prediction of the next token")
+            model = load()
         used = loading.device_and_dtype(model)
         blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
         if mixers := trying.mixers_of(blocks):
@@ -64,23 +62,16 @@ def main(job):
         used["fast"], way = onednn.accelerate(
             base_model, blocks, ids, None, {}, fast, backward=True
         )
-        tags = None
-        if settings.interventions:
-            tags = sampling.tags_of(job.input.token_properties, sequences)
-        total = tokens * (2 if settings.interventions else 1)
-        with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: effects") as bar:
-            table = effects.measured(
-                model,
-                blocks,
-                sequences,
-                settings,
-                tags,
-                name=source["name"],
-                batch_tokens=job.options.batch_tokens,
-                threads=job.threads,
-                free=sum(loading.free_bytes(model.device).values()),
-                progress=bar.update,
-            )
+        table = effects.measured(
+            model,
+            blocks,
+            sequences,
+            settings,
+            sampling.tags_of(job.input.token_properties, sequences),
+            name=source["name"],
+            batch_tokens=job.options.batch_tokens,
+            threads=job.threads,
+        )
     recorded = settings.model_dump() | {"used": used}
     made = tables.provenance(record, "effects", recorded, "torch", "transformers")
     tables.write_table(table, job.output.effects, made)

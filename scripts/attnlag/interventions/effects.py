@@ -1,16 +1,18 @@
 """The table of effects by document, source, part of speech, target, lag and intervention."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from tqdm import tqdm
 
 from attnlag.interventions import derivative, finite, sampling
 from attnlag.interventions.derivative import DERIVATIVE
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
+from attnlag.model import loading
 from attnlag.model.architectures import BlockModules
 
 EFFECT_SUMS = ["positions", "effect_sum"]
@@ -41,35 +43,39 @@ def measured(
     settings: EffectsSettings,
     tags: Mapping[SequenceKey, Sequence[str]] | None,
     *,
-    progress: Callable[[int], object] = lambda tokens: None,
-    **options: Any,
+    name: str,
+    batch_tokens: int,
+    threads: int,
+    progress: bool = True,
 ) -> pa.Table:
     """Return the table of effects in some sequences, given the parts of speech of their tokens.
 
     The model has a head if effects on predictions are wanted; its parameters lose their gradients.
-    ``progress`` is called with the numbers of tokens that are done, twice for each sequence if
-    there are finite interventions. The options are those of `derivative.effects`: ``name``,
-    ``batch_tokens``, ``threads``, ``free``.
+    The other arguments are those of `derivative.effects`; ``progress`` is whether a bar is shown,
+    on which each token counts twice if there are finite interventions.
     """
     finitely = bool(settings.interventions)
     layers = sampling.selected_sources(settings.sources, len(blocks)) if finitely else []
     replacements = finite.Replacements(sequences, settings, layers, tags)
-    found = derivative.effects(
-        model.base_model,
-        blocks,
-        sequences,
-        settings,
-        receive=replacements.receive,
-        progress=progress,
-        **options,
-    )
-    if finitely:
-        threads = options["threads"]
-        changed = finite.effects(
-            model, blocks, sequences, settings, replacements, threads=threads, progress=progress
+    total = sum(map(len, sequences.values())) * (2 if finitely else 1)
+    shown = {"desc": f"{name}: effects", "disable": not progress, "delay": 2}
+    with tqdm(total=total, unit="token", unit_scale=True, **shown) as bar:
+        common: dict[str, Any] = {"threads": threads, "progress": bar.update}
+        found = derivative.effects(
+            model.base_model,
+            blocks,
+            sequences,
+            settings,
+            name=name,
+            batch_tokens=batch_tokens,
+            free=sum(loading.free_bytes(model.device).values()),
+            receive=replacements.receive,
+            **common,
         )
-        for key, effects_of_changes in changed.items():
-            found[key] += effects_of_changes
+        if finitely:
+            changed = finite.effects(model, blocks, sequences, settings, replacements, **common)
+            for key, effects_of_changes in changed.items():
+                found[key] += effects_of_changes
     return table(found, settings.probes)
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from attnlag.errors import counted
 from attnlag.interventions import effects, elasticities, sampling
-from attnlag.model import loading, trying
+from attnlag.model import trying
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.study.checking import IN_MEMORY, checked
@@ -105,14 +104,8 @@ def intervene(
     given = prepared(model, tokenizer, texts, None, config.tokens, name)
     sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
-    tokens = sum(map(len, sequences.values()))
-    base_model: Any = given.model.base_model
-    total = tokens * (2 if settings.interventions else 1)
-    with (
-        evaluated(given.model),
-        tqdm(total=total, unit="token", disable=not progress, delay=2) as bar,
-    ):
-        blocks, _ = trying.blocks_of(base_model, settings.modules, given.name)
+    with evaluated(given.model):
+        blocks, _ = trying.blocks_of(given.model.base_model, settings.modules, given.name)
         table = effects.measured(
             given.model,
             blocks,
@@ -122,8 +115,7 @@ def intervene(
             name=given.name,
             batch_tokens=config.causal.batch_tokens,
             threads=torch.get_num_threads(),
-            free=sum(loading.free_bytes(base_model.device).values()),
-            progress=bar.update,
+            progress=progress,
         )
     of_elasticities = stages.filled(ElasticitiesSettings, config.inference, config.norms)
     return Interventions(given.name, table.to_pandas(), of_elasticities)
