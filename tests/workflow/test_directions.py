@@ -106,7 +106,7 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project):
     assert angle["random_pairs"] == pytest.approx(pairs["angle"][1])
     (growth,) = means.query("quantity == 'stream_log_growth'")["mean"]
     text = (base / "geometry" / "findings.txt").read_text()
-    assert f"the stream grows by a factor of {np.exp(growth):.3f} per layer" in text
+    assert f"the stream grows by a factor of {np.exp(growth):.2f} per layer" in text
     assert list(undescribed(project.folder)) == []
     # Nothing in the record of the merged sums is of one shard.
     record = read_provenance(base / "sums" / "all.parquet")
