@@ -28,14 +28,6 @@ from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
 
-def rows_of(table, layer, document):
-    """Return the rows of w = [1, y, lags] that a layer keeps of a document."""
-    frame = table.to_pandas()
-    names = [f"layer_{layer:02d}.{term}" for term in TERMS]
-    rows = frame.loc[frame["document"] == document, names].dropna().to_numpy()
-    return np.column_stack([np.ones(len(rows)), rows])
-
-
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12),
     rows=st.integers(1, 60),
@@ -67,23 +59,6 @@ def test_a_first_shard_without_rows_costs_no_precision(tmp_path, budget):
     (expected,) = moments_of(table)
     np.testing.assert_array_equal(found.centre, expected.centre)
     np.testing.assert_array_equal(found.s, expected.s)
-
-
-@pytest.mark.parametrize("rows", [3, 7, 1000])
-def test_each_half_is_centred_on_its_own_means(rows):
-    table = design_table([9, 1, 40, 6, 2], 2)
-    _, second = layers_of(table, rows=rows, halves=True, fixed_effects=True)
-    assert len(second.s) == 3
-    for g, document in enumerate(second.clusters):
-        w = rows_of(table, 1, document)
-        middle = (len(w) + 1) // 2
-        for part, kept in enumerate((w, w[:middle], w[middle:])):
-            expected = np.zeros((4, 4))
-            if len(kept):
-                within = kept - kept.mean(axis=0)
-                expected = within.T @ within
-            expected[0, 0] = len(kept)
-            np.testing.assert_allclose(second.s[part, g], expected, atol=1e-11)
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])

@@ -12,7 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import changed, moments_of, norms_table, regressed
+from designs import changed, design_table, moments_of, regressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import dummies_of
@@ -35,25 +35,13 @@ ONE = [[300]]
 RAGGED = [[40], [3, 30], [1], [25, 1, 12], [7], [55], [2, 2], [90]]
 
 
-def design(documents, layers=2, seed=0, missing=0.0, mean=5.0):
-    """Return a design with dynamics, document effects, uneven variance, and gaps."""
-    generator = np.random.default_rng(seed)
-    windows = enumerate(map(enumerate, documents))
-    table = norms_table({(f"d{d}", w): length for d, lengths in windows for w, length in lengths})
-    rows, columns = len(table), {}
-    document = np.repeat(np.arange(len(documents)), list(map(sum, documents)))
-    shared = generator.normal(size=rows)
-    for layer in range(layers):
-        effect = generator.normal(size=len(documents))[document]
-        x = generator.normal(size=(2, rows)) + effect
-        noise = generator.gamma(2, size=rows)
-        noise[1:] += 0.4 * noise[:-1]
-        y = 0.3 * x[0] - 0.1 * x[1] + 0.2 * shared + effect + noise * (1 + x[0] ** 2)
-        gap = generator.random(rows) < missing
-        for term, values in zip(["y", "lag_1", "lag_2"], [y, *x], strict=True):
-            values = np.where(gap, np.nan, values + mean)
-            columns[f"layer_{layer:02d}.{term}"] = pa.array(values, from_pandas=True)
-    return changed(table, {**columns, "log_frequency": shared})
+def design(documents, layers=2, missing=0.0):
+    """Return a design of documents of windows, with a covariate that all layers share."""
+    table = design_table(list(map(sum, documents)), layers, mean=5.0, missing=missing)
+    places = [(w, t) for windows in documents for w, n in enumerate(windows) for t in range(n)]
+    window, position = np.array(places, np.int32).T
+    shared = np.random.default_rng(1).normal(size=len(table))
+    return changed(table, {"window": window, "position": position, "log_frequency": shared})
 
 
 def frame_of(table, layer, effects):
@@ -90,44 +78,9 @@ def sums_of(table, model, means, hac_lags=4, rows=10**6):
 
 def lagged(values, sequence, position, lag):
     """Return the values ``lag`` tokens before, row by row; zeros where there are none."""
-    row_at = {key: row for row, key in enumerate(zip(sequence, position, strict=True))}
-    result = np.zeros_like(values)
-    found = np.zeros(len(values), bool)
-    for (s, p), row in row_at.items():
-        before = row_at.get((s, p - lag))
-        if before is not None:
-            result[row], found[row] = values[before], True
-    return result, found
-
-
-@pytest.mark.parametrize("effects", [False, True])
-def test_the_model_of_a_stack_is_the_least_squares_fit_of_its_rows(effects):
-    table = design(RAGGED, missing=0.1)
-    flat = pa.compute.if_else(table["layer_00.y"].is_valid(), 2.5, pa.scalar(None, pa.float64()))
-    model, means = model_of(changed(table, {"layer_00.y": flat.combine_chunks()}), effects)
-    assert (model.terms, model.layers, model.document_effects) == (TERMS, [0, 1], effects)
-    y, x, e, *_, document = frame_of(table, 1, effects)
-    beta = np.linalg.lstsq(x, y)[0]
-    k = x.shape[1] + (len(np.unique(document)) if effects else 0)
-    names = [*(f"layer_01.{term}" for term in ("y", "lag_1", "lag_2")), "log_frequency"]
-    rows = table.select(["document", *names]).to_pandas().dropna()
-    expected = {
-        "slopes": beta if effects else beta[1:],
-        "level": 0 if effects else beta[0],
-        "means": rows[names].mean(),
-        "inverse": np.linalg.inv(x.T @ x),
-        "sigma": np.sqrt(e @ e / (len(e) - k)),
-        "fitted_sd": (y - e).std(),
-    }
-    for name, value in expected.items():
-        values = getattr(model, name)[1]
-        np.testing.assert_allclose(values, value, rtol=1e-9, atol=1e-12, err_msg=name)
-    if effects:
-        by_document = rows.groupby("document", sort=False, observed=False)[names]
-        np.testing.assert_allclose(means[:, 1], by_document.mean())
-    # The first layer is not fitted.
-    for name in ("slopes", "inverse", "sigma", "fitted_sd"):
-        assert np.isnan(getattr(model, name)[0]).all()
+    rows = pd.DataFrame(values, pd.MultiIndex.from_arrays([sequence, position]))
+    before = rows.reindex(pd.MultiIndex.from_arrays([sequence, position - lag]))
+    return before.fillna(0).to_numpy().reshape(np.shape(values)), before.index.isin(rows.index)
 
 
 def fitted(table, effects=False, **options):
@@ -298,15 +251,17 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
 def test_histograms_equal_those_of_numpy(effects):
     # The fitted value of a document of one row is the edge of a bin.
     table = design([windows for windows in RAGGED if windows != [1]], missing=0.1)
-    model, sums = fitted(table, effects)
-    y, _, e, *_ = frame_of(table, 1, effects)
-    fits = (y - e - model.level[1]) / model.fitted_sd[1]
+    _, sums = fitted(table, effects)
+    y, x, e, *_, document = frame_of(table, 1, effects)
+    k = x.shape[1] + (len(np.unique(document)) if effects else 0)
+    residual, fits = e / np.sqrt(e @ e / (len(e) - k)), y - e
+    fits = (fits - fits.mean()) / fits.std()
     fine, coarse = (
         [-np.inf, *edges, np.inf] for edges in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
     )
-    expected, _ = np.histogram(e / model.sigma[1], fine)
+    expected, _ = np.histogram(residual, fine)
     np.testing.assert_array_equal(sums.histogram[1], expected)
-    expected, *_ = np.histogram2d(fits, e / model.sigma[1], [coarse, coarse])
+    expected, *_ = np.histogram2d(fits, residual, [coarse, coarse])
     np.testing.assert_array_equal(sums.fitted_histogram[1], expected)
     assert (sums.smallest[1], sums.largest[1]) == pytest.approx((e.min(), e.max()))
 
@@ -384,24 +339,23 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
     assert_same(residuals.read_sums(tmp_path / "r.parquet"), sums, exactly=True)
 
 
-def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs():
+@pytest.mark.parametrize("effects", [False, True])
+def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs(effects):
     table = design(RAGGED, 3)
-    model, alone = fitted(table)
-    for values in (model.slopes, model.level, model.sigma, model.fitted_sd, model.inverse):
-        values[1] = np.nan
+    _, alone = fitted(table, effects)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sums = sums_of(table, model, None)
-        found = diagnostics.table(sums, model)
-        correlations = diagnostics.autocorrelation(sums)
-        isnan = np.isnan(robust_covariance(sums, model))
-        assert isnan.all(axis=(1, 2)).tolist() == [False, True, False]
-        assert isnan.any(axis=(1, 2)).tolist() == [False, True, False]
+        flat = changed(table, {"layer_01.y": np.full(len(table), 2.5)})
+        model, sums = fitted(flat, effects)
+        numbers = diagnostics.table(sums, model).drop(columns="layer").to_numpy()
+        correlations = diagnostics.autocorrelation(sums)["autocorrelation"].to_numpy()
+        covariance = robust_covariance(sums, model)
     assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]
-    assert found.drop(columns="layer").isna().all(axis=1).tolist() == [False, True, False]
-    assert found.isna().any(axis=1).tolist() == [False, True, False]
-    missing = correlations["autocorrelation"].isna().groupby(correlations["layer"]).all()
-    assert missing.tolist() == [False, True, False]
+    np.testing.assert_array_equal(sums.powers[[0, 2]], alone.powers[[0, 2]])
+    for of_layers in (numbers, correlations, covariance):
+        missing = np.isnan(of_layers.reshape(3, -1))
+        assert missing.all(axis=1).tolist() == [False, True, False]
+        assert of_layers is correlations or missing.any(axis=1).tolist() == [False, True, False]
 
 
 def test_a_perfect_fit_or_no_rows_give_no_warnings():

@@ -21,20 +21,6 @@ def test_a_table_keeps_the_provenance_of_earlier_stages(tmp_path):
     assert set(record["versions"]) == {"pyarrow", "numpy"}
 
 
-def test_equal_tables_give_equal_bytes(tmp_path):
-    table = pa.table({"x": [1.5, 2.5], "d": pa.array(["a", "b"]).dictionary_encode()})
-    for name in ("a", "b"):
-        tables.write_table(table, tmp_path / name, {"b": 1, "a": 2})
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-def test_batches_return_all_rows_in_order(tmp_path):
-    pq.write_table(pa.table({"x": range(1000)}), tmp_path / "t.parquet", row_group_size=300)
-    batches = list(tables.batches(tmp_path / "t.parquet", 256, "rows"))
-    assert max(batch.num_rows for batch in batches) <= 256
-    assert sum((batch["x"].to_pylist() for batch in batches), []) == list(range(1000))
-
-
 def write_groups(path, sizes):
     """Write documents a, b, … of so many rows, a row group each, and return the table."""
     parts, done = [], 0
