@@ -1,6 +1,6 @@
 """Regressions, in every layer, of adjustments that were measured in a notebook."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,6 @@ from attnlag.figures.sizes import PAGE
 from attnlag.pipeline import stages
 from attnlag.quantities import centred, traced_tables
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, QUANTITIES, Outcome
-from attnlag.quantities.settings import RandomWeights
 from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.design.design import Formula
@@ -206,35 +205,33 @@ def _measured_for(outcome: Outcome) -> str:
 def _fitted(measurement: Measurement, site: str, config: Config, name: str, folder: Path) -> Fit:
     """Run the stages of a regression as a run does, with their files in a folder."""
     regression, build = config.regressions["fit"], stages.build_design(config, IN_MEMORY)
-    files = _write_inputs(measurement, site, config, folder)
-    stream = files["stream"] if regression.outcome == "relative" else None
+    outcome = OUTCOMES[regression.outcome]
+    files = _write_inputs(measurement, config, folder)
+    norms, stream = _write_outcome(measurement, site, outcome, folder)
+    relative = stream if regression.outcome == "relative" else None
     formula = Formula.read(build.design, files)
     design, made = folder / "design.parquet", folder / "crossproducts.parquet"
-    crossproducts.of_norms(files["norms"], stream, design, made, formula, halves=build.halves)
+    crossproducts.of_norms(norms, relative, design, made, formula, halves=build.halves)
     orders, untrained = [], None
     if config.controls.permutation:
-        orders.append(
-            permutation.of_norms(
-                files["norms"],
-                stream,
-                files.get("token_properties"),
-                stages.permute_documents(config, IN_MEMORY),
-                formula,
-            )
-        )
+        exchange, tags = stages.permute_documents(config, IN_MEMORY), files.get("token_properties")
+        orders = [permutation.of_norms(norms, relative, tags, exchange, formula)]
     if control := config.controls.random_weights:
         documents = first_of_groups(files["corpus"], control.documents)
-        outcome = OUTCOMES[regression.outcome]
-        norms, streams = _write_untrained(measurement, site, outcome, control, documents, folder)
+        # As in a run, outcomes other than norms have the first scale alone.
+        scales = control.scales if outcome.quantity == "norms" else control.scales[:1]
+        drawn = [
+            _write_outcome(one, site, outcome, folder / draw["scale"], draw=draw)
+            for draw, one in measurement.draws(
+                documents, scales, control.seed, [_measured_for(outcome)]
+            )
+        ]
         of_control = Formula.read(build.design, files, set(documents))
-        untrained = fitting.Untrained(norms, streams if stream else (), of_control)
+        paths, streams = map(list, zip(*drawn, strict=True))
+        untrained = fitting.Untrained(paths, streams if relative else [], of_control)
+    inference = stages.fit_regression(config, IN_MEMORY)
     fitted = fitting.fit_regression(
-        [made],
-        [design],
-        measurement.groups,
-        stages.fit_regression(config, IN_MEMORY),
-        orders=orders,
-        untrained=untrained,
+        [made], [design], measurement.groups, inference, orders=orders, untrained=untrained
     )
     by_class: tuple[pd.DataFrame, ...] = ()
     if regression.by_file:
@@ -260,82 +257,55 @@ def _by_class(config: Config, design: Path, tokens: Path, tags: Path) -> tuple[p
     return slopes, tests, steps
 
 
-def _write_inputs(
-    measurement: Measurement, site: str, config: Config, folder: Path
-) -> dict[str, Path]:
-    """Write what a regression needs as the stages of a run do; return the files by name."""
-    regression = config.regressions["fit"]
+def _write_inputs(measurement: Measurement, config: Config, folder: Path) -> dict[str, Path]:
+    """Write what a regression needs beside its outcome, as a run does; return the files by name."""
+    regression, exchange = config.regressions["fit"], config.controls.permutation
     needed = covariates.files_needed(regression.covariates)
     if regression.by_file:
         # The steps of the decomposition hold parts of speech fixed.
         needed |= {regression.by_file, "token_properties"}
-    exchanged = config.controls.permutation
-    if exchanged and exchanged.within != "document":
+    if exchange and exchange.within != "document":
         needed.add("token_properties")
-    files = {name: folder / f"{name}.parquet" for name in ("norms", "stream", "corpus", *needed)}
-    record = _record(measurement)
-    outcome = OUTCOMES[regression.outcome]
-    _write_outcome(measurement, site, outcome, files["norms"], files["stream"])
-    documents = [
-        Document(document, measurement.groups[document], text)
-        for document, text in measurement.texts.items()
-    ]
-    tables.write_table(corpus_table(documents), files["corpus"], record)
-    if "token_counts" in needed:
-        tables.write_table(occurrences(measurement.tokens), files["token_counts"], record)
-    if "token_properties" in needed:
-        tables.write_table(measurement.properties, files["token_properties"], record)
-    if "surprisal" in needed:
-        if "surprisal" not in measurement.quantities:
-            raise UserError(
-                "surprisal: found a measurement without it, expected "
-                "measure(…, quantities=['surprisal'])"
-            )
-        tables.write_table(measurement.tables["surprisal", ""], files["surprisal"], record)
+    if "surprisal" in needed and "surprisal" not in measurement.quantities:
+        raise UserError(
+            "surprisal: found a measurement without it, expected "
+            "measure(…, quantities=['surprisal'])"
+        )
+    groups = measurement.groups
+    documents = [Document(name, groups[name], text) for name, text in measurement.texts.items()]
+    made: dict[str, Callable[[], Any]] = {
+        "corpus": lambda: corpus_table(documents),
+        "token_counts": lambda: occurrences(measurement.tokens),
+        "token_properties": lambda: measurement.properties,
+        "surprisal": lambda: measurement.tables["surprisal", ""],
+    }
+    files = {name: folder / f"{name}.parquet" for name in ("corpus", *needed)}
+    for name, path in files.items():
+        tables.write_table(made[name](), path, _record(measurement))
     return files
 
 
-def _write_untrained(
-    measurement: Measurement,
-    site: str,
-    outcome: Outcome,
-    control: RandomWeights,
-    documents: list[str],
-    folder: Path,
-) -> tuple[list[Path], list[Path]]:
-    """Write what each scale of random weights gives; return its files and those of the streams.
-
-    As in a run, outcomes other than norms have the first scale alone.
-    """
-    norms, streams = [], []
-    scales = control.scales if outcome.quantity == "norms" else control.scales[:1]
-    needed = [_measured_for(outcome)]
-    for draw, untrained in measurement.draws(documents, scales, control.seed, needed):
-        norms.append(folder / f"norms_{draw['scale']}.parquet")
-        streams.append(folder / f"stream_{draw['scale']}.parquet")
-        _write_outcome(untrained, site, outcome, norms[-1], streams[-1], draw=draw)
-    return norms, streams
-
-
 def _write_outcome(
-    measurement: Measurement, site: str, outcome: Outcome, path: Path, stream: Path, **facts: Any
-) -> None:
-    """Write what is regressed of a site as the stages of a run do, and the norms of the stream.
+    measurement: Measurement, site: str, outcome: Outcome, folder: Path, **facts: Any
+) -> tuple[Path, Path]:
+    """Write what is regressed of a site as a run does, and the norms of the stream.
 
     Facts are added to their records.
     """
     record, measured = _record(measurement) | facts, measurement.tables
+    norms, stream = folder / "norms.parquet", folder / "stream.parquet"
     tables.write_table(measured["stream", ""], stream, record)
     if outcome.quantity == "written":
         rows = traced_tables.written(measured["sources", "attention"])
     elif outcome.quantity == "centred":
-        vectors = path.with_name("vectors.parquet")
+        vectors = folder / "vectors.parquet"
         tables.write_table(measured["vectors", site], vectors, record)
         cosines, _ = centred.cosines_of(vectors)
         rows = pa.concat_tables(cosines).unify_dictionaries()
     else:
         rows = measured[outcome.quantity, site]
-    tables.write_table(rows, path, record)
+    tables.write_table(rows, norms, record)
+    return norms, stream
 
 
 def _record(measurement: Measurement) -> tables.Record:
