@@ -22,7 +22,7 @@ from attnlag.section import Name
 def check(
     raw: Any, files: Iterable[str | Path] = (), reserved: Set[str] = frozenset()
 ) -> tuple[Config | None, list[str]]:
-    """Check a configuration and return it with all its problems.
+    """Check a configuration and return it, if its structure is sound, with all its problems.
 
     Parameters
     ----------
@@ -38,10 +38,9 @@ def check(
     Returns
     -------
     config : Config or None
-        None if the structure itself is wrong.
     problems : list of str
-        One line each, ``file:line: key: found …, expected …``, in the order of lines; empty if
-        the configuration can be run. Values that are in no file come from the command line.
+        One line each, ``file:line: key: found …, expected …``, in the order of lines. Values that
+        are in no file come from the command line.
     """
     readings: dict[Path, Reading] = {}
     unread: list[str] = []

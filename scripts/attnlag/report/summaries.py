@@ -37,8 +37,8 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
     within = settings.fixed_effects == "document"
     likelihood = criteria = ("", "")
     if np.isfinite(fit.log_likelihood):
-        aic = -2 * fit.log_likelihood + 2 * fit.parameters
-        bic = -2 * fit.log_likelihood + np.log(fit.n_obs) * fit.parameters
+        twice = -2 * fit.log_likelihood
+        aic, bic = twice + 2 * fit.parameters, twice + np.log(fit.n_obs) * fit.parameters
         likelihood = "Log-likelihood:", f"{fit.log_likelihood:.6g}"
         criteria = "AIC / BIC:", f"{aic:.6g} / {bic:.6g}"
     by_folds, by_document = (
@@ -72,46 +72,39 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
         "conf_low": (f"[{settings.alpha / 2:g}", ".5f"),
         "conf_high": (f"{1 - settings.alpha / 2:g}]", ".5f"),
     }
-    cells = {
-        header: [format(value, digits) for value in coefficients[column]]
-        for column, (header, digits) in headers.items()
-    }
+    cells = [
+        coefficients[name].map(f"{{:{digits}}}".format) for name, (_, digits) in headers.items()
+    ]
     table = SimpleTable(
-        list(zip(*cells.values(), strict=True)),
-        headers=list(cells),
+        list(zip(*cells, strict=True)),
+        headers=[header for header, _ in headers.values()],
         stubs=[text_for("line", term) for term in coefficients["term"]],
         txt_fmt=fmt_params,
     )
-
-    def with_p_value(test: str) -> str:
-        return f"{fit[test]:.4g} (p {fit[f'{test}_p_value']:.3g})"
-
-    jarque_bera, breusch_pagan, breusch_godfrey = map(
-        with_p_value, ("jarque_bera", "breusch_pagan", "breusch_godfrey")
+    bera, pagan, godfrey = (
+        f"{fit[test]:.4g} (p {fit[f'{test}_p_value']:.3g})"
+        for test in ("jarque_bera", "breusch_pagan", "breusch_godfrey")
     )
-    skewness, kurtosis, durbin_watson = (
-        f"{fit[statistic]:.4f}" for statistic in ("skewness", "kurtosis", "durbin_watson")
+    skewness, kurtosis, watson = (
+        f"{fit[name]:.4f}" for name in ("skewness", "kurtosis", "durbin_watson")
     )
     below = _two_columns(
         [
-            ("Jarque-Bera:", jarque_bera, "Breusch-Pagan:", breusch_pagan),
-            ("Skewness:", skewness, "Breusch-Godfrey:", breusch_godfrey),
-            ("Kurtosis:", kurtosis, "Durbin-Watson (biased):", durbin_watson),
+            ("Jarque-Bera:", bera, "Breusch-Pagan:", pagan),
+            ("Skewness:", skewness, "Breusch-Godfrey:", godfrey),
+            ("Kurtosis:", kurtosis, "Durbin-Watson (biased):", watson),
         ]
     )
     errors = label_of(coefficients["vcov_type"].iloc[0])
-    p_values = f"Adj. P: {correction(settings.adjust)}, per term."
     notes = [
-        f"Standard errors: {errors}. {p_values}",
+        f"Standard errors: {errors}. Adj. P: {correction(settings.adjust)}, per term.",
         "Residuals: tests within sequences; Durbin-Watson is biased towards 2 by a lagged outcome.",
+        *[WITHIN_DOCUMENTS] * within,
+        *[SHARED_BINS.format(fitted.bins)] * (fitted.bins is not None),
+        *[BIAS_CORRECTED] * (settings.bias_correction != "none"),
+        PREDICTIVE,
     ]
-    if within:
-        notes.append(WITHIN_DOCUMENTS)
-    if fitted.bins is not None:
-        notes.append(SHARED_BINS.format(fitted.bins))
-    if settings.bias_correction != "none":
-        notes.append(BIAS_CORRECTED)
-    return "\n".join([*(rows.as_text() for rows in (above, table, below)), *notes, PREDICTIVE, ""])
+    return "\n".join([*(rows.as_text() for rows in (above, table, below)), *notes, ""])
 
 
 def _two_columns(rows: list[tuple[str, str, str, str]], title: str = "") -> SimpleTable:

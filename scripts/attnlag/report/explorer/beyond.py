@@ -155,12 +155,8 @@ def sources(
 ) -> tuple[dict[str, Any], np.ndarray] | None:
     """Return the tokens that wrote those at the beginnings of documents, at one site.
 
-    Returns
-    -------
-    entry : dict
-        ``layers``, ``documents`` and the ``counts`` of their tokens, in the order of the codes.
-    codes : (layers, tokens, sources, 2) uint8 array
-        How many tokens back each source lies, and 128 plus its share in percent; 255 for none.
+    The codes, a (layers, tokens, sources, 2) uint8 array, say how many tokens back each source
+    lies, and 128 plus its share in percent; 255 for none.
     """
     paths = regression.files.all_of("sources", regression.of_site)
     if not paths:

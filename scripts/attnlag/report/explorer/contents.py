@@ -99,16 +99,9 @@ def contents(
     findings: Sequence[Path],
     values: int = documents.MOST_VALUES,
 ) -> Contents:
-    """Read the contents of the page from all regressions of a run.
+    """Read the contents of the page from all regressions of a run and the texts of all findings.
 
-    Parameters
-    ----------
-    regressions : sequence of RegressionTables
-        The regressions of all studies, with one set of declared files.
-    findings : sequence of Path
-        Texts of findings, of regressions and of other stages.
-    values : int
-        Largest number of values of tokens; of each corpus, one document is always shown.
+    It holds at most so many ``values`` of tokens, but at least one document of each corpus.
     """
     results = regressions[0].folder.parents[3]
     names = {regression.name for regression in regressions}

@@ -22,18 +22,8 @@ def means(
     """Return geometric means by layer and kind, over the layer's mean, largest first.
 
     Intervals are clustered by document, and ``chance`` is what the mean would be if the tokens of
-    each document were exchanged.
-
-    Parameters
-    ----------
-    log_norms : numpy.ndarray
-        Natural logarithms, (layers, tokens).
-    keys : pandas.MultiIndex
-        ``document`` and ``position`` of each token, among others.
-    kinds : mapping
-        Columns of categories by name; tokens without a category have none of the kinds.
-    drop_first : int
-        Number of first positions that are left out.
+    each document were exchanged. ``log_norms`` are (layers, tokens), and ``keys`` have the
+    ``document`` and the ``position`` of each token, of which the first ``drop_first`` are left out.
     """
     documents = pd.factorize(keys.get_level_values("document"))[0]
     later = keys.get_level_values("position").to_numpy() >= drop_first

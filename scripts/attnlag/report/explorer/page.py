@@ -18,16 +18,7 @@ FOLDER = Path(__file__).parent
 # Largest page in bytes.
 MOST_BYTES = 6_000_000
 
-PROGRAMS = (
-    "contents",
-    "page.charts",
-    "documents",
-    "page.state",
-    "page.study",
-    "page.tabs",
-    "page.tokens",
-    "page",
-)
+PROGRAMS = "contents page.charts documents page.state page.study page.tabs page.tokens page".split()
 
 
 def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> str:
@@ -35,11 +26,6 @@ def page(regressions: Sequence[RegressionTables], findings: Sequence[Path]) -> s
 
     How well texts and numbers compress is known only afterwards; if the page has become too large,
     it is made again with fewer documents.
-
-    Parameters
-    ----------
-    regressions : sequence of RegressionTables
-        The regressions of all studies, with one set of declared files.
     """
     values, values_before = MOST_VALUES, -1
     while True:
