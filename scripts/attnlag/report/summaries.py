@@ -99,12 +99,13 @@ def layer_summary(fitted: FittedRegression, layer: int, name: str) -> str:
     notes = [
         f"Standard errors: {errors}. Adj. P: {correction(settings.adjust)}, per term.",
         "Residuals: tests within sequences; Durbin-Watson is biased towards 2 by a lagged outcome.",
-        *[WITHIN_DOCUMENTS] * within,
-        *[SHARED_BINS.format(fitted.bins)] * (fitted.bins is not None),
-        *[BIAS_CORRECTED] * (settings.bias_correction != "none"),
+        within and WITHIN_DOCUMENTS,
+        fitted.bins is not None and SHARED_BINS.format(fitted.bins),
+        settings.bias_correction != "none" and BIAS_CORRECTED,
         PREDICTIVE,
     ]
-    return "\n".join([*(rows.as_text() for rows in (above, table, below)), *notes, ""])
+    parts = [*(rows.as_text() for rows in (above, table, below)), *filter(None, notes)]
+    return "\n".join(parts) + "\n"
 
 
 def _two_columns(rows: list[tuple[str, str, str, str]], title: str = "") -> SimpleTable:
