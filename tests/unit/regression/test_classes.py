@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
-import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from designs import (
     RARE,
@@ -30,13 +29,25 @@ from attnlag.regression.settings import ClassesSettings
 
 
 def by_class(
-    tokens, offset=0, of="upos", least_rows=100, rows=10**6, path=None, terms=(), **changes
+    tokens,
+    offset=0,
+    of="upos",
+    least_rows=100,
+    group=None,
+    rows=10**6,
+    path=None,
+    terms=(),
+    **changes,
 ):
     """Return the slopes by class as the programs find them, their tests, and rows with a class.
 
-    Given a path, the moments are in a file and documents share as few bins as possible.
+    Given a path, the moments are in a file and documents share as few bins as possible. A third of
+    the documents are of the group, if it has a name.
     """
     table = design_of_tokens(tokens, lags=(1, 2), **dict(terms))
+    if group:
+        own = table["document"].to_pandas().cat.codes.to_numpy() % 3 == 1
+        table = table.append_column(group, pa.array(own.astype(float)))
     values, names = properties.read_property(of, [tokens[1]]), properties.classes_of(of)
     cuts = values.cuts() if of in properties.MODERATORS else None
     codes = classes.codes_of(values, offset, cuts)
@@ -47,50 +58,90 @@ def by_class(
         cells = crossproducts.Cells(None, len(names), codes)
         crossproducts.write(table.to_batches(), table.schema, path, record, cells)
         layers = crossproducts.Stored([path], budget=1)
-    settings = ClassesSettings(
-        regression=regression_settings(**{"covariance": "cluster-crv1"} | changes),
-        property=of,
-        offset=offset,
-        least_rows=least_rows,
-    )
+    regression = regression_settings(**{"covariance": "cluster-crv1"} | changes)
+    settings = {"property": of, "offset": offset, "least_rows": least_rows}
+    found = classes.slopes_by_class(layers, ClassesSettings(regression=regression, **settings))
     frame = table.to_pandas()
     values = values.of(changed(table, {"position": frame["position"] + offset}))
-    frame = frame[~np.isnan(values)]
-    values = values[~np.isnan(values)]
-    kinds = values.astype(int) if cuts is None else np.digitize(values, cuts, right=True)
-    return *classes.slopes_by_class(layers, settings), frame.assign(kind=np.array(names)[kinds])
+    known = ~np.isnan(values)
+    kinds = values[known].astype(int) if cuts is None else np.digitize(values[known], cuts, True)
+    kinds = pd.Series(np.array(names)[kinds]).replace({RARE: "other"})
+    renamed = {f"layer_01.{name}": name for name in ("y", "lag_1", "lag_2")}
+    return *found, frame[known].assign(kind=kinds.to_numpy()).rename(columns=renamed)
 
 
-def columns(frame, layer=1):
-    found = {"y": frame[f"layer_{layer:02d}.y"]}
-    found |= {f"lag_{lag}": frame[f"layer_{layer:02d}.lag_{lag}"] for lag in (1, 2)}
-    found |= {"kind": frame["kind"].replace({RARE: "other"}), "document": frame["document"]}
-    return pd.DataFrame(found)
+APART = "C(kind) + C(kind):lag_1 + C(kind):lag_2"
 
 
-def estimates(table, term="lag_1", layer=1):
-    return table[(table["term"] == term) & (table["layer"] == layer)].set_index("subset")
+def estimates(table):
+    return table.query("layer == 1 and term == 'lag_1'").set_index("subset")
 
 
-@pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_equal_those_of_each_class_fitted_alone(tokens, offset):
-    found, _, frame = by_class(tokens, offset)
-    data = columns(frame)
-    rows = estimates(found)
-    for name in SLOPES:
-        own = data[data["kind"] == name]
-        alone = sm.OLS(own["y"], sm.add_constant(own[["lag_1", "lag_2"]])).fit()
-        assert rows.loc[name, "estimate"] == pytest.approx(alone.params["lag_1"], abs=1e-10)
-        assert rows.loc[name, "n_obs"] == len(own)
-        assert rows.loc[name, "n_documents"] == own["document"].nunique()
+EFFECTS = {"fixed_effects": "document"}
+NUMBER = {"of": "entropy_before", "least_rows": 30, "rows": 500}
+
+
+@pytest.mark.parametrize(
+    ("options", "held"),
+    [
+        ({}, []),
+        ({"offset": -1}, []),
+        # Covariates are common to all classes. Dummies of the same token are dropped beside levels,
+        (
+            {
+                "terms": {"covariates": ("position", "upos"), "position_knots": (2, 8, 20)},
+                **EFFECTS,
+            },
+            ["position_1", "position_2"],
+        ),
+        # but those of the outcome stay beside the classes of the token before.
+        (
+            {"offset": -1, "terms": {"covariates": ("upos", "upos_previous")}},
+            [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)],
+        ),
+        (EFFECTS | {"bias_correction": "half-panel"}, []),
+        (NUMBER, []),
+        (NUMBER | {"offset": -1}, []),
+        # Thirds of a number do not replace it.
+        (
+            NUMBER | {"of": "surprisal", "terms": {"covariates": ("surprisal",)}, **EFFECTS},
+            ["surprisal"],
+        ),
+        # The name of a group may hold the separator of terms and classes.
+        ({"group": "group_vers|e"}, ["group_vers|e"]),
+    ],
+)
+def test_slopes_equal_those_of_one_regression_of_all_classes(tokens, options, held):
+    found, _, data = by_class(tokens, **options)
+    assert (found["status"] == "ok").all()
+    effects = "C(document)" if "fixed_effects" in options else "0"
+    formula = " + ".join([f"y ~ {effects}", APART, *(f"Q('{name}')" for name in held)])
+    names = dict.fromkeys(data["kind"])
+    terms = [f"C(kind)[{name}]:lag_1" for name in names]
+    codes = data["document"].cat.codes
+
+    def slopes(kept=slice(None)):
+        return smf.ols(formula, data[kept]).fit().params[terms].to_numpy()
+
+    rows = estimates(found).loc[[*names]]
+    if "bias_correction" in options:
+        np.testing.assert_allclose(rows["estimate"], half_panel(slopes, codes), atol=1e-9)
+    else:
+        np.testing.assert_allclose(rows["estimate"], slopes(), atol=1e-9)
+    if effects == "0":
+        errors = smf.ols(formula, data).fit(**clustered(codes)).bse[terms]
+        np.testing.assert_allclose(rows["std_error"], errors, rtol=1e-7)
+    of_class = data.groupby("kind")["document"]
+    assert rows["n_obs"].to_dict() == of_class.size().to_dict()
+    assert rows["n_documents"].to_dict() == of_class.nunique().to_dict()
+    assert estimates(found).loc["all", "n_obs"] == len(data)
 
 
 def test_few_documents_are_allowed_for(tokens):
     """By default errors are CR2's, and equal slopes are tested by AHT."""
-    found, tests, frame = by_class(tokens, covariance="cluster", rows=500)
+    found, tests, data = by_class(tokens, covariance="cluster", rows=500)
     assert set(tests["merged"]) == {RARE}
-    data = columns(frame)
-    model = smf.ols("y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", data)
+    model = smf.ols(f"y ~ 0 + {APART}", data)
     names = [f"C(kind)[{name}]:lag_1" for name in [*SLOPES, "other"]]
     wide = np.eye(len(model.exog_names))[[model.exog_names.index(name) for name in names]]
     equal = wide[1:] - wide[:1]
@@ -110,15 +161,14 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     """Both regressions leave out the same documents, or the same bins of documents."""
     if bins:
         monkeypatch.setattr(crossproducts, "FEWEST_BINS", bins)
-    found, _, frame = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
-    data = columns(frame)
+    found, _, data = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
     shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
     rows = estimates(found)
     assert rows.loc["all", "estimate"] == pytest.approx(shared.params["lag_1"], abs=1e-10)
     apart = rows["estimate"] - rows.loc["all", "estimate"]
     assert rows["difference"].drop("all").to_numpy() == pytest.approx(apart.drop("all"), abs=1e-10)
     # The jackknife of both regressions together.
-    full = smf.ols("y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2", data).fit()
+    full = smf.ols(f"y ~ 0 + {APART}", data).fit()
     cluster = pd.factorize(data["document"])[0] % (bins or 30)
 
     def difference(kept):
@@ -132,58 +182,17 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     assert every["median"].to_numpy() == pytest.approx([every["estimate"].median()] * 2)
 
 
-def test_document_effects_and_covariates_are_common_to_all_classes(tokens):
-    terms = {"covariates": ("position", "upos"), "position_knots": (2, 8, 20)}
-    found, _, frame = by_class(tokens, terms=terms, fixed_effects="document")
-    data = columns(frame).assign(**{f"p{i}": frame[f"position_{i}"] for i in (1, 2)})
-    formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2 + p1 + p2"
-    fit = smf.ols(formula, data).fit()
-    rows = estimates(found)
-    for name in SLOPES:
-        expected = fit.params[f"C(kind)[{name}]:lag_1"]
-        assert rows.loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
-
-
-def test_only_dummies_of_the_same_token_are_dropped_beside_class_levels(tokens):
-    """The classes are those of the token before. The outcome's part of speech stays."""
-    terms = {"covariates": ("upos", "upos_previous")}
-    found, _, frame = by_class(tokens, -1, terms=terms)
-    assert (found["status"] == "ok").all()
-    own = [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)]
-    data = columns(frame).join(frame[own])
-    formula = "y ~ C(kind) + C(kind):lag_1 + C(kind):lag_2 + " + " + ".join(own)
-    fit = smf.ols(formula, data).fit()
-    for name in SLOPES:
-        expected = fit.params[f"C(kind)[{name}]:lag_1"]
-        assert estimates(found).loc[name, "estimate"] == pytest.approx(expected, abs=1e-9)
-
-
 def test_the_common_slope_is_estimated_if_one_class_has_none(tokens):
     """In one layer all tokens before nouns have the same norm."""
     table, path = tokens
     norms = table["layer_00"].to_numpy().copy()
     norms[:-1][np.array(table["upos"].to_pylist()[1:]) == "NOUN"] = 1.0
     found, tests, _ = by_class((changed(table, {"layer_00": norms}), path))
-    rows = found
-    told = rows["estimate"].notna()
-    assert (told == ((rows["layer"] == 1) | (rows["subset"] == "all"))).all()
-    assert (told == (rows["status"] == "ok")).all()
+    told = found["estimate"].notna()
+    assert (told == ((found["layer"] == 1) | (found["subset"] == "all"))).all()
+    assert (told == (found["status"] == "ok")).all()
     assert tests.groupby("layer")["p_value"].count().tolist() == [0, 2]
-    assert rows.loc[told & (rows["subset"] != "all"), "difference_std_error"].notna().all()
-
-
-def test_the_half_panel_estimate_combines_three_regressions(tokens):
-    options = {"fixed_effects": "document", "bias_correction": "half-panel"}
-    found, _, frame = by_class(tokens, **options)
-    data = columns(frame)
-    formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2"
-    expected = half_panel(
-        lambda rows: smf.ols(formula, data[rows]).fit().params["C(kind)[VERB]:lag_1"],
-        data["document"].cat.codes,
-    )
-    assert estimates(found).loc["VERB", "estimate"] == pytest.approx(expected, abs=1e-9)
-    rows = found.query("subset == 'VERB'")
-    assert set(rows["n_obs"]) == {(data["kind"] == "VERB").sum()}
+    assert found.loc[told & (found["subset"] != "all"), "difference_std_error"].notna().all()
 
 
 def test_thirds_of_equal_numbers_are_one():
@@ -192,32 +201,6 @@ def test_thirds_of_equal_numbers_are_one():
         number = properties.Property("zipf", {("a", 0): 0}, np.array(numbers))
         found = classes.codes_of(number, 0, number.cuts())(table)
         np.testing.assert_array_equal(found, thirds)
-
-
-@pytest.mark.parametrize("offset", [0, -1], ids=["outcome", "lag"])
-def test_slopes_of_thirds_of_a_number_equal_those_of_statsmodels(tokens, offset):
-    found, _, frame = by_class(tokens, offset, "entropy_before", 30, 500)
-    data = columns(frame)
-    assert 0 < len(data) < design_of_tokens(tokens, lags=(1, 2)).num_rows
-    formula = "y ~ 0 + C(kind) + C(kind):lag_1 + C(kind):lag_2"
-    options = clustered(data["document"].cat.codes)
-    fit = smf.ols(formula, data).fit(**options)
-    rows = estimates(found)
-    for name in properties.TERCILES:
-        term = f"C(kind)[{name}]:lag_1"
-        assert rows.loc[name, "estimate"] == pytest.approx(fit.params[term], abs=1e-9)
-        assert rows.loc[name, "std_error"] == pytest.approx(fit.bse[term], rel=1e-7)
-        assert rows.loc[name, "n_obs"] == (data["kind"] == name).sum()
-    assert rows.loc["all", "n_obs"] == len(data)
-
-
-def test_thirds_of_a_number_do_not_replace_it_as_a_covariate(tokens):
-    terms = {"covariates": ("surprisal",)}
-    found, _, frame = by_class(tokens, 0, "surprisal", 30, terms=terms, fixed_effects="document")
-    data = columns(frame).assign(z=frame["surprisal"])
-    formula = "y ~ C(document) + C(kind) + C(kind):lag_1 + C(kind):lag_2 + z"
-    expected = smf.ols(formula, data).fit().params["C(kind)[low]:lag_1"]
-    assert estimates(found).loc["low", "estimate"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):
@@ -287,27 +270,3 @@ def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):
     pq.write_table(table.slice(0, 30), path)
     with pytest.raises(UserError, match="found no upos of the document 'd0', window 0, position 3"):
         design_of_tokens((table, Path(path)), lags=(1,), covariates=("upos",))
-
-
-def test_a_group_whose_name_holds_the_separator_keeps_its_dummy(tokens):
-    """Its products with the slopes of classes are those of any covariate."""
-    found, frame = {}, None
-    for name in ("verse", "vers|e"):
-        table = design_of_tokens(tokens, lags=(1, 2))
-        verse = table["document"].to_pandas().cat.codes.to_numpy() % 3 == 1
-        table = table.append_column(f"group_{name}", pa.array(verse.astype(float)))
-        facts = properties.read_property("upos", [tokens[1]])
-        settings = ClassesSettings(
-            regression=regression_settings(), property="upos", offset=0, least_rows=100
-        )
-        count, codes = len(properties.CLASSES["upos"]), classes.codes_of(facts, 0)
-        layers = moments_of(table, classes=count, class_of=codes)
-        found[name], _ = classes.slopes_by_class(layers, settings)
-        frame = table.to_pandas()
-    pd.testing.assert_frame_equal(found["vers|e"], found["verse"], rtol=1e-9)
-    codes = facts.of(table).astype(int)
-    data = columns(frame.assign(kind=np.array(properties.CLASSES["upos"])[codes]))
-    data = data.assign(verse=frame["group_vers|e"])
-    fit = smf.ols("y ~ verse + C(kind) + C(kind):lag_1 + C(kind):lag_2", data).fit()
-    rows = found["vers|e"].query("layer == 1 and term == 'lag_1'").set_index("subset")
-    assert rows.loc["VERB", "estimate"] == pytest.approx(fit.params["C(kind)[VERB]:lag_1"])

@@ -1,5 +1,7 @@
 """The permutation control against literal permutations, and the test of no effect of order."""
 
+from functools import partial
+
 import designs
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from attnlag.quantities.columns import KEYS
 from attnlag.regression.design import covariates
 from attnlag.regression.design.properties import Property
 from attnlag.regression.inference import permutation
-from attnlag.storage import tables
+
+LAGS = design_settings(lags=(1, 2))
+EFFECTS = pytest.mark.parametrize("fixed_effects", ["none", "document"])
 
 
 def norms_table(lengths):
@@ -28,6 +32,10 @@ def norms_table(lengths):
     tokens = sum(lengths.values())
     values = np.exp(random.normal(size=(2, tokens)))
     return designs.norms_table(lengths, values, random.integers(0, 4, tokens))
+
+
+def order_test(orders, alpha=0.05, adjust="holm"):
+    return permutation.order_test(orders, alpha=alpha, adjust=adjust)
 
 
 def test_within_classes_tokens_keep_the_order_of_the_classes():
@@ -46,23 +54,16 @@ def test_within_classes_tokens_keep_the_order_of_the_classes():
     assert not any(np.allclose(one, observed, atol=1e-3) for one in drawn)
 
 
-LAGS = design_settings(lags=(1, 2))
-
-
-EFFECTS = pytest.mark.parametrize("fixed_effects", ["none", "document"])
-
-
 @EFFECTS
 @pytest.mark.parametrize("rows", [1, 1000])
 def test_batches_and_shards_change_nothing(rows, fixed_effects):
-    settings = LAGS
     lengths = {("a", 0): 9, ("a", 1): 6, ("b", 0): 12, ("c", 0): 2, ("d", 0): 8}
     table = norms_table(lengths)
     options = {"fixed_effects": fixed_effects, "draws": 20}
-    alone = sums_of(table, settings, **options)
+    alone = sums_of(table, LAGS, **options)
     _, whole = permutation.estimates_of_orders(orders_joined([alone]))
     parts = [table.slice(0, 15), table.slice(15)]
-    shards = [sums_of(part, settings, rows=rows, **options) for part in parts]
+    shards = [sums_of(part, LAGS, rows=rows, **options) for part in parts]
     orders = orders_joined(shards)
     _, found = permutation.estimates_of_orders(orders)
     np.testing.assert_allclose(found, whole, rtol=1e-8)
@@ -71,7 +72,7 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
         # They are about the means of the observed order over all shards.
         np.testing.assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
     # A first shard of documents too short for a row has no means.
-    behind = orders_joined([sums_of(table.slice(27, 2), settings, **options), *shards])
+    behind = orders_joined([sums_of(table.slice(27, 2), LAGS, **options), *shards])
     for one, other in zip(behind, orders, strict=True):
         np.testing.assert_array_equal(one.s, other.s)
     for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
@@ -86,9 +87,8 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
         permutation, "keys_of_draws", lambda *arguments: np.floor(20 * drawn(*arguments)) / 20
     )
     table = norms_table({(name, 0): 90 for name in "abcdef"})
-    settings = LAGS
-    _, whole = permutation.estimates_of_orders(orders_of(table, settings, draws=20))
-    parts = [sums_of(table.slice(start, 90), settings, draws=20) for start in range(0, 540, 90)]
+    _, whole = permutation.estimates_of_orders(orders_of(table, LAGS, draws=20))
+    parts = [sums_of(table.slice(start, 90), LAGS, draws=20) for start in range(0, 540, 90)]
     _, alone = permutation.estimates_of_orders(orders_joined(parts))
     np.testing.assert_allclose(alone, whole, rtol=1e-8)
 
@@ -102,7 +102,7 @@ def test_tokens_without_a_norm_are_excluded_in_all_layers():
     assert sums.s[:, :, 0, 0].tolist() == [[12] * 4] * 2
     sums = sums_of(changed(table, {"layer_00": np.zeros(21)}), LAGS)
     assert sums.s[:, 0, 0, 0].tolist() == [0, 15]
-    test = permutation.order_test(orders_joined([sums]), alpha=0.05, adjust="holm")
+    test = order_test(orders_joined([sums]))
     for column in ("order_p_value", "permuted_low"):
         assert test[column].isna().tolist() == [True] * 3 + [False] * 3
 
@@ -111,11 +111,7 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
     """In white noise around document means a lag predicts well in any order."""
     table = corpus_of(level=1.0)
     pooled, within = (
-        permutation.order_test(
-            orders_of(table, LAGS, draws=99, fixed_effects=effects),
-            alpha=0.05,
-            adjust="holm",
-        )
+        order_test(orders_of(table, LAGS, draws=99, fixed_effects=effects))
         for effects in ("none", "document")
     )
     lag = pooled.query("term == 'lag_1'")
@@ -132,8 +128,7 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
 
 def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
     for dynamics in ((0.3, 0.0), (0.0, 0.3)):
-        sums = orders_of(corpus_of(dynamics=dynamics), LAGS, draws=99)
-        test = permutation.order_test(sums, alpha=0.05, adjust="holm")
+        test = order_test(orders_of(corpus_of(dynamics=dynamics), LAGS, draws=99))
         assert set(test["order_p_value"]) == set(test["order_p_adjusted"]) == {0.01}
         assert set(test["permutations"]) == {99}
 
@@ -142,7 +137,7 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     sums = orders_of(corpus_of(documents=6), LAGS, draws=49)
     names, found = permutation.estimates_of_orders(sums)
     assert names == ["intercept", "lag_1", "lag_2"]
-    test = permutation.order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
+    test = order_test(sums, alpha=0.1, adjust="benjamini-hochberg")
     # Mean and range are those of the draws, without the order that the documents have.
     draws = found[1:].reshape(49, -1)
     bounds = test[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
@@ -158,18 +153,6 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     of_layers = test.drop_duplicates("layer")
     adjusted = false_discovery_control(of_layers["order_p_value"])
     np.testing.assert_allclose(of_layers["order_p_adjusted"], adjusted)
-
-
-def test_sums_are_read_back_as_they_were_written(tmp_path):
-    sums = sums_of(norms_table({("a", 0): 9, ("b", 0): 7}), LAGS)
-    path = tmp_path / "p.parquet"
-    record = {"permutations": sums.facts()}
-    table = sums.to_table(layer=sums.layers)
-    assert table["layer"].to_pylist() == [0, 1]
-    tables.write_table(table, path, record)
-    again = permutation.read(path)
-    for name, value in vars(sums).items():
-        np.testing.assert_array_equal(getattr(again, name), value)
 
 
 def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
@@ -194,30 +177,36 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
         np.testing.assert_allclose(sums.s[1, 1 + draw], w @ w.T, atol=1e-10)
 
 
+def set_toy(monkeypatch, columns, moves=True):
+    """Add a covariate whose columns are functions of the numbers of tokens."""
+    toy = covariates.Covariate(
+        description="a toy",
+        terms=("toy_N",),
+        moves=moves,
+        columns=lambda settings, facts: list(columns),
+        values=lambda keys, settings, facts: np.stack(
+            [of_ids(keys["token_id"].to_numpy()) for of_ids in columns.values()]
+        ).astype(float),
+    )
+    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy)
+
+
 def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     """The terms are dummies of classes that are merged."""
-
-    def toy(columns):
-        return covariates.Covariate(
-            description="a toy",
-            terms=("toy_N",),
-            moves=True,
-            columns=lambda settings, facts: list(columns),
-            values=lambda keys, settings, facts: np.stack(
-                [np.isin(keys["token_id"].to_numpy(), ids) for ids in columns.values()]
-            ).astype(float),
-        )
-
     table = norms_table({("a", 0): 30, ("b", 0): 25})
     settings = design_settings(lags=(1,), covariates=("toy",))
-    three = {f"toy_{one}": [one] for one in (1, 2, 3)}
-    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy(three))
-    apart = sums_of(table, settings, fixed_effects="document")
-    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy({"toy_2": [2], "toy_other": [1, 3]}))
-    expected = sums_of(table, settings, fixed_effects="document")
+
+    def dummies_of(**columns):
+        parts = {name: partial(np.isin, test_elements=ids) for name, ids in columns.items()}
+        set_toy(monkeypatch, parts)
+        return sums_of(table, settings, fixed_effects="document")
+
+    apart = dummies_of(toy_1=[1], toy_2=[2], toy_3=[3])
+    expected = dummies_of(toy_2=[2], toy_other=[1, 3])
     parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
-    found = permutation.joined([apart], parts)
-    for one, other in zip(found, orders_joined([expected]), strict=True):
+    for one, other in zip(
+        permutation.joined([apart], parts), orders_joined([expected]), strict=True
+    ):
         assert one.terms == other.terms
         np.testing.assert_allclose(one.s, other.s, atol=1e-10)
         np.testing.assert_allclose(one.centre, other.centre)
@@ -232,16 +221,7 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     monkeypatch, moves, fixed_effects
 ):
     """The oracle is the design of a corpus whose tokens are permuted by hand."""
-    toy = covariates.Covariate(
-        description="a toy",
-        terms=("toy_N",),
-        moves=moves,
-        columns=lambda settings, facts: ["toy_1", "toy_2"],
-        values=lambda keys, settings, facts: np.stack(
-            [np.sqrt(keys["token_id"].to_numpy()), keys["token_id"].to_numpy() == 2]
-        ).astype(float),
-    )
-    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy)
+    set_toy(monkeypatch, {"toy_1": np.sqrt, "toy_2": lambda ids: ids == 2}, moves)
     names = ("previous_layer", "log_frequency", "toy")
     settings = design_settings(lags=(1,), covariates=names)
     table = norms_table({("a", 0): 30, ("b", 0): 25})
@@ -251,7 +231,6 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     assert sums.terms == [*of_layers, "log_frequency", "toy_1", "toy_2"]
     # The first layer has no layer before it.
     assert (sums.s[0] == 0).all()
-
     for draw in range(draws):
         order = np.arange(table.num_rows)
         for name, start, length in (("a", 0, 30), ("b", 30, 25)):
@@ -262,12 +241,10 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
         if not moves:
             real = design_of(table, settings)
             built = changed(built, {name: real[name] for name in ("toy_1", "toy_2")})
-        names = [*(f"layer_01.{term}" for term in of_layers), *sums.terms[4:]]
-        rows = built.select(names).to_pandas()
+        rows = built.select([*(f"layer_01.{term}" for term in of_layers), *sums.terms[4:]])
+        rows = rows.to_pandas()
         if fixed_effects == "document":
             rows -= rows.groupby(built["document"].to_pandas()).transform("mean")
         else:
             rows -= sums.centre[1, 1:]
-        w = np.column_stack([np.ones(len(rows)), rows])
-        found = sums.s[1, 1 + draw]
-        np.testing.assert_allclose(found[1:, 1:], (w.T @ w)[1:, 1:], atol=1e-9)
+        np.testing.assert_allclose(sums.s[1, 1 + draw][1:, 1:], rows.T @ rows, atol=1e-9)
