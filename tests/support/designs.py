@@ -100,6 +100,13 @@ def changed(table, columns):
     return table
 
 
+def pieces_of(table, document):
+    """Return a design as two, the second from the document of a number."""
+    middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, document))
+    pieces = table.slice(0, middle), table.slice(middle)
+    return [piece.unify_dictionaries().combine_chunks() for piece in pieces]
+
+
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
     batches = table.to_batches(rows)

@@ -12,6 +12,7 @@ from designs import (
     joined_of,
     layers_of,
     moments_of,
+    pieces_of,
     regressed,
 )
 from hypothesis import given
@@ -65,9 +66,7 @@ def test_draws_equal_fits_to_the_redrawn_rows(mean, effects):
 def test_blocks_and_shards_change_no_draw(monkeypatch):
     table = design_table(LENGTHS, 2)
     whole = layers_of(table)
-    ends = np.cumsum([0, *LENGTHS])
-    parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in ((0, 3), (3, 7))]
-    split = regressed(joined_of(moments_of(part) for part in parts))
+    split = regressed(joined_of(moments_of(part) for part in pieces_of(table, 3)))
     one = drawn(whole, 50, 1)
     for numbers in (20, 200):
         monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", numbers)
