@@ -1,8 +1,11 @@
 """Removing effects of many levels in steps, against dummies in statsmodels."""
 
+from itertools import compress
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
@@ -17,6 +20,7 @@ from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.design import absorbing
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.estimation import sampling
+from attnlag.storage import tables
 
 LAGS = ["lag_1", "lag_2"]
 
@@ -92,59 +96,53 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     assert Effects.of([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
 
 
-def written(folder, number, dead=False):
+def written(tokens, folder, number, dead=False):
     """Write the design and the properties of a shard; return both, and their rows as a frame.
 
     The first token of a sequence gives a row, and has none before it. A norm of the second layer is
     zero, and so are all of the third one, if it is ``dead``.
     """
-    random = np.random.default_rng(number)
-    lengths = [
-        (f"d{document}", window)
-        for document in range(5 * number, 5 * number + 5)
-        for window in range(1 + document % 2)
-    ]
-    frame = pd.concat(
-        [
-            pd.DataFrame({"document": document, "window": window, "position": range(n)})
-            for (document, window), n in zip(lengths, random.integers(20, 40, 9), strict=False)
-        ],
-        ignore_index=True,
-    )
-    frame["token_id"] = random.integers(0, 9, len(frame))
-    frame["upos"] = random.choice(["NOUN", "VERB", "DET"], len(frame))
-    level = frame["token_id"] / 9 + (frame["upos"] == "VERB")
-    for layer in range(3):
-        frame[f"layer_{layer:02d}"] = np.exp(level + random.normal(size=len(frame)))
-    frame.loc[30, "layer_01"] = 0
-    if dead:
-        frame["layer_02"] = 0.0
-    kinds = {"document": "category", **dict.fromkeys(KEYS[1:], "int32")}
-    table = pa.Table.from_pandas(frame.astype(kinds), preserve_index=False)
-    table = table.replace_schema_metadata()
+    own = pc.is_in(tokens[0]["document"], pa.array([f"d{5 * number + i}" for i in range(5)]))
+    table = tokens[0].filter(own).unify_dictionaries().combine_chunks()
+    frame = table.select([*KEYS, "upos"]).to_pandas()
+    level, random = frame["token_id"] / 9 + (frame["upos"] == "VERB"), np.random.default_rng(number)
+    norms = np.exp(level.to_numpy() + random.normal(size=(3, len(frame))))
+    norms[1, 30] = 0
+    norms[2] *= not dead
+    table = changed(table, {f"layer_{layer:02d}": own for layer, own in enumerate(norms)})
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
     settings = design_settings(leads=(1, 3), drop_first=0)
-    pq.write_table(design_of(table.drop_columns("upos"), settings), paths[0])
+    columns = [*KEYS, *(f"layer_{layer:02d}" for layer in range(3))]
+    pq.write_table(design_of(table.select(columns), settings), paths[0])
     pq.write_table(table.select([*KEYS, "upos"]), paths[1])
-    sequences = frame.groupby(["document", "window"], sort=False)
+    sequence = [frame["document"], frame["window"]]
     for name in ("upos", "token_id"):
-        before = sequences[name].shift()
+        before = frame.groupby(sequence, observed=True)[name].shift()
         frame[f"{name.removesuffix('_id')}_previous"] = before.astype(object).fillna("none")
-    for layer in range(3):
-        logs = np.log(frame[f"layer_{layer:02d}"].replace(0, np.nan))
-        rows = lags_of(logs, [frame["document"], frame["window"]], leads=(1, 3))
+    with np.errstate(divide="ignore"):
+        logs = np.where(norms > 0, np.log(norms), np.nan)
+    for layer, values in enumerate(logs):
+        rows = lags_of(pd.Series(values), sequence, leads=(1, 3))
         frame[[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"]] = rows
     return *paths, frame.rename(columns={"token_id": "token"})
 
 
-def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
+@pytest.fixture
+def shards(tokens, tmp_path):
+    """Return the designs of two shards, their properties, and their rows."""
+    *paths, frames = zip(*(written(tokens, tmp_path, number) for number in (0, 1)), strict=True)
+    return *paths, pd.concat(
+        [frame.astype({"document": str}) for frame in frames], ignore_index=True
+    )
+
+
+def test_effects_of_tokens_are_removed_over_all_shards(shards, monkeypatch):
     """The whole computation from files, against the regression with all dummies."""
-    designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
+    designs, properties, frame = shards
     found, _ = decomposition.decomposed(designs, properties, 0.05)
     assert found["layer"].is_monotonic_increasing
     order = found.loc[(found["layer"] == 1) & (found["term"] == "lead_3"), "step"]
     assert order.tolist() == [POOLED, *EFFECTS]
-    frame = pd.concat(frames, ignore_index=True)
     for layer in range(3):
         rows = frame.dropna(subset=[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"])
         for entered in (1, 3, 5):
@@ -169,38 +167,37 @@ def test_effects_of_tokens_are_removed_over_all_shards(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(one, found, rtol=1e-9)
 
 
-def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(tmp_path, monkeypatch):
+def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(
+    shards, tmp_path, monkeypatch
+):
     """The numbers are those of a design that holds the sampled documents alone."""
     monkeypatch.setattr(sampling, "FEWEST_DOCUMENTS", 3)
-    designs, properties, _ = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
-    rows = sum(pq.read_metadata(path).num_rows for path in designs)
+    designs, properties, _ = shards
+    rows = tables.row_count(designs)
     found, sample_end = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)
     assert found["sampled"].all()
-    alone = []
-    for number, paths in enumerate(zip(designs, properties, strict=True)):
-        for path in paths:
-            table = pq.read_table(path)
-            names = table["document"].to_pylist()
-            kept = sampling.in_sample(names, sample_end)
-            alone.append(tmp_path / f"alone-{number}-{len(alone)}.parquet")
-            own = table.filter(kept).unify_dictionaries().combine_chunks()
-            pq.write_table(own.replace_schema_metadata(table.schema.metadata), alone[-1])
-    assert sum(pq.read_metadata(path).num_rows for path in alone[::2]) <= rows // 2
-    expected, _ = decomposition.decomposed(alone[::2], alone[1::2], 0.05)
+    names = [f"d{number}" for number in range(10)]
+    kept = list(compress(names, sampling.in_sample(names, sample_end)))
+    alone = [
+        sampling.copied(paths, kept, tmp_path / kind)
+        for kind, paths in (("designs", designs), ("properties", properties))
+    ]
+    assert tables.row_count(alone[0]) <= rows // 2
+    expected, _ = decomposition.decomposed(*alone, 0.05)
     assert 3 <= expected["n_documents"].max() < 10
     pd.testing.assert_frame_equal(
         found.drop(columns="sampled"), expected.drop(columns="sampled"), rtol=1e-9
     )
 
 
-def test_documents_without_parts_of_speech_are_left_out(tmp_path):
-    designs, properties, frames = zip(*(written(tmp_path, n) for n in (0, 1)), strict=True)
+def test_documents_without_parts_of_speech_are_left_out(shards):
+    designs, properties, frame = shards
     whole = pq.read_table(properties[1])
     untagged = np.isin(whole["document"].to_pylist(), ["d6", "d8"])
     tags = np.where(untagged, "none", whole["upos"].to_pylist())
     pq.write_table(changed(whole, {"upos": tags}), properties[1])
     found, _ = decomposition.decomposed(designs, properties, 0.05)
-    rows = pd.concat(frames, ignore_index=True).dropna(subset=["y0", "lead0_1", "lead0_3"])
+    rows = frame.dropna(subset=["y0", "lead0_1", "lead0_3"])
     rows = rows[~rows["document"].isin(["d6", "d8"])]
     pooled = smf.ols("y0 ~ lead0_1 + lead0_3", rows).fit().params
     own = found[(found["layer"] == 0) & (found["step"] == POOLED)]
@@ -214,8 +211,8 @@ def test_documents_without_parts_of_speech_are_left_out(tmp_path):
     assert set(found["n_documents"]) == {10}
 
 
-def test_a_layer_without_rows_has_no_coefficients(tmp_path):
-    design_file, properties, _ = written(tmp_path, 0, dead=True)
+def test_a_layer_without_rows_has_no_coefficients(tokens, tmp_path):
+    design_file, properties, _ = written(tokens, tmp_path, 0, dead=True)
     found, _ = decomposition.decomposed([design_file], [properties], 0.05)
     assert found.groupby("layer")["estimate"].count().tolist() == [12, 12, 0]
     dead = found[found["layer"] == 2]
