@@ -22,17 +22,8 @@ LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 PARTS = ["0", "1", "2", head_shares.WHOLE, head_shares.ABOVE]
 
 
-def stored(kind, values, width, names, lengths, path):
-    """Store numbers of tokens as an extraction does."""
-    ids = [np.arange(n, dtype=np.int32) for n in lengths]
-    run = [TokenSequence(name, 0, tokens) for name, tokens in zip(names, ids, strict=True)]
-    schema = columns.schema(2, width)
-    table = computation.table(run, list(values.astype(np.float32)), schema, "float32")
-    pq.write_table(table, path, row_group_size=50)
-
-
 def drawn(random, lengths):
-    """Return norms of three heads, (2 layers, tokens, 3), of their sum, and positions.
+    """Return norms of three heads, (2 layers, tokens, 3), and of their sum.
 
     A third of the tokens of layer 1 lie at the floor, the norms of their first token.
     """
@@ -40,12 +31,12 @@ def drawn(random, lengths):
     of_heads = random.lognormal(size=(2, tokens, 3))
     # What each takes over from the one before.
     of_heads[:, 1:] *= of_heads[:, :-1] ** 0.4
-    position = np.concatenate([np.arange(n) for n in lengths])
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
     low = random.random(tokens) < 1 / 3
-    near = of_heads[1][np.arange(tokens) - position] * random.uniform(0.97, 1.03, (tokens, 3))
+    near = of_heads[1][first] * random.uniform(0.97, 1.03, (tokens, 3))
     of_heads[1] = np.where(low[:, None], near, of_heads[1])
     whole = np.sqrt((of_heads**2).sum(axis=-1)) * random.uniform(0.5, 1.2, (2, tokens))
-    return of_heads.astype(np.float32), whole.astype(np.float32), position
+    return of_heads.astype(np.float32), whole.astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +45,32 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heads")
     random = np.random.default_rng(0)
     paths, frames = {"heads": [], "norms": [], "sinks": []}, []
-    for shard, chosen in enumerate((range(5), range(5, 9), range(9))):
-        lengths, names = [LENGTHS[i] for i in chosen], [f"d{i}" for i in chosen]
-        of_heads, whole, position = drawn(random, lengths)
-        frame = pd.DataFrame({"document": np.repeat(names, lengths), "position": position})
+
+    def store(kind, values, sequences):
+        """Store numbers of tokens as an extraction does."""
+        run = [TokenSequence(name, 0, np.arange(n, dtype=np.int32)) for name, n in sequences]
+        schema = columns.schema(2, 3 if values.ndim == 3 else None)
+        paths[kind].append(folder / f"{kind}{len(paths[kind])}.parquet")
+        table = computation.table(run, list(values), schema, "float32")
+        pq.write_table(table, paths[kind][-1], row_group_size=50)
+
+    for chosen in (range(5), range(5, 9), range(9)):
+        sequences = [(f"d{i}", LENGTHS[i]) for i in chosen]
+        keys = [(name, place) for name, n in sequences for place in range(n)]
+        frame = pd.DataFrame(keys, columns=["document", "position"])
+        of_heads, whole = drawn(random, [n for _, n in sequences])
         for layer in range(2):
             frame[f"{head_shares.WHOLE}{layer}"] = whole[layer]
-            for head in range(3):
-                frame[f"{head}{layer}"] = of_heads[layer, :, head]
+            frame[[f"{head}{layer}" for head in range(3)]] = of_heads[layer]
         # Scores are known for the first eight tokens of every second document.
-        some, few = names[::2], [8] * len(names[::2])
-        sinks = random.uniform(0.2, 0.6, (2, sum(few), 3)).astype(np.float32)
-        at = frame["document"].isin(some) & (frame["position"] < 8)
-        for head in range(3):
-            frame.loc[at, f"sink{head}"] = sinks[1, :, head]
+        some = [(name, 8) for name, _ in sequences[::2]]
+        sinks = random.uniform(0.2, 0.6, (2, 8 * len(some), 3)).astype(np.float32)
+        at = frame["document"].isin(dict(some)) & (frame["position"] < 8)
+        frame.loc[at, [f"sink{head}" for head in range(3)]] = sinks[1]
         frames.append(frame)
-        for kind, values, width in (("heads", of_heads, 3), ("norms", whole, None)):
-            paths[kind].append(folder / f"{kind}{shard}.parquet")
-            stored(kind, values, width, names, lengths, paths[kind][-1])
-        paths["sinks"].append(folder / f"sinks{shard}.parquet")
-        stored("sinks", sinks, 3, some, few, paths["sinks"][-1])
+        store("heads", of_heads, sequences)
+        store("norms", whole, sequences)
+        store("sinks", sinks, some)
     return paths, pd.concat(frames[:2], ignore_index=True), frames[2]
 
 
@@ -101,23 +98,19 @@ def test_heads_are_regressed_like_layers(files):
     (untrained,) = sources(paths, [2])
     table = lags_of_parts.of_heads(sources(paths), HEADS, random=untrained)
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
-    found = table.set_index(["layer", "part", "term"])
-    for layer in range(2):
-        for part in PARTS:
-            fit, factor = fit_within(frame, part_of(frame, part, layer))
-            for term in ("lag_1", "lag_2"):
-                row = found.loc[(layer, part, term)]
-                assert row["rows"] == fit.nobs
-                np.testing.assert_allclose(row["estimate"], fit.params[term], rtol=1e-6)
-                np.testing.assert_allclose(row["std_error"], fit.bse[term] * factor, rtol=0.02)
-                assert row["conf_low"] < row["estimate"] < row["conf_high"]
-                if part != head_shares.ABOVE:
-                    control, _ = fit_within(random, part_of(random, part, layer))
-                    np.testing.assert_allclose(
-                        row["random_weights"], control.params[term], rtol=1e-6
-                    )
-                    # The control has all documents of the trained model.
-                    np.testing.assert_allclose(row["trained"], fit.params[term], rtol=1e-6)
+    for (layer, part), rows in table.set_index("term").groupby(["layer", "part"]):
+        fit, factor = fit_within(frame, part_of(frame, part, layer))
+        estimates = fit.params[rows.index]
+        assert (rows["rows"] == fit.nobs).all()
+        np.testing.assert_allclose(rows["estimate"], estimates, rtol=1e-6)
+        np.testing.assert_allclose(rows["std_error"], fit.bse[rows.index] * factor, rtol=0.02)
+        assert rows["estimate"].between(rows["conf_low"], rows["conf_high"]).all()
+        if part != head_shares.ABOVE:
+            control, _ = fit_within(random, part_of(random, part, layer))
+            controls = rows["random_weights"], rows["trained"]
+            # The control has all documents of the trained model.
+            expected = control.params[rows.index], estimates
+            np.testing.assert_allclose(controls, expected, rtol=1e-6)
     # One family of tests: all layers and parts of a term.
     of_lag = table[table["term"] == "lag_1"]
     smallest = of_lag["p_value"].min()
@@ -210,12 +203,11 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
     np.testing.assert_allclose(shares, squares.sum() / squares.sum().sum())
     table = lags_of_parts.of_files(of_heads, norms, vars(inputs), documents, settings)
-    table = table.set_index(["layer", "part", "term"])
+    lags = table.query("layer == 1 and term == 'lag_1'").set_index("part")
     for part in PARTS:
         fit, _ = fit_within(some, part_of(some, part, 1))
-        assert table.loc[(1, part, "lag_1"), "rows"] == fit.nobs
-        estimate = table.loc[(1, part, "lag_1"), "estimate"]
-        np.testing.assert_allclose(estimate, fit.params["lag_1"], rtol=1e-6)
+        assert lags.loc[part, "rows"] == fit.nobs
+        np.testing.assert_allclose(lags.loc[part, "estimate"], fit.params["lag_1"], rtol=1e-6)
 
 
 def test_a_model_without_heads_has_an_empty_table(tmp_path):
