@@ -1,16 +1,26 @@
 """The controls of a regression: random weights against statsmodels, and the table of both."""
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import FACTS, changed, corpus_of, design_of, design_settings, regression_settings
+from designs import (
+    FACTS,
+    changed,
+    corpus_of,
+    design_of,
+    design_settings,
+    regression_settings,
+    sums_of,
+)
 from scipy import stats
 
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.design.design import Formula
-from attnlag.regression.inference import controls
+from attnlag.regression.estimation import crossproducts
+from attnlag.regression.inference import controls, fitting
 from attnlag.storage import tables
 
 FORMULA = Formula(design_settings(lags=(1, 2)), FACTS)
@@ -27,7 +37,8 @@ def written(folder, table, scale, **facts):
     """Write norms of random weights at a scale, and return their file."""
     path = folder / f"{scale}.parquet"
     draw = {"scale": scale, "initializer_range": 0.04, "origin": "stated", **facts}
-    tables.write_table(table, path, {"stages": {}, "draw": draw})
+    record = {"model": {"name": "m"}, "corpus": {"name": "c"}, "stages": {}, "draw": draw}
+    tables.write_table(table, path, record)
     return path
 
 
@@ -41,15 +52,14 @@ def moments_of(norms):
     return controls.moments_of(norms, FORMULA)
 
 
-def rows_of(norms, documents=None):
+def rows_of(norms, documents):
+    """Return the rows of each layer in some documents: ``y`` and its lags ``a`` and ``b``."""
     frame = design_of(pq.read_table(norms), FORMULA.settings).to_pandas()
-    frame["document"] = frame["document"].astype(str)
-    kept = frame["document"].isin(documents) if documents else slice(None)
+    frame = frame[frame["document"].isin(documents)].astype({"document": str})
+    names = {"y": "y", "lag_1": "a", "lag_2": "b"}
     return [
-        frame.loc[kept].rename(
-            columns={f"{name}.y": "y", f"{name}.lag_1": "a", f"{name}.lag_2": "b"}
-        )
-        for name in map(layer_name, range(2))
+        frame.rename(columns={f"{layer_name(layer)}.{term}": name for term, name in names.items()})
+        for layer in range(2)
     ]
 
 
@@ -58,42 +68,30 @@ FORMULAS = {"none": "y ~ a + b", "document": "y ~ a + b + C(document)"}
 
 @pytest.mark.parametrize("effects", FORMULAS)
 @pytest.mark.parametrize("correction", ["none", "half-panel"])
-def test_random_weights_have_the_coefficients_of_statsmodels_without_correction(
-    norms, effects, correction
+def test_both_models_are_fitted_to_the_documents_of_the_control_without_correction(
+    norms, tmp_path, effects, correction
 ):
-    options = {"fixed_effects": effects, "bias_correction": correction}
-    found, _ = controlled(norms, moments_of(norms), **options)
-    for layer, frame in enumerate(rows_of(norms)):
-        oracle = smf.ols(FORMULAS[effects], frame).fit()
-        own = found[found["layer"] == layer].set_index("term").loc[["lag_1", "lag_2"]]
-        np.testing.assert_allclose(own["random_weights"], oracle.params[["a", "b"]])
-        np.testing.assert_allclose(own["random_weights_sum"], oracle.params[["a", "b"]].sum())
-        if effects == "none":
-            np.testing.assert_allclose(own["random_weights_r_squared"], oracle.rsquared)
-    assert set(found["random_weights_documents"]) == {12}
-
-
-def test_the_trained_model_is_fitted_to_the_documents_of_the_control(norms, tmp_path):
     """The control has 5 of the 12 documents; halves of the trained model are not used."""
-    whole = pq.read_table(norms)
     some = [f"d{i}" for i in range(5)]
-    path = written(tmp_path, whole.filter(pc.field("document").isin(some)), "by-depth")
-    batches, layers = whole.to_batches(), ["layer_00", "layer_01"]
+    other = corpus_of(dynamics=(0.3, 0.2), documents=12, tokens=25, seed=7)
+    control = written(tmp_path, other.filter(pc.field("document").isin(some)), "by-depth")
+    batches, layers = pq.read_table(norms).to_batches(), ["layer_00", "layer_01"]
     trained = controls.moments_of_batches(batches, layers, FORMULA, 2)
-    options = {"fixed_effects": "document", "bias_correction": "half-panel"}
-    found, _ = controlled(path, trained, **options)
-    for layer, frame in enumerate(rows_of(norms, some)):
-        oracle = smf.ols(FORMULAS["document"], frame).fit()
-        own = found[found["layer"] == layer].set_index("term")
-        lags = own.loc[["lag_1", "lag_2"]]
-        np.testing.assert_allclose(lags["trained"], oracle.params[["a", "b"]])
-        # Here the same norms serve as those of the untrained model.
-        np.testing.assert_allclose(lags["random_weights"], lags["trained"])
-        np.testing.assert_allclose(lags["trained_sum"], lags["trained"].sum())
-        within = frame["y"] - frame.groupby("document")["y"].transform("mean")
-        expected = 1 - oracle.ssr / (within**2).sum()
-        np.testing.assert_allclose(lags["trained_r_squared"], expected)
+    options = {"fixed_effects": effects, "bias_correction": correction}
+    found, _ = controlled(control, trained, **options)
     assert set(found["random_weights_documents"]) == {5}
+    for column, path in (("random_weights", control), ("trained", norms)):
+        for layer, frame in enumerate(rows_of(path, some)):
+            oracle = smf.ols(FORMULAS[effects], frame).fit()
+            own = found[found["layer"] == layer].set_index("term").loc[["lag_1", "lag_2"]]
+            slopes, y = oracle.params[["a", "b"]], frame["y"]
+            about = (
+                y.groupby(frame["document"]).transform("mean") if effects != "none" else y.mean()
+            )
+            np.testing.assert_allclose(own[column], slopes)
+            np.testing.assert_allclose(own[f"{column}_sum"], slopes.sum())
+            r_squared = 1 - oracle.ssr / ((y - about) ** 2).sum()
+            np.testing.assert_allclose(own[f"{column}_r_squared"], r_squared)
 
 
 def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
@@ -106,33 +104,29 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
     trained = written(tmp_path, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
     table, compared = controlled(paths, moments_of(trained))
     assert list(table.columns[2:5]) == ["random_weights", "random_weights_default", "trained"]
-    names = [f"d{i}" for i in range(8)]
+    names = np.array([f"d{i}" for i in range(8)])
 
-    def mean_of(path, documents, term):
+    def means_of(path, documents):
+        """Return the means of lags 1 and 2 over the layers, and their sum."""
         fits = [smf.ols(FORMULAS["none"], rows).fit() for rows in rows_of(path, documents)]
-        return np.mean([fit.params[term] for fit in fits])
+        lags = np.mean([fit.params[["a", "b"]] for fit in fits], axis=0)
+        return np.append(lags, lags.sum())
 
     for path, scale in zip(paths, scales, strict=True):
         rows = compared[compared["scale"] == scale].set_index("quantity")
         assert rows.index.tolist() == ["lag_1", "lag_2", "lags_summed", "r_squared"]
-        for quantity, term in (("lag_1", "a"), ("lag_2", "b")):
-            apart = mean_of(path, names, term) - mean_of(trained, names, term)
-            without = np.array(
-                [
-                    mean_of(path, left, term) - mean_of(trained, left, term)
-                    for left in ([*names[:g], *names[g + 1 :]] for g in range(8))
-                ]
-            )
-            # Unlike CRV3, about the mean of these.
-            error = np.sqrt(7 * without.var())
-            row = rows.loc[quantity]
-            assert row["difference"] == pytest.approx(apart)
-            assert (row["std_error"], row["df"]) == (pytest.approx(error), 7)
-            reach = stats.t.ppf(0.975, 7) * error
-            assert row["conf_low"] == pytest.approx(apart - reach)
-            assert row["conf_high"] == pytest.approx(apart + reach)
-        both = rows.loc[["lag_1", "lag_2"], "difference"].sum()
-        assert rows.loc["lags_summed", "difference"] == pytest.approx(both)
+        apart, *without = (
+            means_of(path, names[kept]) - means_of(trained, names[kept])
+            for kept in [names != "", *(names != name for name in names)]
+        )
+        # Unlike CRV3, about the mean of these.
+        error = np.sqrt(7 * np.var(without, axis=0))
+        reach = stats.t.ppf(0.975, 7) * error
+        found = rows.loc[["lag_1", "lag_2", "lags_summed"]]
+        assert (found["df"] == 7).all()
+        columns = ["difference", "std_error", "conf_low", "conf_high"]
+        expected = np.stack([apart, error, apart - reach, apart + reach])
+        np.testing.assert_allclose(found[columns].T, expected, rtol=1e-6)
     # A scale that was left out has no numbers, and too few documents have no interval.
     empty = corpus_of(documents=8).slice(0, 0)
     left_out = written(tmp_path, empty, "by-depth", left_out="the same as own")
@@ -159,3 +153,26 @@ def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp
     assert found["term"].tolist() == ["intercept", "lag_1", "lag_2"] * 2
     assert found[["random_weights", "random_weights_r_squared"]].isna().all(axis=None)
     assert set(found["random_weights_documents"]) == {0}
+
+
+def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
+    """The same norms serve as those of the untrained model."""
+    files = [tmp_path / "crossproducts.parquet"], [tmp_path / "design.parquet"]
+    crossproducts.of_norms(norms, None, files[1][0], files[0][0], FORMULA, halves=False)
+    fitted = fitting.fit_regression(
+        *files,
+        {f"d{i}": "one" for i in range(12)},
+        regression_settings(),
+        orders=[sums_of(pq.read_table(norms), FORMULA.settings, draws=19)],
+        untrained=fitting.Untrained([norms], (), FORMULA),
+    )
+    table, lags = fitted.controls, fitted.coefficients.query("term != 'intercept'")
+    pd.testing.assert_frame_equal(
+        table[["layer", "term", "estimate"]],
+        lags[["layer", "term", "estimate"]].reset_index(drop=True),
+    )
+    assert table["r_squared"].tolist() == np.repeat(fitted.goodness["r_squared"], 2).tolist()
+    for column in ("random_weights", "trained"):
+        np.testing.assert_allclose(table[column], table["estimate"])
+    assert table.notna().all(axis=None)
+    assert (table[["permutations", "permuted_within"]] == [19, "document"]).all(axis=None)
