@@ -11,7 +11,6 @@ from designs import (
     changed,
     corpus_of,
     design_of,
-    design_settings,
     regression_settings,
     sums_of,
 )
@@ -21,9 +20,10 @@ from attnlag.quantities.columns import layer_name
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting
+from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
-FORMULA = Formula(design_settings(lags=(1, 2)), FACTS)
+FORMULA = Formula(DesignSettings(lags=[1, 2]), FACTS)
 
 
 @pytest.fixture
