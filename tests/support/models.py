@@ -5,6 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
 
 from attnlag.model import hooks
+from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.extraction import Extractor
 
 # What makes models small, under the names that their types have for it.
@@ -77,6 +78,13 @@ def extractor(model, *quantities, batch_tokens=64, **options):
     """Return what measures quantities, by default norms, in batches of few tokens."""
     quantities = quantities or ("norms",)
     return Extractor(model, batch_tokens=batch_tokens, quantities=quantities, **options)
+
+
+def measured(model, quantity="vectors", sites=tuple(SITES), sequences=None, **options):
+    """Return what measured a quantity, and an array of each site, (layers, tokens, ...)."""
+    found = extractor(model, quantity, sites=sites, **options)
+    layers = found.measure(ragged() if sequences is None else sequences)
+    return found, {site: np.stack(layers[quantity, site]) for site in sites}
 
 
 def ragged(lengths=(20, 18, 9)):

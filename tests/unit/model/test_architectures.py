@@ -14,6 +14,7 @@ from models import (
     MODELS,
     OPT,
     hidden_states,
+    measured,
     outputs_of,
     ragged,
     small_model,
@@ -23,18 +24,14 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError
 from attnlag.model import architectures, hooks, loading, trying
-from attnlag.quantities import extraction
 from attnlag.quantities.catalogue import SITES
 
 PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
 
 
-def adjustments_of(model, modules=None, keep="vectors"):
-    """Return the adjustments object after a run, and what it gave for each site."""
-    options = {"sites": list(SITES), "batch_tokens": 512, "quantities": [keep], "name": "mine"}
-    adjustments = extraction.Extractor(model, modules=modules, **options)
-    layers = adjustments.measure(ragged())
-    return adjustments, {site: np.stack(layers[keep, site]) for site in SITES}
+def adjustments_of(model, modules=None):
+    """Return what measured the vectors of all sites, several sequences a pass, and these."""
+    return measured(model, modules=modules, batch_tokens=512, name="mine")
 
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS.keys())
@@ -43,13 +40,13 @@ def model(request):
 
 
 @pytest.fixture(scope="module")
-def measured(model):
+def found(model):
     return adjustments_of(model)
 
 
-def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model, measured):
+def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model, found):
     """The last layer is left out: transformers returns its output with the final norm applied."""
-    adjustments, added = measured
+    adjustments, added = found
     assert adjustments.identity_error < 1e-5
     assert len(adjustments.blocks) == len(added["mlp"]) >= 2
     states = hidden_states(model, ragged()[0])
@@ -67,8 +64,9 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
     model = small_model("llama", LLAMA)
     with torch.no_grad():
         model.embed_tokens.weight[7] = 0
-    adjustments = extraction.Extractor(model, batch_tokens=256)
-    norms = adjustments.measure([np.array([7, 1, 2, 3], np.int32)])["norms", "attention"][0]
+    sequences = [np.array([7, 1, 2, 3], np.int32)]
+    adjustments, found = measured(model, "norms", ["attention"], sequences, batch_tokens=256)
+    norms = found["attention"][0]
     assert norms[0] == 0
     assert (norms[1:] > 0).all()
     assert adjustments.identity_error < 1e-5
@@ -96,32 +94,24 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
         hooks.check_identity(evidence, blocks, model)
 
 
-def test_padding_changes_no_number(model, measured):
+def test_padding_changes_no_number(model, found):
     """Sequences in one padded batch are compared with each sequence alone."""
-    options = {"sites": list(SITES), "batch_tokens": 256, "quantities": ["vectors"]}
-    alone = [extraction.Extractor(model, **options).measure([sequence]) for sequence in ragged()]
-    for site, vectors in measured[1].items():
-        close(
-            vectors, np.concatenate([np.stack(layers["vectors", site]) for layers in alone], axis=1)
-        )
+    alone = [measured(model, sequences=[ids], batch_tokens=256)[1] for ids in ragged()]
+    for site, vectors in found[1].items():
+        close(vectors, np.concatenate([of_one[site] for of_one in alone], axis=1))
 
 
 def test_parallel_passes_change_no_bit(model):
     """Four threads are compared with one. Each pass, with the model's state, has one thread."""
-    generator = np.random.default_rng(1)
-    sequences = [generator.integers(1, 200, n).astype(np.int32) for n in range(3, 19)]
-
-    def run(threads):
-        options = {"sites": list(SITES), "batch_tokens": 64, "quantities": ["vectors"]}
-        adjustments = extraction.Extractor(model, threads=threads, **options)
-        layers = adjustments.measure(sequences)
+    found = {}
+    for threads in (1, 4):
+        adjustments, found[threads] = measured(
+            model, sequences=ragged(range(3, 19)), threads=threads
+        )
         # None of these families writes to itself.
         assert adjustments.passes.parallel == threads
-        return layers
-
-    alone, beside = run(1), run(4)
-    for site, layers in alone.items():
-        np.testing.assert_array_equal(np.stack(beside[site]), np.stack(layers))
+    for site, vectors in found[1].items():
+        np.testing.assert_array_equal(found[4][site], vectors)
 
 
 def close(found, expected):
@@ -162,11 +152,8 @@ def test_an_implementation_that_an_architecture_lacks_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_in_half_precision_the_sublayers_of_each_family_add_up_bit_for_bit(model, dtype):
-    adjustments = extraction.Extractor(
-        copy.deepcopy(model).to(dtype), sites=["block"], batch_tokens=256
-    )
-    adjustments.measure(ragged())
-    assert adjustments.identity_error == 0
+    in_half = copy.deepcopy(model).to(dtype)
+    assert measured(in_half, "norms", ["block"], batch_tokens=256)[0].identity_error == 0
 
 
 def as_initialised(model_type, settings, spread):
@@ -442,13 +429,12 @@ def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
 
 def test_a_block_with_one_mixer_has_one_part():
     model = small_model("mamba", MAMBA)
-    adjustments = extraction.Extractor(model, batch_tokens=256, quantities=["vectors"])
-    added = np.stack(adjustments.measure(ragged())["vectors", "attention"])
+    adjustments, added = measured(model, sites=["attention"], batch_tokens=256)
     assert adjustments.identity_error < 1e-5
     # For this type, transformers returns the state after each block.
     states = hidden_states(model, ragged()[0])
     update = np.diff(states, axis=0)
-    gap = np.linalg.norm(added[1:, :20] - update, axis=-1)
+    gap = np.linalg.norm(added["attention"][1:, :20] - update, axis=-1)
     assert (gap < 1e-5 * np.linalg.norm(states[1:], axis=-1)).all()
 
 

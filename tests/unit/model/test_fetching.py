@@ -13,6 +13,7 @@ import torch
 from gguf_files import as_gguf
 from hub_server import Repository, sha256, start
 from local_models import from_package, from_path, problem_of, rewrite
+from models import extractor
 from programs import command_of
 from refusals import refused
 from safetensors.torch import load_file, save_file
@@ -26,7 +27,6 @@ from wheels import make_wheel
 
 from attnlag.model import loading
 from attnlag.model.folder import verify_folder
-from attnlag.quantities.extraction import Extractor
 
 LATEST, EARLIER = "b" * 40, "a" * 40
 
@@ -448,8 +448,8 @@ def test_a_model_with_a_vision_tower_is_fetched_for_its_text_model(mine, target)
     record = from_path(mine, target)
     assert (record["model_type"], record["layers"], record["width"]) == ("mistral3", 2, 32)
     model = loading.load_model(target, torch.device("cpu"), "auto", head=True)
-    extractor = Extractor(model, batch_tokens=64, quantities=["norms", "surprisal"])
-    assert len(extractor.measure([np.arange(20)])["surprisal", ""][0]) == 20
+    found = extractor(model, "norms", "surprisal").measure([np.arange(20)])
+    assert len(found["surprisal", ""][0]) == 20
 
 
 def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(gpt2, target):

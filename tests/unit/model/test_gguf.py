@@ -10,13 +10,13 @@ import pytest
 import torch
 from gguf import GGMLQuantizationType
 from gguf_files import PIECES, WIDTH, as_gguf, small_model
+from models import measured
 from refusals import refused
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from attnlag.errors import UserError
 from attnlag.model import gguf
 from attnlag.model.fetching import fetch_model
-from attnlag.quantities import extraction
 
 WINDOW = {"attention.sliding_window": 32}
 
@@ -255,10 +255,9 @@ STATED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, np.ndarra
 
 def norms_of(model):
     ids = np.random.default_rng(0).integers(3, len(PIECES), 700)
-    sites = ["attention", "mlp"]
-    options = {"batch_tokens": 4096, "quantities": ["norms"]}
-    found = extraction.Extractor(model, sites=sites, **options).measure([ids[:200], ids])
-    return np.stack([found["norms", site] for site in sites])
+    sequences = [ids[:200], ids]
+    _, found = measured(model, "norms", ["attention", "mlp"], sequences, batch_tokens=4096)
+    return np.stack(list(found.values()))
 
 
 @pytest.mark.parametrize("name", STATED)

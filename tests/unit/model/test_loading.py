@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from models import ragged
+from models import measured, ragged
 from refusals import refused
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -23,8 +23,7 @@ NAMES = ["gpt2", "llama"]
 
 
 def norms_of(model, keep="norms"):
-    adjustments = extraction.Extractor(model, batch_tokens=64, quantities=[keep])
-    return np.stack(adjustments.measure(ragged([30, 7, 19]))[keep, "attention"])
+    return measured(model, keep, ["attention"], ragged([30, 7, 19]))[1]["attention"]
 
 
 def save(weights, folder):

@@ -5,11 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from models import MODELS, ragged, small_model
+from models import MODELS, measured, ragged, small_model
 from refusals import refused
 
 from attnlag.model import onednn, trying
-from attnlag.quantities import extraction
 from attnlag.quantities.catalogue import SITES
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
@@ -30,11 +29,9 @@ def tiny_matrices_count(monkeypatch):
     monkeypatch.setattr(onednn, "GAIN", 0.0)
 
 
-def norms_of(model, fast, sites=("attention",), batch_tokens=25):
-    """Return the object that ran, and norms by site; the first batch of three is the proof's."""
-    runner = extraction.Extractor(model, sites=sites, batch_tokens=batch_tokens, fast=fast)
-    layers = runner.measure(ragged())
-    return runner, {site or name: np.stack(arrays) for (name, site), arrays in layers.items()}
+def norms_of(model, fast, sites=("attention",)):
+    """Return what measured, and norms by site; the first batch of three is the proof's."""
+    return measured(model, "norms", sites, fast=fast, batch_tokens=25)
 
 
 @pytest.mark.parametrize("name", VARIED)
