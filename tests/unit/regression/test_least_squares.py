@@ -51,57 +51,67 @@ def assert_goodness(fit, rel=1e-9, **expected):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.15])
-@pytest.mark.parametrize("layers", [1, 5])
+@pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
 @pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
-def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, layers, missing, covariance):
-    table = design_table(lengths, layers, missing=missing)
+def test_estimates_errors_and_fits_equal_those_of_statsmodels(
+    lengths, effects, missing, covariance
+):
+    """Effects of documents are a dummy for each."""
+    table = design_table(lengths, 3, mean=50.0, missing=missing)
     # The centre of the shard is the mean of its first rows, and not of all.
-    fits = fits_of(layers_of(table, rows=20), covariance, 5)
+    fits = fits_of(layers_of(table, rows=20, fixed_effects=effects), covariance, 5)
     if covariance == "cluster-crv1" and len(lengths) < 6:
         said = f"{len(lengths)} document{'s' * (len(lengths) > 1)}: too few to cluster by"
-        assert [fit.status for fit in fits] == [said] * layers
+        assert [fit.status for fit in fits] == [said] * 3
         return
     tidy = results.coefficients_table(fits, Errors(covariance=covariance, alpha=0.1))
     for layer, fit in enumerate(fits):
         y, x, codes = columns_of(table, layer)
-        options = clustered(codes) if covariance == "cluster-crv1" else {}
-        oracle = sm.OLS(y, x).fit(**options)
-        rows = tidy[tidy["layer"] == layer]
-        close = {"rtol": 1e-9, "atol": 1e-13}
+        means = sm.OLS(y, dummies_of(codes if effects else 0 * codes)).fit()
+        x = np.column_stack([x[:, 1:], means.model.exog])
+        oracle = sm.OLS(y, x).fit(**(clustered(codes) if covariance == "cluster-crv1" else {}))
+        # The intercept is last here.
+        order = [0, 1] if effects else [2, 0, 1]
+        # Effects of documents are nested in the clusters: they do not count as terms.
+        nested = covariance == "cluster-crv1" and effects
+        factor = (len(y) - x.shape[1]) / (len(y) - 3) if nested else 1.0
+        v, estimate = factor * oracle.cov_params()[np.ix_(order, order)], oracle.params[order]
+        error, rows = np.sqrt(np.diag(v)), tidy[tidy["layer"] == layer]
+        df = len(np.unique(codes)) - 1 if covariance == "cluster-crv1" else oracle.df_resid
+        assert (rows["df"] == df).all()
+        low, high = stats.t(df, estimate, error).interval(0.9)
         found = rows[["estimate", "std_error", "statistic", "conf_low", "conf_high"]]
-        numbers = oracle.params, oracle.bse, oracle.tvalues, *oracle.conf_int(0.1).T
-        np.testing.assert_allclose(found.T, numbers, **close)
-        np.testing.assert_allclose(rows["p_value"], oracle.pvalues, rtol=1e-8, atol=1e-300)
-        np.testing.assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-9, atol=1e-15)
+        numbers = estimate, error, estimate / error, low, high
+        np.testing.assert_allclose(found.T, numbers, rtol=1e-8, atol=1e-12)
+        p_values = 2 * stats.t.sf(np.abs(estimate / error), df)
+        np.testing.assert_allclose(rows["p_value"], p_values, rtol=1e-7, atol=1e-300)
+        np.testing.assert_allclose(fit.covariance, v, rtol=1e-8, atol=1e-13)
         assert_goodness(
             fit,
-            r_squared=oracle.rsquared,
-            adj_r_squared=oracle.rsquared_adj,
+            r_squared=1 - oracle.ssr / means.ssr,
+            adj_r_squared=1 - oracle.scale / means.scale,
             sigma=np.sqrt(oracle.scale),
             log_likelihood=oracle.llf,
         )
-        assert_goodness(fit, rel=1e-7, condition_number=oracle.condition_number)
-        assert fit.n_obs == oracle.nobs
-        assert fit.n_documents == len(np.unique(codes))
+        if not effects:
+            assert_goodness(fit, rel=1e-7, condition_number=oracle.condition_number)
+        assert (fit.n_obs, fit.n_documents) == (oracle.nobs, len(np.unique(codes)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert fit.wald.statistic == pytest.approx(float(oracle.fvalue), rel=1e-8)
-            assert fit.wald.p_value == pytest.approx(float(oracle.f_pvalue), rel=1e-7, abs=1e-300)
-        expected_df = fit.n_documents - 1 if covariance == "cluster-crv1" else fit.n_obs - 3
-        assert (rows["df"] == expected_df).all()
+            test = oracle.f_test(np.eye(x.shape[1])[:2])
+        assert fit.wald.statistic == pytest.approx(float(test.fvalue) / factor, rel=1e-7)
+        p_value = stats.f.sf(fit.wald.statistic, 2, df)
+        assert fit.wald.p_value == pytest.approx(p_value, rel=1e-7, abs=1e-300)
 
 
 def test_adjusted_p_values_are_over_the_layers_of_a_term():
-    layers = layers_of(design_table(LENGTHS["many"], 6))
-    fits = fits_of(layers, "cluster", 5)
-    for adjust, method in {"holm": "holm", "benjamini-hochberg": "fdr_bh"}.items():
-        tidy = results.coefficients_table(fits, Errors(adjust=adjust))
-        for _, rows in tidy.groupby("term"):
-            expected = multipletests(rows["p_value"], method=method)[1]
-            np.testing.assert_allclose(rows["p_adjusted"], expected)
-    tidy = results.coefficients_table(fits, Errors(adjust="none"))
-    assert (tidy["p_adjusted"] == tidy["p_value"]).all()
+    fits = fits_of(layers_of(design_table(LENGTHS["many"], 6)), "cluster", 5)
+    for adjust in ("holm", "benjamini-hochberg", "none"):
+        for _, rows in results.coefficients_table(fits, Errors(adjust=adjust)).groupby("term"):
+            expected = results.adjusted(rows["p_value"], adjust)
+            np.testing.assert_array_equal(rows["p_adjusted"], expected)
+            assert (expected == rows["p_value"]).all() == (adjust == "none")
 
 
 @pytest.mark.parametrize("folds", [7, 1000])
@@ -130,30 +140,6 @@ def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
 
 def with_dummies(x, codes):
     return np.column_stack([x[:, 1:], dummies_of(codes)])
-
-
-@pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
-def test_document_effects_equal_a_dummy_for_each_document(covariance):
-    table = design_table(LENGTHS["many"], 2, mean=50.0, missing=0.1)
-    layers = layers_of(table, rows=40, fixed_effects=True)
-    fits = fits_of(layers, covariance, 5)
-    tidy = results.coefficients_table(fits, Errors(covariance=covariance, adjust="none"))
-    assert tidy["term"].tolist() == ["lag_1", "lag_2"] * 2
-    for layer, fit in enumerate(fits):
-        y, x, codes = columns_of(table, layer)
-        within = with_dummies(x, codes)
-        options = clustered(codes) if covariance == "cluster-crv1" else {}
-        oracle = sm.OLS(y, within).fit(**options)
-        v = oracle.cov_params()[:2, :2]
-        if covariance == "cluster-crv1":
-            # Effects of documents are nested in the clusters: they do not count as terms.
-            n = len(y)
-            v = v * (n - within.shape[1]) / (n - 3)
-        np.testing.assert_allclose(fit.estimate, oracle.params[:2], rtol=1e-9)
-        np.testing.assert_allclose(fit.covariance, v, rtol=1e-8)
-        assert_goodness(fit, sigma=np.sqrt(oracle.scale), log_likelihood=oracle.llf)
-        means = pd.Series(y).groupby(codes).transform("mean")
-        assert_goodness(fit, rel=1e-8, r_squared=1 - oracle.ssr / ((y - means) ** 2).sum())
 
 
 def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
@@ -358,45 +344,46 @@ def test_effective_documents_are_fewer_if_documents_are_unequal(first, low, high
     assert low < expected <= high
 
 
-def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted():
-    table = design_table([20] * 8, 4)
-    constant = {"layer_01.y": np.full(160, 2.5), "layer_02.lag_2": np.full(160, 1.1)}
-    collinear = {"layer_03.lag_2": 2 * table["layer_03.lag_1"].to_numpy() - 7}
-    table = changed(table, constant | collinear)
-    layers = layers_of(table)
-    fits = fits_of(layers, "cluster", 4)
-    assert [fit.status for fit in fits] == [
-        "ok",
-        "the outcome is constant",
-        "lag_2 is constant",
-        "lag_1 and lag_2 are collinear",
-    ]
-    tidy = results.coefficients_table(fits, Errors())
-    assert tidy["estimate"].isna().sum() == 9
-    alone = layers_of(table.select([name for name in table.column_names if "01" not in name][:4]))
-    first = results.coefficients_table(fits_of(alone, "cluster", 4), Errors())
-    pd.testing.assert_frame_equal(tidy.iloc[:3], first)
-    for rows in (3, 0):
-        (fit,) = fits_of(layers_of(design_table([5], 1).slice(0, rows)), "nonrobust", 2)
-        assert fit.status == f"{rows} rows for 3 terms"
+BY_DOCUMENT = np.repeat(np.arange(8.0), 20)
+WITHIN = "lag_2 is constant within documents", {"fixed_effects": True}
+ALONE = "without d3 the regressors are collinear: no jackknife", {"covariance": "cluster-jackknife"}
 
 
-@pytest.mark.parametrize(("mean", "step"), [(1.0, 0.1), (1000.0, 0.1), (1.0, 1e5 / 3)])
-def test_a_regressor_constant_within_documents_is_not_fitted_with_effects(mean, step):
-    table = design_table([20] * 8, 1, mean=mean)
-    table = changed(table, {"layer_00.lag_2": mean + step * np.repeat(np.arange(8), 20) ** 0.5})
-    pooled, within = (layers_of(table, fixed_effects=effects) for effects in (False, True))
-    assert fits_of(pooled, "cluster", 4)[0].status == "ok"
-    assert fits_of(within, "cluster", 4)[0].status == "lag_2 is constant within documents"
-
-
-def test_a_regressor_that_varies_in_one_document_has_no_jackknife():
-    table = changed(design_table([20] * 8, 1), {"layer_00.lag_2": np.repeat(np.eye(8)[3], 20)})
-    layers = layers_of(table)
-    assert fits_of(layers, "cluster", 4)[0].status == "ok"
-    assert fits_of(layers, "cluster-jackknife", 4)[0].status == (
-        "without d3 the regressors are collinear: no jackknife"
+@pytest.mark.parametrize(
+    ("term", "values", "status", "options"),
+    [
+        ("y", np.full(160, 2.5), "the outcome is constant", {}),
+        ("lag_2", np.full(160, 1.1), "lag_2 is constant", {}),
+        ("lag_2", None, "lag_1 and lag_2 are collinear", {}),
+        ("lag_2", 1 + 0.1 * BY_DOCUMENT**0.5, *WITHIN),
+        ("lag_2", 1000 + 0.1 * BY_DOCUMENT**0.5, *WITHIN),
+        ("lag_2", 1 + 1e5 / 3 * BY_DOCUMENT**0.5, *WITHIN),
+        ("lag_2", BY_DOCUMENT == 3, *ALONE),
+    ],
+)
+def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted(
+    term, values, status, options
+):
+    table = design_table([20] * 8, 2)
+    values = 2 * table["layer_01.lag_1"].to_numpy() - 7 if values is None else values
+    broken = changed(table, {f"layer_01.{term}": values.astype(float)})
+    covariance, effects = options.get("covariance", "cluster"), options.get("fixed_effects", False)
+    alone, fits = (
+        fits_of(layers_of(each, fixed_effects=effects), covariance, 4) for each in (table, broken)
     )
+    assert [fit.status for fit in fits] == ["ok", status]
+    tidy = results.coefficients_table(fits, Errors())
+    expected = results.coefficients_table(alone[:1], Errors())
+    pd.testing.assert_frame_equal(tidy[tidy["layer"] == 0], expected)
+    assert tidy.loc[tidy["layer"] == 1, "estimate"].isna().all()
+    if options:
+        assert fits_of(layers_of(broken), "cluster", 4)[1].status == "ok"
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_too_few_rows_are_counted(rows):
+    (fit,) = fits_of(layers_of(design_table([5], 1).slice(0, rows)), "nonrobust", 2)
+    assert fit.status == f"{rows} rows for 3 terms"
 
 
 @pytest.mark.parametrize("first", [0, 3])

@@ -71,6 +71,12 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
     ends = lengths[:25].sum()
     parts = [table.slice(0, ends), table.slice(ends)]
     binned = stored_of(parts, tmp_path / "shards", 1000.0, halves=True)
+    # A control has a few documents, which share no bins.
+    few = ["d3", "d4", "d40"]
+    for one, other in zip(binned, moments_of(table, halves=True), strict=True):
+        assert (one.only(few).bins, one.only(few).clusters) == (None, few)
+        expected = other.only(few).recentred(one.centre).s
+        np.testing.assert_allclose(one.only(few).s, expected, atol=1e-10)
     for kept in (None, [f"d{i}" for i in range(60) if i % 5]):
         small, whole = (
             regressed(each if kept is None else [layer.only(kept) for layer in each], fixed_effects)
@@ -86,16 +92,6 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
             every = np.concatenate([block.s for block in one.by_document()], axis=1)
             np.testing.assert_allclose(every, other.s, atol=1e-10)
             np.testing.assert_allclose(one.total, other.total, atol=1e-10)
-
-
-def test_few_documents_share_no_bins(monkeypatch, tmp_path):
-    """A control has a few documents of a large corpus."""
-    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
-    table = design_table([5] * 30, 1)
-    (whole,), (binned,) = moments_of(table), stored_of([table], tmp_path / "shards", 1.0)
-    some = ["d3", "d4", "d20"]
-    assert (binned.bins, binned.only(some).bins, binned.only(some).clusters) == (7, None, some)
-    np.testing.assert_array_equal(binned.only(some).s, whole.only(some).s)
 
 
 @pytest.mark.parametrize("halves", [False, True])
