@@ -42,6 +42,17 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
 
 
+def of_single_layers(pairs: pd.DataFrame) -> Claim:
+    """Return how far layers predict adjustments one token later in others, and change them."""
+    predicted, caused = (float(pairs[name].abs().max()) for name in ("predictive", "estimate"))
+    return Claim(
+        "Layers predict the next token's adjustment in others by up to "
+        f"{number(predicted)} and change it by at most {number(caused)}",
+        value=caused,
+        baseline={"predicted": predicted},
+    )
+
+
 def associations(table: pd.DataFrame, most: int, verdict: str) -> dict[str, str]:
     """Return what effects of a verdict are compared with, by what it is."""
     beside = {}

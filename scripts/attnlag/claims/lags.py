@@ -14,6 +14,9 @@ from attnlag.regression.labels import BEFORE_TRAINING, plural, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, lags_among, named
 
+# Largest number of regressions that a sentence names.
+MOST_REGRESSIONS = 3
+
 
 def size(
     coefficients: pd.DataFrame,
@@ -121,6 +124,21 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
         value=value,
         baseline=baseline,
     )
+
+
+def by_regression(medians: Mapping[str, float]) -> Claim:
+    """Return lag 1 in the median layer of regressions by their names in words.
+
+    Of more than `MOST_REGRESSIONS`, it is that of the smallest and of the largest.
+    """
+    if not medians:
+        return Claim("Coefficients of all regressions")
+    if len(medians) > MOST_REGRESSIONS:
+        ends = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
+        medians = {name: medians[name] for name in ends}
+    *sizes, last = (f"{number(size)} {name}" for name, size in medians.items())
+    in_words = f"{', '.join(sizes)} and {last}" if sizes else last
+    return Claim(f"Lag 1 is {in_words} (median layer)")
 
 
 def _larger(value: float) -> str:

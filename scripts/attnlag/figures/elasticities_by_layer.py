@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from attnlag.claims.numbers import number
+from attnlag.claims.causes import of_single_layers
 from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen
 from attnlag.figures.inputs import Inputs, of_pair
@@ -33,7 +33,7 @@ def figure(inputs: Inputs) -> Sheet:
         return Sheet("No layer was changed before an observed one")
     targets = sorted(pairs["target_layer"].astype(int).unique())
     layers = range(max(targets) + 1)
-    panels = []
+    unit, panels = UNITS["norm"], []
     for target in evenly_chosen(targets, MOST_TARGETS):
         rows = pairs[pairs["target_layer"] == target].rename(columns={"source_layer": "layer"})
         predicted = rows.set_index("layer")["predictive"].reindex(layers)
@@ -41,29 +41,21 @@ def figure(inputs: Inputs) -> Sheet:
             Line(predicted, "predicted by one earlier layer", PREDICTED),
             profile(rows, layers, CAUSED, label="caused by it"),
         ]
-        panels.append(
-            Lines(
-                lines, UNITS["norm"], f"on layer {target}", xlabel="source layer", share="effects"
-            )
-        )
+        title = f"on layer {target}"
+        panels.append(Lines(lines, unit, title, xlabel="source layer", share="effects"))
     sums = of_pair(inputs, inputs.total_effects).query("lag == 1").set_index("target_layer")
-    sums = sums.reindex(layers)
-    places = 0.5 + np.arange(len(layers))
-    bars = (
+    sums, places = sums.reindex(layers), 0.5 + np.arange(len(layers))
+    lines = []
+    for name, ends, label, colour, shift in (
         ("coefficient", "coefficient_", "lag 1 of the layer itself", PREDICTED, -0.25),
         ("predicted", "predicted_", "predicted by all earlier layers together", JOINTLY, 0.0),
         ("estimate", "", "caused by all earlier layers together", CAUSED, 0.25),
-    )
-    lines = [
-        Line(sums[name], label, colour, low, high, bars=True, x=places + shift)
-        for name, of, label, colour, shift in bars
-        for low, high in [[sums[f"{of}{end}"] for end in BOUNDS]]
-    ]
-    panels.append(Lines(lines, UNITS["norm"], "all earlier layers", xlabel="target layer"))
-    largest, caused = (pairs[name].abs().max() for name in ("predictive", "estimate"))
+    ):
+        low, high = (sums[f"{ends}{end}"] for end in BOUNDS)
+        lines.append(Line(sums[name], label, colour, low, high, bars=True, x=places + shift))
+    panels.append(Lines(lines, unit, "all earlier layers", xlabel="target layer"))
     return Sheet(
-        f"Layers predict the next token's adjustment in others by up to {number(largest)} and "
-        f"change it by at most {caused:.2f}",
+        of_single_layers(pairs).sentence,
         layers,
         panels,
         "Predicted: coefficient of the source's log norm alone, one token before, in a regression "

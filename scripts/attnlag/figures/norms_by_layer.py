@@ -81,10 +81,7 @@ def trend_of(layers: list[int], medians: np.ndarray) -> str:
     if abs(np.log(last / first)) < STEADY:
         text = f"stay near {significant(first)}"
     ends = by_layer.index[[0, -1]]
-    for word, place, norm in (
-        ("peak", by_layer.idxmax(), by_layer.max()),
-        ("are smallest", by_layer.idxmin(), by_layer.min()),
-    ):
-        if place not in ends:
-            return f"{text} and {word} in layer {place} ({significant(norm)})"
+    for word, layer in (("peak", by_layer.idxmax()), ("are smallest", by_layer.idxmin())):
+        if layer not in ends:
+            return f"{text} and {word} in layer {layer} ({significant(by_layer[layer])})"
     return text

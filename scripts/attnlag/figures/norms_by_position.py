@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from attnlag.claims.numbers import with_minus_signs
 from attnlag.figures.drawing import reach_of
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet
@@ -21,9 +22,6 @@ SINGLE, PER_DOUBLING = 8, 4
 
 # Smallest number of documents whose mean a row shows; in a small corpus, half of them.
 FEW_DOCUMENTS = 20
-
-# First tokens stand out if they differ from the layer's typical norm by at least this factor.
-STANDS_OUT = 1.25
 
 
 def position_edges(longest: int) -> np.ndarray:
@@ -62,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
         axes.axhline(dropped, color="k", linewidth=1.2)
 
     return Sheet(
-        claim_of(values[0], sample.layers),
+        claim_of(values[dropped:], edges[dropped:-1], sample.layers),
         sample.layers,
         [
             Map(
@@ -81,14 +79,11 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def claim_of(first: np.ndarray, layers: list[int]) -> str:
-    """Return the factors by which first tokens differ most from the others of their layer."""
-    if not np.isfinite(first).any():
+def claim_of(values: np.ndarray, positions: np.ndarray, layers: list[int]) -> str:
+    """Return how far the norms of layers drift from the first row of positions to the last."""
+    drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
+    if len(values) < 2 or drift.empty:
         return "Norms along the text"
-    high, low = int(np.nanargmax(first)), int(np.nanargmin(first))
-    far = [place for place in (high, low) if abs(first[place]) > np.log(STANDS_OUT)]
-    if not far:
-        return "First tokens have about the same norms as later ones"
-    times = [f"{np.exp(first[place]):.2g} times in layer {layers[place]}" for place in far]
-    times[0] = times[0].replace("times", "times the layer's mean norm")
-    return f"First tokens are outliers: {', '.join(times)}"
+    ends = (f"{drift[n]:+.0%} (layer {n})" for n in (drift.idxmin(), drift.idxmax()))
+    span = f"From position {positions[0]} to {positions[-1]}"
+    return with_minus_signs(f"{span}, the mean norm of a layer changes by {' to '.join(ends)}")

@@ -46,59 +46,56 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
 def figure(inputs: Inputs) -> Sheet:
     """Return mean log norms against surprisal for some layers, and the slope in every layer."""
     sample = sample_norms(inputs.norms).from_position(inputs.drop_first)
-    tokens = pd.DataFrame(
-        {
-            "surprisal": tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float),
-            "frequency": tables.values_of(inputs.properties, "log_frequency", sample.rows),
-            "document": pd.factorize(tables.values_of(inputs.norms, "document", sample.rows))[0],
-        }
+    surprisal, frequency, document = (
+        tables.values_of(paths, name, sample.rows)
+        for paths, name in (
+            (inputs.surprisal, "surprisal"),
+            (inputs.properties, "log_frequency"),
+            (inputs.norms, "document"),
+        )
     )
+    tokens = pd.DataFrame({"surprisal": surprisal.astype(float), "frequency": frequency})
+    tokens["document"] = pd.factorize(document)[0]
     tokens = tokens[np.isfinite(tokens["surprisal"])]
     ranks = tokens["surprisal"].rank(method="first") - 1
     tokens["bin"] = (ranks * BINS // max(len(tokens), 1)).astype(int)
     centres = tokens.groupby("bin")["surprisal"].mean().reindex(range(BINS)).to_numpy()
     order = exchanged(tokens["surprisal"].to_numpy(), tokens["document"].to_numpy(), DRAWS)
     layers_with_bins = evenly_chosen(sample.layers, LINES)
-    colours = dict(zip(sample.layers, layer_colours(len(sample.layers)), strict=True))
     bins, slopes = [], []
-    for layer in sample.layers:
+    for layer, colour in zip(sample.layers, layer_colours(len(sample.layers)), strict=True):
         logs = sample.log_norms[layer].reindex(tokens.index).to_numpy()
         finite = np.isfinite(logs)
         y = logs[finite] - logs[finite].mean()
-        surprisal, frequency, document, bin_of = (
-            tokens.loc[finite, name].to_numpy() for name in tokens
-        )
+        x, frequencies, documents, bin_of = (tokens.loc[finite, name].to_numpy() for name in tokens)
         if layer in layers_with_bins:
-            mean, reach = means_by_bin(y, bin_of, document)
-            ends = mean - reach, mean + reach
-            bins.append(Line(mean, f"layer {layer}", colours[layer], *ends))
-        alone = slope_of(y, surprisal[None], document)
-        given_frequency = slope_of(y, np.stack([surprisal, frequency]), document)
+            mean, reach = means_by_bin(y, bin_of, documents)
+            bins.append(Line(mean, f"layer {layer}", colour, mean - reach, mean + reach))
+        alone = slope_of(y, x[None], documents)
+        given_frequency = slope_of(y, np.stack([x, frequencies]), documents)
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
         null = np.quantile(x @ y / (x**2).sum(axis=1), [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
         slopes.append((*alone, *given_frequency, *null))
-    table = np.array(slopes)
-    label = SITES[inputs.site].label
-    low, high = int(table[:, 0].argmin()), int(table[:, 0].argmax())
-    percent = np.expm1([table[low, 0], table[high, 0], table[:, 4].min(), table[:, 5].max()])
+    alone, alone_reach, given, given_reach, low, high = np.array(slopes).T
     lines = [
-        Line(value, name, colour, value - reach, value + reach)
-        for (value, reach), name, colour in (
-            (table[:, :2].T, "surprisal alone", NORMS),
-            (table[:, 2:4].T, "the token's log frequency held fixed", PALETTE[1]),
+        Line(mean, name, colour, mean - reach, mean + reach)
+        for mean, reach, name, colour in (
+            (alone, alone_reach, "surprisal alone", NORMS),
+            (given, given_reach, "the token's log frequency held fixed", PALETTE[1]),
         )
     ]
+    places = int(alone.argmin()), int(alone.argmax())
+    least, most = (f"{np.expm1(alone[n]):+.1%} (layer {sample.layers[n]})" for n in places)
     return Sheet(
-        f"One more nat of surprisal changes the norm by {percent[0]:+.1%} (layer "
-        f"{sample.layers[low]}) to {percent[1]:+.1%} (layer {sample.layers[high]}); in random "
-        f"order, by {percent[2]:+.1%} to {percent[3]:+.1%}",
+        f"One more nat of surprisal changes the norm by {least} to {most}; in random order, by "
+        f"{np.expm1(low.min()):+.1%} to {np.expm1(high.max()):+.1%}",
         sample.layers,
         [
             Lines(bins, "mean log norm,\nminus the layer's mean", "", centres, "surprisal (nats)"),
-            Lines([permuted(table[:, 4], table[:, 5]), *lines], "slope (log norm per nat)"),
+            Lines([permuted(low, high), *lines], "slope (log norm per nat)"),
         ],
-        f"Norms of the {label}, {tokens_shown(sample.tokens)} except dropped ones; {BINS} bins of "
-        "equal size. Bands: clustered by document "
+        f"Norms of the {SITES[inputs.site].label}, {tokens_shown(sample.tokens)} except dropped "
+        f"ones; {BINS} bins of equal size. Bands: clustered by document "
         f"({counted(tokens['document'].nunique(), 'document')}). An association, not a cause.",
         across=2,
         alpha=1 - CONFIDENCE,

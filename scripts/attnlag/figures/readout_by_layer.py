@@ -1,5 +1,7 @@
 """Effects of adjustments on the logits of own token, next token and first choice, by layer."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -59,21 +61,15 @@ def figure(inputs: Inputs) -> Sheet:
 def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
     """Return the panel of some lines; a single layer far below the others is cut off and named."""
     lows = np.nanmin([line.low for line in lines if line.low is not None], axis=0)
-    order = np.argsort(lows)
-    if len(lows) < 2 or lows[order[0]] > FAR * min(lows[order[1]], -0.1):
-        return Lines(lines, "effect (SD over the vocabulary)", title, height=3.0)
-    place, floor = int(order[0]), FAR * float(min(lows[order[1]], -0.1))
-    least = min(float(np.asarray(line.y)[place]) for line in lines if line.low is not None)
+    place, second, *_ = [*np.argsort(lows), 0]
+    floor = FAR * min(float(lows[second]), -0.1)
+    cut: dict[str, Any] = {}
+    if len(lows) > 1 and lows[place] <= floor:
+        least = min(float(line.y[place]) for line in lines if line.low is not None)
 
-    def name_value_below(axes: Axes) -> None:
-        text = f"layer {layers[place]} ↓ {number(least)}"
-        axes.text(place + 1.8, 0.95 * floor, text, va="bottom", fontsize=8, color=GREY)
+        def name_value_below(axes: Axes) -> None:
+            text = f"layer {layers[place]} ↓ {number(least)}"
+            axes.text(place + 1.8, 0.95 * floor, text, va="bottom", fontsize=8, color=GREY)
 
-    return Lines(
-        lines,
-        "effect (SD over the vocabulary)",
-        title,
-        height=3.0,
-        ylim=(floor, None),
-        extra=name_value_below,
-    )
+        cut = {"ylim": (floor, None), "extra": name_value_below}
+    return Lines(lines, "effect (SD over the vocabulary)", title, height=3.0, **cut)

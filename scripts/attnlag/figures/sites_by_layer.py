@@ -5,7 +5,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import lag_colours
 from attnlag.figures.norms_by_layer import norms_panel
 from attnlag.figures.sampling import sample_norms
-from attnlag.figures.templates import Lines, Sheet, profile
+from attnlag.figures.templates import Lines, Sheet, profile, tests_of
 from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UNITS
@@ -27,16 +27,8 @@ def figure(inputs: Inputs) -> Sheet:
         sample, label = sample_norms(paths).from_position(first.drop_first), SITES[site].label
         norms.append(norms_panel(sample, 0, label, "norm (log scale)", share="norms"))
         rows = {term: study.coefficients[study.coefficients["term"] == term] for term in terms}
-        lines = [
-            profile(
-                rows[term],
-                sample.layers,
-                colours[term],
-                label=named(term),
-                alpha=first.alpha,
-            )
-            for term in terms
-        ]
+        kinds = {term: {"label": named(term), "alpha": first.alpha} for term in terms}
+        lines = [profile(rows[t], sample.layers, colours[t], **kinds[t]) for t in terms]
         slopes.append(Lines(lines, f"coefficient\n({UNITS[first.outcome]})", share="slopes"))
         medians.append(f"{number(rows[terms[0]]['estimate'].median())} for the {label}")
     return Sheet(
@@ -46,7 +38,5 @@ def figure(inputs: Inputs) -> Sheet:
         f"Norms: median, middle 50% and 90% of the tokens. {PREDICTIVE} "
         f"{inference_text(first.coefficients, first.adjust)}",
         across=len(norms),
-        alpha=first.alpha,
-        adjust=first.adjust,
-        equivalence_bound=first.equivalence_bound,
+        **tests_of(first),
     )

@@ -4,10 +4,10 @@ import itertools
 import textwrap
 from collections.abc import Sequence
 
-from attnlag.claims.numbers import number
+from attnlag.claims.lags import by_regression
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE
-from attnlag.figures.templates import Lines, Sheet, profile
+from attnlag.figures.templates import Lines, Sheet, profile, tests_of
 from attnlag.figures.wording import PREDICTIVE, inference_text, shortened
 from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
@@ -26,24 +26,19 @@ DASHES = ["-", (0, (5, 1.5)), (0, (1.2, 1.2))]
 # Largest number of regressions with bands; the bands of more would overlap.
 MOST_BANDS = 4
 
-# Largest number of regressions whose sizes the title states; of more, the smallest and the largest.
-MOST_SIZES = 3
-
 
 def figure(inputs: Inputs) -> Sheet:
     """Return a line for each regression: of lag 1, or else of its nearest lag or lead."""
-    tables = [study.coefficients for study in inputs.studies]
-    layers = sorted(set().union(*(table["layer"] for table in tables)))
-    names = names_of(inputs.studies)
-    terms = [lags_among(list(table["term"]))[0] for table in tables]
-    lines = []
-    medians: dict[str, float] = {}
+    studies = inputs.studies
+    layers = sorted(set().union(*(study.coefficients["layer"] for study in studies)))
+    lines, medians = [], {}
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
-    for table, term, name, (dashes, colour) in zip(tables, terms, names, styles, strict=False):
-        rows = table[table["term"] == term]
-        alpha = inputs.studies[0].alpha
-        line = profile(rows, layers, colour, linestyle=dashes, shade=0.16, alpha=alpha)
-        if len(tables) > MOST_BANDS:
+    for study, name, (dashes, colour) in zip(studies, names_of(studies), styles, strict=False):
+        term = lags_among(list(study.coefficients["term"]))[0]
+        rows = study.coefficients[study.coefficients["term"] == term]
+        kind = {"linestyle": dashes, "shade": 0.16, "alpha": studies[0].alpha}
+        line = profile(rows, layers, colour, **kind)
+        if len(studies) > MOST_BANDS:
             line.low = None
         fitted = rows["estimate"].notna().any()
         notes = [named(term)] * (term != TERM) + ["not fitted"] * (not fitted)
@@ -51,35 +46,26 @@ def figure(inputs: Inputs) -> Sheet:
         if fitted and term == TERM:
             medians[name] = rows["estimate"].median()
         lines.append(line)
-    outcomes = {study.outcome for study in inputs.studies}
+    outcomes = {study.outcome for study in studies}
     unit = UNITS[outcomes.pop()] if len(outcomes) == 1 else "outcomes differ"
-    if len(medians) > MOST_SIZES:
-        ends = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
-        medians = {name: medians[name] for name in ends}
-    sizes = [f"{number(size)} {name}" for name, size in medians.items()]
-    sizes_in_words = " and ".join(filter(None, [", ".join(sizes[:-1]), *sizes[-1:]]))
     return Sheet(
-        f"Lag 1 is {sizes_in_words} (median layer)" if sizes else "Coefficients of all regressions",
+        by_regression(medians).sentence,
         layers,
         [Lines(lines, f"coefficient of {named(TERM)}\n({unit})", height=3.3)],
-        f"{PREDICTIVE} {inference_text(tables[0], inputs.studies[0].adjust)}",
-        alpha=inputs.studies[0].alpha,
-        adjust=inputs.studies[0].adjust,
-        equivalence_bound=inputs.studies[0].equivalence_bound,
+        f"{PREDICTIVE} {inference_text(studies[0].coefficients, studies[0].adjust)}",
+        **tests_of(studies[0]),
     )
 
 
 def names_of(studies: Sequence[Inputs]) -> list[str]:
     """Return the name of each regression in words, with its own name only where it is needed."""
-    descriptions = []
-    for study in studies:
-        within = study.regression["fixed_effects"] == "document"
-        description = "within documents" if within else "pooled"
-        if study.outcome != "norm":
-            description += f", {plural(study.outcome)}"
-        descriptions.append(description)
+    described = [
+        ("within documents" if study.regression["fixed_effects"] == "document" else "pooled")
+        + f", {plural(study.outcome)}" * (study.outcome != "norm")
+        for study in studies
+    ]
     names = [shortened(study.coefficients["regression"].iloc[0]) for study in studies]
     return [
-        text if descriptions.count(text) == 1 else f"{text} ({name})"
-        for text, name in zip(descriptions, names, strict=True)
+        text if described.count(text) == 1 else f"{text} ({name})"
+        for text, name in zip(described, names, strict=True)
     ]

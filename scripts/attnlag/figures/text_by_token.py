@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,8 +50,8 @@ MOST_TOKENS = 2000
 MOST_LINES = {"page": 40, "column": 30}
 FEWEST_LINES = 3
 
-# Sizes in inches. The width of DejaVu Sans Mono is 0.602 of its size.
-SIZE = 8.0
+# Sizes in inches. The width of the font is 0.602 of its size.
+FONT, SIZE = "DejaVu Sans Mono", 8.0
 LINE = 0.185
 CHARACTER = 0.602 * SIZE / 72
 BESIDE = 1.25
@@ -148,13 +149,10 @@ def figure(inputs: Inputs) -> CustomFigure:
 
 def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
     """Return the correlation of neighbouring norms within documents."""
-    frames = []
-    for number_of_document, document in enumerate(documents):
-        logs = np.where(document.dropped, np.nan, document.logs)
-        neighbours = {"before": logs[:-1], "after": logs[1:], "document": number_of_document}
-        frames.append(pd.DataFrame(neighbours))
-    pairs = pd.concat(frames).dropna()
-    centred = pairs - pairs.groupby("document").transform("mean")
+    of_documents = [pd.Series(np.where(d.dropped, np.nan, d.logs)) for d in documents]
+    logs = pd.concat(of_documents, keys=range(len(documents)))
+    pairs = pd.DataFrame({"before": logs.groupby(level=0).shift(), "after": logs}).dropna()
+    centred = pairs - pairs.groupby(level=0).transform("mean")
     if not centred["before"].any() or not centred["after"].any():
         return f"Norms along the text in layer {layer}"
     correlation = centred["before"].corr(centred["after"])
@@ -204,33 +202,24 @@ def draw(
     If there is no room for all documents, the first ones are shown. In a narrow figure their groups
     stand above them instead of beside them.
     """
-    count = len(documents)
-    documents = documents[: None if size is sizes.PAGE else MOST_LINES[size.name] // FEWEST_LINES]
-    most = max(FEWEST_LINES, MOST_LINES[size.name] // len(documents) - size.narrow)
+    shown = documents[: None if size is sizes.PAGE else MOST_LINES[size.name] // FEWEST_LINES]
+    most = max(FEWEST_LINES, MOST_LINES[size.name] // len(shown) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
-    parts_of = [wrapped(document.tokens, width, most) for document in documents]
+    parts_of = [wrapped(document.tokens, width, most) for document in shown]
     heights = [LINE * (1.45 + parts[-1][1]) + over for parts in parts_of]
-    glyphs = FT2Font(findfont(FontProperties(family="DejaVu Sans Mono")))
-
-    def visible(text: str) -> str:
-        """Return a text with a mark in place of each character that the font lacks."""
-        return "".join(
-            c if glyphs.get_char_index(ord(c)) and text_for("line", c) == c else NO_GLYPH
-            for c in text
-        )
-
-    notes = [
+    cut = [parts[-1][0] + 1 < len(d.tokens) for d, parts in zip(shown, parts_of, strict=True)]
+    notes = {
         "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
-        "corpus. ⏎: a line end."
-    ]
-    if any(parts[-1][0] + 1 < len(d.tokens) for d, parts in zip(documents, parts_of, strict=True)):
-        notes.append("Only the beginnings of the documents are shown.")
-    if len(documents) < count:
-        notes.append("Only the first documents are shown.")
-    if any(visible(text) != text for parts in parts_of for *_, text in parts):
-        notes.append(f"{NO_GLYPH}: a character that the font lacks.")
-    figure, canvas = framed(title, " ".join(notes), size, sum(heights) + 0.8)
+        "corpus. ⏎: a line end.": True,
+        "Only the beginnings of the documents are shown.": any(cut),
+        "Only the first documents are shown.": len(shown) < len(documents),
+        f"{NO_GLYPH}: a character that the font lacks.": any(
+            visible(text) != text for parts in parts_of for *_, text in parts
+        ),
+    }
+    note = " ".join(text for text, needed in notes.items() if needed)
+    figure, canvas = framed(title, note, size, sum(heights) + 0.8)
     axes = canvas.subplots()
     axes.set(xlim=(0, size.canvas - 0.2), ylim=(sum(heights), 0))
     axes.axis("off")
@@ -238,33 +227,23 @@ def draw(
     # The last tenth of the colours is too dark for text.
     scale = Normalize(low, low + (high - low) / 0.9)
     top = 0.0
-    for document, parts, height in zip(documents, parts_of, heights, strict=True):
+    for document, parts, height in zip(shown, parts_of, heights, strict=True):
         name = shortened(document.group, LONGEST_NAME)
         axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
         for token, line, column, text in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
             log_norm = document.logs[token]
             shade = float(scale(np.clip(log_norm, low, high))) if np.isfinite(log_norm) else 0.0
-            axes.add_patch(
-                Rectangle(
-                    (left, above + 0.012),
-                    len(text) * CHARACTER,
-                    LINE - 0.024,
-                    facecolor=SHADES(shade) if np.isfinite(log_norm) else "w",
-                    edgecolor="k" if document.dropped[token] else "none",
-                    linewidth=0.7,
-                    linestyle=(0, (2, 1.5)),
-                )
-            )
+            box = Rectangle((left, above + 0.012), len(text) * CHARACTER, LINE - 0.024)
+            box.set_facecolor(SHADES(shade) if np.isfinite(log_norm) else "w")
+            box.set_edgecolor("k" if document.dropped[token] else "none")
+            box.set(linewidth=0.7, linestyle=(0, (2, 1.5)))
+            axes.add_patch(box)
             if text.strip():
-                axes.text(
-                    left + (len(text) - len(text.lstrip())) * CHARACTER,
-                    above + 0.135,
-                    text_for("figure", visible(text).strip()),
-                    family="DejaVu Sans Mono",
-                    fontsize=SIZE,
-                    color="w" if shade > 0.45 else "k",
-                )
+                start = left + (len(text) - len(text.lstrip())) * CHARACTER
+                kind: dict[str, Any] = {"family": FONT, "fontsize": SIZE}
+                kind["color"] = "w" if shade > 0.45 else "k"
+                axes.text(start, above + 0.135, text_for("figure", visible(text).strip()), **kind)
         top += height
     canvas.colorbar(
         ScalarMappable(scale, SHADES),
@@ -280,3 +259,17 @@ def draw(
         pad=0.005,
     )
     return figure
+
+
+@functools.cache
+def glyphs() -> FT2Font:
+    """Return the font of the tokens."""
+    return FT2Font(findfont(FontProperties(family=FONT)))
+
+
+def visible(text: str) -> str:
+    """Return a text with a mark in place of each character that the font lacks."""
+    return "".join(
+        c if glyphs().get_char_index(ord(c)) and text_for("line", c) == c else NO_GLYPH
+        for c in text
+    )
