@@ -1,5 +1,7 @@
 """Tables, norms and pictures for the tests of figures, and what a picture shows."""
 
+from collections.abc import Iterable, Sequence
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -10,68 +12,49 @@ from matplotlib.figure import Figure
 TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
 
 
-def synthetic_norms(layers: int, sequences: int = 20, length: int = 150, sink: float = 0.0):
+def grid(**names: Iterable) -> pd.DataFrame:
+    """Return a table with a row for each combination of values, as of ``layer`` and ``term``."""
+    return pd.MultiIndex.from_product(names.values(), names=list(names)).to_frame(index=False)
+
+
+def with_interval(table: pd.DataFrame, of: str = "estimate", reach: float = 0.1) -> pd.DataFrame:
+    return table.assign(conf_low=table[of] - reach, conf_high=table[of] + reach)
+
+
+def synthetic_norms(layers: int, sequences: int = 20, length: int = 150):
     """Return positions and norms (tokens, layers) whose logs follow the tokens before."""
     random = np.random.default_rng(layers)
-    shocks = random.normal(size=(sequences, length, layers))
-    logs = np.zeros_like(shocks)
-    slopes = np.linspace(0.0, 0.6, layers)
+    logs = 0.3 * random.normal(size=(sequences, length, layers))
+    logs[:, 0] = 0
     for t in range(1, length):
-        logs[:, t] = slopes * logs[:, t - 1] + 0.3 * shocks[:, t]
-    logs += np.linspace(1, 4, layers)
-    logs[:, 0] += sink
-    position = np.tile(np.arange(length), sequences)
-    return position, np.exp(logs.reshape(-1, layers)).astype(np.float32)
+        logs[:, t] += np.linspace(0.0, 0.6, layers) * logs[:, t - 1]
+    norms = np.exp(logs + np.linspace(1, 4, layers)).astype(np.float32)
+    return np.tile(np.arange(length), sequences), norms.reshape(-1, layers)
 
 
-def synthetic_tables(
-    layers: int,
-    lags: int = 2,
-    unfitted: tuple[int, ...] = (),
-    leads: int = 0,
-    regression: str = "notebook",
-):
+def synthetic_tables(layers: int, lags: int = 2, unfitted: Sequence[int] = (), leads: int = 0):
     """Return coefficients and fits; every third layer's last term is not significant."""
-    rows = []
-    keys = {"model": "gpt2", "corpus": "prompts", "site": "attention", "regression": regression}
-    terms = ["intercept", *(f"lag_{n + 1}" for n in range(lags))]
-    terms += [f"lead_{n + 1}" for n in range(leads)]
-    for layer in range(layers):
-        for place, term in enumerate(terms):
-            missing = layer in unfitted
-            estimate = np.nan if missing else np.sin(layer + place) * 0.2 + 0.4 / (place + 1)
-            p = 0.4 if place == len(terms) - 1 and layer % 3 == 0 else 1e-6
-            rows.append(
-                {
-                    **keys,
-                    "subset": "all",
-                    "layer": layer,
-                    "term": term,
-                    "estimate": estimate,
-                    "std_error": np.nan if missing else 0.025 + 0.001 * layer,
-                    "p_adjusted": np.nan if missing else p,
-                    "conf_low": estimate - 0.05,
-                    "conf_high": estimate + 0.05,
-                    "vcov_type": "cluster",
-                }
-            )
-    known = [np.nan if layer in unfitted else 0.1 + layer / 100 for layer in range(layers)]
-    fits = pd.DataFrame(
-        {**keys, "layer": range(layers), "n_obs": 2940, "n_documents": 20, "r_squared": known}
-    )
-    return pd.DataFrame(rows), fits
+    terms = [f"lag_{n + 1}" for n in range(lags)] + [f"lead_{n + 1}" for n in range(leads)]
+    table = grid(layer=range(layers), term=["intercept", *terms])
+    place, layer = table["term"].map(["intercept", *terms].index), table["layer"]
+    last = (place == len(terms)) & (layer % 3 == 0)
+    table["estimate"] = np.sin(layer + place) * 0.2 + 0.4 / (place + 1)
+    table["p_adjusted"] = np.where(last, 0.4, 1e-6)
+    table = with_interval(table, reach=0.05)
+    table.loc[layer.isin(unfitted), table.columns[2:]] = np.nan
+    fits = pd.DataFrame({"layer": range(layers), "r_squared": 0.1 + np.arange(layers) / 100})
+    fits.loc[list(unfitted), "r_squared"] = np.nan
+    return table.assign(vcov_type="cluster"), fits
 
 
 def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
     """Return controls of a regression: permuted order a little above zero, random weights large."""
     rows = coefficients[coefficients["term"] != "intercept"]
     known = rows["estimate"].notna()
-    middle = np.where(known, 0.02 + 0.001 * rows["layer"], np.nan)
     return rows[["layer", "term", "estimate"]].assign(
-        permuted_mean=middle,
-        permuted_low=middle - 0.03,
-        permuted_high=middle + 0.03,
-        random_weights=np.where(known, 1.5 + 0.01 * rows["layer"], np.nan),
+        permuted_low=(0.001 * rows["layer"] - 0.01).where(known),
+        permuted_high=(0.001 * rows["layer"] + 0.05).where(known),
+        random_weights=(1.5 + 0.01 * rows["layer"]).where(known),
         random_weights_default=np.where(known, 0.5, np.nan),
         random_weights_r_squared=np.where(known, 0.99, np.nan),
         trained=rows["estimate"],

@@ -21,12 +21,8 @@ def extremes(effects: pd.DataFrame, most: int) -> pd.DataFrame:
 def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     """Return the effects of all earlier layers on a later token, and whether they make the lags.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The rows of ``total_effects`` of one pair of sites and one lag.
-    most : int
-        Largest number of target layers that are named; of more, the smallest and the largest.
+    ``table`` has the rows of ``total_effects`` of one pair of sites and one lag. If these are of
+    more target layers than ``most``, the smallest and the largest effect are named.
     """
     documents = int(table["documents"].max())
     verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"

@@ -27,23 +27,10 @@ def size(
 ) -> Claim:
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
-    Parameters
-    ----------
-    coefficients : pandas.DataFrame
-        The tidy table of one regression.
-    median : mapping
-        ``median`` over the layers with ``conf_low`` and ``conf_high``, NaN with too few documents.
-    fits : pandas.DataFrame
-        The layers that were fitted. If these have fewer documents than `FEWEST_DOCUMENTS`, the
-        verdict is about these documents alone.
-    equivalence_bound : float
-        Bound below which a coefficient is of no interest.
-
-    Returns
-    -------
-    claim : Claim
-        Its sentence has the number of layers in which the coefficient is shown to be larger and, of
-        other lags than the nearest, smaller in size.
+    ``median`` has the ``median`` over the layers and its interval, NaN with too few documents. If
+    the fits have fewer documents than `FEWEST_DOCUMENTS`, the verdict is about these documents
+    alone. The sentence counts the layers in which the coefficient is shown to be larger than the
+    bound and, of other lags than the nearest, smaller in size.
     """
     nearest = term == lags_among(list(coefficients["term"]))[0]
     sentence = layers_beyond(coefficients, term, len(fits), equivalence_bound, smaller=not nearest)

@@ -1,8 +1,4 @@
-"""Elements shared by figures: titles, layers along an axis, lags, bands, maps and histograms.
-
-Each figure has a module of its own. It first reduces its data, one layer at a time, so that memory
-does not grow with the corpus.
-"""
+"""Elements shared by figures: titles, layers along an axis, bands and histograms."""
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
@@ -124,26 +120,14 @@ def framed(
 ) -> tuple[Figure, SubFigure]:
     """Return a figure with title, legend and caption, and the part of it that is for panels.
 
-    Parameters
-    ----------
-    title : str
-        The finding, and in further lines the data. Empty: neither is written.
-    height : float
-        Height of the panels in inches.
-    legend : mapping
-        Handles by label.
+    The title has the finding, and in further lines the data. The panels are ``height`` inches high;
+    the legend has handles by label.
     """
     # Characters of 11, 9 and 8 points are about 0.1, 0.07 and 0.061 inches wide.
     room = size.canvas - 0.2
     claim, _, data = title.partition("\n")
-    claim, data, note = (
-        fill(text, int(room / width))
-        for text, fill, width in (
-            (claim, balanced, 0.1),
-            (data, textwrap.fill, 0.07),
-            (note, balanced, 0.061),
-        )
-    )
+    claim, note = balanced(claim, int(room / 0.1)), balanced(note, int(room / 0.061))
+    data = textwrap.fill(data, int(room / 0.07))
     columns = legend_columns(list(legend or ()), room - 0.1)
     # Lines of text, and the space around them.
     height += sum(

@@ -1,7 +1,5 @@
 """Effect of finite interventions by distance in layers, beside predictions of the derivative."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -31,26 +29,28 @@ NEXT_TOKEN = {"kl_divergence": "KL divergence (nats)", "surprisal": "change of s
 def figure(inputs: Inputs) -> Sheet:
     """Return the effects on predictions, and on norms with a panel per lag."""
     effects = inputs.elasticities[inputs.elasticities["source_site"] == inputs.source]
-    on_norms = of_pair(inputs, effects)
-    on_norms = on_norms.assign(distance=on_norms["target_layer"] - on_norms["source_layer"])
-    on_norms = on_norms[on_norms["distance"] > 0]
-    finite = finite_interventions(on_norms)
+    kind, scaled = effects["intervention"].astype(str), effects["alpha"].map("scale by {:g}".format)
+    effects = effects.assign(
+        label=scaled.where(kind == "scale", kind),
+        distance=effects["target_layer"] - effects["source_layer"],
+    )
+    after = of_pair(inputs, effects).query("distance > 0")
+    made = effects[effects["label"] != "derivative"]
+    finite, derivative = (
+        after[(after["label"] == "derivative") == known] for known in (False, True)
+    )
     if finite.empty:
         return Sheet("No finite intervention was made before an observed layer")
-    derivative = on_norms[on_norms["intervention"] == "derivative"]
-    derivative = derivative[derivative["source_layer"].isin(finite["source_layer"])]
     panels = []
     for target, label in NEXT_TOKEN.items():
-        rows = finite_interventions(effects[effects["target_site"] == target])
-        x = np.array(sorted(rows["lag"].unique()))
-        lines = lines_over(rows, "lag", x)
+        lines, x = lines_over(made[made["target_site"] == target], "lag")
         panels.append(Lines(lines, label, "prediction of the next token", x, "tokens after"))
+    derivative = derivative[derivative["source_layer"].isin(finite["source_layer"])]
     for lag, title in LAGS.items():
-        rows, predicted = finite[finite["lag"] == lag], derivative[derivative["lag"] == lag]
-        x = np.array(sorted(rows["distance"].unique()))
-        y = predicted.groupby("distance")["estimate"].mean().reindex(x).to_numpy(dtype=float)
-        derived = Line(y, "derivative, for scaling", "k", linestyle=(0, (1, 1.2)))
-        lines = [*lines_over(rows, "distance", x), derived]
+        lines, x = lines_over(finite[finite["lag"] == lag], "distance")
+        predicted = derivative[derivative["lag"] == lag].groupby("distance")["estimate"].mean()
+        y = predicted.reindex(x).to_numpy(dtype=float)
+        lines.append(Line(y, "derivative, for scaling", "k", linestyle=(0, (1, 1.2))))
         panels.append(Lines(lines, "Δ log norm", title, x, "layers after"))
     near = effects[(effects["target_site"] == "kl_divergence") & (effects["lag"] == 0)]
     largest = near.groupby("intervention", observed=True)["estimate"].max()
@@ -69,27 +69,18 @@ def figure(inputs: Inputs) -> Sheet:
     )
 
 
-def finite_interventions(effects: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of finite interventions, with the label of each."""
-    finite = effects[effects["intervention"] != "derivative"]
-    kind = finite["intervention"].astype(str)
-    scaled = finite["alpha"].map("scale by {:g}".format)
-    return finite.assign(label=scaled.where(kind == "scale", kind))
+def lines_over(rows: pd.DataFrame, column: str) -> tuple[list[Line], np.ndarray]:
+    """Return a line with its band for each intervention, means over source layers, and their x.
 
-
-def colours_of(interventions: pd.DataFrame) -> dict[str, Any]:
-    """Return a colour for each label of interventions: scales first, by factor."""
-    labels = interventions.sort_values("alpha")["label"].unique()
+    Scales come first, by factor.
+    """
+    x = np.array(sorted(rows[column].unique()))
+    labels = rows.sort_values("alpha")["label"].unique()
     scales = [label for label in labels if label not in HUES]
     shades = dict(zip(scales, sns.color_palette("viridis", len(scales)), strict=True))
-    return shades | {kind: hue for kind, hue in HUES.items() if kind in labels}
-
-
-def lines_over(rows: pd.DataFrame, column: str, x: np.ndarray) -> list[Line]:
-    """Return a line with its band for each intervention, means over the source layers."""
     means = rows.groupby(["label", column])[["estimate", *BOUNDS]].mean()
     lines = []
-    for label, colour in colours_of(rows).items():
+    for label, colour in (shades | {kind: HUES[kind] for kind in HUES if kind in labels}).items():
         y, low, high = means.loc[label].reindex(x).to_numpy(dtype=float).T
         lines.append(Line(y, label, colour, low, high, shade=0.15))
-    return lines
+    return lines, x

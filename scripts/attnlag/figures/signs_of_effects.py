@@ -47,20 +47,19 @@ def figure(inputs: Inputs) -> Sheet:
             f"Prediction has the sign of {alone['same_sign']:.0f} of {alone['clear']:.0f} clear "
             "effects on the next token"
         )
-    targets = sorted(pairs["target_layer"].astype(int).unique())
-    colours = layer_colours(len(targets))
+    of_target = dict(list(pairs.groupby(pairs["target_layer"].astype(int))))
     reach = 1.3 * pairs[[*PANELS, *BOUNDS]].abs().max()
     limits = float(reach[list(PANELS)].max()), float(reach[list(BOUNDS)].max())
     panels = []
     for column, (prediction, title) in PANELS.items():
         lines = []
-        for layer, colour in zip(targets, colours, strict=True):
-            rows = pairs[pairs["target_layer"] == layer]
+        for (layer, rows), colour in zip(
+            of_target.items(), layer_colours(len(of_target)), strict=True
+        ):
             x, y, low, high = (rows[name].to_numpy(float) for name in (column, "estimate", *BOUNDS))
-            label = f"target layer {layer}"
-            lines.append(Line(y, label, colour, low, high, bars=True, x=x))
+            lines.append(Line(y, f"target layer {layer}", colour, low, high, bars=True, x=x))
         unclear = pairs[pairs["conf_low"] * pairs["conf_high"] <= 0][[column, "estimate"]]
-        trial = trials.get(prediction)
+        kind = {"unclear": unclear, "trial": trials.get(prediction), "limits": limits}
         panels.append(
             Lines(
                 lines,
@@ -69,7 +68,7 @@ def figure(inputs: Inputs) -> Sheet:
                 np.empty(0),
                 "predicted: coefficient (log norm per log norm)",
                 height=3.6,
-                extra=functools.partial(finish, unclear=unclear, trial=trial, limits=limits),
+                extra=functools.partial(finish, **kind),
             )
         )
     documents = counted(int(inputs.elasticities["documents"].max()), "document")

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
-from pictures import synthetic_controls, synthetic_tables, texts_of
+from pictures import grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 from attnlag.figures import (
     coefficients_by_depth,
@@ -37,27 +37,25 @@ from attnlag.storage import tables
 LAYERS = range(4)
 
 
-def coefficients(controls=True, outcome="norm", **kinds):
+TESTED = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05}
+
+
+def of_coefficients(controls=True, outcome="norm", **kinds):
+    """Return the inputs of the figure of coefficients, and the figure."""
     table, fits = synthetic_tables(12, **kinds)
-    return {
-        "coefficients": table,
-        "fits": fits,
-        "controls": synthetic_controls(table) if controls else None,
-        "alpha": 0.05,
-        "adjust": "holm",
-        "equivalence_bound": 0.05,
-        "outcome": outcome,
-        "r_squared_name": "R² within documents",
-    }
-
-
-def sheet_of_coefficients(**inputs):
-    return coefficients_by_layer.figure(SimpleNamespace(**inputs))
+    inputs = SimpleNamespace(
+        coefficients=table,
+        fits=fits,
+        controls=synthetic_controls(table) if controls else None,
+        outcome=outcome,
+        r_squared_name="R² within documents",
+        **TESTED,
+    )
+    return inputs, coefficients_by_layer.figure(inputs)
 
 
 def test_coefficients_stand_beside_their_controls():
-    tables_of = coefficients(unfitted=(4,))
-    sheet = sheet_of_coefficients(**tables_of)
+    inputs, sheet = of_coefficients(unfitted=(4,))
     one, two, before, explained = sheet.panels
     assert [panel.title for panel in sheet.panels] == [
         "lag 1",
@@ -67,8 +65,7 @@ def test_coefficients_stand_beside_their_controls():
     ]
     for term, panel in (("lag_1", one), ("lag_2", two)):
         own, controls = (
-            tables_of[name][tables_of[name]["term"] == term]
-            for name in ("coefficients", "controls")
+            table[table["term"] == term] for table in (inputs.coefficients, inputs.controls)
         )
         line, order = panel.lines
         np.testing.assert_array_equal(line.y, own["estimate"])
@@ -76,17 +73,20 @@ def test_coefficients_stand_beside_their_controls():
         np.testing.assert_array_equal(order.low, controls["permuted_low"])
         np.testing.assert_array_equal(order.high, controls["permuted_high"])
         assert panel.missing == [4]
-    controls = tables_of["controls"].query("term == 'lag_1'")
+    controls = inputs.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
-    assert [line.label for line in before.lines] == [
-        "before training, first scale",
-        "before training, default scale",
-        "trained, on the same texts",
-    ]
-    np.testing.assert_array_equal(before.lines[0].y, controls["random_weights"])
-    np.testing.assert_array_equal(before.lines[1].y, controls["random_weights_default"])
-    np.testing.assert_array_equal(before.lines[2].y, controls["trained"])
-    np.testing.assert_array_equal(explained.lines[0].y, tables_of["fits"]["r_squared"])
+    for line, (column, label) in zip(
+        before.lines,
+        {
+            "random_weights": "before training, first scale",
+            "random_weights_default": "before training, default scale",
+            "trained": "trained, on the same texts",
+        }.items(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(line.y, controls[column])
+        assert line.label == label
+    np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
     assert sheet.claim == (
         "A norm 1% larger is followed by one 0.23% larger, two tokens later 0.16% larger (median "
         "layer; 0.50 to 1.56% before training, by scale)"
@@ -95,51 +95,41 @@ def test_coefficients_stand_beside_their_controls():
 
 
 def test_coefficients_without_controls_and_with_many_lags_have_fewer_panels():
+    inputs, alone = of_coefficients(controls=False)
     # Norms before training that do not vary have no coefficient.
-    constant = coefficients()
     nothing = {"random_weights": np.nan, "random_weights_default": np.nan}
-    constant["controls"] = constant["controls"].assign(**nothing)
-    for inputs in (coefficients(controls=False), constant):
-        few = sheet_of_coefficients(**inputs)
-        assert [panel.title for panel in few.panels] == [
-            "lag 1",
-            "lag 2",
-            "variance explained within documents",
-        ]
+    inputs.controls = synthetic_controls(inputs.coefficients).assign(**nothing)
+    for few in (alone, coefficients_by_layer.figure(inputs)):
+        titles = ["lag 1", "lag 2", "variance explained within documents"]
+        assert [panel.title for panel in few.panels] == titles
         assert "before training" not in few.claim
-    many = sheet_of_coefficients(**coefficients(lags=6))
-    lines, _ = many.panels
+    lines, _ = of_coefficients(lags=6)[1].panels
     assert [line.label for line in lines.lines] == [f"lag {n}" for n in range(1, 7)]
-    angle = sheet_of_coefficients(**coefficients(outcome="angle"))
-    assert angle.claim.startswith("Lag 1 is ")
-    leads = sheet_of_coefficients(**coefficients(lags=0, leads=2))
-    assert leads.claim.startswith("Lead 1 is ")
-    nowhere = sheet_of_coefficients(**coefficients(unfitted=tuple(range(12))))
-    assert nowhere.claim == "No coefficient of norms could be estimated"
 
 
-def groups_table(groups, estimates):
-    return pd.DataFrame(
-        {
-            "subset": np.repeat(groups, len(LAYERS)),
-            "layer": [*LAYERS] * len(groups),
-            "term": "lag_1",
-            "estimate": np.repeat(estimates, len(LAYERS)),
-            "p_adjusted": np.tile([0.01, 0.2, 0.01, 0.01], len(groups)),
-            "vcov_type": "cluster",
-            "n_documents": 7,
-            "status": ["2 documents" if np.isnan(e) else "ok" for e in estimates for _ in LAYERS],
-        }
-    )
+@pytest.mark.parametrize(
+    ("kind", "claim"),
+    [
+        ({"outcome": "angle"}, "Lag 1 is "),
+        ({"lags": 0, "leads": 2}, "Lead 1 is "),
+        ({"unfitted": range(12)}, "No coefficient of norms could be estimated"),
+    ],
+)
+def test_what_is_no_percentage_is_claimed_as_a_coefficient(kind, claim):
+    assert of_coefficients(**kind)[1].claim.startswith(claim)
 
 
-def of_groups(groups, estimates):
-    inputs = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
-    return groups_by_layer.figure(SimpleNamespace(groups=groups_table(groups, estimates), **inputs))
+def of_groups(**estimates):
+    table = grid(subset=estimates, layer=LAYERS).assign(term="lag_1", vcov_type="cluster")
+    table["estimate"] = table["subset"].map(estimates)
+    table["p_adjusted"] = np.where(table["layer"] == 1, 0.2, 0.01)
+    table["status"] = np.where(table["estimate"].isna(), "2 documents", "ok")
+    groups = table.assign(n_documents=7)
+    return groups_by_layer.figure(SimpleNamespace(groups=groups, outcome="norm", **TESTED))
 
 
 def test_groups_are_rows_of_a_map():
-    sheet = of_groups(["prose", "verse", "rare"], [0.2, 0.4, np.nan])
+    sheet = of_groups(prose=0.2, verse=0.4, rare=np.nan)
     (cells,) = sheet.panels
     assert cells.rows == ["prose (7)", "verse (7)", "rare (7)"]
     np.testing.assert_array_equal(cells.values[:2], [[0.2] * 4, [0.4] * 4])
@@ -149,9 +139,9 @@ def test_groups_are_rows_of_a_map():
         "Lag 1 is positive in every group of documents: 0.20 (prose) to 0.40 (verse) in the median "
         "layer"
     )
-    mixed = of_groups(["prose", "verse", "law"], [0.2, 0.4, -0.1])
+    mixed = of_groups(prose=0.2, verse=0.4, law=-0.1)
     assert mixed.claim.startswith("Lag 1 is positive in 2 of 3 groups of documents: −0.10 (law) to")
-    assert not of_groups(["prose"], [0.2]).panels
+    assert not of_groups(prose=0.2).panels
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +177,7 @@ def norms(tmp_path_factory):
     return folder, frame
 
 
-def norms_inputs(folder: Path, **more):
+def norms_inputs(folder: Path):
     names = ("norms", "stream", "properties")
     files = {name: [folder / f"{name}.parquet"] for name in names}
     given = SimpleNamespace(**files, tokens=[], corpus=folder / "corpus.parquet")
@@ -240,17 +230,23 @@ def test_norms_by_position_are_means_of_the_rows(norms):
     sheet = norms_by_position.figure(norms_inputs(folder))
     (cells,) = sheet.panels
     centred = frame[list(LAYERS)] - frame.loc[frame["position"] > 0, list(LAYERS)].mean()
-    np.testing.assert_allclose(cells.values[0], centred[frame["position"] == 0].mean(), atol=1e-6)
-    np.testing.assert_allclose(cells.values[5], centred[frame["position"] == 5].mean(), atol=1e-6)
+    for position in (0, 5):
+        mean = centred[frame["position"] == position].mean()
+        np.testing.assert_allclose(cells.values[position], mean, atol=1e-6)
     # The first tokens, which are dropped, do not stretch the scale.
     assert cells.limits[1] < np.abs(cells.values[0]).max()
-    claim = norms_by_position.claim_of(np.log([2.6, 1.0, 0.45]), [0, 1, 2])
-    assert claim == (
-        "First tokens are outliers: 2.6 times the layer's mean norm in layer 0, 0.45 times in "
-        "layer 2"
+    # The last row begins at position 27; the title is about what is not hatched.
+    drift = np.expm1(
+        centred[frame["position"] >= 27].mean() - centred[frame["position"] == 1].mean()
     )
-    same = norms_by_position.claim_of(np.full(3, 0.01), [0, 1, 2])
-    assert same == "First tokens have about the same norms as later ones"
+    low, high = drift.idxmin(), drift.idxmax()
+    assert sheet.claim == (
+        f"From position 1 to 27, the mean norm of a layer changes by {drift[low]:+.0%} (layer "
+        f"{low}) to {drift[high]:+.0%} (layer {high})"
+    ).replace("-", "−")
+    assert norms_by_position.claim_of(np.zeros((1, 4)), np.array([1]), LAYERS) == (
+        "Norms along the text"
+    )
 
 
 def test_shares_of_variance_stand_beside_what_chance_gives(norms):
@@ -282,17 +278,13 @@ def test_surprisal_is_permuted_only_within_documents():
             assert sorted(draw[document == one]) == sorted(x[document == one])
 
 
-def study(name, effects, estimate, term="lag_1", outcome="norm"):
+def study(name, effects, estimate, term="lag_1"):
     table = pd.DataFrame(
         {"regression": name, "layer": LAYERS, "term": term, "estimate": estimate}
-    ).assign(conf_low=estimate - 0.1, conf_high=estimate + 0.1, vcov_type="cluster")
+    ).assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster")
+    regression = {"fixed_effects": effects}
     return SimpleNamespace(
-        coefficients=table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01]),
-        equivalence_bound=0.05,
-        regression={"fixed_effects": effects},
-        outcome=outcome,
-        alpha=0.05,
-        adjust="holm",
+        coefficients=with_interval(table), regression=regression, outcome="norm", **TESTED
     )
 
 
@@ -315,80 +307,54 @@ def test_regressions_are_named_by_what_they_hold_fixed():
     assert sheet.claim == "Lag 1 is −0.50 pooled (b) and 0.40 pooled (c) (median layer)"
 
 
-def classes(settings, tests, slopes=None):
+def of_classes(name, p_value, sizes, merged="", apart=0.1):
+    """Return the figure of slopes and numbers of rows of classes."""
+    table = grid(subset=sizes, layer=LAYERS).assign(term="lag_1", vcov_type="cluster")
+    table["estimate"], table["n_obs"] = (table["subset"].map(sizes).str[n] for n in (0, 1))
+    table["difference"] = table["estimate"] - 0.3
+    table["difference_p_adjusted"] = np.where(table["layer"] == 1, 0.01, 0.4)
+    table["median"] = table["estimate"]
+    slopes = with_interval(table).assign(
+        p_adjusted=0.001, median_low=table["median"] - 0.1, median_high=table["median"] + apart
+    )
+    tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
     regression = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
-    settings = {"regression": regression, "offset": 0, **settings}
-    return SimpleNamespace(settings=settings, tests=tests, slopes=slopes)
-
-
-INTERVAL = {"": 0.0, "_low": -0.1, "_high": 0.1}
-
-
-def slopes_of(sizes):
-    rows = [
-        {
-            "subset": name,
-            "layer": layer,
-            "term": "lag_1",
-            "estimate": estimate,
-            "conf_low": estimate - 0.1,
-            "conf_high": estimate + 0.1,
-            "p_adjusted": 0.001,
-            "difference": estimate - 0.3,
-            "difference_p_adjusted": 0.01 if layer == 1 else 0.4,
-            **{f"median{end}": estimate + by for end, by in INTERVAL.items()},
-            "n_obs": n_obs,
-            "vcov_type": "cluster",
-        }
-        for name, (estimate, n_obs) in sizes.items()
-        for layer in LAYERS
-    ]
-    return pd.DataFrame(rows)
+    settings = {"regression": regression, "offset": 0, "property": name}
+    inputs = SimpleNamespace(settings=settings, tests=pd.DataFrame(tests), slopes=slopes)
+    return slopes_by_class.figure(inputs)
 
 
 def test_classes_are_rows_and_the_extremes_are_named():
     sizes = {"all": (0.3, 900), "PUNCT": (0.16, 300), "SPACE": (0.45, 500), "other": (0.9, 9)}
-    tests = pd.DataFrame({"layer": LAYERS, "term": "lag_1", "p_adjusted": 0.01, "merged": "X"})
-    tests = tests.assign(hypothesis="equal")
-    sheet = slopes_by_class.figure(classes({"property": "upos"}, tests, slopes_of(sizes)))
+    sheet = of_classes("upos", 0.01, sizes, merged="X")
     shared, cells = sheet.panels
     assert sheet.claim == (
         "Lag 1 is weakest for punctuation (0.16) and strongest for white space (0.45); slopes "
         "differ in every layer"
     )
-    near = slopes_of(sizes).assign(median_high=0.5)
-    sheet = slopes_by_class.figure(classes({"property": "upos"}, tests, near))
-    assert sheet.claim == "Lag 1 differs by part of speech in every layer"
+    near = of_classes("upos", 0.01, sizes, apart=0.5)
+    assert near.claim == "Lag 1 differs by part of speech in every layer"
     assert cells.rows == ["white space (500)", "punctuation (300)"]
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
     assert cells.weak[0].tolist() == [True, False, True, True]
     np.testing.assert_allclose(shared.lines[0].y, 0.3)
-    one = slopes_of({name: sizes[name] for name in ("all", "PUNCT")})
-    assert not slopes_by_class.figure(classes({"property": "upos"}, tests, one)).panels
+    assert not of_classes("upos", 0.01, {name: sizes[name] for name in ("all", "PUNCT")}).panels
 
 
 def test_thirds_of_a_number_are_drawn_in_order():
     sizes = {"all": (0.5, 900), "low": (0.5, 290), "middle": (0.5, 310), "high": (0.5, 300)}
-    tests = pd.DataFrame({"layer": LAYERS, "term": "lag_1", "p_adjusted": 0.3, "merged": ""})
-    sheet = slopes_by_class.figure(classes({"property": "surprisal"}, tests, slopes_of(sizes)))
+    sheet = of_classes("surprisal", 0.3, sizes)
     assert sheet.panels[1].rows == ["low (290)", "middle (310)", "high (300)"]
     assert sheet.claim == "Lag 1 differs by surprisal in 0 of 4 layers"
 
 
-def heads(sinks=True, lags=True):
-    table = pd.DataFrame(
-        [{"layer": layer, "part": p} for layer in LAYERS for p in ("0", "1", "10", WHOLE)]
-    ).assign(share=0.5, sink=0.7 if sinks else np.nan, sink_uniform=0.06)
-    estimates = pd.DataFrame(
-        [
-            {"layer": layer, "part": part, "term": "lag_1", "estimate": estimate}
-            for layer in LAYERS
-            for part, estimate in {"0": 0.2, "1": 0.3, "10": 0.25, WHOLE: 0.23, ABOVE: 0.9}.items()
-        ]
-    )
-    if not lags:
-        estimates["estimate"] = np.nan
-    return SimpleNamespace(heads=table, coefficients=estimates, alpha=0.05)
+def heads(sink=0.7, lag=1.0):
+    estimates = {"0": 0.2, "1": 0.3, "10": 0.25, WHOLE: 0.23, ABOVE: 0.9}
+    table = grid(layer=LAYERS, part=["0", "1", "10", WHOLE])
+    table = table.assign(share=0.5, sink=sink, sink_uniform=0.06)
+    lags = grid(layer=LAYERS, part=estimates).assign(term="lag_1")
+    lags["estimate"] = lag * lags["part"].map(estimates)
+    return SimpleNamespace(heads=table, coefficients=lags, alpha=0.05)
 
 
 def test_heads_are_maps_of_what_was_measured():
@@ -403,8 +369,8 @@ def test_heads_are_maps_of_what_was_measured():
         "of its layer's squared norms (33% if equal); the median head gives 70% of its attention "
         "to the first token (6% if equal)"
     )
-    assert len(heads_by_layer.figure(heads(sinks=False)).panels) == 2
-    unfitted = heads_by_layer.figure(heads(lags=False))
+    assert len(heads_by_layer.figure(heads(sink=np.nan)).panels) == 2
+    unfitted = heads_by_layer.figure(heads(lag=np.nan))
     assert unfitted.claim.startswith("One head has up to 50% of ")
     none = heads()
     none.heads = none.heads.iloc[:0]
@@ -412,17 +378,10 @@ def test_heads_are_maps_of_what_was_measured():
 
 
 def geometry():
-    rows = []
-    for layer in LAYERS:
-        for distance in (1, 2, 4):
-            mean = 0.54 / distance
-            rows.append({"layer": layer, "quantity": "cosine_previous_centred", "mean": mean})
-            rows[-1]["distance"] = distance
-    table = pd.DataFrame(rows).assign(site="attention", random_weights=np.nan)
-    table = table.assign(random_pairs=table["mean"] / 2)
-    return SimpleNamespace(
-        means=table.assign(conf_low=table["mean"], conf_high=table["mean"]), alpha=0.05
-    )
+    table = grid(layer=LAYERS, distance=(1, 2, 4)).assign(quantity="cosine_previous_centred")
+    table["mean"] = 0.54 / table["distance"]
+    table = table.assign(site="attention", random_weights=np.nan, random_pairs=table["mean"] / 2)
+    return SimpleNamespace(means=with_interval(table, "mean", 0.0), alpha=0.05)
 
 
 def test_directions_are_beside_those_of_random_pairs():
@@ -439,52 +398,38 @@ def test_directions_are_beside_those_of_random_pairs():
 
 def effects():
     sites = {"source_site": "attention", "target_site": "attention"}
-    derivative = [
-        {**sites, "source_layer": s, "target_layer": t, "lag": lag, "intervention": "derivative"}
-        | {"estimate": 0.01 * s + lag / 100, "predictive": 0.1 * t, "alpha": np.nan}
-        for t in (1, 3)
-        for s in range(t + 1)
-        for lag in (0, 1)
-    ]
-    finite = [
-        {**sites, "source_layer": 0, "target_layer": t, "lag": lag, "intervention": kind}
-        | {"estimate": size * t, "alpha": alpha}
-        for kind, alpha, size in (("scale", 0.5, 0.1), ("zero", np.nan, 0.2))
-        for t in (1, 2, 3)
-        for lag in (0, 1)
-    ]
-    of_next = [
-        {"source_site": "attention", "target_site": target, "source_layer": 0, "lag": lag}
-        | {"intervention": kind, "alpha": alpha, "estimate": size / (1 + lag)}
-        for target in ("kl_divergence", "surprisal")
-        for kind, alpha, size in (("scale", 0.5, 0.1), ("zero", np.nan, 0.5))
-        for lag in (0, 1)
-    ]
-    table = pd.DataFrame(derivative + finite + of_next).assign(documents=13, positions=20)
-    table = table.assign(conf_low=table["estimate"] - 0.1, conf_high=table["estimate"] + 0.1)
-    # As the tables of a run are read.
-    table = table.astype(dict.fromkeys(("source_site", "target_site", "intervention"), "category"))
-    sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
-    sums = sums.assign(coefficient=0.3, conf_low=0.0, conf_high=0.1, target_site="attention")
-    sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4, source_site="attention")
-    sums = sums.assign(predicted=0.2, predicted_conf_low=-0.1, predicted_conf_high=0.5)
-    return SimpleNamespace(
-        elasticities=table,
-        total_effects=sums,
-        source="attention",
-        target="attention",
-        alpha=0.05,
+    derivative = grid(target_layer=(1, 3), source_layer=LAYERS, lag=(0, 1))
+    derivative = derivative.query("source_layer <= target_layer").assign(
+        intervention="derivative",
+        estimate=lambda t: 0.01 * t["source_layer"] + t["lag"] / 100,
+        predictive=lambda t: 0.1 * t["target_layer"],
     )
+    finite = grid(intervention=("scale", "zero"), target_layer=(1, 2, 3), lag=(0, 1))
+    of_next = grid(target_site=("kl_divergence", "surprisal"), lag=(0, 1)).merge(
+        pd.DataFrame({"intervention": ["scale", "zero"], "size": [0.1, 0.5]}), how="cross"
+    )
+    of_next["estimate"] = of_next["size"] / (1 + of_next["lag"])
+    finite["estimate"] = finite["intervention"].map({"scale": 0.1, "zero": 0.2})
+    finite["estimate"] *= finite["target_layer"]
+    made = pd.concat([finite, of_next]).assign(source_layer=0)
+    made["alpha"] = made["intervention"].map({"scale": 0.5})
+    table = pd.concat([derivative, made]).assign(source_site="attention", documents=13)
+    table = with_interval(table.fillna({"target_site": "attention"}))
+    # As the tables of a run are read.
+    table = table.astype(dict.fromkeys((*sites, "intervention"), "category"))
+    sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
+    sums = sums.assign(**sites, conf_low=0.0, conf_high=0.1, coefficient=0.3, predicted=0.2)
+    sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4)
+    sums = sums.assign(predicted_conf_low=-0.1, predicted_conf_high=0.5)
+    pair = {"source": "attention", "target": "attention"}
+    return SimpleNamespace(elasticities=table, total_effects=sums, alpha=0.05, **pair)
 
 
 def test_predictions_and_effects_are_lines_for_each_target_layer():
     sheet = elasticities_by_layer.figure(effects())
     first, last, sums = sheet.panels
-    assert [panel.title for panel in sheet.panels] == [
-        "on layer 1",
-        "on layer 3",
-        "all earlier layers",
-    ]
+    titles = ["on layer 1", "on layer 3", "all earlier layers"]
+    assert [panel.title for panel in sheet.panels] == titles
     predicted, caused = last.lines
     np.testing.assert_allclose(caused.y[:3], [0.01, 0.02, 0.03])
     np.testing.assert_allclose(caused.high[:3], [0.11, 0.12, 0.13])
@@ -525,36 +470,33 @@ def test_finite_effects_are_lines_by_distance():
 
 def comparison(**estimates):
     frames = [
-        pd.DataFrame({"layer": range(len(values)), "estimate": values}).assign(
-            model=model, depth=np.linspace(0, 1, len(values))
+        pd.DataFrame({"model": model, "layer": range(len(values)), "estimate": values}).assign(
+            depth=np.linspace(0, 1, len(values))
         )
         for model, values in estimates.items()
     ]
     table = pd.concat(frames).assign(corpus="x", term="lag_1", p_adjusted=0.01, vcov_type="cluster")
-    return table.assign(conf_low=table["estimate"] - 0.1, conf_high=table["estimate"] + 0.1)
+    return with_interval(table)
 
 
 def test_models_are_lines_over_their_own_depths():
-    table = comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1])
     inputs = SimpleNamespace(
-        coefficients=table,
-        alpha=0.05,
-        adjust="holm",
-        equivalence_bound=None,
+        coefficients=comparison(a=[0.1, 0.3], b=[0.4, 0.2, -0.1]),
         outcome="norm",
         mixers_of_models={"a": {"1": "Mamba"}},
+        **TESTED,
     )
     sheet = coefficients_by_depth.figure(inputs)
     (panel,) = sheet.panels
-    assert [line.label for line in panel.lines] == [
-        "a (2 layers, ◇ no attention)",
-        "b (3 layers)",
-    ]
+    labels = ["a (2 layers, ◇ no attention)", "b (3 layers)"]
+    assert [line.label for line in panel.lines] == labels
     np.testing.assert_allclose(panel.lines[1].x, [0, 0.5, 1])
     np.testing.assert_allclose(panel.lines[1].y, [0.4, 0.2, -0.1])
     assert sheet.claim == (
         "Lag 1, median (range) over the layers: a 0.20 (0.10 to 0.30), b 0.20 (−0.10 to 0.40)"
     )
+    many = coefficients_by_depth.claim_of(comparison(a=[0.1], b=[-0.2], c=[0.3], d=[0.2]))
+    assert many == "Lag 1, median over the layers: −0.20 (b) to 0.30 (c)"
 
 
 def test_twenty_models_have_distinct_line_styles():
@@ -563,21 +505,16 @@ def test_twenty_models_have_distinct_line_styles():
     assert len({(kind["color"], str(kind["linestyle"])) for kind in kinds.values()}) == 20
 
 
-def shares(**means):
-    rows = [
-        {"layer": layer, "source": source, "mean": mean, "conf_low": mean - 0.1}
-        for source, sizes in means.items()
-        for layer, mean in enumerate(sizes)
-    ]
-    table = pd.DataFrame(rows)
-    return table.assign(conf_high=table["mean"] + 0.1)
-
-
 def test_shares_are_lines_of_means_and_so_is_the_title():
     names = ["first", "self", "previous_2", "previous_3", "previous_4", "rest", "bias"]
-    table = shares(previous_1=[0.2, 0.5, 0.1], **{name: [0.1, 0.05, 0.12] for name in names})
+    means = {"previous_1": [0.2, 0.5, 0.1]} | dict.fromkeys(names, [0.1, 0.05, 0.12])
+    table = pd.DataFrame(means).melt(var_name="source", value_name="mean", ignore_index=False)
     settings = {"alpha": 0.05, "regression": "within"}
-    inputs = SimpleNamespace(shares=table, lags=pd.DataFrame(), settings=settings)
+    inputs = SimpleNamespace(
+        shares=with_interval(table.rename_axis("layer").reset_index(), "mean"),
+        lags=pd.DataFrame(),
+        settings=settings,
+    )
     sheet = sources_by_layer.figure(inputs)
     (panel,) = sheet.panels
     of_label = {line.label: line for line in panel.lines}
@@ -594,21 +531,20 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
 
 
 def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
-    rows = [
-        {"layer": layer, "target": target, "site": "attention", "difference": size}
-        for target in ("own", "next", "first_choice")
-        for layer, size in enumerate([-1.4 if target == "own" else 0.0, 0.1, 0.2, 0.3])
-    ]
-    table = pd.DataFrame(rows)
-    table = table.assign(conf_low=table["difference"] - 0.1, random_weights=0.01)
-    table = table.assign(conf_high=table["difference"] + 0.1)
-    settings = {"alpha": 0.05}
-    (panel,) = readout_by_layer.figure(SimpleNamespace(readout=table, settings=settings)).panels
+    table = grid(target=("own", "next", "first_choice"), layer=LAYERS)
+    table["difference"] = table["layer"] / 10
+    table.loc[0, "difference"] = -1.4
+    table = with_interval(table.assign(site="attention", random_weights=0.01), "difference")
+
+    def panel_of(readout):
+        inputs = SimpleNamespace(readout=readout, settings={"alpha": 0.05})
+        (panel,) = readout_by_layer.figure(inputs).panels
+        return panel
+
+    panel = panel_of(table)
     assert panel.ylim == (-0.2, None)
     figure = Sheet("c", LAYERS, [panel], "").draw("T\ns", PAGE)
     assert "layer 0 ↓ −1.40" in texts_of(figure)
     labels = [line.label for line in panel.lines if line.label]
     assert labels.count("before training, first scale") == 1
-    near = table.assign(conf_low=-0.3)
-    (panel,) = readout_by_layer.figure(SimpleNamespace(readout=near, settings=settings)).panels
-    assert panel.ylim == (None, None)
+    assert panel_of(table.assign(conf_low=-0.3)).ylim == (None, None)
