@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from pictures import overlaps, texts_of
+from pictures import grid, overlaps, texts_of
 from scipy import stats
 
 from attnlag.errors import UserError
@@ -22,18 +22,18 @@ TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
 
 def synthetic(layers: int, unfitted=()):
     """Return sums over residuals, the strip, the status and the influence of 12 documents."""
-    histograms, joint, lagged, influence = [], [], [], []
-    for layer in range(layers):
+    histograms, joint, lagged = [], [], []
+    fitted_layers = ~np.isin(range(layers), unfitted)
+    for layer, rows in enumerate(2000 * fitted_layers):
         random = np.random.default_rng(layer)
-        rows = 0 if layer in unfitted else 2000
         fitted, residual = random.normal(size=rows), random.standard_t(5, size=rows)
         histograms.append(np.histogram(residual, GRID)[0])
         joint.append(np.histogram2d(fitted, residual, bins=[COARSE, COARSE])[0].astype(int))
         lagged.append(random.normal(size=20) * 50 * bool(rows))
-        names = [f"a-document-of-long-name-{n}" for n in range(12)]
-        change = random.normal(size=12) * 0.3
-        influence.append(pd.DataFrame({"document": names, "change_in_se": change, "layer": layer}))
-    fitted_layers = np.array([layer not in unfitted for layer in range(layers)])
+    influence = grid(
+        layer=range(layers), document=[f"a-document-of-long-name-{n}" for n in range(12)]
+    )
+    influence["change_in_se"] = np.random.default_rng(0).normal(size=len(influence)) * 0.3
     sums = SimpleNamespace(
         layers=list(range(layers)),
         terms=["lag_1", "lag_2"],
@@ -47,7 +47,7 @@ def synthetic(layers: int, unfitted=()):
     strip = pd.DataFrame({name: np.arange(layers) + 1.0 for name in "abcd"})
     strip.loc[list(unfitted)] = np.nan
     status = pd.Series(["ok" if fitted else "1 row" for fitted in fitted_layers])
-    return sums, strip, status, pd.concat(influence)
+    return sums, strip, status, influence
 
 
 def drawn(parts, layers=None, size=PAGE):

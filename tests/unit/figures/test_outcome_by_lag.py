@@ -1,16 +1,13 @@
 """The added-variable plot of the nearest lag."""
 
-import functools
-
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pictures import TITLE, overlaps, synthetic_norms, texts_of
 
 from attnlag.figures import outcome_by_lag, wording
-from attnlag.figures.sizes import COLUMN, PAGE, SIZES, Size
+from attnlag.figures.sizes import COLUMN, PAGE
 from attnlag.quantities.norms import log_norms
 
 # Side of the squares.
@@ -20,61 +17,53 @@ BIN = np.diff(outcome_by_lag.EDGES)[0]
 def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:
     """Reduce a layer; without groups of rows there is one."""
     rows = len(lag)
+    groups = np.zeros(rows, int) if groups is None else groups
     return outcome_by_lag.points_of(
-        np.stack([lag, outcome]),
-        np.reshape(others, (-1, rows)),
-        np.zeros(rows, int) if groups is None else groups,
+        np.stack([lag, outcome]), np.reshape(others, (-1, rows)), groups
     )
 
 
-def layers_of(count: int, **kinds) -> dict[int, np.ndarray]:
-    position, norms = synthetic_norms(count, **kinds)
+def layers_of(count: int) -> dict[int, np.ndarray]:
+    position, norms = synthetic_norms(count)
     logs = log_norms(norms)
     rows = np.flatnonzero(position >= 2)
     return {n: points_of(logs[rows - 1, n], logs[rows, n]) for n in range(count)}
 
 
-@functools.cache
-def lags_figure(count: int, size: Size = PAGE, **kinds) -> Figure:
-    return lags_drawn(layers_of(count, **kinds), title=TITLE, size=size)
-
-
-def panels_in(figure: Figure) -> list[Axes]:
-    return [axes for axes in figure.axes if axes.get_visible()]
-
-
-def name_of(axes: Axes) -> str:
-    return axes.texts[0].get_text()
-
-
-def lags_drawn(layers, lag="lag_1", rows=0, title="", size=PAGE, status=None) -> Figure:
-    return outcome_by_lag.draw(layers, status or {}, lag, rows, "norm", title, size)
+def drawn(layers, lag="lag_1", size=PAGE, status=None) -> Figure:
+    return outcome_by_lag.draw(layers, status or {}, lag, 0, "norm", TITLE, size)
 
 
 @pytest.mark.parametrize(
-    ("layers", "size"),
-    [(1, PAGE), (2, COLUMN), (7, PAGE), (30, COLUMN), (30, PAGE)],
+    ("layers", "size", "shown"),
+    [
+        (1, PAGE, [0]),
+        (2, COLUMN, [0, 1]),
+        (7, PAGE, range(7)),
+        (30, COLUMN, [0, 10, 19, 29]),
+        (30, PAGE, range(30)),
+    ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_every_layer_has_a_panel_in_order_and_texts_do_not_overlap(layers, size):
-    figure = lags_figure(layers, size)
+def test_layers_have_panels_in_order_and_texts_do_not_overlap(layers, size, shown):
+    figure = drawn(layers_of(layers), size=size)
     # This draws the figure, which places the panels.
     assert overlaps(figure) == []
-    drawn = panels_in(figure)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.texts[0].get_text() for axes in panels] == [f"layer {layer}" for layer in shown]
+    assert figure.get_size_inches()[0] * size.magnification <= size.width + 1e-9
+    assert (f"{len(shown)} of {layers} layers" in texts_of(figure)) == (len(shown) < layers)
     if size is PAGE:
-        titles = [name_of(axes) for axes in drawn]
-        assert titles == [f"layer {number}" for number in range(layers)]
-        # One inch and a third at the least, and no wider than a report.
-        assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in drawn)
-        assert figure.get_size_inches()[0] <= 10
+        # One inch and a third at the least.
+        assert all(axes.get_window_extent().width / figure.dpi > 1.25 for axes in panels)
         for time in ("t − 1", "t"):
             assert f"log norm at token {time} given the other terms (SD)" in texts_of(figure)
-    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in drawn]
+    places = [(round(-axes.get_position().y0, 2), axes.get_position().x0) for axes in panels]
     assert places == sorted(places)
-    assert len({axes.get_xlim() + axes.get_ylim() for axes in drawn}) == 1
+    assert len({axes.get_xlim() + axes.get_ylim() for axes in panels}) == 1
     assert wording.PREDICTIVE in texts_of(figure)
     # The lowest panel of each column has numbers.
-    for axes in {round(axes.get_position().x0 * 100): axes for axes in drawn}.values():
+    for axes in {round(axes.get_position().x0 * 100): axes for axes in panels}.values():
         assert any(label.get_visible() for label in axes.get_xticklabels())
 
 
@@ -110,7 +99,7 @@ def test_the_line_has_the_slope_of_the_whole_regression():
     assert share == pytest.approx(1 - fit.ssr / restricted.ssr)
     sd = np.sqrt(restricted.ssr / known.sum())
     np.testing.assert_allclose(points[1] * sd, restricted.resid, atol=1e-9)
-    axes = lags_drawn({0: points}).axes[0]
+    axes = drawn({0: points}).axes[0]
     (line,) = axes.lines
     assert line.get_xy1() == (0, 0)
     assert line.get_slope() == pytest.approx(fit.params[0])
@@ -124,7 +113,7 @@ def test_the_image_shows_each_square_in_its_place():
     random = np.random.default_rng(2)
     lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
     outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
-    image = lags_drawn({0: points_of(lag, outcome)}).axes[0].collections[0]
+    image = drawn({0: points_of(lag, outcome)}).axes[0].collections[0]
     sd = outcome.std()
     counts = image.get_array()
     row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
@@ -147,24 +136,14 @@ def test_the_panel_of_a_layer_without_a_fit_states_the_reason(outcome, status, r
     layers = layers_of(1) | {1: np.empty((2, 0))}
     if status == "ok":
         layers[1] = points_of(np.arange(50.0), outcome)
-    figure = lags_drawn(layers, lag="lag_2", status={1: status})
+    figure = drawn(layers, lag="lag_2", status={1: status})
     axes = figure.axes[1]
-    assert " ".join(name_of(axes).split()) == f"layer 1 not fitted: {reason}"
+    assert " ".join(axes.texts[0].get_text().split()) == f"layer 1 not fitted: {reason}"
     assert not axes.lines
     assert "token t − 2" in texts_of(figure)
 
 
 def test_a_lead_is_named_as_a_lead():
-    figure = lags_drawn(layers_of(1), lag="lead_2")
+    figure = drawn(layers_of(1), lag="lead_2")
     assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
     assert "coefficient of lead 2" in texts_of(figure)
-
-
-def test_small_sizes_have_panels_for_fewer_layers():
-    shown = {
-        size.name: [name_of(axes) for axes in panels_in(lags_figure(30, size))]
-        for size in SIZES.values()
-    }
-    assert len(shown["page"]) == 30
-    assert shown["column"] == ["layer 0", "layer 10", "layer 19", "layer 29"]
-    assert "4 of 30 layers" in texts_of(lags_figure(30, size=COLUMN))

@@ -2,7 +2,6 @@
 
 import struct
 import xml.etree.ElementTree
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -20,6 +19,7 @@ from pictures import (
     overlaps,
     profile_of,
     texts_of,
+    with_interval,
 )
 from refusals import refused
 
@@ -36,12 +36,6 @@ from attnlag.figures.templates import (
 )
 
 LAYERS = list(range(6))
-
-
-def rows(**columns):
-    table = pd.DataFrame({"layer": LAYERS, "estimate": np.linspace(0.5, -0.1, 6)})
-    table["conf_low"], table["conf_high"] = table["estimate"] - 0.1, table["estimate"] + 0.2
-    return table.assign(**columns)
 
 
 def lines_sheet(layers=6, missing=(), **kind):
@@ -85,9 +79,10 @@ def test_texts_neither_overlap_nor_leave_the_figure(sheet, layers, size):
 
 
 def test_a_line_shows_its_values_its_interval_and_its_marks():
-    p_values = [0.01, 0.2, 0.01, 0.3, 0.01, np.nan]
-    finding = ["present", "undecided", "absent", "absent", "present", "undecided"]
-    table = rows(p_adjusted=p_values, equivalence=finding)
+    table = pd.DataFrame({"layer": LAYERS, "estimate": np.linspace(0.5, -0.1, 6)})
+    table["p_adjusted"] = [0.01, 0.2, 0.01, 0.3, 0.01, np.nan]
+    table["equivalence"] = ["present", "undecided", "absent", "absent", "present", "undecided"]
+    table = with_interval(table)
     table.loc[5, ["estimate", "conf_low", "conf_high"]] = np.nan
     line = profile(table.sample(frac=1, random_state=0), LAYERS, "C0", alpha=0.05, label="lag 1")
     panel = Lines([line], "coefficient", missing=[5])
@@ -162,13 +157,11 @@ def test_a_logarithmic_axis_is_labelled_with_the_values():
     (axes,) = figure.axes
     low, high = axes.get_ylim()
     figure.draw_without_rendering()
-    labels = {
-        tick: label.get_text()
-        for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
-    }
-    shown = {tick: text for tick, text in labels.items() if low < tick < high}
-    assert {"0.003", "0.01", "0.03", "0.1"} < set(shown.values())
-    assert [float(text) for text in shown.values()] == pytest.approx(list(shown))
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    ticks = zip(axes.get_yticks(), labels, strict=True)
+    shown = {text: tick for tick, text in ticks if low < tick < high}
+    assert {"0.003", "0.01", "0.03", "0.1"} < set(shown)
+    assert list(map(float, shown)) == pytest.approx(list(shown.values()))
     assert axes.get_yscale() == "log"
 
 
@@ -250,8 +243,10 @@ def test_files_are_written_in_each_format_with_equal_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
-def test_files_have_the_physical_dimensions_of_their_size(size, tmp_path):
-    paths = [tmp_path / f"figure{suffix_of(size.name)}.{kind}" for kind in ("svg", "png")]
+def test_files_have_the_physical_dimensions_of_the_size_in_their_names(size, tmp_path):
+    folder = tmp_path / "of_a_column"
+    paths = [folder / f"figure{suffix_of(size.name)}.{kind}" for kind in ("svg", "png")]
+    assert [size_of(path) for path in paths] == [size, size]
     files.save(lines_sheet(3).draw(TITLE, size), paths, size)
     root = xml.etree.ElementTree.parse(paths[0]).getroot()
     assert float(root.get("width").removesuffix("pt")) == pytest.approx(72 * size.width, abs=0.01)
@@ -266,27 +261,6 @@ def test_files_have_the_physical_dimensions_of_their_size(size, tmp_path):
     assert per_metre == pytest.approx(size.dpi / 0.0254, abs=1)
     height = float(root.get("height").removesuffix("pt"))
     assert down / pixels == pytest.approx(height / (72 * size.width), rel=0.01)
-
-
-def test_the_name_of_a_file_states_its_size():
-    assert size_of(Path("results/a_column/norms_by_layer.svg")) is PAGE
-    assert size_of(Path("results/gpt2/norms_by_layer_column.svg")) is COLUMN
-
-
-def test_a_figure_that_fails_keeps_the_earlier_file(tmp_path, monkeypatch):
-    target = tmp_path / "figure.png"
-    target.write_text("before")
-    figure = lines_sheet(2).draw(TITLE, PAGE)
-
-    def half(path, **options):
-        Path(path).write_bytes(b"\x89PN")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(figure, "savefig", half)
-    with pytest.raises(OSError, match="no space"):
-        files.save(figure, [target])
-    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
-    assert target.read_text() == "before"
 
 
 def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():

@@ -49,27 +49,30 @@ def test_the_scale_of_shades_covers_the_central_tokens():
     assert text_by_token.limits_of(pd.Series([np.nan] * 5)) == (-0.5, 0.5)
 
 
+def lines_of(parts):
+    """Return the text of each line."""
+    lines = {line: "" for _, line, _, _ in parts}
+    for _, line, column, text in parts:
+        assert column == len(lines[line])
+        lines[line] += text
+    return list(lines.values())
+
+
 def test_wrapped_parts_fit_the_line_and_lose_nothing_but_space_between_words():
     tokens = ["one", " two", "\n", "three", " " + "x" * 25, "."]
     parts = text_by_token.wrapped(tokens, width=10, lines=99)
-    assert all(column + len(text) <= 10 for _, _, column, text in parts)
+    assert all(len(line) <= 10 for line in lines_of(parts))
     for place, token in enumerate(tokens):
         own = "".join(text for of, _, _, text in parts if of == place)
         assert own.strip() == token.strip(" ").replace("\n", "⏎")
     assert max(line for _, line, _, _ in text_by_token.wrapped(tokens, width=10, lines=2)) == 1
 
 
-def test_words_of_several_tokens_stay_whole_at_line_ends():
-    parts = text_by_token.wrapped(["a", " 71", "-", "kilomet", "re", " road"], width=13, lines=9)
-    lines = ["".join(text for _, at, _, text in parts if at == line) for line in range(3)]
-    assert lines == ["a", "71-kilometre", "road"]
-
-
-def test_blank_lines_are_skipped():
-    tokens = ["one", "\n\n", "\n", "  \n", "two", "\n", " three"]
-    parts = text_by_token.wrapped(tokens, width=10, lines=99)
-    shown = [(line, text) for _, line, _, text in parts if text]
-    assert shown == [(0, "one"), (0, "⏎"), (1, "two"), (1, "⏎"), (2, "three")]
+def test_lines_end_where_words_or_lines_of_the_text_do():
+    words = text_by_token.wrapped(["a", " 71", "-", "kilomet", "re", " road"], width=13, lines=9)
+    assert lines_of(words) == ["a", "71-kilometre", "road"]
+    blank = ["one", "\n\n", "\n", "  \n", "two", "\n", " three"]
+    assert lines_of(text_by_token.wrapped(blank, width=10, lines=9)) == ["one⏎", "two⏎", "three"]
 
 
 def test_the_claim_says_how_neighbours_correlate_within_documents():
