@@ -81,7 +81,8 @@ def trend_of(layers: list[int], medians: np.ndarray) -> str:
     if abs(np.log(last / first)) < STEADY:
         text = f"stay near {significant(first)}"
     ends = by_layer.index[[0, -1]]
-    for word, layer in (("peak", by_layer.idxmax()), ("are smallest", by_layer.idxmin())):
+    extremes = by_layer.sort_values(kind="stable").iloc[[-1, 0]]
+    for word, (layer, norm) in zip(("peak", "are smallest"), extremes.items(), strict=True):
         if layer not in ends:
-            return f"{text} and {word} in layer {layer} ({significant(by_layer[layer])})"
+            return f"{text} and {word} in layer {layer} ({significant(norm)})"
     return text

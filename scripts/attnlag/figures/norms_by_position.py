@@ -84,6 +84,7 @@ def claim_of(values: np.ndarray, positions: np.ndarray, layers: list[int]) -> st
     drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
     if len(values) < 2 or drift.empty:
         return "Norms along the text"
-    ends = (f"{drift[n]:+.0%} (layer {n})" for n in (drift.idxmin(), drift.idxmax()))
+    extremes = drift.sort_values(kind="stable").iloc[[0, -1]].items()
+    ends = (f"{change:+.0%} (layer {layer})" for layer, change in extremes)
     span = f"From position {positions[0]} to {positions[-1]}"
     return with_minus_signs(f"{span}, the mean norm of a layer changes by {' to '.join(ends)}")

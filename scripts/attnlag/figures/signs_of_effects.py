@@ -59,7 +59,7 @@ def figure(inputs: Inputs) -> Sheet:
             x, y, low, high = (rows[name].to_numpy(float) for name in (column, "estimate", *BOUNDS))
             lines.append(Line(y, f"target layer {layer}", colour, low, high, bars=True, x=x))
         unclear = pairs[pairs["conf_low"] * pairs["conf_high"] <= 0][[column, "estimate"]]
-        kind = {"unclear": unclear, "trial": trials.get(prediction), "limits": limits}
+        trial = trials.get(prediction)
         panels.append(
             Lines(
                 lines,
@@ -68,7 +68,7 @@ def figure(inputs: Inputs) -> Sheet:
                 np.empty(0),
                 "predicted: coefficient (log norm per log norm)",
                 height=3.6,
-                extra=functools.partial(finish, **kind),
+                extra=functools.partial(finish, unclear=unclear, trial=trial, limits=limits),
             )
         )
     documents = counted(int(inputs.elasticities["documents"].max()), "document")
