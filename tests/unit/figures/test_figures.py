@@ -507,7 +507,7 @@ def test_twenty_models_have_distinct_line_styles():
 
 def test_shares_are_lines_of_means_and_so_is_the_title():
     names = ["first", "self", "previous_2", "previous_3", "previous_4", "rest", "bias"]
-    means = {"previous_1": [0.2, 0.5, 0.1]} | dict.fromkeys(names, [0.1, 0.05, 0.12])
+    means = {"previous_1": [0.2, 0.5, 0.1]} | {name: [0.1, 0.05, 0.12] for name in names}
     table = pd.DataFrame(means).melt(var_name="source", value_name="mean", ignore_index=False)
     settings = {"alpha": 0.05, "regression": "within"}
     inputs = SimpleNamespace(
