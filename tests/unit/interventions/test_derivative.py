@@ -1,6 +1,7 @@
 """Reverse mode against forward mode, central differences and identities that hold exactly."""
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,11 @@ TOKENS = 11
 @pytest.fixture(scope="module")
 def gpt2_in_double():
     return gpt2_of_large_weights().base_model
+
+
+@pytest.fixture(scope="module")
+def blocks(gpt2_in_double):
+    return trying.blocks_of(gpt2_in_double)[0]
 
 
 @pytest.fixture(scope="module")
@@ -125,17 +131,16 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
     assert np.all(found["mlp", "attention", 2].effects[2] == 0)
 
 
-def test_batches_and_shards_change_nothing(gpt2_in_double):
+def effects_in(model, blocks, sequences, tokens, free=10**10):
+    """Return the effects in some sequences, in batches of so many tokens."""
+    options = {"name": "x", "batch_tokens": tokens, "threads": 2, "free": free}
+    return derivative.effects(model, blocks, sequences, settings(), **options)
+
+
+def test_batches_and_shards_change_nothing(gpt2_in_double, blocks):
     rng = np.random.default_rng(1)
     sequences = {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 3, 12))}
-    blocks = trying.blocks_of(gpt2_in_double)[0]
-    options = {"name": "x", "threads": 2, "free": 10**10}
-
-    def run(part, tokens):
-        return derivative.effects(
-            gpt2_in_double, blocks, part, settings(), batch_tokens=tokens, **options
-        )
-
+    run = partial(effects_in, gpt2_in_double, blocks)
     together = run(sequences, 8 * 24)
     alone = run(sequences, 8)
     shard = run({("d2", 0): sequences["d2", 0]}, 8)
@@ -148,19 +153,9 @@ def test_batches_and_shards_change_nothing(gpt2_in_double):
     assert together["d2", 0][0].positions.tolist() == [2, 1, 0, 0]
 
 
-def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_double):
-    sequences = {("d", 0): np.arange(40)}
+def test_a_graph_that_does_not_fit_in_memory_is_refused_in_one_line(gpt2_in_double, blocks):
     with pytest.raises(MemoryError, match=r"graph for a backward pass over 40 tokens needs about"):
-        derivative.effects(
-            gpt2_in_double,
-            trying.blocks_of(gpt2_in_double)[0],
-            sequences,
-            settings(),
-            name="x",
-            batch_tokens=512,
-            threads=1,
-            free=10_000,
-        )
+        effects_in(gpt2_in_double, blocks, {("d", 0): np.arange(40)}, 512, free=10_000)
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
@@ -180,17 +175,14 @@ def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
     assert foreseen == pytest.approx(actual * 9 / 8, rel=0.01)
 
 
-def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, ids):
-    blocks = trying.blocks_of(gpt2_in_double)[0]
-
+def test_tokens_with_a_zero_norm_are_not_targets(gpt2_in_double, blocks, ids):
     def silence(_, __, output):
         output = output[0].clone(), *output[1:]
         output[0][:, 4] = 0
         return output
 
-    handle = blocks[2].sublayers["attention"][0].register_forward_hook(silence)
-    sums = effects_of(gpt2_in_double, ids, settings())["attention", "attention", 2]
-    handle.remove()
+    with blocks[2].sublayers["attention"][0].register_forward_hook(silence):
+        sums = effects_of(gpt2_in_double, ids, settings())["attention", "attention", 2]
     assert sums.positions.tolist() == [9, 8, 7, 6]
     assert np.isfinite(sums.effects).all()
     np.testing.assert_allclose(sums.effects[2, 0], 9)

@@ -1,6 +1,7 @@
 """Finite interventions against the model run with replaced vectors."""
 
 from collections import Counter
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -44,23 +45,31 @@ def adjustments(model, ids, replaced=None):
         found.append(value[0])
         return (value, *output[1:])
 
-    handles = [block.attn.register_forward_hook(hook) for block in model.transformer.h]
-    logits = model(input_ids=torch.from_numpy(ids)[None]).logits[0]
-    for handle in handles:
-        handle.remove()
+    with ExitStack() as hooks:
+        for block in model.transformer.h:
+            hooks.enter_context(block.attn.register_forward_hook(hook))
+        logits = model(input_ids=torch.from_numpy(ids)[None]).logits[0]
     return torch.stack(found), logits
 
 
-def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, sequences, chosen):
-    blocks = trying.blocks_of(model.base_model)[0]
-    vectors = finite.Replacements(sequences, chosen, [LAYER])
-    for key in sequences:
-        vectors.places[key] = [TOKEN]
-    derivative.effects(
-        *(model.base_model, blocks, sequences, chosen),
-        **{"name": "x", "batch_tokens": 8 * 24, "threads": 1, "free": 10**10},
-        receive=vectors.receive,
+def replacements(model, sequences, chosen):
+    """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
+    blocks, vectors = (
+        trying.blocks_of(model.base_model)[0],
+        finite.Replacements(sequences, chosen, [LAYER]),
     )
+    options = {"name": "x", "batch_tokens": 8 * 24, "threads": 1, "free": 10**10}
+    derivative.effects(
+        model.base_model, blocks, sequences, chosen, receive=vectors.receive, **options
+    )
+    return blocks, vectors
+
+
+def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
+    model, sequences, chosen, monkeypatch
+):
+    monkeypatch.setattr(sampling, "positions", lambda *_: [TOKEN])
+    blocks, vectors = replacements(model, sequences, chosen)
     found = finite.effects(model, blocks, sequences, chosen, vectors)
 
     plain = {key: adjustments(model, ids) for key, ids in sequences.items()}
@@ -75,11 +84,10 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(model, 
         ("mean", None): tokens.mean(0),
         ("resample", None): plain[after][0][LAYER, TOKEN],
     }
-    kinds = {(e.intervention, None if np.isnan(e.alpha) else e.alpha) for e in found[key]}
-    assert kinds == set(put)
-    for effect in found[key]:
+    names = [(e.intervention, None if np.isnan(e.alpha) else e.alpha) for e in found[key]]
+    assert set(names) == set(put)
+    for effect, name in zip(found[key], names, strict=True):
         assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
-        name = effect.intervention, None if np.isnan(effect.alpha) else effect.alpha
         changed, moved = adjustments(model, sequences[key], put[name])
         if effect.target_site == "attention":
             norms = [
@@ -145,13 +153,6 @@ def test_parts_of_speech_are_drawn_in_proportion():
 
 
 def test_a_single_document_has_no_resampling(model, sequences, chosen):
-    blocks = trying.blocks_of(model.base_model)[0]
-    alone = {("d0", 0): sequences["d0", 0]}
-    vectors = finite.Replacements(alone, chosen, [LAYER])
-    derivative.effects(
-        *(model.base_model, blocks, alone, chosen),
-        **{"name": "x", "batch_tokens": 64, "threads": 1, "free": 10**10},
-        receive=vectors.receive,
-    )
+    _, vectors = replacements(model, {("d0", 0): sequences["d0", 0]}, chosen)
     kinds = [kind for kind, *_ in finite.variants(vectors, "attention", LAYER, ("d0", 0))]
     assert kinds == ["scale", "scale", "zero", "mean"]

@@ -50,31 +50,26 @@ def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     _, path, scale = MODELS[name]
     measured = models.extractor(model, keep, "geometry", batch_tokens=256).measure(sequences())
     found = np.stack(measured["geometry", "attention"])
-    first = 0
-    for sequence in sequences():
-        mine = found[:, first : first + len(sequence)]
-        first += len(sequence)
+    found = np.split(found, np.cumsum(list(map(len, sequences())))[:-1], axis=1)
+    for sequence, mine in zip(sequences(), found, strict=True):
         x = models.hidden_states(model, sequence).astype(float)
         blocks = getattr(model, "h" if name == "gpt2" else "layers")
         outputs = [block.get_submodule(path) for block in blocks]
         a = scale * models.outputs_of(model, outputs, sequence).astype(float)
-        along = (a * x).sum(-1) / np.linalg.norm(x, axis=-1)
-        across = a - along[..., None] * x / np.linalg.norm(x, axis=-1, keepdims=True)
-        y = x + a
-        cosine = (x * y).sum(-1) / np.linalg.norm(x, axis=-1) / np.linalg.norm(y, axis=-1)
-        before = (a[:, 1:] * a[:, :-1]).sum(-1)
-        before /= np.linalg.norm(a[:, 1:], axis=-1) * np.linalg.norm(a[:, :-1], axis=-1)
-        size = np.linalg.norm(a, axis=-1)
+        y, (size, of_x) = x + a, (np.linalg.norm(each, axis=-1) for each in (a, x))
+        of_y = np.linalg.norm(y, axis=-1)
+        along = (a * x).sum(-1) / of_x
         expected = {
             "parallel": along,
-            "orthogonal": np.linalg.norm(across, axis=-1),
-            "log_growth": np.log(np.linalg.norm(y, axis=-1) / np.linalg.norm(x, axis=-1)),
-            "angle": np.arccos(np.clip(cosine, -1, 1)),
+            "orthogonal": np.linalg.norm(a - (along / of_x)[..., None] * x, axis=-1),
+            "log_growth": np.log(of_y / of_x),
+            "angle": np.arccos(np.clip((x * y).sum(-1) / of_x / of_y, -1, 1)),
         }
         for place, quantity in enumerate(OF_A_PASS[:-1]):
             unit = size if quantity in ("parallel", "orthogonal") else np.ones_like(size)
             assert (np.abs(mine[..., place] - expected[quantity]) < 2e-5 * unit).all(), quantity
         assert np.isnan(mine[:, 0, -1]).all()
+        before = (a[:, 1:] * a[:, :-1]).sum(-1) / (size[:, 1:] * size[:, :-1])
         np.testing.assert_allclose(mine[:, 1:, -1], before, atol=2e-5)
 
 
@@ -196,31 +191,22 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
     usable = np.flatnonzero(position >= 1)
     name = frame["document"].astype(str).to_numpy()
+    apart = name[usable, None] != name[usable]
     for layer, distance in itertools.product(range(2), range(1, 17)):
-        by_document: dict[str, list[float]] = {}
-        for late in range(tokens):
-            early = late - distance
-            if early >= 0 and position[late] >= distance:
-                cosine = unit[layer, late] @ unit[layer, early]
-                if distance == 1:
-                    mine = previous[f"layer_0{layer}.cosine_previous_centred"][late]
-                    assert mine == pytest.approx(cosine, abs=1e-5, nan_ok=True)
-                if position[early] >= 1 and np.isfinite(cosine):
-                    by_document.setdefault(frame["document"][late], []).append(cosine)
         row = found.loc[(layer, distance)]
-        assert row["pairs"] == sum(map(len, by_document.values()))
-        assert row["documents"] == len(by_document)
-        totals = [sum(values) for values in by_document.values()]
-        np.testing.assert_allclose(row["total"], sum(totals), atol=1e-5)
-        np.testing.assert_allclose(row["total_squared"], np.dot(totals, totals), atol=1e-4)
-        counts = list(map(len, by_document.values()))
-        assert row["pairs_squared"] == np.dot(counts, counts)
-        np.testing.assert_allclose(row["total_pairs"], np.dot(totals, counts), atol=1e-4)
-        random = [
-            unit[layer, one] @ unit[layer, other]
-            for one, other in itertools.product(usable, repeat=2)
-            if name[one] != name[other]
-        ]
+        late = np.flatnonzero(position >= distance)
+        cosines = (unit[layer, late] * unit[layer, late - distance]).sum(axis=-1)
+        if distance == 1:
+            mine = previous[f"layer_0{layer}.cosine_previous_centred"]
+            np.testing.assert_allclose(mine[late], cosines, atol=1e-5)
+        used = (position[late] > distance) & np.isfinite(cosines)
+        by_document = pd.Series(cosines[used]).groupby(name[late[used]])
+        n, total = by_document.count(), by_document.sum()
+        assert (row["documents"], row["pairs"], row["pairs_squared"]) == (len(n), n.sum(), n @ n)
+        np.testing.assert_allclose(row["total"], total.sum(), atol=1e-5)
+        np.testing.assert_allclose(row["total_squared"], total @ total, atol=1e-4)
+        np.testing.assert_allclose(row["total_pairs"], total @ n, atol=1e-4)
+        random = (unit[layer, usable] @ unit[layer, usable].T)[apart]
         assert row["random_pairs"] == np.isfinite(random).sum()
         np.testing.assert_allclose(row["random_total"], np.nansum(random), atol=1e-4)
     assert np.isnan(previous.loc[position == 0].iloc[:, -2:]).all(axis=None)

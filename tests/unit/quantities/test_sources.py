@@ -62,11 +62,10 @@ class Run:
         self.final = getattr(
             base_model, {"gpt2": "ln_f", "jamba": "final_layernorm"}.get(name, "norm")
         )
-        self.streams, self.added = [], []
-        handles = [self.final.register_forward_pre_hook(lambda _, a: self.streams.append(a[0][0]))]
-        self.logits = self._pass()
-        for handle in handles:
-            handle.remove()
+        streams = []
+        with self.final.register_forward_pre_hook(lambda _, args: streams.append(args[0][0])):
+            self.logits = self._pass()
+        (self.stream,) = streams
 
     def _pass(self):
         with torch.no_grad():
@@ -90,15 +89,11 @@ class Run:
                 output[:, others, place] = 0
             return output
 
-        hooks = [
-            values.register_forward_hook(only),
-            projection.register_forward_hook(lambda _, __, out: outputs.append(out[0])),
-        ]
-        for token in (None, *range(len(self.ids))):
-            kept[0] = token
-            self._pass()
-        for hook in hooks:
-            hook.remove()
+        seen = projection.register_forward_hook(lambda _, __, out: outputs.append(out[0]))
+        with values.register_forward_hook(only), seen:
+            for token in (None, *range(len(self.ids))):
+                kept[0] = token
+                self._pass()
         whole, *single = outputs
         bias = projection.bias if getattr(projection, "bias", None) is not None else 0 * whole[0]
         parts = torch.stack(single, dim=1) - bias
@@ -183,14 +178,9 @@ def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
             values[:, 0] = 1
             return values
 
-        handles = [
-            attention.v_proj.register_forward_hook(only_first),
-            attention.o_proj.register_forward_pre_hook(lambda _, args, s=seen: s.append(args[0])),
-        ]
-        with torch.no_grad():
+        see = attention.o_proj.register_forward_pre_hook(lambda _, args, s=seen: s.append(args[0]))
+        with torch.no_grad(), attention.v_proj.register_forward_hook(only_first), see:
             model(input_ids=torch.from_numpy(ids)[None], use_cache=False)
-        for handle in handles:
-            handle.remove()
         expected = seen[0][0].view(TOKENS, 4, -1)[..., 0].numpy()
         for table in tracer.rows["sinks", "attention"]:
             found = np.stack(table.to_pandas()[f"layer_{layer:02d}"])
@@ -203,7 +193,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
     model, weight = run.model, run.model.get_output_embeddings().weight.detach()
     centred = run.name == "gpt2"
     gain = run.final.weight.detach() + (run.name in ("gemma2", "qwen3_5_text"))
-    x = run.streams[0] - (run.streams[0].mean(-1, keepdim=True) if centred else 0)
+    x = run.stream - (run.stream.mean(-1, keepdim=True) if centred else 0)
     rms = x.square().mean(-1, keepdim=True).sqrt()
     places = np.arange(TOKENS)
     words = {"own": ids, "next": np.roll(ids, -1), "first_choice": run.logits.argmax(-1).numpy()}
@@ -212,17 +202,16 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
         a = parts.sum(1) + bias
         a = a - a.mean(-1, keepdim=True) if centred else a
         effects = (a * gain / rms) @ weight.T
-        effects = (effects - effects.mean(-1, keepdim=True)) / effects.std(
-            -1, correction=0, keepdim=True
-        )
+        spread = effects.std(-1, correction=0, keepdim=True)
+        effects = ((effects - effects.mean(-1, keepdim=True)) / spread).numpy()
         found = rows(tracer, layer, "readout")
         for name, of_words in words.items():
             kept = places < TOKENS - 1 if name == "next" else places >= 0
-            expected = effects[places, of_words].numpy()
+            expected = effects[places, of_words]
             np.testing.assert_allclose(found[name][kept], expected[kept], atol=1e-6)
             there = (places - TOKENS // 2) % TOKENS
             kept = there < TOKENS - 1 if name == "next" else kept
-            expected = effects[places, of_words[there]].numpy()
+            expected = effects[places, of_words[there]]
             np.testing.assert_allclose(found[f"{name}_control"][kept], expected[kept], atol=1e-6)
             assert found[f"{name}_control"][~kept].isna().all()
     assert "within" in tracer.readout_remark

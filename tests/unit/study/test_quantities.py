@@ -1,5 +1,7 @@
 """Every quantity in a notebook, of models that exist in memory alone, against a run's programs."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -10,6 +12,7 @@ from models import extractor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnlag
+from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
 from attnlag.quantities import catalogue, extraction, tracing
@@ -49,8 +52,6 @@ def edited(kind):
 
 @pytest.fixture(scope="module")
 def tokenizer(gpt2_tokenizer):
-    from attnlag.corpus.tokens import load_tokenizer
-
     return load_tokenizer(gpt2_tokenizer)
 
 
@@ -141,14 +142,10 @@ def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
 
             return change
 
-        handles = [
-            block.attn.register_forward_hook(hook(layer))
-            for layer, block in enumerate(model.transformer.h)
-        ]
-        with torch.no_grad():
+        with torch.no_grad(), contextlib.ExitStack() as hooks:
+            for layer, block in enumerate(model.transformer.h):
+                hooks.enter_context(block.attn.register_forward_hook(hook(layer)))
             logits = model(input_ids=ids).logits[0].double().log_softmax(-1)
-        for handle in handles:
-            handle.remove()
         return torch.stack(kept).double(), logits
 
     (before, logits), (after, moved) = sizes(False), sizes(True)

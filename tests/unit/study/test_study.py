@@ -11,10 +11,13 @@ import pytest
 import statsmodels.formula.api as smf
 import torch
 from matplotlib.text import Text
+from models import outputs_of
 from projects import WORDS
 from refusals import refused
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnlag
+from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 
 MODULES = ["measuring", "regressing", "results"]
@@ -22,16 +25,12 @@ MODULES = ["measuring", "regressing", "results"]
 
 @pytest.fixture(scope="module")
 def model():
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     torch.manual_seed(0)
     return GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64)).train()
 
 
 @pytest.fixture(scope="module")
 def tokenizer(gpt2_tokenizer):
-    from attnlag.corpus.tokens import load_tokenizer
-
     return load_tokenizer(gpt2_tokenizer)
 
 
@@ -46,17 +45,11 @@ def measured(model, tokenizer):
 
 
 def test_norms_equal_those_of_the_outputs_of_plain_transformers(model, tokenizer, measured):
-    seen = []
-    hook = model.transformer.h[1].attn.register_forward_hook(
-        lambda module, inputs, output: seen.append(output[0])
-    )
-    ids = tokenizer(measured.texts["text 3"])["input_ids"]
-    with hook, torch.inference_mode():
-        model.eval()(input_ids=torch.tensor([ids]))
+    ids = np.array(tokenizer(measured.texts["text 3"])["input_ids"])
+    (vectors,) = outputs_of(model.eval(), [model.transformer.h[1].attn], ids)
     model.train()
     rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 1")
-    expected = torch.linalg.vector_norm(seen[0][0], dim=-1).numpy()
-    np.testing.assert_allclose(rows["norm"], expected, rtol=1e-5)
+    np.testing.assert_allclose(rows["norm"], np.linalg.norm(vectors, axis=-1), rtol=1e-5)
     assert "".join(rows["token"]) == measured.texts["text 3"]
 
 
@@ -114,8 +107,6 @@ def test_a_wrapper_around_adapters_is_measured_with_them(model, tokenizer):
 
 
 def test_a_tokenizer_of_another_model_is_refused(tokenizer):
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     small = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=300))
     with pytest.raises(UserError, match=r"tokenizer: found token 7850 .* embedding has 300"):
         attnlag.measure(small, tokenizer, ["a the river"])
@@ -125,16 +116,6 @@ def test_windows_of_a_long_text_are_sequences_of_their_own(measured):
     rows = measured.tokens.query("document == 'long'")
     assert rows["window"].nunique() == 2
     assert rows.groupby("window")["position"].first().tolist() == [0, 0]
-
-
-def test_the_vectors_have_the_measured_norms(model, tokenizer, measured):
-    text = {"text 3": measured.texts["text 3"]}
-    options = {"quantities": "vectors", "progress": False}
-    vectors = attnlag.measure(model, tokenizer, text, **options).vectors
-    rows = measured.norms.query("document == 'text 3' and site == 'attention' and layer == 0")
-    np.testing.assert_allclose(
-        np.linalg.norm(vectors["attention"][0], axis=1), rows["norm"], rtol=1e-5
-    )
 
 
 def test_coefficients_equal_those_of_statsmodels(measured):
@@ -220,31 +201,19 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
 
 
 @pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        ("one text", "found one text, expected a list"),
-        ([], "found none"),
-        (["a", ""], "texts, '1': the text is empty; expected words"),
-        (["a", 5], "texts, '1': the text is 5; expected a string"),
-        (["a", "b \ud800"], r"texts, '1': the text has '\\ud800' as its character 3, half of a su"),
-        ({1: "a", "1": "b"}, "found the id '1' twice, expected an id for each text"),
-        (pd.DataFrame({"text": ["a"]}), "found a data frame, expected one column"),
-        (pd.Series(["a", "b"], index=["x", "x"]), "found the id 'x' twice"),
-    ],
-)
-def test_a_mistake_in_the_texts_is_reported_in_one_line(model, tokenizer, texts, message):
-    with pytest.raises(UserError, match=message):
-        attnlag.measure(model, tokenizer, texts)
-
-
-def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="found no results"):
-        attnlag.read(tmp_path)
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (dict(texts="one text"), "found one text, expected a list"),
+        (dict(texts=[]), "found none"),
+        (dict(texts=["a", ""]), "texts, '1': the text is empty; expected words"),
+        (dict(texts=["a", 5]), "texts, '1': the text is 5; expected a string"),
+        (
+            dict(texts=["a", "b \ud800"]),
+            r"texts, '1': the text has '\ud800' as its char",
+        ),
+        (dict(texts={1: "a", "1": "b"}), "found the id '1' twice, expected an id for each text"),
+        (dict(texts=pd.DataFrame({"text": ["a"]})), "found a data frame, expected one column"),
+        (dict(texts=pd.Series(["a", "b"], index=["x", "x"])), "found the id 'x' twice"),
         (dict(sites="attn"), 'sites[0]: found "attn", expected attention, mlp or block'),
         (dict(quantities="angle"), "quantities: found 'angle', expected vectors, norms"),
         (dict(sites=[]), "sites: found [], expected at least one entry"),
@@ -260,8 +229,12 @@ def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
     ],
 )
 def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, arguments, message):
-    (line,) = refused(attnlag.measure, model, tokenizer, ["some text"], **arguments)
+    (line,) = refused(attnlag.measure, model, tokenizer, **{"texts": ["some text"], **arguments})
     assert message in line
+
+
+def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
+    assert "found no results" in refused(attnlag.read, tmp_path)[0]
 
 
 def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
