@@ -25,6 +25,18 @@ FILE = "config.yaml"
 TINY = "models: {tiny: {source: hub, repository: a/b, revision: c0}}\n"
 WORDS = "corpora: {words: {files: [words.txt]}}\n"
 LEAST = TINY + WORDS
+COMMIT = "c0" * 20
+# The records of models on this machine, of which one was fetched before.
+MODELS = {
+    "mine": '{"num_hidden_layers": 4, "n_embd": 8}',
+    "older": '{"n_layer": 4}',
+    "images": '{"text_config": {"num_hidden_layers": 4}}',
+    "broken": "{",
+    "listed": "[]",
+    "empty": "null",
+    "data/models/fetched": '{"source": "hub", "repository": "a/b", "revision": "COMMIT", '
+    '"layers": 4, "width": 8}'.replace("COMMIT", COMMIT),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +51,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a", "b"):
         Path("links", name).symlink_to("nowhere")
     os.mkfifo("pipe")
-    Path("mine").mkdir()
-    Path("mine/config.json").write_text('{"num_hidden_layers": 4, "n_embd": 8}')
+    for name, content in MODELS.items():
+        Path(name).mkdir(parents=True)
+        Path(name, "source.json" if "/" in name else "config.json").write_text(content)
+    Path("mine.gguf").touch()
     return tmp_path
 
 
@@ -76,6 +90,9 @@ SHARED_WORDS = {
     "FOLDER": FOLDER,
     "COVARIATES": one_of(CATALOGUE),
     "CLASSES": one_of([*CLASSES, *MODERATORS]),
+    "COMMIT": COMMIT,
+    "OTHER": "c1" * 20,
+    **{f"NAME_{length}": "x" * length for length in (100, 101, 300)},
 }
 
 # Configurations, to which a sound model and corpus are added, and the lines of their problems.
@@ -305,6 +322,39 @@ corpora: {words: {files: 5}}
 regressions:
   null: {lags: [0]}
 > 2: regressions.null.lags[0]: found 0, expected at least 1
+models: {$NAME_100: {source: path, path: mine}, $NAME_101: {source: path, path: mine}}
+corpora: {words: {files: $NAME_300}}
+> 1: models.$NAME_101: the name has 101 characters and becomes a folder: expected at most 100
+> 2: corpora.words.files[0]: '$NAME_300' cannot be read: File name too long
+models: {mine: {source: path, path: older}}
+figures: {layers: [3, 4]}
+> 2: figures.layers[1]: found layer 4, but model mine has layers 0 to 3
+models: {mine: {source: path, path: images}}
+figures: {layers: [3, 4]}
+> 2: figures.layers[1]: found layer 4, but model mine has layers 0 to 3
+models:
+  a: {source: path, path: broken}
+  b: {source: path, path: listed}
+  c: {source: path, path: empty}
+  d: {source: path, path: mine.gguf}
+> 2: models.a.path: 'broken/config.json' holds no JSON object, $FOLDER
+> 3: models.b.path: 'listed/config.json' holds no JSON object, $FOLDER
+> 4: models.c.path: 'empty/config.json' holds no JSON object, $FOLDER
+# A stated size must be that of the model that was fetched, whose commit a branch does not tell.
+models: {fetched: {source: hub, repository: a/b, revision: $COMMIT, layers: 8, width: 9}}
+figures: {layers: [5]}
+> 2: models.fetched.layers: found 8, but the model has 4 layers
+> 2: models.fetched.width: found 9, but the model has a width of 8
+> 3: figures.layers[0]: found layer 5, but model fetched has layers 0 to 3
+models: {fetched: {source: hub, repository: a/b, revision: main, layers: 8, width: 8}}
+> 1: models.fetched.layers: found 8, but the model has 4 layers
+# One that is to be fetched anew may have any size.
+models: {fetched: {source: hub, repository: a/c, revision: $COMMIT, layers: 8, width: 9}}
+figures: {layers: [5, 8]}
+> 3: figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
+models: {fetched: {source: hub, repository: a/b, revision: $OTHER, layers: 8, width: 9}}
+figures: {layers: [5, 8]}
+> 2: figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
 """
 CASE = re.compile(r"((?:.*\n)+?)((?:> .*\n(?:  .*\n)*)+)")
 
@@ -386,73 +436,6 @@ def test_a_path_that_is_not_a_file_is_refused() -> None:
     assert reading_problems("pipe") == ["pipe: is a pipe, expected a file"]
     assert reading_problems("texts") == ["texts: is a folder, expected a file"]
     assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
-    name = "x" * 300
-    assert problems_of(f"{TINY}corpora: {{words: {{files: {name}}}}}") == [
-        f"{FILE}:2: corpora.words.files[0]: {name!r} cannot be read: File name too long"
-    ]
-
-
-def test_names_of_more_than_100_characters_are_refused() -> None:
-    for length in (100, 101):
-        problem = (
-            f"{FILE}:1: models.{'x' * 101}: the name has 101 characters and becomes a folder: "
-            "expected at most 100"
-        )
-        text = f"models: {{{'x' * length}: {{source: path, path: mine}}}}\n{WORDS}"
-        assert problems_of(text) == [problem] * (length - 100)
-
-
-# --- the size of models --------------------------------------------------------------------
-
-MINE = f"models: {{mine: {{source: path, path: mine}}}}\n{WORDS}"
-
-
-@pytest.mark.parametrize("facts", [{"n_layer": 4}, {"text_config": {"num_hidden_layers": 4}}])
-def test_layers_of_figures_must_be_in_a_local_model(facts: dict[str, Any]) -> None:
-    Path("mine/config.json").write_text(json.dumps(facts))
-    assert problems_of(f"{MINE}figures: {{layers: [3, 4]}}") == [
-        f"{FILE}:3: figures.layers[1]: found layer 4, but model mine has layers 0 to 3"
-    ]
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "null"])
-def test_a_local_model_with_a_broken_config_is_refused(content: str) -> None:
-    Path("mine/config.json").write_text(content)
-    problem = f"models.mine.path: 'mine/config.json' holds no JSON object, {FOLDER}"
-    assert problems_of(MINE) == [f"{FILE}:1: {problem}"]
-    Path("mine.gguf").write_text("")
-    assert problems_of(MINE.replace("path: mine", "path: mine.gguf")) == []
-
-
-COMMIT = "c0" * 20
-
-
-@pytest.fixture
-def fetched_before() -> None:
-    Path("data/models/tiny").mkdir(parents=True)
-    record = {"source": "hub", "repository": "a/b", "revision": COMMIT, "layers": 4, "width": 8}
-    Path("data/models/tiny/source.json").write_text(json.dumps(record))
-
-
-@pytest.mark.parametrize("revision", [COMMIT, "main"])
-def test_the_stated_size_must_be_that_of_the_fetched_model(revision: str, fetched_before) -> None:
-    model = f"source: hub, repository: a/b, revision: {revision}"
-    figures = f"{WORDS}figures: {{layers: [5]}}"
-    assert problems_of(f"models: {{tiny: {{{model}, layers: 8, width: 9}}}}\n{figures}") == [
-        f"{FILE}:1: models.tiny.layers: found 8, but the model has 4 layers",
-        f"{FILE}:1: models.tiny.width: found 9, but the model has a width of 8",
-        f"{FILE}:3: figures.layers[0]: found layer 5, but model tiny has layers 0 to 3",
-    ]
-    assert problems_of(f"models: {{tiny: {{{model}, layers: 4, width: 8}}}}\n{WORDS}") == []
-
-
-@pytest.mark.parametrize(("repository", "revision"), [("a/b", "c1" * 20), ("a/c", COMMIT)])
-def test_the_size_of_a_model_is_not_checked_if_it_will_be_fetched_anew(
-    repository: str, revision: str, fetched_before
-) -> None:
-    """The folder still holds the model that the name stood for before."""
-    model = f"{{source: hub, repository: {repository}, revision: {revision}, layers: 8, width: 9}}"
-    assert problems_of(f"models: {{tiny: {model}}}\n{WORDS}figures: {{layers: [5]}}") == []
 
 
 # --- the command line, several files ---------------------------------------------------------
@@ -472,21 +455,6 @@ def test_values_from_the_command_line_have_no_line() -> None:
         "bootstrap, seed, covariance, cluster, adjust, stack_mb, folds, hac_lags; did you "
         "mean 'folds'?",
     ]
-
-
-def test_text_from_the_command_line_is_coerced() -> None:
-    config = checked(
-        inference={"alpha": "0.5", "folds": "3"},
-        tokens={"max_length": "null", "prepend_bos": "true"},
-        regressions={"more": {"lags": ["1", "2"]}},
-        figures="null",
-    )
-    typed = checked(
-        inference={"alpha": 0.5, "folds": 3},
-        tokens={"max_length": None, "prepend_bos": True},
-        regressions={"more": {"lags": [1, 2]}},
-    )
-    assert config == typed
 
 
 def test_a_problem_names_its_line_in_the_right_one_of_two_files() -> None:
@@ -561,23 +529,45 @@ def test_a_problem_in_a_json_file_has_its_line() -> None:
 # --- well-formed configurations ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "section",
-    [
-        name
-        for name, field in Config.model_fields.items()
-        if not field.is_required() and name not in {*Config.switched_off_by_null, "models"}
-    ],
-)
-def test_a_section_without_a_value_has_its_defaults(section: str) -> None:
-    assert checked(**{section: None}) == checked()
-    assert problems_of(f"{LEAST}{section}:\n") == []
+LAGS = {"lags": [1]}
+COVARIATES = ["previous_layer", "group", "position", "log_frequency"]
+SITES = ["block", "mlp", "attention"]
+OPTIONAL = [
+    name
+    for name, field in Config.model_fields.items()
+    if not field.is_required() and name not in {*Config.switched_off_by_null, "models"}
+]
+MEANT = [
+    # sections as written, and what they mean
+    *(({name: None}, {}) for name in OPTIONAL),
+    ({"norms": {"drop_first": None}, "causal": {"lags": None}}, {}),
+    (
+        {"corpora": {"words": {"files": ["words.txt"], "id": None, "text": None, "shards": None}}},
+        {},
+    ),
+    # Text from the command line.
+    ({"inference": {"alpha": "0.5", "folds": "3"}}, {"inference": {"alpha": 0.5, "folds": 3}}),
+    ({"tokens": {"max_length": "null", "prepend_bos": "true"}}, {"tokens": {"prepend_bos": True}}),
+    ({"regressions": {"more": {"lags": ["1", "2"]}}}, {"regressions": {"more": {"lags": [1, 2]}}}),
+    ({"figures": "null"}, {}),
+    # YAML reads the bare word as false.
+    ({"extraction": yaml.safe_load("fast: off")}, {"extraction": {"fast": "off"}}),
+    # The order of covariates and sites does not matter.
+    (
+        {"regressions": {"a": {**LAGS, "covariates": COVARIATES}}},
+        {"regressions": {"a": {**LAGS, "covariates": COVARIATES[::-1]}}},
+    ),
+    ({"extraction": {"sites": SITES}}, {"extraction": {"sites": SITES[::-1]}}),
+]
 
 
-def test_a_key_without_a_value_has_its_default() -> None:
-    words = {"files": ["words.txt"], "id": None, "text": None, "group": None, "shards": None}
-    nulls = {"norms": {"drop_first": None}, "causal": {"lags": None}, "corpora": {"words": words}}
-    assert checked(**nulls) == checked()
+@pytest.mark.parametrize(("written", "meant"), MEANT)
+def test_a_configuration_means_the_same_written_otherwise(written, meant) -> None:
+    assert checked(**written) == checked(**meant)
+
+
+def test_sections_without_a_value_are_no_problem() -> None:
+    assert problems_of(LEAST + "".join(f"{name}:\n" for name in OPTIONAL)) == []
 
 
 @pytest.mark.parametrize("null", [None, "null"])
@@ -605,27 +595,6 @@ def test_files_of_expands_globs_in_order_and_once(folder: Path) -> None:
     assert config.files_of("words") == [*(f"texts/{name}" for name in names), "odd[1].txt"]
     config = checked(corpora={"words": {"files": f"{folder}/texts/*.txt"}})
     assert config.files_of("words") == [f"{folder}/texts/a.txt", f"{folder}/texts/b.txt"]
-
-
-def test_the_bare_word_off_turns_fast_paths_off() -> None:
-    """YAML reads the bare word as false."""
-    assert checked(extraction=yaml.safe_load("fast: off")).extraction.fast == "off"
-    assert checked().extraction.fast == "auto"
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "names"),
-    [
-        ("regressions", "covariates", ["previous_layer", "group", "position", "log_frequency"]),
-        ("extraction", "sites", ["block", "mlp", "attention"]),
-    ],
-)
-def test_the_order_of_covariates_and_sites_does_not_matter(section, key, names) -> None:
-    def with_order(order: list[str]) -> Config:
-        keys = {key: order}
-        return checked(**{section: {"a": {"lags": [1], **keys}} if key == "covariates" else keys})
-
-    assert with_order(names) == with_order(names[::-1])
 
 
 def test_a_configuration_of_models_and_corpora_alone_has_the_safeguards() -> None:
@@ -679,7 +648,6 @@ def test_the_regressions_in_comments_of_the_default_file_have_no_problems(
 
 
 def text_file() -> None:
-    Path("data").mkdir()
     Path("data/text.txt").write_text("A text.")
 
 
