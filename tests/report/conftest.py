@@ -27,15 +27,19 @@ def shots(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[tuple[Page, list[str], list[str]]]:
-    """Return a page of a browser without a network, what it asked for and what went wrong."""
+def page(browser: Browser) -> Iterator[Page]:
+    """Return a page of a browser without a network; nothing may go wrong or be asked for in it."""
     context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
-    page = context.new_page()
+    opened = context.new_page()
     asked: list[str] = []
     wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else 0)
-    page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-    yield page, asked, wrong
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on(
+        "console", lambda message: wrong.append(message.text) if message.type == "error" else 0
+    )
+    opened.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+    yield opened
     context.close()
+    assert not wrong
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []

@@ -21,9 +21,8 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_no_text_of_the_corpus_runs_in_the_report(project, opened, shots):
+def test_no_text_of_the_corpus_runs_in_the_report(project, page, shots):
     """The ids are parameters of jobs, which the report shows beside a figure."""
-    page, asked, wrong = opened
     (start,) = (project.folder / "unpacked").rglob("report.html")
     assert SCRIPT not in start.read_text(encoding="utf-8")
     page.goto(f"file://{start}")
@@ -36,15 +35,10 @@ def test_no_text_of_the_corpus_runs_in_the_report(project, opened, shots):
         page.goto(f"file://{start.parent / name}")
         page.wait_for_timeout(300)
         page.screenshot(path=shots / f"hostile {Path(path).stem}.png")
-    assert not wrong
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
 
 
-def test_no_text_of_the_corpus_runs_in_the_explorer(project, opened, shots):
-    page, asked, wrong = opened
+def test_no_text_of_the_corpus_runs_in_the_explorer(project, page, shots):
     page.goto(f"file://{project.folder / 'results/explorer.html'}#tab=text")
     for place in range(page.locator("#document option").count()):
         page.locator("#document").select_option(index=place)
         page.wait_for_timeout(50)
-    assert not wrong
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []

@@ -1,7 +1,7 @@
 """The answers of a run in a dozen lines: what it says last, and the head of the explorer."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -55,94 +55,68 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
         f"{counted(corpus['documents'], 'document')}, {counted(tokens, 'token')} · "
         f"{main.site}, {counted(main.coefficients['layer'].nunique(), 'layer')}"
     )
-    lines = []
-    if of_norms:
-        lines += [*_lags(main), *_controls(main)]
-        if within and pooled and len(main.fitted):
-            median = pooled[0].of_term(main.terms[0])["estimate"].median()
-            if np.isfinite(median):
-                lines.append(Answer("ignoring differences between documents", number(median)))
+    lines = [*_regressed(main, pooled[:1] if within else [])] if of_norms else []
     lines += _causes(main.files.table("total_effects", main.of_corpus), main.site)
-    if of_norms:
-        lines += _checks(main)
+    if of_norms and len(main.fitted):
+        lines.append(Answer("Check", _doubts(main), False))
     return SiteAnswers(title, lines, main.name)
 
 
-def _lags(main: RegressionTables) -> list[Answer]:
-    """Return whether large adjustments follow large ones, and how much the lags explain."""
+def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> Iterator[Answer]:
+    """Yield whether large adjustments follow large ones, what lags explain, and the controls."""
+    nearest, *others = main.terms[:3]
+    question = f"Does a large adjustment {'precede' if is_lead(nearest) else 'follow'} a large one?"
     if main.fitted.empty:
-        return [Answer("Does a large adjustment follow a large one?", "no layer was fitted", False)]
-    bound = main.settings["equivalence_bound"]
-    medians: dict[Any, Any] = main.medians.set_index("term").to_dict("index")
-    lines = []
-    for term in main.terms[:3]:
-        claim = lags.size(main.coefficients, term, medians[term], main.fitted, bound)
-        if term != main.terms[0]:
-            away = distance(term)
-            label = f"{TOKENS_AWAY.get(away, f'{away} tokens')} {'on' if is_lead(term) else 'back'}"
-            lines.append(Answer(label, f"{number(claim.value)} ({claim.sentence})"))
-            continue
+        yield Answer(question, "no layer was fitted", False)
+    else:
+        claim = main.size_of(nearest)
         level = f", {100 * (1 - main.settings['alpha']):g}% interval {claim.interval}"
-        change = 100 * (1.1**claim.value - 1)
-        lag = f"{named(term)}, " * (term != "lag_1")
-        lines.append(
-            Answer(
-                f"Does a large adjustment {'precede' if is_lead(term) else 'follow'} a large one?",
-                f"{claim.verdict}: 10% longer → {abs(change):.1f}% "
-                f"{'longer' if change >= 0 else 'shorter'} ({lag}median layer {number(claim.value)}"
-                f"{level * bool(claim.interval)}; {claim.sentence})",
-                False,
-            )
+        change, lag = 100 * (1.1**claim.value - 1), f"{named(nearest)}, " * (nearest != "lag_1")
+        yield Answer(
+            question,
+            f"{claim.verdict}: 10% longer → {abs(change):.1f}% "
+            f"{'longer' if change >= 0 else 'shorter'} ({lag}median layer {number(claim.value)}"
+            f"{level * bool(claim.interval)}; {claim.sentence})",
+            False,
         )
-    covariates = main.record.settings("design")["covariates"]
-    text = lags.explained(main.fitted, covariates).sentence
-    return [*lines, Answer("variance explained", text)]
-
-
-def _controls(main: RegressionTables) -> list[Answer]:
-    """Return the nearest lag in random order and before training."""
-    rows = main.controls[main.controls["term"] == main.terms[0]]
-    lines = []
-    if "permuted_mean" in rows and rows["permuted_mean"].notna().any():
-        lines.append(Answer("tokens in random order", number(rows["permuted_mean"].median())))
+        for term in others:
+            claim, away = main.size_of(term), distance(term)
+            label = f"{TOKENS_AWAY.get(away, f'{away} tokens')} {'on' if is_lead(term) else 'back'}"
+            yield Answer(label, f"{number(claim.value)} ({claim.sentence})")
+        covariates = main.record.settings("design")["covariates"]
+        yield Answer("variance explained", lags.explained(main.fitted, covariates).sentence)
+    if np.isfinite(permuted := main.in_random_order(nearest)):
+        yield Answer("tokens in random order", number(permuted))
     table = main.before_training
-    if table is not None and (before := training.range_of(table, main.terms[0])):
+    if table is not None and (before := main.before(nearest)):
         by_scale = ", by the scale of the initial weights" * (before.scales > 1)
         text = f"{before.text()}{by_scale}; trained {number(before.trained)} (same texts)"
-        if assumed := training.assumed_scale(table):
-            text += f"; {assumed}"
-        lines.append(Answer("before training", text))
-    return lines
+        assumed = training.assumed_scale(table)
+        yield Answer("before training", "; ".join(filter(None, [text, assumed])))
+    for other in pooled if len(main.fitted) else ():
+        if np.isfinite(median := other.of_term(nearest)["estimate"].median()):
+            yield Answer("ignoring differences between documents", number(median))
 
 
-def _causes(table: pd.DataFrame, site: str) -> list[Answer]:
-    """Return the effects on the next token by layer, beside the lags of these layers."""
-    if table.empty:
-        return []
-    table = table.query("source_site == target_site == @site and lag == 1")
-    if table.empty:
-        return []
-    claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
-    beside = causes.associations(table, MOST_LAYERS_NAMED, claim.verdict).items()
-    return [
-        Answer("Does one cause the next?", claim.answer, False),
-        *(Answer(label, text) for label, text in beside),
-    ]
+def _causes(table: pd.DataFrame, site: str) -> Iterator[Answer]:
+    """Yield the effects on the next token by layer, beside the lags of these layers."""
+    if len(table):
+        table = table.query("source_site == target_site == @site and lag == 1")
+    if len(table):
+        claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
+        yield Answer("Does one cause the next?", claim.answer, False)
+        beside = causes.associations(table, MOST_LAYERS_NAMED, claim.verdict)
+        yield from (Answer(label, text) for label, text in beside.items())
 
 
-def _checks(main: RegressionTables) -> list[Answer]:
+def _doubts(main: RegressionTables) -> str:
     """Return what speaks against the regression."""
-    if main.fitted.empty:
-        return []
     path = main.files.one_of("residuals", main.folder)
-    claim = lags.doubts(
-        main.fitted,
-        main.coefficients,
-        order_left(read_sums(path)) if path else ([], pd.Series(dtype=float)),
-        main.settings["alpha"],
-        main.settings["adjust"],
-    )
-    return [Answer("Check", claim.sentence, False)]
+    left = order_left(read_sums(path)) if path else ([], pd.Series(dtype=float))
+    settings = main.settings
+    return lags.doubts(
+        main.fitted, main.coefficients, left, settings["alpha"], settings["adjust"]
+    ).sentence
 
 
 def text_of(answers: SiteAnswers) -> str:

@@ -1,11 +1,9 @@
 """The numbers that a paper states of a run, as macros of LaTeX: ``\\WithinLagOneMedian``."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from attnlag.claims import lags, training
 from attnlag.claims.numbers import number
 from attnlag.report.regression_tables import RegressionTables
 
@@ -41,31 +39,24 @@ def macro_name(*words: str) -> str:
 
 def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the words of the name and the text of each number of a regression."""
-    fitted, settings = regression.fitted, regression.settings
+    fitted = regression.fitted
     yield ("layers",), f"{len(fitted)}"
     if fitted.empty:
         return
     yield ("documents",), f"{int(fitted['n_documents'].max())}"
     yield ("rows",), f"{int(fitted['n_obs'].max()):,}"
     yield ("r squared",), number(fitted["r_squared"].median())
-    medians: dict[Any, Any] = regression.medians.set_index("term").to_dict("index")
     for term in regression.terms:
-        rows = regression.of_term(term)
-        claim = lags.size(
-            regression.coefficients, term, medians[term], fitted, settings["equivalence_bound"]
-        )
+        rows, claim = regression.of_term(term), regression.size_of(term)
         yield (term, "median"), number(claim.value)
         if np.isfinite(claim.low):
             yield (term, "low"), number(claim.low)
             yield (term, "high"), number(claim.high)
         yield (term, "layers present"), f"{int((rows['equivalence'] == 'present').sum())}"
         yield (term, "layers absent"), f"{int((rows['equivalence'] == 'absent').sum())}"
-        controls = regression.controls[regression.controls["term"] == term]
-        if "permuted_mean" in controls and controls["permuted_mean"].notna().any():
-            yield (term, "random order"), number(controls["permuted_mean"].median())
-        table = regression.before_training
-        before = None if table is None else training.range_of(table, term)
-        if before:
+        if np.isfinite(permuted := regression.in_random_order(term)):
+            yield (term, "random order"), number(permuted)
+        if before := regression.before(term):
             yield (term, "before training low"), number(before.low)
             yield (term, "before training high"), number(before.high)
             yield (term, "same documents trained"), number(before.trained)

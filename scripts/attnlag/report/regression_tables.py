@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from attnlag.claims import lags, training
+from attnlag.claims.claim import Claim
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
@@ -108,6 +110,22 @@ class RegressionTables:
         """Return the coefficients of a term that were estimated."""
         rows = self.coefficients[self.coefficients["term"] == term]
         return rows.dropna(subset="estimate")
+
+    def size_of(self, term: str) -> Claim:
+        """Return the claim about the size of a lag or lead."""
+        medians: dict[Any, Any] = self.medians.set_index("term").to_dict("index")
+        bound = self.settings["equivalence_bound"]
+        return lags.size(self.coefficients, term, medians[term], self.fitted, bound)
+
+    def in_random_order(self, term: str) -> float:
+        """Return the median of a lag or lead with the tokens in random order; NaN if unknown."""
+        rows = self.controls[self.controls["term"] == term]
+        return float(rows.get("permuted_mean", pd.Series(dtype=float)).median())
+
+    def before(self, term: str) -> training.Range | None:
+        """Return a lag or lead before training; None if it is unknown."""
+        table = self.before_training
+        return None if table is None else training.range_of(table, term)
 
     @cached_property
     def medians(self) -> pd.DataFrame:
