@@ -1,5 +1,7 @@
 """Findings on directions of adjustments in words."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -23,7 +25,7 @@ def geometry_findings(table: pd.DataFrame, name: str) -> str:
     """
     lines = ["no tokens remain: all are first tokens or have no norms"]
     if table["mean"].notna().any():
-        lines = [*_growth(table), _turn(table), *_cosines(table)]
+        lines = [*_of_the_stream(table), *_cosines(table)]
     return titled(f"{name}, directions:", lines)
 
 
@@ -35,26 +37,19 @@ def of_quantity(table: pd.DataFrame, quantity: str, distance: int | None = None)
     return rows.set_index("layer").sort_index()
 
 
-def _growth(table: pd.DataFrame) -> list[str]:
-    """Return the growth of the stream from layer to layer."""
+def _of_the_stream(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the growth of the stream, and whether adjustments grow it or turn it."""
     steps = of_quantity(table, STREAM_GROWTH)["mean"].dropna()
-    if steps.empty:
-        return []
-    factors = np.exp(steps)
-    return [
-        f"the stream grows by a factor of {number(factors.median())} per layer (median; geometric "
-        f"mean {number(np.exp(steps.mean()))}), {number(factors.min())} in layer "
-        f"{factors.idxmin()} to {number(factors.max())} in layer {factors.idxmax()}"
-    ]
-
-
-def _turn(table: pd.DataFrame) -> str:
-    """Return whether adjustments grow the stream or turn it, compared with other tokens'."""
+    if len(steps):
+        factors = np.exp(steps)
+        yield (
+            f"the stream grows by a factor of {number(factors.median())} per layer (median; "
+            f"geometric mean {number(np.exp(steps.mean()))}), {number(factors.min())} in layer "
+            f"{factors.idxmin()} to {number(factors.max())} in layer {factors.idxmax()}"
+        )
     along, across = (of_quantity(table, f"{way}_relative") for way in ("parallel", "orthogonal"))
     angle = of_quantity(table, "angle")[["mean", "random_pairs"]] * (180 / np.pi)
-    against = int((along["mean"] < 0).sum())
-    growth = in_common(along, ["mean", "random_pairs"]).median()
-    turns = in_common(angle, ["mean", "random_pairs"]).median()
+    growth, turns = (in_common(rows, ["mean", "random_pairs"]).median() for rows in (along, angle))
     text = (
         f"in the median layer an adjustment adds {growth['mean']:+.1%} of the stream along it and "
         f"{across['mean'].median():.1%} at right angles, and turns it by {turns['mean']:.1f}°"
@@ -65,24 +60,24 @@ def _turn(table: pd.DataFrame) -> str:
             f" (that of a token of another document {growth['random_pairs']:+.1%} along it, "
             f"{turns['random_pairs']:.1f}°)"
         )
-    return f"{text}; it points against the stream in {against} of {len(along)} layers"
+    against = int((along["mean"] < 0).sum())
+    yield f"{text}; it points against the stream in {against} of {len(along)} layers"
 
 
-def _cosines(table: pd.DataFrame) -> list[str]:
-    """Return the cosine of adjustments of neighbours, and of random pairs."""
-    lines = [neighbours(table).clause]
+def _cosines(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the cosine of adjustments of neighbours, and of random pairs."""
+    yield neighbours(table).clause
     for quantity, scope in ((PLAIN, "not centred"), (CENTRED, "minus the layer's mean")):
         rows = of_quantity(table, quantity, distance=1)
         if rows["mean"].notna().any():
-            names = ["mean", "random_pairs", "random_weights", "trained"]
-            medians = in_common(rows, names).median()
-            beside = "".join(
+            medians = in_common(rows, ["mean", *BESIDE]).median()
+            beside = [
                 words.format(medians[name]) for name, words in BESIDE.items() if name in medians
-            )
-            lines.append(
+            ]
+            low, high = (rows["mean"].agg(end) for end in ("min", "max"))
+            yield (
                 f"cosine with the adjustment of the previous token, {scope}: median "
-                f"{medians['mean']:.2f} over the layers, {rows['mean'].min():.2f} (layer "
-                f"{rows['mean'].idxmin()}) to {rows['mean'].max():.2f} (layer "
-                f"{rows['mean'].idxmax()}){beside}"
+                f"{number(medians['mean'])} over the layers, {number(low)} (layer "
+                f"{rows['mean'].idxmin()}) to {number(high)} (layer {rows['mean'].idxmax()})"
+                f"{''.join(beside)}"
             )
-    return lines

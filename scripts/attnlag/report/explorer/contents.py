@@ -37,7 +37,7 @@ from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
 from attnlag.report.answers import TOKENS_AWAY
 from attnlag.report.explorer import beyond, documents, kinds
-from attnlag.report.explorer.packing import Quantised, block, json_block, quantised
+from attnlag.report.explorer.packing import block, json_block, quantised
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
@@ -65,10 +65,11 @@ class Contents:
     blocks: dict[str, str] = field(default_factory=dict)
     values: int = 0  # number of values of the tokens shown, about their bytes in the page
 
-    def add(self, name: str, numbers: Quantised) -> dict[str, Any]:
+    def add(self, name: str, numbers: np.ndarray, bits: int = 8) -> dict[str, Any]:
         """Add numbers as a block, and return the scale that turns its codes into numbers."""
-        self.blocks[name] = block(numbers.tobytes())
-        return numbers.scale()
+        codes, scale = quantised(numbers, bits)
+        self.blocks[name] = block(codes)
+        return scale
 
 
 @dataclass
@@ -83,15 +84,11 @@ class ShownTokens:
         frame = tables.rows_of_documents(paths, self.documents, [*TOKEN_KEYS, *names])
         return frame.set_index(TOKEN_KEYS).reindex(self.keys)
 
-    def log_norms_of(self, paths: Sequence[Path]) -> np.ndarray:
+    def log_norms(self, paths: Sequence[Path]) -> np.ndarray:
         """Return the log norms of a table, (layers, tokens)."""
         layers = columns.layers_in(pq.read_schema(paths[0]))
         frame = self.values(paths, layers)
         return np.stack([log_norms(frame[layer].to_numpy()) for layer in layers])
-
-    def log_norms(self, paths: Sequence[Path]) -> Quantised:
-        """Return the log norms of a table, layer by layer."""
-        return quantised(self.log_norms_of(paths))
 
 
 def contents(
@@ -324,15 +321,14 @@ def _add_corpus(
         }
         for name, of_site in sites.items():
             if of_site.model == model:
-                paths = files.all_of("norms", of_site.of_site)
-                page.index["norms"][name] = page.add(name, tokens.log_norms(paths))
+                logs = tokens.log_norms(files.all_of("norms", of_site.of_site))
+                page.index["norms"][name] = page.add(name, logs)
                 drop_first = of_site.record.settings("design")["drop_first"]
-                page.blocks[f"{name}.kinds"] = json_block(
-                    kinds.means(tokens.log_norms_of(paths), keys, shades, drop_first)
-                )
+                means = kinds.means(logs, keys, shades, drop_first)
+                page.blocks[f"{name}.kinds"] = json_block(means)
         for of_model, entry in regressions:
             if of_model.model == model:
-                numbers = quantised(residuals(of_model, entry["layers"], tokens))
+                numbers = residuals(of_model, entry["layers"], tokens)
                 name = f"{_name_of_site(of_model)}/{of_model.name}.residuals"
                 entry["residuals"] = page.add(name, numbers)
 
@@ -362,7 +358,7 @@ def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, 
     page.index["heads"][name] = {
         "heads": heads,
         "documents": list(dict.fromkeys(frame["document"])),
-        "scale": page.add(f"{name}.heads", quantised(np.clip(logs, *ends), bits=4)),
+        "scale": page.add(f"{name}.heads", np.clip(logs, *ends), bits=4),
     }
     return int(shown.sum())
 
@@ -419,7 +415,7 @@ def _add_columns(
                 values = values.map({True: "yes", False: "no"})
             if pd.api.types.is_numeric_dtype(values):
                 numbers = values.to_numpy(float, na_value=np.nan)[None]
-                shade["scale"] = page.add(name, quantised(numbers, bits=16))
+                shade["scale"] = page.add(name, numbers, bits=16)
             else:
                 codes, categories = pd.factorize(values.astype(object), sort=True)
                 if len(categories) > MOST_CATEGORIES:

@@ -8,40 +8,17 @@ a corpus can become markup.
 import base64
 import gzip
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Quantised:
-    """Numbers as small integers."""
+def quantised(values: np.ndarray, bits: int = 8) -> tuple[bytes, dict[str, Any]]:
+    """Return (rows, n) numbers as integers of 4, 8 or 16 bits, and the scale of each row.
 
-    # (rows, n) uint8 or uint16 array: the largest integer of ``bits`` bits stands for NaN.
-    codes: np.ndarray
-    # low, step, (rows,) float array: a code stands for ``low + step * code``, at most half a step
-    # from the number.
-    low: np.ndarray
-    step: np.ndarray
-    bits: int
-
-    def tobytes(self) -> bytes:
-        """Return the codes row by row; of two with 4 bits, the first is in the lower half."""
-        if self.bits > 4:
-            return self.codes.tobytes()
-        flat = np.append(self.codes.ravel(), np.zeros(self.codes.size % 2, np.uint8))
-        return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
-
-    def scale(self) -> dict[str, Any]:
-        """Return the scale that turns codes into numbers, for JSON."""
-        return {"bits": self.bits, "low": self.low.tolist(), "step": self.step.tolist()}
-
-
-def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
-    """Return (rows, n) numbers as integers of 4, 8 or 16 bits, with a separate scale for each row.
-
-    Whole numbers are stored exactly if their range fits; values that are not finite become NaN.
+    An integer stands for ``low + step * integer``, at most half a step from the number, and the
+    largest one for a value that is not finite. Whole numbers are stored exactly if their range
+    fits. Of two integers with 4 bits, the first is in the lower half of a byte.
     """
     finite = np.isfinite(values)
     levels = 2**bits - 2
@@ -53,7 +30,11 @@ def quantised(values: np.ndarray, bits: int = 8) -> Quantised:
     step = np.where(all_integers & (step > 0), 1.0, step)
     steps = (np.where(finite, values, 0.0) - low[:, None]) / np.where(step, step, 1)[:, None]
     codes = np.where(finite, np.clip(np.rint(steps), 0, levels), levels + 1)
-    return Quantised(codes.astype(f"<u{max(bits // 8, 1)}"), low, step, bits)
+    codes = codes.astype(f"<u{max(bits // 8, 1)}").ravel()
+    if bits == 4:
+        codes = np.append(codes, np.zeros(codes.size % 2, np.uint8))
+        codes = codes[::2] | codes[1::2] << 4
+    return codes.tobytes(), {"bits": bits, "low": low.tolist(), "step": step.tolist()}
 
 
 def block(content: bytes) -> str:
