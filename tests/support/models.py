@@ -1,5 +1,7 @@
 """Tiny models of every family, with random weights, and what hooks of our own see in them."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
@@ -114,6 +116,28 @@ def outputs_of(model, modules, sequence=None):
     for handle in handles:
         handle.remove()
     return torch.stack([output.view(len(sequence), -1) for output in outputs]).float().numpy()
+
+
+def adjustments(gpt2, ids, put=()):
+    """Return all attention adjustments of a GPT-2, (layers, tokens, width), and its predictions.
+
+    These are log probabilities. ``put`` has vectors, by layer and token, that take the place of single adjustments.
+    """
+    found = []
+
+    def hook(_, __, output):
+        value = output[0].clone()
+        for (layer, token), vector in dict(put).items():
+            if layer == len(found):
+                value[0, token] = vector
+        found.append(value[0])
+        return (value, *output[1:])
+
+    with torch.no_grad(), ExitStack() as handles:
+        for block in gpt2.transformer.h:
+            handles.enter_context(block.attn.register_forward_hook(hook))
+        logits = gpt2(input_ids=torch.as_tensor(ids)[None]).logits[0]
+    return torch.stack(found).double(), logits.double().log_softmax(-1)
 
 
 UNGROUPED = {**LLAMA, "num_key_value_heads": 4}

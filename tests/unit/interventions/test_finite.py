@@ -1,12 +1,11 @@
 """Finite interventions against the model run with replaced vectors."""
 
 from collections import Counter
-from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import torch
-from models import gpt2_of_large_weights
+from models import adjustments, gpt2_of_large_weights
 from stage_settings import effects_settings as settings
 
 from attnlag.interventions import derivative, finite, sampling
@@ -31,37 +30,13 @@ def chosen():
     return settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
 
 
-def adjustments(model, ids, replaced=None):
-    """Return all attention adjustments, (layers, tokens, width), and the logits.
-
-    ``replaced`` takes the place of that to one token of one layer.
-    """
-    found = []
-
-    def hook(module, args, output):
-        value = output[0].clone()
-        if replaced is not None and len(found) == LAYER:
-            value[0, TOKEN] = replaced
-        found.append(value[0])
-        return (value, *output[1:])
-
-    with ExitStack() as hooks:
-        for block in model.transformer.h:
-            hooks.enter_context(block.attn.register_forward_hook(hook))
-        logits = model(input_ids=torch.from_numpy(ids)[None]).logits[0]
-    return torch.stack(found), logits
-
-
 def replacements(model, sequences, chosen):
     """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
-    blocks, vectors = (
-        trying.blocks_of(model.base_model)[0],
-        finite.Replacements(sequences, chosen, [LAYER]),
-    )
-    options = {"name": "x", "batch_tokens": 8 * 24, "threads": 1, "free": 10**10}
-    derivative.effects(
-        model.base_model, blocks, sequences, chosen, receive=vectors.receive, **options
-    )
+    blocks = trying.blocks_of(model.base_model)[0]
+    vectors = finite.Replacements(sequences, chosen, [LAYER])
+    options = {"name": "x", "batch_tokens": 192, "threads": 1, "free": 10**10}
+    options["receive"] = vectors.receive
+    derivative.effects(model.base_model, blocks, sequences, chosen, **options)
     return blocks, vectors
 
 
@@ -75,7 +50,7 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
     plain = {key: adjustments(model, ids) for key, ids in sequences.items()}
     tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])
     key, after = ("d0", 0), ("d1", 0)
-    base, logits = plain[key]
+    base, logs = plain[key]
     own = base[LAYER, TOKEN]
     put = {
         ("scale", 0.9): 0.9 * own,
@@ -88,19 +63,18 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
     assert set(names) == set(put)
     for effect, name in zip(found[key], names, strict=True):
         assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
-        changed, moved = adjustments(model, sequences[key], put[name])
+        changed, moved = adjustments(model, sequences[key], {(LAYER, TOKEN): put[name]})
+        near = slice(TOKEN, TOKEN + 3)
         if effect.target_site == "attention":
-            norms = [
-                a[effect.target_layer, TOKEN : TOKEN + 3].norm(dim=-1) for a in (base, changed)
-            ]
+            norms = [a[effect.target_layer, near].norm(dim=-1) for a in (base, changed)]
             expected = (norms[1] / norms[0]).log()
             expected[~expected.isfinite()] = torch.nan
         else:
-            logs = [part[TOKEN : TOKEN + 3].log_softmax(-1) for part in (logits, moved)]
-            expected = (logs[0].exp() * (logs[0] - logs[1])).sum(-1)
+            away = logs[near] - moved[near]
+            expected = (logs[near].exp() * away).sum(-1)
             if effect.target_site == "surprisal":
                 following = torch.from_numpy(sequences[key][TOKEN + 1 : TOKEN + 4])[:, None]
-                expected = -(logs[1] - logs[0]).gather(1, following)[:, 0]
+                expected = away.gather(1, following)[:, 0]
         np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 

@@ -1,14 +1,12 @@
 """Every quantity in a notebook, of models that exist in memory alone, against a run's programs."""
 
-import contextlib
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
 from designs import tokens_table
-from models import extractor
+from models import adjustments, extractor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import attnlag
@@ -108,17 +106,9 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
 def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
     """One token of one layer is set to zero, as a hook of our own does it."""
     model = edited(kind).train()
-    found = attnlag.intervene(
-        model,
-        tokenizer,
-        TEXTS,
-        lags=1,
-        probes=2,
-        targets=2,
-        interventions=["zero"],
-        document_tokens=20,
-        progress=False,
-    )
+    options = {"lags": 1, "probes": 2, "targets": 2, "interventions": ["zero"]}
+    options |= {"document_tokens": 20, "progress": False}
+    found = attnlag.intervene(model, tokenizer, TEXTS, **options)
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert model.training
     table = found.elasticities
@@ -126,36 +116,18 @@ def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
     np.testing.assert_allclose(own["estimate"], 1, rtol=1e-5)
     model.eval()
     rows = found.effects.query("intervention == 'zero' and document == 'text 3' and lag == 1")
-    ids = torch.tensor(tokenizer(TEXTS["text 3"])["input_ids"][:20])[None]
-    place = sampling.positions(0, "text 3", 0, 1, ids.shape[1], 1, 1, ["none"] * ids.shape[1])[0]
-
-    def sizes(removed):
-        kept = []
-
-        def hook(layer):
-            def change(_, __, output):
-                value = output[0].clone()
-                if removed and layer == 0:
-                    value[0, place] = 0
-                kept.append(value[0].norm(dim=-1))
-                return (value, *output[1:])
-
-            return change
-
-        with torch.no_grad(), contextlib.ExitStack() as hooks:
-            for layer, block in enumerate(model.transformer.h):
-                hooks.enter_context(block.attn.register_forward_hook(hook(layer)))
-            logits = model(input_ids=ids).logits[0].double().log_softmax(-1)
-        return torch.stack(kept).double(), logits
-
-    (before, logits), (after, moved) = sizes(False), sizes(True)
-    expected = (after[1, place + 1] / before[1, place + 1]).log()
-    row = rows.query("target_site == 'attention' and target_layer == 1")
-    assert row["effect_sum"].item() == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
-    next_token = ids[0, place + 2]
-    surprisal = logits[place + 1, next_token] - moved[place + 1, next_token]
-    row = rows.query("target_site == 'surprisal'")
-    assert row["effect_sum"].item() == pytest.approx(float(surprisal), rel=1e-4, abs=1e-6)
+    ids = torch.tensor(tokenizer(TEXTS["text 3"])["input_ids"][:20])
+    place = sampling.positions(0, "text 3", 0, 1, len(ids), 1, 1, ["none"] * len(ids))[0]
+    before, logs = adjustments(model, ids)
+    after, moved = adjustments(model, ids, {(0, place): 0})
+    growth = (after[1, place + 1].norm() / before[1, place + 1].norm()).log()
+    later = place + 1, ids[place + 2]
+    for target, expected in (
+        ("target_site == 'attention' and target_layer == 1", growth),
+        ("target_site == 'surprisal'", logs[later] - moved[later]),
+    ):
+        found = rows.query(target)["effect_sum"].item()
+        assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
 
 
 NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
@@ -163,13 +135,9 @@ NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
 
 @pytest.fixture(scope="module")
 def measured(tokenizer):
-    return attnlag.measure(
-        edited("edited"),
-        tokenizer,
-        TEXTS,
-        quantities=["vectors", "sources", *NOT_HEADS],
-        progress=False,
-    )
+    quantities = ["vectors", "sources", *NOT_HEADS]
+    model = edited("edited")
+    return attnlag.measure(model, tokenizer, TEXTS, quantities=quantities, progress=False)
 
 
 @pytest.mark.parametrize("outcome", catalogue.OUTCOMES)
