@@ -121,7 +121,8 @@ def outputs_of(model, modules, sequence=None):
 def adjustments(gpt2, ids, put=()):
     """Return all attention adjustments of a GPT-2, (layers, tokens, width), and its predictions.
 
-    These are log probabilities. ``put`` has vectors, by layer and token, that take the place of single adjustments.
+    These are log probabilities. ``put`` has vectors, by layer and token, that take the place of
+    single adjustments.
     """
     found = []
 

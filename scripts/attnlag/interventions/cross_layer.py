@@ -37,21 +37,26 @@ PREDICTIVE = [
 PREDICTIVE_KEYS = ["target_layer", "source_layer", "lag"]
 
 
-def documents_in(paths: Sequence[Path], drop_first: int) -> Iterator[tuple[str, Windows]]:
-    """Yield each document of norms files with the log norms of its windows, (layers, tokens)."""
+def documents_in(
+    paths: Sequence[Path], drop_first: int, tokens: int | None = None
+) -> Iterator[tuple[str, Windows]]:
+    """Yield each document of norms files with the log norms of its windows, (layers, tokens).
+
+    At most the given number of tokens of a document is read, from its beginning.
+    """
     for path in paths:
         batches = tables.batches(path, tables.ROWS_AT_ONCE, "norms")
         for table in whole_sequences(batches, documents=True):
             rows = table.unify_dictionaries().combine_chunks()
             layers = columns.layers_in(rows.schema)
             values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))
+            position = rows["position"].to_numpy()
             names, starts = tables.runs(rows.to_batches()[0])
-            # A window begins with its first token.
-            begins = np.flatnonzero(rows["position"].to_numpy() == 0)
-            windows = np.split(values, begins[1:], axis=1)
-            of_document = np.split(np.arange(len(begins)), np.searchsorted(begins, starts[1:]))
-            for name, numbers in zip(names, of_document, strict=True):
-                yield name, [windows[number][:, drop_first:] for number in numbers]
+            for name, start, stop in zip(names, starts, [*starts[1:], None], strict=True):
+                # A window begins with its first token.
+                begins = np.flatnonzero(position[start:stop][:tokens] == 0)
+                windows = np.split(values[:, start:stop][:, :tokens], begins[1:], axis=1)
+                yield name, [window[:, drop_first:] for window in windows]
 
 
 def moments(
@@ -161,15 +166,16 @@ def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pairs_in(
-    norms: Mapping[str, Sequence[Path]], source: str, target: str, drop_first: int
+    norms: Mapping[str, Sequence[Path]], source: str, target: str, *limits: int
 ) -> Iterator[tuple[str, Windows, Windows]]:
     """Yield each document with the log norms of its windows, at the sources' site and another."""
-    sources = documents_in(norms[source], drop_first)
+    sources = documents_in(norms[source], *limits)
     if source == target:
         yield from ((name, windows, windows) for name, windows in sources)
         return
-    targets = documents_in(norms[target], drop_first)
-    for (name, windows), (_, outcomes) in zip(sources, targets, strict=True):
+    for (name, windows), (_, outcomes) in zip(
+        sources, documents_in(norms[target], *limits), strict=True
+    ):
         yield name, windows, outcomes
 
 
@@ -179,30 +185,17 @@ def of_intervened(
     target: str,
     keys: Iterable[tuple[int, int]],
     documents: Collection[str],
-    tokens: int,
     drop_first: int,
+    tokens: int,
 ) -> pd.DataFrame:
     """Return `together` for target layers and lags, over the tokens that were intervened on.
 
     ``norms`` are the files of all shards by site; of each document the first ``tokens`` are used.
     """
-    pairs = [
-        (beginning(windows, tokens, drop_first), beginning(outcomes, tokens, drop_first))
-        for name, windows, outcomes in pairs_in(norms, source, target, drop_first)
-        if name in documents
-    ]
+    read = pairs_in(norms, source, target, drop_first, tokens)
+    pairs = [(windows, outcomes) for name, windows, outcomes in read if name in documents]
     rows = [(source, target, layer, lag, *together(pairs, layer, lag)) for layer, lag in keys]
     return pd.DataFrame(rows, columns=PREDICTION)
-
-
-def beginning(windows: Windows, tokens: int, drop_first: int) -> Windows:
-    """Return the log norms at the first tokens of a document, given all without ``drop_first``."""
-    first = []
-    for values in windows:
-        tokens = max(0, tokens - drop_first)
-        first.append(values[:, :tokens])
-        tokens = max(0, tokens - values.shape[1])
-    return first
 
 
 def together(

@@ -16,7 +16,7 @@ adjustment of a token in another document.
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,22 +42,18 @@ def dots(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vecdot(a, b).double()
 
 
-class RelativeToStream(NamedTuple):
-    """The quantities of ``a`` relative to the stream ``x``; see the module."""
+def relative_to_stream(
+    aa: torch.Tensor, ax: torch.Tensor, xx: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return the quantities relative to the stream, in the order of the module, in float64.
 
-    parallel: torch.Tensor
-    orthogonal: torch.Tensor
-    log_growth: torch.Tensor
-    angle: torch.Tensor
-
-
-def relative_to_stream(aa: torch.Tensor, ax: torch.Tensor, xx: torch.Tensor) -> RelativeToStream:
-    """Return the quantities from the products <a, a>, <a, x> and <x, x>, in float64."""
+    They come from the products <a, a>, <a, x> and <x, x>.
+    """
     size = xx.sqrt()
     parallel = ax / size
     orthogonal = (aa - parallel.square()).clamp_min(0).sqrt()
     growth = torch.log1p(((2 * ax + aa) / xx).clamp_min(-1)) / 2
-    return RelativeToStream(parallel, orthogonal, growth, torch.atan2(orthogonal, size + parallel))
+    return parallel, orthogonal, growth, torch.atan2(orthogonal, size + parallel)
 
 
 def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
@@ -141,8 +137,9 @@ class PairSample:
             aa, xx = dots(a, a)[:, None], dots(x, x)[None, :]
             relative = relative_to_stream(aa, a @ x.T, xx)
             values = dict(zip(OF_A_PASS, [*relative, cosine(a @ a.T, aa, aa.T)], strict=True))
-            values["parallel_relative"] = relative.parallel / xx.sqrt()
-            values["orthogonal_relative"] = relative.orthogonal / xx.sqrt()
+            values |= {
+                name: values[name.removesuffix("_relative")] / xx.sqrt() for name in RELATIVE
+            }
             for name, value in values.items():
                 finite = value[apart & value.isfinite()]
                 means[name].append(float(finite.mean()) if len(finite) else None)

@@ -77,6 +77,12 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
     found = cross_layer.cross_layer(read, [2], LAGS)
     expected = cross_layer.cross_layer(lambda: (("", d, d) for d in documents), [2], LAGS)
     pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-12)
+    # Of 15 tokens of a document, 11 are of its first window; one of each window is dropped.
+    first, second = next(cross_layer.documents_in(paths, 1, 15))[1]
+    for part, whole, used in ((first, documents[0][0], 10), (second, documents[0][1], 3)):
+        np.testing.assert_allclose(part, whole[:, :used], rtol=1e-4)
+    (short,) = next(cross_layer.documents_in(paths, 1, 5))[1]
+    assert short.shape[1] == 4
 
 
 def test_all_layers_before_a_target_predict_it_together():
@@ -101,15 +107,6 @@ def test_all_layers_before_a_target_predict_it_together():
     # No layer comes before the first, and few documents have no error.
     for pairs, target in ((documents, 0), (documents[:5], 3)):
         assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2)).all()
-
-
-def test_the_beginning_of_a_document_ends_at_the_same_token_in_every_window():
-    windows = [np.arange(9.0)[None], np.arange(20, 26.0)[None]]
-    # One token is dropped at the start of each window: 12 tokens are 10 of the first and 2.
-    first, second = cross_layer.beginning(windows, 12, 1)
-    assert first.tolist() == [list(range(9))]
-    assert second.tolist() == [[20]]
-    assert [part.shape[1] for part in cross_layer.beginning(windows, 5, 1)] == [4, 0]
 
 
 def test_a_layer_that_does_not_vary_predicts_nothing():
