@@ -107,17 +107,14 @@ def device_and_dtype(model: Any) -> dict[str, str]:
 
 
 def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
-    """Return a precision by name; ``auto`` is float32 on CPU, that of the weights on CUDA."""
+    """Return a precision by name; ``auto`` is float32 on CPU, that of most weights on CUDA.
+
+    Raise UserError if a model cannot run in the precision of the weights.
+    """
     if dtype != "auto":
         return getattr(torch, dtype)
-    return torch.float32 if device.type == "cpu" else stored_dtype(folder)
-
-
-def stored_dtype(folder: Path) -> torch.dtype:
-    """Return the precision of most of the weights in a folder, from the headers of its files.
-
-    Raise UserError if a model cannot run in that precision.
-    """
+    if device.type == "cpu":
+        return torch.float32
     elements: Counter[str] = Counter()
     for _, kind, shape in stored_tensors(folder):
         elements[kind] += math.prod(shape)

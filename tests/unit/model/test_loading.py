@@ -18,7 +18,7 @@ from attnlag.model import loading
 from attnlag.model.language_models import hollow_model
 from attnlag.quantities import extraction
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NAMES = ["gpt2", "llama"]
 
 
@@ -57,10 +57,9 @@ def test_a_bfloat16_checkpoint_gives_the_norms_of_its_rounded_weights(
     expected = norms_of(loading.load_model(tmp_path / "rounded", CPU, "float32"))
     np.testing.assert_array_equal(norms_of(model), expected)
 
-    assert loading.stored_dtype(half) == torch.bfloat16
-    assert loading.choose_dtype(half, torch.device("cuda"), "auto") == torch.bfloat16
-    assert loading.choose_dtype(half, torch.device("cuda"), "float32") == torch.float32
-    assert loading.choose_dtype(fetched[name], torch.device("cuda"), "auto") == torch.float32
+    assert loading.choose_dtype(half, CUDA, "auto") == torch.bfloat16
+    assert loading.choose_dtype(half, CUDA, "float32") == torch.float32
+    assert loading.choose_dtype(fetched[name], CUDA, "auto") == torch.float32
     shards = list(half.glob("*.safetensors"))
     assert (len(shards) > 2) == (shard_size == "50KB")
     shards[0].unlink()
@@ -72,7 +71,7 @@ def test_a_checkpoint_of_integers_is_refused(tmp_path):
     weights = {"a": torch.zeros(90, dtype=torch.int8), "b": torch.zeros(2), "c": torch.zeros(3)}
     save(weights, tmp_path)
     with pytest.raises(UserError, match="holds its weights as I8, expected a model in float32"):
-        loading.stored_dtype(tmp_path)
+        loading.choose_dtype(tmp_path, CUDA, "auto")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
