@@ -121,15 +121,11 @@ def _describe(
     serialised = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / SOURCE_RECORD).write_text(serialised + "\n", encoding="utf-8")
     weights = sum(entry["bytes"] for file, entry in files.items() if file.endswith(".safetensors"))
+    quantised = ", from {bits}-bit weights ({quantization})" if "bits" in record else ""
     log.info(
-        "%s: %s, %s, width %s, %s, %s%s",
-        name,
-        type(model).__name__,
-        counted(text.num_hidden_layers, "layer"),
-        text.hidden_size,
-        counted(parameters, "parameter"),
-        amount(weights),
-        ", from {bits}-bit weights ({quantization})".format(**record) if "bits" in record else "",
+        f"{name}: {type(model).__name__}, {counted(text.num_hidden_layers, 'layer')}, width "
+        f"{text.hidden_size}, {counted(parameters, 'parameter')}, {amount(weights)}"
+        f"{quantised.format(**record)}"
     )
     return record
 

@@ -87,29 +87,6 @@ def vectors_in(value: Any) -> torch.Tensor:
     return value
 
 
-def selector(mask: torch.Tensor) -> Callable[[Any], torch.Tensor]:
-    """Return a function that copies the rows of a module's output that are tokens, not padding.
-
-    Later operations may overwrite the output: Falcon adds the output of one sublayer to that of the
-    other in place. Sequences and tokens may share one dimension, as in OPT. The row indices are
-    computed once, because a GPU would otherwise synchronise in every layer.
-    """
-    places = mask.flatten().nonzero().squeeze(1)
-    on = {places.device: places}
-
-    def real_tokens(output: Any) -> torch.Tensor:
-        vectors = vectors_in(first_tensor(output))
-        if vectors.ndim not in (2, 3) or vectors.shape[:-1].numel() != mask.numel():
-            shape = " × ".join(map(str, vectors.shape)) or "()"
-            raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
-        rows = vectors.reshape(mask.numel(), -1)
-        if rows.device not in on:
-            on[rows.device] = places.to(rows.device)
-        return rows.index_select(0, on[rows.device])
-
-    return real_tokens
-
-
 @contextmanager
 def attached(hooks: Iterable[Hook]) -> Iterator[None]:
     """Attach hooks that see only passes of the thread that enters this context."""
@@ -211,13 +188,23 @@ def watched(
     """Call ``receive(layer, point, vectors)`` with copies of what `tap` gives of real tokens.
 
     The mask is (sequences, tokens), False for padding, and the vectors are (tokens, width), in its
-    order; those of sublayers are scaled as the block does.
+    order; those of sublayers are scaled as the block does. They are copies because later operations
+    may overwrite a value: Falcon adds the output of one sublayer to that of the other in place.
     """
-    real_tokens = selector(mask)
+    # Computed once, because a GPU would otherwise synchronise in every layer.
+    places = mask.flatten().nonzero().squeeze(1)
+    places_on = {places.device: places}
 
     def on(layer: int, point: str, value: torch.Tensor) -> None:
-        vectors, scale = real_tokens(value), blocks[layer].scale if point in SUBLAYERS else None
-        receive(layer, point, vectors if scale is None else vectors * scale)
+        # Sequences and tokens may share one dimension, as in OPT.
+        if value.ndim not in (2, 3) or value.shape[:-1].numel() != mask.numel():
+            shape = " × ".join(map(str, value.shape)) or "()"
+            raise NotGiven(f"a tensor of {shape} for {' × '.join(map(str, mask.shape))} tokens")
+        if value.device not in places_on:
+            places_on[value.device] = places.to(value.device)
+        rows = value.reshape(mask.numel(), -1).index_select(0, places_on[value.device])
+        scale = blocks[layer].scale if point in SUBLAYERS else None
+        receive(layer, point, rows if scale is None else rows * scale)
 
     return tap(blocks, points, on, modules)
 

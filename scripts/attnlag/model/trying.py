@@ -66,15 +66,28 @@ def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
 
 
 def tried(
-    model: torch.nn.Module, blocks: list[BlockModules], name: str
+    model: Any, blocks: list[BlockModules], name: str
 ) -> tuple[list[BlockModules], str | None]:
     """Return the blocks with the factors that the proof finds, and why they fail it, if they do."""
-    problems, evidence = observed(model, blocks)
-    hooks.check_finite(evidence, model, name)
-    scales = [observation.scale for observation in evidence]
-    if len(scales) == len(blocks) and any(scales):
+    mask = torch.ones(1, TOKENS, dtype=torch.bool)
+    ids = torch.arange(TOKENS)[None] % vocabulary_of(model, name)
+    # The second pass is with the factors that the first one finds.
+    for _ in range(2):
+        try:
+            with torch.no_grad(), hooks.residual_identity(blocks, mask) as evidence:
+                hooks.forward(model, ids)
+        except hooks.NotGiven as reason:
+            return blocks, f"found {reason}"
+        # For example, an encoder beside the decoder needs tokens of its own.
+        except hooks.FAILURES as error:
+            message = str(error).strip().partition("\n")[0]
+            return blocks, f"fails on a sequence of tokens with {type(error).__name__}: {message}"
+        hooks.check_finite(evidence, model, name)
+        problems = hooks.problems_of(evidence, blocks)
+        scales = [observation.scale for observation in evidence]
+        if len(scales) != len(blocks) or not any(scales):
+            break
         blocks = [replace(b, scale=s or b.scale) for b, s in zip(blocks, scales, strict=True)]
-        problems, _ = observed(model, blocks)
     return blocks, problems[0] if problems else None
 
 
@@ -90,21 +103,3 @@ def vocabulary_of(model: Any, name: str = "NAME") -> int:
             f"model {name}, of type '{model.config.model_type}': transformers finds no embeddings "
             f"of tokens in its {type(model).__name__}, expected a decoder that runs by itself"
         ) from None
-
-
-def observed(
-    model: torch.nn.Module, blocks: list[BlockModules]
-) -> tuple[list[str], list[hooks.Evidence]]:
-    """Return why modules fail the proof in a short pass, in a few words each, and observations."""
-    mask = torch.ones(1, TOKENS, dtype=torch.bool)
-    try:
-        ids = torch.arange(TOKENS)[None] % vocabulary_of(model)
-        with torch.no_grad(), hooks.residual_identity(blocks, mask) as evidence:
-            hooks.forward(model, ids)
-    except hooks.NotGiven as reason:
-        return [f"found {reason}"], []
-    # For example, an encoder beside the decoder needs tokens of its own.
-    except hooks.FAILURES as error:
-        message = str(error).strip().partition("\n")[0]
-        return [f"fails on a sequence of tokens with {type(error).__name__}: {message}"], []
-    return hooks.problems_of(evidence, blocks), evidence
