@@ -1,24 +1,22 @@
-"""Regressions of directions in one run, against pandas and statsmodels on the files alone."""
+"""Directions, heads and sources in one run: tables against the files that they are to be made from.
 
-import json
+How the numbers are computed is held in `unit/`; here it is that the right files reach each job.
+"""
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
 from described import undescribed
-from designs import orders_joined
-from oracles import clustered, lags_of
+from oracles import lags_of
 from projects import new_project, without_figures
 
-from attnlag.regression.inference import permutation
 from attnlag.storage.tables import read_counts, read_provenance
 
 SITE = "results/tiny/small/attention"
 CENTRED = "cosine_previous_centred"
 FILES = {"parallel": "geometry", CENTRED: "centred", "self": "written"}
-CLOSE = {"rtol": 1e-6, "atol": 1e-8}
+LAGS = ["lag_1", "lag_2"]
 
 
 @pytest.fixture(scope="module")
@@ -34,133 +32,90 @@ def project(gpt2, tmp_path_factory):
         regressions={name: {"outcome": name, "lags": [1, 2]} for name in FILES},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 6}},
         sources={},
-        # Those of statsmodels.
-        inference={"covariance": "cluster-crv1"},
     )
     project.run(*without_figures())
     return project
 
 
-def rows_of(path, outcome):
-    """Return outcome and lags of layer 1, without what the first token of a sequence enters."""
-    values = pq.read_table(path).to_pandas().astype({"document": str})
-    used = values["position"] >= 1 + outcome.startswith("cosine")
-    y = values[f"layer_01.{outcome}"].astype(np.float64).where(used)
-    y = np.log(y) if outcome == "self" else y
-    rows = lags_of(y, [values["document"], values["window"]], (1, 2))
-    return rows.assign(document=values["document"]).dropna()
+@pytest.fixture
+def read(project):
+    """Return the function that reads a table of the site by its path."""
+    return lambda path: pd.read_parquet(project.folder / SITE / f"{path}.parquet")
 
 
-def ols(rows):
-    return sm.OLS(rows["y"], sm.add_constant(rows[["lag_1", "lag_2"]]))
+def mean_of(table, column, first=1):
+    """Return the mean of a column in layer 1, from a position on."""
+    rows = table.query("layer == 1") if "layer" in table else table
+    return rows.loc[rows["position"] >= first, column].mean()
 
 
 @pytest.mark.parametrize(("outcome", "folder"), FILES.items())
-def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, outcome, folder):
-    """This covers coefficients, errors and both controls. Signed quantities are not logarithms."""
-    base = project.folder / SITE
-    rows = rows_of(base / folder / "0000.parquet", outcome)
-    assert outcome != "parallel" or (rows["y"] < 0).any()
-    table = pd.read_parquet(base / outcome / "coefficients.parquet")
-    mine = table[table["layer"] == 1].set_index("term")
-    oracle = ols(rows).fit(**clustered(pd.factorize(rows["document"])[0]))
-    names = ["const", "lag_1", "lag_2"]
-    np.testing.assert_allclose(mine["estimate"], oracle.params[names], **CLOSE)
-    np.testing.assert_allclose(mine["std_error"], oracle.bse[names], **CLOSE)
+def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, read, outcome, folder):
+    """This covers the control too. Signed quantities are not logarithms."""
 
+    def lags_in(file):
+        """Return the coefficients of layer 1, without first tokens and cosines with these."""
+        values = read(f"{folder}/{file}").astype({"document": str})
+        first = 1 + outcome.startswith("cosine")
+        y = values[f"layer_01.{outcome}"].astype(np.float64).where(values["position"] >= first)
+        assert outcome != "parallel" or (y < 0).any()
+        y = np.log(y) if outcome == "self" else y
+        rows = lags_of(y, [values["document"], values["window"]], (1, 2)).dropna()
+        return sm.OLS(rows["y"], sm.add_constant(rows[LAGS])).fit().params[LAGS]
+
+    table = read(f"{outcome}/coefficients").query("layer == 1").set_index("term")
+    np.testing.assert_allclose(table.loc[LAGS, "estimate"], lags_in("0000"), 1e-6, 1e-8)
+    untrained = read(f"{outcome}/controls").query("layer == 1")["random_weights"]
+    np.testing.assert_allclose(untrained, lags_in("random_weights"), 1e-6, 1e-8)
     # A first token, which has no cosine, does not count as one with a bad number.
-    counts = read_counts(base / outcome / "design" / "0000.parquet")
+    counts = read_counts(project.folder / SITE / outcome / "design/0000.parquet")
     assert set(counts["nonfinite_norms"].values()) <= {0}
 
-    controls = pd.read_parquet(base / outcome / "controls.parquet").query("layer == 1")
-    untrained = ols(rows_of(base / folder / "random_weights.parquet", outcome)).fit().params
-    np.testing.assert_allclose(controls["random_weights"], untrained[names[1:]], **CLOSE)
-    path = base / outcome / "permutations" / "0000.parquet"
-    terms, estimates = permutation.estimates_of_orders(orders_joined([permutation.read(path)]))
-    places = [terms.index("lag_1"), terms.index("lag_2")]
-    np.testing.assert_allclose(estimates[0, 1, places], oracle.params[names[1:]], **CLOSE)
 
-
-def test_means_of_directions_are_those_of_the_files_with_both_controls(project):
-    base = project.folder / SITE
-    means = pd.read_parquet(base / "geometry" / "means.parquet")
-
-    def mean_of(path, column, first):
-        values = pq.read_table(base / path).to_pandas()
-        return values.loc[values["position"] >= first, f"layer_01.{column}"].mean()
-
+def test_means_of_directions_are_those_of_the_files_with_both_controls(project, read):
+    means = read("geometry/means").query("layer == 1 and not distance > 1").set_index("quantity")
     # The token before is left out where it is a first one.
     for quantity, folder, first in (
         *(("angle", "geometry", 1), ("cosine_previous", "geometry", 2)),
         (CENTRED, "centred", 2),
     ):
-        row = means.query("quantity == @quantity and layer == 1 and not distance > 1").iloc[0]
-        expected = mean_of(f"{folder}/0000.parquet", quantity, first)
         # Means of centred cosines are of the vectors, and not of their stored half precision.
-        assert row["mean"] == pytest.approx(expected, rel=1e-5)
-        untrained = mean_of(f"{folder}/random_weights.parquet", quantity, first)
-        assert row["random_weights"] == pytest.approx(untrained, rel=1e-5)
-    stored = pq.read_metadata(base / "geometry" / "0000.parquet").metadata
-    pairs = json.loads(stored[b"attnlag.random_pairs"])
-    angle = means.query("quantity == 'angle' and layer == 1").iloc[0]
-    assert angle["random_pairs"] == pytest.approx(pairs["angle"][1])
-    (growth,) = means.query("quantity == 'stream_log_growth'")["mean"]
-    text = (base / "geometry" / "findings.txt").read_text()
-    assert f"the stream grows by a factor of {np.exp(growth):.2f} per layer" in text
+        for column, file in (("mean", "0000"), ("random_weights", "random_weights")):
+            expected = mean_of(read(f"{folder}/{file}"), f"layer_01.{quantity}", first)
+            assert means.loc[quantity, column] == pytest.approx(expected, rel=1e-5)
     assert list(undescribed(project.folder)) == []
     # Nothing in the record of the merged sums is of one shard.
-    record = read_provenance(base / "sums" / "all.parquet")
+    record = read_provenance(project.folder / SITE / "sums/all.parquet")
     assert set(record) == {"model", "corpus", "stages", "versions"}
 
 
-def test_the_sum_of_the_heads_is_regressed_like_the_layer(project):
+def test_the_sum_of_the_heads_is_regressed_like_the_layer(read):
     """The errors and controls are the same: a head is one more row of the same table."""
-    base = project.folder / SITE
-    table = pd.read_parquet(base / "heads" / "head_coefficients.parquet")
+    table = read("heads/head_coefficients")
     assert set(table["part"]) == {"0", "1", "all", "above floor"}
     sums = table[table["part"] == "all"].set_index(["layer", "term"])
-    study = base / "notebook"
-    layers = pd.read_parquet(study / "coefficients.parquet").set_index(["layer", "term"])
+    layers = read("notebook/coefficients").set_index(["layer", "term"])
     for column in ("estimate", "std_error", "conf_low", "df", "p_value"):
         np.testing.assert_allclose(sums[column], layers[column].loc[sums.index], rtol=1e-6)
-    controls = pd.read_parquet(study / "controls.parquet").set_index(["layer", "term"])
-    lags = sums.loc[controls.index]
-    np.testing.assert_allclose(lags["random_weights"], controls["random_weights"], rtol=1e-6)
-    sinks = pq.read_table(base / "sinks" / "0000.parquet").to_pandas()
-    first_tokens = np.stack(sinks.loc[sinks["position"] == 0, "layer_01"].to_list())
-    np.testing.assert_allclose(first_tokens, 1, rtol=1e-6)
-    text = (base / "heads" / "findings.txt").read_text()
-    assert "with the terms of the regression 'notebook'; " in text
-    assert "% of its attention to the first token (" in text
+    controls = read("notebook/controls").set_index(["layer", "term"])["random_weights"]
+    np.testing.assert_allclose(sums.loc[controls.index, "random_weights"], controls, rtol=1e-6)
+    # All sinks are of the traced documents: the first tokens attend to nothing else.
+    sinks = read("sinks/0000").query("position == 0")["layer_01"]
+    np.testing.assert_allclose(np.stack(sinks.to_list()), 1, rtol=1e-6)
 
 
-def test_sources_and_readout_are_means_over_tokens(project):
-    base = project.folder / SITE / "sources"
-    rows, random = (pd.read_parquet(base / name) for name in ("0000.parquet", "random_weights"))
-    trained, untrained = (table.query("layer == 1 and position >= 1") for table in (rows, random))
-    shares = pd.read_parquet(base / "shares.parquet").query("layer == 1").set_index("source")
-    expected = trained["first"].mean(), trained["first"].median(), untrained["first"].mean()
-    found = shares.loc["first", ["mean", "median", "random_weights"]].astype(float)
-    np.testing.assert_allclose(found, expected, 1e-5)
+def test_sources_and_readout_are_means_over_tokens(project, read):
+    shares = read("sources/shares").query("layer == 1").set_index("source").loc["first"]
+    files = {"mean": "sources/0000", "random_weights": "sources/random_weights/0000"}
+    for column, file in files.items():
+        assert shares[column] == pytest.approx(mean_of(read(file), "first"), rel=1e-5)
     # The norms are those of another pass, in which sequences share padded batches, up to the half
     # precision of its vectors.
-    norms = pd.read_parquet(base.parent / "norms" / "0000.parquet")
-    of_layer = rows.query("layer == 1").merge(norms, on=["document", "window", "position"])
-    assert len(of_layer) == len(rows) / 2
-    np.testing.assert_allclose(of_layer["norm"], of_layer["layer_01"], rtol=5e-4)
-    lags = pd.read_parquet(base / "lags.parquet").query("part == 'all'")
-    of_layers = pd.read_parquet(base.parent / "notebook" / "coefficients.parquet")
-    merged = lags.merge(of_layers, on=["layer", "term"])
-    for column in ("estimate", "std_error", "conf_high"):
-        np.testing.assert_allclose(merged[f"{column}_x"], merged[f"{column}_y"], atol=2e-3)
-    assert "the token before writes" in (base / "findings.txt").read_text()
-    effects = pd.read_parquet(base.parent / "readout" / "0000.parquet")
-    effects = effects.query("layer == 1 and position >= 1")
-    means = pd.read_parquet(base.parent / "readout" / "means.parquet").query("layer == 1")
-    difference = (effects["next"] - effects["next_control"]).mean()
-    assert means.set_index("target").loc["next", "difference"] == pytest.approx(difference, 1e-5)
-    assert "more than the token itself" in (base.parent / "readout" / "findings.txt").read_text()
-    project.write_config(sources={"document_tokens": 9})
-    jobs = project.would_run()
-    assert {"trace_sources", "summarize_sources"} <= set(jobs)
-    assert not {"extract_activations", "extract_random_weights"} & set(jobs)
+    keys = ["document", "window", "position"]
+    rows = read("sources/0000").query("layer == 1").merge(read("norms/0000"), on=keys)
+    np.testing.assert_allclose(rows["norm"], rows["layer_01"], rtol=5e-4)
+    effects = read("readout/0000").eval("apart = next - next_control")
+    means = read("readout/means").query("layer == 1").set_index("target")
+    assert means.loc["next", "difference"] == pytest.approx(mean_of(effects, "apart"), 1e-5)
+    for folder, words in (("sources", "the token before writes"), ("heads", "of its attention to")):
+        assert words in (project.folder / SITE / folder / "findings.txt").read_text()
