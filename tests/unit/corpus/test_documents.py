@@ -178,11 +178,6 @@ def test_gzip_members_are_read_one_after_the_other(tmp_path):
     assert [d.text for d in read_all([path], DEFAULTS)] == ["one", "two"]
 
 
-def test_files_keep_the_order_given(tmp_path):
-    paths = [write(tmp_path / f"{name}.txt", name) for name in ("c", "a", "b")]
-    assert [d.id for d in read_all(paths, DEFAULTS)] == ["c", "a", "b"]
-
-
 def test_csv_cells_may_be_long_quoted_and_on_several_lines(tmp_path):
     long = "word " * 40_000
     path = write(tmp_path / "x.csv", f'text\r\n"say ""hi"",\nthen\r\ngo"\r\n\r\n{long}\r\n')
@@ -491,15 +486,6 @@ def test_compressed_parquet_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
     assert problems(path, settings=DEFAULTS) == [
         "x.parquet.gz: unpacks to more than 0 MB; expected Parquet with its internal "
         "compression only"
-    ]
-
-
-def test_a_file_listed_twice_or_with_the_name_of_another_is_a_problem(tmp_path):
-    path = write(tmp_path / "x.txt", "words")
-    namesake = write(tmp_path / "more" / "x.txt", "words")
-    assert problems(path, path, namesake) == [
-        "x.txt: the id 'x' is that of x.txt too; expected another for each document",
-        "more/x.txt: the id 'x' is that of x.txt too; expected another for each document",
     ]
 
 
