@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import statsmodels.api as sm
 
@@ -88,6 +89,14 @@ def tokens_table(sequences):
         "input_ids": list(sequences.values()),
     }
     return pa.table(columns, schema=pa.schema([tokens.SCHEMA.field(name) for name in columns]))
+
+
+def effects_table(rows):
+    """Return derivatives: (document, source layer, target layer, lag, positions, sum)."""
+    names = ["document", "source_layer", "target_layer", "lag", "positions", "effect_sum"]
+    sites = {"source_site": "attention", "target_site": "attention"}
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(**sites, intervention="derivative", alpha=np.nan)
 
 
 def changed(table, columns):

@@ -6,6 +6,7 @@ from typing import Any
 from attnlag.config.schema import Config
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.pipeline import stages
+from attnlag.regression.settings import ElasticitiesSettings
 
 LEAST: dict[str, Any] = {
     "models": {"gpt2": {"source": "path", "path": "gpt2"}},
@@ -45,3 +46,8 @@ EFFECTS = EffectsSettings(
 def effects_settings(**changes: Any) -> EffectsSettings:
     """Return settings of interventions on everything, changed."""
     return EFFECTS.changed(**changes)
+
+
+ELASTICITIES = ElasticitiesSettings(
+    alpha=0.05, bootstrap=500, seed=0, drop_first=1, equivalence_bound=0.05
+)

@@ -3,40 +3,29 @@
 import numpy as np
 import pandas as pd
 import pytest
+from designs import effects_table
 from oracles import mean_of
+from stage_settings import ELASTICITIES as SETTINGS
 
 from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
 from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
-from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.report.causal import causal_findings
 
-SETTINGS = ElasticitiesSettings(
-    alpha=0.05, bootstrap=500, seed=0, drop_first=1, equivalence_bound=0.05
-)
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
-
-
-def rows_of(effects):
-    """Return a table of effects: (document, source layer, target layer, lag, positions, sum)."""
-    names = ["document", "source_layer", "target_layer", "lag", "positions", "effect_sum"]
-    rows = pd.DataFrame(effects, columns=names)
-    return rows.assign(
-        source_site="attention", target_site="attention", intervention="derivative", alpha=np.nan
-    )
 
 
 def test_an_exact_effect_has_no_error_and_one_document_no_interval():
     effects = [("a", 0, 0, 0, 3, 3.0), ("a", 0, 1, 0, 3, 0.4)]
     effects += [("b", 0, 0, 0, 5, 5.0), ("b", 0, 1, 0, 5, 0.1)]
-    both = elasticities.table(rows_of(effects), SETTINGS)
+    both = elasticities.table(effects_table(effects), SETTINGS)
     assert both.loc[0, ["std_error", "conf_low", "conf_high"]].tolist() == [0, 1, 1]
     # As many tokens in each document, each with an equal part of the effect.
     expected = mean_of([0.4 / 3] * 3 + [0.1 / 5] * 5, np.array(list("aaabbbbb")), 0.05)
     expected["estimate"] = expected.pop("mean")
     assert both.loc[1, list(expected)].to_dict() == pytest.approx(expected)
-    alone = elasticities.table(rows_of(effects[:2]), SETTINGS)
+    alone = elasticities.table(effects_table(effects[:2]), SETTINGS)
     assert alone["std_error"].isna().all()
 
 
@@ -48,7 +37,7 @@ def lags_of(estimates):
 
 
 def test_the_sum_over_sources_is_that_of_each_document():
-    effects = rows_of(
+    effects = effects_table(
         [
             *[("a", layer, 2, 1, 10, effect) for layer, effect in ((0, 1.0), (1, 2.0), (2, 0.0))],
             *[("b", layer, 2, 1, 30, effect) for layer, effect in ((0, 0.5), (1, -0.5), (2, 0.0))],
@@ -60,7 +49,7 @@ def test_the_sum_over_sources_is_that_of_each_document():
     assert found.loc[2, "estimate"] == pytest.approx(3 / 40)
     assert found.loc[1, "estimate"] == pytest.approx(0.8 / 40)
     # 3/10 and 0 per token: not the sum of the errors of the single sources.
-    alone = rows_of([("a", 0, 2, 1, 10, 3.0), ("b", 0, 2, 1, 30, 0.0)])
+    alone = effects_table([("a", 0, 2, 1, 10, 3.0), ("b", 0, 2, 1, 30, 0.0)])
     expected = elasticities.table(alone, SETTINGS)
     assert found.loc[2, "std_error"] == pytest.approx(expected.loc[0, "std_error"])
 
@@ -113,16 +102,13 @@ def test_a_scale_becomes_an_arc_elasticity():
 
 
 def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
-    whole = elasticities.table(
-        pd.concat(
-            [
-                rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5), ("a", 0, 1, 2, 9, 0.1)]),
-                rows_of([("a", 0, 1, 1, 10, 0.3)]).assign(target_site="mlp"),
-                rows_of([("a", 0, 1, 1, 10, 0.2)]).assign(intervention="zero"),
-            ]
-        ),
-        SETTINGS,
-    )
+    effects = [("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5), ("a", 0, 1, 2, 9, 0.1)]
+    whole = [
+        effects_table(effects),
+        effects_table(effects[:1]).assign(target_site="mlp"),
+        effects_table([("a", 0, 1, 1, 10, 0.2)]).assign(intervention="zero"),
+    ]
+    whole = elasticities.table(pd.concat(whole), SETTINGS)
     partners = {
         ("attention", target): pd.DataFrame(
             [(0, 1, lag, *(np.arange(4.0) + lag + start)) for lag in (1, 2)],
@@ -144,7 +130,7 @@ def test_elasticities_are_compared_with_the_regression_of_their_own_sites():
 
 
 def test_without_a_regression_no_share_is_transmitted():
-    effects = rows_of([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)])
+    effects = effects_table([("a", 0, 1, 1, 10, 0.3), ("b", 0, 1, 1, 30, 0.5)])
     summed = elasticities.over_sources(effects, SETTINGS)
     row = elasticities.beside_predictions(summed, NO_PREDICTIONS, {}, 0.05).iloc[0]
     assert row["estimate"] == pytest.approx(0.02)

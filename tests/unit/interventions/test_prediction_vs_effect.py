@@ -3,29 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from designs import effects_table
 from oracles import multipletests
 from scipy import stats
+from stage_settings import ELASTICITIES as SETTINGS
 
 from attnlag.interventions import elasticities, prediction_vs_effect
-from attnlag.regression.settings import ElasticitiesSettings
 
-SETTINGS = ElasticitiesSettings(
-    alpha=0.05, bootstrap=0, seed=0, drop_first=1, equivalence_bound=0.05
-)
 PAIR = ("attention", "attention")
 TARGET = 60
 
 
 def effects_of(values):
     """Return sums of documents of 40 tokens each, given effects (documents, sources)."""
-    documents, sources = np.indices(values.shape).reshape(2, -1)
-    return pd.DataFrame(
-        {
-            "document": pd.Categorical([f"d{number}" for number in documents]),
-            **{"source_site": PAIR[0], "target_site": PAIR[1], "target_layer": TARGET, "lag": 1},
-            **{"source_layer": sources, "intervention": "derivative", "alpha": np.nan},
-            **{"positions": 40, "effect_sum": 40 * values.ravel(), "probes": 1},
-        }
+    return effects_table(
+        (f"d{document}", source, TARGET, 1, 40, 40 * effect)
+        for (document, source), effect in np.ndenumerate(values)
     )
 
 

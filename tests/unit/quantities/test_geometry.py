@@ -219,7 +219,8 @@ def geometry_of_shard(folder, number):
     """
     random = np.random.default_rng(number)
     names = ((f"{number}a", 0), (f"{number}b", 0), (f"{number}b", 1), (f"{number}c", 0))
-    keys = norms_table(dict(zip(names, (12, 9, 7, 15 + number), strict=True)))
+    lengths = dict(zip(names, (12, 9, 7, 15 + number), strict=True))
+    keys = norms_table(lengths)
     frame = keys.to_pandas().astype({"document": str})
     values = random.normal(size=(2, len(frame), len(OF_A_PASS))).astype(np.float32)
     values[:, frame["position"] == 0, -1] = np.nan
@@ -228,13 +229,10 @@ def geometry_of_shard(folder, number):
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("geometry", "stream")]
     pairs = {name: [0.5 + number, None if number else 2.0] for name in (*OF_A_PASS, *RELATIVE)}
     pairs = {columns.PAIRS_KEY: json.dumps({"pairs": 10 + 20 * number, **pairs}).encode()}
-    columns_of = [pa.array(column) for of_layer in values for column in of_layer.T]
-    table = pa.Table.from_arrays(
-        [*keys.columns, *columns_of], schema=columns.schema_of_values(range(2), OF_A_PASS)
-    )
-    pq.write_table(table.replace_schema_metadata(pairs), paths[0])
-    table = pa.Table.from_arrays([*keys.columns, *stream.T], schema=columns.schema(2))
-    pq.write_table(table, paths[1])
+    of_layers = [pa.array(column) for of_layer in values for column in of_layer.T]
+    schema = columns.schema_of_values(range(2), OF_A_PASS).with_metadata(pairs)
+    pq.write_table(pa.Table.from_arrays([*keys.columns, *of_layers], schema=schema), paths[0])
+    pq.write_table(norms_table(lengths, stream.T), paths[1])
     for layer in range(2):
         for place, name in enumerate(OF_A_PASS):
             frame[f"{layer} {name}"] = values[layer, :, place].astype(float)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from designs import HEADS
+from designs import HEADS, norms_table
 from oracles import fit_within, mean_of
 
 from attnlag.quantities import traced_means
@@ -18,13 +18,8 @@ def rows_of(seed):
     """Return rows of two layers, by token: a document's cosines and effects resemble each other."""
     random = np.random.default_rng(seed)
     names = [f"d{number}" for number in range(len(LENGTHS))]
-    keys = pd.DataFrame(
-        {
-            **{"document": np.repeat(names, LENGTHS), "window": 0, "token_id": 5},
-            "position": np.concatenate([np.arange(length) for length in LENGTHS]),
-        }
-    )
-    rows = keys.merge(pd.DataFrame({"layer": LAYERS}), how="cross")
+    keys = norms_table({(name, 0): n for name, n in zip(names, LENGTHS, strict=True)})
+    rows = keys.to_pandas().merge(pd.DataFrame({"layer": LAYERS}), how="cross")
     columns = [*traced_means.SOURCE_NAMES, *(f"attention_{name}" for name in SOURCE_CLASSES)]
     columns += [*TARGETS, *(f"{name}_control" for name in TARGETS)]
     of_document = random.normal(size=(len(names), len(columns)))[pd.factorize(rows["document"])[0]]
@@ -35,7 +30,11 @@ def rows_of(seed):
     rows = rows.join(pd.DataFrame(values, columns=[*columns, *lags_of_parts.NORMS.values()]))
     # Documents come in the order of the corpus, not of their names.
     order = pd.CategoricalDtype(names[::-1])
-    rows = rows.astype({"document": order}).sort_values("document", kind="stable")
+    rows = (
+        rows.astype({"document": str})
+        .astype({"document": order})
+        .sort_values("document", kind="stable")
+    )
     return rows.reset_index(drop=True)
 
 
