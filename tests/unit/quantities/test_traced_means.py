@@ -30,12 +30,8 @@ def rows_of(seed):
     rows = rows.join(pd.DataFrame(values, columns=[*columns, *lags_of_parts.NORMS.values()]))
     # Documents come in the order of the corpus, not of their names.
     order = pd.CategoricalDtype(names[::-1])
-    rows = (
-        rows.astype({"document": str})
-        .astype({"document": order})
-        .sort_values("document", kind="stable")
-    )
-    return rows.reset_index(drop=True)
+    rows["document"] = rows["document"].astype(str).astype(order)
+    return rows.sort_values("document", kind="stable", ignore_index=True)
 
 
 @pytest.fixture(scope="module")
