@@ -87,56 +87,40 @@ class Adjusted:
         return cls((root @ scores[..., None])[..., 0], root, z, z @ root - z @ z)
 
 
-@dataclass
 class SatterthwaiteSums:
-    """Degrees of freedom of tests of q estimates each, from sums over clusters."""
+    """Degrees of freedom of a test of q estimates w θ, (q, K), from sums over clusters."""
 
-    # (tests, q, K) array: estimates w θ; the rows of a joint test are orthonormal.
-    w: np.ndarray
-    # (tests,) array: Σ tr M_g.
-    trace: np.ndarray
-    # (tests,) array: Σ ‖M_g‖² + (tr M_g)² - ‖U_g'U_g‖² - ‖U_g‖⁴ with U_g = Z_g w'.
-    squares: np.ndarray
-    # (tests, Kq, Kq) array or None: Σ vec(U_g) vec(U_g)'.
-    products: np.ndarray | None
-
-    @classmethod
-    def of(cls, w: np.ndarray, clusters: int) -> "SatterthwaiteSums":
-        """Return the sums over no clusters of tests of estimates (tests, q, K)."""
-        tests, q, k = w.shape
-        if q > 1:
-            w = np.swapaxes(np.linalg.qr(np.swapaxes(w, 1, 2))[0], 1, 2)
-        few = q == 1 or clusters * (k * q) ** 2 * tests <= MOST_PRODUCTS
-        products = np.zeros((tests, k * q, k * q)) if few else None
-        return cls(w, np.zeros(tests), np.zeros(tests), products)
+    def __init__(self, w: np.ndarray, clusters: int) -> None:
+        q, k = w.shape
+        # The rows of a joint test are orthonormal.
+        self.w = np.linalg.qr(w.T)[0].T if q > 1 else w
+        # Σ tr M_g, and Σ ‖M_g‖² + (tr M_g)² - ‖U_g'U_g‖² - ‖U_g‖⁴ with U_g = Z_g w'.
+        self.trace = self.squares = 0.0
+        # Σ vec(U_g) vec(U_g)', (Kq, Kq).
+        few = q == 1 or clusters * (k * q) ** 2 <= MOST_PRODUCTS
+        self.products = np.zeros((k * q, k * q)) if few else None
 
     def add(self, clusters: Adjusted) -> None:
         """Add clusters."""
-        for test, w in enumerate(self.w):
-            moved = clusters.z @ w.T
-            reduced = w @ clusters.m @ w.T
-            flat = moved.reshape(len(moved), -1)
-            traces = reduced.trace(axis1=1, axis2=2)
-            self.trace[test] += traces.sum()
-            inner, lengths = np.swapaxes(moved, 1, 2) @ moved, (flat**2).sum(axis=1)
-            self.squares[test] += (reduced**2).sum() + (traces**2).sum()
-            self.squares[test] -= (inner**2).sum() + (lengths**2).sum()
-            if self.products is not None:
-                self.products[test] += flat.T @ flat
+        moved, reduced = clusters.z @ self.w.T, self.w @ clusters.m @ self.w.T
+        flat, inner = moved.reshape(len(moved), -1), np.swapaxes(moved, 1, 2) @ moved
+        traces, lengths = reduced.trace(axis1=1, axis2=2), (flat**2).sum(axis=1)
+        self.trace += traces.sum()
+        self.squares += (reduced**2).sum() + (traces**2).sum()
+        self.squares -= (inner**2).sum() + (lengths**2).sum()
+        if self.products is not None:
+            self.products += flat.T @ flat
 
-    def df(self) -> np.ndarray:
-        """Return the degrees of freedom η of each test; those of t for single estimates."""
-        tests, q, k = self.w.shape
-        total = self.squares
+    def df(self) -> float:
+        """Return the degrees of freedom η; those of t for a single estimate."""
+        (q, k), total = self.w.shape, self.squares
         if self.products is not None:
             # Σ_gh tr (U_g'U_h)² exchanges the two estimates of the products.
-            products = self.products.reshape(tests, k, q, k, q)
-            of_pairs = products * (np.swapaxes(products, 2, 4) + products)
-            total = total + of_pairs.sum(axis=(1, 2, 3, 4))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            degrees = (q + 1) / max(q, 1) * self.trace**2 / total
+            products = self.products.reshape(k, q, k, q)
+            total = total + (products * (np.swapaxes(products, 1, 3) + products)).sum()
         # An estimate that a single cluster determines has no error to be seen.
-        return np.where(self.trace > LEAST_REST * (self.w**2).sum(axis=(1, 2)), degrees, np.nan)
+        seen = self.trace > LEAST_REST * (self.w**2).sum()
+        return float((q + 1) / q * self.trace**2 / total) if seen else np.nan
 
 
 @dataclass
@@ -153,8 +137,9 @@ class ClusterSums:
     adjusted: np.ndarray
     # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
     gamma: np.ndarray
-    # Degrees of freedom of CR2: of all coefficients, then of each joint test.
+    # Degrees of freedom of CR2: of each coefficient, and of each joint test.
     tests: list[SatterthwaiteSums]
+    joint: list[SatterthwaiteSums]
     # The estimates without each cluster, if asked for.
     left_out: "Jackknife | None" = None
     # (K, K) array or None: the middle of a covariance of centred coefficients, from the residuals.
@@ -164,23 +149,25 @@ class ClusterSums:
     def of(cls, solution: Solution, joint: Sequence[np.ndarray] = ()) -> "ClusterSums":
         """Return the sums of a layer that is solved, for some joint tests."""
         moments, to_terms = solution.moments, solution.to_terms
-        contrasts = [to_terms[:, None], *((each @ to_terms)[None] for each in joint)]
-        tests = [SatterthwaiteSums.of(w, moments.count) for w in contrasts]
+        tests, joint_tests = (
+            [SatterthwaiteSums(each @ to_terms, moments.count) for each in contrasts]
+            for contrasts in (np.eye(solution.k)[:, None], joint)
+        )
         first_slope = solution.back[0 if moments.within else 1]
         numbers = []
         for a, b, _ in solution.by_cluster(moments.by_document()):
             of_rows = Adjusted.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
             gamma = (a[0] @ first_slope) @ first_slope
             numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
-            for test in tests:
+            for test in (*tests, *joint_tests):
                 test.add(of_rows)
         plain, adjusted, gamma = map(np.concatenate, zip(*numbers, strict=True))
-        return cls(solution, plain, adjusted, gamma, tests)
+        return cls(solution, plain, adjusted, gamma, tests, joint_tests)
 
     @property
     def df(self) -> np.ndarray:
         """Degrees of freedom of CR2 for each coefficient, (K,)."""
-        return self.tests[0].df()
+        return np.array([test.df() for test in self.tests])
 
     @property
     def effective(self) -> float:
@@ -312,9 +299,11 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Coordinates in which the sum of a is I.
     to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
     adjusted = Adjusted.of(to @ a @ to.T, scores @ to.T)
-    tests = SatterthwaiteSums.of(to.T[:, None], len(a))
-    tests.add(adjusted)
-    return to.T @ adjusted.scores.T @ adjusted.scores @ to, tests.df()
+    tests = [SatterthwaiteSums(w[None], len(a)) for w in to.T]
+    for test in tests:
+        test.add(adjusted)
+    df = np.array([test.df() for test in tests])
+    return to.T @ adjusted.scores.T @ adjusted.scores @ to, df
 
 
 class RowFit(NamedTuple):

@@ -184,7 +184,7 @@ def of_norms(
     *,
     halves: bool,
 ) -> design.Counts:
-    """Write the design of a file of norms and its moments, in one pass over the norms.
+    """Write the design of a file of norms and its moments, in one pass; return its counts.
 
     Parameters
     ----------
@@ -194,11 +194,6 @@ def of_norms(
         The files of the design and of the moments.
     halves : bool
         Whether to keep the two halves of a document apart.
-
-    Returns
-    -------
-    counts : Counts
-        What is in the design, and what it leaves out.
     """
     counts = design.Counts()
     schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
@@ -222,12 +217,8 @@ def write(
 
     One batch of rows is in memory at a time.
 
-    Parameters
-    ----------
-    rows : iterable of pyarrow.RecordBatch
-        The design of a shard, in order.
-    record : dict
-        The provenance, to which the description of the numbers is added as ``crossproducts``.
+    The record is the provenance, to which the description of the numbers is added as
+    ``crossproducts``.
     """
     layers, terms = design.layers_and_terms(schema)
     p, documents = 1 + len(terms), 0

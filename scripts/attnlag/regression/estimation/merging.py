@@ -55,7 +55,9 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:
 def merged_classes(
     classes: Sequence[str], size: np.ndarray, present: np.ndarray, *, documents: int, rows: int
 ) -> dict[str, list[str]]:
-    """Return the classes with enough tokens, and the classes merged into ``other``.
+    """Return the classes with enough tokens and ``other``, each with the classes that make it up.
+
+    A class without rows is in none.
 
     Parameters
     ----------
@@ -64,11 +66,6 @@ def merged_classes(
     documents, rows : int
         Smallest numbers for a separate class. If ``other`` is in fewer documents or has fewer than
         `FEWEST_ROWS` rows, the smallest of the remaining classes is merged into it.
-
-    Returns
-    -------
-    merged : dict of str to list of str
-        The classes that make up each; a class without rows is in none.
     """
     there = [place for place in range(len(classes)) if size[place] > 0]
     small = [p for p in there if present[p] < documents or size[p] < rows]

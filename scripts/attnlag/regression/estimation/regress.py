@@ -56,14 +56,10 @@ def fit(
     joint: Sequence[np.ndarray] = (),
     jackknifed: bool = False,
 ) -> LayerFit:
-    """Fit one layer.
+    """Fit one layer with one of `covariances.CATALOGUE`.
 
     Parameters
     ----------
-    solution : Solution
-        From `solve`.
-    covariance : str
-        One of `covariances.CATALOGUE`.
     folds : int, Moments or None
         Number of folds of clusters for the cross-validated R², at most one per cluster; or moments
         of the same documents, each of whose clusters is a fold. None leaves out what needs
@@ -118,7 +114,7 @@ def _infer(
     to_terms, df = sums.solution.to_terms, kind.df(sums)
     v = to_terms @ kind.of(sums) @ to_terms.T
     aht = kind.satterthwaite
-    degrees = [float(test.df()[0]) for test in sums.tests[1:]] if aht else [df] * len(tested)
+    degrees = [test.df() for test in sums.joint] if aht else [df] * len(tested)
     result.joint = [
         clustered.wald(contrasts @ result.estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
         for contrasts, eta in zip(tested, degrees, strict=True)

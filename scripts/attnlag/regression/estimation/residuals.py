@@ -174,17 +174,14 @@ def sum_residuals(
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
 
+    All batches together hold whole documents, which may span batches.
+
     Parameters
     ----------
-    batches : iterable of pyarrow.RecordBatch
-        Consecutive rows of a design: the keys, ``layer_00.y`` and so on, null if the layer drops
-        the row. All batches together hold whole documents, which may span batches.
     hac_lags : int
         Lags of the Newey-West errors; 0 allows for heteroskedasticity alone.
     document_means : array, optional
         From `means_of` these documents, if ``model`` has document effects.
-    merged : mapping
-        The columns of the design that each merged term is the sum of.
     """
     reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()

@@ -34,7 +34,7 @@ def equal_halves(solution: Solution) -> Wald:
     back = solution.back[[place for place, name in enumerate(moments.names) if is_lag(name)]]
     w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
     covariance = np.zeros((len(back), len(back)))
-    tests = SatterthwaiteSums.of(w[None], moments.count)
+    test = SatterthwaiteSums(w, moments.count)
     for a, b, _ in solution.by_cluster(moments.by_document()):
         # The two regressions are one with a block for each.
         both = np.zeros((a.shape[1], w.shape[1], w.shape[1]))
@@ -47,6 +47,6 @@ def equal_halves(solution: Solution) -> Wald:
         adjusted = Adjusted.of(both, np.concatenate(scores, axis=1))
         apart = adjusted.scores @ w.T
         covariance += apart.T @ apart
-        tests.add(adjusted)
+        test.add(adjusted)
     estimate = back @ (pieces[0].theta - pieces[1].theta)
-    return clustered.wald(estimate, covariance, float(tests.df()[0]), aht=True)
+    return clustered.wald(estimate, covariance, test.df(), aht=True)
