@@ -318,6 +318,7 @@ def test_the_root_for_small_leverages_is_precise_to_rounding():
 
 def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path):
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
+    monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
     table = design_table(LENGTHS["many"], 3, missing=0.1)
     whole, binned = layers_of(table), regressed(stored_of([table], tmp_path, 100.0))
     assert len(binned[0].clusters) == 9

@@ -194,9 +194,10 @@ def cross_validated_sse(solution: Solution, folds: int | Moments) -> float:
 def residual_squares(moments: Moments, *, lags: bool) -> float:
     """Return the residual sum of squares of the regression on lags and leads alone, or without."""
     matrix = moments.total[0]
+    # The terms have no means, which the intercept would remove.
     pairs = zip(moments.columns, moments.names, strict=True)
-    columns = [place for place, name in pairs if is_lag(name) == lags or place == 0]
-    # The terms differ in size, and the regression has found them not to be collinear.
+    columns = [place for place, name in pairs if is_lag(name) == lags]
+    # They differ in size, and the regression has found them not to be collinear.
     size = np.sqrt(np.diag(matrix)[columns])
     a, b = matrix[np.ix_(columns, columns)] / np.outer(size, size), matrix[columns, 1] / size
     return float(matrix[1, 1] - b @ np.linalg.solve(a, b))
