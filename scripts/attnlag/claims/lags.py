@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from attnlag.claims.claim import Claim
-from attnlag.claims.numbers import number, percent
+from attnlag.claims.numbers import number, percent, span
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
@@ -87,23 +87,26 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
     initial weights.
     """
     term = lags_among(list(coefficients["term"]))[0]
-    value = coefficients.loc[coefficients["term"] == term, "estimate"].median()
+    value, second = (
+        coefficients.loc[coefficients["term"] == name, "estimate"].median()
+        for name in (term, "lag_2")
+    )
     if not np.isfinite(value):
         return Claim(f"No coefficient of {plural(outcome)} could be estimated")
-    in_percent = OUTCOMES[outcome].logarithm and not is_lead(term)
-    unit = "%" if in_percent else ""
+    unit = "%" * (OUTCOMES[outcome].logarithm and not is_lead(term))
     before, baseline = "", {}
-    rows = controls[controls["term"] == term] if controls is not None else pd.DataFrame()
-    columns = [rows[name].dropna() for name in BEFORE_TRAINING if name in rows]
-    if medians := [float(column.median()) for column in columns if len(column)]:
-        baseline = {"before training, least": min(medians), "before training, most": max(medians)}
-        ends = " to ".join(dict.fromkeys(map(number, baseline.values())))
-        before = f"; {ends}{unit} before training{', by scale' * (len(medians) > 1)}"
-    if not in_percent:
+    if controls is not None:
+        of_scales = controls.reindex(columns=[*BEFORE_TRAINING])[controls["term"] == term]
+        medians = of_scales.median().dropna()
+        if len(medians):
+            names = "before training, least", "before training, most"
+            baseline = dict(zip(names, (medians.min(), medians.max()), strict=True))
+            before = f"; {span(medians)}{unit} before training"
+            before += ", by scale" * (len(medians) > 1)
+    if not unit:
         sentence = f"{named(term).capitalize()} is {number(value)} (median layer{before})"
         return Claim(sentence, value=value, baseline=baseline)
     name, later = plural(outcome).removesuffix("s"), ""
-    second = coefficients.loc[coefficients["term"] == "lag_2", "estimate"].median()
     if term == "lag_1" and np.isfinite(second):
         later = f", two tokens later {_larger(second)}"
     return Claim(

@@ -61,19 +61,18 @@ def draw_figures(inputs: Any, paths: Sequence[Path], titled: bool = True) -> str
     The files have any sizes and formats. A title states the claim and the data, as the caption of a
     paper would where figures are not ``titled``.
     """
-    names = list(dict.fromkeys(catalogue.figure_of(path).name for path in paths))
-    for name in names:
+    files_of: dict[str, dict[str, list[Path]]] = {}
+    for path in paths:
+        by_size = files_of.setdefault(catalogue.figure_of(path).name, {})
+        by_size.setdefault(size_of(path).name, []).append(path)
+    for name, by_size in files_of.items():
         figure = importlib.import_module(f"attnlag.figures.{name}").figure(inputs)
         title = f"{figure.claim}\n{inputs.subtitle}" if titled else ""
-        by_size: dict[str, list[Path]] = {}
-        for path in paths:
-            if catalogue.figure_of(path).name == name:
-                by_size.setdefault(size_of(path).name, []).append(path)
         for size, files in by_size.items():
             drawn = figure.draw(title, SIZES[size])
             mark_layers(drawn, list(map(int, inputs.mixers)))
             save(drawn, files, SIZES[size])
-    return ", ".join(names)
+    return ", ".join(files_of)
 
 
 @style()

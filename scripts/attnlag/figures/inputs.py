@@ -56,6 +56,11 @@ def rows_of(
     return f"{counted(int(most[rows]), unit)} from {counted(int(most[documents]), 'document')}"
 
 
+def tables_in(files: Any, *names: str) -> dict[str, Any]:
+    """Return the tables in some of the files of a job, by their names."""
+    return {name: pd.read_parquet(getattr(files, name)) for name in names}
+
+
 def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) -> Inputs:
     """Return coefficients on all documents, named by keys, with the settings of their regression.
 
@@ -79,13 +84,11 @@ def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) ->
 
 def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the tables of one regression and the files of its residuals and its design."""
-    read = ("fits", "controls", "groups", "influence")
-    beside: dict[str, Any] = {name: pd.read_parquet(getattr(files, name)) for name in read}
     return read_coefficients(
         files.coefficients,
         "site",
         "regression",
-        **beside,
+        **tables_in(files, "fits", "controls", "groups", "influence"),
         residuals=files.residuals,
         design=files.design,
         layers=settings["layers"],
@@ -170,8 +173,7 @@ def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
     return Inputs(
         files.heads,
         f"{tables.names_of(files.heads)}, attention",
-        heads=pd.read_parquet(files.heads),
-        coefficients=pd.read_parquet(files.coefficients),
+        **tables_in(files, "heads", "coefficients"),
         alpha=tables.read_provenance(files.heads).settings("heads_table")["alpha"],
     )
 
@@ -184,8 +186,7 @@ def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
         files.shares,
         tables.names_of(files.shares),
         "" if table.empty else rows_of(table, "tokens", "documents", "token"),
-        shares=shares,
-        lags=pd.read_parquet(files.lags),
+        **tables_in(files, "shares", "lags"),
         readout=readout,
         settings=tables.read_provenance(files.shares).settings("traced_table"),
     )
@@ -193,22 +194,15 @@ def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
 
 def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the effects of interventions on the pair of sites that are changed and observed."""
-    effects, totals, predictions = (
-        pd.read_parquet(getattr(files, name))
-        for name in ("elasticities", "total_effects", "prediction_vs_effect")
-    )
-    source, target = settings["source"], settings["target"]
-    pair = source if source == target else f"{source} to {target}"
+    effects = tables_in(files, "elasticities", "total_effects", "prediction_vs_effect")
+    pair = " to ".join(dict.fromkeys((settings["source"], settings["target"])))
     return Inputs(
         files.elasticities,
         f"{tables.names_of(files.elasticities)}, {pair}",
-        counted(int(effects["documents"].max()), "document"),
-        elasticities=effects,
-        total_effects=totals,
-        prediction_vs_effect=predictions,
+        counted(int(effects["elasticities"]["documents"].max()), "document"),
+        **effects,
+        **settings,
         alpha=tables.read_provenance(files.elasticities).settings("elasticities")["alpha"],
-        source=source,
-        target=target,
     )
 
 
