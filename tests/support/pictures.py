@@ -1,13 +1,15 @@
 """Tables, norms and pictures for the tests of figures, and what a picture shows."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 TITLE = "Some figure says so\ngpt2, prompts, attention, notebook · 2,940 rows from 20 documents"
 
@@ -63,21 +65,18 @@ def synthetic_controls(coefficients: pd.DataFrame) -> pd.DataFrame:
 
 def texts_of(figure: Figure) -> str:
     """Return the title and the text in the margins, as one line."""
-    return " ".join(
-        " ".join(text.get_text().split()) for text in figure.findobj(matplotlib.text.Text)
-    )
+    return " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
 
 
 def legend_of(drawn: Figure | Axes) -> list[str]:
     """Return the labels of the only legend of a figure or of its axes."""
-    (legend,) = drawn.findobj(matplotlib.legend.Legend)
+    (legend,) = drawn.findobj(Legend)
     return [text.get_text() for text in legend.get_texts()]
 
 
-def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
+def texts_drawn(figure: Figure) -> list[Text]:
     """Return the texts that end up on paper: not the ticks' that their axis leaves out."""
-    drawn = {}
-    draw = matplotlib.text.Text.draw
+    drawn, draw = {}, Text.draw
 
     def recorded(text, renderer, *arguments, **options):
         if text.get_visible() and text.get_text().strip():
@@ -85,7 +84,7 @@ def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
         return draw(text, renderer, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matplotlib.text.Text, "draw", recorded)
+        patch.setattr(Text, "draw", recorded)
         figure.draw_without_rendering()
     return list(drawn.values())
 
@@ -93,49 +92,30 @@ def texts_drawn(figure: Figure) -> list[matplotlib.text.Text]:
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
     """Return pairs of texts that lie on each other, and texts that leave the figure."""
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(figure)]
-    found = [
-        (a, b)
-        for place, (a, one) in enumerate(boxes)
-        for b, other in boxes[place + 1 :]
-        if one.padded(-0.5).overlaps(other)
-    ]
-    page = figure.bbox
-    return found + [
-        (a, "the edge")
-        for a, box in boxes
-        if box.x0 < page.x0 or page.x1 < box.x1 or box.y0 < page.y0 or page.y1 < box.y1
-    ]
+    pairs = itertools.combinations(boxes, 2)
+    found = [(a, b) for (a, one), (b, other) in pairs if one.padded(-0.5).overlaps(other)]
+    (left, bottom), (right, top) = figure.bbox.get_points()
+    inside = [left <= b.x0 and b.x1 <= right and bottom <= b.y0 and b.y1 <= top for _, b in boxes]
+    return found + [(a, "the edge") for (a, _), fits in zip(boxes, inside, strict=True) if not fits]
 
 
 def band_of(collection) -> np.ndarray:
     """Return lower and upper end of a band at each of its layers."""
-    corners = collection.get_paths()[0].vertices
-    places = sorted(set(corners[:, 0]))
-    heights = [corners[corners[:, 0] == place, 1] for place in places]
-    return np.array([[height.min(), height.max()] for height in heights])
+    corners = pd.DataFrame(collection.get_paths()[0].vertices, columns=["place", "height"])
+    return corners.groupby("place")["height"].agg(["min", "max"]).to_numpy()
 
 
 def diamonds_of(axes: Axes) -> list[tuple[float, float]]:
-    return [
-        tuple(xy) for line in axes.lines if line.get_marker() == "D" for xy in line.get_xydata()
-    ]
-
-
-def profile_of(axes: Axes, points: int) -> np.ndarray:
-    """Return the heights of the lines of a panel that are no marks, a row each."""
-    lines = [line for line in axes.lines if len(line.get_xdata()) == points]
-    return np.array([line.get_ydata() for line in lines if line.get_linestyle() != "None"])
+    diamonds = [line for line in axes.lines if line.get_marker() == "D"]
+    return [tuple(place) for line in diamonds for place in line.get_xydata()]
 
 
 def marks_of(axes: Axes, marker: str, face: str | None = None) -> list[float]:
     """Return where marks of a kind lie along x: of one colour of their inside, if given."""
-    return sorted(
-        float(x)
-        for line in axes.lines
-        if line.get_linestyle() == "None" and line.get_marker() == marker
-        if face is None or (line.get_markerfacecolor() == "w") == (face == "w")
-        for x in line.get_xdata()
-    )
+    marks = [line for line in axes.lines if line.get_marker() == marker]
+    if face:
+        marks = [m for m in marks if (m.get_markerfacecolor() == "w") == (face == "w")]
+    return sorted(float(x) for line in marks for x in line.get_xdata())
 
 
 def cells_of(axes: Axes, shape: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What each figure claims and shows, from tables whose numbers are known."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,45 +148,32 @@ def norms(tmp_path_factory):
     """Norms of 40 documents in two groups, with parts of speech; layer 2 depends on both."""
     folder = tmp_path_factory.mktemp("norms")
     random = np.random.default_rng(0)
-    documents, length = 40, 30
-    position = np.tile(np.arange(length), documents)
-    names = np.repeat([f"d{n}" for n in range(documents)], length)
-    upos = random.choice(["NOUN", "VERB", "none"], len(names))
-    verse = np.repeat(np.arange(documents) % 2, length)
-    logs = random.normal(size=(len(LAYERS), len(names)))
-    logs[2] += 2.0 * (upos == "NOUN") + 1.0 * verse
-    logs[:, position == 0] += np.log(3)
-    keys = {"document": pa.array(names).dictionary_encode(), "position": position.astype("int32")}
-    record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
-    for name, shift in (("norms", 0.0), ("stream", 1.0)):
-        layers = {f"layer_{n:02d}": np.exp(row + shift) for n, row in enumerate(logs)}
-        tables.write_table(pa.table(keys | layers), folder / f"{name}.parquet", record)
-    kinds = {
-        "upos": pa.array(upos).dictionary_encode(),
-        "word": np.arange(len(names)) // 2,
-        "word_initial": np.arange(len(names)) % 2 == 0,
+    frame = grid(document=[f"d{n:02d}" for n in range(40)], position=range(30))
+    frame["upos"] = random.choice(["NOUN", "VERB", "none"], len(frame))
+    frame["group"] = np.where(frame["document"].str[1:].astype(int) % 2, "verse", "prose")
+    frame[list(LAYERS)] = random.normal(size=(len(frame), len(LAYERS)))
+    frame[2] += 2.0 * (frame["upos"] == "NOUN") + 1.0 * (frame["group"] == "verse")
+    frame.loc[frame["position"] == 0, list(LAYERS)] += np.log(3)
+    columns = {
+        "document": pa.array(frame["document"]).dictionary_encode(),
+        "position": frame["position"].to_numpy("int32"),
+        "upos": pa.array(frame["upos"]).dictionary_encode(),
+        "word": frame.index // 2,
+        "word_initial": frame.index % 2 == 0,
     }
-    tables.write_table(pa.table(kinds), folder / "properties.parquet", record)
-    corpus = {"document": [f"d{n}" for n in range(documents)], "text": ["x"] * documents}
-    corpus["group"] = pa.array(["prose", "verse"] * (documents // 2)).dictionary_encode()
-    tables.write_table(pa.table(corpus), folder / "corpus.parquet", record)
-    frame = pd.DataFrame(logs.T, columns=list(LAYERS)).assign(
-        position=position, upos=upos, group=np.where(verse, "verse", "prose"), document=names
-    )
-    return folder, frame
-
-
-def norms_inputs(folder: Path):
-    names = ("norms", "stream", "properties")
-    files = {name: [folder / f"{name}.parquet"] for name in names}
-    given = SimpleNamespace(**files, tokens=[], corpus=folder / "corpus.parquet")
-    return read_norms(given, SimpleNamespace(site="attention"), {})
+    files = {}
+    for name, shift in (("norms", 0.0), ("stream", 1.0), ("properties", 0.0)):
+        layers = {f"layer_{n:02d}": np.exp(frame[n] + shift) for n in LAYERS}
+        files[name] = [folder / f"{name}.parquet"]
+        record = {"model": {"name": "m"}, "corpus": {"name": "c"}}
+        tables.write_table(pa.table(columns | layers), files[name][0], record)
+    inputs = read_norms(SimpleNamespace(**files), SimpleNamespace(site="attention"), {})
+    return inputs, frame
 
 
 def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
-    folder, frame = norms
-    sheet = norms_by_layer.figure(norms_inputs(folder))
-    absolute, relative = sheet.panels
+    inputs, frame = norms
+    absolute, relative = norms_by_layer.figure(inputs).panels
     rest = frame[frame["position"] > 0][list(LAYERS)]
     first = frame[frame["position"] == 0][list(LAYERS)]
     for shown, logs in (
@@ -201,19 +187,18 @@ def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
     assert absolute.log_scale
 
 
-def test_the_trend_of_norms_is_named():
-    trend = norms_by_layer.trend_of
-    assert trend([0, 1, 2], np.array([2.0, 4.0, 193.4])) == "rise from 2 to 193"
-    assert trend([0, 1, 2], np.array([2.0, 193.4, 101.2])) == (
-        "rise from 2 to 101 and peak in layer 1 (193)"
-    )
-    assert trend([0, 1, 2], np.array([1.0, 0.25, 0.5])) == (
-        "fall from 1 to 0.5 and are smallest in layer 1 (0.25)"
-    )
-    assert trend([0, 1, 2], np.array([4.0, 2.0, 4.1])) == (
-        "stay near 4 and are smallest in layer 1 (2)"
-    )
-    assert trend([0, 1], np.array([np.nan, np.nan])) == ""
+@pytest.mark.parametrize(
+    ("medians", "text"),
+    [
+        ([2.0, 4.0, 193.4], "rise from 2 to 193"),
+        ([2.0, 193.4, 101.2], "rise from 2 to 101 and peak in layer 1 (193)"),
+        ([1.0, 0.25, 0.5], "fall from 1 to 0.5 and are smallest in layer 1 (0.25)"),
+        ([4.0, 2.0, 4.1], "stay near 4 and are smallest in layer 1 (2)"),
+        ([np.nan, np.nan, np.nan], ""),
+    ],
+)
+def test_the_trend_of_norms_is_named(medians, text):
+    assert norms_by_layer.trend_of([0, 1, 2], np.array(medians)) == text
 
 
 @pytest.mark.parametrize("longest", [0, 1, 7, 8, 9, 100, 5000])
@@ -226,8 +211,8 @@ def test_each_position_is_in_exactly_one_row(longest):
 
 
 def test_norms_by_position_are_means_of_the_rows(norms):
-    folder, frame = norms
-    sheet = norms_by_position.figure(norms_inputs(folder))
+    inputs, frame = norms
+    sheet = norms_by_position.figure(inputs)
     (cells,) = sheet.panels
     centred = frame[list(LAYERS)] - frame.loc[frame["position"] > 0, list(LAYERS)].mean()
     for position in (0, 5):
@@ -250,13 +235,13 @@ def test_norms_by_position_are_means_of_the_rows(norms):
 
 
 def test_shares_of_variance_stand_beside_what_chance_gives(norms):
-    folder, frame = norms
+    inputs, frame = norms
     rest = frame[frame["position"] > 0].rename(columns={2: "y"})
     centred = rest["y"] - rest["y"].mean()
     of_groups = smf.ols("y ~ C(group)", rest).fit().rsquared
     logs = rest[["y"]].rename(columns={"y": 2})
     assert shares_between(logs, rest["group"].to_numpy())[2] == pytest.approx(of_groups)
-    speech = norms_by_part_of_speech.figure(norms_inputs(folder))
+    speech = norms_by_part_of_speech.figure(inputs)
     (cells,) = speech.panels
     names = [row.partition(" (")[0] for row in cells.rows]
     assert sorted(names) == ["continuation of a word", "noun", "verb"]

@@ -17,7 +17,6 @@ from pictures import (
     legend_of,
     marks_of,
     overlaps,
-    profile_of,
     texts_of,
     with_interval,
 )
@@ -38,7 +37,7 @@ from attnlag.figures.templates import (
 LAYERS = list(range(6))
 
 
-def lines_sheet(layers=6, missing=(), **kind):
+def lines_sheet(layers=6):
     x = np.linspace(0.1, 0.9, layers)
     panels = [
         Lines(
@@ -50,19 +49,18 @@ def lines_sheet(layers=6, missing=(), **kind):
             "coefficient\n(log norm per log norm)",
             title,
             share="lags",
-            missing=missing,
         )
         for title in ("lag 1", "lag 2")
     ]
-    return Sheet("claim", range(layers), panels, "A note.", across=2, **kind)
+    return Sheet("claim", range(layers), panels, "A note.", across=2)
 
 
-def map_sheet(layers=6, groups=13, **kind):
+def map_sheet(layers, groups=13):
     values = np.random.default_rng(0).normal(size=(groups, layers))
     names = [f"a group of name {n} (10)" for n in range(groups)]
     panels = [
         Lines([Line(values[0], color="C0")], "coefficient\n(unit)", "all tokens", height=1.5),
-        Map(values, names, "difference (log norm per log norm)", "by class", **kind),
+        Map(values, names, "difference (log norm per log norm)", "by class"),
     ]
     return Sheet("claim", range(layers), panels, "A note.")
 
@@ -89,7 +87,10 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
     sheet = Sheet("c", LAYERS, [panel], "", adjust="holm", equivalence_bound=0.05)
     figure = sheet.draw(TITLE, PAGE)
     (axes,) = figure.axes
-    np.testing.assert_array_equal(profile_of(axes, 6), table["estimate"].to_numpy()[None])
+    (drawn,) = [
+        line for line in axes.lines if line.get_linestyle() == "-" and line.get_zorder() > 2
+    ]
+    np.testing.assert_array_equal(drawn.get_ydata(), table["estimate"])
     expected = table[["conf_low", "conf_high"]].to_numpy()[:5]
     np.testing.assert_allclose(band_of(axes.collections[0]), expected)
     # The places of layers 0 to 5 are the middles of cells.
