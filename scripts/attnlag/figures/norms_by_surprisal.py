@@ -46,16 +46,13 @@ def exchanged(x: np.ndarray, cluster: np.ndarray, draws: int, seed: int = 0) -> 
 def figure(inputs: Inputs) -> Sheet:
     """Return mean log norms against surprisal for some layers, and the slope in every layer."""
     sample = sample_norms(inputs.norms).from_position(inputs.drop_first)
-    surprisal, frequency, document = (
-        tables.values_of(paths, name, sample.rows)
-        for paths, name in (
-            (inputs.surprisal, "surprisal"),
-            (inputs.properties, "log_frequency"),
-            (inputs.norms, "document"),
-        )
+    tokens = pd.DataFrame(
+        {
+            "surprisal": tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float),
+            "frequency": tables.values_of(inputs.properties, "log_frequency", sample.rows),
+            "document": pd.factorize(tables.values_of(inputs.norms, "document", sample.rows))[0],
+        }
     )
-    tokens = pd.DataFrame({"surprisal": surprisal.astype(float), "frequency": frequency})
-    tokens["document"] = pd.factorize(document)[0]
     tokens = tokens[np.isfinite(tokens["surprisal"])]
     ranks = tokens["surprisal"].rank(method="first") - 1
     tokens["bin"] = (ranks * BINS // max(len(tokens), 1)).astype(int)

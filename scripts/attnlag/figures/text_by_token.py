@@ -126,25 +126,18 @@ def figure(inputs: Inputs) -> CustomFigure:
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
     )
     documents = []
-    # A control on few documents has not measured all of them.
-    for name in [name for name in names if name in norms.groups]:
+    for name in names:
         (text,) = corpus.get_group(name)["text"]
-        tokens = [
-            token
-            for starts, ends in sequences.get_group(name)[["char_start", "char_end"]].to_numpy()
-            for token in token_texts(text, starts, ends)
-        ]
+        places = sequences.get_group(name)[["char_start", "char_end"]].to_numpy()
+        tokens = [token for ends in places for token in token_texts(text, *ends)]
         rows = norms.get_group(name).iloc[:MOST_TOKENS]
         dropped = rows["position"].to_numpy() < settings.drop_first
         logs = log_norms(rows[columns.layer_name(layer)].to_numpy())
         documents.append(ShadedDocument(group_of[name], tokens[:MOST_TOKENS], dropped, logs))
-    if not documents:
-        raise UserError(f"{inputs.norms[0]}: found no norms of {', '.join(names)}, expected some")
     limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
-    return CustomFigure(
-        claim_of(documents, layer), functools.partial(draw, documents, limits, label)
-    )
+    drawn = functools.partial(draw, documents, limits, label)
+    return CustomFigure(claim_of(documents, layer), drawn)
 
 
 def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
