@@ -63,15 +63,12 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class BlockModules:
-    """One layer: the block, and the modules whose outputs are its adjustments.
-
-    ``sublayers`` maps each name, in the order of ``SUBLAYERS``, to the modules whose outputs add up
-    to its adjustment; a block with a single mixer has no MLP. The block multiplies all of them by
-    ``scale`` before it adds them.
-    """
+    """One layer: the block, and the modules whose outputs are its adjustments."""
 
     block: torch.nn.Module
+    # By name, in the order of ``SUBLAYERS``: the modules whose outputs add up to the adjustment.
     sublayers: dict[str, tuple[torch.nn.Module, ...]]
+    # Factor by which the block multiplies these outputs before it adds them.
     scale: float | None = None
 
     @property
@@ -102,18 +99,8 @@ def blocks_at(
 ) -> list[BlockModules]:
     """Return the blocks of a base model, first layer first; raise UserError if a module is missing.
 
-    Parameters
-    ----------
-    blocks : str
-        Path from the base model (the model that ``AutoModel`` returns) to the list of blocks.
-    attention, mlp : str or None
-        Path from a block to the module whose output is added to the residual stream, after the
-        output projection and after a normalisation, if there is one. If blocks differ, the path
-        lists alternatives, as in ``self_attn|mamba``; the first that a block has is used. If the
-        block adds the sum of two modules, they are joined, as in ``experts+shared``. ``mlp`` is
-        None if blocks have a single mixer and no MLP.
-    scale : float or None
-        Factor by which the block multiplies these outputs before it adds them.
+    The paths are those of ``settings.ModulePaths``: to the list of blocks, and from a block to
+    the modules. Alternatives are tried in their order.
     """
     listed = _submodule(model, blocks)
     if not isinstance(listed, torch.nn.ModuleList | torch.nn.Sequential):

@@ -29,11 +29,7 @@ MASK = re.compile(r".*\b(attn|attention)\.bias")
 def checked_config(
     folder: Path, tensors: int, layers: int | None = None, width: int | None = None
 ) -> Any:
-    """Return the config of a model that attnlag can measure, or raise UserError.
-
-    It is refused if it is unreadable, needs custom code, states no layers or more than the weights
-    files have ``tensors``, or is not as stated.
-    """
+    """Return the config of a model if attnlag can measure it and it is as stated."""
     import transformers
 
     path = folder / "config.json"
@@ -104,9 +100,7 @@ def check_weights(folder: Path, tensors: Sequence[Stored]) -> None:
     """Raise UserError if a tensor of the model is missing, unknown, of another shape or quantised.
 
     transformers would fill missing tensors with random numbers, and leave out those that the config
-    does not state, such as a bias. Its own mapping of names is used: it loads the files onto
-    torch's meta device, which needs no memory. The head is not checked, because a missing head is
-    an error only where it is run.
+    does not state, such as a bias. A missing head is an error only where it is run.
     """
     from transformers import AutoModel
 
@@ -130,8 +124,12 @@ def check_weights(folder: Path, tensors: Sequence[Stored]) -> None:
     if not getattr(model.config, "quantization_config", None):
         problems += _of_other_kinds(tensors, dict(model.named_parameters()))
         masks = {name for name, _, shape in tensors if MASK.fullmatch(name) and len(shape) == 4}
-        others = (name for name in loading["unexpected_keys"] if _is_inside(name, model))
-        if left := sorted(n for n in others if not COMPUTED.fullmatch(n) and n not in masks):
+        left = sorted(
+            name
+            for name in loading["unexpected_keys"]
+            if _is_inside(name, model) and not COMPUTED.fullmatch(name) and name not in masks
+        )
+        if left:
             others = f" and {counted(len(left) - 1, 'other tensor')}" if left[1:] else ""
             problems.append(
                 f"the weights have {left[0]}{others}, for which {type(model).__name__} has no "
@@ -165,8 +163,7 @@ def _of_other_kinds(tensors: Iterable[Stored], parameters: Container[str]) -> It
 def tokenizer_is_in_json(folder: Path) -> bool:
     """Return whether tokenizer.json holds the complete tokenizer that transformers uses.
 
-    If so, it can be loaded directly. For some models transformers builds another tokenizer from
-    the vocabulary. The check takes seconds, so it runs once per model.
+    For some models transformers builds another one from the vocabulary.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

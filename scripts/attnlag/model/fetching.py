@@ -47,9 +47,7 @@ def fetch_model(
     """Create the local folder of a model, whole or not at all, and return its ``source.json``.
 
     An existing folder is replaced at the end and stays unchanged if anything fails. The settings
-    are those of a source in the configuration, checked; ``layers`` and ``width`` are what the model
-    must have, if known. Raise UserError if the source cannot be reached or is incomplete, or the
-    model is another one.
+    are those of a source in the configuration, checked.
     """
     try:
         with replaced_whole(target) as folder:
@@ -123,9 +121,14 @@ def _describe(
     weights = sum(entry["bytes"] for file, entry in files.items() if file.endswith(".safetensors"))
     quantised = ", from {bits}-bit weights ({quantization})" if "bits" in record else ""
     log.info(
-        f"{name}: {type(model).__name__}, {counted(text.num_hidden_layers, 'layer')}, width "
-        f"{text.hidden_size}, {counted(parameters, 'parameter')}, {amount(weights)}"
-        f"{quantised.format(**record)}"
+        "%s: %s, %s, width %s, %s, %s%s",
+        name,
+        type(model).__name__,
+        counted(text.num_hidden_layers, "layer"),
+        text.hidden_size,
+        counted(parameters, "parameter"),
+        amount(weights),
+        quantised.format(**record),
     )
     return record
 
@@ -133,10 +136,8 @@ def _describe(
 def state_initializer_range(folder: Path, config: Any, stated: float | None) -> dict[str, Any]:
     """Return the scale of a model's initial weights; write it to config.json if it is stated.
 
-    ``stated`` is the standard deviation of the model's entry in the configuration, if any; a
-    UserError if the files of the model state another, or the architecture has none. The record has
-    ``initializer_range``, or None if there is none, and whether it is ``stated`` by the entry, from
-    the model's ``config``, or ``assumed``, being what transformers fills in.
+    The record says whether it is ``stated`` by the entry in the configuration, from the model's
+    own ``config``, or ``assumed``, being what transformers fills in.
     """
     text = config.get_text_config()
     assumed = initial_range(text)

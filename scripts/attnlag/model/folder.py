@@ -41,8 +41,7 @@ OFFLINE_ADVICE = (
 def verify_folder(folder: str | Path) -> dict[str, Any]:
     """Return the record of a folder that ``fetch_model`` created, after checking all its files.
 
-    The content of every file is compared; one that has been read before is not read again. Raise
-    UserError if ``source.json`` or a listed file is missing, or a file has changed.
+    The content of every file is compared; one that has been read before is not read again.
     """
     folder = Path(folder)
     advice = "run 'snakemake --forcerun fetch_model' to make the folder anew"
@@ -66,8 +65,7 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
     """Return the files to take from a folder or repository, all at its top level.
 
     They are the config, the tokenizer files and either ``model.safetensors`` or the index of
-    sharded weights (which names the shards, see ``shard_names``). Raise UserError if one of the
-    three is missing.
+    sharded weights.
     """
     top = sorted(name for name in set(names) if "/" not in name and "\\" not in name)
 

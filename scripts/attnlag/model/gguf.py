@@ -25,11 +25,8 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors, without a network.
 
-    Quantised weights are expanded, so the folder is several times as large as the file. It takes
-    seconds and no more memory than the largest tensor. Return ``quantization`` and ``bits`` of most
-    weights, or nothing if they are not quantised. Raise UserError if the architecture is not in
-    ``ARCHITECTURES``, transformers cannot read the file, a part of the model is missing, or the
-    file has keys or tensors that transformers' model of this type has no place for.
+    It takes no more memory than the largest tensor. Return ``quantization`` and ``bits`` of most
+    weights, or nothing if they are not quantised. What transformers has no place for is refused.
     """
     with told_as(f"transformers cannot convert {gguf.name}"):
         header = _header(gguf)

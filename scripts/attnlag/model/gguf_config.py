@@ -58,9 +58,6 @@ FACTORS = {
     "phi3": ("rope_factors_long.weight", "rope_factors_short.weight"),
 }
 
-# Settings of the scaling "yarn".
-BETAS = ("beta_fast", "beta_slow")
-
 # Kinds of scaled rotation that transformers and llama.cpp compute alike.
 SCALINGS = {
     **dict.fromkeys(("llama", "qwen2", "qwen3"), ("linear", "yarn")),
@@ -110,11 +107,14 @@ def config_of(
         else:
             values["sliding_window_pattern"] = pattern
     values |= _rotation(left, architecture, values, factors)
+    for key, neutral in NEUTRAL.items():
+        if left.get(key) == neutral:
+            del left[key]
     problems = [
         f"{file} states {architecture}.{key} ({value}), for which transformers' "
         f"{kind.__name__} has no place; expected the model in safetensors"
         for key, value in left.items()
-        if key not in DESCRIBING and not (key in NEUTRAL and value == NEUTRAL[key])
+        if key not in DESCRIBING
     ]
     if int(keys.get("split.count", 1)) > 1:
         problems.append(f"{file} is a part of a model (split.count); expected it in one file")
@@ -135,10 +135,11 @@ def _heads(left: dict[str, Any], architecture: str, heads: int, width: int) -> d
     # Types without a key of their own for it read it all the same.
     stated = architecture not in ("qwen2", "phi3") or size != width // heads
     values: dict[str, Any] = {"head_dim": size} if stated else {}
-    if rotated not in (None, size) and architecture == "phi3":
-        values["partial_rotary_factor"] = rotated / size
-    elif rotated not in (None, size):
-        left["rope.dimension_count"] = rotated
+    if rotated not in (None, size):
+        if architecture == "phi3":
+            values["partial_rotary_factor"] = rotated / size
+        else:
+            left["rope.dimension_count"] = rotated
     return values
 
 
@@ -165,10 +166,15 @@ def _rotation(
     factor = left.pop("rope.scale_linear", 1.0)
     factor = left.pop("rope.scaling.factor", factor) or 1.0
     if kind == "yarn":
-        betas = {key: left.pop(f"rope.scaling.yarn_{key}", None) for key in BETAS}
-        scaling = {"rope_type": kind, "factor": factor}
-        scaling |= {key: beta for key, beta in betas.items() if beta}
-        return {"rope_scaling": scaling | {"original_max_position_embeddings": original}}
+        scaling = {
+            "rope_type": kind,
+            "factor": factor,
+            "original_max_position_embeddings": original,
+        }
+        for key in ("beta_fast", "beta_slow"):
+            if beta := left.pop(f"rope.scaling.yarn_{key}", None):
+                scaling[key] = beta
+        return {"rope_scaling": scaling}
     if factor != 1.0:
         return {"rope_scaling": {"rope_type": kind, "factor": factor}}
     if architecture == "llama" and "rope_freqs.weight" in factors:

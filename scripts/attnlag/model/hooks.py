@@ -226,8 +226,7 @@ class Evidence:
 def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[list[Evidence]]:
     """Measure the error of the residual identity of each block in one forward pass.
 
-    The evidence, an entry per layer, is complete when the context is left. ``mask`` is (sequences,
-    tokens), False for padding.
+    The evidence, an entry per layer, is complete when the context is left.
     """
     evidence: list[Evidence] = []
     given: list[tuple[str, torch.Tensor]] = []  # by the block that runs, its input first
@@ -274,12 +273,11 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
 
 
 def _in_float32(value: Any) -> Any:
-    """Return a copy of a tensor of floating-point numbers in float32, and anything else as it is.
-
-    A block may write into what it is given.
-    """
-    floating = isinstance(value, torch.Tensor) and value.is_floating_point()
-    return value.to(torch.float32, copy=True) if floating else value
+    """Return a copy of floating-point numbers in float32, and anything else as it is."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        # A block may write into what it is given.
+        return value.to(torch.float32, copy=True)
+    return value
 
 
 def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Tensor) -> float:
@@ -305,16 +303,16 @@ def _factor(
     added: Sequence[torch.Tensor],
     result: torch.Tensor,
 ) -> float | None:
-    """Return the factor of what is added with which the identity holds; None if there is none.
-
-    It is estimated by least squares; a number that the block holds is taken in its place.
-    """
+    """Return the factor of what is added with which the identity holds; None if there is none."""
     if not added:
         return None
     total = reduce(operator.add, (each.double() for each in added))
     estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
-    numbers = [value for value in vars(block).values() if isinstance(value, float)]
-    near = [value for value in numbers if abs(value - estimate) <= NEAR * abs(estimate)]
+    near = [
+        value
+        for value in vars(block).values()
+        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate)
+    ]
     for scale in (*near, float(f"{estimate:.7g}")):
         if _error(stream, [each * scale for each in added], result) <= IDENTITY_BOUND:
             return scale
@@ -324,11 +322,7 @@ def _factor(
 def check_identity(
     evidence: list[Evidence], blocks: list[BlockModules], model: Any, name: str = "NAME"
 ) -> float:
-    """Return the largest error of `residual_identity`; raise UserError if the proof fails.
-
-    Every block must have run once, and each sublayer once within it. Otherwise the identity says
-    nothing about them.
-    """
+    """Return the largest error of `residual_identity`; raise UserError if the proof fails."""
     check_finite(evidence, model, name)
     if problems := problems_of(evidence, blocks):
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -355,7 +349,10 @@ def check_finite(evidence: list[Evidence], model: Any, name: str) -> None:
 
 
 def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[str]:
-    """Return why the observations of a pass are not a proof, in a few words per layer."""
+    """Return why the observations of a pass are not a proof, in a few words per layer.
+
+    Every block must have run once, and each sublayer once within it.
+    """
     problems = []
     if len(evidence) != len(blocks):
         problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")

@@ -25,10 +25,7 @@ HUB_TIMEOUT_SECONDS = 30
 
 
 def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Fill ``folder`` from a repository of the hub, and return the commit and the licence.
-
-    Only the files that `take_files` needs are downloaded, through the cache of the hub's client.
-    """
+    """Fill ``folder`` from a repository of the hub, and return the commit and the licence."""
     repository = settings["repository"]
     with offline.lifted(), _problems_in_words(repository, settings["revision"]):
         commit, licence = _commit_and_licence(repository, settings["revision"])
@@ -45,8 +42,7 @@ def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _commit_and_licence(repository: str, revision: str) -> tuple[str, str | None]:
     """Return the hub's information on a revision.
 
-    If the hub cannot be reached, a commit may still be in the client's cache. A branch or tag
-    cannot be used, because its current commit is unknown.
+    If the hub cannot be reached, a commit may still be in the client's cache.
     """
     from huggingface_hub import HfApi
 
@@ -109,8 +105,7 @@ def _is_damaged(path: Path) -> bool:
 def _place(cached: Path, target: Path) -> None:
     """Put a file of the hub's cache into the folder.
 
-    Weights become hard links if possible, because they are large and are not edited in place.
-    Small text files are copied, because users may edit them.
+    Weights become hard links if possible; small text files are copied, as users may edit them.
     """
     if target.suffix == ".safetensors":
         # Linking fails across file systems, or on one without hard links.

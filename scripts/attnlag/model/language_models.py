@@ -23,8 +23,7 @@ def config_of(folder: Path) -> Any:
 def class_with_head(config: Any) -> Any:
     """Return the class of transformers for a model with its head; None if there is none.
 
-    Most decoders are in one mapping. Most multimodal decoders are in another; they accept text
-    alone like other decoders.
+    Most multimodal decoders are in a mapping of their own.
     """
     from transformers import (
         MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -43,8 +42,7 @@ def class_with_head(config: Any) -> Any:
 def new_model(config: Any, dtype: Any = None, *, head: bool = True, **options: Any) -> Any:
     """Return a new model of a config, or its base model.
 
-    Without ``dtype`` it has the precision of the config. Raise UserError if transformers has no
-    language model of the type.
+    Without ``dtype`` it has the precision of the config.
     """
     from transformers import AutoModel
 

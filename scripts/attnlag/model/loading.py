@@ -56,11 +56,8 @@ def load_model(
 ) -> torch.nn.Module:
     """Return the base model of a model, or with ``head`` all of it, ready for inference.
 
-    On the device ``cuda`` without a number, a model that does not fit on one GPU is spread over
-    all. Memory is reserved for a forward pass over ``batch_tokens``, or over the ``longest``
-    sequence if that has more. Raise UserError if the model does not fit into free memory, its
-    architecture lacks the implementation of ``attention``, or weights are missing, which
-    transformers would initialise at random.
+    On ``cuda`` without a number, a model that does not fit on one GPU is spread over all. Memory is
+    reserved for a pass over ``batch_tokens``, or over the ``longest`` sequence if it has more.
     """
     folder = Path(folder)
     precision = choose_dtype(folder, device, dtype)
@@ -69,8 +66,7 @@ def load_model(
     used = sorted(set(places.values()))
     if len(used) > 1:
         log.info("%s is spread over %s", folder.name, ", ".join(used))
-    # Without a map the weights are loaded into main memory. With a map, transformers reads them
-    # directly into each GPU, and accelerate moves the stream from one GPU to the next.
+    # Without a map the weights are loaded into main memory.
     device_map = None if device.type == "cpu" else places
     return load_base_model(folder, precision, device_map, attention, head)
 
@@ -107,10 +103,7 @@ def device_and_dtype(model: Any) -> dict[str, str]:
 
 
 def choose_dtype(folder: Path, device: torch.device, dtype: str) -> torch.dtype:
-    """Return a precision by name; ``auto`` is float32 on CPU, that of most weights on CUDA.
-
-    Raise UserError if a model cannot run in the precision of the weights.
-    """
+    """Return a precision by name; ``auto`` is float32 on CPU, that of most weights on CUDA."""
     if dtype != "auto":
         return getattr(torch, dtype)
     if device.type == "cpu":
@@ -161,8 +154,6 @@ def place(
     """Return the device of each part of a model, as a ``device_map`` of accelerate.
 
     A model is placed on one device if it fits, otherwise on several with whole blocks on each.
-    ``free`` has the free bytes of each device; the base model may be without values. Raise
-    UserError if there is too little memory.
     """
     weights = base_model.get_memory_footprint()
     tokens = max(batch_tokens, longest)

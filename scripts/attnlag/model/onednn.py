@@ -76,8 +76,7 @@ def accelerate(
     (tokens,), from `norms_of`, and ``fed`` comes from `feeding` in that pass; without norms, a pass
     is made. For a backward pass, which gives no gradients of weights, the transposes are packed too
     and activations stay apart.
-    Return the way that is used, and its description for the log. Raise UserError if a particular
-    way is requested and does not work here.
+    Return the way that is used, and its description for the log.
     """
     weights = next(blocks[0].block.parameters())
     if fast == "off" or weights.device.type != "cpu" or weights.dtype not in NORM_BOUNDS:
@@ -182,10 +181,7 @@ def difference(measured: torch.Tensor, plain: torch.Tensor) -> tuple[float, floa
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:
-    """Return the fastest way, measured on one matrix of each shape with its activation.
-
-    The CPU time of a single thread is measured, so that other threads and jobs have no influence.
-    """
+    """Return the fastest way, by CPU time of one thread for a matrix of each shape."""
     kinds = {m: (type(m), m.weight.shape, type(activations.get(m))) for m in linears}
     numbers = Counter(kinds.values())
     seconds = {"off": 0.0, "fused": 0.0, "packed": 0.0}

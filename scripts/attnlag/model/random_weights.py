@@ -42,10 +42,7 @@ class Draw(NamedTuple):
 
 
 def facts_of(scale: str, initial_weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record states of a scale: its standard deviation, and where that is from.
-
-    ``initial_weights`` is the entry of this name in ``source.json``.
-    """
+    """Return what a record states of a scale, given the entry in ``source.json``."""
     own, origin = initial_weights["initializer_range"], initial_weights["from"]
     if scale == "default" and own is not None:
         own, origin = DEFAULT_RANGE, "transformers"
@@ -63,9 +60,8 @@ def draws(
 ) -> Iterator[Draw]:
     """Yield models of the same config with new weights at some scales, equal seeds at all.
 
-    They are as transformers initialises them, with the language-model head, in float32, on the CPU,
-    without dropout, which no proof of their blocks would pass. Equal seeds give equal weights, with
-    the same versions of torch and transformers.
+    They are as transformers initialises them, with the head, in float32, on the CPU, and without
+    dropout, which no proof of their blocks would pass.
 
     Parameters
     ----------
@@ -114,8 +110,7 @@ def draws(
 def divide_outputs(blocks: Sequence[BlockModules]) -> bool:
     """Divide the matrices whose outputs blocks add to the stream by √(2 × layers), in place.
 
-    Return whether they were divided: some architectures are drawn like that already. Raise
-    UserError if a block has none of a known name.
+    Return whether they were divided: some architectures are drawn like that already.
     """
     factor = math.sqrt(2 * len(blocks))
     matrices = []

