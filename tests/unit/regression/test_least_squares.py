@@ -11,6 +11,9 @@ import statsmodels.api as sm
 from designs import (
     changed,
     columns_of,
+    corpus_of,
+    design_of,
+    design_settings,
     design_table,
     fits_of,
     layers_of,
@@ -258,25 +261,16 @@ def test_the_half_panel_corrects_lags_and_solves_the_rest_given_these():
 @pytest.mark.parametrize("last", [31, 40, 50, 57])
 def test_the_correction_hardly_worsens_a_fit_of_short_documents(last):
     """A half hardly identifies a spline of position; the correction must not extrapolate it."""
-    generator = np.random.default_rng(0)
-    place = np.tile(np.arange(60.0), 20)
-    y = np.zeros((20, 62))
-    for t in range(2, 62):
-        y[:, t] = 0.3 * y[:, t - 1] + generator.normal(size=20)
-    columns = {"document": pa.array(np.repeat(np.arange(20), 60).astype(str)).dictionary_encode()}
-    for term, start in (("y", 2), ("lag_1", 1), ("lag_2", 0)):
-        columns[f"layer_00.{term}"] = pa.array(y[:, start : start + 60].reshape(-1))
-    for number, knot in enumerate((4, 16, last)):
-        columns[f"position_{number}"] = pa.array(np.maximum(place - knot, 0.0) ** 3)
-    table = pa.table(columns)
-    plain, halves = (layers_of(table, halves=each, fixed_effects=True) for each in (False, True))
-    (without,), (with_it,) = (fits_of(each, "cluster", 5) for each in (plain, halves))
-    assert with_it.status == "ok"
-    assert (
-        without.goodness["r_squared"]
-        > with_it.goodness["r_squared"]
-        > without.goodness["r_squared"] - 0.01
+    knots = {"position_knots": (4, 16, last)}
+    settings = design_settings(lags=(1, 2), covariates=("position",), **knots)
+    table = design_of(corpus_of(dynamics=(0.3, 0.0), documents=20, tokens=63), settings)
+    plain, corrected_for_bias = (
+        fits_of(layers_of(table, halves=each, fixed_effects=True), "cluster", 5)
+        for each in (False, True)
     )
+    for without, with_it in zip(plain, corrected_for_bias, strict=True):
+        assert with_it.status == "ok"
+        assert 0 < without.goodness["r_squared"] - with_it.goodness["r_squared"] < 0.01
 
 
 @pytest.mark.parametrize("effects", [False, True])
