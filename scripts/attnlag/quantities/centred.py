@@ -146,12 +146,20 @@ class CentredCosines:
             finite = apart & np.isfinite(cosines)
             sums = zip(self.counts[layer], self.totals[layer], strict=True)
             for distance, (n, total) in enumerate(sums, 1):
-                row = {"layer": layer, "distance": distance, "documents": np.count_nonzero(n)}
-                row |= {"pairs": int(n.sum()), "pairs_squared": n @ n, "total": total.sum()}
-                row |= {"total_squared": total @ total, "total_pairs": total @ n}
-                row |= {"random_pairs": finite.sum()}
-                row |= {"random_total": cosines[finite].sum(dtype=np.float64)}
-                rows.append(row)
+                rows.append(
+                    {
+                        "layer": layer,
+                        "distance": distance,
+                        "documents": np.count_nonzero(n),
+                        "pairs": int(n.sum()),
+                        "pairs_squared": n @ n,
+                        "total": total.sum(),
+                        "total_squared": total @ total,
+                        "total_pairs": total @ n,
+                        "random_pairs": finite.sum(),
+                        "random_total": cosines[finite].sum(dtype=np.float64),
+                    }
+                )
         return pa.Table.from_pylist(rows)
 
 

@@ -94,10 +94,15 @@ def table(
         for head, share in enumerate(energy / (energy.sum() or np.nan)):
             of_head = {"part": str(head), "share": share, "sink": _mean(to_first[:, head])}
             rows.append(shared | of_head)
-        of_layer = {"part": WHOLE, "share": 1.0, "sink": _mean(to_first)}
-        of_layer |= {"coherence": coherence / (tokens or np.nan)}
-        of_layer |= {"at_floor": on_floor / (tokens or np.nan)}
-        of_layer |= {"sink_at_floor": _mean(to_first[floor]), "sink_above": _mean(to_first[~floor])}
+        of_layer = {
+            "part": WHOLE,
+            "share": 1.0,
+            "coherence": coherence / (tokens or np.nan),
+            "at_floor": on_floor / (tokens or np.nan),
+            "sink": _mean(to_first),
+            "sink_at_floor": _mean(to_first[floor]),
+            "sink_above": _mean(to_first[~floor]),
+        }
         rows.append(shared | of_layer)
     return pd.DataFrame(rows, columns=SHARE_COLUMNS)
 

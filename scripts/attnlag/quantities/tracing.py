@@ -123,7 +123,7 @@ class Tracer:
         first = not self.rows["sources", "attention"]
         numbers: dict[int, sources.Numbers] = {}
         reasons: dict[int, str] = {}
-        failure = ""
+        failed: list[str] = []
         if self.layers:
             try:
                 with sources.traced(
@@ -133,17 +133,17 @@ class Tracer:
                 if first:
                     self._prove_gates(batch, numbers, reasons)
             except NotGiven as reason:
-                failure = str(reason)
+                failed = [str(reason)]
             except hooks.FAILURES as error:
                 # If the model itself fails, so does the pass without weights, which says why.
-                failure = hooks.failure_in_words(error)
-        if not self.layers or failure:
+                failed = [hooks.failure_in_words(error)]
+        if failed or not self.layers:
             numbers, seen = {}, self._run(batch, {}, {})
         if first and self.layers:
             self.layers = {n: self.layers[n] for n in sorted(numbers)}
-            self.without = [*([failure] if failure else []), *self.without, *reasons.values()]
-        elif failure or reasons:
-            self.failures.append(failure or next(iter(reasons.values())))
+            self.without = [*failed, *self.without, *reasons.values()]
+        elif lacking := [*failed, *reasons.values()]:
+            self.failures.append(lacking[0])
             numbers = {}
         return numbers, seen
 
