@@ -89,31 +89,29 @@ def effects_in_batch(
     for layer, site in product(targets, settings.target_sites):
         values = logs[site, layer]
         observed = usable & torch.isfinite(values).numpy(force=True)
-        totals: dict[str, Any] = dict.fromkeys(sources, 0.0)
-        positions = np.zeros((len(keys), 1), int)
         gates = [gate for source in sources for gate in opened[source][: layer + 1]]
+        total: Any = 0.0
         for probe in range(settings.probes):
             drawn = signs * (observed & (tokens % settings.probes == probe))
             weights = torch.from_numpy(drawn).to(values)
             signed = (weights * values.nan_to_num(0.0)).sum()
-            slopes = torch.autograd.grad(signed, gates, retain_graph=True, allow_unused=True)
-            for place, source in enumerate(sources):
-                of_source = slopes[place * (layer + 1) : (place + 1) * (layer + 1)]
-                sums, positions = by_distance(of_source, drawn, usable, observed, settings.lags)
-                # Within a layer no token affects another, so these entries are noise of the signs.
-                sums[:, layer, 1:] = 0.0
-                totals[source] = totals[source] + sums
-        for source in sources:
-            for key, of_layers, counts in zip(keys, totals[source], positions, strict=True):
-                for number, sums in enumerate(of_layers):
-                    key_of_both = source, number, site, layer
-                    effect = Effect(*key_of_both, DERIVATIVE, np.nan, sums, positions=counts)
+            slopes = torch.autograd.grad(signed, gates, retain_graph=True, materialize_grads=True)
+            sums, positions = by_distance(slopes, drawn, usable, observed, settings.lags)
+            total = total + sums
+        total = total.reshape(len(keys), len(sources), layer + 1, -1)
+        # Within a layer no token affects another, so these entries are noise of the signs.
+        total[:, :, layer, 1:] = 0.0
+        for key, of_sources, counts in zip(keys, total, positions, strict=True):
+            for source, of_layers in zip(sources, of_sources, strict=True):
+                for number, of_layer in enumerate(of_layers):
+                    place = source, number, site, layer
+                    effect = Effect(*place, DERIVATIVE, np.nan, of_layer, positions=counts)
                     results.append((key, effect))
     return results
 
 
 def by_distance(
-    slopes: Sequence[torch.Tensor | None],
+    slopes: Sequence[torch.Tensor],
     drawn: np.ndarray,
     usable: np.ndarray,
     observed: np.ndarray,
@@ -121,18 +119,12 @@ def by_distance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sums of effects by distance in tokens, and the numbers of tokens in the sums.
 
-    ``slopes`` are the derivatives of the signed sum with respect to the gates of each source layer,
-    (sequences, tokens), None if nothing depends on them; ``drawn`` are the signs, 0 for tokens that
-    are not targets. ``usable`` tokens may be a source, and ``observed`` ones a target. The results
-    are (sequences, layers, lags + 1) and (sequences, lags + 1).
+    ``slopes`` are the derivatives of the signed sum with respect to gates, (sequences, tokens);
+    ``drawn`` are the signs, 0 for tokens that are not targets. ``usable`` tokens may be a source,
+    and ``observed`` ones a target. The results are (sequences, gates, lags + 1) and (sequences,
+    lags + 1).
     """
-    derivatives = np.stack(
-        [
-            np.zeros(drawn.shape) if slope is None else slope.double().numpy(force=True)
-            for slope in slopes
-        ],
-        axis=1,
-    )
+    derivatives = torch.stack(list(slopes), dim=1).double().numpy(force=True)
     sums = np.zeros((*derivatives.shape[:2], lags + 1))
     positions = np.zeros((len(drawn), lags + 1), int)
     tokens = drawn.shape[1]
