@@ -231,24 +231,27 @@ def test_findings_name_layers_without_a_fit(results):
         "m, c: 3 of 4 layers fitted, 300 rows from 10 documents\n  lag 1, pooled"
     )
     assert "\n  layer 3 was not fitted: the outcome is constant\n" in text
-    assert "in place of attention" not in text
     none = goodness.assign(status="the outcome is constant")
     assert "nan" not in finding_of(results, goodness=none)
 
 
-def test_findings_name_layers_without_attention(results):
-    mixers = ["Mamba", "attention", "Mamba"]
-    text = finding_of(results, goodness=results[2].assign(mixer=mixers))
-    assert text.splitlines()[1] == "  in place of attention: Mamba in layers 0 and 2"
-
-
-def test_the_findings_say_where_a_regression_predicts_worse_than_the_mean(results):
-    text = finding_of(results, goodness=results[2].assign(r_squared=[-0.31, 0.2, -0.0004]))
-    assert (
-        "in 2 layers (0, 2) the regression predicts worse than the mean does (R² down to −0.31)"
-        in text
-    )
-    assert "worse than the mean" not in finding_of(results, results[2])
+@pytest.mark.parametrize(
+    ("odd", "line"),
+    [
+        (
+            {"mixer": ["Mamba", "attention", "Mamba"]},
+            "in place of attention: Mamba in layers 0 and 2",
+        ),
+        (
+            {"r_squared": [-0.31, 0.2, 0]},
+            "in 1 layer (0) the regression predicts worse than the mean",
+        ),
+        ({"n_dropped": [0, 3, 4]}, "7 rows of 2 layers dropped for zero or non-finite norms"),
+    ],
+)
+def test_findings_name_what_is_odd_about_layers(results, odd, line):
+    assert f"\n  {line}" in finding_of(results, results[2].assign(**odd))
+    assert line not in finding_of(results, results[2])
 
 
 def test_the_summary_names_what_the_jackknife_corrects(results):
@@ -265,12 +268,9 @@ def test_the_summary_names_what_the_jackknife_corrects(results):
     assert "nan" not in text
 
 
-@pytest.mark.parametrize(
-    ("lags", "words"),
-    [([3], "lag 3"), ([3, 4], "lags 3 and 4"), ([3, 4, 6, 7, 8, 10], "lags 3, 4, 6 to 8 and 10")],
-)
-def test_consecutive_lags_are_written_as_spans(lags, words):
-    assert labels.spans(lags) == words
+def test_consecutive_lags_are_written_as_spans():
+    lags = [3], [3, 4], [3, 4, 6, 7, 8, 10]
+    assert list(map(labels.spans, lags)) == ["lag 3", "lags 3 and 4", "lags 3, 4, 6 to 8 and 10"]
 
 
 def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
