@@ -216,24 +216,24 @@ def test_identical_models_differ_nowhere(tmp_path):
 
 def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
     few, many = rows_of(bump(4), seed=1), rows_of(bump(4), seed=2)
-    drop = np.isin(few[0], ["d3", "d11"])
-    few[1][drop] = np.nan  # no rows are left of these
-    without = few[0] != "d0"
-    fewer = few[0][without], few[1][without]
-    inside = many[0] != "d7"
-    b = write_study(tmp_path, "many", (many[0][inside], many[1][inside]))
-    table = pairs_of(write_study(tmp_path, "few", fewer), b)
-    assert (table["documents"] == 8).all()
-    assert (table["documents_only_a"] == 1).all()
-    assert (table["documents_only_b"] == 3).all()
+    few[1][np.isin(few[0], ["d3", "d11"])] = np.nan  # no rows are left of these
+
+    def pair(folder, *left_out):
+        studies = [
+            write_study(folder, name, [part[~np.isin(rows[0], names)] for part in rows])
+            for name, rows, names in zip(("few", "many"), (few, many), left_out, strict=True)
+        ]
+        return pairs_of(*studies)
+
+    table = pair(tmp_path, ["d0"], ["d7"])
+    counts = table[["documents", "documents_only_a", "documents_only_b"]]
+    assert (counts == [8, 1, 3]).all(axis=None)
     # As if neither had ever seen them.
-    both = [name for name in NAMES if name not in ("d0", "d3", "d7", "d11")]
-    shared = [
-        write_study(tmp_path / "shared", name, tuple(part[np.isin(rows[0], both)] for part in rows))
-        for name, rows in (("few", few), ("many", many))
-    ]
+    both = pair(tmp_path / "shared", *[["d0", "d3", "d7", "d11"]] * 2)
     numbers = ["layers_differing", "layers_alike", "median_a", "median_b", "median_difference"]
-    np.testing.assert_allclose(table[numbers], pairs_of(*shared)[numbers], rtol=1e-9)
+    np.testing.assert_allclose(table[numbers], both[numbers], rtol=1e-9)
+    line = comparison_findings(table, 0.05).splitlines()[1]
+    assert line.endswith("in the median layer; 4 documents with rows in one model only left out")
 
 
 @pytest.mark.parametrize("others", [NAMES[:5], NAMES[5:]], ids=["few", "none"])
@@ -269,10 +269,14 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     assert (found == 2).all()
     # A pair does not depend on what else is compared.
     alone = pairs_of(paths[0], paths[4])
-    merged = table[
-        (table[["model_b", "corpus", "site"]] == ["b", "prompts", "attention"]).all(axis=1)
-    ]
-    pd.testing.assert_frame_equal(merged[merged["model_a"] == "a"].reset_index(drop=True), alone)
+    of_pair = {"model_a": "a", "model_b": "b", "corpus": "prompts", "site": "attention"}
+    merged = table[(table[[*of_pair]] == list(of_pair.values())).all(axis=1)]
+    pd.testing.assert_frame_equal(merged.reset_index(drop=True), alone)
+    # The corpora and sites of one model are no pairs.
+    none = pairs_of(*paths[:4])
+    assert none.empty
+    assert list(none.columns) == list(comparison.PAIR_COLUMNS)
+    assert "no pairs" in comparison_findings(none, 0.05)
 
 
 def test_the_table_of_all_studies_states_depth(tmp_path):
@@ -300,25 +304,6 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
         "more than 0.05 in 4 of 6 layers and by less in 0, +0.28 in the median layer"
     )
     assert len(lines) == 3
-
-
-def test_findings_name_omitted_documents(tmp_path):
-    rows = rows_of(bump(2))
-    fewer = tuple(part[rows[0] != "d4"] for part in rows)
-    table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", fewer))
-    line = comparison_findings(table, 0.05).splitlines()[1]
-    assert "differ by more than 0.05 in 0 of 2 layers and by less in " in line
-    assert line.endswith("in the median layer; 1 document with rows in one model only left out")
-
-
-def test_one_model_over_two_corpora_has_no_pairs(tmp_path):
-    paths = [
-        write_study(tmp_path, "a", rows_of(bump(3)), corpus=corpus) for corpus in ("one", "two")
-    ]
-    table = pairs_of(*paths)
-    assert table.empty
-    assert list(table.columns) == list(comparison.PAIR_COLUMNS)
-    assert "no pairs" in comparison_findings(table, 0.05)
 
 
 def test_regressions_with_different_settings_are_not_compared(tmp_path):

@@ -164,25 +164,21 @@ def test_the_design_equals_its_literal_definition(
     assert sum(counts.nonfinite_norms.values()) == (~np.isfinite(values)).sum()
 
 
-def test_lags_do_not_cross_windows():
-    table = designs.norms_table({("a", 0): 6, ("a", 1): 6}, np.ones((2, 12)))
-    found, counts = build(table, design_settings((1,)))
-    assert found["position"].to_pylist() == [2, 3, 4, 5] * 2
-    assert counts.sequences == 2
-
-
-def test_short_sequences_are_dropped_and_counted():
-    found, counts = build(norms_table([3, 4, 1, 10]), design_settings((1, 2)))
-    assert found["document"].to_pylist() == ["d1"] + ["d3"] * 7
-    assert (counts.sequences, counts.short_sequences) == (4, 2)
-    assert (counts.longest_sequence, counts.fewest_tokens) == (10, 4)
-
-
-def test_no_text_or_one_that_is_too_short_gives_no_rows():
-    found, counts = build(norms_table([2]), design_settings((1, 2)))
-    assert (found.num_rows, counts.short_sequences) == (0, 1)
-    found, counts = build(norms_table([]), design_settings((1, 2)))
-    assert (found.num_rows, counts.sequences) == (0, 0)
+@pytest.mark.parametrize(
+    ("lengths", "positions", "counted"),
+    [
+        ({("a", 0): 6, ("a", 1): 6}, [3, 4, 5, 3, 4, 5], (2, 0, 6)),
+        ({("a", 0): 3, ("b", 0): 4, ("b", 1): 1, ("c", 0): 7}, [3, 3, 4, 5, 6], (4, 2, 7)),
+        ({("a", 0): 2}, [], (1, 1, 2)),
+        ({}, [], (0, 0, 0)),
+    ],
+)
+def test_lags_do_not_cross_sequences_and_short_ones_are_counted(lengths, positions, counted):
+    table = designs.norms_table(lengths, np.ones((2, sum(lengths.values()))))
+    found, counts = build(table, design_settings((1, 2)))
+    assert found["position"].to_pylist() == positions
+    assert (counts.sequences, counts.short_sequences, counts.longest_sequence) == counted
+    assert counts.fewest_tokens == (4 if lengths else 0)
 
 
 def test_an_unknown_token_or_document_is_refused(tmp_path):
