@@ -39,6 +39,7 @@ from attnlag.regression.inference import bootstrap, halves, permutation
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
+    Errors,
     PermutationsSettings,
     RegressionSettings,
 )
@@ -312,7 +313,7 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
             batches = pa.table(keys | columns).to_batches()
             sums = permutation.permuted(batches, Formula(design, {}), settings)
             orders = permutation.joined([sums], {term: [term] for term in sums.terms})
-            found = permutation.order_test(orders, alpha=ALPHA, adjust="none")
+            found = permutation.order_test(orders, Errors(alpha=ALPHA, adjust="none"))
             cells.append((found["order_p_value"] <= ALPHA).mean())
         show(documents, *cells)
 

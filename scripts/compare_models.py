@@ -5,6 +5,7 @@ import attnlag.pipeline.program as program
 import pandas as pd
 
 from attnlag.regression.beyond import claims, comparison
+from attnlag.regression.settings import Errors
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
 
@@ -23,19 +24,16 @@ def main(job):
         for path in job.input.coefficients
     ]
     inference = comparison.common_inference(studies)
-    alpha, adjust, equivalence_bound = (
-        inference[key] for key in ("alpha", "adjust", "equivalence_bound")
-    )
-    bounds = {"alpha": alpha, "equivalence_bound": equivalence_bound}
+    settings = Errors(**{name: inference[name] for name in Errors.model_fields})
     coefficients = comparison.combined_coefficients(studies)
-    pairs = comparison.pairs_of_models(studies, **bounds, adjust=adjust)
+    pairs = comparison.pairs_of_models(studies, settings)
     held = pd.concat(
         claims.of_study(
             study.keys,
             comparison.profile(study.moments()),
             study.controls,
             study.before_training,
-            **bounds,
+            settings,
         )
         for study in studies
     )

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attnlag.regression.inference import bootstrap
+from attnlag.regression.settings import BootstrapSettings
 
 LENGTHS = [30, 12, 25, 8, 14, 40, 9]
 
@@ -131,12 +132,12 @@ def test_medians_of_the_jackknife_vary_as_it_does():
     documents = len(layers[0].clusters)
     errors = np.sqrt(np.diag(fits[0].covariance))[1:]
     for alpha in (0.05, 0.4):
-        options = {"alpha": alpha, "seed": 0}
-        found = bootstrap.medians_of_jackknife(fits, documents, draws=20_000, **options)
+        settings = BootstrapSettings(alpha=2 * alpha, bootstrap=20_000)
+        found = bootstrap.medians_of_jackknife(fits, documents, settings, subsets=2)
         assert found.index.tolist() == ["lag_1", "lag_2"]
         reach = (found["median_high"] - found["median_low"]) / 2
         np.testing.assert_allclose(found["median"], fits[0].estimate[1:])
         times = stats.t.ppf(1 - alpha / 2, documents - 1)
         np.testing.assert_allclose(reach / errors, times, rtol=0.06)
-    none = bootstrap.medians_of_jackknife(fits, documents, draws=0, **options)
+    none = bootstrap.medians_of_jackknife(fits, documents, BootstrapSettings(bootstrap=0))
     assert none.isna().any().tolist() == [False, True, True]

@@ -8,6 +8,7 @@ from scipy import stats
 
 from attnlag.regression.beyond import claims
 from attnlag.regression.beyond.comparison import STUDY_KEYS
+from attnlag.regression.settings import Errors
 
 DOCUMENTS, LAYERS = 40, 6
 
@@ -19,8 +20,7 @@ def verdicts_of(model, means, seed=0, before=None):
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
     controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0})
     keys = dict(zip(STUDY_KEYS, (model, "prompts", "attention", "within"), strict=True))
-    bounds = {"alpha": 0.05, "equivalence_bound": 0.05}
-    return claims.of_study(keys, profile, controls, before, **bounds), values
+    return claims.of_study(keys, profile, controls, before, Errors()), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():

@@ -84,9 +84,8 @@ def study_of(path):
     return comparison.ComparedStudy(path, shards, pd.DataFrame())
 
 
-def pairs_of(*paths, **bounds):
-    bounds = {"alpha": 0.05, "adjust": "holm", "equivalence_bound": 0.05, **bounds}
-    return comparison.pairs_of_models([study_of(path) for path in paths], **bounds)
+def pairs_of(*paths, **settings):
+    return comparison.pairs_of_models([study_of(path) for path in paths], Errors(**settings))
 
 
 def slopes_of(rows):
@@ -106,9 +105,8 @@ def profile_of(estimates, errors, documents=30, seed=0):
     return comparison.Profile(["lag_1"], estimates, scores, df)
 
 
-def differences(first, second, adjust="holm", equivalence_bound=0.05):
-    options = {"alpha": 0.05, "adjust": adjust, "equivalence_bound": equivalence_bound}
-    return comparison.differences(first, second, "lag_1", **options)
+def differences(first, second, **settings):
+    return comparison.differences(first, second, "lag_1", Errors(**settings))
 
 
 def test_differences_are_tested_layer_by_layer():
@@ -133,7 +131,7 @@ def test_differences_are_tested_layer_by_layer():
         "median_difference": pytest.approx(0.06),
     }
     # The second differs by more than 0.02 only if the number of layers does not count.
-    alone = differences(first, second, "none", 0.02)["layers_differing"]
+    alone = differences(first, second, adjust="none", equivalence_bound=0.02)["layers_differing"]
     assert alone == (beyond(0.02) < 0.05).sum() == rejected(beyond(0.02)) + 1 == 2
     wide = differences(first, second, equivalence_bound=0.15)
     assert wide["layers_alike"] == rejected(stats.t.sf((0.15 - size) / error, 29)) == 2
@@ -145,7 +143,7 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
     shallow, deep = profile_of([0.2, -0.2, 0.2], 0.01), profile_of([0.1, 0.2, -0.2, 0.2, 0.2], 0.01)
     # Depths 0, ¼ (as near to 0 as to ½: the earlier), ½, ¾, 1.
     assert comparison.nearest_layers(3, 5).tolist() == [0, 0, 1, 1, 2]
-    found = differences(shallow, deep, "holm")
+    found = differences(shallow, deep)
     assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
 
 

@@ -476,9 +476,8 @@ def test_what_is_present_is_significant_and_without_an_estimate_all_is_undecided
     for adjust in ("none", "holm", "benjamini-hochberg"):
         significant = results.adjusted(p, adjust) < 0.05
         for bound in (0.01, 0.05, 0.2):
-            found = results.equivalence_test(
-                b, s, 9, equivalence_bound=bound, alpha=0.05, adjust=adjust
-            )
+            settings = Errors(equivalence_bound=bound, adjust=adjust)
+            found = results.equivalence_test(b, s, 9, settings)
             assert (found == "present").any()
             assert not ((found == "present") & ~significant).any()
             assert found[-1] == "undecided"

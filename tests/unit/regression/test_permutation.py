@@ -21,6 +21,7 @@ from attnlag.quantities.columns import KEYS
 from attnlag.regression.design import covariates
 from attnlag.regression.design.properties import Property
 from attnlag.regression.inference import permutation
+from attnlag.regression.settings import Errors
 
 LAGS = design_settings(lags=(1, 2))
 EFFECTS = pytest.mark.parametrize("fixed_effects", ["none", "document"])
@@ -34,8 +35,8 @@ def norms_table(lengths):
     return designs.norms_table(lengths, values, random.integers(0, 4, tokens))
 
 
-def order_test(orders, alpha=0.05, adjust="holm"):
-    return permutation.order_test(orders, alpha=alpha, adjust=adjust)
+def order_test(orders, **settings):
+    return permutation.order_test(orders, Errors(**settings))
 
 
 def test_within_classes_tokens_keep_the_order_of_the_classes():

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import special
 
 from attnlag.regression.beyond.comparison import STUDY_KEYS, Profile
+from attnlag.regression.settings import Errors
 
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
@@ -69,9 +70,7 @@ def of_study(
     profile: Profile,
     controls: pd.DataFrame,
     before: pd.DataFrame | None,
-    *,
-    alpha: float,
-    equivalence_bound: float,
+    settings: Errors,
 ) -> pd.DataFrame:
     """Return the verdict on each claim in one study, a row each.
 
@@ -90,10 +89,11 @@ def of_study(
     """
     rows = []
     if {"lag_1", "lag_2"} <= set(profile.terms):
+        claimed = contrasts(profile, controls, settings.equivalence_bound)
         df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
-        for claim, (value, scores) in contrasts(profile, controls, equivalence_bound).items():
+        for claim, (value, scores) in claimed.items():
             error = float(np.sqrt((scores**2).sum()))
-            reach = special.stdtrit(df, 1 - alpha / 2) * error
+            reach = special.stdtrit(df, 1 - settings.alpha / 2) * error
             rows.append((claim, value, error, value - reach, value + reach))
         rows += [] if before is None else _training(before)
     known = [row for row in rows if np.isfinite(row[1:]).all()]

@@ -220,13 +220,8 @@ def slopes_by_class(
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
         results.adjusted, adjust=regression.adjust
     )
-    medians = bootstrap.medians_of_jackknife(
-        apart,
-        len(layers[0].clusters),
-        alpha=regression.alpha / max(len(merged), 1),
-        draws=regression.bootstrap,
-        seed=regression.seed,
-    )
+    documents, subsets = len(layers[0].clusters), max(len(merged), 1)
+    medians = bootstrap.medians_of_jackknife(apart, documents, regression, subsets)
     names = [of_class(*pair) for pair in zip(table["term"], table["subset"], strict=True)]
     table[medians.columns] = medians.reindex(names).to_numpy()
     table = pd.concat([of_all, table], ignore_index=True)

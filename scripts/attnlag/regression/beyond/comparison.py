@@ -24,6 +24,7 @@ from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import results
 from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import Errors
 from attnlag.regression.terms import is_lag
 from attnlag.storage import tables
 
@@ -180,19 +181,13 @@ def nearest_layers(layers: int, points: int) -> np.ndarray:
 
 
 def differences(
-    first: Profile,
-    second: Profile,
-    term: str,
-    *,
-    alpha: float,
-    adjust: str,
-    equivalence_bound: float,
+    first: Profile, second: Profile, term: str, settings: Errors
 ) -> dict[str, float | int]:
     """Return the numbers of layers in which two models are shown to differ, and to be alike.
 
     They differ if their difference is shown to be beyond ± ``equivalence_bound``, and are alike if
-    it is shown to be within (`results.equivalence_test`, corrected over the layers by ``adjust``).
-    A layer may be in neither number, but not in both.
+    it is shown to be within (`results.equivalence_test`, corrected over the layers). A layer may be
+    in neither number, but not in both.
 
     Each layer of the deeper model is compared with the nearest layer of the other. The error of the
     difference comes from what each document, which both models share, adds to either coefficient
@@ -208,13 +203,9 @@ def differences(
     scores = first.scores[:, *at[0]] - second.scores[:, *at[1]]
     df = np.minimum(first.df[at[0]], second.df[at[1]])
     compared = np.isfinite(difference) & (first.documents >= FEWEST_DOCUMENTS)
+    error = np.sqrt((scores**2).sum(axis=0))
     verdicts = results.equivalence_test(
-        difference[compared],
-        np.sqrt((scores**2).sum(axis=0))[compared],
-        df[compared],
-        equivalence_bound=equivalence_bound,
-        alpha=alpha,
-        adjust=adjust,
+        difference[compared], error[compared], df[compared], settings
     )
     return {
         "layers_compared": len(verdicts),
@@ -224,12 +215,12 @@ def differences(
     }
 
 
-def pairs_of_models(studies: Sequence[ComparedStudy], **bounds: Any) -> pd.DataFrame:
+def pairs_of_models(studies: Sequence[ComparedStudy], settings: Errors) -> pd.DataFrame:
     """Compare every pair of models with the same corpus, site and regression, term by term.
 
     Each comparison uses the documents that give rows in both models: tokenizers differ, and a
-    document may be too short in one. ``bounds`` are the settings of `differences`. The table has a
-    row per pair, corpus, site, regression and lag or lead.
+    document may be too short in one. The table has a row per pair, corpus, site, regression and lag
+    or lead.
     """
 
     @cache
@@ -254,7 +245,7 @@ def pairs_of_models(studies: Sequence[ComparedStudy], **bounds: Any) -> pd.DataF
                     row[f"layers_{side}"] = study.layers
                     row[f"median_{side}"] = of_side.median(term)
                     row[f"documents_only_{side}"] = len(study.documents) - len(common)
-                rows.append(row | differences(first, second, term, **bounds))
+                rows.append(row | differences(first, second, term, settings))
         # The scores of these models would take memory during the next comparisons.
         profile_of.cache_clear()
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(PAIR_COLUMNS)

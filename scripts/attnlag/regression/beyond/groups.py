@@ -51,13 +51,8 @@ def coefficients_by_group(
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):
             table[name] = np.repeat([getattr(fit, name) for fit in fits], len(fits[0].names))
-        medians = bootstrap.medians_of_jackknife(
-            fits,
-            len(own[0].clusters),
-            alpha=settings.alpha / len(largest),
-            draws=settings.bootstrap,
-            seed=settings.seed,
-        )
+        count = len(own[0].clusters)
+        medians = bootstrap.medians_of_jackknife(fits, count, settings, len(largest))
         table = table.merge(medians, on="term", how="left")
         tables.append(table.assign(subset=group))
     return pd.concat(tables, ignore_index=True)

@@ -14,6 +14,7 @@ from scipy import special
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.settings import BootstrapSettings
 from attnlag.regression.terms import is_lag
 
 # Weights in one block of draws: 8 MB, whatever the numbers of documents and draws; and those of all
@@ -118,27 +119,17 @@ def medians_over_layers(fits: Sequence[LayerFit], draws: np.ndarray, alpha: floa
 
 
 def medians_of_jackknife(
-    fits: Sequence[LayerFit],
-    documents: int,
-    *,
-    alpha: float,
-    draws: int,
-    seed: int,
+    fits: Sequence[LayerFit], documents: int, settings: BootstrapSettings, subsets: int = 1
 ) -> pd.DataFrame:
     """Return medians over layers as `medians_over_layers`, of many regressions at little cost.
 
     A draw moves an estimate b by Σ (ω_g - 1) ψ_g, where ψ_g = (b - b₍g₎) √((G - 1) / G) is what
     leaving out document g changes. The variance over draws is then that of the jackknife (CRV3).
     Draws of few documents lack the tails of the t distribution, so they are widened by the ratio of
-    its quantile at 1 - alpha / 2 to the normal one.
+    its quantile at 1 - alpha / 2 to the normal one. The intervals hold for all ``subsets`` at once.
 
-    Parameters
-    ----------
-    fits : sequence of LayerFit
-        With the estimates without each document.
-    documents : int
-        Number of their clusters; with fewer than ``FEWEST_DOCUMENTS`` there are no draws, and the
-        ends of the intervals are NaN.
+    The fits have the estimates without each document. With fewer documents than
+    ``FEWEST_DOCUMENTS`` there are no draws, and the ends of the intervals are NaN.
     """
     names = fits[0].names
     lags = [place for place, name in enumerate(names) if is_lag(name)]
@@ -154,11 +145,11 @@ def medians_of_jackknife(
         share = 1 - 1 / max(len(fit.left_out.places), 1)
         change = estimates[layer] - fit.left_out.without[:, lags]
         psi[fit.left_out.places, layer] = np.sqrt(share) * change
-    if documents < FEWEST_DOCUMENTS or not np.isfinite(psi).all():
-        draws = 0
+    enough = documents >= FEWEST_DOCUMENTS and np.isfinite(psi).all()
+    alpha = settings.alpha / subsets
     level = 1 - alpha / 2
     wider = special.stdtrit(max(documents - 1, 1), level) / special.ndtri(level)
-    blocks = weights_of_draws(documents, draws, seed)
+    blocks = weights_of_draws(documents, settings.bootstrap if enough else 0, settings.seed)
     flat = wider * psi.reshape(documents, -1)
     moved = np.concatenate([np.empty((0, flat.shape[1])), *((w - 1) @ flat for w in blocks)])
     drawn = estimates + moved.reshape(-1, *estimates.shape)

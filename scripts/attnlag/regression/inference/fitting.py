@@ -174,8 +174,7 @@ def _add_controls(
     table = fitted.coefficients.loc[lags, [*keys, "estimate"]]
     table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
     if orders:
-        joined = permutation.joined(orders, fitted.kept_terms)
-        order = permutation.order_test(joined, alpha=settings.alpha, adjust=settings.adjust)
+        order = permutation.order_test(permutation.joined(orders, fitted.kept_terms), settings)
         table = table.merge(order, on=keys, how="left").assign(permuted_within=orders[0].within)
     if untrained:
         random, fitted.before_training = controls.random_weights(

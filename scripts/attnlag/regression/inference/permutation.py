@@ -35,7 +35,7 @@ from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.estimation.sampling import generator_of
 from attnlag.regression.inference import results
-from attnlag.regression.settings import PermutationsSettings
+from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
 from attnlag.storage.tables import read_provenance, runs
@@ -246,7 +246,7 @@ def joined(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Mo
     return layers
 
 
-def order_test(layers: Sequence[Moments], *, alpha: float, adjust: str) -> pd.DataFrame:
+def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
     """Test in every layer that the order of tokens within documents means nothing.
 
     The statistic is W = (b - m)' S⁻¹ (b - m) for the coefficients b of all lags and leads, where m
@@ -272,13 +272,14 @@ def order_test(layers: Sequence[Moments], *, alpha: float, adjust: str) -> pd.Da
         statistic[:, layer] = _wald(orders[:, layer, lags])
     p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).mean(axis=0), np.nan)
     p_adjusted = np.full(len(fitted), np.nan)
-    if adjust == "holm":
+    if settings.adjust == "holm":
         # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
         p_adjusted[fitted] = step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
-        p_adjusted = results.adjusted(pd.Series(p_value), adjust)
+        p_adjusted = results.adjusted(pd.Series(p_value), settings.adjust)
     low, high = np.full((2, *orders.shape[1:]), np.nan)
-    low[fitted], high[fitted] = np.quantile(orders[1:, fitted], [alpha / 2, 1 - alpha / 2], axis=0)
+    ends = [settings.alpha / 2, 1 - settings.alpha / 2]
+    low[fitted], high[fitted] = np.quantile(orders[1:, fitted], ends, axis=0)
     terms = len(names)
     return pd.DataFrame(
         {

@@ -41,10 +41,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
         if str(term).startswith(("intercept", "position_")):
             continue
         table.loc[of_term.index, "equivalence"] = equivalence_test(
-            *(of_term[column] for column in ("estimate", "std_error", "df")),
-            equivalence_bound=settings.equivalence_bound,
-            alpha=settings.alpha,
-            adjust=settings.adjust,
+            *(of_term[column] for column in ("estimate", "std_error", "df")), settings
         )
     table["vcov_type"] = settings.covariance + "-group" * (settings.cluster == "group")
     table["subset"] = "all"
@@ -56,11 +53,8 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
 def equivalence_test(
     estimate: pd.Series | np.ndarray,
     error: pd.Series | np.ndarray,
-    df: pd.Series | int,
-    *,
-    equivalence_bound: float,
-    alpha: float,
-    adjust: str,
+    df: pd.Series | np.ndarray | int,
+    settings: Errors,
 ) -> np.ndarray:
     """Return which coefficients of several layers are shown to be beyond or within ± δ.
 
@@ -69,12 +63,13 @@ def equivalence_test(
     rejected by two one-sided tests. ``"undecided"``: neither, or no estimate. The p-values of
     either kind are corrected over the layers.
     """
+    bound = settings.equivalence_bound
     size, error = np.abs(np.asarray(estimate, dtype=float)), np.asarray(error, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        beyond, within = (size - equivalence_bound) / error, (equivalence_bound - size) / error
-        opposite = (size + equivalence_bound) / error
+        beyond, within = (size - bound) / error, (bound - size) / error
+        opposite = (size + bound) / error
     present, absent = (
-        adjusted(pd.Series(p), adjust) < alpha
+        adjusted(pd.Series(p), settings.adjust) < settings.alpha
         for p in (
             special.stdtr(df, -beyond) + special.stdtr(df, -opposite),
             special.stdtr(df, -within),
