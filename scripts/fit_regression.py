@@ -12,7 +12,7 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
 from attnlag.regression.beyond import groups
 from attnlag.regression.design.design import Formula
-from attnlag.regression.inference import fitting, permutation
+from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 
@@ -27,9 +27,8 @@ def main(job):
         keys = pq.read_table(job.input.random_weights[0], columns=["document"])
         documents = set(keys["document"].to_pylist())
         formula = Formula.read(job.settings.control_design, vars(job.input), documents)
-        untrained = fitting.Untrained(
-            job.input.random_weights, job.input.random_weights_stream, formula
-        )
+        files = job.input.random_weights, job.input.random_weights_stream
+        untrained = controls.Untrained(formula, *files)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,

@@ -25,7 +25,7 @@ from attnlag.regression.beyond import classes, decomposition
 from attnlag.regression.design import covariates, properties
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
-from attnlag.regression.inference import fitting, permutation
+from attnlag.regression.inference import controls, fitting, permutation
 from attnlag.regression.labels import R_SQUARED
 from attnlag.regression.terms import lags_among
 from attnlag.report import findings
@@ -228,7 +228,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         ]
         of_control = Formula.read(build.design, files, set(documents))
         paths, streams = map(list, zip(*drawn, strict=True))
-        untrained = fitting.Untrained(paths, streams if relative else [], of_control)
+        untrained = controls.Untrained(of_control, paths, streams if relative else [])
     inference = stages.fit_regression(config, IN_MEMORY)
     fitted = fitting.fit_regression(
         [made], [design], measurement.groups, inference, orders=orders, untrained=untrained

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -120,25 +120,24 @@ def _summed(coefficients: pd.Series) -> np.ndarray:
     return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
 
 
+class Untrained(NamedTuple):
+    """What is regressed before training."""
+
+    formula: Formula
+    # Norms at each scale of the initial weights, over equal documents; a scale that was left out
+    # has none.
+    norms: Sequence[Path]
+    # Norms of the stream at the same tokens, for relative norms; otherwise empty. There may be more
+    # of them.
+    streams: Sequence[Path] = ()
+
+
 def random_weights(
-    norms: Sequence[Path],
-    settings: RegressionSettings,
-    formula: Formula,
-    trained: Sequence[Moments],
-    streams: Sequence[Path] = (),
+    control: Untrained, settings: RegressionSettings, trained: Sequence[Moments]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 
     The half-panel correction applies to neither.
-
-    Parameters
-    ----------
-    norms : sequence of Path
-        Norms at each scale of the initial weights, over equal documents; a scale that was left out
-        has none.
-    streams : sequence of Path
-        Norms of the stream at the same tokens, for relative norms; otherwise empty. There may be
-        more of them than of ``norms``.
 
     Returns
     -------
@@ -150,10 +149,10 @@ def random_weights(
         By scale and quantity: medians over the layers before and after training, and the mean
         difference over the layers with its interval.
     """
-    draws = [tables.read_provenance(path)["draw"] for path in norms]
+    draws = [tables.read_provenance(path)["draw"] for path in control.norms]
     untrained = [
-        moments_of(path, formula, stream)
-        for path, stream in zip(norms, streams or repeat(None), strict=False)
+        moments_of(path, control.formula, stream)
+        for path, stream in zip(control.norms, control.streams or repeat(None), strict=False)
     ]
     documents = untrained[0][0].clusters
     fits = {

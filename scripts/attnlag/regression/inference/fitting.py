@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,6 @@ from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.beyond import groups
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import merging, regress, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
@@ -32,6 +31,7 @@ from attnlag.regression.inference import (
     permutation,
     results,
 )
+from attnlag.regression.inference.controls import Untrained
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
@@ -62,14 +62,6 @@ class FittedRegression:
     def merged(self) -> dict[str, list[str]]:
         """The columns of the design that each term of merged classes is the sum of."""
         return {term: list(sums) for term, sums in self.kept_terms.items() if list(sums) != [term]}
-
-
-class Untrained(NamedTuple):
-    """What is regressed before training, at each scale of the initial weights."""
-
-    norms: Sequence[Path]
-    streams: Sequence[Path]  # at the same tokens, for relative norms; otherwise empty
-    formula: Formula
 
 
 def fit_regression(
@@ -177,9 +169,7 @@ def _add_controls(
         order = permutation.order_test(permutation.joined(orders, fitted.kept_terms), settings)
         table = table.merge(order, on=keys, how="left").assign(permuted_within=orders[0].within)
     if untrained:
-        random, fitted.before_training = controls.random_weights(
-            untrained.norms, settings, untrained.formula, layers, untrained.streams
-        )
+        random, fitted.before_training = controls.random_weights(untrained, settings, layers)
         table = table.merge(random, on=keys, how="left")
     fitted.controls = table
 
