@@ -41,7 +41,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
         if str(term).startswith(("intercept", "position_")):
             continue
         table.loc[of_term.index, "equivalence"] = equivalence_test(
-            *(of_term[column] for column in ("estimate", "std_error", "df")), settings
+            of_term["estimate"], of_term["std_error"], of_term["df"], settings
         )
     table["vcov_type"] = settings.covariance + "-group" * (settings.cluster == "group")
     table["subset"] = "all"
