@@ -111,7 +111,11 @@ def blocks_at(
     return [
         BlockModules(
             block,
-            {key: _modules(block, paths[key], f"{blocks}.{layer}.") for key in paths if paths[key]},
+            {
+                name: _modules(block, path, f"{blocks}.{layer}.")
+                for name, path in paths.items()
+                if path
+            },
             scale,
         )
         for layer, block in enumerate(listed)

@@ -239,10 +239,10 @@ def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterato
         if point != OUTPUT:
             given.append((point, vectors))
             return
-        for name, added in given[1:]:
-            if added.shape != vectors.shape:
+        for name, each in given[1:]:
+            if each.shape != vectors.shape:
                 raise NotGiven(
-                    f"vectors of {added.shape[1]} from {name} in a stream of {vectors.shape[1]}"
+                    f"vectors of {each.shape[1]} from {name} in a stream of {vectors.shape[1]}"
                 )
         stream, *added = (each.to(vectors.device) for _, each in given)
         found = Evidence(tuple(name for name, _ in given[1:]), _error(stream, added, vectors))
