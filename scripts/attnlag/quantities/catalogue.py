@@ -15,6 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+# A quantity of a site, by their names; "" is the site of what is measured of the model.
+Key = tuple[str, str]
+
 
 def total(*sublayers: Any) -> Any:
     """Return the sum of the outputs of the sublayers of a block."""
@@ -283,14 +286,12 @@ def of_logs() -> str:
     return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
 
 
-def files_of(
-    quantities: Iterable[str], sites: Sequence[str], output: Any
-) -> dict[tuple[str, str], Path]:
+def files_of(quantities: Iterable[str], sites: Sequence[str], output: Any) -> dict[Key, Path]:
     """Return files by quantity and site, given a job's outputs by the names of quantities.
 
     A quantity whose output is an empty list has none.
     """
-    files: dict[tuple[str, str], Path] = {}
+    files: dict[Key, Path] = {}
     for name in quantities:
         stated = getattr(output, name)
         paths = [stated] if isinstance(stated, Path) else stated

@@ -10,9 +10,12 @@ import pyarrow as pa
 
 from attnlag.errors import UserError
 from attnlag.quantities import columns
-from attnlag.quantities.catalogue import SITES, Quantity
+from attnlag.quantities.catalogue import SITES, Key, Quantity
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, keys_of
+
+# An array for each layer that has values: a row for each token.
+Values = Mapping[Key, Sequence[np.ndarray]]
 
 # Largest number of bytes on disk per element of a vector; random digits do not compress.
 STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

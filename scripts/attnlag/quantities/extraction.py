@@ -16,8 +16,8 @@ import torch
 from attnlag.errors import UserError
 from attnlag.model import hooks, onednn, trying
 from attnlag.quantities import proofs
-from attnlag.quantities.catalogue import QUANTITIES, SITES
-from attnlag.quantities.computation import Computation, Seen, encoding
+from attnlag.quantities.catalogue import QUANTITIES, SITES, Key
+from attnlag.quantities.computation import Computation, Seen, Values, encoding
 from attnlag.quantities.passes import Batch, Passes, batch_of, observed, runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
@@ -61,13 +61,6 @@ class Landing:
             # NumPy would block the threads of other passes.
             torch.from_numpy(target).index_copy_(0, self.rows, landed)
             self.bytes -= landed.nbytes
-
-
-# A quantity of a site, by their names; "" is the site of what is measured of the model.
-Key = tuple[str, str]
-
-# An array for each layer that has values.
-Values = dict[Key, list[np.ndarray]]
 
 
 @dataclass(eq=False, repr=False)

@@ -65,13 +65,9 @@ class RatioSums:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sqrt((df + 1) / df * np.maximum(squares, 0)) / self.rows
 
-    def interval(self, alpha: float) -> tuple[Any, Any]:
-        """Return the ends of the interval of the mean that covers 1 - ``alpha``."""
-        reach = special.stdtrit(self.df, 1 - alpha / 2) * self.std_error
-        return self.mean - reach, self.mean + reach
-
     def columns(self, alpha: float) -> dict[str, Any]:
         """Return the columns of a table of means over tokens, clustered by document."""
-        ends = dict(zip(("conf_low", "conf_high"), self.interval(alpha), strict=True))
+        reach = special.stdtrit(self.df, 1 - alpha / 2) * self.std_error
+        ends = {"conf_low": self.mean - reach, "conf_high": self.mean + reach}
         counts = {"tokens": self.rows.astype(int), "documents": self.clusters.astype(int)}
         return {"mean": self.mean, "std_error": self.std_error, **ends, **counts}

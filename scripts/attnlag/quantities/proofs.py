@@ -10,7 +10,6 @@ A run begins with these proofs, in this order:
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks, onednn
 from attnlag.model.architectures import SUBLAYERS
-from attnlag.quantities.computation import Seen
+from attnlag.quantities.computation import Seen, Values
 from attnlag.quantities.passes import Batch, batch_of, observed
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ LEAK = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.flo
 # must be within the bound of the proof. Rounding depends on the shape of a batch and may route
 # single tokens to other experts.
 COMPANY = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
-
-# An array per layer for each quantity and site: a row for each token of a sequence.
-Results = Mapping[tuple[str, str], Sequence[np.ndarray]]
 
 
 class ShortPass(NamedTuple):
@@ -101,7 +97,7 @@ def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:
         )
 
 
-def company_changes_nothing(model: "Extractor", beside: Results, alone: Results) -> None:
+def company_changes_nothing(model: "Extractor", beside: Values, alone: Values) -> None:
     """Raise UserError if a sequence in its batch has other results than its beginning alone."""
     gaps = differences(beside, alone)
     usual, high = np.quantile(gaps, [0.5, 0.99])
@@ -115,7 +111,7 @@ def company_changes_nothing(model: "Extractor", beside: Results, alone: Results)
         )
 
 
-def differences(beside: Results, alone: Results) -> np.ndarray:
+def differences(beside: Values, alone: Values) -> np.ndarray:
     """Return the relative differences of a sequence's first tokens alone and in its batch."""
     return np.concatenate(
         [

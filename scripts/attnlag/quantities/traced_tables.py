@@ -1,18 +1,15 @@
 """The tables of what adjustments are written by and of what they say, a row per token and layer."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from attnlag.quantities.catalogue import Key
 from attnlag.quantities.columns import layer_name, schema
 from attnlag.storage.keys import KEY_FIELDS, KEYS
-
-# A quantity and a site.
-Key = tuple[str, str]
 
 # The classes of a token's sources. A source belongs to the first that it fits.
 PREVIOUS = 4
@@ -67,7 +64,7 @@ def table(
 
 
 def tables(
-    sites: Sequence[str], rows: Mapping[Key, Sequence[pa.Table]] = MappingProxyType({})
+    sites: Sequence[str], rows: Mapping[Key, Sequence[pa.Table]] | None = None
 ) -> dict[Key, pa.Table]:
     """Return the tables of all sequences as one, by quantity and site; without rows, an empty one.
 
@@ -76,7 +73,7 @@ def tables(
     kinds = {("sources", "attention"): SOURCES, ("sinks", "attention"): schema(0)}
     kinds |= {("readout", site): READOUT for site in sites}
     return {
-        key: pa.concat_tables(rows.get(key) or [kind.empty_table()]).unify_dictionaries()
+        key: pa.concat_tables((rows or {}).get(key) or [kind.empty_table()]).unify_dictionaries()
         for key, kind in kinds.items()
     }
 

@@ -17,12 +17,12 @@ from attnlag.model import hooks, trying
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.model.hooks import HEAD, NotGiven
 from attnlag.quantities import columns, computation, heads, sources, traced_tables
-from attnlag.quantities.catalogue import SITES
+from attnlag.quantities.catalogue import SITES, Key
 from attnlag.quantities.computation import Seen
 from attnlag.quantities.heads import LayerHeads
 from attnlag.quantities.passes import Batch, Passes, batch_of, observed
 from attnlag.quantities.readout import Readout
-from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES, Key
+from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.storage.sequences import TokenSequence, keys_of
 
 # Bound on the errors of shares.

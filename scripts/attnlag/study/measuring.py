@@ -32,9 +32,10 @@ from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
 from attnlag.model.trying import vocabulary_of
-from attnlag.quantities.catalogue import QUANTITIES
+from attnlag.quantities.catalogue import QUANTITIES, Key
 from attnlag.quantities.columns import array_of, layer_number, layers_in
-from attnlag.quantities.extraction import Extractor, Key, Values, measure_runs
+from attnlag.quantities.computation import Values
+from attnlag.quantities.extraction import Extractor, measure_runs
 from attnlag.quantities.norms import relative_norms
 from attnlag.quantities.surprisal import PREDICTED
 from attnlag.quantities.tracing import Tracer
