@@ -12,24 +12,17 @@ from designs import orders_joined
 from in_memory import assert_equal_tables, measured_again
 from planning import plan
 from programs import planned, run_program
-from projects import SEVERAL, write_several
+from projects import SEVERAL
 
 import attnlag
 from attnlag.regression.inference import permutation
 from attnlag.storage import tables
 
-BASE = "results/tiny/small"
-SITE = f"{BASE}/attention"
+SITE = "results/tiny/small/attention"
 
 
 def table(project, regression, name="coefficients"):
     return pd.read_parquet(project.folder / f"{SITE}/{regression}/{name}.parquet")
-
-
-def norms_of(project):
-    paths = sorted(project.folder.glob(f"{SITE}/norms/*.parquet"))
-    norms = pd.concat([pq.read_table(path).to_pandas() for path in paths], ignore_index=True)
-    return norms.astype({"document": str})
 
 
 @pytest.fixture(scope="module")
@@ -96,21 +89,3 @@ def test_the_lack_of_a_layer_before_the_first_is_not_a_failure(several_once, tmp
     assert "tiny, small, attention, rich: 1 of 2 layers fitted" in lines
     assert [line.split(": ")[1] for line in lines].count("2 of 2 layers fitted") == 3
     assert "error:" not in printed
-
-
-def test_one_shard_and_one_core_change_no_number(project, fresh):
-    write_several(fresh, shards=1)
-    # The model's own threads change its numbers by rounding: two again.
-    fresh.run(f"{SITE}/norms/0000.parquet")
-    within = f"{SITE}/within/coefficients.parquet"
-    fresh.run("--cores", "1", within, f"{BASE}/token_counts.parquet")
-    pd.testing.assert_frame_equal(norms_of(fresh), norms_of(project), check_exact=True)
-    pd.testing.assert_frame_equal(
-        table(fresh, "within"), table(project, "within"), rtol=1e-9, atol=1e-9
-    )
-    # Counted and named, not summed; the record of token counts tells the number of shards.
-    corpora = [made.results("corpora/*.parquet") for made in (fresh, project)]
-    assert corpora[0] == corpora[1]
-    path = f"{BASE}/token_counts.parquet"
-    counts = [pq.read_table(made.folder / path) for made in (fresh, project)]
-    assert counts[0].equals(counts[1])
