@@ -56,11 +56,11 @@ def main(job):
         made = tables.provenance(record, "random_weights", recorded, "torch", "transformers")
         return made | {"draw": draw.facts(source["initial_weights"])}
 
-    bar = tqdm(
-        **{"total": total * len(settings.scales), "desc": f"{name}: tokens"},
-        **{"unit": "token", "unit_scale": True},
-    )
-    with TemporaryDirectory() as place, bar:
+    all_scales = total * len(settings.scales)
+    with (
+        TemporaryDirectory() as place,
+        tqdm(total=all_scales, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar,
+    ):
         tokens = Path(place, "tokens.parquet")
         pq.write_table(sequences, tokens)
         measured = dict.fromkeys(["norms", *run.measured()])

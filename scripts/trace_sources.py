@@ -45,8 +45,10 @@ def main(job):
 
     recorded, proofs = settings.model_dump() | {"used": {}}, []
     untrained = SimpleNamespace(
-        **{"sources": job.output.random_sources, "readout": job.output.random_readout},
-        **{"written": [], "sinks": []},
+        sources=job.output.random_sources,
+        readout=job.output.random_readout,
+        written=[],
+        sinks=[],
     )
     for seed, output in ((None, job.output), (settings.untrained, untrained)):
         files = catalogue.files_of(vars(untrained), settings.sites, output)

@@ -80,8 +80,11 @@ def of_causal(files, folder):
 
 # What tells the other findings, by the names of outputs.
 OTHERS = {
-    **{"directions": of_directions, "heads": of_heads, "sources": of_sources},
-    **{"readout": of_readout, "causal": of_causal},
+    "directions": of_directions,
+    "heads": of_heads,
+    "sources": of_sources,
+    "readout": of_readout,
+    "causal": of_causal,
 }
 
 if __name__ == "__main__":
