@@ -17,6 +17,6 @@ def write_record(complete=False):
     """Write results/provenance.json; results in a storage provider's hands are not read back."""
     if not workflow.storage_settings.default_storage_provider:
         try:
-            records.write_run(CONFIG, BEGUN, complete)
+            records.write(CONFIG, BEGUN, complete)
         except UserError as error:
             sys.exit(f"error: {error}")

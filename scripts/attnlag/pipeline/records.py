@@ -16,9 +16,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -105,18 +104,21 @@ def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> I
             yield f"{name}: {shown(old)} → {shown(new)}"
 
 
-def write(
-    begun: float = 0.0,
-    made_from: Mapping[str, list[str]] = MappingProxyType({}),
-    config: Config | None = None,
-) -> None:
-    """Write the record of the results in this folder.
+def write(config: Config, begun: float = 0.0, complete: bool = False) -> None:
+    """Write the record of the results in this folder at the end of a run.
 
     A recorded file that was not written since ``begun``, in seconds since the epoch, keeps its
-    entry, so changes by hand are not recorded. The user's files, by the result that is made from
-    them, are recorded when that result is written. ``config`` is given if everything has been made
-    with it; by default the record keeps that of the last such run.
+    entry, so changes by hand are not recorded. The user's files are recorded when the result is
+    written that is made from them. Unless the run has made everything, the record keeps the
+    configuration of the last one that did.
     """
+    made_from = {}
+    for model in config.models:
+        made_from[f"data/models/{model}/source.json"] = config.model_files(model)
+        for corpus in config.corpora:
+            made_from[f"results/corpora/{corpus}.parquet"] = config.files_of(corpus)
+            properties = f"results/{model}/{corpus}/token_properties/0000.parquet"
+            made_from[properties] = config.tag_files(corpus)
     before = read() or {}
     old = before.get("files", {})
     present = results()
@@ -132,7 +134,7 @@ def write(
     }
     old_inputs = before.get("inputs", {})
     now = remembered(path for path, changed in inputs.items() if changed or path not in old_inputs)
-    made_with = config.model_dump(mode="json") if config else before.get("configuration")
+    made_with = config.model_dump(mode="json") if complete else before.get("configuration")
     record = {
         **({"configuration": made_with} if made_with else {}),
         "environment": versions(),
@@ -142,18 +144,6 @@ def write(
         },
     }
     write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
-
-
-def write_run(config: Config, begun: float, complete: bool) -> None:
-    """Write the record at the end of a run, which if complete has made everything; see `write`."""
-    made_from = {}
-    for model in config.models:
-        made_from[f"data/models/{model}/source.json"] = config.model_files(model)
-        for corpus in config.corpora:
-            made_from[f"results/corpora/{corpus}.parquet"] = config.files_of(corpus)
-            properties = f"results/{model}/{corpus}/token_properties/0000.parquet"
-            made_from[properties] = config.tag_files(corpus)
-    write(begun, made_from, config if complete else None)
 
 
 def versions() -> dict[str, str]:

@@ -261,14 +261,6 @@ def canonical(settings: Section | dict[str, Any]) -> str:
     return text_for("script", json.dumps(values, sort_keys=True, ensure_ascii=False))
 
 
-def settings_for(stage: str, config: Config, names: Names) -> Any:
-    """Return the settings of a job; the stage has some."""
-    if stage in OF_SECTIONS:
-        kind, sections = OF_SECTIONS[stage]
-        return filled(kind, *sections(config))
-    return globals()[stage](config, names)
-
-
 def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     """Return the function that Snakemake calls for the settings of a job, None if it has none."""
     if stage not in OF_SECTIONS and stage not in globals():
@@ -277,6 +269,9 @@ def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     # Equal for all shards, of which a large study has thousands.
     @functools.cache
     def text(names: Names) -> str:
-        return canonical(settings_for(stage, config, names))
+        if stage in OF_SECTIONS:
+            kind, sections = OF_SECTIONS[stage]
+            return canonical(filled(kind, *sections(config)))
+        return canonical(globals()[stage](config, names))
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))

@@ -14,6 +14,7 @@ from attnlag.pipeline import records
 from attnlag.storage import tables
 
 MODELS = {"m": {"source": "path", "path": "m"}}
+CONFIG = Config.model_validate({"corpora": {"c": {"files": "x"}}})
 MADE = {"model": {"name": "tiny"}, "stages": {"norms": {}}}
 
 
@@ -24,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "results/a.txt").write_text("text")
     tables.write_table(pa.table({"x": [1]}), tmp_path / "results/b.parquet", MADE)
-    records.write()
+    records.write(CONFIG)
     return tmp_path
 
 
@@ -40,7 +41,7 @@ def test_the_record_lists_the_contents_of_every_file(folder):
 def test_equal_results_give_an_equal_record(folder):
     before = (folder / records.RECORD).read_bytes()
     os.utime(folder / "results/a.txt")
-    records.write()
+    records.write(CONFIG)
     assert (folder / records.RECORD).read_bytes() == before
     assert str(folder).encode() not in before
 
@@ -60,15 +61,15 @@ def test_a_check_names_each_file_that_differs(folder):
 def test_a_change_by_hand_is_not_recorded(folder):
     """A run that begins after the change does not record it. A file made anew is recorded anew."""
     (folder / "results/a.txt").write_text("by hand")
-    records.write(begun=time.time() + 1)
+    records.write(CONFIG, begun=time.time() + 1)
     assert list(records.check(records.read())) == ["results/a.txt"]
-    records.write(begun=0)
+    records.write(CONFIG, begun=0)
     assert records.check(records.read()) == {}
 
 
 def test_a_deleted_file_leaves_the_record(folder):
     (folder / "results/a.txt").unlink()
-    records.write()
+    records.write(CONFIG)
     assert list(json.loads((folder / records.RECORD).read_text())["files"]) == ["results/b.parquet"]
 
 
@@ -97,8 +98,8 @@ def test_the_settings_that_changed_since_everything_was_made_are_named(folder):
     }
     # Nothing is known of a run that did not make everything.
     assert records.changed_settings(Config.model_validate(now)) == []
-    records.write(config=Config.model_validate(before))
-    records.write()
+    records.write(Config.model_validate(before), complete=True)
+    records.write(CONFIG)
     assert records.changed_settings(Config.model_validate(before)) == []
     assert records.changed_settings(Config.model_validate(now)) == [
         "regressions.a.lags: [1] → [1, 2]",
