@@ -140,6 +140,22 @@ def test_vectors_of_a_run_are_kept_while_the_next_one_is_computed(models):
     np.testing.assert_array_equal(np.stack(first), before)
 
 
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_run_that_cannot_be_written_ends_the_extraction(models, failing):
+    """Also the last one, which is written when no other is computed any more."""
+    sequences = [TokenSequence(f"d{i}", 0, ids) for i, ids in enumerate(ragged([9, 9]))]
+    written = []
+
+    def write(run, values):
+        if len(written) == failing:
+            raise OSError(28, "no space left")
+        written.append(run)
+
+    with pytest.raises(OSError, match="no space left"):
+        extraction.measure_runs(sequences, extractor(models["gpt2"], batch_tokens=1), write)
+    assert len(written) == failing
+
+
 @pytest.mark.parametrize("most", [0, 5000, 10**9])
 def test_values_in_transit_are_written_to_their_rows(most, monkeypatch):
     monkeypatch.setattr(extraction, "LANDING_BYTES", most)

@@ -1,5 +1,7 @@
 """Norms of attention heads in many families, against each head's vector computed directly."""
 
+import re
+
 import models
 import numpy as np
 import pytest
@@ -80,7 +82,8 @@ def measured(model, texts=None):
 def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
     remark, found = measured(model)
-    assert remark.startswith("heads + bias = adjustment within ")
+    within = re.fullmatch(r"heads \+ bias = adjustment within (\S+)", remark)
+    assert 0 < float(within[1]) < 1e-5
     assert found.shape == (3, 47, 4)
     expected = np.concatenate([outright(name, model, one) for one in sequences()], axis=1)
     np.testing.assert_allclose(found, expected, rtol=2e-4)
