@@ -71,7 +71,8 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
     else:
         claim = main.size_of(nearest)
         level = f", {100 * (1 - main.settings['alpha']):g}% interval {claim.interval}"
-        change, lag = 100 * (1.1**claim.value - 1), f"{named(nearest)}, " * (nearest != "lag_1")
+        lag = f"{named(nearest)}, " * (nearest != "lag_1")
+        change = 100 * (1.1**claim.value - 1)
         yield Answer(
             question,
             f"{claim.verdict}: 10% longer → {abs(change):.1f}% "
@@ -80,7 +81,8 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
             False,
         )
         for term in others:
-            claim, away = main.size_of(term), distance(term)
+            claim = main.size_of(term)
+            away = distance(term)
             label = f"{TOKENS_AWAY.get(away, f'{away} tokens')} {'on' if is_lead(term) else 'back'}"
             yield Answer(label, f"{number(claim.value)} ({claim.sentence})")
         covariates = main.record.settings("design")["covariates"]

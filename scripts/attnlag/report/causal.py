@@ -24,7 +24,8 @@ def causal_findings(effects: pd.DataFrame, trials: pd.DataFrame, *, name: str, a
     lines = []
     effects = effects[effects["lag"] == 1]
     for (source, target), rows in effects.groupby(["source_site", "target_site"], sort=False):
-        claim, rows = on_a_later_token(rows, MOST_LAYERS), extremes(rows, MOST_LAYERS)
+        claim = on_a_later_token(rows, MOST_LAYERS)
+        rows = extremes(rows, MOST_LAYERS)
         level = f" ({100 * (1 - alpha):g}% intervals)" * bool(rows["conf_low"].notna().any())
         told = [f"{claim.clause}{level}"]
         if len(predicted := rows.dropna(subset="predicted_conf_low")):

@@ -159,7 +159,8 @@ def sizes(fitted: FittedRegression) -> list[str]:
     """Return the size and the direction of each lag and lead."""
     settings, coefficients = fitted.settings, fitted.coefficients
     usable = _usable(fitted.goodness)
-    documents, pooled = int(usable["n_documents"].max()), settings.fixed_effects == "none"
+    documents = int(usable["n_documents"].max())
+    pooled = settings.fixed_effects == "none"
     scope = "pooled over documents" if pooled else "within documents"
     if documents == 1:
         scope = "in one document"
@@ -196,7 +197,8 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
     by_layer = controls.drop_duplicates("layer").dropna(subset="order_p_adjusted")
     if by_layer.empty:
         return []
-    rejected, drawn = (by_layer["order_p_adjusted"] < settings.alpha).sum(), by_layer.iloc[0]
+    rejected = (by_layer["order_p_adjusted"] < settings.alpha).sum()
+    drawn = by_layer.iloc[0]
     holm = settings.adjust == "holm"
     over = "max over the layers" if holm else correction(settings.adjust)
     terms = lags_among(list(controls["term"]))
@@ -226,7 +228,8 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
             "random weights say nothing here: the norms of the untrained architecture are "
             "constant in every layer"
         ]
-    lag, documents = named(terms[0]), counted(int(before["documents"].max()), "document")
+    lag = named(terms[0])
+    documents = counted(int(before["documents"].max()), "document")
     by_scale = ", by the scale of the initial weights" * (first.scales > 1)
     lines = [
         f"before training, {lag} is {first.text()} and R² {r_squared.text()} in the median "

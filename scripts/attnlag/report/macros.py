@@ -47,7 +47,8 @@ def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ..
     yield ("rows",), f"{int(fitted['n_obs'].max()):,}"
     yield ("r squared",), number(fitted["r_squared"].median())
     for term in regression.terms:
-        rows, claim = regression.of_term(term), regression.size_of(term)
+        rows = regression.of_term(term)
+        claim = regression.size_of(term)
         yield (term, "median"), number(claim.value)
         if np.isfinite(claim.low):
             yield (term, "low"), number(claim.low)

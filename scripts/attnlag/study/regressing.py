@@ -214,7 +214,8 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     crossproducts.of_norms(norms, relative, design, made, formula, halves=build.halves)
     orders, untrained = [], None
     if config.controls.permutation:
-        exchange, tags = stages.permute_documents(config, IN_MEMORY), files.get("token_properties")
+        exchange = stages.permute_documents(config, IN_MEMORY)
+        tags = files.get("token_properties")
         orders = [permutation.of_norms(norms, relative, tags, exchange, formula)]
     if control := config.controls.random_weights:
         documents = first_of_groups(files["corpus"], control.documents)

@@ -157,7 +157,8 @@ def _entry(regression: RegressionTables) -> Entry:
     """Return the coefficients of a regression, its controls and what residuals need."""
     fits = regression.fits.sort_values("layer")
     settings = TypeAdapter(DesignSettings).validate_python(regression.record.settings("design"))
-    layers, inference = fits["layer"].tolist(), regression.settings
+    layers = fits["layer"].tolist()
+    inference = regression.settings
     path = regression.file("coefficients")
     norms = beyond.folder_of(regression, "norms", regression.of_site)
     meanings = {"cross": tested("≥", inference["alpha"], inference["adjust"])}
@@ -170,7 +171,7 @@ def _entry(regression: RegressionTables) -> Entry:
             layers, columns=[*CONTROLS, *BEFORE_TRAINING]
         )
         before = controls[list(BEFORE_TRAINING)].dropna(axis="columns", how="all")
-        numbers = [rows[list(NUMBERS)], controls.reindex(columns=CONTROLS)]
+        numbers = [rows[list(NUMBERS)], controls[list(CONTROLS)]]
         terms[str(term)] = {
             **pd.concat(numbers, axis=1).astype(float).to_dict("list"),
             "tests": {"marks": marks(rows, inference["alpha"]), "meanings": meanings},
@@ -437,7 +438,8 @@ def residuals(
     With document effects, the mean over the rows of each document is subtracted.
     """
     paths = regression.files.all_of("design", regression.folder)
-    merged, of_design = regression.record["merged"], pq.read_schema(paths[0]).names
+    merged = regression.record["merged"]
+    of_design = pq.read_schema(paths[0]).names
     # The constant, and the factor of each column, in the residuals of a layer.
     constants, factors = [], []
     for layer in layers:
