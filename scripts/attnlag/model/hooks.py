@@ -47,13 +47,6 @@ OF_TORCH = frozenset(vars(torch.nn.Module()))
 # Exceptions of a model that cannot run as it is asked to.
 FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
-
-def failure_in_words(failure: BaseException) -> str:
-    """Return why there are no weights of attention, given an exception of the pass."""
-    reason = (str(failure).splitlines() or [type(failure).__name__])[0]
-    return f"a pass that is to give weights of attention fails: {reason}"
-
-
 # A method of a module that registers a hook, the hook, and options of the method.
 Hook = tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]
 

@@ -136,7 +136,8 @@ class Tracer:
                 failed = [str(reason)]
             except hooks.FAILURES as error:
                 # If the model itself fails, so does the pass without weights, which says why.
-                failed = [hooks.failure_in_words(error)]
+                why = (str(error).splitlines() or [type(error).__name__])[0]
+                failed = [f"a pass that is to give weights of attention fails: {why}"]
         if failed or not self.layers:
             numbers, seen = {}, self._run(batch, {}, {})
         if first and self.layers:
