@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -30,9 +29,7 @@ def stored_sequences(tokens: Path) -> Iterator[TokenSequence]:
 
 def longest_sequence(tokens: Path) -> int:
     """Return the number of tokens in the longest sequence of a tokens file."""
-    batches = pq.ParquetFile(tokens, pre_buffer=False).iter_batches(columns=["input_ids"])
-    lengths = (pc.max(pc.list_value_length(batch["input_ids"])).as_py() for batch in batches)
-    return max((length or 0 for length in lengths), default=0)
+    return max((len(sequence.ids) for sequence in stored_sequences(tokens)), default=0)
 
 
 def keys_of(sequences: Sequence[TokenSequence]) -> list[pa.Array]:

@@ -254,7 +254,8 @@ def test_histograms_equal_those_of_numpy(effects):
     _, sums = fitted(table, effects)
     y, x, e, *_, document = frame_of(table, 1, effects)
     k = x.shape[1] + (len(np.unique(document)) if effects else 0)
-    residual, fits = e / np.sqrt(e @ e / (len(e) - k)), y - e
+    residual = e / np.sqrt(e @ e / (len(e) - k))
+    fits = y - e
     fits = (fits - fits.mean()) / fits.std()
     fine, coarse = (
         [-np.inf, *edges, np.inf] for edges in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)

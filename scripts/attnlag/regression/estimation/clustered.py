@@ -102,9 +102,11 @@ class SatterthwaiteSums:
 
     def add(self, clusters: Adjusted) -> None:
         """Add clusters."""
-        moved, reduced = clusters.z @ self.w.T, self.w @ clusters.m @ self.w.T
-        flat, inner = moved.reshape(len(moved), -1), np.swapaxes(moved, 1, 2) @ moved
-        traces, lengths = reduced.trace(axis1=1, axis2=2), (flat**2).sum(axis=1)
+        moved = clusters.z @ self.w.T
+        flat = moved.reshape(len(moved), -1)
+        inner, lengths = np.swapaxes(moved, 1, 2) @ moved, (flat**2).sum(axis=1)
+        reduced = self.w @ clusters.m @ self.w.T
+        traces = reduced.trace(axis1=1, axis2=2)
         self.trace += traces.sum()
         self.squares += (reduced**2).sum() + (traces**2).sum()
         self.squares -= (inner**2).sum() + (lengths**2).sum()

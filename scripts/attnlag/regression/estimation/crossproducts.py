@@ -47,6 +47,7 @@ class Cells:
 
     @property
     def count(self) -> int:
+        """Number of cells of a document."""
         return self.classes if self.sizes is None else 2 * self.classes
 
     @cached_property

@@ -253,9 +253,12 @@ def _of_layer(
     fitted = model.slopes[place] @ x[1:]
     e = x[0] - (fitted + model.level[place])
     x[0] = 1
-    e2, s = e * e, x * e
+    e2 = e * e
+    s = x * e
+    # The numbers of a perfect fit have no unit.
     sigma, unit = (each[place] if each[place] > 0 else 1 for each in (model.sigma, model.fitted_sd))
-    bins, size = _bins(e / sigma, RESIDUAL_EDGES), len(COARSE_EDGES) + 1
+    bins = _bins(e / sigma, RESIDUAL_EDGES)
+    size = len(COARSE_EDGES) + 1
     cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(e / sigma, COARSE_EDGES)
 
     # With rows in slots, a shift never crosses the start of a sequence. A slot without a row holds
