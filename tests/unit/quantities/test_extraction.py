@@ -327,7 +327,8 @@ WRITES = {
     "list": lambda module, x: module._list.__setitem__(0, x),
     "dictionary": lambda module, x: module._dictionary.update(x=x),
     "in place": lambda module, x: module._in_place.copy_(x),
-    "": lambda module, x: None,
+    # No state: the same number, made anew.
+    "": lambda module, x: setattr(module, "_length", float(len(x))),
 }
 
 
@@ -336,7 +337,7 @@ def test_private_state_of_a_module_is_seen(kept):
     """Whatever its name begins with, and whatever holds it."""
     module = torch.nn.Linear(4, 4)
     module._kept, module._list, module._dictionary = None, [None], {}
-    module._in_place = torch.zeros(4)
+    module._in_place, module._length = torch.zeros(4), 4.0
     module.register_forward_pre_hook(lambda module, args: WRITES[kept](module, args[0]))
     with hooks.written(torch.nn.Sequential(torch.nn.Linear(4, 4), module)) as names:
         module(torch.ones(4))
