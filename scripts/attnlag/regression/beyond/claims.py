@@ -76,16 +76,8 @@ def of_study(
 
     A claim holds if the interval of its contrast is above zero, fails if it is below, and is
     undecided if the interval has zero. Claims about lags or controls that the study lacks have no
-    row, nor have those about an untrained model whose norms do not vary.
-
-    Parameters
-    ----------
-    keys : mapping
-        The names of the study, by `STUDY_KEYS`.
-    controls : pandas.DataFrame
-        Rows by layer and term; empty without controls.
-    before : pandas.DataFrame or None
-        The comparison with random weights, with intervals of the same level; None without it.
+    row, nor have those about an untrained model whose norms do not vary. ``before`` is the
+    comparison with random weights, with intervals of the same level.
     """
     rows = []
     if {"lag_1", "lag_2"} <= set(profile.terms):

@@ -47,16 +47,8 @@ def codes_of(
     """Return the function that gives the class of each row of a design; NaN without the number.
 
     Classes of a number assume no form of the dependence on it (Hainmueller, Mummolo and Xu 2019).
-    Equal numbers are in the same third, so the thirds of one with few values differ in size.
-
-    Parameters
-    ----------
-    tokens : Property
-        The class of each token, or the number whose thirds are the classes.
-    offset : int
-        The token whose class is used: 0 for the outcome, -1 for the token before it.
-    cuts : (2,) sequence of float, optional
-        Ends of the thirds of the number.
+    Equal numbers are in the same third, so the thirds of one with few values differ in size. The
+    class is that of the token at the offset from the outcome; ``cuts`` are the ends of the thirds.
     """
 
     def codes(batch: pa.RecordBatch) -> np.ndarray:
@@ -77,12 +69,7 @@ def sum_design(
 ) -> int:
     """Write the moments of the rows of each class of a design; return the number of documents.
 
-    Parameters
-    ----------
-    tokens : Path
-        Table of the property, of the same shard.
-    cuts : (2,) sequence of float or None
-        Ends of the thirds of the tokens of the corpus, if the property is a number.
+    The properties of tokens are those of the same shard, ``cuts`` those of the whole corpus.
     """
     property_of_tokens = read_property(settings.property, [tokens])
     sizes = None
@@ -120,17 +107,10 @@ def covariates_beside(terms: TermSums, settings: ClassesSettings) -> TermSums:
 def with_levels(
     layer: Moments, merged: Sequence[str], names: Sequence[str], covariates: TermSums
 ) -> Moments:
-    """Return the moments of all classes with lags of each, levels for each but the last, and more.
+    """Return the moments of all classes, with lags of each and levels of each but the last.
 
-    Parameters
-    ----------
-    layer : Moments
-        In cells of classes.
-    merged : sequence of str
-        What each class is merged into, one of the names; "" for a class without rows.
-    covariates : mapping
-        The terms that all classes share. What is subtracted from lags is the same in all classes,
-        which moves the levels alone.
+    ``merged`` has what each class is merged into, "" for a class without rows. What is subtracted
+    from lags is the same in all classes, which moves the levels alone.
     """
     lags = [term for term in layer.terms if is_lag(term)]
     of_lags = [of_class(lag, name) for lag in lags for name in names]
@@ -164,15 +144,7 @@ def slopes_by_class(
     The difference between a class's slope and the shared slope gets its error from leaving out each
     document in both regressions: given the regressors, the error would miss that the mix of classes
     varies by document. Covariances that need residuals are replaced by clustering by document, as
-    for groups.
-
-    Returns
-    -------
-    coefficients : pandas.DataFrame
-        A row per layer, lag or lead, and class; class `ALL` has the slopes shared by all classes.
-    tests : pandas.DataFrame
-        A row per layer, and lag or lead: the Wald test that all classes share one slope. ``merged``
-        names the classes in ``other``.
+    for groups. The second table has the tests that all classes share one slope.
     """
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)

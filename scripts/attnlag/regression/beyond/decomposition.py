@@ -68,17 +68,10 @@ def decomposed(
     alpha: float,
     most_rows: int = MOST_DECOMPOSED,
 ) -> tuple[pd.DataFrame, str]:
-    """Return the coefficients of lags and leads as effects enter.
+    """Return the coefficients of lags and leads as effects enter, and the end of the sample.
 
-    With more than ``most_rows``, all numbers are those of a sample of whole documents.
-
-    Returns
-    -------
-    steps : pandas.DataFrame
-        A row per layer, step (`POOLED`, then each of `EFFECTS` added to the ones before) and lag;
-        NaN in a layer without rows. ``sampled`` says whether its documents are a sample.
-    sample_end : str
-        ``end`` of the sample.
+    With more than ``most_rows``, all numbers are those of a sample of whole documents. There is a
+    row per layer, step and lag, without numbers in a layer without rows.
     """
     sample = sample_of(designs, most_rows)
     factors = factors_of(sample, designs, token_properties)

@@ -24,20 +24,8 @@ def coefficients_by_group(
     """Fit a separate regression to each group of documents, in every layer.
 
     The formulas are those of the whole regression. A term that is constant within a group, such as
-    the dummies of groups, is left out.
-
-    Parameters
-    ----------
-    group_of : mapping of document to group
-        In the order of the corpus.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        A tidy table with the group as ``subset`` and, for each layer of a group, ``n_obs``,
-        ``n_documents`` and ``status``; ``median``, ``median_low`` and ``median_high`` of each lag
-        or lead over the layers, whose intervals hold for all groups at once. A group with too few
-        documents to cluster by has NaN estimates and a status that says so.
+    the dummies of groups, is left out. A group with too few documents to cluster by has NaN
+    estimates and a status that says so. Intervals of medians hold for all groups at once.
     """
     settings, tables = settings_of_groups(settings), []
     largest = largest_groups(group_of)

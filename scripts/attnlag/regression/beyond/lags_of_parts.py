@@ -61,18 +61,9 @@ def of_heads(
 ) -> pd.DataFrame:
     """Fit every head of every layer, the adjustment, and the adjustment above the floor.
 
-    One layer of one shard is in memory at a time, and the sums of one layer.
-
-    Parameters
-    ----------
-    group_of : mapping of document to group, optional
-        If given, errors are clustered by group instead of by document.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        With the ``rows`` of each fit, and the control ``random_weights`` beside the ``trained``
-        model on the same documents, neither corrected for bias; NaN without it.
+    One layer of one shard is in memory at a time, and the sums of one layer. Errors are clustered
+    by group if groups are given. The control is compared with the trained model on the same
+    documents; neither is corrected for bias.
     """
     settings = settings.from_sums()
     cells: list[tuple[int, str]] = []
@@ -161,12 +152,8 @@ def of_files(
 ) -> pd.DataFrame:
     """Return the coefficients of all heads, as `of_heads` does, from the files of all shards.
 
-    Parameters
-    ----------
-    files : mapping of str to Path or list of Path
-        What covariates and the control need: files of shards, and those with random weights.
-    documents : sequence of str, optional
-        The documents in the files of heads and norms; by default all.
+    The files of heads and norms may have some ``documents`` only; other ``files`` are what
+    covariates and the control need.
     """
     assert settings.design is not None
     sharded = {name: files[name] for name in SHARDED if files[name]}

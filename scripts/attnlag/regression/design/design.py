@@ -31,12 +31,7 @@ class Formula:
     its first ``drop_first`` tokens. One that lacks a covariate, as the first token of a text lacks
     surprisal, gives none in any layer.
 
-    Parameters
-    ----------
-    settings : DesignSettings
-        The lags, leads and covariates.
-    facts : mapping
-        What covariates know of the corpus, by covariate: the results of their ``read``.
+    The facts are what covariates know of the corpus, by covariate: the results of their ``read``.
     """
 
     def __init__(self, settings: DesignSettings, facts: Mapping[str, Any]) -> None:
@@ -71,15 +66,9 @@ class Formula:
         files: Mapping[str, Any],
         documents: Collection[str] | None = None,
     ) -> "Formula":
-        """Read what the covariates need to know of the corpus.
+        """Read what the covariates need to know of the corpus, or of some of its documents.
 
-        Parameters
-        ----------
-        files : mapping of str to path
-            The available files by name; for properties of tokens that of the design's shard, or the
-            list of all shards.
-        documents : collection of str, optional
-            The documents of the design, if the files may hold many more.
+        Properties of tokens are in the file of the design's shard, or in a list of all shards.
         """
         facts = {}
         for name in settings.covariates:
@@ -136,11 +125,7 @@ class Formula:
         return terms
 
     def shared_values(self, keys: pa.Table) -> np.ndarray:
-        """Return the values of each token for the terms that all layers share, (terms, tokens).
-
-        They are NaN if it has none. A UserError says if a token or a document is not in the corpus
-        that the facts describe.
-        """
+        """Return the values of each token for the terms that all layers share, (terms, tokens)."""
         values = [np.zeros((0, keys.num_rows))]
         for name, entry in self._covariates():
             assert entry.values is not None

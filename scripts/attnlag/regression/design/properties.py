@@ -49,18 +49,10 @@ class Property:
     name: str
     # First row of each sequence in ``values``, by document and window.
     starts: dict[tuple[str, int], int]
-    # (rows,) float64 array: for a property with classes, the index of the class in `CLASSES`; NaN
-    # if unknown.
-    values: np.ndarray
+    values: np.ndarray  # (rows,) float64 array: numbers, or indices into `CLASSES`; NaN if unknown
 
     def of(self, keys: pa.Table) -> np.ndarray:
-        """Return the values of some tokens, given by ``document``, ``window`` and ``position``.
-
-        Raises
-        ------
-        UserError
-            If a token is not in the table.
-        """
+        """Return the values of some tokens, or say which one is not in the table."""
         import numpy as np
 
         document = keys["document"].combine_chunks()
@@ -115,13 +107,7 @@ class Property:
 def read_property(
     name: str, paths: Sequence[Path], documents: Collection[str] | None = None
 ) -> Property:
-    """Read a property of tokens.
-
-    Parameters
-    ----------
-    documents : collection of str, optional
-        The documents to read; by default all.
-    """
+    """Read a property of the tokens of all documents, or of some."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -24,10 +24,9 @@ NUMBERS_KEPT = 2**24
 
 
 def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the multiplicity of each document in each draw, as (block, documents) float64 arrays.
+    """Yield how often each draw takes each document, as (block, documents) float64 arrays.
 
-    A draw takes as many documents as there are, with replacement. The draws depend only on the
-    number of documents and the seed, not on the size of the blocks.
+    The draws do not depend on the size of the blocks.
     """
     random = np.random.default_rng(seed)
     block = max(1, NUMBERS_AT_ONCE // max(documents, 1))
@@ -52,14 +51,9 @@ class Draws:
 
 
 def weighted(solution: Solution, draws: Iterable[np.ndarray]) -> np.ndarray:
-    """Return regressions of a layer with weighted clusters, given blocks of (draws, clusters).
+    """Return regressions with weighted clusters, (draws, K), given blocks of (draws, clusters).
 
-    They come from Σ ω_g A_mg and Σ ω_g b_mg for every row ω of the weights.
-
-    Returns
-    -------
-    estimates : (draws, K) array
-        On the scale of the data; NaN if a draw cannot be fitted.
+    They come from Σ ω_g A_mg and Σ ω_g b_mg, and are NaN if a draw cannot be fitted.
     """
     k = len(solution.moments.names)
     found = [np.empty((0, k))]

@@ -35,14 +35,9 @@ from attnlag.storage import tables
 
 
 def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> list[Moments]:
-    """Return the moments of the design of some norms, without writing either to a file.
+    """Return the moments of few documents, whose design is held in memory.
 
-    Parameters
-    ----------
-    norms : Path
-        Norms, or another outcome, of few documents; their design is held in memory.
-    stream : Path or None
-        Norms of the stream at the same tokens, for relative norms.
+    Relative norms need the norms of the stream at the same tokens.
     """
     layers = list(formula.outcome.columns(pq.read_schema(norms).names))
     batches = in_batches(
@@ -124,11 +119,9 @@ class Untrained(NamedTuple):
     """What is regressed before training."""
 
     formula: Formula
-    # Norms at each scale of the initial weights, over equal documents; a scale that was left out
-    # has none.
+    # At each scale of the initial weights, over equal documents; none if a scale was left out.
     norms: Sequence[Path]
-    # Norms of the stream at the same tokens, for relative norms; otherwise empty. There may be more
-    # of them.
+    # At the same tokens, for relative norms; otherwise empty.
     streams: Sequence[Path] = ()
 
 
@@ -137,17 +130,8 @@ def random_weights(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 
-    The half-panel correction applies to neither.
-
-    Returns
-    -------
-    coefficients : pandas.DataFrame
-        By ``layer`` and ``term``: ``random_weights`` at the first scale, with the scale's name at
-        further ones, and ``trained`` on the same documents, NaN in layers that cannot be fitted; of
-        the layer the sums of the lags' coefficients and R² of these fits, and the documents.
-    compared : pandas.DataFrame
-        By scale and quantity: medians over the layers before and after training, and the mean
-        difference over the layers with its interval.
+    The first table has the coefficients of both by layer and term, with their sums over the lags
+    and R² by layer. The second compares them by scale and quantity (`_compared`).
     """
     draws = [tables.read_provenance(path)["draw"] for path in control.norms]
     untrained = [

@@ -127,13 +127,8 @@ def autocorrelation(sums: ResidualSums) -> pd.DataFrame:
     """Return the autocorrelation of the residuals within sequences, by layer and lag.
 
     It is the mean of e_t e_t₋l over the existing pairs, divided by the mean of e². Short sequences
-    have few pairs at long lags, so dividing by all rows would bias those towards zero.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        Columns ``layer``, ``lag`` (1 to 20), ``autocorrelation`` (NaN without pairs), ``partial``
-        (given the shorter lags; NaN beyond a lag without pairs) and ``pairs``.
+    have few pairs at long lags, so dividing by all rows would bias those towards zero. ``partial``
+    is given the shorter lags; it is NaN beyond a lag without pairs.
     """
     pairs = np.where(sums.pairs > 0, sums.pairs, np.nan)
     variance = sums.powers[:, 1] / np.where(sums.n > 0, sums.n, np.nan)
@@ -163,15 +158,9 @@ def partial_autocorrelation(autocorrelation: np.ndarray) -> np.ndarray:
 
 
 def order_left(sums: ResidualSums) -> tuple[list[int], pd.Series]:
-    """Return the shortest lags that a regression omits, and the order left in each layer.
+    """Return the lags from 1 to 10 that a regression omits, and the order left in each layer.
 
-    Returns
-    -------
-    lags : list of int
-        Lags from 1 to 10 that are not in the regression.
-    left : pandas.Series
-        By layer, the sum of the partial autocorrelations of the residuals at these lags; 0 if the
-        regression has all lags.
+    It is the sum of the partial autocorrelations of the residuals at these lags.
     """
     terms = {f"lag_{lag}": lag for lag in range(1, BREUSCH_GODFREY_LAGS + 1)}
     lags = [lag for term, lag in terms.items() if term not in sums.terms]

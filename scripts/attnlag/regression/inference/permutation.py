@@ -51,16 +51,12 @@ class PermutedMoments(Sums):
     terms: list[str]  # ``y``, then the regressors
     layers: list[int]
     centre: np.ndarray  # (layers, p) array
-    # (layers, 1 + draws, p, p) array: observed, then the draws; the means of documents are out if
-    # they are effects.
-    s: np.ndarray
+    s: np.ndarray  # (layers, 1 + draws, p, p) array: observed, then the draws
     # (layers, p) array: Σ w² in the observed order, before the means of documents are removed.
     squares: np.ndarray
     documents: np.ndarray  # (layers,) int array: number of documents with rows
     fixed_effects: bool
-    # {"document", "upos"}: unit within which tokens are permuted: a document, or a part of speech
-    # in it.
-    within: str = "document"
+    within: str = "document"  # or "upos": what tokens are permuted within
     of_logs: bool = True  # whether the outcome is a logarithm
 
     equal = ("centre",)
@@ -82,11 +78,7 @@ class PermutedMoments(Sums):
     def add(
         self, order: int, of_layers: np.ndarray, shared: np.ndarray, document: np.ndarray
     ) -> None:
-        """Add the terms of some documents in one order; order 0 is the observed.
-
-        The terms are those of `Formula.layer_terms` and of `Formula.shared_terms`, and ``document``
-        the number of each row's document.
-        """
+        """Add the terms of some documents in one order, of which 0 is the observed."""
         usable = ~np.isnan(of_layers[0])
         every = slice(None), *_runs(document)
         for layer in np.flatnonzero(usable.any(axis=1)):
@@ -183,10 +175,9 @@ def permuted(
 
 
 def _orders(moving: np.ndarray, pool: np.ndarray, keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the tokens in the observed order and in that of each draw, as indices, (tokens,).
+    """Yield the tokens in the observed order and in that of each draw, as indices.
 
-    The tokens ``moving`` change places with those of their pool, a document or a class in it. The
-    keys, (draws, tokens), are those of `keys_of_draws`.
+    The tokens ``moving`` change places with those of their pool, a document or a class in it.
     """
     order = np.arange(len(pool))
     yield order
@@ -255,12 +246,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
     corrected over the layers by the step-down maximum of W (Westfall and Young 1993), which loses
     no power although p cannot be below 1 / (1 + draws), or by the Benjamini-Hochberg procedure.
 
-    Returns
-    -------
-    table : pandas.DataFrame
-        A row per layer and term: ``permuted_mean``; ``permuted_low`` and ``permuted_high``, which
-        hold 1 - alpha of the draws; of the layer ``permutation_wald``, ``order_p_value`` and
-        ``order_p_adjusted``; and ``permutations``, the number of draws.
+    The table has a row per layer and term; W and p-values are those of the layer.
     """
     names, orders = estimates_of_orders(layers)
     lags = [place for place, name in enumerate(names) if is_lag(name)]
@@ -297,11 +283,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
 
 
 def step_down(t: np.ndarray, drawn_t: np.ndarray) -> np.ndarray:
-    """Return step-down p-values of several tests (Westfall and Young 1993).
-
-    ``t`` has the absolute statistics, (tests,), and ``drawn_t`` those drawn under the null, (draws,
-    tests).
-    """
+    """Return step-down p-values of statistics, given (draws, tests) ones under the null."""
     order = np.argsort(-t, kind="stable")
     # The maximum over each test and all tests with smaller statistics.
     tail = np.maximum.accumulate(drawn_t[:, order[::-1]], axis=1)[:, ::-1]

@@ -131,14 +131,8 @@ def fits_table(
 ) -> pd.DataFrame:
     """Return one row per layer with the goodness of fit.
 
-    Parameters
-    ----------
-    dropped : sequence of int
-        Number of rows of each layer that were dropped for a zero or non-finite norm.
-    diagnostics : pandas.DataFrame, optional
-        One row per layer with tests and quantiles of the residuals.
-    mixers : mapping of layer to class, optional
-        Layers with another mixer than attention.
+    ``dropped`` counts the rows of each layer that were dropped for a zero or non-finite norm, and
+    ``mixers`` names those of layers without attention.
     """
     counts = ["layer", "n_obs", "n_documents", "parameters"]
     rows = [
