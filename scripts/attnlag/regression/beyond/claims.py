@@ -125,10 +125,13 @@ def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
     table = table[table["model"].isin(models)]
     several_sites = table["site"].nunique() > 1
     scope = f"of {len(models)} models" + " and each site" * several_sites
-    every, some, none = f"holds in each {scope}", "holds in some only", "is shown in none"
+    every = f"holds in each {scope}"
+    some = "holds in some only"
+    none = "is shown in none"
     kinds: dict[str, list[str]] = {every: [], some: [], none: []}
     for claim, rows in table.groupby("claim", sort=False):
-        text, holding = str(claim), rows[rows["verdict"] == HOLDS]
+        text = str(claim)
+        holding = rows[rows["verdict"] == HOLDS]
         kind = every if len(holding) == len(rows) else some if len(holding) else none
         unknown = sorted(map(str, set(table["model"]) - set(rows["model"])))
         if unknown:

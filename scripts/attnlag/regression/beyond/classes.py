@@ -174,7 +174,8 @@ def slopes_by_class(
         others = {term: [term] for term in each.terms[1:] if not is_lag(term)}
         shared = merging.merged(each, {"y": ["y"], **of_lags, **others})
         effects = regression.fixed_effects == "document"
-        own, common = (solve(each.regressed(effects=effects)) for each in (each, shared))
+        own = solve(each.regressed(effects=effects))
+        common = solve(shared.regressed(effects=effects))
         equal = [_contrasts(own.moments.names, lag) for lag in lags]
         kind = regression.covariance
         apart.append(regress.fit(own, kind, joint=equal, jackknifed=True))
@@ -201,7 +202,8 @@ def slopes_by_class(
     sizes = sizes_of(list(merged), of_classes)
     count = pd.DataFrame(dict(enumerate(sizes)), index=list(merged))
     count.loc[ALL] = sizes[0].sum(), max(fit.n_documents for fit in apart)
-    table["n_obs"], table["n_documents"] = (table["subset"].map(count[place]) for place in (0, 1))
+    table["n_obs"] = table["subset"].map(count[0])
+    table["n_documents"] = table["subset"].map(count[1])
     wald = pd.DataFrame(
         [
             (fit.layer, lag, *test)

@@ -207,11 +207,12 @@ def differences(
     verdicts = results.equivalence_test(
         difference[compared], error[compared], df[compared], settings
     )
+    median = np.median(difference[compared]) if compared.any() else np.nan
     return {
         "layers_compared": len(verdicts),
         "layers_differing": int((verdicts == "present").sum()),
         "layers_alike": int((verdicts == "absent").sum()),
-        "median_difference": float(np.median(difference[compared])) if len(verdicts) else np.nan,
+        "median_difference": float(median),
     }
 
 
@@ -229,7 +230,8 @@ def pairs_of_models(studies: Sequence[ComparedStudy], settings: Errors) -> pd.Da
 
     groups: dict[tuple[str, ...], list[ComparedStudy]] = {}
     for study in studies:
-        groups.setdefault(tuple(study.keys[key] for key in STUDY_KEYS[1:]), []).append(study)
+        alike = tuple(study.keys[key] for key in STUDY_KEYS[1:])
+        groups.setdefault(alike, []).append(study)
     rows: list[dict[str, Any]] = []
     for group in groups.values():
         for pair in combinations(group, 2):

@@ -78,7 +78,8 @@ def decomposed(
     with_tags = factors["document"] >= 0
     every_layer, terms = layers_and_terms(pq.read_schema(designs[0]))
     lags = list(filter(is_lag, terms))
-    at_once = max(1, int(VARIABLES_BYTES // (8 * (1 + len(lags)) * max(len(sample.rows), 1))))
+    of_layer = 8 * (1 + len(lags)) * max(len(sample.rows), 1)
+    at_once = max(1, int(VARIABLES_BYTES // of_layer))
     steps: list[pd.DataFrame] = []
     for start in range(0, len(every_layer), at_once):
         layers = np.array(every_layer[start : start + at_once])
@@ -132,7 +133,8 @@ def coefficients_by_step(
             estimate = error = df = np.full(size - 1, np.nan)
             varying = np.linalg.matrix_rank(x @ x.T, hermitian=True) == size - 1
             if n > size - 1 + rank and varying:
-                fit = clustered.regression(x if names else np.vstack([x, np.ones(n)]), y, document)
+                with_constant = x if names else np.vstack([x, np.ones(n)])
+                fit = clustered.regression(with_constant, y, document)
                 # Leverages do not show effects across documents: their share of the rows stands
                 # for it.
                 left_over = (n - nested) / (n - rank + 1)

@@ -86,10 +86,12 @@ def of_heads(
             norms = norms_of_parts(random, name, first)
             # The control has no part above the floor.
             untrained = _moments(norms.drop_columns(norms.column_names[-1]), random.formula)
-            pair = untrained, [part.only(untrained[0].clusters) for part in parts]
-            alone = [controls.fitted_alone(layers, settings)[0] for layers in pair]
-            alone_by_term = pd.DataFrame(dict(zip(CONTROLS_OF_HEADS, alone, strict=True)))
-            beside.append(alone_by_term.dropna(subset="random_weights"))
+            trained = [part.only(untrained[0].clusters) for part in parts]
+            alone = {
+                "random_weights": controls.fitted_alone(untrained, settings)[0],
+                "trained": controls.fitted_alone(trained, settings)[0],
+            }
+            beside.append(pd.DataFrame(alone).dropna(subset="random_weights"))
     if not fits:
         return NO_LAGS.copy()
     table = _table_of(fits, cells, settings)

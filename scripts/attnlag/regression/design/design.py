@@ -51,8 +51,9 @@ class Formula:
             if entry.columns:
                 terms = entry.columns(settings, facts.get(name))
             self.shared |= dict.fromkeys(terms, entry)
-        # (shared terms, 1) int array: the token that each describes, as an offset from the outcome.
-        self.offsets = np.array([entry.offset for entry in self.shared.values()], np.intp)[:, None]
+        # (shared terms, 1) int array: the token that each describes, relative to the outcome.
+        offsets_of_shared = [entry.offset for entry in self.shared.values()]
+        self.offsets = np.array(offsets_of_shared, np.intp)[:, None]
         # Numbers of tokens that an outcome needs before it, including dropped ones, and after it.
         offsets = [cell.offset for cell in self.cells.values()]
         self.before, self.after = settings.drop_first - min(offsets), max(offsets)
@@ -78,10 +79,11 @@ class Formula:
             path = files.get(entry.file)
             if not path:
                 raise UserError(f"found the covariate {name} without {entry.file}, expected both")
-            if entry.file not in SHARDED:
-                facts[name] = entry.read(path)
+            if entry.file in SHARDED:
+                paths = [path] if isinstance(path, Path) else path
+                facts[name] = entry.read(paths, documents)
             else:
-                facts[name] = entry.read([path] if isinstance(path, Path) else path, documents)
+                facts[name] = entry.read(path)
         return cls(settings, facts)
 
     def _covariates(self) -> Iterator[tuple[str, Covariate]]:
@@ -93,7 +95,8 @@ class Formula:
     def schema(self, layers: Sequence[str]) -> pa.Schema:
         """Return the schema of a design: keys, terms layer by layer, then shared terms."""
         names = [f"{layer}.{term}" for layer in layers for term in self.cells]
-        return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in [*names, *self.shared])])
+        names += self.shared
+        return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
 
     def outcomes(self, position: np.ndarray) -> np.ndarray:
         """Return the tokens of consecutive whole sequences with enough tokens around them."""
@@ -277,8 +280,8 @@ def designs(
         counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
         counts.incomplete_rows += incomplete
         dropped = np.isnan(terms[0]).sum(axis=1)
-        for layer, number in list(zip(layers, dropped, strict=True))[formula.above :]:
-            _add(counts.dropped_rows, layer, number)
+        for place in range(formula.above, len(layers)):
+            _add(counts.dropped_rows, layers[place], dropped[place])
 
         columns = keys.take(rows).columns
         for index in range(len(layers)):
@@ -315,9 +318,10 @@ def written(
     norms of the residual stream, for relative norms.
     """
     packed = [name for name in schema.names if not name.startswith("layer_")]
+    compression = dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd")
     options = {
         "use_dictionary": packed,
-        "compression": {name: "zstd" if name in packed else "none" for name in schema.names},
+        "compression": compression,
         "write_statistics": False,
     }
     with tables.parquet_writer(path, schema, **options) as writer:

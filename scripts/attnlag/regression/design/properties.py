@@ -61,8 +61,9 @@ class Property:
         new = np.flatnonzero((np.diff(codes, prepend=-1) != 0) | (np.diff(window, prepend=-1) != 0))
         sequences = [(names[codes[row]], int(window[row])) for row in new.tolist()]
         spans = [self._spans.get(sequence, (0, 0)) for sequence in sequences]
+        of_sequences = np.array(spans, np.int64).reshape(-1, 2)
         lengths = np.diff(new, append=len(codes))
-        first, end = np.repeat(np.array(spans, np.int64).reshape(-1, 2), lengths, axis=0).T
+        first, end = np.repeat(of_sequences, lengths, axis=0).T
         rows = first + position
         if (missing := rows >= end).any():
             row = int(missing.argmax())

@@ -100,12 +100,16 @@ class _Fitted:
         coefficients, solutions = fitted_alone(layers, settings)
         clusters = solutions[0].moments.clusters
         left_out = [1 - np.eye(len(clusters))]
+        without = [bootstrap.weighted(each, left_out) for each in solutions]
+        summed = coefficients[_summed(coefficients)].groupby("layer")
+        numbers = [each.moments.layer for each in solutions]
+        r_squared = [1 - each.ssr / each.tss for each in solutions]
         return cls(
-            coefficients,
-            coefficients[_summed(coefficients)].groupby("layer").sum(min_count=1),
-            pd.Series({each.moments.layer: 1 - each.ssr / each.tss for each in solutions}),
-            clusters,
-            np.concatenate([bootstrap.weighted(each, left_out) for each in solutions], axis=1),
+            coefficients=coefficients,
+            sums=summed.sum(min_count=1),
+            r_squared=pd.Series(r_squared, numbers),
+            clusters=clusters,
+            without_each=np.concatenate(without, axis=1),
         )
 
 

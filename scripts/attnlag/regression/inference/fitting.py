@@ -136,6 +136,7 @@ def fit_regression(
         sum(count["dropped_rows"].get(layer_name(layer), 0) for count in counts)
         for layer in stored.layers
     ]
+    draws_of_layers = np.stack(estimates, axis=1)
     tests = diagnostics.table(sums, model).drop(columns="layer")
     mixers = record["model"].get("mixers")
     fitted = FittedRegression(
@@ -143,7 +144,7 @@ def fit_regression(
         layers=stored.layers,
         coefficients=results.coefficients_table(fits, settings),
         goodness=results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust),
-        medians=bootstrap.medians_over_layers(fits, np.stack(estimates, axis=1), settings.alpha),
+        medians=bootstrap.medians_over_layers(fits, draws_of_layers, settings.alpha),
         residual_sums=sums,
         bins=bins,
         influence=results.influence_table(fits),
@@ -166,8 +167,10 @@ def _add_controls(
     table = fitted.coefficients.loc[lags, [*keys, "estimate"]]
     table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
     if orders:
-        order = permutation.order_test(permutation.joined(orders, fitted.kept_terms), settings)
-        table = table.merge(order, on=keys, how="left").assign(permuted_within=orders[0].within)
+        joined = permutation.joined(orders, fitted.kept_terms)
+        order = permutation.order_test(joined, settings)
+        table = table.merge(order, on=keys, how="left")
+        table["permuted_within"] = orders[0].within
     if untrained:
         random, fitted.before_training = controls.random_weights(untrained, settings, layers)
         table = table.merge(random, on=keys, how="left")

@@ -144,7 +144,8 @@ def permuted(
         counts = np.diff(starts, append=table.num_rows)
         document = np.repeat(np.arange(len(names)), counts)
         position = keys["position"].to_numpy()
-        values = np.stack([regressed(formula.outcome, table[name].to_numpy()) for name in layers])
+        numbers = (table[name].to_numpy() for name in layers)
+        values = np.stack([regressed(formula.outcome, each) for each in numbers])
         shared = formula.shared_values(keys)
         finite = np.isfinite(values)
         # A layer without any norm in a document would keep all its tokens in place.
@@ -152,7 +153,8 @@ def permuted(
         moves = (finite | dead).all(axis=0) & ~np.isnan(shared).any(axis=0)
         moves &= position >= formula.settings.drop_first
         values[:, ~moves] = 0
-        offsets = {cell.offset for cell in formula.cells.values()} | set(formula.offsets.flat)
+        offsets = {cell.offset for cell in formula.cells.values()}
+        offsets |= set(formula.offsets.flat)
         rows = formula.outcomes(position)
         rows = rows[position[rows] + min(offsets) >= 0]
         rows = rows[np.all([moves[rows + offset] for offset in offsets], axis=0)]
@@ -160,7 +162,8 @@ def permuted(
             continue
         pool = document
         if classes is not None:
-            pool = document * len(CLASSES[classes.name]) + classes.of(keys).astype(np.int64)
+            of_tokens = classes.of(keys).astype(np.int64)
+            pool = document * len(CLASSES[classes.name]) + of_tokens
         ranks = [
             keys_of_draws(name, count, settings.draws, settings.seed)
             for name, count in zip(names, counts.tolist(), strict=True)
@@ -169,7 +172,8 @@ def permuted(
         for place, order in enumerate(orders):
             in_order = np.where(moves_with_token[:, None], shared[:, order], shared)
             of_layers = formula.layer_terms(values.take(order, axis=1), rows)
-            sums.add(place, of_layers, formula.shared_terms(in_order, rows), document[rows])
+            of_all = formula.shared_terms(in_order, rows)
+            sums.add(place, of_layers, of_all, document[rows])
     assert sums is not None, "no batch, not even an empty one"
     return sums
 
@@ -256,7 +260,8 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
     statistic = np.full(orders.shape[:2], np.nan)
     for layer in np.flatnonzero(fitted):
         statistic[:, layer] = _wald(orders[:, layer, lags])
-    p_value = np.where(fitted, (statistic >= statistic[0] * (1 - 1e-9)).mean(axis=0), np.nan)
+    as_large = statistic >= statistic[0] * (1 - 1e-9)
+    p_value = np.where(fitted, as_large.mean(axis=0), np.nan)
     p_adjusted = np.full(len(fitted), np.nan)
     if settings.adjust == "holm":
         # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
