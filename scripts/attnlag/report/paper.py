@@ -16,7 +16,7 @@ import pandas as pd
 from attnlag import __version__
 from attnlag.claims import training
 from attnlag.corpus.documents import group_by_document
-from attnlag.errors import counted
+from attnlag.errors import counted, listed
 from attnlag.figures import catalogue
 from attnlag.quantities.catalogue import OUTCOMES, SITES
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
@@ -64,8 +64,8 @@ def methods(
     for _, same_corpus in itertools.groupby(regressions, lambda regression: regression.of_corpus):
         study = list(same_corpus)
         versions = {name: v for one in study for name, v in one.record["versions"].items()}
-        listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-        software = f"Software: attnlag {__version__} [@attnlag] with {listed}."
+        packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        software = f"Software: attnlag {__version__} [@attnlag] with {packages}."
         sentences = [*_measured(study, models), *_regressed(study), PREDICTIVE, software]
         paragraphs.append(" ".join(sentences))
     paragraphs.append(" ".join(one.method for one in catalogue.figures() if one.name in figures))
@@ -141,7 +141,6 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     others = [CATALOGUE[covariate].description for covariate in design["covariates"]]
     if regression.has_effects:
         others.append("effects of documents")
-    listed = " and ".join(filter(None, [", ".join(others[:-1]), *others[-1:]]))
     fits = pd.concat([site.fits for site in sites])
     fitted = fits[fits["status"] == "ok"] if (fits["status"] == "ok").any() else fits
     rows, documents = fitted["n_obs"], counted(int(fitted["n_documents"].max()), "document")
@@ -149,7 +148,7 @@ def _one_regression(sites: Sequence[RegressionTables]) -> Iterable[str]:
     yield (
         f"Regression `{regression.name}`: in each layer, least squares of the "
         f"{OUTCOMES[design['outcome']].label} of a token on its {' and '.join(terms)} "
-        f"(in tokens){f', with {listed}' * bool(others)}; {size} rows from {documents}."
+        f"(in tokens){f', with {listed(others)}' * bool(others)}; {size} rows from {documents}."
     )
     if unfitted := len(fits) - len(fitted):
         yield f"It could not be fitted in {counted(unfitted, 'layer')}."
