@@ -41,7 +41,7 @@ def measured(
     blocks: list[BlockModules],
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
-    tags: Mapping[SequenceKey, Sequence[str]] | None,
+    tags: Mapping[SequenceKey, Sequence[str]],
     *,
     name: str,
     batch_tokens: int,

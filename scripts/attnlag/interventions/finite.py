@@ -41,19 +41,23 @@ class Replacements:
         sequences: Mapping[SequenceKey, np.ndarray],
         settings: EffectsSettings,
         layers: Sequence[int],
-        tags: Mapping[SequenceKey, Sequence[str]] | None = None,
+        tags: Mapping[SequenceKey, Sequence[str]],
     ):
-        self.settings, self.layers, self.tags = settings, set(layers), tags or {}
+        self.settings, self.layers, self.tags = settings, set(layers), tags
         # Sums over the tokens of a sequence, and the adjustment of the first of its tokens that are
         # intervened on, by site and layer.
         self.sums: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
         self.first: dict[tuple[str, int], dict[SequenceKey, torch.Tensor]] = defaultdict(dict)
         self.counts: dict[SequenceKey, int] = {}
         # Tokens are drawn from the first window, which every document has.
-        bounds = settings.lags, settings.positions
         self.places = {
             key: sampling.positions(
-                settings.seed, *key, settings.drop_first, len(ids), *bounds, self.tags.get(key)
+                settings.seed,
+                *key,
+                settings.drop_first,
+                settings.lags,
+                settings.positions,
+                tags[key],
             )
             for key, ids in sequences.items()
             if key[1] == 0 and len(ids) > settings.drop_first
@@ -214,7 +218,7 @@ def effects(
             place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
             for token in replacements.places[key] if changes else []:
                 of_token = effects_at(model, blocks, sequences[key], settings, token=token, **place)
-                tag = replacements.tags[key][token] if key in replacements.tags else None
+                tag = replacements.tags[key][token]
                 in_sequence += [effect._replace(upos=tag) for effect in of_token]
         return in_sequence
 

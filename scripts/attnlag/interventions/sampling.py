@@ -105,29 +105,22 @@ def tags_of(
 
 
 def positions(
-    seed: int,
-    document: str,
-    window: int,
-    first: int,
-    tokens: int,
-    lags: int,
-    count: int,
-    tags: Sequence[str] | None = None,
+    seed: int, document: str, window: int, first: int, lags: int, count: int, tags: Sequence[str]
 ) -> list[int]:
     """Return tokens of a sequence to intervene on, drawn from those followed by ``lags`` tokens.
 
-    If the sequence is too short, they are drawn from all tokens. With ``tags``, parts of speech are
+    If the sequence is too short, they are drawn from all tokens. Parts of speech, ``tags``, are
     strata of a systematic sample: tokens are sorted by tag, randomly within each, and taken at
     equal steps from a random start. Tags are sampled in proportion to their tokens and all tokens
     are equally likely, so means over the sample need no weights (Cochran 1977, section 8).
     """
-    last = tokens - lags if tokens - lags > first else tokens
-    allowed = np.arange(first, last)
+    last = len(tags) - lags
+    allowed = np.arange(first, last if last > first else len(tags))
+    if count >= len(allowed):
+        return allowed.tolist()
     # This stream differs from that of the signs.
     rng = generator(seed, document, window, 1)
     order = rng.permutation(allowed)
-    if tags is None or count >= len(order):
-        return sorted(order[:count].tolist())
     order = order[np.argsort(np.array(tags)[order], kind="stable")]
     places = ((rng.random() + np.arange(count)) * len(order) / count).astype(int)
     return sorted(order[np.minimum(places, len(order) - 1)].tolist())

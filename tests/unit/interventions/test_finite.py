@@ -30,10 +30,16 @@ def chosen():
     return settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
 
 
+def collecting(sequences, chosen):
+    """Return what is to collect the adjustments of a layer, of tokens of one part of speech."""
+    tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
+    return finite.Replacements(sequences, chosen, [LAYER], tags)
+
+
 def replacements(model, sequences, chosen):
     """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
     blocks = trying.blocks_of(model.base_model)[0]
-    vectors = finite.Replacements(sequences, chosen, [LAYER])
+    vectors = collecting(sequences, chosen)
     options = {"name": "x", "batch_tokens": 192, "threads": 1, "free": 10**10}
     options["receive"] = vectors.receive
     derivative.effects(model.base_model, blocks, sequences, chosen, **options)
@@ -83,7 +89,7 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
     blocks = trying.blocks_of(model.base_model)[0]
     ids = sequences["d1", 0]
     near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
-    vectors = finite.Replacements(sequences, near, [LAYER])
+    vectors = collecting(sequences, near)
     changes = finite.variants(vectors, "attention", LAYER, ("d1", 0))
     place = {"site": "attention", "layer": LAYER, "token": TOKEN}
     found = finite.effects_at(model, blocks, ids, near, changes=changes, **place)
@@ -102,10 +108,10 @@ def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
 
 
 def test_positions_leave_room_for_lags_and_depend_only_on_the_document(sequences, chosen):
-    places = finite.Replacements(sequences, chosen, [LAYER]).places
+    places = collecting(sequences, chosen).places
     for key, (place,) in places.items():
         assert 1 <= place < len(sequences[key]) - 2
-    alone = finite.Replacements({("d2", 0): sequences["d2", 0]}, chosen, [LAYER]).places
+    alone = collecting({("d2", 0): sequences["d2", 0]}, chosen).places
     assert alone["d2", 0] == places["d2", 0]
 
 
@@ -113,7 +119,7 @@ def test_parts_of_speech_are_drawn_in_proportion():
     tags = ["NOUN"] * 12 + ["VERB"] * 6 + ["DET", "NOUN"] * 3
     drawn = np.zeros(len(tags))
     for seed in range(3000):
-        places = sampling.positions(seed, "d0", 0, 1, len(tags), 0, 6, tags)
+        places = sampling.positions(seed, "d0", 0, 1, 0, 6, tags)
         assert len(set(places)) == 6
         drawn[places] += 1
         # 6 of 23 tokens are drawn, which have 14, 6 and 3 of each tag.
@@ -123,7 +129,7 @@ def test_parts_of_speech_are_drawn_in_proportion():
     assert drawn[0] == 0
     # Five standard errors of a share of 3,000 draws.
     assert drawn[1:] / 3000 == pytest.approx(6 / 23, abs=0.04)
-    assert sampling.positions(0, "d0", 0, 1, len(tags), 0, 99, tags) == list(range(1, len(tags)))
+    assert sampling.positions(0, "d0", 0, 1, 0, 99, tags) == list(range(1, len(tags)))
 
 
 def test_a_single_document_has_no_resampling(model, sequences, chosen):
