@@ -35,7 +35,7 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     sentence = f"1% longer in all earlier layers changes {later} by {effects}"
     layers = f"{counted(len(table), 'layer')}, " * (len(table) > most)
     sentence += f"; {layers}{counted(documents, 'document')}"
-    return Claim(sentence, value=float(table["estimate"].median()), verdict=verdict)
+    return Claim(sentence, verdict=verdict)
 
 
 def of_single_layers(pairs: pd.DataFrame) -> Claim:
@@ -43,9 +43,7 @@ def of_single_layers(pairs: pd.DataFrame) -> Claim:
     predicted, caused = (float(pairs[name].abs().max()) for name in ("predictive", "estimate"))
     return Claim(
         "Layers predict the next token's adjustment in others by up to "
-        f"{number(predicted)} and change it by at most {number(caused)}",
-        value=caused,
-        baseline={"predicted": predicted},
+        f"{number(predicted)} and change it by at most {number(caused)}"
     )
 
 

@@ -9,7 +9,7 @@ from attnlag.claims.numbers import interval
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about tables, with the numbers that it rests on."""
+    """A statement about tables, with the numbers that are shown beside it."""
 
     sentence: str
     value: float = nan

@@ -33,4 +33,4 @@ def neighbours(means: pd.DataFrame) -> Claim:
             sentence += f"; the likeness halves within {half[0]} tokens"
         else:
             sentence += f"; at {last} tokens it is still {number(fallen[last])}"
-    return Claim(sentence, value=size)
+    return Claim(sentence)

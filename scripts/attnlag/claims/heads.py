@@ -33,7 +33,6 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
         sentence += f", that of their sum {number(of_sum.median())}"
     return Claim(
         f"{sentence} (medians)",
-        value=float(medians["estimate"]),
         low=float(heads["estimate"].min()),
         high=float(heads["estimate"].max()),
         baseline={name: float(medians[c]) for c, name in CONTROLS.items() if c in medians},
@@ -55,8 +54,6 @@ def share(parts: pd.DataFrame) -> Claim | None:
     return Claim(
         f"One head has up to {percent(largest)} of its layer's squared norms ({percent(equal)} if "
         "equal)",
-        value=largest,
-        baseline={"equal heads": equal},
     )
 
 
@@ -69,6 +66,4 @@ def sink(parts: pd.DataFrame) -> Claim | None:
     return Claim(
         f"The median head gives {percent(median)} of its attention to the first token "
         f"({percent(equal)} if equal)",
-        value=float(median),
-        baseline={"equal attention": float(equal)},
     )

@@ -81,11 +81,7 @@ def _verdict(value: float, low: float, high: float, bound: float, documents: int
 
 
 def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:
-    """Return what a larger value is followed by in the median layer, and before training.
-
-    The baseline has the smallest and the largest median before training, by the scale of the
-    initial weights.
-    """
+    """Return what a larger value is followed by in the median layer, and before training."""
     term = lags_among(list(coefficients["term"]))[0]
     value, second = (
         coefficients.loc[coefficients["term"] == name, "estimate"].median()
@@ -94,25 +90,20 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
     if not np.isfinite(value):
         return Claim(f"No coefficient of {plural(outcome)} could be estimated")
     unit = "%" * (OUTCOMES[outcome].logarithm and not is_lead(term))
-    before, baseline = "", {}
+    before = ""
     if controls is not None:
         of_scales = controls.reindex(columns=[*BEFORE_TRAINING])[controls["term"] == term]
         medians = of_scales.median().dropna()
         if len(medians):
-            names = "before training, least", "before training, most"
-            baseline = dict(zip(names, (medians.min(), medians.max()), strict=True))
             before = f"; {span(medians)}{unit} before training"
             before += ", by scale" * (len(medians) > 1)
     if not unit:
-        sentence = f"{named(term).capitalize()} is {number(value)} (median layer{before})"
-        return Claim(sentence, value=value, baseline=baseline)
+        return Claim(f"{named(term).capitalize()} is {number(value)} (median layer{before})")
     name, later = plural(outcome).removesuffix("s"), ""
     if term == "lag_1" and np.isfinite(second):
         later = f", two tokens later {_larger(second)}"
     return Claim(
-        f"A {name} 1% larger is followed by one {_larger(value)}{later} (median layer{before})",
-        value=value,
-        baseline=baseline,
+        f"A {name} 1% larger is followed by one {_larger(value)}{later} (median layer{before})"
     )
 
 
@@ -139,7 +130,7 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
     """Return R², and what is lost without the lags or without the other terms (median layer)."""
     whole = fits["r_squared"].median()
     if not covariates:
-        return Claim(f"{percent(whole)} (median layer)", value=whole)
+        return Claim(f"{percent(whole)} (median layer)")
     names = "position" if covariates == ["position"] else "the other terms"
     lags, others = (
         percent((fits["r_squared"] - fits[f"r_squared_{without}"]).median()).removesuffix("%")
@@ -148,7 +139,7 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
     sentence = (
         f"{percent(whole)}: {lags} by the lags beyond {names}, {others} by {names} beyond the "
     )
-    return Claim(f"{sentence}lags, the rest by either (median layer)", value=whole)
+    return Claim(f"{sentence}lags, the rest by either (median layer)")
 
 
 def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
@@ -182,7 +173,7 @@ def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Clai
         corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
         sentence += f"; the correction is doubtful there ({named(term)} {without} without it, "
         sentence += f"{corrected} with it)"
-    return Claim(sentence, value=len(layers))
+    return Claim(sentence)
 
 
 def doubts(
@@ -197,4 +188,4 @@ def doubts(
     lags, remaining = left
     size = f" ({spans(lags)} still carry {number(remaining.median())})" if lags else ""
     sentence = order.sentence + size * bool(order.value)
-    return Claim(sentence + (f"; {correction.sentence}" if correction else ""), value=order.value)
+    return Claim(sentence + (f"; {correction.sentence}" if correction else ""))

@@ -44,7 +44,6 @@ def next_token(effects: pd.DataFrame) -> Claim:
     return Claim(
         f"The {label} raises the next token more than the token itself in {ahead} of "
         f"{counted(layers, 'layer')}, less in {behind}",
-        value=ahead,
     )
 
 
@@ -54,5 +53,4 @@ def previous_token(table: pd.DataFrame) -> Claim:
     return Claim(
         f"The token before writes on average {percent(means.max())} of the adjustment in layer "
         f"{means.idxmax()} and {percent(means.median())} in the median layer",
-        value=float(means.median()),
     )

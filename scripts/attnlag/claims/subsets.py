@@ -34,7 +34,6 @@ def by_group(rows: pd.DataFrame, shown: Callable[[str], str] = str) -> Claim:
     return Claim(
         f"{named(rows['term'].iloc[0]).capitalize()} is {sign} in {where} of documents: {low} to "
         f"{high} in the median layer",
-        value=count / len(medians),
     )
 
 
@@ -48,11 +47,10 @@ def by_class(slopes: pd.DataFrame, tests: pd.DataFrame, trait: str, alpha: float
     where = "every layer" if rejected == len(p_values) else f"{rejected} of {len(p_values)} layers"
     ends = extremes(slopes[~slopes["subset"].isin([ALL, OTHER, NONE])])
     if not ends or not ends[2]:
-        return Claim(f"{lag} differs by {trait} in {where}", value=rejected)
+        return Claim(f"{lag} differs by {trait} in {where}")
     low, high = (f"{class_name(row.name)} ({number(row['median'])})" for row in ends[:2])
     return Claim(
         f"{lag} is weakest for {low} and strongest for {high}; slopes differ in {where}",
-        value=rejected,
     )
 
 
