@@ -43,9 +43,9 @@ class Inputs(SimpleNamespace):
         return " · ".join(filter(None, (f"{self.name}{others or ''}", weights, self.extent)))
 
 
-def names_in(table: pd.DataFrame, *keys: str) -> str:
-    """Return the names in the first row of a table: model, corpus, and further keys."""
-    return ", ".join(table.iloc[0][["model", "corpus", *keys]])
+def joined(names: Any, **others: str) -> str:
+    """Return the names that identify a job, or others in their place, for titles."""
+    return ", ".join({**vars(names), **others}.values())
 
 
 def rows_of(
@@ -61,19 +61,18 @@ def tables_in(files: Any, *names: str) -> dict[str, Any]:
     return {name: pd.read_parquet(getattr(files, name)) for name in names}
 
 
-def read_coefficients(path: Path, *keys: str, extent: str = "", **parts: Any) -> Inputs:
-    """Return coefficients on all documents, named by keys, with the settings of their regression.
+def read_coefficients(path: Path, names: Any, extent: str = "", **parts: Any) -> Inputs:
+    """Return coefficients on all documents with the settings of their regression.
 
     The extent is by default that of the table ``fits`` among the parts.
     """
-    coefficients = pd.read_parquet(path).query("subset == 'all'")
     record = tables.read_provenance(path)
     regression, design = record.settings("regression"), record.settings("design")
     return Inputs(
         path,
-        names_in(coefficients, *keys),
+        joined(names),
         extent or rows_of(parts["fits"]),
-        coefficients=coefficients,
+        coefficients=pd.read_parquet(path).query("subset == 'all'"),
         regression=regression,
         **{name: regression[name] for name in ("alpha", "adjust", "outcome", "equivalence_bound")},
         r_squared_name=R_SQUARED[regression["fixed_effects"]],
@@ -86,8 +85,7 @@ def read_regression(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the tables of one regression and the files of its residuals and its design."""
     return read_coefficients(
         files.coefficients,
-        "site",
-        "regression",
+        names,
         **tables_in(files, "fits", "controls", "groups", "influence"),
         residuals=files.residuals,
         design=files.design,
@@ -100,20 +98,20 @@ def read_regressions(files: Any, names: Any, settings: Any) -> Inputs:
     paths = files.coefficients
     # Regressions differ in their rows.
     extent = counted(tables.read_provenance(paths[0])["corpus"]["documents"], "document")
-    studies = [read_coefficients(path, "site", extent=extent) for path in paths]
-    return Inputs(paths[0], studies[0].name, extent, studies=studies)
+    studies = [read_coefficients(path, names, extent) for path in paths]
+    return Inputs(paths[0], joined(names), extent, studies=studies)
 
 
 def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
     """Return norms and one regression of several sites, whose files come site by site."""
     norms = tables.by_site(files.norms)
     studies = [
-        read_coefficients(path, "regression", fits=pd.read_parquet(fits))
+        read_coefficients(path, names, fits=pd.read_parquet(fits))
         for path, fits in zip(files.coefficients, files.fits, strict=True)
     ]
     of_sites = {"norms": list(norms.values()), "sites": list(norms), "studies": studies}
     # All sites have the same tokens.
-    return Inputs(files.coefficients[0], studies[0].name, studies[0].extent, **of_sites)
+    return Inputs(files.coefficients[0], joined(names), studies[0].extent, **of_sites)
 
 
 def read_models(files: Any, names: Any, settings: Any) -> Inputs:
@@ -136,7 +134,7 @@ def read_models(files: Any, names: Any, settings: Any) -> Inputs:
     shared = provenance.settings("regression")
     inputs = Inputs(
         files.coefficients,
-        f"{names.site}, {names.regression}",
+        joined(names),
         extent,
         coefficients=coefficients[of_site & of_regression],
         outcome=records[0].settings("regression")["outcome"],
@@ -152,7 +150,7 @@ def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
     slopes = pd.read_parquet(files.classes)
     return Inputs(
         files.classes,
-        names_in(slopes, "site", "regression"),
+        joined(names),
         rows_of(slopes),
         slopes=slopes,
         tests=pd.read_parquet(files.equal_slopes),
@@ -165,14 +163,14 @@ def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:
     means = pd.read_parquet(files.means)
     extent = rows_of(means, "tokens", "documents", "token")
     alpha = tables.read_provenance(files.means).settings("geometry_means")["alpha"]
-    return Inputs(files.means, names_in(means, "site"), extent, means=means, alpha=alpha)
+    return Inputs(files.means, joined(names), extent, means=means, alpha=alpha)
 
 
 def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
     """Return what attention heads write and attend to, and their regressions."""
     return Inputs(
         files.heads,
-        f"{tables.names_of(files.heads)}, attention",
+        joined(names, site="attention"),
         **tables_in(files, "heads", "coefficients"),
         alpha=tables.read_provenance(files.heads).settings("heads_table")["alpha"],
     )
@@ -184,7 +182,7 @@ def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
     table = readout if shares.empty else shares
     return Inputs(
         files.shares,
-        tables.names_of(files.shares),
+        joined(names),
         "" if table.empty else rows_of(table, "tokens", "documents", "token"),
         **tables_in(files, "shares", "lags"),
         readout=readout,
@@ -198,7 +196,7 @@ def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
     pair = " to ".join(dict.fromkeys((settings["source"], settings["target"])))
     return Inputs(
         files.elasticities,
-        f"{tables.names_of(files.elasticities)}, {pair}",
+        joined(names, pair=pair),
         counted(int(effects["elasticities"]["documents"].max()), "document"),
         **effects,
         **settings,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from attnlag.errors import counted
-from attnlag.figures.inputs import Inputs
+from attnlag.figures.inputs import Inputs, joined
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES
@@ -90,7 +90,7 @@ def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
     """
     return _read(
         files,
-        names.site,
+        names,
         sample=sample_norms(files.norms),
         relative=sample_norms(files.norms, stream=files.stream),
         settings=NormsFiguresSettings(**settings),
@@ -99,11 +99,11 @@ def read_norms(files: Any, names: Any, settings: Any) -> Inputs:
 
 def read_surprisal(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the files of norms of one site, and of the model's predictions at each token."""
-    return _read(files, names.site, drop_first=settings["drop_first"])
+    return _read(files, names, drop_first=settings["drop_first"])
 
 
-def _read(files: Any, site: str, **parts: Any) -> Inputs:
-    """Return files by name with what is read from them, named after those of the norms."""
-    name, tokens = tables.names_of(files.norms[0]), tables.row_count(files.norms)
-    extent = counted(tokens, "token")
-    return Inputs(files.norms[0], f"{name}, {site}", extent, **vars(files), site=site, **parts)
+def _read(files: Any, names: Any, **parts: Any) -> Inputs:
+    """Return files by name with what is read from them."""
+    extent = counted(tables.row_count(files.norms), "token")
+    parts |= {**vars(files), "site": names.site}
+    return Inputs(files.norms[0], joined(names), extent, **parts)
