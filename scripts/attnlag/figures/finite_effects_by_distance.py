@@ -35,7 +35,6 @@ def figure(inputs: Inputs) -> Sheet:
         distance=effects["target_layer"] - effects["source_layer"],
     )
     after = of_pair(inputs, effects).query("distance > 0")
-    made = effects[effects["label"] != "derivative"]
     finite, derivative = (
         after[(after["label"] == "derivative") == known] for known in (False, True)
     )
@@ -43,7 +42,7 @@ def figure(inputs: Inputs) -> Sheet:
         return Sheet("No finite intervention was made before an observed layer")
     panels = []
     for target, label in NEXT_TOKEN.items():
-        lines, x = lines_over(made[made["target_site"] == target], "lag")
+        lines, x = lines_over(effects[effects["target_site"] == target], "lag")
         panels.append(Lines(lines, label, "prediction of the next token", x, "tokens after"))
     derivative = derivative[derivative["source_layer"].isin(finite["source_layer"])]
     for lag, title in LAGS.items():
