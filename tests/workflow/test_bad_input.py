@@ -1,4 +1,4 @@
-"""Mistakes of users print the lines of tests/workflow/errors.md, and leave nothing half-written.
+"""Mistakes of users print the lines of tests/workflow/errors.yaml, and leave nothing half-written.
 
 The programs of jobs run in the process of the test; rows of each kind are tried through the real
 command line, which hands on what they print.
@@ -7,11 +7,13 @@ command line, which hands on what they print.
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from programs import Ended, arguments_of, checked, run_program, within
 from projects import ROOT, Project
 from safetensors.torch import load_file, save_file
@@ -247,17 +249,14 @@ CASES: dict[str, tuple[Callable[[Project], object], Run | tuple[str, ...]]] = {
 # --- what is printed ------------------------------------------------------------------------
 
 
-def documented() -> dict[str, tuple[int, list[str]]]:
-    """Return the exit status and the printed lines, in which … stands for any text, by row."""
-    rows = {}
-    for line in (ROOT / "tests/workflow/errors.md").read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if len(cells) == 3 and cells[1].isdigit():
-            # A code span that contains backquotes is enclosed in two.
-            spans = [re.fullmatch(r"(`+) ?(.+?) ?\1", part) for part in cells[2].split("<br>")]
-            lines = [span[2].replace("\\|", "|") for span in spans if span]
-            rows[cells[0]] = int(cells[1]), lines
-    return rows
+# The exit status and the printed lines, in which … stands for any text, by mistake.
+DOCUMENTED: dict[str, tuple[int, list[str]]] = {
+    mistake: (status, lines)
+    for status, mistakes in yaml.safe_load(
+        Path(__file__).with_name("errors.yaml").read_text("utf-8")
+    ).items()
+    for mistake, lines in mistakes.items()
+}
 
 
 def files(project: Project) -> dict[str, bytes]:
@@ -305,12 +304,12 @@ def run_stages(
 
 
 def test_each_row_has_a_case():
-    assert sorted(documented()) == sorted(CASES)
+    assert sorted(DOCUMENTED) == sorted(CASES)
 
 
 @pytest.mark.parametrize("mistake", CASES)
 def test_a_mistake_prints_the_documented_lines(mistake: str, request: pytest.FixtureRequest):
-    status, lines = documented()[mistake]
+    status, lines = DOCUMENTED[mistake]
     spoil, run = CASES[mistake]
     whole = isinstance(run, Run)
     project: Project = request.getfixturevalue("finished" if whole else "results_and_inputs")
