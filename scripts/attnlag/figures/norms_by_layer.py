@@ -43,8 +43,9 @@ def figure(inputs: Inputs) -> Sheet:
         claim if all(trends) else "No layer has a finite norm other than zero",
         sample.layers,
         [norms, relative],
-        f"Bands: the middle 50% and 90% of {tokens_shown(sample.tokens)} except first ones. The "
-        "stream x is what the block receives; at 1, the adjustment is as large as the stream.",
+        f"Bands: the middle 50% and 90% of {tokens_shown(sample.tokens)} except first ones, and "
+        "the middle 90% of these. The stream x is what the block receives; at 1, the adjustment is "
+        "as large as the stream.",
         across=2,
     )
 
