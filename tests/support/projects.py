@@ -85,7 +85,7 @@ def without_figures(*but: str) -> list[str]:
 
     They end in a list, so targets come before them. Outputs made from a figure are omitted too.
     """
-    drawing = {program for figure in catalogue.figures() for program in figure.drawn_by}
+    drawing = {figure.drawn_by for figure in catalogue.figures()}
     return ["--omit-from", *sorted(drawing - set(but))]
 
 

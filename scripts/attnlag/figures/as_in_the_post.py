@@ -27,7 +27,7 @@ from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import lags_among, named
 from attnlag.storage import tables
 
-DRAWN_BY = ("plot_regression",)
+DRAWN_BY = "plot_regression"
 ON_REQUEST = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "as in the post"

@@ -1,11 +1,11 @@
-"""Catalogue of the figures: the modules of this package that name the stages that draw them.
+"""Catalogue of the figures: the modules of this package that name the stage that draws them.
 
 Each figure is one module, and adding a module adds a figure. The modules are parsed here, not
 imported, because the workflow needs the catalogue before any job runs and without the libraries
 for drawing.
 
 The module of a figure states the attributes of `Figure` in capitals, as in
-``DRAWN_BY = ("plot_norms",)``, and has ``figure(inputs)``, which reduces the inputs of its stage to
+``DRAWN_BY = "plot_norms"``, and has ``figure(inputs)``, which reduces the inputs of its stage to
 a `templates.Sheet` of lines and maps or to a `templates.CustomFigure`.
 """
 
@@ -26,7 +26,7 @@ class Figure:
 
     name: str  # of the module, and of the figure's files
     module: Path
-    drawn_by: tuple[str, ...]  # stages that have its inputs
+    drawn_by: str  # the stage that has its inputs
     category: str  # place in the report
     subcategory: str
     method: str = ""  # a sentence for the methods of a paper
@@ -56,7 +56,7 @@ def _stated(source: bytes) -> dict[str, Any]:
 
 def drawn_by(stage: str, folder: Path = FOLDER) -> list[Figure]:
     """Return the figures that a stage draws, by name."""
-    return [figure for figure in figures(folder) if stage in figure.drawn_by]
+    return [figure for figure in figures(folder) if figure.drawn_by == stage]
 
 
 def figure_of(path: Path) -> Figure:

@@ -17,7 +17,7 @@ from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_comparison",)
+DRAWN_BY = "plot_comparison"
 CATEGORY = "comparison"
 SUBCATEGORY = "by relative depth"
 METHOD = "Models are compared by relative depth, layer / (layers - 1)."

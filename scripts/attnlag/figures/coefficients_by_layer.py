@@ -12,7 +12,7 @@ from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_regression",)
+DRAWN_BY = "plot_regression"
 FIRST_REGRESSION = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "by layer"

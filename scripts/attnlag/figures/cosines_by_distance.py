@@ -11,7 +11,7 @@ from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, by_layer, untrained
 from attnlag.quantities.catalogue import SITES
 
-DRAWN_BY = ("plot_geometry",)
+DRAWN_BY = "plot_geometry"
 CATEGORY = "directions"
 SUBCATEGORY = "cosines"
 METHOD = (

@@ -25,7 +25,7 @@ from attnlag.regression.estimation import residuals
 from attnlag.regression.inference import diagnostics
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_regression",)
+DRAWN_BY = "plot_regression"
 ON_REQUEST = True
 CATEGORY = "diagnostics"
 SUBCATEGORY = "residuals and influence"

@@ -10,7 +10,7 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, profile
 from attnlag.regression.labels import UNITS
 
-DRAWN_BY = ("plot_effects",)
+DRAWN_BY = "plot_effects"
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"
 METHOD = (

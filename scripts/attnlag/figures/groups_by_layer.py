@@ -8,7 +8,7 @@ from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_regression",)
+DRAWN_BY = "plot_regression"
 FIRST_REGRESSION = True
 NEEDS = "groups"
 CATEGORY = "coefficients"

@@ -10,7 +10,7 @@ from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_heads",)
+DRAWN_BY = "plot_heads"
 CATEGORY = "directions"
 SUBCATEGORY = "heads"
 METHOD = (

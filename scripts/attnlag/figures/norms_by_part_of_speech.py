@@ -11,7 +11,7 @@ from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 
-DRAWN_BY = ("plot_norms",)
+DRAWN_BY = "plot_norms"
 NEEDS = "tags"
 CATEGORY = "norms"
 SUBCATEGORY = "by kind of token"

@@ -12,7 +12,7 @@ from attnlag.figures.wording import sample_shown
 from attnlag.quantities.catalogue import SITES
 from attnlag.storage import tables
 
-DRAWN_BY = ("plot_norms",)
+DRAWN_BY = "plot_norms"
 CATEGORY = "norms"
 SUBCATEGORY = "by position"
 METHOD = "Norms by position are means of logarithms over documents, less the layer's mean."

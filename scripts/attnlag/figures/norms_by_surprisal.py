@@ -16,7 +16,7 @@ from attnlag.quantities.means import RatioSums
 from attnlag.regression.estimation import clustered
 from attnlag.storage import tables
 
-DRAWN_BY = ("plot_surprisal",)
+DRAWN_BY = "plot_surprisal"
 CATEGORY = "norms"
 SUBCATEGORY = "by surprisal"
 METHOD = (

@@ -28,7 +28,7 @@ from attnlag.regression.labels import OUTCOMES
 from attnlag.regression.terms import distance, is_lead, lags_among, named
 from attnlag.storage import tables
 
-DRAWN_BY = ("plot_regression",)
+DRAWN_BY = "plot_regression"
 ON_REQUEST = True
 CATEGORY = "coefficients"
 SUBCATEGORY = "outcome by lag"

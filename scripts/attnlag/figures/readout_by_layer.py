@@ -12,7 +12,7 @@ from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile, untrained
 from attnlag.quantities.catalogue import SITES
 
-DRAWN_BY = ("plot_sources",)
+DRAWN_BY = "plot_sources"
 CATEGORY = "directions"
 SUBCATEGORY = "readout"
 METHOD = (

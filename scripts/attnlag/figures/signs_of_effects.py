@@ -13,7 +13,7 @@ from attnlag.figures.inputs import Inputs, of_pair
 from attnlag.figures.legends import GREY, layer_colours
 from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet
 
-DRAWN_BY = ("plot_effects",)
+DRAWN_BY = "plot_effects"
 ON_REQUEST = True
 CATEGORY = "interventions"
 SUBCATEGORY = "elasticities"

@@ -11,7 +11,7 @@ from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_sites",)
+DRAWN_BY = "plot_sites"
 CATEGORY = "coefficients"
 SUBCATEGORY = "sites side by side"
 METHOD = "Norms and coefficients of the sublayers and of the whole block are over the same tokens."

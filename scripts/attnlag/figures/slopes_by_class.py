@@ -10,7 +10,7 @@ from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERC
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_classes",)
+DRAWN_BY = "plot_classes"
 CATEGORY = "coefficients"
 SUBCATEGORY = "by class of tokens"
 METHOD = (

@@ -11,7 +11,7 @@ from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = ("plot_sources",)
+DRAWN_BY = "plot_sources"
 CATEGORY = "directions"
 SUBCATEGORY = "sources"
 METHOD = (

@@ -33,7 +33,7 @@ from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.norms import log_norms
 from attnlag.storage import tables
 
-DRAWN_BY = ("plot_norms",)
+DRAWN_BY = "plot_norms"
 CATEGORY = "norms"
 SUBCATEGORY = "the text itself"
 METHOD = (

@@ -154,7 +154,7 @@ def code_digests(scripts: Path) -> dict[str, str]:
     if memory.get("state") == state.hexdigest():
         return memory["digests"]
     stages = {path.stem for path in scripts.glob("*.py")}
-    stages.update(*(figure.drawn_by for figure in figures(scripts / "attnlag/figures")))
+    stages.update(figure.drawn_by for figure in figures(scripts / "attnlag/figures"))
     digests = {stage: code_digest(scripts / f"{stage}.py") for stage in sorted(stages)}
     remember({"state": state.hexdigest(), "digests": digests}, MEMORY)
     return digests

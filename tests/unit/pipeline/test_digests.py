@@ -139,7 +139,7 @@ def test_digests_are_remembered_until_code_changes(copy, tmp_path, monkeypatch):
 
 def test_a_new_figure_changes_the_digest_of_its_program(copy):
     (copy / "attnlag/figures/toy.py").write_text(
-        'DRAWN_BY = ("plot_sites",)\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
+        'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
     )
     changed = {p.stem for p in STAGES if digests.code_digest(copy / p.name) != digest_of(p)}
     assert changed == {"plot_sites"}
