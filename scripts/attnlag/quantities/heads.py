@@ -32,9 +32,9 @@ PROJECTIONS = ("o_proj", "c_proj", "out_proj", "dense", "attention.out_proj", "W
 DIFFERENTIAL = ("diffllama",)
 
 
-# The input of an output projection and, if the output is normalised, its output: each (tokens,
-# inputs or width).
-AtProjection = tuple[torch.Tensor, torch.Tensor | None]
+# What a pass gives of a layer, by point: "attention", the adjustment, ``HEADS`` and, if the output
+# is normalised, ``PROJECTED``, each (tokens, inputs or width).
+Given = Mapping[str, torch.Tensor]
 
 
 @dataclass
@@ -70,32 +70,33 @@ class LayerHeads:
         roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
         return roots.float().contiguous()
 
-    def factor(self, projected: torch.Tensor | None, added: torch.Tensor) -> torch.Tensor:
-        """Return c of each token, (tokens, 1), given what the projection and the layer add."""
+    def factor(self, given: Given) -> torch.Tensor:
+        """Return c of each token, (tokens, 1)."""
+        added, projected = given["attention"], given.get(PROJECTED)
         if projected is None or self.gain is None:
             return added.new_full((len(added), 1), self.scale, dtype=torch.float64)
         before = projected.double() * self.gain.to(projected.device)
         squares = before.square().sum(dim=-1, keepdim=True)
         return (before * added.double()).sum(dim=-1, keepdim=True) / squares.clamp_min(1e-300)
 
-    def norms(self, at_projection: AtProjection, added: torch.Tensor) -> torch.Tensor:
+    def norms(self, given: Given) -> torch.Tensor:
         """Return the norm of each head's vector, (tokens, heads) float32."""
-        z, projected = at_projection
+        z = given[HEADS]
         if self.roots.device != z.device:
             self.roots = self.roots.to(z.device)
         by_head = z.float().view(len(z), self.count, -1).transpose(0, 1)
         norms = torch.linalg.vector_norm(by_head @ self.roots, dim=-1).T
-        return norms * self.factor(projected, added).abs().float()
+        return norms * self.factor(given).abs().float()
 
-    def vectors(self, at_projection: AtProjection, added: torch.Tensor) -> torch.Tensor:
+    def vectors(self, given: Given) -> torch.Tensor:
         """Return the vectors of all heads and the bias, (tokens, heads + 1, width) float64."""
-        z, projected = at_projection
+        z = given[HEADS]
         by_head = z.double().cpu().view(len(z), self.count, -1)
         weights = self.weights.view(self.count, by_head.shape[2], -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
         vectors = torch.cat([vectors, self.bias.expand(len(z), 1, -1)], dim=1)
         vectors = vectors if self.gain is None else vectors * self.gain
-        return vectors * self.factor(projected, added).cpu()[:, :, None]
+        return vectors * self.factor(given).cpu()[:, :, None]
 
 
 def located(blocks: Sequence[BlockModules], config: Any) -> tuple[dict[int, LayerHeads], list[str]]:
@@ -161,21 +162,19 @@ def _sizes(projection: torch.nn.Module) -> tuple[int, int]:
     return (rows, columns) if isinstance(projection, Conv1D) else (columns, rows)
 
 
-def prove(
-    number: int, layer: LayerHeads, at_projection: AtProjection, added: torch.Tensor, bound: float
-) -> float:
+def prove(number: int, layer: LayerHeads, given: Given, bound: float) -> float:
     """Return the error of the sum of a layer's heads; raise NotGiven if it exceeds the bound.
 
     It is the largest of |Σ heads + bias - adjustment|, relative to the size of adjustment and
     heads, and of the differences between the norms of heads and those of their vectors.
     """
-    vectors = layer.vectors(at_projection, added)
+    vectors = layer.vectors(given)
     sizes = vectors.norm(dim=-1)
-    adjustment = added.double().cpu()
+    adjustment = given["attention"].double().cpu()
     size = torch.maximum(adjustment.norm(dim=-1), sizes.square().sum(dim=-1).sqrt())
     size = size.clamp_min(torch.finfo(torch.float32).tiny)
     gaps = (vectors.sum(dim=1) - adjustment).norm(dim=-1) / size
-    norms = layer.norms(at_projection, added).double().cpu()
+    norms = layer.norms(given).double().cpu()
     errors = torch.stack([gaps, *((norms - sizes[:, :-1]).abs() / size[:, None]).T])
     # The largest of numbers and NaN is NaN.
     if not (error := float(errors.max())) <= bound:
@@ -223,18 +222,16 @@ class Heads(Computation):
                 if of_layer is None or not of_layer.keys() >= self.points:
                     made = "adds what its output projection has not made"
                     raise NotGiven(f"layer {number} {made}")
-                at_projection = of_layer[HEADS], of_layer.get(PROJECTED)
-                given = at_projection, of_layer["attention"], self.bound
                 with torch.inference_mode():
-                    self.error = max(self.error, prove(number, self.heads[number], *given))
+                    error = prove(number, self.heads[number], of_layer, self.bound)
+                self.error = max(self.error, error)
             except NotGiven as reason:
                 self.without.append(str(reason))
                 del self.heads[number]
         self.layers = list(self.heads)
 
     def layer(self, seen: Seen) -> torch.Tensor:
-        at_projection = seen[HEADS], seen.get(PROJECTED)
-        return self.heads[seen.layer].norms(at_projection, seen.site("attention"))
+        return self.heads[seen.layer].norms(seen)
 
     def metadata(self) -> dict[bytes, bytes]:
         return {columns.HEADS_KEY: self.remark.encode()}

@@ -106,12 +106,12 @@ def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
     layer = heads.located(trying.blocks_of(model)[0], model.config)[0][2]
     z = torch.randn(5, 48)
-    added = z.double() @ layer.weights
-    seen = z, None
-    assert heads.prove(2, layer, seen, added, 1e-5) < 1e-6
+    given = {"heads": z, "attention": z.double() @ layer.weights}
+    assert heads.prove(2, layer, given, 1e-5) < 1e-6
+    added = given["attention"]
     for wrong in (added * 1.001, added + 0.01, added * torch.nan):
         with pytest.raises(NotGiven, match="in layer 2, heads and bias make up the adjustment"):
-            heads.prove(2, layer, seen, wrong, 1e-5)
+            heads.prove(2, layer, given | {"attention": wrong}, 1e-5)
     # A number of heads that does not divide.
     model.config.num_attention_heads = 7
     remark, found = measured(model)
