@@ -139,12 +139,12 @@ def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
     sites = ["attention", "mlp"]
     model = small_model("llama")
     adjustments = models.extractor(model, "vectors", "norms", "geometry", sites=sites)
-    keys = [(quantity, site) for quantity in ("norms", "geometry") for site in sites]
+    keys = [(quantity, site) for quantity in ("vectors", "norms", "geometry") for site in sites]
     paths = {key: tmp_path / f"{key[0]}_{key[1]}.parquet" for key in keys}
     directions = {site: adjustments.computations["geometry", site] for site in sites}
     for of_site in directions.values():
         of_site.expect(4)
-    extraction.record(tmp_path / "tokens.parquet", adjustments, paths, lambda *key: {})
+    extraction.record(tmp_path / "tokens.parquet", adjustments, paths, lambda *key: {}, "float16")
     pairs = {site: of_site.metadata() for site, of_site in directions.items()}
     for of_site in directions.values():
         of_site.sample = None
@@ -154,6 +154,12 @@ def test_the_files_of_each_site_hold_its_own_norms_and_random_pairs(tmp_path):
         assert pairs[site].items() <= stored.items()
         found = np.stack([pq.read_table(paths["norms", site])[f"layer_0{n}"] for n in range(3)])
         vectors = measured["vectors", site]
+        # Vectors alone are stored in half precision.
+        (half, *_), (full, *_) = (
+            pq.read_table(paths[name, site]).columns[4:] for name in ("vectors", "norms")
+        )
+        assert (half.type.value_type, full.type) == (pa.float16(), pa.float32())
+        np.testing.assert_allclose(columns.array_of(half), vectors[0], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(found, np.linalg.norm(vectors, axis=-1), rtol=1e-6)
     assert pairs["attention"] != pairs["mlp"]
 
