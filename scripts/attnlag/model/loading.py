@@ -158,7 +158,7 @@ def place(
     weights = base_model.get_memory_footprint()
     tokens = max(batch_tokens, longest)
     working = working_bytes(base_model.config, tokens, base_model.dtype)
-    room = {device: max(size - working, 0) for device, size in free.items()}
+    room = {device: size - working for device, size in free.items()}
     for device, most in room.items():
         if weights <= most:
             return {"": device}
