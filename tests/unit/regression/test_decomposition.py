@@ -25,21 +25,54 @@ from attnlag.storage import tables
 LAGS = ["lag_1", "lag_2"]
 
 
-@pytest.fixture(scope="module")
-def data():
-    """Return rows of documents whose tokens have effects of their own, and their factors."""
-    random = np.random.default_rng(5)
-    n = 900
-    token = random.integers(0, 25, n)
-    upos = np.where(random.random(n) < 0.9, token % 4, random.integers(0, 4, n))
-    frame = pd.DataFrame({"document": random.integers(0, 12, n), "token": token, "upos": upos})
-    frame["token_previous"] = random.integers(0, 25, n)
+def written(tokens, folder, number, dead=False):
+    """Write the design and the properties of a shard; return both, and their rows as a frame.
+
+    The first token of a sequence gives a row, and has none before it. A norm of the second layer is
+    zero, and so are all of the third one, if it is ``dead``.
+    """
+    own = pc.is_in(tokens[0]["document"], pa.array([f"d{5 * number + i}" for i in range(5)]))
+    table = tokens[0].filter(own).unify_dictionaries().combine_chunks()
+    frame = table.select([*KEYS, "upos"]).to_pandas()
+    level, random = frame["token_id"] / 9 + (frame["upos"] == "VERB"), np.random.default_rng(number)
+    norms = np.exp(level.to_numpy() + random.normal(size=(3, len(frame))))
+    norms[1, 30] = 0
+    norms[2] *= not dead
+    table = changed(table, {f"layer_{layer:02d}": own for layer, own in enumerate(norms)})
+    paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
+    settings = design_settings(leads=(1, 3), drop_first=0)
+    columns = [*KEYS, *(f"layer_{layer:02d}" for layer in range(3))]
+    pq.write_table(design_of(table.select(columns), settings), paths[0])
+    pq.write_table(table.select([*KEYS, "upos"]), paths[1])
+    sequence = [frame["document"], frame["window"]]
+    for name in ("upos", "token_id"):
+        before = frame.groupby(sequence, observed=True)[name].shift()
+        frame[f"{name.removesuffix('_id')}_previous"] = before.astype(object).fillna("none")
+    with np.errstate(divide="ignore"):
+        logs = np.where(norms > 0, np.log(norms), np.nan)
+    for layer, values in enumerate(logs):
+        rows = lags_of(pd.Series(values), sequence, leads=(1, 3))
+        frame[[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"]] = rows
+    return *paths, frame.rename(columns={"token_id": "token"})
+
+
+@pytest.fixture
+def shards(tokens, tmp_path):
+    """Return the designs of two shards, their properties, and their rows."""
+    *paths, frames = zip(*(written(tokens, tmp_path, number) for number in (0, 1)), strict=True)
+    return *paths, pd.concat(
+        [frame.astype({"document": str}) for frame in frames], ignore_index=True
+    )
+
+
+@pytest.fixture
+def data(shards):
+    """Return the rows of the first layer, whose tokens before tell their parts of speech."""
+    names = {"y0": "y", "lead0_1": "lag_1", "lead0_3": "lag_2"}
+    frame = shards[2].rename(columns=names).dropna(subset=list(names.values()))
+    frame[[*EFFECTS]] = frame[[*EFFECTS]].apply(lambda column: pd.factorize(column)[0])
     frame["upos_previous"] = frame["token_previous"] % 4
-    level = random.normal(size=25)
-    frame["lag_1"] = random.normal(size=n) + level[token] + frame["document"] / 6
-    frame["lag_2"] = random.normal(size=n) + 0.3 * frame["lag_1"]
-    frame["y"] = 0.3 * frame["lag_1"] + level[token] + 0.2 * upos + random.normal(size=n)
-    return frame
+    return frame.reset_index(drop=True)
 
 
 def arrays(data):
@@ -94,46 +127,6 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     values = np.random.default_rng(0).normal(size=(7, 3))
     left = values - dummies @ ols(values, dummies)
     assert Effects.of([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
-
-
-def written(tokens, folder, number, dead=False):
-    """Write the design and the properties of a shard; return both, and their rows as a frame.
-
-    The first token of a sequence gives a row, and has none before it. A norm of the second layer is
-    zero, and so are all of the third one, if it is ``dead``.
-    """
-    own = pc.is_in(tokens[0]["document"], pa.array([f"d{5 * number + i}" for i in range(5)]))
-    table = tokens[0].filter(own).unify_dictionaries().combine_chunks()
-    frame = table.select([*KEYS, "upos"]).to_pandas()
-    level, random = frame["token_id"] / 9 + (frame["upos"] == "VERB"), np.random.default_rng(number)
-    norms = np.exp(level.to_numpy() + random.normal(size=(3, len(frame))))
-    norms[1, 30] = 0
-    norms[2] *= not dead
-    table = changed(table, {f"layer_{layer:02d}": own for layer, own in enumerate(norms)})
-    paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
-    settings = design_settings(leads=(1, 3), drop_first=0)
-    columns = [*KEYS, *(f"layer_{layer:02d}" for layer in range(3))]
-    pq.write_table(design_of(table.select(columns), settings), paths[0])
-    pq.write_table(table.select([*KEYS, "upos"]), paths[1])
-    sequence = [frame["document"], frame["window"]]
-    for name in ("upos", "token_id"):
-        before = frame.groupby(sequence, observed=True)[name].shift()
-        frame[f"{name.removesuffix('_id')}_previous"] = before.astype(object).fillna("none")
-    with np.errstate(divide="ignore"):
-        logs = np.where(norms > 0, np.log(norms), np.nan)
-    for layer, values in enumerate(logs):
-        rows = lags_of(pd.Series(values), sequence, leads=(1, 3))
-        frame[[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"]] = rows
-    return *paths, frame.rename(columns={"token_id": "token"})
-
-
-@pytest.fixture
-def shards(tokens, tmp_path):
-    """Return the designs of two shards, their properties, and their rows."""
-    *paths, frames = zip(*(written(tokens, tmp_path, number) for number in (0, 1)), strict=True)
-    return *paths, pd.concat(
-        [frame.astype({"document": str}) for frame in frames], ignore_index=True
-    )
 
 
 def test_effects_of_tokens_are_removed_over_all_shards(shards, monkeypatch):

@@ -154,7 +154,7 @@ def permuted(
         moves &= position >= formula.settings.drop_first
         values[:, ~moves] = 0
         offsets = {cell.offset for cell in formula.cells.values()}
-        offsets |= set(formula.offsets.flat)
+        offsets |= set(formula.offsets.ravel().tolist())
         rows = formula.outcomes(position)
         rows = rows[position[rows] + min(offsets) >= 0]
         rows = rows[np.all([moves[rows + offset] for offset in offsets], axis=0)]
