@@ -124,6 +124,8 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     two = np.array([5, 6, 6, 5, 8, 9, 9])
     dummies = np.hstack([dummies_of(one), dummies_of(two)])
     assert Effects.of([one, two]).rank() == np.linalg.matrix_rank(dummies)
+    # A factor that another one tells adds nothing.
+    assert Effects.of([one, two, two > 7]).rank() == np.linalg.matrix_rank(dummies)
     values = np.random.default_rng(0).normal(size=(7, 3))
     left = values - dummies @ ols(values, dummies)
     assert Effects.of([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
