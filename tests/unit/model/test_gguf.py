@@ -102,6 +102,8 @@ REFUSED = [
     ("llama", {"called": "stablelm"}, "architecture 'stablelm', expected one of llama, qwen2, "),
     ("llama", {"leave_out": "blk.1.ffn_down.weight"},
      r"lacks 1 tensor of the model: model\.layers\.1\.mlp\.down_proj\.weight"),
+    # Of which there is none in another layer.
+    ("llama", {"leave_out": "token_embd.weight"}, r"lacks 1 tensor .*: model\.embed_tokens"),
     ("qwen2", {"widen": "blk.1.ffn_up.weight"},
      r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"),
     *(("llama", {"keys": {"block_count": layers}}, rf"states {layers:,} layers? \(llama\.b")
