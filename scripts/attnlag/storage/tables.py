@@ -1,6 +1,6 @@
 """Parquet and CSV files, written whole or not at all and marked with their provenance.
 
-Every Parquet file carries under the metadata key ``attnlag`` a JSON object: the model
+Every Parquet file carries under the schema metadata key ``attnlag`` a JSON object: the model
 and its digest, the corpus and its digest, the settings of each stage so far, and the versions
 of the packages that computed it. It contains no clock time, host name or path, so equal inputs
 give equal bytes.
@@ -69,13 +69,13 @@ def provenance(
 
 
 def metadata(record: dict[str, Any]) -> dict[bytes, bytes]:
-    """Return ``record`` as the metadata that carries it."""
+    """Return ``record`` as the schema metadata that carries it."""
     return {METADATA_KEY: json.dumps(record, sort_keys=True, ensure_ascii=False).encode()}
 
 
 def read_provenance(path: str | Path) -> Record:
     """Return the provenance record in a Parquet file that attnlag wrote."""
-    return Record(json.loads(pq.read_metadata(path).metadata[METADATA_KEY]))
+    return Record(json.loads(pq.read_schema(path).metadata[METADATA_KEY]))
 
 
 def read_counts(path: str | Path) -> dict[str, Any]:
@@ -158,14 +158,26 @@ def write_parts(
 ) -> None:
     """Write tables to one Parquet file (zstd) as they arrive, each as one row group.
 
-    ``record`` is called after the last table, because it contains totals over all tables.
+    ``record`` is called after the last table, because the provenance in the file's schema
+    contains totals over all tables. Until then the tables wait in a temporary file.
     """
-    with parquet_writer(path, schema, compression="zstd") as writer:
-        for part in parts:
-            writer.write_table(part)
-            # Arrow would otherwise keep the memory of one part while the next is read.
-            pa.default_memory_pool().release_unused()
-        writer.add_key_value_metadata(metadata(record()))
+    with written_whole(path) as temporary:
+        # Arrow gets a path, not a Python file: an Arrow thread that releases a Python file while
+        # the interpreter shuts down aborts the process.
+        waiting = temporary.with_name(f"{temporary.name}.parts")
+        with pq.ParquetWriter(waiting, schema, compression="zstd") as writer:
+            for part in parts:
+                writer.write_table(part)
+                # Arrow would otherwise keep the memory of one part while the next is read.
+                pa.default_memory_pool().release_unused()
+        schema = schema.with_metadata(metadata(record()))
+        with (
+            pq.ParquetFile(waiting, pre_buffer=False) as parted,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            for group in range(parted.num_row_groups):
+                writer.write_table(parted.read_row_group(group, use_threads=False).cast(schema))
+                pa.default_memory_pool().release_unused()
 
 
 def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> None:
@@ -204,8 +216,6 @@ def parquet_writer(
     path: str | Path, schema: pa.Schema, **options: Any
 ) -> Iterator[pq.ParquetWriter]:
     """Yield a writer for a Parquet file that appears only once it is complete."""
-    # Arrow gets a path, not a Python file: an Arrow thread that releases a Python file while the
-    # interpreter shuts down aborts the process.
     with (
         written_whole(path) as temporary,
         pq.ParquetWriter(temporary, schema, **options) as writer,
