@@ -81,9 +81,9 @@ def figure(inputs: Inputs) -> Sheet:
 
 def claim_of(values: np.ndarray, positions: np.ndarray, layers: list[int]) -> str:
     """Return how far the norms of layers drift from the first row of positions to the last."""
-    drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
-    if len(values) < 2 or drift.empty:
+    if len(values) < 2 or not np.isfinite(values[-1] - values[0]).any():
         return "Norms along the text"
+    drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
     extremes = drift.sort_values(kind="stable").iloc[[0, -1]].items()
     ends = (f"{change:+.0%} (layer {layer})" for layer, change in extremes)
     span = f"From position {positions[0]} to {positions[-1]}"
