@@ -1,5 +1,6 @@
 """The two templates: lines by layer, and maps of rows by layers."""
 
+import resource
 import struct
 import xml.etree.ElementTree
 
@@ -262,6 +263,21 @@ def test_files_have_the_physical_dimensions_of_the_size_in_their_names(size, tmp
     assert per_metre == pytest.approx(size.dpi / 0.0254, abs=1)
     height = float(root.get("height").removesuffix("pt"))
     assert down / pixels == pytest.approx(height / (72 * size.width), rel=0.01)
+
+
+def test_a_figure_that_cannot_be_written_keeps_the_earlier_file(tmp_path):
+    target = tmp_path / "figure.png"
+    target.write_text("before")
+    figure = lines_sheet(2).draw(TITLE, PAGE)
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.save(figure, [target])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    assert target.read_text() == "before"
 
 
 def test_the_style_is_that_of_seaborn_and_leaves_global_settings_alone():
