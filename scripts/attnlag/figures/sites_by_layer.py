@@ -27,8 +27,10 @@ def figure(inputs: Inputs) -> Sheet:
         sample, label = sample_norms(paths).from_position(first.drop_first), SITES[site].label
         norms.append(norms_panel(sample, 0, label, "norm (log scale)", share="norms"))
         rows = {term: study.coefficients[study.coefficients["term"] == term] for term in terms}
-        kinds = {term: {"label": named(term), "alpha": first.alpha} for term in terms}
-        lines = [profile(rows[t], sample.layers, colours[t], **kinds[t]) for t in terms]
+        lines = []
+        for term, colour in colours.items():
+            kind = {"label": named(term), "alpha": first.alpha}
+            lines.append(profile(rows[term], sample.layers, colour, **kind))
         slopes.append(Lines(lines, f"coefficient\n({UNITS[first.outcome]})", share="slopes"))
         medians.append(f"{number(rows[terms[0]]['estimate'].median())} for the {label}")
     return Sheet(

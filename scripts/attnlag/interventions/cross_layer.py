@@ -166,16 +166,19 @@ def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pairs_in(
-    norms: Mapping[str, Sequence[Path]], source: str, target: str, *limits: int
+    norms: Mapping[str, Sequence[Path]],
+    source: str,
+    target: str,
+    drop_first: int,
+    tokens: int | None = None,
 ) -> Iterator[tuple[str, Windows, Windows]]:
     """Yield each document with the log norms of its windows, at the sources' site and another."""
-    sources = documents_in(norms[source], *limits)
+    sources = documents_in(norms[source], drop_first, tokens)
     if source == target:
         yield from ((name, windows, windows) for name, windows in sources)
         return
-    for (name, windows), (_, outcomes) in zip(
-        sources, documents_in(norms[target], *limits), strict=True
-    ):
+    targets = documents_in(norms[target], drop_first, tokens)
+    for (name, windows), (_, outcomes) in zip(sources, targets, strict=True):
         yield name, windows, outcomes
 
 

@@ -105,6 +105,7 @@ def check_weights(folder: Path, tensors: Sequence[Stored]) -> None:
     from transformers import AutoModel
 
     with told_as("transformers cannot load the weights"):
+        # Its own mapping of names is used; torch's meta device needs no memory.
         model, loading = stored_model(
             AutoModel, folder, device_map={"": "meta"}, ignore_mismatched_sizes=True
         )

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
@@ -176,8 +177,8 @@ def difference(measured: torch.Tensor, plain: torch.Tensor) -> tuple[float, floa
     relative = (measured - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
     if not relative.numel():
         return float("nan"), float("nan")
-    half, most = relative.double().quantile(torch.tensor([0.5, 0.9]).double()).tolist()
-    return half, most
+    half, most = np.quantile(relative.double().numpy(), [0.5, 0.9])
+    return float(half), float(most)
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:
