@@ -77,9 +77,18 @@ class Study:
         return pd.concat(frames, ignore_index=True)
 
     def norms(self, layer: int, **of: str) -> pd.DataFrame:
-        """Return the norms of a layer, a row per token, with its text, in the order of the corpus.
+        """Return the norms of a layer, with a row per token and its text, in corpus order.
 
-        ``of`` has ``model``, ``corpus`` and ``site``, where the run has several.
+        Parameters
+        ----------
+        **of : str
+            ``model``, ``corpus`` and ``site``, where the run has several.
+
+        Returns
+        -------
+        norms : pandas.DataFrame
+            ``document``, ``window``, ``position``, ``token_id``, ``token``, ``layer``, ``norm``
+            and ``relative``.
 
         Raises
         ------
@@ -132,7 +141,7 @@ class Study:
             if wanted not in choice:
                 raise UserError(
                     f"{place}: found {wanted!r}, expected {' or '.join(choice)}"
-                    f"{nearest(wanted, choice)}"
+                    f"{nearest(str(wanted), choice)}"
                 )
             files = files[files[place] == wanted]
         return files
@@ -144,7 +153,12 @@ class Study:
 
 
 def read(folder: str | Path = "results") -> Study:
-    """Return the results of a run, in its folder ``results``.
+    """Return the results of a run.
+
+    Parameters
+    ----------
+    folder : path
+        The folder ``results`` of the run.
 
     Raises
     ------

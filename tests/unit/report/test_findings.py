@@ -244,7 +244,7 @@ def test_findings_name_layers_without_a_fit(results):
         ),
         (
             {"r_squared": [-0.31, 0.2, 0]},
-            "in 1 layer (0) the regression predicts worse",
+            "in 1 layer (0) the regression predicts worse than the mean does (R² down to −0.31)",
         ),
         ({"n_dropped": [0, 3, 4]}, "7 rows of 2 layers dropped for zero or non-finite norms"),
     ],

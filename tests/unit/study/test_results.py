@@ -13,6 +13,7 @@ FILES = {
     "m/c/causal/elasticities": ["causal", 3.0],
     "m/c/stream/random_weights_default": ["stream", 4.0],
     f"{SITE}/random_weights": ["site", 5.0],
+    f"{SITE}/within/design/0000": ["shard", 6.0],
 }
 
 
@@ -44,6 +45,7 @@ def test_a_table_has_the_files_of_its_name_and_whose_they_are(study):
         ("coeficients", {}, "did you mean 'coefficients'"),
         ("coefficients", {"regression": "whithin"}, "regression: found 'whithin', expected noteb"),
         ("elasticities", {"model": "n"}, "model: found 'n', expected m"),
+        ("design", {"shard": 1}, "shard: found 1, expected 0000"),
     ],
 )
 def test_a_name_that_is_none_or_several_is_refused(study, name, of, words):

@@ -56,7 +56,7 @@ function showSlopes(column) {
   const of = name => classes.map(row => row[name]), same = value => classes.map(() => value);
   slopes.draw({label: `${label} by ${by} in the regression ${owner.regression}`, x: of("subset"), xLabel: by, panels: [
     {label: `${owner.regression}: ${owner.axes[term]}`, height: 260, series: [
-      {name: "random order, all tokens", kind: "band", colour: "--band", 
+      {name: "random order, all tokens", kind: "band", colour: "--band",
         low: same(control.permuted_low[at]), high: same(control.permuted_high[at])},
       {name: "all tokens", kind: "line", colour: "--soft", y: same(shared)},
       {name: `${label} with its interval`, kind: "dot", colour: "--blue", y: of("estimate"),
