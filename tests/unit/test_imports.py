@@ -9,7 +9,7 @@ from projects import ROOT, ran
 # From the library's face down: a package imports only from those after it.
 ORDER = (
     *("study", "pipeline", "config", "report", "figures", "claims", "interventions", "regression"),
-    *("quantities", "adjustments", "corpus", "model", "storage", "section", "escaping", "errors"),
+    *("quantities", "corpus", "model", "storage", "section", "escaping", "errors"),
 )
 
 

@@ -108,7 +108,7 @@ def outcome_before_training(wildcards):
 # Inputs of a design, in the observed order of tokens or a permuted one.
 OF_DESIGN = {
     "outcome": outcome_of,
-    # Only for relative norms, or for a common sample with them.
+    # Only for relative norms.
     "stream": optional(CONFIG.needs_stream, "results/{model}/{corpus}/stream/{shard}.parquet"),
     **for_covariates(OF_TOKENS),
 }
