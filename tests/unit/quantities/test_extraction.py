@@ -61,8 +61,14 @@ def through_parquet(sequences, vectors, stored, folder):
     pq.write_table(table, path, row_group_size=20, **computation.encoding(schema, stored))
     file = pq.ParquetFile(path)
     numbers = range(file.num_row_groups)
-    groups = [norms_of_row_group(file, group, lambda *_: None) for group in numbers]
-    found = pa.concat_tables(groups)
+    added = [[] for _ in vectors]
+
+    def add(layer, rows, position):
+        added[layer].append(np.linalg.norm(rows, axis=-1))
+
+    found = pa.concat_tables([norms_of_row_group(file, group, add) for group in numbers])
+    for name, norms in zip(columns.layers_in(found.schema), added, strict=True):
+        np.testing.assert_allclose(np.concatenate(norms), found[name], rtol=1e-6)
     assert found.schema == columns.schema(len(vectors))
     assert found.select(columns.KEYS).equals(table.select(columns.KEYS))
     return np.stack([found[name] for name in columns.layers_in(found.schema)])

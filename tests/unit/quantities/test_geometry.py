@@ -22,7 +22,7 @@ from attnlag.quantities import (
     geometry,
     geometry_means,
 )
-from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, STREAM_GROWTH
+from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, SITES, STREAM_GROWTH
 from attnlag.quantities.means import RatioSums
 from attnlag.storage.sequences import TokenSequence
 
@@ -75,6 +75,16 @@ def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
 
 def vectors(tokens=40, width=24):
     return torch.from_numpy(np.random.default_rng(1).normal(size=(2, tokens, width)))
+
+
+def test_what_a_model_adds_in_half_precision_is_added_and_multiplied_in_float32():
+    model = small_model("llama").to(torch.bfloat16)
+    found = models.extractor(model, "vectors", "geometry", sites=[*SITES]).measure(sequences())
+    vectors = {site: np.stack(found["vectors", site]) for site in SITES}
+    np.testing.assert_array_equal(vectors["block"], vectors["attention"] + vectors["mlp"])
+    parallel, orthogonal, *_ = np.moveaxis(found["geometry", "block"], -1, 0)
+    norms = np.linalg.norm(vectors["block"], axis=-1)
+    np.testing.assert_allclose(np.hypot(parallel, orthogonal), norms, rtol=1e-5)
 
 
 def test_the_parts_add_up_and_are_invariant_under_rotation():
