@@ -134,8 +134,9 @@ def random_weights(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 
-    The first table has the coefficients of both by layer and term, with their sums over the lags
-    and R² by layer. The second compares them by scale and quantity (`_compared`).
+    The first table has the coefficients of both by layer and term, NaN in layers that cannot be
+    fitted, with their sums over the lags and R² by layer. The half-panel correction applies to
+    neither. The second compares them by scale and quantity (`_compared`).
     """
     draws = [tables.read_provenance(path)["draw"] for path in control.norms]
     untrained = [

@@ -51,7 +51,9 @@ class PermutedMoments(Sums):
     terms: list[str]  # ``y``, then the regressors
     layers: list[int]
     centre: np.ndarray  # (layers, p) array
-    s: np.ndarray  # (layers, 1 + draws, p, p) array: observed, then the draws
+    # (layers, 1 + draws, p, p) array: observed, then the draws; without the means of documents if
+    # these are effects.
+    s: np.ndarray
     # (layers, p) array: Σ w² in the observed order, before the means of documents are removed.
     squares: np.ndarray
     documents: np.ndarray  # (layers,) int array: number of documents with rows
@@ -152,6 +154,7 @@ def permuted(
         dead = np.maximum.reduceat(finite, starts, axis=1)[:, document] == 0
         moves = (finite | dead).all(axis=0) & ~np.isnan(shared).any(axis=0)
         moves &= position >= formula.settings.drop_first
+        # No row has these tokens; a layer without any norm in a document keeps NaN.
         values[:, ~moves] = 0
         offsets = {cell.offset for cell in formula.cells.values()}
         offsets |= set(formula.offsets.ravel().tolist())
