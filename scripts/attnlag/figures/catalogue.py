@@ -50,8 +50,10 @@ def _stated(source: bytes) -> dict[str, Any]:
         for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    stated = [field.name for field in fields(Figure) if "drawn_by" in constants]
-    return {name: ast.literal_eval(constants[name]) for name in stated if name in constants}
+    if "drawn_by" not in constants:
+        return {}
+    stated = [field.name for field in fields(Figure) if field.name in constants]
+    return {name: ast.literal_eval(constants[name]) for name in stated}
 
 
 def drawn_by(stage: str, folder: Path = FOLDER) -> list[Figure]:

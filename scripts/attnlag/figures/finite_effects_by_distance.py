@@ -35,9 +35,8 @@ def figure(inputs: Inputs) -> Sheet:
         distance=effects["target_layer"] - effects["source_layer"],
     )
     after = of_pair(inputs, effects).query("distance > 0")
-    finite, derivative = (
-        after[(after["label"] == "derivative") == known] for known in (False, True)
-    )
+    of_derivative = after["label"] == "derivative"
+    finite, derivative = after[~of_derivative], after[of_derivative]
     if finite.empty:
         return Sheet("No finite intervention was made before an observed layer")
     panels = []

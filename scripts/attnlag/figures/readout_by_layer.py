@@ -61,8 +61,8 @@ def figure(inputs: Inputs) -> Sheet:
 def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
     """Return the panel of some lines; a single layer far below the others is cut off and named."""
     lows = np.nanmin([line.low for line in lines if line.low is not None], axis=0)
-    place, second, *_ = [*np.argsort(lows), 0]
-    floor = FAR * min(float(lows[second]), -0.1)
+    lowest = np.argsort(lows)[:2]
+    place, floor = int(lowest[0]), FAR * min(float(lows[lowest[-1]]), -0.1)
     cut: dict[str, Any] = {}
     if len(lows) > 1 and lows[place] <= floor:
         least = min(float(line.y[place]) for line in lines if line.low is not None)

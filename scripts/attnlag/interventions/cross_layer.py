@@ -8,7 +8,6 @@ clustered errors need. Only the cross-products of a few documents are therefore 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -102,11 +101,11 @@ def cross_layer(
     ``predictive_df``, the number of documents less one.
     """
     # Centred near the means, those of the first document, for numerical precision.
-    centres = [
-        np.nansum(values, axis=1, keepdims=True) / max(values.shape[1], 1)
-        for _, *both_sites in islice(read(), 1)
-        for values in map(partial(np.concatenate, axis=1), both_sites)
-    ]
+    centres = []
+    for _, *both_sites in islice(read(), 1):
+        for windows in both_sites:
+            values = np.concatenate(windows, axis=1)
+            centres.append(np.nansum(values, axis=1, keepdims=True) / max(values.shape[1], 1))
 
     def every_document() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for _, *both_sites in read():
