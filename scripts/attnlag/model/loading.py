@@ -66,7 +66,8 @@ def load_model(
     used = sorted(set(places.values()))
     if len(used) > 1:
         log.info("%s is spread over %s", folder.name, ", ".join(used))
-    # Without a map the weights are loaded into main memory.
+    # Without a map the weights are loaded into main memory. With a map, transformers reads them
+    # directly into each GPU, and accelerate moves the stream from one GPU to the next.
     device_map = None if device.type == "cpu" else places
     return load_base_model(folder, precision, device_map, attention, head)
 
