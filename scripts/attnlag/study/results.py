@@ -137,6 +137,10 @@ class Study:
             )
         files = self.files[self.files["table"] == found[0]]
         for place, wanted in of.items():
+            if place not in PLACES:
+                raise UserError(
+                    f"found {place!r}, expected {', '.join(PLACES)}{nearest(place, PLACES)}"
+                )
             choice = list(files[place].dropna().unique())
             if wanted not in choice:
                 raise UserError(
