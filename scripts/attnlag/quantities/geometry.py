@@ -64,9 +64,9 @@ def cosine(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor
 def of_batch(added: torch.Tensor, stream: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """Return the quantities of the tokens of a batch, (tokens, quantities) float32.
 
-    The adjustments and the inputs of the block are (tokens, width), sequence after sequence, in
-    float32 or better.
-    ``starts`` are the rows of first tokens, whose cosine with the previous token is NaN.
+    The adjustments and the inputs of the block are (tokens, width) in float32 or better, sequence
+    after sequence. ``starts`` are the rows of first tokens, whose cosine with the previous token is
+    NaN.
     """
     a, x = added, stream.to(added.device)
     aa = dots(a, a)
