@@ -3,6 +3,7 @@
 Tokens of a document in a language without a tagger have no part of speech.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import attnlag.pipeline.program as program
@@ -20,7 +21,7 @@ from attnlag.storage import tables
 def main(job):
     settings, folder = job.settings, Path(job.options.folder)
     record = tables.read_provenance(job.input.tokens)
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     verify_folder(folder)
     corpus = pq.read_table(job.input.corpus, columns=["document", "group"]).to_pydict()
     key = f"corpora.{record['corpus']['name']}.tagger.groups"

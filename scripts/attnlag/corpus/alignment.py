@@ -71,8 +71,9 @@ class Speller:
     def spans(self, document: str, ids: Sequence[int], text: bytes, *, truncated: bool) -> Spans:
         """Return the bytes of a text that the tokens of a document stand for, in order.
 
-        ``ids`` has no begin-of-sequence tokens. If they are truncated, they cover only the
-        beginning of the text. Raise UserError if they do not spell it, byte by byte.
+        ``ids`` has -1 for a token that is not of the text, whose span is empty. If they are
+        truncated, they cover only the beginning of the text. Raise UserError if they do not spell
+        it, byte by byte.
         """
         furthest = 0
         for spelling in SPELLINGS:
@@ -85,7 +86,9 @@ class Speller:
                     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
                     bounds = np.maximum(np.concatenate([[0], ends]) - len(before), 0)
                     return Spans(bounds[:-1], bounds[1:])
-            furthest = max(furthest, _shared(spelled, text), _shared(spelled, b" " + text) - 1)
+                both = enumerate(zip(spelled, expected, strict=False))
+                unlike = next((i for i, (a, b) in both if a != b), min(len(spelled), len(expected)))
+                furthest = max(furthest, unlike - len(before))
         there = text[furthest : furthest + 20].decode(errors="replace")
         raise UserError(
             f"document '{document}': the tokens do not spell its text from byte {furthest:,} on "
@@ -94,19 +97,12 @@ class Speller:
         )
 
     def _bytes_of(self, spelling: Callable[[str], bytes], token: int) -> bytes:
+        if token < 0:
+            return b""
         if token in self.added:
             return self.added[token].encode()
         # Ids beyond the vocabulary have no text.
         return spelling(self.tokenizer.convert_ids_to_tokens(int(token)) or "")
-
-
-def _shared(a: bytes, b: bytes) -> int:
-    """Return the length of the longest common prefix of two byte strings."""
-    size = min(len(a), len(b))
-    if a[:size] == b[:size]:
-        return size
-    differ = np.frombuffer(a, np.uint8, size) != np.frombuffer(b, np.uint8, size)
-    return int(np.argmax(differ))
 
 
 def token_texts(text: str, starts: Sequence[int], ends: Sequence[int]) -> list[str]:

@@ -7,6 +7,7 @@ the problems of all files, so that a user can fix them together.
 
 import hashlib
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ import pyarrow.parquet as pq
 from attnlag.corpus.formats import (
     LONGEST_DOCUMENT,
     LONGEST_NAME,
-    MOST_PROBLEMS,
     PLAIN_TEXT,
     Problems,
     file_rows,
@@ -80,21 +80,20 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
     """
     problems = Problems()
     first_places: dict[str, str] = {}
+    columns = {key: field for key in Document._fields if (field := getattr(settings, key))}
     for file in map(Path, files):
-        problems_before = problems.count
-        rows = 0
+        problems_before, rows = problems.count, 0
         stem, suffix, _ = name_parts(file)
-        is_document = suffix in PLAIN_TEXT and settings.split == "none"
-        if suffix in PLAIN_TEXT and settings.tags is not None:
+        is_plain = suffix in PLAIN_TEXT
+        is_document = is_plain and settings.split == "none"
+        if is_plain and settings.tags is not None:
             problems.add(
                 f"{file}: no field '{settings.tags}' in plain text; expected tags in a file of "
                 "their own, or documents in a format with fields"
             )
         # The rows of plain text have no fields besides the text.
-        fields = {key: field for key in Document._fields if (field := getattr(settings, key))}
-        fields = {"text": "text"} if suffix in PLAIN_TEXT else fields
-        for line, row in file_rows(file, fields, is_document, problems):
-            rows += 1
+        fields = {"text": "text"} if is_plain else columns
+        for rows, (line, row) in enumerate(file_rows(file, fields, is_document, problems), 1):
             if settings.empty == "skip" and _lacks_words(row.get(fields["text"], "missing")):
                 yield LEFT_OUT
                 continue
@@ -122,9 +121,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             yield LEFT_OUT
         elif not rows and problems.count == problems_before:
             problems.add(f"{file}: no document in it; expected at least one")
-    if problems.count:
-        more = problems.count - MOST_PROBLEMS
-        raise UserError(problems.first + ([f"… and {more:,} more"] if more > 0 else []))
+    problems.refuse()
 
 
 def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -178,8 +175,8 @@ def group_by_document(path: str | Path) -> dict[str, str]:
 def largest_groups(group_of: Mapping[str, str]) -> list[str]:
     """Return the ``MOST_GROUPS`` groups with the most documents, in the order of the corpus."""
     sizes = Counter(group_of.values())
-    # Sorting is stable: among groups of equal size, the first ones are kept.
-    largest = set(sorted(sizes, key=lambda group: -sizes[group])[:MOST_GROUPS])
+    # Among groups of equal size, the first ones are kept.
+    largest = dict(sizes.most_common(MOST_GROUPS))
     return [group for group in sizes if group in largest]
 
 
@@ -194,18 +191,16 @@ def first_of_groups(path: str | Path, count: int) -> list[str]:
 
 
 def stored_batches(
-    path: str | Path, start: int = 0, stop: int | None = None, columns: list[str] | None = None
+    path: str | Path, start: int = 0, stop: int = sys.maxsize
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows ``start`` to ``stop`` of a stored corpus, one row group at a time."""
-    file = pq.ParquetFile(path, pre_buffer=False)
-    first = 0
+    file, first = pq.ParquetFile(path, pre_buffer=False), 0
     for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        low, high = max(start, first), first + rows if stop is None else min(stop, first + rows)
-        if low < high:
-            table = file.read_row_group(group, columns=columns).slice(low - first, high - low)
-            yield from table.to_batches()
-        first += rows
+        end = first + file.metadata.row_group(group).num_rows
+        if start < end and first < stop:
+            rows = file.read_row_group(group)[max(start - first, 0) : stop - first]
+            yield from rows.to_batches()
+        first = end
 
 
 @dataclass

@@ -49,18 +49,22 @@ class Problems:
         if self.count <= MOST_PROBLEMS:
             self.first.append(problem)
 
+    def refuse(self) -> None:
+        """Raise UserError if there are problems."""
+        if self.count:
+            more = self.count - MOST_PROBLEMS
+            raise UserError(self.first + ([f"… and {more:,} more"] if more > 0 else []))
+
 
 def name_parts(file: Path) -> tuple[str, str, str]:
     """Return a file's stem, the suffix of its format and that of its compression (or ``""``).
 
     Only these two suffixes are removed: the stem of ``notes.v2.jsonl.gz`` is ``notes.v2``.
     """
-    compression = file.suffix.lower()
-    if compression in COMPRESSIONS:
-        file = file.with_suffix("")
-    else:
-        compression = ""
-    return file.stem, file.suffix.lower(), compression
+    suffix = file.suffix.lower()
+    if suffix in COMPRESSIONS:
+        return *name_parts(file.with_suffix(""))[:2], suffix
+    return file.stem, suffix, ""
 
 
 def listed(names: Iterable[str]) -> str:
@@ -107,7 +111,7 @@ def file_rows(
                 elif suffix in DELIMITERS:
                     rows = csv_rows(lines, DELIMITERS[suffix], fields)
                 else:
-                    rows = whole_text(lines) if is_document else text_blocks(lines)
+                    rows = text_rows(lines, is_document)
             for line, row in rows:
                 if isinstance(row, str):
                     problems.add(f"{file if line is None else f'{file}:{line}'}: {row}")
@@ -239,14 +243,13 @@ def parquet_rows(source: Any, file: Path, fields: Mapping[str, str]) -> Iterator
         yield from ((None, problem) for problem in wrong)
         return
     names = sorted(set(fields.values()))
-    number = 0
-    for batch in parquet.iter_batches(batch_rows(parquet, names, file), columns=names):
-        for scalars in zip(*(batch.column(name) for name in names), strict=True):
-            number += 1
-            try:
-                yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
-            except UnicodeDecodeError as error:
-                yield number, f"a value is not UTF-8 ({error}); expected UTF-8"
+    batches = parquet.iter_batches(batch_rows(parquet, names, file), columns=names)
+    rows = (scalars for batch in batches for scalars in zip(*batch.select(names), strict=True))
+    for number, scalars in enumerate(rows, 1):
+        try:
+            yield number, {n: s.as_py() for n, s in zip(names, scalars, strict=True)}
+        except UnicodeDecodeError as error:
+            yield number, f"a value is not UTF-8 ({error}); expected UTF-8"
 
 
 def serves_as(key: str, kind: pa.DataType) -> bool:
@@ -264,48 +267,38 @@ def batch_rows(parquet: pq.ParquetFile, names: list[str], file: Path) -> int:
     A value may be stored once for all rows that share it. No value is larger than its unpacked
     row group, which bounds the memory of a batch.
     """
+    groups = map(parquet.metadata.row_group, range(parquet.num_row_groups))
+    chunks = (group.column(column) for group in groups for column in range(group.num_columns))
     largest = 1
-    for group in range(parquet.num_row_groups):
-        chunks = parquet.metadata.row_group(group)
-        for column in range(chunks.num_columns):
-            chunk = chunks.column(column)
-            if chunk.path_in_schema in names:
-                size = chunk.total_uncompressed_size
-                if size > LONGEST_DOCUMENT * max(1, chunk.num_values):
-                    raise UserError(
-                        f"{file}: more than {LONGEST_DOCUMENT // 10**6} MB in one document; "
-                        "expected at most that, or several documents"
-                    )
-                largest = max(largest, size)
+    for chunk in chunks:
+        if chunk.path_in_schema in names:
+            size = chunk.total_uncompressed_size
+            if size > LONGEST_DOCUMENT * max(1, chunk.num_values):
+                raise UserError(
+                    f"{file}: more than {LONGEST_DOCUMENT // 10**6} MB in one document; expected "
+                    "at most that, or several documents"
+                )
+            largest = max(largest, size)
     return max(1, min(1024, 8 * LONGEST_DOCUMENT // largest))
 
 
 def column_problems(names: list[str], fields: Mapping[str, str]) -> list[str]:
     """Return a problem for each field that is not exactly one of the columns."""
-    problems = []
-    for field in dict.fromkeys(fields.values()):
-        if (times := names.count(field)) > 1:
-            problem = f"{times} columns are called '{field}'; expected one, among"
-            problems.append(f"{problem} {listed(names)}")
-        elif not times:
-            found = f"no column '{field}'; found {listed(names)}"
-            problems.append(f"{found}{nearest(field, names)}")
-    return problems
+    return [
+        f"{times} columns are called '{field}'; expected one, among {listed(names)}"
+        if (times := names.count(field))
+        else f"no column '{field}'; found {listed(names)}{nearest(field, names)}"
+        for field in dict.fromkeys(fields.values())
+        if names.count(field) != 1
+    ]
 
 
-def whole_text(lines: Iterable[str]) -> Iterator[Row]:
-    """Yield a plain-text file as one row without trailing line ends; nothing if it is empty."""
-    normalised = [line.replace("\r\n", "\n") for line in lines]
-    if normalised:
-        yield None, {"text": "".join(normalised).rstrip("\n")}
-
-
-def text_blocks(lines: TextLines) -> Iterator[Row]:
-    """Yield each block of lines between blank lines as one row, with its first line number."""
-    for blank, block in groupby(lines, key=lambda line: not line.strip()):
+def text_rows(lines: TextLines, is_document: bool) -> Iterator[Row]:
+    """Yield a plain text, or each block between its blank lines, without trailing line ends."""
+    for blank, block in groupby(lines, key=lambda line: not (is_document or line.strip())):
         if blank:
             for _ in block:
                 lines.begin_document()
         else:
-            text = [line.replace("\r\n", "\n") for line in block]
-            yield lines.start, {"text": "".join(text).rstrip("\n")}
+            text = "".join(line.replace("\r\n", "\n") for line in block).rstrip("\n")
+            yield None if is_document else lines.start, {"text": text}

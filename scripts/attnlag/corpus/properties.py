@@ -1,6 +1,6 @@
 """The table of token properties: the word, part of speech and frequency of each token."""
 
-import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from attnlag.corpus.catalogue import NONE, SPACE, TAGS, of_file
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tagger
-from attnlag.corpus.tagging import TaggedWords
+from attnlag.corpus.tagging import TaggedWords, untagged_words
 from attnlag.errors import UserError, nearest
 from attnlag.storage.keys import KEY_FIELDS, KEYS
 from attnlag.storage.sequences import keys_of
@@ -125,26 +125,23 @@ def of_words(
 def describe(
     batches: Iterable[list[Tokenized]],
     source: WordSource,
-    counts: dict[str, int],
+    counts: Counter[str],
     **common: Any,
 ) -> Iterator[pa.Table]:
     """Yield the rows of documents, one table per batch; ``common`` are arguments of `table`.
 
     ``counts`` receives the numbers of documents, of documents with tags (``tagged``) and of tokens.
     """
-    counts |= dict.fromkeys(("documents", "tagged", "tokens"), 0)
     for documents in batches:
-        groups = source.groups
-        in_language = [groups is None or each.document.group in groups for each in documents]
-        texts = [each.document for each in documents]
-        of_language = source.words_of(list(itertools.compress(texts, in_language)))
+        texts = [document for document, _ in documents]
+        groups = {text.group for text in texts} if source.groups is None else source.groups
+        of_language = source.words_of([text for text in texts if text.group in groups])
         rows = []
-        for document, speaks_it in zip(documents, in_language, strict=True):
-            words = next(of_language if speaks_it else tagging.no_tags([document.document]))
+        for document in documents:
+            text, _ = document
+            words = next(of_language) if text.group in groups else untagged_words(text.text)
             rows.append(table(document, words, **common))
-            counts["documents"] += 1
-            counts["tagged"] += words.tags is not None
-            counts["tokens"] += rows[-1].num_rows
+            counts.update(documents=1, tagged=words.tags is not None, tokens=rows[-1].num_rows)
         yield pa.concat_tables(rows).unify_dictionaries().combine_chunks()
 
 
@@ -167,8 +164,8 @@ def table(
     position, ids = (key.to_numpy() for key in keys[2:])
     of_text = position >= bos
     data = document.text.encode()
-    spans = speller.spans(document.id, ids[of_text].tolist(), data, truncated=truncated)
-    spans = _with_empty(spans, of_text)
+    own_ids = np.where(of_text, ids, -1).tolist()
+    spans = speller.spans(document.id, own_ids, data, truncated=truncated)
     # A control token belongs to no word, whether or not it stands for text.
     control = ~of_text | np.isin(ids, list(speller.special))
     columns = of_words(document.text, spans, words, control)
@@ -176,9 +173,13 @@ def table(
     if words.tags is not None:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, upos, codes[columns["word"]])
+    pieces = zip(ids.tolist(), of_text.tolist(), *map(np.ndarray.tolist, spans), strict=True)
     rows = {
         **dict(zip(KEYS, keys, strict=True)),
-        "text": _texts(ids, spans, of_text, data, speller),
+        "text": [
+            data[start:end].decode(errors="replace") if own else speller.added.get(token, "")
+            for token, own, start, end in pieces
+        ],
         "byte_start": spans.starts,
         "byte_end": spans.ends,
         **columns,
@@ -189,24 +190,3 @@ def table(
         if entry.values:
             rows[name] = entry.values(rows)
     return pa.table([pa.array(rows[field.name]).cast(field.type) for field in SCHEMA], SCHEMA)
-
-
-def _with_empty(spans: Spans, of_text: np.ndarray) -> Spans:
-    """Return the spans of all tokens, given those of the text; others get empty ones in place."""
-    # An empty span begins where the next span begins.
-    place = np.cumsum(of_text) - of_text
-    starts = np.append(spans.starts, spans.ends[-1:] if len(spans.ends) else [0])[place]
-    ends = starts.copy()
-    ends[of_text] = spans.ends
-    return Spans(starts, ends)
-
-
-def _texts(
-    ids: np.ndarray, spans: Spans, of_text: np.ndarray, data: bytes, speller: Speller
-) -> list[str]:
-    """Return the text of each token, with a replacement character for part of a character."""
-    columns = (values.tolist() for values in (ids, *spans, of_text))
-    return [
-        data[start:end].decode(errors="replace") if from_text else speller.added.get(token, "")
-        for token, start, end, from_text in zip(*columns, strict=True)
-    ]

@@ -58,41 +58,35 @@ def untagged_words(text: str) -> TaggedWords:
     return words._replace(tags=None)
 
 
-def given_words(text: str, pairs: Iterable[tuple[str, str]], place: str) -> TaggedWords:
+def given_words(text: str, pairs: Sequence[tuple[str, str]], place: str) -> TaggedWords:
     """Return the words of a text that was split and tagged elsewhere.
 
-    The pairs of word and tag are in the order of the text and cover all of it except white space.
+    The pairs of word and tag are in the order of the text and cover all of it except white space;
+    a text without pairs has no tags.
     Raise UserError if the words are not those of the text, or a tag is not a universal one.
     """
-
-    def placed() -> Iterator[tuple[int, str, str]]:
-        end = _next_word(text, 0)
-        for number, (word, tag) in enumerate(pairs, 1):
-            if tag not in UPOS:
-                raise UserError(
-                    f"{place}, word {number} ('{word}'): found the tag {shown(tag)}, expected one "
-                    f"of {', '.join(UPOS)}{nearest(tag.upper(), UPOS)}"
-                )
-            if not word or not text.startswith(word, end):
-                raise UserError(
-                    f"{place}, word {number}: found {shown(word)}, expected the text at that "
-                    f"place: {shown(text[end : end + 20])}"
-                )
-            yield end, word, tag
-            end = _next_word(text, end + len(word))
-        if end < len(text):
+    if not pairs:
+        return untagged_words(text)
+    placed, end = [], 0
+    for number, (word, tag) in enumerate(pairs, 1):
+        start = next((i for i in range(end, len(text)) if not text[i].isspace()), len(text))
+        if tag not in UPOS:
             raise UserError(
-                f"{place}: found no more words; expected the rest of the text: "
-                f"{shown(text[end : end + 20])}"
+                f"{place}, word {number} ('{word}'): found the tag {shown(tag)}, expected one of "
+                f"{', '.join(UPOS)}{nearest(tag.upper(), UPOS)}"
             )
-
-    return _words(placed())
-
-
-def _next_word(text: str, start: int) -> int:
-    while start < len(text) and text[start].isspace():
-        start += 1
-    return start
+        if not word or not text.startswith(word, start):
+            raise UserError(
+                f"{place}, word {number}: found {shown(word)}, expected the text at that place: "
+                f"{shown(text[start : start + 20])}"
+            )
+        placed.append((start, word, tag))
+        end = start + len(word)
+    if rest := text[end:].lstrip():
+        raise UserError(
+            f"{place}: found no more words; expected the rest of the text: {shown(rest[:20])}"
+        )
+    return _words(placed)
 
 
 def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
@@ -120,8 +114,7 @@ def from_column(documents: Sequence[Document]) -> Iterator[TaggedWords]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
         place = f"the tags of document '{document.id}'"
-        pairs = pairs_of(document.tags or "", place)
-        yield given_words(document.text, pairs, place) if pairs else untagged_words(document.text)
+        yield given_words(document.text, pairs_of(document.tags or "", place), place)
 
 
 def from_file(
@@ -129,8 +122,8 @@ def from_file(
 ) -> Iterator[TaggedWords]:
     """Yield the words of the documents, with the tags that a file gives, if any: `read_tags`."""
     for document in documents:
-        place, pairs = f"{path}: document '{document.id}'", pairs_of.get(document.id)
-        yield given_words(document.text, pairs, place) if pairs else untagged_words(document.text)
+        pairs = pairs_of.get(document.id, [])
+        yield given_words(document.text, pairs, f"{path}: document '{document.id}'")
 
 
 def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
@@ -139,16 +132,14 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
     It is CSV, TSV or Parquet with the columns ``document``, ``word`` and ``tag``. Raise UserError
     if a column is missing or a document is not in the corpus.
     """
-    problems = Problems()
     if name_parts(path)[1] not in (*DELIMITERS, PARQUET):
-        problems.add(f"{path}: found another format, expected CSV, TSV or Parquet")
+        raise UserError(f"{path}: found another format, expected CSV, TSV or Parquet")
+    problems = Problems()
     fields = {"id": "document", "text": "word", "tags": "tag"}
-    rows = () if problems.count else file_rows(path, fields, False, problems)
     pairs: dict[str, list[tuple[str, str]]] = {}
-    for _, row in rows:
+    for _, row in file_rows(path, fields, False, problems):
         pairs.setdefault(str(row["document"]), []).append((row["word"] or "", row["tag"] or ""))
-    if problems.count:
-        raise UserError(problems.first)
+    problems.refuse()
     corpus = set(documents)
     if strangers := [document for document in pairs if document not in corpus]:
         raise UserError(
@@ -211,9 +202,7 @@ def parts_of(text: str) -> Iterator[tuple[int, str]]:
     start = 0
     while len(text) - start > LONGEST_PART:
         stop = start + LONGEST_PART
-        line_end = text.rfind("\n", start, stop)
-        cut = line_end if line_end >= 0 else text.rfind(" ", start, stop)
-        stop = cut + 1 if cut >= 0 else stop
+        stop = text.rfind("\n", start, stop) + 1 or text.rfind(" ", start, stop) + 1 or stop
         yield start, text[start:stop]
         start = stop
     yield start, text[start:]
@@ -246,8 +235,7 @@ def pipeline_digest(folder: Path) -> str:
     ``tagger/model 19829`` and a line end.
     """
     digest = hashlib.sha256()
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    for name, path in sorted(files.items()):
+    for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*")):
         if path.is_file() and "__pycache__" not in name:
             content = path.read_bytes()
             digest.update(f"{name} {len(content)}\n".encode() + content)

@@ -122,14 +122,14 @@ def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tupl
 COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos", "special_in_text")
 
 
-def special_tokens(tokenizer: Any) -> re.Pattern[str] | None:
-    """Return a pattern for text that a tokenizer turns into control tokens; None if there is none.
+def special_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """Return a pattern for text that a tokenizer turns into control tokens.
 
-    Longer texts come first, as in the tokenizer.
+    Longer texts come first, as in the tokenizer. Without control tokens, nothing matches.
     """
     texts = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special and str(t)}
     longest_first = sorted(texts, key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, longest_first))) if texts else None
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
 
 def tokenize(
@@ -163,9 +163,9 @@ def tokenize(
     for documents, texts in batches:
         rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
         counts["documents"] += len(documents)
-        places = [[m.start() for m in special.finditer(text)] if special else [] for text in texts]
+        matches = [list(special.finditer(text)) for text in texts]
         if special_in_text == "refuse":
-            _refuse_special(documents, texts, places, special)
+            _refuse_special(documents, matches)
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
@@ -175,8 +175,8 @@ def tokenize(
             # Whether text that looks like a control token is read as text.
             split_special_tokens=special_in_text != "token",
         )
-        for document, ids, offsets, special_places in zip(
-            documents, encoded["input_ids"], encoded["offset_mapping"], places, strict=True
+        for document, ids, offsets, marks in zip(
+            documents, encoded["input_ids"], encoded["offset_mapping"], matches, strict=True
         ):
             stop = 0
             for window, (start, stop) in enumerate(windows(len(ids), size, long_documents)):
@@ -187,7 +187,7 @@ def tokenize(
                 rows["input_ids"].append([*bos, *ids[start:stop]])
                 rows["char_start"].append([*starts[: len(bos)], *starts])
                 rows["char_end"].append([*starts[: len(bos)], *ends])
-                within = sum(starts[0] <= place < ends[-1] for place in special_places)
+                within = sum(starts[0] <= mark.start() < ends[-1] for mark in marks)
                 rows["special_in_text"].append(within)
                 counts["special_in_text"] += within
                 counts["sequences"] += 1
@@ -198,16 +198,14 @@ def tokenize(
         yield pa.table(rows, schema=SCHEMA)
 
 
-def _refuse_special(
-    documents: list[str], texts: list[str], places: list[list[int]], special: re.Pattern[str] | None
-) -> None:
+def _refuse_special(documents: list[str], matches: list[list[re.Match[str]]]) -> None:
     """Raise UserError if the text of a document looks like a control token."""
     problems = [
-        f"document '{document}', character {marks[0] + 1}: found "
-        f"'{special.match(text, marks[0])[0]}', which looks like a control token of the model"  # type: ignore[index,union-attr]
+        f"document '{document}', character {marks[0].start() + 1}: found '{marks[0][0]}', which "
+        "looks like a control token of the model"
         + (f", and {len(marks) - 1} more" if len(marks) > 1 else "")
         + "; expected none, or to read them as text or as tokens"
-        for document, text, marks in zip(documents, texts, places, strict=True)
+        for document, marks in zip(documents, matches, strict=True)
         if marks
     ]
     if problems:
@@ -259,8 +257,6 @@ def summarize(batches: Iterable[pa.RecordBatch], corpus: pa.Table, bos: int) -> 
         "group": by_group.assign(name=by_group["group"]),
         "document": by_document,
     }
-    summary = pd.concat(
-        [frame.assign(level=level) for level, frame in levels.items()], ignore_index=True
-    )
+    summary = pd.concat(levels, names=["level"]).reset_index("level").reset_index(drop=True)
     summary["characters_per_token"] = summary["characters"] / summary["tokens"]
     return summary[["level", "name", "group", *sums, "characters_per_token"]]

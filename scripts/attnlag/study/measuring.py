@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -158,11 +159,10 @@ class Measurement:
             Tokenized(Document(name, self.groups[name], self.texts[name]), list(sequences))
             for name, sequences in groupby(sequences_of(self.tokens), lambda each: each.document)
         ]
-        counts: dict[str, int] = {}
         (table,) = token_properties.describe(
             [documents],
             self.tagger,
-            counts,
+            Counter(),
             speller=Speller(self.tokenizer),
             bos=int(adds_bos(self.tokenizer, self.run.prepend_bos)),
             truncated=False,
