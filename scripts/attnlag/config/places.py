@@ -14,8 +14,13 @@ class Places:
 
     def __init__(self, raw: Any, readings: Mapping[Path, Reading]):
         # Another workflow's file may hold the configuration as a section.
-        paths = (_path_to(raw, reading.values) for reading in readings.values())
-        self.section: KeyPath = next(filter(None, paths), ())
+        paths = (
+            path
+            for reading in readings.values()
+            for path, value in values_by_path(reading.values)
+            if path and value == raw
+        )
+        self.section: KeyPath = next(paths, ())
         # The last file with the value in effect determines the line.
         self.in_force = dict(values_by_path(raw))
         self.places: dict[KeyPath, tuple[int, int]] = {}
@@ -45,12 +50,6 @@ def written(path: KeyPath) -> str:
         word = part if re.fullmatch(r"[\w.-]+", str(part)) else json.dumps(part)
         text += f"[{part}]" if isinstance(part, int) else f".{word}" if text else str(word)
     return text
-
-
-def _path_to(section: Any, configuration: Any) -> KeyPath | None:
-    """Return the keys that lead to a section of a configuration; None if it is not in it."""
-    values = values_by_path(configuration)
-    return next((path for path, value in values if value == section), None)
 
 
 def _same(value: Any, other: Any) -> bool:

@@ -23,11 +23,7 @@ from attnlag.quantities.settings import Extraction, Norms, Sources
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design import covariates
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import (
-    Controls,
-    Inference,
-    Regression,
-)
+from attnlag.regression.settings import Controls, Inference, Regression
 from attnlag.section import NAMED, Name, Section
 
 
@@ -179,27 +175,23 @@ class Config(Section):
         classes = {"token_properties"} if by_class else set()
         return self.files_of_tokens(regression) | classes if regression else set()
 
-    def sites_changed(self) -> list[str]:
-        """Return the sites that interventions change or observe; [] for none."""
-        if self.causal is None:
-            return []
-        changeable = catalogue.changeable(self.extraction.sites)
-        causal = self.causal
-        asked = {*(causal.source_sites or changeable), *(causal.target_sites or changeable)}
-        return [site for site in changeable if site in asked]
-
     def pairs_changed(self) -> dict[str, tuple[str, str]]:
         """Return the site that is changed and the one that is observed, by the name of the pair."""
         if self.causal is None:
             return {}
-        changed = self.sites_changed()
+        sites = catalogue.changeable(self.extraction.sites)
         pairs = itertools.product(
-            self.causal.source_sites or changed, self.causal.target_sites or changed
+            self.causal.source_sites or sites, self.causal.target_sites or sites
         )
         return {
             source if source == target else f"{source}_to_{target}": (source, target)
             for source, target in pairs
         }
+
+    def sites_changed(self) -> list[str]:
+        """Return the sites that interventions change or observe; [] for none."""
+        asked = set(itertools.chain(*self.pairs_changed().values()))
+        return [site for site in catalogue.changeable(self.extraction.sites) if site in asked]
 
     def files_of(self, corpus: str) -> list[str]:
         """Return the files of a corpus in the stated order, with globs expanded, each file once."""

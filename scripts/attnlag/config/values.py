@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -158,32 +159,23 @@ def _figure_problems(config: Config, raw: Mapping[str, Any]) -> Iterator[Problem
 
 def _length_problems(config: Config) -> Iterator[Problem]:
     """Yield the regressions without rows because all sequences are too short."""
-    longest = config.tokens.max_length
-    if longest is None:
-        return
-
-    def problem(
-        lags: list[int], leads: list[int], covariates: list[str], outcome: str
-    ) -> str | None:
+    longest = config.tokens.max_length or math.inf
+    for name, regression in config.regressions.items():
+        lags, leads, covariates = regression.lags, regression.leads, regression.layer_covariates
         furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
         furthest += [f"lead {max(leads)}"] if leads else []
         # Tokens needed besides the outcome; a covariate may contain a lag.
         offsets = [cell.offset for cell in layer_cells(covariates).values()]
         reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
-        needed = config.norms.drop_first + OUTCOMES[outcome].first_position + reach + 1
-        if longest >= needed:
-            return None
-        return (
-            f"{' and '.join(furthest)}, which need{'s' if len(furthest) == 1 else ''} sequences "
-            f"of {needed} tokens (norms.drop_first is {config.norms.drop_first}), but "
-            f"tokens.max_length is {longest}"
-        )
-
-    for name, regression in config.regressions.items():
-        terms = regression.lags, regression.leads, regression.layer_covariates
-        if sentence := problem(*terms, regression.outcome):
-            key = "lags" if regression.lags else "leads"
-            yield ("regressions", name, key), f"found {sentence}"
+        dropped = config.norms.drop_first
+        needed = dropped + OUTCOMES[regression.outcome].first_position + reach + 1
+        if longest < needed:
+            yield (
+                ("regressions", name, "lags" if lags else "leads"),
+                f"found {' and '.join(furthest)}, which need{'s' * (len(furthest) == 1)} "
+                f"sequences of {needed} tokens (norms.drop_first is {dropped}), but "
+                f"tokens.max_length is {longest}",
+            )
 
 
 def _file_problem(pattern: str) -> str | None:

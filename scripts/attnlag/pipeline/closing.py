@@ -26,11 +26,5 @@ def words(config: Config, targets: Sequence[str], storage: str | None = None) ->
     advice = f"Open {explorer} · everything else: findings.txt and figures/ in each folder"
     also = tuple(f"{name}." for name in config.figures.also)
     asked = [path for path in targets if Path(path).name.startswith(also) and Path(path).exists()]
-    return "\n".join(
-        [
-            *(path.read_text("utf-8") for path in (Path(answers), *of_comparison)),
-            *asked,
-            *left,
-            advice,
-        ]
-    )
+    texts = [path.read_text("utf-8") for path in (Path(answers), *of_comparison)]
+    return "\n".join([*texts, *asked, *left, advice])

@@ -37,8 +37,10 @@ PAGES = (".bib", ".css", ".html", ".js", ".md")
 MEMORY = Path(".snakemake/attnlag.code.json")
 
 
-def _is_said(node: ast.AST) -> bool:
-    """Return whether a node is a docstring or a log message."""
+def _computes_nothing(node: ast.AST) -> bool:
+    """Return whether a node is a docstring, a log message, or imports for annotations."""
+    if isinstance(node, ast.If):
+        return getattr(node.test, "id", None) == "TYPE_CHECKING"
     if not isinstance(node, ast.Expr):
         return False
     value = node.value
@@ -47,15 +49,6 @@ def _is_said(node: ast.AST) -> bool:
             return True
         value = value.func if isinstance(value, ast.Call) else value.value
     return isinstance(value, ast.Constant) or (isinstance(value, ast.Name) and value.id == "log")
-
-
-def _is_for_types(node: ast.AST) -> bool:
-    """Return whether a node imports what annotations name, which nothing runs."""
-    return (
-        isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-    )
 
 
 def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
@@ -70,7 +63,7 @@ def _collect(value: Any, imported: set[str], computed: list[str]) -> None:
         computed.append("]")
     elif not isinstance(value, ast.AST):
         computed.append(repr(value))
-    elif not (_is_said(value) or _is_for_types(value)):
+    elif not _computes_nothing(value):
         if isinstance(value, ast.ImportFrom):
             module = value.module or ""
             imported.update([module, *(f"{module}.{alias.name}" for alias in value.names)])

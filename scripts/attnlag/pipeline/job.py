@@ -59,17 +59,10 @@ def text_of(
     options: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a job as JSON; the arguments are as in `Job`, the settings as JSON."""
-
-    def texts(files: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: str(paths) if isinstance(paths, str | Path) else list(map(str, paths))
-            for name, paths in files.items()
-        }
-
-    job = {"stage": stage, "input": texts(input), "output": texts(output), "names": dict(names)}
-    job |= {"settings": json.loads(settings or "null"), "options": dict(options or {})}
+    job = {"stage": stage, "input": dict(input.items()), "output": dict(output.items())}
+    job |= {"names": names, "settings": json.loads(settings or "null"), "options": options or {}}
     # The report quotes it in a script.
-    return text_for("script", json.dumps(job))
+    return text_for("script", json.dumps(job, default=str))
 
 
 def argument(text: str) -> str:

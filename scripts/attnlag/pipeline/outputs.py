@@ -70,8 +70,18 @@ SHARED: dict[str, dict[str, str]] = {
     },
 }
 
+OUTPUTS = [
+    Output.stated(folder, name, entry)
+    for folder, files in TABLE["files"].items()
+    for name, entry in files.items()
+]
+OUTPUTS += [
+    Output(folder, f"{figure.name}{{size}}.{{format}}", "a figure", figure=figure.name)
+    for stage, folder in TABLE["figures"].items()
+    for figure in catalogue.drawn_by(stage)
+]
 # What the quantities of a pass have: files of every shard, and those before training.
-OF_QUANTITIES = [
+OUTPUTS += [
     Output(
         str(Path(quantity.pattern("")).parent),
         f"{Path(quantity.pattern('')).name}/{file}.parquet",
@@ -82,17 +92,6 @@ OF_QUANTITIES = [
     for file in ("{shard}", "random_weights")
     if file == "{shard}" or name != "surprisal"
 ]
-
-OUTPUTS = [
-    Output.stated(folder, name, entry)
-    for folder, files in TABLE["files"].items()
-    for name, entry in files.items()
-] + [
-    Output(folder, f"{figure.name}{{size}}.{{format}}", "a figure", figure=figure.name)
-    for stage, folder in TABLE["figures"].items()
-    for figure in catalogue.drawn_by(stage)
-]
-OUTPUTS += OF_QUANTITIES
 
 # Placeholders for several names, in paths and in names of columns.
 PATTERNS = {

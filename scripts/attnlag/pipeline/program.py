@@ -100,11 +100,8 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
         if arguments.log:
             arguments.log.parent.mkdir(parents=True, exist_ok=True)
             # A message may quote text that is not valid Unicode.
-            _add_handler(
-                logging.FileHandler(
-                    arguments.log, mode="w", encoding="utf-8", errors="backslashreplace"
-                )
-            )
+            file = logging.FileHandler(arguments.log, "w", "utf-8", errors="backslashreplace")
+            _add_handler(file)
         job = read(arguments.job, settings)
         job.threads, stage, inputs = _usable_threads(arguments.threads), job.stage, job.input
         main(job)

@@ -134,22 +134,17 @@ def write(config: Config, begun: float = 0.0, complete: bool = False) -> None:
     }
     old_inputs = before.get("inputs", {})
     now = remembered(path for path, changed in inputs.items() if changed or path not in old_inputs)
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     made_with = config.model_dump(mode="json") if complete else before.get("configuration")
     record = {
         **({"configuration": made_with} if made_with else {}),
-        "environment": versions(),
+        "environment": {"python": platform.python_version(), **versions},
         "files": {path: entries.get(path) or old[path] for path in present},
         "inputs": {
             path: {"sha256": now[path]} if path in now else old_inputs[path] for path in inputs
         },
     }
     write_text(json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n", RECORD)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that may affect results."""
-    installed = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), **installed}
 
 
 def check(record: dict[str, Any]) -> dict[str, str]:

@@ -31,8 +31,8 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
     another machine stay; ``snakemake --unlock`` removes them.
     """
     HOLDER.parent.mkdir(exist_ok=True)
-    # Opened for reading and writing, created if it does not exist.
-    holder = os.fdopen(os.open(HOLDER, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+    holder = HOLDER.open("a+")
+    holder.seek(0)
     try:
         fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         alone = True
@@ -46,10 +46,9 @@ def clear_stale_locks() -> tuple[TextIO, bool]:
         for lock in locks:
             lock.unlink()
         # Written before this run takes locks, because it may be killed right after.
-        holder.seek(0)
+        holder.truncate(0)
         holder.write(socket.gethostname())
-        # This writes what is buffered first.
-        holder.truncate()
+        holder.flush()
     with suppress(OSError):
         fcntl.flock(holder, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return holder, alone

@@ -184,16 +184,11 @@ def write_frame(frame: "pd.DataFrame", path: Path, record: dict[str, Any]) -> No
     """Write a table of results twice: Parquet with its provenance, and CSV for everyone."""
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
     write_table(table, path, record)
-    with written_whole(path.with_suffix(".csv")) as temporary:
-        without_formulas(frame).to_csv(temporary, index=False)
-
-
-def without_formulas(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a table for a CSV file, without texts that a spreadsheet would take for formulas."""
     texts = frame.select_dtypes(["object", "string", "category"]).astype(object)
-    return frame.assign(
-        **texts.map(lambda cell: text_for("csv", cell) if isinstance(cell, str) else cell)
-    )
+    # A spreadsheet would take some texts for formulas.
+    escaped = texts.map(lambda cell: text_for("csv", cell) if isinstance(cell, str) else cell)
+    with written_whole(path.with_suffix(".csv")) as temporary:
+        frame.assign(**escaped).to_csv(temporary, index=False)
 
 
 def write_results(
