@@ -169,11 +169,10 @@ class Config(Section):
         return ""
 
     def files_of_permutations(self, regression: str) -> set[str]:
-        """Return the files of tokens that a regression and its permuted order need, if any."""
+        """Return the files of tokens that a regression and its permuted order need."""
         control = self.controls.permutation
-        by_class = bool(regression and control and control.within != "document")
-        classes = {"token_properties"} if by_class else set()
-        return self.files_of_tokens(regression) | classes if regression else set()
+        by_class = control is not None and control.within != "document"
+        return self.files_of_tokens(regression) | ({"token_properties"} if by_class else set())
 
     def pairs_changed(self) -> dict[str, tuple[str, str]]:
         """Return the site that is changed and the one that is observed, by the name of the pair."""

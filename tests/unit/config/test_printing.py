@@ -1,13 +1,12 @@
 """The contents of users' files cannot send commands to a terminal or add lines to messages."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from programs import command_of, job_of
-from projects import ROOT
+from projects import ROOT, ran
 from stage_settings import settings_text
 
 from attnlag.config.problems import check
@@ -26,26 +25,19 @@ def test_control_characters_are_escaped_and_other_text_is_kept() -> None:
         assert text_for("line", text) == text
 
 
-def prepare(folder: Path, name: str, text: str) -> subprocess.CompletedProcess[bytes]:
-    (folder / name).write_text(text, encoding="utf-8")
-    settings = settings_text("prepare_corpus", corpus={"id": "id"})
-    files, made = {"files": [name]}, {"corpus": folder / "out.parquet"}
-    command = command_of(
-        "prepare_corpus", files, made, settings, {"corpus": "hostile"}, clusters_needed=0
-    )
-    command += ["--log", str(folder / "log.txt")]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False)
-
-
 def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: Path) -> None:
     """The message quotes a repeated id, a key and the name of the file."""
     row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
-    result = prepare(tmp_path, "a\x1b[2J\n.jsonl", f"{row}\n{row}\n" + '{"k\x9b": 1}\n')
-    assert result.returncode == 1
-    logged, _, command = (tmp_path / "log.txt").read_bytes().rpartition(b"to run it again: ")
-    assert text_for("line", command.decode().strip()) == command.decode().strip()
+    file = tmp_path / "a\x1b[2J\n.jsonl"
+    file.write_text(f"{row}\n{row}\n" + '{"k\x9b": 1}\n', encoding="utf-8")
+    settings = settings_text("prepare_corpus", corpus={"id": "id"})
+    files, made, names = {"files": [file.name]}, {"corpus": "out.parquet"}, {"corpus": "hostile"}
+    command = command_of("prepare_corpus", files, made, settings, names, clusters_needed=0)
+    result = ran([*command, "--log", "log.txt"], status=1, cwd=tmp_path)
+    logged, _, again = (tmp_path / "log.txt").read_text("utf-8").rpartition("to run it again: ")
+    assert text_for("line", again.strip()) == again.strip()
     for printed in (result.stderr, logged):
-        lines = printed.decode().split("\n")
+        lines = printed.split("\n")
         assert len(lines) == 4
         assert lines.pop() == ""
         for number, line in enumerate(lines):
@@ -60,9 +52,7 @@ def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
         "program.run(main)\n"
     )
     command = [sys.executable, "-c", code, *job_of("none", {}, {})]
-    result = subprocess.run(command, cwd=ROOT / "scripts", capture_output=True, check=False)
-    assert result.returncode == 1
-    lines = result.stderr.decode().splitlines()
+    lines = ran(command, status=1, cwd=ROOT / "scripts").stderr.splitlines()
     assert lines[1] == "Traceback (most recent call last):"
     assert lines[-1] == r"RuntimeError: \x1b[2J"
 

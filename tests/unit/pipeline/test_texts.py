@@ -28,24 +28,22 @@ def test_sound_texts_have_no_problem():
 
 
 @pytest.mark.parametrize(
-    ("corpus", "sections", "expected"),
+    ("corpus", "cluster", "expected"),
     [
         (
-            {"shards": 500},
-            {},
+            *({"shards": 500}, "document"),
             "corpora.mine.shards: found 500, expected at most 8: the corpus has 8 documents",
         ),
         (
-            {},
-            {"inference": {"cluster": "group"}},
+            *({}, "group"),
             "inference.cluster: found group, but corpora.mine has 2 groups, expected at least 6; "
             "or document",
         ),
-        ({"text": "body"}, {}, "x.jsonl:1: no field 'body'; found 'text', 'genre'"),
+        ({"text": "body"}, "document", "x.jsonl:1: no field 'body'; found 'text', 'genre'"),
     ],
 )
-def test_a_problem_is_found_before_any_job(corpus, sections, expected):
-    assert problems(corpus, **sections)[0] == expected
+def test_a_problem_is_found_before_any_job(corpus, cluster, expected):
+    assert problems(corpus, inference={"cluster": cluster})[0] == expected
 
 
 def test_a_large_corpus_is_left_to_its_job(monkeypatch):

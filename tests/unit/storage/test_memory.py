@@ -14,22 +14,15 @@ V1 = "9:name=systemd:/\n4:cpu,memory:/job\n1:cpuset:/job\n0::/"
 
 def group(path: str, most: object, used: int, cached: int) -> dict[str, object]:
     """Return the files of a group of version 2."""
-    folder = f"sys/fs/cgroup{path}"
-    return {
-        f"{folder}/memory.max": most,
-        f"{folder}/memory.current": used * MB,
-        f"{folder}/memory.stat": f"anon 5\ninactive_file {cached * MB}",
-    }
+    stat = f"anon 5\ninactive_file {cached * MB}"
+    values = {"max": most, "current": used * MB, "stat": stat}
+    return {f"sys/fs/cgroup{path}/memory.{name}": value for name, value in values.items()}
 
 
 def group_1(path: str, most: int, used: int, stat: str) -> dict[str, object]:
     """Return the files of a group of version 1."""
-    folder = f"sys/fs/cgroup/memory{path}"
-    return {
-        f"{folder}/memory.limit_in_bytes": most,
-        f"{folder}/memory.usage_in_bytes": used * MB,
-        f"{folder}/memory.stat": stat,
-    }
+    values = {"limit_in_bytes": most, "usage_in_bytes": used * MB, "stat": stat}
+    return {f"sys/fs/cgroup/memory{path}/memory.{name}": value for name, value in values.items()}
 
 
 # The cache counts as free, and the job's own group has no limit.
