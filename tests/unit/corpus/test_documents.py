@@ -172,32 +172,65 @@ def test_compressed_files_are_the_same_documents(name, compression, tmp_path):
     assert read_all([packed], DEFAULTS) == read_all([plain], DEFAULTS)
 
 
-def test_gzip_members_are_read_one_after_the_other(tmp_path):
-    members = [gzip.compress(json_lines({"text": text}).encode()) for text in ("one", "two")]
-    path = write(tmp_path / "x.jsonl.gz", b"".join(members))
-    assert [d.text for d in read_all([path], DEFAULTS)] == ["one", "two"]
+def unnamed(*texts):
+    """Return documents without ids and groups in a file called x."""
+    return [Document(f"x-{number:06d}", "x", text) for number, text in enumerate(texts, 1)]
 
 
-def test_csv_cells_may_be_long_quoted_and_on_several_lines(tmp_path):
-    long = "word " * 40_000
-    path = write(tmp_path / "x.csv", f'text\r\n"say ""hi"",\nthen\r\ngo"\r\n\r\n{long}\r\n')
-    documents = read_all([path], DEFAULTS)
-    assert [d.text for d in documents] == ['say "hi",\nthen\r\ngo', long]
+LONG, LOOSE = "word " * 40_000, "  \r\n words \r\n\n"
+ONE_TWO = [json_lines({"text": text}).encode() for text in ("one", "two")]
+MARK = b"\xef\xbb\xbf"
+
+# Files: the settings, the content, and the documents in it.
+READ = {
+    "gzip members are read one after the other": (
+        *(DEFAULTS, "x.jsonl.gz", b"".join(map(gzip.compress, ONE_TWO)), unnamed("one", "two")),
+    ),
+    "cells of CSV may be long, quoted and on several lines": (
+        *(DEFAULTS, "x.csv", f'text\r\n"say ""hi"",\nthen\r\ngo"\r\n\r\n{LONG}\r\n'),
+        unnamed('say "hi",\nthen\r\ngo', LONG),
+    ),
+    "numbers serve as ids and groups": (
+        *(FIELDS, "x.jsonl", json_lines(row(7, "words", 1984), row(0, "more", 1985))),
+        [Document("7", "1984", "words"), Document("0", "1985", "more")],
+    ),
+    "rows are named after their file, and blank lines skipped": (
+        *(DEFAULTS, "notes.v2.JSONL.gz", gzip.compress(b"\n \n".join(ONE_TWO))),
+        [Document(f"notes.v2-00000{n}", "notes.v2", text) for n, text in [(1, "one"), (2, "two")]],
+    ),
+    "a text splits into blocks": (
+        *(BLOCKS, "x.txt", "\n\n  One\r\nline two\r\n \t\r\n\r\n\r\nTwo  \n\n"),
+        unnamed("  One\nline two", "Two  "),
+    ),
+    "a byte order mark before JSON": (DEFAULTS, "x.jsonl", MARK + ONE_TWO[0], unnamed("one")),
+    "a byte order mark before CSV": (DEFAULTS, "x.csv", MARK + b"text\none\n", unnamed("one")),
+    "a byte order mark before text": (BLOCKS, "x.txt", MARK + b"one", unnamed("one")),
+    "JSON is not stripped": (DEFAULTS, "x.jsonl", json_lines({"text": LOOSE}), unnamed(LOOSE)),
+    "Parquet is not stripped": (DEFAULTS, "x.parquet", {"text": [LOOSE]}, unnamed(LOOSE)),
+    "names of fields may have dots, and serve twice": (
+        *(CorpusSettings(id="a.b", text="a.b", group="a"), "x.parquet"),
+        *({"a.b": ["one"], "a": ["two"]}, [Document("one", "two", "one")]),
+    ),
+    "ids and groups may be columns of whole numbers": (
+        *(FIELDS, "x.parquet", {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]}),
+        [Document("1", "2", "words")],
+    ),
+    "columns may be strings of any kind": (
+        *(FIELDS, "x.parquet"),
+        {
+            "id": pa.array(["1"], pa.string_view()),
+            "genre": pa.array(["2"]).dictionary_encode(),
+            "text": pa.array(["words"], pa.large_string()),
+        },
+        [Document("1", "2", "words")],
+    ),
+}
 
 
-def test_numbers_serve_as_ids_and_groups(tmp_path):
-    path = write(tmp_path / "x.jsonl", json_lines(row(7, "words", 1984), row(0, "more", 1985)))
-    documents = read_all([path], FIELDS)
-    assert [(d.id, d.group) for d in documents] == [("7", "1984"), ("0", "1985")]
-
-
-def test_rows_without_an_id_or_a_group_are_named_after_their_file(tmp_path):
-    lines = '{"text": "one"}\n\n \n{"text": "two"}\n'
-    path = write(tmp_path / "notes.v2.JSONL.gz", gzip.compress(lines.encode()))
-    assert read_all([path], DEFAULTS) == [
-        Document("notes.v2-000001", "notes.v2", "one"),
-        Document("notes.v2-000002", "notes.v2", "two"),
-    ]
+@pytest.mark.parametrize("case", READ)
+def test_files_hold_the_expected_documents(case, tmp_path):
+    asked, name, content, expected = READ[case]
+    assert read_all([write(tmp_path / name, content)], asked) == expected
 
 
 def test_text_file_is_a_document_of_its_folder(tmp_path, monkeypatch):
@@ -206,34 +239,6 @@ def test_text_file_is_a_document_of_its_folder(tmp_path, monkeypatch):
     assert read_all([path], FIELDS) == expected
     monkeypatch.chdir(path.parent)
     assert read_all(["rose.md"], FIELDS) == expected
-
-
-def test_text_file_splits_into_blocks(tmp_path):
-    path = write(tmp_path / "book.txt", "\n\n  One\r\nline two\r\n \t\r\n\r\n\r\nTwo  \n\n")
-    assert read_all([path], BLOCKS) == [
-        Document("book-000001", "book", "  One\nline two"),
-        Document("book-000002", "book", "Two  "),
-    ]
-
-
-@pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.txt"])
-def test_byte_order_mark_is_dropped(name, tmp_path):
-    content = {"x.jsonl": json_lines({"text": "words"}), "x.csv": "text\nwords\n", "x.txt": "words"}
-    path = write(tmp_path / name, b"\xef\xbb\xbf" + content[name].encode())
-    assert [d.text for d in read_all([path], DEFAULTS)] == ["words"]
-
-
-def test_texts_of_rows_are_not_stripped(tmp_path):
-    text = "  \r\n words \r\n\n"
-    contents = {"x.jsonl": json_lines({"text": text}), "y.parquet": {"text": [text]}}
-    files = [write(tmp_path / name, content) for name, content in contents.items()]
-    assert [d.text for d in read_all(files, DEFAULTS)] == [text, text]
-
-
-def test_field_names_may_contain_dots_and_be_used_twice(tmp_path):
-    path = write(tmp_path / "x.parquet", {"a.b": ["one"], "a": ["two"]})
-    fields = CorpusSettings(id="a.b", text="a.b", group="a", split="none")
-    assert read_all([path], fields) == [Document("one", "two", "one")]
 
 
 def test_all_problems_of_all_files_come_at_once(tmp_path):
@@ -368,28 +373,6 @@ def test_csv_problems_name_the_line_on_which_a_row_starts(tmp_path):
     assert found[1] == "x.csv:8: the text is empty; expected words, or empty: skip"
     assert found[2].startswith("x.csv:9: the row that starts here is broken: unexpected end of")
     assert len(found) == 3
-
-
-@pytest.mark.parametrize(
-    "columns",
-    [
-        {"id": [1], "genre": pa.array([2], pa.uint8()), "text": ["words"]},
-        {
-            **{
-                "id": pa.array(["1"], pa.string_view()),
-                "genre": pa.array(["2"]).dictionary_encode(),
-            },
-            **{"text": pa.array(["words"], pa.large_string())},
-        },
-    ],
-)
-def test_columns_may_be_strings_of_any_kind_and_ids_and_groups_numbers(columns, tmp_path):
-    path = write(tmp_path / "x.parquet", columns)
-    assert read_all([path], FIELDS) == [Document("1", "2", "words")]
-
-
-def test_a_file_of_blank_lines_has_no_block(tmp_path):
-    assert problems(write(tmp_path / "z.txt", "\n \n"), settings=BLOCKS) == [f"z.txt: {EMPTY}"]
 
 
 def test_unreadable_files_are_problems(tmp_path):

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from attnlag.corpus import formats, properties, tagging, tokens
-from attnlag.corpus.alignment import Speller
+from attnlag.corpus.alignment import Speller, token_texts
 from attnlag.corpus.documents import Document
 from attnlag.corpus.sequences import Tokenized
 from attnlag.storage.sequences import TokenSequence
@@ -94,22 +94,17 @@ def test_tokens_cover_each_byte_once_and_belong_to_the_word_they_start_in(tokeni
     assert rows["byte_end"][-1] == len(data)
     assert sum(rows["token_characters"]) == len(text)
 
-    # The word of each byte, character by character.
-    of_byte = []
-    for place, character in enumerate(text):
-        inside = [
-            number
-            for number, (a, b) in enumerate(zip(words.starts, words.ends, strict=True))
-            if a <= place < b
-        ]
-        assert len(inside) == (0 if character.isspace() and not inside else 1)
-        number = inside[0] if inside and not character.isspace() else None
-        of_byte += [(number, inside)] * len(character.encode())
+    # Words do not overlap, and they hold each character that is no white space.
+    places = [range(a, b) for a, b in zip(words.starts, words.ends, strict=True)]
+    word_at = {place: number for number, of_word in enumerate(places) for place in of_word}
+    assert len(word_at) == sum(map(len, places))
+    assert all(place in word_at for place, character in enumerate(text) if not character.isspace())
+    # The word of each byte, and whether the byte is white space.
+    of_byte = [(word_at.get(i, -1), c.isspace()) for i, c in enumerate(text) for _ in c.encode()]
     for i, (start, end) in enumerate(zip(rows["byte_start"], rows["byte_end"], strict=True)):
-        solid = [number for number, _ in of_byte[start:end] if number is not None]
-        word = solid[0] if solid else -1
+        word = next((number for number, white in of_byte[start:end] if not white), -1)
         assert rows["word"][i] == word
-        assert rows["words_touched"][i] == len({n for _, held in of_byte[start:end] for n in held})
+        assert rows["words_touched"][i] == len({n for n, _ in of_byte[start:end]} - {-1})
         if word >= 0:
             first = len(text[: words.starts[word]].encode())
             last = len(text[: words.ends[word]].encode()) - 1
@@ -288,3 +283,22 @@ def test_words_and_tags_are_read_from_a_file(tmp_path, suffix):
     assert [words.tags for words in found] == [["DET", "NOUN"], ["NOUN", "PUNCT"], None]
     (line,) = refused(tagging.read_tags, path, "ac")
     assert 'found the document "b", which the corpus lacks' in line
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "texts"),
+    [
+        # A character of two tokens is shown with the first of them.
+        (
+            "The  naïve 猫 sat",
+            [(0, 3), (3, 4), (4, 10), (10, 12), (11, 12), (12, 16)],
+            ["The", " ", " naïve", " 猫", "·", " sat"],
+        ),
+        # Characters outside every token go to the next one.
+        ("one two", [(0, 3), (4, 7)], ["one", " two"]),
+        # A token without characters is shown as a sign.
+        ("one", [(0, 0), (0, 3)], ["⊢", "one"]),
+    ],
+)
+def test_the_texts_of_tokens_add_up_to_the_document(text, spans, texts):
+    assert token_texts(text, *zip(*spans, strict=True)) == texts
