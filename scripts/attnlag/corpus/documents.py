@@ -49,7 +49,6 @@ SCHEMA = pa.schema(
         ("about_tokens", pa.int32()),
     ]
 )
-TAGS_FIELD = pa.field("tags", pa.large_string())
 
 
 class Document(NamedTuple):
@@ -140,7 +139,7 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def schema_of(settings: CorpusSettings) -> pa.Schema:
     """Return the columns of a corpus; ``tags`` is among them only if it is read."""
-    return SCHEMA if settings.tags is None else SCHEMA.append(TAGS_FIELD)
+    return SCHEMA if settings.tags is None else SCHEMA.append(pa.field("tags", pa.large_string()))
 
 
 def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:

@@ -100,23 +100,16 @@ def of_words(
     word = np.searchsorted(starts, first, side="right") - 1
     inside &= (word >= 0) & (first < np.append(ends, 0)[word])
     word[~inside] = -1
-    words_inside = word[inside]
-    counts = np.bincount(words_inside, minlength=len(starts))
-    before = np.concatenate([[0], np.cumsum(counts)])
-    piece, pieces = np.full(len(word), -1), np.zeros(len(word), int)
-    piece[inside] = np.arange(len(words_inside)) - before[words_inside]
-    pieces[inside] = counts[words_inside]
+    # Words ascend, so that a word's first place is the number of tokens of the words before it.
+    before = np.searchsorted(word[inside], word)
     finished = np.searchsorted(ends, spans.starts, side="right")
     touched = np.searchsorted(starts, spans.ends) - finished
-    initial, final = np.zeros((2, len(word)), bool)
-    initial[inside] = starts[words_inside] >= spans.starts[inside]
-    final[inside] = ends[words_inside] <= spans.ends[inside]
     return {
         "word": word,
-        "piece": piece,
-        "pieces": pieces,
-        "word_initial": initial,
-        "word_final": final,
+        "piece": np.where(inside, np.cumsum(inside) - 1 - before, -1),
+        "pieces": np.where(inside, np.bincount(word + 1)[word + 1], 0),
+        "word_initial": inside & (np.append(starts, 0)[word] >= spans.starts),
+        "word_final": inside & (np.append(ends, 0)[word] <= spans.ends),
         "words_touched": np.where((spans.ends > spans.starts) & ~control, touched, 0),
         "token_characters": characters[spans.ends] - characters[spans.starts],
     }

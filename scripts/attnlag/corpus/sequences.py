@@ -33,24 +33,22 @@ def tokenized(tokens: Path, corpus: Path) -> Iterator[list[Tokenized]]:
         desc="sequences",
         delay=2,
     )
-    grouped = (
-        (document, list(rows))
-        for document, rows in itertools.groupby(rows_of_shard, key=lambda row: row.document)
-    )
-    document, rows = next(grouped, ("", []))
+    grouped = itertools.groupby(rows_of_shard, key=lambda row: row.document)
+    none: tuple[str | None, Iterator[TokenSequence]] = (None, iter(()))
+    document, rows = next(grouped, none)
     documents = pq.read_table(corpus, columns=["document"])["document"]
-    first = documents.index(pa.scalar(document)).as_py()
+    first = documents.index(pa.scalar(document, documents.type)).as_py()
     for batch in stored_batches(corpus, max(first, 0)):
         documents_of_batch = []
         for row in batch.to_pylist():
             # A document without tokens has no sequence.
-            if rows and row["document"] == document:
+            if row["document"] == document:
                 fields = row["document"], row["group"], row["text"], row.get("tags")
-                documents_of_batch.append(Tokenized(Document(*fields), rows))
-                document, rows = next(grouped, ("", []))
+                documents_of_batch.append(Tokenized(Document(*fields), list(rows)))
+                document, rows = next(grouped, none)
         if documents_of_batch:
             yield documents_of_batch
-        if not rows:
+        if document is None:
             return
     raise UserError(
         f"{tokens}: found the document '{document}', which the corpus lacks at that place; "

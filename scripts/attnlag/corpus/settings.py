@@ -1,6 +1,6 @@
 """The keys of a configuration about corpora, and the settings of the stages that read them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -102,10 +102,6 @@ class CorpusSettings(Fields):
     tags: str | None = None  # field with the words and their parts of speech
 
 
-def _none(value: Any) -> Any:
-    return None if value == "none" else value
-
-
 class Corpus(Fields):
     """The documents of a corpus and how they are read.
 
@@ -118,7 +114,9 @@ class Corpus(Fields):
     shards: Positive = Field(
         default=1, description="Number of parts of whole documents, a job each"
     )
-    tagger: Annotated[Tagger | None, BeforeValidator(_none)] = Field(
+    tagger: Annotated[
+        Tagger | None, BeforeValidator(lambda value: None if value == "none" else value)
+    ] = Field(
         default=None,
         description="Words and their parts of speech, described below; `none`: none",
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,11 @@ def adds_bos(tokenizer: Any, prepend_bos: str | bool) -> bool:
     return bool(prepend_bos)
 
 
-def windows(tokens: int, size: int | None, long_documents: str) -> Iterator[tuple[int, int]]:
+def windows(tokens: int, size: int, long_documents: str) -> Iterator[tuple[int, int]]:
     """Yield ``(start, stop)`` of each window of a document of ``tokens`` tokens.
 
     Windows do not overlap. With ``long_documents="truncate"`` only the first is kept.
     """
-    size = max(tokens, 1) if size is None else size
     for start in range(0, tokens, size):
         yield start, min(start + size, tokens)
         if long_documents == "truncate":
@@ -151,8 +151,8 @@ def tokenize(
     a control token and that is refused.
     """
     bos = [tokenizer.bos_token_id] if adds_bos(tokenizer, prepend_bos) else []
-    size = None if max_length is None else max_length - len(bos)
-    if size is not None and size < 1:
+    size = (sys.maxsize if max_length is None else max_length) - len(bos)
+    if size < 1:
         beside = " beside the begin-of-sequence token" * len(bos)
         raise UserError(
             f"sequences have at most {counted(max_length or 0, 'token')}; expected at least "
@@ -192,7 +192,7 @@ def tokenize(
                 counts["special_in_text"] += within
                 counts["sequences"] += 1
                 counts["tokens"] += len(bos) + stop - start
-            counts["split"] += stop == len(ids) and size is not None and len(ids) > size
+            counts["split"] += stop == len(ids) > size
             counts["truncated"] += stop < len(ids)
             counts["cut"] += len(ids) - stop
         yield pa.table(rows, schema=SCHEMA)

@@ -58,7 +58,7 @@ def tokenizers(gpt2_tokenizer):
     return dict(zip(KINDS, made, strict=True))
 
 
-def described(tokenizer, text, words=None, *, size=None, bos=0):
+def described(tokenizer, text, words=None, *, size=1_000, bos=0):
     """Return the rows of a text as a table of columns."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     windows = list(tokens.windows(len(ids), size, "split"))
