@@ -83,7 +83,6 @@ def job_of(
     **options: Any,
 ) -> list[str]:
     """Return the arguments of a program for a job."""
-    options = {name: str(of) if isinstance(of, Path) else of for name, of in options.items()}
     return ["--job", text_of(stage, input, output, names or {}, settings, options)]
 
 

@@ -98,12 +98,10 @@ def null_named(value: Any) -> Any:
 def values_by_path(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     """Yield every key path of a configuration with its value, sections before their keys."""
     yield path, value
-    if isinstance(value, Mapping):
-        for key, item in value.items():
+    entries = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(entries, Mapping):
+        for key, item in entries.items():
             yield from values_by_path(item, (*path, part_of_path(key)))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from values_by_path(item, (*path, index))
 
 
 def _yaml_problem(file: Path, error: Exception) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-from attnlag.config.reading import KeyPath, part_of_path
+from attnlag.config.reading import KeyPath, values_by_path
 from attnlag.config.schema import Config
 from attnlag.errors import nearest, shown
 from attnlag.model.settings import SOURCES, Source
@@ -31,24 +31,18 @@ def key_of(error: Mapping[str, Any], raw: Any) -> KeyPath:
 
     Pydantic's path also has the kinds of sources and the types that a value was parsed as.
     """
-    path, value, places = [], raw, error["loc"]
-    if places[:1] == ("models",):
-        places = (*places[:2], *places[3:])  # A model may have a key like the kind of its source.
-    for part in places:
-        if isinstance(value, Mapping) and part in map(part_of_path, value):
-            value = next(item for key, item in value.items() if part_of_path(key) == part)
-        elif not (isinstance(value, list) and isinstance(part, int)):
-            continue
-        else:
-            value = value[part]
-        path.append(part)
+    parts, stated = error["loc"], dict(values_by_path(raw))
+    if parts[:1] == ("models",):
+        parts = (*parts[:2], *parts[3:])  # A model may have a key like the kind of its source.
+    path: KeyPath = ()
+    for part in parts:
+        if (*path, part) in stated:
+            path = (*path, part)
     if error["type"] == "missing":
-        path.append(error["loc"][-1])
-    elif error["type"].startswith("union_tag"):
-        path.append("source")
-    elif error["type"] == "impossible":
-        path.append(error["ctx"]["key"])
-    return tuple(path)
+        return (*path, error["loc"][-1])
+    if error["type"].startswith("union_tag"):
+        return (*path, "source")
+    return (*path, error["ctx"]["key"]) if error["type"] == "impossible" else path
 
 
 def _section_at(path: KeyPath) -> type[Section]:

@@ -323,9 +323,10 @@ models:
 figures: {documents: {words: [a]}}
 corpora: {words: {files: 5}}
 > 3: corpora.words.files: found 5, expected a list, as in [a, b]
+# A regression may be called null, which is no text to YAML.
 regressions:
   null: {lags: [0]}
-> 2: regressions.null.lags[0]: found 0, expected at least 1
+> 3: regressions.null.lags[0]: found 0, expected at least 1
 models: {$NAME_100: {source: path, path: mine}, $NAME_101: {source: path, path: mine}}
 corpora: {words: {files: $NAME_300}}
 > 1: models.$NAME_101: the name has 101 characters and becomes a folder: expected at most 100
@@ -598,13 +599,6 @@ def test_files_of_expands_globs_in_order_and_once(folder: Path) -> None:
     assert config.files_of("words") == [*(f"texts/{name}" for name in names), "odd[1].txt"]
     config = checked(corpora={"words": {"files": f"{folder}/texts/*.txt"}})
     assert config.files_of("words") == [f"{folder}/texts/a.txt", f"{folder}/texts/b.txt"]
-
-
-def test_a_regression_may_be_called_null() -> None:
-    # To YAML that is no text.
-    text = f"{LEAST}regressions:\n  null: {{lags: [1]}}\n"
-    assert list(checked(**yaml.safe_load(text)).regressions) == ["null"]
-    assert problems_of(text) == []
 
 
 # --- the files of the project --------------------------------------------------------------
