@@ -6,6 +6,7 @@ Tokens are therefore spelled in bytes, and the concatenated bytes must equal the
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -86,9 +87,11 @@ class Speller:
                     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
                     bounds = np.maximum(np.concatenate([[0], ends]) - len(before), 0)
                     return Spans(bounds[:-1], bounds[1:])
-                both = enumerate(zip(spelled, expected, strict=False))
-                unlike = next((i for i, (a, b) in both if a != b), min(len(spelled), len(expected)))
-                furthest = max(furthest, unlike - len(before))
+                alike = itertools.takewhile(
+                    lambda pair: pair[0] == pair[1],
+                    zip(spelled, expected, strict=False),
+                )
+                furthest = max(furthest, sum(1 for _ in alike) - len(before))
         there = text[furthest : furthest + 20].decode(errors="replace")
         raise UserError(
             f"document '{document}': the tokens do not spell its text from byte {furthest:,} on "

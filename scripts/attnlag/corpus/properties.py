@@ -53,15 +53,14 @@ def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = No
     any.
     """
     packages: tuple[str, ...] = ()
-    words_of = tagging.no_tags
+    # Without a column, no document has tags in its row.
+    words_of = tagging.from_column
     if settings.package is not None:
         assert settings.version
         assert settings.sha256
         nlp = tagging.pipeline_of(settings.package, settings.version, settings.sha256)
         words_of = partial(tagging.tagged_by, nlp)
         packages = ("spacy", settings.package)
-    elif settings.column:
-        words_of = tagging.from_column
     elif settings.file:
         assert tags
         words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
@@ -166,12 +165,12 @@ def table(
     if words.tags is not None:
         codes = np.array([*map(TAGS.index, words.tags), TAGS.index(SPACE)])
         upos = np.where(control, upos, codes[columns["word"]])
-    pieces = zip(ids.tolist(), of_text.tolist(), *map(np.ndarray.tolist, spans), strict=True)
+    by_token = (values.tolist() for values in (ids, of_text, *spans))
     rows = {
         **dict(zip(KEYS, keys, strict=True)),
         "text": [
             data[start:end].decode(errors="replace") if own else speller.added.get(token, "")
-            for token, own, start, end in pieces
+            for token, own, start, end in zip(*by_token, strict=True)
         ],
         "byte_start": spans.starts,
         "byte_end": spans.ends,

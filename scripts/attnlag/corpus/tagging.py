@@ -105,11 +105,6 @@ def pairs_of(tags: str, place: str) -> list[tuple[str, str]]:
 # --- where words come from: documents in, the words of each out -------------------------------
 
 
-def no_tags(documents: Sequence[Document]) -> Iterator[TaggedWords]:
-    """Yield the words of the documents without tags."""
-    return (untagged_words(document.text) for document in documents)
-
-
 def from_column(documents: Sequence[Document]) -> Iterator[TaggedWords]:
     """Yield the words of the documents, with the tags that their rows give, if any."""
     for document in documents:
@@ -235,7 +230,8 @@ def pipeline_digest(folder: Path) -> str:
     ``tagger/model 19829`` and a line end.
     """
     digest = hashlib.sha256()
-    for name, path in sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*")):
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    for name, path in sorted(files.items()):
         if path.is_file() and "__pycache__" not in name:
             content = path.read_bytes()
             digest.update(f"{name} {len(content)}\n".encode() + content)
