@@ -18,7 +18,7 @@ class Places:
             path
             for reading in readings.values()
             for path, value in values_by_path(reading.values)
-            if path and value == raw
+            if value == raw
         )
         self.section: KeyPath = next(paths, ())
         # The last file with the value in effect determines the line.

@@ -22,25 +22,15 @@ from attnlag.section import Name
 def check(
     raw: Any, files: Iterable[str | Path] = (), reserved: Set[str] = frozenset()
 ) -> tuple[Config | None, list[str]]:
-    """Check a configuration and return it, if its structure is sound, with all its problems.
+    """Check a configuration; return it, if its structure is sound, with all its problems.
 
-    Parameters
-    ----------
-    raw : mapping
-        The configuration as read, including overrides from the command line. Anything else,
-        such as None for an empty file, is a problem too.
-    files : iterable of paths
-        The YAML files of the configuration, for the lines in the messages. The configuration may
-        be a section of these files, if another workflow passes it to this one as a module.
-    reserved : set of str
-        Names that models, corpora and regressions must not have.
+    ``raw`` is the configuration as read, including overrides from the command line; anything but a
+    mapping, such as None for an empty file, is a problem too. ``files`` are its YAML files, for the
+    lines in the messages; it may be a section of them, if another workflow passes it to this one as
+    a module. Models, corpora and regressions must not have ``reserved`` names.
 
-    Returns
-    -------
-    config : Config or None
-    problems : list of str
-        One line each, ``file:line: key: found …, expected …``, in the order of lines. Values that
-        are in no file come from the command line.
+    Each problem is one line, ``file:line: key: found …, expected …``, in the order of lines. Values
+    that are in no file come from the command line.
     """
     readings: dict[Path, Reading] = {}
     unread: list[str] = []

@@ -32,13 +32,7 @@ class Reading(NamedTuple):
 
 
 def read_yaml(file: Path) -> Reading:
-    """Read a configuration file.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read or is not YAML.
-    """
+    """Read a configuration file; one that cannot be read or is not YAML is a UserError."""
     if problem := unreadable(file):
         raise UserError(f"{file}: {problem}{file_alike(file) if 'no such' in problem else ''}")
     content = file.read_bytes()
