@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.regression.beyond import groups
 from attnlag.regression.design.design import Formula
-from attnlag.regression.inference import controls, fitting, permutation
+from attnlag.regression.inference import controls, fitting, groups, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
 

@@ -12,6 +12,7 @@ from planning import plan
 
 from attnlag.figures.settings import ON_REQUEST
 from attnlag.pipeline.outputs import OUTPUTS
+from attnlag.quantities.catalogue import OPTIONAL
 
 STORED = Path(__file__).with_name("graph.txt")
 
@@ -34,7 +35,6 @@ def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
 
 # What makes every kind of file.
 EVERYTHING = """
-extraction: {sites: [attention, mlp], quantities: [surprisal, heads, geometry]}
 regressions:
   notebook: {lags: [1, 2], bias_correction: none, by: {upos: outcome}}
   by_number: {lags: [1], by: {surprisal: outcome}}
@@ -50,6 +50,7 @@ def test_rules_and_descriptions_agree(to_plan):
     """Each file that a rule makes is described, and each described file is made by a rule."""
     to_plan.write_config(
         **yaml.safe_load(EVERYTHING),
+        extraction={"sites": ["attention", "mlp"], "quantities": list(OPTIONAL)},
         figures={"also": list(ON_REQUEST)},
         models={"other": to_plan.config["models"]["tiny"]},
         corpora={"small": to_plan.config["corpora"]["small"] | {"tagger": TAGGER}},

@@ -15,6 +15,7 @@ from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, changeable
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
+from attnlag.regression.covariances import CLUSTERED
 from attnlag.regression.design.covariates import CATALOGUE, layer_cells
 from attnlag.regression.settings import Regression
 
@@ -103,7 +104,7 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
     if regression.bias_correction == "half-panel" and not COVARIANCES[covariance].clustered:
         yield (
             ("inference", "covariance"),
-            f"found {covariance}, expected cluster, cluster-crv1 or cluster-jackknife: "
+            f"found {covariance}, expected {CLUSTERED}: "
             f"regression {name} has bias_correction: half-panel, which supports no other "
             "errors; or bias_correction: none",
         )

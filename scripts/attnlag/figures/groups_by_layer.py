@@ -4,7 +4,7 @@ from attnlag.claims.subsets import by_group
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
-from attnlag.regression.beyond.groups import fitted_groups
+from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import UNITS
 from attnlag.regression.terms import lags_among, named
 

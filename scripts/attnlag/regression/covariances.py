@@ -122,6 +122,10 @@ CATALOGUE = {
     ),
 }
 
+_NAMES = [name for name, kind in CATALOGUE.items() if kind.clustered]
+# Those that are clustered, in words.
+CLUSTERED = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
+
 
 def label_of(vcov_type: str) -> str:
     """Return the label of the kind of errors in a table, which may be clustered by group."""

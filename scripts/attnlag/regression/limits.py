@@ -1,4 +1,4 @@
-"""Numbers and kinds that several parts of the regressions agree on."""
+"""The number of documents below which several parts of the regressions do without."""
 
 # With fewer clusters, bootstraps and the jackknife have too little to draw from or leave out, and
 # intervals of pooled regressions cover too little.

@@ -84,7 +84,7 @@ class DesignSettings(RegressionTerms, Norms):
 
 
 class Regression(RegressionTerms):
-    """One regression of log norms, fitted layer by layer."""
+    """One regression, of log norms or another outcome, fitted layer by layer."""
 
     by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
         default=None,
@@ -272,7 +272,7 @@ class Inference(Errors, BootstrapSettings):
             raise impossible(
                 "cluster",
                 f"found cluster: group with covariance: {self.covariance}, expected covariance: "
-                "cluster, cluster-crv1 or cluster-jackknife: the others know no clusters",
+                f"{covariances.CLUSTERED}: the others know no clusters",
             )
         return self
 

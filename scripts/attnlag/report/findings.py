@@ -15,13 +15,13 @@ from attnlag.errors import counted
 from attnlag.escaping import text_for
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
-from attnlag.regression.beyond.groups import fitted_groups
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
 from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS, read_sums
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
+from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_words, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings

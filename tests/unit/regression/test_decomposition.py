@@ -166,7 +166,7 @@ def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(
     shards, tmp_path, monkeypatch
 ):
     """The numbers are those of a design that holds the sampled documents alone."""
-    monkeypatch.setattr(sampling, "FEWEST_DOCUMENTS", 3)
+    monkeypatch.setattr(sampling, "FEWEST_SAMPLED", 3)
     designs, properties, _ = shards
     rows = tables.row_count(designs)
     found, sample_end = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)

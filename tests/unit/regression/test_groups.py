@@ -19,7 +19,7 @@ from designs import (
 )
 from oracles import clustered, dummies_of, jackknifed, ols, r_squared_of_folds
 
-from attnlag.regression.beyond import groups
+from attnlag.regression.inference import groups
 
 LENGTHS = np.random.default_rng(3).integers(12, 40, 30).tolist()
 GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}

@@ -147,8 +147,8 @@ def test_whatever_is_an_outcome_is_regressed(measured, outcome):
     frame = values_of(measured, outcome)
     for layer, rows in frame.groupby("layer"):
         rows = rows.assign(lag=rows.groupby("document")["value"].shift())
-        # No lag is the first token's or, if it is a cosine, one with the first token.
-        rows = rows[rows["position"] > 1 + outcome.startswith("cosine")]
+        # No lag is the first token's or, as that of a cosine, one with the first token.
+        rows = rows[rows["position"] > 1 + catalogue.OUTCOMES[outcome].first_position]
         rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["lag"])]
         slope = np.polyfit(rows["lag"], rows["value"], 1)[0]
         found = fit.coefficients.query("term == 'lag_1'").set_index("layer")["estimate"]

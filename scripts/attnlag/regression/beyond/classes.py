@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import special
 
-from attnlag.regression.beyond.groups import settings_of_groups
 from attnlag.regression.design.properties import (
     MODERATORS,
     OTHER,
@@ -32,6 +31,7 @@ from attnlag.regression.estimation.merging import TermSums
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
+from attnlag.regression.inference.groups import settings_of_groups
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import ClassesSettings, ClassProductsSettings, RegressionSettings
 from attnlag.regression.terms import LEVEL, OF, class_of, is_lag, of_class

@@ -204,7 +204,7 @@ CATALOGUE: dict[str, Covariate] = {
         for name, covariate in _of_property(property_name, entry)
     },
     "previous_layer": Covariate(
-        description="log norms of the layer before at this token and the one before it",
+        description="outcome of the layer before at this token and the one before it",
         terms=("previous_layer", "previous_layer_lag_1"),
         moves=True,
         cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},

@@ -1,7 +1,7 @@
 """Design matrices: the outcome of each token and its regressors.
 
-The regressors are the log norms of the same layer at preceding and following tokens, and the
-covariates of ``covariates.CATALOGUE``.
+The regressors are the outcome of the same layer (log norms) at preceding and following tokens, and
+the covariates of ``covariates.CATALOGUE``.
 """
 
 import json
@@ -108,8 +108,8 @@ class Formula:
         """Return the terms with separate values in each layer, (terms, layers, outcomes).
 
         All terms of a row are NaN in a layer where a value that the row needs is NaN, and in a
-        layer that lacks a preceding layer that it needs. ``values`` are (layers, tokens) log norms,
-        NaN if undefined, and ``rows`` the indices of the outcomes.
+        layer that lacks a preceding layer that it needs. ``values`` are (layers, tokens), NaN if
+        undefined, and ``rows`` the indices of the outcomes.
         """
         layers = len(values)
         terms = np.empty((len(self.cells), layers, len(rows)))

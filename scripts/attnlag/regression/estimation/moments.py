@@ -37,7 +37,8 @@ class Moments:
     above: int = 0
     # Whether the clusters are groups of documents.
     grouped: bool = False
-    # (p,) array or None: Σ w² before the means of documents were removed, if they were.
+    # (p,) array or None: Σ w² before the means of documents were removed, if they were. It bounds
+    # rounding; `through` adds those of merged terms without their products.
     squares: np.ndarray | None = None
     # If clusters are bins of documents, returns an iterator over the documents.
     blocks: Callable[[], Iterator["Moments"]] | None = None
@@ -77,7 +78,7 @@ class Moments:
         return self.s.sum(axis=1)
 
     def by_document(self) -> Iterator["Moments"]:
-        """Iterate over moments with all documents, in blocks."""
+        """Iterate over moments of the clusters in blocks, those of bins by document."""
         return iter([self]) if self.blocks is None else self.blocks()
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray], **fields: Any) -> "Moments":

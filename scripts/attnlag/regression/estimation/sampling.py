@@ -22,7 +22,7 @@ from attnlag.storage.keys import KEYS
 
 # Largest number of rows of a sample, unless it would have fewer documents than these.
 MOST_ROWS = 1_000_000
-FEWEST_DOCUMENTS = 50
+FEWEST_SAMPLED = 50
 
 
 @dataclass
@@ -58,7 +58,7 @@ def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
     end, taken = "", 0
     for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
         taken += sizes[name]
-        if taken > most and number >= FEWEST_DOCUMENTS:
+        if taken > most and number >= FEWEST_SAMPLED:
             end = place
             break
     counts, used = np.array(list(sizes.values()), dtype=np.int64), in_sample(sizes, end)

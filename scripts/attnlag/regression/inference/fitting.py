@@ -15,7 +15,6 @@ import pandas as pd
 
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
-from attnlag.regression.beyond import groups
 from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation import merging, regress, residuals
 from attnlag.regression.estimation.crossproducts import Stored
@@ -27,6 +26,7 @@ from attnlag.regression.inference import (
     bootstrap,
     controls,
     diagnostics,
+    groups,
     halves,
     permutation,
     results,
