@@ -28,7 +28,7 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"
     known = table.dropna(subset=["share_low", "share_high"])
     if not verdict and len(known):
-        verdict = _verdict(known)
+        verdict = _verdict(known, len(table))
     effects = by_layer(extremes(table, most), "estimate", "conf")
     distance = int(table["lag"].iloc[0])
     later = "the next" if distance == 1 else f"that {distance} tokens later"
@@ -80,15 +80,18 @@ def by_layer(
     return ", ".join(texts)
 
 
-def _verdict(shares: pd.DataFrame) -> str:
-    """Return whether effects are a small part of the lags, by the intervals of their ratio."""
+def _verdict(shares: pd.DataFrame, layers: int) -> str:
+    """Return whether effects are a small part of the lags, by the intervals of their ratio.
+
+    Layers beyond those of ``shares`` have no ratio, and are undecided.
+    """
     low, high = shares["share_low"], shares["share_high"]
     small = int(((low > -HARDLY) & (high < HARDLY)).sum())
     large = int(((low > HARDLY) | (high < -HARDLY)).sum())
-    if small == len(shares):
+    if small == layers:
         return "Hardly"
-    if large == len(shares):
+    if large == layers:
         return "In part"
-    counts = {"hardly": small, "in part": large, "undecided": len(shares) - small - large}
+    counts = {"hardly": small, "in part": large, "undecided": layers - small - large}
     texts = [f"{word} in {count}" for word, count in counts.items() if count]
-    return f"{', '.join(texts)} of {counted(len(shares), 'layer')}".capitalize()
+    return f"{', '.join(texts)} of {counted(layers, 'layer')}".capitalize()

@@ -36,6 +36,14 @@ def value_problems(
     for section in ("models", "corpora", "regressions"):
         for name in reserved & getattr(config, section).keys():
             yield (section, name), f"the name '{name}' is that of a result, expected another"
+        spelled: dict[str, str] = {}
+        for name in getattr(config, section):
+            # They would share a folder on disks that do not tell case apart.
+            if (other := spelled.setdefault(name.casefold(), name)) != name:
+                yield (
+                    (section, name),
+                    f"the name '{name}' is '{other}' but for case, expected another",
+                )
     yield from _corpus_problems(config)
     yield from _model_problems(config)
     yield from _length_problems(config)

@@ -1,6 +1,7 @@
 """The keys of a configuration about corpora, and the settings of the stages that read them."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -17,6 +18,8 @@ from attnlag.section import (
     one_or_more,
     truth,
 )
+
+PLAIN_TEXT = re.compile(r"\.(txt|md)(\.(gz|zst))?$")
 
 Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)]
 
@@ -120,6 +123,14 @@ class Corpus(Fields):
         default=None,
         description="Words and their parts of speech, described below; `none`: none",
     )
+
+    @model_validator(mode="after")
+    def _has_fields(self) -> Self:
+        if all(PLAIN_TEXT.search(file) for file in self.files):
+            for key in ("id", "text", "group"):
+                if getattr(self, key) != Fields.model_fields[key].default:
+                    raise impossible(key, f"found {key} for plain text, which has no fields")
+        return self
 
 
 class Tokens(Section):

@@ -45,8 +45,13 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     """
     of_norms = [regression for regression in fitted if regression.is_of_norms and regression.terms]
     within = [regression for regression in of_norms if regression.has_effects]
-    pooled = [regression for regression in of_norms if not regression.has_effects]
     main = (within or of_norms or fitted)[0]
+    outcome = main.settings["outcome"]
+    pooled = [
+        regression
+        for regression in of_norms
+        if not regression.has_effects and regression.settings["outcome"] == outcome
+    ]
     model, corpus = main.record["model"], main.record["corpus"]
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
     tokens = tables.row_count(main.files.all_of("norms", main.of_site))
@@ -65,7 +70,9 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
 def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> Iterator[Answer]:
     """Yield whether large adjustments follow large ones, what lags explain, and the controls."""
     nearest, *others = main.terms[:3]
-    question = f"Does a large adjustment {'precede' if is_lead(nearest) else 'follow'} a large one?"
+    relative = ", relative to its stream," if main.settings["outcome"] == "relative" else ""
+    follow = "precede" if is_lead(nearest) else "follow"
+    question = f"Does a large adjustment{relative} {follow} a large one?"
     if main.fitted.empty:
         yield Answer(question, "no layer was fitted", False)
     else:

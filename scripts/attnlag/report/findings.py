@@ -316,7 +316,7 @@ def residual_findings(fitted: FittedRegression) -> list[str]:
         f"{BREUSCH_GODFREY_LAGS}, {_tested(settings)})"
     ]
     lags, remaining = order_left(fitted.residual_sums)
-    if remaining.notna().any():
+    if claim.value and remaining.notna().any():
         lines.append(
             f"{spans(lags)}, which are not in the regression, still carry "
             f"{number(remaining.median())} in the median layer (sum of partial autocorrelations, "
@@ -411,11 +411,13 @@ def decomposition_findings(steps: pd.DataFrame) -> list[str]:
     by_step = by_step[[POOLED, EFFECTS[-1]]].dropna()
     if by_step.empty:
         return []
-    pooled, within = by_step.mean()
+    pooled, within = map(number, by_step.mean())
+    change = f"moves {named(term)} from {pooled} to {within}"
+    if pooled == within:
+        change = f"leaves {named(term)} at {within}"
     documents = "a sample of " * bool(rows["sampled"].any())
     documents += counted(int(rows["n_documents"].max()), "document")
     return [
-        f"holding documents, parts of speech and tokens fixed moves {named(term)} from "
-        f"{number(pooled)} to {number(within)} (mean over the layers; "
+        f"holding documents, parts of speech and tokens fixed {change} (mean over the layers; "
         f"{documents} with parts of speech)"
     ]

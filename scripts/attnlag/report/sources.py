@@ -32,8 +32,9 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
     most: Any = (first["attention"] - first["mean"]).idxmax()
     lines = [
         f"{claims.previous_token(shares).clause}; the first token has "
-        f"{percent(first['attention'][most])} of the attention in layer {most} and writes "
-        f"{percent(first['mean'][most])} (means over tokens)",
+        f"{percent(first['attention'][most])} of the attention and writes "
+        f"{percent(first['mean'][most])} in layer {most}, where these differ most (means over "
+        "tokens)",
         f"in medians over tokens, the token before writes {percent(before.max())} in layer "
         f"{before.idxmax()} and {percent(before.median())} in the median layer, the token itself "
         f"{percent(itself.median())} (at most {percent(itself.max())}, in layer "

@@ -331,6 +331,10 @@ models: {$NAME_100: {source: path, path: mine}, $NAME_101: {source: path, path: 
 corpora: {words: {files: $NAME_300}}
 > 1: models.$NAME_101: the name has 101 characters and becomes a folder: expected at most 100
 > 2: corpora.words.files[0]: '$NAME_300' cannot be read: File name too long
+corpora: {words: {files: [words.txt], text: body}}
+> 1: corpora.words.text: found text for plain text, which has no fields
+regressions: {within: {lags: [1]}, Within: {lags: [2]}}
+> 1: regressions.Within: the name 'Within' is 'within' but for case, expected another
 models: {mine: {source: path, path: older}}
 figures: {layers: [3, 4]}
 > 2: figures.layers[1]: found layer 4, but model mine has layers 0 to 3

@@ -131,6 +131,8 @@ def test_the_answers_state_each_number_once(base):
         # The point of the second is within a quarter, but its interval is not.
         ([(-0.1, 0.2), (-0.2, 0.4)], 13, "Hardly in 1, undecided in 1 of 2 layers: 1% longer"),
         ([(-0.1, 0.2), (0.3, 0.4)], 13, "Hardly in 1, in part in 1 of 2 layers: 1% longer"),
+        # A lag of zero gives no share.
+        ([(-0.1, 0.2), (np.nan, np.nan)], 13, "Hardly in 1, undecided in 1 of 2 layers: 1% longer"),
         ([(-0.1, 0.2), (-0.2, 0.2)], 5, "Too few documents to tell: 1% longer"),
         ([(np.nan, np.nan)], 13, "1% longer"),
     ],
@@ -182,6 +184,16 @@ def test_an_assumed_scale_of_the_initial_weights_is_said(base):
     assert answers.of_run(regressions_in(base, "within")).count(
         "its own scale is not stated, 0.02 assumed"
     )
+
+
+def test_relative_norms_are_answered_for_as_such(base):
+    medians = {"lag_1": {"median": 0.03, "conf_low": 0.0, "conf_high": 0.06}}
+    medians["lag_2"] = medians["lag_1"]
+    regression(base / "attention" / "within", 0.03, "document", medians, outcome="relative")
+    lines = answers.of_site(regressions_in(base, "within", "pooled")).lines
+    assert lines[0].label == "Does a large adjustment, relative to its stream, follow a large one?"
+    # The pooled regression has another outcome.
+    assert not [line for line in lines if line.label.startswith("ignoring")]
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):

@@ -8,6 +8,7 @@ from designs import columns_of, design_table, fits_of, layers_of, regression_set
 
 from attnlag.claims import training
 from attnlag.regression import labels
+from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.estimation import regress
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.inference import bootstrap
@@ -286,8 +287,21 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
         "(sum of partial autocorrelations, 0.10 to 0.30)",
     ]
     fitted.goodness = fits.assign(breusch_godfrey_p_value=0.9)
-    (first, _) = findings.residual_findings(fitted)
-    assert first.startswith("no layer is shown to need more lags (autocorrelation of residuals: ")
+    (only,) = findings.residual_findings(fitted)
+    assert only.startswith("no layer is shown to need more lags (autocorrelation of residuals: ")
+
+
+@pytest.mark.parametrize(
+    ("held", "change"),
+    [(0.2, "moves lag 1 from 0.31 to 0.20"), (0.313, "leaves lag 1 at 0.31")],
+)
+def test_what_is_held_fixed_moves_or_leaves_the_nearest_lag(held, change):
+    steps = pd.DataFrame({"step": [POOLED, EFFECTS[-1]], "estimate": [0.31, held]})
+    steps = steps.assign(term="lag_1", layer=0, sampled=False, n_documents=9)
+    assert findings.decomposition_findings(steps) == [
+        f"holding documents, parts of speech and tokens fixed {change} (mean over the layers; 9 "
+        "documents with parts of speech)"
+    ]
 
 
 def test_findings_on_groups_state_sizes_and_name_groups_without_one():

@@ -139,7 +139,7 @@ class ClusterSums:
     adjusted: np.ndarray
     # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
     gamma: np.ndarray
-    # Degrees of freedom of CR2: of each coefficient, and of each joint test.
+    # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
     tests: list[SatterthwaiteSums]
     joint: list[SatterthwaiteSums]
     # The estimates without each cluster, if asked for.
