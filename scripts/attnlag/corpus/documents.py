@@ -116,7 +116,7 @@ def read_documents(files: Iterable[str | Path], settings: CorpusSettings) -> Ite
             elif document.id:
                 first_places[document.id] = place
             yield document
-        if is_document and not rows and settings.empty == "skip":
+        if is_plain and not rows and settings.empty == "skip":
             yield LEFT_OUT
         elif not rows and problems.count == problems_before:
             problems.add(f"{file}: no document in it; expected at least one")

@@ -60,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
 
 def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
     """Return the panel of some lines; a single layer far below the others is cut off and named."""
-    lows = np.nanmin([line.low for line in lines if line.low is not None], axis=0)
+    lows = np.fmin.reduce([line.low for line in lines if line.low is not None])
     lowest = np.argsort(lows)[:2]
     place, floor = int(lowest[0]), FAR * min(float(lows[lowest[-1]]), -0.1)
     cut: dict[str, Any] = {}

@@ -513,6 +513,8 @@ def test_documents_without_words_are_left_out_on_request(tmp_path):
     assert documents.corpus_summary("x", tally) == (
         "x: 1 document in 1 group, 5 characters; 4 documents without words left out"
     )
+    in_blocks = skipping.changed(split="blank-lines")
+    assert len(list(Tally().counting(read_documents(given, in_blocks)))) == 1
     # A missing field and a file of another format without a row are still problems.
     broken = [
         write(tmp_path / "v.jsonl", json_lines({"txt": "words"})),
