@@ -295,14 +295,20 @@ def dry_run(folder: Path) -> None:
     """Time what Snakemake takes to plan thousands of jobs."""
     project = copy_of_project(folder, default_config())
     prompts = project.config["corpora"]["prompts"]
-    project.write_config(corpora={"prompts": {**prompts, "shards": SHARDS}})
+    rows = (ROOT / prompts["files"][0]).read_text(encoding="utf-8").splitlines()
+    with open(project.folder / "many.jsonl", "w", encoding="utf-8") as many:
+        for number in range(SHARDS):
+            row = json.loads(rows[number % len(rows)])
+            print(json.dumps(row | {prompts["id"]: f"document-{number:03}"}), file=many)
+    corpus = {**prompts, "files": ["many.jsonl"], "shards": SHARDS}
+    project.write_config(corpora={"prompts": corpus})
     begun, times = time.monotonic(), os.times()
     plan = project.snakemake("--cores", "2", "-n", "--quiet", "rules")
     wall, now = time.monotonic() - begun, os.times()
     cpu = now.children_user + now.children_system - times.children_user - times.children_system
     if plan.returncode:
         sys.exit(plan.stdout)
-    jobs = int(re.findall(r"^total\s+(\d+)", plan.stdout, re.M)[0])
+    jobs = int(re.findall(r"^([\d,]+) jobs to run", plan.stdout, re.M)[0].replace(",", ""))
     print(f"snakemake -n, {jobs:,} jobs: {wall:.1f} s ({cpu:.1f} CPU s)", flush=True)
 
 
