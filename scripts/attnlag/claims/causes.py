@@ -26,9 +26,8 @@ def on_a_later_token(table: pd.DataFrame, most: int) -> Claim:
     """
     documents = int(table["documents"].max())
     verdict = "" if documents >= FEWEST_DOCUMENTS else "Too few documents to tell"
-    known = table.dropna(subset=["share_low", "share_high"])
-    if not verdict and len(known):
-        verdict = _verdict(known, len(table))
+    if not verdict and table["share_low"].notna().any():
+        verdict = _verdict(table)
     effects = by_layer(extremes(table, most), "estimate", "conf")
     distance = int(table["lag"].iloc[0])
     later = "the next" if distance == 1 else f"that {distance} tokens later"
@@ -80,11 +79,12 @@ def by_layer(
     return ", ".join(texts)
 
 
-def _verdict(shares: pd.DataFrame, layers: int) -> str:
+def _verdict(shares: pd.DataFrame) -> str:
     """Return whether effects are a small part of the lags, by the intervals of their ratio.
 
-    Layers beyond those of ``shares`` have no ratio, and are undecided.
+    Layers without a ratio are undecided.
     """
+    layers = len(shares)
     low, high = shares["share_low"], shares["share_high"]
     small = int(((low > -HARDLY) & (high < HARDLY)).sum())
     large = int(((low > HARDLY) | (high < -HARDLY)).sum())

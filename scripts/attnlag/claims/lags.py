@@ -110,7 +110,7 @@ def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outco
 def by_regression(medians: Mapping[str, float]) -> Claim:
     """Return lag 1 in the median layer of regressions by their names in words.
 
-    Of more than `MOST_REGRESSIONS`, it is that of the smallest and of the largest.
+    The claim names the smallest and the largest of more than `MOST_REGRESSIONS`.
     """
     if not medians:
         return Claim("Coefficients of all regressions")

@@ -140,8 +140,7 @@ class Config(Section):
             if trait == "tags":
                 found = bool(corpus.tagger and corpus.tagger.gives_tags)
             else:
-                of_texts = [name_parts(Path(file))[1] in PLAIN_TEXT for file in corpus.files]
-                by_folder = corpus.split == "none" and all(of_texts)
+                by_folder = corpus.split == "none" and is_plain_text(corpus)
                 names = {str(Path(file).parent) if by_folder else file for file in corpus.files}
                 found = bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
             if found:
@@ -217,6 +216,11 @@ class Config(Section):
         """Return the first regression of norms with lag 1, which effects are compared with."""
         regressions = self.regressions.items()
         return [name for name, r in regressions if 1 in r.lags and r.outcome == "norm"][:1]
+
+
+def is_plain_text(corpus: Corpus) -> bool:
+    """Return whether all files of a corpus, or their patterns, are of plain text."""
+    return all(name_parts(Path(file))[1] in PLAIN_TEXT for file in corpus.files)
 
 
 def files_matching(pattern: str) -> list[str]:

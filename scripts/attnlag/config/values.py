@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.config.reading import KeyPath, file_alike
-from attnlag.config.schema import Config, files_matching
+from attnlag.config.schema import Config, files_matching, is_plain_text
+from attnlag.corpus.settings import Corpus
 from attnlag.errors import counted, nearest, unreadable
 from attnlag.escaping import name_problem
 from attnlag.model.settings import ModelSource, PathSource
@@ -73,6 +74,11 @@ def _corpus_problems(config: Config) -> Iterator[Problem]:
         for key, pattern in files:
             if problem := _file_problem(pattern):
                 yield ("corpora", name, *key), problem
+        if is_plain_text(corpus):
+            for field in ("id", "text", "group"):
+                if getattr(corpus, field) != Corpus.model_fields[field].default:
+                    found = f"found {field} for plain text, which has no fields"
+                    yield ("corpora", name, field), found
 
 
 def _model_problems(config: Config) -> Iterator[Problem]:

@@ -1,7 +1,6 @@
 """The keys of a configuration about corpora, and the settings of the stages that read them."""
 
-import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -18,8 +17,6 @@ from attnlag.section import (
     one_or_more,
     truth,
 )
-
-PLAIN_TEXT = re.compile(r"\.(txt|md)(\.(gz|zst))?$")
 
 Groups = Annotated[list[Text], Field(min_length=1), Distinct, AfterValidator(sorted)]
 
@@ -123,14 +120,6 @@ class Corpus(Fields):
         default=None,
         description="Words and their parts of speech, described below; `none`: none",
     )
-
-    @model_validator(mode="after")
-    def _has_fields(self) -> Self:
-        if all(PLAIN_TEXT.search(file) for file in self.files):
-            for key in ("id", "text", "group"):
-                if getattr(self, key) != Fields.model_fields[key].default:
-                    raise impossible(key, f"found {key} for plain text, which has no fields")
-        return self
 
 
 class Tokens(Section):

@@ -373,7 +373,7 @@ def written(model: torch.nn.Module) -> Iterator[list[str]]:
 
 
 def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None, Any]]:
-    """Return what tells whether attributes and buffers of modules, or their items, are the same."""
+    """Return the attributes and buffers of modules in a form that shows a change when compared."""
     state: dict[str, tuple[Any, int | None, Any]] = {}
     for path, module in model.named_modules():
         for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):

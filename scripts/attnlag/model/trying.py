@@ -97,6 +97,7 @@ def vocabulary_of(model: Any, name: str = "NAME") -> int:
     """
     try:
         return len(model.get_input_embeddings().weight)
+    # What transformers raises, by the type of the model.
     except (NotImplementedError, AttributeError):
         raise UserError(
             f"model {name}, of type '{model.config.model_type}': transformers finds no embeddings "

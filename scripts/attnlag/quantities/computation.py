@@ -83,6 +83,7 @@ class Computation:
 
     def layer(self, seen: Seen) -> Any:
         """Return the values of a layer, a tensor of (tokens, *shape) in float32."""
+        # Each quantity has its own; unlike the methods above, there is nothing to do by default.
         raise NotImplementedError
 
     def bytes_per_token(self, stored: str) -> int:

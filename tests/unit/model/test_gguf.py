@@ -102,7 +102,7 @@ REFUSED = [
     ("llama", {"called": "stablelm"}, "architecture 'stablelm', expected one of llama, qwen2, "),
     ("llama", {"leave_out": "blk.1.ffn_down.weight"},
      r"lacks 1 tensor of the model: model\.layers\.1\.mlp\.down_proj\.weight"),
-    # Of which there is none in another layer.
+    # No other layer has this tensor.
     ("llama", {"leave_out": "token_embd.weight"}, r"lacks 1 tensor .*: model\.embed_tokens"),
     ("qwen2", {"widen": "blk.1.ffn_up.weight"},
      r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"),

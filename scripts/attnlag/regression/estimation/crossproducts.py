@@ -37,7 +37,7 @@ Block = tuple[list[str], np.ndarray]
 
 @dataclass(frozen=True)
 class Cells:
-    """What rows of a document are told apart by: its halves, classes of tokens, or both."""
+    """The cells of a document, which separate its rows: halves, classes of tokens, or both."""
 
     # Numbers of rows of all documents, in order, if their halves are apart.
     sizes: Mapping[str, int] | None = None

@@ -200,7 +200,7 @@ def _entry(regression: RegressionTables) -> Entry:
         "axes": {term: axis(term, settings.outcome) for term in terms},
         "correction": correction(inference["adjust"]),
         "tables": beyond.tables_beside(path, "coefficients", "fits", "controls"),
-        # Of what colours the text.
+        # Tables of the numbers that colour the text.
         "tablesOf": {
             "norm": norms,
             "relative": norms + beyond.folder_of(regression, "stream", regression.of_corpus),
