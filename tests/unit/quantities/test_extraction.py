@@ -10,9 +10,9 @@ import torch
 from designs import tokens_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import LLAMA, dynamic, extractor, hidden_states, ragged, small_model
+from models import LLAMA, dynamic, extractor, hidden_states, measured, ragged, small_model
+from refusals import refused
 
-from attnlag.errors import UserError
 from attnlag.model import hooks, loading
 from attnlag.quantities import columns, computation, extraction, passes
 from attnlag.quantities.norms import norms_of_row_group
@@ -25,14 +25,9 @@ def models(fetched):
     return {name: loading.load_model(path, cpu, "auto") for name, path in fetched.items()}
 
 
-def run_sites(model, sequences, wanted, batch_tokens=256, keep="vectors"):
-    """Return (layers, tokens[, width]) over all sequences, for each site."""
-    layers = extractor(model, keep, sites=wanted, batch_tokens=batch_tokens).measure(sequences)
-    return {site: np.stack(layers[keep, site]) for site in wanted}
-
-
-def run(model, sequences, batch_tokens=256, keep="vectors"):
-    return run_sites(model, sequences, ["attention"], batch_tokens, keep)["attention"]
+def run(model, sequences, quantity="vectors", **options):
+    """Return (layers, tokens[, width]) of attention over all sequences."""
+    return measured(model, quantity, ["attention"], sequences, **options)[1]["attention"]
 
 
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
@@ -46,60 +41,52 @@ def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep
     found = np.stack(adjustments.measure(sequences)["stream", ""])
     # Padding is not counted.
     assert sum(counted) == 106
-    states = [hidden_states(model, sequence).astype(float) for sequence in sequences]
-    expected = [np.linalg.norm(of_sequence, axis=-1) for of_sequence in states]
-    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), rtol=1e-5)
+    states = np.hstack([hidden_states(model, sequence) for sequence in sequences])
+    np.testing.assert_allclose(found, np.linalg.norm(states.astype(float), axis=-1), rtol=1e-5)
     assert found.dtype == np.float32
 
 
-def through_parquet(sequences, vectors, stored, folder):
-    """Return the norms of vectors that were stored and read as the programs do it."""
-    keys = [TokenSequence(f"d{i}", 0, ids) for i, ids in enumerate(sequences)]
-    schema = columns.schema(len(vectors), vectors.shape[-1], stored)
-    table = computation.table(keys, list(vectors), schema, stored)
-    path = folder / f"{stored}.parquet"
-    pq.write_table(table, path, row_group_size=20, **computation.encoding(schema, stored))
-    file = pq.ParquetFile(path)
-    numbers = range(file.num_row_groups)
-    added = [[] for _ in vectors]
-
-    def add(layer, rows, position):
-        added[layer].append(np.linalg.norm(rows, axis=-1))
-
-    found = pa.concat_tables([norms_of_row_group(file, group, add) for group in numbers])
-    for name, norms in zip(columns.layers_in(found.schema), added, strict=True):
-        np.testing.assert_allclose(np.concatenate(norms), found[name], rtol=1e-6)
-    assert found.schema == columns.schema(len(vectors))
-    assert found.select(columns.KEYS).equals(table.select(columns.KEYS))
-    return np.stack([found[name] for name in columns.layers_in(found.schema)])
-
-
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
-def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path):
+def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, monkeypatch):
     """To the last bit, or in half precision within its rounding.
 
     The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel.
     """
-    sequences = ragged([5, 30, 17])
-    norms, vectors = (run(models[name], sequences, keep=keep) for keep in ("norms", "vectors"))
-    assert norms.dtype == np.float32
-    exact = np.linalg.norm(vectors.astype(float), axis=-1)
-    np.testing.assert_allclose(norms, exact, rtol=1e-6)
-    stored = through_parquet(sequences, vectors, "float32", tmp_path)
-    np.testing.assert_array_equal(stored, norms)
-    for half, bound in (("bfloat16", 2e-3), ("float16", 3e-4)):
-        apart = np.abs(through_parquet(sequences, vectors, half, tmp_path) / exact - 1)
-        assert bound / 100 < apart.max() < bound
+    monkeypatch.setattr(extraction, "ROWS_OF_VECTORS", 20)
+    tokens, *files = (tmp_path / kind for kind in ("tokens", "vectors", "norms"))
+    sequences = {(f"d{i}", 0): ids for i, ids in enumerate(ragged([5, 30, 17]))}
+    pq.write_table(tokens_table(sequences), tokens)
+    adjustments = extractor(models[name], "vectors", "norms")
+    paths = {(path.name, "attention"): path for path in files}
+    for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
+        extraction.record(tokens, adjustments, paths, lambda *key: {}, stored)
+        file, norms = pq.ParquetFile(files[0]), pq.read_table(files[1])
+        assert file.num_row_groups == 3
+        layers = columns.layers_in(norms.schema)
+        seen = [[] for _ in layers]
+
+        def add(layer, rows, position, seen=seen):
+            seen[layer] += np.linalg.norm(rows.astype(float), axis=-1).tolist()
+
+        found = pa.concat_tables([norms_of_row_group(file, group, add) for group in range(3)])
+        assert found.schema == columns.schema(len(layers))
+        assert found.select(columns.KEYS).equals(norms.select(columns.KEYS))
+        assert found.equals(norms) == (stored == "float32")
+        for layer, exact in zip(layers, seen, strict=True):
+            np.testing.assert_allclose(found[layer], exact, rtol=1e-6)
+            apart = np.abs(exact / norms[layer].to_numpy() - 1).max()
+            assert apart < bound
+            assert stored == "float32" or apart > bound / 100
 
 
 def test_vectors_beyond_the_range_of_float16_are_refused():
-    vectors = np.full((1, 2, 8), 7e4, np.float32)
     keys = [TokenSequence("d", 0, np.array([1, 2], np.int32))]
-    schema = columns.schema(1, 8, "float16")
-    with pytest.raises(UserError, match=r"what layer 0 adds is as large as 7e\+04"):
-        computation.table(keys, list(vectors), schema, "float16")
-    with pytest.raises(UserError, match="float16"):
-        computation.table(keys, [np.where([[1], [0]], vectors[0], np.inf)], schema, "float16")
+    large = np.full((2, 8), 7e4, np.float32)
+    for vectors in (large, np.where([[True], [False]], large, np.inf)):
+        (line,) = refused(
+            computation.table, keys, [vectors], columns.schema(1, 8, "float16"), "float16"
+        )
+        assert "what layer 0 adds is as large as 7e+04; expected" in line
 
 
 ALL = ["attention", "mlp", "block"]
@@ -110,7 +97,9 @@ def test_all_sites_come_from_one_pass(models, name):
     """The oracle: the MLP run by hand, and the difference of two hidden states."""
     model = models[name]
     (sequence,) = ragged([40])
-    added = run_sites(model, [sequence], ALL)
+    added, norms = (measured(model, each, ALL, [sequence])[1] for each in ("vectors", "norms"))
+    for site, vectors in added.items():
+        np.testing.assert_allclose(norms[site], np.linalg.norm(vectors, axis=-1), rtol=1e-6)
     np.testing.assert_array_equal(added["attention"], run(model, [sequence]))
     np.testing.assert_array_equal(added["block"], added["attention"] + added["mlp"])
     with torch.inference_mode():
@@ -223,16 +212,13 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
     for changed, parallel in ({}, 1), (linear, 2):
         model = small_model("llama", settings | changed)
         assert extractor(model, threads=2).passes.parallel == parallel
-
-
-def test_a_model_that_writes_to_itself_runs_pass_by_pass():
-    """RecurrentGemma keeps the state of its recurrence on its modules."""
+    # RecurrentGemma writes the state of its recurrence to its modules.
     model = small_model("recurrent_gemma", {**LLAMA, "num_attention_heads": 2, "lru_width": 48})
     sequences = ragged([4, 20, 7, 12, 9, 30, 5, 14] * 4)
-    expected = np.concatenate([run(model, [sequence]) for sequence in sequences], axis=1)
     adjustments = extractor(model, "vectors", threads=8)
     found = np.stack(adjustments.measure(sequences)["vectors", "attention"])
     assert adjustments.passes.parallel == 1
+    expected = np.hstack([run(model, [sequence]) for sequence in sequences])
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -305,11 +291,11 @@ def test_a_pass_ends_after_the_last_module_that_is_needed(models, name, wanted, 
     calls = []
     watched = (model.get_input_embeddings(), last, final)
     handles = [module.register_forward_hook(lambda m, *_: calls.append(m)) for module in watched]
-    stopped = run_sites(model, sequences, wanted, batch_tokens=40)
+    stopped = measured(model, "vectors", wanted, sequences, batch_tokens=40)[1]
     for handle in handles:
         handle.remove()
     assert [calls.count(module) for module in watched] == [3 + 3, 3 + last_mlps, 3]
-    alone = [run_sites(model, [sequence], wanted) for sequence in sequences]
+    alone = [measured(model, "vectors", wanted, [sequence])[1] for sequence in sequences]
     for site in wanted:
         expected = np.concatenate([found[site] for found in alone], axis=1)
         np.testing.assert_array_equal(stopped[site], expected)
