@@ -17,6 +17,7 @@ from attnlag.quantities import catalogue, extraction, tracing
 
 FORWARD = ["vectors", "norms", *catalogue.OPTIONAL]
 EVERY = [*FORWARD, "sources", "readout"]
+SITES = ["attention", "mlp"]
 
 
 class LowRank(torch.nn.Module):
@@ -62,21 +63,32 @@ TEXTS = {
 def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, tokenizer, tmp_path):
     model = edited(kind)
     measured = attnlag.measure(
-        model, tokenizer, TEXTS, sites=["attention", "mlp"], quantities=EVERY, progress=False
+        model, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
     )
     rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(list)
     pq.write_table(tokens_table(rows.to_dict()), tmp_path / "tokens.parquet")
-    programs = extractor(model, *FORWARD, sites=["attention", "mlp"])
+    programs = extractor(model, *FORWARD, sites=SITES)
     files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in programs.computations}
-    extraction.record(tmp_path / "tokens.parquet", programs, files, lambda *key: {})
+    directions = [programs.computations["geometry", site] for site in SITES]
+    for of_site in directions:
+        of_site.expect(len(TEXTS))
+    extraction.record(tmp_path / "tokens.parquet", programs, files, lambda *key: {}, "float16")
     assert {name for name, _ in files} == {*FORWARD, "stream"}
     for (name, site), path in files.items():
+        stored = pq.read_table(path)
         found, expected = (
             np.column_stack([np.stack(column.to_list()) for _, column in rows.items()])
-            for table in (measured.tables[name, site], pq.read_table(path))
+            for table in (measured.tables[name, site], stored)
             for rows in [table.to_pandas().iloc[:, 4:]]
         )
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        # Vectors alone are stored in half precision.
+        assert ("halffloat" in str(stored.schema[4].type)) == (name == "vectors")
+        bound = 1e-3 if name == "vectors" else 1e-5
+        np.testing.assert_allclose(found, expected, rtol=max(bound, 1e-4), atol=bound)
+    pairs = [of_site.metadata() for of_site in directions]
+    assert pairs[0] != pairs[1]
+    for site, of_site in zip(SITES, pairs, strict=True):
+        assert of_site.items() <= pq.read_metadata(files["geometry", site]).metadata.items()
     norms = measured.table("norms").query("site == 'mlp' and layer == 1")
     np.testing.assert_allclose(norms["relative"], norms["norm"] / measured.stream[1])
     # The head norms of the edited layer are those of the model in memory.
@@ -90,7 +102,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
     np.testing.assert_allclose(
         first[["head_0", "head_1"]], by_head.norm(dim=-1).T.detach(), rtol=1e-4
     )
-    tracer = tracing.Tracer(model, ["attention", "mlp"])
+    tracer = tracing.Tracer(model, SITES)
     tracer.trace({key: np.array(ids) for key, ids in rows.items()})
     for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
         pd.testing.assert_frame_equal(
