@@ -81,6 +81,14 @@ def norms_table(lengths, values=(), token_ids=None):
     return pa.table([*columns, *map(pa.array, values)], names)
 
 
+def batches_of(table, rows):
+    """Return a table in batches with a dictionary each, as a Parquet file gives them."""
+    return [
+        changed(batch, {"document": batch["document"].cast(pa.string()).dictionary_encode()})
+        for batch in table.to_batches(rows)
+    ]
+
+
 def tokens_table(sequences):
     """Return what passes read of a tokens file, given the ids by document and window."""
     columns = {
@@ -118,7 +126,7 @@ def pieces_of(table, document):
 
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
-    batches = table.to_batches(rows)
+    batches = batches_of(table, rows)
     cells = crossproducts.Cells(tables.sizes_of_documents(batches) if halves else None, **fields)
     return crossproducts.of_rows(batches, table.schema, cells)
 
@@ -158,11 +166,10 @@ def stored_of(tables_of_shards, folder, budget=np.inf, **options):
     return crossproducts.Stored(paths, budget)
 
 
-def columns_of(table, layer):
+def columns_of(table, layer, shared=()):
     """Return the rows for statsmodels: y, X with a constant, document codes."""
-    frame = table.to_pandas()
-    names = [f"layer_{layer:02d}.{term}" for term in TERMS]
-    frame = frame.dropna(subset=names)
+    names = [*(f"layer_{layer:02d}.{term}" for term in TERMS), *shared]
+    frame = table.to_pandas().dropna(subset=names)
     x = sm.add_constant(frame[names[1:]].to_numpy())
     return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy()
 
@@ -170,7 +177,7 @@ def columns_of(table, layer):
 def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
     record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
-    batches = table.to_batches(rows)
+    batches = batches_of(table, rows)
     sizes = tables.sizes_of_documents(batches) if halves else None
     crossproducts.write(batches, table.schema, path, record, crossproducts.Cells(sizes))
 
@@ -206,7 +213,7 @@ def sums_of(table, settings, facts=FACTS, rows=10**6, classes=None, **changes):
     stated = {"draws": 3, "seed": 0, "fixed_effects": "none", **changes}
     exchanged = PermutationsSettings.model_construct(**stated)
     return permutation.permuted(
-        table.to_batches(rows), Formula(settings, facts), exchanged, classes
+        batches_of(table, rows), Formula(settings, facts), exchanged, classes
     )
 
 
@@ -249,7 +256,7 @@ HEADS = HeadsSettings(
 
 def design_of(norms, settings, facts=FACTS, rows=10**6, counts=None):
     """Return the design of a table of norms as one table."""
-    parts = designs(norms.to_batches(rows), Formula(settings, facts), counts or Counts())
+    parts = designs(batches_of(norms, rows), Formula(settings, facts), counts or Counts())
     return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
 

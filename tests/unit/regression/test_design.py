@@ -1,4 +1,3 @@
-import math
 import tempfile
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import design_settings
+from designs import batches_of, design_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import spline
+from oracles import lags_of, spline
 
 from attnlag.errors import UserError
 from attnlag.quantities import columns
@@ -25,13 +24,10 @@ GROUPS = ["prose", "code", "letters"]
 KNOTS = (1, 3, 5, 9)
 
 
-def norms_table(lengths, layers=2, values=None):
-    """Return norms of sequences of given lengths, each a document of its own."""
-    random = np.random.default_rng(0)
-    if values is None:
-        values = random.lognormal(size=(sum(lengths), layers))
+def norms_table(lengths, values):
+    """Return norms, (tokens, layers), of sequences of given lengths, each a document of its own."""
     of_documents = {(f"d{i}", 0): length for i, length in enumerate(lengths)}
-    token_ids = random.integers(0, 7, sum(lengths))
+    token_ids = np.random.default_rng(0).integers(0, 7, len(values))
     return designs.norms_table(of_documents, values.T.astype(np.float32), token_ids)
 
 
@@ -50,13 +46,6 @@ def facts_of(folder, table, documents=None, counts=None):
     return Formula.read(design_settings(covariates=("log_frequency", "group")), files).facts
 
 
-def batches_of(table, rows):
-    """Return batches with a dictionary each, as a Parquet file gives them."""
-    for start in range(0, table.num_rows, rows):
-        columns = table.slice(start, rows).combine_chunks().to_pydict()
-        yield from pa.table(columns, schema=table.schema).to_batches()
-
-
 def build(table, settings, rows=1000, facts=()):
     counts, formula = Counts(), Formula(settings, dict(facts))
     parts = list(design.designs(batches_of(table, rows), formula, counts))
@@ -66,53 +55,31 @@ def build(table, settings, rows=1000, facts=()):
 
 
 def by_definition(table, spec, facts):
-    """Work out each row by itself, in plain loops over the tokens of each sequence."""
-    sequences = []
-    for row in table.to_pylist():
-        if row["position"] == 0:
-            sequences.append([])
-        sequences[-1].append(row)
-    names = columns.layers_in(table.schema)
-    token_ids = [row["token_id"] for row in table.to_pylist()]
-    found = []
-
-    def usable(value):
-        return value > 0 and math.isfinite(value)
-
-    own_previous = "previous_layer" in spec.covariates
-    before_too = [0, -1] if own_previous else []
-    offsets = [0, *(-lag for lag in spec.lags), *spec.leads]
-    for sequence in sequences:
-        for t, row in enumerate(sequence):
-            places = [t + offset for offset in offsets + before_too]
-            if not all(spec.drop_first <= place < len(sequence) for place in places):
-                continue
-            cells = {key: row[key] for key in columns.KEYS}
-            for index, name in enumerate(names):
-                before = names[index - 1] if index else None
-                terms = {"y": row[name]}
-                terms |= {f"lag_{lag}": sequence[t - lag][name] for lag in spec.lags}
-                terms |= {f"lead_{lead}": sequence[t + lead][name] for lead in spec.leads}
-                needed = [sequence[t + offset][name] for offset in offsets]
-                if before:
-                    needed += [sequence[t + offset][before] for offset in before_too]
-                if own_previous:
-                    terms["previous_layer"] = row[before] if before else None
-                    terms["previous_layer_lag_1"] = sequence[t - 1][before] if before else None
-                kept = all(map(usable, needed)) and (before or not own_previous)
-                for term, value in terms.items():
-                    cells[f"{name}.{term}"] = math.log(value) if kept else None
-            if "position" in spec.covariates:
-                cells |= spline(t, spec.position_knots)
-            if "log_frequency" in spec.covariates:
-                share = token_ids.count(row["token_id"]) / len(token_ids)
-                cells["log_frequency"] = math.log(share)
-            if "group" in spec.covariates:
-                group = GROUPS[int(row["document"][1:]) % 3]
-                for other in sorted(set(facts["group"].values()))[1:]:
-                    cells[f"group_{other}"] = float(other == group)
-            found.append(cells)
-    return found, [len(sequence) for sequence in sequences]
+    """Return the design by shifts of whole columns, NaN where a layer drops the row."""
+    frame = table.to_pandas()
+    document, position = frame["document"], frame["position"]
+    known = position.where(position >= spec.drop_first)
+    of_layer_before = "previous_layer" in spec.covariates
+    around = lags_of(known, document, {*spec.lags, *[1] * of_layer_before}, spec.leads)
+    found, before = frame[columns.KEYS], known * np.nan
+    for name in columns.layers_in(table.schema):
+        norms = frame[name].astype(float)
+        logs = np.log(norms.where((norms > 0) & np.isfinite(norms)))
+        terms = lags_of(logs, document, spec.lags, spec.leads)
+        if of_layer_before:
+            terms[["previous_layer", "previous_layer_lag_1"]] = lags_of(before, document, (1,))
+        terms[terms.isna().any(axis=1)] = np.nan
+        found, before = found.join(terms.add_prefix(f"{name}.")), logs
+    if "position" in spec.covariates:
+        found = found.assign(**spline(position, spec.position_knots))
+    if "log_frequency" in spec.covariates:
+        shares = frame["token_id"].value_counts(normalize=True)
+        found["log_frequency"] = np.log(frame["token_id"].map(shares))
+    if "group" in spec.covariates:
+        group = np.array(GROUPS)[document.astype(str).str[1:].astype(int) % 3]
+        for other in sorted(set(facts["group"].values()))[1:]:
+            found[f"group_{other}"] = (group == other).astype(float)
+    return found[around.notna().all(axis=1)].reset_index(drop=True)
 
 
 DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: tuple(sorted(d)))
@@ -136,29 +103,22 @@ def test_the_design_equals_its_literal_definition(
     values = np.random.default_rng(len(lengths)).lognormal(size=(sum(lengths), 3))
     for place, value in spoiled:
         values.reshape(-1)[place % values.size] = value
-    table = norms_table(lengths, 3, values=values)
+    table = norms_table(lengths, values)
     spec = design_settings(lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first)
     with tempfile.TemporaryDirectory() as folder:
         facts = facts_of(Path(folder), table)
     found, counts = build(table, spec, rows, facts)
-    expected, sizes = by_definition(table, spec, facts)
-    assert found.num_rows == len(expected)
-    for row, other in zip(found.to_pylist(), expected, strict=True):
-        assert list(row) == list(other)
-        for name, value in other.items():
-            exact = value is None or isinstance(value, str)
-            close = value if exact else pytest.approx(value, rel=1e-13, abs=1e-14)
-            assert row[name] == close, name
-
+    expected = by_definition(table, spec, facts)
+    close = {"rtol": 1e-13, "atol": 1e-14, "check_dtype": False, "check_categorical": False}
+    pd.testing.assert_frame_equal(found.to_pandas(), expected, **close)
+    assert [column.null_count for column in found.columns] == expected.isna().sum().tolist()
     assert counts.sequences == len(lengths)
-    assert sizes == lengths
-    with_rows = {row["document"] for row in expected}
-    assert counts.short_sequences == len(lengths) - len(with_rows)
+    assert counts.short_sequences == len(lengths) - len(set(expected["document"]))
     first = 1 if "previous_layer" in covariates else 0
     assert counts.dropped_rows == {
         name: number
         for name in columns.layers_in(table.schema)[first:]
-        if (number := sum(row[f"{name}.y"] is None for row in expected))
+        if (number := expected[f"{name}.y"].isna().sum())
     }
     assert sum(counts.zero_norms.values()) == (values == 0).sum()
     assert sum(counts.nonfinite_norms.values()) == (~np.isfinite(values)).sum()
@@ -182,7 +142,7 @@ def test_lags_do_not_cross_sequences_and_short_ones_are_counted(lengths, positio
 
 
 def test_an_unknown_token_or_document_is_refused(tmp_path):
-    table = norms_table([8, 8])
+    table = norms_table([8, 8], np.ones((16, 2)))
     facts = facts_of(tmp_path, table)
     few = facts_of(tmp_path, table, ["d1"], {"token_id": [0], "count": [1]})
     for covariate, problem in (
@@ -202,14 +162,14 @@ def test_a_relative_design_is_that_of_the_ratios(tmp_path):
     norms[12, 0], norms[41, 1] = 0, np.inf
     stream[20, 0], stream[21, 1], stream[52, 1] = 0, np.inf, np.nan
     for name, values, rows in (("norms", norms, 60), ("stream", stream, 7)):
-        table = norms_table(lengths, values=values)
+        table = norms_table(lengths, values)
         table = table.replace_schema_metadata(tables.metadata({"stages": {}}))
         pq.write_table(table, tmp_path / name, row_group_size=rows)
     terms = DesignSettings(lags=[1, 2], outcome="relative")
     files = [tmp_path / name for name in ("norms", "stream", "design", "crossproducts")]
     counts = crossproducts.of_norms(*files, Formula(terms, {}), halves=False)
     ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
-    expected, _ = build(norms_table(lengths, values=ratios), design_settings((1, 2)))
+    expected, _ = build(norms_table(lengths, ratios), design_settings((1, 2)))
     found = pq.read_table(files[2]).to_pandas()
     pd.testing.assert_frame_equal(found, expected.to_pandas(), rtol=1e-6, atol=1e-6)
     assert found.filter(like=".y").isna().sum().tolist() == [6, 7]

@@ -1,9 +1,10 @@
 """The test of equal halves against matrices written out, and against halves that differ."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from designs import changed, design_table, layers_of
-from oracles import aht, cr2, ols
+from designs import changed, columns_of, design_table, layers_of
+from oracles import aht, cr2, first_halves, ols
 
 from attnlag.regression.estimation.clustered import NO_TEST
 from attnlag.regression.estimation.least_squares import solve
@@ -12,41 +13,26 @@ from attnlag.regression.inference import halves
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
 
 
-def with_covariate(table, lengths):
-    """Add a covariate that varies in the first half of every document alone."""
-    x = np.concatenate([np.maximum(n // 4 - np.arange(n), 0) for n in lengths]).astype(float)
-    return changed(table, {"position_1": x})
-
-
-def regressors(table, lengths, layer):
+def regressors(table, layer, shared):
     """Return y, X and documents of the two halves side by side, each without its means."""
-    frame, name = table.to_pandas(), f"layer_{layer:02d}"
-    names = [f"{name}.lag_1", f"{name}.lag_2"]
-    names += ["position_1"] * ("position_1" in frame)
-    y, x, codes = [], [], []
-    for code, (start, n) in enumerate(zip(np.cumsum(lengths) - lengths, lengths, strict=True)):
-        middle = start + (n + 1) // 2
-        for half, rows in enumerate((slice(start, middle), slice(middle, start + n))):
-            part = frame.iloc[rows]
-            own, outcome = part[names].to_numpy(float), part[f"{name}.y"].to_numpy()
-            # A half that tells nothing of a covariate has only its lags.
-            kept = own if half == 0 else own[:, :2]
-            kept = kept - kept.mean(axis=0)
-            zeros = np.zeros((len(kept), len(names) if half else 2))
-            x.append(np.hstack([zeros, kept] if half else [kept, zeros]))
-            y.append(outcome - outcome.mean())
-            codes += [code] * len(kept)
-    return np.concatenate(y), np.concatenate(x), np.array(codes)
+    y, x, codes = columns_of(table, layer, shared)
+    first, own = first_halves(codes), pd.DataFrame(np.column_stack([y, x[:, 1:]]))
+    own -= own.groupby([codes, first]).transform("mean")
+    x = np.hstack([own.mul(half, axis=0).iloc[:, 1:] for half in (first, ~first)])
+    # A half that tells nothing of a covariate has only its lags.
+    return own[0].to_numpy(), x[:, x.any(axis=0)], codes
 
 
-@pytest.mark.parametrize("covariate", [False, True])
-def test_the_test_equals_that_of_matrices_written_out(covariate):
+@pytest.mark.parametrize("shared", [[], ["position_1"]])
+def test_the_test_equals_that_of_matrices_written_out(shared):
+    """The covariate varies in the first half of every document alone."""
     table = design_table(LENGTHS, layers=2)
-    table = with_covariate(table, LENGTHS) if covariate else table
+    early = np.concatenate([np.maximum(n // 4 - np.arange(n), 0.0) for n in LENGTHS])
+    table = changed(table, dict.fromkeys(shared, early))
     layers = layers_of(table, halves=True, fixed_effects=True)
     found = [halves.equal_halves(solve(layer)) for layer in layers]
     for layer, test in enumerate(found):
-        y, x, codes = regressors(table, LENGTHS, layer)
+        y, x, codes = regressors(table, layer, shared)
         k = x.shape[1]
         contrast = np.zeros((2, k))
         contrast[:, :2], contrast[:, k - 2 :] = np.eye(2), -np.eye(2)
