@@ -157,12 +157,12 @@ def joined_of(shards):
     return [moments.joined(parts) for parts in zip(*shards, strict=True)]
 
 
-def stored_of(tables_of_shards, folder, budget=np.inf, **options):
+def stored_of(tables_of_shards, folder, budget=np.inf, record=None, **options):
     """Return the moments of each layer of designs, written to files and read back."""
-    folder.mkdir(exist_ok=True)
-    paths = [folder / f"{place}.parquet" for place in range(len(tables_of_shards))]
+    folder.mkdir(parents=True)
+    paths = [folder / f"{place:04d}.parquet" for place in range(len(tables_of_shards))]
     for table, path in zip(tables_of_shards, paths, strict=True):
-        write_shard(table, path, {"stages": {}}, **options)
+        write_shard(table, path, record or {"stages": {}}, **options)
     return crossproducts.Stored(paths, budget)
 
 

@@ -1,22 +1,21 @@
 """The comparison of models: against least squares on rows, and small cases."""
 
-import designs
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from designs import TERMS, changed, columns_of, fits_of, regressed, regression_settings, stored_of
 from oracles import multipletests, ols
 from refusals import refused
 from scipy import stats
 
 from attnlag.regression.beyond import comparison
-from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
 
-TERMS = ["y", "lag_1", "lag_2"]
 NAMES = [f"d{number}" for number in range(12)]
 
 
@@ -26,8 +25,8 @@ def bump(layers, place=0.5):
     return 0.6 - 1.5 * (depth - place) ** 2
 
 
-def rows_of(first, documents=NAMES, length=25, seed=0, mean=3.0):
-    """Return rows of documents with effects of their own: names, y and lags by layer.
+def design_of(first, documents=NAMES, length=25, seed=0):
+    """Return a design of documents with effects of their own.
 
     ``first`` holds the slope of lag 1 of each layer; that of lag 2 is its half.
     """
@@ -36,64 +35,46 @@ def rows_of(first, documents=NAMES, length=25, seed=0, mean=3.0):
     # The slopes of documents differ, or a bootstrap by document had little to do.
     spread = 1 + 0.3 * random.normal(size=(len(documents), 1))[codes]
     x = random.normal(size=(len(codes), 2, len(first)))
-    y = spread * (x[:, 0] * first + x[:, 1] * first / 2) + random.normal(
-        size=(len(codes), len(first))
-    )
-    return np.array(documents)[codes], np.stack([y, x[:, 0], x[:, 1]], axis=1) + mean
-
-
-def design_of(rows):
-    names, values = rows
-    columns = {"document": pa.array(names.tolist(), pa.string()).dictionary_encode()}
-    for layer in range(values.shape[2]):
-        for place, term in enumerate(TERMS):
-            column = pa.array(values[:, place, layer], from_pandas=True)
-            columns[f"layer_{layer:02d}.{term}"] = column
+    noise = random.normal(size=(len(codes), len(first)))
+    y = spread * (x[:, 0] * first + x[:, 1] * first / 2) + noise
+    columns = {"document": pa.array(np.array(documents)[codes]).dictionary_encode()}
+    for term, of_layers in zip(TERMS, (y, x[:, 0], x[:, 1]), strict=True):
+        for layer, values in enumerate(of_layers.T):
+            columns[f"layer_{layer:02d}.{term}"] = values + 3
     return pa.table(columns)
 
 
+def without(table, *documents):
+    return table.filter(pc.invert(pc.is_in(table["document"], pa.array(documents, pa.string()))))
+
+
 def write_study(
-    folder, model, rows, *, corpus="prompts", site="attention", shards=1, halves=False, **options
+    folder, model, design, *, corpus="prompts", site="attention", shards=1, halves=False, **options
 ):
-    """Write the coefficients and cross-products of a study as the pipeline does."""
+    """Write the coefficients and cross-products of a study as the pipeline does; return it."""
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     folder = folder.joinpath(*keys.values())
-    stated = {"covariance": "cluster", "alpha": 0.05, "adjust": "holm", "folds": 3}
-    stated |= {"cluster": "document", "equivalence_bound": 0.05, "fixed_effects": "none"}
-    stated |= {"bias_correction": "none", **options}
-    record = {
-        "model": {"name": model},
-        "corpus": {"name": corpus},
-        "stages": {"regression": stated},
-    }
-    written = []
-    for shard, part in enumerate(np.array_split(list(dict.fromkeys(rows[0])), shards)):
-        design = design_of([values[np.isin(rows[0], part)] for values in rows])
-        written.append(folder / "crossproducts" / f"{shard:04d}.parquet")
-        designs.write_shard(design, written[-1], record, halves=halves)
-    fits = designs.fits_of(designs.regressed(Stored(written)), stated["covariance"], 3)
-    names = "covariance", "alpha", "adjust", "equivalence_bound"
-    table = results.coefficients_table(fits, Errors(**{name: stated[name] for name in names}))
-    table = pd.concat([pd.DataFrame(keys, index=table.index), table], axis=1)
-    tables.write_frame(table, folder / "coefficients.parquet", record)
-    return folder / "coefficients.parquet"
-
-
-def study_of(path):
-    shards = sorted((path.parent / "crossproducts").glob("*.parquet"))
+    settings = regression_settings(**options)
+    record = {"stages": {"regression": settings.model_dump()}}
+    record |= {"model": {"name": model}, "corpus": {"name": corpus}}
+    documents = design["document"].unique().to_pylist()
+    split = [set(documents) - set(part) for part in np.array_split(documents, shards)]
+    parts = [without(design, *others) for others in split]
+    stored = stored_of(parts, folder / "crossproducts", record=record, halves=halves)
+    table = results.coefficients_table(fits_of(regressed(stored), settings.covariance, 3), settings)
+    path = folder / "coefficients.parquet"
+    tables.write_frame(table.assign(**keys), path, record)
+    shards = sorted((folder / "crossproducts").iterdir())
     return comparison.ComparedStudy(path, shards, pd.DataFrame())
 
 
-def pairs_of(*paths, **settings):
-    return comparison.pairs_of_models([study_of(path) for path in paths], Errors(**settings))
+def pairs_of(*studies, **settings):
+    return comparison.pairs_of_models(studies, Errors(**settings))
 
 
-def slopes_of(rows):
+def slopes_of(design, layers):
     """Return (layers, 2) slopes of least squares."""
-    ones = np.ones((len(rows[1]), 1))
-    return np.array(
-        [ols(own[:, 0], np.hstack([ones, own[:, 1:]]))[1:] for own in rows[1].transpose(2, 0, 1)]
-    )
+    return np.array([ols(*columns_of(design, layer)[:2])[1:] for layer in range(layers)])
 
 
 def profile_of(estimates, errors, documents=30, seed=0):
@@ -149,15 +130,17 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
 
 def test_differences_use_the_correlation_over_shared_documents(tmp_path):
     """Effects of a text that all models share are no difference between them."""
-    random = np.random.default_rng(3)
-    names, values = rows_of(bump(4))
-    moved = values + random.normal(scale=0.05, size=values.shape)
-    moved[:, 0] += 0.08 * values[:, 1]
-    a, b = (write_study(tmp_path, m, (names, v)) for m, v in (("a", values), ("b", moved)))
+    random, design = np.random.default_rng(3), design_of(bump(4))
+    columns = {name: design[name].to_numpy() for name in design.column_names[1:]}
+    moved = {name: own + random.normal(scale=0.05, size=300) for name, own in columns.items()}
+    for layer in range(4):
+        moved[f"layer_{layer:02d}.y"] += 0.08 * columns[f"layer_{layer:02d}.lag_1"]
+    a = write_study(tmp_path, "a", design)
+    b = write_study(tmp_path, "b", changed(design, moved))
     table = pairs_of(a, b, equivalence_bound=0.01).set_index("term")
     assert table.loc["lag_1", "layers_differing"] == 4
     assert table.loc["lag_2", "layers_differing"] == 0
-    errors = pd.read_parquet(a).query("term == 'lag_1'")["std_error"]
+    errors = a.coefficients.query("term == 'lag_1'")["std_error"]
     # Errors of two models apart would hide it.
     apart = 1.96 * np.sqrt(2) * errors.median()
     assert abs(table.loc["lag_1", "median_difference"]) < apart
@@ -171,13 +154,13 @@ def test_models_without_fitted_layers_have_no_comparison():
 
 
 def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_path):
-    small, large = rows_of(bump(6), seed=1), rows_of(bump(12, 0.4), seed=2)
+    small, large = design_of(bump(6), seed=1), design_of(bump(12, 0.4), seed=2)
     a = write_study(tmp_path, "small", small, shards=3)
     b = write_study(tmp_path, "large", large, shards=2)
     table = pairs_of(a, b, alpha=0.1)
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
     assert list(table["term"]) == ["lag_1", "lag_2"]
-    six, twelve = slopes_of(small), slopes_of(large)
+    six, twelve = slopes_of(small, 6), slopes_of(large, 12)
     nearest = [round(depth * 5 / 11) for depth in range(12)]
     medians = [np.median(each, axis=0) for each in (six, twelve, six[nearest] - twelve)]
     found = table[["median_a", "median_b", "median_difference"]].to_numpy().T
@@ -194,34 +177,34 @@ def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_
 
 def test_halves_count_only_where_they_corrected_the_regression(tmp_path):
     """With few documents a regression is not corrected, although their halves are summed apart."""
-    rows = rows_of(bump(3))
-    plain = study_of(write_study(tmp_path, "plain", rows))
-    apart = study_of(write_study(tmp_path, "apart", rows, halves=True))
+    design = design_of(bump(3))
+    plain = write_study(tmp_path, "plain", design)
+    apart = write_study(tmp_path, "apart", design, halves=True)
     for one, other in zip(plain.moments(), apart.moments(), strict=True):
         np.testing.assert_allclose(other.s, one.s, atol=1e-9)
     options = {"halves": True, "bias_correction": "half-panel", "fixed_effects": "document"}
-    corrected = study_of(write_study(tmp_path, "corrected", rows, **options))
+    corrected = write_study(tmp_path, "corrected", design, **options)
     assert {len(layer.s) for layer in corrected.moments()} == {3}
 
 
 def test_identical_models_differ_nowhere(tmp_path):
-    rows = rows_of(bump(7))
-    table = pairs_of(write_study(tmp_path, "a", rows), write_study(tmp_path, "b", rows))
+    design = design_of(bump(7))
+    table = pairs_of(*(write_study(tmp_path, model, design) for model in "ab"))
     assert (table["layers_compared"] == 7).all()
     assert (table["layers_alike"] == 7).all()
     assert (table[["layers_differing", "median_difference"]] == 0).all(axis=None)
 
 
 def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
-    few, many = rows_of(bump(4), seed=1), rows_of(bump(4), seed=2)
-    few[1][np.isin(few[0], ["d3", "d11"])] = np.nan  # no rows are left of these
+    few, many = design_of(bump(4), seed=1), design_of(bump(4), seed=2)
+    lost = np.isin(few["document"].to_pylist(), ["d3", "d11"])  # no rows are left of these
+    few = changed(few, {name: np.where(lost, np.nan, few[name]) for name in few.column_names[1:]})
 
     def pair(folder, *left_out):
-        studies = [
-            write_study(folder, name, [part[~np.isin(rows[0], names)] for part in rows])
-            for name, rows, names in zip(("few", "many"), (few, many), left_out, strict=True)
-        ]
-        return pairs_of(*studies)
+        return pairs_of(
+            write_study(folder, "few", without(few, *left_out[0])),
+            write_study(folder, "many", without(many, *left_out[1])),
+        )
 
     table = pair(tmp_path, ["d0"], ["d7"])
     counts = table[["documents", "documents_only_a", "documents_only_b"]]
@@ -238,7 +221,7 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
 def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, others):
     options = {"covariance": "nonrobust"}
     a, b = (
-        write_study(tmp_path, model, rows_of(bump(4), documents=documents), **options)
+        write_study(tmp_path, model, design_of(bump(4), documents), **options)
         for model, documents in (("a", NAMES[:5]), ("b", others))
     )
     table = pairs_of(a, b)
@@ -250,13 +233,13 @@ def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, other
 
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
-    paths = [
-        write_study(tmp_path, model, rows_of(bump(3), seed=seed), corpus=corpus, site=site)
+    studies = [
+        write_study(tmp_path, model, design_of(bump(3), seed=seed), corpus=corpus, site=site)
         for seed, model in enumerate(("a", "b", "c"))
         for corpus in ("prompts", "novels")
         for site in ("attention", "mlp")
     ]
-    table = pairs_of(*paths)
+    table = pairs_of(*studies)
     found = table.groupby(["model_a", "model_b", "corpus", "site"]).size()
     assert sorted(found.index) == [
         (a, b, corpus, site)
@@ -266,12 +249,12 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     ]
     assert (found == 2).all()
     # A pair does not depend on what else is compared.
-    alone = pairs_of(paths[0], paths[4])
+    alone = pairs_of(studies[0], studies[4])
     of_pair = {"model_a": "a", "model_b": "b", "corpus": "prompts", "site": "attention"}
     merged = table[(table[[*of_pair]] == list(of_pair.values())).all(axis=1)]
     pd.testing.assert_frame_equal(merged.reset_index(drop=True), alone)
     # The corpora and sites of one model are no pairs.
-    none = pairs_of(*paths[:4])
+    none = pairs_of(*studies[:4])
     assert none.empty
     assert list(none.columns) == list(comparison.PAIR_COLUMNS)
     assert "no pairs" in comparison_findings(none, 0.05)
@@ -280,8 +263,7 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
 def test_the_table_of_all_studies_states_depth(tmp_path):
     depths = {"a": [0, 0.5, 1], "deep": [0, 0.25, 0.5, 0.75, 1], "single": [0]}
     studies = [
-        study_of(write_study(tmp_path, name, rows_of(bump(len(layers)))))
-        for name, layers in depths.items()
+        write_study(tmp_path, name, design_of(bump(len(layers)))) for name, layers in depths.items()
     ]
     table = comparison.combined_coefficients(studies)
     assert len(table) == 3 * (3 + 5 + 1)
@@ -292,8 +274,8 @@ def test_the_table_of_all_studies_states_depth(tmp_path):
 
 
 def test_findings_have_a_line_for_each_pair(tmp_path):
-    a = write_study(tmp_path, "a", rows_of(bump(6), seed=1))
-    b = write_study(tmp_path, "b", rows_of(bump(6, 0.3) / 2, seed=2))
+    a = write_study(tmp_path, "a", design_of(bump(6), seed=1))
+    b = write_study(tmp_path, "b", design_of(bump(6, 0.3) / 2, seed=2))
     table = pairs_of(a, b, alpha=0.1)
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
@@ -305,9 +287,9 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
 
 
 def test_regressions_with_different_settings_are_not_compared(tmp_path):
-    a = write_study(tmp_path, "a", rows_of(bump(3)))
-    b = write_study(tmp_path, "b", rows_of(bump(3)), alpha=0.01, adjust="none")
-    first, _ = refused(comparison.common_inference, [study_of(path) for path in (a, b)])
+    a = write_study(tmp_path, "a", design_of(bump(3)))
+    b = write_study(tmp_path, "b", design_of(bump(3)), alpha=0.01, adjust="none")
+    first, _ = refused(comparison.common_inference, [a, b])
     assert first == (
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "
         "equal settings"

@@ -314,7 +314,7 @@ def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path)
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
     monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
     table = design_table(LENGTHS["many"], 3, missing=0.1)
-    whole, binned = layers_of(table), regressed(stored_of([table], tmp_path, 100.0))
+    whole, binned = layers_of(table), regressed(stored_of([table], tmp_path / "shards", 100.0))
     assert len(binned[0].clusters) == 9
     for one, other in zip(fits_of(whole, "cluster", 5), fits_of(binned, "cluster", 5), strict=True):
         np.testing.assert_allclose(one.covariance, other.covariance, rtol=1e-10)
