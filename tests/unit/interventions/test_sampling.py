@@ -12,12 +12,19 @@ def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
     corpus, tokens = tmp_path / "corpus.parquet", tmp_path / "tokens.parquet"
     groups = pa.array([name[0] for name in names]).dictionary_encode()
     pq.write_table(pa.table({"document": names, "group": groups}), corpus)
-    pq.write_table(tokens_table({(name, 0): [1, 2, 3] for name in names}), tokens)
+    windows = {(name, window): [1, 2, 3] for name in names for window in range(3)}
+    pq.write_table(tokens_table(windows), tokens)
 
     def chosen(wanted):
-        found = sampling.beginnings(tokens, corpus, wanted, 2)
-        assert all(ids.tolist() == [1, 2] for ids in found.values())
-        return [document for document, _ in found]
+        """Return the documents whose first five tokens, in two windows, are taken."""
+        found = sampling.beginnings(tokens, corpus, wanted, 5)
+        documents = list(dict.fromkeys(document for document, _ in found))
+        assert {key: ids.tolist() for key, ids in found.items()} == {
+            (document, window): [1, 2, 3][: 3 - window]
+            for document in documents
+            for window in range(2)
+        }
+        return documents
 
     assert chosen(3) == ["a1", "b1", "c1"]
     assert chosen(5) == ["a1", "a2", "b1", "c1", "c2"]

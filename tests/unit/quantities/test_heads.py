@@ -41,32 +41,25 @@ def outright(name, model, sequence):
     """
     _, path, added, scale = MODELS[name]
     norms = []
+    # Heads one by one: (heads, heads, 1), the second axis being what is kept of each.
+    alone = torch.eye(4, dtype=torch.float64)[..., None]
     for block in model.h if hasattr(model, "h") else model.layers:
-        projection, last = block.get_submodule(path), block.get_submodule(added)
-        seen = {}
-        hooks = [
-            projection.register_forward_hook(lambda _, a, o, s=seen: s.update(z=a[0], whole=o))
-        ]
+        projection, last, seen = block.get_submodule(path), block.get_submodule(added), []
+        see = projection.register_forward_hook(lambda _, args, out, s=seen: s.extend([*args, out]))
         with torch.no_grad():
-            model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
-            hooks[0].remove()
-            z, whole = seen["z"].double(), seen["whole"].double()
+            with see:
+                model(input_ids=torch.tensor(sequence[None].astype(np.int64)), use_cache=False)
+            z, whole = (rows[0].double() for rows in seen)
             projection.double()
-            nothing = projection(torch.zeros_like(z))
-            of_layer = []
-            for head in range(4):
-                width = z.shape[-1] // 4
-                alone = torch.zeros_like(z)
-                chosen = slice(head * width, (head + 1) * width)
-                alone[..., chosen] = z[..., chosen]
-                vector = projection(alone) - nothing
-                if added == "post_attention_layernorm":
-                    gain = last.weight.double() + (name == "gemma2")
-                    eps = last.eps if hasattr(last, "eps") else last.variance_epsilon
-                    vector = gain * vector / (whole.square().mean(-1, keepdim=True) + eps).sqrt()
-                of_layer.append(scale * vector.norm(dim=-1)[0])
+            by_head = (z.view(len(z), 1, 4, -1) * alone).flatten(2)
+            vectors = scale * (projection(by_head) - projection(torch.zeros_like(by_head)))
             projection.float()
-        norms.append(torch.stack(of_layer, dim=-1).numpy())
+            if added == "post_attention_layernorm":
+                gain = last.weight.double() + (name == "gemma2")
+                eps = last.eps if hasattr(last, "eps") else last.variance_epsilon
+                rms = (whole.square().mean(-1, keepdim=True) + eps).sqrt()
+                vectors = gain * vectors / rms[:, None]
+        norms.append(vectors.norm(dim=-1).numpy())
     return np.stack(norms)
 
 
