@@ -175,17 +175,13 @@ def values_of(measured, outcome):
     """Return the regressed values of an outcome, by layer."""
     known = catalogue.OUTCOMES[outcome]
     if known.quantity == "centred":
-        frame = measured.table("norms")
-        cosines = []
+        cosines, used = [], measured.tokens["position"] > 0
         for vectors in measured.vectors["attention"]:
-            used = measured.tokens["position"].to_numpy() > 0
             centred = vectors - vectors[used].astype(float).mean(axis=0)
             centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-            of_layer = np.full(len(centred), np.nan)
-            of_layer[1:] = (centred[1:] * centred[:-1]).sum(axis=1)
-            of_layer[measured.tokens["position"] == 0] = np.nan
-            cosines.append(of_layer)
-        return frame.assign(value=np.concatenate(cosines))
+            of_layer = pd.Series((centred[1:] * centred[:-1]).sum(axis=1), used.index[1:])
+            cosines.append(of_layer.reindex(used.index).where(used))
+        return measured.table("norms").assign(value=np.concatenate(cosines))
     if known.quantity == "written":
         frame = measured.table("sources").sort_values(["layer"], kind="stable")
         frame = frame.assign(value=frame[f"{outcome}_norm"])

@@ -20,8 +20,6 @@ import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 
-MODULES = ["measuring", "regressing", "results"]
-
 
 @pytest.fixture(scope="module")
 def model():
@@ -102,28 +100,27 @@ def test_a_wrapper_around_adapters_is_measured_with_them(model, tokenizer):
     by_layer = (norms[0] / norms[1]).to_numpy().reshape(2, -1)
     np.testing.assert_allclose(by_layer, [[1] * 4, [2] * 4], rtol=1e-5)
     assert wrapped.training
-    with pytest.raises(UserError, match="found a PEFT wrapper with a learned prompt"):
-        attnlag.measure(Wrapper(model, is_prompt_learning=True), tokenizer, ["some text"])
 
 
-def test_a_tokenizer_of_another_model_is_refused(tokenizer):
+def test_models_that_do_not_fit_what_is_asked_are_refused(model, tokenizer):
     small = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=300))
-    with pytest.raises(UserError, match=r"tokenizer: found token 7850 .* embedding has 300"):
-        attnlag.measure(small, tokenizer, ["a the river"])
-
-
-def test_windows_of_a_long_text_are_sequences_of_their_own(measured):
-    rows = measured.tokens.query("document == 'long'")
-    assert rows["window"].nunique() == 2
-    assert rows.groupby("window")["position"].first().tolist() == [0, 0]
+    for other, message in (
+        (Wrapper(model, is_prompt_learning=True), "found a PEFT wrapper with a learned prompt"),
+        (small, "tokenizer: found token 7850 .* embedding has 300"),
+        (model.base_model, "found no head that predicts tokens"),
+    ):
+        with pytest.raises(UserError, match=message):
+            attnlag.measure(other, tokenizer, ["a the river"], quantities="surprisal")
 
 
 def test_coefficients_equal_those_of_statsmodels(measured):
     fit = attnlag.fit(measured, site="mlp", lags=[1, 2], fixed_effects="document")
     rows = measured.norms.query("site == 'mlp' and layer == 1 and position >= 1").copy()
     rows["y"] = np.log(rows["norm"].astype(float))
-    by_sequence = rows.groupby(["document", "window"])["y"]
-    rows["lag_1"], rows["lag_2"] = by_sequence.shift(1), by_sequence.shift(2)
+    # The long text has two windows, each a sequence of its own.
+    by_sequence = rows.groupby(["document", "window"])
+    assert by_sequence["position"].min().tolist() == [1] * (len(measured.texts) + 1)
+    rows["lag_1"], rows["lag_2"] = by_sequence["y"].shift(1), by_sequence["y"].shift(2)
     plain = smf.ols("y ~ lag_1 + lag_2 + C(document)", rows.dropna()).fit()
     found = fit.coefficients.query("layer == 1").set_index("term")["estimate"]
     np.testing.assert_allclose(found[["lag_1", "lag_2"]], plain.params[["lag_1", "lag_2"]])
@@ -150,91 +147,74 @@ def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured
 
 def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     fit = attnlag.fit(measured, lags=[1, 2])
-    tokens = int((measured.tokens["position"] >= 1).sum())
-    drawn = fit.plot_as_in_the_post()
+    drawn, logs = fit.plot_as_in_the_post(), np.log(fit.norms)
     dots, first, _, lines = drawn.axes
-    (points,) = dots.collections
-    assert len(points.get_offsets()) == 2 * tokens
-    x, y = np.asarray(points.get_offsets()).T
+    x, y = np.asarray(dots.collections[0].get_offsets()).T
+    assert len(x) == logs.size == 2 * (measured.tokens["position"] >= 1).sum()
     assert set(np.round(x)) == {0, 1}
-    logs = np.log(fit.norms)
     np.testing.assert_allclose(np.sort(y), np.sort(logs.ravel()), rtol=1e-6)
-    edges = np.histogram_bin_edges(logs[0], bins="fd")
-    assert len(first.patches) == len(edges) - 1
+    assert len(first.patches) == len(np.histogram_bin_edges(logs[0], bins="fd")) - 1
     weak = fit.coefficients.query("term != 'intercept' and p_value >= 0.05")
-    crosses = [line for line in lines.lines if line.get_marker() == "x"]
-    assert sorted(value for line in crosses for value in line.get_ydata()) == sorted(
-        weak["estimate"]
-    )
-    found = 2 - weak["term"].value_counts().reindex(["lag_1", "lag_2"], fill_value=0)
-    counts = "lag 1 in {}, lag 2 in {}".format(*found)
-    assert f"Of 2 layers, p < 0.05 for {counts} (" in drawn.get_suptitle().replace("\n", " ")
+    crosses = [line.get_ydata() for line in lines.lines if line.get_marker() == "x"]
+    assert sorted(np.concatenate(crosses)) == sorted(weak["estimate"])
+    one, two = (2 - (weak["term"] == term).sum() for term in ("lag_1", "lag_2"))
+    title = drawn.get_suptitle().replace("\n", " ")
+    assert f"Of 2 layers, p < 0.05 for lag 1 in {one}, lag 2 in {two} (" in title
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (dict(lags=[1], fixed_effect="document"), "did you mean 'fixed_effects'?"),
-        (dict(lags=[1], site="attn"), "did you mean 'attention'?"),
-        (dict(lags=[1], inference={"covariance": "hat"}), "inference.covariance: found"),
-        (dict(lags=[80]), "no sequence long enough"),
-        (dict(lags=[1], outcome="angle"), "outcome: found 'angle' of a measurement without"),
-        (dict(lags=[1], drop_first=-1), "drop_first: found -1, expected at least 0"),
-        (dict(lags=[1], covariates=["upos"]), "covariates: found upos, but the measurement has no"),
-        (dict(lags=[1], by={"upos": "outcome"}), "by: found upos, but the measurement has no"),
-        (dict(lags=[1], covariates=["surprisal"]), "expected measure(…, quantities=['surprisal'])"),
-        (dict(lags=[1], controls={"permute": {}}), "controls.permute: unknown key"),
-        (
-            dict(lags=[1], controls={"permutation": {"within": "upos"}}),
-            "controls.permutation.within: found upos, but the measurement has no tagger",
-        ),
-        (
-            dict(lags=[1], bias_correction="half-panel"),
-            "bias_correction: found bias_correction: half-panel without fixed_effects",
-        ),
-    ],
-)
-def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, call, message):
-    (line,) = refused(attnlag.fit, measured, **call)
+OF_FITS = [
+    # what is asked for beside lag 1, and part of the answer
+    (dict(fixed_effect="document"), "did you mean 'fixed_effects'?"),
+    (dict(site="attn"), "did you mean 'attention'?"),
+    (dict(inference={"covariance": "hat"}), "inference.covariance: found"),
+    (dict(lags=[80]), "no sequence long enough"),
+    (dict(outcome="angle"), "outcome: found 'angle' of a measurement without"),
+    (dict(drop_first=-1), "drop_first: found -1, expected at least 0"),
+    (dict(covariates=["upos"]), "covariates: found upos, but the measurement has no tagger"),
+    (dict(by={"upos": "outcome"}), "by: found upos, but the measurement has no tagger"),
+    (dict(covariates=["surprisal"]), "expected measure(…, quantities=['surprisal'])"),
+    (dict(controls={"permute": {}}), "controls.permute: unknown key"),
+    (dict(controls={"permutation": {"within": "upos"}}), "controls.permutation.within: found upos"),
+    (dict(bias_correction="half-panel"), "bias_correction: found bias_correction: half-panel with"),
+]
+
+
+@pytest.mark.parametrize(("asked", "message"), OF_FITS)
+def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, asked, message):
+    (line,) = refused(attnlag.fit, measured, **{"lags": [1], **asked})
     assert message in line
     assert "norms." not in line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(texts="one text"), "found one text, expected a list"),
-        (dict(texts=[]), "found none"),
-        (dict(texts=["a", ""]), "texts, '1': the text is empty; expected words"),
-        (dict(texts=["a", 5]), "texts, '1': the text is 5; expected a string"),
-        (
-            dict(texts=["a", "b \ud800"]),
-            r"texts, '1': the text has '\ud800' as its char",
-        ),
-        (dict(texts={1: "a", "1": "b"}), "found the id '1' twice, expected an id for each text"),
-        (dict(texts=pd.DataFrame({"text": ["a"]})), "found a data frame, expected one column"),
-        (dict(texts=pd.Series(["a", "b"], index=["x", "x"])), "found the id 'x' twice"),
-        (dict(sites="attn"), 'sites[0]: found "attn", expected attention, mlp or block'),
-        (dict(quantities="angle"), "quantities: found 'angle', expected vectors, norms"),
-        (dict(sites=[]), "sites: found [], expected at least one entry"),
-        (dict(max_length=0), "max_length: found 0, expected at least 2"),
-        (dict(max_length=65), "max_length: found 65, expected at most 64, the context length"),
-        (dict(max_length=True), "max_length: found true, expected a number"),
-        (dict(batch_tokens=0), "batch_tokens: found 0, expected at least 1"),
-        (dict(prepend_bos="yes"), 'prepend_bos: found "yes", expected auto, true or false'),
-        (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline or the keys'),
-        (dict(tagger={"lang": "en"}), "tagger.lang: unknown key"),
-        (dict(tagger={"column": "tags"}), "tagger.column: found a column"),
-        (dict(tagger={"groups": ["news"]}), "tagger.groups: found 'news'"),
-    ],
-)
-def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, arguments, message):
-    (line,) = refused(attnlag.measure, model, tokenizer, **{"texts": ["some text"], **arguments})
+TWICE = pd.Series(["a", "b"], index=["x", "x"])
+OF_MEASUREMENTS = [
+    (dict(texts="one text"), "found one text, expected a list"),
+    (dict(texts=[]), "found none"),
+    (dict(texts=["a", ""]), "texts, '1': the text is empty; expected words"),
+    (dict(texts=["a", 5]), "texts, '1': the text is 5; expected a string"),
+    (dict(texts=["a", "b \ud800"]), r"texts, '1': the text has '\ud800' as its char"),
+    (dict(texts={1: "a", "1": "b"}), "found the id '1' twice, expected an id for each text"),
+    (dict(texts=pd.DataFrame({"text": ["a"]})), "found a data frame, expected one column"),
+    (dict(texts=TWICE), "found the id 'x' twice"),
+    (dict(sites="attn"), 'sites[0]: found "attn", expected attention, mlp or block'),
+    (dict(quantities="angle"), "quantities: found 'angle', expected vectors, norms"),
+    (dict(sites=[]), "sites: found [], expected at least one entry"),
+    (dict(max_length=0), "max_length: found 0, expected at least 2"),
+    (dict(max_length=65), "max_length: found 65, expected at most 64, the context length"),
+    (dict(max_length=True), "max_length: found true, expected a number"),
+    (dict(batch_tokens=0), "batch_tokens: found 0, expected at least 1"),
+    (dict(prepend_bos="yes"), 'prepend_bos: found "yes", expected auto, true or false'),
+    (dict(tagger="en"), 'tagger: found "en", expected a spaCy pipeline or the keys'),
+    (dict(tagger={"lang": "en"}), "tagger.lang: unknown key"),
+    (dict(tagger={"column": "tags"}), "tagger.column: found a column"),
+    (dict(tagger={"groups": ["news"]}), "tagger.groups: found 'news'"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), OF_MEASUREMENTS)
+def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, given, message):
+    (line,) = refused(attnlag.measure, model, tokenizer, **{"texts": ["some text"], **given})
     assert message in line
-
-
-def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
-    assert "found no results" in refused(attnlag.read, tmp_path)[0]
 
 
 def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
@@ -256,11 +236,6 @@ def test_controls_stand_beside_the_coefficients(measured):
     assert any("before training" in label for label in labels)
 
 
-def test_surprisal_needs_a_model_with_a_head(model, tokenizer):
-    with pytest.raises(UserError, match="found no head that predicts tokens"):
-        attnlag.measure(model.base_model, tokenizer, ["some text"], quantities="surprisal")
-
-
 def test_equal_texts_are_pointed_out(model, tokenizer):
     german = "Als die Fähre zum letzten Mal ablegte, standen vielleicht dreißig Leute am Ufer."
     texts = {"a": german, "b": german}
@@ -278,7 +253,7 @@ def test_a_loaded_pipeline_gives_parts_of_speech(model, tokenizer):
     assert measured.properties["upos"].to_pylist() == expected
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", ["measuring", "regressing", "results"])
 def test_examples_in_the_documentation_give_the_stated_output(module, tokenizer, measured):
     found = doctest.testmod(
         importlib.import_module(f"attnlag.study.{module}"),
