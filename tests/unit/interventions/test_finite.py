@@ -84,29 +84,6 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
         np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 
-def test_a_small_scale_has_the_effect_of_the_derivative(model, sequences):
-    """The elasticity Δ log norm / log α of a change of ±2% at one token and layer."""
-    blocks = trying.blocks_of(model.base_model)[0]
-    ids = sequences["d1", 0]
-    near = settings(interventions=("scale",), scales=(0.98, 1.02), lags=2)
-    vectors = collecting(sequences, near)
-    changes = finite.variants(vectors, "attention", LAYER, ("d1", 0))
-    place = {"site": "attention", "layer": LAYER, "token": TOKEN}
-    found = finite.effects_at(model, blocks, ids, near, changes=changes, **place)
-    opened = torch.ones(4, 1, len(ids), dtype=torch.float64, requires_grad=True)
-    logs = derivative.log_norms(
-        model.base_model,
-        blocks,
-        torch.from_numpy(ids)[None],
-        ["attention"],
-        lambda layer, site, added: added * opened[layer][..., None],
-    )
-    (slope,) = torch.autograd.grad(logs["attention", 3][0, TOKEN + 1], opened)
-    arcs = [e.effects[1] for e in found if e.target_site == "attention" and e.target_layer == 3]
-    central = (arcs[1] - arcs[0]) / np.log(1.02 / 0.98)
-    assert central == pytest.approx(float(slope[LAYER, 0, TOKEN]), rel=0.01)
-
-
 def test_positions_leave_room_for_lags_and_depend_only_on_the_document(sequences, chosen):
     places = collecting(sequences, chosen).places
     for key, (place,) in places.items():
