@@ -1,12 +1,11 @@
 """The contents of users' files cannot send commands to a terminal or add lines to messages."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from programs import command_of, job_of
-from projects import ROOT, ran
+from programs import command_of
+from projects import ran
 from stage_settings import settings_text
 
 from attnlag.config.problems import check
@@ -43,18 +42,6 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: 
         for number, line in enumerate(lines):
             assert line.startswith(rf"error: a\x1b[2J\n.jsonl:{min(number, 1) + 2}: ")
             assert text_for("line", line) == line
-
-
-def test_a_traceback_keeps_its_lines(tmp_path: Path) -> None:
-    code = (
-        "from attnlag.pipeline import program\n"
-        "def main(job): raise RuntimeError('\\x1b[2J')\n"
-        "program.run(main)\n"
-    )
-    command = [sys.executable, "-c", code, *job_of("none", {}, {})]
-    lines = ran(command, status=1, cwd=ROOT / "scripts").stderr.splitlines()
-    assert lines[1] == "Traceback (most recent call last):"
-    assert lines[-1] == r"RuntimeError: \x1b[2J"
 
 
 @pytest.mark.parametrize(

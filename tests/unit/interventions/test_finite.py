@@ -12,48 +12,34 @@ from attnlag.interventions import derivative, finite, sampling
 from attnlag.model import trying
 
 LAYER, TOKEN = 1, 4
+CHOSEN = settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
+SEQUENCES = {
+    (f"d{i}", 0): np.random.default_rng(i).integers(0, 100, n) for i, n in enumerate((9, 12, 7))
+}
 
 
-@pytest.fixture(scope="module")
-def model():
-    return gpt2_of_large_weights()
-
-
-@pytest.fixture(scope="module")
-def sequences():
-    rng = np.random.default_rng(5)
-    return {(f"d{i}", 0): rng.integers(0, 100, n) for i, n in enumerate((9, 12, 7))}
-
-
-@pytest.fixture(scope="module")
-def chosen():
-    return settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
-
-
-def collecting(sequences, chosen):
+def collecting(sequences):
     """Return what is to collect the adjustments of a layer, of tokens of one part of speech."""
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
-    return finite.Replacements(sequences, chosen, [LAYER], tags)
+    return finite.Replacements(sequences, CHOSEN, [LAYER], tags)
 
 
-def replacements(model, sequences, chosen):
+def replacements(model, sequences):
     """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
-    blocks = trying.blocks_of(model.base_model)[0]
-    vectors = collecting(sequences, chosen)
+    blocks, vectors = trying.blocks_of(model.base_model)[0], collecting(sequences)
     options = {"name": "x", "batch_tokens": 192, "threads": 1, "free": 10**10}
     options["receive"] = vectors.receive
-    derivative.effects(model.base_model, blocks, sequences, chosen, **options)
+    derivative.effects(model.base_model, blocks, sequences, CHOSEN, **options)
     return blocks, vectors
 
 
-def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
-    model, sequences, chosen, monkeypatch
-):
+def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeypatch):
     monkeypatch.setattr(sampling, "positions", lambda *_: [TOKEN])
-    blocks, vectors = replacements(model, sequences, chosen)
-    found = finite.effects(model, blocks, sequences, chosen, vectors)
+    model = gpt2_of_large_weights()
+    blocks, vectors = replacements(model, SEQUENCES)
+    found = finite.effects(model, blocks, SEQUENCES, CHOSEN, vectors)
 
-    plain = {key: adjustments(model, ids) for key, ids in sequences.items()}
+    plain = {key: adjustments(model, ids) for key, ids in SEQUENCES.items()}
     tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])
     key, after = ("d0", 0), ("d1", 0)
     base, logs = plain[key]
@@ -69,7 +55,7 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
     assert set(names) == set(put)
     for effect, name in zip(found[key], names, strict=True):
         assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
-        changed, moved = adjustments(model, sequences[key], {(LAYER, TOKEN): put[name]})
+        changed, moved = adjustments(model, SEQUENCES[key], {(LAYER, TOKEN): put[name]})
         near = slice(TOKEN, TOKEN + 3)
         if effect.target_site == "attention":
             norms = [a[effect.target_layer, near].norm(dim=-1) for a in (base, changed)]
@@ -79,16 +65,16 @@ def test_each_intervention_equals_the_model_run_with_the_replaced_vector(
             away = logs[near] - moved[near]
             expected = (logs[near].exp() * away).sum(-1)
             if effect.target_site == "surprisal":
-                following = torch.from_numpy(sequences[key][TOKEN + 1 : TOKEN + 4])[:, None]
+                following = torch.from_numpy(SEQUENCES[key][TOKEN + 1 : TOKEN + 4])[:, None]
                 expected = away.gather(1, following)[:, 0]
         np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
 
 
-def test_positions_leave_room_for_lags_and_depend_only_on_the_document(sequences, chosen):
-    places = collecting(sequences, chosen).places
+def test_positions_leave_room_for_lags_and_depend_only_on_the_document():
+    places = collecting(SEQUENCES).places
     for key, (place,) in places.items():
-        assert 1 <= place < len(sequences[key]) - 2
-    alone = collecting({("d2", 0): sequences["d2", 0]}, chosen).places
+        assert 1 <= place < len(SEQUENCES[key]) - 2
+    alone = collecting({("d2", 0): SEQUENCES["d2", 0]}).places
     assert alone["d2", 0] == places["d2", 0]
 
 
@@ -109,7 +95,7 @@ def test_parts_of_speech_are_drawn_in_proportion():
     assert sampling.positions(0, "d0", 0, 1, 0, 99, tags) == list(range(1, len(tags)))
 
 
-def test_a_single_document_has_no_resampling(model, sequences, chosen):
-    _, vectors = replacements(model, {("d0", 0): sequences["d0", 0]}, chosen)
+def test_a_single_document_has_no_resampling():
+    _, vectors = replacements(gpt2_of_large_weights(), {("d0", 0): SEQUENCES["d0", 0]})
     kinds = [kind for kind, *_ in finite.variants(vectors, "attention", LAYER, ("d0", 0))]
     assert kinds == ["scale", "scale", "zero", "mean"]
