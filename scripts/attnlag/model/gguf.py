@@ -22,16 +22,61 @@ from attnlag.model.language_models import hollow_model, quiet_transformers
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
-def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
+def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
     """Convert a GGUF file to a Hugging Face folder with float32 safetensors, without a network.
 
     It takes no more memory than the largest tensor. Return ``quantization`` and ``bits`` of most
     weights, or nothing if they are not quantised. What transformers has no place for is refused.
     """
-    with told_as(f"transformers cannot convert {gguf.name}"):
-        header = _header(gguf)
-    _check(header, gguf.name)
-    _convert(gguf, header, folder)
+    import gguf
+    import torch
+    from transformers import TOKENIZER_MAPPING, PreTrainedTokenizerFast
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
+
+    file = path.name
+    with told_as(f"transformers cannot convert {file}"):
+        header = gguf.GGUFReader(path)
+    _check(header, file)
+    architecture = header.fields["general.architecture"].contents()
+    if architecture not in ARCHITECTURES:
+        raise UserError(
+            f"{file}: found the architecture '{architecture}', expected one of "
+            f"{', '.join(ARCHITECTURES)} in GGUF; others run from safetensors"
+        )
+    with (
+        quiet_transformers(),
+        told_as(f"transformers cannot convert {file}"),
+        tempfile.TemporaryDirectory() as alone,
+    ):
+        config = config_of(header, architecture, file)
+        model = hollow_model(config, torch.float32)
+        # transformers would also read other files in the same folder, and AutoTokenizer would parse
+        # the vocabulary for the config.
+        os.symlink(path.resolve(), Path(alone, file))
+        kind: Any = TOKENIZER_MAPPING.get(type(config), PreTrainedTokenizerFast)
+        tokenizer = kind.from_pretrained(alone, gguf_file=file, trust_remote_code=False)
+    tensors = _places(model, header, architecture, file)
+    model.config.architectures = [type(model).__name__]
+    # A GGUF file does not state it: transformers would write its default as if it were the model's.
+    del model.config.initializer_range
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    # transformers would save the setting that forbids the network in this process.
+    tokenizer.init_kwargs["local_files_only"] = False
+    with quiet_transformers():
+        tokenizer.save_pretrained(folder)
+    # llama.cpp orders queries and keys otherwise, and adds one to the gains of some norms.
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config.to_dict())
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+
+    def values_of(name: str) -> np.ndarray:
+        if (tensor := tensors[name]) is None:
+            return np.zeros(shapes[name])
+        values = gguf.dequantize(tensor.data, tensor.tensor_type)
+        return processor.process(values, tensor.name).weights
+
+    bar = tqdm(sorted(tensors), desc=f"{file}: tensors", unit="tensor", mininterval=1)
+    _write_safetensors(folder / WEIGHTS, shapes, map(values_of, bar))
     weights: Counter[str] = Counter()
     for tensor in header.tensors:
         weights[tensor.tensor_type.name] += int(tensor.n_elements)
@@ -40,33 +85,6 @@ def convert_gguf(gguf: Path, folder: Path) -> dict[str, Any]:
         return {}
     # The first number in a name such as Q4_1, IQ2_XS or MXFP4.
     return {"quantization": stored, "bits": int(re.findall(r"\d+", stored)[0])}
-
-
-def _header(path: Path) -> Any:
-    """Return a reader of a GGUF file that knows of an array of texts only its length.
-
-    The library would parse the vocabulary token by token, which takes seconds.
-    """
-    from gguf import GGUFReader, GGUFValueType
-
-    class Header(GGUFReader):
-        def _get_field_parts(self, start: int, kind: int) -> Any:
-            if kind != GGUFValueType.ARRAY:
-                return super()._get_field_parts(start, kind)
-            data: Any = self.data
-            element, count = struct.unpack_from("<IQ", data, start)
-            end = start + 12
-            types = [kind, GGUFValueType(element)]
-            if element in self.gguf_scalar_to_np:
-                numbers = np.frombuffer(data, self.gguf_scalar_to_np[element], count, end)
-                return 12 + numbers.nbytes, [numbers], [0], types
-            if element != GGUFValueType.STRING:
-                raise ValueError(f"an array of values of type {element}")
-            for _ in range(count):
-                end += 8 + struct.unpack_from("<Q", data, end)[0]
-            return end - start, [np.array([count])], [], types
-
-    return Header(path)
 
 
 def _check(header: Any, file: str) -> None:
@@ -100,58 +118,15 @@ def _check(header: Any, file: str) -> None:
         raise UserError(problems)
 
 
-def _config(header: Any, architecture: str, file: str) -> Any:
-    """Return the configuration that a GGUF file states, under the names of transformers."""
+def _places(model: Any, header: Any, architecture: str, file: str) -> dict[str, Any]:
+    """Return the tensor in a GGUF file for each parameter of a model; None for a bias of zeros.
+
+    Raise UserError if one is missing, has another shape, or has no parameter.
+    """
     import gguf
 
-    keys = {key: field.contents() for key, field in header.fields.items()}
-    names = {tensor.name for tensor in header.tensors}
-    factors = {
-        tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type)
-        for tensor in header.tensors
-        if tensor.name in FACTORS.get(architecture, ())
-    }
-    config = config_of(keys, architecture, file, factors)
-    if f"{architecture}.vocab_size" not in keys:
-        # Most files do not state the size of the vocabulary.
-        config.vocab_size = int(header.fields["tokenizer.ggml.tokens"].parts[-1][0])
-    config.tie_word_embeddings = "output.weight" not in names
-    # If some biases are there, transformers has those of all matrices.
-    for setting, part in (("attention_bias", "attn"), ("mlp_bias", "ffn")):
-        biases = re.compile(rf"blk\.\d+\.{part}_\w+\.bias")
-        if hasattr(config, setting) and any(map(biases.fullmatch, names)):
-            setattr(config, setting, True)
-    return config
-
-
-def _convert(path: Path, header: Any, folder: Path) -> None:
-    """Convert a model tensor by tensor."""
-    import gguf
-    import torch
-    from transformers import TOKENIZER_MAPPING, PreTrainedTokenizerFast
-    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
-
-    file = path.name
-    architecture = header.fields["general.architecture"].contents()
-    if architecture not in ARCHITECTURES:
-        raise UserError(
-            f"{file}: found the architecture '{architecture}', expected one of "
-            f"{', '.join(ARCHITECTURES)} in GGUF; others run from safetensors"
-        )
-    with (
-        quiet_transformers(),
-        told_as(f"transformers cannot convert {file}"),
-        tempfile.TemporaryDirectory() as alone,
-    ):
-        config = _config(header, architecture, file)
-        model = hollow_model(config, torch.float32)
-        # transformers would also read other files in the same folder, and AutoTokenizer would parse
-        # the vocabulary for the config.
-        os.symlink(path.resolve(), Path(alone, file))
-        kind: Any = TOKENIZER_MAPPING.get(type(config), PreTrainedTokenizerFast)
-        tokenizer = kind.from_pretrained(alone, gguf_file=file, trust_remote_code=False)
     (number,) = (n for n, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
-    names = gguf.get_tensor_name_map(number, config.num_hidden_layers)
+    names = gguf.get_tensor_name_map(number, model.config.num_hidden_layers)
     stored = {tensor.name: tensor for tensor in header.tensors}
     kinds = {_without_layer(name) for name in stored}
     tensors: dict[str, Any] = {}
@@ -160,10 +135,9 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
     for name, parameter in model.named_parameters():
         module, _, suffix = name.rpartition(".")
         name_in_file = f"{names.get_name(module)}.{suffix}"
-        tensor = stored.get(name_in_file)
+        tensors[name] = tensor = stored.pop(name_in_file, None)
         if tensor is None:
             # A bias that no layer has is zero.
-            tensors[name] = None
             if suffix != "bias" or _without_layer(name_in_file) in kinds:
                 missing.append(name)
         elif (shape := tuple(tensor.shape[::-1].tolist())) != tuple(parameter.shape):
@@ -171,42 +145,18 @@ def _convert(path: Path, header: Any, folder: Path) -> None:
                 f"{file}: the tensor {tensor.name} has the shape {shape}, expected "
                 f"{tuple(parameter.shape)} from its header"
             )
-        else:
-            tensors[name] = tensor
     if missing:
         raise UserError(
             f"{file} lacks {counted(len(missing), 'tensor')} of the model: {', '.join(missing[:3])}"
         )
-    used = {tensor.name for tensor in tensors.values() if tensor is not None}
     factors = {*FACTORS.get(architecture, ())}
-    if unused := sorted(set(stored) - used - (factors if factors <= set(stored) else set())):
+    if unused := sorted(stored.keys() - (factors if factors <= stored.keys() else ())):
         others = f" and {counted(len(unused) - 1, 'other tensor')}" if unused[1:] else ""
         raise UserError(
             f"{file} has the tensor {unused[0]}{others}, for which transformers' "
             f"{type(model).__name__} has no place; expected the model in safetensors"
         )
-    model.config.architectures = [type(model).__name__]
-    # A GGUF file does not state it: transformers would write its default as if it were the model's.
-    del model.config.initializer_range
-    model.config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
-    # transformers would save the setting that forbids the network in this process.
-    tokenizer.init_kwargs["local_files_only"] = False
-    with quiet_transformers():
-        tokenizer.save_pretrained(folder)
-    # llama.cpp orders queries and keys otherwise, and adds one to the gains of some norms.
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config.to_dict())
-
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-
-    def values_of(name: str) -> np.ndarray:
-        if (tensor := tensors[name]) is None:
-            return np.zeros(shapes[name])
-        values = gguf.dequantize(tensor.data, tensor.tensor_type)
-        return processor.process(values, tensor.name).weights
-
-    bar = tqdm(sorted(tensors), desc=f"{file}: tensors", unit="tensor", mininterval=1)
-    _write_safetensors(folder / WEIGHTS, shapes, map(values_of, bar))
+    return tensors
 
 
 def _without_layer(name: str) -> str:

@@ -6,6 +6,7 @@ because the model would be another one without it.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,17 +67,22 @@ SCALINGS = {
 }
 
 
-def config_of(
-    keys: Mapping[str, Any], architecture: str, file: str, factors: Mapping[str, np.ndarray]
-) -> Any:
-    """Return the config of transformers for a model in GGUF, from the keys of the file's header.
+def config_of(header: Any, architecture: str, file: str) -> Any:
+    """Return the config of transformers for a model in GGUF, from the header of its file.
 
-    ``factors`` has the values of the tensors among ``FACTORS``. Raise UserError if they, or a key,
-    state what transformers cannot.
+    Raise UserError if a key, or a tensor among ``FACTORS``, states what transformers cannot.
     """
+    import gguf
     from transformers import CONFIG_MAPPING
     from transformers.integrations import GGUF_CONFIG_MAPPING
 
+    keys = {key: field.contents() for key, field in header.fields.items()}
+    tensors = {tensor.name: tensor for tensor in header.tensors}
+    factors = {
+        name: gguf.dequantize(tensors[name].data, tensors[name].tensor_type)
+        for name in FACTORS.get(architecture, ())
+        if name in tensors
+    }
     renamed: Any = GGUF_CONFIG_MAPPING
     names = renamed[architecture] | FURTHER.get(architecture, {})
     prefix = f"{architecture}."
@@ -120,7 +126,17 @@ def config_of(
         problems.append(f"{file} is a part of a model (split.count); expected it in one file")
     if problems:
         raise UserError(problems)
-    return kind.from_dict(values)
+    config = kind.from_dict(values)
+    if f"{architecture}.vocab_size" not in keys:
+        # Most files do not state the size of the vocabulary.
+        config.vocab_size = len(keys["tokenizer.ggml.tokens"])
+    config.tie_word_embeddings = "output.weight" not in tensors
+    # If some biases are there, transformers has those of all matrices.
+    for setting, part in (("attention_bias", "attn"), ("mlp_bias", "ffn")):
+        biases = re.compile(rf"blk\.\d+\.{part}_\w+\.bias")
+        if hasattr(config, setting) and any(map(biases.fullmatch, tensors)):
+            setattr(config, setting, True)
+    return config
 
 
 def _heads(left: dict[str, Any], architecture: str, heads: int, width: int) -> dict[str, Any]:
