@@ -10,7 +10,7 @@ import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
 
-from attnlag.corpus import frequency, properties, sequences, tokens
+from attnlag.corpus import catalogue, properties, sequences, tokens
 from attnlag.corpus.alignment import Speller
 from attnlag.corpus.settings import Tagger
 from attnlag.errors import counted
@@ -37,7 +37,7 @@ def main(job):
             speller=Speller(tokens.load_tokenizer(folder)),
             bos=record["tokens"]["bos"],
             truncated=bool(record["tokens"]["truncated"]),
-            log_frequencies=frequency.log_frequencies(job.input.counts),
+            log_frequencies=catalogue.log_frequencies(job.input.counts),
         ):
             writer.write_table(rows)
     program.log.info(

@@ -8,21 +8,13 @@ import attnlag.pipeline.program as program
 from attnlag.corpus import documents
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import counted
-from attnlag.storage import tables
 
 
 def main(job):
-    settings, name, tally = job.settings, job.names.corpus, documents.Tally()
-    schema = documents.schema_of(settings)
-    counted_documents = tally.counting(documents.read_documents(job.input.files, settings))
-    batches = documents.in_batches(counted_documents)
-    tables.write_parts(
-        (documents.corpus_table(batch, schema) for batch in batches),
-        schema,
-        job.output.corpus,
-        lambda: documents.corpus_record(name, tally, settings),
-    )
-    program.log.info(documents.corpus_summary(name, tally))
+    name = job.names.corpus
+    read = documents.read_documents(job.input.files, job.settings)
+    tally = documents.write_corpus(read, job.settings, name, job.output.corpus)
+    program.log.info(f"{name}: {tally.summary}")
     if tally.notice:
         program.log.warning(f"{name}: {tally.notice}")
     if tally.documents < job.options.clusters_needed:

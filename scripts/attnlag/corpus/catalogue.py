@@ -9,6 +9,7 @@ themselves, which takes a quarter of a second.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 # Universal part-of-speech tags, https://universaldependencies.org/u/pos/
@@ -147,3 +148,18 @@ CATALOGUE = {
 def of_file(file: str) -> dict[str, TokenProperty]:
     """Return the properties in a file, by column."""
     return {name: entry for name, entry in CATALOGUE.items() if entry.file == file}
+
+
+def log_frequencies(token_counts: Any) -> Any:
+    """Return the log relative frequency of each token id in a corpus; NaN if it does not occur.
+
+    The counts are a table, or a path to one.
+    """
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(token_counts) if isinstance(token_counts, Path) else token_counts
+    ids, counts = table["token_id"].to_numpy(), table["count"].to_numpy()
+    logs = np.full(ids.max(initial=-1) + 1, np.nan)
+    logs[ids] = np.log(counts / counts.sum())
+    return logs

@@ -30,7 +30,7 @@ from attnlag.corpus.formats import (
 )
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.errors import UserError, counted, nearest, shown
-from attnlag.storage.tables import provenance
+from attnlag.storage import tables
 
 # Largest number of documents, and of their characters, in memory and in a row group. A longer
 # document makes up a batch by itself.
@@ -137,21 +137,32 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def schema_of(settings: CorpusSettings) -> pa.Schema:
-    """Return the columns of a corpus; ``tags`` is among them only if it is read."""
-    return SCHEMA if settings.tags is None else SCHEMA.append(pa.field("tags", pa.large_string()))
+def write_corpus(
+    documents: Iterable[Document], settings: CorpusSettings, name: str, path: str | Path
+) -> "Tally":
+    """Store the documents that have words, and return what was counted of all.
+
+    ``tags`` is among the columns only if it is read. The provenance says nothing of the place.
+    """
+    tags = [] if settings.tags is None else [pa.field("tags", pa.large_string())]
+    schema, tally = pa.schema([*SCHEMA, *tags]), Tally()
+
+    def record() -> dict[str, Any]:
+        facts = {"digest": tally.digest, "documents": tally.documents}
+        corpus = {"name": name, **facts, "characters": tally.characters}
+        return tables.provenance({}, "corpus", settings, "pyarrow", corpus=corpus)
+
+    batches = in_batches(tally.counting(documents))
+    tables.write_parts((corpus_table(batch, schema) for batch in batches), schema, path, record)
+    return tally
 
 
 def corpus_table(documents: list[Document], schema: pa.Schema = SCHEMA) -> pa.Table:
-    """Return the documents with the columns of a schema, see `schema_of`."""
+    """Return the documents with the columns of a schema."""
     texts = pa.array([document.text for document in documents], pa.large_string())
-    values = {
-        "document": [document.id for document in documents],
-        "text": texts,
-        "group": [document.group for document in documents],
-        "about_tokens": about_tokens(texts),
-        "tags": [document.tags for document in documents],
-    }
+    ids, groups, _, tags = zip(*documents, strict=True) if documents else [()] * 4
+    values = {"document": ids, "text": texts, "group": groups, "tags": tags}
+    values["about_tokens"] = about_tokens(texts)
     return pa.table({name: values[name] for name in schema.names}, schema=schema)
 
 
@@ -247,29 +258,16 @@ class Tally:
         )
 
     @property
+    def summary(self) -> str:
+        """A phrase such as ``128 documents in 13 groups, 112,345 characters``."""
+        empty = f"; {counted(self.empty, 'document')} without words left out" if self.empty else ""
+        documents = f"{counted(self.documents, 'document')} in {counted(len(self.groups), 'group')}"
+        return f"{documents}, {counted(self.characters, 'character')}{empty}"
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of all ids, groups and texts, each preceded by its length in bytes."""
         return self._sha256.hexdigest()
-
-
-def corpus_record(name: str, tally: Tally, settings: CorpusSettings) -> dict[str, Any]:
-    """Return the provenance of a corpus: its contents, not its location."""
-    corpus = {
-        "name": name,
-        "digest": tally.digest,
-        "documents": tally.documents,
-        "characters": tally.characters,
-    }
-    return provenance({}, "corpus", settings, "pyarrow", corpus=corpus)
-
-
-def corpus_summary(name: str, tally: Tally) -> str:
-    """Return one line such as ``prompts: 128 documents in 13 groups, 112,345 characters``."""
-    empty = f"; {counted(tally.empty, 'document')} without words left out" if tally.empty else ""
-    return (
-        f"{name}: {counted(tally.documents, 'document')} in {counted(len(tally.groups), 'group')}, "
-        f"{counted(tally.characters, 'character')}{empty}"
-    )
 
 
 def shards_problem(name: str, shards: int, documents: int) -> str | None:

@@ -147,7 +147,7 @@ class TextLines:
 
     def __init__(self, stream: BinaryIO, file: Path):
         self._stream, self._file = stream, file
-        self.number = self.size = self._offset = 0
+        self.number = 0
         self.begin_document()
 
     def begin_document(self) -> None:
@@ -155,34 +155,29 @@ class TextLines:
         self.size = 0
         self.start = self.number + 1
 
-    def __iter__(self) -> "TextLines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._stream.readline(LONGEST_DOCUMENT + 1)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        self.size += len(line)
-        if self.size > LONGEST_DOCUMENT:
-            raise UserError(
-                f"{self._file}:{self.start}: more than {LONGEST_DOCUMENT // 10**6} MB in one "
-                "document, which starts here; expected at most that, or several documents"
-            )
-        # Zeros are valid UTF-8, but they do not occur in text; UTF-16 is full of them.
-        bad = line.find(0)
-        try:
-            text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            bad = error.start
-        if bad >= 0:
-            raise UserError(
-                f"{self._file}:{self.number}: byte 0x{line[bad]:02x} at offset "
-                f"{self._offset + bad} is not text in UTF-8; expected UTF-8 (iconv -f ENCODING -t "
-                "UTF-8 converts it)"
-            )
-        self._offset += len(line)
-        return text
+    def __iter__(self) -> Iterator[str]:
+        offset = 0
+        while line := self._stream.readline(LONGEST_DOCUMENT + 1):
+            self.number += 1
+            self.size += len(line)
+            if self.size > LONGEST_DOCUMENT:
+                raise UserError(
+                    f"{self._file}:{self.start}: more than {LONGEST_DOCUMENT // 10**6} MB in one "
+                    "document, which starts here; expected at most that, or several documents"
+                )
+            # Zeros are valid UTF-8, but they do not occur in text; UTF-16 is full of them.
+            bad = line.find(0)
+            try:
+                text = line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                bad = error.start
+            if bad >= 0:
+                raise UserError(
+                    f"{self._file}:{self.number}: byte 0x{line[bad]:02x} at offset {offset + bad} "
+                    "is not text in UTF-8; expected UTF-8 (iconv -f ENCODING -t UTF-8 converts it)"
+                )
+            offset += len(line)
+            yield text
 
 
 def json_rows(lines: TextLines) -> Iterator[Row]:

@@ -122,16 +122,6 @@ def windows(tokens: int, size: int, long_documents: str) -> Iterator[tuple[int, 
 COUNTS = ("documents", "sequences", "tokens", "split", "truncated", "cut", "bos", "special_in_text")
 
 
-def special_tokens(tokenizer: Any) -> re.Pattern[str]:
-    """Return a pattern for text that a tokenizer turns into control tokens.
-
-    Longer texts come first, as in the tokenizer. Without control tokens, nothing matches.
-    """
-    texts = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special and str(t)}
-    longest_first = sorted(texts, key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-
-
 def tokenize(
     batches: Iterable[tuple[list[str], list[str]]],
     tokenizer: Any,
@@ -158,7 +148,10 @@ def tokenize(
             f"sequences have at most {counted(max_length or 0, 'token')}; expected at least "
             f"{len(bos) + 1}, one of the text{beside}"
         )
-    special = special_tokens(tokenizer)
+    control = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special and str(t)}
+    # Longer ones come first, as in the tokenizer. Without control tokens, nothing matches.
+    longest_first = sorted(control, key=lambda text: (-len(text), text))
+    special = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
     counts |= dict.fromkeys(COUNTS, 0) | {"bos": len(bos)}
     for documents, texts in batches:
         rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}

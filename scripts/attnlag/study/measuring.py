@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from attnlag.corpus import properties as token_properties
 from attnlag.corpus.alignment import Speller, token_texts
+from attnlag.corpus.catalogue import log_frequencies
 from attnlag.corpus.documents import Document, Tally, value_problem
-from attnlag.corpus.frequency import log_frequencies
 from attnlag.corpus.sequences import Tokenized
 from attnlag.corpus.settings import Tokens
 from attnlag.corpus.tokens import (

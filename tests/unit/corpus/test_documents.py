@@ -16,14 +16,13 @@ from refusals import refused
 
 from attnlag.corpus import documents, formats
 from attnlag.corpus.documents import (
-    SCHEMA,
     Document,
     Tally,
-    corpus_record,
     corpus_table,
     in_batches,
     read_documents,
     stored_batches,
+    write_corpus,
 )
 from attnlag.corpus.settings import CorpusSettings
 from attnlag.storage import tables
@@ -78,15 +77,9 @@ def problems(*files, settings=FIELDS):
 def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, tmp_path):
     objects = [row(*values) for values in rows]
     text = json_lines(*objects, ensure_ascii=ascii_only).replace("\n", line_end)
-    tally = Tally()
-    documents = tally.counting(read_documents([write(tmp_path / "x.jsonl", text)], FIELDS))
+    found = read_documents([write(tmp_path / "x.jsonl", text)], FIELDS)
     target = tmp_path / "corpus.parquet"
-    tables.write_parts(
-        map(corpus_table, in_batches(documents)),
-        SCHEMA,
-        target,
-        lambda: corpus_record("x", tally, FIELDS),
-    )
+    tally = write_corpus(found, FIELDS, "x", target)
     record = tables.read_provenance(target)
     characters = sum(len(text) for _, text, _ in rows)
     expected = {"name": "x", "digest": tally.digest, "documents": len(rows)}
@@ -150,8 +143,7 @@ def test_batches_are_limited_in_documents_and_characters(lengths):
 def test_stored_rows_can_be_read_from_any_place(tmp_path):
     documents = [Document(f"d{i}", "odd" if i % 2 else "even", "x" * 9) for i in range(600)]
     path = tmp_path / "x.parquet"
-    parts = map(corpus_table, in_batches(documents))
-    tables.write_parts(parts, SCHEMA, path, dict)
+    write_corpus(documents, DEFAULTS, "x", path)
     rows = [(document.id, document.group) for document in documents]
     for start, stop in ((0, 600), (0, 250), (249, 251), (250, 500), (300, 310), (599, 600)):
         batches = list(stored_batches(path, start, stop))
@@ -510,9 +502,8 @@ def test_documents_without_words_are_left_out_on_request(tmp_path):
     tally = Tally()
     (kept,) = tally.counting(read_documents(given, skipping))
     assert (kept.id, kept.text) == ("x-000001", "words")
-    assert documents.corpus_summary("x", tally) == (
-        "x: 1 document in 1 group, 5 characters; 4 documents without words left out"
-    )
+    left_out = "4 documents without words left out"
+    assert tally.summary == f"1 document in 1 group, 5 characters; {left_out}"
     in_blocks = skipping.changed(split="blank-lines")
     assert len(list(Tally().counting(read_documents(given, in_blocks)))) == 1
     # A missing field and a file of another format without a row are still problems.

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
-from attnlag.corpus.catalogue import TokenProperty
-from attnlag.corpus.frequency import log_frequencies
+from attnlag.corpus.catalogue import TokenProperty, log_frequencies
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import OTHER, Property, dummies, read_property
 from attnlag.regression.terms import Cell
