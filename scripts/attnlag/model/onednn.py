@@ -64,20 +64,16 @@ def accelerate(
     model: torch.nn.Module,
     blocks: list[architectures.BlockModules],
     ids: torch.Tensor,
-    plain: torch.Tensor | None,
-    fed: Mapping[torch.nn.Module, Linear],
     fast: str = "auto",
     *,
     backward: bool = False,
 ) -> tuple[str, str]:
     """Put a model on a fast path if this is faster and gives the same norms.
 
-    Packed weights replace the plain ones, which read as NaN from then on, so that code that
-    bypasses the modules is detected. ``plain`` has the norms at the tokens of a short sequence,
-    (tokens,), from `norms_of`, and ``fed`` comes from `feeding` in that pass; without norms, a pass
-    is made. For a backward pass, which gives no gradients of weights, the transposes are packed too
-    and activations stay apart.
-    Return the way that is used, and its description for the log.
+    They are compared at the tokens of a short sequence, ``ids``. Packed weights replace the plain
+    ones, which read as NaN from then on, so that code that bypasses the modules is detected. For a
+    backward pass, which gives no gradients of weights, the transposes are packed too and
+    activations stay apart. Return the way that is used, and its description for the log.
     """
     weights = next(blocks[0].block.parameters())
     if fast == "off" or weights.device.type != "cpu" or weights.dtype not in NORM_BOUNDS:
@@ -86,8 +82,10 @@ def accelerate(
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= SMALLEST]
     way = fast
     with torch.inference_mode(), ExitStack() as undo:
-        plain = norms(model, blocks, ids) if plain is None else plain
-        activations = {} if backward else {linear: each for each, linear in fed.items()}
+        with following(modules) as activations:
+            plain = norms(model, blocks, ids)
+        if backward:
+            activations.clear()
         try:
             if way == "auto":
                 way = fastest(linears, activations)
@@ -103,8 +101,13 @@ def accelerate(
                 return "off", "plain torch"
             for module in replaced:
                 replace(module, fused_gelu, undo)
-            half, most = difference(norms(model, blocks, ids), plain)
-            close = half <= NORM_BOUNDS[weights.dtype][0] and most <= NORM_BOUNDS[weights.dtype][1]
+            gaps = (norms(model, blocks, ids) - plain).abs()
+            gaps /= plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
+            half, most = (
+                np.quantile(gaps.double().numpy(), [0.5, 0.9]) if len(gaps) else [np.nan] * 2
+            )
+            bounds = NORM_BOUNDS[weights.dtype]
+            close = bool(half <= bounds[0] and most <= bounds[1])
             words = f"norms within {half:.0e} (median) and {most:.0e} (90%) of plain torch"
         # Errors of a private operator that is missing or has changed.
         except (AttributeError, RuntimeError, TypeError) as error:
@@ -118,33 +121,28 @@ def accelerate(
     return "off", f"plain torch; fast paths do not work here ({words})"
 
 
-def norms_of(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the norms of what all sublayers of all layers add, (layers x sublayers, tokens)."""
-    norms = [torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32) for added in vectors]
-    # A module that is declared but never called gives no norms; the proof of the sites detects it.
-    return torch.stack(norms).cpu() if norms else torch.empty(0)
-
-
 def norms(
     model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
 ) -> torch.Tensor:
-    """Return the norms at the tokens of a sequence, as in `accelerate`."""
-    vectors: list[torch.Tensor] = []
-    every = torch.ones(1, len(ids), dtype=torch.bool)
-    with watched(blocks, every, lambda _, __, added: vectors.append(added)):
+    """Return the norms of what all sublayers of all layers add, (layers x sublayers, tokens)."""
+    found: list[torch.Tensor] = []
+
+    def keep(_: int, __: str, added: torch.Tensor) -> None:
+        found.append(torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32))
+
+    with watched(blocks, torch.ones(1, len(ids), dtype=torch.bool), keep):
         forward(model, ids[None])
-    return norms_of(vectors)
+    # A module that is declared but never called gives no norms; the proof of the sites detects it.
+    return torch.stack(found) if found else torch.empty(0)
 
 
 @contextmanager
-def feeding(
-    blocks: list[architectures.BlockModules],
-) -> Iterator[dict[torch.nn.Module, Linear]]:
-    """Yield the preceding linear map of each activation that is called once, right after it.
+def following(modules: Sequence[torch.nn.Module]) -> Iterator[dict[Linear, torch.nn.Module]]:
+    """Yield the activation that is called right after each linear map, if it is called once.
 
     The mapping is complete after a pass, when the context is left.
     """
-    fed: dict[torch.nn.Module, Linear] = {}
+    activations: dict[Linear, torch.nn.Module] = {}
     latest: list[Any] = [None, None]
     calls: Counter[torch.nn.Module] = Counter()
 
@@ -154,31 +152,22 @@ def feeding(
     def compare(module: torch.nn.Module, args: tuple[Any, ...]) -> None:
         calls[module] += 1
         if args and args[0] is latest[1]:
-            fed[module] = latest[0]
+            activations[latest[0]] = module
 
     with ExitStack() as hooks:
-        for module in modules_of(blocks):
+        for module in modules:
             if isinstance(module, Linear):
                 hooks.callback(module.register_forward_hook(note).remove)
             elif type(module).__name__ in FUSED:
                 hooks.callback(module.register_forward_pre_hook(compare).remove)
-        yield fed
-    for module in [module for module in fed if calls[module] > 1]:
-        del fed[module]
+        yield activations
+    for linear in [linear for linear, module in activations.items() if calls[module] > 1]:
+        del activations[linear]
 
 
 def modules_of(blocks: list[architectures.BlockModules]) -> list[torch.nn.Module]:
     """Return the modules of all blocks, each once."""
     return list(dict.fromkeys(module for block in blocks for module in block.block.modules()))
-
-
-def difference(measured: torch.Tensor, plain: torch.Tensor) -> tuple[float, float]:
-    """Return median and ninth decile of relative differences; NaN if any is NaN or none is."""
-    relative = (measured - plain).abs() / plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
-    if not relative.numel():
-        return float("nan"), float("nan")
-    half, most = np.quantile(relative.double().numpy(), [0.5, 0.9])
-    return float(half), float(most)
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:
@@ -256,10 +245,7 @@ class Differentiable(torch.autograd.Function):
 
 
 def pack(
-    linear: Linear,
-    activation: torch.nn.Module | None,
-    undo: ExitStack,
-    backward: bool,
+    linear: Linear, activation: torch.nn.Module | None, undo: ExitStack, backward: bool
 ) -> None:
     """Let a linear map use packed weights and apply the activation that follows it, if any."""
     weight = packed_weight(linear)

@@ -4,7 +4,7 @@ A run begins with these proofs, in this order:
 
 1. A pass over the first tokens of the longest sequence shows that the sublayers of each block add
    up to its output, that attention heads add up to the adjustment, that the head of the model gives
-   its predictions, and whether passes write to the model. Fast paths are compared with it.
+   its predictions, and whether passes write to the model.
 2. If the first tokens get the same numbers in the whole sequence and its batch, no token sees later
    ones. If not, or if there are no more tokens, two passes with the same first half decide.
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from attnlag.errors import UserError, counted
-from attnlag.model import hooks, onednn
+from attnlag.model import hooks
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.quantities.computation import Seen, Values
 from attnlag.quantities.passes import Batch, batch_of, observed
@@ -44,7 +44,6 @@ class ShortPass(NamedTuple):
     batch: Batch
     evidence: list[hooks.Evidence]  # on the sublayers of every block
     seen: dict[int, Seen]  # what it has given, by layer
-    fed: dict[torch.nn.Module, Any]  # from ``onednn.feeding``
     output: Any  # of the model
 
     @property
@@ -58,7 +57,6 @@ def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
     """Run a model over the tokens of one sequence, with all that its quantities need."""
     try:
         with (
-            onednn.feeding(model.blocks) as fed,
             hooks.residual_identity(model.blocks, torch.from_numpy(batch.real)) as evidence,
             observed(model.blocks, batch, {*SUBLAYERS, *model.points}, model.points_of) as seen,
         ):
@@ -69,7 +67,7 @@ def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
             "a token, of the width of the stream, into each block, out of it, and from its "
             f"sublayers; tried {model.blocks[0].paths}; nothing was stored"
         ) from None
-    return ShortPass(batch, evidence, seen, fed, output)
+    return ShortPass(batch, evidence, seen, output)
 
 
 def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:

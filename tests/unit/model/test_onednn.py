@@ -48,10 +48,7 @@ def test_norms_equal_those_of_plain_torch(name):
 
 
 def accelerated(model, fast="auto"):
-    blocks = trying.blocks_of(model)[0]
-    with onednn.feeding(blocks) as fed, torch.inference_mode():
-        plain = onednn.norms(model, blocks, IDS)
-    return onednn.accelerate(model, blocks, IDS, plain, fed, fast)
+    return onednn.accelerate(model, trying.blocks_of(model)[0], IDS, fast)
 
 
 def of(model):
@@ -216,9 +213,7 @@ def test_packed_products_have_the_derivative_of_plain_ones(name):
         return found
 
     expected = gradient()
-    with onednn.feeding(blocks) as fed, torch.inference_mode():
-        plain = onednn.norms(model, blocks, IDS)
-    way, _ = onednn.accelerate(model, blocks, IDS, plain, fed, "auto", backward=True)
+    way, _ = onednn.accelerate(model, blocks, IDS, backward=True)
     assert way == "packed"
     assert all(
         m.weight.isnan().all() for m in onednn.modules_of(blocks) if type(m) is torch.nn.Linear
