@@ -22,7 +22,6 @@ from attnlag.regression.settings import (
     PermutationsSettings,
     RegressionSettings,
 )
-from attnlag.storage import tables
 
 TERMS = ["y", "lag_1", "lag_2"]
 
@@ -127,7 +126,7 @@ def pieces_of(table, document):
 def moments_of(table, rows=10**6, halves=False, **fields):
     """Return the moments of each layer of a design, read in batches."""
     batches = batches_of(table, rows)
-    cells = crossproducts.Cells(tables.sizes_of_documents(batches) if halves else None, **fields)
+    cells = crossproducts.Cells(halves, **fields)
     return crossproducts.of_rows(batches, table.schema, cells)
 
 
@@ -178,8 +177,7 @@ def write_shard(table, path, record, rows=10**6, halves=False):
     """Write the cross-products of a design in the format of the pipeline."""
     record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
     batches = batches_of(table, rows)
-    sizes = tables.sizes_of_documents(batches) if halves else None
-    crossproducts.write(batches, table.schema, path, record, crossproducts.Cells(sizes))
+    crossproducts.write(batches, table.schema, path, record, crossproducts.Cells(halves))
 
 
 def one_alive(monkeypatch, module, name):
@@ -257,7 +255,7 @@ HEADS = HeadsSettings(
 def design_of(norms, settings, facts=FACTS, rows=10**6, counts=None):
     """Return the design of a table of norms as one table."""
     parts = designs(batches_of(norms, rows), Formula(settings, facts), counts or Counts())
-    return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    return pa.Table.from_batches(parts).unify_dictionaries().combine_chunks()
 
 
 def design_of_tokens(tokens, rows=10**6, counts=None, **settings):

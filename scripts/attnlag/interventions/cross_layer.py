@@ -17,7 +17,6 @@ import pandas as pd
 
 from attnlag.quantities import columns
 from attnlag.quantities.norms import log_norms
-from attnlag.regression.design.design import whole_sequences
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import WORST_CONDITION
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -45,12 +44,11 @@ def documents_in(
     """
     for path in paths:
         batches = tables.batches(path, tables.ROWS_AT_ONCE, "norms")
-        for table in whole_sequences(batches, documents=True):
-            rows = table.unify_dictionaries().combine_chunks()
+        for rows in tables.whole_documents(batches):
             layers = columns.layers_in(rows.schema)
             values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))
             position = rows["position"].to_numpy()
-            names, starts = tables.runs(rows.to_batches()[0])
+            names, starts = tables.runs(rows)
             for name, start, stop in zip(names, starts, [*starts[1:], None], strict=True):
                 # A window begins with its first token.
                 begins = np.flatnonzero(position[start:stop][:tokens] == 0)

@@ -278,15 +278,21 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
     return [column.dictionary[code].as_py() for code in codes[starts]], starts
 
 
-def sizes_of_documents(batches: Iterable[pa.RecordBatch]) -> dict[str, int]:
-    """Return the number of rows of each document, in order; one may span batches."""
-    sizes: dict[str, int] = {}
+def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield consecutive rows in batches of whole documents, of which the last one waits."""
+    waiting: list[pa.RecordBatch] = []
+    last = None
     for batch in batches:
         names, starts = runs(batch)
-        counts = np.diff(starts, append=batch.num_rows).tolist()
-        for name, count in zip(names, counts, strict=True):
-            sizes[name] = sizes.get(name, 0) + count
-    return sizes
+        # The first rows may go on with the document that waits.
+        begun = starts[1:2] if names[:1] == [last] else starts[:1]
+        if waiting and len(begun):
+            yield _joined([*waiting, batch.slice(0, begun[0])])
+            waiting, batch = [], batch.slice(begun[0])
+        waiting.append(batch)
+        last = names[-1] if names else last
+    if waiting:
+        yield _joined(waiting)
 
 
 def batches(

@@ -55,7 +55,7 @@ def by_class(
     layers = moments_of(table, rows, halves, classes=len(names), class_of=codes)
     if path:
         record = {"stages": {"design": {"outcome": "norm"}}}
-        cells = crossproducts.Cells(None, len(names), codes)
+        cells = crossproducts.Cells(False, len(names), codes)
         crossproducts.write(table.to_batches(), table.schema, path, record, cells)
         layers = crossproducts.Stored([path], budget=1)
     regression = regression_settings(**{"covariance": "cluster-crv1"} | changes)

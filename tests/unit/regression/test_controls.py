@@ -77,7 +77,7 @@ def test_both_models_are_fitted_to_the_documents_of_the_control_without_correcti
     other = corpus_of(dynamics=(0.3, 0.2), documents=12, tokens=25, seed=7)
     control = written(tmp_path, other.filter(pc.field("document").isin(some)), "by-depth")
     batches, layers = pq.read_table(norms).to_batches(), ["layer_00", "layer_01"]
-    trained = controls.moments_of_batches(batches, layers, FORMULA, 2)
+    trained = controls.moments_of_batches(batches, layers, FORMULA, True)
     options = {"fixed_effects": effects, "bias_correction": correction}
     found, _ = controlled(control, trained, **options)
     assert set(found["random_weights_documents"]) == {5}

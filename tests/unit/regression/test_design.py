@@ -51,7 +51,7 @@ def build(table, settings, rows=1000, facts=()):
     parts = list(design.designs(batches_of(table, rows), formula, counts))
     schema = formula.schema(columns.layers_in(table.schema))
     assert all(part.schema == schema for part in parts)
-    return pa.concat_tables(parts) if parts else schema.empty_table(), counts
+    return pa.Table.from_batches(parts, schema), counts
 
 
 def by_definition(table, spec, facts):

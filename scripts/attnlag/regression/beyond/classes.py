@@ -9,7 +9,7 @@ tokens of many classes, so the estimates of two classes are dependent. A single 
 rows gives their joint clustered covariance, which a test of equal slopes needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ ALL = "all"
 
 def codes_of(
     tokens: Property, offset: int, cuts: Sequence[float] | None = None
-) -> crossproducts.ClassOf:
+) -> Callable[[pa.RecordBatch], np.ndarray]:
     """Return the function that gives the class of each row of a design; NaN without the number.
 
     Classes of a number assume no form of the dependence on it (Hainmueller, Mummolo and Xu 2019).
@@ -72,10 +72,6 @@ def sum_design(
     The properties of tokens are those of the same shard, ``cuts`` those of the whole corpus.
     """
     property_of_tokens = read_property(settings.property, [tokens])
-    sizes = None
-    if settings.halves:
-        documents = tables.batches(design, tables.ROWS_AT_ONCE, "documents", ["document"])
-        sizes = tables.sizes_of_documents(documents)
     codes = codes_of(property_of_tokens, settings.offset, cuts)
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
@@ -84,7 +80,7 @@ def sum_design(
         pq.read_schema(design),
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),
-        crossproducts.Cells(sizes, len(classes_of(settings.property)), codes),
+        crossproducts.Cells(settings.halves, len(classes_of(settings.property)), codes),
     )
 
 

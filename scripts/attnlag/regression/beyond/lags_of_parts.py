@@ -104,7 +104,7 @@ def of_heads(
 def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Moments]:
     """Return the moments of a table of norms: the keys, then a column for each part."""
     layers = layers_in(norms.schema)
-    return controls.moments_of_batches(norms.to_batches(), layers, formula, 1 + halves)
+    return controls.moments_of_batches(norms.to_batches(), layers, formula, halves)
 
 
 def _fitted(

@@ -231,43 +231,20 @@ def _add(counts: dict[str, int], layer: str, number: np.integer | int) -> None:
         counts[layer] = counts.get(layer, 0) + int(number)
 
 
-def whole_sequences(
-    batches: Iterable[pa.RecordBatch], *, documents: bool = False
-) -> Iterator[pa.Table]:
-    """Yield the rows in batches of whole sequences or documents, of which the last one waits."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        begins = batch.column("position").to_numpy() == 0
-        if documents:
-            begins &= batch.column("window").to_numpy() == 0
-        starts = np.flatnonzero(begins)
-        if waiting and len(starts):
-            yield pa.Table.from_batches([*waiting, batch.slice(0, starts[0])])
-            waiting = [batch.slice(starts[0])]
-        else:
-            waiting.append(batch)
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
 def designs(
     batches: Iterable[pa.RecordBatch], formula: Formula, counts: Counts
-) -> Iterator[pa.Table]:
-    """Yield the design of consecutive batches of norms or of another outcome.
+) -> Iterator[pa.RecordBatch]:
+    """Yield the design of consecutive batches of norms or of another outcome, in whole documents.
 
     A zero or non-finite norm empties the cells of the rows that use it, in its layer and in the
-    next layer if that uses it.
-
-    The batches are in corpus order, and a sequence may go on in the next one. The tables have the
-    schema of the formula, null where a layer drops the row. ``counts`` is filled on the way.
+    next layer if that uses it: they are null. ``counts`` is filled on the way.
     """
-    for table in whole_sequences(batches):
-        layers = layers_in(table.schema)
-        # The batches have separate dictionaries, which are unified here.
-        keys = table.select(KEYS).combine_chunks()
-        values = np.empty((len(layers), table.num_rows))
+    for batch in tables.whole_documents(batches):
+        layers = layers_in(batch.schema)
+        keys = pa.Table.from_batches([batch.select(KEYS)])
+        values = np.empty((len(layers), batch.num_rows))
         for index, layer in enumerate(layers):
-            norms = table[layer].to_numpy()
+            norms = batch[layer].to_numpy(zero_copy_only=False)
             values[index] = regressed(formula.outcome, norms)
             counts.add_norms(layer, norms, values[index], keys, formula.outcome)
         rows, shared, incomplete = formula.complete(keys)
@@ -283,21 +260,13 @@ def designs(
         for place in range(formula.above, len(layers)):
             _add(counts.dropped_rows, layers[place], dropped[place])
 
-        columns = keys.take(rows).columns
+        columns = batch.select(KEYS).take(pa.array(rows)).columns
         for index in range(len(layers)):
             empty = np.isnan(terms[0, index])
             mask = empty if empty.any() else None
             columns += [pa.array(term[index], mask=mask) for term in terms]
         columns += map(pa.array, shared)
-        yield pa.table(columns, schema=formula.schema(layers))
-
-
-def outcome_keys(norms: Path, formula: Formula) -> Iterator[pa.RecordBatch]:
-    """Yield the keys of the rows of a file's design, without reading the norms."""
-    for table in whole_sequences(tables.batches(norms, tables.ROWS_AT_ONCE, "documents", KEYS)):
-        keys = table.combine_chunks()
-        rows, _, _ = formula.complete(keys)
-        yield from keys.take(rows).to_batches()
+        yield pa.record_batch(columns, schema=formula.schema(layers))
 
 
 def written(
@@ -326,8 +295,8 @@ def written(
     }
     with tables.parquet_writer(path, schema, **options) as writer:
         batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
-        for table in designs(batches, formula, counts):
-            writer.write_table(table)
-            yield from table.to_batches()
+        for rows in designs(batches, formula, counts):
+            writer.write_batch(rows)
+            yield rows
         # The counts are known only after the schema is written.
         writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})

@@ -1,11 +1,9 @@
 """Moments of a design: summed in one pass over its rows, written to a file, and read by layer."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,95 +26,70 @@ KEPT_BYTES = 32e6
 # Smallest number of bins, whatever the budget: a jackknife or a bootstrap needs this many.
 FEWEST_BINS = 100
 
-# Returns the class of each row of a design, NaN if it is in none.
-ClassOf = Callable[[pa.RecordBatch], np.ndarray]
-
 # Documents, and their packed moments, (documents, cells, layers, packed).
 Block = tuple[list[str], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(NamedTuple):
     """The cells of a document, which separate its rows: halves, classes of tokens, or both."""
 
-    # Numbers of rows of all documents, in order, if their halves are apart.
-    sizes: Mapping[str, int] | None = None
-    # Number of classes.
+    halves: bool = False
     classes: int = 1
-    class_of: ClassOf | None = None
+    # Returns the class of each row of a design, NaN if it is in none.
+    class_of: Callable[[pa.RecordBatch], np.ndarray] | None = None
 
     @property
     def count(self) -> int:
         """Number of cells of a document."""
-        return self.classes if self.sizes is None else 2 * self.classes
+        return self.classes * (1 + self.halves)
 
-    @cached_property
-    def ends(self) -> np.ndarray:
-        """Numbers of rows up to the end of each half; the first half takes the odd row."""
-        lengths = np.array([*(self.sizes or {}).values()], dtype=np.int64)
-        return np.cumsum(np.stack([(lengths + 1) // 2, lengths // 2], axis=1))
-
-    def of(self, batch: pa.RecordBatch, passed: int) -> np.ndarray:
-        """Return the cell of each row of a batch after some rows; NaN if it is in no class."""
-        cell = np.zeros(len(batch))
-        if self.sizes is not None:
-            rows = np.arange(passed, passed + len(batch))
-            cell += self.classes * (np.searchsorted(self.ends, rows, side="right") % 2)
-        return cell if self.class_of is None else cell + self.class_of(batch)
+    def of(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
+        """Return the cell of each row of whole documents of some sizes; NaN if in no class."""
+        cell = np.zeros(len(batch)) if self.class_of is None else self.class_of(batch)
+        if self.halves:
+            # The first half takes the odd row.
+            sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
+            cell += self.classes * np.repeat(np.arange(len(sizes_of_halves)) % 2, sizes_of_halves)
+        return cell
 
 
 def summed(
-    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells, at_once: float = np.inf
+    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells
 ) -> tuple[np.ndarray, Iterator[Block]]:
     """Return a centre, (layers, p), and an iterator over the moments of documents about it.
 
-    The centre has the means of the first batch, and 0 for the leading 1. These are close enough to
-    the overall means for the sums to stay precise, and are known before the rest is read.
+    The centre has the means of the first documents, and 0 for the leading 1. These are close enough
+    to the overall means for the sums to stay precise, and are known before the rest is read.
     """
     layers, terms = design.layers_and_terms(schema)
-    centre, rows = np.zeros((len(layers), 1 + len(terms))), filter(len, rows)
-    first = list(islice(rows, 1))
+    documents = tables.whole_documents(filter(len, rows))
+    centre, first = np.zeros((len(layers), 1 + len(terms))), list(islice(documents, 1))
     for batch in first:
         for place, layer in enumerate(layers):
             values = design.values_of(batch, layer, terms)
             values = values[:, ~np.isnan(values[0])]
             if values.size:
                 centre[place, 1:] = values.mean(axis=1)
-    return centre, _by_document(_by_batch(chain(first, rows), schema, centre, cells), at_once)
+    batches = chain(first, documents)
+    return centre, (_of_documents(batch, layers, terms, centre, cells) for batch in batches)
 
 
-def _by_batch(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, centre: np.ndarray, cells: Cells
-) -> Iterator[Block]:
-    """Yield the documents of each batch; one that spans batches has its rows of each."""
-    layers, terms = design.layers_and_terms(schema)
-    p, count, passed = 1 + len(terms), cells.count, 0
-    for batch in batches:
-        documents, starts = tables.runs(batch)
-        document = np.repeat(np.arange(len(documents)), np.diff(starts, append=len(batch)))
-        cell = count * document + cells.of(batch, passed)
-        passed += len(batch)
-        # Rows without a class come last.
-        order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
-        cell = cell[order].astype(np.int64)
-        sums = np.zeros((len(documents) * count, len(layers), p * (p + 1) // 2))
-        if len(order):
-            starts = np.flatnonzero(np.diff(cell, prepend=-1))
-            sums[cell[starts]] = _segments(batch, layers, terms, centre, order, starts)
-        yield documents, sums.reshape(len(documents), count, *sums.shape[1:])
-
-
-def _segments(
+def _of_documents(
     batch: pa.RecordBatch,
     layers: Sequence[int],
     terms: Sequence[str],
     centre: np.ndarray,
-    order: np.ndarray,
-    starts: np.ndarray,
-) -> np.ndarray:
-    """Return the packed moments of segments of rows in an order: (segments, layers, packed)."""
-    p = 1 + len(terms)
-    sums = np.zeros((len(layers), p * (p + 1) // 2, len(starts)))
+    cells: Cells,
+) -> Block:
+    """Return the moments of whole documents."""
+    documents, starts = tables.runs(batch)
+    sizes = np.diff(starts, append=len(batch))
+    cell = cells.count * np.repeat(np.arange(len(documents)), sizes) + cells.of(batch, sizes)
+    # Rows without a class come last.
+    order = np.argsort(cell, kind="stable")[: np.count_nonzero(~np.isnan(cell))]
+    cell, p = cell[order].astype(np.int64), 1 + len(terms)
+    segments = np.flatnonzero(np.diff(cell, prepend=-1))
+    sums = np.zeros((len(layers), p * (p + 1) // 2, len(documents) * cells.count))
     w = np.empty((p, len(order)))
     for layer, from_centre, of_layer in zip(layers, centre, sums, strict=True):
         design.values_of(batch, layer, terms).take(order, axis=1, out=w[1:], mode="clip")
@@ -125,25 +98,22 @@ def _segments(
         valid = ~np.isnan(w[1])
         w[0], w[1:, ~valid] = valid, 0
         for place, (i, j) in enumerate(combinations_with_replacement(w, 2)):
-            np.add.reduceat(i * j if place >= p else j, starts, out=of_layer[place])
-    return sums.transpose(2, 0, 1)
+            product = i * j if place >= p else j
+            of_layer[place, cell[segments]] = np.add.reduceat(product, segments)
+    by_cell = sums.transpose(2, 0, 1).reshape(len(documents), cells.count, *sums.shape[:2])
+    return documents, by_cell
 
 
-def _by_document(batches: Iterable[Block], at_once: float) -> Iterator[Block]:
-    """Yield whole documents in blocks of a number or more; the last may be smaller."""
+def _gathered(blocks: Iterable[Block], at_once: float = np.inf) -> Iterator[Block]:
+    """Yield documents in blocks of a number or more; the last may be smaller."""
     names: list[str] = []
     sums: list[np.ndarray] = []
-    for documents, block in batches:
-        if names and documents and documents[0] == names[-1]:
-            sums[-1][-1] += block[0]
-            documents, block = documents[1:], block[1:]
-        if not documents:
-            continue
+    for documents, block in blocks:
+        names += documents
+        sums.append(block)
         if len(names) >= at_once:
             yield names, np.concatenate(sums)
             names, sums = [], []
-        names += documents
-        sums.append(block)
     if names:
         yield names, np.concatenate(sums)
 
@@ -156,7 +126,7 @@ def of_rows(
     centre, blocks = summed(rows, schema, cells)
     packed = centre.shape[1] * (1 + centre.shape[1]) // 2
     none: Block = [], np.zeros((0, cells.count, len(layers), packed))
-    names, sums = next(blocks, none)
+    names, sums = next(_gathered(blocks), none)
     return [
         _layer(layer, terms, own, names, sums[:, :, place], above=place, of_logs=of_logs)
         for place, (layer, own) in enumerate(zip(layers, centre, strict=True))
@@ -201,9 +171,8 @@ def of_norms(
     record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
     recorded = schema.with_metadata(tables.metadata(record))
     rows = design.written(norms, stream, path, recorded, formula, counts)
-    sizes = tables.sizes_of_documents(design.outcome_keys(norms, formula)) if halves else None
     record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-    write(tables.rebatched(rows, tables.ROWS_AT_ONCE), schema, made, record, Cells(sizes))
+    write(rows, schema, made, record, Cells(halves))
     return counts
 
 
@@ -216,7 +185,7 @@ def write(
 ) -> int:
     """Write the moments of a design, with a column per layer; return the number of documents.
 
-    One batch of rows is in memory at a time.
+    The documents of one batch of rows are in memory at a time.
 
     The record is the provenance, to which the description of the numbers is added as
     ``crossproducts``.
@@ -226,15 +195,15 @@ def write(
     shape = cells.count, len(layers), p * (p + 1) // 2
     columns = _table([], np.zeros((0, *shape)), layers).schema
     at_once = min(DOCUMENTS, BLOCK_BYTES // (8 * np.prod(shape)))
-    centre, blocks = summed(rows, schema, cells, at_once)
+    centre, blocks = summed(rows, schema, cells)
     facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
-    facts |= {"halves": cells.count // cells.classes, "cells": cells.count}
+    facts |= {"halves": 1 + cells.halves, "cells": cells.count}
     with tables.parquet_writer(
         path,
         columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),
         **tables.encoding(columns),
     ) as writer:
-        for names, sums in blocks:
+        for names, sums in _gathered(blocks, at_once):
             writer.write_table(_table(names, sums, layers))
             documents += len(names)
     return documents

@@ -174,8 +174,6 @@ def sum_residuals(
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
 
-    All batches together hold whole documents, which may span batches.
-
     Parameters
     ----------
     hac_lags : int
@@ -185,17 +183,17 @@ def sum_residuals(
     """
     reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
-    # The last tokens of each layer: 1 if kept, e, and the scores x e.
-    tails = np.zeros((len(model.layers), q + 2, reach))
-    nothing = np.zeros((q, 0)), np.zeros(0, np.intp), tails[0]
-    of_no_rows = [_of_layer(model, place, hac_lags, *nothing) for place in range(len(tails))]
+    nothing = np.zeros((q, 0)), np.zeros(0, np.intp), reach
+    places = range(len(model.layers))
+    of_no_rows = [_of_layer(model, place, hac_lags, *nothing) for place in places]
     total = _of_layers(model, hac_lags, of_no_rows)
-    last: tuple[str | None, int, int] = (None, -1, -1)
     begun = 0  # number of documents begun
-    for batch in filter(len, batches):
-        new, slots, last = _places(batch, last, reach)
-        document = begun - 1 + np.cumsum(new)
-        begun = document[-1] + 1
+    for batch in tables.whole_documents(filter(len, batches)):
+        names, starts = tables.runs(batch)
+        sizes = np.diff(starts, append=len(batch))
+        document = begun + np.repeat(np.arange(len(names)), sizes)
+        begun += len(names)
+        slots = _slots(batch, reach)
         sums = [*of_no_rows]
         for place in fitted:
             parts = [merged.get(term, (term,)) for term in ("y", *model.terms)]
@@ -207,9 +205,7 @@ def sum_residuals(
                 x[1:] -= model.means[place, 1:, None]
             else:
                 x -= document_means[document[usable], place].T
-            line = np.pad(tails[place], ((0, 0), (0, slots[-1] + 1 - reach)))
-            sums[place] = _of_layer(model, place, hac_lags, x, slots[usable], line)
-            tails[place] = line[:, -reach:]
+            sums[place] = _of_layer(model, place, hac_lags, x, slots[usable], 1 + slots[-1])
         total += _of_layers(model, hac_lags, sums)
     if document_means is not None:
         total.effects[fitted] = (~np.isnan(document_means[:, fitted, 0])).sum(axis=0)
@@ -221,21 +217,13 @@ def _of_layers(model: ResidualModel, hac_lags: int, layers: list[dict[str, Any]]
     return ResidualSums(terms=model.terms, layers=model.layers, hac_lags=hac_lags, **arrays)
 
 
-def _places(
-    batch: pa.RecordBatch, last: tuple[str | None, int, int], reach: int
-) -> tuple[np.ndarray, np.ndarray, tuple[str | None, int, int]]:
+def _slots(batch: pa.RecordBatch, reach: int) -> np.ndarray:
     """Assign rows to slots so that at least ``reach`` empty slots separate sequences."""
-    names = batch.column("document")
-    codes = names.indices.to_numpy()
-    window = batch.column("window").to_numpy()
-    position = batch.column("position").to_numpy()
-    new = np.diff(codes, prepend=-1) != 0
-    # The dictionary codes of two batches may differ, but the names agree.
-    new[0] = names[0].as_py() != last[0]
-    distance = np.diff(position.astype(np.int64), prepend=last[2])
-    distance[new | (np.diff(window, prepend=last[1]) != 0)] = reach + 1
-    slots = reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
-    return new, slots, (names[-1].as_py(), int(window[-1]), int(position[-1]))
+    document, window = batch["document"].indices.to_numpy(), batch["window"].to_numpy()
+    new = (np.diff(document, prepend=-1) != 0) | (np.diff(window, prepend=-1) != 0)
+    distance = np.diff(batch["position"].to_numpy(), prepend=0)
+    distance[new] = reach + 1
+    return reach - 1 + np.cumsum(np.minimum(distance, reach + 1))
 
 
 def _of_layer(
@@ -244,9 +232,9 @@ def _of_layer(
     hac_lags: int,
     x: np.ndarray,
     slots: np.ndarray,
-    line: np.ndarray,
+    end: int,
 ) -> dict[str, Any]:
-    """Return the sums over the rows of a batch that one layer keeps, and write these to slots.
+    """Return the sums over the rows of a batch that one layer keeps, given their slots of some.
 
     ``x`` has y, then the centred regressors.
     """
@@ -262,8 +250,9 @@ def _of_layer(
     cells = _bins(fitted / unit, COARSE_EDGES) * size + _bins(e / sigma, COARSE_EDGES)
 
     # With rows in slots, a shift never crosses the start of a sequence. A slot without a row holds
-    # zeros.
+    # zeros; the others hold 1, e, and the scores x e.
     reach = max(AUTOCORRELATION_LAGS, hac_lags)
+    line = np.zeros((2 + len(s), end))
     line[:, slots] = np.stack([x[0], e, *s])
     present, is_row = line[:, reach:], line[0] != 0
     past = [line[:, reach - lag : -lag] for lag in range(1, reach + 1)]

@@ -43,20 +43,19 @@ def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> lis
     batches = in_batches(
         formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights"
     )
-    return moments_of_batches(batches, layers, formula, 1)
+    return moments_of_batches(batches, layers, formula)
 
 
 def moments_of_batches(
-    batches: Iterable[pa.RecordBatch], layers: Sequence[str], formula: Formula, halves: int
+    batches: Iterable[pa.RecordBatch],
+    layers: Sequence[str],
+    formula: Formula,
+    halves: bool = False,
 ) -> list[Moments]:
     """Return the moments of the design of batches of norms or of another outcome."""
-    schema = formula.schema(layers)
-    rows = pa.concat_tables([schema.empty_table(), *designs(batches, formula, Counts())])
-    rows = rows.unify_dictionaries().combine_chunks()
-    of_logs = formula.outcome.logarithm
-    sizes = tables.sizes_of_documents(rows.to_batches()) if halves == 2 else None
-    cells = crossproducts.Cells(sizes)
-    return crossproducts.of_rows(rows.to_batches(), schema, cells, of_logs=of_logs)
+    rows, of_logs = designs(batches, formula, Counts()), formula.outcome.logarithm
+    cells = crossproducts.Cells(halves)
+    return crossproducts.of_rows(rows, formula.schema(layers), cells, of_logs=of_logs)
 
 
 # Columns of the comparison with the trained model.

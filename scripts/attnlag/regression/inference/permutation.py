@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
 from attnlag.quantities.norms import in_batches, regressed
-from attnlag.regression.design.design import Formula, whole_sequences
+from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.least_squares import solve
@@ -38,7 +38,7 @@ from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
-from attnlag.storage.tables import read_provenance, runs
+from attnlag.storage.tables import read_provenance, runs, whole_documents
 
 # Rows in memory at a time; each token has a number in each draw.
 ROWS = 4096
@@ -127,8 +127,8 @@ def permuted(
     terms = [*formula.cells, *formula.shared]
     p = 1 + len(terms)
     sums: PermutedMoments | None = None
-    for table in whole_sequences(batches, documents=True):
-        layers = columns.layers_in(table.schema)
+    for batch in whole_documents(batches):
+        layers = columns.layers_in(batch.schema)
         if sums is None:
             sums = PermutedMoments(
                 terms=terms,
@@ -141,12 +141,12 @@ def permuted(
                 within="document" if classes is None else classes.name,
                 of_logs=formula.outcome.logarithm,
             )
-        keys = table.select(columns.KEYS).unify_dictionaries().combine_chunks()
-        names, starts = runs(keys.to_batches()[0])
-        counts = np.diff(starts, append=table.num_rows)
+        keys = pa.Table.from_batches([batch.select(columns.KEYS)])
+        names, starts = runs(batch)
+        counts = np.diff(starts, append=batch.num_rows)
         document = np.repeat(np.arange(len(names)), counts)
         position = keys["position"].to_numpy()
-        numbers = (table[name].to_numpy() for name in layers)
+        numbers = (batch[name].to_numpy(zero_copy_only=False) for name in layers)
         values = np.stack([regressed(formula.outcome, each) for each in numbers])
         shared = formula.shared_values(keys)
         finite = np.isfinite(values)
