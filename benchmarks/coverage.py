@@ -144,7 +144,7 @@ def layers_of(products: np.ndarray, estimator: str, lags: int = 1) -> list[Momen
         products = products.sum(axis=1, keepdims=True)
     terms = ["y", *(f"lag_{lag}" for lag in range(1, lags + 1))]
     effects = estimator != "pooled"
-    return [layer.regressed(effects=effects) for layer in moments_of(products, terms)]
+    return [layer.prepared(effects=effects) for layer in moments_of(products, terms)]
 
 
 def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
@@ -312,7 +312,7 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
             )
             batches = pa.table(keys | columns).to_batches()
             sums = permutation.permuted(batches, Formula(design, {}), settings)
-            orders = permutation.joined([sums], {term: [term] for term in sums.terms})
+            orders = permutation.orders_by_layer([sums], {term: [term] for term in sums.terms})
             found = permutation.order_test(orders, Errors(alpha=ALPHA, adjust="none"))
             cells.append((found["order_p_value"] <= ALPHA).mean())
         show(documents, *cells)

@@ -72,7 +72,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     record = {"stages": {"design": {"outcome": "norm"}}}
     crossproducts.write(rows, pq.read_schema(design), products, record, crossproducts.Cells())
     stored = crossproducts.Stored([products], budget=256e6)
-    layers = (layer.regressed(effects=False) for layer in stored)
+    layers = (layer.prepared(effects=False) for layer in stored)
     fits = [regress.fit(solve(layer), "cluster-crv1", 10) for layer in layers]
     results.influence_table(fits)
     table = pa.Table.from_pandas(results.coefficients_table(fits, Errors()))

@@ -184,8 +184,9 @@ def table_of_covariates() -> str:
     ]
     for name, entry in CATALOGUE.items():
         terms = ", ".join(f"`{term}`" for term in entry.terms)
-        facts = ["yes" if fact else "no" for fact in (entry.moves, entry.constant_in_document)]
-        rows.append(f"`{name}` | {terms} | {entry.description} | {' | '.join(facts)}")
+        flags = entry.permuted_with_token, entry.constant_in_document
+        answers = " | ".join("yes" if flag else "no" for flag in flags)
+        rows.append(f"`{name}` | {terms} | {entry.description} | {answers}")
     return "\n".join(rows)
 
 

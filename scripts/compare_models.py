@@ -4,7 +4,7 @@ import attnlag.pipeline.program as program
 
 import pandas as pd
 
-from attnlag.regression.beyond import claims, comparison
+from attnlag.regression.beyond import comparison, replication
 from attnlag.regression.settings import Errors
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -28,7 +28,7 @@ def main(job):
     coefficients = comparison.combined_coefficients(studies)
     pairs = comparison.pairs_of_models(studies, settings)
     held = pd.concat(
-        claims.of_study(
+        replication.of_study(
             study.keys,
             comparison.profile(study.moments()),
             study.controls,

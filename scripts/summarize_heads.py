@@ -15,13 +15,13 @@ from attnlag.errors import counted
 from attnlag.quantities import head_shares
 from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
 from attnlag.regression.beyond import lags_of_parts
-from attnlag.regression.estimation import sampling
+from attnlag.regression.estimation import samples
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
 
 def main(job):
-    settings, sample = job.settings, sampling.sample_of(job.input.heads)
+    settings, sample = job.settings, samples.sample_of(job.input.heads)
     documents = sample.documents if sample.end else None
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
     lags = lags_of_parts.NO_LAGS.copy()
@@ -31,9 +31,9 @@ def main(job):
             in_sinks: set[str] = set()
             for path in job.input.sinks:
                 in_sinks.update(pq.read_table(path, columns=["document"])["document"].to_pylist())
-            of_heads = sampling.copied(job.input.heads, documents, Path(folder, "heads"))
-            norms = sampling.copied(job.input.norms, documents, Path(folder, "norms"))
-            with_sinks = sampling.copied(job.input.heads, sorted(in_sinks), Path(folder, "sinks"))
+            of_heads = samples.copied(job.input.heads, documents, Path(folder, "heads"))
+            norms = samples.copied(job.input.norms, documents, Path(folder, "norms"))
+            with_sinks = samples.copied(job.input.heads, sorted(in_sinks), Path(folder, "sinks"))
         table = head_shares.table(
             of_heads, norms, job.input.sinks, with_sinks, drop_first=settings.drop_first
         )

@@ -132,7 +132,7 @@ def moments_of(table, rows=10**6, halves=False, **fields):
 
 def regressed(layers, fixed_effects=False, group_of=None):
     """Return the moments that the regressions of some layers are solved from."""
-    return [layer.regressed(effects=fixed_effects, group_of=group_of) for layer in layers]
+    return [layer.prepared(effects=fixed_effects, group_of=group_of) for layer in layers]
 
 
 def layers_of(table, rows=10**6, halves=False, **options):
@@ -222,7 +222,7 @@ def orders_of(*arguments, **options):
 
 def orders_joined(shards):
     """Return the moments of each layer of shards in permuted orders."""
-    return permutation.joined(shards, {term: [term] for term in shards[0].terms})
+    return permutation.orders_by_layer(shards, {term: [term] for term in shards[0].terms})
 
 
 def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
@@ -262,6 +262,6 @@ def design_of_tokens(tokens, rows=10**6, counts=None, **settings):
     """Return the design of tokens whose properties are in a file."""
     table, path = tokens
     settings = design_settings(**settings)
-    facts = Formula.read(settings, dict.fromkeys(FILES, path)).facts
+    facts = Formula.read(settings, dict.fromkeys(FILES, path)).lookups
     norms = table.select(["document", "window", "position", "token_id", "layer_00", "layer_01"])
     return design_of(norms, settings, facts, rows, counts)

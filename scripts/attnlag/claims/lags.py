@@ -144,7 +144,7 @@ def explained(fits: pd.DataFrame, covariates: list[str]) -> Claim:
 
 def autocorrelated(fits: pd.DataFrame, alpha: float, adjust: str) -> Claim:
     """Return in how many layers residuals are autocorrelated, so that the lags are too few."""
-    rejected = results.adjusted(fits["breusch_godfrey_p_value"], adjust) < alpha
+    rejected = results.adjusted_p_values(fits["breusch_godfrey_p_value"], adjust) < alpha
     layers = int(rejected.sum())
     sentence = "no layer is shown to need more lags"
     if layers:

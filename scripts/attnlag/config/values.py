@@ -17,7 +17,7 @@ from attnlag.model.settings import ModelSource, PathSource
 from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES, changeable
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.covariances import CLUSTERED
-from attnlag.regression.design.covariates import CATALOGUE, layer_cells
+from attnlag.regression.design.covariates import CATALOGUE, layer_places
 from attnlag.regression.settings import Regression
 
 # The key that a problem is about, and what was found and expected.
@@ -180,7 +180,7 @@ def _length_problems(config: Config) -> Iterator[Problem]:
         furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
         furthest += [f"lead {max(leads)}"] if leads else []
         # Tokens needed besides the outcome; a covariate may contain a lag.
-        offsets = [cell.offset for cell in layer_cells(covariates).values()]
+        offsets = [place.offset for place in layer_places(covariates).values()]
         reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
         dropped = config.norms.drop_first
         needed = dropped + OUTCOMES[regression.outcome].first_position + reach + 1

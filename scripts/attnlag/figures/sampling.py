@@ -15,7 +15,7 @@ from attnlag.figures.inputs import Inputs, joined
 from attnlag.figures.settings import NormsFiguresSettings
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import OUTCOMES
-from attnlag.quantities.norms import regressed, relative_norms
+from attnlag.quantities.norms import outcome_values, relative_norms
 from attnlag.storage import tables
 
 # Largest number of rows that a figure is made from.
@@ -72,7 +72,7 @@ def sample_norms(paths: Sequence[Path], stream: Sequence[Path] | None = None) ->
         norms = tables.values_of(paths, column, rows)
         if stream is not None:
             norms = relative_norms(norms, tables.values_of(stream, name, rows))
-        logs[columns.layer_number(name)] = regressed(outcome, norms)
+        logs[columns.layer_number(name)] = outcome_values(outcome, norms)
     return NormsSample(tokens, rows, position, pd.DataFrame(logs))
 
 

@@ -55,7 +55,7 @@ def of_pairs(
         _, estimate, about = ratios(sums[key], LAYERS)
         with np.errstate(divide="ignore", invalid="ignore"):
             p_values = 2 * special.stdtr(about.df, -np.abs(estimate) / about.std_error)
-        differs = results.adjusted(pd.Series(p_values), "holm") < settings.alpha
+        differs = results.adjusted_p_values(pd.Series(p_values), "holm") < settings.alpha
         t = special.stdtrit(pairs["predictive_df"].to_numpy(float), 1 - settings.alpha / 2)
         for prediction, name in ((ALONE, "predictive"), (GIVEN, "predictive_given")):
             coefficient, error = pairs[[name, f"{name}_std_error"]].to_numpy(float).T

@@ -100,7 +100,7 @@ def relative_norms(norms: np.ndarray, stream: np.ndarray) -> np.ndarray:
     return np.divide(norms, stream, out=ratios, where=usable, dtype=np.float64)
 
 
-def regressed(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
+def outcome_values(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
     """Return the regressed values of an outcome (perhaps logs), float64; NaN if undefined."""
     if outcome.logarithm:
         return log_norms(numbers)

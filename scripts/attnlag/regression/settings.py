@@ -107,7 +107,7 @@ class Regression(RegressionTerms):
     @property
     def layer_covariates(self) -> list[str]:
         """Covariates whose values differ between layers."""
-        return [name for name in self.covariates if covariates.CATALOGUE[name].cells]
+        return [name for name in self.covariates if covariates.CATALOGUE[name].places]
 
     @property
     def classes(self) -> tuple[str, int] | None:
@@ -133,7 +133,8 @@ class Regression(RegressionTerms):
     def _possible(self) -> "Regression":
         if not self.lags and not self.leads:
             raise ValueError("found neither lags nor leads, expected lags, as in {lags: [1, 2]}")
-        constant = covariates.constant_in_document(self.covariates)
+        entries = covariates.CATALOGUE
+        constant = [name for name in self.covariates if entries[name].constant_in_document]
         if self.fixed_effects == "document" and constant:
             raise impossible(
                 "covariates",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Cell(NamedTuple):
+class Place(NamedTuple):
     """The place of a term's value, relative to the outcome."""
 
     # 0 for the outcome's layer, 1 for the layer before it.

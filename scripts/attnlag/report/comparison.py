@@ -7,7 +7,7 @@ import pandas as pd
 
 from attnlag.claims.numbers import number
 from attnlag.errors import counted
-from attnlag.regression.beyond import claims
+from attnlag.regression.beyond import replication
 from attnlag.regression.terms import named
 from attnlag.report.wording import titled
 
@@ -34,7 +34,7 @@ def claims_findings(held: pd.DataFrame, models: Sequence[str]) -> str:
         return ""
     text = ""
     for regression, rows in held.groupby("regression", sort=False):
-        text += titled(f"what holds in {regression}:", claims.sentences(rows, models))
+        text += titled(f"what holds in {regression}:", replication.sentences(rows, models))
     return text
 
 

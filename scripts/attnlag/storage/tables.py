@@ -287,12 +287,12 @@ def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatc
         # The first rows may go on with the document that waits.
         begun = starts[1:2] if names[:1] == [last] else starts[:1]
         if waiting and len(begun):
-            yield _joined([*waiting, batch.slice(0, begun[0])])
+            yield _as_one([*waiting, batch.slice(0, begun[0])])
             waiting, batch = [], batch.slice(begun[0])
         waiting.append(batch)
         last = names[-1] if names else last
     if waiting:
-        yield _joined(waiting)
+        yield _as_one(waiting)
 
 
 def batches(
@@ -321,17 +321,17 @@ def rebatched(pieces: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Record
     room = rows
     for piece in pieces:
         while piece.num_rows > room:
-            yield _joined([*waiting, piece.slice(0, room)])
+            yield _as_one([*waiting, piece.slice(0, room)])
             waiting, piece, room = [], piece.slice(room), rows
             # Arrow would otherwise keep the memory of one batch while the next is read.
             pa.default_memory_pool().release_unused()
         waiting.append(piece)
         room -= piece.num_rows
     if waiting:
-        yield _joined(waiting)
+        yield _as_one(waiting)
 
 
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     """Return consecutive batches as one, with one dictionary per column."""
     if len(batches) == 1:
         return batches[0]

@@ -64,4 +64,4 @@ def test_sizes_enter_as_logarithms_and_signed_quantities_unchanged():
     for name, outcome in OUTCOMES.items():
         logarithm = name in ("norm", "relative", "orthogonal", "self", "shared")
         own = [np.log(2), np.nan, np.nan] if logarithm else [2, 0, -1]
-        np.testing.assert_allclose(norms.regressed(outcome, numbers), [*own, np.nan, np.nan])
+        np.testing.assert_allclose(norms.outcome_values(outcome, numbers), [*own, np.nan, np.nan])

@@ -19,7 +19,7 @@ from attnlag.regression.beyond import decomposition
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.design import absorbing
 from attnlag.regression.design.absorbing import Effects
-from attnlag.regression.estimation import sampling
+from attnlag.regression.estimation import samples
 from attnlag.storage import tables
 
 LAGS = ["lag_1", "lag_2"]
@@ -166,15 +166,15 @@ def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(
     shards, tmp_path, monkeypatch
 ):
     """The numbers are those of a design that holds the sampled documents alone."""
-    monkeypatch.setattr(sampling, "FEWEST_SAMPLED", 3)
+    monkeypatch.setattr(samples, "FEWEST_SAMPLED", 3)
     designs, properties, _ = shards
     rows = tables.row_count(designs)
     found, sample_end = decomposition.decomposed(designs, properties, 0.05, most_rows=rows // 2)
     assert found["sampled"].all()
     names = [f"d{number}" for number in range(10)]
-    kept = list(compress(names, sampling.in_sample(names, sample_end)))
+    kept = list(compress(names, samples.in_sample(names, sample_end)))
     alone = [
-        sampling.copied(paths, kept, tmp_path / kind)
+        samples.copied(paths, kept, tmp_path / kind)
         for kind, paths in (("designs", designs), ("properties", properties))
     ]
     assert tables.row_count(alone[0]) <= rows // 2

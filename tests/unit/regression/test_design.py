@@ -43,7 +43,7 @@ def facts_of(folder, table, documents=None, counts=None):
     files = {"token_counts": folder / "counts.parquet", "corpus": folder / "corpus.parquet"}
     for path, columns_of_file in zip(files.values(), (counts, corpus), strict=True):
         pq.write_table(pa.table(columns_of_file), path)
-    return Formula.read(design_settings(covariates=("log_frequency", "group")), files).facts
+    return Formula.read(design_settings(covariates=("log_frequency", "group")), files).lookups
 
 
 def build(table, settings, rows=1000, facts=()):

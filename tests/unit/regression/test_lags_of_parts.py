@@ -14,7 +14,7 @@ from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, computation, head_shares
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import sampling
+from attnlag.regression.estimation import samples
 from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
 
@@ -190,10 +190,10 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     settings = HEADS.changed(covariance="nonrobust")
     inputs = SimpleNamespace(**given, **others)
     documents = ["d0", "d1", "d3", "d4"]
-    of_heads = sampling.copied(given["heads"], documents, tmp_path / "heads")
-    norms = sampling.copied(given["norms"], documents, tmp_path / "norms")
+    of_heads = samples.copied(given["heads"], documents, tmp_path / "heads")
+    norms = samples.copied(given["norms"], documents, tmp_path / "norms")
     in_sinks = [f"d{number}" for number in (0, 2, 4, 5, 7)]
-    sequences = sampling.copied(given["heads"], in_sinks, tmp_path / "sequences")
+    sequences = samples.copied(given["heads"], in_sinks, tmp_path / "sequences")
     found = head_shares.table(of_heads, norms, given["sinks"], sequences, drop_first=1)
     every = head_shares.table(*given.values(), drop_first=1)
     sinks = [name for name in head_shares.SHARE_COLUMNS if name.startswith("sink")]

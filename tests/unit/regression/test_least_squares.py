@@ -112,7 +112,7 @@ def test_adjusted_p_values_are_over_the_layers_of_a_term():
     fits = fits_of(layers_of(design_table(LENGTHS["many"], 6)), "cluster", 5)
     for adjust in ("holm", "benjamini-hochberg", "none"):
         for _, rows in results.coefficients_table(fits, Errors(adjust=adjust)).groupby("term"):
-            expected = results.adjusted(rows["p_value"], adjust)
+            expected = results.adjusted_p_values(rows["p_value"], adjust)
             np.testing.assert_array_equal(rows["p_adjusted"], expected)
             assert (expected == rows["p_value"]).all() == (adjust == "none")
 
@@ -399,7 +399,7 @@ def test_corrected_p_values_equal_those_of_statsmodels(count, adjust):
     random = np.random.default_rng(count)
     p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
     method = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}[adjust]
-    found = results.adjusted(pd.Series([np.nan, *p, np.nan]), adjust)
+    found = results.adjusted_p_values(pd.Series([np.nan, *p, np.nan]), adjust)
     assert found[1:-1].tolist() == multipletests(p, method=method)[1].tolist()
     assert np.isnan(found[[0, -1]]).all()
 
@@ -474,7 +474,7 @@ def test_what_is_present_is_significant_and_without_an_estimate_all_is_undecided
     b[-1] = s[-1] = np.nan
     p = pd.Series(2 * stats.t.sf(np.abs(b) / s, 9))
     for adjust in ("none", "holm", "benjamini-hochberg"):
-        significant = results.adjusted(p, adjust) < 0.05
+        significant = results.adjusted_p_values(p, adjust) < 0.05
         for bound in (0.01, 0.05, 0.2):
             settings = Errors(equivalence_bound=bound, adjust=adjust)
             found = results.equivalence_test(b, s, 9, settings)

@@ -183,9 +183,9 @@ def set_toy(monkeypatch, columns, moves=True):
     toy = covariates.Covariate(
         description="a toy",
         terms=("toy_N",),
-        moves=moves,
-        columns=lambda settings, facts: list(columns),
-        values=lambda keys, settings, facts: np.stack(
+        permuted_with_token=moves,
+        columns=lambda lookup: list(columns),
+        values=lambda keys, lookup: np.stack(
             [of_ids(keys["token_id"].to_numpy()) for of_ids in columns.values()]
         ).astype(float),
     )
@@ -206,7 +206,7 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     expected = dummies_of(toy_2=[2], toy_other=[1, 3])
     parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
     for one, other in zip(
-        permutation.joined([apart], parts), orders_joined([expected]), strict=True
+        permutation.orders_by_layer([apart], parts), orders_joined([expected]), strict=True
     ):
         assert one.terms == other.terms
         np.testing.assert_allclose(one.s, other.s, atol=1e-10)

@@ -168,10 +168,10 @@ def slopes_by_class(
     for layer in layers:
         each = with_levels(layer, of_classes, list(merged), covariates)
         others = {term: [term] for term in each.terms[1:] if not is_lag(term)}
-        shared = merging.merged(each, {"y": ["y"], **of_lags, **others})
+        shared = merging.with_terms(each, {"y": ["y"], **of_lags, **others})
         effects = regression.fixed_effects == "document"
-        own = solve(each.regressed(effects=effects))
-        common = solve(shared.regressed(effects=effects))
+        own = solve(each.prepared(effects=effects))
+        common = solve(shared.prepared(effects=effects))
         equal = [_contrasts(own.moments.names, lag) for lag in lags]
         kind = regression.covariance
         apart.append(regress.fit(own, kind, joint=equal, jackknifed=True))
@@ -187,7 +187,7 @@ def slopes_by_class(
     table["difference_p_value"] = 2 * special.stdtr(table["df"], -statistic.abs())
     # The correction covers all layers and classes, because a reader looks at all these cells.
     table["difference_p_adjusted"] = table.groupby("term")["difference_p_value"].transform(
-        results.adjusted, adjust=regression.adjust
+        results.adjusted_p_values, adjust=regression.adjust
     )
     documents, subsets = len(layers[0].clusters), max(len(merged), 1)
     medians = bootstrap.medians_of_jackknife(apart, documents, regression, subsets)
@@ -209,7 +209,7 @@ def slopes_by_class(
         columns=["layer", "term", "f_statistic", "df", "df_residual", "p_value"],
     )
     wald["p_adjusted"] = wald.groupby("term")["p_value"].transform(
-        results.adjusted, adjust=regression.adjust
+        results.adjusted_p_values, adjust=regression.adjust
     )
     return table, wald.assign(merged=", ".join(merged.get(OTHER, [])))
 

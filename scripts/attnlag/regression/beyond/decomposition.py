@@ -22,7 +22,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.sampling import Sample, sample_of
+from attnlag.regression.estimation.samples import Sample, sample_of
 from attnlag.regression.terms import is_lag
 
 # The effects, in the order of entry.

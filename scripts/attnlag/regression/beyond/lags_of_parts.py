@@ -113,7 +113,7 @@ def _fitted(
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> list[regress.LayerFit]:
-    solutions = map(solve, merging.regressed(parts, sums, settings, group_of))
+    solutions = map(solve, merging.prepared(parts, sums, settings, group_of))
     return [regress.fit(solution, settings.covariance) for solution in solutions]
 
 

@@ -21,13 +21,11 @@ from attnlag.corpus.catalogue import CATALOGUE as PROPERTIES
 from attnlag.corpus.catalogue import TokenProperty, log_frequencies
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import OTHER, Property, dummies, read_property
-from attnlag.regression.terms import Cell
+from attnlag.regression.terms import Place
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-
-    from attnlag.regression.settings import DesignSettings
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,24 @@ class Covariate:
     description: str
     # Names of its terms. N stands for a number, NAME for any text.
     terms: tuple[str, ...]
-    # Whether its value moves with a token under permutation. A property of the token moves; a
-    # property of the position or the document does not.
-    moves: bool
+    # Whether its value is of the token, and permutation takes it along, rather than of the position
+    # or the document.
+    permuted_with_token: bool
     # Places of the values of the terms, if these differ between layers. What follows is about
     # covariates with the same values in all layers.
-    cells: Mapping[str, Cell] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
     # Returns the values, (columns, tokens) float64, given the keys of the tokens (``document``,
-    # ``window``, ``position``, ``token_id``), the settings and the facts. A token without a value
-    # has NaN, and the rows that need it are dropped.
-    values: Callable[[pa.Table, DesignSettings, Any], np.ndarray] | None = None
-    # Returns the names of the columns of a design, given its settings and the facts; None: `terms`.
-    columns: Callable[[DesignSettings, Any], list[str]] | None = None
+    # ``window``, ``position``, ``token_id``) and the lookup. A token without a value has NaN, and
+    # the rows that need it are dropped.
+    values: Callable[[pa.Table, Any], np.ndarray] | None = None
+    # Returns the names of the columns of a design, given the lookup; None: `terms`.
+    columns: Callable[[Any], list[str]] | None = None
     constant_in_document: bool = False  # so that it cannot be combined with document effects
-    # The file that it needs: ``token_counts`` or ``corpus``, or one of properties of tokens.
+    # The lookup is the value of a key of the regression's terms, or what is read from a file:
+    # ``token_counts``, ``corpus`` or one of properties of tokens. Of these, ``read`` receives the
+    # files of shards and the documents needed.
+    key: str | None = None
     file: str | None = None
-    # Returns the facts from that file. For a file of properties of tokens it receives the files of
-    # shards and the documents needed.
     read: Callable[..., Any] | None = None
     offset: int = 0  # token that it describes: 0 for the outcome, -1 for the token before it
     # Endings of the names of its terms, if the covariate consists of the dummies of classes. The
@@ -95,15 +94,13 @@ def position_spline(position: np.ndarray, knots: Sequence[int]) -> np.ndarray:
     return np.stack([x, *(column / (t[-1] - t[0]) ** 2 for column in bent)])[:, position]
 
 
-def _log_frequency_values(
-    keys: pa.Table, settings: DesignSettings, facts: np.ndarray
-) -> np.ndarray:
+def _log_frequency_values(keys: pa.Table, of_token: np.ndarray) -> np.ndarray:
     import numpy as np
 
     ids = keys["token_id"].to_numpy()
-    in_counts = ids < len(facts)
+    in_counts = ids < len(of_token)
     values = np.full((1, len(ids)), np.nan)
-    values[0, in_counts] = facts[ids[in_counts]]
+    values[0, in_counts] = of_token[ids[in_counts]]
     if (unknown := np.isnan(values[0])).any():
         raise UserError(
             f"found token {ids[unknown][0]}, which the token counts lack; expected the counts "
@@ -119,38 +116,38 @@ def _group_of_documents(corpus: Path) -> dict[str, str]:
     return dict(zip(documents.to_pylist(), groups.to_pylist(), strict=True))
 
 
-def _with_dummies(facts: Mapping[str, str]) -> list[str]:
+def _with_dummies(group_of: Mapping[str, str]) -> list[str]:
     """Return the groups with a dummy; the first is the reference."""
-    return sorted(set(facts.values()))[1:]
+    return sorted(set(group_of.values()))[1:]
 
 
-def _group_values(keys: pa.Table, settings: DesignSettings, facts: Mapping[str, str]) -> np.ndarray:
+def _group_values(keys: pa.Table, group_of: Mapping[str, str]) -> np.ndarray:
     import numpy as np
 
     document = keys["document"].combine_chunks()
     # A dictionary may hold documents that have no row here.
     used, places = np.unique(document.indices.to_numpy(), return_inverse=True)
     names = [document.dictionary[code].as_py() for code in used.tolist()]
-    if unknown := [name for name in names if name not in facts]:
+    if unknown := [name for name in names if name not in group_of]:
         raise UserError(
             f"found the document '{unknown[0]}', which the corpus lacks; expected the corpus that "
             "the norms were measured on"
         )
-    groups = np.array([facts[name] for name in names], dtype=object)
-    dummies = [groups == group for group in _with_dummies(facts)]
+    groups = np.array([group_of[name] for name in names], dtype=object)
+    dummies = [groups == group for group in _with_dummies(group_of)]
     return np.array(dummies, dtype=np.float64).reshape(-1, len(used))[:, places]
 
 
 def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:
     """Yield the covariates of a property, for classes also those of the token before."""
 
-    def values(keys: pa.Table, settings: DesignSettings, facts: Property) -> np.ndarray:
-        of_tokens = facts.of(keys)
+    def values(keys: pa.Table, tokens: Property) -> np.ndarray:
+        of_tokens = tokens.of(keys)
         return dummies(of_tokens, len(entry.classes)) if entry.classes else of_tokens[None]
 
     covariate = partial(
         Covariate,
-        moves=True,
+        permuted_with_token=True,
         values=values,
         file=entry.file,
         read=partial(read_property, name),
@@ -170,18 +167,15 @@ CATALOGUE: dict[str, Covariate] = {
     "position": Covariate(
         description="a restricted cubic spline of the position in the sequence",
         terms=("position_N",),
-        moves=False,
-        columns=lambda settings, facts: [
-            f"position_{number}" for number in range(1, len(settings.position_knots))
-        ],
-        values=lambda keys, settings, facts: position_spline(
-            keys["position"].to_numpy(), settings.position_knots
-        ),
+        permuted_with_token=False,
+        columns=lambda knots: [f"position_{number}" for number in range(1, len(knots))],
+        values=lambda keys, knots: position_spline(keys["position"].to_numpy(), knots),
+        key="position_knots",
     ),
     "log_frequency": Covariate(
         description="log relative frequency of the token in the corpus",
         terms=("log_frequency",),
-        moves=True,
+        permuted_with_token=True,
         values=_log_frequency_values,
         file="token_counts",
         read=log_frequencies,
@@ -189,9 +183,9 @@ CATALOGUE: dict[str, Covariate] = {
     "group": Covariate(
         description="dummies of the groups",
         terms=("group_NAME",),
-        moves=False,
+        permuted_with_token=False,
         constant_in_document=True,
-        columns=lambda settings, facts: [f"group_{name}" for name in _with_dummies(facts)],
+        columns=lambda group_of: [f"group_{name}" for name in _with_dummies(group_of)],
         values=_group_values,
         file="corpus",
         read=_group_of_documents,
@@ -205,15 +199,10 @@ CATALOGUE: dict[str, Covariate] = {
     "previous_layer": Covariate(
         description="outcome of the layer before at this token and the one before it",
         terms=("previous_layer", "previous_layer_lag_1"),
-        moves=True,
-        cells={"previous_layer": Cell(1, 0), "previous_layer_lag_1": Cell(1, -1)},
+        permuted_with_token=True,
+        places={"previous_layer": Place(1, 0), "previous_layer_lag_1": Place(1, -1)},
     ),
 }
-
-
-def constant_in_document(names: Iterable[str]) -> list[str]:
-    """Return the covariates that are constant within documents."""
-    return [name for name in names if CATALOGUE[name].constant_in_document]
 
 
 def term_pattern(names: Iterable[str] = CATALOGUE) -> str:
@@ -233,16 +222,16 @@ def classes_of(name: str) -> tuple[str, ...]:
     return (*classes, OTHER) if classes else ()
 
 
-def layer_cells(names: Collection[str]) -> dict[str, Cell]:
+def layer_places(names: Collection[str]) -> dict[str, Place]:
     """Return the terms of the covariates that have separate values in each layer."""
     entries = [entry for name, entry in CATALOGUE.items() if name in names]
-    return {term: cell for entry in entries for term, cell in entry.cells.items()}
+    return {term: place for entry in entries for term, place in entry.places.items()}
 
 
 def layers_before(terms: Iterable[str]) -> int:
     """Return the number of preceding layers that some terms need."""
-    cells = layer_cells(CATALOGUE)
-    return max((cells[term].layers_before for term in terms if term in cells), default=0)
+    places = layer_places(CATALOGUE)
+    return max((places[term].layers_before for term in terms if term in places), default=0)
 
 
 def files_needed(names: Iterable[str]) -> set[str]:

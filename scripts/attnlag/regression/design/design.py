@@ -17,10 +17,10 @@ from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.errors import UserError
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
 from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
-from attnlag.quantities.norms import in_batches, regressed
-from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_cells
+from attnlag.quantities.norms import in_batches, outcome_values
+from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_places
 from attnlag.regression.settings import DesignSettings
-from attnlag.regression.terms import Cell
+from attnlag.regression.terms import Place
 from attnlag.storage import tables
 
 
@@ -31,34 +31,35 @@ class Formula:
     its first ``drop_first`` tokens. One that lacks a covariate, as the first token of a text lacks
     surprisal, gives none in any layer.
 
-    The facts are what covariates know of the corpus, by covariate: the results of their ``read``.
+    The lookups are what covariates know of the corpus, by covariate: the results of their ``read``.
     """
 
-    def __init__(self, settings: DesignSettings, facts: Mapping[str, Any]) -> None:
-        self.settings, self.facts = settings, facts
-        self.outcome = OUTCOMES[settings.outcome]
+    def __init__(self, settings: DesignSettings, lookups: Mapping[str, Any]) -> None:
+        self.settings, self.outcome = settings, OUTCOMES[settings.outcome]
+        keys = {name: entry.key for name, entry in CATALOGUE.items() if entry.key}
+        self.lookups = {**lookups, **{name: getattr(settings, key) for name, key in keys.items()}}
         # Terms with separate values in each layer, in order, with their places.
-        self.cells = {
-            "y": Cell(0, 0),
-            **{f"lag_{lag}": Cell(0, -lag) for lag in settings.lags},
-            **{f"lead_{lead}": Cell(0, lead) for lead in settings.leads},
-            **layer_cells(settings.covariates),
+        self.places = {
+            "y": Place(0, 0),
+            **{f"lag_{lag}": Place(0, -lag) for lag in settings.lags},
+            **{f"lead_{lead}": Place(0, lead) for lead in settings.leads},
+            **layer_places(settings.covariates),
         }
         # Terms that all layers share, in order, with their covariates.
         self.shared: dict[str, Covariate] = {}
         for name, entry in self._covariates():
             terms = [f"{name}_{label}" for label in entry.classes] or entry.terms
             if entry.columns:
-                terms = entry.columns(settings, facts.get(name))
+                terms = entry.columns(self.lookups.get(name))
             self.shared |= dict.fromkeys(terms, entry)
         # (shared terms, 1) int array: the token that each describes, relative to the outcome.
         offsets_of_shared = [entry.offset for entry in self.shared.values()]
         self.offsets = np.array(offsets_of_shared, np.intp)[:, None]
         # Numbers of tokens that an outcome needs before it, including dropped ones, and after it.
-        offsets = [cell.offset for cell in self.cells.values()]
+        offsets = [place.offset for place in self.places.values()]
         self.before, self.after = settings.drop_first - min(offsets), max(offsets)
         # Number of layers before its own that an outcome needs.
-        self.above = max(cell.layers_before for cell in self.cells.values())
+        self.above = max(place.layers_before for place in self.places.values())
 
     @classmethod
     def read(
@@ -71,7 +72,7 @@ class Formula:
 
         Properties of tokens are in the file of the design's shard, or in a list of all shards.
         """
-        facts = {}
+        lookups = {}
         for name in settings.covariates:
             entry = CATALOGUE[name]
             if not (entry.file and entry.read):
@@ -81,20 +82,20 @@ class Formula:
                 raise UserError(f"found the covariate {name} without {entry.file}, expected both")
             if entry.file in SHARDED:
                 paths = [path] if isinstance(path, Path) else path
-                facts[name] = entry.read(paths, documents)
+                lookups[name] = entry.read(paths, documents)
             else:
-                facts[name] = entry.read(path)
-        return cls(settings, facts)
+                lookups[name] = entry.read(path)
+        return cls(settings, lookups)
 
     def _covariates(self) -> Iterator[tuple[str, Covariate]]:
         """Yield the covariates that all layers share, in the order of the catalogue."""
         for name, entry in CATALOGUE.items():
-            if name in self.settings.covariates and not entry.cells:
+            if name in self.settings.covariates and not entry.places:
                 yield name, entry
 
     def schema(self, layers: Sequence[str]) -> pa.Schema:
         """Return the schema of a design: keys, terms layer by layer, then shared terms."""
-        names = [f"{layer}.{term}" for layer in layers for term in self.cells]
+        names = [f"{layer}.{term}" for layer in layers for term in self.places]
         names += self.shared
         return pa.schema([*KEY_FIELDS, *((name, pa.float64()) for name in names)])
 
@@ -112,15 +113,14 @@ class Formula:
         undefined, and ``rows`` the indices of the outcomes.
         """
         layers = len(values)
-        terms = np.empty((len(self.cells), layers, len(rows)))
-        for term, (back, offset) in zip(terms, self.cells.values(), strict=True):
-            places = rows + offset
+        terms = np.empty((len(self.places), layers, len(rows)))
+        for term, (back, offset) in zip(terms, self.places.values(), strict=True):
             for layer in range(back, layers):
-                values[layer - back].take(places, out=term[layer], mode="clip")
+                values[layer - back].take(rows + offset, out=term[layer], mode="clip")
         unusable = np.isnan(values)
         if unusable.any():
             dropped = np.zeros((layers, len(rows)), bool)
-            for back, offset in self.cells.values():
+            for back, offset in self.places.values():
                 # The first layer has no preceding layer that could lack a value.
                 dropped[back:] |= unusable[: layers - back, rows + offset]
             terms[:, dropped] = np.nan
@@ -132,7 +132,7 @@ class Formula:
         values = [np.zeros((0, keys.num_rows))]
         for name, entry in self._covariates():
             assert entry.values is not None
-            values.append(entry.values(keys, self.settings, self.facts.get(name)))
+            values.append(entry.values(keys, self.lookups.get(name)))
         return np.concatenate(values)
 
     def shared_terms(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -245,7 +245,7 @@ def designs(
         values = np.empty((len(layers), batch.num_rows))
         for index, layer in enumerate(layers):
             norms = batch[layer].to_numpy(zero_copy_only=False)
-            values[index] = regressed(formula.outcome, norms)
+            values[index] = outcome_values(formula.outcome, norms)
             counts.add_norms(layer, norms, values[index], keys, formula.outcome)
         rows, shared, incomplete = formula.complete(keys)
         terms = formula.layer_terms(values, rows)

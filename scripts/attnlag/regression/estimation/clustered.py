@@ -69,7 +69,7 @@ def cr2_adjustment(a: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Adjusted:
+class AdjustedScores:
     """Scores of clusters as CR2 adjusts them, with what their degrees of freedom need."""
 
     # (clusters, K) array: s̃_g.
@@ -80,7 +80,7 @@ class Adjusted:
     m: np.ndarray
 
     @classmethod
-    def of(cls, a: np.ndarray, scores: np.ndarray) -> "Adjusted":
+    def of(cls, a: np.ndarray, scores: np.ndarray) -> "AdjustedScores":
         """Adjust the scores X_g'e_g, (clusters, K), of A_g that are summands of I."""
         root = cr2_adjustment(a)
         z = a @ root
@@ -100,7 +100,7 @@ class SatterthwaiteSums:
         few = q == 1 or clusters * (k * q) ** 2 <= MOST_PRODUCTS
         self.products = np.zeros((k * q, k * q)) if few else None
 
-    def add(self, clusters: Adjusted) -> None:
+    def add(self, clusters: AdjustedScores) -> None:
         """Add clusters."""
         moved = clusters.z @ self.w.T
         flat = moved.reshape(len(moved), -1)
@@ -158,7 +158,7 @@ class ClusterSums:
         first_slope = solution.back[0 if moments.within else 1]
         numbers = []
         for a, b, _ in solution.by_cluster(moments.by_document()):
-            of_rows = Adjusted.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+            of_rows = AdjustedScores.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
             gamma = (a[0] @ first_slope) @ first_slope
             numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
             for test in (*tests, *joint_tests):
@@ -183,7 +183,7 @@ class ClusterSums:
 
 
 def cluster_scores(
-    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: Adjusted
+    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: AdjustedScores
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
 
@@ -300,7 +300,7 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Coordinates in which the sum of a is I.
     to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
-    adjusted = Adjusted.of(to @ a @ to.T, scores @ to.T)
+    adjusted = AdjustedScores.of(to @ a @ to.T, scores @ to.T)
     tests = [SatterthwaiteSums(w[None], len(a)) for w in to.T]
     for test in tests:
         test.add(adjusted)

@@ -111,12 +111,12 @@ def map_of(terms: Sequence[str], sums: TermSums) -> np.ndarray:
     return to
 
 
-def merged(moments: Moments, sums: TermSums) -> Moments:
+def with_terms(moments: Moments, sums: TermSums) -> Moments:
     """Return moments whose terms are sums of the terms of others."""
     return moments.through(map_of(moments.terms, sums), list(sums))
 
 
-def regressed(
+def prepared(
     layers: Iterable[Moments],
     sums: TermSums,
     settings: RegressionSettings | HeadsSettings,
@@ -125,4 +125,4 @@ def regressed(
     """Yield the moments that the regression of each layer is solved from."""
     for moments in layers:
         effects = settings.fixed_effects == "document"
-        yield merged(moments, sums).regressed(effects=effects, group_of=group_of)
+        yield with_terms(moments, sums).prepared(effects=effects, group_of=group_of)

@@ -155,7 +155,7 @@ class Moments:
         names = [name for name in documents if name in place]
         return of_clusters(self, names, self.s[:, [place[name] for name in names]])
 
-    def regressed(self, *, effects: bool, group_of: Mapping[str, str] | None = None) -> "Moments":
+    def prepared(self, *, effects: bool, group_of: Mapping[str, str] | None = None) -> "Moments":
         """Return the moments that a regression is solved from: centred, with document effects."""
         moments = self.centred().with_total()
         moments = moments.demeaned() if effects else moments

@@ -305,7 +305,7 @@ def sums_of_shards(
         batches = tables.batches(designs[place], tables.ROWS_AT_ONCE, "residuals")
         means = None
         if model.document_effects:
-            means = means_of(merging.merged(each, merged) for each in shards[place])
+            means = means_of(merging.with_terms(each, merged) for each in shards[place])
         return sum_residuals(batches, model, hac_lags, means, merged)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -74,7 +74,7 @@ def fitted_alone(
     """
     terms = merging.kept_terms(layers[0].terms, layers)
     whole = (layer.whole() for layer in layers)
-    solutions = [solve(moments) for moments in merging.regressed(whole, terms, settings)]
+    solutions = [solve(moments) for moments in merging.prepared(whole, terms, settings)]
     keys = [solution.moments.layer for solution in solutions], solutions[0].moments.names
     index = pd.MultiIndex.from_product(keys, names=["layer", "term"])
     estimates = np.concatenate([solution.estimate for solution in solutions])

@@ -106,7 +106,7 @@ def fit_regression(
         """Yield the moments of the regression of each layer."""
         plain = settings.bias_correction == "none"
         apart = (moments.whole() if plain else moments for moments in stored)
-        return merging.regressed(apart, kept, settings, group_of)
+        return merging.prepared(apart, kept, settings, group_of)
 
     clustered_by = group_of if settings.cluster == "group" else None
     model = residuals.residual_model(map(solve, layers(clustered_by)))
@@ -167,7 +167,7 @@ def _add_controls(
     table = fitted.coefficients.loc[lags, [*keys, "estimate"]]
     table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
     if orders:
-        joined = permutation.joined(orders, fitted.kept_terms)
+        joined = permutation.orders_by_layer(orders, fitted.kept_terms)
         order = permutation.order_test(joined, settings)
         table = table.merge(order, on=keys, how="left")
         table["permuted_within"] = orders[0].within

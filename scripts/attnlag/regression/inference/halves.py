@@ -11,7 +11,7 @@ import numpy as np
 from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import (
     NO_TEST,
-    Adjusted,
+    AdjustedScores,
     SatterthwaiteSums,
     Wald,
     coordinates_of_half,
@@ -44,7 +44,7 @@ def equal_halves(solution: Solution) -> Wald:
             both[:, start:end, start:end] = own.T @ a[piece.part] @ own
             scores.append((b[piece.part] - a[piece.part] @ piece.theta) @ own)
             start = end
-        adjusted = Adjusted.of(both, np.concatenate(scores, axis=1))
+        adjusted = AdjustedScores.of(both, np.concatenate(scores, axis=1))
         apart = adjusted.scores @ w.T
         covariance += apart.T @ apart
         test.add(adjusted)

@@ -27,13 +27,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
-from attnlag.quantities.norms import in_batches, regressed
+from attnlag.quantities.norms import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import CLASSES, Property, read_property
 from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments
-from attnlag.regression.estimation.sampling import generator_of
+from attnlag.regression.estimation.samples import generator_of
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import is_lag
@@ -123,8 +123,8 @@ def permuted(
     classes: Property | None = None,
 ) -> PermutedMoments:
     """Sum the moments of documents whose tokens are permuted, within classes if given."""
-    moves_with_token = np.array([entry.moves for entry in formula.shared.values()], dtype=bool)
-    terms = [*formula.cells, *formula.shared]
+    with_token = np.array([entry.permuted_with_token for entry in formula.shared.values()], bool)
+    terms = [*formula.places, *formula.shared]
     p = 1 + len(terms)
     sums: PermutedMoments | None = None
     for batch in whole_documents(batches):
@@ -147,7 +147,7 @@ def permuted(
         document = np.repeat(np.arange(len(names)), counts)
         position = keys["position"].to_numpy()
         numbers = (batch[name].to_numpy(zero_copy_only=False) for name in layers)
-        values = np.stack([regressed(formula.outcome, each) for each in numbers])
+        values = np.stack([outcome_values(formula.outcome, each) for each in numbers])
         shared = formula.shared_values(keys)
         finite = np.isfinite(values)
         # A layer without any norm in a document would keep all its tokens in place.
@@ -156,7 +156,7 @@ def permuted(
         moves &= position >= formula.settings.drop_first
         # No row has these tokens; a layer without any norm in a document keeps NaN.
         values[:, ~moves] = 0
-        offsets = {cell.offset for cell in formula.cells.values()}
+        offsets = {place.offset for place in formula.places.values()}
         offsets |= set(formula.offsets.ravel().tolist())
         rows = formula.outcomes(position)
         rows = rows[position[rows] + min(offsets) >= 0]
@@ -173,7 +173,7 @@ def permuted(
         ]
         orders = _orders(np.flatnonzero(moves), pool, np.concatenate(ranks, axis=1))
         for place, order in enumerate(orders):
-            in_order = np.where(moves_with_token[:, None], shared[:, order], shared)
+            in_order = np.where(with_token[:, None], shared[:, order], shared)
             of_layers = formula.layer_terms(values.take(order, axis=1), rows)
             of_all = formula.shared_terms(in_order, rows)
             sums.add(place, of_layers, of_all, document[rows])
@@ -219,7 +219,7 @@ def read(path: str | Path) -> PermutedMoments:
     return PermutedMoments.from_table(pq.read_table(path), **read_provenance(path)["permutations"])
 
 
-def joined(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Moments]:
+def orders_by_layer(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Moments]:
     """Return the orders of all shards in each layer, with terms that are sums of theirs.
 
     They are centred by the overall means of the observed order.
@@ -240,7 +240,7 @@ def joined(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Mo
         )
         if not moments.within:
             moments = moments.recentred(_observed(moments).centred().centre)
-        layers.append(merging.merged(moments, sums))
+        layers.append(merging.with_terms(moments, sums))
     return layers
 
 
@@ -270,7 +270,7 @@ def order_test(layers: Sequence[Moments], settings: Errors) -> pd.DataFrame:
         # Holm would multiply p-values of at least 1 / (1 + draws) by the number of layers.
         p_adjusted[fitted] = step_down(statistic[0, fitted], statistic[1:, fitted])
     else:
-        p_adjusted = results.adjusted(pd.Series(p_value), settings.adjust)
+        p_adjusted = results.adjusted_p_values(pd.Series(p_value), settings.adjust)
     low, high = np.full((2, *orders.shape[1:]), np.nan)
     ends = [settings.alpha / 2, 1 - settings.alpha / 2]
     low[fitted], high[fitted] = np.quantile(orders[1:, fitted], ends, axis=0)

@@ -32,7 +32,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
     table["statistic"] = table["estimate"] / table["std_error"]
     table["p_value"] = 2 * special.stdtr(table["df"], -table["statistic"].abs())
     by_term = table.groupby("term")
-    table["p_adjusted"] = by_term["p_value"].transform(adjusted, adjust=settings.adjust)
+    table["p_adjusted"] = by_term["p_value"].transform(adjusted_p_values, adjust=settings.adjust)
     reach = special.stdtrit(table["df"], 1 - settings.alpha / 2) * table["std_error"]
     table["conf_low"] = table["estimate"] - reach
     table["conf_high"] = table["estimate"] + reach
@@ -69,7 +69,7 @@ def equivalence_test(
         beyond, within = (size - bound) / error, (bound - size) / error
         opposite = (size + bound) / error
     present, absent = (
-        adjusted(pd.Series(p), settings.adjust) < settings.alpha
+        adjusted_p_values(pd.Series(p), settings.adjust) < settings.alpha
         for p in (
             special.stdtr(df, -beyond) + special.stdtr(df, -opposite),
             special.stdtr(df, -within),
@@ -78,7 +78,7 @@ def equivalence_test(
     return np.select([absent, present], ["absent", "present"], "undecided").astype(object)
 
 
-def adjusted(p_values: pd.Series, adjust: str) -> np.ndarray:
+def adjusted_p_values(p_values: pd.Series, adjust: str) -> np.ndarray:
     """Return p-values corrected for their number; NaN stays NaN and is not counted."""
     corrected = p_values.to_numpy(copy=True)
     tested = ~np.isnan(corrected)
@@ -152,7 +152,7 @@ def fits_table(
     for name in Wald._fields:
         column = "halves_f" if name == "statistic" else f"halves_{name}"
         table[column] = [getattr(fit.halves, name) for fit in fits]
-    table["halves_p_adjusted"] = adjusted(table["halves_p_value"], adjust)
+    table["halves_p_adjusted"] = adjusted_p_values(table["halves_p_value"], adjust)
     table["mixer"] = [(mixers or {}).get(str(fit.layer), "attention") for fit in fits]
     table["status"] = [result.status for result in fits]
     return table

@@ -6,7 +6,7 @@ import pytest
 from designs import profile_of_documents
 from scipy import stats
 
-from attnlag.regression.beyond import claims
+from attnlag.regression.beyond import replication
 from attnlag.regression.beyond.comparison import STUDY_KEYS
 from attnlag.regression.settings import Errors
 
@@ -20,7 +20,7 @@ def verdicts_of(model, means, seed=0, before=None):
     profile = profile_of_documents(values, ["lag_1", "lag_2"])
     controls = pd.DataFrame({"layer": range(LAYERS), "term": "lag_1", "permuted_mean": 0.0})
     keys = dict(zip(STUDY_KEYS, (model, "prompts", "attention", "within"), strict=True))
-    return claims.of_study(keys, profile, controls, before, Errors()), values
+    return replication.of_study(keys, profile, controls, before, Errors()), values
 
 
 def test_a_claim_is_a_t_test_of_the_means_of_documents():
@@ -61,7 +61,7 @@ def before(*intervals, left_out=("",)):
 )
 def test_the_claim_about_training_is_one_about_every_scale(intervals, verdict):
     table, _ = verdicts_of("one", np.full((LAYERS, 2), 0.1), before=before(*intervals))
-    rows = table[table["claim"] == claims.TRAINING]
+    rows = table[table["claim"] == replication.TRAINING]
     assert rows["verdict"].tolist() == ([verdict] if verdict else [])
     if verdict:
         assert (rows["conf_low"].item(), rows["conf_high"].item()) == intervals[0]
@@ -78,12 +78,12 @@ def test_the_sentences_say_what_holds_in_every_model_in_some_and_in_none():
         for seed, (name, means) in enumerate((("one", rising), ("two", falling)))
     ]
     # The norms of an untrained model may not vary: there is nothing to compare with.
-    tables[1] = tables[1][tables[1]["claim"] != claims.TRAINING]
-    found = claims.sentences(pd.concat(tables), ["one", "two"])
+    tables[1] = tables[1][tables[1]["claim"] != replication.TRAINING]
+    found = replication.sentences(pd.concat(tables), ["one", "two"])
     assert [line.partition(":")[0] for line in found] == [
         *("holds in each of 2 models", "holds in some only", "is shown in none")
     ]
-    assert f"{claims.TRAINING} (not known in two)" in found[0]
+    assert f"{replication.TRAINING} (not known in two)" in found[0]
     assert "lag 1 is larger in the deeper half of the layers (one)" in found[1]
     assert found[2].endswith(": lag 1 is larger than lag 2")
     assert set(tables[1].query("claim.str.contains('deeper')")["verdict"]) == {"fails"}
