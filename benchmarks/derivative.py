@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel
 
 from attnlag.interventions import derivative, edits
-from attnlag.model import trying
+from attnlag.model import detect_modules
 
 ROOT = Path(__file__).parents[1]
 MODEL = "smollm2-135m-instruct"
@@ -47,7 +47,7 @@ def elasticities(model, blocks, ids, source, target):
 if __name__ == "__main__":
     model = AutoModel.from_pretrained(ROOT / "data/models" / MODEL, dtype=torch.float32)
     model.eval().requires_grad_(False)
-    blocks = trying.blocks_of(model)[0]
+    blocks = detect_modules.blocks_of(model)[0]
     every = []
     for row in pq.read_table(ROOT / TOKENS).to_pylist()[::32]:
         ids = torch.tensor(row["input_ids"][:LENGTH])[None]

@@ -210,8 +210,11 @@ def studied(corpus: str) -> dict[str, Any]:
         "corpora": {corpus: {**source, "tagger": {"column": "tags"}}},
         "extraction": {"quantities": ["geometry", "heads", "surprisal"]},
         "regressions": {
-            "within": {**default_config()["regressions"]["within"], "by": {"upos": "outcome"}},
-            "surprising": {"lags": [1], "by": {"surprisal": "outcome"}},
+            "within": {
+                **default_config()["regressions"]["within"],
+                "slopes_by": {"upos": "outcome"},
+            },
+            "surprising": {"lags": [1], "slopes_by": {"surprisal": "outcome"}},
         },
         "controls": {"permutation": {"draws": DRAWS}},
     }

@@ -358,8 +358,8 @@ def of_sources(results: Results) -> Iterator[tuple[str, str]]:
     of = lags.groupby("part", observed=True)["estimate"].median()
     yield (
         page,
-        f"lag 1 is {of['self']:.2f} for `self`, {of['shared']:.2f} for `shared` and "
-        f"{of['all']:.2f} for both together",
+        f"lag 1 is {of['from_itself']:.2f} for `from_itself`, {of['from_earlier']:.2f} for "
+        f"`from_earlier` and {of['all']:.2f} for both together",
     )
     own, following = results.readout("own"), results.readout("next")
     yield page, f"lower their own token in layer 0 (by {-own['difference'][0]:.1f} SD)"

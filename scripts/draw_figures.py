@@ -9,7 +9,7 @@ INPUTS = {
     "plot_norms": sampling.read_norms,
     "plot_surprisal": sampling.read_surprisal,
     "plot_regression": inputs.read_regression,
-    "plot_specifications": inputs.read_regressions,
+    "plot_all_regressions": inputs.read_regressions,
     "plot_sites": inputs.read_sites,
     "plot_classes": inputs.read_classes,
     "plot_comparison": inputs.read_models,

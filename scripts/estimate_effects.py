@@ -22,7 +22,7 @@ def main(job):
     import torch
 
     from attnlag.interventions import effects
-    from attnlag.model import loading, onednn, trying
+    from attnlag.model import detect_modules, loading, onednn
 
     settings, folder = job.settings, Path(job.options.folder)
     source = verify_folder(folder)
@@ -32,7 +32,7 @@ def main(job):
     )
     tokens = sum(map(len, sequences.values()))
     name = f"{source['name']}, {record['corpus']['name']}"
-    table, used = effects.table({}, settings.probes), {}
+    table, used = effects.table({}, settings.sign_draws), {}
 
     if sequences:
         load = partial(
@@ -51,8 +51,8 @@ def main(job):
             program.log.info(f"{error}; going on without the prediction of the next token")
             model = load()
         used = loading.device_and_dtype(model)
-        blocks, _ = trying.blocks_of(model.base_model, settings.modules, source["name"])
-        if mixers := trying.mixers_of(blocks):
+        blocks, _ = detect_modules.blocks_of(model.base_model, settings.modules, source["name"])
+        if mixers := detect_modules.mixers_of(blocks):
             record["model"]["mixers"] = mixers
         base_model, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
         # Packed weights and their transposes, and as much again for the graph.

@@ -25,7 +25,7 @@ from attnlag.storage.writing import room_for_shards
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.model import loading, trying
+    from attnlag.model import detect_modules, loading
     from attnlag.quantities import extraction
 
     settings, sites, folder = job.settings, job.settings.sites, Path(job.options.folder)
@@ -58,11 +58,11 @@ def main(job):
         )
         if extractor.remark:
             program.log.info(f"{source['name']}: {extractor.remark}")
-        if mixers := trying.mixers_of(extractor.blocks):
+        if mixers := detect_modules.mixers_of(extractor.blocks):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
         layers = len(extractor.blocks)
-        files = catalogue.files_of(quantities, sites, job.output)
+        files = catalogue.paths_of(quantities, sites, job.output)
         sizes = {}
         for key, path in files.items():
             computed = extractor.computations[key]

@@ -65,9 +65,9 @@ def main(job):
         pq.write_table(sequences, tokens)
         measured = dict.fromkeys(["norms", *run.measured()])
         measured.pop("vectors", None)
-        files = catalogue.files_of(measured, sites, output)
+        files = catalogue.paths_of(measured, sites, output)
         # Centred cosines come from stored vectors, as those of the trained model do.
-        if output.centred:
+        if output.centred_cosines:
             files |= {("vectors", site): Path(place, f"{site}.parquet") for site in sites}
         draws = random_weights.draws(
             folder, settings.scales, settings.seed, attention=run.attention_implementation, **named
@@ -100,11 +100,13 @@ def main(job):
             extraction.record(tokens, extractor, files, of_draw, run.storage_dtype)
             # The way that was the fastest is not measured again.
             fast, layers = extractor.fast, len(extractor.blocks)
-            for number, site in enumerate(sites if output.centred and not index else ()):
+            for number, site in enumerate(sites if output.centred_cosines and not index else ()):
                 cosines, distances = centred.cosines_of(files["vectors", site])
                 table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])
-                of_site = of_draw("centred", site)
-                tables.write_table(table.unify_dictionaries(), output.centred[number], of_site)
+                of_site = of_draw("centred_cosines", site)
+                tables.write_table(
+                    table.unify_dictionaries(), output.centred_cosines[number], of_site
+                )
                 tables.write_table(distances, output.distances[number], of_site)
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "

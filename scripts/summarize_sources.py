@@ -37,7 +37,7 @@ def main(job):
             untrained_sources = pa.concat_tables(map(pq.read_table, job.input.random_sources))
             written = traced_tables.written(untrained_sources.unify_dictionaries())
             draw = tables.read_provenance(job.input.random_sources[0])["draw"]
-            tables.write_table(written, job.output.written, record | {"draw": draw})
+            tables.write_table(written, job.output.source_parts, record | {"draw": draw})
     for site, means in zip(sites, job.output.readout, strict=True):
         random = traced_means.read_shards(untrained[site]) if untrained else None
         table = traced_means.readout(traced_means.read_shards(sites[site]), random, *bounds)

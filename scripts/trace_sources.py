@@ -21,7 +21,7 @@ from attnlag.storage import tables
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.model import loading, random_weights, trying
+    from attnlag.model import detect_modules, loading, random_weights
     from attnlag.quantities import tracing
 
     settings, folder = job.settings, Path(job.options.folder)
@@ -47,21 +47,21 @@ def main(job):
     untrained = SimpleNamespace(
         sources=job.output.random_sources,
         readout=job.output.random_readout,
-        written=[],
+        source_parts=[],
         sinks=[],
     )
     for seed, output in ((None, job.output), (settings.untrained, untrained)):
-        files = catalogue.files_of(vars(untrained), settings.sites, output)
+        files = catalogue.paths_of(vars(untrained), settings.sites, output)
         found, remarks = traced_tables.tables(settings.sites), {}
         if files and sequences:
             model = model_of(seed)
             recorded["used"] = loading.device_and_dtype(model)
             tracer = tracing.Tracer(model, settings.sites, settings.modules, source["name"])
-            if mixers := trying.mixers_of(tracer.blocks):
+            if mixers := detect_modules.mixers_of(tracer.blocks):
                 record["model"]["mixers"] = mixers
             tracer.trace(sequences)
             found, remarks = tracer.tables(), tracer.remarks()
-        found["written", "attention"] = traced_tables.written(found["sources", "attention"])
+        found["source_parts", "attention"] = traced_tables.written(found["sources", "attention"])
         made = tables.provenance(record, "traced", recorded, "torch", "transformers")
         if seed is None:
             proofs = list(dict.fromkeys(remarks.values()))

@@ -48,7 +48,9 @@ KINDS = {
 
 
 @contextmanager
-def told_as(problem: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
+def as_user_error(
+    problem: str, kinds: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
     """Turn exceptions in the block into a UserError of one line that begins with ``problem``.
 
     Libraries raise many types of exceptions for damaged files.

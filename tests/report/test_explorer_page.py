@@ -43,7 +43,7 @@ def project(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ]
     with (project.folder / "data/small.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    by = {"by": {"token_characters": "outcome"}, "by_rows": 1}
+    by = {"slopes_by": {"token_characters": "outcome"}, "min_rows_per_class": 1}
     project.write_config(
         extraction={"sites": SITES, "quantities": ["geometry", "heads"]},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},

@@ -54,7 +54,7 @@ def chain(slurm: LocalSlurm, gpt2: Path, tmp_path_factory: pytest.TempPathFactor
         corpora={"small": {**project.config["corpora"]["small"], "shards": SHARDS}},
         # The analyses of the default run, without a comparison of kernels in each job.
         extraction={"keep": "vectors", "quantities": ["geometry", "heads"], "fast": "off"},
-        regressions={"notebook": {"lags": [1, 2], "by": {"surprisal": "lag"}}},
+        regressions={"notebook": {"lags": [1, 2], "slopes_by": {"surprisal": "lag"}}},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
         figures={"formats": ["svg"]},
     )

@@ -19,7 +19,7 @@ def rule_of(job):
 
 def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
     """The whole chain over several shards gives equal bytes."""
-    of_vectors = ("attention/activations", "attention/centred")
+    of_vectors = ("attention/activations", "attention/centred_cosines")
     for folder in (*of_vectors, "attention/norms", "causal/effects"):
         assert len(chain.project.results(f"tiny/small/{folder}/0*.parquet")) == SHARDS
     assert chain.project.results() == chain.local.results()

@@ -72,7 +72,7 @@ def design_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:
 
 def fits_of(measured: Measurement, layers: list[int]) -> pd.DataFrame:
     """Return what attnlag gives, in the rows and columns of clubsandwich.R."""
-    pooled = attnlag.fit(measured, lags=[1, 2], by={"upos": "outcome"}, by_rows=1)
+    pooled = attnlag.fit(measured, lags=[1, 2], slopes_by={"upos": "outcome"}, min_rows_per_class=1)
     by_group = attnlag.fit(measured, lags=[1, 2], inference={"cluster": "group"})
     within = attnlag.fit(measured, lags=[1, 2], fixed_effects="document")
     halves = attnlag.fit(

@@ -11,7 +11,7 @@ from attnlag.regression.settings import ElasticitiesSettings
 LEAST: dict[str, Any] = {
     "models": {"gpt2": {"source": "path", "path": "gpt2"}},
     "corpora": {"prompts": {"files": ["prompts.jsonl"]}},
-    "regressions": {"notebook": {"lags": [1, 2], "by": {"upos": "outcome"}}},
+    "regressions": {"notebook": {"lags": [1, 2], "slopes_by": {"upos": "outcome"}}},
     "extraction": {"quantities": []},
 }
 NAMES = stages.Names("gpt2", "prompts", "attention", "notebook", "attention")
@@ -35,7 +35,7 @@ EFFECTS = EffectsSettings(
     target_sites=["attention"],
     targets="all",
     lags=3,
-    probes=1,
+    sign_draws=1,
     documents="all",
     document_tokens=512,
     interventions=(),

@@ -75,8 +75,8 @@ def extended(gpt2, tmp_path_factory):
             "notebook": {
                 "lags": [1, 2],
                 "covariates": ["odd_token", "with_e"],
-                "by": {"with_e": "outcome"},
-                "by_rows": 20,
+                "slopes_by": {"with_e": "outcome"},
+                "min_rows_per_class": 20,
             },
             "two_back": {"lags": [1], "outcome": "cosine_two_before"},
         },

@@ -15,7 +15,7 @@ from attnlag.storage.tables import read_counts, read_provenance
 
 SITE = "results/tiny/small/attention"
 CENTRED = "cosine_previous_centred"
-FILES = {"parallel": "geometry", CENTRED: "centred", "self": "written"}
+FILES = {"parallel": "geometry", CENTRED: "centred_cosines", "from_itself": "source_parts"}
 LAGS = ["lag_1", "lag_2"]
 
 
@@ -59,7 +59,7 @@ def test_a_regression_of_directions_equals_statsmodels_on_its_file(project, read
         first = 1 + outcome.startswith("cosine")
         y = values[f"layer_01.{outcome}"].astype(np.float64).where(values["position"] >= first)
         assert outcome != "parallel" or (y < 0).any()
-        y = np.log(y) if outcome == "self" else y
+        y = np.log(y) if outcome == "from_itself" else y
         rows = lags_of(y, [values["document"], values["window"]], (1, 2)).dropna()
         return sm.OLS(rows["y"], sm.add_constant(rows[LAGS])).fit().params[LAGS]
 
@@ -77,7 +77,7 @@ def test_means_of_directions_are_those_of_the_files_with_both_controls(project, 
     # The token before is left out where it is a first one.
     for quantity, folder, first in (
         *(("angle", "geometry", 1), ("cosine_previous", "geometry", 2)),
-        (CENTRED, "centred", 2),
+        (CENTRED, "centred_cosines", 2),
     ):
         # Means of centred cosines are of the vectors, and not of their stored half precision.
         for column, file in (("mean", "0000"), ("random_weights", "random_weights")):

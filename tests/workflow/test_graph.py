@@ -36,8 +36,8 @@ def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
 # What makes every kind of file.
 EVERYTHING = """
 regressions:
-  notebook: {lags: [1, 2], bias_correction: none, by: {upos: outcome}}
-  by_number: {lags: [1], by: {surprisal: outcome}}
+  notebook: {lags: [1, 2], bias_correction: none, slopes_by: {upos: outcome}}
+  by_number: {lags: [1], slopes_by: {surprisal: outcome}}
 controls: {random_weights: {scales: [own, default]}, permutation: {draws: 20}}
 causal: {interventions: [zero]}
 sources: {}

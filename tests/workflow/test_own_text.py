@@ -49,7 +49,7 @@ def test_a_plan_names_the_settings_that_changed(to_plan):
 def test_a_plan_names_the_safeguards_that_a_regression_leaves_out(fresh):
     within = {"lags": [1, 2, 3], "fixed_effects": "document"}
     fresh.write_config(regressions={"within": within})
-    (line,) = re.findall("regressions.*", fresh.run("-n"))
+    (line,) = re.findall(r"regressions\..*", fresh.run("-n"))
     lacking = "{bias_correction: half-panel, covariates: [position]}"
     assert line == f"regressions.within: without {lacking}, which it has by default"
     # What is stated is chosen.

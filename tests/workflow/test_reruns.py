@@ -129,7 +129,7 @@ ROWS = {
     "`controls`: null": [change(controls={"permutation": None, "random_weights": None})],
     "`controls.random_weights`": [change(controls={"random_weights": {"documents": 4}})],
     "`fixed_effects` of a regression": [notebook(fixed_effects="document")],
-    "`by` of a regression": [notebook(by={"word_initial": "outcome"})],
+    "`slopes_by` of a regression": [notebook(slopes_by={"word_initial": "outcome"})],
     "lags, leads, covariates, outcome of a regression": [
         notebook(lags=[1, 2, 3]),
         notebook(leads=[1]),
@@ -139,7 +139,7 @@ ROWS = {
     ],
     "the same of the regression whose terms the heads have": [within(lags=[1, 2, 3])],
     "lags in another order; knots of a spline, rows of a class that are not asked for": [
-        notebook(lags=[2, 1], by_rows=30, position_knots=[2, 8, 32]),
+        notebook(lags=[2, 1], min_rows_per_class=30, position_knots=[2, 8, 32]),
     ],
     "one more regression": [change(regressions={"far": {"lags": [5]}})],
     "`norms`": [change(norms={"drop_first": 2})],
@@ -161,9 +161,9 @@ ROWS = {
     "`extraction`: device, batch size; threads": [
         change(extraction={"batch_tokens": 99, "device": "cpu"})
     ],
-    "`causal`: targets, lags, probes, documents, sites, interventions": [
+    "`causal`: targets, lags, sign_draws, documents, sites, interventions": [
         change(causal={"targets": [1]}),
-        change(causal={"probes": 2, "seed": 1}),
+        change(causal={"sign_draws": 2, "seed": 1}),
         change(causal={"documents": "all", "document_tokens": 9}),
         change(causal={"interventions": ["zero"]}),
     ],

@@ -30,7 +30,7 @@ def test_the_plan_grows_in_proportion_to_the_shards(fresh):
         write_several(fresh, shards=shards)
         fresh.write_config(
             extraction={"keep": "vectors", "quantities": ["geometry", "heads", "surprisal"]},
-            regressions={"by": {"lags": [1], "by": {"surprisal": "lag"}}},
+            regressions={"slopes_by": {"lags": [1], "slopes_by": {"surprisal": "lag"}}},
             causal={},
         )
         return len(plan(fresh.folder).inputs)

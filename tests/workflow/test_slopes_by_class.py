@@ -16,14 +16,14 @@ TAGS = ("NOUN", "VERB", "ADP")
 REGRESSIONS = {
     "by_class": {
         "lags": [1, 2],
-        "by": {"upos": "outcome"},
-        "by_rows": 30,
+        "slopes_by": {"upos": "outcome"},
+        "min_rows_per_class": 30,
         "covariates": ["word_final", "upos_previous", "surprisal"],
     },
     "held_fixed": {
         "lags": [1],
-        "by": {"surprisal": "lag"},
-        "by_rows": 30,
+        "slopes_by": {"surprisal": "lag"},
+        "min_rows_per_class": 30,
         "fixed_effects": "document",
     },
 }

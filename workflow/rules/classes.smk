@@ -1,8 +1,8 @@
-# Slopes by class of tokens, for regressions with `by`.
+# Slopes by class of tokens, for regressions with `slopes_by`.
 
 # Whether slopes differ by class of tokens, or by a number of theirs; and the file of a shard that has
 # these.
-BY_CLASS = lambda regression: CONFIG.regressions[regression].by
+BY_CLASS = lambda regression: CONFIG.regressions[regression].slopes_by
 BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
 CLASSES = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
 

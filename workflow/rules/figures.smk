@@ -56,29 +56,29 @@ use rule plot_surprisal as plot_surprisal_of_paper with:
         **job_params("plot_surprisal", "draw_figures", titled=False),
 
 
-use rule program as plot_specifications with:
+use rule program as plot_all_regressions with:
     input:
         coefficients=expand(
             f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions, allow_missing=True
         ),
     output:
-        figures=figures_of("plot_specifications", f"{SITE}/figures", len(CONFIG.regressions) > 1),
+        figures=figures_of("plot_all_regressions", f"{SITE}/figures", len(CONFIG.regressions) > 1),
     log:
-        "logs/{model}/{corpus}/{site}/figures/plot_specifications.log",
+        "logs/{model}/{corpus}/{site}/figures/plot_all_regressions.log",
     localrule: True
     params:
-        **job_params("plot_specifications", "draw_figures", titled=True),
+        **job_params("plot_all_regressions", "draw_figures", titled=True),
 
 
-use rule plot_specifications as plot_specifications_of_paper with:
+use rule plot_all_regressions as plot_all_regressions_of_paper with:
     output:
         figures=figures_of_paper(
-            "plot_specifications", "{model}/{corpus}/{site}", len(CONFIG.regressions) > 1
+            "plot_all_regressions", "{model}/{corpus}/{site}", len(CONFIG.regressions) > 1
         ),
     log:
-        "logs/{model}/{corpus}/{site}/figures/plot_specifications_of_paper.log",
+        "logs/{model}/{corpus}/{site}/figures/plot_all_regressions_of_paper.log",
     params:
-        **job_params("plot_specifications", "draw_figures", titled=False),
+        **job_params("plot_all_regressions", "draw_figures", titled=False),
 
 
 use rule program as plot_regression with:

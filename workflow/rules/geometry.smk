@@ -19,19 +19,19 @@ if WITH_VECTORS:
         params:
             **job_params("merge_vector_sums"),
 
-    use rule program as compare_directions with:
+    use rule program as compute_centred_cosines with:
         input:
             activations=f"{SITE}/activations/{{shard}}.parquet",
             sums=f"{SITE}/sums/all.parquet",
         output:
-            cosines=f"{SITE}/centred/{{shard}}.parquet",
+            cosines=f"{SITE}/centred_cosines/{{shard}}.parquet",
             distances=f"{SITE}/distances/{{shard}}.parquet",
         log:
-            "logs/{model}/{corpus}/{site}/centred/{shard}.log",
+            "logs/{model}/{corpus}/{site}/centred_cosines/{shard}.log",
         resources:
             **needs(2000, 120),
         params:
-            **job_params("compare_directions"),
+            **job_params("compute_centred_cosines"),
 
 
 use rule program as summarize_geometry with:
@@ -40,7 +40,9 @@ use rule program as summarize_geometry with:
         stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         # Only for stored vectors.
         distances=optional(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
-        centred=optional(WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred/{{shard}}.parquet")),
+        centred=optional(
+            WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
+        ),
         random_weights=optional(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
         random_weights_stream=optional(
             UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]

@@ -16,8 +16,8 @@ use rule program as extract_random_weights with:
         scales_stream=partly(
             "results/{model}/{corpus}/stream/random_weights{scale}.parquet", scale=SCALES[1:]
         ),
-        centred=optional(
-            WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred/random_weights.parquet")
+        centred_cosines=optional(
+            WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred_cosines/random_weights.parquet")
         ),
         distances=optional(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/distances/random_weights.parquet")

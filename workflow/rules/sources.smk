@@ -19,7 +19,9 @@ use rule program as trace_sources with:
         corpus="results/corpora/{corpus}.parquet",
     output:
         sources=optional(TRACED, f"{SOURCES}/{{shard}}.parquet"),
-        written=optional(TRACED, "results/{model}/{corpus}/attention/written/{shard}.parquet"),
+        source_parts=optional(
+            TRACED, "results/{model}/{corpus}/attention/source_parts/{shard}.parquet"
+        ),
         # The attention of heads to the first token of a sequence.
         sinks=optional(
             TRACED and WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"
@@ -50,9 +52,9 @@ use rule program as summarize_sources with:
         ),
     output:
         **wanted(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
-        written=optional(
+        source_parts=optional(
             TRACED and UNTRAINED,
-            "results/{model}/{corpus}/attention/written/random_weights.parquet",
+            "results/{model}/{corpus}/attention/source_parts/random_weights.parquet",
         ),
         readout=wanted(every_site(f"{SITE}/readout/means.parquet")),
         readout_csv=wanted(every_site(f"{SITE}/readout/means.csv")),

@@ -22,7 +22,7 @@ WRITERS = {
 TARGETS = {
     "own": "the token itself",
     "next": "the next token",
-    "first_choice": "the model's first choice",
+    "top1": "the model's first choice",
 }
 
 

@@ -124,13 +124,15 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
         )
     for covariate in regression.covariates:
         yield from _tagger_problems(("regressions", name, "covariates"), covariate, config)
-    for property_of_token in regression.by or ():
+    for property_of_token in regression.slopes_by or ():
         if property_of_token not in regression.covariates:
-            yield from _tagger_problems(("regressions", name, "by"), property_of_token, config)
+            yield from _tagger_problems(
+                ("regressions", name, "slopes_by"), property_of_token, config
+            )
     folder, extraction = OUTCOMES[regression.outcome].folder, config.extraction
-    needed = "geometry" if folder == "centred" else folder
+    needed = "geometry" if folder == "centred_cosines" else folder
     lack = None
-    if folder == "written":
+    if folder == "source_parts":
         if config.sources is None or extraction.sites != ["attention"]:
             lack = "sources: null" if config.sources is None else "other sites than attention"
             lack += ", expected sources of attention, and extraction.sites: [attention]"
@@ -139,7 +141,7 @@ def _regression_problems(name: str, regression: Regression, config: Config) -> I
             f"extraction.quantities: [{', '.join(extraction.quantities)}], expected {needed} "
             "there, or norm or relative"
         )
-    elif folder == "centred" and extraction.keep == "norms":
+    elif folder == "centred_cosines" and extraction.keep == "norms":
         lack = (
             "extraction.keep: norms, expected vectors there: the layer's mean vector needs all "
             "vectors; or cosine_previous"

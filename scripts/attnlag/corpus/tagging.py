@@ -14,7 +14,7 @@ import regex
 from attnlag.corpus.catalogue import NONE, UPOS
 from attnlag.corpus.documents import Document
 from attnlag.corpus.formats import DELIMITERS, PARQUET, Problems, file_rows, name_parts
-from attnlag.errors import UserError, nearest, shown, told_as
+from attnlag.errors import UserError, as_user_error, nearest, shown
 
 # Components of a spaCy pipeline that produce the universal tags; the others are not run. Rules of
 # attributes may depend on the syntax: a main verb "have" is tagged by its dependencies.
@@ -170,7 +170,7 @@ def pipeline_of(package: str, version: str, sha256: str) -> Any:
         )
     import spacy  # takes a second and is needed only here
 
-    with told_as(f"the tagger {package} {version}: spaCy cannot load it"):
+    with as_user_error(f"the tagger {package} {version}: spaCy cannot load it"):
         pipeline = json.loads((folder / "meta.json").read_text("utf-8"))["components"]
         return spacy.load(folder, exclude=[name for name in pipeline if name not in COMPONENTS])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from attnlag.errors import UserError, counted, told_as
+from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.folder import SOURCE_RECORD
 
 SCHEMA = pa.schema(
@@ -40,7 +40,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     else:
         from transformers import AutoTokenizer as kind  # imports torch: seconds
 
-    with told_as(f"{folder}: transformers cannot load the tokenizer"):
+    with as_user_error(f"{folder}: transformers cannot load the tokenizer"):
         tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise UserError(

@@ -21,7 +21,7 @@ METHOD = (
     "token of another place in the document."
 )
 
-COLOURS = {"own": PALETTE[1], "next": PALETTE[0], "first_choice": PALETTE[2]}
+COLOURS = {"own": PALETTE[1], "next": PALETTE[0], "top1": PALETTE[2]}
 
 # Lowest end of an axis, as a multiple of the second lowest layer's.
 FAR = 2.0

@@ -30,8 +30,8 @@ STYLES: dict[str, dict[str, Any]] = {
 # Parts of adjustments whose norms are regressed; the token itself has the colour that it has above.
 LAGS_OF_PARTS = {
     WHOLE: ("by all tokens", GREY),
-    "self": ("by the\ntoken itself", PALETTE[1]),
-    "shared": ("by all earlier\ntokens", PALETTE[4]),
+    "from_itself": ("by the\ntoken itself", PALETTE[1]),
+    "from_earlier": ("by all earlier\ntokens", PALETTE[4]),
 }
 
 

@@ -12,7 +12,7 @@ from attnlag.figures.wording import PREDICTIVE, inference_text, shortened
 from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = "plot_specifications"
+DRAWN_BY = "plot_all_regressions"
 CATEGORY = "coefficients"
 SUBCATEGORY = "all regressions"
 METHOD = "The nearest lag of all regressions is compared on the same tokens."

@@ -5,8 +5,8 @@ A gate g = 1 multiplies the adjustment to token s at layer l. Its effect on toke
 r_t are random signs, gives the sums of these effects over t for all l and s; times r_{s+k}, the
 effect at distance k remains in expectation, because E[r_t r_u] = 0 for t ≠ u.
 
-Contributions of other tokens are noise. With several probes, each pass covers every probes-th
-token, so that other targets are at least that far away. With more probes than ``lags``, noise comes
+Contributions of other tokens are noise. With d > 1 draws of signs, each pass covers every d-th
+token, so that other targets are at least that far away. With more draws than ``lags``, noise comes
 only from distances beyond the requested ones.
 """
 
@@ -91,8 +91,8 @@ def effects_in_batch(
         observed = usable & torch.isfinite(values).numpy(force=True)
         gates = [gate for source in sources for gate in opened[source][: layer + 1]]
         total: Any = 0.0
-        for probe in range(settings.probes):
-            drawn = signs * (observed & (tokens % settings.probes == probe))
+        for probe in range(settings.sign_draws):
+            drawn = signs * (observed & (tokens % settings.sign_draws == probe))
             weights = torch.from_numpy(drawn).to(values)
             signed = (weights * values.nan_to_num(0.0)).sum()
             slopes = torch.autograd.grad(signed, gates, retain_graph=True, materialize_grads=True)

@@ -31,7 +31,7 @@ EFFECTS_SCHEMA = pa.schema(
         ("upos", pa.dictionary(pa.int32(), pa.string())),
         ("positions", pa.int64()),
         ("effect_sum", pa.float64()),
-        ("probes", pa.int32()),
+        ("sign_draws", pa.int32()),
     ]
 )
 
@@ -76,20 +76,20 @@ def measured(
             changed = finite.effects(model, blocks, sequences, settings, replacements, **common)
             for key, effects_of_changes in changed.items():
                 found[key] += effects_of_changes
-    return table(found, settings.probes)
+    return table(found, settings.sign_draws)
 
 
-def table(effects: Mapping[SequenceKey, Sequence[Effect]], probes: int) -> pa.Table:
+def table(effects: Mapping[SequenceKey, Sequence[Effect]], sign_draws: int) -> pa.Table:
     """Return the effects of a shard, summed over the windows and tokens of each document.
 
-    The effects of finite interventions are summed separately for each part of speech. ``probes`` is
-    the number of sign vectors in each sum of derivatives.
+    The effects of finite interventions are summed separately for each part of speech.
+    ``sign_draws`` is the number of sign vectors in each sum of derivatives.
     """
     rows: list[tuple[Any, ...]] = []
     for (document, _), of_sequence in effects.items():
         for effect in of_sequence:
             counts = np.isfinite(effect.effects) if effect.positions is None else effect.positions
-            of_derivative = probes if effect.intervention == DERIVATIVE else None
+            of_derivative = sign_draws if effect.intervention == DERIVATIVE else None
             for lag, (count, value) in enumerate(zip(counts, effect.effects, strict=True)):
                 keys = document, *effect[:4], lag, *effect[4:6], effect.upos
                 rows.append((*keys, int(count), value if count else 0.0, of_derivative))

@@ -23,7 +23,7 @@ from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
 from attnlag.quantities.passes import Passes
 
-Make = Callable[[torch.Tensor], torch.Tensor]
+Edit = Callable[[torch.Tensor], torch.Tensor]
 
 # Names of the target site if the target is the prediction of the next token.
 SURPRISAL, DIVERGENCE = "surprisal", "kl_divergence"
@@ -92,19 +92,19 @@ class Replacements:
         return first[order[(order.index(key) + 1) % len(order)]]
 
 
-def scaled(replacements: Replacements, *place: Any) -> list[tuple[float, Make]]:
+def scaled(replacements: Replacements, *place: Any) -> list[tuple[float, Edit]]:
     """Return multiples of the adjustment."""
     return [(alpha, partial(torch.mul, alpha)) for alpha in replacements.settings.scales]
 
 
-def put(vector: torch.Tensor | None) -> list[tuple[float, Make]]:
+def put(vector: torch.Tensor | None) -> list[tuple[float, Edit]]:
     """Return the replacement of the adjustment by a vector, if there is one."""
     return [] if vector is None else [(np.nan, vector.to)]
 
 
 # The finite interventions by name. Each gives factors (NaN if it has none) and what replaces an
 # adjustment, a function of it, given its site, layer and sequence.
-EDITS: dict[str, Callable[[Replacements, str, int, SequenceKey], Sequence[tuple[float, Make]]]] = {
+EDITS: dict[str, Callable[[Replacements, str, int, SequenceKey], Sequence[tuple[float, Edit]]]] = {
     "scale": scaled,
     "zero": lambda replacements, site, layer, key: [(np.nan, torch.zeros_like)],
     "mean": lambda replacements, site, layer, key: put(replacements.mean(site, layer)),
@@ -137,7 +137,7 @@ PREDICTIONS = {DIVERGENCE: divergence, SURPRISAL: surprisal}
 
 def variants(
     replacements: Replacements, site: str, layer: int, key: SequenceKey
-) -> list[tuple[str, float, Make]]:
+) -> list[tuple[str, float, Edit]]:
     """Return the interventions on an adjustment: kind, factor and changed vector."""
     return [
         (kind, alpha, make)
@@ -155,7 +155,7 @@ def effects_at(
     site: str,
     layer: int,
     token: int,
-    changes: Sequence[tuple[str, float, Make]],
+    changes: Sequence[tuple[str, float, Edit]],
 ) -> list[Effect]:
     """Return the effects of changes of one adjustment."""
     ids = torch.from_numpy(sequence[: token + settings.lags + 1]).expand(1 + len(changes), -1)

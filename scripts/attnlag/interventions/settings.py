@@ -37,7 +37,7 @@ class Interventions(Section):
     lags: Positive = Field(
         default=4, description="Largest distance in tokens from a changed token to another"
     )
-    probes: Positive = Field(
+    sign_draws: Positive = Field(
         default=5,
         description="Backward passes per target, at most `lags` + 1; more give smaller errors",
     )

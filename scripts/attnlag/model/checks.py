@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted, nearest, told_as
+from attnlag.errors import UserError, as_user_error, counted, nearest
 from attnlag.model.language_models import config_of, quiet_transformers, stored_model
 
 # Name, kind of numbers and shape of a stored tensor.
@@ -49,7 +49,7 @@ def checked_config(
             f"config.json has model_type {model_type!r}, which transformers "
             f"{transformers.__version__} does not know{code}{nearest(model_type, list(types))}"
         )
-    with told_as("transformers cannot read config.json"):
+    with as_user_error("transformers cannot read config.json"):
         config = config_of(folder)
     text, problems = config.get_text_config(), []
     stated = ("layers", "num_hidden_layers", layers), ("width", "hidden_size", width)
@@ -104,7 +104,7 @@ def check_weights(folder: Path, tensors: Sequence[Stored]) -> None:
     """
     from transformers import AutoModel
 
-    with told_as("transformers cannot load the weights"):
+    with as_user_error("transformers cannot load the weights"):
         # Its own mapping of names is used; torch's meta device needs no memory.
         model, loading = stored_model(
             AutoModel, folder, device_map={"": "meta"}, ignore_mismatched_sizes=True

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted, told_as
+from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.checks import check_weights, checked_config, context_length, tokenizer_is_in_json
 from attnlag.model.folder import SOURCE_RECORD, digest_of, stored_tensors, take_files
 from attnlag.model.gguf import convert_gguf
@@ -85,7 +85,7 @@ def _describe(
     """Check the files in ``folder``, write the two further files, and return the record."""
     tensors = list(stored_tensors(folder))
     config = checked_config(folder, len(tensors), **stated)
-    with told_as("transformers cannot build the model of config.json"):
+    with as_user_error("transformers cannot build the model of config.json"):
         model = hollow_model(config)
     check_weights(folder, tensors)
     parameters = model.num_parameters()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted, told_as
+from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.settings import (
     SETTINGS_FILES,
     TOKENIZER_PATTERNS,
@@ -131,7 +131,7 @@ def stored_tensors(folder: Path) -> Iterator[tuple[str, str, list[int]]]:
 
     for path in sorted(folder.glob("*.safetensors")):
         problem = f"{path.name} is no readable safetensors file"
-        with told_as(problem, (SafetensorError,)), safe_open(path, framework="pt") as file:
+        with as_user_error(problem, (SafetensorError,)), safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
                 tensor = file.get_slice(name)
                 yield name, tensor.get_dtype(), tensor.get_shape()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from attnlag.errors import UserError, counted, told_as
+from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.folder import WEIGHTS
 from attnlag.model.gguf_config import ARCHITECTURES, FACTORS, config_of
 from attnlag.model.language_models import hollow_model, quiet_transformers
@@ -34,7 +34,7 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     file = path.name
-    with told_as(f"transformers cannot convert {file}"):
+    with as_user_error(f"transformers cannot convert {file}"):
         header = gguf.GGUFReader(path)
     _check(header, file)
     architecture = header.fields["general.architecture"].contents()
@@ -45,7 +45,7 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
         )
     with (
         quiet_transformers(),
-        told_as(f"transformers cannot convert {file}"),
+        as_user_error(f"transformers cannot convert {file}"),
         tempfile.TemporaryDirectory() as alone,
     ):
         config = config_of(header, architecture, file)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from attnlag.errors import UserError, counted, told_as
+from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.folder import stored_tensors
 from attnlag.model.language_models import class_with_head, config_of, hollow_model, stored_model
 from attnlag.storage.memory import amount, free_memory
@@ -81,7 +81,7 @@ def load_base_model(
 ) -> torch.nn.Module:
     """Return the base model of a model, or with ``head`` all of it, on the devices of a map."""
     # transformers refuses an implementation of attention that the architecture lacks.
-    with told_as(f"{folder}: transformers cannot load the model", (ValueError, ImportError)):
+    with as_user_error(f"{folder}: transformers cannot load the model", (ValueError, ImportError)):
         model, loading = stored_model(
             class_with_head(config_of(folder)) if head else AutoModel,
             folder,

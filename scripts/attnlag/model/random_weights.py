@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from attnlag.errors import UserError, told_as
-from attnlag.model import trying
+from attnlag.errors import UserError, as_user_error
+from attnlag.model import detect_modules
 from attnlag.model.architectures import BlockModules
 from attnlag.model.language_models import RANGES, config_of, initial_range, new_model
 
@@ -72,7 +72,7 @@ def draws(
         ``by-depth``: the model's own, but for the matrices whose outputs are added to the stream,
         which are divided by √(2 × layers), as in GPT-2 (Radford et al. 2019).
     modules : mapping or None
-        Declared module paths; see ``trying.blocks_of``.
+        Declared module paths; see ``detect_modules.blocks_of``.
     """
     drawn: dict[tuple[float | None, bool], str] = {}
     for scale in scales:
@@ -90,13 +90,18 @@ def draws(
         if (initial, False) not in drawn or scale == "by-depth":
             implementation = None if attention == "auto" else attention
             kind = f"a model of the type '{config.model_type}' with random weights"
-            with told_as(f"transformers cannot build {kind}"), torch.random.fork_rng(devices=[]):
+            with (
+                as_user_error(f"transformers cannot build {kind}"),
+                torch.random.fork_rng(devices=[]),
+            ):
                 # The generator of the CPU gives the same numbers on every machine.
                 torch.manual_seed(seed)
                 model = new_model(config, torch.float32, attn_implementation=implementation).eval()
         if scale == "by-depth":
             try:
-                divided = divide_outputs(trying.blocks_of(model.base_model, modules, name)[0])
+                divided = divide_outputs(
+                    detect_modules.blocks_of(model.base_model, modules, name)[0]
+                )
             except UserError as error:
                 if not drawn:
                     raise

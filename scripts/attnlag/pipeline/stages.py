@@ -51,7 +51,7 @@ class Names(NamedTuple):
     pair: str = ""
 
 
-def filled(kind: type[Settings], *sections: Section | None, **others: Any) -> Settings:
+def from_sections(kind: type[Settings], *sections: Section | None, **others: Any) -> Settings:
     """Return settings with the keys that they share with sections, and with others by name."""
     values = {
         key: getattr(section, key)
@@ -69,11 +69,13 @@ def fetch_model(config: Config, names: Names) -> dict[str, Any]:
 
 def prepare_corpus(config: Config, names: Names) -> CorpusSettings:
     corpus = config.corpora[names.corpus]
-    return filled(CorpusSettings, corpus, tags=corpus.tagger.column if corpus.tagger else None)
+    return from_sections(
+        CorpusSettings, corpus, tags=corpus.tagger.column if corpus.tagger else None
+    )
 
 
 def tokenize_corpus(config: Config, names: Names) -> TokensSettings:
-    return filled(TokensSettings, config.tokens, config.corpora[names.corpus])
+    return from_sections(TokensSettings, config.tokens, config.corpora[names.corpus])
 
 
 def describe_tokens(config: Config, names: Names) -> Tagger:
@@ -84,7 +86,7 @@ def describe_tokens(config: Config, names: Names) -> Tagger:
 
 
 def extract_activations(config: Config, names: Names) -> ExtractionSettings:
-    settings = filled(
+    settings = from_sections(
         ExtractionSettings,
         config.extraction,
         modules=config.modules_of(names.model),
@@ -98,14 +100,16 @@ def extract_random_weights(config: Config, names: Names) -> RandomWeightsSetting
     # Predictions before training say nothing.
     measured = [name for name in extraction.quantities if name != "surprisal"]
     extraction = extraction.changed(quantities=measured)
-    return filled(RandomWeightsSettings, config.controls.random_weights, extraction=extraction)
+    return from_sections(
+        RandomWeightsSettings, config.controls.random_weights, extraction=extraction
+    )
 
 
 def summarize_heads(config: Config, names: Names) -> HeadsSettings:
     name = config.regression_of_heads()
     as_named = Names(model=names.model, regression=name)
     design = name and _design(config, as_named)
-    return filled(
+    return from_sections(
         HeadsSettings,
         config.inference,
         config.norms,
@@ -118,7 +122,7 @@ def summarize_heads(config: Config, names: Names) -> HeadsSettings:
 
 def trace_sources(config: Config, names: Names) -> TracingSettings:
     control = config.controls.random_weights
-    return filled(
+    return from_sections(
         TracingSettings,
         config.extraction,
         config.sources,
@@ -142,7 +146,7 @@ def _design(config: Config, names: Names) -> DesignSettings:
     regression = config.regressions[names.regression]
     # A value that compares a token with the one before is left out with a dropped token, too.
     dropped = config.norms.drop_first + OUTCOMES[regression.outcome].first_position
-    settings = filled(DesignSettings, regression, drop_first=dropped)
+    settings = from_sections(DesignSettings, regression, drop_first=dropped)
     return settings if "position" in settings.covariates else settings.default("position_knots")
 
 
@@ -157,7 +161,7 @@ def build_design(config: Config, names: Names) -> BuildDesignSettings:
 
 def fit_regression(config: Config, names: Names) -> RegressionSettings:
     regression = config.regressions[names.regression]
-    return filled(
+    return from_sections(
         RegressionSettings,
         regression,
         config.inference,
@@ -187,12 +191,12 @@ def fit_classes(config: Config, names: Names) -> ClassesSettings:
         regression=fit_regression(config, names).changed(control_design=None),
         property=name,
         offset=offset,
-        least_rows=config.regressions[names.regression].by_rows,
+        least_rows=config.regressions[names.regression].min_rows_per_class,
     )
 
 
 def permute_documents(config: Config, names: Names) -> PermutationsSettings:
-    return filled(
+    return from_sections(
         PermutationsSettings,
         config.controls.permutation,
         design=_design(config, names),
@@ -204,7 +208,7 @@ def estimate_effects(config: Config, names: Names) -> EffectsSettings:
     causal = config.causal
     assert causal is not None
     sites = changeable(config.extraction.sites)
-    settings = filled(
+    settings = from_sections(
         EffectsSettings,
         config.extraction,
         config.norms,
@@ -225,10 +229,10 @@ def write_paper(config: Config, names: Names) -> dict[str, Any]:
 
 def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
     documents = (config.figures.documents or {}).get(names.corpus)
-    return filled(NormsFiguresSettings, config.norms, config.figures, documents=documents)
+    return from_sections(NormsFiguresSettings, config.norms, config.figures, documents=documents)
 
 
-def plot_specifications(config: Config, names: Names) -> dict[str, list[str]]:
+def plot_all_regressions(config: Config, names: Names) -> dict[str, list[str]]:
     return {"regressions": list(config.regressions)}
 
 
@@ -242,7 +246,7 @@ def plot_effects(config: Config, names: Names) -> dict[str, str]:
 
 # Stages whose settings are keys of some sections, whatever their job is named.
 OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] = {
-    "compare_directions": (Norms, lambda config: [config.norms]),
+    "compute_centred_cosines": (Norms, lambda config: [config.norms]),
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
     "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
@@ -271,7 +275,7 @@ def settings_of(stage: str, config: Config) -> Callable[[Any], str] | None:
     def text(names: Names) -> str:
         if stage in OF_SECTIONS:
             kind, sections = OF_SECTIONS[stage]
-            return canonical(filled(kind, *sections(config)))
+            return canonical(from_sections(kind, *sections(config)))
         return canonical(globals()[stage](config, names))
 
     return lambda wildcards: text(Names(*(getattr(wildcards, key, "") for key in Names._fields)))

@@ -183,7 +183,7 @@ QUANTITIES = {
             optional=True,
         ),
         Quantity(
-            "centred",
+            "centred_cosines",
             "cosines of neighbours without the layer's mean vector",
             "site",
             columns={"layer_NN.cosine_previous_centred": "cosine_previous without the mean vector"},
@@ -220,19 +220,22 @@ QUANTITIES = {
             measured_in="single",
         ),
         Quantity(
-            "written",
+            "source_parts",
             "norms of what each token and earlier ones write",
             "attention",
             columns={
-                "layer_NN.self": "norm of what the token writes to itself",
-                "layer_NN.shared": "norm of what earlier tokens write",
+                "layer_NN.from_itself": "norm of what the token writes to itself",
+                "layer_NN.from_earlier": "norm of what earlier tokens write",
             },
             outcomes=(
                 Outcome(
-                    "self", "log norm of the own part", "log norm per log norm", logarithm=True
+                    "from_itself",
+                    "log norm of the own part",
+                    "log norm per log norm",
+                    logarithm=True,
                 ),
                 Outcome(
-                    "shared",
+                    "from_earlier",
                     "log norm of the others' part",
                     "log norm per log norm",
                     logarithm=True,
@@ -286,7 +289,7 @@ def of_logs() -> str:
     return ", ".join(f"`{outcome.name}`" for outcome in OUTCOMES.values() if outcome.logarithm)
 
 
-def files_of(quantities: Iterable[str], sites: Sequence[str], output: Any) -> dict[Key, Path]:
+def paths_of(quantities: Iterable[str], sites: Sequence[str], output: Any) -> dict[Key, Path]:
     """Return files by quantity and site, given a job's outputs by the names of quantities.
 
     A quantity whose output is an empty list has none.

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from attnlag.errors import UserError
-from attnlag.model import hooks, onednn, trying
+from attnlag.model import detect_modules, hooks, onednn
 from attnlag.quantities import proofs
 from attnlag.quantities.catalogue import QUANTITIES, SITES, Key
 from attnlag.quantities.computation import Computation, Seen, Values, encoding
@@ -31,10 +31,10 @@ BUFFER_BATCHES = 32
 ROWS_OF_VECTORS, ROWS_OF_NUMBERS = 4096, 16_384
 
 # Bound on the bytes of vectors in transfer from a GPU.
-LANDING_BYTES = 256 * 2**20
+TRANSFER_BYTES = 256 * 2**20
 
 
-class Landing:
+class AsyncCopies:
     """Values on their way to rows in main memory, so that a GPU need not wait for each of them."""
 
     def __init__(self, rows: np.ndarray):
@@ -50,9 +50,9 @@ class Landing:
         sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
         self.coming.append((target, landed, sent))
         self.bytes += landed.nbytes
-        self.settle(LANDING_BYTES if cuda else 0)
+        self.flush(TRANSFER_BYTES if cuda else 0)
 
-    def settle(self, most: int = 0) -> None:
+    def flush(self, most: int = 0) -> None:
         """Store the values sent first until at most ``most`` bytes are in transfer."""
         while self.bytes > most:
             target, landed, sent = self.coming.popleft()
@@ -98,7 +98,7 @@ class Extractor:
         self.dtype = next(self.model.parameters()).dtype
         # Layout found for a model of an unknown type, and layers with another mixer than attention,
         # in words; empty if neither applies.
-        self.blocks, self.remark = trying.blocks_of(self.model, self.modules, self.name)
+        self.blocks, self.remark = detect_modules.blocks_of(self.model, self.modules, self.name)
         for site in self.sites:
             if any(not block.sublayers.keys() >= {*SITES[site].sublayers} for block in self.blocks):
                 raise UserError(
@@ -178,7 +178,7 @@ class Extractor:
             if measured and proofs.differences(beside, alone).max() > proofs.LEAK[self.dtype]:
                 proofs.no_token_sees_later_ones(self, proofs.short_pass(self, shown.batch))
             if index in shared:
-                proofs.company_changes_nothing(self, beside, alone)
+                proofs.batch_invariance(self, beside, alone)
         return values
 
     def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
@@ -195,7 +195,7 @@ class Extractor:
         stops when all are. Padding is on the right, where no token can attend to it. The model gets
         no mask, which permits faster implementations of attention.
         """
-        landing = Landing(batch.rows)
+        copies = AsyncCopies(batch.rows)
         computations = {key: self.computations[key] for key in values}
         waiting: dict[int, list[tuple[np.ndarray, Computation]]] = {}
         for key, each in computations.items():
@@ -206,7 +206,7 @@ class Extractor:
             rest = []
             for target, computation in waiting.get(seen.layer, ()):
                 if computation.points <= seen.keys():
-                    landing.add(target, computation.layer(seen))
+                    copies.add(target, computation.layer(seen))
                 else:
                     rest.append((target, computation))
             if rest:
@@ -220,7 +220,7 @@ class Extractor:
         points = {point for each in computations.values() for point in each.points}
         with observed(self.blocks, batch, points, self.points_of, then) as layers:
             self.run(batch.ids)
-        landing.settle()
+        copies.flush()
 
     def _alone(self, sequence: np.ndarray) -> Values:
         """Return the values to compare for the first tokens of a sequence by itself.

@@ -18,15 +18,15 @@ from attnlag.storage import tables
 
 # Number of rows converted to float64 at a time; whole batches would not fit in the processor's
 # cache, and converting them would take longer than the sums.
-PIECE = 64
+CHUNK = 64
 
 
 def l2_norms(vectors: np.ndarray) -> np.ndarray:
     """Return the L2 norm of each row of (tokens, width) floats, summed in float64, as float32."""
     squares = np.empty(len(vectors))
-    for start in range(0, len(vectors), PIECE):
-        piece = vectors[start : start + PIECE].astype(np.float64)
-        squares[start : start + PIECE] = np.einsum("ij,ij->i", piece, piece)
+    for start in range(0, len(vectors), CHUNK):
+        piece = vectors[start : start + CHUNK].astype(np.float64)
+        squares[start : start + CHUNK] = np.einsum("ij,ij->i", piece, piece)
     return np.sqrt(squares).astype(np.float32)
 
 

@@ -74,17 +74,17 @@ def batch_of(*sequences: np.ndarray) -> Batch:
 
 
 def groups(
-    lengths: np.ndarray, batch_tokens: int, stretches: np.ndarray | None = None
+    lengths: np.ndarray, batch_tokens: int, rope_groups: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """Yield indices of sequences of similar length with at most ``batch_tokens`` when padded.
 
     The longest sequences come first, so that a batch that is too large for memory fails at once. A
-    sequence longer than the budget is a batch by itself. If stretches are given, the sequences of
+    sequence longer than the budget is a batch by itself. If rope_groups are given, the sequences of
     a batch share one; see `Rotary`.
     """
     order = np.argsort(-lengths, kind="stable")
     descending = lengths[order]
-    stretched = np.zeros_like(lengths) if stretches is None else stretches[order]
+    stretched = np.zeros_like(lengths) if rope_groups is None else rope_groups[order]
     first = 0
     while first < len(order):
         longest = int(descending[first])
@@ -149,8 +149,8 @@ class Rotary:
                     rope = rope[layer_type] if layer_type else rope
                     self.limits.add(("longrope", int(rope["original_max_position_embeddings"])))
 
-    def stretches(self, lengths: np.ndarray) -> np.ndarray:
-        """Return the stretch of each length; sequences with equal stretches share an embedding."""
+    def rope_groups(self, lengths: np.ndarray) -> np.ndarray:
+        """Return the group of each length, in which sequences share an embedding."""
         kinds = np.zeros_like(lengths)
         for kind, limit in self.limits:
             kinds = kinds + np.where(lengths > limit, lengths if kind == "dynamic" else 1, 0)
@@ -185,8 +185,8 @@ class Passes:
     def batches(self, sequences: Sequence[np.ndarray]) -> list[Batch]:
         """Return the sequences in batches, see `groups`."""
         lengths = np.array([len(sequence) for sequence in sequences])
-        stretches = self.rotary.stretches(lengths)
-        return list(batched(sequences, groups(lengths, self.pass_tokens, stretches)))
+        rope_groups = self.rotary.rope_groups(lengths)
+        return list(batched(sequences, groups(lengths, self.pass_tokens, rope_groups)))
 
     @contextmanager
     def first(self) -> Iterator[None]:

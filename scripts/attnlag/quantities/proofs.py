@@ -95,7 +95,7 @@ def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:
         )
 
 
-def company_changes_nothing(model: "Extractor", beside: Values, alone: Values) -> None:
+def batch_invariance(model: "Extractor", beside: Values, alone: Values) -> None:
     """Raise UserError if a sequence in its batch has other results than its beginning alone."""
     gaps = differences(beside, alone)
     usual, high = np.quantile(gaps, [0.5, 0.99])

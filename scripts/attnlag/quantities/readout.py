@@ -131,7 +131,7 @@ class Readout:
             vectors = vectors - vectors.mean(-1, keepdim=True)
         return vectors * self.gain.to(vectors)
 
-    def first_choice(self, hidden: torch.Tensor) -> torch.Tensor:
+    def top1(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
         best = torch.full((len(hidden),), -torch.inf, device=hidden.device)
         word = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
@@ -153,7 +153,7 @@ class Readout:
         """
         device = self.head.weight.device
         ids = ids.to(device)
-        words = torch.stack([ids, ids.roll(-1), self.first_choice(hidden.to(device))])
+        words = torch.stack([ids, ids.roll(-1), self.top1(hidden.to(device))])
         words = torch.cat([words, words.roll(len(ids) // 2, dims=1)])
         weight: torch.Tensor = self.head.weight
         rows = [(weight[targets].double() - self.mean).to(self.dtype) for targets in words]

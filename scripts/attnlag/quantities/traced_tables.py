@@ -20,11 +20,11 @@ STRONGEST = 10
 
 # The words that effects are measured on: the token itself, the true next token, and the token that
 # the model finds most likely; and the same at another place of the document.
-TARGETS = ("own", "next", "first_choice")
+TARGETS = ("own", "next", "top1")
 READOUT_EFFECTS = (*TARGETS, *(f"{name}_control" for name in TARGETS))
 
 # Norms of what a token writes to itself and of what earlier ones write: outcomes, by column.
-WRITTEN = {"self": "self_norm", "shared": "shared_norm"}
+WRITTEN = {"from_itself": "self_norm", "from_earlier": "shared_norm"}
 
 NUMBERS = (
     *SOURCE_CLASSES,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from attnlag.errors import counted
-from attnlag.model import hooks, trying
+from attnlag.model import detect_modules, hooks
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.model.hooks import HEAD, NotGiven
 from attnlag.quantities import columns, computation, heads, sources, traced_tables
@@ -46,7 +46,7 @@ class Tracer:
         name: str = "NAME",
     ):
         self.model, self.base_model, self.sites = model, model.base_model, sites
-        self.blocks, _ = trying.blocks_of(self.base_model, modules, name)
+        self.blocks, _ = detect_modules.blocks_of(self.base_model, modules, name)
         self.passes = Passes(self.base_model, 1, torch.get_num_threads())
         self.layers: dict[int, LayerHeads] = {}
         self.without = ["attention is not among the sites"]

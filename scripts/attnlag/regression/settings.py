@@ -48,6 +48,7 @@ DocumentEffects = Literal["none", "document"]
 Classes = Annotated[str, CLASSES]
 Covariate = Annotated[str, COVARIATES, BeforeValidator(_not_refused)]
 RegressedOutcome = Annotated[str, OneOf(tuple(catalogue.OUTCOMES))]
+SlopesBy = Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)]
 
 
 class RegressionTerms(Section):
@@ -56,9 +57,9 @@ class RegressionTerms(Section):
     outcome: RegressedOutcome = Field(
         default="norm",
         description="Outcome, whose lags are regressors: the norm of the adjustment, absolute or "
-        "relative to the stream; of what the token itself or earlier ones write (`self`, `shared`: "
-        "need `sources`); or a direction (needs the quantity `geometry`; `cosine_previous_centred` "
-        f"also `keep: vectors`). In logs: {catalogue.of_logs()}",
+        "relative to the stream; of what the token itself or earlier ones write (`from_itself`, "
+        "`from_earlier`: need `sources`); or a direction (needs the quantity `geometry`; "
+        f"`cosine_previous_centred` also `keep: vectors`). In logs: {catalogue.of_logs()}",
     )
     # [2, 1] is the same regression as [1, 2].
     lags: Annotated[list[Positive], Distinct, AfterValidator(sorted)] = Field(
@@ -86,12 +87,12 @@ class DesignSettings(RegressionTerms, Norms):
 class Regression(RegressionTerms):
     """One regression, of log norms or another outcome, fitted layer by layer."""
 
-    by: Annotated[dict[Classes, Literal["outcome", "lag"]], AfterValidator(_one)] | None = Field(
+    slopes_by: SlopesBy | None = Field(
         default=None,
         description="Also fit slopes by class of token: `{upos: outcome}` by that of the token, "
         "`{upos: lag}` by that at the nearest lag. A number (`surprisal`) gives slopes of thirds",
     )
-    by_rows: Positive = Field(
+    min_rows_per_class: Positive = Field(
         default=200,
         description="Rows that a class needs; smaller ones are merged into `other`",
     )
@@ -112,9 +113,9 @@ class Regression(RegressionTerms):
     @property
     def classes(self) -> tuple[str, int] | None:
         """The property that defines the class, and the offset of the token that has it."""
-        if not self.by:
+        if not self.slopes_by:
             return None
-        ((name, token),) = self.by.items()
+        ((name, token),) = self.slopes_by.items()
         nearest = -self.lags[0] if self.lags else self.leads[0]
         return name, 0 if token == "outcome" else nearest
 

@@ -13,7 +13,7 @@ from attnlag.report.wording import nearest_lag, titled
 TARGETS_IN_WORDS = {
     "own": "their own token",
     "next": "the next one",
-    "first_choice": "its first choice",
+    "top1": "its first choice",
 }
 
 
@@ -46,9 +46,9 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
     if len(of_term):
         by_part = of_term.groupby("part")["estimate"].median()
         lines.append(
-            f"{named(term)} of what a token writes to itself is {by_part['self']:.2f} in the "
-            f"median layer, of what earlier tokens write {by_part['shared']:.2f}, of both together "
-            f"{by_part[WHOLE]:.2f}"
+            f"{named(term)} of what a token writes to itself is {by_part['from_itself']:.2f} in "
+            f"the median layer, of what earlier tokens write {by_part['from_earlier']:.2f}, of "
+            f"both together {by_part[WHOLE]:.2f}"
         )
     return titled(title, lines)
 

@@ -10,7 +10,7 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import effects, elasticities, sampling
-from attnlag.model import trying
+from attnlag.model import detect_modules
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.study.checking import IN_MEMORY, checked
@@ -74,7 +74,7 @@ def intervene(
     inference : mapping, optional
         Keys of the configuration's section ``inference``, of which intervals use ``alpha``.
     **causal
-        Keys of the section ``causal``: ``targets``, ``lags``, ``probes``, ``document_tokens``,
+        Keys of the section ``causal``: ``targets``, ``lags``, ``sign_draws``, ``document_tokens``,
         ``interventions``, ``scales``, ``sources``, ``positions``, ``seed``, ``batch_tokens``. All
         texts are used.
 
@@ -105,7 +105,7 @@ def intervene(
     sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     with evaluated(given.model):
-        blocks, _ = trying.blocks_of(given.model.base_model, settings.modules, given.name)
+        blocks, _ = detect_modules.blocks_of(given.model.base_model, settings.modules, given.name)
         table = effects.measured(
             given.model,
             blocks,
@@ -117,5 +117,5 @@ def intervene(
             threads=torch.get_num_threads(),
             progress=progress,
         )
-    of_elasticities = stages.filled(ElasticitiesSettings, config.inference, config.norms)
+    of_elasticities = stages.from_sections(ElasticitiesSettings, config.inference, config.norms)
     return Interventions(given.name, table.to_pandas(), of_elasticities)

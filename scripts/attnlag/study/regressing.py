@@ -52,10 +52,10 @@ class Fit:
     before_training: pd.DataFrame | None = field(repr=False)
     # (layers, tokens) float32: L2 norms, without tokens left out at the start of sequences.
     norms: np.ndarray = field(repr=False)
-    # With ``by``: slopes by class of token, and the tests that they are equal.
+    # With ``slopes_by``: slopes by class of token, and the tests that they are equal.
     classes: pd.DataFrame | None = None
     equal_slopes: pd.DataFrame | None = None
-    # With ``by``: lags as documents, parts of speech and tokens are held fixed.
+    # With ``slopes_by``: lags as documents, parts of speech and tokens are held fixed.
     nested_models: pd.DataFrame | None = None
 
     @property
@@ -151,7 +151,8 @@ def fit(
         "random_weights": {"documents": 32}}``; none by default, because they take time.
     **regression
         Keys of a regression in the configuration: ``lags``, ``leads``, ``fixed_effects``,
-        ``bias_correction``, ``covariates``, ``by``, ``outcome``, ``position_knots``, ``by_rows``.
+        ``bias_correction``, ``covariates``, ``slopes_by``, ``min_rows_per_class``, ``outcome``,
+        ``position_knots``.
 
     Raises
     ------
@@ -296,9 +297,9 @@ def _write_outcome(
     record, measured = _record(measurement) | facts, measurement.tables
     norms, stream = folder / "norms.parquet", folder / "stream.parquet"
     tables.write_table(measured["stream", ""], stream, record)
-    if outcome.quantity == "written":
+    if outcome.quantity == "source_parts":
         rows = traced_tables.written(measured["sources", "attention"])
-    elif outcome.quantity == "centred":
+    elif outcome.quantity == "centred_cosines":
         vectors = folder / "vectors.parquet"
         tables.write_table(measured["vectors", site], vectors, record)
         cosines, _ = centred.cosines_of(vectors)

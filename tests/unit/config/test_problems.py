@@ -142,10 +142,10 @@ regressions:
   e: {lags: [1], covariates: [entropy_next]}
 #> regressions.e.covariates[0]: found entropy_next, which is no covariate: it is computed from
 #  the adjustment; a regression that holds it fixed hides the part that it mediates
-  f: {lags: [1], by: {upoz: outcome}}
-#> regressions.f.by.upoz: found "upoz", expected $CLASSES; did you mean 'upos'?
-  g: {lags: [1], by: {upos: lag, word_final: lag}}
-#> regressions.g.by: found 2 properties, expected one, as in {upos: outcome}; give another
+  f: {lags: [1], slopes_by: {upoz: outcome}}
+#> regressions.f.slopes_by.upoz: found "upoz", expected $CLASSES; did you mean 'upos'?
+  g: {lags: [1], slopes_by: {upos: lag, word_final: lag}}
+#> regressions.g.slopes_by: found 2 properties, expected one, as in {upos: outcome}; give another
 #  regression for another
   h: {lags: [1], fixed_effects: documnt}
 #> regressions.h.fixed_effects: found "documnt", expected none or document; did you mean
@@ -153,8 +153,8 @@ regressions:
   i: {lags: [1], covariates: [upos]}
 #> regressions.i.covariates: found upos, but corpora.words has no tagger; expected one, for
 #  the part of speech of tokens
-  j: {lags: [1], by: {upos: lag}}
-#> regressions.j.by: found upos, but corpora.words has no tagger; expected one, for the part
+  j: {lags: [1], slopes_by: {upos: lag}}
+#> regressions.j.slopes_by: found upos, but corpora.words has no tagger; expected one, for the part
 #  of speech of tokens
   k:
     lags: [1]
@@ -183,10 +183,12 @@ inference: {covariance: hac}
 #  bias_correction: none
 extraction: {quantities: []}
 
-regressions: {a: {outcome: cosine_previous_centred, lags: [1]}, b: {outcome: self, lags: [1]}}
+regressions:
+  a: {outcome: cosine_previous_centred, lags: [1]}
 #> regressions.a.outcome: found cosine_previous_centred with extraction.keep: norms, expected
 #  vectors there: the layer's mean vector needs all vectors; or cosine_previous
-#> regressions.b.outcome: found self with sources: null, expected sources of attention, and
+  b: {outcome: from_itself, lags: [1]}
+#> regressions.b.outcome: found from_itself with sources: null, expected sources of attention, and
 #  extraction.sites: [attention]
 extraction: {keep: norms}
 sources: null
@@ -575,7 +577,7 @@ def test_the_default_file_states_every_default(in_project: None) -> None:
     config = sound(stated)
     defaults = Config(models=config.models, corpora=config.corpora)
     # The bundled corpus has parts of speech, which others need not have.
-    defaults.regressions["notebook"].by = {"upos": "outcome"}
+    defaults.regressions["notebook"].slopes_by = {"upos": "outcome"}
     assert config == defaults
     assert config.regressions["within"].bias_correction == "half-panel"
     assert list(stated) == list(Config.model_fields)
@@ -630,7 +632,7 @@ def test_the_examples_of_a_page_are_well_formed(page: str) -> None:
 def test_the_study_asks_for_effects_between_all_pairs_of_layers(in_project: None) -> None:
     causal = sound(load("study.yaml")).causal
     assert (causal.targets, causal.documents) == ("all", "all")
-    assert causal.probes > causal.lags
+    assert causal.sign_draws > causal.lags
 
 
 def test_the_models_ask_for_nothing_but_the_terms_of_one(in_project: None) -> None:

@@ -511,7 +511,7 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
 
 
 def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
-    table = grid(target=("own", "next", "first_choice"), layer=LAYERS)
+    table = grid(target=("own", "next", "top1"), layer=LAYERS)
     table["difference"] = table["layer"] / 10
     table.loc[0, "difference"] = -1.4
     table = with_interval(table.assign(site="attention", random_weights=0.01), "difference")

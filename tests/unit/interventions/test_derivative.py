@@ -11,7 +11,7 @@ from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, sampling
-from attnlag.model import trying
+from attnlag.model import detect_modules
 from attnlag.quantities.passes import batch_of
 
 TOKENS = 11
@@ -30,7 +30,7 @@ def ids():
 @pytest.fixture(scope="module")
 def forward_mode(gpt2_in_double, ids):
     """Return ∂ log‖a[m,t]‖ / ∂ log g[l,s] as (m, t, l, s), by forward mode, a gate at a time."""
-    blocks = trying.blocks_of(gpt2_in_double)[0]
+    blocks = detect_modules.blocks_of(gpt2_in_double)[0]
 
     def at_gates(values):
         change = edits.through({"attention": list(values[:, None])})
@@ -46,7 +46,7 @@ def forward_mode(gpt2_in_double, ids):
 
 def effects_of(model, ids, chosen):
     """Return the effects of one sequence, (source layers, lags + 1), and positions, by target."""
-    blocks, batch = trying.blocks_of(model)[0], batch_of(*ids.numpy())
+    blocks, batch = detect_modules.blocks_of(model)[0], batch_of(*ids.numpy())
     layers, keys = range(len(blocks)), [("doc", 0)]
     by_target = {}
     for _, each in derivative.effects_in_batch(model, blocks, batch, keys, chosen, layers):
@@ -60,13 +60,13 @@ def effects_of(model, ids, chosen):
     }
 
 
-@pytest.mark.parametrize("probes", [1, 3, TOKENS])
+@pytest.mark.parametrize("sign_draws", [1, 3, TOKENS])
 def test_reverse_mode_equals_forward_mode_with_the_same_signs(
-    gpt2_in_double, ids, forward_mode, probes
+    gpt2_in_double, ids, forward_mode, sign_draws
 ):
-    """With as many probes as tokens, each sign meets itself alone: the estimate is exact."""
+    """With as many sign_draws as tokens, each sign meets itself alone: the estimate is exact."""
     signs = sampling.signs(0, "doc", 0, TOKENS)
-    for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(probes=probes)).items():
+    for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(sign_draws=sign_draws)).items():
         for lag in range(4):
             targets = np.arange(1 + lag, TOKENS)
             expected = [
@@ -74,7 +74,7 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
                     signs[t] * signs[u] * forward_mode[m, u, layer, t - lag]
                     for t in targets
                     for u in range(1, TOKENS)
-                    if (u - t) % probes == 0
+                    if (u - t) % sign_draws == 0
                 )
                 for layer in range(m)
             ]
@@ -99,7 +99,7 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
 
 def effects_in(model, sequences, tokens, free=10**10):
     """Return the effects in some sequences, in batches of so many tokens."""
-    blocks, options = trying.blocks_of(model)[0], {"name": "x", "threads": 2, "free": free}
+    blocks, options = detect_modules.blocks_of(model)[0], {"name": "x", "threads": 2, "free": free}
     return derivative.effects(model, blocks, sequences, settings(), batch_tokens=tokens, **options)
 
 
@@ -126,7 +126,7 @@ def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
     """Plain attention keeps a weight for each pair of tokens."""
     model = copy.deepcopy(gpt2_in_double)
     model.set_attn_implementation(implementation)
-    blocks = trying.blocks_of(model)[0]
+    blocks = detect_modules.blocks_of(model)[0]
     batch = batch_of(np.arange(60))
     opened = derivative.opened_gates(model, ["attention"], len(blocks), (1, 60))
 
@@ -158,7 +158,7 @@ FAMILIES = {**MODELS, "granite 4": ("granitemoeshared", GRANITE4)}
 
 def test_a_part_of_two_modules_is_changed_as_one():
     model = small_model(*FAMILIES["granite 4"])
-    blocks, _ = trying.blocks_of(model)
+    blocks, _ = detect_modules.blocks_of(model)
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
     names, received = ("self_attn", "block_sparse_moe", "shared_mlp"), []
     modules = [model.layers[0].get_submodule(name) for name in names]
@@ -178,7 +178,7 @@ def test_a_part_of_two_modules_is_changed_as_one():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
     model = small_model(*FAMILIES[name]).requires_grad_(False)
-    blocks, _ = trying.blocks_of(model)
+    blocks, _ = detect_modules.blocks_of(model)
     sites = ["attention", "mlp", "block"]
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
     opened = derivative.opened_gates(model, sites, len(blocks), (1, 7))

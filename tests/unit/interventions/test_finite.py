@@ -9,7 +9,7 @@ from models import adjustments, gpt2_of_large_weights
 from stage_settings import effects_settings as settings
 
 from attnlag.interventions import derivative, finite, sampling
-from attnlag.model import trying
+from attnlag.model import detect_modules
 
 LAYER, TOKEN = 1, 4
 CHOSEN = settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
@@ -26,7 +26,7 @@ def collecting(sequences):
 
 def replacements(model, sequences):
     """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
-    blocks, vectors = trying.blocks_of(model.base_model)[0], collecting(sequences)
+    blocks, vectors = detect_modules.blocks_of(model.base_model)[0], collecting(sequences)
     options = {"name": "x", "batch_tokens": 192, "threads": 1, "free": 10**10}
     options["receive"] = vectors.receive
     derivative.effects(model.base_model, blocks, sequences, CHOSEN, **options)

@@ -23,7 +23,7 @@ from refusals import refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, hooks, loading, trying
+from attnlag.model import architectures, detect_modules, hooks, loading
 from attnlag.quantities.catalogue import SITES
 
 PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
@@ -74,7 +74,7 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
 
 @pytest.mark.parametrize("sublayer", architectures.SUBLAYERS)
 def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
-    blocks = trying.blocks_of(model)[0]
+    blocks = detect_modules.blocks_of(model)[0]
     mask = torch.ones(1, 20, dtype=torch.bool)
 
     def doubled_at_the_end(layer, _, value):
@@ -298,7 +298,7 @@ def test_what_has_no_proof_is_refused_in_a_line(model_type, settings, modules, w
 
 def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
     model = small_model("gpt2", GPT)
-    blocks = trying.blocks_of(model)[0]
+    blocks = detect_modules.blocks_of(model)[0]
     good, other_order, twice, lacking, unknown = (
         hooks.Evidence(sublayers, error)
         for sublayers, error in (
@@ -331,17 +331,17 @@ def test_a_declared_scale_gives_the_numbers_of_the_one_that_is_found():
             np.testing.assert_array_equal(declared[site], known[site])
 
 
-def test_modules_are_found_by_trying():
+def test_modules_are_detected():
     model = small_model("biogpt", {**LLAMA, "pad_token_id": 1})
     # The usual layout needs no remark.
-    blocks, words = trying.blocks_of(model)
+    blocks, words = detect_modules.blocks_of(model)
     assert words == ""
     assert [block.sublayers for block in blocks] == [
         {"attention": (layer.self_attn,), "mlp": (layer.fc2,)} for layer in model.layers
     ]
     # What is declared is not tried.
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc1"}
-    blocks, words = trying.blocks_of(model, modules)
+    blocks, words = detect_modules.blocks_of(model, modules)
     assert (blocks[0].sublayers["mlp"], words) == ((model.layers[0].fc1,), "")
 
 
@@ -372,7 +372,7 @@ INKLING |= {"conv_kernel_size": 3, "moe_intermediate_size": 32}
          "mlstm_layer", ["ffn"]),
     ],
 )  # fmt: skip
-def test_other_layouts_are_found_by_trying(model_type, settings, mixer, others):
+def test_other_layouts_are_detected(model_type, settings, mixer, others):
     """The MLP of Granite 4 is the sum of experts and of an MLP that all tokens share."""
     model = small_model(model_type, settings)
     adjustments, added = adjustments_of(model)

@@ -8,7 +8,7 @@ import torch
 from models import MODELS, measured, ragged, small_model
 from refusals import refused
 
-from attnlag.model import onednn, trying
+from attnlag.model import detect_modules, onednn
 from attnlag.quantities.catalogue import SITES
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
@@ -48,7 +48,7 @@ def test_norms_equal_those_of_plain_torch(name):
 
 
 def accelerated(model, fast="auto"):
-    return onednn.accelerate(model, trying.blocks_of(model)[0], IDS, fast)
+    return onednn.accelerate(model, detect_modules.blocks_of(model)[0], IDS, fast)
 
 
 def of(model):
@@ -62,7 +62,7 @@ def of(model):
 def test_an_activation_is_fused_with_the_product_before_it(name, activation, post):
     model = small_model(*MODELS[name])
     of(model)
-    block = trying.blocks_of(model)[0][0]
+    block = detect_modules.blocks_of(model)[0][0]
     (mlp,) = block.sublayers["mlp"]
     linear = mlp.c_fc if name == "gpt2" else mlp.gate_proj
     assert linear.forward.keywords["post"] == post
@@ -204,7 +204,7 @@ def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
 @pytest.mark.parametrize("name", VARIED)
 def test_packed_products_have_the_derivative_of_plain_ones(name):
     model = small_model(*MODELS[name]).requires_grad_(False)
-    blocks = trying.blocks_of(model)[0]
+    blocks = detect_modules.blocks_of(model)[0]
 
     def gradient():
         embedded = model.get_input_embeddings()(IDS[None]).clone().requires_grad_(True)

@@ -109,7 +109,7 @@ def test_the_schema_lists_every_key_without_references() -> None:
     for kind in SOURCES.values():
         assert {f"models.<name>.{key}" for key in kind.model_fields} <= set(listed)
     assert {f"corpora.<name>.{key}" for key in Corpus.model_fields} <= set(listed)
-    deep = ("regressions.<name>.lags", "controls.random_weights.scales", "causal.probes")
+    deep = ("regressions.<name>.lags", "controls.random_weights.scales", "causal.sign_draws")
     assert all(listed[name] for name in deep)
     assert [name for name in listed if not listed[name]] == [
         f"{section}.<name>" for section in ("models", "corpora", "regressions")

@@ -46,5 +46,5 @@ def test_the_precision_of_storage_is_omitted_if_vectors_are_not_stored() -> None
 
 @pytest.mark.parametrize("by", ["entropy_before", "token_characters"])
 def test_surprisal_is_measured_if_slopes_depend_on_it(by: str) -> None:
-    text = settings_text("extract_activations", regression={"by": {by: "lag"}})
+    text = settings_text("extract_activations", regression={"slopes_by": {by: "lag"}})
     assert ("surprisal" in json.loads(text)["quantities"]) == (by == "entropy_before")

@@ -153,16 +153,16 @@ def test_a_run_that_cannot_be_written_ends_the_extraction(models, failing):
 
 @pytest.mark.parametrize("most", [0, 5000, 10**9])
 def test_values_in_transit_are_written_to_their_rows(most, monkeypatch):
-    monkeypatch.setattr(extraction, "LANDING_BYTES", most)
+    monkeypatch.setattr(extraction, "TRANSFER_BYTES", most)
     rows = np.array([4, 0, 2])
-    landing = extraction.Landing(rows)
+    copies = extraction.AsyncCopies(rows)
     targets = [np.zeros((5, 300), np.float32) for _ in range(4)]
     values = [torch.randn(3, 300) for _ in targets]
     for target, value in zip(targets, values, strict=True):
-        landing.add(target, value)
+        copies.add(target, value)
         # From main memory nothing has to travel.
-        assert landing.bytes == 0
-    landing.settle()
+        assert copies.bytes == 0
+    copies.flush()
     for target, value in zip(targets, values, strict=True):
         np.testing.assert_array_equal(target[rows], value)
         assert not target[[1, 3]].any()
@@ -177,7 +177,7 @@ def test_a_pass_ends_once_everything_has_landed(models, monkeypatch):
         self.coming.append((target, values.clone(), None))
         self.bytes += values.nbytes
 
-    monkeypatch.setattr(extraction.Landing, "add", add)
+    monkeypatch.setattr(extraction.AsyncCopies, "add", add)
     np.testing.assert_array_equal(run(models["llama"], sequences), expected)
 
 

@@ -62,6 +62,6 @@ def test_norms_need_a_stream_to_stand_in_if_it_is_given(tmp_path):
 def test_sizes_enter_as_logarithms_and_signed_quantities_unchanged():
     numbers = np.array([2.0, 0.0, -1.0, np.inf, np.nan], np.float32)
     for name, outcome in OUTCOMES.items():
-        logarithm = name in ("norm", "relative", "orthogonal", "self", "shared")
+        logarithm = name in ("norm", "relative", "orthogonal", "from_itself", "from_earlier")
         own = [np.log(2), np.nan, np.nan] if logarithm else [2, 0, -1]
         np.testing.assert_allclose(norms.outcome_values(outcome, numbers), [*own, np.nan, np.nan])

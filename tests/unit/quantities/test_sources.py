@@ -188,7 +188,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
     x = run.stream - (run.stream.mean(-1, keepdim=True) if centred else 0)
     rms = x.square().mean(-1, keepdim=True).sqrt()
     places = np.arange(TOKENS)
-    words = {"own": ids, "next": np.roll(ids, -1), "first_choice": run.logits.argmax(-1).numpy()}
+    words = {"own": ids, "next": np.roll(ids, -1), "top1": run.logits.argmax(-1).numpy()}
     for layer in run.layers[:2]:
         parts, bias = run.written(layer)
         a = parts.sum(1) + bias
@@ -227,7 +227,9 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     tables = tracer.tables()
     wide = written(tables["sources", "attention"])
     assert wide.num_rows == TOKENS + 5
-    np.testing.assert_array_equal(wide["layer_01.shared"][:TOKENS], rows(tracer, 1)["shared_norm"])
+    np.testing.assert_array_equal(
+        wide["layer_01.from_earlier"][:TOKENS], rows(tracer, 1)["shared_norm"]
+    )
     assert set(LISTS) <= set(tables["sources", "attention"].column_names)
     assert set(READOUT_EFFECTS) <= set(tables["readout", "mlp"].column_names)
 

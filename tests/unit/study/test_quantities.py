@@ -13,7 +13,7 @@ import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
-from attnlag.quantities import catalogue, extraction, tracing
+from attnlag.quantities import catalogue, extraction, traced_tables, tracing
 
 FORWARD = ["vectors", "norms", *catalogue.OPTIONAL]
 EVERY = [*FORWARD, "sources", "readout"]
@@ -118,7 +118,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
 def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
     """One token of one layer is set to zero, as a hook of our own does it."""
     model = edited(kind).train()
-    options = {"lags": 1, "probes": 2, "targets": 2, "interventions": ["zero"]}
+    options = {"lags": 1, "sign_draws": 2, "targets": 2, "interventions": ["zero"]}
     options |= {"document_tokens": 20, "progress": False}
     found = attnlag.intervene(model, tokenizer, TEXTS, **options)
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -174,7 +174,7 @@ PLAIN = {"covariance": "nonrobust"}
 def values_of(measured, outcome):
     """Return the regressed values of an outcome, by layer."""
     known = catalogue.OUTCOMES[outcome]
-    if known.quantity == "centred":
+    if known.quantity == "centred_cosines":
         cosines, used = [], measured.tokens["position"] > 0
         for vectors in measured.vectors["attention"]:
             centred = vectors - vectors[used].astype(float).mean(axis=0)
@@ -182,9 +182,9 @@ def values_of(measured, outcome):
             of_layer = pd.Series((centred[1:] * centred[:-1]).sum(axis=1), used.index[1:])
             cosines.append(of_layer.reindex(used.index).where(used))
         return measured.table("norms").assign(value=np.concatenate(cosines))
-    if known.quantity == "written":
+    if known.quantity == "source_parts":
         frame = measured.table("sources").sort_values(["layer"], kind="stable")
-        frame = frame.assign(value=frame[f"{outcome}_norm"])
+        frame = frame.assign(value=frame[traced_tables.WRITTEN[outcome]])
     else:
         frame = measured.table(known.quantity)
         frame = frame.assign(value=frame[outcome])
