@@ -21,8 +21,8 @@ def main(job):
     count = classes.sum_design(
         job.input.design, job.input.token_properties, cuts, crossproducts, job.settings
     )
-    name, documents = tables.names_of(crossproducts), counted(count, "document")
-    program.log.info(f"{name}: cross-products of {documents} by {job.settings.property}")
+    names, documents = tables.read_provenance(crossproducts).names, counted(count, "document")
+    program.log.info(f"{names}: cross-products of {documents} by {job.settings.property}")
 
 
 if __name__ == "__main__":

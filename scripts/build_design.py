@@ -25,7 +25,7 @@ def main(job):
     )
     rows = counted(tables.row_count([design]), "row")
     program.log.info(
-        f"{tables.names_of(design)}: {rows} from "
+        f"{tables.read_provenance(design).names}: {rows} from "
         f"{counted(counts.sequences, 'sequence')} ({counts.short_sequences} too short)"
         + "".join(
             f"; {layer}: {counted(number, 'row')} dropped for zero or non-finite norms, the first "

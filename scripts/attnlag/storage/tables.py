@@ -83,11 +83,6 @@ def read_counts(path: str | Path) -> dict[str, Any]:
     return json.loads(pq.read_metadata(path).metadata[COUNTS_KEY])
 
 
-def names_of(path: str | Path) -> str:
-    """Return the names of the model and the corpus of a file, for messages."""
-    return read_provenance(path).names
-
-
 def damaged(paths: Iterable[Path]) -> list[str]:
     """Return a line for each Parquet file that is damaged or that attnlag did not write.
 
@@ -218,29 +213,12 @@ def parquet_writer(
         yield writer
 
 
-def encoding(schema: pa.Schema) -> dict[str, Any]:
-    """Return the options for a long table of numbers, which favour fast reading over small files.
-
-    Dictionary encoding is off: a dictionary of distinct numbers is as large as the numbers.
-    """
-    numbers = [field.name for field in schema if pa.types.is_float64(field.type)]
-    numbers += [
-        f"{field.name}.list.element" for field in schema if pa.types.is_fixed_size_list(field.type)
-    ]
-    return {
-        "compression": "lz4",
-        "use_dictionary": ["document"],
-        "use_byte_stream_split": numbers,
-    }
-
-
 def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:
     """Return the values of a column in the given rows (ascending) of consecutive Parquet files.
 
     One row group is in memory at a time.
     """
-    values_of_groups = [np.zeros(0)]
-    first = 0
+    values_of_groups, first = [], 0
     for path in paths:
         # Pre-buffering would read more than the rows that are needed.
         file = pq.ParquetFile(path, pre_buffer=False)
@@ -251,7 +229,7 @@ def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.
                 values = file.read_row_group(group, columns=[column])[column].to_numpy()
                 values_of_groups.append(values[rows[low:high] - first])
             first += size
-    return np.concatenate(values_of_groups[1:] or values_of_groups)
+    return np.concatenate(values_of_groups or [np.zeros(0)])
 
 
 def rows_of_documents(

@@ -6,9 +6,9 @@ import pytest
 from designs import changed, columns_of, design_table, layers_of
 from oracles import aht, cr2, first_halves, ols
 
+from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.clustered import NO_TEST
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.inference import halves
 
 LENGTHS = [12, 30, 8, 21, 15, 40, 9, 26]
 
@@ -30,7 +30,7 @@ def test_the_test_equals_that_of_matrices_written_out(shared):
     early = np.concatenate([np.maximum(n // 4 - np.arange(n), 0.0) for n in LENGTHS])
     table = changed(table, dict.fromkeys(shared, early))
     layers = layers_of(table, halves=True, fixed_effects=True)
-    found = [halves.equal_halves(solve(layer)) for layer in layers]
+    found = [clustered.equal_halves(solve(layer)) for layer in layers]
     for layer, test in enumerate(found):
         y, x, codes = regressors(table, layer, shared)
         k = x.shape[1]
@@ -44,5 +44,5 @@ def test_the_test_equals_that_of_matrices_written_out(shared):
 def test_without_halves_or_with_few_documents_there_is_no_test():
     for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
         layers = layers_of(design_table(lengths), halves=apart, fixed_effects=True)
-        tests = [halves.equal_halves(solve(layer)) for layer in layers]
+        tests = [clustered.equal_halves(solve(layer)) for layer in layers]
         assert tests == [NO_TEST] * 2

@@ -95,10 +95,7 @@ class ComparedStudy:
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     """Return the settings of the regressions, which must be the same in all studies.
 
-    Raises
-    ------
-    UserError
-        If intervals or corrections differ, because significance then has different meanings.
+    A UserError says if intervals or corrections differ: significance then has different meanings.
     """
     first, expected = studies[0], studies[0].record.settings("regression")
     problems = [

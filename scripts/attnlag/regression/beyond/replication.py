@@ -113,14 +113,9 @@ def _training(before: pd.DataFrame) -> list[tuple]:
 
 
 def sentences(table: pd.DataFrame, models: Sequence[str]) -> list[str]:
-    """Return what holds in all studies, in some of them, and in none.
+    """Return what holds in all studies, in some and in none, given their verdicts.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        The verdicts of all studies to compare.
-    models : sequence of str
-        The models to count, which excludes controls.
+    Only these ``models`` count, which excludes controls.
     """
     table = table[table["model"].isin(models)]
     several_sites = table["site"].nunique() > 1

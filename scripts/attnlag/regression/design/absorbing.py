@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.linalg import cg
 
 from attnlag.errors import UserError
 
@@ -69,43 +70,26 @@ class Effects:
         return sum(sizes) - components - (len(codes) - 2)
 
     def residuals(self, values: np.ndarray) -> np.ndarray:
-        """Return the residuals of (rows, variables) values given the effects."""
-        return values - self.dummies @ self._solved(values)
+        """Return the residuals of (rows, variables) values given the effects.
 
-    def _solved(self, values: np.ndarray) -> np.ndarray:
-        """Return the effect of each level on each variable: D'D x = D'v.
-
-        All variables are solved together by conjugate gradients, scaled so that D'D has a unit
+        The effects x of the levels on a variable v solve D'D x = D'v, scaled so that D'D has a unit
         diagonal. D'D is singular if factors share a constant, which does not affect the fit. A
-        UserError says if they do not converge.
+        UserError says if the conjugate gradients do not converge.
         """
-        scale = 1 / np.sqrt(np.maximum(self.dummies.sum(axis=0), 1))[:, None]
-        products = (self.dummies.T @ self.dummies).tocsr()
-
-        def times(x: np.ndarray) -> np.ndarray:
-            return scale * (products @ (scale * x))
-
-        error = scale * (self.dummies.T @ values)
-        x = np.zeros_like(error)
-        direction = error.copy()
-        square = (error**2).sum(axis=0)
-        enough = TOLERANCE**2 * square
-        for _ in range(MOST_STEPS):
-            going = square > enough
-            if not going.any():
-                return scale * x
-            moved = times(direction)
-            curvature = (direction * moved).sum(axis=0)
-            step = np.where(going, square / np.where(curvature > 0, curvature, np.inf), 0)
-            x += step * direction
-            error -= step * moved
-            before, square = square, (error**2).sum(axis=0)
-            direction = (
-                error + np.where(going, square / np.where(before > 0, before, 1), 0) * direction
-            )
-        off_by = np.sqrt(np.max(square / np.maximum(enough, np.finfo(float).tiny))) * TOLERANCE
-        raise UserError(
-            f"the effects of {len(self.codes)} factors ({products.shape[0]:,} levels) did not "
-            f"converge: after {MOST_STEPS:,} steps their equations are off by {off_by:.1g}, "
-            f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
-        )
+        counts = np.maximum(self.dummies.sum(axis=0), 1)
+        scaled = self.dummies @ sparse.diags_array(1 / np.sqrt(counts))
+        products = (scaled.T @ scaled).tocsr()
+        result = np.empty_like(values)
+        for place, column in enumerate(values.T):
+            target = scaled.T @ column
+            effects, steps = cg(products, target, rtol=TOLERANCE, maxiter=MOST_STEPS)
+            if steps:
+                size = np.linalg.norm(target)
+                off_by = np.linalg.norm(products @ effects - target) / size
+                raise UserError(
+                    f"the effects of {len(self.codes)} factors ({len(target):,} levels) did not "
+                    f"converge: after {steps:,} steps their equations are off by {off_by:.1g}, "
+                    f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
+                )
+            result[:, place] = column - scaled @ effects
+        return result

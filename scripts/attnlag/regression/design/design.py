@@ -4,7 +4,6 @@ The regressors are the outcome of the same layer (log norms) at preceding and fo
 the covariates of ``covariates.CATALOGUE``.
 """
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from attnlag.corpus.catalogue import FILES as SHARDED
 from attnlag.errors import UserError
 from attnlag.quantities.catalogue import OUTCOMES, Outcome
 from attnlag.quantities.columns import KEY_FIELDS, KEYS, layer_name, layer_number, layers_in
-from attnlag.quantities.norms import in_batches, outcome_values
+from attnlag.quantities.norms import outcome_values
 from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_places
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Place
@@ -267,36 +266,3 @@ def designs(
             columns += [pa.array(term[index], mask=mask) for term in terms]
         columns += map(pa.array, shared)
         yield pa.record_batch(columns, schema=formula.schema(layers))
-
-
-def written(
-    norms: Path,
-    stream: Path | None,
-    path: Path,
-    schema: pa.Schema,
-    formula: Formula,
-    counts: Counts,
-) -> Iterator[pa.RecordBatch]:
-    """Write the design of a file of norms, and yield its rows as they are written.
-
-    The file appears once all rows have been taken. All columns are compressed but the logs of
-    norms: these are all different, and compressed they would take a tenth less space, but four
-    times as long to write and three times as long to read in the next stage.
-
-    The schema is that of the formula, with the provenance of the design, and ``stream`` has the
-    norms of the residual stream, for relative norms.
-    """
-    packed = [name for name in schema.names if not name.startswith("layer_")]
-    compression = dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd")
-    options = {
-        "use_dictionary": packed,
-        "compression": compression,
-        "write_statistics": False,
-    }
-    with tables.parquet_writer(path, schema, **options) as writer:
-        batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
-        for rows in designs(batches, formula, counts):
-            writer.write_batch(rows)
-            yield rows
-        # The counts are known only after the schema is written.
-        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})

@@ -34,6 +34,8 @@ from scipy import special
 
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.limits import FEWEST_DOCUMENTS
+from attnlag.regression.terms import is_lag
 
 # A cluster with a leverage this close to 1 determines the direction alone: its residuals there are
 # zero whatever the errors.
@@ -263,16 +265,11 @@ NO_TEST = Wald(np.nan, 0, np.nan, np.nan)
 
 
 def wald(estimate: np.ndarray, covariance: np.ndarray, df: float, *, aht: bool) -> Wald:
-    """Test that q estimates are zero.
+    """Test that q estimates are zero, by Q = b'V⁻¹b.
 
-    Parameters
-    ----------
-    estimate, covariance : (q,) and (q, q) arrays
-        Without a test if it is singular, as where documents repeat.
-    df : float
-        Degrees of freedom of the covariance: η for the AHT test, those of the errors otherwise.
-    aht : bool
-        Whether to compare (η - q + 1)/(η q) Q with F(q, η - q + 1), or Q/q with F(q, df).
+    There is no test if V is singular, as where documents repeat. AHT compares (η - q + 1)/(η q) Q
+    with F(q, η - q + 1), where ``df`` is η; otherwise Q/q is compared with F(q, df), with the
+    degrees of freedom of the errors.
     """
     q = len(estimate)
     df_residual = df - q + 1 if aht else df
@@ -291,6 +288,40 @@ def _is_singular(covariance: np.ndarray) -> bool:
         return True
     values = np.linalg.eigvalsh(covariance / np.outer(scale, scale))
     return bool(values[0] <= LEAST_OF_LARGEST * values[-1])
+
+
+def equal_halves(solution: Solution) -> Wald:
+    """Test that the halves of documents have the same lags and leads, which half-panel presumes.
+
+    The halves are regressed apart, each with a level of its own, as in the half-panel jackknife.
+    Documents are the clusters of both regressions, so that the difference of their lags and leads
+    has CR2 and the AHT test. Both have the same bias in short documents; their difference has none.
+    The result is `NO_TEST` if halves are not apart or documents are few.
+    """
+    moments = solution.moments
+    if not solution.corrected or moments.count < FEWEST_DOCUMENTS:
+        return NO_TEST
+    pieces = [piece for piece in solution.pieces if piece.part]
+    to = [coordinates_of_half(piece.inverse)[0] for piece in pieces]
+    back = solution.back[[place for place, name in enumerate(moments.names) if is_lag(name)]]
+    w = np.concatenate([back @ to[0], -back @ to[1]], axis=1)
+    covariance = np.zeros((len(back), len(back)))
+    test = SatterthwaiteSums(w, moments.count)
+    for a, b, _ in solution.by_cluster(moments.by_document()):
+        # The two regressions are one with a block for each.
+        both = np.zeros((a.shape[1], w.shape[1], w.shape[1]))
+        scores, start = [], 0
+        for own, piece in zip(to, pieces, strict=True):
+            end = start + own.shape[1]
+            both[:, start:end, start:end] = own.T @ a[piece.part] @ own
+            scores.append((b[piece.part] - a[piece.part] @ piece.theta) @ own)
+            start = end
+        adjusted = AdjustedScores.of(both, np.concatenate(scores, axis=1))
+        apart = adjusted.scores @ w.T
+        covariance += apart.T @ apart
+        test.add(adjusted)
+    estimate = back @ (pieces[0].theta - pieces[1].theta)
+    return wald(estimate, covariance, test.df(), aht=True)
 
 
 def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

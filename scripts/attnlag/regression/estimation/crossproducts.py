@@ -1,9 +1,11 @@
 """Moments of a design: summed in one pass over its rows, written to a file, and read by layer."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.quantities.columns import layer_name
+from attnlag.quantities.norms import in_batches
 from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation.moments import Moments, full, in_bins, joined, of_clusters
@@ -30,7 +33,8 @@ FEWEST_BINS = 100
 Block = tuple[list[str], np.ndarray]
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True)
+class Cells:
     """The cells of a document, which separate its rows: halves, classes of tokens, or both."""
 
     halves: bool = False
@@ -147,32 +151,39 @@ def _layer(
 
 
 def of_norms(
-    norms: Path,
-    stream: Path | None,
-    path: Path,
-    made: Path,
-    formula: Formula,
-    *,
-    halves: bool,
+    norms: Path, stream: Path | None, path: Path, made: Path, formula: Formula, *, halves: bool
 ) -> design.Counts:
     """Write the design of a file of norms and its moments, in one pass; return its counts.
 
-    Parameters
-    ----------
-    stream : Path or None
-        As for `design.written`.
-    path, made : Path
-        The files of the design and of the moments.
-    halves : bool
-        Whether to keep the two halves of a document apart.
+    The files are written to ``path`` and ``made``. ``stream`` has the norms of the residual stream,
+    for relative norms, and ``halves`` keeps the two halves of a document apart.
+
+    All columns of a design are compressed but the logs of norms: these are all different, and
+    compressed they would take a tenth less space, but four times as long to write and three times
+    as long to read in the next stage.
     """
     counts = design.Counts()
     schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))
     record = tables.provenance(tables.read_provenance(norms), "design", formula.settings, "numpy")
-    recorded = schema.with_metadata(tables.metadata(record))
-    rows = design.written(norms, stream, path, recorded, formula, counts)
-    record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-    write(rows, schema, made, record, Cells(halves))
+    packed = [name for name in schema.names if not name.startswith("layer_")]
+    with tables.parquet_writer(
+        path,
+        schema.with_metadata(tables.metadata(record)),
+        use_dictionary=packed,
+        compression=dict.fromkeys(schema.names, "none") | dict.fromkeys(packed, "zstd"),
+        write_statistics=False,
+    ) as writer:
+
+        def written() -> Iterator[pa.RecordBatch]:
+            batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
+            for rows in design.designs(batches, formula, counts):
+                writer.write_batch(rows)
+                yield rows
+
+        record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
+        write(written(), schema, made, record, Cells(halves))
+        # The counts are known only after the schema is written.
+        writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
     return counts
 
 
@@ -185,10 +196,8 @@ def write(
 ) -> int:
     """Write the moments of a design, with a column per layer; return the number of documents.
 
-    The documents of one batch of rows are in memory at a time.
-
-    The record is the provenance, to which the description of the numbers is added as
-    ``crossproducts``.
+    The documents of one batch of rows are in memory at a time. The description of the numbers is
+    added to the record as ``crossproducts``.
     """
     layers, terms = design.layers_and_terms(schema)
     p, documents = 1 + len(terms), 0
@@ -201,7 +210,10 @@ def write(
     with tables.parquet_writer(
         path,
         columns.with_metadata(tables.metadata({**record, "crossproducts": facts})),
-        **tables.encoding(columns),
+        # For fast reading; a dictionary of distinct numbers is as large as the numbers.
+        compression="lz4",
+        use_dictionary=["document"],
+        use_byte_stream_split=[f"{layer_name(layer)}.list.element" for layer in layers],
     ) as writer:
         for names, sums in _gathered(blocks, at_once):
             writer.write_table(_table(names, sums, layers))
@@ -228,17 +240,11 @@ def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.
 
 
 class Stored(Sequence[Moments]):
-    """The layers of shards in files, each of which is read on use.
+    """The layers of shards in files, in order, each of which is read on use.
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        Shards of one design, in order; a document is in only one of them.
-    budget : float
-        Bytes for the moments of all layers. If the documents need more, they share as many bins as
-        fit. The bins do not depend on the shards.
-    keep : bool
-        Whether to keep what was read, if all layers take less than `KEPT_BYTES`.
+    If the documents need more than the budget, in bytes for all layers, they share as many bins as
+    fit, whatever the shards. With ``keep``, layers that were read are kept if all take less than
+    `KEPT_BYTES`.
     """
 
     def __init__(

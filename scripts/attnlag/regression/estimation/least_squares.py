@@ -142,16 +142,10 @@ class Solution:
                 yield self.equations(s[:, start : start + step])
 
     def solved(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[Piece]]:
-        """Return the estimates from sums over some of the documents, or weighted ones.
+        """Return the estimates, (…, K), from sums A (parts, …, K, K) and b (parts, …, K).
 
-        Parameters
-        ----------
-        a, b : (parts, …, K, K) and (parts, …, K) arrays
-
-        Returns
-        -------
-        theta : (…, K) array
-            NaN if these documents do not identify all terms, or a half not all lags and leads.
+        The sums are over some of the documents, or weighted. The estimates are NaN if these do not
+        identify all terms, or a half not all lags and leads.
         """
         # Place of the first lag or lead.
         k, split = self.k, self.k - self.corrected
@@ -169,7 +163,7 @@ class Solution:
         for part, weight in enumerate(HALF_PANEL):
             if part:
                 of_covariates = a[part][..., :split, :split]
-                beside_half, follow_half = _apart(generalised_inverse(of_covariates), a[part])
+                beside_half, follow_half = _apart(_generalised_inverse(of_covariates), a[part])
                 # The cross-products of the lags and leads given the other terms.
                 of_lags = a[part][..., split:, :] @ follow_half
                 identified = np.linalg.eigvalsh(of_lags).min(axis=-1, initial=1) > LEAST_IDENTIFIED
@@ -283,7 +277,7 @@ def _apart(inverse: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return padded, follow
 
 
-def generalised_inverse(a: np.ndarray) -> np.ndarray:
+def _generalised_inverse(a: np.ndarray) -> np.ndarray:
     """Return generalised inverses of (…, K, K) summands of I."""
     values, vectors = np.linalg.eigh(a)
     scaled = vectors / np.where(values > LEAST_LEFT, values, np.inf)[..., None, :]

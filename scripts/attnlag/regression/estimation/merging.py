@@ -57,15 +57,10 @@ def merged_classes(
 ) -> dict[str, list[str]]:
     """Return the classes with enough tokens and ``other``, each with the classes that make it up.
 
-    A class without rows is in none.
-
-    Parameters
-    ----------
-    size, present : (classes,) array
-        Numbers of rows and of documents of each class.
-    documents, rows : int
-        Smallest numbers for a separate class. If ``other`` is in fewer documents or has fewer than
-        `FEWEST_ROWS` rows, the smallest of the remaining classes is merged into it.
+    ``size`` and ``present`` have the numbers of rows and of documents of each class, ``rows`` and
+    ``documents`` the smallest ones of a separate class. If ``other`` is in fewer documents or has
+    fewer than `FEWEST_ROWS` rows, the smallest of the remaining classes is merged into it. A class
+    without rows is in none.
     """
     there = [place for place in range(len(classes)) if size[place] > 0]
     small = [p for p in there if present[p] < documents or size[p] < rows]

@@ -58,18 +58,12 @@ def fit(
 ) -> LayerFit:
     """Fit one layer with one of `covariances.CATALOGUE`.
 
-    Parameters
-    ----------
-    folds : int, Moments or None
-        Number of folds of clusters for the cross-validated R², at most one per cluster; or moments
-        of the same documents, each of whose clusters is a fold. None leaves out what needs
-        regressions without some clusters, and the test of all slopes.
-    robust_meat : (K, K) array, optional
-        From `residuals.robust_meat`, for a covariance that needs residuals.
-    joint : sequence of (q, K) arrays
-        Combinations of coefficients that are tested to be zero together.
-    jackknifed : bool
-        Whether to give the estimates without each cluster; with folds they always are.
+    The cross-validated R² is by a number of folds of clusters, or by those of moments of the same
+    documents. Without ``folds`` there is nothing out of sample and no test of all slopes, and the
+    estimates without each cluster are given only if ``jackknifed`` asks for them.
+
+    ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
+    ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together.
     """
     moments, kind = solution.moments, CATALOGUE[covariance]
     k, left_out = len(moments.names), None
@@ -98,31 +92,28 @@ def fit(
         # The first piece is the regression of all rows.
         result.uncorrected = solution.coefficients(solution.pieces[0].theta)
         result.left_out = left_out
-        _infer(result, sums, kind, tested)
+        df, aht = kind.df(sums), kind.satterthwaite
+        v = solution.to_terms @ kind.of(sums) @ solution.to_terms.T
+        degrees = [test.df() for test in sums.joint] if aht else [df] * len(tested)
+        result.joint = [
+            clustered.wald(contrasts @ result.estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
+            for contrasts, eta in zip(tested, degrees, strict=True)
+        ]
+        result.df[:] = df
+        unknown = np.isnan(result.df)
+        v[unknown], v[:, unknown] = np.nan, np.nan
+        result.covariance = v
         result.goodness = {"effective_documents": sums.effective, **goodness(solution)}
         if folds is not None and left_out is not None:
-            result.goodness |= out_of_sample(solution, left_out, folds)
+            few = len(left_out.places) < 2
+            result.goodness |= {
+                "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
+                "loo_r_squared": np.nan if few else 1 - left_out.sse / solution.tss,
+                "condition_number": condition_number(moments),
+            }
     if folds is not None:
         result.wald = result.joint.pop()
     return result
-
-
-def _infer(
-    result: LayerFit, sums: ClusterSums, kind: Covariance, tested: Sequence[np.ndarray]
-) -> None:
-    """Give a fit its covariance, degrees of freedom and joint tests."""
-    to_terms, df = sums.solution.to_terms, kind.df(sums)
-    v = to_terms @ kind.of(sums) @ to_terms.T
-    aht = kind.satterthwaite
-    degrees = [test.df() for test in sums.joint] if aht else [df] * len(tested)
-    result.joint = [
-        clustered.wald(contrasts @ result.estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
-        for contrasts, eta in zip(tested, degrees, strict=True)
-    ]
-    result.df[:] = df
-    unknown = np.isnan(result.df)
-    v[unknown], v[:, unknown] = np.nan, np.nan
-    result.covariance = v
 
 
 def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:
@@ -160,18 +151,6 @@ def goodness(solution: Solution) -> dict[str, float]:
         "r_squared_others": 1 - of_others / solution.tss,
         "sigma": float(np.sqrt(ssr / solution.df_resid)),
         "log_likelihood": np.nan if len(solution.moments.s) > 1 else float(likelihood),
-    }
-
-
-def out_of_sample(
-    solution: Solution, left_out: Jackknife, folds: int | Moments
-) -> dict[str, float]:
-    """Return how well one layer predicts documents that it did not see, by column."""
-    alone = len(left_out.places) < 2
-    return {
-        "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
-        "loo_r_squared": np.nan if alone else 1 - left_out.sse / solution.tss,
-        "condition_number": condition_number(solution.moments),
     }
 
 

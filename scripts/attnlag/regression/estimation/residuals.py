@@ -170,16 +170,12 @@ def sum_residuals(
     model: ResidualModel,
     hac_lags: int,
     document_means: np.ndarray | None = None,
-    merged: merging.TermSums = MappingProxyType({}),
+    kept: merging.TermSums = MappingProxyType({}),
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
 
-    Parameters
-    ----------
-    hac_lags : int
-        Lags of the Newey-West errors; 0 allows for heteroskedasticity alone.
-    document_means : array, optional
-        From `means_of` these documents, if ``model`` has document effects.
+    No lags of the Newey-West errors allow for heteroskedasticity alone. A model with document
+    effects needs the means of these documents (`means_of`).
     """
     reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
@@ -196,7 +192,7 @@ def sum_residuals(
         slots = _slots(batch, reach)
         sums = [*of_no_rows]
         for place in fitted:
-            parts = [merged.get(term, (term,)) for term in ("y", *model.terms)]
+            parts = [kept.get(term, (term,)) for term in ("y", *model.terms)]
             values = [values_of(batch, model.layers[place], each) for each in parts]
             x = np.stack([each.sum(axis=0) for each in values])
             usable = np.flatnonzero(~np.isnan(x[0]))
@@ -293,7 +289,7 @@ def sums_of_shards(
     model: ResidualModel,
     hac_lags: int,
     threads: int,
-    merged: merging.TermSums,
+    kept: merging.TermSums,
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
@@ -305,8 +301,8 @@ def sums_of_shards(
         batches = tables.batches(designs[place], tables.ROWS_AT_ONCE, "residuals")
         means = None
         if model.document_effects:
-            means = means_of(merging.with_terms(each, merged) for each in shards[place])
-        return sum_residuals(batches, model, hac_lags, means, merged)
+            means = means_of(merging.with_terms(each, kept) for each in shards[place])
+        return sum_residuals(batches, model, hac_lags, means, kept)
 
     with ThreadPoolExecutor(threads) as pool:
         return reduce(add, pool.map(sums_of, range(len(designs))))

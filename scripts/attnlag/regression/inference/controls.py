@@ -35,14 +35,10 @@ from attnlag.storage import tables
 
 
 def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> list[Moments]:
-    """Return the moments of few documents, whose design is held in memory.
-
-    Relative norms need the norms of the stream at the same tokens.
-    """
+    """Return the moments of a file of norms; relative norms need those of the stream too."""
     layers = list(formula.outcome.columns(pq.read_schema(norms).names))
-    batches = in_batches(
-        formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design of random weights"
-    )
+    progress = "design of random weights"
+    batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, progress)
     return moments_of_batches(batches, layers, formula)
 
 
