@@ -29,6 +29,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from attnlag.errors import UserError
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities import extraction
 
 # Every type with a causal language model, and every multimodal type that generates text.
@@ -198,7 +199,7 @@ def plain_hooks(model, adjustments, sequence):
         seen[key] = vectors(args[0] if args else kwargs["hidden_states"])
 
     handles = []
-    for layer, block in enumerate(adjustments.blocks):
+    for layer, block in enumerate(adjustments.decoder.blocks):
         before = partial(enter, key=(layer, "in"))
         handles.append(block.block.register_forward_pre_hook(before, with_kwargs=True))
         for sublayer, modules in (*block.sublayers.items(), ("out", [block.block])):
@@ -221,7 +222,7 @@ def differs_from_plain_hooks(model, adjustments, layers, sequences):
         seen = plain_hooks(model, adjustments, sequence)
         rows = slice(start, start + len(sequence))
         start += len(sequence)
-        for layer, block in enumerate(adjustments.blocks):
+        for layer, block in enumerate(adjustments.decoder.blocks):
             total = seen[layer, "in"]
             for sublayer in block.sublayers:
                 plain = seen[layer, sublayer] * (block.scale or 1)
@@ -247,13 +248,11 @@ def row_of(model_type):
         return model_type, "not run", "no tiny model"
     sequences = sequences_of(model)
     try:
+        decoder = decoder_of(model)
+        sites = [site for site in ("attention", "mlp") if site in decoder.blocks[0].sublayers]
         adjustments = extraction.Extractor(
-            model, sites=["attention"], batch_tokens=4096, quantities=["vectors"]
+            decoder, sites=sites, batch_tokens=4096, quantities=["vectors"]
         )
-        if "mlp" in adjustments.blocks[0].sublayers:
-            adjustments = extraction.Extractor(
-                model, sites=["attention", "mlp"], batch_tokens=4096, quantities=["vectors"]
-            )
         layers = adjustments.measure(sequences)
     except UserError as error:
         return model_type, "refused", reason_of(str(error))
@@ -262,7 +261,7 @@ def row_of(model_type):
     worst = differs_from_plain_hooks(model, adjustments, layers, sequences)
     if not worst < 1e-4:
         return model_type, "WRONG", f"off by {worst:.1e} from plain hooks"
-    hybrid = any(block.kind != "attention" for block in adjustments.blocks)
+    hybrid = any(block.kind != "attention" for block in decoder.blocks)
     return model_type, "proved", "hybrids" if hybrid else ""
 
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoModel
 
-from attnlag.interventions import derivative, edits
-from attnlag.model import detect_modules
+from attnlag.interventions import derivative
+from attnlag.model.detect_modules import decoder_of
 
 ROOT = Path(__file__).parents[1]
 MODEL = "smollm2-135m-instruct"
@@ -24,16 +24,19 @@ PAIRS = [(0, 9), (9, 19), (18, 29)]
 LENGTH, NEXT = 60, 6
 
 
-def elasticities(model, blocks, ids, source, target):
+def elasticities(decoder, ids, source, target):
     """Return elasticities at a token and the next ones, by derivative and by differences."""
     place = LENGTH // 2
 
     def log_norms(gate):
         row = torch.ones(1, LENGTH)
         row = torch.cat([row[:, :place], gate[None], row[:, place + 1 :]], dim=1)
-        opened = [row if layer == source else torch.ones(1, LENGTH) for layer in range(len(blocks))]
-        change = edits.through({"attention": opened})
-        found = derivative.log_norms(model, blocks, ids, ["attention"], change)
+        opened = [
+            row if layer == source else torch.ones(1, LENGTH)
+            for layer in range(len(decoder.blocks))
+        ]
+        gates = {"attention": opened}
+        found = derivative.log_norms(decoder, ids, ["attention"], gates)
         return found["attention", target][0][place : place + NEXT]
 
     gate = torch.ones(1, requires_grad=True)
@@ -47,12 +50,12 @@ def elasticities(model, blocks, ids, source, target):
 if __name__ == "__main__":
     model = AutoModel.from_pretrained(ROOT / "data/models" / MODEL, dtype=torch.float32)
     model.eval().requires_grad_(False)
-    blocks = detect_modules.blocks_of(model)[0]
+    decoder = decoder_of(model)
     every = []
     for row in pq.read_table(ROOT / TOKENS).to_pylist()[::32]:
         ids = torch.tensor(row["input_ids"][:LENGTH])[None]
         for source, target in PAIRS:
-            slopes, differences = elasticities(model, blocks, ids, source, target)
+            slopes, differences = elasticities(decoder, ids, source, target)
             every.append((slopes, differences))
             apart = np.linalg.norm(slopes - differences) / np.linalg.norm(slopes)
             print(f"{row['document']}, layer {source} to {target}: {apart:.2%}", flush=True)

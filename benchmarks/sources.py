@@ -16,6 +16,7 @@ import torch
 
 from attnlag.interventions import sampling
 from attnlag.model import hooks, loading
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities import tracing
 from attnlag.quantities.settings import Sources
 
@@ -33,7 +34,7 @@ def main():
         ROOT / f"results/corpora/{CORPUS}.parquet",
         *(settings.documents, settings.document_tokens),
     )
-    tracer = tracing.Tracer(model, ["attention"])
+    tracer = tracing.Tracer(decoder_of(model), ["attention"])
 
     def norms():
         found = []

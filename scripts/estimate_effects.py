@@ -51,22 +51,20 @@ def main(job):
             program.log.info(f"{error}; going on without the prediction of the next token")
             model = load()
         used = loading.device_and_dtype(model)
-        blocks, _ = detect_modules.blocks_of(model.base_model, settings.modules, source["name"])
-        if mixers := detect_modules.mixers_of(blocks):
+        decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
+        if mixers := detect_modules.mixers_of(decoder.blocks):
             record["model"]["mixers"] = mixers
-        base_model, ids = model.base_model, torch.from_numpy(next(iter(sequences.values())))
+        base_model, ids = decoder.model, torch.from_numpy(next(iter(sequences.values())))
         # Packed weights and their transposes, and as much again for the graph.
         free = sum(loading.free_bytes(model.device).values())
         room = 4 * base_model.get_memory_footprint() <= free
         fast = settings.fast if room or settings.fast != "auto" else "off"
-        used["fast"], way = onednn.accelerate(base_model, blocks, ids, fast, backward=True)
+        used["fast"], way = onednn.accelerate(base_model, decoder.blocks, ids, fast, backward=True)
         table = effects.measured(
-            model,
-            blocks,
+            decoder,
             sequences,
             settings,
             sampling.tags_of(job.input.token_properties, sequences),
-            name=source["name"],
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
         )

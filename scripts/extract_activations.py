@@ -45,23 +45,22 @@ def main(job):
         head="surprisal" in settings.quantities,
     )
     with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
+        decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
         extractor = extraction.Extractor(
-            model,
+            decoder,
             quantities=quantities,
             sites=sites,
-            modules=settings.modules,
-            name=source["name"],
             batch_tokens=job.options.batch_tokens,
             threads=job.threads,
             fast=settings.fast,
             progress=bar.update,
         )
-        if extractor.remark:
-            program.log.info(f"{source['name']}: {extractor.remark}")
-        if mixers := detect_modules.mixers_of(extractor.blocks):
+        if decoder.remark:
+            program.log.info(f"{source['name']}: {decoder.remark}")
+        if mixers := detect_modules.mixers_of(decoder.blocks):
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
-        layers = len(extractor.blocks)
+        layers = len(decoder.blocks)
         files = catalogue.paths_of(quantities, sites, job.output)
         sizes = {}
         for key, path in files.items():

@@ -27,7 +27,7 @@ from attnlag.storage.sequences import longest_sequence
 
 def main(job):
     # These import transformers, which reads the settings of the network on import.
-    from attnlag.model import loading, random_weights
+    from attnlag.model import detect_modules, loading, random_weights
     from attnlag.quantities import extraction
 
     settings, run, output = job.settings, job.settings.extraction, job.output
@@ -46,7 +46,6 @@ def main(job):
     longest = max(map(longest_sequence, job.input.tokens))
     loading.check_room_to_draw(folder, job.options.batch_tokens, longest)
     name = f"{source['name']}, {record['corpus']['name']}, random weights"
-    named = {"modules": run.modules, "name": source["name"]}
     used: dict[str, str] = {}
     made_at, layers, further = [], 0, len(settings.scales) - 1
 
@@ -70,7 +69,12 @@ def main(job):
         if output.centred_cosines:
             files |= {("vectors", site): Path(place, f"{site}.parquet") for site in sites}
         draws = random_weights.draws(
-            folder, settings.scales, settings.seed, attention=run.attention_implementation, **named
+            folder,
+            settings.scales,
+            settings.seed,
+            attention=run.attention_implementation,
+            modules=run.modules,
+            name=source["name"],
         )
         fast = run.fast
         for index, draw in enumerate(draws):
@@ -87,19 +91,19 @@ def main(job):
             model = draw.model.base_model.to(device, precision).eval()
             used.update(loading.device_and_dtype(model))
             made_at.append(draw.scale)
+            decoder = detect_modules.decoder_of(model, run.modules, source["name"])
             extractor = extraction.Extractor(
-                model,
+                decoder,
                 quantities=list(dict.fromkeys(quantity for quantity, _ in files)),
                 sites=sites,
                 batch_tokens=job.options.batch_tokens,
                 threads=job.threads,
                 fast=fast,
                 progress=bar.update,
-                **named,
             )
             extraction.record(tokens, extractor, files, of_draw, run.storage_dtype)
             # The way that was the fastest is not measured again.
-            fast, layers = extractor.fast, len(extractor.blocks)
+            fast, layers = extractor.fast, len(decoder.blocks)
             for number, site in enumerate(sites if output.centred_cosines and not index else ()):
                 cosines, distances = centred.cosines_of(files["vectors", site])
                 table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])

@@ -56,8 +56,9 @@ def main(job):
         if files and sequences:
             model = model_of(seed)
             recorded["used"] = loading.device_and_dtype(model)
-            tracer = tracing.Tracer(model, settings.sites, settings.modules, source["name"])
-            if mixers := detect_modules.mixers_of(tracer.blocks):
+            decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
+            tracer = tracing.Tracer(decoder, settings.sites)
+            if mixers := detect_modules.mixers_of(decoder.blocks):
                 record["model"]["mixers"] = mixers
             tracer.trace(sequences)
             found, remarks = tracer.tables(), tracer.remarks()

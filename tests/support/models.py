@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel
 
 from attnlag.model import hooks
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.extraction import Extractor
 
@@ -76,10 +77,10 @@ def small_model(model_type, settings, **options):
     return model
 
 
-def extractor(model, *quantities, batch_tokens=64, **options):
+def extractor(model, *quantities, batch_tokens=64, modules=None, name="NAME", **options):
     """Return what measures quantities, by default norms, in batches of few tokens."""
-    quantities = quantities or ("norms",)
-    return Extractor(model, batch_tokens=batch_tokens, quantities=quantities, **options)
+    options |= {"batch_tokens": batch_tokens, "quantities": quantities or ("norms",)}
+    return Extractor(decoder_of(model, modules, name), **options)
 
 
 def measured(model, quantity="vectors", sites=tuple(SITES), sequences=None, **options):

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 
 import numpy as np
 import pandas as pd
@@ -42,6 +41,7 @@ def insert(project, file, after, block):
     path = project.folder / file
     text = path.read_text(encoding="utf-8")
     assert text.count(after) == 1
+    assert file.endswith(".yaml") or max(map(len, block.splitlines())) <= 100
     path.write_text(text.replace(after, after + block), encoding="utf-8")
 
 
@@ -53,11 +53,9 @@ def extended(gpt2, tmp_path_factory):
     insert(project, COVARIATES, beginning[0], block_of("covariate"))
     insert(project, COVARIANCES, "CATALOGUE = {\n", block_of("covariance"))
     insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
-    site = textwrap.indent(block_of("site").rstrip(), " " * 8)
-    insert(project, CATALOGUE, "    for site in (\n", f"{site},\n")
+    insert(project, CATALOGUE, "SITES = by_name(\n", block_of("site"))
     entry, module = blocks_of("quantity")
-    entry = textwrap.indent(entry.rstrip(), " " * 8)
-    insert(project, CATALOGUE, "    for quantity in (\n", f"{entry},\n")
+    insert(project, CATALOGUE, "QUANTITIES = by_name(\n", entry)
     (project.folder / "scripts/attnlag/quantities/two_before.py").write_text(module)
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")

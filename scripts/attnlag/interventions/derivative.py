@@ -23,65 +23,69 @@ from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
-from attnlag.model.architectures import BlockModules
+from attnlag.model.detect_modules import Decoder
 from attnlag.quantities.passes import Batch, Passes
 from attnlag.storage.memory import amount
 
 DERIVATIVE = "derivative"
+
+# Factors of adjustments by site, one for each layer, (sequences, tokens).
+Gates = Mapping[str, Sequence[torch.Tensor]]
+
+Receive = Callable[[int, str, torch.Tensor], object]
 
 # Number of tokens of the shortest pass that measures the memory of the graph.
 PROBE_TOKENS = 16
 
 
 def log_norms(
-    model: torch.nn.Module,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     ids: torch.Tensor,
     sites: Sequence[str],
-    change: edits.Change,
-    receive: edits.Receive = lambda layer, site, added: None,
+    opened: Gates,
+    receive: Receive = lambda layer, site, added: None,
 ) -> dict[tuple[str, int], torch.Tensor]:
     """Return the log norms of all adjustments, (sequences, tokens), by site and layer.
 
-    ``sites`` are all that ``change`` changes or whose norms are needed.
+    Each is multiplied by its gate first. ``sites`` have gates, or norms that are needed.
     """
     logs: dict[tuple[str, int], torch.Tensor] = {}
 
     def changed(layer: int, site: str, added: torch.Tensor) -> torch.Tensor:
-        added = change(layer, site, added)
+        if site in opened:
+            gate = opened[site][layer].to(device=added.device, dtype=added.dtype)
+            added = added * gate.reshape(*added.shape[:-1], 1)
         receive(layer, site, added)
         logs[site, layer] = edits.log_norm(added).reshape(ids.shape)
         return added
 
-    with edits.edited(blocks, sites, changed):
-        hooks.forward(model, ids)
+    with edits.edited(decoder.blocks, sites, changed):
+        hooks.forward(decoder.model, ids)
     return logs
 
 
 def opened_gates(
-    model: torch.nn.Module, sites: Collection[str], layers: int, shape: tuple[int, ...]
+    decoder: Decoder, sites: Collection[str], shape: tuple[int, ...]
 ) -> dict[str, list[torch.Tensor]]:
     """Return gates of 1 for each site, layer, sequence and token, which are leaves of the graph."""
-    dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
+    dtype = torch.promote_types(decoder.dtype, torch.float32)
     ones = partial(torch.ones, shape, dtype=dtype, requires_grad=True)
-    return {site: [ones() for _ in range(layers)] for site in sites}
+    return {site: [ones() for _ in decoder.blocks] for site in sites}
 
 
 def effects_in_batch(
-    model: torch.nn.Module,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     batch: Batch,
     keys: Sequence[SequenceKey],
     settings: EffectsSettings,
     targets: Sequence[int],
-    receive: edits.Receive = lambda layer, site, added: None,
+    receive: Receive = lambda layer, site, added: None,
 ) -> list[tuple[SequenceKey, Effect]]:
     """Return the effects in each sequence of a batch, given the keys of its sequences."""
     sources, tokens = settings.source_sites, np.arange(batch.real.shape[1])
-    opened = opened_gates(model, sources, len(blocks), batch.real.shape)
+    opened = opened_gates(decoder, sources, batch.real.shape)
     with torch.enable_grad():
-        change = edits.through(opened)
-        logs = log_norms(model, blocks, batch.ids, settings.sites, change, receive)
+        logs = log_norms(decoder, batch.ids, settings.sites, opened, receive)
     # Positions count from the start of the sequence; padding is at its end.
     usable = batch.real & (tokens >= settings.drop_first)
     signs = np.stack([sampling.signs(settings.seed, *key, len(tokens)) for key in keys])
@@ -155,9 +159,7 @@ def graph_bytes(model: torch.nn.Module, run_once: Callable[[], object]) -> int:
     return sum(sizes.values())
 
 
-def per_token(
-    model: torch.nn.Module, blocks: Sequence[BlockModules], batch: Batch, settings: EffectsSettings
-) -> int:
+def per_token(decoder: Decoder, batch: Batch, settings: EffectsSettings) -> int:
     """Return the bytes of the graph for each token of a batch, from two short passes.
 
     Plain attention keeps a weight for every pair of tokens, so the bytes per token grow linearly
@@ -166,10 +168,9 @@ def per_token(
 
     def measured(tokens: int) -> float:
         ids = batch.ids[:1, :tokens]
-        opened = opened_gates(model, settings.source_sites, len(blocks), ids.shape)
-        change = edits.through(opened)
-        forward = partial(log_norms, model, blocks, ids, settings.sites, change)
-        return graph_bytes(model, forward) / tokens
+        opened = opened_gates(decoder, settings.source_sites, ids.shape)
+        forward = partial(log_norms, decoder, ids, settings.sites, opened)
+        return graph_bytes(decoder.model, forward) / tokens
 
     length = batch.ids.shape[1]
     short = min(PROBE_TOKENS, length)
@@ -182,12 +183,10 @@ def per_token(
 
 
 def effects(
-    model: torch.nn.Module,
-    blocks: list[BlockModules],
+    decoder: Decoder,
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
     *,
-    name: str,
     batch_tokens: int,
     threads: int,
     free: int,
@@ -196,12 +195,13 @@ def effects(
 ) -> dict[SequenceKey, list[Effect]]:
     """Return the effects in each sequence, summed over its tokens by distance.
 
-    ``model`` is a base model; its parameters lose their gradients. ``batch_tokens`` are those of
+    The parameters of the base model lose their gradients. ``batch_tokens`` are those of
     simultaneous passes, including padding, and ``free`` the bytes of memory for the graph.
     ``receive`` is called in each pass with the keys of its sequences, whether each of its places
     has a token, and as in `edits.edited`. Raise MemoryError if the graph of a single pass does not
     fit, and UserError if the model fails the proof of its sites.
     """
+    model, blocks, name = decoder.model, decoder.blocks, decoder.name
     targets = sampling.selected_layers(settings.targets, len(blocks))
     model.requires_grad_(False)
     keys = list(sequences)
@@ -216,7 +216,7 @@ def effects(
         hooks.forward(model, short[0])
     hooks.check_identity(evidence, blocks, model, name)
     longest = max(groups, key=lambda batch: batch.real.shape[1])
-    size = per_token(model, blocks, longest, settings)
+    size = per_token(decoder, longest, settings)
     widest = max(batch.real.size for batch in groups)
     if size * widest > free:
         raise MemoryError(
@@ -227,7 +227,7 @@ def effects(
     def effects_of(batch: Batch) -> list[tuple[SequenceKey, Effect]]:
         of_batch = [keys[place] for place in batch.places]
         kept = partial(receive, of_batch, batch.real)
-        return effects_in_batch(model, blocks, batch, of_batch, settings, targets, kept)
+        return effects_in_batch(decoder, batch, of_batch, settings, targets, kept)
 
     found = passes.run(
         groups,

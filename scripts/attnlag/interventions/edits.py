@@ -1,6 +1,6 @@
 """Changes of adjustments, on which the rest of a forward pass depends, and their effects."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from attnlag.quantities.catalogue import SITES
 SequenceKey = tuple[str, int]
 
 Change = Callable[[int, str, torch.Tensor], torch.Tensor]
-Receive = Callable[[int, str, torch.Tensor], object]
 
 
 class Effect(NamedTuple):
@@ -83,15 +82,3 @@ def log_norm(added: torch.Tensor) -> torch.Tensor:
     usable = (norm > 0) & torch.isfinite(norm)
     logs = torch.where(usable, norm, 1.0).log()
     return torch.where(usable, logs, torch.nan)
-
-
-def through(opened: Mapping[str, Sequence[torch.Tensor]]) -> Change:
-    """Return the change that multiplies each adjustment by its gate."""
-
-    def change(layer: int, site: str, added: torch.Tensor) -> torch.Tensor:
-        if site not in opened:
-            return added
-        gate = opened[site][layer].to(device=added.device, dtype=added.dtype)
-        return added * gate.reshape(*added.shape[:-1], 1)
-
-    return change

@@ -13,7 +13,7 @@ from attnlag.interventions.derivative import DERIVATIVE
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import loading
-from attnlag.model.architectures import BlockModules
+from attnlag.model.detect_modules import Decoder
 
 EFFECT_SUMS = ["positions", "effect_sum"]
 
@@ -37,13 +37,11 @@ EFFECTS_SCHEMA = pa.schema(
 
 
 def measured(
-    model: Any,
-    blocks: list[BlockModules],
+    decoder: Decoder,
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
     tags: Mapping[SequenceKey, Sequence[str]],
     *,
-    name: str,
     batch_tokens: int,
     threads: int,
     progress: bool = True,
@@ -55,25 +53,23 @@ def measured(
     on which each token counts twice if there are finite interventions.
     """
     finitely = bool(settings.interventions)
-    layers = sampling.selected_sources(settings.sources, len(blocks)) if finitely else []
+    layers = sampling.selected_sources(settings.sources, len(decoder.blocks)) if finitely else []
     replacements = finite.Replacements(sequences, settings, layers, tags)
     total = sum(map(len, sequences.values())) * (2 if finitely else 1)
-    shown = {"desc": f"{name}: effects", "disable": not progress, "delay": 2}
+    shown = {"desc": f"{decoder.name}: effects", "disable": not progress, "delay": 2}
     with tqdm(total=total, unit="token", unit_scale=True, **shown) as bar:
         common: dict[str, Any] = {"threads": threads, "progress": bar.update}
         found = derivative.effects(
-            model.base_model,
-            blocks,
+            decoder,
             sequences,
             settings,
-            name=name,
             batch_tokens=batch_tokens,
-            free=sum(loading.free_bytes(model.device).values()),
+            free=sum(loading.free_bytes(decoder.model.device).values()),
             receive=replacements.receive,
             **common,
         )
         if finitely:
-            changed = finite.effects(model, blocks, sequences, settings, replacements, **common)
+            changed = finite.effects(decoder, sequences, settings, replacements, **common)
             for key, effects_of_changes in changed.items():
                 found[key] += effects_of_changes
     return table(found, settings.sign_draws)

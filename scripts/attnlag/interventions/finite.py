@@ -20,7 +20,7 @@ from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
 from attnlag.model import hooks
-from attnlag.model.architectures import BlockModules
+from attnlag.model.detect_modules import Decoder
 from attnlag.quantities.passes import Passes
 
 Edit = Callable[[torch.Tensor], torch.Tensor]
@@ -147,8 +147,7 @@ def variants(
 
 
 def effects_at(
-    model: torch.nn.Module,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     sequence: np.ndarray,
     settings: EffectsSettings,
     *,
@@ -176,10 +175,10 @@ def effects_at(
         return added
 
     options: dict[str, Any] = {}
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+    if "logits_to_keep" in inspect.signature(decoder.whole.forward).parameters:
         options["logits_to_keep"] = distances
-    with torch.inference_mode(), edits.edited(blocks, sites, change):
-        output = hooks.forward(model, ids, **options)
+    with torch.inference_mode(), edits.edited(decoder.blocks, sites, change):
+        output = hooks.forward(decoder.whole, ids, **options)
         if getattr(output, "logits", None) is not None:
             logits = output.logits[:, -distances:].double().log_softmax(-1)
             following = torch.from_numpy(sequence[token + 1 : token + 1 + distances])
@@ -193,8 +192,7 @@ def effects_at(
 
 
 def effects(
-    model: torch.nn.Module,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     sequences: Mapping[SequenceKey, np.ndarray],
     settings: EffectsSettings,
     replacements: Replacements,
@@ -207,9 +205,9 @@ def effects(
     On CPU, ``threads`` sequences run in parallel. ``progress`` is called with the number of tokens
     done after each sequence.
     """
-    passes = Passes(model, 1, threads)
+    passes = Passes(decoder.whole, 1, threads)
     with passes.first(), torch.inference_mode():
-        hooks.forward(model, torch.zeros(1, 2, dtype=torch.int64))
+        hooks.forward(decoder.whole, torch.zeros(1, 2, dtype=torch.int64))
 
     def effects_in(key: SequenceKey) -> list[Effect]:
         in_sequence: list[Effect] = []
@@ -217,7 +215,7 @@ def effects(
             changes = variants(replacements, site, layer, key)
             place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
             for token in replacements.places[key] if changes else []:
-                of_token = effects_at(model, blocks, sequences[key], settings, token=token, **place)
+                of_token = effects_at(decoder, sequences[key], settings, token=token, **place)
                 tag = replacements.tags[key][token]
                 in_sequence += [effect._replace(upos=tag) for effect in of_token]
         return in_sequence

@@ -36,16 +36,8 @@ def of_pairs(
 ) -> pd.DataFrame:
     """Compare predictions with effects on later layers, by pair of sites and distance.
 
-    ``effects`` are sums by document, ``elasticities`` from `elasticities.with_predictive`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``pairs``, of layers; ``clear``, those whose effect differs from zero after Holm's
-        correction over the pairs; ``same_sign``, the clear ones whose coefficient has the effect's
-        sign; ``by_chance``, the number of these if signs were independent; ``rank_correlation`` of
-        the sizes of coefficients and effects over all pairs (Spearman); and ``significant``, the
-        pairs whose coefficient's interval excludes zero.
+    ``effects`` are sums by document, ``elasticities`` from `elasticities.with_predictive`. Pairs of
+    layers are ``clear`` if their effect differs from zero after Holm's correction over the pairs.
     """
     rows = []
     keys = TRIAL_KEYS[:3]

@@ -1,7 +1,7 @@
 """The blocks of a model of any type, by a layout that passes the proof."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,46 @@ from attnlag.model.architectures import BlockModules
 
 # Number of tokens in the pass that tries a layout.
 TOKENS = 12
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A model with the modules of its blocks."""
+
+    whole: Any  # with a head or without
+    name: str  # in the configuration, for messages
+    blocks: list[BlockModules]
+    # Layout found for a model of an unknown type, and layers with another mixer than attention, in
+    # words; empty if neither applies.
+    remark: str
+
+    @property
+    def model(self) -> Any:
+        """The base model."""
+        return getattr(self.whole, "base_model", self.whole)
+
+    @property
+    def called(self) -> str:
+        """The name and type, for the beginning of messages."""
+        return f"model {self.name}, of type '{self.model.config.model_type}'"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def config(self) -> Any:
+        """What the base model's config states of its text decoder."""
+        return self.model.config.get_text_config()
+
+
+def decoder_of(
+    model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
+) -> Decoder:
+    """Return a model, with a head or without, and what `blocks_of` finds in it."""
+    blocks, remark = blocks_of(getattr(model, "base_model", model), declared, name)
+    return Decoder(model, name, blocks, remark)
 
 
 def blocks_of(

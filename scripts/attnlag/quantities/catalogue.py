@@ -13,15 +13,23 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # A quantity of a site, by their names; "" is the site of what is measured of the model.
 Key = tuple[str, str]
 
 
+Entry = TypeVar("Entry", "Site", "Quantity")
+
+
 def total(*sublayers: Any) -> Any:
     """Return the sum of the outputs of the sublayers of a block."""
     return functools.reduce(operator.add, sublayers)
+
+
+def by_name(*entries: Entry) -> dict[str, Entry]:
+    """Return entries of a catalogue by their names."""
+    return {entry.name: entry for entry in entries}
 
 
 @dataclass(frozen=True)
@@ -36,19 +44,16 @@ class Site:
     value: Callable[..., Any] = total
 
 
-SITES = {
-    site.name: site
-    for site in (
-        Site(
-            "attention",
-            ("attention",),
-            "attention adjustment",
-            "what attention adds to the residual stream",
-        ),
-        Site("mlp", ("mlp",), "MLP adjustment", "what the MLP adds"),
-        Site("block", ("attention", "mlp"), "block update", "the sum of the two"),
-    )
-}
+SITES = by_name(
+    Site(
+        "attention",
+        ("attention",),
+        "attention adjustment",
+        "what attention adds to the residual stream",
+    ),
+    Site("mlp", ("mlp",), "MLP adjustment", "what the MLP adds"),
+    Site("block", ("attention", "mlp"), "block update", "the sum of the two"),
+)
 
 
 def changeable(names: Iterable[str]) -> list[str]:
@@ -122,142 +127,128 @@ class Quantity:
         return f"results/{{model}}/{{corpus}}/{above}{self.folder or self.name}/{file}"
 
 
-QUANTITIES = {
-    quantity.name: quantity
-    for quantity in (
-        Quantity(
-            "vectors",
-            "vectors that a sublayer adds",
-            "site",
-            "norms.Vectors",
-            columns={"layer_NN": "the vector that the sublayer adds"},
-            folder="activations",
+QUANTITIES = by_name(
+    Quantity(
+        "vectors",
+        "vectors that a sublayer adds",
+        "site",
+        "computation.Vectors",
+        columns={"layer_NN": "the vector that the sublayer adds"},
+        folder="activations",
+    ),
+    Quantity(
+        "norms",
+        "norms of adjustments",
+        "site",
+        "computation.Norms",
+        columns={"layer_NN": "L2 norm of the vector, not its logarithm"},
+        outcomes=(
+            Outcome("norm", "log norm", "log norm per log norm", logarithm=True),
+            Outcome("relative", "log relative norm", "of log relative norms", logarithm=True),
         ),
-        Quantity(
-            "norms",
-            "norms of adjustments",
-            "site",
-            "norms.Norms",
-            columns={"layer_NN": "L2 norm of the vector, not its logarithm"},
-            outcomes=(
-                Outcome("norm", "log norm", "log norm per log norm", logarithm=True),
-                Outcome("relative", "log relative norm", "of log relative norms", logarithm=True),
+    ),
+    Quantity(
+        "stream",
+        "norms of what each block receives",
+        "model",
+        "computation.StreamNorms",
+        points=("stream",),
+        columns={"layer_NN": "L2 norm of the block's input"},
+    ),
+    Quantity(
+        "geometry",
+        "directions of adjustments; the metadata `attnlag.random_pairs` have means over random "
+        "pairs",
+        "site",
+        "geometry.Geometry",
+        points=("stream",),
+        columns={
+            "layer_NN.parallel": "part of the adjustment along the stream; signed",
+            "layer_NN.orthogonal": "size of the part at right angles to it",
+            "layer_NN.log_growth": "log ratio of the stream's norms after and before",
+            "layer_NN.angle": "angle by which it turns the stream [radians]",
+            "layer_NN.cosine_previous": "cosine with the adjustment of the token before",
+        },
+        outcomes=(
+            Outcome("parallel", "parallel part", "of parallel parts"),
+            Outcome("orthogonal", "log orthogonal part", "of log orthogonal parts", logarithm=True),
+            Outcome("log_growth", "log growth", "of log growths"),
+            Outcome("angle", "angle", "of angles"),
+            Outcome(
+                "cosine_previous", "cosine with the token before", "of cosines", first_position=1
             ),
         ),
-        Quantity(
-            "stream",
-            "norms of what each block receives",
-            "model",
-            "norms.StreamNorms",
-            points=("stream",),
-            columns={"layer_NN": "L2 norm of the block's input"},
-        ),
-        Quantity(
-            "geometry",
-            "directions of adjustments; the metadata `attnlag.random_pairs` have means over random "
-            "pairs",
-            "site",
-            "geometry.Geometry",
-            points=("stream",),
-            columns={
-                "layer_NN.parallel": "part of the adjustment along the stream; signed",
-                "layer_NN.orthogonal": "size of the part at right angles to it",
-                "layer_NN.log_growth": "log ratio of the stream's norms after and before",
-                "layer_NN.angle": "angle by which it turns the stream [radians]",
-                "layer_NN.cosine_previous": "cosine with the adjustment of the token before",
-            },
-            outcomes=(
-                Outcome("parallel", "parallel part", "of parallel parts"),
-                Outcome(
-                    "orthogonal", "log orthogonal part", "of log orthogonal parts", logarithm=True
-                ),
-                Outcome("log_growth", "log growth", "of log growths"),
-                Outcome("angle", "angle", "of angles"),
-                Outcome(
-                    "cosine_previous",
-                    "cosine with the token before",
-                    "of cosines",
-                    first_position=1,
-                ),
+        optional=True,
+    ),
+    Quantity(
+        "centred_cosines",
+        "cosines of neighbours without the layer's mean vector",
+        "site",
+        columns={"layer_NN.cosine_previous_centred": "cosine_previous without the mean vector"},
+        outcomes=(
+            Outcome(
+                "cosine_previous_centred",
+                "centred cosine with the token before",
+                "of centred cosines",
+                first_position=1,
             ),
-            optional=True,
         ),
-        Quantity(
-            "centred_cosines",
-            "cosines of neighbours without the layer's mean vector",
-            "site",
-            columns={"layer_NN.cosine_previous_centred": "cosine_previous without the mean vector"},
-            outcomes=(
-                Outcome(
-                    "cosine_previous_centred",
-                    "centred cosine with the token before",
-                    "of centred cosines",
-                    first_position=1,
-                ),
+        measured_in="vectors",
+    ),
+    Quantity(
+        "heads",
+        "norms of what each attention head adds; the metadata `attnlag.heads` state the error "
+        "of their sum, or why there are none",
+        "attention",
+        "heads.Heads",
+        columns={"layer_NN": "norm of what each head adds"},
+        optional=True,
+    ),
+    Quantity(
+        "surprisal",
+        "surprisal of each token, and entropies of the model's predictions",
+        "model",
+        "surprisal.Surprisal",
+        optional=True,
+    ),
+    Quantity(
+        "sources", "shares of each adjustment that tokens write", "attention", measured_in="single"
+    ),
+    Quantity(
+        "source_parts",
+        "norms of what each token and earlier ones write",
+        "attention",
+        columns={
+            "layer_NN.from_itself": "norm of what the token writes to itself",
+            "layer_NN.from_earlier": "norm of what earlier tokens write",
+        },
+        outcomes=(
+            Outcome(
+                "from_itself", "log norm of the own part", "log norm per log norm", logarithm=True
             ),
-            measured_in="vectors",
-        ),
-        Quantity(
-            "heads",
-            "norms of what each attention head adds; the metadata `attnlag.heads` state the error "
-            "of their sum, or why there are none",
-            "attention",
-            "heads.Heads",
-            columns={"layer_NN": "norm of what each head adds"},
-            optional=True,
-        ),
-        Quantity(
-            "surprisal",
-            "surprisal of each token, and entropies of the model's predictions",
-            "model",
-            "surprisal.Surprisal",
-            optional=True,
-        ),
-        Quantity(
-            "sources",
-            "shares of each adjustment that tokens write",
-            "attention",
-            measured_in="single",
-        ),
-        Quantity(
-            "source_parts",
-            "norms of what each token and earlier ones write",
-            "attention",
-            columns={
-                "layer_NN.from_itself": "norm of what the token writes to itself",
-                "layer_NN.from_earlier": "norm of what earlier tokens write",
-            },
-            outcomes=(
-                Outcome(
-                    "from_itself",
-                    "log norm of the own part",
-                    "log norm per log norm",
-                    logarithm=True,
-                ),
-                Outcome(
-                    "from_earlier",
-                    "log norm of the others' part",
-                    "log norm per log norm",
-                    logarithm=True,
-                ),
+            Outcome(
+                "from_earlier",
+                "log norm of the others' part",
+                "log norm per log norm",
+                logarithm=True,
             ),
-            measured_in="sources",
         ),
-        Quantity(
-            "sinks",
-            "attention of each head to the first token of a sequence",
-            "attention",
-            columns={"layer_NN": "weight of the first token in each head"},
-            measured_in="single",
-        ),
-        Quantity(
-            "readout",
-            "effects of adjustments on the logits of some tokens",
-            "site",
-            measured_in="single",
-        ),
-    )
-}
+        measured_in="sources",
+    ),
+    Quantity(
+        "sinks",
+        "attention of each head to the first token of a sequence",
+        "attention",
+        columns={"layer_NN": "weight of the first token in each head"},
+        measured_in="single",
+    ),
+    Quantity(
+        "readout",
+        "effects of adjustments on the logits of some tokens",
+        "site",
+        measured_in="single",
+    ),
+)
 
 # The quantities that `extraction.quantities` may ask for.
 OPTIONAL = {name: quantity for name, quantity in QUANTITIES.items() if quantity.optional}

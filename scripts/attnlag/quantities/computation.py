@@ -1,40 +1,38 @@
-"""What computes a quantity from forward passes, layer by layer, and the rows of its files."""
+"""What a forward pass gives of a layer, what computes quantities of it, and the rows of files."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from attnlag.errors import UserError
+from attnlag.model import hooks
+from attnlag.model.architectures import BlockModules
+from attnlag.model.detect_modules import Decoder
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import SITES, Key, Quantity
+from attnlag.quantities.norms import l2_norms
+from attnlag.quantities.passes import Batch
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, keys_of
 
 # An array for each layer that has values: a row for each token.
 Values = Mapping[Key, Sequence[np.ndarray]]
 
-# Largest number of bytes on disk per element of a vector; random digits do not compress.
-STORED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-
-class Seen(dict[str, Any]):
+class Seen(dict[str, torch.Tensor]):
     """What a pass over a batch has given of a layer, by point: rows of its real tokens."""
 
-    def __init__(self, layer: int, batch: Any):
+    def __init__(self, layer: int, batch: Batch):
         super().__init__()
         self.layer, self.batch = layer, batch
         self.times: Counter[str] = Counter()  # how often each point was given
         self._sites: dict[str, Any] = {}
-
-    def give(self, point: str, rows: Any) -> None:
-        """Set the rows of a point; those of the stream and of its sublayers at least in float32."""
-        of_module = point in ("heads", "projected", "head")
-        self[point] = rows.float() if not of_module and rows.dtype.itemsize < 4 else rows
-        self.times[point] += 1
 
     def site(self, name: str) -> Any:
         """Return the vectors of a site, (tokens, width)."""
@@ -42,6 +40,37 @@ class Seen(dict[str, Any]):
             added = [self[sublayer] for sublayer in SITES[name].sublayers]
             self._sites[name] = SITES[name].value(*(each.to(added[-1].device) for each in added))
         return self._sites[name]
+
+
+@contextmanager
+def observed(
+    blocks: Sequence[BlockModules],
+    batch: Batch,
+    points: Collection[str],
+    modules: hooks.Modules | None = None,
+    then: Callable[[Seen, str], object] = lambda seen, point: None,
+) -> Iterator[dict[int, Seen]]:
+    """Yield what the pass over a batch within the context gives of each layer, see `hooks.tap`.
+
+    What blocks receive and add is at least in float32. ``then(seen, point)`` is called with each
+    addition, and may end the pass by ``hooks.AllSeen``.
+    """
+    layers: dict[int, Seen] = {}
+
+    def keep(layer: int, point: str, rows: torch.Tensor) -> None:
+        seen = layers.setdefault(layer, Seen(layer, batch))
+        half = rows.dtype.itemsize < 4 and (layer, point) not in (modules or {})
+        seen[point] = rows.float() if half else rows
+        seen.times[point] += 1
+        then(seen, point)
+
+    mask = torch.from_numpy(batch.real)
+    with (
+        suppress(hooks.AllSeen),
+        hooks.watched(blocks, mask, keep, points, modules),
+        torch.inference_mode(),
+    ):
+        yield layers
 
 
 class Computation:
@@ -55,14 +84,14 @@ class Computation:
     stored = "float32"
     # The error of a proof in words, or why there is nothing.
     remark = ""
-    # What gives points besides those of blocks, see ``hooks.tap``.
-    modules: Mapping[tuple[int, str], Any] = {}
 
-    def __init__(self, quantity: Quantity, site: str, model: Any):
+    def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         self.quantity, self.site = quantity, site
-        self.called, self.width = model.called, model.width
+        self.called, self.width = decoder.called, int(decoder.config.hidden_size)
+        # What gives points besides those of blocks, see ``hooks.tap``.
+        self.modules: hooks.Modules = {}
         # The layers that have values.
-        self.layers: Sequence[int] = range(len(model.blocks))
+        self.layers: Sequence[int] = range(len(decoder.blocks))
         self.points = {*(SITES[site].sublayers if site in SITES else ()), *quantity.points}
         if quantity.values:
             self.shape = (len(quantity.values),)
@@ -88,7 +117,8 @@ class Computation:
 
     def bytes_per_token(self, stored: str) -> int:
         """Return the most bytes that a token takes on disk, given the precision of vectors."""
-        of_number = STORED_BYTES[stored] if self.of_width else 4
+        # Random digits do not compress.
+        of_number = getattr(torch, stored).itemsize if self.of_width else 4
         return len(self.layers) * math.prod(self.shape) * of_number
 
     def metadata(self) -> dict[bytes, bytes]:
@@ -109,20 +139,53 @@ class Computation:
         return table(run, values, self.schema(), self.stored)
 
 
+def norms_of(vectors: Any) -> Any:
+    """Return the L2 norms of the rows of a tensor, accumulated in float64, as float32."""
+    if vectors.device.type == "cpu":
+        # Computed like the norms of stored vectors, with equal bits.
+        return torch.from_numpy(l2_norms(vectors.float().numpy()))
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
+
+
+class Vectors(Computation):
+    """The vectors of a site, in float32."""
+
+    of_width = True
+
+    def layer(self, seen: Seen) -> Any:
+        return seen.site(self.site).float()
+
+
+class Norms(Computation):
+    """The norms of a site."""
+
+    def layer(self, seen: Seen) -> Any:
+        return norms_of(seen.site(self.site))
+
+
+class StreamNorms(Computation):
+    """The norms of what blocks receive."""
+
+    def layer(self, seen: Seen) -> Any:
+        return norms_of(seen["stream"])
+
+
 def table(
     sequences: Sequence[TokenSequence], layers: Sequence[np.ndarray], schema: pa.Schema, stored: str
 ) -> pa.Table:
     """Return a row per token of some sequences: the keys first, then the layers of one site.
 
-    Vectors are rounded to the precision ``stored``. Raise UserError if one is too large for
-    float16.
+    Vectors are rounded to the precision ``stored``. Parquet has no bfloat16; such numbers are
+    stored as float32 with zeros in the other digits, which compress to nothing. Raise UserError if
+    one is too large for float16.
     """
     arrays = keys_of(sequences)
     for layer, values in enumerate(layers):
         if values.ndim == 1:
             arrays.append(pa.array(values))
             continue
-        flat = rounded(values, stored)
+        numbers = torch.from_numpy(values).to(getattr(torch, stored))
+        flat = (numbers.float() if stored == "bfloat16" else numbers).numpy()
         if stored == "float16" and np.isinf(flat).sum() > np.isinf(values).sum():
             raise UserError(
                 f"float16 holds numbers up to 65504, but what layer {layer} adds is as large as "
@@ -145,19 +208,3 @@ def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
     if stored == "float32":
         return {**options, "compression": "none"}
     return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
-
-
-def rounded(values: np.ndarray, stored: str) -> np.ndarray:
-    """Return float32 values rounded to the stored precision.
-
-    Parquet has no bfloat16; such values are stored as float32 with zeros in the other digits,
-    which compress to nothing.
-    """
-    if stored == "float16":
-        with np.errstate(over="ignore"):
-            return values.astype(np.float16)
-    if stored == "bfloat16":
-        import torch
-
-        return torch.from_numpy(values).bfloat16().float().numpy()
-    return values

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import torch
 
 from attnlag.errors import UserError
-from attnlag.model import detect_modules, hooks, onednn
+from attnlag.model import hooks, onednn
+from attnlag.model.detect_modules import Decoder
 from attnlag.quantities import proofs
 from attnlag.quantities.catalogue import QUANTITIES, SITES, Key
-from attnlag.quantities.computation import Computation, Seen, Values, encoding
-from attnlag.quantities.passes import Batch, Passes, batch_of, observed, runs
+from attnlag.quantities.computation import Computation, Seen, Values, encoding, observed
+from attnlag.quantities.passes import Batch, Passes, batch_of, runs
 from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, stored_sequences
 
@@ -71,16 +72,12 @@ class Extractor:
     stream that each block receives, for relative norms.
     """
 
-    whole: Any  # the model, with a head or without
+    decoder: Decoder
     _: KW_ONLY
     # Names of quantities of a forward pass and of sites, from their catalogues. With "vectors" or
     # "norms" of each site among them, a proof compares what a sequence has alone and in a batch.
     quantities: Sequence[str] = ("norms",)
     sites: Sequence[str] = ("attention",)
-    # Declared module paths; see ``architectures.blocks_at``.
-    modules: Mapping[str, Any] | None = None
-    # The model's name in the configuration, for the messages.
-    name: str = "NAME"
     # Tokens in simultaneous forward passes, including padding.
     batch_tokens: int
     # Threads on CPU, for parallel passes.
@@ -92,22 +89,15 @@ class Extractor:
     progress: Callable[[int], object] = lambda tokens: None
 
     def __post_init__(self) -> None:
-        self.model: Any = getattr(self.whole, "base_model", self.whole)
-        # The model's name and type, for the beginning of messages.
-        self.called = f"model {self.name}, of type '{self.model.config.model_type}'"
-        self.dtype = next(self.model.parameters()).dtype
-        # Layout found for a model of an unknown type, and layers with another mixer than attention,
-        # in words; empty if neither applies.
-        self.blocks, self.remark = detect_modules.blocks_of(self.model, self.modules, self.name)
         for site in self.sites:
-            if any(not block.sublayers.keys() >= {*SITES[site].sublayers} for block in self.blocks):
+            needed = {*SITES[site].sublayers}
+            if any(not block.sublayers.keys() >= needed for block in self.decoder.blocks):
                 raise UserError(
-                    f"model {self.name} has one mixer in a block, and nothing beside it: found the "
-                    f"site '{site}', expected attention, which is all that a block adds"
+                    f"model {self.decoder.name} has one mixer in a block, and nothing beside it: "
+                    f"found the site '{site}', expected attention, which is all that a block adds"
                 )
-        self.width = int(self.model.config.get_text_config().hidden_size)
         self.computations: dict[Key, Computation] = {
-            (name, site): computation_of(name, site, self)
+            (name, site): computation_of(name, site, self.decoder)
             for name in dict.fromkeys([*self.quantities, "stream"])
             for site in QUANTITIES[name].sites(self.sites)
         }
@@ -119,7 +109,7 @@ class Extractor:
         every = list(self.computations.values())
         self.points = {point for each in every for point in each.points}
         self.points_of = {place: module for each in every for place, module in each.modules.items()}
-        self.passes = Passes(self.model, self.batch_tokens, self.threads)
+        self.passes = Passes(self.decoder.model, self.batch_tokens, self.threads)
         # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
         # The fast path in words.
@@ -133,30 +123,28 @@ class Extractor:
 
         It is the same if only norms are kept, because equal batches give equal bits.
         """
-        row_bytes = 4 * len(self.sites) * len(self.blocks) * self.width
+        decoder = self.decoder
+        row_bytes = 4 * len(self.sites) * len(decoder.blocks) * int(decoder.config.hidden_size)
         return max(1, min(BUFFER_BYTES // row_bytes, BUFFER_BATCHES * self.batch_tokens) // 2)
 
     def run(self, ids: torch.Tensor) -> Any:
         """Run the model over a batch of ids, treating padding as tokens; return its output."""
         self.passes.rotary.reset()
-        return hooks.forward(self.whole if hooks.HEAD in self.points else self.model, ids)
+        with_head = hooks.HEAD in self.points
+        return hooks.forward(self.decoder.whole if with_head else self.decoder.model, ids)
 
     def measure(self, sequences: Sequence[np.ndarray]) -> Values:
-        """Return the quantities of each token of some sequences.
+        """Return the quantities of each token of some sequences, in their order.
 
-        Returns
-        -------
-        values : dict of (quantity, site) to list of float32 arrays
-            An array for each layer that has values, (tokens,) or with further dimensions. Rows are
-            in the order of the sequences and their tokens.
+        The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
         """
-        ends = np.cumsum([len(sequence) for sequence in sequences], dtype=int)
+        lengths = np.array([len(sequence) for sequence in sequences], int)
         first = self.identity_error is None and bool(len(sequences))
         if first:
-            longest = int(np.argmax([len(sequence) for sequence in sequences]))
+            longest = int(lengths.argmax())
             shown = self._begin(sequences[longest])
         batches = self.passes.batches(sequences)
-        values = self._room(sum(map(len, sequences)), self.computations)
+        values = self._room(lengths.sum(), self.computations)
 
         def done(batch: Batch) -> None:
             self.tokens += len(batch.rows)
@@ -171,11 +159,12 @@ class Extractor:
         shared = [i for batch in batches if len(batch.places) > 1 or limits for i in batch.places]
         # The batches are in the order of length.
         for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]) if first else ():
-            rows = slice(ends[index] - len(sequences[index]), ends[index])
+            rows = slice(lengths[:index].sum(), lengths[: index + 1].sum())
             beside = {key: [array[rows] for array in values[key]] for key in self.compared}
             measured = index == longest and not limits
             alone = self._values_of(shown) if measured else self._alone(sequences[index])
-            if measured and proofs.differences(beside, alone).max() > proofs.LEAK[self.dtype]:
+            bound = proofs.LEAK[self.decoder.dtype]
+            if measured and proofs.differences(beside, alone).max() > bound:
                 proofs.no_token_sees_later_ones(self, proofs.short_pass(self, shown.batch))
             if index in shared:
                 proofs.batch_invariance(self, beside, alone)
@@ -218,7 +207,7 @@ class Extractor:
                 raise hooks.AllSeen
 
         points = {point for each in computations.values() for point in each.points}
-        with observed(self.blocks, batch, points, self.points_of, then) as layers:
+        with observed(self.decoder.blocks, batch, points, self.points_of, then) as layers:
             self.run(batch.ids)
         copies.flush()
 
@@ -239,19 +228,19 @@ class Extractor:
 
     def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:
         """Run the proofs on the first tokens of a sequence, and choose the fast path."""
-        batch = batch_of(sequence[: proofs.TOKENS])
+        decoder, batch = self.decoder, batch_of(sequence[: proofs.TOKENS])
         with self.passes.first():
             shown = proofs.short_pass(self, batch)
         if len(sequence) == len(batch.rows) or self.passes.rotary.limits:
             # There are no numbers of the first tokens beside later ones to compare with.
             proofs.no_token_sees_later_ones(self, shown)
         self.identity_error = hooks.check_identity(
-            shown.evidence, self.blocks, self.model, self.name
+            shown.evidence, decoder.blocks, decoder.model, decoder.name
         )
         for each in self.computations.values():
             each.prove(shown.seen, shown.output)
         self.fast, self.computed_by = onednn.accelerate(
-            self.model, self.blocks, batch.ids[0], self.fast
+            decoder.model, decoder.blocks, batch.ids[0], self.fast
         )
         return shown
 
@@ -263,11 +252,11 @@ class Extractor:
         }
 
 
-def computation_of(name: str, site: str, model: Extractor) -> Computation:
+def computation_of(name: str, site: str, decoder: Decoder) -> Computation:
     """Return what computes a quantity of a site."""
     module, _, kind = QUANTITIES[name].computed_by.partition(".")
     found = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
-    return found(QUANTITIES[name], site, model)
+    return found(QUANTITIES[name], site, decoder)
 
 
 def measure_runs(

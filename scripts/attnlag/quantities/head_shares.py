@@ -46,16 +46,9 @@ def table(
     One layer of one shard is in memory at a time. The norms of heads and of adjustments are of the
     same documents. ``sinks`` have the attention of some tokens to the first token of their
     sequence, without layers if a model gives no attention weights, and ``sequences`` the norms of
-    heads in the sequences of these tokens; by default those of ``heads``.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        ``layer``; ``part``, a head's number or "all"; ``share`` of the squared norms of heads;
-        ``coherence``, the mean of |a|² / Σ |a_h|², and ``at_floor``, the share of tokens at the
-        floor, both for "all"; ``sink``, the mean attention to the first token (for "all", the mean
-        over heads), also for tokens at the floor and above it; ``sink_uniform``, the value under
-        equal attention to all tokens up to the current one; ``sink_tokens``, the number of tokens.
+    heads in the sequences of these tokens; by default those of ``heads``. ``coherence`` is the mean
+    of |a|² / Σ |a_h|², and ``sink_uniform`` the attention to the first token if all tokens up to
+    the current one get the same.
     """
     rows: list[dict[str, object]] = []
     sequences = sequences or heads

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from attnlag.errors import counted
 from attnlag.model import hooks
 from attnlag.model.architectures import BlockModules
+from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import HEADS, PROJECTED, NotGiven
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Quantity
@@ -187,11 +188,11 @@ def prove(number: int, layer: LayerHeads, given: Given, bound: float) -> float:
 class Heads(Computation):
     """The norms of the heads of attention, in the layers that have any."""
 
-    def __init__(self, quantity: Quantity, site: str, model: Any):
-        super().__init__(quantity, site, model)
-        self.bound = hooks.TOLERANCE[model.dtype]
+    def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
+        super().__init__(quantity, site, decoder)
+        self.bound = hooks.TOLERANCE[decoder.dtype]
         # By layer, and why other layers have none.
-        self.heads, self.without = located(model.blocks, model.model.config.get_text_config())
+        self.heads, self.without = located(decoder.blocks, decoder.config)
         self.error = 0.0  # the largest, of the sum of heads
         self.layers = list(self.heads)
         normalised = any(layer.gain is not None for layer in self.heads.values())

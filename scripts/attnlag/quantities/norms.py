@@ -1,11 +1,7 @@
-"""Adjustments, their L2 norms and the logarithms of these, and sizes relative to the stream.
-
-The design of regressions imports this module, so it imports torch only where tensors come in.
-"""
+"""Norms of stored vectors, and what is regressed: logarithms, and sizes relative to the stream."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +9,6 @@ import pyarrow.parquet as pq
 
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Outcome
-from attnlag.quantities.computation import Computation, Seen
 from attnlag.storage import tables
 
 # Number of rows converted to float64 at a time; whole batches would not fit in the processor's
@@ -28,39 +23,6 @@ def l2_norms(vectors: np.ndarray) -> np.ndarray:
         piece = vectors[start : start + CHUNK].astype(np.float64)
         squares[start : start + CHUNK] = np.einsum("ij,ij->i", piece, piece)
     return np.sqrt(squares).astype(np.float32)
-
-
-def norms_of(vectors: Any) -> Any:
-    """Return the L2 norms of the rows of a tensor, accumulated in float64, as float32."""
-    import torch
-
-    if vectors.device.type == "cpu":
-        # Computed like the norms of stored vectors, with equal bits.
-        return torch.from_numpy(l2_norms(vectors.float().numpy()))
-    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).float()
-
-
-class Vectors(Computation):
-    """The vectors of a site, in float32."""
-
-    of_width = True
-
-    def layer(self, seen: Seen) -> Any:
-        return seen.site(self.site).float()
-
-
-class Norms(Computation):
-    """The norms of a site."""
-
-    def layer(self, seen: Seen) -> Any:
-        return norms_of(seen.site(self.site))
-
-
-class StreamNorms(Computation):
-    """The norms of what blocks receive."""
-
-    def layer(self, seen: Seen) -> Any:
-        return norms_of(seen["stream"])
 
 
 def vectors_of(file: pq.ParquetFile, group: int, layer: str) -> np.ndarray:

@@ -1,16 +1,14 @@
 """Forward passes over sequences: runs, batches of similar length, and what runs in parallel."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from attnlag.model import hooks
-from attnlag.model.architectures import BlockModules
-from attnlag.quantities.computation import Seen
 from attnlag.storage.sequences import TokenSequence
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
@@ -94,34 +92,6 @@ def groups(
         stop = min(most, alike, same)
         yield order[first:stop]
         first = stop
-
-
-@contextmanager
-def observed(
-    blocks: Sequence[BlockModules],
-    batch: Batch,
-    points: Collection[str],
-    modules: hooks.Modules | None = None,
-    then: Callable[[Seen, str], object] = lambda seen, point: None,
-) -> Iterator[dict[int, Seen]]:
-    """Yield what the pass over a batch within the context gives of each layer, see `hooks.tap`.
-
-    ``then(seen, point)`` is called with each addition, and may end the pass by ``hooks.AllSeen``.
-    """
-    layers: dict[int, Seen] = {}
-
-    def keep(layer: int, point: str, rows: torch.Tensor) -> None:
-        seen = layers.setdefault(layer, Seen(layer, batch))
-        seen.give(point, rows)
-        then(seen, point)
-
-    mask = torch.from_numpy(batch.real)
-    with (
-        suppress(hooks.AllSeen),
-        hooks.watched(blocks, mask, keep, points, modules),
-        torch.inference_mode(),
-    ):
-        yield layers
 
 
 class Rotary:

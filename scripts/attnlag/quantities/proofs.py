@@ -18,8 +18,8 @@ import torch
 from attnlag.errors import UserError, counted
 from attnlag.model import hooks
 from attnlag.model.architectures import SUBLAYERS
-from attnlag.quantities.computation import Seen, Values
-from attnlag.quantities.passes import Batch, batch_of, observed
+from attnlag.quantities.computation import Seen, Values, observed
+from attnlag.quantities.passes import Batch, batch_of
 
 if TYPE_CHECKING:
     from attnlag.quantities.extraction import Extractor
@@ -55,17 +55,18 @@ class ShortPass(NamedTuple):
 
 def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
     """Run a model over the tokens of one sequence, with all that its quantities need."""
+    decoder = model.decoder
     try:
         with (
-            hooks.residual_identity(model.blocks, torch.from_numpy(batch.real)) as evidence,
-            observed(model.blocks, batch, {*SUBLAYERS, *model.points}, model.points_of) as seen,
+            hooks.residual_identity(decoder.blocks, torch.from_numpy(batch.real)) as evidence,
+            observed(decoder.blocks, batch, {*SUBLAYERS, *model.points}, model.points_of) as seen,
         ):
             output = model.run(batch.ids)
     except hooks.NotGiven as found:
         raise UserError(
-            f"{model.called}, fails the proof of its sites: found {found}; expected one vector "
+            f"{decoder.called}, fails the proof of its sites: found {found}; expected one vector "
             "a token, of the width of the stream, into each block, out of it, and from its "
-            f"sublayers; tried {model.blocks[0].paths}; nothing was stored"
+            f"sublayers; tried {decoder.blocks[0].paths}; nothing was stored"
         ) from None
     return ShortPass(batch, evidence, seen, output)
 
@@ -88,10 +89,10 @@ def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:
     changed = short_pass(model, batch_of(exchanged.numpy()))
     pairs = zip(changed.vectors, shown.vectors, strict=True)
     gaps = (relative_differences(*(rows[:half].numpy() for rows in pair)).max() for pair in pairs)
-    if (worst := max(gaps, default=0.0)) > LEAK[model.dtype]:
+    if (worst := max(gaps, default=0.0)) > LEAK[model.decoder.dtype]:
         raise UserError(
-            f"{model.called}, lets a token see the tokens after it: other ones there change its "
-            f"adjustments by up to {worst:.0%}; expected a decoder"
+            f"{model.decoder.called}, lets a token see the tokens after it: other ones there "
+            f"change its adjustments by up to {worst:.0%}; expected a decoder"
         )
 
 
@@ -99,11 +100,11 @@ def batch_invariance(model: "Extractor", beside: Values, alone: Values) -> None:
     """Raise UserError if a sequence in its batch has other results than its beginning alone."""
     gaps = differences(beside, alone)
     usual, high = np.quantile(gaps, [0.5, 0.99])
-    if not (usual <= hooks.TOLERANCE[model.dtype] and high <= COMPANY[model.dtype]):
+    if not (usual <= hooks.TOLERANCE[model.decoder.dtype] and high <= COMPANY[model.decoder.dtype]):
         tokens = len(next(iter(alone.values()))[0])
         raise UserError(
-            f"{model.called}, gives a sequence other adjustments beside others than alone (a "
-            f"document of {counted(tokens, 'token')}: they differ by {gaps.max():.0%} at most, "
+            f"{model.decoder.called}, gives a sequence other adjustments beside others than alone "
+            f"(a document of {counted(tokens, 'token')}: they differ by {gaps.max():.0%} at most, "
             f"{usual:.1e} at half of its tokens and layers); expected numbers that do not "
             "depend on what else is in a batch; nothing was stored"
         )

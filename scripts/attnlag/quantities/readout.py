@@ -16,11 +16,16 @@ from typing import Any
 import torch
 
 from attnlag.model import hooks
-from attnlag.model.architectures import SUBLAYERS, BlockModules
+from attnlag.model.architectures import SUBLAYERS
+from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import HEAD, PROJECTED, NotGiven
-from attnlag.quantities.passes import batch_of, observed
-from attnlag.quantities.surprisal import PART, outputs_in_parts
+from attnlag.quantities.computation import observed
+from attnlag.quantities.passes import batch_of
+from attnlag.quantities.surprisal import outputs_of, rows_at_once
 from attnlag.quantities.traced_tables import TARGETS
+
+# Number of tokens of the vocabulary whose rows are in memory at once.
+PART = 8192
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
 LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -34,13 +39,13 @@ class Readout:
     the model's logits.
     """
 
-    def __init__(self, model: Any, blocks: list[BlockModules], ids: torch.Tensor):
-        self.head: Any = model.get_output_embeddings()
+    def __init__(self, decoder: Decoder, ids: torch.Tensor):
+        self.head: Any = decoder.whole.get_output_embeddings()
         if getattr(self.head, "weight", None) is None:
             raise NotGiven("the model has no head that predicts tokens")
         weight = self.head.weight
         self.dtype = torch.promote_types(weight.dtype, torch.float32)
-        stream, hidden, logits, norm = self._observed(model, blocks, ids)
+        stream, hidden, logits, norm = self._observed(decoder, ids)
         # A norm of ones is zero if the mean is removed, and one of zeros is its bias.
         like = next(norm.parameters(), weight)
         probes = like.new_tensor([[0.0], [1.0]]).expand(2, weight.shape[1]).clone()
@@ -72,11 +77,11 @@ class Readout:
             )
 
     def _observed(
-        self, model: Any, blocks: list[BlockModules], ids: torch.Tensor
+        self, decoder: Decoder, ids: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.nn.Module]:
         """Return the sum of embedding and sublayers, input and output of the head, and the norm."""
-        inside = {id(module) for block in blocks for module in block.block.modules()}
-        outer = [module for module in model.modules() if id(module) not in inside]
+        inside = {id(module) for block in decoder.blocks for module in block.block.modules()}
+        outer = [module for module in decoder.whole.modules() if id(module) not in inside]
         norms = [module for module in outer if "norm" in type(module).__name__.lower()]
         modules = {(place, PROJECTED): module for place, module in enumerate([self.head, *norms])}
         given: defaultdict[tuple[int, str], list[torch.Tensor]] = defaultdict(list)
@@ -87,9 +92,9 @@ class Readout:
                 lambda place, point, value: given[place, point].append(value),
                 {**modules, (0, HEAD): self.head},
             ),
-            observed(blocks, batch_of(ids.numpy()), (*SUBLAYERS, hooks.STREAM)) as layers,
+            observed(decoder.blocks, batch_of(ids.numpy()), (*SUBLAYERS, hooks.STREAM)) as layers,
         ):
-            hooks.forward(model, ids[None])
+            hooks.forward(decoder.whole, ids[None])
         if (times := len(given[0, HEAD])) != 1:
             raise NotGiven(f"the model runs its head {times} times, expected once")
         hidden, logits = given[0, HEAD][0], given.pop((0, PROJECTED))[0]
@@ -133,13 +138,8 @@ class Readout:
 
     def top1(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
-        best = torch.full((len(hidden),), -torch.inf, device=hidden.device)
-        word = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
-        for start, logits in outputs_in_parts(self.head, hidden):
-            high, place = logits.max(-1)
-            word = torch.where(high > best, place + start, word)
-            best = torch.maximum(best, high)
-        return word
+        parts = hidden.split(rows_at_once(self.head))
+        return torch.cat([outputs_of(self.head, part).argmax(-1) for part in parts])
 
     @torch.inference_mode()
     def effects(

@@ -11,7 +11,7 @@ on.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from attnlag.model import hooks
-from attnlag.model.architectures import BlockModules
+from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
 from attnlag.quantities.heads import LayerHeads
@@ -34,8 +34,7 @@ Numbers = dict[str, torch.Tensor]
 
 @contextmanager
 def traced(
-    model: Any,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     layers: Mapping[int, LayerHeads],
     proved: int = 0,
 ) -> Iterator[tuple[dict[int, Numbers], dict[int, str]]]:
@@ -75,14 +74,13 @@ def traced(
             numbers[number]["gated"] = entering
         del reasons[number]
 
-    with _attending(model, blocks, layers, attend, project):
+    with _attending(decoder, layers, attend, project):
         yield numbers, reasons
 
 
 @contextmanager
 def gates_proved(
-    model: Any,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     layers: Mapping[int, LayerHeads],
     entering: Mapping[int, torch.Tensor],
 ) -> Iterator[set[int]]:
@@ -110,14 +108,13 @@ def gates_proved(
             proved.add(number)
         return before.reshape(changed.shape)
 
-    with _attending(model, blocks, {n: layers[n] for n in entering}, attend, project):
+    with _attending(decoder, {n: layers[n] for n in entering}, attend, project):
         yield proved
 
 
 @contextmanager
 def _attending(
-    model: Any,
-    blocks: Sequence[BlockModules],
+    decoder: Decoder,
     layers: Mapping[int, LayerHeads],
     attend: Callable[[int, Any, torch.Tensor, Any], torch.Tensor],
     project: Callable[[int, torch.Tensor], torch.Tensor | None],
@@ -127,6 +124,7 @@ def _attending(
     In these layers, ``attend(layer, values, output, weights)`` gives the output of attention, and
     ``project(layer, input)`` sees the input of the output projection, and may give another.
     """
+    model, blocks = decoder.model, decoder.blocks
     owners = {id(module): number for number in layers for module in blocks[number].block.modules()}
 
     def implementation(
@@ -205,17 +203,10 @@ def written_by_token(
     """Return what each token of a sequence writes to each later one, summed up by token.
 
     Values are (heads, tokens, inputs), weights (heads, tokens, tokens), and the gate, which
-    multiplies the sum over values, (tokens, heads, inputs).
-
-    Returns
-    -------
-    numbers : dict of str to float64 tensor
-        ``shares`` and ``attention`` (mean over heads) of the `SOURCE_CLASSES` of each token;
-        ``bias``, its share; ``effective``, (Σ|s|)² / Σ s²; ``strongest``, the `STRONGEST` sources,
-        and ``strongest_shares``; ``to_self`` and ``from_before``, norms over the adjustment's;
-        ``added``, the adjustment up to c; ``to_first``, the attention of each head to the first
-        token; ``error``, the difference between shares and those of the vectors, for the first
-        ``proved`` tokens.
+    multiplies the sum over values, (tokens, heads, inputs). Beside the columns of the table of
+    sources there are ``to_self`` and ``from_before``, norms over the adjustment's; ``added``, the
+    adjustment up to c; ``to_first``, the attention of each head to the first token; and ``error``,
+    the difference between shares and those of the vectors, for the first ``proved`` tokens.
     """
     count, tokens, _ = values.shape
     # In float64, because shares may be small differences.

@@ -13,14 +13,15 @@ import pyarrow as pa
 import torch
 
 from attnlag.errors import counted
-from attnlag.model import detect_modules, hooks
+from attnlag.model import hooks
 from attnlag.model.architectures import SUBLAYERS
+from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import HEAD, NotGiven
 from attnlag.quantities import columns, computation, heads, sources, traced_tables
 from attnlag.quantities.catalogue import SITES, Key
-from attnlag.quantities.computation import Seen
+from attnlag.quantities.computation import Seen, observed
 from attnlag.quantities.heads import LayerHeads
-from attnlag.quantities.passes import Batch, Passes, batch_of, observed
+from attnlag.quantities.passes import Batch, Passes, batch_of
 from attnlag.quantities.readout import Readout
 from attnlag.quantities.traced_tables import READOUT_EFFECTS, SOURCE_CLASSES
 from attnlag.storage.sequences import TokenSequence, keys_of
@@ -38,21 +39,13 @@ class Tracer:
     ``sites`` are those whose readout is wanted; sources are those of attention.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        sites: Sequence[str],
-        modules: Mapping[str, Any] | None = None,
-        name: str = "NAME",
-    ):
-        self.model, self.base_model, self.sites = model, model.base_model, sites
-        self.blocks, _ = detect_modules.blocks_of(self.base_model, modules, name)
-        self.passes = Passes(self.base_model, 1, torch.get_num_threads())
+    def __init__(self, decoder: Decoder, sites: Sequence[str]):
+        self.decoder, self.blocks, self.sites = decoder, decoder.blocks, sites
+        self.passes = Passes(decoder.model, 1, torch.get_num_threads())
         self.layers: dict[int, LayerHeads] = {}
         self.without = ["attention is not among the sites"]
         if "attention" in sites:
-            config = self.base_model.config.get_text_config()
-            self.layers, self.without = heads.located(self.blocks, config)
+            self.layers, self.without = heads.located(self.blocks, decoder.config)
         self.head: Readout | None = None
         # The error of the proof in words, or why there is no readout.
         self.readout_remark = ""
@@ -87,7 +80,7 @@ class Tracer:
         batch = batch_of(sequence)
         if not self.readout_remark:
             try:
-                self.head = Readout(self.model, self.blocks, batch.ids[0, :64])
+                self.head = Readout(self.decoder, batch.ids[0, :64])
                 error = f"{self.head.error:.1e}"
                 self.readout_remark = f"effects add up to the logits within {error}"
             except NotGiven as reason:
@@ -126,9 +119,8 @@ class Tracer:
         failed: list[str] = []
         if self.layers:
             try:
-                with sources.traced(
-                    self.base_model, self.blocks, self.layers, PROVED if first else 0
-                ) as (numbers, reasons):
+                traced = sources.traced(self.decoder, self.layers, PROVED if first else 0)
+                with traced as (numbers, reasons):
                     seen = self._run(batch, numbers, reasons)
                 if first:
                     self._prove_gates(batch, numbers, reasons)
@@ -155,7 +147,7 @@ class Tracer:
         gated = {n: of_layer.pop("gated") for n, of_layer in numbers.items() if "gated" in of_layer}
         if not gated:
             return
-        with sources.gates_proved(self.base_model, self.blocks, self.layers, gated) as proved:
+        with sources.gates_proved(self.decoder, self.layers, gated) as proved:
             self._run(batch, {}, {})
         for number in set(gated) - proved:
             del numbers[number]
@@ -179,7 +171,7 @@ class Tracer:
         self.passes.rotary.reset()
         head = {(len(self.blocks), HEAD): self.head.head} if self.head else {}
         with observed(self.blocks, batch, SUBLAYERS, head, then) as layers:
-            hooks.forward(self.model if head else self.base_model, batch.ids)
+            hooks.forward(self.decoder.whole if head else self.decoder.model, batch.ids)
         return layers
 
     def _compare(self, layer: int, added: torch.Tensor, numbers: sources.Numbers) -> None:
@@ -190,7 +182,7 @@ class Tracer:
             scale = (added * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
         size = added.norm(dim=-1)
         gap = float(((scale * sums - added).norm(dim=-1) / size.clamp_min(size.median())).max())
-        bound = hooks.TOLERANCE[next(self.base_model.parameters()).dtype]
+        bound = hooks.TOLERANCE[self.decoder.dtype]
         error = float(numbers.pop("error"))
         if not (gap <= bound and error <= SHARES_BOUND):
             raise NotGiven(
@@ -199,6 +191,8 @@ class Tracer:
             )
         self.error = max(self.error, error)
         numbers["norm"] = size
+        for name, part in (("self_norm", "to_self"), ("shared_norm", "from_before")):
+            numbers[name] = size * numbers.pop(part).to(size.device)
 
 
 def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
@@ -208,15 +202,10 @@ def _columns(numbers: Mapping[int, sources.Numbers]) -> dict[str, np.ndarray]:
         values = torch.stack([numbers[layer][name].cpu() for layer in sorted(numbers)], dim=1)
         return values.flatten(0, 1).numpy()
 
-    shares, attention, norm = map(stacked, ("shares", "attention", "norm"))
+    attended = [f"attention_{name}" for name in SOURCE_CLASSES]
+    others = ("bias", "effective", "norm", "self_norm", "shared_norm", *traced_tables.LISTS)
     return {
-        **dict(zip(SOURCE_CLASSES, shares.T, strict=True)),
-        **{
-            f"attention_{name}": values
-            for name, values in zip(SOURCE_CLASSES, attention.T, strict=True)
-        },
-        **{name: stacked(name) for name in ("bias", "effective", *traced_tables.LISTS)},
-        "norm": norm,
-        "self_norm": norm * stacked("to_self"),
-        "shared_norm": norm * stacked("from_before"),
+        **dict(zip(SOURCE_CLASSES, stacked("shares").T, strict=True)),
+        **dict(zip(attended, stacked("attention").T, strict=True)),
+        **{name: stacked(name) for name in others},
     }

@@ -10,7 +10,7 @@ import torch
 
 from attnlag.errors import counted
 from attnlag.interventions import effects, elasticities, sampling
-from attnlag.model import detect_modules
+from attnlag.model.detect_modules import decoder_of
 from attnlag.pipeline import stages
 from attnlag.regression.settings import ElasticitiesSettings
 from attnlag.study.checking import IN_MEMORY, checked
@@ -105,14 +105,11 @@ def intervene(
     sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     with evaluated(given.model):
-        blocks, _ = detect_modules.blocks_of(given.model.base_model, settings.modules, given.name)
         table = effects.measured(
-            given.model,
-            blocks,
+            decoder_of(given.model, settings.modules, given.name),
             sequences,
             settings,
             tags,
-            name=given.name,
             batch_tokens=config.causal.batch_tokens,
             threads=torch.get_num_threads(),
             progress=progress,

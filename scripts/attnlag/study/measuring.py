@@ -32,7 +32,7 @@ from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.model import language_models, random_weights
 from attnlag.model.checks import context_length
-from attnlag.model.detect_modules import vocabulary_of
+from attnlag.model.detect_modules import decoder_of, vocabulary_of
 from attnlag.quantities.catalogue import QUANTITIES, Key
 from attnlag.quantities.columns import array_of, layer_number, layers_in
 from attnlag.quantities.computation import Values
@@ -62,7 +62,7 @@ class Measurement:
     # relative to the size of the block output.
     identity_error: float
     tokenizer: Any = field(repr=False)
-    run: "RunSettings" = field(repr=False)  # for `untrained`
+    run: "Run" = field(repr=False)  # for `untrained`
     tagger: token_properties.WordSource = field(repr=False)
 
     @property
@@ -208,10 +208,8 @@ class Measurement:
                 empty = {key: rows[:0] for key, rows in self.tables.items()}
                 untrained = replace(self, tokens=tokens, tables=empty)
             else:
-                model = draw.model.to(self.run.device, self.run.dtype).eval()
-                with evaluated(model):
-                    arguments = tokens, quantities, self.sites, self.run, self.model
-                    measured = _measured(model, *arguments)
+                model = draw.model.to(self.run.device, self.run.dtype)
+                measured = self.run.over(model, tokens, quantities)
                 untrained = replace(self, tokens=tokens, **measured)
             yield draw.facts(own), untrained
 
@@ -320,14 +318,9 @@ def measure(
     given = prepared(model, tokenizer, texts, groups, config.tokens, name)
     tagger_in_use = tagger_of(tagger, given.groups)
     weight = next(given.model.parameters())
-    config_of_model = copy.deepcopy(given.model.config)
-    run = RunSettings(
-        config_of_model, weight.device, weight.dtype, modules, batch_tokens, prepend_bos
-    )
-    with evaluated(given.model):
-        measured = _measured(
-            given.model, given.tokens, asked, sites, run, given.name, progress=progress
-        )
+    of_model = copy.deepcopy(given.model.config), weight.device, weight.dtype
+    run = Run(given.name, sites, *of_model, modules, batch_tokens, prepend_bos)
+    measured = run.over(given.model, given.tokens, asked, progress)
     if "surprisal" in asked:
         predicted = measured["tables"]["surprisal", ""].select(PREDICTED).to_pandas()
         given.tokens[list(PREDICTED)] = predicted.astype(np.float32)
@@ -408,18 +401,6 @@ def occurrences(tokens: pd.DataFrame) -> pa.Table:
     return token_counts([pa.record_batch({"input_ids": ids})])
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """How a model was run: its config, device and precision, and arguments of `measure`."""
-
-    config: Any
-    device: torch.device
-    dtype: torch.dtype
-    modules: Mapping[str, Any] | None
-    batch_tokens: int
-    prepend_bos: str | bool
-
-
 @contextlib.contextmanager
 def evaluated(model: torch.nn.Module) -> Iterator[None]:
     """Set a model to evaluation, and in the end each module and parameter to what it was in."""
@@ -437,53 +418,55 @@ def evaluated(model: torch.nn.Module) -> Iterator[None]:
             parameter.requires_grad_(gradient)
 
 
-def _measured(
-    model: Any,
-    tokens: pd.DataFrame,
-    quantities: Sequence[str],
-    sites: Sequence[str],
-    run: RunSettings,
-    name: str,
-    *,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Run a model over tokens; return the fields of a `Measurement` that hold what it gives.
+@dataclass(frozen=True)
+class Run:
+    """How a model is run."""
 
-    ``name`` is the model's, for messages.
-    """
-    sequences = sequences_of(tokens)
-    bar = tqdm(
-        total=len(tokens), unit="token", desc=f"{name}: tokens", disable=not progress, delay=2
-    )
-    plans = {name: QUANTITIES[name].measured_in for name in quantities}
-    extractor = Extractor(
-        model,
-        quantities=["norms", *(name for name, plan in plans.items() if plan == "forward")],
-        sites=sites,
-        modules=run.modules,
-        name=name,
-        batch_tokens=run.batch_tokens,
-        threads=torch.get_num_threads(),
-        progress=bar.update,
-    )
-    computations = extractor.computations
-    rows: dict[Key, list[pa.Table]] = {key: [] for key in computations}
+    name: str  # the model's
+    sites: Sequence[str]
+    config: Any  # of the model
+    device: torch.device
+    dtype: torch.dtype
+    modules: Mapping[str, Any] | None
+    batch_tokens: int
+    prepend_bos: str | bool
 
-    def keep(of_run: list[TokenSequence], values: Values) -> None:
-        for key, computation in computations.items():
-            rows[key].append(computation.rows(of_run, values[key]))
+    def over(
+        self, model: Any, tokens: pd.DataFrame, quantities: Sequence[str], progress: bool = False
+    ) -> dict[str, Any]:
+        """Run a model over tokens; return the fields of a `Measurement` that hold what it gives."""
+        sequences = sequences_of(tokens)
+        shown = {"desc": f"{self.name}: tokens", "disable": not progress, "delay": 2}
+        plans = {name: QUANTITIES[name].measured_in for name in quantities}
+        with evaluated(model), tqdm(total=len(tokens), unit="token", **shown) as bar:
+            decoder = decoder_of(model, self.modules, self.name)
+            extractor = Extractor(
+                decoder,
+                quantities=["norms", *(name for name, plan in plans.items() if plan == "forward")],
+                sites=self.sites,
+                batch_tokens=self.batch_tokens,
+                threads=torch.get_num_threads(),
+                progress=bar.update,
+            )
+            computations = extractor.computations
+            rows: dict[Key, list[pa.Table]] = {key: [] for key in computations}
 
-    with bar:
-        measure_runs(sequences, extractor, keep)
-    remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
-    tables = {key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()}
-    if single := [name for name, plan in plans.items() if plan == "single"]:
-        tracer = Tracer(model, sites, run.modules, name)
-        tracer.trace({(document, window): ids for document, window, ids in sequences})
-        tables |= {key: table for key, table in tracer.tables().items() if key[0] in single}
-        remarks |= {name: remark for name, remark in tracer.remarks().items() if name in single}
-    error = float(extractor.identity_error or 0.0)
-    return {"tables": tables, "remarks": remarks, "identity_error": error}
+            def keep(of_run: list[TokenSequence], values: Values) -> None:
+                for key, computation in computations.items():
+                    rows[key].append(computation.rows(of_run, values[key]))
+
+            measure_runs(sequences, extractor, keep)
+            remarks = {name: each.remark for (name, _), each in computations.items() if each.remark}
+            tables = {
+                key: pa.concat_tables(runs).unify_dictionaries() for key, runs in rows.items()
+            }
+            if single := [name for name, plan in plans.items() if plan == "single"]:
+                tracer = Tracer(decoder, self.sites)
+                tracer.trace({(document, window): ids for document, window, ids in sequences})
+                tables |= {key: rows for key, rows in tracer.tables().items() if key[0] in single}
+                remarks |= {name: why for name, why in tracer.remarks().items() if name in single}
+        error = float(extractor.identity_error or 0.0)
+        return {"tables": tables, "remarks": remarks, "identity_error": error}
 
 
 def _documents(

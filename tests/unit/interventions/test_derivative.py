@@ -11,7 +11,7 @@ from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attnlag.interventions import derivative, edits, sampling
-from attnlag.model import detect_modules
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities.passes import batch_of
 
 TOKENS = 11
@@ -30,14 +30,15 @@ def ids():
 @pytest.fixture(scope="module")
 def forward_mode(gpt2_in_double, ids):
     """Return ∂ log‖a[m,t]‖ / ∂ log g[l,s] as (m, t, l, s), by forward mode, a gate at a time."""
-    blocks = detect_modules.blocks_of(gpt2_in_double)[0]
+    decoder = decoder_of(gpt2_in_double)
+    layers = range(len(decoder.blocks))
 
     def at_gates(values):
-        change = edits.through({"attention": list(values[:, None])})
-        logs = derivative.log_norms(gpt2_in_double, blocks, ids, ["attention"], change)
-        return torch.stack([logs["attention", layer][0] for layer in range(len(blocks))])
+        opened = {"attention": list(values[:, None])}
+        logs = derivative.log_norms(decoder, ids, ["attention"], opened)
+        return torch.stack([logs["attention", layer][0] for layer in layers])
 
-    ones = torch.ones(len(blocks), TOKENS, dtype=torch.float64)
+    ones = torch.ones(len(layers), TOKENS, dtype=torch.float64)
     with sdpa_kernel(SDPBackend.MATH):
         directions = torch.eye(ones.numel(), dtype=torch.float64).view(-1, *ones.shape)
         columns = [torch.func.jvp(at_gates, (ones,), (one,))[1] for one in directions]
@@ -46,10 +47,10 @@ def forward_mode(gpt2_in_double, ids):
 
 def effects_of(model, ids, chosen):
     """Return the effects of one sequence, (source layers, lags + 1), and positions, by target."""
-    blocks, batch = detect_modules.blocks_of(model)[0], batch_of(*ids.numpy())
-    layers, keys = range(len(blocks)), [("doc", 0)]
+    decoder, batch = decoder_of(model), batch_of(*ids.numpy())
+    layers, keys = range(len(decoder.blocks)), [("doc", 0)]
     by_target = {}
-    for _, each in derivative.effects_in_batch(model, blocks, batch, keys, chosen, layers):
+    for _, each in derivative.effects_in_batch(decoder, batch, keys, chosen, layers):
         key = each.source_site, each.target_site, each.target_layer
         by_target.setdefault(key, []).append(each)
     return {
@@ -99,8 +100,8 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
 
 def effects_in(model, sequences, tokens, free=10**10):
     """Return the effects in some sequences, in batches of so many tokens."""
-    blocks, options = detect_modules.blocks_of(model)[0], {"name": "x", "threads": 2, "free": free}
-    return derivative.effects(model, blocks, sequences, settings(), batch_tokens=tokens, **options)
+    options = {"batch_tokens": tokens, "threads": 2, "free": free}
+    return derivative.effects(decoder_of(model), sequences, settings(), **options)
 
 
 def test_batches_and_shards_change_nothing(gpt2_in_double):
@@ -126,15 +127,14 @@ def test_the_memory_of_the_graph_is_predicted(gpt2_in_double, implementation):
     """Plain attention keeps a weight for each pair of tokens."""
     model = copy.deepcopy(gpt2_in_double)
     model.set_attn_implementation(implementation)
-    blocks = detect_modules.blocks_of(model)[0]
-    batch = batch_of(np.arange(60))
-    opened = derivative.opened_gates(model, ["attention"], len(blocks), (1, 60))
+    decoder, batch = decoder_of(model), batch_of(np.arange(60))
+    opened = derivative.opened_gates(decoder, ["attention"], (1, 60))
 
     def forward():
-        derivative.log_norms(model, blocks, batch.ids, ["attention"], edits.through(opened))
+        derivative.log_norms(decoder, batch.ids, ["attention"], opened)
 
     actual = derivative.graph_bytes(model, forward)
-    foreseen = 60 * derivative.per_token(model, blocks, batch, settings())
+    foreseen = 60 * derivative.per_token(decoder, batch, settings())
     assert foreseen == pytest.approx(actual * 9 / 8, rel=0.01)
 
 
@@ -158,7 +158,6 @@ FAMILIES = {**MODELS, "granite 4": ("granitemoeshared", GRANITE4)}
 
 def test_a_part_of_two_modules_is_changed_as_one():
     model = small_model(*FAMILIES["granite 4"])
-    blocks, _ = detect_modules.blocks_of(model)
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
     names, received = ("self_attn", "block_sparse_moe", "shared_mlp"), []
     modules = [model.layers[0].get_submodule(name) for name in names]
@@ -168,7 +167,7 @@ def test_a_part_of_two_modules_is_changed_as_one():
         received.append(added)
         return torch.zeros_like(added) if layer == 0 else added
 
-    with torch.no_grad(), edits.edited(blocks, ["mlp"], change):
+    with torch.no_grad(), edits.edited(decoder_of(model).blocks, ["mlp"], change):
         states = model(input_ids=ids, output_hidden_states=True).hidden_states
     assert len(received) == 3
     torch.testing.assert_close(received[0][0], experts + shared)
@@ -178,12 +177,12 @@ def test_a_part_of_two_modules_is_changed_as_one():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
     model = small_model(*FAMILIES[name]).requires_grad_(False)
-    blocks, _ = detect_modules.blocks_of(model)
+    decoder = decoder_of(model)
     sites = ["attention", "mlp", "block"]
     ids = torch.from_numpy(np.random.default_rng(2).integers(1, 200, (1, 7)))
-    opened = derivative.opened_gates(model, sites, len(blocks), (1, 7))
-    last = len(blocks) - 1
-    logs = derivative.log_norms(model, blocks, ids, sites, edits.through(opened))
+    opened = derivative.opened_gates(decoder, sites, (1, 7))
+    last = len(decoder.blocks) - 1
+    logs = derivative.log_norms(decoder, ids, sites, opened)
     for site in sites:
         gates = [opened[site][0], opened[site][last]]
         slope, own = torch.autograd.grad(logs[site, last][0, 5], gates, retain_graph=True)
@@ -194,7 +193,7 @@ def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
             changed = {key: [gate.detach().clone() for gate in opened[key]] for key in sites}
             changed[site][0][0, 4] = float(np.exp(sign * step))
             with torch.no_grad():
-                moved = derivative.log_norms(model, blocks, ids, sites, edits.through(changed))
+                moved = derivative.log_norms(decoder, ids, sites, changed)
             found.append(float(moved[site, last][0, 5]))
         difference = (found[0] - found[1]) / (2 * step)
         assert slope[0, 4] == pytest.approx(difference, rel=0.05, abs=1e-3)

@@ -9,7 +9,7 @@ from models import adjustments, gpt2_of_large_weights
 from stage_settings import effects_settings as settings
 
 from attnlag.interventions import derivative, finite, sampling
-from attnlag.model import detect_modules
+from attnlag.model.detect_modules import decoder_of
 
 LAYER, TOKEN = 1, 4
 CHOSEN = settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
@@ -26,18 +26,18 @@ def collecting(sequences):
 
 def replacements(model, sequences):
     """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
-    blocks, vectors = detect_modules.blocks_of(model.base_model)[0], collecting(sequences)
-    options = {"name": "x", "batch_tokens": 192, "threads": 1, "free": 10**10}
+    decoder, vectors = decoder_of(model), collecting(sequences)
+    options = {"batch_tokens": 192, "threads": 1, "free": 10**10}
     options["receive"] = vectors.receive
-    derivative.effects(model.base_model, blocks, sequences, CHOSEN, **options)
-    return blocks, vectors
+    derivative.effects(decoder, sequences, CHOSEN, **options)
+    return decoder, vectors
 
 
 def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeypatch):
     monkeypatch.setattr(sampling, "positions", lambda *_: [TOKEN])
     model = gpt2_of_large_weights()
-    blocks, vectors = replacements(model, SEQUENCES)
-    found = finite.effects(model, blocks, SEQUENCES, CHOSEN, vectors)
+    decoder, vectors = replacements(model, SEQUENCES)
+    found = finite.effects(decoder, SEQUENCES, CHOSEN, vectors)
 
     plain = {key: adjustments(model, ids) for key, ids in SEQUENCES.items()}
     tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])

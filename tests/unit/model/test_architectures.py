@@ -48,7 +48,7 @@ def test_the_proof_holds_for_each_family_and_agrees_with_the_hidden_states(model
     """The last layer is left out: transformers returns its output with the final norm applied."""
     adjustments, added = found
     assert adjustments.identity_error < 1e-5
-    assert len(adjustments.blocks) == len(added["mlp"]) >= 2
+    assert len(adjustments.decoder.blocks) == len(added["mlp"]) >= 2
     states = hidden_states(model, ragged()[0])
     # Without its adjustments the identity would be wide of the mark.
     for site in ("attention", "mlp"):
@@ -178,8 +178,8 @@ def test_a_factor_of_the_sublayers_is_found_by_the_proof(dtype, spread, modules)
     """
     model = as_initialised("minicpm3", MINICPM3, spread).to(dtype)
     adjustments, added = adjustments_of(model, modules)
-    assert {block.scale for block in adjustments.blocks} == {0.7}
-    assert "times 0.7, were tried" in adjustments.remark or modules
+    assert {block.scale for block in adjustments.decoder.blocks} == {0.7}
+    assert "times 0.7, were tried" in adjustments.decoder.remark or modules
     expected = 0.7 * outputs_of(model, [layer.self_attn for layer in model.layers])
     gap = np.linalg.norm(added["attention"][:, :20] - expected, axis=-1)
     bound = 1e-6 if dtype == torch.float32 else 0.02
@@ -353,7 +353,7 @@ def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():
     vision = {"model_type": "siglip_vision_model", **tower}
     model = small_model("gemma3", {"text_config": text, "vision_config": vision})
     adjustments, added = adjustments_of(model)
-    assert "in 'language_model.layers' were tried" in adjustments.remark
+    assert "in 'language_model.layers' were tried" in adjustments.decoder.remark
     assert added["attention"].shape == (3, 47, 48)
 
 
@@ -376,10 +376,10 @@ def test_other_layouts_are_detected(model_type, settings, mixer, others):
     """The MLP of Granite 4 is the sum of experts and of an MLP that all tokens share."""
     model = small_model(model_type, settings)
     adjustments, added = adjustments_of(model)
-    assert adjustments.blocks[0].paths == f"{mixer} and {'+'.join(others)}"
+    assert adjustments.decoder.blocks[0].paths == f"{mixer} and {'+'.join(others)}"
     scale = settings.get("residual_multiplier", 1)
     outputs = {
-        name: outputs_of(model, [b.block.get_submodule(name) for b in adjustments.blocks])
+        name: outputs_of(model, [b.block.get_submodule(name) for b in adjustments.decoder.blocks])
         for name in (mixer, *others)
     }
     close(added["attention"][:, :20], scale * outputs[mixer])
@@ -410,20 +410,20 @@ def test_the_modules_of_transformerlens_bridge_are_found():
     for site in SITES:
         np.testing.assert_array_equal(added[site], expected[site])
     words = "post_attention_layernorm and post_feedforward_layernorm"
-    assert adjustments.blocks[0].paths == words
+    assert adjustments.decoder.blocks[0].paths == words
 
 
 def test_each_layer_of_a_hybrid_is_measured_at_its_own_mixer():
     model = small_model("jamba", JAMBA)
     adjustments, added = adjustments_of(model)
-    kinds = [block.kind for block in adjustments.blocks]
+    kinds = [block.kind for block in adjustments.decoder.blocks]
     assert kinds == ["JambaMambaMixer", "attention", "JambaMambaMixer"]
-    assert adjustments.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
+    assert adjustments.decoder.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
     mixers = [getattr(layer, "mamba", None) or layer.self_attn for layer in model.layers]
     close(added["attention"][:, :20], outputs_of(model, mixers))
     # The same, declared.
     declared, found = adjustments_of(model, OF_JAMBA)
-    assert declared.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
+    assert declared.decoder.remark == "layers 0, 2 have JambaMambaMixer in place of attention"
     np.testing.assert_array_equal(found["mlp"], added["mlp"])
 
 

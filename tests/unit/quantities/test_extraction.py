@@ -225,7 +225,7 @@ def test_a_model_that_keeps_state_runs_pass_by_pass():
 def test_a_pass_may_end_while_others_change_the_hooks(models):
     """Another pass that registers its hooks is one that is called when this pass ends."""
     adjustments = extractor(copy.deepcopy(models["gpt2"]))
-    (module,) = adjustments.blocks[-1].sublayers["attention"]
+    (module,) = adjustments.decoder.blocks[-1].sublayers["attention"]
 
     def change(*_):
         module.register_forward_hook(lambda *_: None)

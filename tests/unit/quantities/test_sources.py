@@ -7,6 +7,7 @@ import torch
 from models import LLAMA
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from attnlag.model.detect_modules import decoder_of
 from attnlag.model.language_models import quiet_transformers
 from attnlag.quantities import readout, tracing
 from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
@@ -111,7 +112,7 @@ def run(request, ids):
 
 @pytest.fixture(scope="module")
 def tracer(run, ids):
-    tracer = tracing.Tracer(run.model, ["attention", "mlp"])
+    tracer = tracing.Tracer(decoder_of(run.model), ["attention", "mlp"])
     with pytest.MonkeyPatch.context() as patch:
         # The vocabulary is computed in several parts.
         patch.setattr(readout, "PART", 70)
@@ -160,7 +161,7 @@ def test_shares_are_those_of_the_vectors(run, tracer):
 def test_attention_to_the_first_token_is_what_its_value_alone_gives(name, ids):
     """Queries that share keys; a window of four tokens; a sink that is no token."""
     model = small_model(name).float()
-    tracer = tracing.Tracer(model, ["attention"])
+    tracer = tracing.Tracer(decoder_of(model), ["attention"])
     tracer.trace({("a", 0): ids, ("b", 0): ids})
     for layer, block in enumerate(model.base_model.layers):
         attention, seen = block.self_attn, []
@@ -213,7 +214,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
 
 def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
     """Nor do other windows of a document: each is a sequence with its own first token."""
-    alone = tracing.Tracer(run.model, ["attention"])
+    alone = tracing.Tracer(decoder_of(run.model), ["attention"])
     alone.trace({("a", 1): ids[::-1][:5].copy()})
     for layer in run.layers:
         found = rows(tracer, layer, place=1)
@@ -246,7 +247,7 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
     with quiet_transformers():
         config = AutoConfig.for_model(name, **options)
         model = AutoModelForCausalLM.from_config(config).eval()
-    found = tracing.Tracer(model, ["attention"])
+    found = tracing.Tracer(decoder_of(model), ["attention"])
     found.trace({("a", 0): ids})
     tables = found.tables()
     assert tables["sources", "attention"].num_rows == 0
@@ -259,7 +260,7 @@ def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
 def test_a_late_failure_leaves_out_its_sequence_alone(fails, ids):
     """Attention fails, or adds what its weights do not make, in sequences that are long."""
     model = small_model("llama")
-    tracer = tracing.Tracer(model, ["attention"])
+    tracer = tracing.Tracer(decoder_of(model), ["attention"])
     attend = model.model.layers[1].self_attn.forward
 
     def other_on_long_ones(hidden_states, *args, **options):

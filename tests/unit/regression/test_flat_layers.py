@@ -8,6 +8,7 @@ from designs import design_settings, fits_of, layers_of, norms_table
 from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities import extraction
 
 LENGTHS = [90, 60, 70, 80, 50, 75, 66, 84]
@@ -28,7 +29,7 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
     model = AutoModel.from_config(AutoConfig.for_model("gemma2", **sizes)).eval()
     random = np.random.default_rng(0)
     sequences = [random.integers(1, 200, n).astype(np.int32) for n in LENGTHS]
-    adjustments = extraction.Extractor(model, batch_tokens=4096)
+    adjustments = extraction.Extractor(decoder_of(model), batch_tokens=4096)
     # The first layer's attention output is small relative to the epsilon of the norm.
     logs = np.log(np.stack(adjustments.measure(sequences)["norms", "attention"])[1:].astype(float))
     np.testing.assert_allclose(logs, np.log(np.sqrt(64)), atol=0.01)

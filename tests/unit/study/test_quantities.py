@@ -13,6 +13,7 @@ import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
 from attnlag.interventions import sampling
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities import catalogue, extraction, traced_tables, tracing
 
 FORWARD = ["vectors", "norms", *catalogue.OPTIONAL]
@@ -102,7 +103,7 @@ def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, t
     np.testing.assert_allclose(
         first[["head_0", "head_1"]], by_head.norm(dim=-1).T.detach(), rtol=1e-4
     )
-    tracer = tracing.Tracer(model, SITES)
+    tracer = tracing.Tracer(decoder_of(model), SITES)
     tracer.trace({key: np.array(ids) for key, ids in rows.items()})
     for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
         pd.testing.assert_frame_equal(

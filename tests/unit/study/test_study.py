@@ -19,6 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
+from attnlag.quantities.catalogue import QUANTITIES
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +201,7 @@ OF_MEASUREMENTS = [
     (dict(texts=pd.DataFrame({"text": ["a"]})), "found a data frame, expected one column"),
     (dict(texts=TWICE), "found the id 'x' twice"),
     (dict(sites="attn"), 'sites[0]: found "attn", expected attention, mlp or block'),
-    (dict(quantities="angle"), "quantities: found 'angle', expected vectors, norms"),
+    (dict(quantities="angle"), f"found 'angle', expected {', '.join(list(QUANTITIES)[:2])}"),
     (dict(sites=[]), "sites: found [], expected at least one entry"),
     (dict(max_length=0), "max_length: found 0, expected at least 2"),
     (dict(max_length=65), "max_length: found 65, expected at most 64, the context length"),
