@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -53,9 +54,10 @@ def extended(gpt2, tmp_path_factory):
     insert(project, COVARIATES, beginning[0], block_of("covariate"))
     insert(project, COVARIANCES, "CATALOGUE = {\n", block_of("covariance"))
     insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
-    insert(project, CATALOGUE, "SITES = by_name(\n", block_of("site"))
-    entry, module = blocks_of("quantity")
-    insert(project, CATALOGUE, "QUANTITIES = by_name(\n", entry)
+    site, (quantity, module) = block_of("site"), blocks_of("quantity")
+    for name, entry in (("SITES", site), ("QUANTITIES", quantity)):
+        entry = textwrap.indent(f"{entry.rstrip()},\n", "    ")
+        insert(project, CATALOGUE, f"{name} = by_name(\n", entry)
     (project.folder / "scripts/attnlag/quantities/two_before.py").write_text(module)
     figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
     figure.write_text(block_of("figure"), encoding="utf-8")
