@@ -32,10 +32,10 @@ from scipy import stats
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import regress
+from attnlag.regression.estimation import clustered, regress
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, full
-from attnlag.regression.inference import bootstrap, halves, permutation
+from attnlag.regression.inference import bootstrap, permutation
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
@@ -217,7 +217,7 @@ def equal_halves(replications: int, draws: int, random: np.random.Generator) -> 
             y, lag = simulated(rows, n, random)
             products = products_of(rows - 1, y[later], lag[later], lag[later - 1])
             layers = layers_of(products, "half-panel", lags=2)
-            p_values += [halves.equal_halves(solve(layer)).p_value for layer in layers]
+            p_values += [clustered.equal_halves(solve(layer)).p_value for layer in layers]
         show(documents, tokens, lengths, np.mean(np.array(p_values) < ALPHA))
 
 
