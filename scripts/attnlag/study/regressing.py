@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from matplotlib.figure import Figure
 
 from attnlag.config.schema import Config
@@ -300,8 +299,7 @@ def _write_outcome(
     elif outcome.quantity == "centred_cosines":
         vectors = folder / "vectors.parquet"
         tables.write_table(measured["vectors", site], vectors, record)
-        cosines, _ = centred.cosines_of(vectors)
-        rows = pa.concat_tables(cosines).unify_dictionaries()
+        rows, _ = centred.cosines_of(vectors)
     else:
         rows = measured[outcome.quantity, site]
     tables.write_table(rows, norms, record)
