@@ -68,13 +68,13 @@ def figure(inputs: Inputs) -> CustomFigure:
     rows = sampled_rows(count)
     groups = np.zeros(len(rows), np.int64)
     if inputs.regression["fixed_effects"] == "document":
-        groups = pd.factorize(tables.values_of(inputs.design, "document", rows))[0]
+        groups = pd.factorize(tables.values_at(inputs.design, "document", rows))[0]
     layers = {}
     for layer in tqdm(chosen_layers(inputs.layers, present), desc="layers", unit="layer", delay=2):
         layers[layer] = np.empty((2, 0))
         if status[layer] == "ok":
             columns = columns_of(schema.names, layer, names)
-            values = np.stack([tables.values_of(inputs.design, name, rows) for name in columns])
+            values = np.stack([tables.values_at(inputs.design, name, rows) for name in columns])
             layers[layer] = points_of(values[:2], values[2:], groups)
     reasons = status.replace("ok", "no variance")
     drawn = functools.partial(draw, layers, reasons, lag, count, inputs.outcome)
