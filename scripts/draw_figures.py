@@ -1,19 +1,19 @@
-"""Draw all figures that share their inputs: those of one stage, such as plot_norms."""
+"""Draw all figures of one stage, such as plot_adjustments."""
 
 import attnlag.pipeline.program as program
 
-from attnlag.figures import files, inputs, sampling
+from attnlag.figures import catalogue, files, inputs, sampling
 
-# What reads the inputs of each stage.
+# What reads the inputs of the figures of each stage, or of those that need more than its others.
 INPUTS = {
-    "plot_norms": sampling.read_norms,
-    "plot_surprisal": sampling.read_surprisal,
+    "plot_adjustments": sampling.read_norms,
+    "surprisal": sampling.read_surprisal,
+    "geometry": inputs.read_geometry,
+    "regressions": inputs.read_regressions,
     "plot_regression": inputs.read_regression,
-    "plot_all_regressions": inputs.read_regressions,
     "plot_sites": inputs.read_sites,
     "plot_classes": inputs.read_classes,
     "plot_comparison": inputs.read_models,
-    "plot_geometry": inputs.read_geometry,
     "plot_heads": inputs.read_heads,
     "plot_sources": inputs.read_sources,
     "plot_effects": inputs.read_effects,
@@ -21,9 +21,15 @@ INPUTS = {
 
 
 def main(job):
-    tables = INPUTS[job.stage](job.input, job.names, job.settings)
-    figures = files.draw_figures(tables, job.output.figures, job.options.titled)
-    program.log.info(f"{tables.name}: drew {figures}")
+    drawn_from = {}
+    for path in job.output.figures:
+        figure = catalogue.figure_of(path)
+        read = INPUTS.get(figure.needs) or INPUTS[figure.drawn_by]
+        drawn_from.setdefault(read, []).append(path)
+    for read, paths in drawn_from.items():
+        tables = read(job.input, job.names, job.settings)
+        figures = files.draw_figures(tables, paths, job.options.titled)
+        program.log.info(f"{tables.name}: drew {figures}")
 
 
 if __name__ == "__main__":

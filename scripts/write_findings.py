@@ -17,13 +17,16 @@ def main(job):
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
-        fitted = regression.fit
+        fitted = findings.stored_fit(regression)
         by_class = [
             files.table(kind, regression.folder)
             for kind in ("classes", "equal_slopes", "nested_models")
             if files.one_of(kind, regression.folder)
         ]
-        text = findings.of_regression(fitted, name, by_class)
+        groups = files.table("groups", regression.folder)
+        text = findings.of_regression(
+            fitted, regression.controls, regression.before_training, groups, name, by_class
+        )
         writing.write_text(text, path)
         with writing.replaced_whole(path_of_summaries) as folder:
             for layer in fitted.layers:

@@ -41,6 +41,8 @@ def test_imports_point_down():
     [
         ("attnlag.regression.design.covariates", {"numpy", "pandas", "pyarrow", "scipy"}),
         ("attnlag.figures.catalogue", {"matplotlib", "numpy", "pandas", "seaborn"}),
+        ("attnlag.report.causal", {"scipy.stats"}),
+        ("attnlag.report.explorer.page", {"scipy.stats"}),
         ("attnlag.model.folder", {"torch", "transformers", "huggingface_hub", "safetensors"}),
     ],
 )

@@ -202,7 +202,7 @@ def test_several_sites_come_from_one_extraction(finished_once, fresh):
     fresh.write_config(
         extraction={"sites": ["block", "attention", "mlp"], "keep": "vectors"},
     )
-    printed = fresh.run(*without_figures("plot_norms", "plot_sites"))
+    printed = fresh.run(*without_figures("plot_adjustments", "plot_sites"))
     assert len(list(fresh.folder.glob("logs/tiny/small/activations/*.log"))) == 1
     assert "2 layers (attention, mlp, block)" in printed
     alone, several = finished_once[0].results("tiny/small/attention/**/*"), fresh.results()

@@ -48,7 +48,7 @@ def test_a_run_without_a_network_interface_succeeds(finished, finished_once, tmp
     for interpreter, environment, targets in (
         (sys.executable, observed, ["results/tiny/small/attention/norms/0000.parquet"]),
         # On one core too; the rounding of a model depends on its threads.
-        (python(), clean, ["--cores", "1", *without_figures("plot_norms")]),
+        (python(), clean, ["--cores", "1", *without_figures("plot_adjustments")]),
     ):
         alone = ["unshare", "--user", "--map-root-user", "--net"]
         command = [*alone, interpreter, "-m", "snakemake", "--cores", "2", *targets]

@@ -20,7 +20,7 @@ COMPARISON |= {"build_explorer": 1, **CHECK}
 CHAIN = dict.fromkeys(
     # With keep: norms, extraction leaves norms.
     "fetch_model tokenize_corpus summarize_tokens describe_tokens extract_activations build_design "
-    "fit_regression write_findings plot_norms plot_regression".split(),
+    "fit_regression write_findings plot_adjustments plot_regression".split(),
     1,
 )
 
@@ -85,7 +85,7 @@ def test_a_third_model_adds_only_its_own_jobs_and_the_comparison(two_models):
     assert (twins[["layers_differing", "median_difference"]] == 0).all(axis=None)
     old = pd.read_csv(pd.io.common.BytesIO(before["comparison/pairs.csv"]))
     pd.testing.assert_frame_equal(pairs.iloc[:2], old, check_dtype=False)
-    left_out = {"plot_norms": 1, "plot_regression": 1, **CHECK}
+    left_out = {"plot_adjustments": 1, "plot_regression": 1, **CHECK}
     assert two_models.would_run() == left_out
 
     # A model taken out takes its lines along, and nothing of the others is made again.

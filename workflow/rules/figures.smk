@@ -1,84 +1,40 @@
-# Figures of norms, surprisal, regressions and sites; other analyses draw their own. One job draws all figures that
-# share their inputs; on request, they are drawn for a paper too, without titles. Figures of finished
-# tables take less time than their submission to a cluster.
+# Figures of sites and regressions; other analyses draw their own. One job draws all of a folder; on
+# request, they are drawn for a paper too, without titles. Figures of finished tables take less time
+# than their submission to a cluster.
 
 
-use rule program as plot_norms with:
+use rule program as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
         tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
         properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
+        # Each for figures of its own.
+        surprisal=optional(CONFIG.measures("surprisal"), OF_ALL_TOKENS["surprisal"]),
+        means=optional(DIRECTED, f"{SITE}/geometry/means.parquet"),
+        coefficients=optional(
+            len(CONFIG.regressions) > 1,
+            partly(f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions),
+        ),
     output:
-        figures=figures_of("plot_norms", f"{SITE}/figures"),
+        figures=figures_of("plot_adjustments", f"{SITE}/figures"),
     log:
-        "logs/{model}/{corpus}/{site}/figures/plot_norms.log",
+        "logs/{model}/{corpus}/{site}/figures/plot_adjustments.log",
     resources:
         # Samples of tables of all tokens are drawn, for which these are read.
         **needs(1500, 30, per_gb=0.05),
     params:
-        **job_params("plot_norms", "draw_figures", titled=True),
+        **job_params("plot_adjustments", "draw_figures", titled=True),
 
 
-use rule plot_norms as plot_norms_of_paper with:
+use rule plot_adjustments as plot_adjustments_of_paper with:
     output:
-        figures=figures_of_paper("plot_norms", "{model}/{corpus}/{site}"),
+        figures=figures_of_paper("plot_adjustments", "{model}/{corpus}/{site}"),
     log:
-        "logs/{model}/{corpus}/{site}/figures/plot_norms_of_paper.log",
+        "logs/{model}/{corpus}/{site}/figures/plot_adjustments_of_paper.log",
     params:
-        **job_params("plot_norms", "draw_figures", titled=False),
-
-
-use rule program as plot_surprisal with:
-    input:
-        norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        surprisal=shards_of("results/{model}/{corpus}/surprisal/{shard}.parquet"),
-        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
-    output:
-        figures=figures_of("plot_surprisal", f"{SITE}/figures", CONFIG.measures("surprisal")),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_surprisal.log",
-    resources:
-        **needs(1500, 30, per_gb=0.05),
-    params:
-        **job_params("plot_surprisal", "draw_figures", titled=True),
-
-
-use rule plot_surprisal as plot_surprisal_of_paper with:
-    output:
-        figures=figures_of_paper(
-            "plot_surprisal", "{model}/{corpus}/{site}", CONFIG.measures("surprisal")
-        ),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_surprisal_of_paper.log",
-    params:
-        **job_params("plot_surprisal", "draw_figures", titled=False),
-
-
-use rule program as plot_all_regressions with:
-    input:
-        coefficients=expand(
-            f"{RESULTS}/coefficients.parquet", regression=CONFIG.regressions, allow_missing=True
-        ),
-    output:
-        figures=figures_of("plot_all_regressions", f"{SITE}/figures", len(CONFIG.regressions) > 1),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_all_regressions.log",
-    localrule: True
-    params:
-        **job_params("plot_all_regressions", "draw_figures", titled=True),
-
-
-use rule plot_all_regressions as plot_all_regressions_of_paper with:
-    output:
-        figures=figures_of_paper(
-            "plot_all_regressions", "{model}/{corpus}/{site}", len(CONFIG.regressions) > 1
-        ),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_all_regressions_of_paper.log",
-    params:
-        **job_params("plot_all_regressions", "draw_figures", titled=False),
+        **job_params("plot_adjustments", "draw_figures", titled=False),
 
 
 use rule program as plot_regression with:

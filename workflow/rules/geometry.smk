@@ -56,23 +56,3 @@ use rule program as summarize_geometry with:
         "logs/{model}/{corpus}/{site}/geometry/summarize_geometry.log",
     params:
         **job_params("summarize_geometry"),
-
-
-use rule program as plot_geometry with:
-    input:
-        means=f"{SITE}/geometry/means.parquet",
-    output:
-        figures=figures_of("plot_geometry", f"{SITE}/figures"),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_geometry.log",
-    params:
-        **job_params("plot_geometry", "draw_figures", titled=True),
-
-
-use rule plot_geometry as plot_geometry_of_paper with:
-    output:
-        figures=figures_of_paper("plot_geometry", "{model}/{corpus}/{site}"),
-    log:
-        "logs/{model}/{corpus}/{site}/figures/plot_geometry_of_paper.log",
-    params:
-        **job_params("plot_geometry", "draw_figures", titled=False),

@@ -131,11 +131,15 @@ class Config(Section):
         return control.scales[1:] if control else []
 
     def may_have(self, trait: str) -> bool:
-        """Return whether documents of a corpus may be of several ``"groups"``, or have ``"tags"``.
+        """Return whether a run may have what a figure needs, named as in the catalogue of figures.
 
         The group is a field, the folder of a plain text that is one document, or else the file's
         name. A job elsewhere may not have the files, so the patterns alone count.
         """
+        if trait == "regressions":
+            return len(self.regressions) > 1
+        if trait in catalogue.OPTIONAL:
+            return self.measures(trait)
         for corpus in self.corpora.values():
             if trait == "tags":
                 found = bool(corpus.tagger and corpus.tagger.gives_tags)

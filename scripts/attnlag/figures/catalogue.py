@@ -5,7 +5,7 @@ imported, because the workflow needs the catalogue before any job runs and witho
 for drawing.
 
 The module of a figure states the attributes of `Figure` in capitals, as in
-``DRAWN_BY = "plot_norms"``, and has ``figure(inputs)``, which reduces the inputs of its stage to
+``DRAWN_BY = "plot_effects"``, and has ``figure(inputs)``, which reduces the inputs of its stage to
 a `templates.Sheet` of lines and maps or to a `templates.CustomFigure`.
 """
 
@@ -32,7 +32,8 @@ class Figure:
     method: str = ""  # a sentence for the methods of a paper
     on_request: bool = False  # whether only runs draw it that name it in ``figures.also``
     first_regression: bool = False  # whether it is drawn for the first regression alone
-    needs: str = ""  # what the documents of a corpus must have: "groups" or "tags"
+    # What a run must have: "groups" or "tags" of documents, several "regressions", or a quantity.
+    needs: str = ""
 
 
 @functools.cache

@@ -11,9 +11,10 @@ from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import BOUNDS, Line, Lines, Map, Sheet, by_layer, untrained
 from attnlag.quantities.catalogue import SITES
 
-DRAWN_BY = "plot_geometry"
+DRAWN_BY = "plot_adjustments"
 CATEGORY = "directions"
 SUBCATEGORY = "cosines"
+NEEDS = "geometry"
 METHOD = (
     "Cosines of the adjustments to two tokens of a sequence are means with intervals "
     "clustered by document, beside those of tokens of different documents; centred cosines "

@@ -14,7 +14,7 @@ from attnlag.figures.templates import Line, Lines, Sheet
 from attnlag.figures.wording import tokens_shown
 from attnlag.quantities.catalogue import SITES
 
-DRAWN_BY = "plot_norms"
+DRAWN_BY = "plot_adjustments"
 CATEGORY = "norms"
 SUBCATEGORY = "by layer"
 METHOD = (

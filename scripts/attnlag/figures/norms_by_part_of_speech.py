@@ -11,7 +11,7 @@ from attnlag.quantities.catalogue import SITES
 from attnlag.regression.labels import UPOS
 from attnlag.storage import tables
 
-DRAWN_BY = "plot_norms"
+DRAWN_BY = "plot_adjustments"
 NEEDS = "tags"
 CATEGORY = "norms"
 SUBCATEGORY = "by kind of token"
@@ -33,7 +33,7 @@ def figure(inputs: Inputs) -> Sheet:
     sample = inputs.sample.from_position(inputs.settings.drop_first)
     label, logs = SITES[inputs.site].label, sample.log_norms
     upos, word, initial = (
-        tables.values_at(inputs.properties, name, sample.rows)
+        tables.values_of(inputs.properties, name, sample.rows)
         for name in ("upos", "word", "word_initial")
     )
     tags = upos.astype(str)

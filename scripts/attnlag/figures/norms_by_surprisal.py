@@ -16,9 +16,10 @@ from attnlag.quantities.means import RatioSums
 from attnlag.regression.estimation import clustered
 from attnlag.storage import tables
 
-DRAWN_BY = "plot_surprisal"
+DRAWN_BY = "plot_adjustments"
 CATEGORY = "norms"
 SUBCATEGORY = "by surprisal"
+NEEDS = "surprisal"
 METHOD = (
     "The slope of the log norm on a token's surprisal is compared with slopes where surprisal "
     "is exchanged among the tokens of a document."
@@ -48,9 +49,9 @@ def figure(inputs: Inputs) -> Sheet:
     sample = sample_norms(inputs.norms).from_position(inputs.drop_first)
     tokens = pd.DataFrame(
         {
-            "surprisal": tables.values_at(inputs.surprisal, "surprisal", sample.rows).astype(float),
-            "frequency": tables.values_at(inputs.properties, "log_frequency", sample.rows),
-            "document": pd.factorize(tables.values_at(inputs.norms, "document", sample.rows))[0],
+            "surprisal": tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float),
+            "frequency": tables.values_of(inputs.properties, "log_frequency", sample.rows),
+            "document": pd.factorize(tables.values_of(inputs.norms, "document", sample.rows))[0],
         }
     )
     tokens = tokens[np.isfinite(tokens["surprisal"])]

@@ -29,9 +29,10 @@ class Shading(Section):
 
 
 class NormsFiguresSettings(Shading, Norms):
-    """Settings of the figures of norms and of shaded tokens."""
+    """Settings of the figures of a site: norms, shaded tokens, regressions side by side."""
 
     documents: list[str] | None = None  # to shade; None: the first one of each group
+    regressions: list[str] = Field(default=[])  # in the order of their panels
 
 
 class Figures(PanelsSettings, Shading):

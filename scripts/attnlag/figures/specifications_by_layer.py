@@ -12,9 +12,10 @@ from attnlag.figures.wording import PREDICTIVE, inference_text, shortened
 from attnlag.regression.labels import UNITS, plural
 from attnlag.regression.terms import lags_among, named
 
-DRAWN_BY = "plot_all_regressions"
+DRAWN_BY = "plot_adjustments"
 CATEGORY = "coefficients"
 SUBCATEGORY = "all regressions"
+NEEDS = "regressions"
 METHOD = "The nearest lag of all regressions is compared on the same tokens."
 
 TERM = "lag_1"

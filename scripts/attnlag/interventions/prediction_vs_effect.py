@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from attnlag.interventions.elasticities import LAYERS, ratios
 from attnlag.regression.inference import results
@@ -72,8 +72,9 @@ def _counts(
     share, other = ((sign > 0).mean() if sign.size else 0 for sign in signs)
     by_chance = clear.sum() * (share * other + (1 - share) * (1 - other))
     sizes = np.isfinite(coefficient) & np.isfinite(effect)
-    x, y = np.abs(effect[sizes]), np.abs(coefficient[sizes])
-    rank = float(stats.spearmanr(x, y).statistic) if len(x) > 3 else np.nan
+    # scipy.stats has Spearman's correlation too, but its import takes half a second.
+    both = pd.DataFrame(np.abs([effect[sizes], coefficient[sizes]]).T)
+    rank = both.corr("spearman").iat[0, 1] if len(both) > 3 else np.nan
     same = int((signs[0] == signs[1]).sum())
     return [len(effect), int(clear.sum()), same, by_chance, rank, int(significant.sum())]
 

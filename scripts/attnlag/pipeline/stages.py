@@ -227,13 +227,10 @@ def write_paper(config: Config, names: Names) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def plot_norms(config: Config, names: Names) -> NormsFiguresSettings:
+def plot_adjustments(config: Config, names: Names) -> NormsFiguresSettings:
     documents = (config.figures.documents or {}).get(names.corpus)
-    return from_sections(NormsFiguresSettings, config.norms, config.figures, documents=documents)
-
-
-def plot_all_regressions(config: Config, names: Names) -> dict[str, list[str]]:
-    return {"regressions": list(config.regressions)}
+    others = {"documents": documents, "regressions": list(config.regressions)}
+    return from_sections(NormsFiguresSettings, config.norms, config.figures, **others)
 
 
 def plot_sites(config: Config, names: Names) -> dict[str, list[str]]:
@@ -250,7 +247,6 @@ OF_SECTIONS: dict[str, tuple[type[Section], Callable[[Config], list[Section]]]] 
     "summarize_geometry": (GeometrySettings, lambda config: [config.norms, config.inference]),
     "decompose_lags": (Level, lambda config: [config.inference]),
     "fit_effects": (ElasticitiesSettings, lambda config: [config.inference, config.norms]),
-    "plot_surprisal": (Norms, lambda config: [config.norms]),
     "plot_regression": (PanelsSettings, lambda config: [config.figures]),
 }
 

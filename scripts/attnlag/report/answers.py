@@ -11,7 +11,6 @@ from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.regression.estimation.residuals import read_sums
 from attnlag.regression.inference.diagnostics import order_left
-from attnlag.regression.labels import spans
 from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -120,15 +119,13 @@ def _causes(table: pd.DataFrame, site: str) -> Iterator[Answer]:
 
 
 def _doubts(main: RegressionTables) -> str:
-    """Return what speaks against the regression: order that is left, and halves that differ."""
-    fits, alpha = main.fitted, main.settings["alpha"]
-    order = lags.autocorrelated(fits, alpha, main.settings["adjust"])
+    """Return what speaks against the regression."""
     path = main.files.one_of("residuals", main.folder)
-    omitted, left = order_left(read_sums(path)) if path else ([], pd.Series(dtype=float))
-    size = f" ({spans(omitted)} still carry {number(left.median())})" if omitted else ""
-    correction = lags.halves(fits, main.coefficients, alpha)
-    said = order.sentence + size * bool(order.value)
-    return f"{said}; {correction.sentence}" if correction else said
+    left = order_left(read_sums(path)) if path else ([], pd.Series(dtype=float))
+    settings = main.settings
+    return lags.doubts(
+        main.fitted, main.coefficients, left, settings["alpha"], settings["adjust"]
+    ).sentence
 
 
 def text_of(answers: SiteAnswers) -> str:
@@ -141,11 +138,11 @@ def text_of(answers: SiteAnswers) -> str:
     return "\n".join([answers.title, *rows]) + "\n"
 
 
-def of_sites(regressions: Sequence[RegressionTables]) -> dict[str, SiteAnswers]:
-    """Return the answers by the names of model, corpus and site."""
-    by_site: dict[str, list[RegressionTables]] = {}
+def of_sites(regressions: Sequence[RegressionTables]) -> dict[tuple[str, ...], SiteAnswers]:
+    """Return the answers by model, corpus and site."""
+    by_site: dict[tuple[str, ...], list[RegressionTables]] = {}
     for regression in regressions:
-        by_site.setdefault(regression.study, []).append(regression)
+        by_site.setdefault(regression.of_site.parts[-3:], []).append(regression)
     return {site: of_site(fitted) for site, fitted in by_site.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from projects import ran
 
-import draw_figures
+from attnlag.figures import catalogue
 from attnlag.pipeline import digests
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).parents[3] / "scripts"
 PROGRAMS = sorted(path for path in SCRIPTS.glob("*.py") if "program.run(" in path.read_text())
 DRAWING = SCRIPTS / "draw_figures.py"
 # The stages that draw have no program of their own.
-DRAWN = [SCRIPTS / f"{stage}.py" for stage in draw_figures.INPUTS]
+DRAWN = [SCRIPTS / f"{stage}.py" for stage in sorted({f.drawn_by for f in catalogue.figures()})]
 STAGES = [*DRAWN, *(path for path in PROGRAMS if path != DRAWING)]
 
 

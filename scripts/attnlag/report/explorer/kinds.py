@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from attnlag.report.explorer.beyond import columns_of
 
@@ -61,7 +61,7 @@ def by_kind(
     errors = (sums - of_kind[:, None] * n) / tokens[:, None]
     errors -= (of_documents - mean * rows) / max(rows.sum(), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        half = stats.t.ppf(0.5 + LEVEL / 2, clusters - 1) * np.sqrt(
+        half = special.stdtrit(clusters - 1, 0.5 + LEVEL / 2) * np.sqrt(
             (errors**2).sum(axis=1) * clusters / (clusters - 1)
         )
         expected = np.where(rows > 0, of_documents / rows, 0.0)
