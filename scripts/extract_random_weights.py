@@ -106,11 +106,8 @@ def main(job):
             fast, layers = extractor.fast, len(decoder.blocks)
             for number, site in enumerate(sites if output.centred_cosines and not index else ()):
                 cosines, distances = centred.cosines_of(files["vectors", site])
-                table = pa.concat_tables([centred.schema(layers).empty_table(), *cosines])
                 of_site = of_draw("centred_cosines", site)
-                tables.write_table(
-                    table.unify_dictionaries(), output.centred_cosines[number], of_site
-                )
+                tables.write_table(cosines, output.centred_cosines[number], of_site)
                 tables.write_table(distances, output.distances[number], of_site)
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "

@@ -17,16 +17,13 @@ def main(job):
     outputs = zip(regressions, job.output.regressions, job.output.summaries, strict=True)
     for regression, path, path_of_summaries in outputs:
         name = ", ".join(regression.folder.parts[-4:])
-        fitted = findings.stored_fit(regression)
+        fitted = regression.fit
         by_class = [
             files.table(kind, regression.folder)
             for kind in ("classes", "equal_slopes", "nested_models")
             if files.one_of(kind, regression.folder)
         ]
-        groups = files.table("groups", regression.folder)
-        text = findings.of_regression(
-            fitted, regression.controls, regression.before_training, groups, name, by_class
-        )
+        text = findings.of_regression(fitted, name, by_class)
         writing.write_text(text, path)
         with writing.replaced_whole(path_of_summaries) as folder:
             for layer in fitted.layers:

@@ -8,7 +8,7 @@ import attnlag.pipeline.program as program
 import yaml
 
 from attnlag.figures import catalogue
-from attnlag.report import macros, paper
+from attnlag.report import latex, paper
 from attnlag.report.regression_tables import declared
 from attnlag.storage.writing import write_text
 
@@ -22,10 +22,10 @@ def main(job):
     methods = paper.methods(regressions, {model["name"]: model for model in models}, figures)
     citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
     for path, text in (
-        (job.output.coefficients, "\n".join(map(paper.coefficients, regressions))),
-        (job.output.numbers, macros.numbers(regressions)),
+        (job.output.coefficients, "\n".join(map(latex.coefficients, regressions))),
+        (job.output.numbers, latex.numbers(regressions)),
         (job.output.methods, methods),
-        (job.output.methods_tex, paper.in_latex(methods)),
+        (job.output.methods_tex, latex.in_latex(methods)),
         (job.output.references, paper.references(paper.cited(methods), citation)),
         (job.output.config, yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True)),
     ):

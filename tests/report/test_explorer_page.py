@@ -124,6 +124,11 @@ def drawn(page: Page, chart: str, series: int = 0, panel: int = 0) -> list[float
     return page.evaluate(f"explorer.charts.{chart}.spec.panels[{panel}].series[{series}].y")
 
 
+def same(found: list, expected: pd.Series | pd.DataFrame) -> None:
+    """Compare numbers of the page, which are rounded, with those of a table."""
+    np.testing.assert_allclose(np.array(found, float), expected.to_numpy(float), rtol=1e-4)
+
+
 def tab(page: Page, name: str) -> None:
     page.locator(f"#tab-{name}").click()
     expect(page.locator(f"#panel-{name}")).to_be_visible()
@@ -332,8 +337,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     classes = pd.read_parquet(base / "attention/within/classes.parquet")
     rows = classes.query("layer == 1 and term == 'lag_1'").set_index("subset")
     rows = rows.loc[["low", "middle", "high"]]
-    expected = sorted(rows["estimate"], reverse=True)
-    assert drawn(page, "slopes", 2) == pytest.approx(expected, rel=1e-4)
+    same(drawn(page, "slopes", 2), rows["estimate"].sort_values(ascending=False))
     page.locator("#means > svg").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#tip")).to_contain_text("random order")
@@ -345,8 +349,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     heads = pd.read_parquet(base / "attention/heads/head_coefficients.parquet")
     heads = heads[(heads["term"] == "lag_1") & heads["part"].isin(["0", "1"])]
     found = page.evaluate("explorer.charts.heads.spec.values")
-    wide = heads.pivot(index="part", columns="layer", values="estimate")
-    np.testing.assert_allclose(np.array(found, float), wide.to_numpy(), rtol=1e-4)
+    same(found, heads.pivot(index="part", columns="layer", values="estimate"))
     for measure in page.locator("#measure option").evaluate_all("all => all.map(o => o.value)"):
         page.locator("#measure").select_option(measure)
         expect(page.locator("#heads-claim")).not_to_be_empty()
@@ -365,10 +368,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     table = pd.read_parquet(base / "causal/total_effects.parquet")
     own = table.query("source_site == 'attention' and target_site == 'attention' and lag == 1")
     for series, name in enumerate(("coefficient", "predicted", "estimate")):
-        expected = own[name].astype(float)
-        np.testing.assert_allclose(
-            np.array(drawn(page, "causes", series), float), expected, rtol=1e-4
-        )
+        same(drawn(page, "causes", series), own[name])
     # Beside single layers, each with its interval.
     pairs = pd.read_parquet(base / "causal/elasticities.parquet")
     pairs = pairs.query(
@@ -379,8 +379,8 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     t = scipy.stats.t.ppf(0.975, fits["n_documents"].max() - 1)
     low = pairs["predictive"] - t * pairs["predictive_std_error"]
     predicted, caused = page.evaluate("explorer.charts.single.spec.panels[0].series")
-    np.testing.assert_allclose(predicted["low"], low, rtol=1e-4)
-    np.testing.assert_allclose(caused["high"], pairs["conf_high"], rtol=1e-4)
+    same(predicted["low"], low)
+    same(caused["high"], pairs["conf_high"])
     keys = page.locator("#causes .keys > span").all_inner_texts()
     assert "chosen layer of the later token" in [key.strip() for key in keys]
     for choice in ("pair", "later", "target"):
@@ -390,7 +390,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
     # The first chart shows the controls.
     controls = pd.read_parquet(base / "attention/within/controls.parquet")
     expected = controls[controls["term"] == "lag_1"].sort_values("layer")["random_weights"]
-    np.testing.assert_allclose(drawn(page, "profile", 0, 1), expected, rtol=1e-4)
+    same(drawn(page, "profile", 0, 1), expected)
     # It can be saved under the name of its study.
     for kind in ("CSV", "SVG"):
         with page.expect_download() as saved:
@@ -400,7 +400,7 @@ def test_each_tab_shows_its_table_and_a_click_leads_on(page, file, project, tmp_
         saved.value.save_as(tmp_path / kind)
     csv = pd.read_csv(tmp_path / "CSV")
     assert csv["layer"].tolist() == [0, 1]
-    np.testing.assert_allclose(csv["before training, own scale"], expected, rtol=1e-4)
+    same(csv["before training, own scale"], expected)
     picture = (tmp_path / "SVG").read_text()
     assert ElementTree.fromstring(picture).tag.endswith("svg")
     assert "var(" not in picture
@@ -455,9 +455,9 @@ def test_the_ticks_of_an_axis_are_round_and_lie_where_their_values_do(page):
     np.testing.assert_allclose(dots[: len(shown)], shown, atol=0.01)
 
 
-def test_a_linked_token_is_scrolled_into_view(browser, file):
-    context = browser.new_context(viewport={"width": 620, "height": 600}, offline=True)
-    page = ready(context.new_page(), file, f"{SMALL}&tab=text")
+def test_a_linked_token_is_scrolled_into_view(page, file):
+    page.set_viewport_size({"width": 620, "height": 600})
+    ready(page, file, f"{SMALL}&tab=text")
     document, token = page.evaluate(
         "explorer.tokens.documents.map(one => [one.name, one.tokens.length - 1])"
         ".sort((a, b) => b[1] - a[1])[0]"
@@ -471,7 +471,6 @@ def test_a_linked_token_is_scrolled_into_view(browser, file):
     assert page.evaluate("document.getElementById('text').scrollTop") > 0
     assert max(pane["y"], 0) <= active["y"]
     assert active["y"] + active["height"] <= min(pane["y"] + pane["height"], 600)
-    context.close()
 
 
 def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(page, file, project):
@@ -498,7 +497,7 @@ def test_the_text_says_how_far_it_is_traced_and_which_table_colours_it(page, fil
     # The same tokens have writers on their card; shares and effects have a tab.
     tab(page, "sources")
     shares = pd.read_parquet(base / "sources/shares.parquet").query("source == 'previous_1'")
-    np.testing.assert_allclose(drawn(page, "shares", 1), 100 * shares["mean"], rtol=1e-4)
+    same(drawn(page, "shares", 1), 100 * shares["mean"])
 
 
 def test_every_focusable_element_has_a_role_and_a_name(page, file):
@@ -571,11 +570,10 @@ def test_an_address_with_invalid_values_says_what_is_shown_instead(page, file):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1024, 1440])
-def test_the_page_fits_the_width_of_the_screen(browser, file, shots, width, scheme):
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme
-    )
-    page = ready(context.new_page(), file, f"{SMALL}&token=7")
+def test_the_page_fits_the_width_of_the_screen(page, file, shots, width, scheme):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    ready(page, file, f"{SMALL}&token=7")
     for name in ("text", "kinds", "heads", "causes", "sources", "coefficients"):
         tab(page, name)
         page.screenshot(path=shots / f"explorer {name} {width} {scheme}.png", full_page=True)
@@ -586,4 +584,3 @@ def test_the_page_fits_the_width_of_the_screen(browser, file, shots, width, sche
     card = page.locator("#card").bounding_box()
     assert card["y"] >= 0
     assert card["y"] + card["height"] <= 901
-    context.close()

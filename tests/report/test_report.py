@@ -84,6 +84,16 @@ def test_every_item_of_every_category_is_shown(project, unpacked, page, shots):
     }
 
 
+def test_the_menu_leads_to_a_figure(unpacked, page):
+    page.goto(f"file://{unpacked}")
+    for folder in ("2 Coefficients", "by layer"):
+        page.get_by_text(folder, exact=True).click()
+    page.locator("tbody a").filter(visible=True).first.click()
+    figure = page.locator("img[src$='coefficients_by_layer.svg']")
+    expect(figure).to_be_visible()
+    assert figure.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+
+
 def test_every_figure_and_page_of_the_report_loads(unpacked, page, shots):
     page.goto(f"file://{unpacked}")
     shown = "Object.entries(results).map(([path, one]) => [path, one.data_uri])"

@@ -10,7 +10,7 @@ from attnlag.claims.numbers import number, percent, span
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
-from attnlag.regression.labels import BEFORE_TRAINING, plural, spans
+from attnlag.regression.labels import BEFORE_TRAINING, plural
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lead, lags_among, named
 
@@ -174,18 +174,3 @@ def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Clai
         sentence += f"; the correction is doubtful there ({named(term)} {without} without it, "
         sentence += f"{corrected} with it)"
     return Claim(sentence)
-
-
-def doubts(
-    fits: pd.DataFrame,
-    coefficients: pd.DataFrame,
-    left: tuple[list[int], pd.Series],
-    alpha: float,
-    adjust: str,
-) -> Claim:
-    """Return what speaks against a regression; ``left`` is the order of residuals by layer."""
-    order, correction = autocorrelated(fits, alpha, adjust), halves(fits, coefficients, alpha)
-    lags, remaining = left
-    size = f" ({spans(lags)} still carry {number(remaining.median())})" if lags else ""
-    sentence = order.sentence + size * bool(order.value)
-    return Claim(sentence + (f"; {correction.sentence}" if correction else ""))

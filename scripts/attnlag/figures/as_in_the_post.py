@@ -46,7 +46,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     count = tables.row_count(inputs.design)
     rows = sampled_rows(count)
     columns = {n: columns_of(schema.names, n, ["y"])[0] for n in layers_and_terms(schema)[0]}
-    outcomes = {n: tables.values_of(inputs.design, column, rows) for n, column in columns.items()}
+    outcomes = {n: tables.values_at(inputs.design, column, rows) for n, column in columns.items()}
     table, alpha = inputs.coefficients, inputs.alpha
     drawn = functools.partial(draw, pd.DataFrame(outcomes), table, alpha, inputs.outcome, count)
     return CustomFigure(claim_of(table, alpha), drawn)

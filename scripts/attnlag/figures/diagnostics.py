@@ -1,7 +1,4 @@
-"""Residuals of a regression, and the documents that influence its coefficients most.
-
-A strip of small panels shows all layers; some layers have a row of panels below it.
-"""
+"""Residuals of a regression, and the documents that influence its coefficients most."""
 
 import functools
 import textwrap
@@ -63,11 +60,8 @@ def figure(inputs: Inputs) -> CustomFigure:
 
 @style()
 def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) -> Figure:
-    """Draw the strip, and a row for each of some layers: those requested, or a few over the depth.
-
-    A narrow figure has two panels side by side instead of four.
-    """
-    shown = drawing.chosen_layers(layers, list(strip.index))
+    """Draw a strip of all layers, and a row for those requested, or for a few over the depth."""
+    shown = drawing.chosen_layers(layers, sums.layers)
     if size is not PAGE or layers is None:
         shown = drawing.evenly_chosen(shown, ROWS[size.name])
     place_of = {layer: sums.layers.index(layer) for layer in shown}
@@ -90,44 +84,39 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) 
         sns.lineplot(x=values.index, y=values, color="k", marker=".", markeredgewidth=0, ax=axes)
         axes.plot(values[shown], "o", markersize=5, color=drawing.LINE)
         axes.set(title=name, ylabel="")
-        drawing.label_layers(axes, list(strip.index))
-    lagged = diagnostics.autocorrelation(sums).groupby("layer")
+        drawing.label_layers(axes, sums.layers)
+    ordered = diagnostics.autocorrelation(sums).groupby("layer")
     for row, (layer, place) in zip(grid[1:], place_of.items(), strict=True):
         row[0].set_title(f"layer {layer}", loc="left", weight="bold")
-        if status[layer] != "ok":
-            reason = textwrap.fill(f"not fitted: {status[layer]}", 24)
-            row[0].text(0.5, 0.5, reason, transform=row[0].transAxes, ha="center", va="center")
+        if status[layer] == "ok":
+            _draw_residuals(row[0], row[1], sums, place, darkest)
+            _draw_order(row[2], ordered.get_group(layer))
+            _draw_influence(row[3], influence[influence["layer"] == layer])
             continue
-        _draw_quantiles(row[0], sums.histogram[place])
-        _draw_fitted(row[1], sums.fitted_histogram[place], darkest)
-        _draw_autocorrelation(row[2], lagged.get_group(layer))
-        _draw_influence(row[3], influence[influence["layer"] == layer])
+        reason = textwrap.fill(f"not fitted: {status[layer]}", 24)
+        row[0].text(0.5, 0.5, reason, transform=row[0].transAxes, ha="center", va="center")
     sns.despine(figure)
     return figure
 
 
-def _draw_quantiles(axes: Axes, counts: np.ndarray) -> None:
-    """Draw evenly spread residuals against the normal distribution, up to ten SD."""
-    edges = residuals.RESIDUAL_EDGES
+def _draw_residuals(normal: Axes, fitted: Axes, sums, place: int, darkest: int) -> None:
+    """Draw residuals against the normal distribution, up to ten SD, and against fitted values."""
+    edges, counts = residuals.RESIDUAL_EDGES, sums.histogram[place]
     values = np.repeat(np.append(edges, edges[-1]), counts)
     values = values[:: max(1, len(values) // MOST_POINTS)]
-    sm.qqplot(values, ax=axes, markersize=2, rasterized=True)
-    axes.axline((0, 0), slope=1, **DASHED)
-    axes.set(xlabel="normal quantile (SD)", ylabel="residual (SD)")
-
-
-def _draw_fitted(axes: Axes, joint: np.ndarray, darkest: int) -> None:
-    """Draw residuals against fitted values, with the mean residual."""
-    edges = residuals.COARSE_EDGES
-    drawing.draw_counts(axes, joint[1:-1, 1:-1], edges, darkest + 1)
-    middles, rows = (edges[:-1] + edges[1:]) / 2, joint[1:-1].sum(axis=1)
+    sm.qqplot(values, ax=normal, markersize=2, rasterized=True)
+    normal.axline((0, 0), slope=1, **DASHED)
+    normal.set(xlabel="normal quantile (SD)", ylabel="residual (SD)")
+    edges, joint = residuals.COARSE_EDGES, sums.fitted_histogram[place][1:-1]
+    drawing.draw_counts(fitted, joint[:, 1:-1], edges, darkest + 1)
+    middles, rows = (edges[:-1] + edges[1:]) / 2, joint.sum(axis=1)
     # A residual beyond the grid counts as its end.
-    means = joint[1:-1] @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
-    axes.plot(middles, np.where(rows >= FEWEST_IN_MEAN, means, np.nan), color=drawing.LINE)
-    axes.set(xlabel="fitted value (SD)", ylabel="residual (SD)")
+    means = joint @ np.concatenate([edges[:1], middles, edges[-1:]]) / np.maximum(rows, 1)
+    fitted.plot(middles, np.where(rows >= FEWEST_IN_MEAN, means, np.nan), color=drawing.LINE)
+    fitted.set(xlabel="fitted value (SD)", ylabel="residual (SD)")
 
 
-def _draw_autocorrelation(axes: Axes, table: pd.DataFrame) -> None:
+def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
     limit = 1.96 / np.sqrt(table["pairs"].where(table["pairs"] > 0))
     for side in (limit, -limit):
         axes.plot(table["lag"], side, **DASHED)
@@ -136,11 +125,11 @@ def _draw_autocorrelation(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _draw_influence(axes: Axes, table: pd.DataFrame) -> None:
-    shown = table.sort_values("change_in_se", key=lambda c: -c.abs(), kind="stable")
-    shown = shown.head(MOST_INFLUENTIAL)
-    axes.barh(range(len(shown)), shown["change_in_se"], color=PALETTE[0])
+    most = table.sort_values("change_in_se", key=lambda c: -c.abs(), kind="stable")
+    most = most.head(MOST_INFLUENTIAL)
+    axes.barh(range(len(most)), most["change_in_se"], color=PALETTE[0])
     # Names that are cut off may be equal.
-    axes.set_yticks(range(len(shown)), [shortened(name, 16) for name in shown["document"]])
+    axes.set_yticks(range(len(most)), [shortened(name, 16) for name in most["document"]])
     axes.invert_yaxis()
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("influence (SE)")

@@ -161,17 +161,14 @@ def framed(
     return figure, panels
 
 
-def chosen_layers(requested: Sequence[int] | None, present: Sequence[int]) -> list[int]:
-    """Return the layers with a panel, in order; all layers if none is requested.
-
-    Layers that the data does not have are a UserError.
-    """
-    if requested is None:
-        return sorted(present)
-    there = f"expected layers of this model: {min(present)} to {max(present)}"
-    if absent := sorted(set(requested) - set(present)):
-        raise UserError(f"layers with a panel: found {layer}, {there}" for layer in absent)
-    return sorted(set(requested))
+def chosen_layers(
+    requested: Sequence[int] | None, present: Sequence[int], what: str = "layers with a panel"
+) -> list[int]:
+    """Return the requested layers in order, or all; ones that the data lacks are a UserError."""
+    there = f"expected one of this model: {min(present)} to {max(present)}"
+    if absent := sorted({*(requested or ())} - {*present}):
+        raise UserError(f"{what}: found {layer}, {there}" for layer in absent)
+    return sorted({*(present if requested is None else requested)})
 
 
 def evenly_chosen(layers: Sequence[T], most: int) -> list[T]:

@@ -33,7 +33,7 @@ def figure(inputs: Inputs) -> Sheet:
     sample = inputs.sample.from_position(inputs.settings.drop_first)
     label, logs = SITES[inputs.site].label, sample.log_norms
     upos, word, initial = (
-        tables.values_of(inputs.properties, name, sample.rows)
+        tables.values_at(inputs.properties, name, sample.rows)
         for name in ("upos", "word", "word_initial")
     )
     tags = upos.astype(str)

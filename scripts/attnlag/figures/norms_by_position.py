@@ -42,7 +42,7 @@ def figure(inputs: Inputs) -> Sheet:
     edges = position_edges(int(sample.position.max(initial=0)))
     row = np.searchsorted(edges, sample.position, side="right") - 1
     logs = sample.log_norms - sample.log_norms[sample.position >= drop_first].mean()
-    names = pd.Series(tables.values_of(inputs.norms, "document", sample.rows))
+    names = pd.Series(tables.values_at(inputs.norms, "document", sample.rows))
     documents = names.groupby(row).nunique()
     enough = documents[documents >= min(FEW_DOCUMENTS, -(-documents.max() // 2))]
     values = logs.groupby(row).mean().reindex(range(enough.index[-1] + 1)).to_numpy(dtype=float)

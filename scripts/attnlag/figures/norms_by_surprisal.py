@@ -49,9 +49,9 @@ def figure(inputs: Inputs) -> Sheet:
     sample = sample_norms(inputs.norms).from_position(inputs.drop_first)
     tokens = pd.DataFrame(
         {
-            "surprisal": tables.values_of(inputs.surprisal, "surprisal", sample.rows).astype(float),
-            "frequency": tables.values_of(inputs.properties, "log_frequency", sample.rows),
-            "document": pd.factorize(tables.values_of(inputs.norms, "document", sample.rows))[0],
+            "surprisal": tables.values_at(inputs.surprisal, "surprisal", sample.rows).astype(float),
+            "frequency": tables.values_at(inputs.properties, "log_frequency", sample.rows),
+            "document": pd.factorize(tables.values_at(inputs.norms, "document", sample.rows))[0],
         }
     )
     tokens = tokens[np.isfinite(tokens["surprisal"])]

@@ -7,14 +7,15 @@ Lovell).
 
 import functools
 import textwrap
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
+from scipy.stats import linregress
 from tqdm import tqdm
 
+from attnlag.claims.numbers import number
 from attnlag.figures.drawing import LINE, chosen_layers, draw_counts, evenly_chosen, framed
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
@@ -56,14 +57,6 @@ def points_of(values: np.ndarray, others: np.ndarray, groups: np.ndarray) -> np.
     return residuals / sd if sd > 0 else np.empty((2, 0))
 
 
-def slope_and_share(points: np.ndarray) -> tuple[float, float]:
-    """Return the slope of least squares through points, and its share of the variance."""
-    if not points.size:
-        return np.nan, np.nan
-    (lag_squared, product), (_, outcome_squared) = points @ points.T
-    return product / lag_squared, product**2 / (lag_squared * outcome_squared)
-
-
 def figure(inputs: Inputs) -> CustomFigure:
     """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
@@ -75,23 +68,25 @@ def figure(inputs: Inputs) -> CustomFigure:
     rows = sampled_rows(count)
     groups = np.zeros(len(rows), np.int64)
     if inputs.regression["fixed_effects"] == "document":
-        groups = pd.factorize(tables.values_of(inputs.design, "document", rows))[0]
+        groups = pd.factorize(tables.values_at(inputs.design, "document", rows))[0]
     layers = {}
     for layer in tqdm(chosen_layers(inputs.layers, present), desc="layers", unit="layer", delay=2):
         layers[layer] = np.empty((2, 0))
         if status[layer] == "ok":
             columns = columns_of(schema.names, layer, names)
-            values = np.stack([tables.values_of(inputs.design, name, rows) for name in columns])
+            values = np.stack([tables.values_at(inputs.design, name, rows) for name in columns])
             layers[layer] = points_of(values[:2], values[2:], groups)
-    drawn = functools.partial(draw, layers, status, lag, count, inputs.outcome)
+    reasons = status.replace("ok", "no variance")
+    drawn = functools.partial(draw, layers, reasons, lag, count, inputs.outcome)
     return CustomFigure(claim_of(layers, lag), drawn)
 
 
-def claim_of(layers: Mapping[int, np.ndarray], lag: str) -> str:
+def claim_of(layers: dict[int, np.ndarray], lag: str) -> str:
     """Return the share that the lag explains of the variance left by the other terms."""
-    shares = pd.Series({n: slope_and_share(points)[1] for n, points in layers.items()}).dropna()
-    if shares.empty:
+    fits = {layer: linregress(*points) for layer, points in layers.items() if points.size}
+    if not fits:
         return "No layer was fitted"
+    shares = pd.Series({layer: fit.rvalue**2 for layer, fit in fits.items()})
     return (
         f"{named(lag).capitalize()} explains {shares.median():.0%} of the variance that the other "
         f"terms leave (median layer; at most {shares.max():.0%}, layer {shares.idxmax()})"
@@ -99,10 +94,11 @@ def claim_of(layers: Mapping[int, np.ndarray], lag: str) -> str:
 
 
 @style()
-def draw(layers, status, lag, rows: int, outcome: str, title: str, size: Size = PAGE) -> Figure:
+def draw(layers, reasons, lag, rows: int, outcome: str, title: str, size: Size = PAGE) -> Figure:
     """Draw a panel per layer with the outcome against a lag or lead, and the fitted line.
 
-    If there is room for only a few panels, they are spread over the layers.
+    If there is room for only a few panels, they are spread over the layers. ``reasons`` says why
+    layers have no points.
     """
     shown = evenly_chosen(list(layers), MOST_PANELS[size.name])
     lines = -(-len(shown) // ACROSS[size.name])
@@ -121,19 +117,20 @@ def draw(layers, status, lag, rows: int, outcome: str, title: str, size: Size = 
     side = min((size.canvas - 1.2) / across, 4.4)
     figure, canvas = framed(title, note, size, lines * (side + 0.3) + 0.4)
     grid = canvas.subplots(lines, across, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
-        axes.set_visible(False)
-    for place, (axes, layer) in enumerate(zip(grid.flat, shown, strict=False)):
-        slope, share = slope_and_share(layers[layer])
+    for place, axes in enumerate(grid.flat):
+        if place >= len(shown):
+            axes.set_visible(False)
+            continue
+        layer = shown[place]
         text = f"layer {layer}"
-        if np.isfinite(slope):
+        if layers[layer].size:
             draw_counts(axes, counts[layer], EDGES, darkest)
-            axes.axline((0, 0), slope=slope, color=LINE, linewidth=1.6)
-            small = {"pad": 3, "fontsize": 8, "color": GREY}
-            axes.set_title(f"{slope:.2f}, r² {share:.2f}".replace("-", "−"), loc="right", **small)
+            fit = linregress(*layers[layer])
+            axes.axline((0, 0), slope=fit.slope, color=LINE, linewidth=1.6)
+            told = f"{number(fit.slope)}, r² {fit.rvalue**2:.2f}"
+            axes.set_title(told, loc="right", pad=3, fontsize=8, color=GREY)
         else:
-            reason = "no variance" if status.get(layer, "ok") == "ok" else status[layer]
-            text += f"\n{textwrap.fill(f'not fitted: {reason}', 18)}"
+            text += f"\n{textwrap.fill(f'not fitted: {reasons[layer]}', 18)}"
         axes.text(0.05, 0.95, text, transform=axes.transAxes, va="top", fontsize=8)
         axes.set(xticks=[-3, 0, 3], yticks=[-3, 0, 3], xlim=EDGES[[0, -1]], ylim=EDGES[[0, -1]])
         axes.set_aspect("equal")

@@ -64,14 +64,14 @@ def sample_norms(paths: Sequence[Path], stream: Sequence[Path] | None = None) ->
     """
     tokens = tables.row_count(paths)
     rows = sampled_rows(tokens)
-    position = tables.values_of(paths, "position", rows).astype(np.int64)
+    position = tables.values_at(paths, "position", rows).astype(np.int64)
     outcome = OUTCOMES["norm"]
     names = outcome.columns(pq.read_schema(paths[0]).names)
     logs = {}
     for name, column in tqdm(names.items(), desc="layers", unit="layer", delay=2):
-        norms = tables.values_of(paths, column, rows)
+        norms = tables.values_at(paths, column, rows)
         if stream is not None:
-            norms = relative_norms(norms, tables.values_of(stream, name, rows))
+            norms = relative_norms(norms, tables.values_at(stream, name, rows))
         logs[columns.layer_number(name)] = outcome_values(outcome, norms)
     return NormsSample(tokens, rows, position, pd.DataFrame(logs))
 

@@ -319,7 +319,9 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
         low, high = (np.asarray(end, dtype=float) for end in (line.low, line.high))
         if line.bars:
             reach = np.nan_to_num(np.stack([y - low, high - y]))
-            axes.errorbar(x, y, reach, elinewidth=1.2, marker="s", ms=0.75 * size, **plain)
+            # The first and the last may reach over the edges of the panel.
+            bars: dict[str, Any] = {"elinewidth": 1.2, "ms": 0.75 * size, "clip_on": False}
+            axes.errorbar(x, y, reach, marker="s", **bars, **plain)
             return
         drawing.draw_band(axes, x, low, high, color=line.color, alpha=line.shade, zorder=order)
     dashes: dict[str, Any] = {"linestyle": line.linestyle, "zorder": order + 0.5}

@@ -3,8 +3,8 @@
 import functools
 import itertools
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from attnlag.corpus.documents import group_by_document
 from attnlag.errors import UserError, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import sizes
-from attnlag.figures.drawing import SHADES, TAIL, framed
+from attnlag.figures.drawing import SHADES, TAIL, chosen_layers, framed
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.sizes import Size
@@ -57,23 +57,13 @@ CHARACTER = 0.602 * SIZE / 72
 BESIDE = 1.25
 LONGEST_NAME = 16
 
-# Replacements for characters without a glyph.
-VISIBLE = str.maketrans({"\n": "⏎", "\t": "→", "\r": "⏎"})
+# Line ends as they are shown.
+LINE_ENDS = str.maketrans("\n\r", "⏎⏎")
 
 NO_GLYPH = "▯"
 
 # A correlation of neighbours below this is called weak.
 WEAK = 0.1
-
-
-@dataclass
-class ShadedDocument:
-    """One document, or its beginning."""
-
-    group: str
-    tokens: list[str]  # the text that each token stands for
-    dropped: np.ndarray  # True for the first tokens of sequences, which the regressions leave out
-    logs: np.ndarray  # log norms; NaN if a norm is zero or not finite
 
 
 def chosen_documents(
@@ -94,21 +84,6 @@ def chosen_documents(
     return list(requested)
 
 
-def chosen_layer(requested: int | None, layers: Sequence[int]) -> int:
-    """Return the layer to show: the one requested, or the middle one.
-
-    A layer that the model does not have is a UserError.
-    """
-    if requested is None:
-        return layers[len(layers) // 2]
-    if requested not in layers:
-        raise UserError(
-            f"layer of the shaded text: found {requested}, expected one of this model: "
-            f"{min(layers)} to {max(layers)}"
-        )
-    return requested
-
-
 def limits_of(log_norms: pd.Series) -> tuple[float, float]:
     """Return the log norms at which a layer's shades end: the central 99% of its tokens."""
     low, high = log_norms.quantile([TAIL, 1 - TAIL]).fillna(0.0)
@@ -120,7 +95,9 @@ def figure(inputs: Inputs) -> CustomFigure:
     settings, sample = inputs.settings, inputs.sample
     group_of = group_by_document(inputs.corpus)
     names = chosen_documents(settings.documents, group_of, inputs.record["corpus"]["name"])
-    layer = chosen_layer(settings.text_layer, sample.layers)
+    layer = sample.layers[len(sample.layers) // 2]
+    if settings.text_layer is not None:
+        (layer,) = chosen_layers([settings.text_layer], sample.layers, "layer of the shaded text")
     corpus, sequences, norms = (
         tables.rows_of_documents(paths, names).groupby("document")
         for paths in ([inputs.corpus], inputs.tokens, inputs.norms)
@@ -133,16 +110,17 @@ def figure(inputs: Inputs) -> CustomFigure:
         rows = norms.get_group(name).iloc[:MOST_TOKENS]
         dropped = rows["position"].to_numpy() < settings.drop_first
         logs = log_norms(rows[columns.layer_name(layer)].to_numpy())
-        documents.append(ShadedDocument(group_of[name], tokens[:MOST_TOKENS], dropped, logs))
+        shown = pd.DataFrame({"token": tokens[: len(rows)], "dropped": dropped, "log": logs})
+        documents.append((group_of[name], shown))
     limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
     drawn = functools.partial(draw, documents, limits, label)
     return CustomFigure(claim_of(documents, layer), drawn)
 
 
-def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
+def claim_of(documents: Sequence[tuple[str, pd.DataFrame]], layer: int) -> str:
     """Return the correlation of neighbouring norms within documents."""
-    of_documents = [pd.Series(np.where(d.dropped, np.nan, d.logs)) for d in documents]
+    of_documents = [table["log"].mask(table["dropped"]) for _, table in documents]
     logs = pd.concat(of_documents, keys=range(len(documents)))
     pairs = pd.DataFrame({"before": logs.groupby(level=0).shift(), "after": logs}).dropna()
     centred = pairs - pairs.groupby(level=0).transform("mean")
@@ -158,33 +136,32 @@ def claim_of(documents: Sequence[ShadedDocument], layer: int) -> str:
 def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, int, int, str]]:
     """Arrange tokens in lines of a number of characters, with words whole, and return their parts.
 
-    Text that does not fit is left out, as are blank lines and white space that begins a line. A
-    part is (token, line, column, text); a token has a part in each line that it is in.
+    Text that does not fit is left out, as are blank lines and white space between lines. A part is
+    (token, line, column, text); a token has a part in each line that it is in.
     """
-    owners = [place for place, token in enumerate(tokens) for _ in token]
-    cells: list[tuple[int, int, int, str]] = []  # as a part, for each character
-    line = column = 0
-    # A word has the space before it, which is left out where the word begins a line.
-    for word in re.finditer(r"[^\S\n\r]?\S+|\s", "".join(tokens)):
-        if column + len(word[0]) > width and column:
-            line, column = line + 1, 0
-        for place, character in enumerate(word[0], word.start()):
-            # Words longer than a line are broken.
-            if column == width:
-                line, column = line + 1, 0
-            if column or not character.isspace():
-                cells.append((owners[place], line, column, character.translate(VISIBLE)))
-                column += 1
-            if column and character in "\n\r":
-                line, column = line + 1, 0
-    runs = [list(run) for _, run in itertools.groupby(cells, lambda cell: cell[:2])]
-    parts = [(*run[0][:3], "".join(cell[3] for cell in run)) for run in runs]
-    return [part for part in parts if part[1] < lines]
+    text = "".join(tokens).translate(LINE_ENDS)
+    owners = np.repeat(np.arange(len(tokens)), [len(token) for token in tokens])
+    kind: dict[str, Any] = {
+        "expand_tabs": False,
+        "replace_whitespace": False,
+        "break_on_hyphens": False,
+    }
+    wrap = textwrap.TextWrapper(width, **kind).wrap
+    wrapped_lines = (wrap(one) for one in re.findall(r"[^\s⏎][^⏎]*⏎?", text))
+    parts, end = [], 0
+    for line, content in enumerate(itertools.islice(itertools.chain(*wrapped_lines), lines)):
+        start = text.index(content, end)
+        end = start + len(content)
+        for token, run in itertools.groupby(range(start, end), owners.__getitem__):
+            first, *_, last = 2 * list(run)
+            shown = text[first : last + 1].replace("\t", "→")
+            parts.append((int(token), line, first - start, shown))
+    return parts
 
 
 @style()
 def draw(
-    documents: Sequence[ShadedDocument],
+    documents: Sequence[tuple[str, pd.DataFrame]],
     limits: tuple[float, float],
     label: str,
     title: str,
@@ -199,9 +176,9 @@ def draw(
     most = max(FEWEST_LINES, MOST_LINES[size.name] // len(shown) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
-    parts_of = [wrapped(document.tokens, width, most) for document in shown]
+    parts_of = [wrapped(list(table["token"]), width, most) for _, table in shown]
     heights = [LINE * (1.45 + parts[-1][1]) + over for parts in parts_of]
-    cut = [parts[-1][0] + 1 < len(d.tokens) for d, parts in zip(shown, parts_of, strict=True)]
+    cut = [parts[-1][0] + 1 < len(of) for (_, of), parts in zip(shown, parts_of, strict=True)]
     notes = {
         "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
         "corpus. ⏎: a line end.": True,
@@ -220,16 +197,16 @@ def draw(
     # The last tenth of the colours is too dark for text.
     scale = Normalize(low, low + (high - low) / 0.9)
     top = 0.0
-    for document, parts, height in zip(shown, parts_of, heights, strict=True):
-        name = shortened(document.group, LONGEST_NAME)
+    for (group, table), parts, height in zip(shown, parts_of, heights, strict=True):
+        name = shortened(group, LONGEST_NAME)
         axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
+        shades = np.nan_to_num(scale(np.clip(table["log"].to_numpy(), low, high)))
         for token, line, column, text in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
-            log_norm = document.logs[token]
-            shade = float(scale(np.clip(log_norm, low, high))) if np.isfinite(log_norm) else 0.0
+            shade, known = shades[token], np.isfinite(table["log"][token])
             box = Rectangle((left, above + 0.012), len(text) * CHARACTER, LINE - 0.024)
-            box.set_facecolor(SHADES(shade) if np.isfinite(log_norm) else "w")
-            box.set_edgecolor("k" if document.dropped[token] else "none")
+            box.set_facecolor(SHADES(shade) if known else "w")
+            box.set_edgecolor("k" if table["dropped"][token] else "none")
             box.set(linewidth=0.7, linestyle=(0, (2, 1.5)))
             axes.add_patch(box)
             if text.strip():

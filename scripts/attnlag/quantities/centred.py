@@ -138,33 +138,33 @@ class CentredCosines:
 
         They add up over shards, also for errors clustered by document: documents never span shards.
         """
+        layers, distances, documents = self.counts.shape
+        layer, distance = np.indices((layers, distances)).reshape(2, -1)
+        n, total = (sums.reshape(-1, documents) for sums in (self.counts, self.totals))
         document = self._document[self._paired]
         apart = document[:, None] != document[None, :]
-        rows = []
-        for layer, sample in enumerate(self._sample):
-            cosines = sample @ sample.T
-            finite = apart & np.isfinite(cosines)
-            sums = zip(self.counts[layer], self.totals[layer], strict=True)
-            for distance, (n, total) in enumerate(sums, 1):
-                rows.append(
-                    {
-                        "layer": layer,
-                        "distance": distance,
-                        "documents": np.count_nonzero(n),
-                        "pairs": int(n.sum()),
-                        "pairs_squared": n @ n,
-                        "total": total.sum(),
-                        "total_squared": total @ total,
-                        "total_pairs": total @ n,
-                        "random_pairs": finite.sum(),
-                        "random_total": cosines[finite].sum(dtype=np.float64),
-                    }
-                )
-        return pa.Table.from_pylist(rows)
+        cosines = [(sample @ sample.T)[apart] for sample in self._sample]
+        finite = [values[np.isfinite(values)] for values in cosines]
+        return pa.table(
+            {
+                "layer": layer,
+                "distance": distance + 1,
+                "documents": np.count_nonzero(n, axis=1),
+                "pairs": n.sum(axis=1).astype(int),
+                "pairs_squared": np.vecdot(n, n),
+                "total": total.sum(axis=1),
+                "total_squared": np.vecdot(total, total),
+                "total_pairs": np.vecdot(total, n),
+                "random_pairs": np.repeat([len(values) for values in finite], distances),
+                "random_total": np.repeat(
+                    [values.sum(dtype=float) for values in finite], distances
+                ),
+            }
+        )
 
 
-def cosines_of(path: Path) -> tuple[list[pa.Table], pa.Table]:
-    """Return the centred cosines of stored vectors by row group, and their sums by distance.
+def cosines_of(path: Path) -> tuple[pa.Table, pa.Table]:
+    """Return the centred cosines of stored vectors, and their sums by distance.
 
     The sums leave out only the first token of a sequence, independent of ``norms.drop_first``.
     """
@@ -177,4 +177,5 @@ def cosines_of(path: Path) -> tuple[list[pa.Table], pa.Table]:
         for layer, name in enumerate(layers):
             sums.add(layer, vectors_of(file, group, name), position)
     cosines = CentredCosines(file, sums.means(), 1)
-    return list(cosines.previous()), cosines.by_distance()
+    rows = pa.concat_tables([schema(len(layers)).empty_table(), *cosines.previous()])
+    return rows.unify_dictionaries(), cosines.by_distance()

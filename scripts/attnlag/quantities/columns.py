@@ -25,8 +25,8 @@ def layer_name(layer: int) -> str:
 
 
 def layer_number(name: str) -> int:
-    """Return the layer of a column name."""
-    return int(name.removeprefix("layer_"))
+    """Return the layer of a column name: 0 of ``layer_00`` and of ``layer_00.parallel``."""
+    return int(name.partition(".")[0].removeprefix("layer_"))
 
 
 def layers_in(schema: pa.Schema) -> list[str]:

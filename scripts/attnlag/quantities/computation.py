@@ -18,7 +18,6 @@ from attnlag.quantities import columns
 from attnlag.quantities.catalogue import SITES, Key, Quantity
 from attnlag.quantities.norms import l2_norms
 from attnlag.quantities.passes import Batch
-from attnlag.storage import tables
 from attnlag.storage.sequences import TokenSequence, keys_of
 
 # An array for each layer that has values: a row for each token.
@@ -203,8 +202,11 @@ def encoding(schema: pa.Schema, stored: str) -> dict[str, Any]:
     Compression hardly reduces float32 vectors and slows down reading.
     """
     options: dict[str, Any] = {"use_dictionary": ["document"], "write_statistics": False}
-    if not any(pa.types.is_fixed_size_list(field.type) for field in schema):
+    vectors = [field.name for field in schema if pa.types.is_fixed_size_list(field.type)]
+    if not vectors:
         return {**options, "compression": "zstd"}
     if stored == "float32":
         return {**options, "compression": "none"}
-    return {**tables.encoding(schema), **options, "compression": "zstd", "compression_level": 1}
+    split = [f"{name}.list.element" for name in vectors]
+    options |= {"use_byte_stream_split": split, "compression_level": 1}
+    return {**options, "compression": "zstd"}

@@ -48,19 +48,14 @@ def table(
     the token itself.
     """
     places = np.repeat(np.arange(len(keys[0])), len(layers))
-    rows = [key.take(pa.array(places)) for key in keys]
-    rows.append(pa.array(np.tile(np.array(layers, np.int32), len(keys[0]))))
-    for name in schema.names[len(rows) :]:
-        kind, values = schema.field(name).type, columns[name]
-        if name not in LISTS:
-            rows.append(pa.array(values.astype(np.float32)))
-            continue
-        lengths = np.minimum(places + 1, values.shape[1])
-        flat = values[np.arange(values.shape[1]) < lengths[:, None]]
-        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        flat = pa.array(flat.astype(kind.value_type.to_pandas_dtype()))
-        rows.append(pa.ListArray.from_arrays(ends, flat, type=kind))
-    return pa.Table.from_arrays(rows, schema=schema)
+    rows = pa.table(keys, KEYS).take(places)
+    rows = rows.append_column("layer", pa.array(np.tile(layers, len(keys[0]))))
+    for name in schema.names[len(ROW) :]:
+        values = columns[name]
+        if name in LISTS:
+            values = [row[: place + 1] for row, place in zip(values, places, strict=True)]
+        rows = rows.append_column(name, pa.array(values))
+    return rows.cast(schema)
 
 
 def tables(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from attnlag.regression.estimation.clustered import ClusterSums, Jackknife
+    from attnlag.regression.estimation.clustered import ClusterSums
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,11 @@ def _crv1(sums: ClusterSums) -> np.ndarray:
 
 def _crv3(sums: ClusterSums) -> np.ndarray:
     """Return (G-1)/G times the squared changes of the estimates without each cluster."""
-    change = _left_out(sums).thetas - sums.solution.theta
+    change = sums.left_out.thetas - sums.solution.theta
     return (len(change) - 1) / len(change) * change.T @ change
 
 
-def _left_out(sums: ClusterSums) -> Jackknife:
-    assert sums.left_out is not None
-    return sums.left_out
-
-
 def _hac(sums: ClusterSums) -> np.ndarray:
-    assert sums.robust_meat is not None
     return sums.solution.back.T @ sums.robust_meat @ sums.solution.back
 
 
@@ -103,7 +97,7 @@ CATALOGUE = {
         "clustered by {}, jackknife (CRV3)",
         "are clustered by {} (the jackknife CRV3 [@mackinnon2023])",
         of=_crv3,
-        df=lambda sums: len(_left_out(sums).places) - 1,
+        df=lambda sums: len(sums.left_out.places) - 1,
         clustered=True,
         jackknife=True,
     ),

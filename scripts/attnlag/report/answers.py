@@ -11,6 +11,7 @@ from attnlag.claims.numbers import number
 from attnlag.errors import counted
 from attnlag.regression.estimation.residuals import read_sums
 from attnlag.regression.inference.diagnostics import order_left
+from attnlag.regression.labels import spans
 from attnlag.regression.terms import distance, is_lead, named
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
@@ -119,13 +120,15 @@ def _causes(table: pd.DataFrame, site: str) -> Iterator[Answer]:
 
 
 def _doubts(main: RegressionTables) -> str:
-    """Return what speaks against the regression."""
+    """Return what speaks against the regression: order that is left, and halves that differ."""
+    fits, alpha = main.fitted, main.settings["alpha"]
+    order = lags.autocorrelated(fits, alpha, main.settings["adjust"])
     path = main.files.one_of("residuals", main.folder)
-    left = order_left(read_sums(path)) if path else ([], pd.Series(dtype=float))
-    settings = main.settings
-    return lags.doubts(
-        main.fitted, main.coefficients, left, settings["alpha"], settings["adjust"]
-    ).sentence
+    omitted, left = order_left(read_sums(path)) if path else ([], pd.Series(dtype=float))
+    size = f" ({spans(omitted)} still carry {number(left.median())})" if omitted else ""
+    correction = lags.halves(fits, main.coefficients, alpha)
+    said = order.sentence + size * bool(order.value)
+    return f"{said}; {correction.sentence}" if correction else said
 
 
 def text_of(answers: SiteAnswers) -> str:
@@ -138,11 +141,11 @@ def text_of(answers: SiteAnswers) -> str:
     return "\n".join([answers.title, *rows]) + "\n"
 
 
-def of_sites(regressions: Sequence[RegressionTables]) -> dict[tuple[str, ...], SiteAnswers]:
-    """Return the answers by model, corpus and site."""
-    by_site: dict[tuple[str, ...], list[RegressionTables]] = {}
+def of_sites(regressions: Sequence[RegressionTables]) -> dict[str, SiteAnswers]:
+    """Return the answers by the names of model, corpus and site."""
+    by_site: dict[str, list[RegressionTables]] = {}
     for regression in regressions:
-        by_site.setdefault(regression.of_site.parts[-3:], []).append(regression)
+        by_site.setdefault(regression.study, []).append(regression)
     return {site: of_site(fitted) for site, fitted in by_site.items()}
 
 

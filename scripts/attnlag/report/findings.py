@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter
 
 from attnlag.claims import subsets, training
 from attnlag.claims.lags import autocorrelated, different_halves, halves, layers_beyond
@@ -18,7 +17,7 @@ from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
 from attnlag.regression.covariances import CATALOGUE, label_of
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.estimation.least_squares import NO_LAYER_BEFORE
-from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS, read_sums
+from attnlag.regression.estimation.residuals import BREUSCH_GODFREY_LAGS
 from attnlag.regression.inference.diagnostics import order_left
 from attnlag.regression.inference.fitting import FittedRegression
 from attnlag.regression.inference.groups import fitted_groups
@@ -26,7 +25,6 @@ from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_wo
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import distance, is_lead, lags_among, named
-from attnlag.report.regression_tables import RegressionTables
 from attnlag.report.summaries import SHARED_BINS
 from attnlag.report.wording import nearest_lag, titled
 
@@ -47,17 +45,12 @@ PERMUTED_WITHIN = {
 
 
 def of_regression(
-    fitted: FittedRegression,
-    controls: pd.DataFrame,
-    before: pd.DataFrame | None,
-    by_group: pd.DataFrame,
-    name: str,
-    by_class: Sequence[pd.DataFrame] = (),
+    fitted: FittedRegression, name: str, by_class: Sequence[pd.DataFrame] = ()
 ) -> str:
     """Return the findings of a regression as text.
 
-    ``before`` is the comparison with random weights, if there is one, and ``by_class`` has the
-    slopes by class of tokens, the tests of equal slopes and the nested models, if there are any.
+    ``by_class`` has the slopes by class of tokens, the tests of equal slopes and the nested models,
+    if there are any.
     """
     settings, fits = fitted.settings, fitted.goodness
     usable = _usable(fits)
@@ -75,8 +68,8 @@ def of_regression(
     if len(usable):
         lines += few_documents(fitted)
         lines += sizes(fitted)
-        lines += order_findings(controls, settings)
-        lines += random_weights_findings(before)
+        lines += order_findings(fitted.controls, settings)
+        lines += random_weights_findings(fitted.before_training)
         lines += counts(fitted)
         lines += halves_findings(fitted)
         if dropped := int(usable["n_dropped"].sum()):
@@ -84,7 +77,7 @@ def of_regression(
             lines.append(f"{counted(dropped, 'row')} of {layers} dropped for {UNUSABLE}")
     unfitted = fits[fits["status"] != "ok"]
     lines += [f"layer {row.layer} was not fitted: {_reason(row)}" for row in unfitted.itertuples()]
-    lines += [*residual_findings(fitted), *group_findings(by_group)]
+    lines += [*residual_findings(fitted), *group_findings(fitted.groups)]
     if by_class:
         slopes, tests, steps = by_class
         lines += class_findings(slopes, tests, settings) + decomposition_findings(steps)
@@ -94,19 +87,6 @@ def of_regression(
     return titled(title, lines)
 
 
-def stored_fit(regression: RegressionTables) -> FittedRegression:
-    """Return the fit that the tables of a run state."""
-    return FittedRegression(
-        settings=TypeAdapter(RegressionSettings).validate_python(regression.settings),
-        layers=regression.fits["layer"].tolist(),
-        coefficients=regression.coefficients,
-        goodness=regression.fits,
-        medians=regression.medians,
-        residual_sums=read_sums(regression.file("residuals")),
-        bins=regression.record["bins"],
-    )
-
-
 def fitted_layers(fits: pd.DataFrame) -> str:
     """Return the number of layers that were fitted, in words."""
     return f"{_study(fits)}: {len(_usable(fits))} of {len(fits)} layers fitted"
@@ -114,13 +94,12 @@ def fitted_layers(fits: pd.DataFrame) -> str:
 
 def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     """Return a line for each reason why layers were not fitted, except a missing layer before."""
-    layers_of: dict[str, list[str]] = {}
-    for row in fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])].itertuples():
-        layers_of.setdefault(_reason(row), []).append(str(row.layer))
+    unfitted = fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])]
+    reasons = [_reason(row) for row in unfitted.itertuples()]
     return [
-        f"{_study(fits)}: {'layers' if len(layers) > 1 else 'layer'} {', '.join(layers)} "
-        f"{'were' if len(layers) > 1 else 'was'} not fitted: {reason}"
-        for reason, layers in layers_of.items()
+        f"{_study(fits)}: {spans(layers.tolist(), 'layer')} {'were' if len(layers) > 1 else 'was'} "
+        f"not fitted: {reason}"
+        for reason, layers in unfitted.groupby(reasons, sort=False)["layer"]
     ]
 
 

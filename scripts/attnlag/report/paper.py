@@ -1,7 +1,7 @@
-"""What a paper needs: a table of coefficients in LaTeX, a paragraph of methods, and references.
+"""The methods of a run in words, and the references that they cite.
 
 Everything is said of the settings with which the tables were made, which their provenance records.
-The paragraphs are Markdown with Pandoc's citations (``[@holm1979]``); the LaTeX is made from it.
+The paragraphs are Markdown with Pandoc's citations (``[@holm1979]``).
 """
 
 import itertools
@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from attnlag import __version__
@@ -21,8 +20,7 @@ from attnlag.figures import catalogue
 from attnlag.quantities.catalogue import OUTCOMES, SITES
 from attnlag.regression.covariances import CATALOGUE as COVARIANCES
 from attnlag.regression.design.covariates import CATALOGUE
-from attnlag.regression.labels import R_SQUARED, correction, spans
-from attnlag.regression.terms import named
+from attnlag.regression.labels import spans
 from attnlag.report.regression_tables import RegressionTables
 from attnlag.storage import tables
 
@@ -42,12 +40,6 @@ PREDICTIVE = (
     "The coefficients are predictive associations, not effects: all tokens of a layer are computed "
     "in parallel from the layer before."
 )
-# What LaTeX takes for commands, and characters that it lacks.
-ESCAPES = {
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"±": r"$\pm$", "²": "$^2$", "−": "$-$"},
-}
 
 
 def methods(
@@ -196,64 +188,9 @@ def _controls(regression: RegressionTables) -> Iterable[str]:
         )
 
 
-def in_latex(text: str) -> str:
-    """Return Markdown as LaTeX: citations, code, and characters that LaTeX takes for commands."""
-    return "".join(map(_piece_in_latex, re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)))
-
-
-def _piece_in_latex(piece: str) -> str:
-    if piece.startswith("[@"):
-        return rf"\cite{{{','.join(cited(piece))}}}"
-    plain = "".join(ESCAPES.get(sign, sign) for sign in piece.strip("`"))
-    # LaTeX may break a long name after a slash, a dot, a hyphen or an underscore.
-    breakable = re.sub(r"([/.-]|\\_)", r"\1\\allowbreak{}", plain)
-    return rf"\texttt{{{breakable}}}" if piece.startswith("`") else plain
-
-
 def cited(text: str) -> list[str]:
     """Return the keys of the references that a text cites, each once, in order."""
     return list(dict.fromkeys(re.findall(r"@(\w+)", " ".join(re.findall(r"\[@[^\]]+\]", text)))))
-
-
-def coefficients(regression: RegressionTables) -> str:
-    """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
-    fits, settings = regression.fits.set_index("layer"), regression.settings
-    names = regression.folder.parts[-4:]
-    level = rf"{100 * (1 - settings['alpha']):g}\% interval"
-    columns: dict[tuple[str, str], pd.Series] = {}
-    for term in regression.terms:
-        rows = regression.of_term(term).set_index("layer").reindex(fits.index)
-        cells = {name: rows[name].map(digits) for name in rows.select_dtypes("float")}
-        head = named(term).capitalize()
-        columns[head, "Estimate (SE)"] = cells["estimate"] + " (" + cells["std_error"] + ")"
-        columns[head, level] = "[" + cells["conf_low"] + ", " + cells["conf_high"] + "]"
-        small = rows["p_adjusted"] < 0.001
-        columns[head, "$p$"] = cells["p_adjusted"].mask(small, "$<$0.001")
-    columns["", "$R^2$"] = fits["r_squared"].map(digits)
-    name = ", ".join(f"`{name}`" for name in names)
-    caption = in_latex(
-        f"Coefficients by layer: {name}. Standard errors in parentheses; intervals of one "
-        f"coefficient alone; p-values: {correction(settings['adjust'])}; "
-        f"{R_SQUARED[settings['fixed_effects']]}."
-    )
-    table = pd.DataFrame(columns).rename_axis(index=None)
-    text = table.style.to_latex(
-        column_format=f"r{'rcr' * len(regression.terms)}r",
-        hrules=True,
-        multicol_align="c",
-        position_float="centering",
-        caption=caption,
-        label=f"tab:{':'.join(names)}",
-    )
-    small_letters = "\\centering\n\\scriptsize\n\\setlength{\\tabcolsep}{2.4pt}"
-    return text.replace("\\centering", small_letters, 1)
-
-
-def digits(value: float) -> str:
-    """Return a number with three decimals and LaTeX's minus sign; dashes for a missing one."""
-    if not np.isfinite(value):
-        return "---"
-    return f"{round(value, 3) + 0.0:.3f}".replace("-", "$-$")
 
 
 def references(keys: Iterable[str], citation: Mapping[str, Any]) -> str:

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from attnlag.claims import lags, training
 from attnlag.claims.claim import Claim
 from attnlag.quantities.catalogue import OUTCOMES
+from attnlag.regression.estimation.residuals import read_sums
+from attnlag.regression.inference.fitting import FittedRegression
+from attnlag.regression.settings import RegressionSettings
 from attnlag.regression.terms import lags_among
 from attnlag.storage import tables
 from attnlag.storage.declared import Declared
@@ -34,6 +38,11 @@ class RegressionTables:
     def of_site(self) -> Path:
         """The folder of its site."""
         return self.folder.parent
+
+    @property
+    def study(self) -> str:
+        """The names of its model, corpus and site: ``tiny/small/attention``."""
+        return "/".join(self.of_site.parts[-3:])
 
     @property
     def of_corpus(self) -> Path:
@@ -126,6 +135,22 @@ class RegressionTables:
         """Return a lag or lead before training; None if it is unknown."""
         table = self.before_training
         return None if table is None else training.range_of(table, term)
+
+    @property
+    def fit(self) -> FittedRegression:
+        """The fit that the tables state."""
+        return FittedRegression(
+            settings=TypeAdapter(RegressionSettings).validate_python(self.settings),
+            layers=self.fits["layer"].tolist(),
+            coefficients=self.coefficients,
+            goodness=self.fits,
+            medians=self.medians,
+            residual_sums=read_sums(self.file("residuals")),
+            bins=self.record["bins"],
+            groups=pd.read_parquet(self.file("groups")),
+            controls=self.controls,
+            before_training=self.before_training,
+        )
 
     @cached_property
     def medians(self) -> pd.DataFrame:

@@ -213,7 +213,7 @@ def parquet_writer(
         yield writer
 
 
-def values_of(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:
+def values_at(paths: Iterable[str | Path], column: str, rows: np.ndarray) -> np.ndarray:
     """Return the values of a column in the given rows (ascending) of consecutive Parquet files.
 
     One row group is in memory at a time.

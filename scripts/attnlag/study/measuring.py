@@ -135,14 +135,12 @@ class Measurement:
                 tokens = self.tokens[[*keys, "token"]]
                 frames.append(frame.merge(tokens, on=keys, how="left").assign(site=site))
                 continue
-            by_layer: dict[int, dict[str, np.ndarray]] = {}
-            for column, values in zip(layers_in(rows.schema), _layers_of(rows), strict=True):
-                layer, _, value = column.partition(".")
-                of_value = {value or quantity: values}
-                if values.ndim > 1:
-                    of_value = {f"head_{head}": norms for head, norms in enumerate(values.T)}
-                by_layer.setdefault(layer_number(layer), {}).update(of_value)
-            for number, of_layer in by_layer.items():
+            for number, columns in groupby(layers_in(rows.schema), layer_number):
+                of_layer: dict[str, np.ndarray] = {}
+                for column in columns:
+                    values, value = array_of(rows[column]), column.partition(".")[2] or quantity
+                    heads = {f"head_{head}": norms for head, norms in enumerate(values.T)}
+                    of_layer |= heads if values.ndim > 1 else {value: values}
                 if name == "norms":
                     relative = relative_norms(of_layer["norms"], self.stream[number])
                     of_layer = {"norm": of_layer["norms"], "relative": relative}

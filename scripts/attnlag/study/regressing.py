@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from matplotlib.figure import Figure
 
 from attnlag.config.schema import Config
@@ -73,9 +72,7 @@ class Fit:
         """The findings of the regression and its controls, in words."""
         tables = self.classes, self.equal_slopes, self.nested_models
         by_class = [table for table in tables if table is not None]
-        return findings.of_regression(
-            self.fitted, self.controls, self.before_training, self.groups, self.name, by_class
-        )
+        return findings.of_regression(self.fitted, self.name, by_class)
 
     def summary(self, layer: int) -> str:
         """Return the fit of one layer as a table of text."""
@@ -302,8 +299,7 @@ def _write_outcome(
     elif outcome.quantity == "centred_cosines":
         vectors = folder / "vectors.parquet"
         tables.write_table(measured["vectors", site], vectors, record)
-        cosines, _ = centred.cosines_of(vectors)
-        rows = pa.concat_tables(cosines).unify_dictionaries()
+        rows, _ = centred.cosines_of(vectors)
     else:
         rows = measured[outcome.quantity, site]
     tables.write_table(rows, norms, record)

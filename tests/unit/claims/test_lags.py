@@ -28,29 +28,17 @@ def median(value, low=np.nan, high=np.nan):
     return {"median": value, "conf_low": low, "conf_high": high}
 
 
-@pytest.mark.parametrize(
-    ("interval", "verdict"),
-    [
-        ((0.2, 0.1, 0.3), "Yes"),
-        ((-0.2, -0.3, -0.1), "No, a small one"),
-        ((0.01, -0.02, 0.04), "No"),
-        ((0.04, -0.01, 0.1), "Hardly"),
-    ],
-)
-def test_the_verdict_comes_from_the_interval(interval, verdict):
-    claim = lags.size(COEFFICIENTS, "lag_1", median(*interval), FITS, 0.05)
-    assert claim.verdict == verdict
-    assert claim.value == interval[0]
-
-
-def test_sizes_count_layers_and_few_documents_speak_for_themselves():
+def test_the_size_of_a_lag_counts_layers_beyond_the_bound():
     first = lags.size(COEFFICIENTS, "lag_1", median(0.2, 0.1, 0.3), FITS, 0.05)
     assert first.sentence == "above 0.05 in 2 of 4 layers, below −0.05 in 1"
     assert first.interval == "0.10 to 0.30"
     second = lags.size(COEFFICIENTS, "lag_2", median(0.03), FITS.assign(n_documents=3), 0.05)
     assert second.sentence == "above 0.05 in 1 of 4 layers, shown to be smaller in size in 2"
     assert second.interval == ""
+    # Few documents speak for themselves alone.
     assert second.verdict == "No in these 3 texts"
+    alone = lags.size(COEFFICIENTS, "lag_1", median(0.2), FITS.assign(n_documents=1), 0.05)
+    assert alone.verdict == "Yes in this text"
 
 
 def test_what_follows_stands_beside_what_it_was_before_training():
@@ -69,10 +57,15 @@ def test_what_follows_stands_beside_what_it_was_before_training():
 @pytest.mark.parametrize(
     ("shares", "documents", "verdict"),
     [
-        ([(-0.1, 0.2), (0.0, 0.1)], 13, "Hardly"),
-        ([(0.3, 0.6), (-0.9, -0.4)], 13, "In part"),
-        ([(-0.1, 0.2), (0.1, 0.6)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
-        ([(-0.1, 0.2), (0.0, 0.1)], 3, "Too few documents to tell"),
+        ([(-0.1, 0.2), (-0.2, 0.24)], 13, "Hardly"),
+        ([(0.3, 0.6), (-0.9, -0.26)], 13, "In part"),
+        # The point of the second is within a quarter, but its interval is not.
+        ([(-0.1, 0.2), (-0.2, 0.4)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
+        ([(-0.1, 0.2), (0.3, 0.4)], 13, "Hardly in 1, in part in 1 of 2 layers"),
+        # A lag of zero gives no share.
+        ([(-0.1, 0.2), (np.nan, np.nan)], 13, "Hardly in 1, undecided in 1 of 2 layers"),
+        ([(np.nan, np.nan)] * 2, 13, ""),
+        ([(-0.1, 0.2), (0.0, 0.1)], 5, "Too few documents to tell"),
     ],
 )
 def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, verdict):
@@ -81,7 +74,7 @@ def test_an_effect_is_judged_by_the_intervals_of_its_share(shares, documents, ve
     rows = rows.assign(conf_low=-0.05, conf_high=0.04, documents=documents, lag=1)
     rows = rows.assign(predicted=0.5, predicted_conf_low=[np.nan, -0.2], predicted_conf_high=0.8)
     claim = causes.on_a_later_token(rows, 4)
-    assert claim.verdict == verdict
+    assert claim.answer == f"{verdict}{': ' * bool(verdict)}{claim.sentence}"
     assert claim.sentence == (
         "1% longer in all earlier layers changes the next by 0.01% (−0.05 to 0.04) in layer 9, "
         f"−0.03% (−0.05 to 0.04) in layer 29; {documents} documents"

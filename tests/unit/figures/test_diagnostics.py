@@ -22,32 +22,26 @@ TITLE = "Diagnostics: gpt2, prompts, attention, notebook"
 
 def synthetic(layers: int, unfitted=()):
     """Return sums over residuals, the strip, the status and the influence of 12 documents."""
-    histograms, joint, lagged = [], [], []
     fitted_layers = ~np.isin(range(layers), unfitted)
-    for layer, rows in enumerate(2000 * fitted_layers):
+    rows = 2000 * fitted_layers
+    sums = SimpleNamespace(layers=list(range(layers)), terms=["lag_1", "lag_2"], n=rows)
+    sums.histogram, sums.fitted_histogram, sums.lagged = [], [], []
+    for layer, count in enumerate(rows):
         random = np.random.default_rng(layer)
-        fitted, residual = random.normal(size=rows), random.standard_t(5, size=rows)
-        histograms.append(np.histogram(residual, GRID)[0])
-        joint.append(np.histogram2d(fitted, residual, bins=[COARSE, COARSE])[0].astype(int))
-        lagged.append(random.normal(size=20) * 50 * bool(rows))
-    influence = grid(
-        layer=range(layers), document=[f"a-document-of-long-name-{n}" for n in range(12)]
-    )
+        fitted, residual = random.normal(size=count), random.standard_t(5, size=count)
+        sums.histogram.append(np.histogram(residual, GRID)[0])
+        joint = np.histogram2d(fitted, residual, bins=[COARSE, COARSE])[0].astype(int)
+        sums.fitted_histogram.append(joint)
+        sums.lagged.append(random.normal(size=20) * 50 * bool(count))
+    sums.powers = np.stack([np.zeros(layers), rows], axis=1)
+    sums.pairs = np.arange(2000, 0, -100) * fitted_layers[:, None]
+    sums.lagged = np.array(sums.lagged)
+    documents = [f"a-document-of-long-name-{n}" for n in range(12)]
+    influence = grid(layer=range(layers), document=documents)
     influence["change_in_se"] = np.random.default_rng(0).normal(size=len(influence)) * 0.3
-    sums = SimpleNamespace(
-        layers=list(range(layers)),
-        terms=["lag_1", "lag_2"],
-        n=2000 * fitted_layers,
-        powers=np.stack([np.zeros(layers), 2000.0 * fitted_layers], axis=1),
-        pairs=np.arange(2000, 0, -100) * fitted_layers[:, None],
-        lagged=np.array(lagged),
-        histogram=np.array(histograms),
-        fitted_histogram=np.array(joint),
-    )
     strip = pd.DataFrame({name: np.arange(layers) + 1.0 for name in "abcd"})
     strip.loc[list(unfitted)] = np.nan
-    status = pd.Series(["ok" if fitted else "1 row" for fitted in fitted_layers])
-    return sums, strip, status, influence
+    return sums, strip, pd.Series(np.where(fitted_layers, "ok", "1 row")), influence
 
 
 def drawn(parts, layers=None, size=PAGE):
@@ -83,7 +77,7 @@ def test_the_strip_shows_every_layer_and_marks_those_with_a_row():
     assert [axes.get_title(loc="left") for axes in spread] == [
         f"layer {layer}" for layer in (0, 10, 19, 29)
     ]
-    with pytest.raises(UserError, match=r"found 30, expected layers of this model: 0 to 29"):
+    with pytest.raises(UserError, match=r"found 30, expected one of this model: 0 to 29"):
         drawn(parts, [30])
 
 

@@ -74,17 +74,15 @@ def test_coefficients_stand_beside_their_controls():
         assert panel.missing == [4]
     controls = inputs.controls.query("term == 'lag_1'")
     # Two scales of the initial weights, and the trained model.
-    for line, (column, label) in zip(
-        before.lines,
-        {
-            "random_weights": "before training, first scale",
-            "random_weights_default": "before training, default scale",
-            "trained": "trained, on the same texts",
-        }.items(),
-        strict=True,
+    assert [line.label for line in before.lines] == [
+        "before training, first scale",
+        "before training, default scale",
+        "trained, on the same texts",
+    ]
+    for line, column in zip(
+        before.lines, ["random_weights", "random_weights_default", "trained"], strict=True
     ):
         np.testing.assert_array_equal(line.y, controls[column])
-        assert line.label == label
     np.testing.assert_array_equal(explained.lines[0].y, inputs.fits["r_squared"])
     assert sheet.claim.startswith("A norm 1% larger is followed by one 0.23% larger, two tokens")
     assert "; 0.50 to 1.56% before training" in sheet.claim
@@ -263,48 +261,49 @@ def test_surprisal_is_permuted_only_within_documents():
 
 
 def study(name, effects, estimate, term="lag_1"):
-    table = pd.DataFrame(
-        {"regression": name, "layer": LAYERS, "term": term, "estimate": estimate}
-    ).assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster")
-    regression = {"fixed_effects": effects}
-    return SimpleNamespace(
-        coefficients=with_interval(table), regression=regression, outcome="norm", **TESTED
-    )
+    table = pd.DataFrame({"regression": name, "layer": LAYERS, "term": term, "estimate": estimate})
+    table = with_interval(table.assign(p_adjusted=[0.01, 0.2, 0.01, 0.01], vcov_type="cluster"))
+    kind = {"regression": {"fixed_effects": effects}, "outcome": "norm"}
+    return SimpleNamespace(coefficients=table, **kind, **TESTED)
 
 
 def test_regressions_are_named_by_what_they_hold_fixed():
-    studies = [study("a", "document", 0.23), study("b", "none", 0.32)]
-    sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
-    assert sheet.claim == "Lag 1 is 0.23 within documents and 0.32 pooled (median layer)"
-    assert [line.end for line in sheet.panels[0].lines] == ["within documents", "pooled"]
+    def drawn(*studies):
+        sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
+        (panel,) = sheet.panels
+        return sheet.claim, [line.end.replace("\n", " ") for line in panel.lines], panel.lines
+
+    two = study("a", "document", 0.23), study("b", "none", 0.32)
+    claim, ends, (line, _) = drawn(*two)
+    assert claim == "Lag 1 is 0.23 within documents and 0.32 pooled (median layer)"
+    assert ends == ["within documents", "pooled"]
     # A filled mark is a test.
-    assert sheet.panels[0].lines[0].weak.tolist() == [False, True, False, False]
-    studies.append(study("c", "none", np.nan, "lead_1"))
-    sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
-    ends = [line.end.replace("\n", " ") for line in sheet.panels[0].lines]
+    assert line.weak.tolist() == [False, True, False, False]
+    _, ends, _ = drawn(*two, study("c", "none", np.nan, "lead_1"))
     assert ends == ["within documents", "pooled (b)", "pooled (c) (lead 1, not fitted)"]
     # The title of many regressions has the smallest and the largest number.
-    studies = [
-        study(name, "none", size) for name, size in zip("abcd", (0.3, -0.5, 0.4, 0.1), strict=True)
-    ]
-    sheet = specifications_by_layer.figure(SimpleNamespace(studies=studies))
-    assert sheet.claim == "Lag 1 is −0.50 pooled (b) and 0.40 pooled (c) (median layer)"
+    sizes = {"a": 0.3, "b": -0.5, "c": 0.4, "d": 0.1}
+    claim, *_ = drawn(*(study(name, "none", size) for name, size in sizes.items()))
+    assert claim == "Lag 1 is −0.50 pooled (b) and 0.40 pooled (c) (median layer)"
 
 
 def of_classes(name, p_value, sizes, merged="", apart=0.1):
     """Return the figure of slopes and numbers of rows of classes."""
     table = grid(subset=sizes, layer=LAYERS).assign(term="lag_1", vcov_type="cluster")
     table["estimate"], table["n_obs"] = (table["subset"].map(sizes).str[n] for n in (0, 1))
-    table["difference"] = table["estimate"] - 0.3
-    table["difference_p_adjusted"] = np.where(table["layer"] == 1, 0.01, 0.4)
-    table["median"] = table["estimate"]
-    slopes = with_interval(table).assign(
-        p_adjusted=0.001, median_low=table["median"] - 0.1, median_high=table["median"] + apart
+    size = table["estimate"]
+    table = with_interval(table).assign(
+        difference=size - 0.3,
+        difference_p_adjusted=np.where(table["layer"] == 1, 0.01, 0.4),
+        p_adjusted=0.001,
+        median=size,
+        median_low=size - 0.1,
+        median_high=size + apart,
     )
     tests = {"layer": LAYERS, "term": "lag_1", "p_adjusted": p_value, "merged": merged}
     regression = {"alpha": 0.05, "adjust": "holm", "outcome": "norm"}
     settings = {"regression": regression, "offset": 0, "property": name}
-    inputs = SimpleNamespace(settings=settings, tests=pd.DataFrame(tests), slopes=slopes)
+    inputs = SimpleNamespace(settings=settings, tests=pd.DataFrame(tests), slopes=table)
     return slopes_by_class.figure(inputs)
 
 
@@ -348,27 +347,26 @@ def test_heads_are_maps_of_what_was_measured():
     np.testing.assert_allclose(share.values, 50)
     np.testing.assert_allclose(lag.values[:, 0], [0.2, 0.3, 0.25])
     np.testing.assert_allclose(sink.values, 70)
-    first, second, third = sheet.claim.split("; ")
-    assert first == "Lag 1 of single heads is 0.25, that of their sum 0.23 (medians)"
-    assert second.startswith("one head has up to 50%")
-    assert third.startswith("the median head gives 70%")
+    starts = [
+        "Lag 1 of single heads is 0.25, ",
+        "one head has up to 50%",
+        "the median head gives 70%",
+    ]
+    for clause, start in zip(sheet.claim.split("; "), starts, strict=True):
+        assert clause.startswith(start)
     assert len(heads_by_layer.figure(heads(sink=np.nan)).panels) == 2
-    unfitted = heads_by_layer.figure(heads(lag=np.nan))
-    assert unfitted.claim.startswith("One head has up to 50% of ")
+    assert heads_by_layer.figure(heads(lag=np.nan)).claim.startswith("One head has up to 50% of ")
     none = heads()
     none.heads = none.heads.iloc[:0]
     assert heads_by_layer.figure(none).claim == "No heads were found"
 
 
-def geometry():
+def test_directions_are_beside_those_of_random_pairs():
     table = grid(layer=LAYERS, distance=(1, 2, 4)).assign(quantity="cosine_previous_centred")
     table["mean"] = 0.54 / table["distance"]
     table = table.assign(site="attention", random_weights=np.nan, random_pairs=table["mean"] / 2)
-    return SimpleNamespace(means=with_interval(table, "mean", 0.0), alpha=0.05)
-
-
-def test_directions_are_beside_those_of_random_pairs():
-    sheet = cosines_by_distance.figure(geometry())
+    inputs = SimpleNamespace(means=with_interval(table, "mean"), alpha=0.05)
+    sheet = cosines_by_distance.figure(inputs)
     neighbours, distances = sheet.panels
     np.testing.assert_allclose(neighbours.lines[0].y, 0.54)
     np.testing.assert_allclose(neighbours.lines[1].y, 0.27)
@@ -377,6 +375,7 @@ def test_directions_are_beside_those_of_random_pairs():
 
 
 def effects():
+    """Return effects on later layers, of derivatives and of two finite interventions in layer 0."""
     sites = {"source_site": "attention", "target_site": "attention"}
     derivative = grid(target_layer=(1, 3), source_layer=LAYERS, lag=(0, 1))
     derivative = derivative.query("source_layer <= target_layer").assign(
@@ -384,23 +383,24 @@ def effects():
         estimate=lambda t: 0.01 * t["source_layer"] + t["lag"] / 100,
         predictive=lambda t: 0.1 * t["target_layer"],
     )
-    finite = grid(intervention=("scale", "zero"), target_layer=(1, 2, 3), lag=(0, 1))
-    of_next = grid(target_site=("kl_divergence", "surprisal"), lag=(0, 1)).merge(
-        pd.DataFrame({"intervention": ["scale", "zero"], "size": [0.1, 0.5]}), how="cross"
-    )
-    of_next["estimate"] = of_next["size"] / (1 + of_next["lag"])
+    kinds = {"intervention": ("scale", "zero"), "lag": (0, 1)}
+    finite = grid(target_layer=(1, 2, 3), **kinds)
     finite["estimate"] = finite["intervention"].map({"scale": 0.1, "zero": 0.2})
     finite["estimate"] *= finite["target_layer"]
+    of_next = grid(target_site=("kl_divergence", "surprisal"), **kinds)
+    of_next["estimate"] = of_next["intervention"].map({"scale": 0.1, "zero": 0.5})
+    of_next["estimate"] /= 1 + of_next["lag"]
     made = pd.concat([finite, of_next]).assign(source_layer=0)
     made["alpha"] = made["intervention"].map({"scale": 0.5})
     table = pd.concat([derivative, made]).assign(source_site="attention", documents=13)
     table = with_interval(table.fillna({"target_site": "attention"}))
     # As the tables of a run are read.
     table = table.astype(dict.fromkeys((*sites, "intervention"), "category"))
-    sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]})
-    sums = sums.assign(**sites, conf_low=0.0, conf_high=0.1, coefficient=0.3, predicted=0.2)
-    sums = sums.assign(coefficient_conf_low=0.2, coefficient_conf_high=0.4)
-    sums = sums.assign(predicted_conf_low=-0.1, predicted_conf_high=0.5)
+    sums = pd.DataFrame({"target_layer": [1, 3], "lag": 1, "estimate": [0.03, -0.01]}).assign(
+        **{**sites, "conf_low": 0.0, "conf_high": 0.1, "coefficient": 0.3, "predicted": 0.2},
+        **{"coefficient_conf_low": 0.2, "coefficient_conf_high": 0.4},
+        **{"predicted_conf_low": -0.1, "predicted_conf_high": 0.5},
+    )
     pair = {"source": "attention", "target": "attention"}
     return SimpleNamespace(elasticities=table, total_effects=sums, alpha=0.05, **pair)
 
@@ -417,13 +417,10 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     assert np.isnan(first.lines[1].y[1:]).all()
     # One scale, on which effects are as large as they are.
     assert first.share == last.share == "effects"
-    coefficient, jointly, total = sums.lines
-    np.testing.assert_allclose(jointly.y, [np.nan, 0.2, np.nan, 0.2])
-    np.testing.assert_allclose(coefficient.y, [np.nan, 0.3, np.nan, 0.3])
-    np.testing.assert_allclose(total.y, [np.nan, 0.03, np.nan, -0.01])
-    # Observed layers lie apart: no line suggests those between them.
-    assert coefficient.bars
-    assert total.bars
+    for line, of_one, of_three in zip(sums.lines, (0.3, 0.2, 0.03), (0.3, 0.2, -0.01), strict=True):
+        np.testing.assert_allclose(line.y, [np.nan, of_one, np.nan, of_three])
+        # Observed layers lie apart: no line suggests those between them.
+        assert line.bars
     assert sheet.claim == (
         "Layers predict the next token's adjustment in others by up to 0.30 and change it by at "
         "most 0.03"
@@ -518,8 +515,7 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
 
     def panel_of(readout):
         inputs = SimpleNamespace(readout=readout, settings={"alpha": 0.05})
-        (panel,) = readout_by_layer.figure(inputs).panels
-        return panel
+        return readout_by_layer.figure(inputs).panels[0]
 
     panel = panel_of(table)
     assert panel.ylim == (-0.2, None)

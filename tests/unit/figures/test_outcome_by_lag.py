@@ -7,11 +7,9 @@ from matplotlib.figure import Figure
 from pictures import TITLE, overlaps, synthetic_norms, texts_of
 
 from attnlag.figures import outcome_by_lag, wording
+from attnlag.figures.outcome_by_lag import EDGES
 from attnlag.figures.sizes import COLUMN, PAGE
 from attnlag.quantities.norms import log_norms
-
-# Side of the squares.
-BIN = np.diff(outcome_by_lag.EDGES)[0]
 
 
 def points_of(lag, outcome, others=(), groups=None) -> np.ndarray:
@@ -30,8 +28,8 @@ def layers_of(count: int) -> dict[int, np.ndarray]:
     return {n: points_of(logs[rows - 1, n], logs[rows, n]) for n in range(count)}
 
 
-def drawn(layers, lag="lag_1", size=PAGE, status=None) -> Figure:
-    return outcome_by_lag.draw(layers, status or {}, lag, 0, "norm", TITLE, size)
+def drawn(layers, lag="lag_1", size=PAGE, reasons=None) -> Figure:
+    return outcome_by_lag.draw(layers, reasons, lag, 0, "norm", TITLE, size)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +69,16 @@ def test_the_claim_states_the_share_that_the_lag_explains():
     random = np.random.default_rng(0)
     lag, noise = random.normal(size=(2, 500))
     layers = {3 + n: points_of(lag, lag * slope + noise) for n, slope in enumerate((0.4, 1, 0.1))}
-    layers[9] = np.empty((2, 0))
-    shares = {n: np.corrcoef(points)[0, 1] ** 2 for n, points in layers.items() if n < 9}
-    assert outcome_by_lag.claim_of(layers, "lag_1") == (
+    shares = {layer: np.corrcoef(points)[0, 1] ** 2 for layer, points in layers.items()}
+    unfitted = {9: np.empty((2, 0))}
+    assert outcome_by_lag.claim_of(layers | unfitted, "lag_1") == (
         f"Lag 1 explains {np.median(list(shares.values())):.0%} of the variance that the other "
         f"terms leave (median layer; at most {shares[4]:.0%}, layer 4)"
     )
-    assert outcome_by_lag.claim_of({9: layers[9]}, "lag_1") == "No layer was fitted"
+    assert outcome_by_lag.claim_of(unfitted, "lag_1") == "No layer was fitted"
 
 
-def test_the_line_has_the_slope_of_the_whole_regression():
+def test_points_and_their_line_are_those_of_the_whole_regression():
     """The oracle is statsmodels with a dummy for each document."""
     random = np.random.default_rng(1)
     documents = np.repeat([0, 1, 2], [400, 600, 300])
@@ -94,56 +92,29 @@ def test_the_line_has_the_slope_of_the_whole_regression():
     restricted = sm.OLS(outcome, np.column_stack([other, dummies]), missing="drop").fit()
 
     points = points_of(lag, outcome, other, documents)
-    slope, share = outcome_by_lag.slope_and_share(points)
-    assert slope == pytest.approx(fit.params[0])
-    assert share == pytest.approx(1 - fit.ssr / restricted.ssr)
     sd = np.sqrt(restricted.ssr / known.sum())
     np.testing.assert_allclose(points[1] * sd, restricted.resid, atol=1e-9)
     axes = drawn({0: points}).axes[0]
-    (line,) = axes.lines
+    (line,), (image,) = axes.lines, axes.collections
     assert line.get_xy1() == (0, 0)
     assert line.get_slope() == pytest.approx(fit.params[0])
-    assert axes.get_title(loc="right") == f"{slope:.2f}, r² {share:.2f}".replace("-", "−")
+    share = 1 - fit.ssr / restricted.ssr
+    assert axes.get_title(loc="right") == f"{fit.params[0]:.2f}, r² {share:.2f}"
     # With the raw cloud the line would misfit: the slope between documents is another.
     assert abs(np.polyfit(lag[known], outcome[known], 1)[0] - fit.params[0]) > 1
+    # The lag lies along x, with a row of squares for each stretch of the outcome.
+    squares = np.histogram2d(points[1], points[0], [EDGES, EDGES])[0]
+    np.testing.assert_array_equal(image.get_array().filled(0), squares)
 
 
-def test_the_image_shows_each_square_in_its_place():
-    # A lag far from its mean with an outcome on the other side: axes must not be swapped.
-    random = np.random.default_rng(2)
-    lag = np.r_[random.normal(0, 1, 4000), np.full(500, 2.0)]
-    outcome = np.r_[random.normal(0, 1, 4000), np.full(500, -1.0)]
-    image = drawn({0: points_of(lag, outcome)}).axes[0].collections[0]
-    sd = outcome.std()
-    counts = image.get_array()
-    row, column = np.unravel_index(np.ma.argmax(counts), counts.shape)
-    left, bottom = image.get_coordinates()[0, 0]
-    x = left + (column + 0.5) * BIN
-    y = bottom + (row + 0.5) * BIN
-    assert x == pytest.approx((2 - lag.mean()) / sd, abs=BIN)
-    assert y == pytest.approx((-1 - outcome.mean()) / sd, abs=BIN)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "status", "reason"),
-    [
-        (np.full(50, np.nan), "0 rows", "0 rows"),
-        (np.full(50, 2.0), "ok", "no variance"),
-        (np.arange(50.0) ** 2, "the regressors are collinear", "the regressors are collinear"),
-    ],
-)
-def test_the_panel_of_a_layer_without_a_fit_states_the_reason(outcome, status, reason):
-    layers = layers_of(1) | {1: np.empty((2, 0))}
-    if status == "ok":
-        layers[1] = points_of(np.arange(50.0), outcome)
-    figure = drawn(layers, lag="lag_2", status={1: status})
+@pytest.mark.parametrize("outcome", [np.full(50, np.nan), np.full(50, 2.0)])
+def test_the_panel_of_a_layer_without_points_states_the_reason(outcome):
+    layers = layers_of(1) | {1: points_of(np.arange(50.0), outcome)}
+    figure = drawn(layers, lag="lead_2", reasons={1: "the regressors are collinear"})
     axes = figure.axes[1]
-    assert " ".join(axes.texts[0].get_text().split()) == f"layer 1 not fitted: {reason}"
+    said = " ".join(axes.texts[0].get_text().split())
+    assert said == "layer 1 not fitted: the regressors are collinear"
     assert not axes.lines
-    assert "token t − 2" in texts_of(figure)
-
-
-def test_a_lead_is_named_as_a_lead():
-    figure = drawn(layers_of(1), lag="lead_2")
+    # A lead is named as one.
     assert "log norm at token t + 2 given the other terms (SD)" in texts_of(figure)
     assert "coefficient of lead 2" in texts_of(figure)

@@ -7,7 +7,6 @@ from matplotlib.patches import Rectangle
 from pictures import overlaps
 from refusals import refused
 
-from attnlag.errors import UserError
 from attnlag.figures import text_by_token
 from attnlag.figures.sizes import SIZES
 
@@ -16,7 +15,8 @@ GROUP_OF = {"news-1": "news", "poem-1": "poetry", "news-2": "news"}
 
 def document(tokens, logs=None):
     logs = np.arange(len(tokens), dtype=float) / 10 if logs is None else np.asarray(logs, float)
-    return text_by_token.ShadedDocument("g", tokens, np.arange(len(tokens)) < 1, logs)
+    dropped = np.arange(len(tokens)) < 1
+    return "g", pd.DataFrame({"token": tokens, "dropped": dropped, "log": logs})
 
 
 def test_the_first_document_of_each_group_is_shown_by_default():
@@ -31,13 +31,6 @@ def test_an_unknown_document_is_named_with_the_nearest():
         "documents to shade: found 'poem1', expected a document of prompts; did you mean 'poem-1'?"
     )
     assert second.startswith("documents to shade: found 'x'")
-
-
-def test_the_middle_layer_is_shown_by_default_and_a_missing_one_refused():
-    assert text_by_token.chosen_layer(None, [1, 2, 4]) == 2
-    assert text_by_token.chosen_layer(4, [1, 2, 4]) == 4
-    with pytest.raises(UserError, match=r"shaded text: found 3, expected .* 0 to 2"):
-        text_by_token.chosen_layer(3, [0, 1, 2])
 
 
 def test_the_scale_of_shades_covers_the_central_tokens():
@@ -76,23 +69,21 @@ def test_lines_end_where_words_or_lines_of_the_text_do():
 
 
 def test_the_claim_says_how_neighbours_correlate_within_documents():
+    def claim_of(*logs):
+        documents = [document([" word"] * len(of_document), of_document) for of_document in logs]
+        return text_by_token.claim_of(documents, 6)
+
     random = np.random.default_rng(0)
-    documents = [
-        document([" word"] * 200, level + np.convolve(random.normal(size=201), [1, 1], "valid"))
-        for level in (0.0, 50.0)
+    smooth = [
+        level + np.convolve(random.normal(size=201), [1, 1], "valid") for level in (0.0, 50.0)
     ]
-    each = [np.corrcoef(one.logs[1:-1], one.logs[2:])[0, 1] for one in documents]
-    found = text_by_token.claim_of(documents, 6)
-    start = "Large norms come in runs (correlation of neighbours "
-    assert found.startswith(start)
-    assert found.endswith(" in layer 6)")
-    assert float(found[len(start) :].split()[0]) == pytest.approx(np.mean(each), abs=0.03)
-    for one in documents:
-        one.logs[:] = np.where(np.arange(200) % 2, 1.0, 0.0)
-    assert text_by_token.claim_of(documents, 6).startswith("Large and small norms alternate")
-    for one in documents:
-        one.logs[:] = 1.0
-    assert text_by_token.claim_of(documents, 6) == "Norms along the text in layer 6"
+    each = [np.corrcoef(logs[1:-1], logs[2:])[0, 1] for logs in smooth]
+    start, end = "Large norms come in runs (correlation of neighbours ", " in layer 6)"
+    found = claim_of(*smooth)
+    assert found == f"{start}{found[len(start) : -len(end)]}{end}"
+    assert float(found[len(start) : -len(end)]) == pytest.approx(np.mean(each), abs=0.03)
+    assert claim_of([0.0, 1.0] * 100, [0.0, 1.0] * 9).startswith("Large and small norms alternate")
+    assert claim_of([1.0] * 200) == "Norms along the text in layer 6"
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)

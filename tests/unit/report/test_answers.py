@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from declared_files import regressions_in
+from pictures import with_interval
 
 from attnlag.report import answers
 from attnlag.storage import tables
@@ -51,6 +52,10 @@ def regression(folder, size, effects, medians, origin="stated", **settings):
     write_medians(folder, medians)
 
 
+def interval(median, low=np.nan, high=np.nan):
+    return {"median": median, "conf_low": low, "conf_high": high}
+
+
 def write_medians(folder, medians):
     """Write the median of each term with its interval."""
     table = pd.DataFrame.from_dict(medians, orient="index", dtype=float)
@@ -61,10 +66,7 @@ def write_medians(folder, medians):
 def base(tmp_path):
     """Return the folder of a model and a corpus with two regressions and one site."""
     base = tmp_path / "results" / "tiny" / "small"
-    medians = {
-        "lag_1": {"median": 0.23, "conf_low": 0.21, "conf_high": 0.245},
-        "lag_2": {"median": 0.01, "conf_low": np.nan, "conf_high": np.nan},
-    }
+    medians = {"lag_1": interval(0.23, 0.21, 0.245), "lag_2": interval(0.01)}
     for name, size, effects in (("pooled", 0.32, "none"), ("within", 0.23, "document")):
         (base / "attention" / name).mkdir(parents=True)
         regression(base / "attention" / name, size, effects, medians)
@@ -75,28 +77,14 @@ def base(tmp_path):
     return base
 
 
-def total_effects(shares, documents=13):
-    """Return effects on the next token in layers with these intervals of shares of their lags."""
-    low, high = zip(*shares, strict=True)
-    size = np.linspace(0.04, -0.03, len(shares))
-    return pd.DataFrame(
-        {
-            **{"source_site": "attention", "target_site": "attention", "lag": 1},
-            **{
-                "target_layer": range(1, len(shares) + 1),
-                "estimate": size,
-                "conf_low": size - 0.02,
-            },
-            **{"conf_high": size + 0.02, "share_low": low, "share_high": high},
-            **{"coefficient": np.linspace(0.34, 0.28, len(shares)), "documents": documents},
-            **{"predicted": 0.5, "predicted_conf_low": -0.1, "predicted_conf_high": 1.1},
-        }
-    )
-
-
 def test_the_answers_state_each_number_once(base):
     (base / "causal").mkdir()
-    effects = total_effects([(0.06, 0.14), (-0.16, -0.06)])
+    effects = pd.DataFrame(
+        {"target_layer": [1, 2], "estimate": [0.04, -0.03], "coefficient": [0.34, 0.28]}
+    ).assign(source_site="attention", target_site="attention", lag=1, documents=13)
+    effects = with_interval(effects, reach=0.02)
+    effects = effects.assign(share_low=[0.06, -0.16], share_high=[0.14, -0.06], predicted=0.5)
+    effects = effects.assign(predicted_conf_low=-0.1, predicted_conf_high=1.1)
     effects = pd.concat([effects, effects.assign(lag=2, estimate=9.0)])
     effects.to_parquet(base / "causal" / "total_effects.parquet")
     assert answers.of_run(regressions_in(base, "pooled", "within")).splitlines() == [
@@ -124,31 +112,6 @@ def test_the_answers_state_each_number_once(base):
 
 
 @pytest.mark.parametrize(
-    ("shares", "documents", "word"),
-    [
-        ([(-0.1, 0.2), (-0.2, 0.24)], 13, "Hardly: 1% longer"),
-        ([(0.3, 0.5), (-0.9, -0.26)], 13, "In part: 1% longer"),
-        # The point of the second is within a quarter, but its interval is not.
-        ([(-0.1, 0.2), (-0.2, 0.4)], 13, "Hardly in 1, undecided in 1 of 2 layers: 1% longer"),
-        ([(-0.1, 0.2), (0.3, 0.4)], 13, "Hardly in 1, in part in 1 of 2 layers: 1% longer"),
-        # A lag of zero gives no share.
-        ([(-0.1, 0.2), (np.nan, np.nan)], 13, "Hardly in 1, undecided in 1 of 2 layers: 1% longer"),
-        ([(-0.1, 0.2), (-0.2, 0.2)], 5, "Too few documents to tell: 1% longer"),
-        ([(np.nan, np.nan)], 13, "1% longer"),
-    ],
-)
-def test_what_one_causes_depends_on_intervals(base, shares, documents, word):
-    (base / "causal").mkdir()
-    total_effects(shares, documents).to_parquet(base / "causal" / "total_effects.parquet")
-    lines = {line.label: line for line in answers.of_site(regressions_in(base, "within")).lines}
-    text = lines["Does one cause the next?"].text
-    assert text.startswith(word)
-    assert text.endswith(f"; {documents} documents")
-    said = "(hardly: the interval of effect / lag lies within ±25%)"
-    assert (said in lines["a layer's lag on itself"].text) == ("ardly" in word)
-
-
-@pytest.mark.parametrize(
     ("median", "low", "high", "word"),
     [
         (0.23, 0.2, 0.3, "Yes: 10% longer → 2.2% longer"),
@@ -159,8 +122,7 @@ def test_what_one_causes_depends_on_intervals(base, shares, documents, word):
     ],
 )
 def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
-    medians = {"lag_2": {"median": 0.0, "conf_low": np.nan, "conf_high": np.nan}}
-    medians["lag_1"] = {"median": median, "conf_low": low, "conf_high": high}
+    medians = {"lag_1": interval(median, low, high), "lag_2": interval(0.0)}
     write_medians(base / "attention" / "within", medians)
     lines = answers.of_site(regressions_in(base, "within")).lines
     assert lines[0].text.startswith(word)
@@ -168,37 +130,20 @@ def test_the_first_word_depends_on_the_interval(base, median, low, high, word):
     assert [line.label for line in lines[4:]] == ["before training", "Check"]
 
 
-@pytest.mark.parametrize(("documents", "word"), [(1, "in this text"), (3, "in these 3 texts")])
-def test_few_texts_are_answered_for_alone(base, documents, word):
-    path = base / "attention" / "within" / "fits.parquet"
-    fits = pd.read_parquet(path).assign(n_documents=documents)
-    tables.write_frame(fits, path, tables.read_provenance(path))
-    lines = answers.of_site(regressions_in(base, "within")).lines
-    assert lines[0].text.startswith(f"Yes {word}: 10% longer")
-
-
-def test_an_assumed_scale_of_the_initial_weights_is_said(base):
-    medians = {"lag_1": {"median": 0.23, "conf_low": 0.2, "conf_high": 0.3}}
-    medians["lag_2"] = medians["lag_1"]
-    regression(base / "attention" / "within", 0.23, "document", medians, origin="assumed")
-    assert answers.of_run(regressions_in(base, "within")).count(
-        "its own scale is not stated, 0.02 assumed"
-    )
-
-
-def test_relative_norms_are_answered_for_as_such(base):
-    medians = {"lag_1": {"median": 0.03, "conf_low": 0.0, "conf_high": 0.06}}
-    medians["lag_2"] = medians["lag_1"]
-    regression(base / "attention" / "within", 0.03, "document", medians, outcome="relative")
+def test_relative_norms_and_an_assumed_scale_are_answered_for_as_such(base):
+    medians = dict.fromkeys(("lag_1", "lag_2"), interval(0.03, 0.0, 0.06))
+    kind = {"origin": "assumed", "outcome": "relative"}
+    regression(base / "attention" / "within", 0.03, "document", medians, **kind)
     lines = answers.of_site(regressions_in(base, "within", "pooled")).lines
     assert lines[0].label == "Does a large adjustment, relative to its stream, follow a large one?"
+    texts = {line.label: line.text for line in lines}
+    assert texts["before training"].endswith("; its own scale is not stated, 0.02 assumed")
     # The pooled regression has another outcome.
-    assert not [line for line in lines if line.label.startswith("ignoring")]
+    assert "ignoring differences between documents" not in texts
 
 
 def test_regressions_of_directions_alone_have_no_answers(base):
-    medians = {}
-    regression(base / "attention" / "within", 0.2, "document", medians, outcome="angle")
+    regression(base / "attention" / "within", 0.2, "document", {}, outcome="angle")
     assert answers.of_run(regressions_in(base, "within")).splitlines() == [
         "tiny (4-bit) · small: 20 documents, 1,234 tokens · attention, 3 layers"
     ]

@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,13 +59,21 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
     assert "nonrobust" in text
     assert "0.25 (p 0.25)" in text
     assert "predictive associations" in text
+    assert "jackknife" not in text
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_the_summary_of_a_layer_without_a_fit_states_the_reason(results):
+def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
+    settings = regression_settings(fixed_effects="document", bias_correction="half-panel")
+    goodness = results[2].assign(log_likelihood=np.nan)
+    text = summaries.layer_summary(fitted_of(results, goodness=goodness, settings=settings), 1, "")
+    assert "Lags and leads are corrected by the half-panel jackknife" in text
+    assert "R-squared within docs:" in text
+    # Estimates that do not maximise the likelihood have no criterion of it.
+    assert not {"AIC", "likelihood", "nan"} & set(re.findall(r"\w+", text))
     solution = Solution(layers_of(results[3])[0], "the outcome is constant", 12)
-    fits = [regress.fit(solution, "nonrobust")] * 3
-    goodness = tables_of_fits.fits_table(fits, [0, 0, 0])
+    unfitted = [regress.fit(solution, "nonrobust")] * 3
+    goodness = tables_of_fits.fits_table(unfitted, [0, 0, 0])
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 
@@ -82,23 +91,22 @@ CONTROLS = pd.DataFrame(
     }
 )
 
+# Quantities before and after training, with the interval of their difference, by scale.
 BEFORE = pd.DataFrame(
     [
-        ("own", 0.042, "stated", "lag_1", 0.5, 0.22, 0.2, 0.4, ""),
-        ("own", 0.042, "stated", "lag_2", 0.43, 0.03, 0.2, 0.4, ""),
-        ("own", 0.042, "stated", "lags_summed", 0.93, 0.25, 0.2, 0.4, ""),
-        ("own", 0.042, "stated", "r_squared", 0.98, 0.1, np.nan, np.nan, ""),
-        ("default", 0.02, "transformers", "lag_1", 1.43, 0.22, 0.9, 1.3, ""),
-        ("default", 0.02, "transformers", "lag_2", -0.44, 0.03, -0.5, -0.3, ""),
-        ("default", 0.02, "transformers", "lags_summed", 0.99, 0.25, 0.6, 0.8, ""),
-        ("default", 0.02, "transformers", "r_squared", 1.0, 0.1, np.nan, np.nan, ""),
-        ("by-depth", 0.042, "stated", "lag_1", np.nan, np.nan, np.nan, np.nan, "the same as own"),
+        ("own", 0.042, "lag_1", 0.5, 0.22, 0.2, 0.4),
+        ("own", 0.042, "lag_2", 0.43, 0.03, 0.2, 0.4),
+        ("own", 0.042, "lags_summed", 0.93, 0.25, 0.2, 0.4),
+        ("own", 0.042, "r_squared", 0.98, 0.1, np.nan, np.nan),
+        ("default", 0.02, "lag_1", 1.43, 0.22, 0.9, 1.3),
+        ("default", 0.02, "lag_2", -0.44, 0.03, -0.5, -0.3),
+        ("default", 0.02, "lags_summed", 0.99, 0.25, 0.6, 0.8),
+        ("default", 0.02, "r_squared", 1.0, 0.1, np.nan, np.nan),
+        ("by-depth", 0.042, "lag_1", *[np.nan] * 4),
     ],
-    columns=[
-        *("scale", "initializer_range", "origin", "quantity", "before", "trained"),
-        *("conf_low", "conf_high", "left_out"),
-    ],
-).assign(documents=16)
+    columns="scale initializer_range quantity before trained conf_low conf_high".split(),
+).assign(documents=16, left_out=[""] * 8 + ["the same as own"])
+BEFORE["origin"] = BEFORE["scale"].map({"default": "transformers"}).fillna("stated")
 
 
 def test_findings_state_sizes_with_the_interval_of_the_median():
@@ -218,10 +226,10 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
 
 def finding_of(results, goodness):
     tidy, settings = results[1], regression_settings(covariance="hac", adjust="none")
-    goodness = goodness.assign(breusch_godfrey_p_value=np.nan)
-    fitted = fitted_of(results, goodness=goodness, settings=settings)
-    by_group = tidy.assign(subset="one", status="ok")
-    return findings.of_regression(fitted, tidy[["layer", "term"]], None, by_group, "m, c")
+    tables = {"groups": tidy.assign(subset="one", status="ok"), "controls": tidy[["layer", "term"]]}
+    tables["goodness"] = goodness.assign(breusch_godfrey_p_value=np.nan)
+    fitted = fitted_of(results, settings=settings, before_training=None, **tables)
+    return findings.of_regression(fitted, "m, c")
 
 
 def test_findings_name_layers_without_a_fit(results):
@@ -253,20 +261,6 @@ def test_findings_name_layers_without_a_fit(results):
 def test_findings_name_what_is_odd_about_layers(results, odd, line):
     assert line in finding_of(results, results[2].assign(**odd))
     assert line not in finding_of(results, results[2])
-
-
-def test_the_summary_names_what_the_jackknife_corrects(results):
-    settings = regression_settings(fixed_effects="document", bias_correction="half-panel")
-    goodness = results[2].assign(log_likelihood=float("nan"))
-    fitted = fitted_of(results, goodness=goodness, settings=settings)
-    text = summaries.layer_summary(fitted, 1, "a name")
-    assert "Lags and leads are corrected by the half-panel jackknife" in text
-    assert "jackknife" not in summaries.layer_summary(fitted_of(results), 1, "a name")
-    assert "R-squared within docs:" in text
-    # Estimates that do not maximise the likelihood have no criterion of it.
-    assert "AIC" not in text
-    assert "likelihood" not in text
-    assert "nan" not in text
 
 
 def test_consecutive_lags_are_written_as_spans():

@@ -73,7 +73,7 @@ def test_values_of_rows_are_found_across_row_groups_and_files(rows, tmp_path):
     ]
     x = np.concatenate([table["x"].to_numpy() for table in written])
     assert tables.row_count(paths) == 20
-    assert tables.values_of(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
+    assert tables.values_at(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
 
 
 def test_damaged_files_are_named(tmp_path):

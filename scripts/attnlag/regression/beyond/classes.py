@@ -27,8 +27,7 @@ from attnlag.regression.design.properties import (
 )
 from attnlag.regression.estimation import crossproducts, merging, regress
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.merging import TermSums
-from attnlag.regression.estimation.moments import Moments, product
+from attnlag.regression.estimation.moments import Moments, TermSums, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.inference.groups import settings_of_groups
@@ -114,7 +113,7 @@ def with_levels(
     terms = ["y", *of_lags, *covariates, *levels]
     place = {term: 1 + index for index, term in enumerate(terms)}
     apart: TermSums = {term: () for term in of_lags}
-    common = merging.map_of(layer.terms, {"y": ["y"], **apart, **covariates})
+    common = map_of(layer.terms, {"y": ["y"], **apart, **covariates})
     common = np.pad(common, ((0, 0), (0, len(levels))))
     maps = []
     for name in merged:
@@ -168,10 +167,9 @@ def slopes_by_class(
     for layer in layers:
         each = with_levels(layer, of_classes, list(merged), covariates)
         others = {term: [term] for term in each.terms[1:] if not is_lag(term)}
-        shared = merging.with_terms(each, {"y": ["y"], **of_lags, **others})
+        shared = {"y": ["y"], **of_lags, **others}
         effects = regression.fixed_effects == "document"
-        own = solve(each.prepared(effects=effects))
-        common = solve(shared.prepared(effects=effects))
+        own, common = (solve(each.prepared(terms, effects=effects)) for terms in (None, shared))
         equal = [_contrasts(own.moments.names, lag) for lag in lags]
         kind = regression.covariance
         apart.append(regress.fit(own, kind, joint=equal, jackknifed=True))

@@ -88,8 +88,7 @@ class ComparedStudy:
         for layer in stored:
             layer = layer if documents is None else layer.only(documents)
             layer = layer.whole() if settings["bias_correction"] == "none" else layer
-            layer = merging.with_terms(layer, terms)
-            yield layer.prepared(effects=settings["fixed_effects"] == "document")
+            yield layer.prepared(terms, effects=settings["fixed_effects"] == "document")
 
 
 def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:

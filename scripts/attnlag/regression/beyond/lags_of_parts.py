@@ -21,7 +21,7 @@ from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import merging, moments, regress
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 
@@ -69,7 +69,7 @@ def of_heads(
     cells: list[tuple[int, str]] = []
     fits: list[regress.LayerFit] = []
     beside = [pd.DataFrame(columns=CONTROLS_OF_HEADS, dtype=float)]
-    sums: merging.TermSums | None = None
+    sums: TermSums | None = None
     untrained_layers = pq.read_schema(random.heads).names if random else []
     for name in layers_in(pq.read_schema(shards[0].heads)):
         first = len(cells)
@@ -109,12 +109,13 @@ def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Mo
 
 def _fitted(
     parts: Sequence[Moments],
-    sums: merging.TermSums,
+    sums: TermSums,
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
 ) -> list[regress.LayerFit]:
-    solutions = map(solve, merging.prepared(parts, sums, settings, group_of))
-    return [regress.fit(solution, settings.covariance) for solution in solutions]
+    effects = settings.fixed_effects == "document"
+    prepared = (part.prepared(sums, effects=effects, group_of=group_of) for part in parts)
+    return [regress.fit(solve(each), settings.covariance) for each in prepared]
 
 
 def _table_of(

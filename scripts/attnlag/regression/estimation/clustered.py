@@ -26,7 +26,7 @@ testing in fixed effects models. Journal of Business & Economic Statistics 36 (2
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -144,10 +144,10 @@ class ClusterSums:
     # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
     tests: list[SatterthwaiteSums]
     joint: list[SatterthwaiteSums]
-    # The estimates without each cluster, if asked for.
-    left_out: "Jackknife | None" = None
-    # (K, K) array or None: the middle of a covariance of centred coefficients, from the residuals.
-    robust_meat: np.ndarray | None = None
+    # What some covariances need, and have: the estimates without each cluster, and the middle of a
+    # covariance of centred coefficients, (K, K), from the residuals.
+    left_out: "Jackknife" = field(init=False)
+    robust_meat: np.ndarray = field(init=False)
 
     @classmethod
     def of(cls, solution: Solution, joint: Sequence[np.ndarray] = ()) -> "ClusterSums":

@@ -58,14 +58,13 @@ class Cells:
 
 
 def summed(
-    rows: Iterable[pa.RecordBatch], schema: pa.Schema, cells: Cells
+    rows: Iterable[pa.RecordBatch], layers: Sequence[int], terms: Sequence[str], cells: Cells
 ) -> tuple[np.ndarray, Iterator[Block]]:
     """Return a centre, (layers, p), and an iterator over the moments of documents about it.
 
     The centre has the means of the first documents, and 0 for the leading 1. These are close enough
     to the overall means for the sums to stay precise, and are known before the rest is read.
     """
-    layers, terms = design.layers_and_terms(schema)
     documents = tables.whole_documents(filter(len, rows))
     centre, first = np.zeros((len(layers), 1 + len(terms))), list(islice(documents, 1))
     for batch in first:
@@ -127,7 +126,7 @@ def of_rows(
 ) -> list[Moments]:
     """Return the moments of each layer of a design in memory."""
     layers, terms = design.layers_and_terms(schema)
-    centre, blocks = summed(rows, schema, cells)
+    centre, blocks = summed(rows, layers, terms, cells)
     packed = centre.shape[1] * (1 + centre.shape[1]) // 2
     none: Block = [], np.zeros((0, cells.count, len(layers), packed))
     names, sums = next(_gathered(blocks), none)
@@ -204,7 +203,7 @@ def write(
     shape = cells.count, len(layers), p * (p + 1) // 2
     columns = _table([], np.zeros((0, *shape)), layers).schema
     at_once = min(DOCUMENTS, BLOCK_BYTES // (8 * np.prod(shape)))
-    centre, blocks = summed(rows, schema, cells)
+    centre, blocks = summed(rows, layers, terms, cells)
     facts = {"terms": terms, "layers": layers, "centre": centre.tolist()}
     facts |= {"halves": 1 + cells.halves, "cells": cells.count}
     with tables.parquet_writer(

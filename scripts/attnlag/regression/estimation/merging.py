@@ -5,22 +5,18 @@ have enough tokens is known only after all shards are summed. Moments of sums of
 moments, so the design need not be read again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from attnlag.regression.design.covariates import CATALOGUE, classes_of
 from attnlag.regression.design.properties import OTHER
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import HeadsSettings, RegressionSettings
 
 # Smallest number of rows that identify the slopes of the merged class.
 FEWEST_ROWS = 30
-
-# Each new term with the terms that it is the sum of.
-TermSums = Mapping[str, Sequence[str]]
 
 
 def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:
@@ -95,29 +91,3 @@ def _dummies(places: Sequence[int], moments: Moments) -> np.ndarray:
     """Return the sums of uncentred terms over the rows of each document, (documents, terms)."""
     sums = moments.s[:, :, 0].sum(axis=0)
     return sums[:, places] + sums[:, :1] * moments.centre[places]
-
-
-def map_of(terms: Sequence[str], sums: TermSums) -> np.ndarray:
-    """Return the map from w to that of sums of its terms, (p, new)."""
-    to = np.zeros((1 + len(terms), 1 + len(sums)))
-    to[0, 0] = 1
-    for place, members in enumerate(sums.values(), start=1):
-        to[[1 + terms.index(member) for member in members], place] = 1
-    return to
-
-
-def with_terms(moments: Moments, sums: TermSums) -> Moments:
-    """Return moments whose terms are sums of the terms of others."""
-    return moments.through(map_of(moments.terms, sums), list(sums))
-
-
-def prepared(
-    layers: Iterable[Moments],
-    sums: TermSums,
-    settings: RegressionSettings | HeadsSettings,
-    group_of: Mapping[str, str] | None = None,
-) -> Iterator[Moments]:
-    """Yield the moments that the regression of each layer is solved from."""
-    for moments in layers:
-        effects = settings.fixed_effects == "document"
-        yield with_terms(moments, sums).prepared(effects=effects, group_of=group_of)

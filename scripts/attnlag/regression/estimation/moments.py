@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+# Each new term with the terms that it is the sum of.
+TermSums = Mapping[str, Sequence[str]]
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -98,6 +101,10 @@ class Moments:
         fields = {"terms": terms, "centre": self.centre @ to, "squares": squares}
         return self.changed(lambda s: product(s, to), **fields)
 
+    def with_terms(self, sums: TermSums) -> "Moments":
+        """Return the moments of terms that are sums of these."""
+        return self.through(map_of(self.terms, sums), list(sums))
+
     def recentred(self, centre: np.ndarray) -> "Moments":
         """Return the moments about another centre, exactly."""
         if np.array_equal(centre, self.centre):
@@ -155,9 +162,16 @@ class Moments:
         names = [name for name in documents if name in place]
         return of_clusters(self, names, self.s[:, [place[name] for name in names]])
 
-    def prepared(self, *, effects: bool, group_of: Mapping[str, str] | None = None) -> "Moments":
-        """Return the moments that a regression is solved from: centred, with document effects."""
-        moments = self.centred().with_total()
+    def prepared(
+        self,
+        sums: TermSums | None = None,
+        *,
+        effects: bool,
+        group_of: Mapping[str, str] | None = None,
+    ) -> "Moments":
+        """Return what a regression, perhaps on other terms or with effects, is solved from."""
+        moments = self if sums is None else self.with_terms(sums)
+        moments = moments.centred().with_total()
         moments = moments.demeaned() if effects else moments
         return moments if group_of is None else moments.by_group(group_of)
 
@@ -168,6 +182,15 @@ def product(s: np.ndarray, to: np.ndarray) -> np.ndarray:
     half = (s.reshape(-1, p) @ to).reshape(-1, p, new)
     whole = np.swapaxes(half, 1, 2).reshape(-1, p) @ to
     return whole.reshape(*s.shape[:-2], new, new)
+
+
+def map_of(terms: Sequence[str], sums: TermSums) -> np.ndarray:
+    """Return the map from w to that of sums of its terms, (p, new)."""
+    to = np.zeros((1 + len(terms), 1 + len(sums)))
+    to[0, 0] = 1
+    for place, members in enumerate(sums.values(), start=1):
+        to[[1 + terms.index(member) for member in members], place] = 1
+    return to
 
 
 def of_clusters(moments: Moments, clusters: list[str], s: np.ndarray) -> Moments:

@@ -87,7 +87,10 @@ def fit(
     )
     if result.status == "ok":
         sums = ClusterSums.of(solution, tested)
-        sums.left_out, sums.robust_meat = left_out, robust_meat
+        if left_out is not None:
+            sums.left_out = left_out
+        if robust_meat is not None:
+            sums.robust_meat = robust_meat
         result.estimate = solution.estimate
         # The first piece is the regression of all rows.
         result.uncorrected = solution.coefficients(solution.pieces[0].theta)

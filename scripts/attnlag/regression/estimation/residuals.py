@@ -29,9 +29,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.regression.design.design import values_of
-from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
@@ -170,7 +169,7 @@ def sum_residuals(
     model: ResidualModel,
     hac_lags: int,
     document_means: np.ndarray | None = None,
-    kept: merging.TermSums = MappingProxyType({}),
+    kept: TermSums = MappingProxyType({}),
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
 
@@ -289,7 +288,7 @@ def sums_of_shards(
     model: ResidualModel,
     hac_lags: int,
     threads: int,
-    kept: merging.TermSums,
+    kept: TermSums,
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
@@ -301,7 +300,7 @@ def sums_of_shards(
         batches = tables.batches(designs[place], tables.ROWS_AT_ONCE, "residuals")
         means = None
         if model.document_effects:
-            means = means_of(merging.with_terms(each, kept) for each in shards[place])
+            means = means_of(each.with_terms(kept) for each in shards[place])
         return sum_residuals(batches, model, hac_lags, means, kept)
 
     with ThreadPoolExecutor(threads) as pool:

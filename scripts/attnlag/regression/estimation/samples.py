@@ -40,7 +40,7 @@ class Sample:
 
     def column(self, paths: Sequence[Path], name: str) -> np.ndarray:
         """Return a column in these rows."""
-        return tables.values_of(paths, name, self.rows)
+        return tables.values_at(paths, name, self.rows)
 
     def keys(self, paths: Sequence[Path]) -> pa.Table:
         """Return the keys of these rows."""

@@ -69,8 +69,8 @@ def fitted_alone(
     They are by ``layer`` and ``term``, NaN in layers that cannot be fitted.
     """
     terms = merging.kept_terms(layers[0].terms, layers)
-    whole = (layer.whole() for layer in layers)
-    solutions = [solve(moments) for moments in merging.prepared(whole, terms, settings)]
+    effects = settings.fixed_effects == "document"
+    solutions = [solve(layer.whole().prepared(terms, effects=effects)) for layer in layers]
     keys = [solution.moments.layer for solution in solutions], solutions[0].moments.names
     index = pd.MultiIndex.from_product(keys, names=["layer", "term"])
     estimates = np.concatenate([solution.estimate for solution in solutions])

@@ -19,7 +19,7 @@ from attnlag.regression.covariances import CATALOGUE
 from attnlag.regression.estimation import clustered, merging, regress, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.estimation.residuals import ResidualSums
 from attnlag.regression.inference import (
@@ -52,7 +52,7 @@ class FittedRegression:
     bins: int | None
     # What findings, read from tables, do without.
     influence: pd.DataFrame = field(default_factory=pd.DataFrame)
-    kept_terms: merging.TermSums = field(default_factory=dict)
+    kept_terms: TermSums = field(default_factory=dict)
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
     controls: pd.DataFrame = field(default_factory=pd.DataFrame)  # lags and leads beside these
     before_training: pd.DataFrame | None = None  # a row per scale of the weights and quantity
@@ -103,9 +103,10 @@ def fit_regression(
 
     def layers(group_of: Mapping[str, str] | None) -> Iterator[Moments]:
         """Yield the moments of the regression of each layer."""
-        plain = settings.bias_correction == "none"
-        apart = (moments.whole() if plain else moments for moments in stored)
-        return merging.prepared(apart, kept, settings, group_of)
+        effects = settings.fixed_effects == "document"
+        for moments in stored:
+            halves = moments if settings.bias_correction == "half-panel" else moments.whole()
+            yield halves.prepared(kept, effects=effects, group_of=group_of)
 
     clustered_by = group_of if settings.cluster == "group" else None
     model = residuals.residual_model(map(solve, layers(clustered_by)))
@@ -138,42 +139,32 @@ def fit_regression(
     draws_of_layers = np.stack(estimates, axis=1)
     tests = diagnostics.table(sums, model).drop(columns="layer")
     mixers = record["model"].get("mixers")
-    fitted = FittedRegression(
+    coefficients = results.coefficients_table(fits, settings)
+    goodness = results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust)
+    keys, before_training = ["layer", "term"], None
+    beside = coefficients.loc[coefficients["term"].map(is_lag), [*keys, "estimate"]]
+    beside = beside.merge(goodness[["layer", "r_squared"]], on="layer", how="left")
+    if orders:
+        by_layer = permutation.orders_by_layer(orders, kept)
+        beside = beside.merge(permutation.order_test(by_layer, settings), on=keys, how="left")
+        beside["permuted_within"] = orders[0].within
+    if untrained:
+        random, before_training = controls.random_weights(untrained, settings, stored)
+        beside = beside.merge(random, on=keys, how="left")
+    return FittedRegression(
         settings=settings,
         layers=stored.layers,
-        coefficients=results.coefficients_table(fits, settings),
-        goodness=results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust),
+        coefficients=coefficients,
+        goodness=goodness,
         medians=bootstrap.medians_over_layers(fits, draws_of_layers, settings.alpha),
         residual_sums=sums,
         bins=bins,
         influence=results.influence_table(fits),
         kept_terms=kept,
         groups=groups.coefficients_by_group(stored, group_of, settings),
+        controls=beside,
+        before_training=before_training,
     )
-    _add_controls(fitted, stored, orders, untrained)
-    return fitted
-
-
-def _add_controls(
-    fitted: FittedRegression,
-    layers: Sequence[Moments],
-    orders: Sequence[PermutedMoments],
-    untrained: Untrained | None,
-) -> None:
-    """Add the controls of a regression to it."""
-    settings, keys = fitted.settings, ["layer", "term"]
-    lags = fitted.coefficients["term"].map(is_lag)
-    table = fitted.coefficients.loc[lags, [*keys, "estimate"]]
-    table = table.merge(fitted.goodness[["layer", "r_squared"]], on="layer", how="left")
-    if orders:
-        joined = permutation.orders_by_layer(orders, fitted.kept_terms)
-        order = permutation.order_test(joined, settings)
-        table = table.merge(order, on=keys, how="left")
-        table["permuted_within"] = orders[0].within
-    if untrained:
-        random, fitted.before_training = controls.random_weights(untrained, settings, layers)
-        table = table.merge(random, on=keys, how="left")
-    fitted.controls = table
 
 
 def _possible(

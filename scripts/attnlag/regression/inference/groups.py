@@ -34,7 +34,8 @@ def coefficients_by_group(
         own = [moments.only(documents) for moments in layers]
         terms = merging.kept_terms(own[0].terms, own)
         terms = {term: parts for term, parts in terms.items() if not term.startswith("group_")}
-        solutions = map(solve, merging.prepared(own, terms, settings))
+        effects = settings.fixed_effects == "document"
+        solutions = (solve(moments.prepared(terms, effects=effects)) for moments in own)
         fits = [regress.fit(solution, settings.covariance, 2) for solution in solutions]
         table = results.coefficients_table(fits, settings)
         for name in ("n_obs", "n_documents", "status"):

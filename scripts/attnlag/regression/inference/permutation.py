@@ -30,9 +30,8 @@ from attnlag.quantities import columns
 from attnlag.quantities.norms import in_batches, outcome_values
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import CLASSES, Property, read_property
-from attnlag.regression.estimation import merging
 from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.moments import Moments
+from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.samples import generator_of
 from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
@@ -219,7 +218,7 @@ def read(path: str | Path) -> PermutedMoments:
     return PermutedMoments.from_table(pq.read_table(path), **read_provenance(path)["permutations"])
 
 
-def orders_by_layer(shards: Sequence[PermutedMoments], sums: merging.TermSums) -> list[Moments]:
+def orders_by_layer(shards: Sequence[PermutedMoments], sums: TermSums) -> list[Moments]:
     """Return the orders of all shards in each layer, with terms that are sums of theirs.
 
     They are centred by the overall means of the observed order.
@@ -240,7 +239,7 @@ def orders_by_layer(shards: Sequence[PermutedMoments], sums: merging.TermSums) -
         )
         if not moments.within:
             moments = moments.recentred(_observed(moments).centred().centre)
-        layers.append(merging.with_terms(moments, sums))
+        layers.append(moments.with_terms(sums))
     return layers
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 
-from attnlag.corpus.catalogue import CATALOGUE, TokenProperty
+from attnlag.corpus.catalogue import CATALOGUE
 from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
 from attnlag.quantities import catalogue, columns
@@ -32,7 +31,6 @@ from attnlag.regression.labels import (
     shown_within,
     tested,
 )
-from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import distance, is_lag, is_lead, named
 from attnlag.report import answers
 from attnlag.report.answers import TOKENS_AWAY
@@ -45,8 +43,8 @@ TOKEN_KEYS = ["document", "window", "position"]
 
 MOST_CATEGORIES = 40
 
-# Endings of columns of controls before training, with the scales that they stand for.
-SCALES = {"own": "own scale", "default": "default scale", "by_depth": "scale by depth"}
+# Columns of further tables of tokens that shade the text, with their labels.
+SHADES = {name: entry.shade for name, entry in CATALOGUE.items() if entry.shade}
 
 # Columns of coefficients and of controls in the index.
 NUMBERS = ("estimate", "std_error", "conf_low", "conf_high", "p_value", "p_adjusted")
@@ -104,7 +102,8 @@ def contents(
     names = {regression.name for regression in regressions}
     page = Contents({"findings": [_findings(path, results, names) for path in findings]})
     page.index["answers"] = [
-        {"of": site, **of_site._asdict()} for site, of_site in answers.of_sites(regressions).items()
+        {"of": study.split("/"), **of_study._asdict()}
+        for study, of_study in answers.of_sites(regressions).items()
     ]
     page.index["studies"] = entries = [_entry(regression) for regression in regressions]
     page.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
@@ -156,8 +155,7 @@ def _findings(path: Path, results: Path, regressions: Collection[str]) -> dict[s
 def _entry(regression: RegressionTables) -> Entry:
     """Return the coefficients of a regression, its controls and what residuals need."""
     fits = regression.fits.sort_values("layer")
-    settings = TypeAdapter(DesignSettings).validate_python(regression.record.settings("design"))
-    layers = fits["layer"].tolist()
+    layers, outcome = fits["layer"].tolist(), regression.settings["outcome"]
     inference = regression.settings
     path = regression.file("coefficients")
     norms = beyond.folder_of(regression, "norms", regression.of_site)
@@ -191,13 +189,13 @@ def _entry(regression: RegressionTables) -> Entry:
         "rSquaredName": R_SQUARED[inference["fixed_effects"]],
         "rows": int(fits["n_obs"].max()),
         "documents": int(fits["n_documents"].max()),
-        "outcomeName": OUTCOMES[settings.outcome],
-        "equation": equation(regression, settings),
+        "outcomeName": OUTCOMES[outcome],
+        "equation": equation(regression),
         "slopes": beyond.slopes(regression),
         "effects": regression.has_effects,
         "level": round(100 * (1 - inference["alpha"]), 6),
-        "dropFirst": settings.drop_first,
-        "axes": {term: axis(term, settings.outcome) for term in terms},
+        "dropFirst": regression.record.settings("design")["drop_first"],
+        "axes": {term: axis(term, outcome) for term in terms},
         "correction": correction(inference["adjust"]),
         "tables": beyond.tables_beside(path, "coefficients", "fits", "controls"),
         # Tables of the numbers that colour the text.
@@ -222,18 +220,20 @@ def marks(coefficients: pd.DataFrame, alpha: float) -> list[list[str]]:
     ]
 
 
-def equation(regression: RegressionTables, settings: DesignSettings) -> list[str]:
+def equation(regression: RegressionTables) -> list[str]:
     """Return a regression as an equation, and what its symbol stands for."""
-    symbol = {"norm": "log a", "relative": "log r"}.get(settings.outcome, "y")
+    outcome = regression.settings["outcome"]
+    symbol = {"norm": "log a", "relative": "log r"}.get(outcome, "y")
     places = [f"t{'+' if is_lead(term) else '−'}{distance(term)}" for term in regression.terms]
     lags = [f"b{number} {symbol}[{place}]" for number, place in enumerate(places[:3], 1)]
-    others = [name.replace("_", " ") for name in settings.covariates]
+    covariates = regression.record.settings("design")["covariates"]
+    others = [name.replace("_", " ") for name in covariates]
     terms = [*["b0"] * (not regression.has_effects), *lags, *["…"] * (len(places) > 3), *others]
     terms += ["document"] * regression.has_effects
     over = "within documents" if regression.has_effects else "pooled over documents"
     return [
         f"{symbol}[t] = {' + '.join([*terms, 'e[t]'])}",
-        f"{symbol[-1]}[t]: {OUTCOMES[settings.outcome].removeprefix('log ')} of the "
+        f"{symbol[-1]}[t]: {OUTCOMES[outcome].removeprefix('log ')} of the "
         f"{SITES[regression.site].label} of token t; {over}",
     ]
 
@@ -243,10 +243,10 @@ def before_training(column: str, regression: RegressionTables) -> str:
 
     The column without a scale in its name has the first scale that was drawn.
     """
-    scale, drawn = column.removeprefix("random_weights_"), regression.before_training
-    if scale not in SCALES and drawn is not None and len(drawn):
-        scale = drawn["scale"].iloc[0].replace("-", "_")
-    return "before training" + (f", {SCALES[scale]}" if scale in SCALES else "")
+    scale, drawn = column.removeprefix("random_weights").lstrip("_"), regression.before_training
+    if not scale and drawn is not None:
+        scale = next(iter(drawn["scale"]), "")
+    return f"before training, {scale.replace('_', '-')} scale" if scale else "before training"
 
 
 def axis(term: str, outcome: str) -> str:
@@ -267,7 +267,7 @@ def _add_corpus(
     files, corpus, name_of_corpus = first.files, first.corpus_file(), first.corpus
     # Any regression stands for its model, and for its site.
     models = {regression.model: regression for regression, _ in regressions}
-    sites = {_name_of_site(regression): regression for regression, _ in regressions}
+    sites = {regression.study: regression for regression, _ in regressions}
     # Those whose tokens are traced to their sources come first, for they show everything.
     traced = beyond.traced_documents(list(sites.values()))
     candidates = first_of_groups(corpus, documents.MOST_CANDIDATES)
@@ -330,13 +330,8 @@ def _add_corpus(
         for of_model, entry in regressions:
             if of_model.model == model:
                 numbers = residuals(of_model, entry["layers"], tokens)
-                name = f"{_name_of_site(of_model)}/{of_model.name}.residuals"
+                name = f"{of_model.study}/{of_model.name}.residuals"
                 entry["residuals"] = page.add(name, numbers)
-
-
-def _name_of_site(regression: RegressionTables) -> str:
-    """Return the name of a model, corpus and site in the index."""
-    return f"{regression.model}/{regression.corpus}/{regression.site}"
 
 
 def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, room: int) -> int:
@@ -355,7 +350,7 @@ def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, 
     logs = log_norms(np.concatenate([np.stack(list(frame[layer])).T for layer in layers]))
     # A shade needs no more than the central values of a head.
     ends = np.nanquantile(logs, [0.005, 0.995], axis=1, keepdims=True)
-    name = _name_of_site(regression)
+    name = regression.study
     page.index["heads"][name] = {
         "heads": heads,
         "documents": list(dict.fromkeys(frame["document"])),
@@ -372,21 +367,7 @@ def _values_per_token(regression: RegressionTables, sites: int, regressions: int
     """
     (stream, *_) = regression.files.all_of("stream", regression.of_corpus)
     layers = len(columns.layers_in(pq.read_schema(stream)))
-    shades = sum(len(_shades(paths[0])) for paths in _tables_of_tokens(regression).values())
-    return documents.OF_TEXT + layers * (sites + 1) + 2 * shades + layers // 2 * regressions
-
-
-def _tables_of_tokens(regression: RegressionTables) -> dict[str, list[Path]]:
-    """Return the files of further tables of tokens, whose columns can shade the text too."""
-    names = ("surprisal", "token_properties")
-    paths = {name: regression.files.all_of(name, regression.of_corpus) for name in names}
-    return {name: of_name for name, of_name in paths.items() if of_name}
-
-
-def _shades(path: Path) -> dict[str, TokenProperty]:
-    """Return the columns of a table of tokens that shade the text."""
-    names = pq.read_schema(path).names
-    return {name: CATALOGUE[name] for name in names if name in CATALOGUE and CATALOGUE[name].shade}
+    return documents.OF_TEXT + layers * (sites + 1) + 2 * len(SHADES) + layers // 2 * regressions
 
 
 def _beginnings(
@@ -405,26 +386,28 @@ def _add_columns(
     The second value has the columns of categories by name.
     """
     described, of_categories = [], {}
-    for name, paths in _tables_of_tokens(regression).items():
-        table = beyond.folder_of(regression, name, regression.of_corpus)
-        for column, entry in _shades(paths[0]).items():
+    for table in ("surprisal", "token_properties"):
+        paths = regression.files.all_of(table, regression.of_corpus)
+        for column in pq.read_schema(paths[0]).names if paths else ():
+            if column not in SHADES:
+                continue
             values = tokens.values(paths, [column])[column]
             name = f"{regression.model}/{regression.corpus}.{column}"
-            shade: dict[str, Any] = {"name": column, "label": entry.shade, "block": name}
-            shade["tables"] = table
+            shade: dict[str, Any] = {"name": column, "label": SHADES[column], "block": name}
+            shade["tables"] = beyond.folder_of(regression, table, regression.of_corpus)
             if pd.api.types.is_bool_dtype(values.dropna().infer_objects()):
                 values = values.map({True: "yes", False: "no"})
             if pd.api.types.is_numeric_dtype(values):
                 numbers = values.to_numpy(float, na_value=np.nan)[None]
                 shade["scale"] = page.add(name, numbers, bits=16)
             else:
-                codes, categories = pd.factorize(values.astype(object), sort=True)
-                if len(categories) > MOST_CATEGORIES:
+                of_tokens = pd.Categorical(values.astype(object))
+                if len(of_tokens.categories) > MOST_CATEGORIES:
                     continue
-                shade["categories"] = list(map(str, categories))
-                codes = np.where(codes < 0, 255, codes).astype(np.uint8)
-                page.blocks[name] = block(codes.tobytes())
-                of_categories[column] = pd.Categorical(values.astype(object), categories)
+                shade["categories"] = list(map(str, of_tokens.categories))
+                # The code of none, -1, becomes 255.
+                page.blocks[name] = block(of_tokens.codes.astype(np.uint8).tobytes())
+                of_categories[column] = of_tokens
             described.append(shade)
     return described, of_categories
 

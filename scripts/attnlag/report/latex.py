@@ -1,0 +1,127 @@
+"""What a paper needs in LaTeX: numbers as macros, coefficients as a table, and the methods."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from attnlag.claims.numbers import number
+from attnlag.regression.labels import R_SQUARED, correction
+from attnlag.regression.terms import named
+from attnlag.report.paper import cited
+from attnlag.report.regression_tables import RegressionTables
+
+# What LaTeX takes for commands, and characters that it lacks.
+ESCAPES = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"±": r"$\pm$", "²": "$^2$", "−": "$-$"},
+}
+
+DIGITS = "Zero One Two Three Four Five Six Seven Eight Nine".split()
+
+
+def numbers(regressions: Sequence[RegressionTables]) -> str:
+    """Return a macro for each number, a line each.
+
+    A macro's name begins with those of the model, the corpus and the site, where regressions differ
+    in them, and of the regression. Medians are over the layers.
+    """
+    places = [regression.folder.parts[-4:] for regression in regressions]
+    differing = [len(set(names)) > 1 for names in zip(*places, strict=True)]
+    differing[-1] = True
+    lines = []
+    for regression, names in zip(regressions, places, strict=True):
+        which = [name for name, differs in zip(names, differing, strict=True) if differs]
+        for words, value in _of_regression(regression):
+            text = value.replace("−", "$-$")
+            lines.append(f"\\newcommand{{\\{macro_name(*which, *words)}}}{{{text}}}")
+    return "\n".join(lines) + "\n"
+
+
+def macro_name(*words: str) -> str:
+    """Return the name of a macro, which has letters only: digits are spelt out."""
+    spelt = re.sub("[0-9]", lambda digit: f" {DIGITS[int(digit[0])]} ", " ".join(words))
+    return "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z]+", spelt))
+
+
+def _of_regression(regression: RegressionTables) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the words of the name and the text of each number of a regression."""
+    fitted = regression.fitted
+    yield ("layers",), f"{len(fitted)}"
+    if fitted.empty:
+        return
+    yield ("documents",), f"{int(fitted['n_documents'].max())}"
+    yield ("rows",), f"{int(fitted['n_obs'].max()):,}"
+    yield ("r squared",), number(fitted["r_squared"].median())
+    for term in regression.terms:
+        rows = regression.of_term(term)
+        claim = regression.size_of(term)
+        yield (term, "median"), number(claim.value)
+        if np.isfinite(claim.low):
+            yield (term, "low"), number(claim.low)
+            yield (term, "high"), number(claim.high)
+        yield (term, "layers present"), f"{int((rows['equivalence'] == 'present').sum())}"
+        yield (term, "layers absent"), f"{int((rows['equivalence'] == 'absent').sum())}"
+        if np.isfinite(permuted := regression.in_random_order(term)):
+            yield (term, "random order"), number(permuted)
+        if before := regression.before(term):
+            yield (term, "before training low"), number(before.low)
+            yield (term, "before training high"), number(before.high)
+            yield (term, "same documents trained"), number(before.trained)
+
+
+def in_latex(text: str) -> str:
+    """Return Markdown as LaTeX: citations, code, and characters that LaTeX takes for commands."""
+    return "".join(map(_piece_in_latex, re.split(r"(\[@[^\]]+\]|`[^`]*`)", text)))
+
+
+def _piece_in_latex(piece: str) -> str:
+    if piece.startswith("[@"):
+        return rf"\cite{{{','.join(cited(piece))}}}"
+    plain = "".join(ESCAPES.get(sign, sign) for sign in piece.strip("`"))
+    # LaTeX may break a long name after a slash, a dot, a hyphen or an underscore.
+    breakable = re.sub(r"([/.-]|\\_)", r"\1\\allowbreak{}", plain)
+    return rf"\texttt{{{breakable}}}" if piece.startswith("`") else plain
+
+
+def coefficients(regression: RegressionTables) -> str:
+    """Return the coefficients of the lags by layer, and R², as a table of LaTeX (booktabs)."""
+    fits, settings = regression.fits.set_index("layer"), regression.settings
+    names = regression.folder.parts[-4:]
+    level = rf"{100 * (1 - settings['alpha']):g}\% interval"
+    columns: dict[tuple[str, str], pd.Series] = {}
+    for term in regression.terms:
+        rows = regression.of_term(term).set_index("layer").reindex(fits.index)
+        cells = {name: rows[name].map(digits) for name in rows.select_dtypes("float")}
+        head = named(term).capitalize()
+        columns[head, "Estimate (SE)"] = cells["estimate"] + " (" + cells["std_error"] + ")"
+        columns[head, level] = "[" + cells["conf_low"] + ", " + cells["conf_high"] + "]"
+        small = rows["p_adjusted"] < 0.001
+        columns[head, "$p$"] = cells["p_adjusted"].mask(small, "$<$0.001")
+    columns["", "$R^2$"] = fits["r_squared"].map(digits)
+    name = ", ".join(f"`{name}`" for name in names)
+    caption = in_latex(
+        f"Coefficients by layer: {name}. Standard errors in parentheses; intervals of one "
+        f"coefficient alone; p-values: {correction(settings['adjust'])}; "
+        f"{R_SQUARED[settings['fixed_effects']]}."
+    )
+    table = pd.DataFrame(columns).rename_axis(index=None)
+    text = table.style.to_latex(
+        column_format=f"r{'rcr' * len(regression.terms)}r",
+        hrules=True,
+        multicol_align="c",
+        position_float="centering",
+        caption=caption,
+        label=f"tab:{':'.join(names)}",
+    )
+    small_letters = "\\centering\n\\scriptsize\n\\setlength{\\tabcolsep}{2.4pt}"
+    return text.replace("\\centering", small_letters, 1)
+
+
+def digits(value: float) -> str:
+    """Return a number with three decimals and LaTeX's minus sign; dashes for a missing one."""
+    if not np.isfinite(value):
+        return "---"
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "$-$")
