@@ -14,7 +14,8 @@ def main(job):
     files = Declared(**vars(job.input))
     studies = [
         comparison.ComparedStudy(
-            path,
+            pd.read_parquet(path),
+            tables.read_provenance(path),
             files.all_of("crossproducts", path.parent),
             files.table("controls", path.parent),
             files.table("before_training", path.parent)

@@ -65,7 +65,9 @@ def write_study(
     path = folder / "coefficients.parquet"
     tables.write_frame(table.assign(**keys), path, record)
     shards = sorted((folder / "crossproducts").iterdir())
-    return comparison.ComparedStudy(path, shards, pd.DataFrame())
+    return comparison.ComparedStudy(
+        pd.read_parquet(path), tables.read_provenance(path), shards, pd.DataFrame()
+    )
 
 
 def pairs_of(*studies, **settings):

@@ -144,17 +144,12 @@ def slopes_by_class(
     regression = settings_of_groups(settings.regression)
     classes = classes_of(settings.property)
 
-    def sizes_of(names: Sequence[str], of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and documents by name, given the name of each class."""
-        belongs = np.array([[name == other for name in names] for other in of], dtype=float)
+    def rows_in(block: Moments) -> np.ndarray:
+        by_class = block.s[..., 0, 0].reshape(-1, len(classes), len(block.clusters))
+        return by_class.sum(axis=0).T
 
-        def rows_in(block: Moments) -> np.ndarray:
-            by_class = block.s[..., 0, 0].reshape(-1, len(classes), len(block.clusters))
-            return by_class.sum(axis=0).T @ belongs
-
-        return merging.sizes_of(layers, rows_in)[:2]
-
-    sizes = sizes_of(classes, classes)
+    rows = merging.rows_by_class(layers, rows_in)
+    sizes = rows.sum(axis=0), (rows > 0).sum(axis=0)
     merged = merging.merged_classes(
         classes, *sizes, documents=FEWEST_DOCUMENTS, rows=settings.least_rows
     )
@@ -193,11 +188,11 @@ def slopes_by_class(
     table[medians.columns] = medians.reindex(names).to_numpy()
     table = pd.concat([of_all, table], ignore_index=True)
     table["status"] = table.pop("status")
-    sizes = sizes_of(list(merged), of_classes)
-    count = pd.DataFrame(dict(enumerate(sizes)), index=list(merged))
-    count.loc[ALL] = sizes[0].sum(), max(fit.n_documents for fit in apart)
-    table["n_obs"] = table["subset"].map(count[0])
-    table["n_documents"] = table["subset"].map(count[1])
+    of_merged = pd.DataFrame(rows, columns=of_classes).T.groupby(level=0).sum()
+    n_obs, n_documents = of_merged.sum(axis=1), (of_merged > 0).sum(axis=1)
+    n_obs[ALL], n_documents[ALL] = rows.sum(), max(fit.n_documents for fit in apart)
+    table["n_obs"] = table["subset"].map(n_obs)
+    table["n_documents"] = table["subset"].map(n_documents)
     wald = pd.DataFrame(
         [
             (fit.layer, lag, *test)

@@ -45,23 +45,15 @@ PAIR_COLUMNS: dict[str, type] = {
 class ComparedStudy:
     """One regression of one model on one corpus at one site, from its files."""
 
-    # Its coefficients.
-    path: Path
+    coefficients: pd.DataFrame
+    # The provenance of the coefficients.
+    record: tables.Record
     # Its cross-products, in order.
     shards: list[Path]
     # The controls of its coefficients.
     controls: pd.DataFrame
     # The comparison with random weights, by scale; None without it.
     before_training: pd.DataFrame | None = None
-
-    @cached_property
-    def coefficients(self) -> pd.DataFrame:
-        return pd.read_parquet(self.path)
-
-    @cached_property
-    def record(self) -> tables.Record:
-        """The provenance of the coefficients."""
-        return tables.read_provenance(self.path)
 
     @cached_property
     def keys(self) -> dict[str, str]:

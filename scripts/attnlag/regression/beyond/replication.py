@@ -7,7 +7,6 @@ over the documents of the control, and their degrees of freedom.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,48 +19,33 @@ HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
 CLAIM_COLUMNS = [*STUDY_KEYS, "claim", "value", "std_error", "conf_low", "conf_high", "verdict"]
 
-# A claim about all scales of the weights before training, so that its contrast is not one number.
+# A claim about all scales of the weights before training, so that it is not about one number.
 TRAINING = "lag 1 is smaller than before training at every scale drawn"
 
 
-class Contrast(NamedTuple):
-    """A difference of means of coefficients over layers."""
-
-    value: float
-    scores: np.ndarray  # each document's part of its error
-
-    def __sub__(self, other: "Contrast | float") -> "Contrast":
-        if isinstance(other, Contrast):
-            return Contrast(self.value - other.value, self.scores - other.scores)
-        return Contrast(self.value - other, self.scores)
-
-    @classmethod
-    def mean(cls, profile: Profile, term: str, layers: slice = slice(None)) -> "Contrast":
-        """Return the mean of a coefficient over layers that were fitted."""
-        column = profile.terms.index(term)
-        values = profile.estimate[layers, column]
-        fitted = np.isfinite(values)
-        scores = profile.scores[:, layers, column][:, fitted]
-        return cls(values[fitted].mean(), scores.mean(axis=1))
+def mean(profile: Profile, term: str, layers: slice = slice(None)) -> np.ndarray:
+    """Return the mean of a coefficient over fitted layers, then what documents add to its error."""
+    numbers = np.concatenate([profile.estimate[None], profile.scores])
+    of_layers = numbers[:, layers, profile.terms.index(term)]
+    return of_layers[:, np.isfinite(of_layers[0])].mean(axis=1)
 
 
 def contrasts(
     profile: Profile, controls: pd.DataFrame, equivalence_bound: float
-) -> dict[str, Contrast]:
-    """Return what each claim says, with the contrast that is above zero if it holds."""
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Return what each claim says: means or their differences, and what they are above."""
     middle = len(profile.estimate) // 2
-    lag_1, lag_2 = (Contrast.mean(profile, term) for term in ("lag_1", "lag_2"))
-    early = Contrast.mean(profile, "lag_1", slice(middle))
-    late = Contrast.mean(profile, "lag_1", slice(middle, None))
+    lag_1, lag_2 = (mean(profile, term) for term in ("lag_1", "lag_2"))
+    early, late = (mean(profile, "lag_1", half) for half in (slice(middle), slice(middle, None)))
     permuted = np.nan
     if "permuted_mean" in controls:
         permuted = controls.loc[controls["term"] == "lag_1", "permuted_mean"].mean()
     return {
-        "a large adjustment follows a large one": lag_1,
-        "lag 1 is above the negligible size": lag_1 - equivalence_bound,
-        "lag 1 is larger than lag 2": lag_1 - lag_2,
-        "lag 1 is larger than with tokens in random order": lag_1 - permuted,
-        "lag 1 is larger in the deeper half of the layers": late - early,
+        "a large adjustment follows a large one": (lag_1, 0),
+        "lag 1 is above the negligible size": (lag_1, equivalence_bound),
+        "lag 1 is larger than lag 2": (lag_1 - lag_2, 0),
+        "lag 1 is larger than with tokens in random order": (lag_1, permuted),
+        "lag 1 is larger in the deeper half of the layers": (late - early, 0),
     }
 
 
@@ -74,8 +58,8 @@ def of_study(
 ) -> pd.DataFrame:
     """Return the verdict on each claim in one study, a row each.
 
-    A claim holds if the interval of its contrast is above zero, fails if it is below, and is
-    undecided if the interval has zero. Claims about lags or controls that the study lacks have no
+    A claim holds if the interval of its value is above zero, fails if it is below, and is undecided
+    if the interval has zero. Claims about lags or controls that the study lacks have no
     row, nor have those about an untrained model whose norms do not vary. ``before`` is the
     comparison with random weights, with intervals of the same level.
     """
@@ -83,8 +67,8 @@ def of_study(
     if {"lag_1", "lag_2"} <= set(profile.terms):
         claimed = contrasts(profile, controls, settings.equivalence_bound)
         df = np.nanmin(profile.df[:, profile.terms.index("lag_1")])
-        for claim, (value, scores) in claimed.items():
-            error = float(np.sqrt((scores**2).sum()))
+        for claim, ((value, *scores), bound) in claimed.items():
+            value, error = value - bound, float(np.linalg.norm(scores))
             reach = special.stdtrit(df, 1 - settings.alpha / 2) * error
             rows.append((claim, value, error, value - reach, value + reach))
         rows += [] if before is None else _training(before)
@@ -95,7 +79,7 @@ def of_study(
 
 
 def _verdict(low: float, high: float) -> str:
-    """Return the verdict on a claim, given the interval of the contrast."""
+    """Return the verdict on a claim, given the interval of its value."""
     return HOLDS if low > 0 else FAILS if high < 0 else OPEN
 
 

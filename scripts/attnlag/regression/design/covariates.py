@@ -123,11 +123,12 @@ def _with_dummies(group_of: Mapping[str, str]) -> list[str]:
 
 def _group_values(keys: pa.Table, group_of: Mapping[str, str]) -> np.ndarray:
     import numpy as np
+    import pyarrow as pa
 
     document = keys["document"].combine_chunks()
     # A dictionary may hold documents that have no row here.
     used, places = np.unique(document.indices.to_numpy(), return_inverse=True)
-    names = [document.dictionary[code].as_py() for code in used.tolist()]
+    names = document.dictionary.take(pa.array(used)).to_pylist()
     if unknown := [name for name in names if name not in group_of]:
         raise UserError(
             f"found the document '{unknown[0]}', which the corpus lacks; expected the corpus that "
@@ -135,7 +136,7 @@ def _group_values(keys: pa.Table, group_of: Mapping[str, str]) -> np.ndarray:
         )
     groups = np.array([group_of[name] for name in names], dtype=object)
     dummies = [groups == group for group in _with_dummies(group_of)]
-    return np.array(dummies, dtype=np.float64).reshape(-1, len(used))[:, places]
+    return np.array(dummies, dtype=np.float64).reshape(-1, len(names))[:, places]
 
 
 def _of_property(name: str, entry: TokenProperty) -> Iterator[tuple[str, Covariate]]:

@@ -46,7 +46,12 @@ class Formula:
         }
         # Terms that all layers share, in order, with their covariates.
         self.shared: dict[str, Covariate] = {}
-        for name, entry in self._covariates():
+        self.covariates = {
+            name: entry
+            for name, entry in CATALOGUE.items()
+            if name in settings.covariates and not entry.places
+        }
+        for name, entry in self.covariates.items():
             terms = [f"{name}_{label}" for label in entry.classes] or entry.terms
             if entry.columns:
                 terms = entry.columns(self.lookups.get(name))
@@ -86,12 +91,6 @@ class Formula:
                 lookups[name] = entry.read(path)
         return cls(settings, lookups)
 
-    def _covariates(self) -> Iterator[tuple[str, Covariate]]:
-        """Yield the covariates that all layers share, in the order of the catalogue."""
-        for name, entry in CATALOGUE.items():
-            if name in self.settings.covariates and not entry.places:
-                yield name, entry
-
     def schema(self, layers: Sequence[str]) -> pa.Schema:
         """Return the schema of a design: keys, terms layer by layer, then shared terms."""
         names = [f"{layer}.{term}" for layer in layers for term in self.places]
@@ -129,7 +128,7 @@ class Formula:
     def shared_values(self, keys: pa.Table) -> np.ndarray:
         """Return the values of each token for the terms that all layers share, (terms, tokens)."""
         values = [np.zeros((0, keys.num_rows))]
-        for name, entry in self._covariates():
+        for name, entry in self.covariates.items():
             assert entry.values is not None
             values.append(entry.values(keys, self.lookups.get(name)))
         return np.concatenate(values)

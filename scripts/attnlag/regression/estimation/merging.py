@@ -32,12 +32,13 @@ def kept_terms(terms: Sequence[str], layers: Sequence[Moments]) -> TermSums:
         if not dummies:
             continue
         places = [1 + terms.index(dummy) for dummy in dummies.values()]
-        rows, documents, every = sizes_of(layers, partial(_dummies, places))
-        fewest = FEWEST_DOCUMENTS if every >= FEWEST_DOCUMENTS else 1
-        merged = merged_classes(list(dummies), rows, documents, documents=fewest, rows=1)
+        rows = rows_by_class(layers, partial(_dummies, places))
+        fewest = FEWEST_DOCUMENTS if len(rows) >= FEWEST_DOCUMENTS else 1
+        sizes, documents = rows.sum(axis=0), (rows > 0).sum(axis=0)
+        merged = merged_classes(list(dummies), sizes, documents, documents=fewest, rows=1)
         for dummy in dummies.values():
             del sums[dummy]
-        size = dict(zip(dummies, rows.tolist(), strict=True))
+        size = dict(zip(dummies, sizes.tolist(), strict=True))
         # Without any rows there is no reference either.
         largest = max(
             merged, key=lambda label: sum(size[member] for member in merged[label]), default=None
@@ -71,20 +72,19 @@ def merged_classes(
     return merged
 
 
-def sizes_of(
+def rows_by_class(
     layers: Sequence[Moments], rows_in: Callable[[Moments], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the numbers of rows and documents of some classes, and that of all documents.
+) -> np.ndarray:
+    """Return the numbers of rows of each document and class, (documents, classes).
 
-    ``rows_in`` returns the rows of each document and class, (documents, classes). If layers differ,
-    the numbers are those of the layer with the most rows.
+    ``rows_in`` gives those of moments. If layers differ, it is the layer with the most rows.
     """
-    sizes = []
+    found = np.zeros((0, 0), np.int64)
     for moments in layers:
         rows = np.concatenate([rows_in(block) for block in moments.by_document()])
         rows = np.rint(rows).astype(np.int64)
-        sizes.append((rows.sum(axis=0), (rows > 0).sum(axis=0), len(rows)))
-    return max(sizes, key=lambda size: size[0].sum())
+        found = max(found, rows, key=np.sum) if len(found) else rows
+    return found
 
 
 def _dummies(places: Sequence[int], moments: Moments) -> np.ndarray:

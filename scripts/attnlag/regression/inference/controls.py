@@ -139,10 +139,11 @@ def random_weights(
         for path, stream in zip(control.norms, control.streams or repeat(None), strict=False)
     ]
     documents = untrained[0][0].clusters
-    fits = {
-        _column_of(draw["scale"], draws[0]["scale"]): _Fitted.of(layers, settings)
-        for draw, layers in zip(draws, untrained, strict=True)
-    }
+    # The column of the first scale has the shortest name.
+    names = [f"random_weights_{draw['scale'].replace('-', '_')}" for draw in draws]
+    names[0] = "random_weights"
+    befores = (_Fitted.of(layers, settings) for layers in untrained)
+    fits = dict(zip(names, befores, strict=True))
     after = _Fitted.of([layer.only(documents) for layer in trained], settings)
     compared = [
         _compared(draw, before, after, settings.alpha)
@@ -156,11 +157,6 @@ def random_weights(
         numbers |= {f"{name}_sum": fit.sums, f"{name}_r_squared": fit.r_squared}
     table = table.join(pd.DataFrame(numbers), on="layer").reset_index()
     return table, pd.concat(compared, ignore_index=True)
-
-
-def _column_of(scale: str, first: str) -> str:
-    """Return the column of coefficients at a scale; that of the first has the shortest name."""
-    return "random_weights" + ("" if scale == first else f"_{scale.replace('-', '_')}")
 
 
 def _compared(
