@@ -62,7 +62,7 @@ def main(replications):
                     own = 0.07 * random.normal(size=(documents, LAYERS))
                     norms(path, lengths, mean + shared + own, random)
                 trained = controls.moments_of(paths[1], FORMULA)
-                untrained = controls.Untrained(FORMULA, paths[:1])
+                untrained = controls.untrained(FORMULA, paths[:1])
                 _, compared = controls.random_weights(untrained, settings, trained)
             found.append(compared.set_index("quantity").loc["lag_1"])
         table = pd.DataFrame(found)

@@ -20,14 +20,14 @@ PACKAGES = ("numpy", "scipy", "statsmodels")
 
 def main(job):
     group_of = group_by_document(job.input.corpus)
-    untrained = None
+    untrained = []
     if job.input.random_weights:
         # A few documents of all shards.
         keys = pq.read_table(job.input.random_weights[0], columns=["document"])
         documents = set(keys["document"].to_pylist())
         formula = Formula.read(job.settings.control_design, vars(job.input), documents)
         files = job.input.random_weights, job.input.random_weights_stream
-        untrained = controls.Untrained(formula, *files)
+        untrained = controls.untrained(formula, *files)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,

@@ -210,7 +210,8 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
     formula = Formula.read(build.design, files)
     design, made = folder / "design.parquet", folder / "crossproducts.parquet"
     crossproducts.of_norms(norms, relative, design, made, formula, halves=build.halves)
-    orders, untrained = [], None
+    orders: list[permutation.PermutedMoments] = []
+    untrained: list[controls.Drawn] = []
     if config.controls.permutation:
         exchange = stages.permute_documents(config, IN_MEMORY)
         tags = files.get("token_properties")
@@ -227,7 +228,7 @@ def _fitted(measurement: Measurement, site: str, config: Config, name: str, fold
         ]
         of_control = Formula.read(build.design, files, set(documents))
         paths, streams = map(list, zip(*drawn, strict=True))
-        untrained = controls.Untrained(of_control, paths, streams if relative else [])
+        untrained = controls.untrained(of_control, paths, streams if relative else [])
     inference = stages.fit_regression(config, IN_MEMORY)
     fitted = fitting.fit_regression(
         [made], [design], measurement.groups, inference, orders=orders, untrained=untrained

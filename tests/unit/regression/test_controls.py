@@ -45,7 +45,7 @@ def written(folder, table, scale, **facts):
 def controlled(norms, trained, **settings):
     """Return the coefficients of a file or more, and the comparison of scales."""
     paths = norms if isinstance(norms, list) else [norms]
-    untrained = controls.Untrained(FORMULA, paths)
+    untrained = controls.untrained(FORMULA, paths)
     return controls.random_weights(untrained, regression_settings(**settings), trained)
 
 
@@ -165,7 +165,7 @@ def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
         {f"d{i}": "one" for i in range(12)},
         regression_settings(),
         orders=[sums_of(pq.read_table(norms), FORMULA.settings, draws=19)],
-        untrained=controls.Untrained(FORMULA, [norms]),
+        untrained=controls.untrained(FORMULA, [norms]),
     )
     table, lags = fitted.controls, fitted.coefficients.query("term != 'intercept'")
     pd.testing.assert_frame_equal(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,9 @@ def moments_of_batches(
     cells = crossproducts.Cells(halves)
     return crossproducts.of_rows(rows, formula.schema(layers), cells, of_logs=of_logs)
 
+
+# How weights were drawn at one scale, and the moments of each layer with these.
+Drawn = tuple[Mapping[str, Any], list[Moments]]
 
 # Columns of the comparison with the trained model.
 COMPARED = [
@@ -114,18 +117,20 @@ def _summed(coefficients: pd.Series) -> np.ndarray:
     return np.array([is_lag(term) and not is_lead(term) for term in terms], dtype=bool)
 
 
-class Untrained(NamedTuple):
-    """What is regressed before training."""
+def untrained(formula: Formula, norms: Sequence[Path], streams: Sequence[Path] = ()) -> list[Drawn]:
+    """Return what is regressed before training, from norms at each scale of the initial weights.
 
-    formula: Formula
-    # At each scale of the initial weights, over equal documents; none if a scale was left out.
-    norms: Sequence[Path]
-    # At the same tokens, for relative norms; otherwise empty.
-    streams: Sequence[Path] = ()
+    All scales have the same documents. Relative norms need the streams at the same tokens.
+    """
+    files = zip(norms, streams or repeat(None), strict=False)
+    return [
+        (tables.read_provenance(path)["draw"], moments_of(path, formula, stream))
+        for path, stream in files
+    ]
 
 
 def random_weights(
-    control: Untrained, settings: RegressionSettings, trained: Sequence[Moments]
+    untrained: Sequence[Drawn], settings: RegressionSettings, trained: Sequence[Moments]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the same regression to an untrained model, and to the trained one on the same documents.
 
@@ -133,22 +138,15 @@ def random_weights(
     fitted, with their sums over the lags and R² by layer. The half-panel correction applies to
     neither. The second compares them by scale and quantity (`_compared`).
     """
-    draws = [tables.read_provenance(path)["draw"] for path in control.norms]
-    untrained = [
-        moments_of(path, control.formula, stream)
-        for path, stream in zip(control.norms, control.streams or repeat(None), strict=False)
-    ]
-    documents = untrained[0][0].clusters
-    # The column of the first scale has the shortest name.
-    names = [f"random_weights_{draw['scale'].replace('-', '_')}" for draw in draws]
-    names[0] = "random_weights"
-    befores = (_Fitted.of(layers, settings) for layers in untrained)
-    fits = dict(zip(names, befores, strict=True))
+    documents = untrained[0][1][0].clusters
     after = _Fitted.of([layer.only(documents) for layer in trained], settings)
-    compared = [
-        _compared(draw, before, after, settings.alpha)
-        for draw, before in zip(draws, fits.values(), strict=True)
-    ]
+    fits: dict[str, _Fitted] = {}
+    compared = []
+    for draw, layers in untrained:
+        # The column of the first scale has the shortest name.
+        scale = "_" + draw["scale"].replace("-", "_") if fits else ""
+        before = fits[f"random_weights{scale}"] = _Fitted.of(layers, settings)
+        compared.append(_compared(draw, before, after, settings.alpha))
     fits["trained"] = after
     index = fits["random_weights"].coefficients.index
     table = pd.DataFrame({name: fit.coefficients.reindex(index) for name, fit in fits.items()})

@@ -30,7 +30,7 @@ from attnlag.regression.inference import (
     permutation,
     results,
 )
-from attnlag.regression.inference.controls import Untrained
+from attnlag.regression.inference.controls import Drawn
 from attnlag.regression.inference.permutation import PermutedMoments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
@@ -70,7 +70,7 @@ def fit_regression(
     settings: RegressionSettings,
     *,
     orders: Sequence[PermutedMoments] = (),
-    untrained: Untrained | None = None,
+    untrained: Sequence[Drawn] = (),
     threads: int = 1,
 ) -> FittedRegression:
     """Fit a regression in every layer, and its controls: the tables of a run, and of a notebook.
@@ -83,8 +83,8 @@ def fit_regression(
         In the order of the corpus.
     orders : sequence of PermutedMoments
         Those of all shards, in order; without them tokens are not permuted.
-    untrained : Untrained, optional
-        The control of random weights.
+    untrained : sequence of (mapping, list of Moments)
+        From `controls.untrained`; without them there is no control of random weights.
     threads : int
         Number of shards that are read concurrently. The results do not depend on it.
 
