@@ -67,6 +67,13 @@ def test_rules_and_descriptions_agree(to_plan):
     assert files - described == NO_RULE
 
 
+def test_a_site_other_than_attention_has_a_readout_and_no_sources(to_plan):
+    to_plan.write_config(extraction={"sites": ["mlp"]}, sources={})
+    graph = plan(to_plan.folder, ("all",), everything=True).graph
+    made = {Path(path).stem for _, _, paths in graph for path in paths}
+    assert made & {"readout_by_layer", "sources_by_layer"} == {"readout_by_layer"}
+
+
 def test_a_deleted_table_is_made_again(to_plan):
     """Each table is there in Parquet and CSV, whichever of them something else needs."""
     base = to_plan.folder / "results"

@@ -18,7 +18,7 @@ use rule program as extract_activations with:
         stream="results/{model}/{corpus}/stream/{shard}.parquet",
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
-    priority: 2
+    priority: 3
     threads: THREADS
     resources:
         **needs(memory_of_extraction, 240, gpu=ON_GPU),
@@ -38,6 +38,6 @@ if WITH_VECTORS:
             sums=f"{SITE}/sums/{{shard}}.parquet",
         log:
             "logs/{model}/{corpus}/{site}/norms/{shard}.log",
-        priority: 1
+        priority: 2
         params:
             **job_params("compute_norms"),

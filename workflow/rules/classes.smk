@@ -64,7 +64,7 @@ use rule program as decompose_lags with:
         **job_params("decompose_lags"),
 
 
-use rule program as plot_classes with:
+use rule draw as plot_classes with:
     input:
         classes=f"{RESULTS}/classes.parquet",
         equal_slopes=f"{RESULTS}/equal_slopes.parquet",

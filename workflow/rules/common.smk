@@ -1,12 +1,14 @@
 # Shared by all rules: the checked configuration, and the job of each stage.
 
 import functools
+import itertools
 import os
+import re
 import sys
 from pathlib import Path
 
 from attnlag.config.problems import check, reading_problems
-from attnlag.pipeline import job, outputs, stages, targets
+from attnlag.pipeline import job, outputs, stages
 from attnlag.pipeline.digests import code_digests
 from attnlag.section import NAME_PATTERN
 from attnlag.storage import contents
@@ -64,8 +66,6 @@ PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFI
 # ones that the explorer shows, and findings.
 TARGETS, AWAITED, OF_PAPER, TOLD, SHOWN, FINDINGS = [], [], [], {}, {}, {}
 
-# The paths of patterns for all names in the configuration.
-every = functools.partial(targets.every_path, CONFIG)
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
 
 
@@ -74,13 +74,17 @@ CODE = code_digests(SCRIPTS)
 digests_of = functools.cache(contents.digests_in_words)
 
 
+# A pattern of some names; without any, it matches nothing.
+any_of = lambda names: "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
 wildcard_constraints:
     model=NAME_PATTERN,
     corpus=NAME_PATTERN,
-    site=targets.any_of(CONFIG.extraction.sites),
+    site=any_of(CONFIG.extraction.sites),
     # Other folders of a site have files of the same names.
-    regression=targets.any_of(CONFIG.regressions),
-    pair=targets.any_of(CONFIG.pairs_changed()),
+    regression=any_of(CONFIG.regressions),
+    pair=any_of(CONFIG.pairs_changed()),
     shard=r"\d{4}\d*",
     format="svg|png|pdf",
 

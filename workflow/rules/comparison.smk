@@ -31,7 +31,7 @@ use rule program as write_comparison with:
         **job_params("write_comparison"),
 
 
-use rule program as plot_comparison with:
+use rule draw as plot_comparison with:
     input:
         coefficients="results/comparison/coefficients.parquet",
     output:

@@ -3,7 +3,7 @@
 # than their submission to a cluster.
 
 
-use rule program as plot_adjustments with:
+use rule draw as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
         stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
@@ -21,9 +21,6 @@ use rule program as plot_adjustments with:
         figures=figures_of("plot_adjustments", f"{SITE}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_adjustments.log",
-    resources:
-        # Samples of tables of all tokens are drawn, for which these are read.
-        **needs(1500, 30, per_gb=0.05),
     params:
         **job_params("plot_adjustments", "draw_figures", titled=True),
 
@@ -37,7 +34,7 @@ use rule plot_adjustments as plot_adjustments_of_paper with:
         **job_params("plot_adjustments", "draw_figures", titled=False),
 
 
-use rule program as plot_regression with:
+use rule draw as plot_regression with:
     input:
         coefficients=f"{RESULTS}/coefficients.parquet",
         fits=f"{RESULTS}/fits.parquet",
@@ -50,8 +47,6 @@ use rule program as plot_regression with:
         figures=figures_of("plot_regression", f"{RESULTS}/figures"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
-    resources:
-        **needs(1500, 30, per_gb=0.05),
     params:
         **job_params("plot_regression", "draw_figures", titled=True),
 
@@ -65,7 +60,7 @@ use rule plot_regression as plot_regression_of_paper with:
         **job_params("plot_regression", "draw_figures", titled=False),
 
 
-use rule program as plot_sites with:
+use rule draw as plot_sites with:
     input:
         norms=shards_of(every_site(f"{SITE}/norms/{{shard}}.parquet")),
         coefficients=every_site(f"{RESULTS}/coefficients.parquet"),
@@ -78,8 +73,6 @@ use rule program as plot_sites with:
         ),
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
-    resources:
-        **needs(1500, 30, per_gb=0.05),
     params:
         **job_params("plot_sites", "draw_figures", titled=True),
 

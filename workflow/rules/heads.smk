@@ -40,7 +40,7 @@ use rule program as summarize_heads with:
         **job_params("summarize_heads"),
 
 
-use rule program as plot_heads with:
+use rule draw as plot_heads with:
     input:
         heads=f"{HEADS}/heads.parquet",
         coefficients=f"{HEADS}/head_coefficients.parquet",

@@ -6,6 +6,22 @@ from attnlag.quantities.catalogue import OPTIONAL, OUTCOMES
 partly = functools.partial(expand, allow_missing=True)
 
 
+def shards(corpus):
+    """Return the names of the shards of a corpus."""
+    return [f"{shard:04d}" for shard in range(CONFIG.corpora[corpus].shards)]
+
+
+def every(*patterns):
+    """Return the paths of patterns for all names in the configuration, each once."""
+    sites, pairs = CONFIG.extraction.sites, CONFIG.pairs_changed()
+    of_study = {"site": sites, "regression": CONFIG.regressions, "pair": pairs}
+    paths = (
+        expand(pattern, model=model, corpus=corpus, shard=shards(corpus), **of_study)
+        for pattern, model, corpus in itertools.product(patterns, CONFIG.models, CONFIG.corpora)
+    )
+    return list(dict.fromkeys(itertools.chain(*paths)))
+
+
 def optional(condition, files):
     """Return files where a condition holds, else none.
 
@@ -20,7 +36,7 @@ def shards_of(files):
     """Return the input function of the files of all shards, in order."""
 
     def of_all(wildcards):
-        return partly(at(files, wildcards), shard=targets.shards(CONFIG, wildcards.corpus))
+        return partly(at(files, wildcards), shard=shards(wildcards.corpus))
 
     return of_all
 

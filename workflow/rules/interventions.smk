@@ -16,6 +16,7 @@ use rule program as estimate_effects with:
         effects=f"{CAUSAL}/effects/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/causal/effects/{shard}.log",
+    priority: 2
     threads: THREADS
     resources:
         **needs(memory_of_effects, 240, gpu=ON_GPU),
@@ -47,7 +48,7 @@ use rule program as fit_effects with:
         **job_params("fit_effects"),
 
 
-use rule program as plot_effects with:
+use rule draw as plot_effects with:
     input:
         elasticities=f"{CAUSAL}/elasticities.parquet",
         total_effects=f"{CAUSAL}/total_effects.parquet",

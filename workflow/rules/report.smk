@@ -1,5 +1,7 @@
 # The contents of the report, and the files of figures.
 
+from attnlag.figures.sizes import SIZES, suffix_of
+
 # Categories of the report in the order of the flow; the report sorts them by name.
 CATEGORIES = "explorer norms coefficients diagnostics interventions comparison directions"
 
@@ -27,11 +29,11 @@ def figures_of(stage, folder, condition=True, site=None):
     A run makes them where a condition holds, as that of `optional`.
     """
     files = []
-    for figure in targets.figures_drawn(stage, CONFIG):
+    for figure in CONFIG.figures_drawn(stage):
         about = ("figure", figure.category, figure.subcategory)
         first, *others = partly(
             f"{folder}/{figure.name}{{size}}.{{format}}",
-            size=targets.endings(CONFIG),
+            size=[suffix_of(size) for size in SIZES if size in CONFIG.figures.sizes],
             format=sorted(CONFIG.figures.formats)[::-1],
         )
         drawn = [in_report(first, *about, "figure", site), *others]
@@ -43,7 +45,7 @@ def figures_of_paper(stage, folder, condition=True):
     """Return the files of the figures of a stage that `make paper` draws where a condition holds."""
     figures = [
         f"results/paper/figures/{folder}/{figure.name}_column.pdf"
-        for figure in targets.figures_drawn(stage, CONFIG)
+        for figure in CONFIG.figures_drawn(stage)
     ]
     OF_PAPER.extend(path for each in figures for path in of_study(each, condition))
     return figures

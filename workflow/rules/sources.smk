@@ -66,10 +66,10 @@ use rule program as summarize_sources with:
         **job_params("summarize_sources"),
 
 
-use rule program as plot_sources with:
+use rule draw as plot_sources with:
     input:
-        shares=f"{SOURCES}/shares.parquet",
-        lags=f"{SOURCES}/lags.parquet",
+        shares=optional(TRACED, f"{SOURCES}/shares.parquet"),
+        lags=optional(TRACED, f"{SOURCES}/lags.parquet"),
         readout=every_site(f"{SITE}/readout/means.parquet"),
     output:
         figures=figures_of("plot_sources", f"{SOURCES}/figures", site="attention"),

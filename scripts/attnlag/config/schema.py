@@ -15,6 +15,7 @@ from pydantic import Field
 
 from attnlag.corpus.formats import PLAIN_TEXT, name_parts
 from attnlag.corpus.settings import Corpus, Tokens
+from attnlag.figures.catalogue import Figure, drawn_by
 from attnlag.figures.settings import Figures
 from attnlag.interventions.settings import Causal
 from attnlag.model.settings import PackageSource, PathSource, Source, may_be_taken
@@ -130,26 +131,25 @@ class Config(Section):
         control = self.controls.random_weights
         return control.scales[1:] if control else []
 
-    def may_have(self, trait: str) -> bool:
-        """Return whether a run may have what a figure needs, named as in the catalogue of figures.
+    def figures_drawn(self, stage: str) -> list[Figure]:
+        """Return the figures that a stage draws if it runs."""
+        return [
+            figure
+            for figure in drawn_by(stage)
+            if (not figure.on_request or figure.name in self.figures.also)
+            and self._may_have(figure.needs)
+        ]
 
-        The group is a field, the folder of a plain text that is one document, or else the file's
-        name. A job elsewhere may not have the files, so the patterns alone count.
-        """
-        if trait == "regressions":
-            return len(self.regressions) > 1
-        if trait in catalogue.OPTIONAL:
-            return self.measures(trait)
-        for corpus in self.corpora.values():
-            if trait == "tags":
-                found = bool(corpus.tagger and corpus.tagger.gives_tags)
-            else:
-                by_folder = corpus.split == "none" and is_plain_text(corpus)
-                names = {str(Path(file).parent) if by_folder else file for file in corpus.files}
-                found = bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
-            if found:
-                return True
-        return False
+    def _may_have(self, need: str) -> bool:
+        """Return whether a run may have what a figure needs."""
+        corpora = self.corpora.values()
+        if need == "tags":
+            return any(corpus.tagger and corpus.tagger.gives_tags for corpus in corpora)
+        if need == "groups":
+            return any(map(may_have_groups, corpora))
+        several, traced = len(self.regressions) > 1, self.with_sources()
+        others = {"": True, "regressions": several, "sources": traced}
+        return others[need] if need in others else self.measures(need)
 
     def clusters_needed(self) -> int:
         """Return the number of documents that clustered errors need; 0 for other errors."""
@@ -220,6 +220,17 @@ class Config(Section):
         """Return the first regression of norms with lag 1, which effects are compared with."""
         regressions = self.regressions.items()
         return [name for name, r in regressions if 1 in r.lags and r.outcome == "norm"][:1]
+
+
+def may_have_groups(corpus: Corpus) -> bool:
+    """Return whether documents of a corpus may be of several groups.
+
+    The group is a field, the folder of a plain text that is one document, or else the file's name.
+    A job elsewhere may not have the files, so the patterns alone count.
+    """
+    by_folder = corpus.split == "none" and is_plain_text(corpus)
+    names = {str(Path(file).parent) if by_folder else file for file in corpus.files}
+    return bool(corpus.group) or len(names) > 1 or any(map(glob.has_magic, names))
 
 
 def is_plain_text(corpus: Corpus) -> bool:

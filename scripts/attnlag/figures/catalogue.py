@@ -32,7 +32,8 @@ class Figure:
     method: str = ""  # a sentence for the methods of a paper
     on_request: bool = False  # whether only runs draw it that name it in ``figures.also``
     first_regression: bool = False  # whether it is drawn for the first regression alone
-    # What a run must have: "groups" or "tags" of documents, several "regressions", or a quantity.
+    # What a run must have: "groups" or "tags" of documents, several "regressions", "sources" of
+    # attention, or a quantity.
     needs: str = ""
 
 

@@ -178,15 +178,18 @@ def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
 
 def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the shares of tokens in adjustments of attention, and effects of sites on logits."""
-    shares, readout = pd.read_parquet(files.shares), pd.concat(map(pd.read_parquet, files.readout))
-    table = readout if shares.empty else shares
+    readout = pd.concat(map(pd.read_parquet, files.readout))
+    # Other sites than attention have none.
+    traced = tables_in(files, "shares", "lags") if files.shares else {}
+    table = traced["shares"] if traced and len(traced["shares"]) else readout
+    made = files.shares or files.readout[0]
     return Inputs(
-        files.shares,
+        made,
         joined(names),
         "" if table.empty else rows_of(table, "tokens", "documents", "token"),
-        **tables_in(files, "shares", "lags"),
+        **traced,
         readout=readout,
-        settings=tables.read_provenance(files.shares).settings("traced_table"),
+        settings=tables.read_provenance(made).settings("traced_table"),
     )
 
 

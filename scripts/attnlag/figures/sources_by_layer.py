@@ -14,6 +14,7 @@ from attnlag.regression.terms import lags_among, named
 DRAWN_BY = "plot_sources"
 CATEGORY = "directions"
 SUBCATEGORY = "sources"
+NEEDS = "sources"
 METHOD = (
     "What a token writes into an adjustment is its value, weighted by attention, through the "
     "output projection; its share is the projection of this vector on the whole adjustment."

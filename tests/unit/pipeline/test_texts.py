@@ -5,7 +5,7 @@ import json
 import pytest
 
 from attnlag.config.schema import Config
-from attnlag.pipeline import targets, texts
+from attnlag.pipeline import texts
 
 
 @pytest.fixture(autouse=True)
@@ -69,5 +69,5 @@ def test_a_large_corpus_is_left_to_its_job(monkeypatch):
 def test_figures_of_groups_and_tags_are_drawn_where_there_may_be_some(corpus, expected):
     config = Config.model_validate({"corpora": {"mine": corpus}})
     stages = ("plot_adjustments", "plot_regression")
-    drawn = {figure.name for stage in stages for figure in targets.figures_drawn(stage, config)}
+    drawn = {figure.name for stage in stages for figure in config.figures_drawn(stage)}
     assert drawn & {"groups_by_layer", "norms_by_part_of_speech"} == expected
