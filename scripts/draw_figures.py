@@ -22,13 +22,15 @@ INPUTS = {
 
 def main(job):
     drawn_from = {}
-    for path in job.output.figures:
+    # Those of a paper have captions in place of titles.
+    ((kind, paths),) = vars(job.output).items()
+    for path in paths:
         figure = catalogue.figure_of(path)
         read = INPUTS.get(figure.needs) or INPUTS[figure.drawn_by]
         drawn_from.setdefault(read, []).append(path)
-    for read, paths in drawn_from.items():
+    for read, drawn in drawn_from.items():
         tables = read(job.input, job.names, job.settings)
-        figures = files.draw_figures(tables, paths, job.options.titled)
+        figures = files.draw_figures(tables, drawn, titled=kind != "untitled")
         program.log.info(f"{tables.name}: drew {figures}")
 
 

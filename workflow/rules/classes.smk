@@ -74,13 +74,11 @@ use rule draw as plot_classes with:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes.log",
     localrule: True
     params:
-        **job_params("plot_classes", "draw_figures", titled=True),
+        **job_params("plot_classes", "draw_figures"),
 
 
 use rule plot_classes as plot_classes_of_paper with:
     output:
-        figures=figures_of_paper("plot_classes", "{model}/{corpus}/{site}/{regression}", BY_CLASS),
+        untitled=figures_of_paper("plot_classes", "{model}/{corpus}/{site}/{regression}", BY_CLASS),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_classes_of_paper.log",
-    params:
-        **job_params("plot_classes", "draw_figures", titled=False),

@@ -40,13 +40,11 @@ use rule draw as plot_comparison with:
         "logs/comparison/figures/{site}/{regression}/plot_comparison.log",
     localrule: True
     params:
-        **job_params("plot_comparison", "draw_figures", titled=True),
+        **job_params("plot_comparison", "draw_figures"),
 
 
 use rule plot_comparison as plot_comparison_of_paper with:
     output:
-        figures=figures_of_paper("plot_comparison", "comparison/{site}/{regression}"),
+        untitled=figures_of_paper("plot_comparison", "comparison/{site}/{regression}"),
     log:
         "logs/comparison/figures/{site}/{regression}/plot_comparison_of_paper.log",
-    params:
-        **job_params("plot_comparison", "draw_figures", titled=False),

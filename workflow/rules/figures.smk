@@ -22,16 +22,14 @@ use rule draw as plot_adjustments with:
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_adjustments.log",
     params:
-        **job_params("plot_adjustments", "draw_figures", titled=True),
+        **job_params("plot_adjustments", "draw_figures"),
 
 
 use rule plot_adjustments as plot_adjustments_of_paper with:
     output:
-        figures=figures_of_paper("plot_adjustments", "{model}/{corpus}/{site}"),
+        untitled=figures_of_paper("plot_adjustments", "{model}/{corpus}/{site}"),
     log:
         "logs/{model}/{corpus}/{site}/figures/plot_adjustments_of_paper.log",
-    params:
-        **job_params("plot_adjustments", "draw_figures", titled=False),
 
 
 use rule draw as plot_regression with:
@@ -48,16 +46,14 @@ use rule draw as plot_regression with:
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression.log",
     params:
-        **job_params("plot_regression", "draw_figures", titled=True),
+        **job_params("plot_regression", "draw_figures"),
 
 
 use rule plot_regression as plot_regression_of_paper with:
     output:
-        figures=figures_of_paper("plot_regression", "{model}/{corpus}/{site}/{regression}"),
+        untitled=figures_of_paper("plot_regression", "{model}/{corpus}/{site}/{regression}"),
     log:
         "logs/{model}/{corpus}/{site}/{regression}/figures/plot_regression_of_paper.log",
-    params:
-        **job_params("plot_regression", "draw_figures", titled=False),
 
 
 use rule draw as plot_sites with:
@@ -74,15 +70,13 @@ use rule draw as plot_sites with:
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites.log",
     params:
-        **job_params("plot_sites", "draw_figures", titled=True),
+        **job_params("plot_sites", "draw_figures"),
 
 
 use rule plot_sites as plot_sites_of_paper with:
     output:
-        figures=figures_of_paper(
+        untitled=figures_of_paper(
             "plot_sites", "{model}/{corpus}/{regression}", len(CONFIG.extraction.sites) > 1
         ),
     log:
         "logs/{model}/{corpus}/figures/{regression}/plot_sites_of_paper.log",
-    params:
-        **job_params("plot_sites", "draw_figures", titled=False),

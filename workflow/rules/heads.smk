@@ -49,13 +49,11 @@ use rule draw as plot_heads with:
     log:
         "logs/{model}/{corpus}/attention/heads/figures/plot_heads.log",
     params:
-        **job_params("plot_heads", "draw_figures", titled=True),
+        **job_params("plot_heads", "draw_figures"),
 
 
 use rule plot_heads as plot_heads_of_paper with:
     output:
-        figures=figures_of_paper("plot_heads", "{model}/{corpus}/attention/heads"),
+        untitled=figures_of_paper("plot_heads", "{model}/{corpus}/attention/heads"),
     log:
         "logs/{model}/{corpus}/attention/heads/figures/plot_heads_of_paper.log",
-    params:
-        **job_params("plot_heads", "draw_figures", titled=False),

@@ -59,13 +59,11 @@ use rule draw as plot_effects with:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects.log",
     localrule: True
     params:
-        **job_params("plot_effects", "draw_figures", titled=True),
+        **job_params("plot_effects", "draw_figures"),
 
 
 use rule plot_effects as plot_effects_of_paper with:
     output:
-        figures=figures_of_paper("plot_effects", "{model}/{corpus}/causal/{pair}"),
+        untitled=figures_of_paper("plot_effects", "{model}/{corpus}/causal/{pair}"),
     log:
         "logs/{model}/{corpus}/causal/figures/{pair}/plot_effects_of_paper.log",
-    params:
-        **job_params("plot_effects", "draw_figures", titled=False),

@@ -12,9 +12,9 @@ COMMAND = (
 rule program:
     log:
         "logs/program.log",
+    priority: 1
     conda:
         ENVIRONMENT
-    priority: 1
     resources:
         **needs(1000, 60),
     message:

@@ -77,13 +77,11 @@ use rule draw as plot_sources with:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources.log",
     localrule: True
     params:
-        **job_params("plot_sources", "draw_figures", titled=True),
+        **job_params("plot_sources", "draw_figures"),
 
 
 use rule plot_sources as plot_sources_of_paper with:
     output:
-        figures=figures_of_paper("plot_sources", "{model}/{corpus}/attention/sources"),
+        untitled=figures_of_paper("plot_sources", "{model}/{corpus}/attention/sources"),
     log:
         "logs/{model}/{corpus}/attention/sources/figures/plot_sources_of_paper.log",
-    params:
-        **job_params("plot_sources", "draw_figures", titled=False),
