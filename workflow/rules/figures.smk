@@ -3,6 +3,14 @@
 # than their submission to a cluster.
 
 
+# What others wait for comes first.
+use rule program as draw with:
+    priority: 0
+    resources:
+        # Samples of tables of all tokens are drawn, for which these are read.
+        **needs(1500, 30, per_gb=0.05),
+
+
 use rule draw as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),

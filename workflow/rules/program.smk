@@ -21,11 +21,3 @@ rule program:
         "{rule} {wildcards}"
     shell:
         COMMAND
-
-
-# Figures, which nothing waits for, come last.
-use rule program as draw with:
-    priority: 0
-    resources:
-        # Samples of tables of all tokens are drawn, for which these are read.
-        **needs(1500, 30, per_gb=0.05),
