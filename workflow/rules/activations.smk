@@ -1,21 +1,21 @@
 # One forward pass over a shard: the model is loaded once and serves all layers and sites. With
 # `keep: norms` the vectors are reduced to norms at once, and the norms are this rule's output.
 
-SHOWN["stream"] = ["results/{model}/{corpus}/stream/{shard}.parquet"]
+SHOWN["stream"] = [f"{STUDY}/stream/{{shard}}.parquet"]
 SHOWN["norms"] = every_site(f"{SITE}/norms/{{shard}}.parquet")
 if CONFIG.measures("surprisal"):
-    SHOWN["surprisal"] = ["results/{model}/{corpus}/surprisal/{shard}.parquet"]
+    SHOWN["surprisal"] = [f"{STUDY}/surprisal/{{shard}}.parquet"]
 
 
 use rule program as extract_activations with:
     input:
         model="data/models/{model}/source.json",
-        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
+        tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     output:
         **wanted(measured("{shard}.parquet")),
         vectors=optional(WITH_VECTORS, every_site(f"{SITE}/activations/{{shard}}.parquet")),
         norms=optional(not WITH_VECTORS, every_site(f"{SITE}/norms/{{shard}}.parquet")),
-        stream="results/{model}/{corpus}/stream/{shard}.parquet",
+        stream=f"{STUDY}/stream/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/activations/{shard}.log",
     priority: 3

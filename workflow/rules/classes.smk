@@ -1,10 +1,11 @@
 # Slopes by class of tokens, for regressions with `slopes_by`.
 
-# Whether slopes differ by class of tokens, or by a number of theirs; and the file of a shard that has
-# these.
 BY_CLASS = lambda regression: CONFIG.regressions[regression].slopes_by
-BY_NUMBER = lambda regression: CONFIG.regressions[regression].by_number
+# The file of a shard that has the classes, or numbers, whose thirds are classes.
 CLASSES = lambda wildcards: OF_TOKENS[CONFIG.regressions[wildcards.regression].by_file]
+THIRDS = lambda wildcards: optional(
+    CONFIG.regressions[wildcards.regression].by_number, f"{RESULTS}/thirds.json"
+)
 
 for table in ("classes", "equal_slopes", "nested_models"):
     TOLD[table] = of_study(f"{RESULTS}/{table}.parquet", BY_CLASS)
@@ -23,11 +24,9 @@ use rule program as cut_into_thirds with:
 
 use rule program as accumulate_classes with:
     input:
-        lazy_inputs(
-            design=f"{RESULTS}/design/{{shard}}.parquet",
-            token_properties=CLASSES,
-            thirds=optional(BY_NUMBER, f"{RESULTS}/thirds.json"),
-        ),
+        design=f"{RESULTS}/design/{{shard}}.parquet",
+        token_properties=CLASSES,
+        thirds=THIRDS,
     output:
         crossproducts=f"{RESULTS}/class_crossproducts/{{shard}}.parquet",
     log:

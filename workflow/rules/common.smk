@@ -48,10 +48,9 @@ for limit in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
 # deploy software with conda.
 ENVIRONMENT = "../envs/attnlag.yaml"
 
-SITE = "results/{model}/{corpus}/{site}"
-RESULTS = f"{SITE}/{{regression}}"
-HEADS = "results/{model}/{corpus}/attention/heads"
-CAUSAL = "results/{model}/{corpus}/causal"
+STUDY = "results/{model}/{corpus}"
+SITE, RESULTS = f"{STUDY}/{{site}}", f"{STUDY}/{{site}}/{{regression}}"
+HEADS, CAUSAL = f"{STUDY}/attention/heads", f"{STUDY}/causal"
 
 # What is measured, with which controls.
 WITH_VECTORS = CONFIG.extraction.keep == "vectors"

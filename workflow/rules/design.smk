@@ -4,7 +4,7 @@
 
 use rule program as build_design with:
     input:
-        lazy_inputs(**OF_DESIGN),
+        unpack(inputs_of_design),
     output:
         design=f"{RESULTS}/design/{{shard}}.parquet",
         crossproducts=f"{RESULTS}/crossproducts/{{shard}}.parquet",

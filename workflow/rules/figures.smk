@@ -14,9 +14,9 @@ use rule program as draw with:
 use rule draw as plot_adjustments with:
     input:
         norms=shards_of(f"{SITE}/norms/{{shard}}.parquet"),
-        stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
-        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
-        properties=shards_of("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
+        tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
+        properties=shards_of(f"{STUDY}/token_properties/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
         # Each for figures of its own.
         surprisal=optional(CONFIG.measures("surprisal"), OF_ALL_TOKENS["surprisal"]),
@@ -72,7 +72,7 @@ use rule draw as plot_sites with:
     output:
         figures=figures_of(
             "plot_sites",
-            "results/{model}/{corpus}/figures/{regression}",
+            f"{STUDY}/figures/{{regression}}",
             len(CONFIG.extraction.sites) > 1,
         ),
     log:

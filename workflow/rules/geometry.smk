@@ -37,16 +37,14 @@ if WITH_VECTORS:
 use rule program as summarize_geometry with:
     input:
         geometry=shards_of(f"{SITE}/geometry/{{shard}}.parquet"),
-        stream=shards_of("results/{model}/{corpus}/stream/{shard}.parquet"),
+        stream=shards_of(f"{STUDY}/stream/{{shard}}.parquet"),
         # Only for stored vectors.
         distances=optional(WITH_VECTORS, shards_of(f"{SITE}/distances/{{shard}}.parquet")),
         centred=optional(
             WITH_VECTORS and UNTRAINED, shards_of(f"{SITE}/centred_cosines/{{shard}}.parquet")
         ),
         random_weights=optional(UNTRAINED, [f"{SITE}/geometry/random_weights.parquet"]),
-        random_weights_stream=optional(
-            UNTRAINED, ["results/{model}/{corpus}/stream/random_weights.parquet"]
-        ),
+        random_weights_stream=optional(UNTRAINED, [f"{STUDY}/stream/random_weights.parquet"]),
         random_weights_distances=optional(
             WITH_VECTORS and UNTRAINED, [f"{SITE}/distances/random_weights.parquet"]
         ),

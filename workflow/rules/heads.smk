@@ -17,18 +17,16 @@ use rule program as summarize_heads with:
     input:
         **{name: optional(name in FOR_HEADS, files) for name, files in OF_ALL_TOKENS.items()},
         heads=shards_of(f"{HEADS}/{{shard}}.parquet"),
-        norms=shards_of("results/{model}/{corpus}/attention/norms/{shard}.parquet"),
+        norms=shards_of(f"{STUDY}/attention/norms/{{shard}}.parquet"),
         # The attention to first tokens, from the documents whose sources are traced.
-        sinks=optional(
-            TRACED, shards_of("results/{model}/{corpus}/attention/sinks/{shard}.parquet")
-        ),
+        sinks=optional(TRACED, shards_of(f"{STUDY}/attention/sinks/{{shard}}.parquet")),
         # Only for their regressions.
         random_weights=optional(
             UNTRAINED and CONFIG.regression_of_heads(), f"{HEADS}/random_weights.parquet"
         ),
         random_weights_norms=optional(
             UNTRAINED and CONFIG.regression_of_heads(),
-            "results/{model}/{corpus}/attention/random_weights.parquet",
+            f"{STUDY}/attention/random_weights.parquet",
         ),
     output:
         **wanted(in_both_formats(HEADS, "heads", "head_coefficients")),

@@ -23,13 +23,8 @@ def every(*patterns):
 
 
 def optional(condition, files):
-    """Return files where a condition holds, else none.
-
-    The condition, if it is a function, depends on the name of the job's regression.
-    """
-    if not callable(condition):
-        return files if condition else []
-    return lambda wildcards: at(files, wildcards) if condition(wildcards.regression) else []
+    """Return files where a condition holds, else none."""
+    return files if condition else []
 
 
 def shards_of(files):
@@ -39,11 +34,6 @@ def shards_of(files):
         return partly(at(files, wildcards), shard=shards(wildcards.corpus))
 
     return of_all
-
-
-def lazy_inputs(**files):
-    """Return named inputs as one input function, because Snakemake takes time for each."""
-    return unpack(lambda wildcards: {name: at(files[name], wildcards) for name in files})
 
 
 def in_both_formats(folder, *names):
@@ -61,7 +51,10 @@ def every_site(pattern):
 
 
 def of_study(pattern, condition=True):
-    """Return a file of every site and regression that meets a condition, as that of `optional`."""
+    """Return a file of every site and regression that meets a condition.
+
+    The condition, if it is a function, depends on the name of the regression.
+    """
     meets = condition if callable(condition) else lambda regression: condition
     names = [name for name in CONFIG.regressions if meets(name)]
     paths = partly(every_site(pattern), regression=names) if names else []
@@ -89,45 +82,54 @@ def measured(file, but=()):
 
 # What a run knows of every token beside its norms; covariates may need it.
 OF_TOKENS = {
-    "token_counts": "results/{model}/{corpus}/token_counts.parquet",
+    "token_counts": f"{STUDY}/token_counts.parquet",
     "corpus": "results/corpora/{corpus}.parquet",
-    "token_properties": "results/{model}/{corpus}/token_properties/{shard}.parquet",
-    "surprisal": "results/{model}/{corpus}/surprisal/{shard}.parquet",
+    "token_properties": f"{STUDY}/token_properties/{{shard}}.parquet",
+    "surprisal": f"{STUDY}/surprisal/{{shard}}.parquet",
 }
 OF_ALL_TOKENS = {
     name: shards_of(path) if "{shard}" in path else path for name, path in OF_TOKENS.items()
 }
 
 
-def for_covariates(files, needed=CONFIG.files_of_tokens):
-    """Return files of tokens by name, only where covariates of the job's regression need them."""
+# One function gives several inputs where they depend on the regression, because Snakemake takes time
+# for each function.
+def inputs_of_design(wildcards, needed=CONFIG.files_of_tokens):
+    """Return the inputs of a design: the outcome, and the files that its covariates need."""
+    name = wildcards.regression
+    folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
     return {
-        name: optional(lambda regression, name=name: name in needed(regression), path)
-        for name, path in files.items()
+        "outcome": f"{SITE}/{folder}/{{shard}}.parquet",
+        # Only for relative norms.
+        "stream": optional(CONFIG.needs_stream(name), f"{STUDY}/stream/{{shard}}.parquet"),
+        **{key: optional(key in needed(name), path) for key, path in OF_TOKENS.items()},
     }
 
 
-def outcome_of(wildcards):
-    """Return a shard's file of what is regressed, which lies in the folder of the outcome."""
-    folder = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome].folder
-    return f"{SITE}/{folder}/{{shard}}.parquet"
-
-
-def outcome_before_training(wildcards):
-    """Return the outcome with random weights, a file a scale. Further scales have norms alone."""
-    folder = OUTCOMES[CONFIG.regressions[wildcards.regression].outcome].folder
-    if folder == "norms":
-        return partly(f"{SITE}/random_weights{{scale}}.parquet", scale=SCALES)
-    return [f"{SITE}/{folder}/random_weights.parquet"]
-
-
-# Inputs of a design, in the observed order of tokens or a permuted one.
-OF_DESIGN = {
-    "outcome": outcome_of,
-    # Only for relative norms.
-    "stream": optional(CONFIG.needs_stream, "results/{model}/{corpus}/stream/{shard}.parquet"),
-    **for_covariates(OF_TOKENS),
-}
+def inputs_of_fit(wildcards):
+    """Return the inputs of a regression: its designs, its controls and files of tokens."""
+    name, corpus = wildcards.regression, wildcards.corpus
+    folder = OUTCOMES[CONFIG.regressions[name].outcome].folder
+    # Further scales of the weights have norms alone.
+    untrained = "random_weights{scale}" if folder == "norms" else f"{folder}/random_weights"
+    needs_stream = UNTRAINED and CONFIG.needs_stream(name)
+    stream = partly(f"{STUDY}/stream/random_weights{{scale}}.parquet", scale=SCALES)
+    parts = ["crossproducts", "design", *optional(PERMUTED, ["permutations"])]
+    # The corpus gives the groups of documents.
+    needed = CONFIG.files_of_tokens(name) | {"corpus"}
+    return {
+        "permutations": [],
+        **{
+            part: partly(f"{RESULTS}/{part}/{{shard}}.parquet", shard=shards(corpus))
+            for part in parts
+        },
+        "random_weights": optional(UNTRAINED, partly(f"{SITE}/{untrained}.parquet", scale=SCALES)),
+        "random_weights_stream": optional(needs_stream, stream),
+        **{
+            key: optional(key in needed, at(files, wildcards))
+            for key, files in OF_ALL_TOKENS.items()
+        },
+    }
 
 
 # The user's files from which corpora, tokens and models are made. They are on the user's disk even if

@@ -9,9 +9,9 @@ FINDINGS["causal"] = [f"{CAUSAL}/findings.txt"]
 use rule program as estimate_effects with:
     input:
         model="data/models/{model}/source.json",
-        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
+        tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
-        token_properties="results/{model}/{corpus}/token_properties/{shard}.parquet",
+        token_properties=f"{STUDY}/token_properties/{{shard}}.parquet",
     output:
         effects=f"{CAUSAL}/effects/{{shard}}.parquet",
     log:

@@ -3,7 +3,7 @@
 
 use rule program as permute_documents with:
     input:
-        lazy_inputs(**OF_DESIGN | for_covariates(OF_TOKENS, CONFIG.files_of_permutations)),
+        unpack(lambda wildcards: inputs_of_design(wildcards, CONFIG.files_of_permutations)),
     output:
         products=f"{RESULTS}/permutations/{{shard}}.parquet",
     log:

@@ -4,18 +4,16 @@
 use rule program as extract_random_weights with:
     input:
         model="data/models/{model}/source.json",
-        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
         # Predictions before training say nothing.
         **measured("random_weights.parquet", but=["surprisal"]),
         norms=every_site(f"{SITE}/random_weights.parquet"),
-        stream="results/{model}/{corpus}/stream/random_weights.parquet",
+        stream=f"{STUDY}/stream/random_weights.parquet",
         # Norms alone, at further scales of the weights.
         scales=partly(every_site(f"{SITE}/random_weights{{scale}}.parquet"), scale=SCALES[1:]),
-        scales_stream=partly(
-            "results/{model}/{corpus}/stream/random_weights{scale}.parquet", scale=SCALES[1:]
-        ),
+        scales_stream=partly(f"{STUDY}/stream/random_weights{{scale}}.parquet", scale=SCALES[1:]),
         centred_cosines=optional(
             WITH_VECTORS and DIRECTED, every_site(f"{SITE}/centred_cosines/random_weights.parquet")
         ),

@@ -10,25 +10,8 @@ FINDINGS["regressions"] = of_study(f"{RESULTS}/findings.txt")
 
 use rule program as fit_regression with:
     input:
-        lazy_inputs(
-            crossproducts=shards_of(f"{RESULTS}/crossproducts/{{shard}}.parquet"),
-            # Read in a second pass, for the residuals.
-            design=shards_of(f"{RESULTS}/design/{{shard}}.parquet"),
-            # The controls in the configuration.
-            permutations=optional(
-                CONFIG.controls.permutation, shards_of(f"{RESULTS}/permutations/{{shard}}.parquet")
-            ),
-            # A file for each scale of the weights.
-            random_weights=optional(UNTRAINED, outcome_before_training),
-            random_weights_stream=optional(
-                CONFIG.needs_stream if UNTRAINED else None,
-                partly(
-                    "results/{model}/{corpus}/stream/random_weights{scale}.parquet", scale=SCALES
-                ),
-            ),
-            # The files of covariates, and the corpus in any case, for the groups of documents.
-            **for_covariates(OF_ALL_TOKENS) | {"corpus": OF_ALL_TOKENS["corpus"]},
-        ),
+        # The designs are read in a second pass, for the residuals.
+        unpack(inputs_of_fit),
     output:
         **wanted(
             in_both_formats(

@@ -1,6 +1,6 @@
 # The tokens that write adjustments, and what adjustments say, from passes over some documents.
 
-SOURCES = "results/{model}/{corpus}/attention/sources"
+SOURCES = f"{STUDY}/attention/sources"
 
 TOLD["readout"] = every_site(f"{SITE}/readout/means.parquet")
 FINDINGS["readout"] = every_site(f"{SITE}/readout/findings.txt")
@@ -15,17 +15,13 @@ if TRACED:
 use rule program as trace_sources with:
     input:
         model="data/models/{model}/source.json",
-        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
+        tokens=f"{STUDY}/tokens/{{shard}}.parquet",
         corpus="results/corpora/{corpus}.parquet",
     output:
         sources=optional(TRACED, f"{SOURCES}/{{shard}}.parquet"),
-        source_parts=optional(
-            TRACED, "results/{model}/{corpus}/attention/source_parts/{shard}.parquet"
-        ),
+        source_parts=optional(TRACED, f"{STUDY}/attention/source_parts/{{shard}}.parquet"),
         # The attention of heads to the first token of a sequence.
-        sinks=optional(
-            TRACED and WITH_HEADS, "results/{model}/{corpus}/attention/sinks/{shard}.parquet"
-        ),
+        sinks=optional(TRACED and WITH_HEADS, f"{STUDY}/attention/sinks/{{shard}}.parquet"),
         readout=every_site(f"{SITE}/readout/{{shard}}.parquet"),
         random_sources=optional(TRACED and UNTRAINED, f"{SOURCES}/random_weights/{{shard}}.parquet"),
         random_readout=optional(
@@ -54,7 +50,7 @@ use rule program as summarize_sources with:
         **wanted(in_both_formats(SOURCES, *["shares", "lags"] * TRACED)),
         source_parts=optional(
             TRACED and UNTRAINED,
-            "results/{model}/{corpus}/attention/source_parts/random_weights.parquet",
+            f"{STUDY}/attention/source_parts/random_weights.parquet",
         ),
         readout=wanted(every_site(f"{SITE}/readout/means.parquet")),
         readout_csv=wanted(every_site(f"{SITE}/readout/means.csv")),

@@ -1,7 +1,7 @@
 # Sequences of tokens by shard, their counts over the corpus, and the properties of each token.
 
-SHOWN["tokens"] = ["results/{model}/{corpus}/tokens/{shard}.parquet"]
-SHOWN["token_properties"] = ["results/{model}/{corpus}/token_properties/{shard}.parquet"]
+SHOWN["tokens"] = [f"{STUDY}/tokens/{{shard}}.parquet"]
+SHOWN["token_properties"] = [f"{STUDY}/token_properties/{{shard}}.parquet"]
 
 
 use rule program as tokenize_corpus with:
@@ -9,7 +9,7 @@ use rule program as tokenize_corpus with:
         model="data/models/{model}/source.json",
         corpus="results/corpora/{corpus}.parquet",
     output:
-        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
+        tokens=f"{STUDY}/tokens/{{shard}}.parquet",
     log:
         "logs/{model}/{corpus}/tokens/{shard}.log",
     resources:
@@ -20,11 +20,11 @@ use rule program as tokenize_corpus with:
 
 use rule program as summarize_tokens with:
     input:
-        tokens=shards_of("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        tokens=shards_of(f"{STUDY}/tokens/{{shard}}.parquet"),
         corpus="results/corpora/{corpus}.parquet",
     output:
-        **wanted(in_both_formats("results/{model}/{corpus}", "token_summary")),
-        counts="results/{model}/{corpus}/token_counts.parquet",
+        **wanted(in_both_formats(STUDY, "token_summary")),
+        counts=f"{STUDY}/token_counts.parquet",
     log:
         "logs/{model}/{corpus}/token_summary.log",
     resources:
@@ -36,13 +36,13 @@ use rule program as summarize_tokens with:
 use rule program as describe_tokens with:
     input:
         model="data/models/{model}/source.json",
-        tokens="results/{model}/{corpus}/tokens/{shard}.parquet",
-        counts="results/{model}/{corpus}/token_counts.parquet",
+        tokens=f"{STUDY}/tokens/{{shard}}.parquet",
+        counts=f"{STUDY}/token_counts.parquet",
         corpus="results/corpora/{corpus}.parquet",
         # Only if parts of speech are in a file of their own.
         tags=FILES_OF_TAGS,
     output:
-        properties=wanted("results/{model}/{corpus}/token_properties/{shard}.parquet"),
+        properties=wanted(f"{STUDY}/token_properties/{{shard}}.parquet"),
     log:
         "logs/{model}/{corpus}/token_properties/{shard}.log",
     resources:

@@ -46,7 +46,7 @@ use rule program as write_paper with:
         fits=every(f"{RESULTS}/fits.parquet"),
         controls=every(f"{RESULTS}/controls.parquet"),
         corpora=expand("results/corpora/{corpus}.parquet", corpus=CONFIG.corpora),
-        tokens=every("results/{model}/{corpus}/tokens/{shard}.parquet"),
+        tokens=every(f"{STUDY}/tokens/{{shard}}.parquet"),
         permutations=optional(PERMUTED, every(f"{RESULTS}/permutations/0000.parquet")),
         before_training=optional(UNTRAINED, every(f"{RESULTS}/before_training.parquet")),
         medians=every(f"{RESULTS}/medians.parquet"),
