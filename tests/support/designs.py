@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -116,10 +117,10 @@ def changed(table, columns):
     return table
 
 
-def pieces_of(table, document):
-    """Return a design as two, the second from the document of a number."""
-    middle = int(np.searchsorted(table["document"].to_pandas().cat.codes, document))
-    pieces = table.slice(0, middle), table.slice(middle)
+def pieces_of(table, *documents):
+    """Return a design in pieces that begin with the documents of some numbers."""
+    edges = np.searchsorted(table["document"].to_pandas().cat.codes, sorted(documents))
+    pieces = [table.slice(a, b - a) for a, b in pairwise([0, *edges, len(table)])]
     return [piece.unify_dictionaries().combine_chunks() for piece in pieces]
 
 
@@ -130,9 +131,9 @@ def moments_of(table, rows=10**6, halves=False, **fields):
     return crossproducts.of_rows(batches, table.schema, cells)
 
 
-def regressed(layers, fixed_effects=False, group_of=None):
+def regressed(layers, effects=False, group_of=None):
     """Return the moments that the regressions of some layers are solved from."""
-    return [layer.prepared(effects=fixed_effects, group_of=group_of) for layer in layers]
+    return [layer.prepared(effects=effects, group_of=group_of) for layer in layers]
 
 
 def layers_of(table, rows=10**6, halves=False, **options):
@@ -140,9 +141,14 @@ def layers_of(table, rows=10**6, halves=False, **options):
     return regressed(moments_of(table, rows, halves), **options)
 
 
-def fits_of(layers, covariance, folds=None, **options):
+def fits_of(layers, covariance="cluster", folds=5, **options):
     """Return the fit of each layer."""
     return [regress.fit(solve(layer), covariance, folds, **options) for layer in layers]
+
+
+def fitted(table, covariance="cluster", folds=5, **options):
+    """Return the fit of each layer of a design."""
+    return fits_of(layers_of(table, **options), covariance, folds)
 
 
 def drawn(layers, draws, seed):
@@ -156,12 +162,15 @@ def joined_of(shards):
     return [moments.joined(parts) for parts in zip(*shards, strict=True)]
 
 
-def stored_of(tables_of_shards, folder, budget=np.inf, record=None, **options):
+def stored_of(designs, folder, budget=np.inf, outcome="norm", rows=10**6, halves=False, **fields):
     """Return the moments of each layer of designs, written to files and read back."""
     folder.mkdir(parents=True)
-    paths = [folder / f"{place:04d}.parquet" for place in range(len(tables_of_shards))]
-    for table, path in zip(tables_of_shards, paths, strict=True):
-        write_shard(table, path, record or {"stages": {}}, **options)
+    paths = [folder / f"{place:04d}.parquet" for place in range(len(designs))]
+    record = {"stages": {"design": {"outcome": outcome}}}
+    for table, path in zip(designs, paths, strict=True):
+        batches = batches_of(table, rows)
+        cells = crossproducts.Cells(halves, **fields)
+        crossproducts.write(batches, table.schema, path, record, cells)
     return crossproducts.Stored(paths, budget)
 
 
@@ -170,14 +179,7 @@ def columns_of(table, layer, shared=()):
     names = [*(f"layer_{layer:02d}.{term}" for term in TERMS), *shared]
     frame = table.to_pandas().dropna(subset=names)
     x = sm.add_constant(frame[names[1:]].to_numpy())
-    return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy()
-
-
-def write_shard(table, path, record, rows=10**6, halves=False):
-    """Write the cross-products of a design in the format of the pipeline."""
-    record = {**record, "stages": {"design": {"outcome": "norm"}, **record["stages"]}}
-    batches = batches_of(table, rows)
-    crossproducts.write(batches, table.schema, path, record, crossproducts.Cells(halves))
+    return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy(int)
 
 
 def one_alive(monkeypatch, module, name):
@@ -238,17 +240,11 @@ def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):
 
 
 HEADS = HeadsSettings(
-    drop_first=1,
     regression="within",
     design=DesignSettings(lags=[1, 2]),
     fixed_effects="document",
     halves=False,
     covariance="cluster-crv1",
-    cluster="document",
-    adjust="holm",
-    equivalence_bound=0.05,
-    alpha=0.05,
-    stack_mb=64,
 )
 
 

@@ -41,6 +41,11 @@ def dummies_of(codes):
     return (np.asarray(codes)[:, None] == np.unique(codes)).astype(float)
 
 
+def with_effects(x, codes):
+    """Return X with a dummy for each document in place of the constant."""
+    return np.column_stack([x[:, 1:], dummies_of(codes)])
+
+
 def clustered(codes):
     """Return the options of a statsmodels fit for CRV1 errors and the t distribution."""
     return {"cov_type": "cluster", "cov_kwds": {"groups": codes}, "use_t": True}
@@ -118,16 +123,15 @@ def aht(estimate, covariance, contrast, eta):
     return statistic, q, df, stats.f.sf(statistic, q, df)
 
 
-def fit_within(frame, values):
-    """Return the fit within documents on two lags, by dummies of documents, and a factor."""
-    y = np.log(values.astype(float).where(frame["position"] >= 1))
+def fit_within(frame, norm):
+    """Return the fit of log norms within documents on two lags, and a factor for its errors."""
+    y = np.log(frame[norm].astype(float).where(frame["position"] >= 1))
     rows = lags_of(y, frame["document"], (1, 2)).assign(document=frame["document"]).dropna()
     dummies = pd.get_dummies(rows["document"], dtype=float)
     model = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies))
-    fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(rows["document"])[0]})
+    fit = model.fit(**clustered(pd.factorize(rows["document"])[0]))
     # statsmodels counts the effects of documents among the terms of its factor; they are nested.
-    n, k, effects = len(rows), 2, dummies.shape[1]
-    return fit, np.sqrt((n - k - effects) / (n - k))
+    return fit, np.sqrt(fit.df_resid / (fit.df_resid + dummies.shape[1]))
 
 
 def mean_of(values, document, alpha):

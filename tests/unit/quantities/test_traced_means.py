@@ -109,7 +109,7 @@ def test_lags_of_what_is_written_are_those_of_its_log_norms(rows, random):
     for (layer, part, term), row in table.iterrows():
         for column, own in (("estimate", rows), ("random_weights", random)):
             tokens = own[own["layer"] == layer]
-            fit, factor = fit_within(tokens, tokens[lags_of_parts.NORMS[part]])
+            fit, factor = fit_within(tokens, lags_of_parts.NORMS[part])
             assert row[column] == pytest.approx(fit.params[term], rel=1e-6)
             if column == "estimate":
                 assert row["std_error"] == pytest.approx(fit.bse[term] * factor, rel=0.02)

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from designs import (
-    changed,
-    columns_of,
-    design_table,
-    drawn,
-    fits_of,
-    layers_of,
-)
+from designs import changed, columns_of, design_table, drawn, fits_of, layers_of
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from attnlag.regression.inference import bootstrap
@@ -36,7 +30,7 @@ def test_weights_count_the_documents_of_each_draw_in_any_block(documents, draws,
     # By the generator that the draws are seeded with.
     taken = np.random.default_rng(seed).integers(documents, size=(draws, documents))
     expected = [np.bincount(one, minlength=documents) for one in taken]
-    np.testing.assert_array_equal(weights, expected)
+    assert_array_equal(weights, expected)
 
 
 @pytest.mark.parametrize("mean", [1.0, 1000.0])
@@ -45,7 +39,7 @@ def test_draws_equal_fits_to_the_redrawn_rows(mean, effects, monkeypatch):
     # Three blocks of two draws.
     monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 14)
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
-    layers = layers_of(table, fixed_effects=effects)
+    layers = layers_of(table, effects=effects)
     weights = np.concatenate(list(bootstrap.weights_of_draws(7, 6, 3))).astype(int)
     found = drawn(layers, 6, 3)
     for layer in range(2):
@@ -59,7 +53,7 @@ def test_draws_equal_fits_to_the_redrawn_rows(mean, effects, monkeypatch):
             rows = np.repeat(np.arange(len(codes)), weight[codes])
             oracle = sm.OLS(y[rows], x[rows]).fit()
             terms = slice(1 if effects else 0, None)
-            np.testing.assert_allclose(found[draw, layer], oracle.params[terms], rtol=1e-7)
+            assert_allclose(found[draw, layer], oracle.params[terms], rtol=1e-7)
 
 
 def test_a_draw_that_cannot_be_fitted_has_no_estimates():
@@ -72,7 +66,7 @@ def test_a_draw_that_cannot_be_fitted_has_no_estimates():
 
 def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws():
     layers = layers_of(design_table(LENGTHS, 5))
-    fits = fits_of(layers, "cluster", 5)
+    fits = fits_of(layers)
     draws = drawn(layers, 60, 0)
     # A draw that some layer could not be fitted in does not count.
     draws[7, 3] = np.nan
@@ -105,7 +99,7 @@ def test_medians_are_over_the_layers_that_are_fitted():
     for flat, draws_used in ((["layer_01.y"], 20), (list(constant), 0)):
         rows = changed(design_table([20] * 8, 3), {name: constant[name] for name in flat})
         layers = layers_of(rows)
-        fits = fits_of(layers, "cluster", 5)
+        fits = fits_of(layers)
         draws = drawn(layers, 20, 0)
         found = bootstrap.medians_over_layers(fits, draws, 0.05)
         assert (found["draws"] == draws_used).all()
@@ -115,7 +109,7 @@ def test_medians_are_over_the_layers_that_are_fitted():
 def test_medians_of_the_jackknife_vary_as_it_does():
     """With one layer, intervals of the median are those of CRV3, at any level."""
     layers = layers_of(design_table(LENGTHS, 1))
-    fits = fits_of(layers, "cluster-jackknife", 5)
+    fits = fits_of(layers, "cluster-jackknife")
     documents = len(layers[0].clusters)
     errors = np.sqrt(np.diag(fits[0].covariance))[1:]
     for alpha in (0.05, 0.4):
@@ -123,8 +117,8 @@ def test_medians_of_the_jackknife_vary_as_it_does():
         found = bootstrap.medians_of_jackknife(fits, documents, settings, subsets=2)
         assert found.index.tolist() == ["lag_1", "lag_2"]
         reach = (found["median_high"] - found["median_low"]) / 2
-        np.testing.assert_allclose(found["median"], fits[0].estimate[1:])
+        assert_allclose(found["median"], fits[0].estimate[1:])
         times = stats.t.ppf(1 - alpha / 2, documents - 1)
-        np.testing.assert_allclose(reach / errors, times, rtol=0.06)
+        assert_allclose(reach / errors, times, rtol=0.06)
     none = bootstrap.medians_of_jackknife(fits, documents, BootstrapSettings(bootstrap=0))
     assert none.isna().any().tolist() == [False, True, True]

@@ -17,7 +17,9 @@ from designs import (
     moments_of,
     norms_table,
     regression_settings,
+    stored_of,
 )
+from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, clustered, cr2, half_panel, jackknifed
 
 from attnlag.errors import UserError
@@ -35,14 +37,14 @@ def by_class(
     least_rows=100,
     group=None,
     rows=10**6,
-    path=None,
+    folder=None,
     terms=(),
     **changes,
 ):
     """Return the slopes by class as the programs find them, their tests, and rows with a class.
 
-    Given a path, the moments are in a file and documents share as few bins as possible. A third of
-    the documents are of the group, if it has a name.
+    Given a folder, the moments are in a file and documents share as few bins as possible. A third
+    of the documents are of the group, if it has a name.
     """
     table = design_of_tokens(tokens, lags=(1, 2), **dict(terms))
     if group:
@@ -50,14 +52,11 @@ def by_class(
         table = table.append_column(group, pa.array(own.astype(float)))
     values, names = properties.read_property(of, [tokens[1]]), properties.classes_of(of)
     cuts = values.cuts() if of in properties.MODERATORS else None
-    codes = classes.codes_of(values, offset, cuts)
+    cells = {"classes": len(names), "class_of": classes.codes_of(values, offset, cuts)}
     halves = changes.get("bias_correction") == "half-panel"
-    layers = moments_of(table, rows, halves, classes=len(names), class_of=codes)
-    if path:
-        record = {"stages": {"design": {"outcome": "norm"}}}
-        cells = crossproducts.Cells(False, len(names), codes)
-        crossproducts.write(table.to_batches(), table.schema, path, record, cells)
-        layers = crossproducts.Stored([path], budget=1)
+    layers = moments_of(table, rows, halves, **cells)
+    if folder:
+        layers = stored_of([table], folder, budget=1, **cells)
     regression = regression_settings(**{"covariance": "cluster-crv1"} | changes)
     settings = {"property": of, "offset": offset, "least_rows": least_rows}
     found = classes.slopes_by_class(layers, ClassesSettings(regression=regression, **settings))
@@ -125,12 +124,12 @@ def test_slopes_equal_those_of_one_regression_of_all_classes(tokens, options, he
 
     rows = estimates(found).loc[[*names]]
     if "bias_correction" in options:
-        np.testing.assert_allclose(rows["estimate"], half_panel(slopes, codes), atol=1e-9)
+        assert_allclose(rows["estimate"], half_panel(slopes, codes), atol=1e-9)
     else:
-        np.testing.assert_allclose(rows["estimate"], slopes(), atol=1e-9)
+        assert_allclose(rows["estimate"], slopes(), atol=1e-9)
     if effects == "0":
         errors = smf.ols(formula, data).fit(**clustered(codes)).bse[terms]
-        np.testing.assert_allclose(rows["std_error"], errors, rtol=1e-7)
+        assert_allclose(rows["std_error"], errors, rtol=1e-7)
     of_class = data.groupby("kind")["document"]
     assert rows["n_obs"].to_dict() == of_class.size().to_dict()
     assert rows["n_documents"].to_dict() == of_class.nunique().to_dict()
@@ -148,8 +147,8 @@ def test_few_documents_are_allowed_for(tokens):
     codes = data["document"].cat.codes.to_numpy()
     v, df = cr2(model.endog, model.exog, codes, [*wide, equal])
     rows = estimates(found).loc[[*SLOPES, "other"]]
-    np.testing.assert_allclose(rows["std_error"], np.sqrt(np.diag(wide @ v @ wide.T)), rtol=1e-9)
-    np.testing.assert_allclose(rows["df"], df[:-1], rtol=1e-9)
+    assert_allclose(rows["std_error"], np.sqrt(np.diag(wide @ v @ wide.T)), rtol=1e-9)
+    assert_allclose(rows["df"], df[:-1], rtol=1e-9)
     expected = aht(wide.T @ rows["estimate"].to_numpy(), v, equal, df[-1])
     test = tests.query("layer == 1 and term == 'lag_1'").iloc[0]
     test = test[["f_statistic", "df", "df_residual", "p_value"]]
@@ -161,7 +160,7 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     """Both regressions leave out the same documents, or the same bins of documents."""
     if bins:
         monkeypatch.setattr(crossproducts, "FEWEST_BINS", bins)
-    found, _, data = by_class(tokens, path=tmp_path / "binned.parquet" if bins else None)
+    found, _, data = by_class(tokens, folder=tmp_path / "shards" if bins else None)
     shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
     rows = estimates(found)
     assert rows.loc["all", "estimate"] == pytest.approx(shared.params["lag_1"], abs=1e-10)
@@ -200,7 +199,7 @@ def test_thirds_of_equal_numbers_are_one():
     for numbers, thirds in (([0.5, np.nan, 0.5, 0.5], [0, np.nan, 0, 0]), ([np.nan] * 4,) * 2):
         number = properties.Property("zipf", {("a", 0): 0}, np.array(numbers))
         found = classes.codes_of(number, 0, number.cuts())(table)
-        np.testing.assert_array_equal(found, thirds)
+        assert_array_equal(found, thirds)
 
 
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):

@@ -6,17 +6,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import (
-    FACTS,
-    changed,
-    corpus_of,
-    design_of,
-    regression_settings,
-    sums_of,
-)
+from designs import FACTS, changed, corpus_of, design_of, regression_settings, sums_of
+from numpy.testing import assert_allclose
 from scipy import stats
 
-from attnlag.quantities.columns import layer_name
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import controls, fitting
@@ -42,32 +35,26 @@ def written(folder, table, scale, **facts):
     return path
 
 
-def controlled(norms, trained, **settings):
-    """Return the coefficients of a file or more, and the comparison of scales."""
-    paths = norms if isinstance(norms, list) else [norms]
+def controlled(paths, trained, **settings):
+    """Return the coefficients of the files of scales, and the comparison of scales."""
+    trained = trained if isinstance(trained, list) else controls.moments_of(trained, FORMULA)
     untrained = controls.untrained(FORMULA, paths)
     return controls.random_weights(untrained, regression_settings(**settings), trained)
 
 
-def moments_of(norms):
-    return controls.moments_of(norms, FORMULA)
-
-
 def rows_of(norms, documents):
-    """Return the rows of each layer in some documents: ``y`` and its lags ``a`` and ``b``."""
+    """Return the rows of each layer in some documents."""
     frame = design_of(pq.read_table(norms), FORMULA.settings).to_pandas()
     frame = frame[frame["document"].isin(documents)].astype({"document": str})
-    names = {"y": "y", "lag_1": "a", "lag_2": "b"}
-    return [
-        frame.rename(columns={f"{layer_name(layer)}.{term}": name for term, name in names.items()})
-        for layer in range(2)
-    ]
+    names = frame.columns.str
+    return [frame.set_axis(names.removeprefix(f"layer_0{layer}."), axis=1) for layer in (0, 1)]
 
 
-FORMULAS = {"none": "y ~ a + b", "document": "y ~ a + b + C(document)"}
+LAGS = ["lag_1", "lag_2"]
+LEVELS = {"none": "1", "document": "C(document)"}
 
 
-@pytest.mark.parametrize("effects", FORMULAS)
+@pytest.mark.parametrize("effects", LEVELS)
 @pytest.mark.parametrize("correction", ["none", "half-panel"])
 def test_both_models_are_fitted_to_the_documents_of_the_control_without_correction(
     norms, tmp_path, effects, correction
@@ -79,20 +66,16 @@ def test_both_models_are_fitted_to_the_documents_of_the_control_without_correcti
     batches, layers = pq.read_table(norms).to_batches(), ["layer_00", "layer_01"]
     trained = controls.moments_of_batches(batches, layers, FORMULA, True)
     options = {"fixed_effects": effects, "bias_correction": correction}
-    found, _ = controlled(control, trained, **options)
+    found, _ = controlled([control], trained, **options)
     assert set(found["random_weights_documents"]) == {5}
     for column, path in (("random_weights", control), ("trained", norms)):
         for layer, frame in enumerate(rows_of(path, some)):
-            oracle = smf.ols(FORMULAS[effects], frame).fit()
-            own = found[found["layer"] == layer].set_index("term").loc[["lag_1", "lag_2"]]
-            slopes, y = oracle.params[["a", "b"]], frame["y"]
-            about = (
-                y.groupby(frame["document"]).transform("mean") if effects != "none" else y.mean()
-            )
-            np.testing.assert_allclose(own[column], slopes)
-            np.testing.assert_allclose(own[f"{column}_sum"], slopes.sum())
-            r_squared = 1 - oracle.ssr / ((y - about) ** 2).sum()
-            np.testing.assert_allclose(own[f"{column}_r_squared"], r_squared)
+            means = smf.ols(f"y ~ {LEVELS[effects]}", frame).fit()
+            oracle = smf.ols(f"y ~ lag_1 + lag_2 + {LEVELS[effects]}", frame).fit()
+            own = found[found["layer"] == layer].set_index("term").loc[LAGS]
+            assert_allclose(own[column], oracle.params[LAGS])
+            assert_allclose(own[f"{column}_sum"], oracle.params[LAGS].sum())
+            assert_allclose(own[f"{column}_r_squared"], 1 - oracle.ssr / means.ssr)
 
 
 def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
@@ -103,40 +86,40 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
         for seed, (scale, dynamics) in enumerate(scales.items())
     ]
     trained = written(tmp_path, corpus_of(dynamics=(0.3, 0.1), documents=8, seed=9), "trained")
-    table, compared = controlled(paths, moments_of(trained))
+    table, compared = controlled(paths, trained)
     assert list(table.columns[2:5]) == ["random_weights", "random_weights_default", "trained"]
-    names = np.array([f"d{i}" for i in range(8)])
+    names = [f"d{i}" for i in range(8)]
 
     def means_of(path, documents):
         """Return the means of lags 1 and 2 over the layers, and their sum."""
-        fits = [smf.ols(FORMULAS["none"], rows).fit() for rows in rows_of(path, documents)]
-        lags = np.mean([fit.params[["a", "b"]] for fit in fits], axis=0)
+        fits = [smf.ols("y ~ lag_1 + lag_2", rows).fit() for rows in rows_of(path, documents)]
+        lags = np.mean([fit.params[LAGS] for fit in fits], axis=0)
         return np.append(lags, lags.sum())
 
     for path, scale in zip(paths, scales, strict=True):
         rows = compared[compared["scale"] == scale].set_index("quantity")
         assert rows.index.tolist() == ["lag_1", "lag_2", "lags_summed", "r_squared"]
         apart, *without = (
-            means_of(path, names[kept]) - means_of(trained, names[kept])
-            for kept in [names != "", *(names != name for name in names)]
+            means_of(path, kept) - means_of(trained, kept)
+            for kept in [names, *(set(names) - {name} for name in names)]
         )
         # Unlike CRV3, about the mean of these.
         error = np.sqrt(7 * np.var(without, axis=0))
         reach = stats.t.ppf(0.975, 7) * error
-        found = rows.loc[["lag_1", "lag_2", "lags_summed"]]
+        found = rows.loc[[*LAGS, "lags_summed"]]
         assert (found["df"] == 7).all()
         columns = ["difference", "std_error", "conf_low", "conf_high"]
         expected = np.stack([apart, error, apart - reach, apart + reach])
-        np.testing.assert_allclose(found[columns].T, expected, rtol=1e-6)
+        assert_allclose(found[columns].T, expected, rtol=1e-6)
     # A scale that was left out has no numbers, and too few documents have no interval.
     empty = corpus_of(documents=8).slice(0, 0)
     left_out = written(tmp_path, empty, "by-depth", left_out="the same as own")
-    _, compared = controlled([paths[0], left_out], moments_of(trained))
+    _, compared = controlled([paths[0], left_out], trained)
     rows = compared[compared["scale"] == "by-depth"]
     assert rows["before"].isna().all()
     assert set(rows["left_out"]) == {"the same as own"}
     few = written(tmp_path, corpus_of(documents=5), "own")
-    _, compared = controlled(few, moments_of(trained))
+    _, compared = controlled([few], trained)
     assert compared["difference"].notna().sum() == 3
     assert compared[["std_error", "conf_low", "conf_high"]].isna().all(axis=None)
 
@@ -144,14 +127,13 @@ def test_scales_are_compared_with_the_trained_model_by_the_jackknife(tmp_path):
 def test_a_layer_without_rows_or_of_constant_norms_has_no_coefficient(norms, tmp_path):
     whole = pq.read_table(norms)
     whole = changed(whole, {"layer_00": np.full(whole.num_rows, 8.0)})
-    path = written(tmp_path, whole, "default")
-    found, _ = controlled(path, moments_of(norms))
+    found, _ = controlled([written(tmp_path, whole, "default")], norms)
     for column in ("random_weights", "random_weights_r_squared", "random_weights_sum"):
         assert found[column].isna().tolist() == [True] * 3 + [False] * 3
     # If all documents are too short, no layer has one either.
-    path = written(tmp_path, corpus_of(documents=3, tokens=3), "default")
-    found, _ = controlled(path, moments_of(norms))
-    assert found["term"].tolist() == ["intercept", "lag_1", "lag_2"] * 2
+    short = written(tmp_path, corpus_of(documents=3, tokens=3), "default")
+    found, _ = controlled([short], norms)
+    assert found["term"].tolist() == ["intercept", *LAGS] * 2
     assert found[["random_weights", "random_weights_r_squared"]].isna().all(axis=None)
     assert set(found["random_weights_documents"]) == {0}
 
@@ -174,6 +156,6 @@ def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
     )
     assert table["r_squared"].tolist() == np.repeat(fitted.goodness["r_squared"], 2).tolist()
     for column in ("random_weights", "trained"):
-        np.testing.assert_allclose(table[column], table["estimate"])
+        assert_allclose(table[column], table["estimate"])
     assert table.notna().all(axis=None)
     assert (table[["permutations", "permuted_within"]] == [19, "document"]).all(axis=None)

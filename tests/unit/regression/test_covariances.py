@@ -1,15 +1,16 @@
 """The catalogue of covariances: one entry, and a row in the documentation, is all they need."""
 
 import dataclasses
-from pathlib import Path
+import runpy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from designs import design_table, fits_of, layers_of
+from projects import ROOT
 
 from attnlag.regression.covariances import CATALOGUE, label_of
 
-ROOT = Path(__file__).parents[3]
 WITHOUT_RESIDUALS = [name for name, entry in CATALOGUE.items() if not entry.residuals]
 
 
@@ -37,3 +38,22 @@ def test_labels_name_the_unit_of_clustering(name):
     by_document, by_group = label_of(name), label_of(f"{name}-group")
     assert (by_document != by_group) == CATALOGUE[name].clustered
     assert by_group == by_document.replace("by document", "by group of documents")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "documents"), [("half-panel", 20), ("half-panel", 60), ("pooled", 60)]
+)
+def test_intervals_by_default_cover_at_their_level(estimator, documents):
+    """The tables of benchmarks/evidence.md are longer simulations, of the same program."""
+    simulation = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks/coverage.py")))
+    rows = simulation.rows_of(documents, 100, "equal")
+    terms = simulation.simulated(rows, 400, np.random.default_rng(0))
+    layers = simulation.layers_of(simulation.products_of(rows, *terms), estimator)
+    covered = {
+        name: simulation.covers(numbers, simulation.ESTIMATORS[estimator]).mean()
+        for name, numbers in simulation.fitted(layers).items()
+    }
+    # Three standard errors of a share of 400 are 0.03.
+    assert 0.91 <= covered["CR2"] <= 0.98
+    if estimator == "pooled":
+        assert covered["nonrobust"] < 0.6

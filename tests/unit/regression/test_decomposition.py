@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
 from designs import changed, design_of, design_settings
+from numpy.testing import assert_allclose
 from oracles import cr2, dummies_of, lags_of, ols
 from scipy import stats
 
@@ -22,67 +23,50 @@ from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.estimation import samples
 from attnlag.storage import tables
 
-LAGS = ["lag_1", "lag_2"]
+LEADS = ["lead_1", "lead_3"]
 
 
 def written(tokens, folder, number, dead=False):
-    """Write the design and the properties of a shard; return both, and their rows as a frame.
+    """Write the design and the properties of a shard; return both, and the rows of each layer.
 
     The first token of a sequence gives a row, and has none before it. A norm of the second layer is
     zero, and so are all of the third one, if it is ``dead``.
     """
     own = pc.is_in(tokens[0]["document"], pa.array([f"d{5 * number + i}" for i in range(5)]))
-    table = tokens[0].filter(own).unify_dictionaries().combine_chunks()
-    frame = table.select([*KEYS, "upos"]).to_pandas()
-    level, random = frame["token_id"] / 9 + (frame["upos"] == "VERB"), np.random.default_rng(number)
+    table = tokens[0].filter(own).unify_dictionaries().combine_chunks().select([*KEYS, "upos"])
+    frame = table.to_pandas().astype({"document": str}).rename(columns={"token_id": "token"})
+    level, random = frame["token"] / 9 + (frame["upos"] == "VERB"), np.random.default_rng(number)
     norms = np.exp(level.to_numpy() + random.normal(size=(3, len(frame))))
     norms[1, 30] = 0
     norms[2] *= not dead
-    table = changed(table, {f"layer_{layer:02d}": own for layer, own in enumerate(norms)})
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
+    of_layers = {f"layer_{layer:02d}": values for layer, values in enumerate(norms)}
     settings = design_settings(leads=(1, 3), drop_first=0)
-    columns = [*KEYS, *(f"layer_{layer:02d}" for layer in range(3))]
-    pq.write_table(design_of(table.select(columns), settings), paths[0])
-    pq.write_table(table.select([*KEYS, "upos"]), paths[1])
+    design = design_of(changed(table.drop_columns("upos"), of_layers), settings)
+    for each, path in zip((design, table), paths, strict=True):
+        pq.write_table(each, path)
     sequence = [frame["document"], frame["window"]]
-    for name in ("upos", "token_id"):
-        before = frame.groupby(sequence, observed=True)[name].shift()
-        frame[f"{name.removesuffix('_id')}_previous"] = before.astype(object).fillna("none")
-    with np.errstate(divide="ignore"):
-        logs = np.where(norms > 0, np.log(norms), np.nan)
-    for layer, values in enumerate(logs):
-        rows = lags_of(pd.Series(values), sequence, leads=(1, 3))
-        frame[[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"]] = rows
-    return *paths, frame.rename(columns={"token_id": "token"})
+    for name in ("upos", "token"):
+        before = frame.groupby(sequence)[name].shift()
+        frame[f"{name}_previous"] = before.astype(object).fillna("none")
+    logs = np.log(np.where(norms > 0, norms, np.nan))
+    rows = [lags_of(pd.Series(values), sequence, leads=(1, 3)).join(frame) for values in logs]
+    return *paths, [of_layer.dropna() for of_layer in rows]
 
 
 @pytest.fixture
 def shards(tokens, tmp_path):
-    """Return the designs of two shards, their properties, and their rows."""
-    *paths, frames = zip(*(written(tokens, tmp_path, number) for number in (0, 1)), strict=True)
-    return *paths, pd.concat(
-        [frame.astype({"document": str}) for frame in frames], ignore_index=True
-    )
+    """Return the designs of two shards, their properties, and the rows of each layer."""
+    *paths, rows = zip(*(written(tokens, tmp_path, number) for number in (0, 1)), strict=True)
+    return *paths, [pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True)]
 
 
 @pytest.fixture
 def data(shards):
     """Return the rows of the first layer, whose tokens before tell their parts of speech."""
-    names = {"y0": "y", "lead0_1": "lag_1", "lead0_3": "lag_2"}
-    frame = shards[2].rename(columns=names).dropna(subset=list(names.values()))
-    frame[[*EFFECTS]] = frame[[*EFFECTS]].apply(lambda column: pd.factorize(column)[0])
-    frame["upos_previous"] = frame["token_previous"] % 4
-    return frame.reset_index(drop=True)
-
-
-def arrays(data):
-    return data[["y", "lag_1", "lag_2"]].to_numpy().T[None], {
-        n: data[n].to_numpy() for n in EFFECTS
-    }
-
-
-def formula(names):
-    return " + ".join(["y ~ lag_1 + lag_2", *(f"C({name})" for name in names)])
+    frame = shards[2][0]
+    codes = {name: pd.factorize(frame[name])[0] for name in EFFECTS}
+    return frame.assign(**codes | {"upos_previous": codes["token_previous"] % 4})
 
 
 @pytest.mark.parametrize("entered", range(len(EFFECTS) + 1))
@@ -90,19 +74,19 @@ def test_each_step_is_the_regression_with_dummies(data, entered):
     names = EFFECTS[:entered]
     # The dummies of the parts of speech before are sums of those of the tokens before.
     told = [name for name in names if not (name == "upos_previous" and entered == 5)]
-    plain = smf.ols(formula(told), data).fit()
-    found = decomposition.coefficients_by_step(*arrays(data), [7], LAGS, 0.05)
+    formula = " + ".join(["y ~ lead_1 + lead_3", *(f"C({name})" for name in told)])
+    plain = smf.ols(formula, data).fit()
+    values, factors = data[["y", *LEADS]].to_numpy().T, {n: data[n].to_numpy() for n in EFFECTS}
+    found = decomposition.coefficients_by_step(values[None], factors, [7], LEADS, 0.05)
     rows = found[found["step"] == (names[-1] if names else POOLED)].set_index("term")
-    for lag in LAGS:
-        assert rows.loc[lag, "estimate"] == pytest.approx(plain.params[lag], abs=1e-8)
-    assert rows["r_squared"].iloc[0] == pytest.approx(plain.rsquared, abs=1e-9)
-    codes = pd.factorize(data["document"])[0]
-    place = plain.model.exog_names.index("lag_1")
+    assert_allclose(rows.loc[LEADS, "estimate"], plain.params[LEADS], atol=1e-8)
+    assert_allclose(rows["r_squared"], plain.rsquared, atol=1e-9)
+    place = plain.model.exog_names.index("lead_1")
     contrast = np.eye(len(plain.params))[place]
-    v, (df,) = cr2(plain.model.endog, plain.model.exog, codes, [contrast])
+    v, (df,) = cr2(plain.model.endog, plain.model.exog, data["document"], [contrast])
     # Only the number of effects across documents counts, and not their leverage.
     close = 1e-7 if entered < 2 else 0.2
-    row = rows.loc["lag_1"]
+    row = rows.loc["lead_1"]
     assert row["std_error"] == pytest.approx(np.sqrt(v[place, place]), rel=close)
     times = stats.t.ppf(0.975, df)
     assert row["conf_high"] - row["estimate"] == pytest.approx(times * row["std_error"], rel=close)
@@ -133,29 +117,21 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
 
 def test_effects_of_tokens_are_removed_over_all_shards(shards, monkeypatch):
     """The whole computation from files, against the regression with all dummies."""
-    designs, properties, frame = shards
+    designs, properties, frames = shards
     found, _ = decomposition.decomposed(designs, properties, 0.05)
     assert found["layer"].is_monotonic_increasing
     order = found.loc[(found["layer"] == 1) & (found["term"] == "lead_3"), "step"]
     assert order.tolist() == [POOLED, *EFFECTS]
-    for layer in range(3):
-        rows = frame.dropna(subset=[f"y{layer}", f"lead{layer}_1", f"lead{layer}_3"])
+    for layer, rows in enumerate(frames):
         for entered in (1, 3, 5):
             names = EFFECTS[:entered]
-            dummies = pd.get_dummies(rows[list(names)].astype(str), dtype=float)
-            x = np.column_stack(
-                [rows[[f"lead{layer}_1", f"lead{layer}_3"]], np.ones(len(rows)), dummies]
-            )
-            y = rows[f"y{layer}"].to_numpy()
-            coefficients = ols(y, x)
-            r_squared = 1 - ((y - x @ coefficients) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-            own = found[found["step"] == names[-1]]
-            own = own[own["layer"] == layer].set_index("term")
-            estimates = own.loc[["lead_1", "lead_3"], "estimate"]
-            np.testing.assert_allclose(estimates, coefficients[:2], atol=1e-8)
-            np.testing.assert_allclose(own["r_squared"], r_squared, atol=1e-8)
-            assert (own["n_obs"] == len(rows)).all()
-            assert (own["n_documents"] == 10).all()
+            x = np.hstack([rows[LEADS], *(dummies_of(rows[name].astype(str)) for name in names)])
+            coefficients = ols(rows["y"], x)
+            r_squared = 1 - np.var(rows["y"] - x @ coefficients) / np.var(rows["y"])
+            own = found[(found["layer"] == layer) & (found["step"] == names[-1])].set_index("term")
+            assert_allclose(own.loc[LEADS, "estimate"], coefficients[:2], atol=1e-8)
+            assert_allclose(own["r_squared"], r_squared, atol=1e-8)
+            assert (own[["n_obs", "n_documents"]] == [len(rows), 10]).all(axis=None)
     # However many layers are in memory at once.
     monkeypatch.setattr(decomposition, "VARIABLES_BYTES", 1)
     one, _ = decomposition.decomposed(designs, properties, 0.05)
@@ -186,17 +162,16 @@ def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(
 
 
 def test_documents_without_parts_of_speech_are_left_out(shards):
-    designs, properties, frame = shards
+    designs, properties, frames = shards
     whole = pq.read_table(properties[1])
     untagged = np.isin(whole["document"].to_pylist(), ["d6", "d8"])
     tags = np.where(untagged, "none", whole["upos"].to_pylist())
     pq.write_table(changed(whole, {"upos": tags}), properties[1])
     found, _ = decomposition.decomposed(designs, properties, 0.05)
-    rows = frame.dropna(subset=["y0", "lead0_1", "lead0_3"])
-    rows = rows[~rows["document"].isin(["d6", "d8"])]
-    pooled = smf.ols("y0 ~ lead0_1 + lead0_3", rows).fit().params
+    rows = frames[0][~frames[0]["document"].isin(["d6", "d8"])]
+    pooled = smf.ols("y ~ lead_1 + lead_3", rows).fit().params
     own = found[(found["layer"] == 0) & (found["step"] == POOLED)]
-    np.testing.assert_allclose(own["estimate"], pooled[["lead0_1", "lead0_3"]])
+    assert_allclose(own["estimate"], pooled[LEADS])
     assert set(found["n_documents"]) == {8}
     # Without any parts of speech, all documents stay.
     for path in properties:
@@ -224,7 +199,7 @@ def test_without_more_rows_than_effects_there_are_no_coefficients():
         "token": np.array([0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 1, 2]),
     }
     values = random.normal(size=(1, 3, 12))
-    found = decomposition.coefficients_by_step(values, factors, [0], LAGS, 0.05)
+    found = decomposition.coefficients_by_step(values, factors, [0], LEADS, 0.05)
     assert found["effects"].tolist() == [1, 1] + [3] * 6 + [10] * 4
     assert found["estimate"].isna().tolist() == [False] * 8 + [True] * 4
     assert found["std_error"].isna().tolist() == [False] * 8 + [True] * 4

@@ -4,7 +4,7 @@ import designs
 import numpy as np
 import pytest
 import torch
-from designs import design_settings, fits_of, layers_of, norms_table
+from designs import design_settings, fitted, norms_table
 from models import LLAMA
 from transformers import AutoConfig, AutoModel
 
@@ -34,7 +34,7 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
     logs = np.log(np.stack(adjustments.measure(sequences)["norms", "attention"])[1:].astype(float))
     np.testing.assert_allclose(logs, np.log(np.sqrt(64)), atol=0.01)
     within = " within documents" * fixed_effects
-    for fit in fits_of(layers_of(design_of(logs), fixed_effects=fixed_effects), "cluster", 4):
+    for fit in fitted(design_of(logs), effects=fixed_effects):
         bound = "is below 0.0039, the precision of bfloat16"
         assert fit.status == f"{EQUAL}the outcome{within} {bound}"
         assert np.isnan(fit.estimate).all()
@@ -43,14 +43,14 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
 @pytest.mark.parametrize(("spread", "ok"), [(0.0035, False), (0.0043, True)])
 def test_a_layer_is_flat_below_the_precision_of_bfloat16(spread, ok):
     logs = 2 + spread * np.random.default_rng(1).normal(size=(1, sum(LENGTHS)))
-    (fit,) = fits_of(layers_of(design_of(logs)), "cluster", 4)
+    (fit,) = fitted(design_of(logs))
     assert (fit.status == "ok") == ok
 
 
 def test_a_flat_layer_before_is_reported():
     logs = np.random.default_rng(1).normal(size=(4, sum(LENGTHS)))
     logs[2] = 1 + 0.001 * logs[2]
-    _, varied, flat, after = fits_of(layers_of(design_of(logs, ["previous_layer"])), "cluster", 4)
+    _, varied, flat, after = fitted(design_of(logs, ["previous_layer"]))
     assert varied.status == "ok"
     assert flat.status.startswith(f"{EQUAL}the outcome is below")
     assert after.status.startswith(f"{EQUAL}previous_layer is below")

@@ -29,7 +29,7 @@ def test_the_test_equals_that_of_matrices_written_out(shared):
     table = design_table(LENGTHS, layers=2)
     early = np.concatenate([np.maximum(n // 4 - np.arange(n), 0.0) for n in LENGTHS])
     table = changed(table, dict.fromkeys(shared, early))
-    layers = layers_of(table, halves=True, fixed_effects=True)
+    layers = layers_of(table, halves=True, effects=True)
     found = [clustered.equal_halves(solve(layer)) for layer in layers]
     for layer, test in enumerate(found):
         y, x, codes = regressors(table, layer, shared)
@@ -43,6 +43,6 @@ def test_the_test_equals_that_of_matrices_written_out(shared):
 
 def test_without_halves_or_with_few_documents_there_is_no_test():
     for lengths, apart in ((LENGTHS, False), (LENGTHS[:5], True)):
-        layers = layers_of(design_table(lengths), halves=apart, fixed_effects=True)
+        layers = layers_of(design_table(lengths), halves=apart, effects=True)
         tests = [clustered.equal_halves(solve(layer)) for layer in layers]
         assert tests == [NO_TEST] * 2

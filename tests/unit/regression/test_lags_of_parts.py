@@ -1,17 +1,17 @@
 """Shares, sinks, lags and the floor of attention heads, against pandas and statsmodels."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from designs import HEADS, one_alive
+from numpy.testing import assert_allclose
 from oracles import fit_within
 
 from attnlag.claims.numbers import number
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities import columns, computation, head_shares
+from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.regression.beyond import lags_of_parts
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import samples
@@ -19,7 +19,9 @@ from attnlag.report.heads import heads_findings
 from attnlag.storage.sequences import TokenSequence
 
 LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
-PARTS = ["0", "1", "2", head_shares.WHOLE, head_shares.ABOVE]
+THREE = ["0", "1", "2"]
+PARTS = [*THREE, WHOLE, ABOVE]
+SINKS = ["sink0", "sink1", "sink2"]
 
 
 def drawn(random, lengths):
@@ -39,9 +41,18 @@ def drawn(random, lengths):
     return of_heads.astype(np.float32), whole.astype(np.float32)
 
 
+def layer_of(keys, of_heads, whole):
+    """Return the norms of a layer by part, and which tokens are at the floor."""
+    frame = keys.assign(**dict(zip(THREE, of_heads.T, strict=True)), **{WHOLE: whole})
+    first = frame.groupby("document")[THREE].transform("first")
+    apart = ((frame[THREE] - first) ** 2).sum(axis=1) / (first**2).sum(axis=1)
+    frame["floor"] = (apart < 0.01) & (frame["position"] > 0)
+    return frame.assign(**{ABOVE: frame[WHOLE].where(~frame["floor"])})
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Return files of two shards and of random weights, and their rows as two frames."""
+    """Return files of two shards and of random weights, and the rows of each layer of both."""
     folder = tmp_path_factory.mktemp("heads")
     random = np.random.default_rng(0)
     paths, frames = {"heads": [], "norms": [], "sinks": []}, []
@@ -56,35 +67,21 @@ def files(tmp_path_factory):
 
     for chosen in (range(5), range(5, 9), range(9)):
         sequences = [(f"d{i}", LENGTHS[i]) for i in chosen]
-        keys = [(name, place) for name, n in sequences for place in range(n)]
-        frame = pd.DataFrame(keys, columns=["document", "position"])
+        rows = [(name, place) for name, n in sequences for place in range(n)]
+        keys = pd.DataFrame(rows, columns=["document", "position"])
         of_heads, whole = drawn(random, [n for _, n in sequences])
-        for layer in range(2):
-            frame[f"{head_shares.WHOLE}{layer}"] = whole[layer]
-            frame[[f"{head}{layer}" for head in range(3)]] = of_heads[layer]
+        layers = [layer_of(keys, *own) for own in zip(of_heads, whole, strict=True)]
         # Scores are known for the first eight tokens of every second document.
         some = [(name, 8) for name, _ in sequences[::2]]
         sinks = random.uniform(0.2, 0.6, (2, 8 * len(some), 3)).astype(np.float32)
-        at = frame["document"].isin(dict(some)) & (frame["position"] < 8)
-        frame.loc[at, [f"sink{head}" for head in range(3)]] = sinks[1]
-        frames.append(frame)
+        at = keys["document"].isin(dict(some)) & (keys["position"] < 8)
+        layers[1].loc[at, SINKS] = sinks[1]
+        frames.append(layers)
         store("heads", of_heads, sequences)
         store("norms", whole, sequences)
         store("sinks", sinks, some)
-    return paths, pd.concat(frames[:2], ignore_index=True), frames[2]
-
-
-def at_floor(frame, layer):
-    names = [f"{head}{layer}" for head in range(3)]
-    first = frame.groupby("document")[names].transform("first")
-    apart = ((frame[names] - first) ** 2).sum(axis=1) / (first**2).sum(axis=1)
-    return (apart < 0.01) & (frame["position"] > 0)
-
-
-def part_of(frame, part, layer):
-    if part == head_shares.ABOVE:
-        return frame[f"{head_shares.WHOLE}{layer}"].where(~at_floor(frame, layer))
-    return frame[f"{part}{layer}"]
+    layers = [pd.concat(parts, ignore_index=True) for parts in zip(*frames[:2], strict=True)]
+    return paths, layers, frames[2]
 
 
 def sources(paths, shards=(0, 1)):
@@ -94,23 +91,22 @@ def sources(paths, shards=(0, 1)):
 
 def test_heads_are_regressed_like_layers(files):
     """Both shards are used together, with random weights as a control."""
-    paths, frame, random = files
+    paths, layers, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_parts.of_heads(sources(paths), HEADS, random=untrained)
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
     for (layer, part), rows in table.set_index("term").groupby(["layer", "part"]):
-        fit, factor = fit_within(frame, part_of(frame, part, layer))
+        fit, factor = fit_within(layers[layer], part)
         estimates = fit.params[rows.index]
         assert (rows["rows"] == fit.nobs).all()
-        np.testing.assert_allclose(rows["estimate"], estimates, rtol=1e-6)
-        np.testing.assert_allclose(rows["std_error"], fit.bse[rows.index] * factor, rtol=0.02)
+        assert_allclose(rows["estimate"], estimates, rtol=1e-6)
+        assert_allclose(rows["std_error"], fit.bse[rows.index] * factor, rtol=0.02)
         assert rows["estimate"].between(rows["conf_low"], rows["conf_high"]).all()
-        if part != head_shares.ABOVE:
-            control, _ = fit_within(random, part_of(random, part, layer))
-            controls = rows["random_weights"], rows["trained"]
+        if part != ABOVE:
+            control, _ = fit_within(random[layer], part)
             # The control has all documents of the trained model.
-            expected = control.params[rows.index], estimates
-            np.testing.assert_allclose(controls, expected, rtol=1e-6)
+            expected = np.transpose([control.params[rows.index], estimates])
+            assert_allclose(rows[["random_weights", "trained"]], expected, rtol=1e-6)
     # One family of tests: all layers and parts of a term.
     of_lag = table[table["term"] == "lag_1"]
     smallest = of_lag["p_value"].min()
@@ -128,44 +124,39 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
 
 
 def test_random_weights_are_compared_without_correction_of_bias(files):
-    paths, frame, random = files
+    paths, layers, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_parts.of_heads(sources(paths), HEADS.changed(halves=True), random=untrained)
     found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
-    for rows, column in ((random, "random_weights"), (frame, "trained")):
-        plain = fit_within(rows, part_of(rows, "0", 1))[0].params["lag_1"]
+    for rows, column in ((random, "random_weights"), (layers, "trained")):
+        plain = fit_within(rows[1], "0")[0].params["lag_1"]
         assert found.loc[(1, "0"), column] == pytest.approx(plain, rel=1e-6)
     assert abs(found.loc[(1, "0"), "estimate"] - plain) > 1e-3
 
 
 def test_shares_floors_and_sinks_equal_those_of_pandas(files):
-    paths, frame, _ = files
+    paths, layers, _ = files
     given = [paths[kind][:2] for kind in ("heads", "norms", "sinks")]
     table = head_shares.table(*given, drop_first=1)
     assert table["part"].tolist() == PARTS[:-1] * 2
     found = table.set_index(["layer", "part"])
-    kept = frame[frame["position"] >= 1]
-    for layer in range(2):
-        squares = kept[[f"{head}{layer}" for head in range(3)]].astype(float) ** 2
-        floor = at_floor(frame, layer)[kept.index]
-        row = found.loc[(layer, head_shares.WHOLE)]
-        assert row["at_floor"] == pytest.approx(floor.mean())
-        coherence = kept[f"{head_shares.WHOLE}{layer}"].astype(float) ** 2 / squares.sum(axis=1)
+    for layer, rows in enumerate(layers):
+        kept = rows[rows["position"] >= 1]
+        squares, row = kept[THREE].astype(float) ** 2, found.loc[(layer, WHOLE)]
+        assert row["at_floor"] == pytest.approx(kept["floor"].mean())
+        coherence = kept[WHOLE].astype(float) ** 2 / squares.sum(axis=1)
         assert row["coherence"] == pytest.approx(coherence.mean(), rel=1e-6)
         shares = (squares.sum() / squares.sum().sum()).tolist()
         assert found.loc[layer]["share"][:3].tolist() == pytest.approx(shares)
-    sampled = kept[kept["sink0"].notna()]
-    of_heads = sampled[["sink0", "sink1", "sink2"]]
-    row = found.loc[(1, head_shares.WHOLE)]
-    assert found.loc[1]["sink"][:3].tolist() == pytest.approx(of_heads.mean().tolist())
-    floor = at_floor(frame, 1)[sampled.index]
-    for column, tokens in (("sink_at_floor", floor), ("sink_above", ~floor)):
-        assert row[column] == pytest.approx(of_heads[tokens].mean(axis=None), rel=1e-6)
+    sampled = kept.dropna(subset=SINKS)
+    assert found.loc[1]["sink"][:3].tolist() == pytest.approx(sampled[SINKS].mean().tolist())
+    for column, tokens in (("sink_at_floor", sampled["floor"]), ("sink_above", ~sampled["floor"])):
+        assert row[column] == pytest.approx(sampled.loc[tokens, SINKS].mean(axis=None), rel=1e-6)
     assert row["sink_uniform"] == pytest.approx((1 / (sampled["position"] + 1)).mean())
     assert row["sink_tokens"] == len(sampled) == 35
     lags = lags_of_parts.of_heads(sources(paths), HEADS)
     text = heads_findings(table, lags, "m, c, attention", "within", "", "")
-    share = found.loc[(1, head_shares.WHOLE), "at_floor"]
+    share = row["at_floor"]
     assert 0.3 < share < 0.45
     assert f"at the first token: {share:.0%} in layer 1, " in text
     assert f"give {row['sink_at_floor']:.0%} of their attention to the first token" in text
@@ -183,12 +174,11 @@ def test_shares_floors_and_sinks_equal_those_of_pandas(files):
 
 def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     """One of the shards has none of them. Attention to first tokens is that of all shards."""
-    paths, frame, _ = files
+    paths, layers, _ = files
     given = {kind: paths[kind][:2] for kind in ("heads", "norms", "sinks")}
     others = {name: [] for name in (*FILES, "random_weights")}
     # They are too few for clustered errors.
     settings = HEADS.changed(covariance="nonrobust")
-    inputs = SimpleNamespace(**given, **others)
     documents = ["d0", "d1", "d3", "d4"]
     of_heads = samples.copied(given["heads"], documents, tmp_path / "heads")
     norms = samples.copied(given["norms"], documents, tmp_path / "norms")
@@ -198,16 +188,16 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     every = head_shares.table(*given.values(), drop_first=1)
     sinks = [name for name in head_shares.SHARE_COLUMNS if name.startswith("sink")]
     pd.testing.assert_frame_equal(found[sinks], every[sinks])
-    some = frame[frame["document"].isin(documents)].reset_index(drop=True)
-    squares = some.loc[some["position"] >= 1, ["01", "11", "21"]].astype(float) ** 2
+    some = layers[1][layers[1]["document"].isin(documents)].reset_index(drop=True)
+    squares = some.loc[some["position"] >= 1, THREE].astype(float) ** 2
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
-    np.testing.assert_allclose(shares, squares.sum() / squares.sum().sum())
-    table = lags_of_parts.of_files(of_heads, norms, vars(inputs), documents, settings)
+    assert_allclose(shares, squares.sum() / squares.sum().sum())
+    table = lags_of_parts.of_files(of_heads, norms, given | others, documents, settings)
     lags = table.query("layer == 1 and term == 'lag_1'").set_index("part")
     for part in PARTS:
-        fit, _ = fit_within(some, part_of(some, part, 1))
+        fit, _ = fit_within(some, part)
         assert lags.loc[part, "rows"] == fit.nobs
-        np.testing.assert_allclose(lags.loc[part, "estimate"], fit.params["lag_1"], rtol=1e-6)
+        assert_allclose(lags.loc[part, "estimate"], fit.params["lag_1"], rtol=1e-6)
 
 
 def test_a_model_without_heads_has_an_empty_table(tmp_path):

@@ -1,7 +1,5 @@
 """Moments against their definition, over batches, shards, halves and bins."""
 
-from itertools import pairwise
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -12,13 +10,14 @@ from designs import (
     layers_of,
     moments_of,
     norms_table,
+    pieces_of,
     regressed,
     regression_settings,
     stored_of,
-    write_shard,
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import Property
@@ -37,17 +36,14 @@ from attnlag.storage import tables
 )
 def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_effects):
     table = design_table(lengths, 2, mean=100.0, missing=0.1)
-    whole = layers_of(table, halves=halves, fixed_effects=fixed_effects)
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    edges = sorted({0, len(lengths), *(cut for cut in cuts if cut < len(lengths))})
-    parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in pairwise(edges)]
-    joined = joined_of(moments_of(part, rows, halves) for part in parts)
+    whole = layers_of(table, halves=halves, effects=fixed_effects)
+    joined = joined_of(moments_of(part, rows, halves) for part in pieces_of(table, *cuts))
     close = {"rtol": 1e-9, "atol": 1e-8}
     for one, other in zip(regressed(joined, fixed_effects), whole, strict=True):
         assert one.clusters == other.clusters == [f"d{i}" for i in range(len(lengths))]
-        np.testing.assert_allclose(one.centre, other.centre, rtol=1e-13, atol=1e-13)
-        np.testing.assert_allclose(one.s, other.s, **close)
-        np.testing.assert_allclose(one.total, other.total, **close)
+        assert_allclose(one.centre, other.centre, rtol=1e-13, atol=1e-13)
+        assert_allclose(one.s, other.s, **close)
+        assert_allclose(one.total, other.total, **close)
         assert one.documents == other.documents
 
 
@@ -55,10 +51,11 @@ def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_ef
 def test_a_first_shard_without_rows_costs_no_precision(tmp_path, budget):
     """It has no means; moments about zero would lose the digits of those about the means."""
     table = design_table([9, 4, 6, 3], 1, mean=1e6)
-    (found,) = stored_of([table.slice(0, 0), table], tmp_path / "shards", budget)
-    (expected,) = moments_of(table)
-    np.testing.assert_array_equal(found.centre, expected.centre)
-    np.testing.assert_array_equal(found.s, expected.s)
+    parts, (expected,) = [table.slice(0, 0), table], moments_of(table)
+    stored = stored_of(parts, tmp_path / "shards", budget)
+    for found in (*stored, *joined_of(map(moments_of, parts))):
+        assert_array_equal(found.centre, expected.centre)
+        assert_array_equal(found.s, expected.s)
 
 
 @pytest.mark.parametrize("fixed_effects", [False, True])
@@ -66,17 +63,14 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
     """The documents that share bins are those of two shards, some of which are then left out."""
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
     monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
-    lengths = np.random.default_rng(1).integers(1, 9, 60)
-    table = design_table(lengths.tolist(), 2)
-    ends = lengths[:25].sum()
-    parts = [table.slice(0, ends), table.slice(ends)]
-    binned = stored_of(parts, tmp_path / "shards", 1000.0, halves=True)
+    table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
+    binned = stored_of(pieces_of(table, 25), tmp_path / "shards", 1000.0, halves=True)
     # A control has a few documents, which share no bins.
     few = ["d3", "d4", "d40"]
     for one, other in zip(binned, moments_of(table, halves=True), strict=True):
         assert (one.only(few).bins, one.only(few).clusters) == (None, few)
         expected = other.only(few).recentred(one.centre).s
-        np.testing.assert_allclose(one.only(few).s, expected, atol=1e-10)
+        assert_allclose(one.only(few).s, expected, atol=1e-10)
     for kept in (None, [f"d{i}" for i in range(60) if i % 5]):
         small, whole = (
             regressed(each if kept is None else [layer.only(kept) for layer in each], fixed_effects)
@@ -85,13 +79,13 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
         for one, other in zip(small, whole, strict=True):
             assert (one.bins, other.bins) == (7, None)
             assert one.clusters == [f"bin {i}" for i in range(7)]
-            assert one.documents == other.documents == len(kept or lengths)
+            assert one.documents == other.documents == len(kept or range(60))
             for place in range(7):
                 expected = other.s[:, place::7].sum(axis=1)
-                np.testing.assert_allclose(one.s[:, place], expected, atol=1e-10)
+                assert_allclose(one.s[:, place], expected, atol=1e-10)
             every = np.concatenate([block.s for block in one.by_document()], axis=1)
-            np.testing.assert_allclose(every, other.s, atol=1e-10)
-            np.testing.assert_allclose(one.total, other.total, atol=1e-10)
+            assert_allclose(every, other.s, atol=1e-10)
+            assert_allclose(one.total, other.total, atol=1e-10)
 
 
 @pytest.mark.parametrize("halves", [False, True])
@@ -135,7 +129,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
                 names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
                 values = half[names].dropna().to_numpy()
                 w = np.column_stack([np.ones(len(values)), values - own.centre[1:]])
-                np.testing.assert_allclose(own.s[cell, g], w.T @ w, atol=1e-12)
+                assert_allclose(own.s[cell, g], w.T @ w, atol=1e-12)
 
 
 def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
@@ -162,22 +156,22 @@ def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
 def test_moments_are_read_back_as_they_were_written(tmp_path, halves):
     table = design_table([9, 4, 6, 3], 3, missing=0.2)
     expected = moments_of(table, rows=7, halves=halves)
-    path, record = tmp_path / "0000.parquet", {"stages": {"design": {"outcome": "parallel"}}}
-    write_shard(table, path, record, 7, halves)
+    options = {"outcome": "parallel", "rows": 7, "halves": halves}
+    again = stored_of([table], tmp_path / "shards", **options)
+    path = tmp_path / "shards/0000.parquet"
     frame = pq.read_table(path).to_pandas()
     assert frame["document"].tolist() == list(np.repeat([f"d{i}" for i in range(4)], 1 + halves))
     rows = np.max([layer.s[..., 0, 0].T for layer in expected], axis=0)
     assert frame["n"].tolist() == rows.reshape(-1).tolist()
-    again = crossproducts.Stored([path])
     assert (again.layers, again.terms) == ([0, 1, 2], TERMS)
     # The shards of a large corpus do not stay in memory one by one.
     assert again[0] is not again[0]
     kept = crossproducts.Stored([path], keep=True)
     assert kept[0] is kept[0]
     for one, other, plain in zip(again, expected, moments_of(table, rows=7), strict=True):
-        np.testing.assert_array_equal(one.s, other.s)
-        np.testing.assert_array_equal(one.centre, other.centre)
+        assert_array_equal(one.s, other.s)
+        assert_array_equal(one.centre, other.centre)
         assert (one.layer, one.terms, one.clusters) == (other.layer, other.terms, other.clusters)
         assert (one.above, len(one.s), one.documents) == (other.above, 1 + halves, other.documents)
         assert not one.of_logs
-        np.testing.assert_allclose(one.whole().s, plain.s, atol=1e-12)
+        assert_allclose(one.whole().s, plain.s, atol=1e-12)

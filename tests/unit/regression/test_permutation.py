@@ -14,6 +14,7 @@ from designs import (
     orders_of,
     sums_of,
 )
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
@@ -22,6 +23,7 @@ from attnlag.regression.design import covariates
 from attnlag.regression.design.properties import Property
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import Errors
+from attnlag.storage import tables
 
 LAGS = design_settings(lags=(1, 2))
 EFFECTS = pytest.mark.parametrize("fixed_effects", ["none", "document"])
@@ -67,19 +69,30 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
     shards = [sums_of(part, LAGS, rows=rows, **options) for part in parts]
     orders = orders_joined(shards)
     _, found = permutation.estimates_of_orders(orders)
-    np.testing.assert_allclose(found, whole, rtol=1e-8)
+    assert_allclose(found, whole, rtol=1e-8)
     assert [layer.documents for layer in orders] == [3, 3]
     for layer in orders:
         # They are about the means of the observed order over all shards.
-        np.testing.assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
+        assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
     # A first shard of documents too short for a row has no means.
     behind = orders_joined([sums_of(table.slice(27, 2), LAGS, **options), *shards])
     for one, other in zip(behind, orders, strict=True):
-        np.testing.assert_array_equal(one.s, other.s)
+        assert_array_equal(one.s, other.s)
     for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
-        np.testing.assert_allclose(two.s, 2 * one.s, atol=1e-10)
+        assert_allclose(two.s, 2 * one.s, atol=1e-10)
         if fixed_effects == "document":
-            np.testing.assert_allclose(two.squares, 2 * one.squares)
+            assert_allclose(two.squares, 2 * one.squares)
+
+
+def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
+    path, sums = tmp_path / "0000.parquet", sums_of(norms_table({("a", 0): 12}), LAGS)
+    sums.of_logs, sums.within = False, "upos"
+    record = tables.provenance({}, "permutations", {}, permutations=sums.facts())
+    tables.write_table(sums.to_table(layer=sums.layers), path, record)
+    again = permutation.read(path)
+    for name, value in vars(sums).items():
+        assert_array_equal(getattr(again, name), value, err_msg=name)
+    assert not again.of_layer(1).of_logs
 
 
 def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
@@ -91,7 +104,7 @@ def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
     _, whole = permutation.estimates_of_orders(orders_of(table, LAGS, draws=20))
     parts = [sums_of(table.slice(start, 90), LAGS, draws=20) for start in range(0, 540, 90)]
     _, alone = permutation.estimates_of_orders(orders_joined(parts))
-    np.testing.assert_allclose(alone, whole, rtol=1e-8)
+    assert_allclose(alone, whole, rtol=1e-8)
 
 
 def test_tokens_without_a_norm_are_excluded_in_all_layers():
@@ -124,7 +137,7 @@ def test_the_control_shows_how_much_of_a_lag_comes_from_document_means():
         assert (test["order_p_adjusted"] >= test["order_p_value"]).all()
     # Demeaning tilts the lags of unordered tokens below 0, by about 1 / T.
     lag = within.query("term == 'lag_1'")
-    np.testing.assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)
+    assert_allclose(lag["permuted_mean"], -1 / 37, atol=0.01)
 
 
 def test_the_joint_test_of_two_lags_detects_an_effect_of_order():
@@ -143,17 +156,17 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     draws = found[1:].reshape(49, -1)
     bounds = test[["permuted_low", "permuted_mean", "permuted_high"]].to_numpy().T
     expected = np.percentile(draws, 5, axis=0), draws.mean(axis=0), np.percentile(draws, 95, axis=0)
-    np.testing.assert_allclose(bounds, expected)
+    assert_allclose(bounds, expected)
     for layer in range(2):
         lags = found[:, layer, 1:]
         inverse = np.linalg.inv(np.cov(lags.T))
         distances = [distance.mahalanobis(one, lags.mean(axis=0), inverse) ** 2 for one in lags]
         row = test[test["layer"] == layer].iloc[0]
-        np.testing.assert_allclose(row["permutation_wald"], distances[0])
+        assert_allclose(row["permutation_wald"], distances[0])
         assert row["order_p_value"] == pytest.approx(np.mean(np.array(distances) >= distances[0]))
     of_layers = test.drop_duplicates("layer")
     adjusted = false_discovery_control(of_layers["order_p_value"])
-    np.testing.assert_allclose(of_layers["order_p_adjusted"], adjusted)
+    assert_allclose(of_layers["order_p_adjusted"], adjusted)
 
 
 def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
@@ -175,7 +188,7 @@ def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
         t = np.array([t for t in range(1, 25) if known[t] and known[t - 1] and t != 14])
         w = np.stack([np.ones(len(t)), own[t], own[t - 1], seen[t]])
         w -= sums.centre[1][:, None]
-        np.testing.assert_allclose(sums.s[1, 1 + draw], w @ w.T, atol=1e-10)
+        assert_allclose(sums.s[1, 1 + draw], w @ w.T, atol=1e-10)
 
 
 def set_toy(monkeypatch, columns, moves=True):
@@ -209,11 +222,11 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
         permutation.orders_by_layer([apart], parts), orders_joined([expected]), strict=True
     ):
         assert one.terms == other.terms
-        np.testing.assert_allclose(one.s, other.s, atol=1e-10)
-        np.testing.assert_allclose(one.centre, other.centre)
+        assert_allclose(one.s, other.s, atol=1e-10)
+        assert_allclose(one.centre, other.centre)
         # The size of a sum of disjoint dummies is about that of its parts together.
-        np.testing.assert_allclose(one.squares[:4], other.squares[:4])
-        np.testing.assert_allclose(one.squares[4], other.squares[4], rtol=1)
+        assert_allclose(one.squares[:4], other.squares[:4])
+        assert_allclose(one.squares[4], other.squares[4], rtol=1)
 
 
 @EFFECTS
@@ -248,4 +261,4 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
             rows -= rows.groupby(built["document"].to_pandas()).transform("mean")
         else:
             rows -= sums.centre[1, 1:]
-        np.testing.assert_allclose(sums.s[1, 1 + draw][1:, 1:], rows.T @ rows, atol=1e-9)
+        assert_allclose(sums.s[1, 1 + draw][1:, 1:], rows.T @ rows, atol=1e-9)

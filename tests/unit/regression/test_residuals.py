@@ -2,7 +2,6 @@
 
 import tempfile
 import warnings
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import batches_of, changed, design_table, moments_of, regressed
+from designs import batches_of, changed, columns_of, design_table, moments_of, pieces_of, regressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import dummies_of
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles import ols, with_effects
 from scipy import stats
 from statsmodels.stats.diagnostic import het_breuschpagan
 from statsmodels.stats.stattools import jarque_bera
@@ -47,20 +47,13 @@ def frame_of(table, layer, effects):
 
     X is [1, centred regressors], or the within-transformed regressors.
     """
-    names = [f"layer_{layer:02d}.{term}" for term in ("y", "lag_1", "lag_2")]
-    frame = table.to_pandas().dropna(subset=names)
-    values = frame[[*names, "log_frequency"]].to_numpy()
-    document = frame["document"].cat.codes.to_numpy()
-    sequence = document * 100 + frame["window"].to_numpy()
-    if effects:
-        grouped = pd.DataFrame(values).groupby(document)
-        values = values - grouped.transform("mean").to_numpy()
-        x = values[:, 1:]
-    else:
-        x = sm.add_constant(values[:, 1:] - values[:, 1:].mean(axis=0))
-    y = values[:, 0]
-    e = y - x @ np.linalg.lstsq(x, y)[0]
-    return y, x, e, sequence, frame["position"].to_numpy(), document
+    y, x, document = columns_of(table, layer, ["log_frequency", "window", "position"])
+    window, position = x[:, 4:].T.astype(int)
+    values = pd.DataFrame(np.column_stack([y, x[:, 1:4]]))
+    values -= values.groupby(document if effects else 0 * document).transform("mean")
+    y, x = values[0].to_numpy(), values[[1, 2, 3]].to_numpy()
+    x = x if effects else sm.add_constant(x)
+    return y, x, y - x @ ols(y, x), document * 100 + window, position, document
 
 
 def model_of(table, effects=False):
@@ -99,11 +92,11 @@ def test_covariances_equal_those_of_statsmodels(documents, effects):
     for layer in range(2):
         y, x, _, sequence, _, document = frame_of(table, layer, False)
         kept = np.arange(3 if effects else 4)
-        x = np.column_stack([x[:, 1:], dummies_of(document)]) if effects else x
+        x = with_effects(x, document) if effects else x
         ols = sm.OLS(y, x).fit()
         expected = ols.get_robustcov_results("hac-panel", groups=sequence, maxlags=3).cov_params()
         found = robust_covariance(sums, model)[layer]
-        np.testing.assert_allclose(found, expected[np.ix_(kept, kept)], **CLOSE)
+        assert_allclose(found, expected[np.ix_(kept, kept)], **CLOSE)
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -122,7 +115,7 @@ def test_hac_errors_measure_lags_across_gaps_in_positions(lags, effects):
     k = x.shape[1] + (len(np.unique(document)) if effects else 0)
     bread = np.linalg.inv(x.T @ x)
     expected = len(e) / (len(e) - k) * bread @ meat @ bread
-    np.testing.assert_allclose(robust_covariance(sums, model)[1], expected, **CLOSE)
+    assert_allclose(robust_covariance(sums, model)[1], expected, **CLOSE)
 
 
 def test_default_hac_lags_grow_with_rows_to_the_power_of_two_ninths():
@@ -171,10 +164,10 @@ def test_autocorrelations_of_one_sequence_equal_those_of_statsmodels():
     _, sums = fitted(table)
     expected = acf(frame_of(table, 0, False)[2], adjusted=True, nlags=20)
     found = diagnostics.autocorrelation(sums)
-    np.testing.assert_allclose(found["autocorrelation"], expected[1:], rtol=1e-9)
+    assert_allclose(found["autocorrelation"], expected[1:], rtol=1e-9)
     # Not statsmodels' pacf, whose method "ldadjusted" takes the mean out.
     _, _, expected, *_ = levinson_durbin(np.r_[1, expected[1:]], nlags=20, isacov=True)
-    np.testing.assert_allclose(found["partial"], expected[1:], rtol=1e-8)
+    assert_allclose(found["partial"], expected[1:], rtol=1e-8)
     lags, left = diagnostics.order_left(sums)
     assert lags == [3, 4, 5, 6, 7, 8, 9, 10]
     assert left[0] == pytest.approx(expected[3:11].sum(), rel=1e-8)
@@ -194,7 +187,7 @@ def test_pairs_of_rows_count_even_if_a_regressor_is_at_its_mean():
 def test_partial_autocorrelations_stop_at_the_first_lag_without_pairs():
     found = diagnostics.partial_autocorrelation(np.array([0.5, 0.25, np.nan, 0.1]))
     # An autoregression of order 1 has none beyond the first.
-    np.testing.assert_allclose(found, [0.5, 0, np.nan, np.nan], atol=1e-12)
+    assert_allclose(found, [0.5, 0, np.nan, np.nan], atol=1e-12)
     assert np.isnan(diagnostics.partial_autocorrelation(np.full(3, np.nan))).all()
 
 
@@ -208,7 +201,7 @@ def test_only_lags_that_fit_into_a_sequence_are_tested(length):
     bg = len(e) * sm.OLS(e, np.column_stack([x, *shifted])).fit().rsquared if shifted else np.nan
     expected = bg, stats.chi2.sf(bg, length - 1) if shifted else np.nan
     names = ["breusch_godfrey", "breusch_godfrey_p_value"]
-    np.testing.assert_allclose(found[names].astype(float), expected, rtol=1e-9)
+    assert_allclose(found[names].astype(float), expected, rtol=1e-9)
     assert (found["durbin_watson"] == 0) == (length == 1)
 
 
@@ -222,7 +215,7 @@ def test_quantiles_equal_those_of_numpy(documents):
     found = diagnostics.quantiles(sums, model, grid)[0]
     error = np.abs(found - np.quantile(e, grid))
     assert error[inside].max() < 0.005 * model.sigma[0]
-    np.testing.assert_allclose(found[[0, -1]], [e.min(), e.max()], rtol=1e-9)
+    assert_allclose(found[[0, -1]], [e.min(), e.max()], rtol=1e-9)
     if len(e) < 10:
         # Alone in its bin, a residual is put into the middle.
         assert error.max() < 0.00251 * model.sigma[0]
@@ -259,9 +252,9 @@ def test_histograms_equal_those_of_numpy(effects):
         [-np.inf, *edges, np.inf] for edges in (residuals.RESIDUAL_EDGES, residuals.COARSE_EDGES)
     )
     expected, _ = np.histogram(residual, fine)
-    np.testing.assert_array_equal(sums.histogram[1], expected)
+    assert_array_equal(sums.histogram[1], expected)
     expected, *_ = np.histogram2d(fits, residual, [coarse, coarse])
-    np.testing.assert_array_equal(sums.fitted_histogram[1], expected)
+    assert_array_equal(sums.fitted_histogram[1], expected)
     assert (sums.smallest[1], sums.largest[1]) == pytest.approx((e.min(), e.max()))
 
 
@@ -269,10 +262,10 @@ def assert_same(found, expected, exactly=False):
     for name, value in vars(expected).items():
         own = getattr(found, name)
         if exactly or not isinstance(value, np.ndarray) or value.dtype == np.int64:
-            np.testing.assert_array_equal(own, value, err_msg=name)
+            assert_array_equal(own, value, err_msg=name)
         else:
             atol = 1e-9 * np.abs(value).max() if value.size and np.isfinite(value).all() else 0
-            np.testing.assert_allclose(own, value, rtol=1e-9, atol=atol, err_msg=name)
+            assert_allclose(own, value, rtol=1e-9, atol=atol, err_msg=name)
 
 
 @given(
@@ -294,9 +287,7 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
     model, means = model_of(table, effects)
     whole = sums_of(table, model, means, hac_lags)
     assert_same(sums_of(table, model, means, hac_lags, rows), whole)
-    ends = np.concatenate([[0], np.cumsum([sum(windows) for windows in documents])])
-    edges = sorted({0, len(documents), *(cut for cut in cuts if cut < len(documents))})
-    parts = [table.slice(ends[a], ends[b] - ends[a]) for a, b in pairwise(edges)]
+    parts = pieces_of(table, *cuts)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "ROWS_AT_ONCE", rows)
         paths = [Path(folder, f"{shard}.parquet") for shard in range(len(parts))]
@@ -340,7 +331,7 @@ def test_an_unfitted_layer_has_no_numbers_and_the_others_keep_theirs(effects):
         correlations = diagnostics.autocorrelation(sums)["autocorrelation"].to_numpy()
         covariance = robust_covariance(sums, model)
     assert sums.n.tolist() == [alone.n[0], 0, alone.n[2]]
-    np.testing.assert_array_equal(sums.powers[[0, 2]], alone.powers[[0, 2]])
+    assert_array_equal(sums.powers[[0, 2]], alone.powers[[0, 2]])
     for of_layers in (numbers, correlations, covariance):
         missing = np.isnan(of_layers.reshape(3, -1))
         assert missing.all(axis=1).tolist() == [False, True, False]

@@ -12,14 +12,14 @@ JOB = "0::/slurm/job_7/step_0"
 V1 = "9:name=systemd:/\n4:cpu,memory:/job\n1:cpuset:/job\n0::/"
 
 
-def group(path: str, most: object, used: int, cached: int) -> dict[str, object]:
+def group(path, most, used, cached):
     """Return the files of a group of version 2."""
     stat = f"anon 5\ninactive_file {cached * MB}"
     values = {"max": most, "current": used * MB, "stat": stat}
     return {f"sys/fs/cgroup{path}/memory.{name}": value for name, value in values.items()}
 
 
-def group_1(path: str, most: int, used: int, stat: str) -> dict[str, object]:
+def group_1(path, most, used, stat):
     """Return the files of a group of version 1."""
     values = {"limit_in_bytes": most, "usage_in_bytes": used * MB, "stat": stat}
     return {f"sys/fs/cgroup/memory{path}/memory.{name}": value for name, value in values.items()}
@@ -50,12 +50,12 @@ JOBS |= group("/slurm/job_7", 4000 * MB, 1500, 500)
     ],
 )
 def test_free_memory_is_the_least_that_the_machine_and_its_groups_leave(
-    cgroup: str | None,
-    files: dict[str, object],
-    expected: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    cgroup,
+    files,
+    expected,
+    tmp_path,
+    monkeypatch,
+):
     machine = psutil.virtual_memory()._replace(available=8000 * MB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
     for name, content in (files | ({"proc/self/cgroup": cgroup} if cgroup else {})).items():
@@ -64,11 +64,11 @@ def test_free_memory_is_the_least_that_the_machine_and_its_groups_leave(
     assert free_memory(tmp_path) == expected * MB
 
 
-def test_free_memory_of_this_machine_is_at_most_its_total() -> None:
+def test_free_memory_of_this_machine_is_at_most_its_total():
     total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
     assert 0 < free_memory() <= total
 
 
-def test_amounts_are_written_with_three_digits_and_a_unit() -> None:
+def test_amounts_are_written_with_three_digits_and_a_unit():
     sizes = 13_210_000_000, 538_400_000, 64_000
     assert [amount(size) for size in sizes] == ["13.2 GB", "538 MB", "64 kB"]

@@ -9,22 +9,21 @@ from attnlag.errors import UserError
 from attnlag.storage import writing
 
 
-def test_a_finished_write_replaces_the_target(tmp_path):
-    target = tmp_path / "new" / "a.txt"
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_takes_the_place_of_the_old_one_or_that_stays(tmp_path):
+    target, plain = tmp_path / "new" / "a.txt", tmp_path / "plain"
     writing.write_text("first", target)
     writing.write_text("second", target)
-    assert target.read_text() == "second"
-    assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
-
-
-def test_a_failed_write_keeps_the_target_and_leaves_no_temporary_file(tmp_path):
-    target = tmp_path / "a.txt"
-    target.write_text("before")
     with pytest.raises(RuntimeError), writing.written_whole(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
-    assert target.read_text() == "before"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert target.read_text() == "second"
+    assert names(target.parent) == ["a.txt"]
+    plain.write_text("x")
+    assert target.stat().st_mode == plain.stat().st_mode
 
 
 def test_two_writers_of_one_target_do_not_mix(tmp_path):
@@ -34,16 +33,6 @@ def test_two_writers_of_one_target_do_not_mix(tmp_path):
         one.write_text("one")
         two.write_text("two")
     assert target.read_text() == "one"
-
-
-def test_new_files_have_the_usual_mode(tmp_path):
-    writing.write_text("x", tmp_path / "ours")
-    (tmp_path / "plain").write_text("x")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
