@@ -112,8 +112,7 @@ def changed(table, columns):
     for name, values in columns.items():
         place = table.schema.get_field_index(name)
         table = table.drop_columns(name) if place >= 0 else table
-        place = place if place >= 0 else table.num_columns
-        table = table.add_column(place, name, pa.array(values))
+        table = table.add_column(place % (table.num_columns + 1), name, pa.array(values))
     return table
 
 

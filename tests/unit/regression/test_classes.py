@@ -31,15 +31,7 @@ from attnlag.regression.settings import ClassesSettings
 
 
 def by_class(
-    tokens,
-    offset=0,
-    of="upos",
-    least_rows=100,
-    group=None,
-    rows=10**6,
-    folder=None,
-    terms=(),
-    **changes,
+    tokens, offset=0, of="upos", least_rows=100, group=None, folder=None, terms=(), **changes
 ):
     """Return the slopes by class as the programs find them, their tests, and rows with a class.
 
@@ -54,7 +46,7 @@ def by_class(
     cuts = values.cuts() if of in properties.MODERATORS else None
     cells = {"classes": len(names), "class_of": classes.codes_of(values, offset, cuts)}
     halves = changes.get("bias_correction") == "half-panel"
-    layers = moments_of(table, rows, halves, **cells)
+    layers = moments_of(table, 500, halves, **cells)
     if folder:
         layers = stored_of([table], folder, budget=1, **cells)
     regression = regression_settings(**{"covariance": "cluster-crv1"} | changes)
@@ -77,7 +69,7 @@ def estimates(table):
 
 
 EFFECTS = {"fixed_effects": "document"}
-NUMBER = {"of": "entropy_before", "least_rows": 30, "rows": 500}
+NUMBER = {"of": "entropy_before", "least_rows": 30}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +130,7 @@ def test_slopes_equal_those_of_one_regression_of_all_classes(tokens, options, he
 
 def test_few_documents_are_allowed_for(tokens):
     """By default errors are CR2's, and equal slopes are tested by AHT."""
-    found, tests, data = by_class(tokens, covariance="cluster", rows=500)
+    found, tests, data = by_class(tokens, covariance="cluster")
     assert set(tests["merged"]) == {RARE}
     model = smf.ols(f"y ~ 0 + {APART}", data)
     names = [f"C(kind)[{name}]:lag_1" for name in [*SLOPES, "other"]]

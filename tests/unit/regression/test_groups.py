@@ -8,17 +8,13 @@ from designs import (
     columns_of,
     design_of_tokens,
     design_table,
-    fits_of,
-    fitted,
     joined_of,
     moments_of,
     pieces_of,
-    regressed,
     regression_settings,
-    stored_of,
 )
 from numpy.testing import assert_allclose
-from oracles import clustered, jackknifed, ols, with_effects
+from oracles import clustered
 
 from attnlag.regression.inference import groups
 
@@ -77,43 +73,6 @@ def test_groups_use_clustered_errors_if_others_need_residuals():
         assert groups.settings_of_groups(settings) == settings
     settings = regression_settings(covariance="hac")
     assert groups.settings_of_groups(settings) == regression_settings()
-
-
-GENRES = {f"d{i}": f"genre {i % 8}" for i in range(30)}
-
-
-@pytest.mark.parametrize("budget", [np.inf, 1.0])
-def test_errors_by_group_equal_those_of_statsmodels(budget, tmp_path):
-    """Groups are few, so that they are clusters under any limit of memory."""
-    table = design_table(LENGTHS, layers=2, missing=0.05)
-    stored = stored_of(pieces_of(table, 13), tmp_path / "shards", budget)
-    layers = regressed(stored, group_of=GENRES)
-    assert layers[0].clusters == [f"genre {place}" for place in range(8)]
-    assert layers[0].bins is None
-    both = (fits_of(layers, covariance) for covariance in ("cluster-crv1", "cluster-jackknife"))
-    for layer, (fit, jackknife) in enumerate(zip(*both, strict=True)):
-        y, x, codes = columns_of(table, layer)
-        # The codes count the documents in their order.
-        genres = codes % 8
-        oracle = sm.OLS(y, x).fit(**clustered(genres))
-        assert_allclose(fit.estimate, oracle.params, rtol=1e-9)
-        assert_allclose(fit.covariance, oracle.cov_params(), rtol=1e-8)
-        assert (fit.df == 7).all()
-        assert fit.n_documents == 30
-        covariance, _ = jackknifed(lambda kept, y=y, x=x: ols(y, x, kept), genres)
-        assert_allclose(jackknife.covariance, covariance, rtol=1e-7)
-
-
-def test_document_effects_are_removed_by_document_and_not_by_group():
-    table = design_table(LENGTHS, layers=1)
-    (fit,) = fitted(table, "cluster-crv1", effects=True, group_of=GENRES)
-    y, x, codes = columns_of(table, 0)
-    options = {"groups": codes % 8, "use_correction": False}
-    oracle = sm.OLS(y, with_effects(x, codes)).fit(cov_type="cluster", cov_kwds=options)
-    assert_allclose(fit.estimate, oracle.params[:2], rtol=1e-9)
-    # One degree of freedom for the level of all effects: they are nested in the clusters.
-    factor = 8 / 7 * (len(y) - 1) / (len(y) - 3)
-    assert_allclose(fit.covariance, factor * oracle.cov_params()[:2, :2], rtol=1e-7)
 
 
 def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):

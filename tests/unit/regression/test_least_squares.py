@@ -18,15 +18,10 @@ from designs import (
     fits_of,
     fitted,
     layers_of,
-    regressed,
-    stored_of,
 )
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import (
-    aht,
     clustered,
-    cr2,
-    cr2_scores,
     dummies_of,
     half_panel,
     jackknifed,
@@ -37,8 +32,7 @@ from oracles import (
 )
 from scipy import stats
 
-from attnlag.regression.estimation import crossproducts, least_squares
-from attnlag.regression.estimation.clustered import SMALL, cr2_adjustment
+from attnlag.regression.estimation import least_squares
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.inference import bootstrap, results
 from attnlag.regression.settings import Errors
@@ -49,9 +43,9 @@ LENGTHS = {
     "ragged": [40, 3, 1, 25, 12, 7, 55, 2],
     "many": np.random.default_rng(5).integers(1, 40, 80).tolist(),
 }
-
-
 SEVEN = [30, 12, 25, 8, 14, 40, 9]
+# The codes of documents count them in this order.
+GENRES = {f"d{i}": f"genre {i % 8}" for i in range(80)}
 
 
 def assert_goodness(fit, rel=1e-9, **expected):
@@ -62,16 +56,16 @@ def assert_goodness(fit, rel=1e-9, **expected):
 @pytest.mark.parametrize("missing", [0.0, 0.15])
 @pytest.mark.parametrize("effects", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
-@pytest.mark.parametrize("covariance", ["nonrobust", "cluster-crv1"])
-def test_estimates_errors_and_fits_equal_those_of_statsmodels(
-    lengths, effects, missing, covariance
-):
-    """Effects of documents are a dummy for each."""
+@pytest.mark.parametrize("unit", ["", "document", "group"])
+def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, effects, missing, unit):
+    """Effects of documents are a dummy for each, also if groups of documents are the clusters."""
     table = design_table(lengths, 3, mean=50.0, missing=missing)
+    covariance = "cluster-crv1" if unit else "nonrobust"
+    group_of = GENRES if unit == "group" else None
     # The centre of the shard is the mean of its first rows, and not of all.
-    fits = fitted(table, covariance, rows=20, effects=effects)
-    if covariance == "cluster-crv1" and len(lengths) < 6:
-        said = f"{len(lengths)} document{'s' * (len(lengths) > 1)}: too few to cluster by"
+    fits = fitted(table, covariance, rows=20, effects=effects, group_of=group_of)
+    if unit and len(lengths) < 6:
+        said = f"{len(lengths)} {unit}{'s' * (len(lengths) > 1)}: too few to cluster by"
         assert [fit.status for fit in fits] == [said] * 3
         return
     errors = Errors(covariance=covariance, alpha=0.1, adjust="benjamini-hochberg")
@@ -83,15 +77,15 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(
         y, x, codes = columns_of(table, layer)
         means = sm.OLS(y, dummies_of(codes if effects else 0 * codes)).fit()
         x = with_effects(x, codes if effects else 0 * codes)
-        oracle = sm.OLS(y, x).fit(**(clustered(codes) if covariance == "cluster-crv1" else {}))
+        clusters = codes % 8 if unit == "group" else codes
+        oracle = sm.OLS(y, x).fit(**(clustered(clusters) if unit else {}))
         # The intercept is last here.
         order = [0, 1] if effects else [2, 0, 1]
         # Effects of documents are nested in the clusters: they do not count as terms.
-        nested = covariance == "cluster-crv1" and effects
-        factor = (len(y) - x.shape[1]) / (len(y) - 3) if nested else 1.0
+        factor = (len(y) - x.shape[1]) / (len(y) - 3) if unit and effects else 1.0
         v, estimate = factor * oracle.cov_params()[np.ix_(order, order)], oracle.params[order]
         error, rows = np.sqrt(np.diag(v)), tidy[tidy["layer"] == layer]
-        df = len(np.unique(codes)) - 1 if covariance == "cluster-crv1" else oracle.df_resid
+        df = len(np.unique(clusters)) - 1 if unit else oracle.df_resid
         assert (rows["df"] == df).all()
         low, high = stats.t(df, estimate, error).interval(0.9)
         found = rows[["estimate", "std_error", "statistic", "conf_low", "conf_high"]]
@@ -146,30 +140,17 @@ def test_slopes_equal_those_of_exact_arithmetic_for_any_mean(ratio):
     assert_allclose(fit.estimate[1:], [float(slope) for slope in exact], rtol=1e-12)
 
 
-def test_cr2_of_the_half_panel_adds_up_the_scores_that_it_gives_each_regression():
-    """Scores of the three regressions come from the leverages of all rows of a document."""
-    table = design_table(SEVEN, 1)
-    (fit,) = fitted(table, halves=True, effects=True)
-    y, x, codes = columns_of(table, 0)
-    data = pd.DataFrame(np.column_stack([y, x[:, 1:]]))
-
-    def scores_of(rows):
-        own = data[rows] - data[rows].groupby(codes[rows]).transform("mean")
-        return cr2_scores(own[0].to_numpy(), own[[1, 2]].to_numpy(), codes[rows])[0]
-
-    scores = half_panel(scores_of, codes)
-    assert_allclose(fit.covariance, scores.T @ scores, rtol=1e-9)
-
-
-def test_the_jackknife_equals_fits_without_each_document():
-    table = design_table(SEVEN, 1)
-    layers = layers_of(table, rows=33)
+@pytest.mark.parametrize("group_of", [None, GENRES])
+def test_the_jackknife_equals_fits_without_each_document_or_group(group_of):
+    table = design_table(SEVEN + SEVEN, 1)
+    layers = layers_of(table, rows=33, group_of=group_of)
     (fit,) = fits_of(layers, "cluster-jackknife")
     y, x, codes = columns_of(table, 0)
+    codes = codes % 8 if group_of else codes
     covariance, change = jackknifed(lambda kept: ols(y, x, kept), codes)
     assert_allclose(fit.estimate, ols(y, x), rtol=1e-9)
     assert_allclose(fit.covariance, covariance, rtol=1e-7)
-    assert (fit.df == 6).all()
+    assert (fit.df == len(change) - 1).all()
     influence = results.influence_table([fit])
     lag = influence[influence["term"] == "lag_1"]
     expected = pd.Series(-change[:, 1], index=layers[0].clusters)
@@ -260,67 +241,6 @@ def test_the_correction_hardly_worsens_a_fit_of_short_documents(last):
     for without, with_it in zip(plain, corrected_for_bias, strict=True):
         assert with_it.status == "ok"
         assert 0 < without.goodness["r_squared"] - with_it.goodness["r_squared"] < 0.01
-
-
-@pytest.mark.parametrize("effects", [False, True])
-@pytest.mark.parametrize("scale", [1, 40])
-def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale):
-    """With document effects there is a dummy for each; ``scale`` makes most leverages small."""
-    lengths = [30, 12, 5, 25, 8, 14, 4, 9 * scale]
-    table = design_table(lengths, 2, missing=0.1)
-    layers = layers_of(table, rows=20, effects=effects)
-    k = len(layers[0].names)
-    both = np.eye(k)[-2:]
-    joint = [both[:1] - both[1:], both]
-    for layer, fit in enumerate(fits_of(layers, joint=joint)):
-        y, x, codes = columns_of(table, layer)
-        x = with_effects(x, codes) if effects else x
-        wide = np.eye(k, x.shape[1])
-        v, df = cr2(y, x, codes, [*wide, *(contrast @ wide for contrast in joint)])
-        assert_allclose(fit.covariance, wide @ v @ wide.T, rtol=1e-10, atol=1e-14)
-        assert_allclose(fit.df, df[:k], rtol=1e-10)
-        for test, contrast, eta in zip(fit.joint, joint, df[k:], strict=True):
-            # That of a single contrast is a t test.
-            expected = aht(fit.estimate, fit.covariance, contrast, eta)
-            found = test.statistic, test.df, test.df_residual, test.p_value
-            assert found == pytest.approx(expected, rel=1e-9)
-        if effects:
-            assert fit.wald.statistic == pytest.approx(fit.joint[1].statistic)
-
-
-def test_the_root_for_small_leverages_is_precise_to_rounding():
-    leverages = np.full((1, 2, 2), 0.49 * SMALL)
-    (root,) = cr2_adjustment(leverages)
-    assert_allclose(root @ root @ (np.eye(2) - leverages[0]), np.eye(2), atol=1e-15)
-
-
-def test_clustered_errors_are_exact_with_binned_documents(monkeypatch, tmp_path):
-    monkeypatch.setattr(crossproducts, "FEWEST_BINS", 9)
-    monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
-    table = design_table(LENGTHS["many"], 3, missing=0.1)
-    whole, binned = layers_of(table), regressed(stored_of([table], tmp_path / "shards", 100.0))
-    assert len(binned[0].clusters) == 9
-    for one, other in zip(fits_of(whole), fits_of(binned), strict=True):
-        assert_allclose(one.covariance, other.covariance, rtol=1e-10)
-        assert_allclose(one.df, other.df, rtol=1e-10)
-        assert one.n_documents == other.n_documents
-        assert_goodness(one, effective_documents=other.goodness["effective_documents"])
-        assert one.goodness["loo_r_squared"] != other.goodness["loo_r_squared"]
-    jackknife = fits_of(binned, "cluster-jackknife")
-    assert [fit.df.tolist() for fit in jackknife] == [[8] * 3] * 3
-
-
-@pytest.mark.parametrize(("first", "low", "high"), [(50, 10, 20), (2000, 1, 4)])
-def test_effective_documents_are_fewer_if_documents_are_unequal(first, low, high):
-    """Equal documents count in full. With one as large as all others there are about two."""
-    table = design_table([first] + [50] * 19, 1)
-    (fit,) = fitted(table)
-    _, x, codes = columns_of(table, 0)
-    inverse = np.linalg.inv(x.T @ x)
-    gamma = [(inverse @ x[codes == g].T @ x[codes == g] @ inverse)[1, 1] for g in range(20)]
-    expected = 20 / (1 + np.var(gamma) / np.mean(gamma) ** 2)
-    assert_goodness(fit, effective_documents=expected)
-    assert low < expected <= high
 
 
 BY_DOCUMENT = np.repeat(np.arange(8.0), 20)
@@ -461,15 +381,3 @@ def test_what_is_present_is_significant_and_without_an_estimate_all_is_undecided
             assert (found == "present").any()
             assert not ((found == "present") & ~significant).any()
             assert found[-1] == "undecided"
-
-
-def test_repeated_documents_have_no_joint_test_of_more_than_they_tell():
-    """Two texts, each four times, give a covariance of rank 1 to their pooled coefficients."""
-    table = design_table([20, 20] * 4, 1)
-    columns = {name: np.tile(table[name].to_numpy()[:40], 4) for name in table.column_names[1:]}
-    layers = layers_of(changed(table, columns))
-    (fit,) = fits_of(layers, "cluster-crv1", joint=[np.eye(3)[1:], np.eye(3)[1:2]])
-    assert fit.status == "ok"
-    both, one = fit.joint
-    assert np.isnan([both.statistic, both.p_value, fit.wald.statistic]).all()
-    assert np.isfinite([one.statistic, one.p_value]).all()

@@ -65,6 +65,7 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
     monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
     table = design_table(np.random.default_rng(1).integers(1, 9, 60).tolist(), 2)
     binned = stored_of(pieces_of(table, 25), tmp_path / "shards", 1000.0, halves=True)
+    thirds = {f"d{i}": f"third {i % 3}" for i in range(60)}
     # A control has a few documents, which share no bins.
     few = ["d3", "d4", "d40"]
     for one, other in zip(binned, moments_of(table, halves=True), strict=True):
@@ -83,6 +84,10 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
             for place in range(7):
                 expected = other.s[:, place::7].sum(axis=1)
                 assert_allclose(one.s[:, place], expected, atol=1e-10)
+            # Groups are few, so that they are clusters under any limit of memory.
+            grouped, expected = (each.by_group(thirds) for each in (one, other))
+            assert (grouped.bins, grouped.clusters) == (None, ["third 0", "third 1", "third 2"])
+            assert_allclose(grouped.s, expected.s, atol=1e-10)
             every = np.concatenate([block.s for block in one.by_document()], axis=1)
             assert_allclose(every, other.s, atol=1e-10)
             assert_allclose(one.total, other.total, atol=1e-10)

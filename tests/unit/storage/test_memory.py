@@ -50,11 +50,7 @@ JOBS |= group("/slurm/job_7", 4000 * MB, 1500, 500)
     ],
 )
 def test_free_memory_is_the_least_that_the_machine_and_its_groups_leave(
-    cgroup,
-    files,
-    expected,
-    tmp_path,
-    monkeypatch,
+    cgroup, files, expected, tmp_path, monkeypatch
 ):
     machine = psutil.virtual_memory()._replace(available=8000 * MB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
