@@ -59,10 +59,10 @@ def without(table, *documents):
     return table.filter(pc.invert(pc.is_in(table["document"], pa.array(documents, pa.string()))))
 
 
-def write_study(
+def study_of(
     folder, model, design, *, corpus="prompts", site="attention", cuts=(), halves=False, **options
 ):
-    """Write the coefficients and cross-products of a study as the pipeline does; return it."""
+    """Return a study of a design, with its cross-products in files as the pipeline writes them."""
     keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
     folder = folder.joinpath(*keys.values())
     settings = regression_settings(**options)
@@ -140,8 +140,8 @@ def test_differences_use_the_correlation_over_shared_documents(tmp_path):
     moved = {name: own + random.normal(scale=0.05, size=300) for name, own in columns.items()}
     for layer in range(4):
         moved[f"layer_{layer:02d}.y"] += 0.08 * columns[f"layer_{layer:02d}.lag_1"]
-    a = write_study(tmp_path, "a", design)
-    b = write_study(tmp_path, "b", changed(design, moved))
+    a = study_of(tmp_path, "a", design)
+    b = study_of(tmp_path, "b", changed(design, moved))
     table = pairs_of(a, b, equivalence_bound=0.01).set_index("term")
     assert table.loc["lag_1", "layers_differing"] == 4
     assert table.loc["lag_2", "layers_differing"] == 0
@@ -160,8 +160,8 @@ def test_models_without_fitted_layers_have_no_comparison():
 
 def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_path):
     small, large = design_of(bump(6), seed=1), design_of(bump(12, 0.4), seed=2)
-    a = write_study(tmp_path, "small", small, cuts=(4, 8))
-    b = write_study(tmp_path, "large", large, cuts=(6,))
+    a = study_of(tmp_path, "small", small, cuts=(4, 8))
+    b = study_of(tmp_path, "large", large, cuts=(6,))
     table = pairs_of(a, b, alpha=0.1)
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
     assert list(table["term"]) == ["lag_1", "lag_2"]
@@ -183,18 +183,18 @@ def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_
 def test_halves_count_only_where_they_corrected_the_regression(tmp_path):
     """With few documents a regression is not corrected, although their halves are summed apart."""
     design = design_of(bump(3))
-    plain = write_study(tmp_path, "plain", design)
-    apart = write_study(tmp_path, "apart", design, halves=True)
+    plain = study_of(tmp_path, "plain", design)
+    apart = study_of(tmp_path, "apart", design, halves=True)
     for one, other in zip(plain.moments(), apart.moments(), strict=True):
         assert_allclose(other.s, one.s, atol=1e-9)
     options = {"halves": True, "bias_correction": "half-panel", "fixed_effects": "document"}
-    corrected = write_study(tmp_path, "corrected", design, **options)
+    corrected = study_of(tmp_path, "corrected", design, **options)
     assert {len(layer.s) for layer in corrected.moments()} == {3}
 
 
 def test_identical_models_differ_nowhere(tmp_path):
     design = design_of(bump(7))
-    table = pairs_of(*(write_study(tmp_path, model, design) for model in "ab"))
+    table = pairs_of(*(study_of(tmp_path, model, design) for model in "ab"))
     assert (table["layers_compared"] == 7).all()
     assert (table["layers_alike"] == 7).all()
     assert (table[["layers_differing", "median_difference"]] == 0).all(axis=None)
@@ -207,8 +207,8 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
 
     def pair(folder, *left_out):
         return pairs_of(
-            write_study(folder, "few", without(few, *left_out[0])),
-            write_study(folder, "many", without(many, *left_out[1])),
+            study_of(folder, "few", without(few, *left_out[0])),
+            study_of(folder, "many", without(many, *left_out[1])),
         )
 
     table = pair(tmp_path, ["d0"], ["d7"])
@@ -226,7 +226,7 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
 def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, others):
     options = {"covariance": "nonrobust"}
     a, b = (
-        write_study(tmp_path, model, design_of(bump(4), documents), **options)
+        study_of(tmp_path, model, design_of(bump(4), documents), **options)
         for model, documents in (("a", NAMES[:5]), ("b", others))
     )
     table = pairs_of(a, b)
@@ -239,7 +239,7 @@ def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, other
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     studies = [
-        write_study(tmp_path, model, design_of(bump(3), seed=seed), corpus=corpus, site=site)
+        study_of(tmp_path, model, design_of(bump(3), seed=seed), corpus=corpus, site=site)
         for seed, model in enumerate(("a", "b", "c"))
         for corpus in ("prompts", "novels")
         for site in ("attention", "mlp")
@@ -268,7 +268,7 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
 def test_the_table_of_all_studies_states_depth(tmp_path):
     depths = {"a": [0, 0.5, 1], "deep": [0, 0.25, 0.5, 0.75, 1], "single": [0]}
     studies = [
-        write_study(tmp_path, name, design_of(bump(len(layers)))) for name, layers in depths.items()
+        study_of(tmp_path, name, design_of(bump(len(layers)))) for name, layers in depths.items()
     ]
     table = comparison.combined_coefficients(studies)
     assert len(table) == 3 * (3 + 5 + 1)
@@ -279,8 +279,8 @@ def test_the_table_of_all_studies_states_depth(tmp_path):
 
 
 def test_findings_have_a_line_for_each_pair(tmp_path):
-    a = write_study(tmp_path, "a", design_of(bump(6), seed=1))
-    b = write_study(tmp_path, "b", design_of(bump(6, 0.3) / 2, seed=2))
+    a = study_of(tmp_path, "a", design_of(bump(6), seed=1))
+    b = study_of(tmp_path, "b", design_of(bump(6, 0.3) / 2, seed=2))
     table = pairs_of(a, b, alpha=0.1)
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
@@ -292,8 +292,8 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
 
 
 def test_regressions_with_different_settings_are_not_compared(tmp_path):
-    a = write_study(tmp_path, "a", design_of(bump(3)))
-    b = write_study(tmp_path, "b", design_of(bump(3)), alpha=0.01, adjust="none")
+    a = study_of(tmp_path, "a", design_of(bump(3)))
+    b = study_of(tmp_path, "b", design_of(bump(3)), alpha=0.01, adjust="none")
     first, _ = refused(comparison.common_inference, [a, b])
     assert first == (
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "
