@@ -66,9 +66,12 @@ MODELS = {
 }
 
 
-def small_model(model_type, settings, **options):
-    """Return a base model of large weights: what its layers add is of the stream's own size."""
-    model = AutoModel.from_config(AutoConfig.for_model(model_type, **settings), **options).eval()
+def small_model(model_type, settings, kind=AutoModel, **options):
+    """Return a model of large weights: what its layers add is of the stream's own size.
+
+    It is a base model, or one with a head if the kind is AutoModelForCausalLM.
+    """
+    model = kind.from_config(AutoConfig.for_model(model_type, **settings), **options).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weights in model.parameters():

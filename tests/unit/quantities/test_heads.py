@@ -8,7 +8,6 @@ import pytest
 import torch
 from models import BLOOM, GPT, LLAMA
 from models import ragged as sequences
-from transformers import AutoConfig, AutoModel
 
 from attnlag.model import detect_modules
 from attnlag.model.hooks import NotGiven
@@ -84,8 +83,7 @@ def test_norms_of_heads_equal_those_of_their_vectors(name):
 
 def test_a_differential_head_is_made_by_two_attention_heads():
     """Other queries of attention heads 1 and 3 change the second of two differential heads."""
-    torch.manual_seed(0)
-    model = AutoModel.from_config(AutoConfig.for_model("diffllama", **LLAMA)).eval()
+    model = models.small_model("diffllama", LLAMA)
     before = measured(model)[1][-1]
     with torch.no_grad():
         model.layers[-1].self_attn.q_proj.weight.view(4, 12, 48)[[1, 3]] *= 50
@@ -146,7 +144,7 @@ MAMBA |= {"layers_block_type": ["mamba", "mamba", "mlp"], "head_dim": 16}
     ],
 )
 def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
-    model = AutoModel.from_config(AutoConfig.for_model(kind, **WIDTH, **settings)).eval()
+    model = models.small_model(kind, WIDTH | settings)
     remark, norms = measured(model)
     assert remark.startswith(found)
     assert bool(norms.size) == found.startswith("heads")
@@ -154,8 +152,7 @@ def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
 
 def test_layers_of_another_mixer_leave_the_heads_of_the_others():
     layers = {"layers_block_type": ["mamba", "attention", "mlp"]}
-    config = AutoConfig.for_model("nemotron_h", **WIDTH, **MAMBA | layers)
-    model = AutoModel.from_config(config).eval()
+    model = models.small_model("nemotron_h", WIDTH | MAMBA | layers)
     adjustments = models.extractor(model, "norms", "heads", batch_tokens=256)
     results = adjustments.measure(sequences())
     found = adjustments.computations["heads", "attention"]

@@ -1,14 +1,14 @@
 """Sources and readout, against vectors that a model writes if one token alone has values."""
 
+import models
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from models import LLAMA
-from transformers import AutoConfig, AutoModelForCausalLM
+from models import BLOOM, GPT, LLAMA
+from transformers import AutoModelForCausalLM
 
 from attnlag.model.detect_modules import decoder_of
-from attnlag.model.language_models import quiet_transformers
 from attnlag.quantities import readout, tracing
 from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLASSES, written
 
@@ -16,7 +16,7 @@ from attnlag.quantities.traced_tables import LISTS, READOUT_EFFECTS, SOURCE_CLAS
 # window of four tokens; a factor of what is added, and of logits; biases of values; attention in
 # half of the layers; gates of channels; a factor of each head's sum; a sink that is no token.
 MODELS = {
-    "gpt2": {"vocab_size": 200, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "gpt2": GPT,
     "llama": LLAMA,
     "gemma2": LLAMA | {"head_dim": 12, "sliding_window": 4, "final_logit_softcapping": 3.0},
     "granite": LLAMA | {"residual_multiplier": 0.22, "logits_scaling": 8.0},
@@ -34,15 +34,9 @@ TOKENS = 13
 
 
 def small_model(name):
-    torch.manual_seed(0)
-    with quiet_transformers():
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **MODELS[name]))
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
-    # The implementation that gives weights rounds them to float32.
-    model.set_attn_implementation("eager")
-    return model.double().eval()
+    """Return a model in float64; the implementation that gives weights rounds them to float32."""
+    options = {"kind": AutoModelForCausalLM, "attn_implementation": "eager"}
+    return models.small_model(name, MODELS[name], **options).double()
 
 
 class Run:
@@ -238,22 +232,20 @@ def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
-        ("bloom", {"hidden_size": 48, "n_layer": 2, "n_head": 4, "vocab_size": 200}, "by itself"),
+        ("bloom", BLOOM, "by itself"),
         ("diffllama", LLAMA | {"head_dim": 12}, "and 2 heads"),
         ("bitnet", LLAMA, "layer 0 has more than a gate between attention and its output proj"),
     ],
 )
 def test_a_model_that_gives_no_weights_says_so(name, options, reason, ids):
-    with quiet_transformers():
-        config = AutoConfig.for_model(name, **options)
-        model = AutoModelForCausalLM.from_config(config).eval()
+    model = models.small_model(name, options, AutoModelForCausalLM)
     found = tracing.Tracer(decoder_of(model), ["attention"])
     found.trace({("a", 0): ids})
     tables = found.tables()
     assert tables["sources", "attention"].num_rows == 0
     assert reason in found.remarks()["sources"]
     assert "within" in found.readout_remark
-    assert tables["readout", "attention"].num_rows == config.num_hidden_layers * TOKENS
+    assert tables["readout", "attention"].num_rows == model.config.num_hidden_layers * TOKENS
 
 
 @pytest.mark.parametrize("fails", [False, True])
