@@ -5,7 +5,6 @@ import functools
 import models
 import numpy as np
 import pytest
-import torch
 from models import STRETCHED, UNGROUPED, dynamic, extractor, longrope, outputs_of, ragged
 
 from attnlag.errors import UserError
@@ -16,44 +15,39 @@ def small_model(model_type, settings):
     return models.small_model(model_type, {**UNGROUPED, **settings})
 
 
-def alone(model_type, settings, sequence):
-    """Return what attention adds, by a model of its own."""
-    model = small_model(model_type, settings)
-    return outputs_of(model, [layer.self_attn for layer in model.layers], sequence)
-
-
 # On both sides of the original length, at it, and twice of one length.
 LENGTHS = [28, 33, 30, 60, 33, 5]
 
 
 @functools.cache
 def all_alone(name):
-    """Return what attention adds to each of the sequences, by itself."""
-    return [alone(*STRETCHED[name], sequence) for sequence in ragged(LENGTHS)]
+    """Return what attention adds to the tokens of each sequence, by a model of its own."""
+
+    def alone(sequence):
+        model = small_model(*STRETCHED[name])
+        return outputs_of(model, [layer.self_attn for layer in model.layers], sequence)
+
+    return np.concatenate(list(map(alone, ragged(LENGTHS))), axis=1)
 
 
 @pytest.mark.parametrize("batch_tokens", [40, 4096])
 @pytest.mark.parametrize("name", STRETCHED)
 def test_embeddings_come_from_the_sequence_and_not_from_its_batch(name, batch_tokens):
-    model, sequences, each = small_model(*STRETCHED[name]), ragged(LENGTHS), all_alone(name)
-    adjustments = extractor(model, "vectors", batch_tokens=batch_tokens, threads=2)
+    adjustments = extractor(
+        small_model(*STRETCHED[name]), "vectors", batch_tokens=batch_tokens, threads=2
+    )
+    expected = all_alone(name)
     # A second run must not find what the first one left.
     for _ in range(2 if batch_tokens == 40 else 1):
-        found = np.split(
-            np.stack(adjustments.measure(sequences)["vectors", "attention"]),
-            np.cumsum(LENGTHS)[:-1],
-            axis=1,
-        )
-        for expected, vectors in zip(each, found, strict=True):
-            gap = np.linalg.norm(vectors - expected, axis=-1)
-            assert (gap <= 1e-4 * np.linalg.norm(expected, axis=-1)).all()
+        found = np.stack(adjustments.measure(ragged(LENGTHS))["vectors", "attention"])
+        gap = np.linalg.norm(found - expected, axis=-1)
+        assert (gap <= 1e-4 * np.linalg.norm(expected, axis=-1)).all()
 
 
 @pytest.mark.parametrize("original", [100, 200, 256])
 @pytest.mark.parametrize("kind", [("phi3", longrope), ("llama", dynamic)])
 def test_a_short_original_context_length_is_accepted(kind, original):
-    model = small_model(kind[0], kind[1](original))
-    adjustments = extractor(model, batch_tokens=512)
+    adjustments = extractor(small_model(kind[0], kind[1](original)), batch_tokens=512)
     adjustments.measure(ragged([300, 150]))
     assert adjustments.identity_error < 1e-5
 
@@ -62,36 +56,22 @@ def test_embeddings_that_differ_by_type_of_layer_are_found():
     whole = longrope(30)["rope_parameters"]
     types = ["sliding_attention", "full_attention", "sliding_attention"]
     plain = {"rope_type": "default", "rope_theta": 10000.0}
-    settings = {
-        "head_dim": 12,
-        "layer_types": types,
-        "rope_parameters": {"sliding_attention": plain, "full_attention": whole},
-    }
+    parameters = {"sliding_attention": plain, "full_attention": whole}
+    settings = {"head_dim": 12, "layer_types": types, "rope_parameters": parameters}
     assert passes.Rotary(small_model("gemma3_text", settings)).limits == {("longrope", 30)}
-
-
-class Shifted(torch.nn.Module):
-    """A sublayer whose output depends on how many sequences are in a batch."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x):
-        return self.module(x) * (1 + 0.01 * len(x))
 
 
 def test_a_model_whose_numbers_depend_on_the_batch_is_refused():
     model = small_model("llama", {"max_position_embeddings": 256})
-    model.layers[1].mlp = Shifted(model.layers[1].mlp)
+    # The output depends on how many sequences are in a batch.
+    model.layers[1].mlp.register_forward_hook(lambda _, __, out: out * (1 + 0.01 * len(out)))
     # In the second case, only the middle sequence shares a batch.
     for lengths in ([40, 39, 38, 40], [80, 40, 39, 10]):
         adjustments = extractor(model, batch_tokens=2048, name="mine")
         with pytest.raises(UserError, match=r"model mine, of type 'llama', gives a sequence other"):
             adjustments.measure(ragged(lengths))
     # One that has every pass to itself is what it is.
-    adjustments = extractor(model, batch_tokens=1, name="mine")
-    adjustments.measure(ragged([40, 39, 38, 40]))
+    extractor(model, batch_tokens=1, name="mine").measure(ragged([40, 39, 38, 40]))
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 4096])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from designs import norms_table
-from models import GPT, LLAMA
+from models import LLAMA
 from oracles import mean_of
 
 from attnlag.quantities import centred, columns, computation, geometry, geometry_means
@@ -19,23 +19,15 @@ from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE, SITES, STREAM_GROW
 from attnlag.quantities.means import RatioSums
 from attnlag.storage.sequences import TokenSequence
 
-# The module whose output is added, and what it is multiplied by; blocks are in layers or h.
-MODELS = {
-    "gpt2": (GPT, "attn", 1.0),
-    "llama": (LLAMA, "self_attn", 1.0),
-    "gemma2": ({**LLAMA, "head_dim": 12}, "post_attention_layernorm", 1.0),
-    "granite": ({**LLAMA, "residual_multiplier": 0.22}, "self_attn", 0.22),
-}
-
 
 def sequences():
     return models.ragged((20, 13, 9, 1))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "granite"])
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
-    sizes, path, scale = MODELS[name]
+    sizes, _, path, scale = models.WRITTEN_BY[name]
     model = models.small_model(name, sizes)
     measured = models.extractor(model, keep, "geometry", batch_tokens=256).measure(sequences())
     ends = np.cumsum(list(map(len, sequences())))[:-1]

@@ -6,31 +6,16 @@ import models
 import numpy as np
 import pytest
 import torch
-from models import BLOOM, GPT, LLAMA
+from models import LLAMA, WRITTEN_BY
 from models import ragged as sequences
 
 from attnlag.model import detect_modules
 from attnlag.model.hooks import NotGiven
 from attnlag.quantities import heads
 
-HEADS = {**LLAMA, "head_dim": 16}
-
-# The output projection, the module whose output is added, and what that is multiplied by: Conv1D
-# with a bias, grouped queries, a bias, heads wider than the stream before a norm, a scale, and a
-# projection that is the site itself.
-MODELS = {
-    "gpt2": (GPT, "attn.c_proj", "attn.c_proj", 1.0),
-    "llama": (LLAMA, "self_attn.o_proj", "self_attn.o_proj", 1.0),
-    "starcoder2": (LLAMA, "self_attn.o_proj", "self_attn.o_proj", 1.0),
-    "gemma2": (HEADS, "self_attn.o_proj", "post_attention_layernorm", 1.0),
-    "olmo2": (LLAMA, "self_attn.o_proj", "post_attention_layernorm", 1.0),
-    "granite": ({**LLAMA, "residual_multiplier": 0.22}, "self_attn.o_proj", "self_attn", 0.22),
-    "bloom": (BLOOM, "self_attention.dense", "self_attention.dense", 1.0),
-}
-
 
 def small_model(name):
-    return models.small_model(name, MODELS[name][0], attn_implementation="eager")
+    return models.small_model(name, WRITTEN_BY[name][0], attn_implementation="eager")
 
 
 def outright(name, model, sequence):
@@ -38,7 +23,7 @@ def outright(name, model, sequence):
 
     A norm after it is frozen: what it divides by comes from the whole.
     """
-    _, path, added, scale = MODELS[name]
+    _, path, added, scale = WRITTEN_BY[name]
     norms = []
     # Heads one by one: (heads, heads, 1), the second axis being what is kept of each.
     alone = torch.eye(4, dtype=torch.float64)[..., None]
@@ -70,7 +55,7 @@ def measured(model, texts=None):
     return remark, np.stack(layers["heads", "attention"] or [[]])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WRITTEN_BY)
 def test_norms_of_heads_equal_those_of_their_vectors(name):
     model = small_model(name)
     remark, found = measured(model)
