@@ -119,16 +119,13 @@ def _describe(
     serialised = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
     (folder / SOURCE_RECORD).write_text(serialised + "\n", encoding="utf-8")
     weights = sum(entry["bytes"] for file, entry in files.items() if file.endswith(".safetensors"))
-    quantised = ", from {bits}-bit weights ({quantization})" if "bits" in record else ""
+    quantised = ""
+    if "bits" in record:
+        quantised = f", from {record['bits']}-bit weights ({record['quantization']})"
     log.info(
-        "%s: %s, %s, width %s, %s, %s%s",
-        name,
-        type(model).__name__,
-        counted(text.num_hidden_layers, "layer"),
-        text.hidden_size,
-        counted(parameters, "parameter"),
-        amount(weights),
-        quantised.format(**record),
+        f"{name}: {type(model).__name__}, {counted(text.num_hidden_layers, 'layer')}, "
+        f"width {text.hidden_size}, {counted(parameters, 'parameter')}, {amount(weights)}"
+        f"{quantised}"
     )
     return record
 

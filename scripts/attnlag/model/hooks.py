@@ -108,17 +108,10 @@ def tap(
 ) -> AbstractContextManager[None]:
     """Observe or edit what passes through blocks in forward passes of this thread.
 
-    Parameters
-    ----------
-    points : collection of str
-        Sublayers, whose value is what their modules return, summed up, before the block scales it,
-        ``STREAM`` and ``OUTPUT``.
-    on : callable
-        ``on(layer, point, value)`` is called with a value of all sequences and tokens, padding
-        included, which may share one dimension; what it returns replaces the value, unless it is
-        None. Later operations may overwrite a value, so ``on`` must copy what it keeps.
-    modules : mapping, optional
-        The modules of further points, all of which are given.
+    The points are ``STREAM``, ``OUTPUT`` and sublayers, whose value is what their modules return,
+    summed up, before the block scales it; those of ``modules`` are all given. ``on`` is called with
+    values of all sequences and tokens, padding included, which may share one dimension. Later
+    operations may overwrite a value, so ``on`` must copy what it keeps.
     """
 
     def before(layer: int, point: str) -> Callable[..., Any]:

@@ -58,21 +58,13 @@ def draws(
     modules: Mapping[str, Any] | None = None,
     name: str = "NAME",
 ) -> Iterator[Draw]:
-    """Yield models of the same config with new weights at some scales, equal seeds at all.
+    """Yield models of a config, or of that in a folder, with new weights at some scales.
 
-    They are as transformers initialises them, with the head, in float32, on the CPU, and without
+    ``own`` is the standard deviation that the config states, and ``default`` that of transformers.
+    ``by-depth`` is the model's own, but for the matrices whose outputs are added to the stream,
+    which are divided by √(2 × layers), as in GPT-2 (Radford et al. 2019). The models are as
+    transformers initialises them under the seed, with the head, in float32, on the CPU, and without
     dropout, which no proof of their blocks would pass.
-
-    Parameters
-    ----------
-    original : transformers.PretrainedConfig or Path
-        A config, or a Hugging Face folder, of which only the config is read.
-    scales : sequence of str
-        ``own``: the standard deviation that the config states. ``default``: that of transformers.
-        ``by-depth``: the model's own, but for the matrices whose outputs are added to the stream,
-        which are divided by √(2 × layers), as in GPT-2 (Radford et al. 2019).
-    modules : mapping or None
-        Declared module paths; see ``detect_modules.blocks_of``.
     """
     drawn: dict[tuple[float | None, bool], str] = {}
     for scale in scales:
