@@ -152,18 +152,6 @@ def test_stored_rows_can_be_read_from_any_place(tmp_path):
         assert [tuple(row.values()) for row in found] == rows[start:stop]
 
 
-@pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.csv", "x.tsv", "x.txt", "x.parquet"])
-@pytest.mark.parametrize("compression", formats.COMPRESSIONS)
-def test_compressed_files_are_the_same_documents(name, compression, tmp_path):
-    contents = {".parquet": {"text": ["one", "two"]}}
-    contents |= dict.fromkeys(formats.JSON_LINES, json_lines({"text": "one"}, {"text": "two"}))
-    plain = write(tmp_path / name, contents.get(f".{name[2:]}", "text\none\ntwo\n"))
-    packed = tmp_path / f"{name}{compression}"
-    with pa.output_stream(packed, compression=formats.COMPRESSIONS[compression]) as stream:
-        stream.write(plain.read_bytes())
-    assert read_all([packed], DEFAULTS) == read_all([plain], DEFAULTS)
-
-
 def unnamed(*texts):
     """Return documents without ids and groups in a file called x."""
     return [Document(f"x-{number:06d}", "x", text) for number, text in enumerate(texts, 1)]
