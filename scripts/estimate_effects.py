@@ -59,7 +59,7 @@ def main(job):
         free = sum(loading.free_bytes(model.device).values())
         room = 4 * base_model.get_memory_footprint() <= free
         fast = settings.fast if room or settings.fast != "auto" else "off"
-        used["fast"], way = onednn.accelerate(base_model, decoder.blocks, ids, fast, backward=True)
+        used["fast"], way = onednn.accelerate(decoder, ids, fast, backward=True)
         table = effects.measured(
             decoder,
             sequences,

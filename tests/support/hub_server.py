@@ -9,6 +9,8 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -26,15 +28,12 @@ class Repository:
 @dataclass
 class Hub:
     repositories: dict[str, Repository] = field(default_factory=dict)
-    # Files that are listed but absent, truncated, or altered.
-    absent: set[str] = field(default_factory=set)
-    truncated: set[str] = field(default_factory=set)
-    altered: set[str] = field(default_factory=set)
+    # What is sent in place of the content of a file; nothing: it is listed, but absent.
+    faults: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     # Status of every answer.
     status: int | None = None
     requests: list[tuple[str, str]] = field(default_factory=list)
     endpoint: str = ""
-    content_endpoint: str = ""
 
     def fetched(self) -> set[str]:
         return {
@@ -42,13 +41,6 @@ class Hub:
             for method, path in self.requests
             if method == "GET" and "/resolve/" in path
         }
-
-    def sent(self, file: str, body: bytes) -> bytes:
-        if file in self.truncated:
-            return body[: len(body) // 2]
-        if file in self.altered:
-            return body[:-1] + bytes([body[-1] ^ 1])
-        return body
 
 
 def sha256(content: bytes) -> str:
@@ -113,33 +105,37 @@ class Handler(BaseHTTPRequestHandler):
         repository = self.hub.repositories[name]
         commit = repository.references.get(revision, revision)
         files = repository.commits.get(commit, {})
+        body = files.get(file, b"")
+        sent = self.hub.faults.get(file, bytes)(body)
         if repository.gated:
             self.send(403, X_Error_Code="GatedRepo")
         elif not files:
             self.send(404, X_Error_Code="RevisionNotFound")
-        elif file in self.hub.absent or file not in files:
+        elif not sent:
             self.send(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
-        elif content or "lfs" not in (listed := entry(file, files[file])):
-            headers = {} if content else {"X_Repo_Commit": commit, "ETag": f'"{listed["oid"]}"'}
-            self.send(200, self.hub.sent(file, files[file]), **headers)
+        elif content:
+            self.send(200, sent)
+        elif "lfs" not in (listed := entry(file, body)):
+            self.send(200, sent, X_Repo_Commit=commit, ETag=f'"{listed["oid"]}"')
         else:
+            # The real hub keeps large files on another host.
+            elsewhere = self.hub.endpoint.replace("127.0.0.1", "localhost")
             self.send(
                 302,
-                Location=f"{self.hub.content_endpoint}/content/{name}/resolve/{commit}/{file}",
+                Location=f"{elsewhere}/content/{name}/resolve/{commit}/{file}",
                 X_Repo_Commit=commit,
-                X_Linked_Etag=f'"{sha256(files[file])}"',
-                X_Linked_Size=str(len(files[file])),
+                X_Linked_Etag=f'"{sha256(body)}"',
+                X_Linked_Size=str(len(body)),
             )
 
 
-def start() -> tuple[Hub, ThreadingHTTPServer]:
-    """Start a server with no repositories; shut it down with its ``shutdown``."""
+@contextmanager
+def serving() -> Iterator[Hub]:
+    """Serve a hub, at first without repositories."""
     hub = Hub()
     handler = type("HandlerOfHub", (Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    port = server.server_address[1]
-    hub.endpoint = f"http://127.0.0.1:{port}"
-    # A different host name, because the real hub keeps large files on another host.
-    hub.content_endpoint = f"http://localhost:{port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return hub, server
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield hub
+        server.shutdown()

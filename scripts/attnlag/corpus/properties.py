@@ -49,20 +49,16 @@ class WordSource(NamedTuple):
 def source_of(settings: Tagger, documents: Iterable[str], tags: Path | None = None) -> WordSource:
     """Return the source that settings name, or raise UserError if one is missing or unsuitable.
 
-    ``documents`` are the ids of the whole corpus, and ``tags`` is the file of words and tags, if
-    any.
+    ``documents`` are the ids of the whole corpus, and ``tags`` is the ``file`` of the settings.
     """
     packages: tuple[str, ...] = ()
     # Without a column, no document has tags in its row.
     words_of = tagging.from_column
     if settings.package is not None:
-        assert settings.version
-        assert settings.sha256
         nlp = tagging.pipeline_of(settings.package, settings.version, settings.sha256)
         words_of = partial(tagging.tagged_by, nlp)
         packages = ("spacy", settings.package)
-    elif settings.file:
-        assert tags
+    elif tags is not None:
         words_of = partial(tagging.from_file, tags, tagging.read_tags(tags, documents))
     return WordSource(words_of, settings.groups, packages)
 

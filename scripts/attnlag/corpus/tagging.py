@@ -144,7 +144,7 @@ def read_tags(path: Path, documents: Iterable[str]) -> dict[str, list[tuple[str,
     return pairs
 
 
-def pipeline_of(package: str, version: str, sha256: str) -> Any:
+def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:
     """Return the part of a packaged spaCy pipeline that gives universal part-of-speech tags.
 
     Raise UserError if spaCy or the package is not installed, its version is another one, or the

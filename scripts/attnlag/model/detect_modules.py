@@ -49,19 +49,12 @@ class Decoder:
 def decoder_of(
     model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
 ) -> Decoder:
-    """Return a model, with a head or without, and what `blocks_of` finds in it."""
-    blocks, remark = blocks_of(getattr(model, "base_model", model), declared, name)
-    return Decoder(model, name, blocks, remark)
-
-
-def blocks_of(
-    model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
-) -> tuple[list[BlockModules], str]:
-    """Return the blocks of a base model, and a description of what was found.
+    """Return a model, with a head or without, and the blocks that are found in it.
 
     Each layout whose modules exist is tried until one passes the proof in a short pass. The run
     proves it again. A factor that is not ``declared`` is found by the proof.
     """
+    whole, model = model, getattr(model, "base_model", model)
     vocabulary_of(model, name)
     if declared:
         try:
@@ -71,7 +64,7 @@ def blocks_of(
             raise UserError(f"{where}: {error}; {architectures.how_to_declare()}") from None
         if declared.get("scale") is None:
             blocks, _ = tried(model, blocks, name)
-        return blocks, others_in_place_of_attention(blocks)
+        return Decoder(whole, name, blocks, others_in_place_of_attention(blocks))
     failures: list[str] = []
     for path, candidate in architectures.candidates(model):
         blocks, failure = tried(model, candidate, name)
@@ -81,7 +74,8 @@ def blocks_of(
             were = "were tried and pass" if len(blocks[0].sublayers) > 1 else "was tried and passes"
             # The usual layout needs no remark.
             remark = f"{layout}{times} {were} the proof" if failures or times else ""
-            return blocks, "; ".join(filter(None, [remark, others_in_place_of_attention(blocks)]))
+            remarks = filter(None, [remark, others_in_place_of_attention(blocks)])
+            return Decoder(whole, name, blocks, "; ".join(remarks))
         failures.append(f"{layout} ({failure})")
     raise UserError(architectures.unknown(model, name, failures))
 

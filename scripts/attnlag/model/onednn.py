@@ -22,7 +22,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import UserError
-from attnlag.model import architectures
+from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import forward, watched
 
 # Smaller matrices are not packed, because the call costs more than the product.
@@ -61,12 +61,7 @@ Linear = torch.nn.Linear | Conv1D
 
 
 def accelerate(
-    model: torch.nn.Module,
-    blocks: list[architectures.BlockModules],
-    ids: torch.Tensor,
-    fast: str = "auto",
-    *,
-    backward: bool = False,
+    decoder: Decoder, ids: torch.Tensor, fast: str = "auto", *, backward: bool = False
 ) -> tuple[str, str]:
     """Put a model on a fast path if this is faster and gives the same norms.
 
@@ -75,15 +70,16 @@ def accelerate(
     backward pass, which gives no gradients of weights, the transposes are packed too and
     activations stay apart. Return the way that is used, and its description for the log.
     """
-    weights = next(blocks[0].block.parameters())
+    weights = next(decoder.blocks[0].block.parameters())
     if fast == "off" or weights.device.type != "cpu" or weights.dtype not in NORM_BOUNDS:
         return "off", "plain torch"
-    modules = modules_of(blocks)
+    blocks = (block.block for block in decoder.blocks)
+    modules = list(dict.fromkeys(module for block in blocks for module in block.modules()))
     linears = [m for m in modules if isinstance(m, Linear) and m.weight.numel() >= SMALLEST]
     way = fast
     with torch.inference_mode(), ExitStack() as undo:
         with following(modules) as activations:
-            plain = norms(model, blocks, ids)
+            plain = norms(decoder, ids)
         if backward:
             activations.clear()
         try:
@@ -101,7 +97,7 @@ def accelerate(
                 return "off", "plain torch"
             for module in replaced:
                 replace(module, fused_gelu, undo)
-            gaps = (norms(model, blocks, ids) - plain).abs()
+            gaps = (norms(decoder, ids) - plain).abs()
             gaps /= plain.abs().clamp_min(torch.finfo(plain.dtype).tiny)
             half, most = (
                 np.quantile(gaps.double().numpy(), [0.5, 0.9]) if len(gaps) else [np.nan] * 2
@@ -121,17 +117,15 @@ def accelerate(
     return "off", f"plain torch; fast paths do not work here ({words})"
 
 
-def norms(
-    model: torch.nn.Module, blocks: list[architectures.BlockModules], ids: torch.Tensor
-) -> torch.Tensor:
+def norms(decoder: Decoder, ids: torch.Tensor) -> torch.Tensor:
     """Return the norms of what all sublayers of all layers add, (layers x sublayers, tokens)."""
     found: list[torch.Tensor] = []
 
     def keep(_: int, __: str, added: torch.Tensor) -> None:
         found.append(torch.linalg.vector_norm(added, dim=-1, dtype=torch.float32))
 
-    with watched(blocks, torch.ones(1, len(ids), dtype=torch.bool), keep):
-        forward(model, ids[None])
+    with watched(decoder.blocks, torch.ones(1, len(ids), dtype=torch.bool), keep):
+        forward(decoder.model, ids[None])
     # A module that is declared but never called gives no norms; the proof of the sites detects it.
     return torch.stack(found) if found else torch.empty(0)
 
@@ -163,11 +157,6 @@ def following(modules: Sequence[torch.nn.Module]) -> Iterator[dict[Linear, torch
         yield activations
     for linear in [linear for linear, module in activations.items() if calls[module] > 1]:
         del activations[linear]
-
-
-def modules_of(blocks: list[architectures.BlockModules]) -> list[torch.nn.Module]:
-    """Return the modules of all blocks, each once."""
-    return list(dict.fromkeys(module for block in blocks for module in block.block.modules()))
 
 
 def fastest(linears: Sequence[Linear], activations: Mapping[Linear, torch.nn.Module]) -> str:

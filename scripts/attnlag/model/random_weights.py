@@ -91,9 +91,7 @@ def draws(
                 model = new_model(config, torch.float32, attn_implementation=implementation).eval()
         if scale == "by-depth":
             try:
-                divided = divide_outputs(
-                    detect_modules.blocks_of(model.base_model, modules, name)[0]
-                )
+                divided = divide_outputs(detect_modules.decoder_of(model, modules, name).blocks)
             except UserError as error:
                 if not drawn:
                     raise

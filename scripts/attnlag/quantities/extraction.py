@@ -239,9 +239,7 @@ class Extractor:
         )
         for each in self.computations.values():
             each.prove(shown.seen, shown.output)
-        self.fast, self.computed_by = onednn.accelerate(
-            decoder.model, decoder.blocks, batch.ids[0], self.fast
-        )
+        self.fast, self.computed_by = onednn.accelerate(decoder, batch.ids[0], self.fast)
         return shown
 
     def _values_of(self, shown: proofs.ShortPass) -> Values:

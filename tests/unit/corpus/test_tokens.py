@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from local_models import rewrite
 from refusals import refused
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
@@ -100,11 +101,11 @@ def test_long_documents_are_split_into_windows_or_truncated(tokenizer):
     text = " one two three four five six seven"
     whole = encode(tokenizer, [text])[0].to_pylist()[0]
     table, counts = encode(tokenizer, [text, " short"], max_length=3)
-    rows = table.to_pylist()
-    assert [row["window"] for row in rows] == [0, 1, 2, 0]
-    assert [row["first_position"] for row in rows] == [0, 3, 6, 0]
-    assert sum((row["input_ids"] for row in rows[:3]), []) == whole["input_ids"]
-    assert sum((row["char_start"] for row in rows[:3]), []) == whole["char_start"]
+    rows = table.to_pydict()
+    assert rows["window"] == [0, 1, 2, 0]
+    assert rows["first_position"] == [0, 3, 6, 0]
+    for name in ("input_ids", "char_start", "char_end"):
+        assert sum(rows[name][:3], []) == whole[name]
     expected = {"documents": 2, "sequences": 4, "tokens": 8, "split": 1}
     assert counts == {**expected, "truncated": 0, "cut": 0, "bos": 0, "special_in_text": 0}
     options = {"max_length": 3, "long_documents": "truncate"}
@@ -118,13 +119,12 @@ def test_long_documents_are_split_into_windows_or_truncated(tokenizer):
 
 def test_bos_begins_every_window_and_counts_in_its_length(tokenizer):
     table, counts = encode(tokenizer, [" one two three four"], max_length=3, prepend_bos=True)
-    rows = table.to_pylist()
-    assert [row["input_ids"][0] for row in rows] == [tokenizer.bos_token_id] * 2
-    assert [len(row["input_ids"]) for row in rows] == [3, 3]
-    assert [row["first_position"] for row in rows] == [0, 2]
-    assert [(row["char_start"][0], row["char_end"][0]) for row in rows] == [(0, 0), (8, 8)]
-    assert counts["tokens"] == 6
-    assert counts["bos"] == 1
+    rows = table.to_pydict()
+    assert [(ids[0], len(ids)) for ids in rows["input_ids"]] == [(tokenizer.bos_token_id, 3)] * 2
+    assert rows["first_position"] == [0, 2]
+    for name in ("char_start", "char_end"):
+        assert [offsets[0] for offsets in rows[name]] == [0, 8]
+    assert (counts["tokens"], counts["bos"]) == (6, 1)
 
 
 TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>", ""]
@@ -133,21 +133,18 @@ TEXTS = ["It was the best of times.", " spaces  before", "über\n\n<|endoftext|>
 @pytest.mark.parametrize("changed", [False, True])
 def test_tokenizer_json_is_used_directly_only_if_transformers_agrees_with_it(tmp_path, changed):
     """transformers builds some pre-tokenizers itself instead of reading them from the file."""
-    folder = tmp_path / "model"
     letters = [*sorted(ByteLevel.alphabet()), "<|endoftext|>"]
     vocabulary = {letter: number for number, letter in enumerate(letters)}
-    GPT2Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+    GPT2Tokenizer(vocab=vocabulary, merges=[]).save_pretrained(tmp_path)
     if changed:
-        stated = json.loads((folder / "tokenizer.json").read_text())
-        stated["pre_tokenizer"] = {"type": "Whitespace"}
-        (folder / "tokenizer.json").write_text(json.dumps(stated))
-    in_json = checks.tokenizer_is_in_json(folder)
-    proper = AutoTokenizer.from_pretrained(folder)
-    stands = PreTrainedTokenizerFast.from_pretrained(folder)
+        rewrite(tmp_path / "tokenizer.json", pre_tokenizer={"type": "Whitespace"})
+    in_json = checks.tokenizer_is_in_json(tmp_path)
+    proper = AutoTokenizer.from_pretrained(tmp_path)
+    stands = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     assert in_json != changed
     assert in_json == (proper(TEXTS)["input_ids"] == stands(TEXTS)["input_ids"])
-    (folder / "source.json").write_text(json.dumps({"tokenizer_is_in_json": in_json}))
-    loaded = tokens.load_tokenizer(folder)
+    (tmp_path / "source.json").write_text(json.dumps({"tokenizer_is_in_json": in_json}))
+    loaded = tokens.load_tokenizer(tmp_path)
     options = {"return_offsets_mapping": True}
     assert loaded(TEXTS, **options).data == proper(TEXTS, **options).data
     assert loaded.bos_token_id == proper.bos_token_id
@@ -200,18 +197,18 @@ def test_the_summary_counts_tokens_by_document_group_and_corpus(tokenizer):
     texts = [" one two three four five", "Übergrößen", " six"]
     names = ["d0", "d1", "d2"]
     corpus = pa.table({"document": names, "group": ["a", "b", "a"]})
+    own = pd.DataFrame({"tokens": [len(tokenizer(text)["input_ids"]) for text in texts]}, names)
+    own = own.assign(documents=1, characters=list(map(len, texts)))
+    expected = pd.concat([own, own.groupby(["a", "b", "a"]).sum(), own.agg(["sum"])])
+    expected["ratio"] = expected["characters"] / expected["tokens"]
     for bos in (False, True):
         table, counts = encode(tokenizer, texts, max_length=4, prepend_bos=bos)
         summary = tokens.summarize(table.to_batches(), corpus, counts["bos"]).set_index("name")
         assert list(summary["level"]) == ["corpus", "group", "group"] + ["document"] * 3
-        own = [len(tokenizer(text)["input_ids"]) for text in texts]
-        assert summary.loc[names, "tokens"].tolist() == own
-        assert summary.loc[names, "characters"].tolist() == [len(text) for text in texts]
-        assert summary.loc["a", "characters"] == len(texts[0]) + len(texts[2])
-        assert summary.loc["all", "tokens"] == sum(own)
-        assert summary.loc["all", "documents"] == 3
-        ratio = summary["characters"] / summary["tokens"]
-        pd.testing.assert_series_equal(ratio, summary["characters_per_token"], check_names=False)
+        found = summary.loc[[*names, "a", "b", "all"]].rename(
+            columns={"characters_per_token": "ratio"}
+        )
+        assert found[list(expected)].values.tolist() == expected.values.tolist()
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])

@@ -23,8 +23,9 @@ from refusals import refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, detect_modules, hooks, loading
+from attnlag.model import architectures, hooks, loading
 from attnlag.model.architectures import SUBLAYERS
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities.catalogue import SITES
 
 PATHS = {"blocks": "layers", "attention": "self_attn", "mlp": "mlp"}
@@ -72,7 +73,7 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
 
 @pytest.mark.parametrize("sublayer", SUBLAYERS)
 def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
-    blocks = detect_modules.blocks_of(model)[0]
+    blocks = decoder_of(model).blocks
     mask = torch.ones(1, 20, dtype=torch.bool)
 
     def doubled_at_the_end(layer, _, value):
@@ -303,7 +304,7 @@ def test_what_has_no_proof_is_refused_in_a_line(model_type, settings, modules, w
 
 def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
     model = small_model("gpt2", GPT)
-    blocks = detect_modules.blocks_of(model)[0]
+    blocks = decoder_of(model).blocks
     good, other_order, twice, lacking = (
         hooks.Evidence(tuple(seen.split()), 0.0)
         for seen in ("attention mlp", "mlp attention", "attention mlp mlp", "mlp")
@@ -342,15 +343,15 @@ def test_a_declared_scale_gives_the_numbers_of_the_one_that_is_found():
 def test_modules_are_detected():
     model = small_model("biogpt", {**LLAMA, "pad_token_id": 1})
     # The usual layout needs no remark.
-    blocks, words = detect_modules.blocks_of(model)
-    assert words == ""
-    assert [block.sublayers for block in blocks] == [
+    found = decoder_of(model)
+    assert found.remark == ""
+    assert [block.sublayers for block in found.blocks] == [
         {"attention": (layer.self_attn,), "mlp": (layer.fc2,)} for layer in model.layers
     ]
     # What is declared is not tried.
     modules = {"blocks": "layers", "attention": "self_attn", "mlp": "fc1"}
-    blocks, words = detect_modules.blocks_of(model, modules)
-    assert (blocks[0].sublayers["mlp"], words) == ((model.layers[0].fc1,), "")
+    found = decoder_of(model, modules)
+    assert (found.blocks[0].sublayers["mlp"], found.remark) == ((model.layers[0].fc1,), "")
 
 
 def test_modules_of_a_model_with_a_vision_tower_are_found_in_its_text_model():

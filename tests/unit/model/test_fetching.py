@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gguf_files import as_gguf
-from hub_server import Repository, sha256, start
+from hub_server import Repository, serving, sha256
 from local_models import from_package, from_path, problem_of, rewrite
 from models import extractor
 from programs import command_of
@@ -48,7 +48,6 @@ def contents(folder):
 @pytest.fixture
 def hub(gpt2):
     """Serve a hub with the small model, with files beside it that must never be fetched."""
-    hub, server = start()
     files = {
         **contents(gpt2),
         "pytorch_model.bin": b"a pickle",
@@ -56,12 +55,10 @@ def hub(gpt2):
         "README.md": b"# a model",
         "onnx/config.json": b"{}",
     }
-    earlier = {**files, "README.md": b"# earlier"}
-    commits = {LATEST: files, EARLIER: earlier}
-    hub.repositories["small/gpt2"] = Repository(commits, {"main": LATEST, "v1": EARLIER})
-    yield hub
-    server.shutdown()
-    server.server_close()
+    commits = {LATEST: files, EARLIER: {**files, "README.md": b"# earlier"}}
+    with serving() as hub:
+        hub.repositories["small/gpt2"] = Repository(commits, {"main": LATEST, "v1": EARLIER})
+        yield hub
 
 
 def fetch(hub, folder, revision="main", repository="small/gpt2", **facts):
@@ -188,29 +185,24 @@ def test_all_shards_of_a_model_are_downloaded_from_the_hub(hub, sharded, tmp_pat
 
 
 def test_a_model_that_the_hub_does_not_give_is_one_problem(hub, tmp_path):
-    message = errors_of(hub, tmp_path, "v2")
-    assert f"small/gpt2 has no revision 'v2' at {hub.endpoint}" in message
-
-    message = errors_of(hub, tmp_path, repository="small/gpt3")
-    assert f"there is no repository 'small/gpt3' at {hub.endpoint}" in message
-
     files = hub.repositories["small/gpt2"].commits[LATEST]
-    pickled = {name: body for name, body in files.items() if name != "model.safetensors"}
-    hub.repositories["small/pickle"] = Repository({LATEST: pickled}, {"main": LATEST})
-    message = errors_of(hub, tmp_path, repository="small/pickle")
-    assert "has no model.safetensors" in message
+    without_weights = {name: files[name] for name in files if name != "model.safetensors"}
+    hub.faults = {"added_tokens.json": lambda body: b""}
+    for name, others in {
+        "pickle": {"commits": {LATEST: without_weights}},
+        "absent": {"commits": {LATEST: {**files, "added_tokens.json": b"{}"}}},
+        "gated": {"commits": {LATEST: files}, "gated": True},
+    }.items():
+        hub.repositories[f"small/{name}"] = Repository(**others, references={"main": LATEST})
+    for name, revision, said in (
+        ("gpt2", "v2", f"small/gpt2 has no revision 'v2' at {hub.endpoint}"),
+        ("gpt3", "main", f"there is no repository 'small/gpt3' at {hub.endpoint}"),
+        ("pickle", "main", "has no model.safetensors"),
+        ("absent", "main", f"{hub.endpoint} does not give small/absent at 'main'"),
+        ("gated", "main", "small/gated is gated: accept its terms"),
+    ):
+        assert said in errors_of(hub, tmp_path, revision, f"small/{name}")
     assert "pytorch_model.bin" not in hub.fetched()
-
-    hub.absent.add("merges.txt")
-    hub.repositories["small/absent"] = Repository(
-        {LATEST: {**files, "merges.txt": b"listed only"}}, {"main": LATEST}
-    )
-    message = errors_of(hub, tmp_path, repository="small/absent")
-    assert f"{hub.endpoint} does not give small/absent at 'main'" in message
-
-    hub.repositories["small/gpt2"].gated = True
-    message = errors_of(hub, tmp_path)
-    assert "small/gpt2 is gated: accept its terms" in message
     assert not (tmp_path / "models" / "small").exists()
 
 
@@ -219,17 +211,13 @@ def test_a_damaged_download_leaves_the_older_folder_as_it_was(hub, tmp_path):
     folder.mkdir(parents=True)
     (folder / "older.txt").write_text("an older model")
 
-    hub.truncated.add("model.safetensors")
+    hub.faults = {"model.safetensors": lambda body: body[: len(body) // 2]}
     message = errors_of(hub, tmp_path)
     assert f"{hub.endpoint} does not give small/gpt2 at 'main' (Consistency check" in message
-    hub.truncated.clear()
-
-    hub.altered.add("model.safetensors")
-    message = errors_of(hub, tmp_path)
-    assert "model.safetensors of small/gpt2 at" in message
-    assert "arrived damaged: found another digest" in message
-    hub.altered.clear()
-
+    hub.faults = {"model.safetensors": lambda body: body[:-1] + bytes([body[-1] ^ 1])}
+    damaged = f"model.safetensors of small/gpt2 at {LATEST} arrived damaged: found another digest"
+    assert damaged in errors_of(hub, tmp_path)
+    hub.faults = {}
     message = errors_of(hub, tmp_path, layers=12, width=768)
     assert "layers is stated to be 12, but the model has 2" in message
     assert "width is stated to be 768, but the model has 32" in message

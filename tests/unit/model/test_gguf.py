@@ -106,8 +106,10 @@ REFUSED = [
     ("llama", {"leave_out": "token_embd.weight"}, r"lacks 1 tensor .*: model\.embed_tokens"),
     ("qwen2", {"widen": "blk.1.ffn_up.weight"},
      r"tensor blk\.1\.ffn_up\.weight has the shape \(96, 128\), expected \(96, 64\)"),
-    *(("llama", {"keys": {"block_count": layers}}, rf"states {layers:,} layers? \(llama\.b")
-      for layers in (0, 1, 3, 2_000_000_000)),
+    *(("llama", {"keys": {"block_count": layers}}, said) for layers, said in (
+        (0, "has no place"), (1, "has no place"), (3, r"lacks 9 tensors .* model\.layers\.2\."),
+        (2_000_000_000, r"states 2,000,000,000 layers \(llama\.block_count\)"),
+    )),
     ("llama", {"keys": {"logit_scale": 0.25}}, no_place("llama.logit_scale (0.25)")),
     ("llama", {"keys": {"rope.dimension_count": 8, "attention.key_length": 16}},
      no_place("llama.rope.dimension_count (8)")),

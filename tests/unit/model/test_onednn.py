@@ -8,7 +8,8 @@ import torch
 from models import MODELS, measured, ragged, small_model
 from refusals import refused
 
-from attnlag.model import detect_modules, onednn
+from attnlag.model import onednn
+from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities.catalogue import SITES
 
 # Each has something of its own: Conv1D and a spelled-out GELU, a gated MLP, an activation that
@@ -37,8 +38,7 @@ def norms_of(model, fast, sites=("attention",)):
 @pytest.mark.parametrize("name", VARIED)
 def test_norms_equal_those_of_plain_torch(name):
     model = small_model(*MODELS[name])
-    quick = copy.deepcopy(model)
-    runner, found = norms_of(quick, "auto", list(SITES))
+    runner, found = norms_of(copy.deepcopy(model), "auto", list(SITES))
     _, expected = norms_of(model, "off", list(SITES))
     assert "packed for oneDNN" in runner.computed_by
     assert runner.identity_error < 1e-5
@@ -47,12 +47,9 @@ def test_norms_equal_those_of_plain_torch(name):
         assert np.median(np.abs(found[site] / expected[site] - 1)) < 1e-6
 
 
-def accelerated(model, fast="auto"):
-    return onednn.accelerate(model, detect_modules.blocks_of(model)[0], IDS, fast)
-
-
-def of(model):
-    return accelerated(model)[1]
+def accelerated(model, fast="auto", **options):
+    """Return the way that is used, and what is said of it."""
+    return onednn.accelerate(decoder_of(model), IDS, fast, **options)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +58,8 @@ def of(model):
 )
 def test_an_activation_is_fused_with_the_product_before_it(name, activation, post):
     model = small_model(*MODELS[name])
-    of(model)
-    block = detect_modules.blocks_of(model)[0][0]
+    accelerated(model)
+    block = decoder_of(model).blocks[0]
     (mlp,) = block.sublayers["mlp"]
     linear = mlp.c_fc if name == "gpt2" else mlp.gate_proj
     assert linear.forward.keywords["post"] == post
@@ -74,7 +71,7 @@ def test_an_activation_is_fused_with_the_product_before_it(name, activation, pos
 def said_of(model, fast="auto"):
     """Return why a path is not taken; the model is as it was, weights and functions."""
     plain = copy.deepcopy(model)
-    said = refused(accelerated, model, fast)[0] if fast == "packed" else of(model)
+    said = refused(accelerated, model, fast)[0] if fast == "packed" else accelerated(model)[1]
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not any("forward" in vars(module) for module in model.modules())
@@ -114,7 +111,7 @@ def test_single_tokens_do_not_decide(tokens, used, monkeypatch):
         return found
 
     monkeypatch.setattr(onednn, "product", off)
-    assert of(small_model(*MODELS["llama"])).startswith("plain torch") != used
+    assert (accelerated(small_model(*MODELS["llama"]))[0] == "packed") == used
 
 
 def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
@@ -130,22 +127,18 @@ def test_a_slower_path_is_not_used(monkeypatch):
     assert said_of(small_model(*MODELS["llama"])) == "plain torch"
 
 
-MILLISECONDS = {
-    ("fused", "no way is faster"): {"off": 10, "fused": 9, "packed": 9},
-    ("fused", "packed gains too little"): {"off": 12, "fused": 9, "packed": 8.3},
-    ("packed", "packed gains a tenth"): {"off": 12, "fused": 9, "packed": 8.1},
-    ("off", "packed gains nothing where nothing is to be fused"): {
-        "off": 9, "fused": 9, "packed": 8.5,
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", MILLISECONDS, ids=str)
-def test_the_fastest_path_is_used_and_packing_only_if_it_gains_enough(case, monkeypatch):
+@pytest.mark.parametrize(
+    ("off", "fused", "packed", "way"),
+    # The third gains a tenth; in the last, nothing is to be fused.
+    [(10, 9, 9, "fused"), (12, 9, 8.3, "fused"), (12, 9, 8.1, "packed"), (9, 9, 8.5, "off")],
+)
+def test_the_fastest_path_is_used_and_packing_only_if_it_gains_enough(
+    off, fused, packed, way, monkeypatch
+):
+    took = {"off": off, "fused": fused, "packed": packed}
     monkeypatch.setattr(onednn, "GAIN", 1.1)
-    monkeypatch.setattr(onednn, "seconds_of", lambda *_: MILLISECONDS[case])
-    model = small_model(*MODELS["gpt2"])
-    assert accelerated(model)[0] == case[0]
+    monkeypatch.setattr(onednn, "seconds_of", lambda *_: took)
+    assert accelerated(small_model(*MODELS["gpt2"]))[0] == way
 
 
 def test_the_path_that_was_measured_can_be_set_and_gives_equal_bytes(monkeypatch):
@@ -182,7 +175,7 @@ def test_weights_used_outside_their_module_prevent_the_fast_path(monkeypatch):
 
 def test_packed_weights_are_held_once():
     model = small_model(*MODELS["llama"])
-    of(model)
+    accelerated(model)
     weight = model.layers[0].mlp.up_proj.weight
     assert weight.shape == (96, 48)
     assert weight.untyped_storage().nbytes() == weight.element_size()
@@ -191,8 +184,7 @@ def test_packed_weights_are_held_once():
 
 def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
     model = small_model(*MODELS["gpt2"]).bfloat16()
-    quick = copy.deepcopy(model)
-    runner, found = norms_of(quick, "auto")
+    runner, found = norms_of(copy.deepcopy(model), "auto")
     _, expected = norms_of(model, "off")
     # oneDNN multiplies in bfloat16 on processors with AVX-512 or its like, and says so elsewhere.
     packs = torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -204,7 +196,6 @@ def test_a_bfloat16_model_has_norms_close_to_those_of_plain_torch():
 @pytest.mark.parametrize("name", VARIED)
 def test_packed_products_have_the_derivative_of_plain_ones(name):
     model = small_model(*MODELS[name]).requires_grad_(False)
-    blocks = detect_modules.blocks_of(model)[0]
 
     def gradient():
         embedded = model.get_input_embeddings()(IDS[None]).clone().requires_grad_(True)
@@ -213,9 +204,7 @@ def test_packed_products_have_the_derivative_of_plain_ones(name):
         return found
 
     expected = gradient()
-    way, _ = onednn.accelerate(model, blocks, IDS, backward=True)
-    assert way == "packed"
-    assert all(
-        m.weight.isnan().all() for m in onednn.modules_of(blocks) if type(m) is torch.nn.Linear
-    )
+    assert accelerated(model, backward=True)[0] == "packed"
+    linears = (module for module in model.modules() if type(module) is torch.nn.Linear)
+    assert all(linear.weight.isnan().all() for linear in linears)
     torch.testing.assert_close(gradient(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())

@@ -9,7 +9,7 @@ import torch
 from models import LLAMA, WRITTEN_BY
 from models import ragged as sequences
 
-from attnlag.model import detect_modules
+from attnlag.model.detect_modules import decoder_of
 from attnlag.model.hooks import NotGiven
 from attnlag.quantities import heads
 
@@ -80,7 +80,7 @@ def test_a_differential_head_is_made_by_two_attention_heads():
 
 def test_heads_that_do_not_add_up_or_do_not_divide_the_projection_are_refused():
     model = small_model("llama")
-    layer = heads.located(detect_modules.blocks_of(model)[0], model.config)[0][2]
+    layer = heads.located(decoder_of(model).blocks, model.config)[0][2]
     z = torch.randn(5, 48)
     given = {"heads": z, "attention": z.double() @ layer.weights}
     assert heads.prove(2, layer, given, 1e-5) < 1e-6
