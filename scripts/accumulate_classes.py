@@ -17,11 +17,9 @@ def main(job):
     cuts = None
     if job.input.thirds:
         cuts = json.loads(job.input.thirds.read_text(encoding="utf-8"))["cuts"]
-    crossproducts = job.output.crossproducts
-    count = classes.sum_design(
-        job.input.design, job.input.token_properties, cuts, crossproducts, job.settings
-    )
-    names, documents = tables.read_provenance(crossproducts).names, counted(count, "document")
+    design, tokens, path = job.input.design, job.input.token_properties, job.output.crossproducts
+    documents = counted(classes.sum_design(design, tokens, cuts, path, job.settings), "document")
+    names = tables.read_provenance(design).names
     program.log.info(f"{names}: cross-products of {documents} by {job.settings.property}")
 
 

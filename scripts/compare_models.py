@@ -18,9 +18,7 @@ def main(job):
             tables.read_provenance(path),
             files.all_of("crossproducts", path.parent),
             files.table("controls", path.parent),
-            files.table("before_training", path.parent)
-            if "before_training" in files.names
-            else None,
+            files.table("before_training", path.parent),
         )
         for path in job.input.coefficients
     ]

@@ -13,9 +13,7 @@ def main(job):
     steps, end = decomposition.decomposed(designs, job.input.token_properties, settings.alpha)
     shared = tables.of_all_shards(designs)
     record = tables.provenance(shared, "decomposition", settings, "numpy", "scipy", sample_end=end)
-    frames = {job.output.nested_models: steps}
-    names = {"site": job.names.site, "regression": job.names.regression}
-    name = tables.write_results(frames, record, **names)
+    name = tables.write_results({job.output.nested_models: steps}, record, **vars(job.names))
     layers = counted(steps["layer"].nunique(), "layer")
     program.log.info(f"{name}: fitted the lags of {layers} in steps")
 

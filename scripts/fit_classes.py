@@ -16,8 +16,7 @@ def main(job):
     shared = tables.of_all_shards(job.input.crossproducts)
     record = tables.provenance(shared, "classes", job.settings, "numpy", "scipy")
     frames = {job.output.classes: slopes, job.output.equal_slopes: tests}
-    names = {"site": job.names.site, "regression": job.names.regression}
-    name = tables.write_results(frames, record, **names)
+    name = tables.write_results(frames, record, **vars(job.names))
     other = next(iter(tests["merged"]), "")
     program.log.info(
         f"{name}: fitted slopes by {job.settings.property} in {counted(len(layers), 'layer')}"

@@ -40,8 +40,8 @@ def main(job):
 
     shared = tables.of_all_shards(job.input.crossproducts)
     used = {**fitted.settings.model_dump(), "hac_lags": fitted.residual_sums.hac_lags}
-    facts_of_fit = {"merged": fitted.merged, "bins": fitted.bins}
-    record = tables.provenance(shared, "regression", used, *PACKAGES, **facts_of_fit)
+    facts = {"merged": fitted.merged, "bins": fitted.bins}
+    record = tables.provenance(shared, "regression", used, *PACKAGES, **facts)
     frames = {
         job.output.coefficients: fitted.coefficients,
         job.output.fits: fitted.goodness,
@@ -49,13 +49,12 @@ def main(job):
         job.output.controls: fitted.controls,
         job.output.medians: fitted.medians,
     }
-    names = {"site": job.names.site, "regression": job.names.regression}
     if fitted.before_training is not None:
         frames[job.output.before_training] = fitted.before_training
-    name = tables.write_results(frames, record, **names)
+    name = tables.write_results(frames, record, **vars(job.names))
     used_by_groups = groups.settings_of_groups(fitted.settings)
     record_of_groups = tables.provenance(shared, "groups", used_by_groups, *PACKAGES)
-    tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **names)
+    tables.write_results({job.output.groups: fitted.groups}, record_of_groups, **vars(job.names))
     sums = fitted.residual_sums
     record["residuals"] = sums.facts()
     tables.write_table(sums.to_table(layer=sums.layers), job.output.residuals, record)

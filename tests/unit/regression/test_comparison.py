@@ -28,6 +28,7 @@ from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
 
 NAMES = [f"d{number}" for number in range(12)]
+NONE = pd.DataFrame()
 
 
 def bump(layers, place=0.5):
@@ -72,7 +73,7 @@ def study_of(
     fits = fits_of(regressed(stored), settings.covariance)
     table = results.coefficients_table(fits, settings).assign(**keys)
     shards = [shard for shard, _ in stored.files]
-    return comparison.ComparedStudy(table, tables.Record(record), shards, pd.DataFrame())
+    return comparison.ComparedStudy(table, tables.Record(record), shards, NONE, NONE)
 
 
 def pairs_of(*studies, **settings):

@@ -11,9 +11,10 @@ from attnlag.regression.beyond.comparison import STUDY_KEYS
 from attnlag.regression.settings import Errors
 
 DOCUMENTS, LAYERS = 40, 6
+NONE = pd.DataFrame()
 
 
-def verdicts_of(model, means, seed=0, before=None):
+def verdicts_of(model, means, seed=0, before=NONE):
     """Return the verdicts on lags 1 and 2 with these means, and the values of the documents."""
     random = np.random.default_rng(seed)
     values = means + 0.2 * random.normal(size=(DOCUMENTS, *np.shape(means)))

@@ -30,7 +30,7 @@ def fitted_results():
     return (
         fits,
         tidy,
-        tables_of_fits.fits_table(fits, [0] * len(fits), numbers),
+        tables_of_fits.fits_table(fits, [0] * len(fits), numbers, {}, "holm"),
         table,
     )
 
@@ -73,7 +73,9 @@ def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
     assert not {"AIC", "likelihood", "nan"} & set(re.findall(r"\w+", text))
     solution = Solution(layers_of(results[3])[0], "the outcome is constant", 12)
     unfitted = [regress.fit(solution, "nonrobust")] * 3
-    goodness = tables_of_fits.fits_table(unfitted, [0, 0, 0])
+    goodness = tables_of_fits.fits_table(
+        unfitted, [0, 0, 0], pd.DataFrame(index=range(3)), {}, "holm"
+    )
     text = summaries.layer_summary(fitted_of(results, goodness=goodness), 0, "a name")
     assert "Not fitted: the outcome is constant (12 rows)." in text
 

@@ -52,8 +52,8 @@ class ComparedStudy:
     shards: list[Path]
     # The controls of its coefficients.
     controls: pd.DataFrame
-    # The comparison with random weights, by scale; None without it.
-    before_training: pd.DataFrame | None = None
+    # The comparison with random weights, by scale; empty without it.
+    before_training: pd.DataFrame
 
     @cached_property
     def keys(self) -> dict[str, str]:

@@ -53,7 +53,7 @@ def of_study(
     keys: Mapping[str, str],
     profile: Profile,
     controls: pd.DataFrame,
-    before: pd.DataFrame | None,
+    before: pd.DataFrame,
     settings: Errors,
 ) -> pd.DataFrame:
     """Return the verdict on each claim in one study, a row each.
@@ -71,7 +71,7 @@ def of_study(
             value, error = value - bound, float(np.linalg.norm(scores))
             reach = special.stdtrit(df, 1 - settings.alpha / 2) * error
             rows.append((claim, value, error, value - reach, value + reach))
-        rows += [] if before is None else _training(before)
+        rows += [] if before.empty else _training(before)
     known = [row for row in rows if np.isfinite(row[1:]).all()]
     return pd.DataFrame(
         [(*keys.values(), *row, _verdict(*row[-2:])) for row in known], columns=CLAIM_COLUMNS

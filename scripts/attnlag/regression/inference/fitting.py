@@ -138,9 +138,9 @@ def fit_regression(
     ]
     draws_of_layers = np.stack(estimates, axis=1)
     tests = diagnostics.table(sums, model).drop(columns="layer")
-    mixers = record["model"].get("mixers")
+    mixers = record["model"].get("mixers") or {}
     coefficients = results.coefficients_table(fits, settings)
-    goodness = results.fits_table(fits, dropped, tests, mixers, adjust=settings.adjust)
+    goodness = results.fits_table(fits, dropped, tests, mixers, settings.adjust)
     keys, before_training = ["layer", "term"], None
     beside = coefficients.loc[coefficients["term"].map(is_lag), [*keys, "estimate"]]
     beside = beside.merge(goodness[["layer", "r_squared"]], on="layer", how="left")

@@ -125,11 +125,11 @@ GOODNESS = [
 def fits_table(
     fits: Sequence[LayerFit],
     dropped: Sequence[int],
-    diagnostics: pd.DataFrame | None = None,
-    mixers: Mapping[str, str] | None = None,
-    adjust: str = "holm",
+    diagnostics: pd.DataFrame,
+    mixers: Mapping[str, str],
+    adjust: str,
 ) -> pd.DataFrame:
-    """Return one row per layer with the goodness of fit.
+    """Return one row per layer with the goodness of fit, and the diagnostics of residuals.
 
     ``dropped`` counts the rows of each layer that were dropped for a zero or non-finite norm, and
     ``mixers`` names those of layers without attention.
@@ -145,15 +145,14 @@ def fits_table(
     ]
     columns = ["layer", "n_obs", "n_dropped", "n_documents", *GOODNESS, "parameters"]
     table = pd.DataFrame(rows).assign(n_dropped=dropped).reindex(columns=columns)
-    if diagnostics is not None:
-        diagnostics = diagnostics.reset_index(drop=True).astype(float)
-        diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
-        table = pd.concat([table, diagnostics], axis=1)
+    diagnostics = diagnostics.reset_index(drop=True).astype(float)
+    diagnostics.loc[[result.status != "ok" for result in fits]] = np.nan
+    table = pd.concat([table, diagnostics], axis=1)
     for name in Wald._fields:
         column = "halves_f" if name == "statistic" else f"halves_{name}"
         table[column] = [getattr(fit.halves, name) for fit in fits]
     table["halves_p_adjusted"] = adjusted_p_values(table["halves_p_value"], adjust)
-    table["mixer"] = [(mixers or {}).get(str(fit.layer), "attention") for fit in fits]
+    table["mixer"] = [mixers.get(str(fit.layer), "attention") for fit in fits]
     table["status"] = [result.status for result in fits]
     return table
 
