@@ -16,7 +16,6 @@ class Declared:
     """
 
     def __init__(self, **files: Path | Sequence[Path]) -> None:
-        self.names = {name for name, paths in files.items() if paths}
         self._below: dict[tuple[str, Path], list[Path]] = {}
         for name, paths in files.items():
             for path in [paths] if isinstance(paths, Path) else paths:
