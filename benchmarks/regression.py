@@ -68,7 +68,7 @@ def attnlag_fit(design: Path, output: Path) -> None:
     from attnlag.storage import tables
 
     products = output.with_suffix(".products")
-    rows = tables.batches(design, tables.ROWS_AT_ONCE, "cross-products")
+    rows = tables.documents(design, "cross-products")
     record = {"stages": {"design": {"outcome": "norm"}}}
     crossproducts.write(rows, pq.read_schema(design), products, record, crossproducts.Cells())
     stored = crossproducts.Stored([products], budget=256e6)

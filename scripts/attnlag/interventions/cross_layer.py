@@ -43,8 +43,7 @@ def documents_in(
     At most the given number of tokens of a document is read, from its beginning.
     """
     for path in paths:
-        batches = tables.batches(path, tables.ROWS_AT_ONCE, "norms")
-        for rows in tables.whole_documents(batches):
+        for rows in tables.documents(path, "norms"):
             layers = columns.layers_in(rows.schema)
             values = log_norms(np.stack([rows[layer].to_numpy() for layer in layers]))
             position = rows["position"].to_numpy()

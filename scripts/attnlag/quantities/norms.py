@@ -73,7 +73,7 @@ def outcome_values(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
 def in_batches(
     outcome: Outcome, path: Path, stream: Path | None, rows: int, progress: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the numbers of an outcome in batches of at most so many rows: keys, then layers.
+    """Yield the numbers of an outcome in whole documents, at least so many rows: keys, then layers.
 
     The file of relative norms has the norms of adjustments. If the norms of the stream at the same
     tokens and blocks are given, relative norms are divided by them; other outcomes are NaN at
@@ -81,6 +81,7 @@ def in_batches(
     """
     names = outcome.columns(pq.read_schema(path).names)
     batches = tables.batches(path, rows, progress, [*columns.KEYS, *names.values()])
+    batches = tables.whole_documents(batches, rows)
     batches = (batch.rename_columns([*columns.KEYS, *names]) for batch in batches)
     if stream is None:
         yield from batches

@@ -256,61 +256,49 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
     return [column.dictionary[code].as_py() for code in codes[starts]], starts
 
 
-def whole_documents(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield consecutive rows in batches of whole documents, of which the last one waits."""
+def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = 0) -> Iterator[pa.RecordBatch]:
+    """Yield consecutive rows in batches of whole documents, with so many rows but for the last."""
     waiting: list[pa.RecordBatch] = []
     last = None
     for batch in batches:
         names, starts = runs(batch)
         # The first rows may go on with the document that waits.
-        begun = starts[1:2] if names[:1] == [last] else starts[:1]
-        if waiting and len(begun):
-            yield _as_one([*waiting, batch.slice(0, begun[0])])
-            waiting, batch = [], batch.slice(begun[0])
+        begun = starts[1:] if names[:1] == [last] else starts
+        ends = begun[begun >= rows - sum(map(len, waiting))]
+        if waiting and len(ends):
+            yield _as_one([*waiting, batch.slice(0, ends[0])])
+            waiting, batch = [], batch.slice(ends[0])
+            # Arrow would otherwise keep the memory of one batch while the next is read.
+            pa.default_memory_pool().release_unused()
         waiting.append(batch)
         last = names[-1] if names else last
     if waiting:
         yield _as_one(waiting)
 
 
+def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return consecutive batches as one, with one dictionary per column."""
+    batches = [*filter(len, batches)] or batches[:1]
+    if len(batches) == 1:
+        return batches[0]
+    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]
+
+
 def batches(
     path: str | Path, rows: int, progress: str, columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a Parquet file in batches of ``rows`` rows, with a progress bar.
+    """Yield a Parquet file in batches of at most ``rows`` rows, with a progress bar.
 
     One batch is in memory at a time; pre-buffering would load the whole file.
     """
     file = pq.ParquetFile(path, pre_buffer=False)
     with tqdm(total=file.metadata.num_rows, unit="row", desc=progress, delay=2) as bar:
         # Threads would cost more CPU time than they save.
-        pieces = file.iter_batches(rows, columns=columns, use_threads=False)
-        for batch in rebatched(pieces, rows):
+        for batch in file.iter_batches(rows, columns=columns, use_threads=False):
             yield batch
             bar.update(batch.num_rows)
 
 
-def rebatched(pieces: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield consecutive rows in batches of ``rows`` rows; the last may be smaller.
-
-    If small row groups were written as row groups again, the metadata of the row groups would take
-    more memory than a batch.
-    """
-    waiting: list[pa.RecordBatch] = []
-    room = rows
-    for piece in pieces:
-        while piece.num_rows > room:
-            yield _as_one([*waiting, piece.slice(0, room)])
-            waiting, piece, room = [], piece.slice(room), rows
-            # Arrow would otherwise keep the memory of one batch while the next is read.
-            pa.default_memory_pool().release_unused()
-        waiting.append(piece)
-        room -= piece.num_rows
-    if waiting:
-        yield _as_one(waiting)
-
-
-def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """Return consecutive batches as one, with one dictionary per column."""
-    if len(batches) == 1:
-        return batches[0]
-    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]
+def documents(path: str | Path, progress: str) -> Iterator[pa.RecordBatch]:
+    """Yield a Parquet file in batches of whole documents, which join small row groups."""
+    return whole_documents(batches(path, ROWS_AT_ONCE, progress), ROWS_AT_ONCE)

@@ -45,8 +45,10 @@ def test_norms_need_a_stream_to_stand_in_if_it_is_given(tmp_path):
     """Any batches give the same tokens, for plain numbers and those relative to the stream."""
     own = np.array([2.0, 3.0, 0.0, 5.0, 6.0], np.float32)
     stream = np.array([4.0, 0.0, 1.0, np.inf, 3.0], np.float32)
+    documents = {"document": pa.array(list("abbbc")).dictionary_encode()}
     for name, values, rows in (("own", own, 2), ("stream", stream, 5)):
-        table = pa.table({key: range(5) for key in columns.KEYS} | {"layer_00": values})
+        keys = {key: range(5) for key in columns.KEYS} | documents
+        table = pa.table({**keys, "layer_00": values})
         pq.write_table(table, tmp_path / name, row_group_size=rows)
     angles = table.drop(["layer_00"]).append_column("layer_00.angle", pa.array(own))
     pq.write_table(angles, tmp_path / "angles", row_group_size=2)

@@ -59,14 +59,13 @@ def test_a_failure_while_writing_parts_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_row_groups_are_combined_into_batches(tmp_path):
+@pytest.mark.parametrize(("rows", "sizes"), [(0, [3, 1, 4, 9, 2]), (5, [8, 9, 2]), (100, [19])])
+def test_whole_documents_are_combined_into_batches(rows, sizes, tmp_path):
     path = tmp_path / "x.parquet"
     table = write_groups(path, [3, 1, 4, 9, 2])
-    batches = list(tables.batches(path, 5, "rows"))
-    assert [len(batch) for batch in batches] == [5, 5, 5, 4]
-    assert pa.Table.from_batches(batches[:1]).to_pylist() == table[:5].to_pylist()
+    batches = list(tables.whole_documents(tables.batches(path, 5, "rows"), rows))
+    assert [len(batch) for batch in batches] == sizes
     assert [row for batch in batches for row in batch.to_pylist()] == table.to_pylist()
-    assert [len(batch) for batch in tables.batches(path, 100, "rows")] == [19]
 
 
 @pytest.mark.parametrize("rows", [[], [0], [2, 3], [7], [0, 4, 8, 9, 19]])

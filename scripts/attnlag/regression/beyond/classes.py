@@ -75,7 +75,7 @@ def sum_design(
     recorded = {**settings.model_dump(), "cuts": cuts}
     record = tables.read_provenance(design)
     return crossproducts.write(
-        tables.batches(design, tables.ROWS_AT_ONCE, "moments by class"),
+        tables.documents(design, "moments by class"),
         pq.read_schema(design),
         path,
         tables.provenance(record, "class_crossproducts", recorded, "numpy"),

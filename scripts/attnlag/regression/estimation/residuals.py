@@ -297,7 +297,7 @@ def sums_of_shards(
     """
 
     def sums_of(place: int) -> ResidualSums:
-        batches = tables.batches(designs[place], tables.ROWS_AT_ONCE, "residuals")
+        batches = tables.documents(designs[place], "residuals")
         means = None
         if model.document_effects:
             means = means_of(each.with_terms(kept) for each in shards[place])
