@@ -38,30 +38,28 @@ IMAGES = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 PAGE = Path(__file__).with_name("architectures.md")
 
-# Names of sizes in configurations, with their tiny values.
+# Tiny values of sizes, with their names in configurations.
 SIZES = {
-    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 64),
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 4),
-    **dict.fromkeys(("decoder_layers",), 4),
-    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 4),
-    **dict.fromkeys(("decoder_attention_heads",), 4),
-    **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
-    **dict.fromkeys(("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "dff"), 96),
-    **dict.fromkeys(("decoder_ffn_dim", "moe_intermediate_size", "intermediate_size_mlp"), 96),
-    **dict.fromkeys(("shared_expert_intermediate_size", "expert_ffn_hidden_size"), 96),
-    **dict.fromkeys(("shared_intermediate_size",), 96),
-    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
-    **dict.fromkeys(("moe_num_experts",), 4),
-    **dict.fromkeys(("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk"), 2),
-    **dict.fromkeys(("n_group", "topk_group", "num_expert_group"), 1),
-    **dict.fromkeys(("q_lora_rank",), 24),
-    **dict.fromkeys(("head_dim", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim"), 16),
-    **dict.fromkeys(("qk_rope_head_dim", "rotary_dim", "sliding_window"), 8),
-    **dict.fromkeys(("max_position_embeddings", "n_positions"), 128),
-    "vocab_size": 200,
-    "pad_token_id": 0,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
+    name: value
+    for value, names in {
+        64: "hidden_size n_embd d_model word_embed_proj_dim",
+        4: "num_hidden_layers n_layer n_layers num_layers decoder_layers "
+        "num_attention_heads n_head n_heads num_heads decoder_attention_heads "
+        "num_experts num_local_experts n_routed_experts moe_num_experts",
+        2: "num_key_value_heads num_kv_heads "
+        "num_experts_per_tok num_experts_per_token moe_k moe_topk",
+        96: "intermediate_size ffn_dim n_inner ffn_hidden_size dff decoder_ffn_dim "
+        "moe_intermediate_size intermediate_size_mlp shared_expert_intermediate_size "
+        "expert_ffn_hidden_size shared_intermediate_size",
+        1: "n_group topk_group num_expert_group",
+        24: "q_lora_rank",
+        16: "head_dim kv_lora_rank qk_nope_head_dim v_head_dim",
+        8: "qk_rope_head_dim rotary_dim sliding_window",
+        128: "max_position_embeddings n_positions",
+        200: "vocab_size",
+        0: "pad_token_id bos_token_id eos_token_id",
+    }.items()
+    for name in names.split()
 }
 
 

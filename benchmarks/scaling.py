@@ -123,25 +123,13 @@ def default_config() -> dict[str, Any]:
 
 @dataclass
 class Run:
-    """One call of Snakemake.
+    """One call of Snakemake."""
 
-    Attributes
-    ----------
-    wall, cpu : float
-        Seconds of the whole call, and CPU seconds of all its processes.
-    idle : float
-        Seconds that the cores of the machine were idle meanwhile, added up.
-    others : float
-        CPU seconds of other processes on the machine.
-    jobs : pandas.DataFrame
-        A row per job: ``rule``, ``seconds``, ``peak`` (memory in MB as the kernel saw it),
-        ``asked``, ``cpu`` and ``importing`` in CPU seconds.
-    """
-
-    wall: float
-    cpu: float
-    idle: float
-    others: float
+    wall: float  # seconds
+    cpu: float  # CPU seconds of all its processes
+    idle: float  # seconds that the cores of the machine were idle meanwhile, added up
+    others: float  # CPU seconds of other processes on the machine
+    # A row for each: rule, seconds, peak and asked (MB of memory), cpu and importing (CPU seconds).
     jobs: pd.DataFrame
 
 
