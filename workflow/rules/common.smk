@@ -66,13 +66,9 @@ PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFI
 TARGETS, AWAITED, OF_PAPER, TOLD, SHOWN, FINDINGS = [], [], [], {}, {}, {}
 
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))
-
-
 CODE = code_digests(SCRIPTS)
 # Rules ask again and again for the digests of equal files.
 digests_of = functools.cache(contents.digests_in_words)
-
-
 # A pattern of some names; without any, it matches nothing.
 any_of = lambda names: "|".join(map(re.escape, sorted(names))) or "(?!)"
 

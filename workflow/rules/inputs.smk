@@ -13,10 +13,10 @@ def shards(corpus):
 
 def every(*patterns):
     """Return the paths of patterns for all names in the configuration, each once."""
-    sites, pairs = CONFIG.extraction.sites, CONFIG.pairs_changed()
-    of_study = {"site": sites, "regression": CONFIG.regressions, "pair": pairs}
+    names = {"site": CONFIG.extraction.sites, "regression": CONFIG.regressions}
+    names["pair"] = CONFIG.pairs_changed()
     paths = (
-        expand(pattern, model=model, corpus=corpus, shard=shards(corpus), **of_study)
+        expand(pattern, model=model, corpus=corpus, shard=shards(corpus), **names)
         for pattern, model, corpus in itertools.product(patterns, CONFIG.models, CONFIG.corpora)
     )
     return list(dict.fromkeys(itertools.chain(*paths)))

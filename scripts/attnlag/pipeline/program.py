@@ -107,17 +107,15 @@ def run(main: Callable[[Job], None], settings: Any = None) -> None:
         main(job)
         return
     except UserError as error:
-        for problem in error.problems:
-            log.error("error: %s", problem)
+        problems = error.problems
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        line = _problem_of_the_machine(error, stage, arguments.memory)
-        problems = [line] if line else _damaged_inputs(inputs)
-        for problem in problems:
-            log.error("error: %s", problem)
+        problems = _problem_of_the_machine(error, stage) or _damaged_inputs(inputs)
         if not problems:
             log.exception("%s failed", Path(sys.argv[0]).name)
+    for problem in problems:
+        log.error("error: %s", problem)
     if arguments.log:
         with suppress(OSError), arguments.log.open("a", encoding="utf-8") as file:
             file.write(f"to run it again: {text_for('line', _command())}\n")
@@ -168,38 +166,38 @@ def _outside_main(kind: type[BaseException], error: BaseException, trace: Any) -
     """
     if issubclass(kind, KeyboardInterrupt):
         return
-    words = dict(itertools.pairwise(sys.argv))
-    asked = int(words["--memory"]) if "--memory" in words else None
-    stage = Path(sys.argv[0]).stem
-    line = _problem_of_the_machine(error, stage, asked) if isinstance(error, Exception) else None
-    if line:
-        print(f"error: {text_for('line', line)}", file=sys.stderr)
-    else:
+    problems = _problem_of_the_machine(error, Path(sys.argv[0]).stem)
+    for problem in problems:
+        print(f"error: {text_for('line', problem)}", file=sys.stderr)
+    if not problems:
         sys.__excepthook__(kind, error, trace)
 
 
 sys.excepthook = _outside_main
 
 
-def _problem_of_the_machine(error: Exception, program: str, asked: int | None) -> str | None:
-    """Return the line for an error of memory, disk or permissions; None for other errors."""
+def _problem_of_the_machine(error: BaseException, program: str) -> list[str]:
+    """Return the line for an error of memory, disk or permissions; nothing for other errors."""
     reason = " ".join(str(error).split())
     # Libraries report a lack of memory, also on a GPU, only in the text of their errors.
     if isinstance(error, MemoryError) or re.search(LACKS_MEMORY, reason):
         less = LESS_MEMORY.get(program, "more shards of the corpus")
         advice = f"expected more memory or less to hold ({less})"
-        if asked:
+        if asked := dict(itertools.pairwise(sys.argv)).get("--memory"):
             advice = (
                 f"it asked for mem_mb: {asked}; give it more (fewer jobs at a time: --cores 1; on "
-                f"a cluster: --set-resources {program}:mem_mb={2 * asked}) or less to hold ({less})"
+                f"a cluster: --set-resources {program}:mem_mb={2 * int(asked)}) or less to hold "
+                f"({less})"
             )
         taken = f"{memory.amount(_peak())} taken" + f" ({reason})" * bool(reason)
-        return f"{program} ran out of memory with {taken}; {advice}"
+        return [f"{program} ran out of memory with {taken}; {advice}"]
     if is_disk_full(error):
-        return f"{program}: found no room left on a disk, expected more ({reason})"
+        return [f"{program}: found no room left on a disk, expected more ({reason})"]
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{program}: found {reason}, expected a file or folder that may be read and written"
-    return None
+        return [
+            f"{program}: found {reason}, expected a file or folder that may be read and written"
+        ]
+    return []
 
 
 def _peak() -> int:
