@@ -31,7 +31,6 @@ def main(job):
         job.input.tokens, job.input.corpus, settings.documents, settings.document_tokens
     )
     tokens = sum(map(len, sequences.values()))
-    name = f"{source['name']}, {record['corpus']['name']}"
     table, used = effects.table({}, settings.sign_draws), {}
 
     if sequences:
@@ -73,7 +72,7 @@ def main(job):
     tables.write_table(table, job.output.effects, made)
     documents = counted(len({document for document, _ in sequences}), "document")
     by = f", by {way}" if sequences else ""
-    program.log.info(f"{name}: effects in {documents} of {counted(tokens, 'token')}{by}")
+    program.log.info(f"{record.names}: effects in {documents} of {counted(tokens, 'token')}{by}")
 
 
 if __name__ == "__main__":

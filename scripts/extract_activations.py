@@ -33,7 +33,6 @@ def main(job):
     source = verify_folder(folder)
     record = tables.read_provenance(job.input.tokens)
     total = record["tokens"]["tokens"]
-    name = f"{source['name']}, {record['corpus']['name']}"
     quantities = settings.measured()
     model: Any = loading.load_model(
         folder,
@@ -44,7 +43,7 @@ def main(job):
         longest=longest_sequence(job.input.tokens),
         head="surprisal" in settings.quantities,
     )
-    with tqdm(total=total, unit="token", unit_scale=True, desc=f"{name}: tokens") as bar:
+    with tqdm(total=total, unit="token", unit_scale=True, desc=f"{record.names}: tokens") as bar:
         decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
         extractor = extraction.Extractor(
             decoder,
@@ -88,7 +87,7 @@ def main(job):
     findings = [f"block input + adjustments = block output within {extractor.identity_error:.1e}"]
     findings += [each.remark for each in extractor.computations.values() if each.remark]
     program.log.info(
-        f"{name}: {counted(total, 'token')} x {layers} layers ({', '.join(sites)}) on "
+        f"{record.names}: {counted(total, 'token')} x {layers} layers ({', '.join(sites)}) on "
         f"{model.device} (fast: {extractor.fast}, {extractor.computed_by}), {padding:.1f}% "
         f"padding; {'; '.join(findings)}"
     )

@@ -45,7 +45,7 @@ def main(job):
     precision = loading.choose_dtype(folder, device, run.dtype)
     longest = max(map(longest_sequence, job.input.tokens))
     loading.check_room_to_draw(folder, job.options.batch_tokens, longest)
-    name = f"{source['name']}, {record['corpus']['name']}, random weights"
+    name = f"{record.names}, random weights"
     used: dict[str, str] = {}
     made_at, layers, further = [], 0, len(settings.scales) - 1
 

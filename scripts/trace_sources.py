@@ -72,7 +72,7 @@ def main(job):
             proof = {columns.TRACED_KEY: remarks.get(quantity, "").encode()}
             tables.write_table(found[quantity, site], path, made, proof)
     findings = "; ".join([counted(sum(map(len, sequences.values())), "token"), *proofs])
-    program.log.info(f"{source['name']}, {record['corpus']['name']}: {findings}")
+    program.log.info(f"{record.names}: {findings}")
 
 
 if __name__ == "__main__":

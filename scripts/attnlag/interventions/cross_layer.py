@@ -7,7 +7,7 @@ read twice, first for the sums over all documents and then for the scores of eac
 clustered errors need. Only the cross-products of a few documents are therefore in memory at a time.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from attnlag.storage import tables
 
 Windows = list[np.ndarray]
 
-# The columns of `of_intervened`.
+# The columns of a table of `together`.
 TARGET_KEYS = ["source_site", "target_site", "target_layer", "lag"]
 PREDICTION = [*TARGET_KEYS, "predicted", "predicted_std_error", "predicted_df"]
 
@@ -176,25 +176,6 @@ def pairs_in(
     targets = documents_in(norms[target], drop_first, tokens)
     for (name, windows), (_, outcomes) in zip(sources, targets, strict=True):
         yield name, windows, outcomes
-
-
-def of_intervened(
-    norms: Mapping[str, Sequence[Path]],
-    source: str,
-    target: str,
-    keys: Iterable[tuple[int, int]],
-    documents: Collection[str],
-    drop_first: int,
-    tokens: int,
-) -> pd.DataFrame:
-    """Return `together` for target layers and lags, over the tokens that were intervened on.
-
-    ``norms`` are the files of all shards by site; of each document the first ``tokens`` are used.
-    """
-    read = pairs_in(norms, source, target, drop_first, tokens)
-    pairs = [(windows, outcomes) for name, windows, outcomes in read if name in documents]
-    rows = [(source, target, layer, lag, *together(pairs, layer, lag)) for layer, lag in keys]
-    return pd.DataFrame(rows, columns=PREDICTION)
 
 
 def together(

@@ -6,6 +6,7 @@ source layer, over all documents.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -28,27 +29,21 @@ def tables_of(
     """
     derivative = effects[effects["intervention"] == "derivative"]
     lags = int(effects["lag"].max()) if len(effects) else 0
-    predictions = {}
-    sites = ["source_site", "target_site"]
-    for (source, target), rows in derivative.groupby(sites, observed=True):
+    predictions, intervened = {}, []
+    for (source, target), rows in derivative.groupby(["source_site", "target_site"], observed=True):
         pair, layers = (str(source), str(target)), sorted(map(int, rows["target_layer"].unique()))
         read = partial(cross_layer.pairs_in, norms, *pair, settings.drop_first)
         predictions[pair] = cross_layer.cross_layer(read, layers, lags)
+        # Over the tokens that were intervened on.
+        documents = set(effects["document"])
+        windows = [(x, y) for name, x, y in read(tokens) if name in documents]
+        intervened += [
+            (*pair, layer, lag, *cross_layer.together(windows, layer, lag))
+            for layer, lag in product(layers, range(1, lags + 1))
+        ]
+    predicted = pd.DataFrame(intervened, columns=cross_layer.PREDICTION)
     caused = elasticities.with_predictive(elasticities.table(effects, settings), predictions)
     summed = elasticities.over_sources(effects, settings)
-    together = [
-        cross_layer.of_intervened(
-            norms,
-            str(source),
-            str(target),
-            rows[["target_layer", "lag"]].itertuples(index=False, name=None),
-            documents=set(effects["document"]),
-            tokens=tokens,
-            drop_first=settings.drop_first,
-        )
-        for (source, target), rows in summed.groupby(sites)
-    ]
-    predicted = pd.concat(together or [pd.DataFrame(columns=cross_layer.PREDICTION)])
     trials = prediction_vs_effect.of_pairs(effects, caused, settings)
     same_layer = prediction_vs_effect.of_the_same_layer(coefficients, settings.alpha)
     return {

@@ -108,7 +108,7 @@ def beside_predictions(
 ) -> pd.DataFrame:
     """Return sums over sources beside what two regressions predict.
 
-    One regression, from `cross_layer.of_intervened`, has what is intervened on, all preceding
+    One regression, `cross_layer.together`, has what is intervened on, all preceding
     layers of the same tokens. The other, of the target layer on itself over all documents, is by
     target site: the ``share`` is the effect divided by its coefficient. Its error is that of the
     delta method, with the two regarded as independent, because the effects come from few of the

@@ -150,7 +150,6 @@ def effects_at(
     decoder: Decoder,
     sequence: np.ndarray,
     settings: EffectsSettings,
-    *,
     site: str,
     layer: int,
     token: int,
@@ -213,9 +212,9 @@ def effects(
         in_sequence: list[Effect] = []
         for site, layer in product(settings.source_sites, sorted(replacements.layers)):
             changes = variants(replacements, site, layer, key)
-            place: dict[str, Any] = {"site": site, "layer": layer, "changes": changes}
             for token in replacements.places[key] if changes else []:
-                of_token = effects_at(decoder, sequences[key], settings, token=token, **place)
+                place = site, layer, token
+                of_token = effects_at(decoder, sequences[key], settings, *place, changes)
                 tag = replacements.tags[key][token]
                 in_sequence += [effect._replace(upos=tag) for effect in of_token]
         return in_sequence

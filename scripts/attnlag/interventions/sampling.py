@@ -20,12 +20,8 @@ from attnlag.storage.sequences import TokenSequence, stored_sequences
 def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return layers of a model: a list, all, or a number of layers spread over depth.
 
-    A given number of layers includes the last layer and divides the depth evenly.
-
-    Raises
-    ------
-    UserError
-        If the model lacks a listed layer.
+    A given number of layers includes the last layer and divides the depth evenly. Raise UserError
+    if the model lacks a listed layer.
     """
     if selection == "all":
         return list(range(layers))

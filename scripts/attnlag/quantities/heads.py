@@ -49,24 +49,30 @@ class LayerHeads:
     gated: bool = False  # whether a gate lies between attention and projection, see `sources`
 
     @property
+    def inputs(self) -> int:
+        """Number of the numbers in z."""
+        return _sizes(self.projection)[0]
+
+    @property
     def weights(self) -> torch.Tensor:
-        """W, (inputs, width) float64 on the CPU: a new copy, as those of all layers are large."""
+        """W g, (inputs, width) float64 on the CPU: a new copy, as those of all layers are large."""
         weight = self.projection.weight.detach().double().cpu()  # type: ignore[operator,union-attr]
-        return weight if isinstance(self.projection, Conv1D) else weight.T.contiguous()
+        weight = weight if isinstance(self.projection, Conv1D) else weight.T.contiguous()
+        return weight if self.gain is None else weight * self.gain
 
     @property
     def bias(self) -> torch.Tensor:
-        """b, (width,) float64 on the CPU."""
+        """b g, (width,) float64 on the CPU."""
         bias: Any = getattr(self.projection, "bias", None)
         if bias is None:
             return torch.zeros(_sizes(self.projection)[1], dtype=torch.float64)
-        return bias.detach().double().cpu()
+        bias = bias.detach().double().cpu()
+        return bias if self.gain is None else bias * self.gain
 
     @cached_property
     def roots(self) -> torch.Tensor:
         """R_h', (heads, inputs / heads, rank) float32."""
-        weighted = self.weights if self.gain is None else self.weights * self.gain
-        by_head = weighted.view(self.count, -1, weighted.shape[1])
+        by_head = self.weights.view(self.count, self.inputs // self.count, -1)
         # The QR decomposition of the transpose gives |z W| = |Q R z'| = |R z'|.
         roots = torch.linalg.qr(by_head.transpose(1, 2), mode="r").R.transpose(1, 2)
         return roots.float().contiguous()
@@ -96,7 +102,6 @@ class LayerHeads:
         weights = self.weights.view(self.count, by_head.shape[2], -1)
         vectors = torch.einsum("thi,hiw->thw", by_head, weights)
         vectors = torch.cat([vectors, self.bias.expand(len(z), 1, -1)], dim=1)
-        vectors = vectors if self.gain is None else vectors * self.gain
         return vectors * self.factor(given).cpu()[:, :, None]
 
 

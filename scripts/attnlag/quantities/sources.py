@@ -169,9 +169,9 @@ def _checked(
     if weights.triu(1).any():
         raise NotGiven("attention gives weights of tokens after a token's own")
     values = value[0].repeat_interleave(layer.count // value.shape[1], dim=0)
-    if values.shape[2] * layer.count != len(layer.weights):
+    if values.shape[2] * layer.count != layer.inputs:
         raise NotGiven(
-            f"heads have {values.shape[2]} values, and {len(layer.weights)} inputs of their "
+            f"heads have {values.shape[2]} values, and {layer.inputs} inputs of their "
             f"projection are not {layer.count} times as many"
         )
     weights, out = weights[0], out.reshape(tokens, layer.count, -1).transpose(0, 1)
@@ -211,9 +211,7 @@ def written_by_token(
     count, tokens, _ = values.shape
     # In float64, because shares may be small differences.
     values, device = values.double(), values.device
-    projection = layer.weights if layer.gain is None else layer.weights * layer.gain
-    bias = layer.bias if layer.gain is None else layer.bias * layer.gain
-    projection, bias = projection.to(device), bias.to(device)
+    projection, bias = layer.weights.to(device), layer.bias.to(device)
     gathered = torch.stack([weights[h].double() @ values[h] for h in range(count)], dim=1)
     own = (weights.diagonal(dim1=1, dim2=2).double()[..., None] * values).transpose(0, 1)
     if gate is not None:

@@ -28,8 +28,8 @@ SCHEMA = pa.schema(
     [*KEY_FIELDS, *((name, entry.kind) for name, entry in of_file("surprisal").items())]
 )
 
-# Number of logits in memory at once.
-LOGITS = 2**24
+# Number of logits in memory at once; larger arrays take longer than the head saves on them.
+LOGITS = 2**22
 # Largest relative difference of logits from those of the model.
 TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 
@@ -126,8 +126,8 @@ class Surprisal(Computation):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return surprisal and rank of a token for each row, and the entropy of the prediction."""
         logits = self.logits(hidden)
-        rank = 1 + (logits > logits.gather(1, targets[:, None])).sum(-1)
-        shifted = logits.sub_(logits.max(-1, keepdim=True).values)
+        rank = 1 + (logits > logits.gather(1, targets[:, None])).sum(-1, dtype=torch.int32)
+        shifted = logits.sub_(logits.amax(-1, keepdim=True))
         target = shifted.gather(1, targets[:, None])[:, 0]
         exponentials = shifted.exp()
         total = exponentials.sum(-1, dtype=torch.float64)
