@@ -35,35 +35,6 @@ ROWS_OF_VECTORS, ROWS_OF_NUMBERS = 4096, 16_384
 TRANSFER_BYTES = 256 * 2**20
 
 
-class AsyncCopies:
-    """Values on their way to rows in main memory, so that a GPU need not wait for each of them."""
-
-    def __init__(self, rows: np.ndarray):
-        self.rows = torch.from_numpy(rows)
-        self.coming: deque[tuple[np.ndarray, torch.Tensor, Any]] = deque()
-        self.bytes = 0
-
-    def add(self, target: np.ndarray, values: torch.Tensor) -> None:
-        """Send float32 values, (tokens,) or (tokens, width), to rows of an array."""
-        # Pinned memory, which a GPU can write to asynchronously.
-        landed = values.to("cpu", non_blocking=True)
-        cuda = values.device.type == "cuda"
-        sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
-        self.coming.append((target, landed, sent))
-        self.bytes += landed.nbytes
-        self.flush(TRANSFER_BYTES if cuda else 0)
-
-    def flush(self, most: int = 0) -> None:
-        """Store the values sent first until at most ``most`` bytes are in transfer."""
-        while self.bytes > most:
-            target, landed, sent = self.coming.popleft()
-            if sent is not None:
-                sent.synchronize()
-            # NumPy would block the threads of other passes.
-            torch.from_numpy(target).index_copy_(0, self.rows, landed)
-            self.bytes -= landed.nbytes
-
-
 @dataclass(eq=False, repr=False)
 class Extractor:
     """Runs a model over sequences and computes quantities of each token.
@@ -255,6 +226,35 @@ def computation_of(name: str, site: str, decoder: Decoder) -> Computation:
     module, _, kind = QUANTITIES[name].computed_by.partition(".")
     found = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
     return found(QUANTITIES[name], site, decoder)
+
+
+class AsyncCopies:
+    """Values on their way to rows in main memory, so that a GPU need not wait for each of them."""
+
+    def __init__(self, rows: np.ndarray):
+        self.rows = torch.from_numpy(rows)
+        self.coming: deque[tuple[np.ndarray, torch.Tensor, Any]] = deque()
+        self.bytes = 0
+
+    def add(self, target: np.ndarray, values: torch.Tensor) -> None:
+        """Send float32 values, (tokens,) or (tokens, width), to rows of an array."""
+        # Pinned memory, which a GPU can write to asynchronously.
+        landed = values.to("cpu", non_blocking=True)
+        cuda = values.device.type == "cuda"
+        sent = torch.cuda.current_stream(values.device).record_event() if cuda else None
+        self.coming.append((target, landed, sent))
+        self.bytes += landed.nbytes
+        self.flush(TRANSFER_BYTES if cuda else 0)
+
+    def flush(self, most: int = 0) -> None:
+        """Store the values sent first until at most ``most`` bytes are in transfer."""
+        while self.bytes > most:
+            target, landed, sent = self.coming.popleft()
+            if sent is not None:
+                sent.synchronize()
+            # NumPy would block the threads of other passes.
+            torch.from_numpy(target).index_copy_(0, self.rows, landed)
+            self.bytes -= landed.nbytes
 
 
 def measure_runs(

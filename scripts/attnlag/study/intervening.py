@@ -100,13 +100,13 @@ def intervene(
         }
     )
     assert config.causal is not None
-    settings = stages.estimate_effects(config, IN_MEMORY).changed(modules=modules)
+    settings = stages.estimate_effects(config, IN_MEMORY)
     given = prepared(model, tokenizer, texts, None, config.tokens, name)
     sequences = sampling.beginnings_of(sequences_of(given.tokens), settings.document_tokens)
     tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
     with evaluated(given.model):
         table = effects.measured(
-            decoder_of(given.model, settings.modules, given.name),
+            decoder_of(given.model, modules, given.name),
             sequences,
             settings,
             tags,
