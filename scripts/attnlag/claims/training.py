@@ -24,6 +24,11 @@ class Range(NamedTuple):
         return span([self.low, self.high])
 
 
+def scale_of(column: str, first: str = "first") -> str:
+    """Return the scale of the weights that a column of controls has; the plain one is the first."""
+    return column.removeprefix("random_weights").lstrip("_").replace("_", "-") or first
+
+
 def range_of(before: pd.DataFrame, quantity: str) -> Range | None:
     """Return a quantity before and after training, from ``before_training``; None if unknown.
 

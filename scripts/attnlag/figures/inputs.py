@@ -20,12 +20,15 @@ class Inputs(SimpleNamespace):
     """The inputs of figures: tables, paths and settings by name, which ``made`` was made from.
 
     Titles state ``name``, the model, the corpus and whatever else identifies them, and ``extent``,
-    the number of tokens, rows or documents.
+    the number of tokens, rows or documents. ``settings`` are those of the stage that is given.
     """
 
-    def __init__(self, made: Path, name: str, extent: str = "", **parts: Any):
+    def __init__(self, made: Path, name: str, extent: str = "", stage: str = "", **parts: Any):
         self.record = tables.read_provenance(made)
         self.name, self.extent = name, extent
+        if stage:
+            self.settings = self.record.settings(stage)
+            self.alpha = self.settings.get("alpha")
         self.models = [self.record["model"]] if "model" in self.record else []
         super().__init__(**parts)
 
@@ -152,9 +155,9 @@ def read_classes(files: Any, names: Any, settings: Any) -> Inputs:
         files.classes,
         joined(names),
         rows_of(slopes),
+        "classes",
         slopes=slopes,
         tests=pd.read_parquet(files.equal_slopes),
-        settings=tables.read_provenance(files.classes).settings("classes"),
     )
 
 
@@ -162,18 +165,14 @@ def read_geometry(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the means of where the adjustments of one site point."""
     means = pd.read_parquet(files.means)
     extent = rows_of(means, "tokens", "documents", "token")
-    alpha = tables.read_provenance(files.means).settings("geometry_means")["alpha"]
-    return Inputs(files.means, joined(names), extent, means=means, alpha=alpha)
+    return Inputs(files.means, joined(names), extent, "geometry_means", means=means)
 
 
 def read_heads(files: Any, names: Any, settings: Any) -> Inputs:
     """Return what attention heads write and attend to, and their regressions."""
-    return Inputs(
-        files.heads,
-        joined(names, site="attention"),
-        **tables_in(files, "heads", "coefficients"),
-        alpha=tables.read_provenance(files.heads).settings("heads_table")["alpha"],
-    )
+    name = joined(names, site="attention")
+    parts = tables_in(files, "heads", "coefficients")
+    return Inputs(files.heads, name, stage="heads_table", **parts)
 
 
 def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
@@ -182,15 +181,9 @@ def read_sources(files: Any, names: Any, settings: Any) -> Inputs:
     # Other sites than attention have none.
     traced = tables_in(files, "shares", "lags") if files.shares else {}
     table = traced["shares"] if traced and len(traced["shares"]) else readout
+    extent = "" if table.empty else rows_of(table, "tokens", "documents", "token")
     made = files.shares or files.readout[0]
-    return Inputs(
-        made,
-        joined(names),
-        "" if table.empty else rows_of(table, "tokens", "documents", "token"),
-        **traced,
-        readout=readout,
-        settings=tables.read_provenance(made).settings("traced_table"),
-    )
+    return Inputs(made, joined(names), extent, "traced_table", **traced, readout=readout)
 
 
 def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
@@ -201,9 +194,9 @@ def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
         files.elasticities,
         joined(names, pair=pair),
         counted(int(effects["elasticities"]["documents"].max()), "document"),
+        "elasticities",
         **effects,
         **settings,
-        alpha=tables.read_provenance(files.elasticities).settings("elasticities")["alpha"],
     )
 
 

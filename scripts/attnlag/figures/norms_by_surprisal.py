@@ -9,7 +9,7 @@ from attnlag.figures.drawing import NORMS, evenly_chosen
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import PALETTE, layer_colours
 from attnlag.figures.sampling import sample_norms
-from attnlag.figures.templates import Line, Lines, Sheet, permuted
+from attnlag.figures.templates import BOUNDS, Line, Lines, Sheet, permuted
 from attnlag.figures.wording import tokens_shown
 from attnlag.quantities.catalogue import SITES
 from attnlag.quantities.means import RatioSums
@@ -67,8 +67,10 @@ def figure(inputs: Inputs) -> Sheet:
         y = logs[finite] - logs[finite].mean()
         x, frequencies, documents, bin_of = (tokens.loc[finite, name].to_numpy() for name in tokens)
         if layer in layers_with_bins:
-            mean, reach = means_by_bin(y, bin_of, documents)
-            bins.append(Line(mean, f"layer {layer}", colour, mean - reach, mean + reach))
+            sums = (RatioSums.of_rows(y[bin_of == n], documents[bin_of == n]) for n in range(BINS))
+            means = pd.DataFrame([of_bin.columns(1 - CONFIDENCE) for of_bin in sums])
+            ends = (means[end] for end in BOUNDS)
+            bins.append(Line(means["mean"], f"layer {layer}", colour, *ends))
         alone = slope_of(y, x[None], documents)
         given_frequency = slope_of(y, np.stack([x, frequencies]), documents)
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
@@ -98,18 +100,6 @@ def figure(inputs: Inputs) -> Sheet:
         across=2,
         alpha=1 - CONFIDENCE,
     )
-
-
-def means_by_bin(
-    y: np.ndarray, bin_of: np.ndarray, cluster: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of each bin and half of its interval, clustered; NaN in an empty bin."""
-    means, reach = np.full(BINS, np.nan), np.full(BINS, np.nan)
-    for number in np.unique(bin_of):
-        sums = RatioSums.of_rows(y[bin_of == number], cluster[bin_of == number])
-        means[number] = sums.mean
-        reach[number] = stats.t.ppf((1 + CONFIDENCE) / 2, sums.df) * sums.std_error
-    return means, reach
 
 
 def slope_of(y: np.ndarray, x: np.ndarray, cluster: np.ndarray) -> tuple[float, float]:

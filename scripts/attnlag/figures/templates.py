@@ -17,14 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from attnlag.claims.training import scale_of
 from attnlag.figures import drawing
 from attnlag.figures.files import style
 from attnlag.figures.legends import GREY, UNFITTED
 from attnlag.figures.sizes import Size
 from attnlag.regression.labels import BEFORE_TRAINING, shown_within, tested
 
-# Names of the scales of random weights after the first, by the columns of controls, and dashes.
-SCALES = {"random_weights_default": "default", "random_weights_by_depth": "by-depth"}
+# Dashes of the scales of random weights.
 SCALE_DASHES = [(0, (4, 2.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5))]
 
 # Blue below zero, white at zero, red above, with equal lightness at equal distances.
@@ -219,7 +219,7 @@ def before_training(rows: pd.DataFrame, suffix: str = "") -> list[Line]:
     return [
         untrained(
             values,
-            "before training" + f", {SCALES.get(name, 'first')} scale" * (len(known) > 1),
+            "before training" + f", {scale_of(name)} scale" * (len(known) > 1),
             linestyle=dashes,
         )
         for (name, values), dashes in zip(known.items(), SCALE_DASHES, strict=False)

@@ -66,6 +66,10 @@ def map_sheet(layers, groups=13):
     return Sheet("claim", range(layers), panels, "A note.")
 
 
+def drawn(*panels, layers=LAYERS, **tested):
+    return Sheet("c", layers, panels, "", **tested).draw(TITLE, PAGE)
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
 @pytest.mark.parametrize("layers", [1, 2, 48])
 @pytest.mark.parametrize("sheet", [lines_sheet, map_sheet])
@@ -85,13 +89,11 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
     table.loc[5, ["estimate", "conf_low", "conf_high"]] = np.nan
     line = profile(table.sample(frac=1, random_state=0), LAYERS, "C0", alpha=0.05, label="lag 1")
     panel = Lines([line], "coefficient", missing=[5])
-    sheet = Sheet("c", LAYERS, [panel], "", adjust="holm", equivalence_bound=0.05)
-    figure = sheet.draw(TITLE, PAGE)
+    figure = drawn(panel, adjust="holm", equivalence_bound=0.05)
     (axes,) = figure.axes
-    (drawn,) = [
-        line for line in axes.lines if line.get_linestyle() == "-" and line.get_zorder() > 2
-    ]
-    np.testing.assert_array_equal(drawn.get_ydata(), table["estimate"])
+    solid = [one for one in axes.lines if one.get_linestyle() == "-" and one.get_zorder() > 2]
+    assert len(solid) == 1
+    np.testing.assert_array_equal(solid[0].get_ydata(), table["estimate"])
     expected = table[["conf_low", "conf_high"]].to_numpy()[:5]
     np.testing.assert_allclose(band_of(axes.collections[0]), expected)
     # The places of layers 0 to 5 are the middles of cells.
@@ -134,12 +136,11 @@ def test_bars_replace_the_line_and_names_stand_at_ends():
     x = np.arange(6.0)
     bars = Line(x, "caused", "C0", x - 1, x + 1, bars=True)
     named = [Line(x, end="pooled"), Line(x + 0.01, end="within documents")]
-    sheet = Sheet("c", LAYERS, [Lines([bars], "y"), Lines(named, "y")], "")
-    figure = sheet.draw(TITLE, PAGE)
+    figure = drawn(Lines([bars], "y"), Lines(named, "y"))
     first, second = figure.axes
-    (drawn,) = first.containers
+    (marks,) = first.containers
     # The first mark lies on the edge of the panel, where it would be cut in half.
-    assert not drawn[0].get_clip_on()
+    assert not marks[0].get_clip_on()
     assert legend_of(figure) == ["caused"]
     heights = [text.xyann[1] for text in second.texts]
     assert [text.get_text() for text in second.texts] == ["pooled", "within documents"]
@@ -150,14 +151,14 @@ def test_bars_replace_the_line_and_names_stand_at_ends():
 def test_a_line_may_have_an_axis_of_its_own():
     line = Line([1.0, 2.0], x=[0.25, 0.75])
     panel = Lines([line], "y", "", np.array([0.0, 1.0]), "relative depth")
-    (axes,) = Sheet("c", [], [panel], "").draw(TITLE, PAGE).axes
+    (axes,) = drawn(panel, layers=[]).axes
     assert list(axes.lines[-1].get_xdata()) == [0.25, 0.75]
     assert axes.get_xlabel() == "relative depth"
 
 
 def test_a_logarithmic_axis_is_labelled_with_the_values():
     panel = Lines([Line(np.geomspace(0.002, 30, 6))], "norm", zero=False, log_scale=True)
-    figure = Sheet("c", LAYERS, [panel], "").draw(TITLE, PAGE)
+    figure = drawn(panel)
     (axes,) = figure.axes
     low, high = axes.get_ylim()
     figure.draw_without_rendering()
@@ -172,11 +173,8 @@ def test_a_logarithmic_axis_is_labelled_with_the_values():
 def test_a_map_shows_each_cell_its_names_dots_and_reasons():
     values = np.array([[0.1, 0.2, np.nan], [-0.3, 9.0, 0.5]])
     weak = np.array([[True, False, True], [False, False, True]])
-    panel = Map(
-        values, ["prose (7)", ""], "bar", weak=weak, texts={1: "not fitted"}, limits=(-1, 1)
-    )
-    figure = Sheet("c", [0, 1, 2], [panel], "").draw(TITLE, PAGE)
-    axes, bar = figure.axes
+    kind = {"weak": weak, "texts": {1: "not fitted"}, "limits": (-1, 1)}
+    axes, bar = drawn(Map(values, ["prose (7)", ""], "bar", **kind), layers=[0, 1, 2]).axes
     np.testing.assert_array_equal(cells_of(axes, (2, 3)), values)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["prose (7)"]
     # A dot, as the filled marks of lines, is a significant value.

@@ -175,6 +175,8 @@ def test_the_finding_on_random_weights_holds_at_every_scale():
     assumed = BEFORE.replace({"origin": {"stated": "assumed"}})
     assert training.assumed_scale(assumed) == "its own scale is not stated, 0.042 assumed"
     assert "the model's own 0.042 (assumed);" in training.scales_in_words(assumed)
+    columns = ["random_weights", "random_weights_own", "random_weights_by_depth"]
+    assert list(map(training.scale_of, columns)) == ["first", "own", "by-depth"]
     constant = BEFORE.assign(before=np.nan)
     (line,) = findings.random_weights_findings(constant)
     assert line.startswith("random weights say nothing here")

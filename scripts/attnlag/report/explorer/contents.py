@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from attnlag.claims.training import scale_of
 from attnlag.corpus.catalogue import CATALOGUE
 from attnlag.corpus.documents import first_of_groups, group_by_document
 from attnlag.errors import counted
@@ -243,10 +244,9 @@ def before_training(column: str, regression: RegressionTables) -> str:
 
     The column without a scale in its name has the first scale that was drawn.
     """
-    scale, drawn = column.removeprefix("random_weights").lstrip("_"), regression.before_training
-    if not scale and drawn is not None:
-        scale = next(iter(drawn["scale"]), "")
-    return f"before training, {scale.replace('_', '-')} scale" if scale else "before training"
+    drawn = regression.before_training
+    scale = scale_of(column, "" if drawn is None else next(iter(drawn["scale"]), ""))
+    return "before training" + f", {scale} scale" * bool(scale)
 
 
 def axis(term: str, outcome: str) -> str:

@@ -44,17 +44,5 @@ def block(content: bytes) -> str:
 
 def json_block(content: Any) -> str:
     """Return a JSON value compressed, in base64; NaN becomes null."""
-    text = json.dumps(
-        _without_nan(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    )
-    return block(text.encode())
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return value
+    without_nan = json.loads(json.dumps(content), parse_constant=lambda _: None)
+    return block(json.dumps(without_nan, ensure_ascii=False, separators=(",", ":")).encode())
