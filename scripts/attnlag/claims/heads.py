@@ -6,7 +6,7 @@ import pandas as pd
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import number, percent
 from attnlag.quantities.head_shares import ABOVE, WHOLE
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 # Columns of the controls of a coefficient, with the names of baselines.
 CONTROLS = {"random_weights": "before training", "trained": "after it"}
@@ -18,7 +18,7 @@ def lag(coefficients: pd.DataFrame) -> Claim | None:
 
     Medians over heads are of those that have all of their controls; None without coefficients.
     """
-    term = (lags_among(list(coefficients["term"])) or ["lag_1"])[0]
+    term = nearest_lag(coefficients["term"])
     rows = coefficients[coefficients["term"] == term].dropna(subset="estimate")
     heads = rows[~rows["part"].isin([WHOLE, ABOVE])]
     if heads.empty:

@@ -12,7 +12,7 @@ from attnlag.quantities.catalogue import OUTCOMES
 from attnlag.regression.inference import results
 from attnlag.regression.labels import BEFORE_TRAINING, plural
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.terms import is_lead, lags_among, named
+from attnlag.regression.terms import is_lead, named, nearest_lag
 
 # Largest number of regressions that a sentence names.
 MOST_REGRESSIONS = 3
@@ -32,7 +32,7 @@ def size(
     alone. The sentence counts the layers in which the coefficient is shown to be larger than the
     bound and, of other lags than the nearest, smaller in size.
     """
-    nearest = term == lags_among(list(coefficients["term"]))[0]
+    nearest = term == nearest_lag(coefficients["term"])
     sentence = layers_beyond(coefficients, term, len(fits), equivalence_bound, smaller=not nearest)
     value, low, high = (float(median[name]) for name in ("median", "conf_low", "conf_high"))
     return Claim(
@@ -82,7 +82,7 @@ def _verdict(value: float, low: float, high: float, bound: float, documents: int
 
 def followed_by(coefficients: pd.DataFrame, controls: pd.DataFrame | None, outcome: str) -> Claim:
     """Return what a larger value is followed by in the median layer, and before training."""
-    term = lags_among(list(coefficients["term"]))[0]
+    term = nearest_lag(coefficients["term"])
     value, second = (
         coefficients.loc[coefficients["term"] == name, "estimate"].median()
         for name in (term, "lag_2")
@@ -168,7 +168,7 @@ def halves(fits: pd.DataFrame, coefficients: pd.DataFrame, alpha: float) -> Clai
     sentence = f"first and second halves of texts differ in {len(layers)} of "
     sentence += counted(len(fits), "layer")
     if layers:
-        term = lags_among(list(coefficients["term"]))[0]
+        term = nearest_lag(coefficients["term"])
         rows = coefficients[(coefficients["term"] == term) & coefficients["layer"].isin(layers)]
         corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
         sentence += f"; the correction is doubtful there ({named(term)} {without} without it, "

@@ -55,7 +55,7 @@ def figure(inputs: Inputs) -> CustomFigure:
 def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
     """Return in how many layers each lag is significant, as the post counts them."""
     layers = coefficients.groupby("term")["p_value"].agg(lambda p: (p < alpha).sum())
-    lags = lags_among(list(coefficients["term"]))
+    lags = lags_among(coefficients["term"])
     found = ", ".join(f"{named(lag)} in {layers[lag]}" for lag in lags)
     of = coefficients["layer"].nunique()
     return f"Of {of} layers, p < {alpha:g} for {found} (not corrected over the layers)"
@@ -115,7 +115,7 @@ def _draw_histograms(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> N
 def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: float) -> None:
     """Draw the coefficients of lags by layer, with a cross where they are not significant."""
     axes = figure.subplots()
-    for term, colour in zip(lags_among(list(coefficients["term"])), PALETTE, strict=False):
+    for term, colour in zip(lags_among(coefficients["term"]), PALETTE, strict=False):
         rows = coefficients[coefficients["term"] == term].sort_values("layer")
         x, y = rows["layer"].to_numpy(), rows["estimate"].to_numpy()
         axes.plot(x, y, marker="o", color=colour, label=named(term))

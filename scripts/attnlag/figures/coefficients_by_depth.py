@@ -35,7 +35,7 @@ DASHES = ["-", "-.", ":"]
 def figure(inputs: Inputs) -> Sheet:
     """Return a row of panels per lag and a column per corpus."""
     table = inputs.coefficients
-    lags = lags_among(list(table["term"]))
+    lags = lags_among(table["term"])
     corpora = list(table["corpus"].unique())
     styles = line_styles(table, inputs.mixers_of_models)
     panels = []

@@ -33,7 +33,7 @@ def figure(inputs: SimpleNamespace) -> Sheet:
     coefficients, fits = inputs.coefficients, inputs.fits.sort_values("layer")
     layers = fits["layer"].tolist()
     missing = fits.loc[fits["r_squared"].isna(), "layer"].tolist()
-    terms = lags_among(list(coefficients["term"]))
+    terms = lags_among(coefficients["term"])
     lines = {
         term: templates.profile(
             coefficients[coefficients["term"] == term],

@@ -20,7 +20,7 @@ from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
 from attnlag.regression.estimation import residuals
 from attnlag.regression.inference import diagnostics
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_regression"
 ON_REQUEST = True
@@ -41,7 +41,7 @@ DASHED: dict[str, Any] = {"color": GREY, "linestyle": (0, (4, 2.5)), "linewidth"
 def figure(inputs: Inputs) -> CustomFigure:
     """Read the sums over residuals and the influence of documents on the nearest lag."""
     sums = residuals.read_sums(inputs.residuals)
-    influence = inputs.influence[inputs.influence["term"] == lags_among(sums.terms)[0]]
+    influence = inputs.influence[inputs.influence["term"] == nearest_lag(sums.terms)]
     fits = inputs.fits.set_index("layer").reindex(sums.layers)
     table = {
         "kurtosis": fits["kurtosis"],
@@ -73,7 +73,7 @@ def draw(sums, strip, status, influence, layers, title: str, size: Size = PAGE) 
         "lags up to 10 that the regression omits. "
         f"Shades: tokens per square, 1 to {darkest:,} (log scale); orange: mean residual. "
         "Autocorrelation: within sequences; dashed: ±1.96 / √pairs. Influence: change of the "
-        f"coefficient of {named(lags_among(sums.terms)[0])} due to a document, in standard errors "
+        f"coefficient of {named(nearest_lag(sums.terms))} due to a document, in standard errors "
         f"(SE); the {MOST_INFLUENTIAL} largest."
     )
     across = 2 if size.narrow else 4

@@ -6,7 +6,7 @@ from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.figures.wording import inference_text, shortened
 from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import UNITS
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_regression"
 FIRST_REGRESSION = True
@@ -19,7 +19,7 @@ METHOD = "Groups of documents were fitted one by one."
 def figure(inputs: Inputs) -> Sheet:
     """Return a map with a row for each group."""
     table = inputs.groups
-    term = lags_among(list(table["term"]))[0]
+    term = nearest_lag(table["term"])
     rows = table[table["term"] == term]
     documents = rows.groupby("subset", sort=False)["n_documents"].max().astype(int)
     if len(documents) < 2:

@@ -8,7 +8,7 @@ from attnlag.claims import heads
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.templates import Map, Sheet, by_layer
 from attnlag.quantities.head_shares import ABOVE, WHOLE
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_heads"
 CATEGORY = "directions"
@@ -23,7 +23,7 @@ METHOD = (
 def figure(inputs: Inputs) -> Sheet:
     """Return up to three maps with a row for each head."""
     table = inputs.heads[inputs.heads["part"] != WHOLE]
-    term = (lags_among(list(inputs.coefficients["term"])) or ["lag_1"])[0]
+    term = nearest_lag(inputs.coefficients["term"])
     lags = inputs.coefficients[inputs.coefficients["term"] == term]
     of_heads = lags[~lags["part"].isin([WHOLE, ABOVE])]
     layers = sorted(table["layer"].unique())

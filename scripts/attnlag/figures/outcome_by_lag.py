@@ -26,7 +26,7 @@ from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import PREDICTIVE, sample_shown
 from attnlag.regression.design.design import columns_of, layers_and_terms
 from attnlag.regression.labels import OUTCOMES
-from attnlag.regression.terms import distance, is_lead, lags_among, named
+from attnlag.regression.terms import distance, is_lead, named, nearest_lag
 from attnlag.storage import tables
 
 DRAWN_BY = "plot_regression"
@@ -61,7 +61,7 @@ def figure(inputs: Inputs) -> CustomFigure:
     """Return a panel per layer, read one at a time from a sample of the rows of a large design."""
     schema = pq.read_schema(inputs.design[0])
     present, terms = layers_and_terms(schema)
-    lag = lags_among(terms)[0]
+    lag = nearest_lag(terms)
     names = [lag, "y", *(term for term in terms if term not in (lag, "y"))]
     status = inputs.fits.set_index("layer")["status"]
     count = tables.row_count(inputs.design)

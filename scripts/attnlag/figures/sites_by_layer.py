@@ -20,7 +20,7 @@ METHOD = "Norms and coefficients of the sublayers and of the whole block are ove
 def figure(inputs: Inputs) -> Sheet:
     """Return a column for each site: norms above coefficients."""
     first = inputs.studies[0]
-    terms = lags_among(list(first.coefficients["term"]))
+    terms = lags_among(first.coefficients["term"])
     colours = lag_colours(terms)
     norms, slopes, medians = [], [], []
     for site, paths, study in zip(inputs.sites, inputs.norms, inputs.studies, strict=True):

@@ -8,7 +8,7 @@ from attnlag.figures.wording import PREDICTIVE, inference_text
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import MODERATORS, OTHER, SLOPES, TERCILES
 from attnlag.regression.labels import UNITS
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_classes"
 CATEGORY = "coefficients"
@@ -26,7 +26,7 @@ def figure(inputs: Inputs) -> Sheet:
     row.
     """
     settings = inputs.settings
-    term = lags_among(list(inputs.tests["term"]))[0]
+    term = nearest_lag(inputs.tests["term"])
     slopes = inputs.slopes[inputs.slopes["term"] == term]
     tests = inputs.tests[inputs.tests["term"] == term]
     trait, regression = SLOPES[settings["property"]].label, settings["regression"]

@@ -9,7 +9,7 @@ from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
 from attnlag.figures.templates import Line, Lines, Sheet, profile
 from attnlag.quantities.head_shares import WHOLE
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_sources"
 CATEGORY = "directions"
@@ -52,7 +52,7 @@ def figure(inputs: Inputs) -> Sheet:
     lags, note = inputs.lags, ""
     settings = inputs.settings
     if len(lags):
-        term = (lags_among(list(lags["term"])) or ["lag_1"])[0]
+        term = nearest_lag(lags["term"])
         of_term = lags[lags["term"] == term]
         fitted = set(of_term.dropna(subset="estimate")["layer"])
         profiles = [

@@ -10,7 +10,7 @@ from attnlag.figures.legends import PALETTE
 from attnlag.figures.templates import Lines, Sheet, profile, tests_of
 from attnlag.figures.wording import PREDICTIVE, inference_text, shortened
 from attnlag.regression.labels import UNITS, plural
-from attnlag.regression.terms import lags_among, named
+from attnlag.regression.terms import named, nearest_lag
 
 DRAWN_BY = "plot_adjustments"
 CATEGORY = "coefficients"
@@ -35,7 +35,7 @@ def figure(inputs: Inputs) -> Sheet:
     lines, medians = [], {}
     styles = itertools.cycle(itertools.product(DASHES, COLOURS))
     for study, name, (dashes, colour) in zip(studies, names_of(studies), styles, strict=False):
-        term = lags_among(list(study.coefficients["term"]))[0]
+        term = nearest_lag(study.coefficients["term"])
         rows = study.coefficients[study.coefficients["term"] == term]
         kind = {"linestyle": dashes, "shade": 0.16, "alpha": studies[0].alpha}
         line = profile(rows, layers, colour, **kind)

@@ -1,6 +1,6 @@
 """Terms of a regression: their names and the places of their values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -37,10 +37,15 @@ def is_lag(term: str) -> bool:
     return term.startswith(("lag_", "lead_"))
 
 
-def lags_among(terms: Sequence[str]) -> list[str]:
+def lags_among(terms: Iterable[str]) -> list[str]:
     """Return the lags among the terms of a regression, shortest first, followed by the leads."""
     lags = {term for term in terms if is_lag(term)}
     return sorted(lags, key=lambda term: (is_lead(term), distance(term)))
+
+
+def nearest_lag(terms: Iterable[str]) -> str:
+    """Return the shortest lag among terms, or else the shortest lead, or else lag 1."""
+    return (lags_among(terms) or ["lag_1"])[0]
 
 
 def is_lead(term: str) -> bool:

@@ -24,9 +24,9 @@ from attnlag.regression.inference.groups import fitted_groups
 from attnlag.regression.labels import R_SQUARED, UNITS, correction, others_in_words, spans
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.settings import RegressionSettings
-from attnlag.regression.terms import distance, is_lead, lags_among, named
+from attnlag.regression.terms import distance, is_lead, lags_among, named, nearest_lag
 from attnlag.report.summaries import SHARED_BINS
-from attnlag.report.wording import nearest_lag, titled
+from attnlag.report.wording import titled
 
 # Effective number of documents from which nominal 95% intervals cover 93% or more in simulations,
 # where documents differ in level and are pooled, or errors do not allow for few documents.
@@ -145,7 +145,7 @@ def sizes(fitted: FittedRegression) -> list[str]:
         scope = "in one document"
     lines = []
     medians: dict[Any, Any] = fitted.medians.set_index("term").to_dict("index")
-    for term in lags_among(list(coefficients["term"])):
+    for term in lags_among(coefficients["term"]):
         estimates = coefficients.loc[coefficients["term"] == term, "estimate"].dropna()
         row, name = medians[term], named(term)
         if len(estimates) == 1:
@@ -180,7 +180,7 @@ def order_findings(controls: pd.DataFrame, settings: RegressionSettings) -> list
     drawn = by_layer.iloc[0]
     holm = settings.adjust == "holm"
     over = "max over the layers" if holm else correction(settings.adjust)
-    terms = lags_among(list(controls["term"]))
+    terms = lags_among(controls["term"])
     lags = spans([distance(term) for term in terms])
     if any(map(is_lead, terms)):
         lags = "lags and leads"
@@ -198,7 +198,7 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
     """Return the results of the same architecture before any training, beside the trained model."""
     if before is None:
         return ["the architecture was not run with random weights: no control for it"]
-    terms = lags_among(list(before["quantity"]))
+    terms = lags_among(before["quantity"])
     first, r_squared, summed = (
         training.range_of(before, quantity) for quantity in (terms[0], "r_squared", "lags_summed")
     )
@@ -234,7 +234,7 @@ def random_weights_findings(before: pd.DataFrame | None) -> list[str]:
 def counts(fitted: FittedRegression) -> list[str]:
     """Return the number of layers in which each lag and lead is present or absent, and R²."""
     settings, coefficients, fits = fitted.settings, fitted.coefficients, fitted.goodness
-    terms, lines = lags_among(list(coefficients["term"])), []
+    terms, lines = lags_among(coefficients["term"]), []
     for term in terms:
         beyond = layers_beyond(coefficients, term, len(fits), settings.equivalence_bound)
         rows = coefficients[coefficients["term"] == term]
@@ -272,7 +272,7 @@ def halves_findings(fitted: FittedRegression) -> list[str]:
     where = f": {spans(layers, 'layer')}" * bool(layers)
     lines = [f"{claim.sentence}{where} (AHT test of equal lags, {_tested(settings)})"]
     if not layers:
-        rows = coefficients[coefficients["term"] == (term := nearest_lag(coefficients))]
+        rows = coefficients[coefficients["term"] == (term := nearest_lag(coefficients["term"]))]
         corrected, without = (number(rows[name].median()) for name in ("estimate", "uncorrected"))
         lines.append(
             f"without this correction, {named(term)} is {without} instead of {corrected} in the "
@@ -315,7 +315,7 @@ def group_findings(by_group: pd.DataFrame) -> list[str]:
     if len(fitted) + len(reason_of) == 1:
         return ["all documents are in one group, so there are no groups to compare"]
     lines = []
-    term = nearest_lag(by_group)
+    term = nearest_lag(by_group["term"])
     rows = by_group[by_group["term"] == term]
     if medians := subsets.intervals(rows):
         lines.append(f"{subsets.by_group(rows).clause}; {medians}")
@@ -364,7 +364,7 @@ def class_findings(
 
     The tables are those of `classes.slopes_by_class`.
     """
-    term = nearest_lag(tests)
+    term = nearest_lag(tests["term"])
     slopes, tests = slopes[slopes["term"] == term], tests[tests["term"] == term]
     classes = slopes[slopes["subset"] != ALL].dropna(subset="estimate")
     if classes["subset"].nunique() < 2:
@@ -384,7 +384,7 @@ def class_findings(
 
 def decomposition_findings(steps: pd.DataFrame) -> list[str]:
     """Return the mean over layers of the nearest lag, pooled and with everything held fixed."""
-    term = nearest_lag(steps)
+    term = nearest_lag(steps["term"])
     rows = steps[steps["term"] == term]
     by_step = rows.pivot(index="layer", columns="step", values="estimate")
     by_step = by_step[[POOLED, EFFECTS[-1]]].dropna()

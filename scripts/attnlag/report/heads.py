@@ -6,8 +6,8 @@ from attnlag.claims import heads as claims
 from attnlag.claims.numbers import number, percent
 from attnlag.errors import counted
 from attnlag.quantities.head_shares import ABOVE, WHOLE
-from attnlag.regression.terms import named
-from attnlag.report.wording import nearest_lag, titled
+from attnlag.regression.terms import named, nearest_lag
+from attnlag.report.wording import titled
 
 
 def heads_findings(
@@ -33,7 +33,7 @@ def heads_findings(
     layers = parts[parts["part"] == WHOLE].set_index("layer")
     largest = by_head.groupby("layer")["share"].max()
     coherence = layers["coherence"]
-    lags = coefficients[coefficients["term"] == nearest_lag(coefficients)]
+    lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags.dropna(subset="estimate")
     return titled(
         title,

@@ -113,7 +113,7 @@ class RegressionTables:
     @property
     def terms(self) -> list[str]:
         """Lags, nearest first, and then leads."""
-        return lags_among(list(self.coefficients["term"]))
+        return lags_among(self.coefficients["term"])
 
     def of_term(self, term: str) -> pd.DataFrame:
         """Return the coefficients of a term that were estimated."""

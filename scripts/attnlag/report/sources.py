@@ -7,8 +7,8 @@ import pandas as pd
 from attnlag.claims import sources as claims
 from attnlag.claims.numbers import percent
 from attnlag.quantities.head_shares import WHOLE
-from attnlag.regression.terms import named
-from attnlag.report.wording import nearest_lag, titled
+from attnlag.regression.terms import named, nearest_lag
+from attnlag.report.wording import titled
 
 TARGETS_IN_WORDS = {
     "own": "their own token",
@@ -41,7 +41,7 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
         f"{itself.idxmax()}); an adjustment is written by {effective.median():.0f} tokens in the "
         "median layer",
     ]
-    term = nearest_lag(lags)
+    term = nearest_lag(lags["term"])
     of_term = lags[lags["term"] == term].dropna(subset="estimate")
     if len(of_term):
         by_part = of_term.groupby("part")["estimate"].median()

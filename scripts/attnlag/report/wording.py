@@ -5,17 +5,11 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from attnlag.claims.numbers import with_minus_signs
-from attnlag.regression.terms import lags_among
 
 
 def titled(title: str, lines: Iterable[str]) -> str:
     """Return findings as text: a title, and a line for each finding, indented."""
     return with_minus_signs("\n  ".join([title, *lines])) + "\n"
-
-
-def nearest_lag(table: pd.DataFrame) -> str:
-    """Return the shortest lag of a table, or else the shortest lead, or else lag 1."""
-    return (lags_among(list(table["term"])) or ["lag_1"])[0]
 
 
 def in_common(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -20,9 +20,8 @@ from attnlag.quantities.traced_tables import LISTS, STRONGEST
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import OTHER, SLOPES
 from attnlag.regression.labels import UPOS
-from attnlag.regression.terms import named
+from attnlag.regression.terms import named, nearest_lag
 from attnlag.report.regression_tables import RegressionTables
-from attnlag.report.wording import nearest_lag
 from attnlag.storage import tables
 
 # Significant digits of numbers, of which the page shows three.
@@ -66,7 +65,7 @@ def slopes(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     table = pd.read_parquet(path)
     name = tables.read_provenance(path).settings("classes")["property"]
-    term = nearest_lag(table)
+    term = nearest_lag(table["term"])
     rows = table[(table["term"] == term) & (table["subset"] != OTHER)]
     fitted = rows[rows["subset"] != ALL].dropna(subset="estimate")
     if fitted["subset"].nunique() < 2:
@@ -90,7 +89,7 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
     if parts.empty or parts["share"].isna().all():
         return None
     coefficients = regression.files.table("head_coefficients", regression.of_site)
-    lags = coefficients[coefficients["term"] == nearest_lag(coefficients)]
+    lags = coefficients[coefficients["term"] == nearest_lag(coefficients["term"])]
     lags = lags[~lags["part"].isin([WHOLE, ABOVE])]
     names = ["layer", "part", *INTERVAL, "random_weights", "trained"]
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
