@@ -106,19 +106,20 @@ def contents(
         {"of": study.split("/"), **of_study._asdict()}
         for study, of_study in answers.of_sites(regressions).items()
     ]
-    page.index["studies"] = entries = [_entry(regression) for regression in regressions]
+    entries = {regression.folder: _entry(regression) for regression in regressions}
+    page.index["studies"] = list(entries.values())
     page.index |= {name: {} for name in ("corpora", "texts", "norms", "heads", "beyond", "sources")}
     page.index["categories"] = UPOS
     corpora = dict.fromkeys(regression.corpus for regression in regressions)
     for corpus in corpora:
-        of_corpus = [
-            (regression, entry)
-            for regression, entry in zip(regressions, entries, strict=True)
-            if regression.corpus == corpus
-        ]
-        _add_corpus(page, of_corpus, values // len(corpora))
-    for entry in entries:
-        entry["about"] = about(page.index, entry)
+        of_corpus = [regression for regression in regressions if regression.corpus == corpus]
+        tokens_of = _add_corpus(page, of_corpus, values // len(corpora))
+        for regression in of_corpus:
+            entry = entries[regression.folder]
+            numbers = residuals(regression, entry["layers"], tokens_of[regression.model])
+            name = f"{regression.study}/{regression.name}.residuals"
+            entry["residuals"] = page.add(name, numbers)
+            entry["about"] = about(page.index, entry)
     return page
 
 
@@ -258,16 +259,14 @@ def axis(term: str, outcome: str) -> str:
 
 
 def _add_corpus(
-    page: Contents,
-    regressions: Sequence[tuple[RegressionTables, Entry]],
-    values: int,
-) -> None:
-    """Add the documents of one corpus, with the numbers of all its regressions."""
-    first, _ = regressions[0]
+    page: Contents, regressions: Sequence[RegressionTables], values: int
+) -> dict[str, ShownTokens]:
+    """Add the documents of one corpus and their norms; return the tokens shown, by model."""
+    first = regressions[0]
     files, corpus, name_of_corpus = first.files, first.corpus_file(), first.corpus
     # Any regression stands for its model, and for its site.
-    models = {regression.model: regression for regression, _ in regressions}
-    sites = {regression.study: regression for regression, _ in regressions}
+    models = {regression.model: regression for regression in regressions}
+    sites = {regression.study: regression for regression in regressions}
     # Those whose tokens are traced to their sources come first, for they show everything.
     traced = beyond.traced_documents(list(sites.values()))
     candidates = first_of_groups(corpus, documents.MOST_CANDIDATES)
@@ -279,7 +278,7 @@ def _add_corpus(
     counts = {model: documents.token_counts(frame, order) for model, frame in sequences.items()}
     needed = pd.Series(0, order)
     for model, regression in models.items():
-        fitted = [other.site for other, _ in regressions if other.model == model]
+        fitted = [other.site for other in regressions if other.model == model]
         needed += counts[model] * _values_per_token(regression, len(set(fitted)), len(fitted))
     for name, regression in sites.items():
         page.index["beyond"][name] = {
@@ -308,10 +307,11 @@ def _add_corpus(
     for name in with_heads:
         lengths = counts[sites[name].model][shown]
         page.values += _add_heads(page, sites[name], lengths, (values - taken) // len(with_heads))
+    tokens_of = {}
     for model, regression in models.items():
         stream = files.all_of("stream", regression.of_corpus)
         keys = pd.MultiIndex.from_frame(_beginnings(stream, shown))
-        tokens = ShownTokens(shown, keys)
+        tokens = tokens_of[model] = ShownTokens(shown, keys)
         name = f"{model}/{name_of_corpus}"
         texts = documents.texts_of(shown, corpus, sequences[model])
         page.blocks[f"{name}.texts"] = json_block(texts)
@@ -327,11 +327,7 @@ def _add_corpus(
                 drop_first = of_site.record.settings("design")["drop_first"]
                 means = kinds.means(logs, keys, shades, drop_first)
                 page.blocks[f"{name}.kinds"] = json_block(means)
-        for of_model, entry in regressions:
-            if of_model.model == model:
-                numbers = residuals(of_model, entry["layers"], tokens)
-                name = f"{of_model.study}/{of_model.name}.residuals"
-                entry["residuals"] = page.add(name, numbers)
+    return tokens_of
 
 
 def _add_heads(page: Contents, regression: RegressionTables, tokens: pd.Series, room: int) -> int:
