@@ -178,11 +178,11 @@ def _length_problems(config: Config) -> Iterator[Problem]:
     """Yield the regressions without rows because all sequences are too short."""
     longest = config.tokens.max_length or math.inf
     for name, regression in config.regressions.items():
-        lags, leads, covariates = regression.lags, regression.leads, regression.layer_covariates
-        furthest = [f"lag {max(lags)}"] if lags else covariates[:1]
+        lags, leads, places = regression.lags, regression.leads, layer_places(regression.covariates)
+        furthest = [f"lag {max(lags)}"] if lags else [*places][:1]
         furthest += [f"lead {max(leads)}"] if leads else []
         # Tokens needed besides the outcome; a covariate may contain a lag.
-        offsets = [place.offset for place in layer_places(covariates).values()]
+        offsets = [place.offset for place in places.values()]
         reach = max([0, *lags, *(-o for o in offsets)]) + max([0, *leads, *offsets])
         dropped = config.norms.drop_first
         needed = dropped + OUTCOMES[regression.outcome].first_position + reach + 1

@@ -51,10 +51,8 @@ UPOS = {
 R_SQUARED = {"none": "R²", "document": "R² within documents"}
 
 # Columns of coefficients before training in a table of controls, one for each scale of the weights.
-BEFORE_TRAINING = (
-    "random_weights",
-    *(f"random_weights_{scale}" for scale in ("own", "default", "by_depth")),
-)
+SCALES = ("", "_own", "_default", "_by_depth")
+BEFORE_TRAINING = tuple(f"random_weights{scale}" for scale in SCALES)
 
 
 def tested(relation: str, alpha: float, adjust: str) -> str:

@@ -106,11 +106,6 @@ class Regression(RegressionTerms):
     )
 
     @property
-    def layer_covariates(self) -> list[str]:
-        """Covariates whose values differ between layers."""
-        return [name for name in self.covariates if covariates.CATALOGUE[name].places]
-
-    @property
     def classes(self) -> tuple[str, int] | None:
         """The property that defines the class, and the offset of the token that has it."""
         if not self.slopes_by:

@@ -100,19 +100,19 @@ def test_effects_that_do_not_converge_are_told_in_a_sentence(monkeypatch):
     values = np.random.default_rng(0).normal(size=(400, 2))
     said = r"2 factors \(401 levels\) did not converge: after 50 steps .* off by .* expected 1e-10"
     with pytest.raises(UserError, match=said):
-        Effects.of([document, token]).residuals(values)
+        Effects([document, token]).residuals(values)
 
 
 def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     one = np.array([0, 0, 1, 1, 2, 2, 2])
     two = np.array([5, 6, 6, 5, 8, 9, 9])
     dummies = np.hstack([dummies_of(one), dummies_of(two)])
-    assert Effects.of([one, two]).rank() == np.linalg.matrix_rank(dummies)
+    assert Effects([one, two]).rank() == np.linalg.matrix_rank(dummies)
     # A factor that another one tells adds nothing.
-    assert Effects.of([one, two, two > 7]).rank() == np.linalg.matrix_rank(dummies)
+    assert Effects([one, two, two > 7]).rank() == np.linalg.matrix_rank(dummies)
     values = np.random.default_rng(0).normal(size=(7, 3))
     left = values - dummies @ ols(values, dummies)
-    assert Effects.of([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
+    assert Effects([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
 
 
 def test_effects_of_tokens_are_removed_over_all_shards(shards, monkeypatch):

@@ -147,7 +147,7 @@ def profile(layers: Iterable[Moments]) -> Profile:
         solution, k = solve(moments), len(moments.names)
         df, by_document = np.full(k, np.nan), np.full((len(moments.clusters), k), np.nan)
         if solution.status == "ok":
-            sums = ClusterSums.of(solution)
+            sums = ClusterSums(solution)
             df, by_document = sums.df, sums.adjusted @ solution.back.T
         slopes = slice(0 if moments.within else 1, None)
         estimates.append(solution.estimate[slopes])

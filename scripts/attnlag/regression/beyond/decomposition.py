@@ -123,7 +123,7 @@ def coefficients_by_step(
         names = EFFECTS[:entered]
         step = names[-1] if names else POOLED
         # A pooled regression has a constant.
-        effects = Effects.of([factors[name] for name in names] or [np.zeros(n)])
+        effects = Effects([factors[name] for name in names] or [np.zeros(n)])
         rank = effects.rank()
         within = effects.residuals(values.reshape(-1, n).T).T.reshape(values.shape)
         # Levels that are nested in clusters cost no degrees of freedom.

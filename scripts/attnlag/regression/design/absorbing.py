@@ -7,7 +7,6 @@ the coefficients of the regression with all dummies (Frisch, Waugh and Lovell).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -26,28 +25,18 @@ def _tells(code: np.ndarray, other: np.ndarray) -> bool:
     return len(np.unique(pairs)) == len(np.unique(code))
 
 
-@dataclass
 class Effects:
-    """The levels of several factors, row by row."""
+    """The levels of several factors, row by row, which may be any numbers."""
 
-    # list of (rows,) int array: levels of each factor, numbered from 0.
-    codes: list[np.ndarray]
-    # (rows, levels) sparse array: 1 where a row has a level. The columns are the levels of all
-    # factors, one factor after another.
-    dummies: sparse.csr_array
-
-    @classmethod
-    def of(cls, factors: Sequence[np.ndarray]) -> "Effects":
-        """Return the effects of some factors; their levels may be any numbers."""
-        codes = [np.unique(factor, return_inverse=True)[1].astype(np.int64) for factor in factors]
-        sizes = [int(code.max(initial=-1)) + 1 for code in codes]
-        starts = np.cumsum([0, *sizes])
-        rows = len(codes[0])
-        columns = np.stack([c + s for c, s in zip(codes, starts, strict=False)], axis=1)
-        pointers = np.arange(rows + 1) * len(codes)
-        data = np.ones(columns.size)
-        shape = (rows, int(starts[-1]))
-        return cls(codes, sparse.csr_array((data, columns.reshape(-1), pointers), shape=shape))
+    def __init__(self, factors: Sequence[np.ndarray]) -> None:
+        # (rows,) int arrays: levels of each factor, numbered from 0.
+        self.codes = [np.unique(each, return_inverse=True)[1].astype(np.int64) for each in factors]
+        starts = np.cumsum([0, *(code.max(initial=-1) + 1 for code in self.codes)])
+        columns = np.stack([c + s for c, s in zip(self.codes, starts, strict=False)], axis=1)
+        pointers = np.arange(len(columns) + 1) * len(self.codes)
+        data = np.ones(columns.size), columns.reshape(-1), pointers
+        # (rows, levels) array: 1 where a row has a level of one factor after another.
+        self.dummies = sparse.csr_array(data, shape=(len(columns), int(starts[-1])))
 
     def rank(self) -> int:
         """Return the rank of the dummies.

@@ -26,7 +26,7 @@ testing in fixed effects models. Journal of Business & Economic Statistics 36 (2
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -70,23 +70,17 @@ def cr2_adjustment(a: np.ndarray) -> np.ndarray:
     return result
 
 
-@dataclass
 class AdjustedScores:
     """Scores of clusters as CR2 adjusts them, with what their degrees of freedom need."""
 
-    # (clusters, K) array: s̃_g.
-    scores: np.ndarray
-    # root, z, m, (clusters, K, K) arrays: (I - A_g)^(-1/2), Z_g, and M_g in all coordinates.
-    root: np.ndarray
-    z: np.ndarray
-    m: np.ndarray
-
-    @classmethod
-    def of(cls, a: np.ndarray, scores: np.ndarray) -> "AdjustedScores":
+    def __init__(self, a: np.ndarray, scores: np.ndarray) -> None:
         """Adjust the scores X_g'e_g, (clusters, K), of A_g that are summands of I."""
-        root = cr2_adjustment(a)
-        z = a @ root
-        return cls((root @ scores[..., None])[..., 0], root, z, z @ root - z @ z)
+        # root, z, m, (clusters, K, K) arrays: (I - A_g)^(-1/2), Z_g, and M_g in all coordinates.
+        self.root = cr2_adjustment(a)
+        self.z = a @ self.root
+        self.m = self.z @ self.root - self.z @ self.z
+        # (clusters, K) array: s̃_g.
+        self.scores = (self.root @ scores[..., None])[..., 0]
 
 
 class SatterthwaiteSums:
@@ -127,46 +121,36 @@ class SatterthwaiteSums:
         return float((q + 1) / q * self.trace**2 / total) if seen else np.nan
 
 
-@dataclass
 class ClusterSums:
-    """What the covariances of one layer are computed from: sums over its clusters.
+    """What the covariances of a solved layer are computed from: sums over its clusters.
 
     Documents are read block by block, so the sums are exact even if documents share bins. Degrees
     of freedom are those of the regression on all rows, also if halves correct it.
     """
 
-    solution: Solution
-    # plain, adjusted, (clusters, K) arrays: the scores ψ_g of CRV1 and of CR2 (`cluster_scores`).
-    plain: np.ndarray
-    adjusted: np.ndarray
-    # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
-    gamma: np.ndarray
-    # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
-    tests: list[SatterthwaiteSums]
-    joint: list[SatterthwaiteSums]
     # What some covariances need, and have: the estimates without each cluster, and the middle of a
     # covariance of centred coefficients, (K, K), from the residuals.
-    left_out: "Jackknife" = field(init=False)
-    robust_meat: np.ndarray = field(init=False)
+    left_out: "Jackknife"
+    robust_meat: np.ndarray
 
-    @classmethod
-    def of(cls, solution: Solution, joint: Sequence[np.ndarray] = ()) -> "ClusterSums":
-        """Return the sums of a layer that is solved, for some joint tests."""
-        moments, to_terms = solution.moments, solution.to_terms
-        tests, joint_tests = (
+    def __init__(self, solution: Solution, joint: Sequence[np.ndarray] = ()) -> None:
+        self.solution, moments, to_terms = solution, solution.moments, solution.to_terms
+        # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
+        self.tests, self.joint = (
             [SatterthwaiteSums(each @ to_terms, moments.count) for each in contrasts]
             for contrasts in (np.eye(solution.k)[:, None], joint)
         )
         first_slope = solution.back[0 if moments.within else 1]
         numbers = []
         for a, b, _ in solution.by_cluster(moments.by_document()):
-            of_rows = AdjustedScores.of(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+            of_rows = AdjustedScores(a[0], b[0] - a[0] @ solution.pieces[0].theta)
             gamma = (a[0] @ first_slope) @ first_slope
             numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
-            for test in (*tests, *joint_tests):
+            for test in (*self.tests, *self.joint):
                 test.add(of_rows)
-        plain, adjusted, gamma = map(np.concatenate, zip(*numbers, strict=True))
-        return cls(solution, plain, adjusted, gamma, tests, joint_tests)
+        # plain, adjusted, (clusters, K) arrays: the scores ψ_g of CRV1 and of CR2. gamma,
+        # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
+        self.plain, self.adjusted, self.gamma = map(np.concatenate, zip(*numbers, strict=True))
 
     @property
     def df(self) -> np.ndarray:
@@ -316,7 +300,7 @@ def equal_halves(solution: Solution) -> Wald:
             both[:, start:end, start:end] = own.T @ a[piece.part] @ own
             scores.append((b[piece.part] - a[piece.part] @ piece.theta) @ own)
             start = end
-        adjusted = AdjustedScores.of(both, np.concatenate(scores, axis=1))
+        adjusted = AdjustedScores(both, np.concatenate(scores, axis=1))
         apart = adjusted.scores @ w.T
         covariance += apart.T @ apart
         test.add(adjusted)
@@ -331,7 +315,7 @@ def cr2(a: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     # Coordinates in which the sum of a is I.
     to = np.linalg.inv(np.linalg.cholesky(a.sum(axis=0)))
-    adjusted = AdjustedScores.of(to @ a @ to.T, scores @ to.T)
+    adjusted = AdjustedScores(to @ a @ to.T, scores @ to.T)
     tests = [SatterthwaiteSums(w[None], len(a)) for w in to.T]
     for test in tests:
         test.add(adjusted)

@@ -86,7 +86,7 @@ def fit(
         joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in tested],
     )
     if result.status == "ok":
-        sums = ClusterSums.of(solution, tested)
+        sums = ClusterSums(solution, tested)
         if left_out is not None:
             sums.left_out = left_out
         if robust_meat is not None:

@@ -11,7 +11,6 @@ is compared with the trained model on the same documents, without correction too
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -80,35 +79,22 @@ def fitted_alone(
     return pd.Series(estimates, index, name="estimate"), solutions
 
 
-@dataclass
 class _Fitted:
     """A regression without any correction."""
 
-    # By layer and term.
-    coefficients: pd.Series
-    # By layer: the sum of the coefficients of lags, and R².
-    sums: pd.Series
-    r_squared: pd.Series
-    clusters: list[str]
-    # The coefficients without each cluster, (clusters, coefficients).
-    without_each: np.ndarray
-
-    @classmethod
-    def of(cls, layers: Sequence[Moments], settings: RegressionSettings) -> "_Fitted":
-        coefficients, solutions = fitted_alone(layers, settings)
-        clusters = solutions[0].moments.clusters
-        left_out = [1 - np.eye(len(clusters))]
+    def __init__(self, layers: Sequence[Moments], settings: RegressionSettings) -> None:
+        # By layer and term.
+        self.coefficients, solutions = fitted_alone(layers, settings)
+        # By layer: the sum of the coefficients of lags, and R².
+        summed = self.coefficients[_summed(self.coefficients)].groupby("layer")
+        self.sums = summed.sum(min_count=1)
+        r_squared = {each.moments.layer: 1 - each.ssr / each.tss for each in solutions}
+        self.r_squared = pd.Series(r_squared)
+        self.clusters = solutions[0].moments.clusters
+        # The coefficients without each cluster, (clusters, coefficients).
+        left_out = [1 - np.eye(len(self.clusters))]
         without = [bootstrap.weighted(each, left_out) for each in solutions]
-        summed = coefficients[_summed(coefficients)].groupby("layer")
-        numbers = [each.moments.layer for each in solutions]
-        r_squared = [1 - each.ssr / each.tss for each in solutions]
-        return cls(
-            coefficients=coefficients,
-            sums=summed.sum(min_count=1),
-            r_squared=pd.Series(r_squared, numbers),
-            clusters=clusters,
-            without_each=np.concatenate(without, axis=1),
-        )
+        self.without_each = np.concatenate(without, axis=1)
 
 
 def _summed(coefficients: pd.Series) -> np.ndarray:
@@ -139,13 +125,13 @@ def random_weights(
     neither. The second compares them by scale and quantity (`_compared`).
     """
     documents = untrained[0][1][0].clusters
-    after = _Fitted.of([layer.only(documents) for layer in trained], settings)
+    after = _Fitted([layer.only(documents) for layer in trained], settings)
     fits: dict[str, _Fitted] = {}
     compared = []
     for draw, layers in untrained:
         # The column of the first scale has the shortest name.
         scale = "_" + draw["scale"].replace("-", "_") if fits else ""
-        before = fits[f"random_weights{scale}"] = _Fitted.of(layers, settings)
+        before = fits[f"random_weights{scale}"] = _Fitted(layers, settings)
         compared.append(_compared(draw, before, after, settings.alpha))
     fits["trained"] = after
     index = fits["random_weights"].coefficients.index
