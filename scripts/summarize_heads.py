@@ -21,7 +21,7 @@ from attnlag.storage import tables
 
 
 def main(job):
-    settings, sample = job.settings, samples.sample_of(job.input.heads)
+    settings, sample = job.settings, samples.Sample(job.input.heads)
     documents = sample.documents if sample.end else None
     group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
     lags = lags_of_parts.NO_LAGS.copy()

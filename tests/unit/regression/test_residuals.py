@@ -59,7 +59,7 @@ def frame_of(table, layer, effects):
 def model_of(table, effects=False):
     """Return the fit of a design and, with effects, the means of its documents."""
     layers = moments_of(table)
-    model = residuals.residual_model(map(solve, regressed(layers, effects)))
+    model = residuals.ResidualModel(map(solve, regressed(layers, effects)))
     return model, residuals.means_of(layers) if effects else None
 
 

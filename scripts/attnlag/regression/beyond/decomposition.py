@@ -22,7 +22,7 @@ from attnlag.regression.design import properties
 from attnlag.regression.design.absorbing import Effects
 from attnlag.regression.design.design import layers_and_terms
 from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.samples import Sample, sample_of
+from attnlag.regression.estimation.samples import Sample
 from attnlag.regression.terms import is_lag
 
 # The effects, in the order of entry.
@@ -40,14 +40,12 @@ VARIABLES_BYTES = 64e6
 MOST_DECOMPOSED = 500_000
 
 
-def factors_of(
-    sample: Sample, designs: Sequence[Path], token_properties: Sequence[Path]
-) -> dict[str, np.ndarray]:
-    """Return the level of each of `EFFECTS` in each row of the designs of all shards.
+def factors_of(sample: Sample, token_properties: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Return the level of each of `EFFECTS` in each row of a sample of the designs of all shards.
 
     Levels are -1 in documents without parts of speech if there are others with some.
     """
-    keys = sample.keys(designs)
+    keys = sample.keys()
     documents = sample.documents if sample.end else None
     factors = {"document": sample.document}
     for name, column in (("upos", "upos"), ("token", "token_id")):
@@ -73,8 +71,8 @@ def decomposed(
     With more than ``most_rows``, all numbers are those of a sample of whole documents. There is a
     row per layer, step and lag, without numbers in a layer without rows.
     """
-    sample = sample_of(designs, most_rows)
-    factors = factors_of(sample, designs, token_properties)
+    sample = Sample(designs, most_rows)
+    factors = factors_of(sample, token_properties)
     with_tags = factors["document"] >= 0
     every_layer, terms = layers_and_terms(pq.read_schema(designs[0]))
     lags = list(filter(is_lag, terms))
@@ -84,7 +82,7 @@ def decomposed(
     for start in range(0, len(every_layer), at_once):
         layers = np.array(every_layer[start : start + at_once])
         names = [f"{layer_name(layer)}.{term}" for layer in layers for term in ("y", *lags)]
-        values = np.stack([sample.column(designs, name) for name in names])
+        values = np.stack([sample.column(name) for name in names])
         values = values.reshape(len(layers), 1 + len(lags), -1)
         valid = ~np.isnan(values).any(axis=1) & with_tags
         # Layers nearly always have the same rows; their variables are then solved together.

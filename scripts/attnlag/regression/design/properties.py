@@ -9,8 +9,6 @@ The workflow imports this module whenever it starts, so numpy and pyarrow are im
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,14 +40,18 @@ def classes_of(name: str) -> tuple[str, ...]:
     return TERCILES if name in MODERATORS else CLASSES[name]
 
 
-@dataclass(frozen=True)
 class Property:
-    """A property of the tokens of some documents."""
+    """A property of the tokens of some documents.
 
-    name: str
-    # First row of each sequence in ``values``, by document and window.
-    starts: dict[tuple[str, int], int]
-    values: np.ndarray  # (rows,) float64 array: numbers, or indices into `CLASSES`; NaN if unknown
+    ``starts`` has the first row of each sequence, by document and window, and ``values``, (rows,),
+    numbers or indices into `CLASSES`, NaN if unknown.
+    """
+
+    def __init__(self, name: str, starts: dict[tuple[str, int], int], values: np.ndarray) -> None:
+        self.name, self.values = name, values
+        # The first row of each sequence, and the row after its last.
+        ends = pairwise([*starts.values(), len(values)])
+        self._spans = dict(zip(starts, ends, strict=True))
 
     def of(self, keys: pa.Table) -> np.ndarray:
         """Return the values of some tokens, or say which one is not in the table."""
@@ -97,12 +99,6 @@ class Property:
         if not len(numbers):
             return [0.0, 0.0]
         return np.quantile(numbers, [1 / 3, 2 / 3], method="inverted_cdf").tolist()
-
-    @cached_property
-    def _spans(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """The first row of each sequence, and the row after its last."""
-        ends = [*self.starts.values(), len(self.values)]
-        return dict(zip(self.starts, pairwise(ends), strict=True))
 
 
 def read_property(

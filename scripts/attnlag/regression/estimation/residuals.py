@@ -42,48 +42,37 @@ RESIDUAL_EDGES = np.linspace(-10, 10, 4001)
 COARSE_EDGES = np.linspace(-5, 5, 101)
 
 
-@dataclass
 class ResidualModel:
-    """The fitted regression of each layer. k is K + 1, or K under document effects."""
+    """What the pass needs of the solutions of all layers. k is K + 1, or K under document effects.
 
-    # The K regressors, without the intercept.
-    terms: list[str]
-    layers: list[int]
-    document_effects: bool
-    # (layers,) int array: number of rows.
-    rows: np.ndarray
-    # (layers, K) float64 array: NaN for a layer that is not fitted.
-    slopes: np.ndarray
-    # (layers,) float64 array: fitted value at the overall means; 0 under document effects.
-    level: np.ndarray
-    # (layers, 1 + K) float64 array: overall means of y and the regressors.
-    means: np.ndarray
-    # (layers, k, k) float64 array: (X'X)⁻¹ for X = [1, regressors - means], or, under document
-    # effects, for the regressors without their document means.
-    inverse: np.ndarray
-    # sigma, fitted_sd, (layers,) float64 arrays: standard deviations of the residuals and of the
-    # fitted values: the units of their histograms.
-    sigma: np.ndarray
-    fitted_sd: np.ndarray
+    Arrays have a row per layer, with NaN for one that is not fitted.
+    """
 
-
-def residual_model(solutions: Iterable[Solution]) -> ResidualModel:
-    """Return the part of the solutions of all layers that the pass needs."""
-    layers, rows = [], []
-    for solution in solutions:
-        moments, k = solution.moments, len(solution.moments.names)
-        slopes, inverse = np.full(len(moments.terms) - 1, np.nan), np.full((k, k), np.nan)
-        level, sigma, spread = 0.0, np.nan, np.nan
-        if solution.status == "ok":
-            beta, inverse = solution.back @ solution.theta, solution.back @ solution.back.T
-            slopes = beta[-len(slopes) :]
-            level = 0.0 if moments.within else beta[0] + moments.centre[1]
-            sigma = np.sqrt(solution.ssr / solution.df_resid)
-            spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
-        layers.append(moments.layer)
-        rows.append((solution.n_obs, slopes, level, moments.centre[1:], inverse, sigma, spread))
-    numbers = map(np.array, zip(*rows, strict=True))
-    return ResidualModel(moments.terms[1:], layers, moments.within, *numbers)
+    def __init__(self, solutions: Iterable[Solution]) -> None:
+        self.layers: list[int] = []
+        rows = []
+        for solution in solutions:
+            moments, k = solution.moments, len(solution.moments.names)
+            slopes, inverse = np.full(len(moments.terms) - 1, np.nan), np.full((k, k), np.nan)
+            level, sigma, spread = 0.0, np.nan, np.nan
+            if solution.status == "ok":
+                beta, inverse = solution.back @ solution.theta, solution.back @ solution.back.T
+                slopes = beta[-len(slopes) :]
+                level = 0.0 if moments.within else beta[0] + moments.centre[1]
+                sigma = np.sqrt(solution.ssr / solution.df_resid)
+                spread = np.sqrt(slopes @ moments.total[0, 2:, 2:] @ slopes / solution.n_obs)
+            self.layers.append(moments.layer)
+            rows.append((solution.n_obs, slopes, level, moments.centre[1:], inverse, sigma, spread))
+        # The K regressors, without the intercept.
+        self.terms, self.document_effects = moments.terms[1:], moments.within
+        numbers = [np.array(column) for column in zip(*rows, strict=True)]
+        # Number of rows; (K,) slopes; fitted value at the overall means, 0 under document effects;
+        # (1 + K,) overall means of y and the regressors.
+        self.rows, self.slopes, self.level, self.means = numbers[:4]
+        # (k, k): (X'X)⁻¹ for X = [1, regressors - means], or, under document effects, for the
+        # regressors without their document means; standard deviations of the residuals and of the
+        # fitted values, the units of their histograms.
+        self.inverse, self.sigma, self.fitted_sd = numbers[4:]
 
 
 def means_of(layers: Iterable[Moments]) -> np.ndarray:

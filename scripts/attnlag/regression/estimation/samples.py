@@ -9,7 +9,6 @@ shards.
 import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,48 +24,34 @@ MOST_ROWS = 1_000_000
 FEWEST_SAMPLED = 50
 
 
-@dataclass
 class Sample:
-    """Documents of consecutive tables with a row per token."""
+    """All documents of tables with a row per token, or some of them with at most so many rows."""
 
-    # In the order of the tables.
-    documents: list[str]
-    # (rows,) int32 array: index of the document of each row.
-    document: np.ndarray
-    # (rows,) int64 array: indices of the rows over all tables.
-    rows: np.ndarray
-    # Hash before which those of the documents lie; "" if these are all documents.
-    end: str
+    def __init__(self, paths: Sequence[Path], most: int = MOST_ROWS) -> None:
+        columns = [pq.read_table(path, columns=["document"]) for path in paths]
+        counted = pa.concat_tables(columns).unify_dictionaries()["document"].value_counts()
+        sizes = {run["values"]: run["counts"] for run in counted.to_pylist()}
+        # Hash before which those of the documents lie; "" if these are all documents.
+        self.end, taken = "", 0
+        for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
+            taken += sizes[name]
+            if taken > most and number >= FEWEST_SAMPLED:
+                self.end = place
+                break
+        counts, used = np.array([*sizes.values()], np.int64), in_sample(sizes, self.end)
+        self.paths, self.documents = paths, list(itertools.compress(sizes, used))
+        # (rows,) arrays: index of the document of each row, and of the row over all tables.
+        self.document = np.repeat(np.arange(used.sum(), dtype=np.int32), counts[used])
+        self.rows = np.flatnonzero(np.repeat(used, counts))
 
-    def column(self, paths: Sequence[Path], name: str) -> np.ndarray:
+    def column(self, name: str) -> np.ndarray:
         """Return a column in these rows."""
-        return tables.values_at(paths, name, self.rows)
+        return tables.values_at(self.paths, name, self.rows)
 
-    def keys(self, paths: Sequence[Path]) -> pa.Table:
+    def keys(self) -> pa.Table:
         """Return the keys of these rows."""
         names = pa.DictionaryArray.from_arrays(self.document, pa.array(self.documents, pa.string()))
-        others = [pa.array(self.column(paths, name)) for name in KEYS[1:]]
-        return pa.table([names, *others], names=KEYS)
-
-
-def sample_of(paths: Sequence[Path], most: int = MOST_ROWS) -> Sample:
-    """Return all documents of some tables, or a sample with at most a number of rows."""
-    columns = [pq.read_table(path, columns=["document"]) for path in paths]
-    counted = pa.concat_tables(columns).unify_dictionaries()["document"].value_counts()
-    sizes = {run["values"]: run["counts"] for run in counted.to_pylist()}
-    end, taken = "", 0
-    for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):
-        taken += sizes[name]
-        if taken > most and number >= FEWEST_SAMPLED:
-            end = place
-            break
-    counts, used = np.array(list(sizes.values()), dtype=np.int64), in_sample(sizes, end)
-    return Sample(
-        documents=list(itertools.compress(sizes, used)),
-        document=np.repeat(np.arange(used.sum(), dtype=np.int32), counts[used]),
-        rows=np.flatnonzero(np.repeat(used, counts)),
-        end=end,
-    )
+        return pa.table([names, *map(pa.array, map(self.column, KEYS[1:]))], names=KEYS)
 
 
 def copied(paths: Sequence[Path], documents: Sequence[str], folder: Path) -> list[Path]:

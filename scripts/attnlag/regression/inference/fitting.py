@@ -109,7 +109,7 @@ def fit_regression(
             yield halves.prepared(kept, effects=effects, group_of=group_of)
 
     clustered_by = group_of if settings.cluster == "group" else None
-    model = residuals.residual_model(map(solve, layers(clustered_by)))
+    model = residuals.ResidualModel(map(solve, layers(clustered_by)))
     hac_lags = settings.hac_lags
     if hac_lags is None:
         hac_lags = residuals.default_hac_lags(model.rows.max() / sequences)
