@@ -1,11 +1,9 @@
 """How often the coefficients of a regression would mislead about what an adjustment causes.
 
-In a decoder the effect of one adjustment on another is known: it is measured by changing the one,
-and within a layer it is exactly zero. Each pair of layers at one distance is therefore a trial of
-prediction as evidence of causation: does the coefficient have the sign of the effect, and are
-larger coefficients those of larger effects? Where most coefficients have one sign and most effects
-the other, signs agree less often than in half of the pairs by chance alone, so the count of equal
-signs stands beside the one that independent signs would give.
+Effects on later layers are measured by changing adjustments; within a layer they are zero. Each
+pair of layers at one distance is therefore a trial: does the coefficient have the sign of the
+effect, and are larger coefficients those of larger effects? Where most of them have one sign, signs
+agree by chance in another share of the pairs than half.
 """
 
 from collections.abc import Mapping

@@ -1,11 +1,7 @@
 """Catalogues of sites and of quantities: which vectors are measured, and what of each token.
 
-A site needs an entry here: the configuration allows its name, the extraction computes it in the
-same forward pass as the others, and figures show its label. A quantity needs an entry and the
-module that computes it: the extraction, its control before training, the notebook, the documents of
-columns and, if it has outcomes, the regressions then have it. The workflow imports this module at
-its start, so it does not import torch; what computes a quantity is imported when it is measured,
-see `extraction.computation_of`.
+A site needs no more than an entry here, a quantity also the module that computes it, which is
+imported when it is measured: the workflow imports this module at its start, without torch.
 """
 
 import functools

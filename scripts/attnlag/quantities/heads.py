@@ -50,7 +50,7 @@ class LayerHeads:
 
     @property
     def inputs(self) -> int:
-        """Number of the numbers in z."""
+        """The size of z."""
         return _sizes(self.projection)[0]
 
     @property
