@@ -32,9 +32,10 @@ from scipy import stats
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import clustered, regress
+from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, full
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, permutation
 from attnlag.regression.settings import (
     ClassesSettings,
@@ -152,7 +153,7 @@ def fitted(layers: Sequence[Moments]) -> dict[str, np.ndarray]:
     place = layers[0].names.index("lag_1")
     found = {}
     for name, covariance in COVARIANCES.items():
-        fits = [regress.fit(solve(layer), covariance) for layer in layers]
+        fits = [LayerFit(solve(layer), covariance) for layer in layers]
         numbers = [
             (f.estimate[place], f.covariance[place, place] ** 0.5, f.df[place]) for f in fits
         ]

@@ -14,8 +14,9 @@ from attnlag.corpus.catalogue import FILES
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
 from attnlag.regression.design.design import Counts, Formula, designs
-from attnlag.regression.estimation import crossproducts, moments, regress
+from attnlag.regression.estimation import crossproducts, moments
 from attnlag.regression.estimation.least_squares import solve
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap, permutation
 from attnlag.regression.settings import (
     DesignSettings,
@@ -142,7 +143,7 @@ def layers_of(table, rows=10**6, halves=False, **options):
 
 def fits_of(layers, covariance="cluster", folds=5, **options):
     """Return the fit of each layer."""
-    return [regress.fit(solve(layer), covariance, folds, **options) for layer in layers]
+    return [LayerFit(solve(layer), covariance, folds, **options) for layer in layers]
 
 
 def fitted(table, covariance="cluster", folds=5, **options):

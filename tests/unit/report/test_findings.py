@@ -10,8 +10,8 @@ from designs import columns_of, design_table, fits_of, layers_of, regression_set
 from attnlag.claims import training
 from attnlag.regression import labels
 from attnlag.regression.beyond.decomposition import EFFECTS, POOLED
-from attnlag.regression.estimation import regress
 from attnlag.regression.estimation.least_squares import Solution
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.inference import results as tables_of_fits
 from attnlag.regression.settings import Errors
@@ -72,7 +72,7 @@ def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
     # Estimates that do not maximise the likelihood have no criterion of it.
     assert not {"AIC", "likelihood", "nan"} & set(re.findall(r"\w+", text))
     solution = Solution(layers_of(results[3])[0], "the outcome is constant", 12)
-    unfitted = [regress.fit(solution, "nonrobust")] * 3
+    unfitted = [LayerFit(solution, "nonrobust")] * 3
     goodness = tables_of_fits.fits_table(
         unfitted, [0, 0, 0], pd.DataFrame(index=range(3)), {}, "holm"
     )

@@ -25,7 +25,7 @@ from attnlag.regression.design.properties import (
     classes_of,
     read_property,
 )
-from attnlag.regression.estimation import crossproducts, merging, regress
+from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums, map_of, product
 from attnlag.regression.estimation.regress import LayerFit
@@ -167,8 +167,8 @@ def slopes_by_class(
         own, common = (solve(each.prepared(terms, effects=effects)) for terms in (None, shared))
         equal = [_contrasts(own.moments.names, lag) for lag in lags]
         kind = regression.covariance
-        apart.append(regress.fit(own, kind, joint=equal, jackknifed=True))
-        together.append(regress.fit(common, kind, jackknifed=True))
+        apart.append(LayerFit(own, kind, joint=equal, jackknifed=True))
+        together.append(LayerFit(common, kind, jackknifed=True))
 
     table, of_all = _tidy(apart, regression), _tidy(together, regression)
     pooled = of_all.set_index(["layer", "term"])["estimate"]

@@ -19,9 +19,10 @@ from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import merging, moments, regress
+from attnlag.regression.estimation import merging, moments
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
 
@@ -67,7 +68,7 @@ def of_heads(
     """
     settings = settings.from_sums()
     cells: list[tuple[int, str]] = []
-    fits: list[regress.LayerFit] = []
+    fits: list[LayerFit] = []
     beside = [pd.DataFrame(columns=CONTROLS_OF_HEADS, dtype=float)]
     sums: TermSums | None = None
     untrained_layers = pq.read_schema(random.heads).names if random else []
@@ -112,14 +113,14 @@ def _fitted(
     sums: TermSums,
     settings: HeadsSettings,
     group_of: Mapping[str, str] | None = None,
-) -> list[regress.LayerFit]:
+) -> list[LayerFit]:
     effects = settings.fixed_effects == "document"
     prepared = (part.prepared(sums, effects=effects, group_of=group_of) for part in parts)
-    return [regress.fit(solve(each), settings.covariance) for each in prepared]
+    return [LayerFit(solve(each), settings.covariance) for each in prepared]
 
 
 def _table_of(
-    fits: Sequence[regress.LayerFit], cells: Sequence[tuple[int, str]], settings: HeadsSettings
+    fits: Sequence[LayerFit], cells: Sequence[tuple[int, str]], settings: HeadsSettings
 ) -> pd.DataFrame:
     """Return the table of `results.coefficients_table`, whose "layers" are numbers of cells.
 

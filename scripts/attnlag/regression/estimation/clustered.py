@@ -8,7 +8,7 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
   of equal variance (Bell and McCaffrey 2002). An estimate w'θ has Satterthwaite's degrees of
   freedom tr(Γ)²/‖Γ‖², where Γ is the covariance of the w's̃_g under such errors. A joint test of q
   estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
-- CRV3, which leaves out each cluster in turn (`jackknife`), with G - 1.
+- CRV3, which leaves out each cluster in turn (`Jackknife`), with G - 1.
 
 `ClusterSums` has what they need, and the functions of `attnlag.regression.covariances` give them.
 
@@ -26,7 +26,7 @@ testing in fixed effects models. Journal of Business & Economic Statistics 36 (2
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -200,40 +200,29 @@ def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors * root, vectors / root
 
 
-@dataclass
 class Jackknife:
-    """Estimates of one layer without each of its clusters that have rows."""
+    """Estimates of a layer without each cluster that has rows, by default one of its moments."""
 
-    places: np.ndarray  # (left out,) int array: indices of these clusters
-    names: list[str]
-    rows: np.ndarray  # (left out,) int array
-    # (left out, K) array: NaN if the rest is collinear.
-    thetas: np.ndarray
-    # (K, K) array: that of the solution.
-    back: np.ndarray
-    # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
-    sse: float
-
-    @property
-    def without(self) -> np.ndarray:
-        """Estimates on centred data without each cluster, (left out, K)."""
-        return self.thetas @ self.back.T
-
-
-def jackknife(solution: Solution, clusters: Moments | None = None) -> Jackknife:
-    """Leave out each cluster in turn and solve the rest; by default those of the moments."""
-    clusters = solution.moments if clusters is None else clusters
-    a, b, _ = solution.equations(solution.moments.total)
-    rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
-    used = np.flatnonzero(rows)
-    thetas, sse = [np.empty((0, solution.k))], 0.0
-    for a_g, b_g, c_g in solution.by_cluster([replace(clusters, s=clusters.s[:, used])]):
-        theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
-        thetas.append(theta)
-        fitted = (a_g[0] @ theta[..., None])[..., 0]
-        sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
-    names = [clusters.clusters[place] for place in used]
-    return Jackknife(used, names, rows[used], np.concatenate(thetas), solution.back, sse)
+    def __init__(self, solution: Solution, clusters: Moments | None = None) -> None:
+        clusters = solution.moments if clusters is None else clusters
+        rows = np.rint(clusters.s[0, :, 0, 0]).astype(np.int64)
+        # places, rows, (left out,) int arrays: indices of these clusters, and their rows.
+        self.places = np.flatnonzero(rows)
+        self.rows = rows[self.places]
+        self.names = [clusters.clusters[place] for place in self.places]
+        a, b, _ = solution.equations(solution.moments.total)
+        thetas, sse = [np.empty((0, solution.k))], 0.0
+        left_out = replace(clusters, s=clusters.s[:, self.places])
+        for a_g, b_g, c_g in solution.by_cluster([left_out]):
+            theta, _ = solution.solved(a[:, None] - a_g, b[:, None] - b_g)
+            thetas.append(theta)
+            fitted = (a_g[0] @ theta[..., None])[..., 0]
+            sse += float((c_g[0] + (theta * (fitted - 2 * b_g[0])).sum(axis=1)).sum())
+        # (left out, K) arrays, NaN if the rest is collinear: θ, and estimates on centred data.
+        self.thetas = np.concatenate(thetas)
+        self.without = self.thetas @ solution.back.T
+        # Squared error of the predictions for each cluster from the rest; NaN if one is undefined.
+        self.sse = sse
 
 
 class Wald(NamedTuple):

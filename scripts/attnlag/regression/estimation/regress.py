@@ -1,62 +1,21 @@
 """The regression of one layer: its estimates, their errors, and how well they fit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from attnlag.errors import counted
 from attnlag.regression.covariances import CATALOGUE, Covariance
-from attnlag.regression.estimation import clustered
-from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, Jackknife, Wald
+from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, Jackknife, wald
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.limits import FEWEST_DOCUMENTS
 from attnlag.regression.terms import is_lag
 
 
-@dataclass
 class LayerFit:
-    """One layer's regression."""
-
-    layer: int
-    names: list[str]  # of its terms
-    # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
-    status: str
-    n_obs: int
-    n_documents: int
-    clusters: int  # with rows, documents even if they share bins
-    parameters: int  # terms and document effects
-    # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
-    estimate: np.ndarray
-    uncorrected: np.ndarray
-    # (K, K) array: covariance of the estimates.
-    covariance: np.ndarray
-    # (K,) array: degrees of freedom of the t statistics: Satterthwaite's for CR2, clusters - 1 for
-    # other clustered errors, otherwise N - K, where K includes document effects.
-    df: np.ndarray
-    # Other joint tests, in the order in which they were asked for.
-    joint: list[Wald]
-    # Columns of the table of fits: R² and the like.
-    goodness: dict[str, float] = field(default_factory=dict)
-    # The estimates without each cluster, if these were asked for.
-    left_out: Jackknife | None = None
-    # Joint test that all slopes are zero.
-    wald: Wald = NO_TEST
-    # Test that the halves of documents have equal lags and leads (`halves`).
-    halves: Wald = NO_TEST
-
-
-def fit(
-    solution: Solution,
-    covariance: str,
-    folds: int | Moments | None = None,
-    *,
-    robust_meat: np.ndarray | None = None,
-    joint: Sequence[np.ndarray] = (),
-    jackknifed: bool = False,
-) -> LayerFit:
-    """Fit one layer with one of `covariances.CATALOGUE`.
+    """One layer's regression, with one of `covariances.CATALOGUE`.
 
     The cross-validated R² is by a number of folds of clusters, or by those of moments of the same
     documents. Without ``folds`` there is nothing out of sample and no test of all slopes, and the
@@ -65,58 +24,69 @@ def fit(
     ``robust_meat`` is a layer's `residuals.robust_meat`, for a covariance that needs residuals, and
     ``joint`` has combinations of coefficients, (q, K), that are tested to be zero together.
     """
-    moments, kind = solution.moments, CATALOGUE[covariance]
-    k, left_out = len(moments.names), None
-    slopes = np.eye(k)[0 if moments.within else 1 :]
-    tested = [*joint, slopes] if folds is not None else joint
-    if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
-        left_out = clustered.jackknife(solution)
-    result = LayerFit(
-        layer=moments.layer,
-        names=moments.names,
-        status=obstacle_of(solution, kind, left_out),
-        n_obs=solution.n_obs,
-        n_documents=moments.documents,
-        clusters=moments.count,
-        parameters=k + solution.absorbed,
-        estimate=np.full(k, np.nan),
-        uncorrected=np.full(k, np.nan),
-        covariance=np.full((k, k), np.nan),
-        df=np.full(k, np.nan),
-        joint=[NO_TEST._replace(df=len(contrasts)) for contrasts in tested],
-    )
-    if result.status == "ok":
-        sums = ClusterSums(solution, tested)
-        if left_out is not None:
-            sums.left_out = left_out
-        if robust_meat is not None:
-            sums.robust_meat = robust_meat
-        result.estimate = solution.estimate
-        # The first piece is the regression of all rows.
-        result.uncorrected = solution.coefficients(solution.pieces[0].theta)
-        result.left_out = left_out
-        df, aht = kind.df(sums), kind.satterthwaite
-        v = solution.to_terms @ kind.of(sums) @ solution.to_terms.T
-        degrees = [test.df() for test in sums.joint] if aht else [df] * len(tested)
-        result.joint = [
-            clustered.wald(contrasts @ result.estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
-            for contrasts, eta in zip(tested, degrees, strict=True)
-        ]
-        result.df[:] = df
-        unknown = np.isnan(result.df)
-        v[unknown], v[:, unknown] = np.nan, np.nan
-        result.covariance = v
-        result.goodness = {"effective_documents": sums.effective, **goodness(solution)}
-        if folds is not None and left_out is not None:
-            few = len(left_out.places) < 2
-            result.goodness |= {
-                "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
-                "loo_r_squared": np.nan if few else 1 - left_out.sse / solution.tss,
-                "condition_number": condition_number(moments),
-            }
-    if folds is not None:
-        result.wald = result.joint.pop()
-    return result
+
+    def __init__(
+        self,
+        solution: Solution,
+        covariance: str,
+        folds: int | Moments | None = None,
+        *,
+        robust_meat: np.ndarray | None = None,
+        joint: Sequence[np.ndarray] = (),
+        jackknifed: bool = False,
+    ) -> None:
+        moments, kind = solution.moments, CATALOGUE[covariance]
+        k, left_out = len(moments.names), None
+        slopes = np.eye(k)[0 if moments.within else 1 :]
+        tested = [*joint, slopes] if folds is not None else joint
+        if solution.status == "ok" and (folds is not None or kind.jackknife or jackknifed):
+            left_out = Jackknife(solution)
+        # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
+        self.status = obstacle_of(solution, kind, left_out)
+        self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
+        # Clusters with rows are documents even if these share bins.
+        self.n_documents, self.clusters = moments.documents, moments.count
+        self.parameters = k + solution.absorbed
+        self.left_out = left_out if self.status == "ok" else None
+        # estimate, uncorrected, df, (K,) arrays: on the scale of the data, corrected for bias or
+        # not, and the degrees of freedom of the t statistics.
+        self.estimate, self.uncorrected, self.df = np.full((3, k), np.nan)
+        # Covariance of the estimates.
+        v = self.covariance = np.full((k, k), np.nan)
+        # The joint tests that were asked for, and that all slopes are zero.
+        self.joint = [NO_TEST._replace(df=len(contrasts)) for contrasts in tested]
+        # Test that the halves of documents have equal lags and leads (`clustered.equal_halves`).
+        self.halves = NO_TEST
+        # Columns of the table of fits: R² and the like.
+        self.goodness: dict[str, float] = {}
+        if self.status == "ok":
+            sums = ClusterSums(solution, tested)
+            if left_out is not None:
+                sums.left_out = left_out
+            if robust_meat is not None:
+                sums.robust_meat = robust_meat
+            self.estimate[:] = solution.estimate
+            # The first piece is the regression of all rows.
+            self.uncorrected[:] = solution.coefficients(solution.pieces[0].theta)
+            df, aht = kind.df(sums), kind.satterthwaite
+            v[:] = solution.to_terms @ kind.of(sums) @ solution.to_terms.T
+            degrees = [test.df() for test in sums.joint] if aht else [df] * len(tested)
+            self.joint = [
+                wald(contrasts @ self.estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
+                for contrasts, eta in zip(tested, degrees, strict=True)
+            ]
+            self.df[:] = df
+            unknown = np.isnan(self.df)
+            v[unknown], v[:, unknown] = np.nan, np.nan
+            self.goodness = {"effective_documents": sums.effective, **goodness(solution)}
+            if folds is not None and left_out is not None:
+                few = len(left_out.places) < 2
+                self.goodness |= {
+                    "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
+                    "loo_r_squared": np.nan if few else 1 - left_out.sse / solution.tss,
+                    "condition_number": condition_number(moments),
+                }
+        self.wald = self.joint.pop() if folds is not None else NO_TEST
 
 
 def obstacle_of(solution: Solution, covariance: Covariance, left_out: Jackknife | None) -> str:
@@ -170,7 +140,7 @@ def cross_validated_sse(solution: Solution, folds: int | Moments) -> float:
     if count < 2:
         return np.nan
     sums = np.stack([s[:, fold::count].sum(axis=1) for fold in range(count)], axis=1)
-    return clustered.jackknife(solution, replace(clusters, s=sums)).sse
+    return Jackknife(solution, replace(clusters, s=sums)).sse
 
 
 def residual_squares(moments: Moments, *, lags: bool) -> float:

@@ -16,7 +16,7 @@ import pandas as pd
 from attnlag.errors import UserError, counted
 from attnlag.quantities.columns import layer_name
 from attnlag.regression.covariances import CATALOGUE
-from attnlag.regression.estimation import clustered, merging, regress, residuals
+from attnlag.regression.estimation import clustered, merging, residuals
 from attnlag.regression.estimation.crossproducts import Stored
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums
@@ -126,7 +126,7 @@ def fit_regression(
     draws: bootstrap.Draws | None = None
     for moments, own_folds, meat in zip(layers(clustered_by), folds, robust, strict=False):
         bins, solution = moments.bins, solve(moments)
-        fits.append(regress.fit(solution, settings.covariance, own_folds, robust_meat=meat))
+        fits.append(LayerFit(solution, settings.covariance, own_folds, robust_meat=meat))
         fits[-1].halves = clustered.equal_halves(solution)
         if draws is None:
             count = settings.bootstrap if clusters >= FEWEST_DOCUMENTS else 0
