@@ -1,6 +1,7 @@
 """Free memory: a model that needs more is refused before the system kills the job."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,33 +29,25 @@ def _left_in_groups(root: Path) -> Iterator[int]:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             top = root / "sys/fs/cgroup"
-            files = ("memory.max", "memory.current", "inactive_file")
+            limit, usage, cached = "memory.max", "memory.current", "inactive_file"
         elif "memory" in controllers.split(","):
             top = root / "sys/fs/cgroup/memory"
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = "total_inactive_file"
         else:
             continue
         # The limits of all enclosing groups apply too. Inside a container the path may be the
         # host's; then only the topmost folder exists.
         group = top / path.lstrip("/")
         for folder in (group, *group.parents):
-            yield from _left_in_group(folder, *files)
+            # A group without a limit says "max", which is no number.
+            with suppress(OSError, ValueError):
+                most, used = (int((folder / name).read_text()) for name in (limit, usage))
+                statistics = (folder / "memory.stat").read_text().splitlines()
+                counts = dict(line.split() for line in statistics)
+                yield most - used + int(counts.get(cached, 0))
             if folder == top:
                 break
-
-
-def _left_in_group(folder: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
-    """Yield the remaining bytes under the limit of one group; nothing if it has no limit."""
-    try:
-        most = (folder / limit).read_text().strip()
-        if most == "max":
-            return
-        used = int((folder / usage).read_text())
-        lines = (folder / "memory.stat").read_text().splitlines()
-        counts = dict(line.split() for line in lines)
-        yield int(most) - used + int(counts.get(cached, 0))
-    except (OSError, ValueError):
-        return
 
 
 def amount(size: float) -> str:

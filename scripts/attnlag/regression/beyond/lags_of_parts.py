@@ -28,9 +28,7 @@ from attnlag.regression.settings import HeadsSettings
 
 CONTROLS_OF_HEADS = ["random_weights", "trained"]
 TEXTS = ["subset", "part", "term", "equivalence", "vcov_type"]
-HEAD_COLUMNS = ["subset", "layer", "part", "term", "estimate", "std_error", "statistic", "df"]
-HEAD_COLUMNS += ["p_value", "p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type"]
-HEAD_COLUMNS += ["uncorrected", "rows", *CONTROLS_OF_HEADS]
+HEAD_COLUMNS = [*results.COLUMNS[:2], "part", *results.COLUMNS[2:], "rows", *CONTROLS_OF_HEADS]
 
 # The table of heads without a regression.
 NO_LAGS = pd.DataFrame(columns=HEAD_COLUMNS, dtype=float).astype(dict.fromkeys(TEXTS, str))

@@ -1,9 +1,8 @@
 """Residuals in a second pass over a design, for statistics that cross-products cannot give.
 
-The coefficients are known, so a second pass over the rows gives the residuals e = y - X b and sums
-over them: covariances that allow for autocorrelation, tests of the residuals and their
-distribution. The sums of shards add up, and the results do not depend on the bounds of batches or
-shards.
+The pass gives sums over the residuals e = y - X b: covariances that allow for autocorrelation,
+tests of the residuals and their distribution. The sums of shards add up, and the results do not
+depend on the bounds of batches or shards.
 
 A sequence is one window of one document. Lagged quantities never cross its start; values before it
 count as zero. A row inside a sequence that the layer drops, or that is missing, counts as zero

@@ -75,24 +75,13 @@ def fit_regression(
 ) -> FittedRegression:
     """Fit a regression in every layer, and its controls: the tables of a run, and of a notebook.
 
-    Parameters
-    ----------
-    products, designs : sequence of Path
-        Cross-products and designs of all shards, in order.
-    group_of : mapping of document to group
-        In the order of the corpus.
-    orders : sequence of PermutedMoments
-        Those of all shards, in order; without them tokens are not permuted.
-    untrained : sequence of (mapping, list of Moments)
-        From `controls.untrained`; without them there is no control of random weights.
-    threads : int
-        Number of shards that are read concurrently. The results do not depend on it.
+    Cross-products, designs and permuted ``orders`` are those of all shards, in order, and
+    ``group_of`` has the documents in the order of the corpus. Without orders tokens are not
+    permuted; without what `controls.untrained` gives there is no control of random weights. Each
+    thread reads one shard at a time, and the results do not depend on their number.
 
-    Raises
-    ------
-    UserError
-        If no sequence is long enough for a row, or there are too few documents for the chosen
-        errors or correction.
+    A UserError says if no sequence is long enough for a row, or if there are too few documents for
+    the chosen errors or correction.
     """
     record = tables.read_provenance(products[0])
     counts = [tables.read_counts(path) for path in designs]

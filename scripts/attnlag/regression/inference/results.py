@@ -15,6 +15,10 @@ from attnlag.regression.terms import is_lag
 INFLUENTIAL = 100
 
 
+COLUMNS = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
+COLUMNS += ["p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type", "uncorrected"]
+
+
 def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFrame:
     """Return the tidy table: one row per layer and term.
 
@@ -45,9 +49,7 @@ def coefficients_table(fits: Sequence[LayerFit], settings: Errors) -> pd.DataFra
         )
     table["vcov_type"] = settings.covariance + "-group" * (settings.cluster == "group")
     table["subset"] = "all"
-    order = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
-    order += ["p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type", "uncorrected"]
-    return table[order]
+    return table[COLUMNS]
 
 
 def equivalence_test(
