@@ -126,6 +126,20 @@ def test_writers_of_a_token_are_codes_of_distance_and_percent(tmp_path):
     assert beyond.sources(undeclared, ["a"]) is None
 
 
+def test_each_measure_of_heads_has_a_claim(tmp_path):
+    parts = pd.DataFrame({"layer": 0, "part": ["0", "1"], "share": 0.5, "sink": 0.3})
+    parts.assign(sink_uniform=0.1).to_parquet(tmp_path / "heads.parquet")
+    # Three documents give no coefficient after training.
+    numbers = dict.fromkeys(("estimate", "conf_low", "conf_high", "trained"), np.nan)
+    lags = parts[["layer", "part"]].assign(term="lag_1", regression="within", **numbers)
+    lags.assign(random_weights=0.4).to_parquet(tmp_path / "head_coefficients.parquet")
+    names = ("heads", "head_coefficients")
+    declared = Declared(**{name: [tmp_path / f"{name}.parquet"] for name in names})
+    shown = beyond.heads(RegressionTables(tmp_path / "within", declared))
+    assert set(shown["claims"]) == {"share", "sink", "estimate", "random_weights"}
+    assert shown["claims"]["random_weights"] == "No lag of single heads was fitted after training"
+
+
 def test_marks_of_coefficients_mean_what_they_do_in_figures():
     table = pd.DataFrame(
         {

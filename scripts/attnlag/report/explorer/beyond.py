@@ -95,9 +95,10 @@ def heads(regression: RegressionTables) -> dict[str, Any] | None:
     rows = parts.merge(lags[names], on=["layer", "part"], how="left").astype({"part": int})
     made = {"share": claims_on_heads.share(parts), "sink": claims_on_heads.sink(parts)}
     sentences = {name: claim.sentence for name, claim in made.items() if claim}
+    of_lag = "No lag of single heads was fitted after training"
     if lag := claims_on_heads.lag(coefficients):
         of_lag = "; ".join(filter(None, [lag.sentence, claims_on_heads.of_controls(lag)]))
-        sentences |= {"estimate": of_lag, "random_weights": of_lag}
+    sentences |= {"estimate": of_lag, "random_weights": of_lag}
     return {
         "tables": tables_beside(path, "heads", "head_coefficients"),
         "term": "" if lags.empty else named(lags["term"].iloc[0]),
