@@ -34,9 +34,9 @@ def synthetic_norms(layers: int, sequences: int = 20, length: int = 150):
     return np.tile(np.arange(length), sequences), norms.reshape(-1, layers)
 
 
-def synthetic_tables(layers: int, lags: int = 2, unfitted: Sequence[int] = (), leads: int = 0):
+def synthetic_tables(layers: int, lags: int = 2, unfitted: Sequence[int] = ()):
     """Return coefficients and fits; every third layer's last term is not significant."""
-    terms = [f"lag_{n + 1}" for n in range(lags)] + [f"lead_{n + 1}" for n in range(leads)]
+    terms = [f"lag_{n + 1}" for n in range(lags)]
     table = grid(layer=range(layers), term=["intercept", *terms])
     place, layer = table["term"].map(["intercept", *terms].index), table["layer"]
     last = (place == len(terms)) & (layer % 3 == 0)

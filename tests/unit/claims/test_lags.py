@@ -52,6 +52,11 @@ def test_what_follows_stands_beside_what_it_was_before_training():
     )
     nowhere = lags.followed_by(COEFFICIENTS.assign(estimate=np.nan), None, "norm")
     assert nowhere.sentence == "No coefficient of norms could be estimated"
+    # What is no percentage is a coefficient.
+    turned = lags.followed_by(COEFFICIENTS, None, "angle")
+    assert turned.sentence == "Lag 1 is 0.11 (median layer)"
+    ahead = lags.followed_by(table(lead_1=[(0.3, "present")]), None, "norm")
+    assert ahead.sentence == "Lead 1 is 0.30 (median layer)"
 
 
 @pytest.mark.parametrize(
