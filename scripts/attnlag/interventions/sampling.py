@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from attnlag.corpus.documents import first_of_groups
 from attnlag.errors import UserError
 from attnlag.regression.design.properties import CLASSES, read_property
-from attnlag.storage.sequences import TokenSequence, stored_sequences
+from attnlag.storage.keys import KEYS
+from attnlag.storage.sequences import TokenSequence, keys_of, stored_sequences
 
 
 def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
@@ -90,14 +92,12 @@ def tags_of(
     token_properties: Path, sequences: Mapping[tuple[str, int], np.ndarray]
 ) -> dict[tuple[str, int], list[str]]:
     """Return the part of speech of each token of some sequences, from the table of a shard."""
-    documents = {document for document, _ in sequences}
-    facts = read_property("upos", [token_properties], documents)
-    tags = {}
-    for key, sequence in sequences.items():
-        start = facts.starts[key]
-        codes = facts.values[start : start + len(sequence)].astype(int)
-        tags[key] = [CLASSES["upos"][code] for code in codes]
-    return tags
+    facts = read_property("upos", [token_properties], {document for document, _ in sequences})
+    rows = keys_of([TokenSequence(*key, ids) for key, ids in sequences.items()])
+    codes = facts.of(pa.table(rows, KEYS)).astype(int)
+    ends = np.cumsum([len(ids) for ids in sequences.values()])
+    tags = np.split(np.array(CLASSES["upos"])[codes], ends[:-1])
+    return {key: of_key.tolist() for key, of_key in zip(sequences, tags, strict=True)}
 
 
 def positions(
