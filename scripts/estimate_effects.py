@@ -51,7 +51,7 @@ def main(job):
             model = load()
         used = loading.device_and_dtype(model)
         decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
-        if mixers := detect_modules.mixers_of(decoder.blocks):
+        if mixers := decoder.mixers:
             record["model"]["mixers"] = mixers
         base_model, ids = decoder.model, torch.from_numpy(next(iter(sequences.values())))
         # Packed weights and their transposes, and as much again for the graph.

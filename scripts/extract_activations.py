@@ -56,7 +56,7 @@ def main(job):
         )
         if decoder.remark:
             program.log.info(f"{source['name']}: {decoder.remark}")
-        if mixers := detect_modules.mixers_of(decoder.blocks):
+        if mixers := decoder.mixers:
             # Tables and figures of this model say so.
             record["model"]["mixers"] = mixers
         layers = len(decoder.blocks)

@@ -58,7 +58,7 @@ def main(job):
             recorded["used"] = loading.device_and_dtype(model)
             decoder = detect_modules.decoder_of(model, settings.modules, source["name"])
             tracer = tracing.Tracer(decoder, settings.sites)
-            if mixers := detect_modules.mixers_of(decoder.blocks):
+            if mixers := decoder.mixers:
                 record["model"]["mixers"] = mixers
             tracer.trace(sequences)
             found, remarks = tracer.tables(), tracer.remarks()

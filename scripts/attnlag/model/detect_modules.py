@@ -21,9 +21,7 @@ class Decoder:
     whole: Any  # with a head or without
     name: str  # in the configuration, for messages
     blocks: list[BlockModules]
-    # Layout found for a model of an unknown type, and layers with another mixer than attention, in
-    # words; empty if neither applies.
-    remark: str
+    layout: str  # that was found by trying, in words; empty for the usual one
 
     @property
     def model(self) -> Any:
@@ -45,6 +43,25 @@ class Decoder:
         """What the base model's config states of its text decoder."""
         return self.model.config.get_text_config()
 
+    @property
+    def mixers(self) -> dict[str, str]:
+        """The class of the mixer of layers without attention, by layer."""
+        kinds = enumerate(block.kind for block in self.blocks)
+        return {str(layer): kind for layer, kind in kinds if kind != "attention"}
+
+    @property
+    def remark(self) -> str:
+        """The layout, and the layers with another mixer than attention, in words, if any."""
+        layers_of: dict[str, list[str]] = {}
+        for layer, kind in self.mixers.items():
+            layers_of.setdefault(kind, []).append(layer)
+        others = (
+            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)} "
+            f"{'have' if len(layers) > 1 else 'has'} {kind} in place of attention"
+            for kind, layers in layers_of.items()
+        )
+        return "; ".join(filter(None, [self.layout, *others]))
+
 
 def decoder_of(
     model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"
@@ -64,7 +81,7 @@ def decoder_of(
             raise UserError(f"{where}: {error}; {architectures.how_to_declare()}") from None
         if declared.get("scale") is None:
             blocks, _ = tried(model, blocks, name)
-        return Decoder(whole, name, blocks, others_in_place_of_attention(blocks))
+        return Decoder(whole, name, blocks, layout="")
     failures: list[str] = []
     for path, candidate in architectures.candidates(model):
         blocks, failure = tried(model, candidate, name)
@@ -73,29 +90,10 @@ def decoder_of(
             times = f", times {blocks[0].scale:.7g}," if blocks[0].scale is not None else ""
             were = "were tried and pass" if len(blocks[0].sublayers) > 1 else "was tried and passes"
             # The usual layout needs no remark.
-            remark = f"{layout}{times} {were} the proof" if failures or times else ""
-            remarks = filter(None, [remark, others_in_place_of_attention(blocks)])
-            return Decoder(whole, name, blocks, "; ".join(remarks))
+            found = f"{layout}{times} {were} the proof" if failures or times else ""
+            return Decoder(whole, name, blocks, found)
         failures.append(f"{layout} ({failure})")
     raise UserError(architectures.unknown(model, name, failures))
-
-
-def mixers_of(blocks: list[BlockModules]) -> dict[str, str]:
-    """Return the class of the mixer of layers without attention, by layer."""
-    kinds = [block.kind for block in blocks]
-    return {str(layer): kind for layer, kind in enumerate(kinds) if kind != "attention"}
-
-
-def others_in_place_of_attention(blocks: list[BlockModules]) -> str:
-    """Return the layers with another mixer than attention, in words; empty if there are none."""
-    layers_of: dict[str, list[str]] = {}
-    for layer, kind in mixers_of(blocks).items():
-        layers_of.setdefault(kind, []).append(layer)
-    return "; ".join(
-        f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)} "
-        f"{'have' if len(layers) > 1 else 'has'} {kind} in place of attention"
-        for kind, layers in layers_of.items()
-    )
 
 
 def tried(
