@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attnlag.errors import UserError, as_user_error, counted
-from attnlag.model.settings import (
-    SETTINGS_FILES,
-    TOKENIZER_PATTERNS,
-    VOCABULARY_PATTERNS,
-    WEIGHTS_INDEX,
-)
+from attnlag.model.settings import SMALL_FILES, VOCABULARY_PATTERNS, WEIGHTS_INDEX
 from attnlag.section import NAME_PATTERN
 from attnlag.storage.contents import remembered
 from attnlag.storage.memory import amount
@@ -85,7 +80,7 @@ def choose_files(names: Iterable[str], where: str) -> list[str]:
         problems.append(f"{where} has no {WEIGHTS} and no {WEIGHTS_INDEX}; {CONVERSION_ADVICE}")
     if problems or weights is None:
         raise UserError(problems)
-    return [*matching((*SETTINGS_FILES, *TOKENIZER_PATTERNS)), weights]
+    return [*matching(SMALL_FILES), weights]
 
 
 def shard_names(index: Path, where: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from attnlag.errors import UserError
 from attnlag.model import offline
 from attnlag.model.folder import OFFLINE_ADVICE, WEIGHTS, shard_names, take_files
-from attnlag.model.settings import SETTINGS_FILES, TOKENIZER_PATTERNS, WEIGHTS_INDEX
+from attnlag.model.settings import SMALL_FILES, WEIGHTS_INDEX
 from attnlag.storage.contents import sha256_of
 from attnlag.storage.writing import is_disk_full
 
@@ -31,7 +31,7 @@ def from_hub(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         commit, licence = _commit_and_licence(repository, settings["revision"])
         where = f"{repository} at {commit}"
         log.info("fetching %s", where)
-        small = [*SETTINGS_FILES, *TOKENIZER_PATTERNS, WEIGHTS_INDEX]
+        small = [*SMALL_FILES, WEIGHTS_INDEX]
         index = _downloaded(repository, commit, small) / WEIGHTS_INDEX
         weights = shard_names(index, where) if index.exists() else [WEIGHTS]
         snapshot = _downloaded(repository, commit, [glob.escape(file) for file in weights])

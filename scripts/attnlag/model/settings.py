@@ -24,25 +24,20 @@ from attnlag.section import (
     truth,
 )
 
-SETTINGS_FILES = ("config.json", "generation_config.json")
-
 # A folder needs one of these files, which contain the vocabulary.
 VOCABULARY_PATTERNS = ("tokenizer.json", "vocab.json", "vocab.txt", "*.model")
-TOKENIZER_PATTERNS = (
-    *VOCABULARY_PATTERNS,
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
+# The files of a folder beside the weights.
+SMALL_FILES = (
+    *("config.json", "generation_config.json", "tokenizer_config.json", *VOCABULARY_PATTERNS),
+    *("merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json"),
 )
 WEIGHTS_INDEX = "model.safetensors.index.json"
 
 
 def may_be_taken(name: str) -> bool:
     """Return whether a file of a model's folder may be part of the model, by its name."""
-    patterns = (*SETTINGS_FILES, *TOKENIZER_PATTERNS, WEIGHTS_INDEX, "*.safetensors")
+    patterns = (*SMALL_FILES, WEIGHTS_INDEX, "*.safetensors")
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -34,9 +34,8 @@ LATEST, EARLIER = "b" * 40, "a" * 40
 @pytest.fixture(scope="module")
 def sharded(gpt2, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
-    for path in gpt2.iterdir():
-        if path.suffix != ".safetensors":
-            shutil.copy(path, folder)
+    weights = shutil.ignore_patterns("*.safetensors")
+    shutil.copytree(gpt2, folder, ignore=weights, dirs_exist_ok=True)
     GPT2LMHeadModel.from_pretrained(gpt2).save_pretrained(folder, max_shard_size="50KB")
     return folder
 
