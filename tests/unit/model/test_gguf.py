@@ -16,7 +16,6 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from attnlag.errors import UserError
 from attnlag.model import gguf
-from attnlag.model.fetching import fetch_model
 
 WINDOW = {"attention.sliding_window": 32}
 
@@ -45,15 +44,6 @@ def converted(path, folder):
     folder.mkdir()
     gguf.convert_gguf(path, folder)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-@pytest.mark.parametrize(("stored", "bits"), [("F32", None), ("Q4_1", 4), ("Q8_0", 8)])
-def test_the_record_states_the_bits_of_quantised_weights(stored, bits, tmp_path):
-    file = tmp_path / "alone" / "tiny.gguf"
-    as_gguf(file, "llama", stored=GGMLQuantizationType[stored])
-    record = fetch_model("tiny", {"source": "path", "path": str(file)}, tmp_path / "models" / "t")
-    found = {key: record[key] for key in ("quantization", "bits") if key in record}
-    assert found == ({"quantization": stored, "bits": bits} if bits else {})
 
 
 def files_of_transformers(path, folder):
