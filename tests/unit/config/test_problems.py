@@ -104,11 +104,13 @@ CASES = """\
 tokenz: {}  #> tokenz: unknown key, expected one of $SECTIONS; did you mean 'tokens'?
 1: {}  #> [1]: unknown key, expected one of $SECTIONS
 tokens: [1]  #> tokens: found [1], expected a mapping, as in {key: value}
-regressions: [1, 2]  #> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
+regressions: [1, 2]
+#> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
 norms: {drop_first: one}  #> norms.drop_first: found "one", expected a whole number
 extraction:
   fast: on  #> extraction.fast: found true, expected auto, off, fused or packed
-  device: gpu  #> extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER
+  device: gpu
+#> extraction.device: found "gpu", expected auto, cpu, cuda or cuda:NUMBER
   sites:
     - attention
     - atention
@@ -124,7 +126,8 @@ causal: {targets: most, documents: 0, scales: [1], sources: [1.5]}
 figures: {documents: {word: [a]}}
 #> figures.documents.word: found no corpus 'word', expected one of words; did you mean 'words'?
 
-models: [tiny]  #> models: found ["tiny"], expected a mapping, as in {name: {key: value}}
+models: [tiny]
+#> models: found ["tiny"], expected a mapping, as in {name: {key: value}}
 corpora:  #> corpora: found null, expected a mapping, as in {name: {key: value}}
 regressions: {}  #> regressions: found {}, expected at least one entry
 extraction: {sites: []}  #> extraction.sites: found [], expected at least one entry
@@ -136,7 +139,8 @@ regressions:
   b: {lags: [2, 1, 2], position_knots: [4, 16]}
 #> regressions.b.lags: found 2 twice, expected each entry once
 #> regressions.b.position_knots: found [4, 16], expected at least 3 entries
-  c: {}  #> regressions.c: found neither lags nor leads, expected lags, as in {lags: [1, 2]}
+  c: {}
+#> regressions.c: found neither lags nor leads, expected lags, as in {lags: [1, 2]}
   d: {lags: [1], covariates: [positon]}
 #> regressions.d.covariates[0]: found "positon", expected $COVARIATES; did you mean 'position'?
   e: {lags: [1], covariates: [entropy_next]}
@@ -169,7 +173,8 @@ regressions:
   n: {outcome: cosine_previous_centred, lags: [1]}
 #> regressions.n.outcome: found cosine_previous_centred with extraction.quantities: [],
 #  expected geometry there, or norm or relative
-  norms: {lags: [1]}  #> regressions.norms: the name 'norms' is that of a result, expected another
+  norms: {lags: [1]}
+#> regressions.norms: the name 'norms' is that of a result, expected another
   Norms: {lags: [2]}
 #> regressions.Norms: the name 'Norms' is 'norms' but for case, expected another
 # A regression may be called null, which is no text to YAML.
@@ -211,7 +216,8 @@ causal: {source_sites: [mlp]}
 #> causal.source_sites[0]: found mlp, expected one of extraction.sites: attention
 
 models:
-  a: {repository: a/b}  #> models.a.source: is missing, expected one of hub, path, package
+  a: {repository: a/b}
+#> models.a.source: is missing, expected one of hub, path, package
   b: {source: hubb}
 #> models.b.source: found "hubb", expected one of hub, path, package; did you mean 'hub'?
   c: {source: hub, repository: a b, revision: 1234567}
@@ -229,7 +235,8 @@ models:
 #  as in self_attn|mamba
   f: {source: path, path: yours}  #> models.f.path: found no folder 'yours', $FOLDER
   g: {source: path, path: words.txt}  #> models.g.path: 'words.txt' is a file, $FOLDER
-  h: {source: path, path: texts}  #> models.h.path: the folder 'texts' has no config.json, $FOLDER
+  h: {source: path, path: texts}
+#> models.h.path: the folder 'texts' has no config.json, $FOLDER
   i: {source: path, path: broken}
 #> models.i.path: 'broken/config.json' holds no JSON object, $FOLDER
   j: {source: path, path: listed}
@@ -272,7 +279,8 @@ corpora:
   b: {}
 #> corpora.b.files: is missing, expected files or globs: JSON lines, plain text, CSV, TSV or
 #  Parquet, also .gz and .zst
-  c: {files: [5, '']}  #> corpora.c.files[0]: found 5, expected text (quotes make a number text)
+  c: {files: [5, '']}
+#> corpora.c.files[0]: found 5, expected text (quotes make a number text)
 #> corpora.c.files[1]: found "", expected text that is not empty
   d: {files: [words.txt], tagger: {column: tags, file: words.txt}}
 #> corpora.d.tagger.file: found file beside column, expected one source of tags
@@ -316,26 +324,31 @@ figures:
   - 2  #> figures.layers[1]: found layer 2, but model tiny has layers 0 to 1
 
 models: {mine: {source: path, path: older}}
-figures: {layers: [3, 4]}  #> figures.layers[1]: found layer 4, but model mine has layers 0 to 3
+figures: {layers: [3, 4]}
+#> figures.layers[1]: found layer 4, but model mine has layers 0 to 3
 
 models: {mine: {source: path, path: images}}
-figures: {layers: [3, 4]}  #> figures.layers[1]: found layer 4, but model mine has layers 0 to 3
+figures: {layers: [3, 4]}
+#> figures.layers[1]: found layer 4, but model mine has layers 0 to 3
 
 # A stated size must be that of the model that was fetched, whose commit a branch does not tell.
 models: {fetched: {source: hub, repository: a/b, revision: $COMMIT, layers: 8, width: 9}}
 #> models.fetched.layers: found 8, but the model has 4 layers
 #> models.fetched.width: found 9, but the model has a width of 8
-figures: {layers: [5]}  #> figures.layers[0]: found layer 5, but model fetched has layers 0 to 3
+figures: {layers: [5]}
+#> figures.layers[0]: found layer 5, but model fetched has layers 0 to 3
 
 models: {fetched: {source: hub, repository: a/b, revision: main, layers: 8, width: 8}}
 #> models.fetched.layers: found 8, but the model has 4 layers
 
 # One that is to be fetched anew may have any size.
 models: {fetched: {source: hub, repository: a/c, revision: $COMMIT, layers: 8, width: 9}}
-figures: {layers: [5, 8]}  #> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
+figures: {layers: [5, 8]}
+#> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
 
 models: {fetched: {source: hub, repository: a/b, revision: $OTHER, layers: 8, width: 9}}
-figures: {layers: [5, 8]}  #> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
+figures: {layers: [5, 8]}
+#> figures.layers[1]: found layer 8, but model fetched has layers 0 to 7
 """
 
 

@@ -28,6 +28,8 @@ def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
     assert vars(read.names) == names
     assert read.settings == GeometrySettings(alpha=0.1, drop_first=2)
     assert read.options.device == "cpu"
+    with pytest.raises(UserError, match="job: found norms, none, expected 'design' too"):
+        _ = read.input.design
 
 
 def test_a_long_job_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,12 +58,6 @@ def test_what_is_no_job_is_refused_in_a_line(given: str, message: str) -> None:
     assert line.startswith(message)
 
 
-def test_a_missing_input_is_named() -> None:
-    read = job.read(job.text_of("s", {"norms": "a"}, {}, {}), None)
-    with pytest.raises(UserError, match="job: found norms, expected 'design' too"):
-        _ = read.input.design
-
-
 def test_a_program_without_a_job_says_what_it_needs() -> None:
     command = [python(), ROOT / "scripts/fit_regression.py"]
     lines = ran(command, status=1).stderr.splitlines()
@@ -69,7 +65,7 @@ def test_a_program_without_a_job_says_what_it_needs() -> None:
     needed = dict(line.split(": ", 1) for line in lines if line.partition(": ")[1])
     assert {"crossproducts", "design", "corpus"} <= set(needed["input"].split(", "))
     assert {"coefficients", "fits"} <= set(needed["output"].split(", "))
-    assert needed["names"] == "site, regression"
+    assert needed["names"] == "none"
     assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
 
 

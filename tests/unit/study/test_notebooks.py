@@ -8,32 +8,34 @@ import pytest
 from projects import ROOT, save_gpt2
 
 
-def printed_by(name, tokenizer, folder, monkeypatch, capsys):
+@pytest.fixture
+def printed_by(gpt2_tokenizer, tmp_path, monkeypatch, capsys):
     """Run the cells of a notebook where the package of the model has been unpacked already."""
-    (folder / "docs").mkdir()
-    (folder / "data").mkdir()
-    shutil.copytree(tokenizer, folder / "docs/smollm2")
-    save_gpt2(folder / "docs/smollm2", positions=128)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "data").mkdir()
+    shutil.copytree(gpt2_tokenizer, tmp_path / "docs/smollm2")
+    save_gpt2(tmp_path / "docs/smollm2", positions=128)
     # The beginnings of the texts, so that each is one window of the tiny model.
     lines = (ROOT / "data/prompts.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     short = [json.dumps(row | {"text": row["text"][:200]}) for row in rows]
-    (folder / "data/prompts.jsonl").write_text("\n".join(short), encoding="utf-8")
-    monkeypatch.chdir(folder / "docs")
+    (tmp_path / "data/prompts.jsonl").write_text("\n".join(short), encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "docs")
     monkeypatch.setattr(plt, "show", lambda: None)
-    names = {}
-    cells = json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))["cells"]
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
-    plt.close("all")
-    return capsys.readouterr().out
+
+    def run(name):
+        names = {}
+        for cell in json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+        plt.close("all")
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_the_solutions_give_the_numbers_of_the_library(
-    gpt2_tokenizer, tmp_path, monkeypatch, capsys
-):
-    printed = printed_by("notebook.ipynb", gpt2_tokenizer, tmp_path, monkeypatch, capsys)
+def test_the_solutions_give_the_numbers_of_the_library(printed_by):
+    printed = printed_by("notebook.ipynb")
     assert "open" not in printed
     numbers = [line.partition(":")[2].split() for line in printed.splitlines() if "[" in line]
     assert numbers[0] == numbers[1]
@@ -42,9 +44,8 @@ def test_the_solutions_give_the_numbers_of_the_library(
     assert float(ours) == pytest.approx(float(theirs), abs=0.03)
 
 
-def test_the_exercises_run_with_their_gaps(gpt2_tokenizer, tmp_path, monkeypatch, capsys):
-    printed = printed_by("exercises.ipynb", gpt2_tokenizer, tmp_path, monkeypatch, capsys)
-    assert printed.splitlines() == [
+def test_the_exercises_run_with_their_gaps(printed_by):
+    assert printed_by("exercises.ipynb").splitlines() == [
         "exercise 1 is open",
         "exercise 1 is open",
         "exercise 3 is open, or exercise 1",
