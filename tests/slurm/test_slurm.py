@@ -5,9 +5,8 @@ import signal
 import socket
 import sys
 
-from local_slurm import ACCOUNT, PARTITION
+from local_slurm import COMMAND, NODES, SHARDS, adapt_profile, jobs, submit
 from projects import ran, wait_for
-from submitting import COMMAND, SHARDS
 
 RESTING = ("RUNNING", "PENDING", "COMPLETING")
 
@@ -25,11 +24,11 @@ def test_a_run_on_slurm_gives_the_results_of_a_local_run(chain):
     assert chain.project.results() == chain.local.results()
 
 
-def test_jobs_run_on_both_nodes(chain, slurm):
+def test_jobs_run_on_both_nodes(chain):
     # Which of them meets which node is chance: a short job ends before the next is submitted.
     sharded = {"tokenize_corpus", "extract_activations", "build_design", "estimate_effects"}
     nodes = {job.node for job in chain.jobs if rule_of(job) in sharded}
-    assert nodes == set(slurm.names)
+    assert nodes == set(NODES)
     rules = set(map(rule_of, chain.jobs))
     # Nodes have no network, and what takes less than its submission is not submitted.
     assert not rules & {"fetch_model", "check_fits"}
@@ -49,7 +48,7 @@ def test_the_next_run_finishes_one_whose_submitting_process_was_killed(chain):
     # Only the second run was asked for these.
     assert rules.count("estimate_effects") == SHARDS
     assert rules.count("fit_effects") == 1
-    assert "nothing to be done" in chain.project.submit("-n").stdout.lower()
+    assert "nothing to be done" in submit(chain.project, "-n", *COMMAND).lower()
 
 
 def test_a_job_killed_for_lack_of_memory_is_restarted_with_more(chain):
@@ -60,7 +59,7 @@ def test_a_job_killed_for_lack_of_memory_is_restarted_with_more(chain):
     assert attempts[1].state == "COMPLETED"
 
 
-def test_nodes_have_no_network(chain, slurm, tmp_path):
+def test_nodes_have_no_network(chain, tmp_path):
     """A job reaches neither a service of the machine nor any other address."""
     program = tmp_path / "connect.py"
     program.write_text(
@@ -77,52 +76,49 @@ def test_nodes_have_no_network(chain, slurm, tmp_path):
         # An address of a network for documentation: no packet may even leave.
         connect = [sys.executable, str(program), "127.0.0.1", port, "203.0.113.1", "443"]
         assert ran(connect).stdout.startswith("reached\n")
-        for node in slurm.names:
+        for node in NODES:
             output = tmp_path / node
             options = ["--wait", f"--nodelist={node}", f"--output={output}"]
-            slurm.run("sbatch", *options, f"--wrap={' '.join(connect)}")
+            ran(["sbatch", *options, f"--wrap={' '.join(connect)}"], timeout=30)
             assert output.read_text() == "Connection refused\nNetwork is unreachable\n"
 
 
-def test_the_terminal_shows_the_error_of_a_failed_job(finished, slurm):
+def test_the_terminal_shows_the_error_of_a_failed_job(finished):
     """The job gets the GPU that this Slurm claims to have, which does not exist."""
-    before = max(slurm.jobs())
+    before = max(jobs())
     finished.write_config(extraction={"device": "cuda"})
     vectors = "results/tiny/small/attention/activations/0000.parquet"
     (finished.folder / vectors).unlink()
-    result = finished.submit(vectors, "--retries", "0")
-    assert result.returncode == 1
-    assert re.search(r"^ *error: .*cuda.*$", result.stdout, re.MULTILINE | re.IGNORECASE)
-    (number,) = slurm.jobs("FAILED", before)
-    assert "gpu" in slurm.run("scontrol", "show", "job", str(number))
+    printed = submit(finished, vectors, "--retries", "0", *COMMAND, status=1)
+    assert re.search(r"^ *error: .*cuda.*$", printed, re.MULTILINE | re.IGNORECASE)
+    (number,) = jobs("FAILED", before)
+    assert "gpu" in ran(["scontrol", "show", "job", str(number)]).stdout
 
 
-def test_ctrl_c_cancels_the_jobs(finished, slurm):
+def test_ctrl_c_cancels_the_jobs(finished):
     """Both running and queued jobs are cancelled: each node has room for one."""
-    before = max(slurm.jobs())
+    before = max(jobs())
     tokens = sorted((finished.folder / "results" / "tiny" / "small" / "tokens").iterdir())
     for path in tokens:
         path.unlink()
     targets = [str(path.relative_to(finished.folder)) for path in tokens]
     run = finished.start(*targets, *COMMAND, "--set-threads", "tokenize_corpus=2")
     wait_for(
-        lambda: slurm.jobs("RUNNING", before) and len(slurm.jobs(since=before)) == SHARDS,
+        lambda: jobs("RUNNING", before) and len(jobs(since=before)) == SHARDS,
         60,
         "a running job, and all others in the queue",
     )
     run.send_signal(signal.SIGINT)
     run.wait(30)
     assert run.returncode != 0
-    wait_for(lambda: not slurm.jobs(",".join(RESTING), before), 15, "the end of all jobs")
-    assert len(slurm.jobs("CANCELLED", before)) > SHARDS / 2
+    wait_for(lambda: not jobs(",".join(RESTING), before), 15, "the end of all jobs")
+    assert len(jobs("CANCELLED", before)) > SHARDS / 2
 
 
-def test_the_profile_for_other_schedulers_works(finished, slurm):
+def test_the_profile_for_other_schedulers_works(finished):
     """It has commands to submit a job, to query its state and to cancel it."""
-    before = max(slurm.jobs())
-    profile = finished.folder / "profiles/generic/profile.yaml"
-    text = profile.read_text()
-    profile.write_text(text.replace("my-partition", PARTITION).replace("my-account", ACCOUNT))
+    before = max(jobs())
+    adapt_profile(finished, "generic")
     finished.write_config(extraction={"device": "cuda"})
     results = "results/tiny/small/{}.parquet"
     names = "attention/activations/0000", "tokens/0001", "tokens/0002"
@@ -130,21 +126,21 @@ def test_the_profile_for_other_schedulers_works(finished, slurm):
     for path in (vectors, *tokens):
         (finished.folder / path).unlink()
     command = ("--workflow-profile", "profiles/generic", "--latency-wait", "10")
-    result = finished.snakemake(
-        *(vectors, tokens[0], "--keep-going", "--retries", "0"),
+    printed = submit(
+        *(finished, vectors, tokens[0], "--keep-going", "--retries", "0"),
         *("--set-threads", "extract_activations=2", "fit_regression=2"),
         *(*command, "--seconds-between-status-checks", "1"),
+        status=1,
     )
-    assert result.returncode == 1
-    assert re.search(r"^ *error: .*cuda.*$", result.stdout, re.MULTILINE | re.IGNORECASE)
-    states = sorted(job.state for job in slurm.jobs(since=before).values())
+    assert re.search(r"^ *error: .*cuda.*$", printed, re.MULTILINE | re.IGNORECASE)
+    states = sorted(job.state for job in jobs(since=before).values())
     assert states == ["COMPLETED", "FAILED"]
     assert (finished.folder / tokens[0]).exists()
 
-    before = max(slurm.jobs())
+    before = max(jobs())
     run = finished.start(tokens[1], *command)
-    wait_for(lambda: slurm.jobs("RUNNING", before), 60, "a running job")
+    wait_for(lambda: jobs("RUNNING", before), 60, "a running job")
     run.send_signal(signal.SIGINT)
     run.wait(30)
-    wait_for(lambda: not slurm.jobs(",".join(RESTING), before), 15, "the end of the job")
-    assert slurm.jobs("CANCELLED", before)
+    wait_for(lambda: not jobs(",".join(RESTING), before), 15, "the end of the job")
+    assert jobs("CANCELLED", before)

@@ -8,39 +8,49 @@ has its own loopback interface and no route. A cable, a pair of virtual interfac
 this machine, so that jobs can be submitted.
 """
 
+import fcntl
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+from projects import Project, ran, wait_for
+
 # The folder that daemons and commands read. A variable would not do, because jobs drop SLURM_*.
 ETC = Path("/etc/slurm")
-FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
-PREFIX = "attnlag-slurm-"
+# It contains sockets, whose paths must be short, and belongs to root.
+FOLDER = Path("/run/attnlag-slurm")
+MUNGE, KEY, GPU = (FOLDER / name for name in ("munge.socket", "munge.key", "gpu"))
 # The ends of the cable, and their addresses, from a network reserved for documentation (RFC 5737).
 OUTER, INNER = "attnlag-slurm", "eth0"
 OUTER_ADDRESS, INNER_ADDRESS = "198.51.100.1", "198.51.100.2"
 ACCOUNT, PARTITION = "lab", "main"
+NODES = ("node1", "node2")
+HOST = socket.gethostname().split(".")[0]
 
-CONFIGURATION = """\
+# The processors and MB that each node claims may exceed those of the machine.
+NODE = (
+    f"NodeHostname={HOST} NodeAddr={INNER_ADDRESS} CPUs=2 RealMemory=8000 Gres=gpu:1 State=UNKNOWN"
+)
+SLURM = f"""\
 ClusterName=attnlag
-SlurmctldHost={host}({address})
-SlurmctldPort={port}
+SlurmctldHost={HOST}({INNER_ADDRESS})
+SlurmctldPort=26817
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/%n.log
+AuthInfo=socket={MUNGE}
+StateSaveLocation={FOLDER}/state
+SlurmdSpoolDir={FOLDER}/%n
+SlurmctldPidFile={FOLDER}/slurmctld.pid
+SlurmdPidFile={FOLDER}/%n.pid
+SlurmctldLogFile={FOLDER}/slurmctld.log
+SlurmdLogFile={FOLDER}/%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -59,18 +69,46 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=2
 DefMemPerCPU=500
 GresTypes=gpu
 AccountingStorageType=accounting_storage/none
+NodeName={NODES[0]} Port=26818 {NODE}
+NodeName={NODES[1]} Port=26819 {NODE}
+PartitionName={PARTITION} Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE State=UP
 """
-PARTITIONS = (
-    f"PartitionName={PARTITION} Nodes=ALL Default=YES DefaultTime=10 MaxTime=INFINITE State=UP\n"
-)
-NODE = (
-    "NodeName={name} NodeHostname={host} NodeAddr={address} Port={port} CPUs={cpus} "
-    "RealMemory={memory} Gres=gpu:1 State=UNKNOWN\n"
-)
+FILES = {
+    "slurm.conf": SLURM,
+    # Slurm accepts any file as a GPU.
+    "gres.conf": f"AutoDetect=off\nName=gpu File={GPU}\n",
+    "cgroup.conf": "CgroupPlugin=disabled\n",
+}
 
 
-class SlurmError(RuntimeError):
-    """Slurm cannot run here; the message says why, in one sentence."""
+# Options of runs on it. A shared cluster would not like to be asked that often; if no job has ended
+# when Snakemake asks, it waits for ten seconds more.
+COMMAND = (
+    *("--workflow-profile", "profiles/slurm", "--latency-wait", "10"),
+    *("--slurm-init-seconds-before-status-checks", "4", "--slurm-status-command", "squeue"),
+    # The nodes have two processors each.
+    *("--set-threads", "extract_activations=2", "fit_regression=2", "estimate_effects=2"),
+    "extract_random_weights=2",
+)
+# One more than the nodes, so that one waits where a job takes a whole node.
+SHARDS = len(NODES) + 1
+
+
+def submit(project: Project, *arguments: str, status: int = 0) -> str:
+    """Run on Slurm, to end with this status; return the printed text."""
+    result = project.snakemake(*arguments)
+    assert result.returncode == status, result.stdout
+    return result.stdout
+
+
+def adapt_profile(project: Project, name: str) -> None:
+    """Write the account and the partition into a profile of a project."""
+    path = project.folder / "profiles" / name / "profile.yaml"
+    text = path.read_text()
+    for found, wanted in (("my-account", ACCOUNT), ("my-partition", PARTITION)):
+        assert text.count(found) == 1
+        text = text.replace(found, wanted)
+    path.write_text(text)
 
 
 class Job(NamedTuple):
@@ -83,193 +121,117 @@ class Job(NamedTuple):
     state: str
 
 
-def remove(folder: Path) -> None:
-    """Remove the folder of a local Slurm and the links to it."""
-    for name in FILES:
-        if (ETC / name).is_symlink() and (ETC / name).readlink() == folder / name:
-            (ETC / name).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+def jobs(states: str = "all", since: int = 0) -> dict[int, Job]:
+    """Return the jobs in these states with numbers above ``since``, in order."""
+    listed = ran(["squeue", "--noheader", f"--states={states}", "--format=%A|%k|%m|%N|%T"]).stdout
+    found = (line.split("|") for line in listed.splitlines())
+    by_number = {int(first): Job(int(first), *rest) for first, *rest in found}
+    return {number: by_number[number] for number in sorted(by_number) if number > since}
 
 
-def remove_left_behind() -> None:
-    """Remove the folders of local Slurms that were killed."""
-    for folder in Path("/tmp").glob(f"{PREFIX}*"):
-        try:
-            os.kill(int((folder / "owner.pid").read_text()), 0)
-        except (OSError, ValueError):
-            remove(folder)
+@contextmanager
+def local_slurm() -> Iterator[None]:
+    """Run Slurm, or end all tests with the reason why it cannot run here.
 
-
-class LocalSlurm:
-    """A controller and its virtual nodes, between ``start`` and ``stop``.
-
-    The processors and MB that each node claims may exceed those of the machine. The nodes have the
-    ports after that of the controller.
+    A second call on the machine waits for the end of the first.
     """
-
-    nodes, cpus, memory, port = 2, 2, 8000, 26817
-
-    def __init__(self) -> None:
-        self.daemons: list[subprocess.Popen[bytes]] = []
-        self.names = [f"node{place}" for place in range(1, self.nodes + 1)]
-
-    def __enter__(self) -> "LocalSlurm":
-        if os.getuid() != 0:
-            raise SlurmError("a local Slurm needs root, which runs its daemons")
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start everything; return once jobs can be submitted."""
-        remove_left_behind()
-        # It contains sockets, whose paths must be short.
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
-        self.folder.chmod(0o755)
-        (self.folder / "owner.pid").write_text(str(os.getpid()))
-        self._configure()
-        munge = self.folder / "munge.socket"
-        key = self.folder / "munge.key"
-        self.run("mungekey", "--create", f"--keyfile={key}")
-        self._daemon(
-            *("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}"),
-            *(f"--{name}-file={self.folder}/munged.{name}" for name in ("pid", "seed", "log")),
-        )
-        self._wait("munge", "munge", "-S", str(munge), "-n")
-        within = self._lay_cable()
-        self._daemon(*within, "slurmctld", "-D", "-i")
-        self._wait("the controller", "scontrol", "ping")
-        for name in self.names:
-            self._daemon(*within, "slurmd", "-D", "-N", name)
-        self._wait("the nodes", *within, "srun", "--immediate=2", f"--nodes={self.nodes}", "true")
-
-    def stop(self) -> None:
-        """Cancel the jobs, end the daemons, and remove all files."""
-        try:
-            if len(self.daemons) > self.nodes:
-                subprocess.run(["scancel", "--user=root"], timeout=20, check=False)
-                deadline = time.monotonic() + 10
-                while self.jobs("RUNNING,COMPLETING") and time.monotonic() < deadline:
-                    time.sleep(0.2)
-        except subprocess.SubprocessError:
-            pass  # the controller has ended
-        # A second signal would leave links that only the next start removes.
-        before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
-        for daemon in reversed(self.daemons):
-            daemon.terminate()
-        for daemon in reversed(self.daemons):
-            try:
-                daemon.wait(10)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
-        self.daemons = []
-        remove(self.folder)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def jobs(self, states: str = "all", since: int = 0) -> dict[int, "Job"]:
-        """Return the jobs in these states with numbers above ``since``, in order."""
-        listed = self.run("squeue", "--noheader", f"--states={states}", "--format=%A|%k|%m|%N|%T")
-        jobs = [
-            Job(int(first), *rest)
-            for first, *rest in (line.split("|") for line in listed.splitlines())
-        ]
-        return {job.number: job for job in sorted(jobs) if job.number > since}
-
-    def _configure(self) -> None:
-        host = socket.gethostname().split(".")[0]
-        (self.folder / "state").mkdir()
-        # Slurm accepts any file as a GPU.
-        (self.folder / "gpu").touch()
-        told = {"host": host, "address": INNER_ADDRESS, "folder": self.folder}
-        text = CONFIGURATION.format(**told, port=self.port)
-        for place, name in enumerate(self.names, 1):
-            (self.folder / name).mkdir()
-            text += NODE.format(
-                **told, name=name, port=self.port + place, cpus=self.cpus, memory=self.memory
-            )
-        files = {
-            "slurm.conf": f"{text}{PARTITIONS}",
-            "gres.conf": f"AutoDetect=off\nName=gpu File={self.folder}/gpu\n",
-            "cgroup.conf": "CgroupPlugin=disabled\n",
-        }
+    if os.getuid() != 0:
+        pytest.exit("a local Slurm needs root, which runs its daemons", 1)
+    with ExitStack() as stack:
+        lock = stack.enter_context(FOLDER.with_suffix(".lock").open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A Slurm that was killed leaves these.
+        remove()
+        stack.callback(remove)
         ETC.mkdir(exist_ok=True)
-        for name, content in files.items():
-            (self.folder / name).write_text(content)
-            link = ETC / name
-            if link.exists() or link.is_symlink():
-                raise SlurmError(
-                    f"a local Slurm needs {link}: found another Slurm's, which it will not replace"
-                )
-            link.symlink_to(self.folder / name)
+        for name in FILES:
+            if os.path.lexists(ETC / name):
+                pytest.exit(f"a local Slurm needs {ETC / name}: found another Slurm's", 1)
+        for name in (*NODES, "state"):
+            (FOLDER / name).mkdir(parents=True)
+        GPU.touch()
+        for name, content in FILES.items():
+            (FOLDER / name).write_text(content)
+            (ETC / name).symlink_to(FOLDER / name)
 
-    def _lay_cable(self) -> list[str]:
-        """Make the namespace of the nodes; return the prefix of a command that runs in it.
-
-        The namespace lasts as long as a process in it, and the cable as long as the namespace.
-        """
-        # A Slurm that was killed leaves its cable while its jobs live on.
-        subprocess.run(["ip", "link", "delete", OUTER], capture_output=True, check=False)
-        self._daemon("unshare", "--net", "sleep", "infinity")
-        namespace = Path(f"/proc/{self.daemons[-1].pid}/ns/net")
-        within = ["nsenter", f"--net={namespace}"]
-        needs = "a local Slurm needs a network namespace: "
-        deadline = time.monotonic() + 10
-        while namespace.readlink() == Path("/proc/self/ns/net").readlink():
-            if self.daemons[-1].poll() is not None or time.monotonic() > deadline:
-                said = (self.folder / "1-unshare.out").read_text().strip()
-                raise SlurmError(f"{needs}unshare failed with: {said}")
-            time.sleep(0.02)
-        ends = ["type", "veth", "peer", "name", INNER, "netns", str(self.daemons[-1].pid)]
-        for command in (
-            ["ip", "link", "add", OUTER, *ends],
-            ["ip", "address", "add", f"{OUTER_ADDRESS}/30", "dev", OUTER],
-            ["ip", "link", "set", OUTER, "up"],
-            [*within, "ip", "address", "add", f"{INNER_ADDRESS}/30", "dev", INNER],
-            [*within, "ip", "link", "set", INNER, "up"],
-            [*within, "ip", "link", "set", "lo", "up"],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = done.stderr.strip()
-                raise SlurmError(f"{needs}{' '.join(command)} failed with: {said}")
-        return within
-
-    def _daemon(self, *command: str) -> None:
-        with (self.folder / f"{len(self.daemons)}-{command[0]}.out").open("wb") as output:
-            self.daemons.append(
-                subprocess.Popen(
+        def daemon(*command: str) -> subprocess.Popen[bytes]:
+            with (FOLDER / "daemons.out").open("ab") as output:
+                started = subprocess.Popen(
                     ["setpriv", "--pdeathsig", "TERM", *command],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    # Ctrl-C in the terminal must not reach them.
+                    # Ctrl-C in the terminal must not reach it.
                     start_new_session=True,
                 )
-            )
+            stack.callback(end, started)
+            return started
 
-    def _wait(self, what: str, *command: str) -> None:
-        """Wait until a command succeeds."""
-        deadline = time.monotonic() + 30
-        while subprocess.run(command, capture_output=True, check=False).returncode:
-            if time.monotonic() > deadline:
-                tails = [
-                    f"{path.name}: {line}"
-                    for path in sorted(self.folder.glob("*.log"))
-                    + sorted(self.folder.glob("*.out"))
-                    for line in path.read_text(errors="replace").splitlines()[-3:]
-                ]
-                raise SlurmError("\n".join([f"{what} did not come up within 30 s", *tails]))
-            time.sleep(0.1)
+        ran(["mungekey", "--create", f"--keyfile={KEY}"])
+        told = (f"--{name}-file={FOLDER}/munged.{name}" for name in ("pid", "seed", "log"))
+        daemon("munged", "--foreground", "--force", f"--key-file={KEY}", *told, f"--socket={MUNGE}")
+        wait_until("munge", "-S", str(MUNGE), "-n")
+        within = lay_cable(daemon("unshare", "--net", "sleep", "infinity").pid)
+        daemon(*within, "slurmctld", "-D", "-i")
+        wait_until("scontrol", "ping")
+        for name in NODES:
+            daemon(*within, "slurmd", "-D", "-N", name)
+        wait_until(*within, "srun", "--immediate=2", f"--nodes={len(NODES)}", "true")
+        stack.callback(cancel)
+        yield
 
-    def run(self, *command: str) -> str:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=True
-        ).stdout
+
+def remove() -> None:
+    """Remove the files of a local Slurm, the links to them, and its cable."""
+    for name in FILES:
+        if (ETC / name).is_symlink() and (ETC / name).readlink() == FOLDER / name:
+            (ETC / name).unlink()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    # Jobs that outlive a killed Slurm hold its cable.
+    subprocess.run(["ip", "link", "delete", OUTER], capture_output=True, check=False)
+
+
+def lay_cable(pid: int) -> list[str]:
+    """Connect the namespace of a process; return the prefix of a command that runs in it.
+
+    The namespace lasts as long as a process in it, and the cable as long as the namespace.
+    """
+    namespace, own = Path(f"/proc/{pid}/ns/net"), Path("/proc/self/ns/net").readlink()
+    wait_for(lambda: namespace.readlink() != own, 10, "a network namespace, which Slurm needs")
+    within = ["nsenter", f"--net={namespace}"]
+    ends = ["type", "veth", "peer", "name", INNER, "netns", str(pid)]
+    ran(["ip", "link", "add", OUTER, *ends])
+    ran(["ip", "address", "add", f"{OUTER_ADDRESS}/30", "dev", OUTER])
+    ran(["ip", "link", "set", OUTER, "up"])
+    ran([*within, "ip", "address", "add", f"{INNER_ADDRESS}/30", "dev", INNER])
+    ran([*within, "ip", "link", "set", INNER, "up"])
+    ran([*within, "ip", "link", "set", "lo", "up"])
+    return within
+
+
+def wait_until(*command: str) -> None:
+    """Wait until a command succeeds, or say what the daemons say."""
+    with suppress(AssertionError):
+        return wait_for(lambda: ran(command, None).returncode == 0, 30, "")
+    told = "\n".join(
+        f"{path.name}: {line}"
+        for path in sorted([*FOLDER.glob("*.log"), FOLDER / "daemons.out"])
+        for line in path.read_text(errors="replace").splitlines()[-3:]
+    )
+    pytest.exit(f"{' '.join(command)} failed for 30 s\n{told}", 1)
+
+
+def cancel() -> None:
+    """Cancel the jobs of a Slurm that is about to end."""
+    with suppress(AssertionError):
+        ran(["scancel", "--user=root"])
+        wait_for(lambda: not jobs("RUNNING,COMPLETING"), 10, "the end of all jobs")
+
+
+def end(daemon: subprocess.Popen[bytes]) -> None:
+    daemon.terminate()
+    try:
+        daemon.wait(10)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
