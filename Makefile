@@ -76,7 +76,7 @@ test-report: .venv-report/.installed ### test the report in a browser, installin
 
 KILLS ?= 50
 crashes: $(TESTED) ### kill runs at random moments, 50 times each, and check that they recover: an hour
-	$(BIN)/python -m pytest tests/kills --kills $(KILLS)
+	KILLS=$(KILLS) $(BIN)/python -m pytest tests/kills
 
 # The last but one is how the Snakemake workflow catalog draws the rules; it also lints and formats.
 lint: $(TESTED) ### check style, spelling, types and generated pages
@@ -124,7 +124,7 @@ verify: $(READY) ## check every file against the record of what made it
 	$(BIN)/python -m attnlag.pipeline.records
 
 check-repro: $(TESTED) ### check that variants of a run give the same results; CONFIG=FILE names a configuration
-	$(BIN)/python -m pytest tests/repro $(CONFIGURED)
+	CONFIG=$(CONFIG) $(BIN)/python -m pytest tests/repro
 
 docs: $(TESTED) ### write the pages that are generated from the code
 	$(BIN)/python docs/generate.py

@@ -1,5 +1,7 @@
 """Kill runs at random moments; the next plain run repairs everything: make crashes KILLS=50.
 
+``SEED`` gives other moments.
+
 Each time a copy of a small project, part of it made already, is run with ``snakemake --cores 2``
 and something in it is killed (SIGKILL) at a random moment:
 
@@ -21,8 +23,13 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from killing import jobs_of, prepare, problems_after, program_of
+from killing import assert_mended, jobs_of, prepare, program_of
 
+TRIALS = [
+    f"{kind} {number}"
+    for kind in ("workflow", "group", "job")
+    for number in range(int(os.environ.get("KILLS", 1)))
+]
 # The last rule that has finished before a run is killed; None for a new project.
 STAGES = (None, "tokenize_corpus", "extract_activations", "build_design")
 
@@ -52,9 +59,10 @@ def kill(run, kind, chance):
     return "nothing"
 
 
-def test_the_next_run_mends_what_a_kill_left(prepared, trial, request, tmp_path):
+@pytest.mark.parametrize("trial", TRIALS)
+def test_the_next_run_mends_what_a_kill_left(prepared, trial, tmp_path):
     kind, folder = trial.split()[0], tmp_path.resolve() / "project"
-    chance = random.Random(f"{request.config.getoption('seed', 0)} {trial}")
+    chance = random.Random(f"{os.environ.get('SEED', 0)} {trial}")
     killed = "nothing"
     # A run may end before its moment comes.
     while killed == "nothing":
@@ -69,5 +77,5 @@ def test_the_next_run_mends_what_a_kill_left(prepared, trial, request, tmp_path)
     if kind == "job":
         assert run.returncode == 1
         assert f"scripts/{killed}.py" in project.printed.read_text()
-    assert not problems_after(project, prepared), killed
+    assert_mended(project, prepared)
     shutil.rmtree(folder)

@@ -5,18 +5,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
-from projects import Project, new_project
-from warm_python import python
+from projects import SMALL, Project, new_project
 
 SHARDS = 3
 
 
-@dataclass
-class Prepared:
+class Prepared(NamedTuple):
     """Starting points of the runs to be killed, and the files that an undisturbed run leaves."""
 
     states: list[Project]  # not to be changed
@@ -43,8 +41,7 @@ def prepare(
     A stage is the last rule that has finished; None is a new project.
     """
     project = new_project(folder / "project", model)
-    corpus = {**project.config["corpora"]["small"], "shards": SHARDS}
-    project.write_config(corpora={"small": corpus})
+    project.write_config(corpora={"small": {**SMALL, "shards": SHARDS}})
     states, seconds = [], []
     for stage, following in zip(stages, (*stages[1:], None), strict=True):
         states.append(project.copy(folder / f"after {stage or 'nothing'}"))
@@ -86,25 +83,16 @@ def wait_for_jobs(folder: Path) -> None:
     assert not alive, alive
 
 
-def problems_of(project: Project, expected: dict[str, bytes]) -> list[str]:
-    """Return the differences between a project's files and the expected ones."""
-    files = left_by(project)
-    return [
-        f"{path}: {'left behind' if path not in expected else 'different or missing'}"
-        for path in sorted(expected.keys() | files.keys())
-        if expected.get(path) != files.get(path)
-    ]
-
-
-def problems_after(project: Project, prepared: Prepared) -> list[str]:
-    """Run a project again after an interrupted run; return the problems found."""
-    again = project.start("--cores", "2", *prepared.targets, interpreter=python())
-    problems = []
-    if again.wait():
-        problems.append(f"the next run ended with {again.returncode}: {project.printed}")
-    # Jobs that outlived the first run may outlive this one too.
+def assert_as_undisturbed(project: Project, prepared: Prepared) -> None:
+    """Hold that a project has the files of an undisturbed run, and no others."""
+    # Jobs that outlived a killed run may outlive the next one too.
     wait_for_jobs(project.folder)
-    problems += problems_of(project, prepared.expected)
-    if not problems and (jobs := project.would_run(*prepared.targets)):
-        problems.append(f"not everything is made: {jobs}")
-    return problems
+    files, expected = left_by(project), prepared.expected
+    assert [path for path in expected | files if expected.get(path) != files.get(path)] == []
+    assert project.would_run(*prepared.targets) == {}
+
+
+def assert_mended(project: Project, prepared: Prepared) -> None:
+    """Hold that another run makes what an interrupted one did not."""
+    project.run(*prepared.targets)
+    assert_as_undisturbed(project, prepared)

@@ -15,10 +15,10 @@ from contextlib import suppress
 import psutil
 import pytest
 from killing import (
+    assert_as_undisturbed,
+    assert_mended,
     jobs_of,
     prepare,
-    problems_after,
-    problems_of,
     processes_in,
     program_of,
     wait_for_jobs,
@@ -81,8 +81,9 @@ def test_a_job_that_outlives_its_run_writes_what_the_next_one_does(prepared, bef
         before_fits.run(*TARGETS)
     finally:
         job.resume()
+    # What it writes last counts.
     wait_for_jobs(before_fits.folder)
-    assert not problems_after(before_fits, prepared)
+    assert_mended(before_fits, prepared)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -97,7 +98,7 @@ def test_a_run_that_is_told_to_stop_is_finished_by_the_next(prepared, before_fit
     assert run.wait(60) == 1
     assert not list(processes_in(before_fits.folder))
     assert not list((before_fits.folder / "results").rglob(".*.tmp"))
-    assert not problems_after(before_fits, prepared)
+    assert_mended(before_fits, prepared)
 
 
 def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, before_fits):
@@ -117,7 +118,7 @@ def test_a_job_with_too_little_memory_says_so_and_leaves_nothing(prepared, befor
     log = before_fits.folder / "logs/tiny/small/attention/notebook/fit_regression.log"
     assert line in log.read_text()
     before_fits.write_config(inference={"bootstrap": 2000})
-    assert not problems_after(before_fits, prepared)
+    assert_mended(before_fits, prepared)
 
 
 def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(
@@ -148,4 +149,4 @@ def test_a_run_that_filled_the_disk_is_finished_once_there_is_room(
     assert re.search(line, printed, re.MULTILINE)
     assert "Traceback" not in printed
     assert "provenance.json" not in printed
-    assert not problems_of(Project(elsewhere, before_fits.config), prepared.expected)
+    assert_as_undisturbed(Project(elsewhere, before_fits.config), prepared)
