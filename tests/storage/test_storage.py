@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Iterator
+from functools import partial
 
 import boto3
 import pandas as pd
@@ -16,70 +16,49 @@ KEYS = {"ACCESS_KEY": "some", "SECRET_KEY": "thing"}
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    """Return the address of a server with an empty bucket."""
+def bucket():
+    """Yield an empty bucket."""
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     address = "http://{}:{}".format(*moto.get_host_and_port())
     # A process has one store for all servers.
     requests.post(f"{address}/moto-api/reset", timeout=60)
-    client(address).create_bucket(Bucket=BUCKET)
-    yield address
+    keys = {"aws_access_key_id": KEYS["ACCESS_KEY"], "aws_secret_access_key": KEYS["SECRET_KEY"]}
+    s3 = boto3.resource("s3", endpoint_url=address, region_name="us-east-1", **keys)
+    yield s3.create_bucket(Bucket=BUCKET)
     moto.stop()
 
 
-def client(address):
-    return boto3.client(
-        "s3",
-        endpoint_url=address,
-        region_name="us-east-1",
-        aws_access_key_id=KEYS["ACCESS_KEY"],
-        aws_secret_access_key=KEYS["SECRET_KEY"],
-    )
-
-
-def stored(address):
+def stored(bucket):
     """Return the results in the bucket by path, as Project.results does."""
-    s3 = client(address)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    keys = [item["Key"] for page in pages for item in page["Contents"]]
     results = f"{PREFIX}/results/"
-    return {
-        key.removeprefix(results): s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        for key in keys
-        if key.startswith(results)
-    }
+    found = bucket.objects.filter(Prefix=results)
+    return {item.key.removeprefix(results): item.get()["Body"].read() for item in found}
 
 
-def in_bucket(project, address):
-    """Return a function that runs Snakemake with all results in the bucket; it returns the log."""
-    options = (
-        *("--default-storage-provider", "s3", "--default-storage-prefix"),
+def run_in(bucket, project, *arguments):
+    """Run with all results in the bucket; return the printed text."""
+    address = bucket.meta.client.meta.endpoint_url
+    return project.run(
+        *(*arguments, "--default-storage-provider", "s3", "--default-storage-prefix"),
         *(f"s3://{BUCKET}/{PREFIX}", "--storage-s3-endpoint-url", address),
+        environment={f"SNAKEMAKE_STORAGE_S3_{name}": key for name, key in KEYS.items()},
     )
-    environment = {f"SNAKEMAKE_STORAGE_S3_{name}": key for name, key in KEYS.items()}
-
-    def run(*arguments):
-        result = project.snakemake("--cores", "2", *arguments, *options, environment=environment)
-        assert result.returncode == 0, result.stdout
-        return result.stdout
-
-    return run
 
 
-def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
+def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, bucket):
     """The whole chain runs over two shards. Then nothing is left to do until a change."""
     project = new_project(tmp_path / "project", gpt2)
     corpus = {**project.config["corpora"]["small"], "shards": 2}
     project.write_config(corpora={"small": corpus}, figures={"formats": ["svg"]})
     local = project.copy(tmp_path / "local")
     local.run()
-    run = in_bucket(project, server)
+    run = partial(run_in, bucket, project)
 
     assert f"s3://{BUCKET}/{PREFIX}/results/answers.txt\n" in run()
     made = local.results()
     del made["provenance.json"]
-    assert stored(server) == made
+    assert stored(bucket) == made
     assert not project.results()
 
     assert "Nothing to be done" in run("-n")
@@ -90,7 +69,7 @@ def test_results_in_a_bucket_equal_those_on_disk(gpt2, tmp_path, server):
 
 
 def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
-    gpt2, llama, tmp_path, server
+    gpt2, llama, tmp_path, bucket
 ):
     """Claims after a changed setting and the paper are equal, for two models with all controls."""
     project = new_project(tmp_path / "project", gpt2)
@@ -101,9 +80,9 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
         figures={"formats": ["svg"]},
     )
     local = project.copy(tmp_path / "local")
-    run = in_bucket(project, server)
+    run = partial(run_in, bucket, project)
     run()
-    claims = pd.read_csv(io.BytesIO(stored(server)["comparison/claims.csv"]))
+    claims = pd.read_csv(io.BytesIO(stored(bucket)["comparison/claims.csv"]))
     assert claims["claim"].str.contains("every scale drawn").any()
 
     project.write_config(inference={"alpha": 0.1})
@@ -114,6 +93,6 @@ def test_comparison_and_paper_in_a_bucket_read_what_they_read_on_disk(
     local.run()
     made = local.results()
     del made["provenance.json"]
-    assert stored(server) == made
-    changed = pd.read_csv(io.BytesIO(stored(server)["comparison/claims.csv"]))
+    assert stored(bucket) == made
+    changed = pd.read_csv(io.BytesIO(stored(bucket)["comparison/claims.csv"]))
     assert changed["claim"].tolist() == claims["claim"].tolist()
