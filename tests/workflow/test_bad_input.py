@@ -1,85 +1,162 @@
-"""Mistakes of users print the lines of tests/workflow/errors.yaml, and leave nothing half-written.
-
-The programs of jobs run in the process of the test; rows of each kind are tried through the real
-command line, which hands on what they print.
-"""
+"""Mistakes of users print the lines of errors.yaml, and leave nothing half-written."""
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from programs import Ended, arguments_of, checked, run_program, within
-from projects import ROOT, Project
+from killing import left_by
+from projects import ROOT, SMALL, Project, new_project, small_corpus
 from safetensors.torch import load_file, save_file
 
-CORPUS = "results/corpora/small.parquet"
-TOKENS = "results/tiny/small/tokens/0000.parquet"
+STATED = yaml.safe_load(Path(__file__).with_name("errors.yaml").read_text("utf-8"))
 
 
-class Run(NamedTuple):
-    """Further arguments of snakemake, its environment, and a mount that it alone sees."""
-
-    arguments: tuple[str, ...] = ()
-    environment: dict[str, str] | None = None
-    mount: str = ""
+def equals(printed: str, stated: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, stated.split("…"))), printed) is not None
 
 
-# --- what spoils a project ------------------------------------------------------------------
+def problems(printed: str) -> list[str]:
+    """Return the lines that name problems: those of jobs, or all those of the check."""
+    lines = [line for line in printed.splitlines() if line.startswith("error: ")]
+    # Snakemake repeats the log of a job on the terminal and prints what it reads.
+    return list(dict.fromkeys(lines)) or [
+        line
+        for line in printed.splitlines()
+        if not line.startswith(("Using workflow specific", "Config file config/config.yaml is"))
+    ]
 
 
-def in_file(name: str, change: Callable[[bytes], bytes]) -> Callable[[Project], object]:
-    """Return what changes the content of a file."""
-
-    def spoil(project: Project) -> None:
-        path = project.folder / name
-        path.write_bytes(change(path.read_bytes()))
-
-    return spoil
+# --- models and corpora in one run, each with a mistake of its own --------------------------
 
 
-def in_rows(change: Callable[[list[dict[str, str]]], object]) -> Callable[[Project], object]:
-    """Return what changes the rows of the corpus."""
-
-    def changed(content: bytes) -> bytes:
-        rows = [json.loads(line) for line in content.splitlines()]
-        change(rows)
-        return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-    return in_file("data/small.jsonl", changed)
+def configured(folder: Path, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
 
 
-def of_model(**changes) -> Callable[[Project], object]:
-    """Return what changes the configuration of the model."""
-    return in_file(
-        "mine/config.json", lambda content: json.dumps({**json.loads(content), **changes}).encode()
+def with_weights(folder: Path, change: Callable[[dict], object]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def missing_and_of_the_wrong_shape(tensors: dict) -> None:
+    del tensors["transformer.h.1.attn.c_proj.weight"]
+    tensors["transformer.h.0.ln_1.weight"] = tensors["transformer.h.0.ln_1.weight"][:5].clone()
+
+
+def fewer_tokens(tensors: dict) -> None:
+    tensors["transformer.wte.weight"] = tensors["transformer.wte.weight"][:300].clone()
+
+
+def not_finite(tensors: dict) -> None:
+    tensors["transformer.h.1.mlp.c_fc.weight"].fill_(float("nan"))
+
+
+# What spoils the folder of a model, and what runs of it, by name.
+MODELS = {
+    "no_type": (lambda folder: configured(folder, model_type=None), "source"),
+    "encoder": (lambda folder: configured(folder, model_type="bert"), "source"),
+    "sizes": (lambda folder: configured(folder, n_head=5), "source"),
+    "tensors": (lambda folder: with_weights(folder, missing_and_of_the_wrong_shape), "source"),
+    "infinite": (lambda folder: with_weights(folder, not_finite), "norms"),
+    "vocabulary": (
+        lambda folder: (configured(folder, vocab_size=300), with_weights(folder, fewer_tokens)),
+        "tokens",
+    ),
+    "tokenizer": (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokens"),
+}
+# The documents of a corpus that have one word, further settings, and what runs of it, by name.
+CORPORA = {
+    "tags": ((), {"tagger": {"file": "data/tags.csv"}}, "properties"),
+    "groups": ((), {"tagger": {"groups": ["g-1"]}}, "properties"),
+    "long": ((), {}, "tokens"),
+    "words": (range(12), {}, "fits"),
+    "few": (range(6, 12), {}, "fits"),
+}
+PATHS = {
+    "source": "data/models/{}/source.json",
+    "tokens": "results/{}/tokens/0000.parquet",
+    "norms": "results/{}/attention/norms/0000.parquet",
+    "properties": "results/{}/token_properties/0000.parquet",
+    "fits": "results/{}/attention/notebook/fits.parquet",
+}
+TARGETS = {
+    name: PATHS[kind].format(name if kind == "source" else f"{name}/small")
+    for name, (_, kind) in MODELS.items()
+} | {name: PATHS[kind].format(f"tiny/{name}") for name, (_, _, kind) in CORPORA.items()}
+
+
+@pytest.fixture(scope="module")
+def study(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """Return a project after a run that fails for each of these mistakes, and what it printed.
+
+    Errors are clustered by groups: one of the first six documents, and one of each other.
+    """
+    project = new_project(tmp_path_factory.mktemp("mistakes") / "project", gpt2)
+    for name, (spoil, _) in MODELS.items():
+        shutil.copytree(gpt2, project.folder / "models" / name)
+        spoil(project.folder / "models" / name)
+    corpora = {}
+    rows = [json.loads(line) for line in small_corpus(12).splitlines()]
+    for name, (short, settings, _) in {"small": ((), {}, ""), **CORPORA}.items():
+        file = f"data/{name}.jsonl"
+        corpora[name] = {**SMALL, "files": [file], **settings}
+        added = " and so on" * 30 if name == "long" else ""
+        texts = [
+            {
+                "id": row["id"],
+                "genre": f"g{max(0, place - 5)}",
+                "text": "word" if place in short else row["text"] + added,
+            }
+            for place, row in enumerate(rows)
+        ]
+        (project.folder / file).write_text("\n".join(map(json.dumps, texts)))
+    (project.folder / "data/tags.csv").write_text("document,word,tags\ndoc-0,the,DET\n")
+    project.write_config(
+        models={name: {"source": "path", "path": f"models/{name}"} for name in MODELS},
+        corpora=corpora,
+        tokens={"max_length": 1000},
+        extraction={"keep": "norms"},
+        inference={"cluster": "group"},
     )
+    return project, project.fails("--keep-going", *TARGETS.values())
 
 
-def of_corpus(**changes) -> Callable[[Project], object]:
-    def spoil(project: Project) -> None:
-        project.write_config(corpora={"small": {**project.config["corpora"]["small"], **changes}})
+@pytest.mark.parametrize("name", STATED["study"])
+def test_the_job_of_a_mistake_names_it_and_leaves_nothing(study, name):
+    project, printed = study
+    found = problems(printed)
+    for stated in STATED["study"][name]:
+        assert [line for line in found if equals(line, stated)], f"{stated}\n{printed}"
+    target = project.folder / TARGETS[name]
+    assert not list(target.parent.glob(f"{target.stem}*"))
 
-    return spoil
+
+def test_each_mistake_is_named_once_and_in_the_log_of_its_job(study):
+    project, printed = study
+    found = problems(printed)
+    assert len(found) == sum(map(len, STATED["study"].values()))
+    assert "did not complete successfully" not in printed
+    logs = "".join(path.read_text() for path in project.folder.glob("logs/**/*.log"))
+    assert sorted(found) == sorted(problems(logs))
+    assert not list(project.folder.rglob("*.tmp"))
+    assert set(STATED["study"]) == set(TARGETS) - {"long"}
+    # What is no mistake is told: documents too short for a row, or too long for the model.
+    for words in (
+        r"^tiny, few: \d+ rows from 12 sequences \(6 too short\) \(",
+        r"^tiny, long: 12 documents, .* sequences \(12 documents split, 0 truncated\) \(",
+    ):
+        assert re.search(words, printed, re.M)
 
 
-def with_config(**sections) -> Callable[[Project], object]:
-    return lambda project: project.write_config(**sections)
-
-
-def in_weights(change: Callable[[dict], object]) -> Callable[[Project], object]:
-    def spoil(project: Project) -> None:
-        path = project.folder / "mine/model.safetensors"
-        tensors = load_file(path)
-        change(tensors)
-        save_file(tensors, path, metadata={"format": "pt"})
-
-    return spoil
+# --- runs of their own ----------------------------------------------------------------------
 
 
 def several_mistakes(content: bytes) -> bytes:
@@ -90,259 +167,124 @@ def several_mistakes(content: bytes) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-def not_given_by_the_disk(project: Project) -> None:
-    (project.folder / "data/small.jsonl").unlink()
-    (project.folder / "data/small.jsonl").symlink_to("/proc/self/mem")
+def in_file(name: str, change: Callable[[bytes], bytes]) -> Callable[[Project], object]:
+    """Return what changes the content of a file."""
+    return lambda project: (project.folder / name).write_bytes(
+        change((project.folder / name).read_bytes())
+    )
+
+
+def mistakes_in_corpora(project: Project) -> None:
+    lines = (project.folder / SMALL["files"][0]).read_text().splitlines()
+    pq.write_table(
+        pa.Table.from_pylist(list(map(json.loads, lines))), project.folder / "data/rows.parquet"
+    )
+    in_file("data/small.jsonl", several_mistakes)(project)
+    (project.folder / "data/memory.jsonl").symlink_to("/proc/self/mem")
+    memory, rows = (
+        {**SMALL, "files": [f"data/{name}"]} for name in ("memory.jsonl", "rows.parquet")
+    )
+    project.write_config(corpora={"memory": memory, "rows": {**rows, "tagger": {"column": "tags"}}})
 
 
 def before_its_job(command: str) -> Callable[[Project], object]:
     """Have a command of bash run once the run has begun, before the job that reads the corpus."""
-
-    def spoil(project: Project) -> None:
-        in_rows(lambda rows: rows[0].update(text="some other words"))(project)
-        # The shell of each job runs this first.
-        (project.folder / "first.sh").write_text(
-            f'case "$BASH_EXECUTION_STRING" in *prepare_corpus*)\n{command};;\nesac\n'
-        )
-
-    return spoil
+    # The shell of each job runs this first.
+    text = f'case "$BASH_EXECUTION_STRING" in *prepare_corpus*)\n{command};;\nesac\n'
+    return lambda project: (project.folder / "first.sh").write_text(text)
 
 
-def without_tags(project: Project) -> None:
-    lines = (project.folder / "data/small.jsonl").read_text().splitlines()
-    table = pa.Table.from_pylist(list(map(json.loads, lines)))
-    pq.write_table(table, project.folder / "data/small.parquet")
-    of_corpus(files=["data/small.parquet"], tagger={"column": "tags"})(project)
-
-
-def with_tags_of_another_name(project: Project) -> None:
-    (project.folder / "data/tags.csv").write_text("document,word,tags\ndoc-0,the,DET\n")
-    of_corpus(tagger={"file": "data/tags.csv"})(project)
-
-
-def missing_and_of_the_wrong_shape(tensors: dict) -> None:
-    del tensors["transformer.h.1.attn.c_proj.weight"]
-    tensors["transformer.h.0.ln_1.weight"] = tensors["transformer.h.0.ln_1.weight"][:5].clone()
-
-
-def fewer_embeddings(tensors: dict) -> None:
-    tensors["transformer.wte.weight"] = tensors["transformer.wte.weight"][:300].clone()
-
-
-def fewer_tokens(project: Project) -> None:
-    of_model(vocab_size=300)(project)
-    in_weights(fewer_embeddings)(project)
-
-
-def longer_texts(project: Project) -> None:
-    in_rows(lambda rows: [row.update(text=row["text"] + " and so on" * 30) for row in rows])(
-        project
-    )
-    project.write_config(tokens={"max_length": 1000})
-
-
-FETCH = ("fetch_model",)
-TOKENIZE = ("fetch_model", "prepare_corpus", "tokenize_corpus")
-EXTRACT = ("fetch_model", "tokenize_corpus", "extract_activations")
-DESIGN = (*TOKENIZE[1:], "extract_activations", "compute_norms", "build_design")
-FIT = ("build_design", "fit_regression")
-NO_RIGHTS = 'set -- setpriv --bounding-set -dac_override,-dac_read_search "$@"'
-FIRST = {"BASH_ENV": "first.sh"}
-NOWHERE = {
-    **{"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "cache"},
-    "NO_PROXY": "127.0.0.1,localhost",
-}
-
-# What spoils a finished project, and what runs then: snakemake, or programs of stages in turn. If
-# one fails, it is the last.
-CASES: dict[str, tuple[Callable[[Project], object], Run | tuple[str, ...]]] = {
-    "no YAML": (
-        in_file("config/config.yaml", lambda text: text + b"norms: {drop_first: 1\ninference: {}"),
-        Run(),
-    ),
-    "a byte-order mark": (
-        in_file("config/config.yaml", lambda text: b"\xef\xbb\xbf" + text),
-        Run(("-n",)),
-    ),
-    "several problems": (
-        with_config(
+CONFIG, CORPUS = "config/config.yaml", "results/corpora/small.parquet"
+MODEL = "data/models/tiny/source.json"
+FITS = "results/tiny/small/attention/notebook/fits.parquet"
+# What spoils a project, and the arguments of snakemake.
+RUNS = {
+    "no YAML": (in_file(CONFIG, lambda text: text + b"norms: {drop_first: 1\ninference: {}"),),
+    "several problems of a configuration": (
+        lambda project: project.write_config(
             corpora={"small": {"files": ["data/smal.jsonl"]}},
             regressions={"a/b": {"lags": [0]}},
             figrues={"formats": ["png"]},
         ),
-        Run(),
     ),
-    "a bad value of `--config`": (with_config(), Run(("--config", "inference={alpha: 3}"))),
-    "a configuration that is missing": (
-        lambda project: (project.folder / "config/config.yaml").unlink(),
-        Run(),
-    ),
+    "a bad value of `--config`": (str, "--config", "inference={alpha: 3}"),
+    "a configuration that is missing": (lambda project: (project.folder / CONFIG).unlink(),),
+    "several problems of corpora": (mistakes_in_corpora,),
     "a file without the right to read it": (
         lambda project: (project.folder / "data/small.jsonl").chmod(0),
-        Run((CORPUS,), mount=NO_RIGHTS),
     ),
-    "a file that the disk does not give": (not_given_by_the_disk, ("prepare_corpus",)),
     "a file that is removed before its job reads it": (
         before_its_job("rm -f data/small.jsonl"),
-        Run((CORPUS,), FIRST),
-    ),
-    "a file that is changed before its job reads it": (
-        before_its_job("sed -n 's/doc-0/one more/p' data/small.jsonl >> data/small.jsonl"),
-        Run((CORPUS,), FIRST),
-    ),
-    "several problems of a corpus": (in_file("data/small.jsonl", several_mistakes), Run((CORPUS,))),
-    "tags in a column that is missing": (without_tags, ("prepare_corpus",)),
-    "a file of tags without the column": (with_tags_of_another_name, ("describe_tokens",)),
-    "a tagger for a group that the corpus lacks": (
-        of_corpus(tagger={"groups": ["evn"]}),
-        ("describe_tokens",),
-    ),
-    "a document of one token": (in_rows(lambda rows: rows[7].update(text="word")), DESIGN),
-    "no document that is long enough": (
-        in_rows(lambda rows: [row.update(text="word") for row in rows]),
-        (*DESIGN, *FIT[1:]),
-    ),
-    "a config.json without a type": (of_model(model_type=None), FETCH),
-    "an encoder": (of_model(model_type="bert"), FETCH),
-    "sizes that do not go together": (of_model(n_head=5), FETCH),
-    "a tensor that is missing, another of the wrong shape": (
-        in_weights(missing_and_of_the_wrong_shape),
-        FETCH,
-    ),
-    "weights that are not finite": (
-        in_weights(lambda tensors: tensors["transformer.h.1.mlp.c_fc.weight"].fill_(float("nan"))),
-        EXTRACT,
+        CORPUS,
     ),
     "a hub that is out of reach": (
-        with_config(models={"tiny": {"source": "hub", "repository": "a/b", "revision": "main"}}),
-        Run(("data/models/tiny/source.json",), NOWHERE),
-    ),
-    "a tokenizer that knows more tokens than the model": (fewer_tokens, TOKENIZE),
-    "a tokenizer that cannot be read": (
-        in_file("mine/tokenizer.json", lambda content: b"{}"),
-        TOKENIZE,
-    ),
-    "sequences longer than the model has positions for": (longer_texts, TOKENIZE),
-    "a disk that is full while weights are saved": (
-        with_config(models={"copy": {"source": "path", "path": "mine"}}),
-        Run(
-            ("data/models/copy/source.json",),
-            mount="mount -t tmpfs -o size=8m tmpfs data/models",
+        lambda project: project.write_config(
+            models={"tiny": {"source": "hub", "repository": "a/b", "revision": "main"}}
         ),
+        MODEL,
+    ),
+    "a disk that is full while weights are saved": (
+        lambda project: (project.folder / "data/models").mkdir(),
+        MODEL,
     ),
     "results that may only be read": (
-        # What is there, and protected, Snakemake itself refuses to make anew.
-        lambda project: (project.folder / TOKENS).unlink(),
-        Run((TOKENS,), mount="mount --bind results results && mount -o remount,bind,ro results"),
+        lambda project: (project.folder / "results").mkdir(),
+        CORPUS,
     ),
-    "errors clustered by fewer than six groups": (with_config(inference={"cluster": "group"}), FIT),
     "a design that is damaged within": (
         in_file(
             "results/tiny/small/attention/notebook/design/0000.parquet",
             lambda content: content[:9] + bytes(2000) + content[2009:],
         ),
-        ("fit_regression",),
+        FITS,
+    ),
+}
+FIRST = {"BASH_ENV": "first.sh"}
+ENVIRONMENTS = {
+    "a file that is removed before its job reads it": FIRST,
+    "a hub that is out of reach": {
+        **{"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": "cache"},
+        "NO_PROXY": "127.0.0.1,localhost",
+    },
+}
+# What only the run sees.
+MOUNTS = {
+    "a file without the right to read it": (
+        'set -- setpriv --bounding-set -dac_override,-dac_read_search "$@"'
+    ),
+    "a disk that is full while weights are saved": "mount -t tmpfs -o size=8m tmpfs data/models",
+    "results that may only be read": (
+        "mount --bind results results && mount -o remount,bind,ro results"
     ),
 }
 
 
-# --- what is printed ------------------------------------------------------------------------
-
-
-# The exit status and the printed lines, in which … stands for any text, by mistake.
-DOCUMENTED: dict[str, tuple[int, list[str]]] = {
-    mistake: (status, lines)
-    for status, mistakes in yaml.safe_load(
-        Path(__file__).with_name("errors.yaml").read_text("utf-8")
-    ).items()
-    for mistake, lines in mistakes.items()
-}
-
-
-def files(project: Project) -> dict[str, bytes]:
-    """Return all results and models by path, hidden and temporary files included."""
-    return {
-        str(path.relative_to(project.folder)): path.read_bytes()
-        for folder in ("results", "data/models")
-        for path in sorted((project.folder / folder).rglob("*"))
-        if path.is_file()
-    }
-
-
-def printed_problems(printed: str) -> list[str]:
-    """Return the lines that name problems: those of a job, or all those of the check."""
-    lines = [line for line in printed.splitlines() if line.startswith("error: ")]
-    # Snakemake repeats the log of a job on the terminal and prints what it reads.
-    return list(dict.fromkeys(lines)) or [
-        line
-        for line in printed.splitlines()
-        if not line.startswith(("Using workflow specific", "Config file config/config.yaml is"))
-    ]
-
-
-def run_stages(
-    stages: tuple[str, ...], project: Project, commands: dict[str, list[str]]
-) -> tuple[Ended, tuple[str, ...]]:
-    """Run programs in turn until one fails; return also the folders that they have written to."""
-    config, problems = checked(project)
-    assert not problems
-    printed, written = "", ()
-    for stage in stages:
-        with within(project.folder):
-            arguments = arguments_of(stage, config, commands[stage])
-        ended = run_program(project.folder, *arguments)
-        printed += ended.printed
-        if ended.status:
-            # The lines that a user finds in the log.
-            log = project.folder / arguments[arguments.index("--log") + 1]
-            assert printed_problems(log.read_text()) == printed_problems(ended.printed)
-            break
-        outputs = json.dumps(json.loads(arguments[2])["output"])
-        written += tuple(re.findall(r'"((?:results|data)/[^"]*/)', outputs))
-    assert stage == stages[-1], printed
-    return Ended(ended.status, printed), written
-
-
-def test_each_row_has_a_case():
-    assert sorted(DOCUMENTED) == sorted(CASES)
-
-
-@pytest.mark.parametrize("mistake", CASES)
-def test_a_mistake_prints_the_documented_lines(mistake: str, request: pytest.FixtureRequest):
-    status, lines = DOCUMENTED[mistake]
-    spoil, run = CASES[mistake]
-    whole = isinstance(run, Run)
-    project: Project = request.getfixturevalue("finished" if whole else "results_and_inputs")
+@pytest.mark.parametrize("mistake", RUNS)
+def test_a_mistake_prints_its_lines_and_leaves_nothing(mistake, request):
+    spoil, *arguments = RUNS[mistake]
+    project = request.getfixturevalue("finished" if FITS in arguments else "fresh")
+    if mount := MOUNTS.get(mistake, ""):
+        request.getfixturevalue("namespaces")
     spoil(project)
-    before = files(project)
-    if isinstance(run, Run):
-        arguments, environment, mount = run
-        if mount:
-            request.getfixturevalue("namespaces")
-        result = project.snakemake("--cores", "2", *arguments, environment=environment, mount=mount)
-        (ended_status, printed), written = (result.returncode, result.stdout), ()
-    else:
-        commands = request.getfixturevalue("commands")
-        (ended_status, printed), written = run_stages(run, project, commands)
-    assert "Traceback" not in printed, printed
-    # What Snakemake would say again of jobs that failed.
+    before = left_by(project)
+    printed = project.fails(*arguments, environment=ENVIRONMENTS.get(mistake), mount=mount)
     assert "did not complete successfully" not in printed
-    assert ended_status == status, printed
-    after = files(project)
-    assert not [path for path in after if path.endswith(".tmp")]
-    patterns = [".*".join(map(re.escape, line.split("…"))) for line in lines]
-    if not status:
-        for pattern in patterns:
-            assert re.search(f"^{pattern}$", printed, re.M), printed
-        return
-    problems = printed_problems(printed)
-    assert len(problems) == len(lines), printed
-    for problem, pattern, line in zip(problems, patterns, lines, strict=True):
-        assert re.fullmatch(pattern, problem), f"printed: {problem}\nstated:  {line}"
+    found, stated = problems(printed), STATED["runs"][mistake]
+    assert list(map(equals, found, stated)) == [True] * max(len(found), len(stated)), printed
     # The output of the failed job is gone; all else is as it was, but for the record of the run.
-    changed = {path for path in after if before.get(path) != after[path]}
-    changed -= {"results/provenance.json"}
-    assert not [path for path in changed if not path.startswith(written)]
+    after = left_by(project).items()
+    changed = {path for path, content in after if content and before.get(path) != content}
+    assert changed <= {"results/provenance.json"}
+
+
+def test_each_run_has_its_lines():
+    assert set(RUNS) == set(STATED["runs"])
+
+
+def test_a_byte_order_mark_and_a_file_that_grows_before_it_is_read_are_no_mistakes(fresh):
+    in_file(CONFIG, lambda text: b"\xef\xbb\xbf" + text)(fresh)
+    before_its_job("sed -n 's/doc-0/one more/p' data/small.jsonl >> data/small.jsonl")(fresh)
+    assert "small: 9 documents in 2 groups, " in fresh.run(CORPUS, environment=FIRST)
 
 
 # --- what snakemake itself prints -----------------------------------------------------------

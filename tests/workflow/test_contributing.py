@@ -7,65 +7,57 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from projects import ROOT, assert_drawn, new_project, ran, without_figures
 
 from attnlag.storage.tables import read_provenance
 
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
-COVARIATES = "scripts/attnlag/regression/design/covariates.py"
-COVARIANCES = "scripts/attnlag/regression/covariances.py"
-PROPERTIES = "scripts/attnlag/corpus/catalogue.py"
-CATALOGUE = "scripts/attnlag/quantities/catalogue.py"
-OUTPUTS = "scripts/attnlag/pipeline/outputs.yaml"
-STUDY = "results/tiny/small/{}/notebook"
+LIBRARY = "scripts/attnlag"
+CATALOGUE = f"{LIBRARY}/quantities/catalogue.py"
+# Where the blocks of code of each walk of the page go: after which line of a file, or in a new one.
+WALKS = {
+    "covariate": [(f"{LIBRARY}/regression/design/covariates.py", r"^CATALOGUE: .* = \{\n")],
+    "covariance": [(f"{LIBRARY}/regression/covariances.py", r"^CATALOGUE = \{\n")],
+    "property of tokens": [(f"{LIBRARY}/corpus/catalogue.py", r"^CATALOGUE = \{\n")],
+    "quantity": [
+        (CATALOGUE, r"^QUANTITIES = by_name\(\n"),
+        (f"{LIBRARY}/quantities/two_before.py", ""),
+    ],
+    "site": [(CATALOGUE, r"^SITES = by_name\(\n")],
+    "figure": [(f"{LIBRARY}/figures/rows_by_layer.py", "")],
+    "stage": [
+        ("workflow/rules/tokens.smk", r"\Z"),
+        ("scripts/measure_lengths.py", ""),
+        (f"{LIBRARY}/pipeline/outputs.yaml", r"^  results/\{model\}/\{corpus\}:\n"),
+    ],
+}
+KEYS = ["document", "window", "position"]
 
 
-def blocks_of(walk):
-    """Return the blocks of code of a walk of the page."""
+def add(project, walk):
+    """Add the blocks of code of a walk to a project, as an editor would."""
     section = PAGE.split(f"## Add a {walk}\n")[1].split("\n## ")[0]
-    return re.findall(r"^```\w+\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-
-
-def block_of(walk):
-    """Return the first of these."""
-    return blocks_of(walk)[0]
-
-
-def insert(project, file, after, block):
-    """Insert a block of code after a line of a file, which is there once."""
-    path = project.folder / file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(after) == 1
-    assert file.endswith(".yaml") or max(map(len, block.splitlines())) <= 100
-    path.write_text(text.replace(after, after + block), encoding="utf-8")
+    blocks = re.findall(r"^```\w+\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    for block, (file, after) in zip(blocks, WALKS[walk], strict=True):
+        path = project.folder / file
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        (end,) = [match.end() for match in re.finditer(after, text, re.MULTILINE)]
+        assert file.endswith(".yaml") or max(map(len, block.splitlines())) <= 100
+        # The entries of this catalogue are arguments of a call.
+        block = f"{block.rstrip()},\n" if file == CATALOGUE else block
+        path.write_text(text[:end] + block + text[end:], encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def extended(gpt2, tmp_path_factory):
     """Return a project with one more of each kind, after its run."""
     project = new_project(tmp_path_factory.mktemp("extended") / "project", gpt2)
-    beginning = re.search(r"^CATALOGUE: .* = \{\n", (ROOT / COVARIATES).read_text(), re.MULTILINE)
-    insert(project, COVARIATES, beginning[0], block_of("covariate"))
-    insert(project, COVARIANCES, "CATALOGUE = {\n", block_of("covariance"))
-    insert(project, PROPERTIES, "CATALOGUE = {\n", block_of("property of tokens"))
-    site, (quantity, module) = block_of("site"), blocks_of("quantity")
-    for name, entry in (("SITES", site), ("QUANTITIES", quantity)):
-        entry = textwrap.indent(f"{entry.rstrip()},\n", "    ")
-        insert(project, CATALOGUE, f"{name} = by_name(\n", entry)
-    (project.folder / "scripts/attnlag/quantities/two_before.py").write_text(module)
-    figure = project.folder / "scripts/attnlag/figures/rows_by_layer.py"
-    figure.write_text(block_of("figure"), encoding="utf-8")
-    rule, program, row = blocks_of("stage")
-    with (project.folder / "workflow/rules/tokens.smk").open("a") as rules:
-        rules.write(f"\n\n{rule}")
-    (project.folder / "scripts/measure_lengths.py").write_text(program, encoding="utf-8")
-    insert(project, OUTPUTS, "\n  results/{model}/{corpus}:\n", row)
+    for walk in WALKS:
+        add(project, walk)
     project.write_config(
         extraction={
             "sites": ["attention", "mlp", "difference"],
@@ -87,33 +79,41 @@ def extended(gpt2, tmp_path_factory):
     return project
 
 
-def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(extended):
-    folder = extended.folder / STUDY.format("attention")
-    design = pq.read_table(folder / "design/0000.parquet").to_pandas()
+@pytest.fixture
+def read(extended):
+    """Return the function that reads a table of the run by its path."""
+
+    def read(path):
+        file = extended.folder / "results/tiny/small" / path
+        return pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
+
+    return read
+
+
+def test_a_covariate_is_a_term_of_the_design_and_of_permuted_documents(extended, read):
+    design = read("attention/notebook/design/0000.parquet")
     np.testing.assert_array_equal(design["odd_token"], design["token_id"] % 2)
-    assert "odd_token" in set(pd.read_csv(folder / "coefficients.csv")["term"])
-    record = read_provenance(folder / "permutations/0000.parquet")
-    assert record["permutations"]["terms"] == ["y", "lag_1", "lag_2", "odd_token", "with_e"]
+    assert "odd_token" in set(read("attention/notebook/coefficients.csv")["term"])
+    permuted = "results/tiny/small/attention/notebook/permutations/0000.parquet"
+    terms = read_provenance(extended.folder / permuted)["permutations"]["terms"]
+    assert terms == ["y", "lag_1", "lag_2", "odd_token", "with_e"]
 
 
-def test_a_covariance_gives_the_errors_of_a_fit(extended):
-    folder = extended.folder / STUDY.format("attention")
-    table = pd.read_csv(folder / "coefficients.csv")
+def test_a_covariance_gives_the_errors_of_a_fit(extended, read):
+    table = read("attention/notebook/coefficients.csv")
     assert set(table["vcov_type"]) == {"cluster-crv0"}
     assert set(table["df"]) == {7}
-    assert "clustered by document (CRV0)" in (folder / "summary/layer_00.txt").read_text()
+    summary = extended.folder / "results/tiny/small/attention/notebook/summary/layer_00.txt"
+    assert "clustered by document (CRV0)" in summary.read_text()
 
 
-def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended):
-    folder = extended.folder / STUDY.format("attention")
-    of_tokens = folder.parents[1] / "token_properties/0000.parquet"
-    tokens = pq.read_table(of_tokens).to_pandas()
+def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended, read):
+    tokens = read("token_properties/0000.parquet")
     np.testing.assert_array_equal(tokens["with_e"], tokens["text"].str.contains("e"))
-    design = pq.read_table(folder / "design/0000.parquet").to_pandas()
-    keys = ["document", "window", "position"]
-    rows = design.merge(tokens, on=keys, suffixes=("", "_of_token"))
+    design = read("attention/notebook/design/0000.parquet")
+    rows = design.merge(tokens, on=KEYS, suffixes=("", "_of_token"))
     np.testing.assert_array_equal(rows["with_e"], rows["with_e_of_token"].astype(float))
-    slopes = pd.read_csv(folder / "classes.csv").query("term == 'lag_1'")
+    slopes = read("attention/notebook/classes.csv").query("term == 'lag_1'")
     assert set(slopes["subset"].astype(str)) == {"all", "false", "true"}
     page = (extended.folder / "results/explorer.html").read_text(encoding="utf-8")
     packed = re.findall(r">\s*(H4sI[^<\s]+)", page)
@@ -121,40 +121,30 @@ def test_a_property_is_a_column_a_covariate_a_class_and_a_shade(extended):
     assert any(b"has the letter e" in block for block in blocks)
 
 
-def test_a_site_is_measured_and_regressed(extended):
-    folder = extended.folder / "results/tiny/small"
-    layers = ["layer_00", "layer_01"]
-    attention, mlp, difference = (
-        pq.read_table(folder / site / "activations/0000.parquet", columns=layers).to_pandas()
-        for site in ("attention", "mlp", "difference")
-    )
-    for layer in layers:
-        expected = np.stack(attention[layer]) - np.stack(mlp[layer])
-        np.testing.assert_allclose(np.stack(difference[layer]), expected, atol=1e-6)
-    assert (extended.folder / STUDY.format("difference") / "coefficients.csv").exists()
+def test_a_site_is_measured_and_regressed(read):
+    for layer in ("layer_00", "layer_01"):
+        attention, mlp, difference = (
+            np.stack(read(f"{site}/activations/0000.parquet")[layer])
+            for site in ("attention", "mlp", "difference")
+        )
+        np.testing.assert_allclose(difference, attention - mlp, atol=1e-6)
+    assert set(read("difference/notebook/coefficients.csv")["site"]) == {"difference"}
 
 
-def test_a_quantity_is_measured_and_regressed(extended):
-    folder = extended.folder / "results/tiny/small"
-    for site in ("attention", "difference"):
-        vectors = pq.read_table(folder / site / "activations/0000.parquet").to_pandas()
-        found = pq.read_table(folder / site / "two_before/0000.parquet").to_pandas()
-        a = np.stack(vectors["layer_01"].to_list()).astype(float)
-        expected = np.full(len(a), np.nan)
-        expected[2:] = (a[2:] * a[:-2]).sum(1)
-        expected[2:] /= np.linalg.norm(a[2:], axis=1) * np.linalg.norm(a[:-2], axis=1)
-        expected[vectors["position"] < 2] = np.nan
-        np.testing.assert_allclose(found["layer_01.cosine_two_before"], expected, atol=1e-5)
-        design = folder / site / "two_back/design/0000.parquet"
-        rows = pq.read_table(design).to_pandas()
-        keys = ["document", "window", "position"]
-        rows = rows.merge(found, on=keys).dropna()
-        np.testing.assert_array_equal(rows["layer_01.y"], rows["layer_01.cosine_two_before"])
-        assert len(rows) > 100
-        control = pd.read_csv(folder / site / "two_back/controls.csv")
-        assert control["random_weights"].notna().all()
-    table = pd.read_csv(folder / "attention/two_back/coefficients.csv")
-    assert "lag_1" in set(table["term"])
+@pytest.mark.parametrize("site", ["attention", "difference"])
+def test_a_quantity_is_measured_and_regressed(read, site):
+    vectors = read(f"{site}/activations/0000.parquet")
+    found = read(f"{site}/two_before/0000.parquet")
+    a = np.stack(vectors["layer_01"]).astype(float)
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    expected = np.append([np.nan] * 2, (a[2:] * a[:-2]).sum(1))
+    expected[vectors["position"] < 2] = np.nan
+    np.testing.assert_allclose(found["layer_01.cosine_two_before"], expected, atol=1e-5)
+    rows = read(f"{site}/two_back/design/0000.parquet").merge(found, on=KEYS).dropna()
+    np.testing.assert_array_equal(rows["layer_01.y"], rows["layer_01.cosine_two_before"])
+    assert len(rows) > 100
+    assert read(f"{site}/two_back/controls.csv")["random_weights"].notna().all()
+    assert "lag_1" in set(read(f"{site}/two_back/coefficients.csv")["term"])
 
 
 NOTEBOOK = """
@@ -170,26 +160,24 @@ print(fit.coefficients.query("term == 'lag_1'")["estimate"].tolist())
 """
 
 
-def test_a_quantity_is_an_outcome_in_a_notebook(extended):
+def test_a_quantity_is_an_outcome_in_a_notebook(extended, read):
     environment = {**os.environ, "PYTHONPATH": str(extended.folder / "scripts")}
     done = ran([sys.executable, "-c", NOTEBOOK], cwd=extended.folder, env=environment)
-    table = pd.read_csv(extended.folder / "results/tiny/small/attention/two_back/coefficients.csv")
-    expected = table[(table["term"] == "lag_1") & (table["subset"] == "all")]["estimate"]
+    table = read("attention/two_back/coefficients.csv").query("term == 'lag_1' & subset == 'all'")
     found = json.loads(done.stdout.splitlines()[-1])
-    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    np.testing.assert_allclose(found, table["estimate"], rtol=1e-3)
 
 
-def test_a_stage_makes_its_output(extended):
-    folder = extended.folder / "results/tiny/small"
-    rows = pq.read_table(folder / "tokens/0000.parquet")["input_ids"].to_pylist()
-    lengths = json.loads((folder / "lengths.json").read_text(encoding="utf-8"))
-    assert lengths == {"mean": pytest.approx(np.mean([len(row) for row in rows]))}
+def test_a_stage_makes_its_output(extended, read):
+    lengths = json.loads((extended.folder / "results/tiny/small/lengths.json").read_text())
+    rows = read("tokens/0000.parquet")["input_ids"]
+    assert lengths == {"mean": pytest.approx(rows.map(len).mean())}
 
 
-def test_a_figure_is_drawn_for_every_regression(extended):
-    for site in ("attention", "difference"):
-        figures = extended.folder / STUDY.format(site) / "figures"
-        assert_drawn(figures / "rows_by_layer.png")
+@pytest.mark.parametrize("site", ["attention", "difference"])
+def test_a_figure_is_drawn_for_every_regression(extended, site):
+    folder = extended.folder / "results/tiny/small" / site / "notebook/figures"
+    assert_drawn(folder / "rows_by_layer.png")
 
 
 def test_the_generated_documentation_includes_the_additions(extended):

@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from projects import new_project
+from projects import new_project, save_model
 
 from attnlag.storage.tables import read_provenance
 
@@ -33,16 +33,11 @@ FIGURES = [
 @pytest.fixture(scope="module")
 def project(gpt2_tokenizer, tmp_path_factory):
     """Return a project after a run over a tiny random model of each kind, by default settings."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     project = new_project(tmp_path_factory.mktemp("families") / "project", gpt2_tokenizer)
     del project.config["models"], project.config["extraction"]
     for kind, (settings, _) in KINDS.items():
         shutil.copytree(gpt2_tokenizer, project.folder / kind)
-        torch.manual_seed(0)
-        config = AutoConfig.for_model(kind, **WIDTH | settings)
-        AutoModelForCausalLM.from_config(config).save_pretrained(project.folder / kind)
+        save_model(project.folder / kind, kind, **WIDTH | settings)
     project.write_config(
         models={kind: {"source": "path", "path": kind} for kind in KINDS},
         causal={"interventions": [], "documents": 2},

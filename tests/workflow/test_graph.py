@@ -23,7 +23,7 @@ def test_the_jobs_of_the_default_run_are_those_of_the_list(fresh):
         fresh.config.pop(section, None)
     fresh.write_config()
     lines = []
-    for rule, given, made in sorted(plan(fresh.folder).graph):
+    for rule, given, made, _ in sorted(plan(fresh.folder)):
         if rule not in ("all", "default"):
             lines += [rule, *(f"  > {path}" for path in sorted(made))]
             lines += [f"  < {path}" for path in sorted(given)]
@@ -55,8 +55,8 @@ def test_rules_and_descriptions_agree(to_plan):
         models={"other": to_plan.config["models"]["tiny"]},
         corpora={"small": to_plan.config["corpora"]["small"] | {"tagger": TAGGER}},
     )
-    graph = plan(to_plan.folder, ("all", "paper"), everything=True).graph
-    made = {path for _, _, paths in graph for path in paths}
+    jobs = plan(to_plan.folder, ("all", "paper"), everything=True)
+    made = {path for job in jobs for path in job.made}
     # Figures of a paper are those of the run; texts of layers are in a folder.
     found = {
         path: describing(path) for path in made if not re.search("/paper/figures/|/summary$", path)
@@ -69,8 +69,8 @@ def test_rules_and_descriptions_agree(to_plan):
 
 def test_a_site_other_than_attention_has_a_readout_and_no_sources(to_plan):
     to_plan.write_config(extraction={"sites": ["mlp"]}, sources={})
-    graph = plan(to_plan.folder, ("all",), everything=True).graph
-    made = {Path(path).stem for _, _, paths in graph for path in paths}
+    jobs = plan(to_plan.folder, ("all",), everything=True)
+    made = {Path(path).stem for job in jobs for path in job.made}
     assert made & {"readout_by_layer", "sources_by_layer"} == {"readout_by_layer"}
 
 
@@ -79,8 +79,8 @@ def test_a_deleted_table_is_made_again(to_plan):
     base = to_plan.folder / "results"
     made = [path for path in base.rglob("*.parquet") if path.with_suffix(".csv").exists()]
     assert len(made) > 8
-    graph = plan(to_plan.folder, ("all",), everything=True).graph
-    (asked,) = [given for rule, given, _ in graph if rule == "all"]
+    jobs = plan(to_plan.folder, ("all",), everything=True)
+    (asked,) = [job.given for job in jobs if job.rule == "all"]
     for path in made:
         for one in (path, path.with_suffix(".csv")):
             assert str(one.relative_to(to_plan.folder)) in asked

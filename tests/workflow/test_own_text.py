@@ -2,38 +2,25 @@
 
 import re
 
-import pytest
-from projects import WORDS, made_once, new_project, without_figures
+from projects import WORDS, without_figures
 
 # Two windows of the small model, which has a context of 64 tokens.
 TEXT = " ".join(WORDS * 3)
 
 
-@pytest.fixture(scope="module")
-def ran(gpt2, tmp_path_factory):
-    """Yield a project after a run of config/gpt2.yaml with a small GPT-2, and what was printed."""
-
-    def make(folder):
-        project = new_project(folder, gpt2)
-        path = project.folder / "config/gpt2.yaml"
-        small, count = re.subn(
-            r"^  gpt2: .*$", "  gpt2: {source: path, path: mine}", path.read_text(), flags=re.M
-        )
-        assert count == 1
-        path.write_text(small)
-        (project.folder / "data/text.txt").write_text(TEXT + "\n")
-        printed = project.run("--configfile", "config/gpt2.yaml", *without_figures())
-        return project, printed
-
-    yield from made_once("own_text", tmp_path_factory, make)
-
-
-def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(ran):
-    project, printed = ran
+def test_a_run_on_one_text_ends_in_answers_of_this_text_and_an_explorer(fresh):
+    """The configuration is config/gpt2.yaml, with a small GPT-2."""
+    path = fresh.folder / "config/gpt2.yaml"
+    own, small = r"^  gpt2: .*$", "  gpt2: {source: path, path: mine}"
+    text, count = re.subn(own, small, path.read_text(), flags=re.M)
+    assert count == 1
+    path.write_text(text)
+    (fresh.folder / "data/text.txt").write_text(TEXT + "\n")
+    printed = fresh.run("--configfile", "config/gpt2.yaml", *without_figures())
     assert "gpt2 · text: 1 document, " in printed
     assert " in this text: 10% longer" in printed
     assert "nan" not in printed.lower()
-    explorer = (project.folder / "results/explorer.html").read_text(encoding="utf-8")
+    explorer = (fresh.folder / "results/explorer.html").read_text(encoding="utf-8")
     assert TEXT.split()[0] in explorer
     assert explorer.rstrip().endswith("</html>")
 

@@ -12,8 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from planning import jobs_of, plan
-from programs import NAMES
+from planning import plan, rules_of
 from projects import REGRESSIONS, ROOT, SMALL, Project, without_figures
 
 from attnlag.config.schema import Config
@@ -100,6 +99,7 @@ def delete_vectors_and_change_lags(project):
     notebook(lags=[1, 3])(project)
 
 
+NAMES = stages.Names("tiny", "small", "attention", "notebook", "attention")
 OPTIONAL = ["geometry", "heads", "surprisal"]
 PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
 
@@ -209,9 +209,9 @@ def stored():
 def planned(project):
     """Return the jobs of a run as a line of the list: those that start it > those that follow."""
     found = plan(project.folder)
-    made = {path for _, _, paths in found.graph for path in paths}
-    first = {rule for rule, given, _ in found.graph if not made & set(given)}
-    jobs = [(rule, f"{rule} {n}") for rule, n in sorted(jobs_of(found).items())]
+    made = {path for job in found for path in job.made}
+    first = {job.rule for job in found if not made & set(job.given)}
+    jobs = [(rule, f"{rule} {n}") for rule, n in sorted(rules_of(found).items())]
     parts = [", ".join(job for rule, job in jobs if (rule in first) == at) for at in (True, False)]
     return " > ".join(filter(None, parts)) or "nothing"
 

@@ -178,8 +178,7 @@ def test_the_tables_of_results_are_tidy(finished_once):
 
 def test_a_run_makes_the_files_of_the_catalogue(to_plan):
     assert list(undescribed(to_plan.folder)) == []
-    graph = plan(to_plan.folder, everything=True).graph
-    expected = {path for _, _, made in graph for path in made}
+    expected = {path for job in plan(to_plan.folder, everything=True) for path in job.made}
     made = {f"results/{path}" for path in to_plan.results() if "/summary/" not in path}
     assert {path for path in made if ".snakemake" not in path} - expected == {
         "results/provenance.json"
