@@ -14,6 +14,7 @@ from designs import (
     SLOPES,
     changed,
     design_of_tokens,
+    design_table,
     moments_of,
     norms_table,
     regression_settings,
@@ -204,6 +205,15 @@ def test_a_single_class_has_no_test_of_equal_slopes(tokens):
     assert list(rows.index) == ["all", "none"]
     assert rows.loc["none", "estimate"] == pytest.approx(rows.loc["all", "estimate"], abs=1e-12)
     assert tests["p_value"].isna().all()
+
+
+def test_sizes_of_classes_are_those_of_the_layer_with_the_most_rows():
+    table = design_table([9, 12])
+    y = np.where(np.arange(len(table)) < 4, np.nan, table["layer_01.y"])
+    layers = moments_of(changed(table, {"layer_01.y": y}))
+    for order in (layers, layers[::-1]):
+        rows = merging.rows_by_class(order, lambda layer: layer.s[0, :, :1, 0])
+        assert rows.tolist() == [[9], [12]]
 
 
 def test_small_classes_are_merged_and_named():
