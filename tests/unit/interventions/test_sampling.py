@@ -1,5 +1,6 @@
 """The documents and layers in which interventions are made."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from designs import tokens_table
@@ -36,3 +37,13 @@ def test_layers_are_spread_over_depth():
     assert sampling.selected_layers(99, 4) == [0, 1, 2, 3] == sampling.selected_layers("all", 4)
     assert sampling.selected_sources(1, 2) == [0]
     assert sampling.selected_sources(2, 30) == [9, 19]
+
+
+def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):
+    keys = {"document": list("aaabb"), "window": [0, 0, 1, 0, 0], "position": [0, 1, 0, 0, 1]}
+    path = tmp_path / "token_properties.parquet"
+    table = pa.table(keys | {"upos": ["NOUN", "VERB", "DET", "ADJ", "PUNCT"]})
+    documents = table["document"].dictionary_encode()
+    pq.write_table(table.set_column(0, "document", documents), path)
+    sequences = {("a", 1): np.array([5]), ("b", 0): np.array([7])}
+    assert sampling.tags_of(path, sequences) == {("a", 1): ["DET"], ("b", 0): ["ADJ"]}
