@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from hub_server import Repository, serving, sha256
 from local_models import from_package, from_path, problem_of, rewrite
 from models import extractor
 from programs import command_of
+from projects import ran
 from refusals import refused
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -61,7 +61,7 @@ def hub(gpt2):
         yield hub
 
 
-def fetch(hub, folder, revision="main", repository="small/gpt2", **facts):
+def fetch(hub, folder, revision="main", repository="small/gpt2", status=0, **facts):
     """Run the program with the real client of the hub, its cache in ``folder``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
     environment = {
@@ -75,25 +75,22 @@ def fetch(hub, folder, revision="main", repository="small/gpt2", **facts):
     options = {"folder": folder / "models/small", "layers": None, "width": None, **facts}
     command = command_of("fetch_model", {}, {}, json.dumps(stated), {"model": "small"}, **options)
     command += ["--log", str(folder / "log.txt")]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    told = ran(command, status, env=environment).stderr
     # Nothing is left half-written.
     assert not list((folder / "models").glob(".*"))
-    return result
+    return told
 
 
-def folder_of(*arguments, **options):
+def folder_of(hub, folder, *stated, **options):
     """Return the folder of a model that is fetched, and what is said."""
-    result = fetch(*arguments, **options)
-    assert result.returncode == 0, result.stderr
-    return arguments[1] / "models" / "small", result.stderr
+    return folder / "models" / "small", fetch(hub, folder, *stated, **options)
 
 
 def errors_of(*arguments, **options):
     """Return the error lines of a failed run, of which there is no traceback."""
-    result = fetch(*arguments, **options)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    told = fetch(*arguments, **options, status=1)
+    assert "Traceback" not in told
+    lines = [line for line in told.splitlines() if line.startswith("error:")]
     assert all(line.startswith("error: model 'small': ") for line in lines)
     return "\n".join(lines)
 
