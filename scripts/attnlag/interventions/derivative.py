@@ -214,7 +214,7 @@ def effects(
         hooks.residual_identity(blocks, short[1]) as evidence,
     ):
         hooks.forward(model, short[0])
-    hooks.check_identity(evidence, blocks, model, name)
+    decoder.check_identity(evidence)
     longest = max(groups, key=lambda batch: batch.real.shape[1])
     size = per_token(decoder, longest, settings)
     widest = max(batch.real.size for batch in groups)

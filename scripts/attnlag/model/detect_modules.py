@@ -62,6 +62,20 @@ class Decoder:
         )
         return "; ".join(filter(None, [self.layout, *others]))
 
+    def check_identity(self, evidence: list[hooks.Evidence]) -> float:
+        """Return the largest error of `residual_identity`; raise UserError if the proof fails."""
+        hooks.check_finite(evidence, self.model, self.name)
+        if problems := hooks.problems_of(evidence, self.blocks):
+            more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+            raise UserError(
+                f"{self.called}, fails the proof of its sites: block input + attention adjustment "
+                "+ MLP adjustment is not shown to be the block's output "
+                f"({', '.join(problems[:3])}{more}; expected at most {hooks.IDENTITY_BOUND:.0e}, "
+                f"relative); tried {self.blocks[0].paths}; nothing was stored; other modules can "
+                "be declared, but a block that normalises the sum itself has none"
+            )
+        return max(observation.error for observation in evidence)
+
 
 def decoder_of(
     model: Any, declared: Mapping[str, Any] | None = None, name: str = "NAME"

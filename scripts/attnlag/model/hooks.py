@@ -305,23 +305,6 @@ def _factor(
     return None
 
 
-def check_identity(
-    evidence: list[Evidence], blocks: list[BlockModules], model: Any, name: str = "NAME"
-) -> float:
-    """Return the largest error of `residual_identity`; raise UserError if the proof fails."""
-    check_finite(evidence, model, name)
-    if problems := problems_of(evidence, blocks):
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UserError(
-            f"model {name}, of type '{model.config.model_type}', fails the proof of its sites: "
-            "block input + attention adjustment + MLP adjustment is not shown to be the block's "
-            f"output ({', '.join(problems[:3])}{more}; expected at most {IDENTITY_BOUND:.0e}, "
-            f"relative); tried {blocks[0].paths}; nothing was stored; other modules can be "
-            "declared, but a block that normalises the sum itself has none"
-        )
-    return max(observation.error for observation in evidence)
-
-
 def check_finite(evidence: list[Evidence], model: Any, name: str) -> None:
     """Raise UserError if values in a pass are not finite."""
     for layer, observation in enumerate(evidence):

@@ -205,9 +205,7 @@ class Extractor:
         if len(sequence) == len(batch.rows) or self.passes.rotary.limits:
             # There are no numbers of the first tokens beside later ones to compare with.
             proofs.no_token_sees_later_ones(self, shown)
-        self.identity_error = hooks.check_identity(
-            shown.evidence, decoder.blocks, decoder.model, decoder.name
-        )
+        self.identity_error = decoder.check_identity(shown.evidence)
         for each in self.computations.values():
             each.prove(shown.seen, shown.output)
         self.fast, self.computed_by = onednn.accelerate(decoder, batch.ids[0], self.fast)

@@ -72,8 +72,8 @@ def test_a_token_with_a_zero_stream_passes_the_proof():
 
 @pytest.mark.parametrize("sublayer", SUBLAYERS)
 def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
-    blocks = decoder_of(model).blocks
-    mask = torch.ones(1, 20, dtype=torch.bool)
+    decoder = decoder_of(model)
+    blocks, mask = decoder.blocks, torch.ones(1, 20, dtype=torch.bool)
 
     def doubled_at_the_end(layer, _, value):
         changed = value.clone()
@@ -89,7 +89,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
         model(input_ids=torch.tensor(ragged()[0][None].astype(np.int64)), use_cache=False)
     assert [found.error < 1e-5 for found in evidence] == [n != 1 for n in range(len(blocks))]
     with pytest.raises(UserError, match=r"fails the proof of its sites.*\(layer 1: "):
-        hooks.check_identity(evidence, blocks, model)
+        decoder.check_identity(evidence)
 
 
 def test_padding_changes_no_number(model, found):
@@ -301,14 +301,13 @@ def test_what_has_no_proof_is_refused_in_a_line(model_type, settings, modules, w
 
 
 def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
-    model = small_model("gpt2", GPT)
-    blocks = decoder_of(model).blocks
+    decoder = decoder_of(small_model("gpt2", GPT))
     good, other_order, twice, lacking = (
         hooks.Evidence(tuple(seen.split()), 0.0)
         for seen in ("attention mlp", "mlp attention", "attention mlp mlp", "mlp")
     )
     for evidence in ([good] * 3, [other_order] * 3):
-        assert hooks.check_identity(evidence, blocks, model) == 0
+        assert decoder.check_identity(evidence) == 0
     for evidence, said in (
         ([], "0 of 3 blocks ran"),
         ([good] * 2, "2 of 3 blocks ran"),
@@ -316,7 +315,7 @@ def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
         ([good, good, lacking], "layer 2: mlp seen"),
         ([good, good, hooks.Evidence(SUBLAYERS, float("nan"))], "finite ones: first in layer 2"),
     ):
-        assert said in refused(hooks.check_identity, evidence, blocks, model)[0]
+        assert said in refused(decoder.check_identity, evidence)[0]
 
 
 def test_a_model_without_a_list_of_blocks_is_refused_unless_its_modules_are_declared():
