@@ -1,6 +1,5 @@
 """The digest of a stage's code covers exactly the modules that the stage imports."""
 
-import functools
 import json
 import shutil
 import sys
@@ -92,65 +91,59 @@ def copy(tmp_path):
     return tmp_path / "scripts"
 
 
-def test_the_place_and_time_of_a_copy_do_not_change_a_digest(copy):
-    for program in STAGES:
-        assert digest_of(program) == digests.code_digest(copy / program.name)
+@pytest.fixture(scope="module")
+def unedited() -> dict[str, str]:
+    """Return the digest of each stage's code before any edit."""
+    return digests.code_digests(SCRIPTS)
 
 
-@functools.cache
-def digest_of(program: Path) -> str:
-    """Return the digest of a program before any edit."""
-    return digests.code_digest(program)
+def changed_in(copy: Path, unedited: dict[str, str]) -> set[str]:
+    return {name for name, digest in digests.code_digests(copy).items() if digest != unedited[name]}
 
 
-def test_a_computation_in_a_program_changes_its_digest_and_its_messages_do_not(copy):
-    path, edited = copy / "extract_random_weights.py", SCRIPTS / "extract_random_weights.py"
-    for old, new, changes in (
-        ("len(settings.scales) - 1", "len(settings.scales) - 2", True),
-        ("{name}: {counted(total", "{counted(total", False),
-    ):
-        text = edited.read_text()
-        assert text.count(old) == 1
-        path.write_text(text.replace(old, new))
-        assert (digests.code_digest(path) != digest_of(edited)) == changes
-
-
-def test_another_format_of_files_changes_every_digest(copy, monkeypatch):
-    programs = [copy / f"{name}.py" for name in ("prepare_corpus", "fit_regression")]
-    before = [digests.code_digest(program) for program in programs]
-    monkeypatch.setattr(digests, "FILE_FORMAT", digests.FILE_FORMAT + 1)
-    assert not {digests.code_digest(program) for program in programs} & {*before}
-
-
-def test_digests_are_remembered_until_code_changes(copy, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_digests_are_remembered_until_code_changes_at_any_place_and_time(
+    copy, unedited, monkeypatch
+):
+    assert {path.stem for path in STAGES} <= unedited.keys()
+    monkeypatch.chdir(copy.parent)
     Path(".snakemake").mkdir()
-    before = digests.code_digests(copy)
-    assert before == {name: digest_of(SCRIPTS / f"{name}.py") for name in before}
-    assert {path.stem for path in STAGES} <= before.keys()
+    assert digests.code_digests(copy) == unedited
     with monkeypatch.context() as patch:
         patch.setattr(digests, "code_digest", None)
-        assert digests.code_digests(copy) == before
-    path = copy / "attnlag/report/explorer/page.css"
-    path.write_text(path.read_text() + "p { color: red; }")
-    changed = digests.code_digests(copy)
-    assert {name for name in before if changed[name] != before[name]} == {"build_explorer"}
+        assert digests.code_digests(copy) == unedited
+    with (copy / "attnlag/report/explorer/page.css").open("a") as file:
+        file.write("p { color: red; }")
+    assert changed_in(copy, unedited) == {"build_explorer"}
 
 
-def test_a_new_figure_changes_the_digest_of_its_program(copy):
-    (copy / "attnlag/figures/toy.py").write_text(
-        'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
-    )
-    changed = {p.stem for p in STAGES if digests.code_digest(copy / p.name) != digest_of(p)}
-    assert changed == {"plot_sites"}
+FIGURE = 'DRAWN_BY = "plot_sites"\nCATEGORY = "norms"\nSUBCATEGORY = "toys"\n'
+RENDERING = {"build_explorer", "plot_regression", "write_findings"}
+COMPUTING = {"extract_activations", "fit_regression", "build_design", "fit_effects"}
+RANDOM = "extract_random_weights.py"
+EDITS = [
+    # a file, what is replaced in it or, if nothing, all of it; stages that change, and that do not
+    (RANDOM, "len(settings.scales) - 1", "len(settings.scales) - 2", {Path(RANDOM).stem}, None),
+    (RANDOM, "{name}: {counted(total", "{counted(total", set(), None),
+    ("attnlag/figures/toy.py", "", FIGURE, {"plot_sites"}, None),
+    ("attnlag/claims/lags.py", "median layer{before}", "a layer{before}", RENDERING, COMPUTING),
+]
 
 
-def test_the_words_of_a_claim_change_what_renders_it_and_nothing_that_computes(copy):
-    path = copy / "attnlag/claims/lags.py"
-    text = path.read_text()
-    assert text.count("median layer{before}") == 2
-    path.write_text(text.replace("median layer{before}", "middle layer{before}"))
-    before, after = digests.code_digests(SCRIPTS), digests.code_digests(copy)
-    changed = {name for name in before if before[name] != after[name]}
-    assert {"build_explorer", "plot_regression", "write_findings"} <= changed
-    assert not changed & {"extract_activations", "fit_regression", "build_design", "fit_effects"}
+@pytest.mark.parametrize(("file", "old", "new", "changing", "others"), EDITS)
+def test_code_changes_the_digests_of_the_stages_that_it_computes_or_words(
+    copy, unedited, file, old, new, changing, others
+):
+    """By default all other stages keep theirs."""
+    path = copy / file
+    text = path.read_text() if path.exists() else ""
+    assert old in text
+    path.write_text(text.replace(old, new) if old else new)
+    changed = changed_in(copy, unedited)
+    assert changing <= changed
+    assert not changed & (unedited.keys() - changing if others is None else others)
+
+
+def test_another_format_of_files_changes_every_digest(unedited, monkeypatch):
+    monkeypatch.setattr(digests, "FILE_FORMAT", digests.FILE_FORMAT + 1)
+    for name in ("prepare_corpus", "fit_regression"):
+        assert digests.code_digest(SCRIPTS / f"{name}.py") != unedited[name]
