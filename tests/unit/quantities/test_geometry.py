@@ -117,34 +117,31 @@ def test_random_pairs_come_from_two_documents():
 def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
     """Row groups that cut sequences, a window, and a vector that is not finite."""
     lengths = {("a", 0): 25, ("a", 1): 6, ("b", 0): 1, ("c", 0): 19}
-    tokens = sum(lengths.values())
-    a = np.random.default_rng(2).normal(size=(2, tokens, 5)).astype(np.float32) + 2
+    a = np.random.default_rng(2).normal(size=(2, sum(lengths.values()), 5)).astype(np.float32) + 2
     a[1, 9, 3] = np.inf
     run = [TokenSequence(*key, np.arange(n, dtype=np.int32)) for key, n in lengths.items()]
-    schema = columns.schema(2, 5)
-    table = computation.table(run, list(a), schema, "float32")
+    table = computation.table(run, list(a), columns.schema(2, 5), "float32")
     pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows)
     file = pq.ParquetFile(tmp_path / "0000.parquet")
     position = table["position"].to_numpy()
     sums = centred.VectorSums.empty(2, 5)
-    for layer in range(2):
-        sums.add(layer, a[layer], position)
+    for layer, vectors in enumerate(a):
+        sums.add(layer, vectors, position)
     pq.write_table(sums.table(), tmp_path / "sums.parquet")
     # Two shards alike have the same mean.
     means = centred.read_sums([tmp_path / "sums.parquet"] * 2).means()
-    finite = np.isfinite(a).all(axis=2) & (position > 0)
-    for layer in range(2):
-        np.testing.assert_allclose(means[layer], a[layer, finite[layer]].mean(axis=0), rtol=1e-6)
+    for vectors, mean in zip(a, means, strict=True):
+        finite = np.isfinite(vectors).all(axis=1) & (position > 0)
+        np.testing.assert_allclose(mean, vectors[finite].mean(axis=0), rtol=1e-6)
     assert (centred.VectorSums.empty(2, 5).means() == 0).all()
 
     comparison = centred.CentredCosines(file, means, 1)
     previous = pa.concat_tables(comparison.previous()).to_pandas()
     found = comparison.by_distance().to_pandas().set_index(["layer", "distance"])
-    frame = table.select(columns.KEYS).to_pandas()
     unit = np.where(np.isfinite(a), a, np.nan).astype(float) - means[:, None]
     unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
     usable = np.flatnonzero(position >= 1)
-    name = frame["document"].astype(str).to_numpy()
+    name = np.array(table["document"].to_pylist())
     apart = name[usable, None] != name[usable]
     for layer, distance in itertools.product(range(2), range(1, 17)):
         row = found.loc[(layer, distance)]
@@ -156,13 +153,12 @@ def test_centred_cosines_by_distance_equal_those_of_all_pairs(rows, tmp_path):
         used = (position[late] > distance) & np.isfinite(cosines)
         by_document = pd.Series(cosines[used]).groupby(name[late[used]])
         n, total = by_document.count(), by_document.sum()
-        assert (row["documents"], row["pairs"], row["pairs_squared"]) == (len(n), n.sum(), n @ n)
-        np.testing.assert_allclose(row["total"], total.sum(), atol=1e-5)
-        np.testing.assert_allclose(row["total_squared"], total @ total, atol=1e-4)
-        np.testing.assert_allclose(row["total_pairs"], total @ n, atol=1e-4)
         random = (unit[layer, usable] @ unit[layer, usable].T)[apart]
-        assert row["random_pairs"] == np.isfinite(random).sum()
-        np.testing.assert_allclose(row["random_total"], np.nansum(random), atol=1e-4)
+        counts = [len(n), n.sum(), n @ n, np.isfinite(random).sum()]
+        assert row[["documents", "pairs", "pairs_squared", "random_pairs"]].tolist() == counts
+        sums = total.sum(), total @ total, total @ n, np.nansum(random)
+        names = ["total", "total_squared", "total_pairs", "random_total"]
+        np.testing.assert_allclose(row[names], sums, atol=1e-4)
     assert np.isnan(previous.loc[position == 0].iloc[:, -2:]).all(axis=None)
 
 
