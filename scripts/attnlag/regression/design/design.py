@@ -113,8 +113,9 @@ class Formula:
         layers = len(values)
         terms = np.empty((len(self.places), layers, len(rows)))
         for term, (back, offset) in zip(terms, self.places.values(), strict=True):
+            tokens = rows + offset
             for layer in range(back, layers):
-                values[layer - back].take(rows + offset, out=term[layer], mode="clip")
+                values[layer - back].take(tokens, out=term[layer], mode="clip")
         unusable = np.isnan(values)
         if unusable.any():
             dropped = np.zeros((layers, len(rows)), bool)
