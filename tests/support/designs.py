@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import statsmodels.api as sm
+from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.corpus import tokens
 from attnlag.corpus.catalogue import FILES
@@ -180,6 +181,18 @@ def columns_of(table, layer, shared=()):
     frame = table.to_pandas().dropna(subset=names)
     x = sm.add_constant(frame[names[1:]].to_numpy())
     return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy(int)
+
+
+def assert_alike(found, expected, *names, rtol=0.0, atol=0.0):
+    """Hold fields of pairs to be equal, all if none are named, and floats to a tolerance."""
+    for one, other in zip(found, expected, strict=True):
+        for name in names or vars(other):
+            own, value = getattr(one, name), getattr(other, name)
+            if isinstance(value, np.ndarray) and value.dtype == np.float64:
+                largest = np.abs(value[np.isfinite(value)]).max(initial=1)
+                assert_allclose(own, value, rtol, atol * largest, err_msg=name)
+            else:
+                assert_array_equal(own, value, err_msg=name)
 
 
 def one_alive(monkeypatch, module, name):

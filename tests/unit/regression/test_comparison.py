@@ -1,5 +1,7 @@
 """The comparison of models: against least squares on rows, and small cases."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -60,20 +62,23 @@ def without(table, *documents):
     return table.filter(pc.invert(pc.is_in(table["document"], pa.array(documents, pa.string()))))
 
 
-def study_of(
-    folder, model, design, *, corpus="prompts", site="attention", cuts=(), halves=False, **options
-):
-    """Return a study of a design, with its cross-products in files as the pipeline writes them."""
-    keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
-    folder = folder.joinpath(*keys.values())
-    settings = regression_settings(**options)
-    record = {"stages": {"regression": settings.model_dump()}}
-    record |= {"model": {"name": model}, "corpus": {"name": corpus}}
-    stored = stored_of(pieces_of(design, *cuts), folder / "crossproducts", halves=halves)
-    fits = fits_of(regressed(stored), settings.covariance)
-    table = results.coefficients_table(fits, settings).assign(**keys)
-    shards = [shard for shard, _ in stored.files]
-    return comparison.ComparedStudy(table, tables.Record(record), shards, NONE, NONE)
+@pytest.fixture
+def study_of(tmp_path_factory):
+    """Return a function that makes a study of a design; its cross-products are in files."""
+
+    def study(model, design, corpus="prompts", site="attention", cuts=(), halves=False, **options):
+        keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
+        settings = regression_settings(**options)
+        record = {"stages": {"regression": settings.model_dump()}}
+        record |= {"model": {"name": model}, "corpus": {"name": corpus}}
+        folder = tmp_path_factory.mktemp(model) / "crossproducts"
+        stored = stored_of(pieces_of(design, *cuts), folder, halves=halves)
+        fits = fits_of(regressed(stored), settings.covariance)
+        table = results.coefficients_table(fits, settings).assign(**keys)
+        shards = [shard for shard, _ in stored.files]
+        return comparison.ComparedStudy(table, tables.Record(record), shards, NONE, NONE)
+
+    return study
 
 
 def pairs_of(*studies, **settings):
@@ -134,15 +139,14 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
     assert (found["layers_compared"], found["layers_differing"]) == (5, 2)
 
 
-def test_differences_use_the_correlation_over_shared_documents(tmp_path):
+def test_differences_use_the_correlation_over_shared_documents(study_of):
     """Effects of a text that all models share are no difference between them."""
     random, design = np.random.default_rng(3), design_of(bump(4))
     columns = {name: design[name].to_numpy() for name in design.column_names[1:]}
     moved = {name: own + random.normal(scale=0.05, size=300) for name, own in columns.items()}
     for layer in range(4):
         moved[f"layer_{layer:02d}.y"] += 0.08 * columns[f"layer_{layer:02d}.lag_1"]
-    a = study_of(tmp_path, "a", design)
-    b = study_of(tmp_path, "b", changed(design, moved))
+    a, b = study_of("a", design), study_of("b", changed(design, moved))
     table = pairs_of(a, b, equivalence_bound=0.01).set_index("term")
     assert table.loc["lag_1", "layers_differing"] == 4
     assert table.loc["lag_2", "layers_differing"] == 0
@@ -159,10 +163,9 @@ def test_models_without_fitted_layers_have_no_comparison():
     assert np.isnan(found["median_difference"])
 
 
-def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_path):
+def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(study_of):
     small, large = design_of(bump(6), seed=1), design_of(bump(12, 0.4), seed=2)
-    a = study_of(tmp_path, "small", small, cuts=(4, 8))
-    b = study_of(tmp_path, "large", large, cuts=(6,))
+    a, b = study_of("small", small, cuts=(4, 8)), study_of("large", large, cuts=(6,))
     table = pairs_of(a, b, alpha=0.1)
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
     assert list(table["term"]) == ["lag_1", "lag_2"]
@@ -181,42 +184,40 @@ def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(tmp_
     assert (table["model_a"] == other["model_b"]).all()
 
 
-def test_halves_count_only_where_they_corrected_the_regression(tmp_path):
+def test_halves_count_only_where_they_corrected_the_regression(study_of):
     """With few documents a regression is not corrected, although their halves are summed apart."""
     design = design_of(bump(3))
-    plain = study_of(tmp_path, "plain", design)
-    apart = study_of(tmp_path, "apart", design, halves=True)
+    plain = study_of("plain", design)
+    apart = study_of("apart", design, halves=True)
     for one, other in zip(plain.moments(), apart.moments(), strict=True):
         assert_allclose(other.s, one.s, atol=1e-9)
     options = {"halves": True, "bias_correction": "half-panel", "fixed_effects": "document"}
-    corrected = study_of(tmp_path, "corrected", design, **options)
+    corrected = study_of("corrected", design, **options)
     assert {len(layer.s) for layer in corrected.moments()} == {3}
 
 
-def test_identical_models_differ_nowhere(tmp_path):
+def test_identical_models_differ_nowhere(study_of):
     design = design_of(bump(7))
-    table = pairs_of(*(study_of(tmp_path, model, design) for model in "ab"))
+    table = pairs_of(*(study_of(model, design) for model in "ab"))
     assert (table["layers_compared"] == 7).all()
     assert (table["layers_alike"] == 7).all()
     assert (table[["layers_differing", "median_difference"]] == 0).all(axis=None)
 
 
-def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
+def test_documents_that_one_model_lacks_are_dropped_and_counted(study_of):
     few, many = design_of(bump(4), seed=1), design_of(bump(4), seed=2)
     lost = np.isin(few["document"].to_pylist(), ["d3", "d11"])  # no rows are left of these
     few = changed(few, {name: np.where(lost, np.nan, few[name]) for name in few.column_names[1:]})
 
-    def pair(folder, *left_out):
-        return pairs_of(
-            study_of(folder, "few", without(few, *left_out[0])),
-            study_of(folder, "many", without(many, *left_out[1])),
-        )
+    def pair(from_few, from_many):
+        few_of, many_of = without(few, *from_few), without(many, *from_many)
+        return pairs_of(study_of("few", few_of), study_of("many", many_of))
 
-    table = pair(tmp_path, ["d0"], ["d7"])
+    table = pair(["d0"], ["d7"])
     counts = table[["documents", "documents_only_a", "documents_only_b"]]
     assert (counts == [8, 1, 3]).all(axis=None)
     # As if neither had ever seen them.
-    both = pair(tmp_path / "shared", *[["d0", "d3", "d7", "d11"]] * 2)
+    both = pair(*[["d0", "d3", "d7", "d11"]] * 2)
     numbers = ["layers_differing", "layers_alike", "median_a", "median_b", "median_difference"]
     assert_allclose(table[numbers], both[numbers], rtol=1e-9)
     line = comparison_findings(table, 0.05).splitlines()[1]
@@ -224,13 +225,11 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("others", [NAMES[:5], NAMES[5:]], ids=["few", "none"])
-def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, others):
-    options = {"covariance": "nonrobust"}
-    a, b = (
-        study_of(tmp_path, model, design_of(bump(4), documents), **options)
-        for model, documents in (("a", NAMES[:5]), ("b", others))
+def test_layers_are_not_compared_over_few_or_no_common_documents(study_of, others):
+    designs = [design_of(bump(4), documents) for documents in (NAMES[:5], others)]
+    table = pairs_of(
+        *(study_of(*each, covariance="nonrobust") for each in zip("ab", designs, strict=True))
     )
-    table = pairs_of(a, b)
     assert (table["documents"] == len(set(NAMES[:5]) & set(others))).all()
     assert (table["layers_compared"] == 0).all()
     assert table["median_difference"].isna().all()
@@ -238,27 +237,20 @@ def test_layers_are_not_compared_over_few_or_no_common_documents(tmp_path, other
     assert "differ by more" not in comparison_findings(table, 0.05)
 
 
-def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
-    studies = [
-        study_of(tmp_path, model, design_of(bump(3), seed=seed), corpus=corpus, site=site)
-        for seed, model in enumerate(("a", "b", "c"))
-        for corpus in ("prompts", "novels")
-        for site in ("attention", "mlp")
-    ]
+def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
+    models = {model: design_of(bump(3), seed=seed) for seed, model in enumerate("abc")}
+    scopes = [*product(("novels", "prompts"), ("attention", "mlp"))]
+    studies = [study_of(*model, *scope) for model, scope in product(models.items(), scopes)]
     table = pairs_of(*studies)
     found = table.groupby(["model_a", "model_b", "corpus", "site"]).size()
     assert sorted(found.index) == [
-        (a, b, corpus, site)
-        for a, b in (("a", "b"), ("a", "c"), ("b", "c"))
-        for corpus in ("novels", "prompts")
-        for site in ("attention", "mlp")
+        (*pair, *scope) for pair in ("ab", "ac", "bc") for scope in scopes
     ]
     assert (found == 2).all()
     # A pair does not depend on what else is compared.
     alone = pairs_of(studies[0], studies[4])
-    of_pair = {"model_a": "a", "model_b": "b", "corpus": "prompts", "site": "attention"}
-    merged = table[(table[[*of_pair]] == list(of_pair.values())).all(axis=1)]
-    pd.testing.assert_frame_equal(merged.reset_index(drop=True), alone)
+    of_pair = "model_a == 'a' and model_b == 'b' and corpus == 'novels' and site == 'attention'"
+    pd.testing.assert_frame_equal(table.query(of_pair).reset_index(drop=True), alone)
     # The corpora and sites of one model are no pairs.
     none = pairs_of(*studies[:4])
     assert none.empty
@@ -266,11 +258,9 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(tmp_path):
     assert "no pairs" in comparison_findings(none, 0.05)
 
 
-def test_the_table_of_all_studies_states_depth(tmp_path):
+def test_the_table_of_all_studies_states_depth(study_of):
     depths = {"a": [0, 0.5, 1], "deep": [0, 0.25, 0.5, 0.75, 1], "single": [0]}
-    studies = [
-        study_of(tmp_path, name, design_of(bump(len(layers)))) for name, layers in depths.items()
-    ]
+    studies = [study_of(name, design_of(bump(len(of)))) for name, of in depths.items()]
     table = comparison.combined_coefficients(studies)
     assert len(table) == 3 * (3 + 5 + 1)
     found = table[table["term"] == "lag_1"].groupby("model", sort=False)["depth"].agg(list)
@@ -279,9 +269,9 @@ def test_the_table_of_all_studies_states_depth(tmp_path):
     pd.testing.assert_frame_equal(own, studies[0].coefficients, check_dtype=False)
 
 
-def test_findings_have_a_line_for_each_pair(tmp_path):
-    a = study_of(tmp_path, "a", design_of(bump(6), seed=1))
-    b = study_of(tmp_path, "b", design_of(bump(6, 0.3) / 2, seed=2))
+def test_findings_have_a_line_for_each_pair(study_of):
+    a = study_of("a", design_of(bump(6), seed=1))
+    b = study_of("b", design_of(bump(6, 0.3) / 2, seed=2))
     table = pairs_of(a, b, alpha=0.1)
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
@@ -292,9 +282,9 @@ def test_findings_have_a_line_for_each_pair(tmp_path):
     assert len(lines) == 3
 
 
-def test_regressions_with_different_settings_are_not_compared(tmp_path):
-    a = study_of(tmp_path, "a", design_of(bump(3)))
-    b = study_of(tmp_path, "b", design_of(bump(3)), alpha=0.01, adjust="none")
+def test_regressions_with_different_settings_are_not_compared(study_of):
+    a = study_of("a", design_of(bump(3)))
+    b = study_of("b", design_of(bump(3)), alpha=0.01, adjust="none")
     first, _ = refused(comparison.common_inference, [a, b])
     assert first == (
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "

@@ -110,6 +110,9 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     assert Effects([one, two]).rank() == np.linalg.matrix_rank(dummies)
     # A factor that another one tells adds nothing.
     assert Effects([one, two, two > 7]).rank() == np.linalg.matrix_rank(dummies)
+    three = [0, 1, 1, 2, 0, 1, 2]
+    with_three = np.hstack([dummies, dummies_of(three)])
+    assert Effects([one, two, np.array(three)]).rank() == np.linalg.matrix_rank(with_three)
     values = np.random.default_rng(0).normal(size=(7, 3))
     left = values - dummies @ ols(values, dummies)
     assert Effects([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)

@@ -102,11 +102,11 @@ def test_heads_are_regressed_like_layers(files):
         assert_allclose(rows["estimate"], estimates, rtol=1e-6)
         assert_allclose(rows["std_error"], fit.bse[rows.index] * factor, rtol=0.02)
         assert rows["estimate"].between(rows["conf_low"], rows["conf_high"]).all()
-        if part != ABOVE:
-            control, _ = fit_within(random[layer], part)
-            # The control has all documents of the trained model.
-            expected = np.transpose([control.params[rows.index], estimates])
-            assert_allclose(rows[["random_weights", "trained"]], expected, rtol=1e-6)
+        control, _ = fit_within(random[layer], part)
+        # The control has all documents of the trained model, and no part above the floor.
+        expected = np.transpose([control.params[rows.index], estimates])
+        expected = expected * (np.nan if part == ABOVE else 1)
+        assert_allclose(rows[["random_weights", "trained"]], expected, rtol=1e-6)
     # One family of tests: all layers and parts of a term.
     of_lag = table[table["term"] == "lag_1"]
     smallest = of_lag["p_value"].min()

@@ -6,6 +6,7 @@ import designs
 import numpy as np
 import pytest
 from designs import (
+    assert_alike,
     changed,
     corpus_of,
     design_of,
@@ -14,7 +15,7 @@ from designs import (
     orders_of,
     sums_of,
 )
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
@@ -76,8 +77,7 @@ def test_batches_and_shards_change_nothing(rows, fixed_effects):
         assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
     # A first shard of documents too short for a row has no means.
     behind = orders_joined([sums_of(table.slice(27, 2), LAGS, **options), *shards])
-    for one, other in zip(behind, orders, strict=True):
-        assert_array_equal(one.s, other.s)
+    assert_alike(behind, orders, "s")
     for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
         assert_allclose(two.s, 2 * one.s, atol=1e-10)
         if fixed_effects == "document":
@@ -90,8 +90,7 @@ def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
     record = tables.provenance({}, "permutations", {}, permutations=sums.facts())
     tables.write_table(sums.to_table(layer=sums.layers), path, record)
     again = permutation.read(path)
-    for name, value in vars(sums).items():
-        assert_array_equal(getattr(again, name), value, err_msg=name)
+    assert_alike([again], [sums])
     assert not again.of_layer(1).of_logs
 
 
@@ -218,12 +217,9 @@ def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     apart = dummies_of(toy_1=[1], toy_2=[2], toy_3=[3])
     expected = dummies_of(toy_2=[2], toy_other=[1, 3])
     parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
-    for one, other in zip(
-        permutation.orders_by_layer([apart], parts), orders_joined([expected]), strict=True
-    ):
-        assert one.terms == other.terms
-        assert_allclose(one.s, other.s, atol=1e-10)
-        assert_allclose(one.centre, other.centre)
+    merged, of_one = permutation.orders_by_layer([apart], parts), orders_joined([expected])
+    assert_alike(merged, of_one, "terms", "s", "centre", rtol=1e-7, atol=1e-10)
+    for one, other in zip(merged, of_one, strict=True):
         # The size of a sum of disjoint dummies is about that of its parts together.
         assert_allclose(one.squares[:4], other.squares[:4])
         assert_allclose(one.squares[4], other.squares[4], rtol=1)

@@ -9,7 +9,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import batches_of, changed, columns_of, design_table, moments_of, pieces_of, regressed
+from designs import (
+    assert_alike,
+    batches_of,
+    changed,
+    columns_of,
+    design_table,
+    moments_of,
+    pieces_of,
+    regressed,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -229,13 +238,10 @@ def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
     model.sigma /= 40
     sums = sums_of(table, model, None)
     e = frame_of(table, 0, False)[2]
-    assert sums.histogram[0, [0, -1]].tolist() == [
-        (e < -10 * model.sigma[0]).sum(),
-        (e >= 10 * model.sigma[0]).sum(),
-    ]
+    end = 10 * model.sigma[0]
+    assert sums.histogram[0, [0, -1]].tolist() == [(e < -end).sum(), (e >= end).sum()]
     low, high = diagnostics.quantiles(sums, model, np.array([0.01, 0.99]))[0]
-    assert e.min() <= low < -10 * model.sigma[0]
-    assert 10 * model.sigma[0] < high <= e.max()
+    assert e.min() <= low < -end < end < high <= e.max()
 
 
 @pytest.mark.parametrize("effects", [False, True])
@@ -258,16 +264,6 @@ def test_histograms_equal_those_of_numpy(effects):
     assert (sums.smallest[1], sums.largest[1]) == pytest.approx((e.min(), e.max()))
 
 
-def assert_same(found, expected, exactly=False):
-    for name, value in vars(expected).items():
-        own = getattr(found, name)
-        if exactly or not isinstance(value, np.ndarray) or value.dtype == np.int64:
-            assert_array_equal(own, value, err_msg=name)
-        else:
-            atol = 1e-9 * np.abs(value).max() if value.size and np.isfinite(value).all() else 0
-            assert_allclose(own, value, rtol=1e-9, atol=atol, err_msg=name)
-
-
 @given(
     documents=st.lists(
         st.lists(st.integers(1, 30), min_size=1, max_size=3), min_size=1, max_size=8
@@ -286,7 +282,8 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
     table = design(documents, missing=0.0 if effects else 0.1)
     model, means = model_of(table, effects)
     whole = sums_of(table, model, means, hac_lags)
-    assert_same(sums_of(table, model, means, hac_lags, rows), whole)
+    close = {"rtol": 1e-9, "atol": 1e-9}
+    assert_alike([sums_of(table, model, means, hac_lags, rows)], [whole], **close)
     parts = pieces_of(table, *cuts)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "ROWS_AT_ONCE", rows)
@@ -299,8 +296,8 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
             residuals.sums_of_shards(paths, shards, model, hac_lags, threads, ALONE)
             for threads in (1, 3)
         )
-    assert_same(found, whole)
-    assert_same(again, found, exactly=True)
+    assert_alike([found], [whole], **close)
+    assert_alike([again], [found])
 
 
 def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
@@ -316,7 +313,7 @@ def test_sums_are_read_back_as_they_were_written(tmp_path):
     _, sums = fitted(design(RAGGED, missing=0.1))
     record = tables.provenance({}, "x", {}, residuals=sums.facts())
     tables.write_table(sums.to_table(layer=sums.layers), tmp_path / "r.parquet", record)
-    assert_same(residuals.read_sums(tmp_path / "r.parquet"), sums, exactly=True)
+    assert_alike([residuals.read_sums(tmp_path / "r.parquet")], [sums])
 
 
 @pytest.mark.parametrize("effects", [False, True])
