@@ -31,18 +31,15 @@ def norms_table(lengths, values):
     return designs.norms_table(of_documents, values.T.astype(np.float32), token_ids)
 
 
-def facts_of(folder, table, documents=None, counts=None):
+def facts_of(folder, table):
     """Return facts of a corpus that holds the table, some documents in each group."""
     ids, numbers = np.unique(table["token_id"].to_numpy(), return_counts=True)
-    counts = counts or {"token_id": ids, "count": numbers}
-    if documents is None:
-        # The corpus may be larger than the shard, in another order than its groups.
-        documents = [*dict.fromkeys(table["document"].to_pylist()), "elsewhere"]
+    # The corpus may be larger than the shard, in another order than its groups.
+    documents = [*dict.fromkeys(table["document"].to_pylist()), "elsewhere"]
     groups = [GROUPS[place % 3] for place in range(len(documents))]
-    corpus = {"document": documents, "group": groups}
-    files = {"token_counts": folder / "counts.parquet", "corpus": folder / "corpus.parquet"}
-    for path, columns_of_file in zip(files.values(), (counts, corpus), strict=True):
-        pq.write_table(pa.table(columns_of_file), path)
+    files = {name: folder / f"{name}.parquet" for name in ("token_counts", "corpus")}
+    pq.write_table(pa.table({"token_id": ids, "count": numbers}), files["token_counts"])
+    pq.write_table(pa.table({"document": documents, "group": groups}), files["corpus"])
     return Formula.read(design_settings(covariates=("log_frequency", "group")), files).lookups
 
 
@@ -144,10 +141,10 @@ def test_lags_do_not_cross_sequences_and_short_ones_are_counted(lengths, positio
 def test_an_unknown_token_or_document_is_refused(tmp_path):
     table = norms_table([8, 8], np.ones((16, 2)))
     facts = facts_of(tmp_path, table)
-    few = facts_of(tmp_path, table, ["d1"], {"token_id": [0], "count": [1]})
+    few = facts_of(tmp_path, table.slice(0, 2))
     for covariate, problem in (
         ("log_frequency", "which the token counts lack"),
-        ("group", "found the document 'd0', which the corpus lacks"),
+        ("group", "found the document 'd1', which the corpus lacks"),
     ):
         spec = design_settings((1,), covariates=(covariate,))
         build(table, spec, facts=facts)

@@ -21,8 +21,8 @@ def design_of(logs, covariates=()):
     return designs.design_of(table, design_settings(lags=(1, 2), covariates=covariates))
 
 
-@pytest.mark.parametrize("fixed_effects", [False, True])
-def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_effects):
+@pytest.mark.parametrize("effects", [False, True])
+def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(effects):
     """The model is one as transformers initialises it."""
     torch.manual_seed(0)
     sizes = {**LLAMA, "hidden_size": 64, "head_dim": 16, "num_hidden_layers": 4}
@@ -33,8 +33,8 @@ def test_an_untrained_norm_after_the_sublayer_leaves_nothing_to_regress(fixed_ef
     # The first layer's attention output is small relative to the epsilon of the norm.
     logs = np.log(np.stack(adjustments.measure(sequences)["norms", "attention"])[1:].astype(float))
     np.testing.assert_allclose(logs, np.log(np.sqrt(64)), atol=0.01)
-    within = " within documents" * fixed_effects
-    for fit in fitted(design_of(logs), effects=fixed_effects):
+    within = " within documents" * effects
+    for fit in fitted(design_of(logs), effects=effects):
         bound = "is below 0.0039, the precision of bfloat16"
         assert fit.status == f"{EQUAL}the outcome{within} {bound}"
         assert np.isnan(fit.estimate).all()

@@ -34,13 +34,13 @@ from attnlag.storage import tables
     rows=st.integers(1, 60),
     cuts=st.lists(st.integers(0, 12), max_size=3),
     halves=st.booleans(),
-    fixed_effects=st.booleans(),
+    effects=st.booleans(),
 )
-def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, fixed_effects):
+def test_shards_and_batches_change_nothing(lengths, rows, cuts, halves, effects):
     table = design_table(lengths, 2, mean=100.0, missing=0.1)
-    whole = layers_of(table, halves=halves, effects=fixed_effects)
+    whole = layers_of(table, halves=halves, effects=effects)
     joined = joined_of(moments_of(part, rows, halves) for part in pieces_of(table, *cuts))
-    joined = regressed(joined, fixed_effects)
+    joined = regressed(joined, effects)
     assert joined[0].clusters == [f"d{i}" for i in range(len(lengths))]
     assert_alike(joined, whole, "clusters", "documents", "centre", rtol=1e-13, atol=1e-13)
     assert_alike(joined, whole, "s", "total", rtol=1e-9, atol=1e-9)
@@ -56,8 +56,8 @@ def test_a_first_shard_without_rows_costs_no_precision(tmp_path, budget):
         assert_alike(found, expected, "centre", "s")
 
 
-@pytest.mark.parametrize("fixed_effects", [False, True])
-def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effects):
+@pytest.mark.parametrize("effects", [False, True])
+def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, effects):
     """The documents that share bins are those of two shards, some of which are then left out."""
     monkeypatch.setattr(crossproducts, "FEWEST_BINS", 7)
     monkeypatch.setattr(crossproducts, "BLOCK_BYTES", 2000)
@@ -72,7 +72,7 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, fixed_effec
         assert_allclose(one.only(few).s, expected, atol=1e-10)
     for kept in (None, [f"d{i}" for i in range(60) if i % 5]):
         small, whole = (
-            regressed(each if kept is None else [layer.only(kept) for layer in each], fixed_effects)
+            regressed(each if kept is None else [layer.only(kept) for layer in each], effects)
             for each in (binned, moments_of(table, halves=True))
         )
         assert_alike(small, whole, "documents", "total", atol=1e-10)
