@@ -154,18 +154,17 @@ def test_the_difference_is_taken_from_the_common_slope(tokens, bins, monkeypatch
     if bins:
         monkeypatch.setattr(crossproducts, "FEWEST_BINS", bins)
     found, _, data = by_class(tokens, folder=tmp_path / "shards" if bins else None)
-    shared = smf.ols("y ~ C(kind) + lag_1 + lag_2", data).fit()
-    rows = estimates(found)
-    assert rows.loc["all", "estimate"] == pytest.approx(shared.params["lag_1"], abs=1e-10)
+    shared, full = "y ~ C(kind) + lag_1 + lag_2", f"y ~ 0 + {APART}"
+    rows, slope = estimates(found), smf.ols(shared, data).fit().params["lag_1"]
+    assert rows.loc["all", "estimate"] == pytest.approx(slope, abs=1e-10)
     apart = rows["estimate"] - rows.loc["all", "estimate"]
     assert rows["difference"].drop("all").to_numpy() == pytest.approx(apart.drop("all"), abs=1e-10)
     # The jackknife of both regressions together.
-    full = smf.ols(f"y ~ 0 + {APART}", data).fit()
     cluster = pd.factorize(data["document"])[0] % (bins or 30)
 
     def difference(kept):
-        one, common = (smf.ols(fit.model.formula, data[kept]).fit() for fit in (full, shared))
-        return [one.params["C(kind)[DET]:lag_1"] - common.params["lag_1"]]
+        one, common = (smf.ols(formula, data[kept]).fit().params for formula in (full, shared))
+        return [one["C(kind)[DET]:lag_1"] - common["lag_1"]]
 
     error = np.sqrt(jackknifed(difference, cluster)[0].item())
     assert rows.loc["DET", "difference_std_error"] == pytest.approx(error, rel=1e-8)

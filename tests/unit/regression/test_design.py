@@ -1,4 +1,5 @@
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 import designs
@@ -24,11 +25,12 @@ GROUPS = ["prose", "code", "letters"]
 KNOTS = (1, 3, 5, 9)
 
 
-def norms_table(lengths, values):
-    """Return norms, (tokens, layers), of sequences of given lengths, each a document of its own."""
-    of_documents = {(f"d{i}", 0): length for i, length in enumerate(lengths)}
+def norms_table(documents, values):
+    """Return norms, (tokens, layers), of documents, given the lengths of the windows of each."""
+    windows = ((f"d{i}", own) for i, own in enumerate(documents))
+    lengths = {(name, w): n for name, own in windows for w, n in enumerate(own)}
     token_ids = np.random.default_rng(0).integers(0, 7, len(values))
-    return designs.norms_table(of_documents, values.T.astype(np.float32), token_ids)
+    return designs.norms_table(lengths, values.T.astype(np.float32), token_ids)
 
 
 def facts_of(folder, table):
@@ -54,17 +56,18 @@ def build(table, settings, rows=1000, facts=()):
 def by_definition(table, spec, facts):
     """Return the design by shifts of whole columns, NaN where a layer drops the row."""
     frame = table.to_pandas()
-    document, position = frame["document"], frame["position"]
+    document, position = frame["document"].astype(str), frame["position"]
+    sequence = [document, frame["window"]]
     known = position.where(position >= spec.drop_first)
     of_layer_before = "previous_layer" in spec.covariates
-    around = lags_of(known, document, {*spec.lags, *[1] * of_layer_before}, spec.leads)
+    around = lags_of(known, sequence, {*spec.lags, *[1] * of_layer_before}, spec.leads)
     found, before = frame[columns.KEYS], known * np.nan
     for name in columns.layers_in(table.schema):
         norms = frame[name].astype(float)
         logs = np.log(norms.where((norms > 0) & np.isfinite(norms)))
-        terms = lags_of(logs, document, spec.lags, spec.leads)
+        terms = lags_of(logs, sequence, spec.lags, spec.leads)
         if of_layer_before:
-            terms[["previous_layer", "previous_layer_lag_1"]] = lags_of(before, document, (1,))
+            terms[["previous_layer", "previous_layer_lag_1"]] = lags_of(before, sequence, (1,))
         terms[terms.isna().any(axis=1)] = np.nan
         found, before = found.join(terms.add_prefix(f"{name}.")), logs
     if "position" in spec.covariates:
@@ -73,7 +76,7 @@ def by_definition(table, spec, facts):
         shares = frame["token_id"].value_counts(normalize=True)
         found["log_frequency"] = np.log(frame["token_id"].map(shares))
     if "group" in spec.covariates:
-        group = np.array(GROUPS)[document.astype(str).str[1:].astype(int) % 3]
+        group = np.array(GROUPS)[document.str[1:].astype(int) % 3]
         for other in sorted(set(facts["group"].values()))[1:]:
             found[f"group_{other}"] = (group == other).astype(float)
     return found[around.notna().all(axis=1)].reset_index(drop=True)
@@ -83,7 +86,7 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
 
 
 @given(
-    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=10),
+    documents=st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=3), max_size=6),
     lags=DISTANCES,
     leads=DISTANCES,
     covariates=st.sets(st.sampled_from(["position", "log_frequency", "group", "previous_layer"])),
@@ -95,12 +98,14 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: t
 )
 @settings(max_examples=40)
 def test_the_design_equals_its_literal_definition(
-    lengths, lags, leads, covariates, drop_first, rows, spoiled
+    documents, lags, leads, covariates, drop_first, rows, spoiled
 ):
+    """Lags and leads never cross the bounds of a window."""
+    lengths = list(chain(*documents))
     values = np.random.default_rng(len(lengths)).lognormal(size=(sum(lengths), 3))
-    for place, value in spoiled:
-        values.reshape(-1)[place % values.size] = value
-    table = norms_table(lengths, values)
+    for place, value in spoiled if lengths else []:
+        values.flat[place % values.size] = value
+    table = norms_table(documents, values)
     spec = design_settings(lags, leads, covariates, position_knots=KNOTS, drop_first=drop_first)
     with tempfile.TemporaryDirectory() as folder:
         facts = facts_of(Path(folder), table)
@@ -109,9 +114,12 @@ def test_the_design_equals_its_literal_definition(
     close = {"rtol": 1e-13, "atol": 1e-14, "check_dtype": False, "check_categorical": False}
     pd.testing.assert_frame_equal(found.to_pandas(), expected, **close)
     assert [column.null_count for column in found.columns] == expected.isna().sum().tolist()
-    assert counts.sequences == len(lengths)
-    assert counts.short_sequences == len(lengths) - len(set(expected["document"]))
+    with_rows = len(expected[["document", "window"]].drop_duplicates())
     first = 1 if "previous_layer" in covariates else 0
+    fewest = 1 + drop_first + max([*lags, first]) + max([*leads, 0])
+    found = counts.sequences, counts.short_sequences, counts.longest_sequence, counts.fewest_tokens
+    longest = max(lengths, default=0)
+    assert found == (len(lengths), len(lengths) - with_rows, longest, fewest if lengths else 0)
     assert counts.dropped_rows == {
         name: number
         for name in columns.layers_in(table.schema)[first:]
@@ -121,25 +129,8 @@ def test_the_design_equals_its_literal_definition(
     assert sum(counts.nonfinite_norms.values()) == (~np.isfinite(values)).sum()
 
 
-@pytest.mark.parametrize(
-    ("lengths", "positions", "counted"),
-    [
-        ({("a", 0): 6, ("a", 1): 6}, [3, 4, 5, 3, 4, 5], (2, 0, 6)),
-        ({("a", 0): 3, ("b", 0): 4, ("b", 1): 1, ("c", 0): 7}, [3, 3, 4, 5, 6], (4, 2, 7)),
-        ({("a", 0): 2}, [], (1, 1, 2)),
-        ({}, [], (0, 0, 0)),
-    ],
-)
-def test_lags_do_not_cross_sequences_and_short_ones_are_counted(lengths, positions, counted):
-    table = designs.norms_table(lengths, np.ones((2, sum(lengths.values()))))
-    found, counts = build(table, design_settings((1, 2)))
-    assert found["position"].to_pylist() == positions
-    assert (counts.sequences, counts.short_sequences, counts.longest_sequence) == counted
-    assert counts.fewest_tokens == (4 if lengths else 0)
-
-
 def test_an_unknown_token_or_document_is_refused(tmp_path):
-    table = norms_table([8, 8], np.ones((16, 2)))
+    table = norms_table([[8], [8]], np.ones((16, 2)))
     facts = facts_of(tmp_path, table)
     few = facts_of(tmp_path, table.slice(0, 2))
     for covariate, problem in (
@@ -154,19 +145,19 @@ def test_an_unknown_token_or_document_is_refused(tmp_path):
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):
     """Both files hold numbers that have no logarithm, and are cut at other rows."""
-    lengths, random = [30, 4, 17, 9], np.random.default_rng(1)
+    documents, random = [[30], [4, 17], [9]], np.random.default_rng(1)
     norms, stream = random.lognormal(size=(2, 60, 2)).astype(np.float32)
     norms[12, 0], norms[41, 1] = 0, np.inf
     stream[20, 0], stream[21, 1], stream[52, 1] = 0, np.inf, np.nan
     for name, values, rows in (("norms", norms, 60), ("stream", stream, 7)):
-        table = norms_table(lengths, values)
+        table = norms_table(documents, values)
         table = table.replace_schema_metadata(tables.metadata({"stages": {}}))
         pq.write_table(table, tmp_path / name, row_group_size=rows)
     terms = DesignSettings(lags=[1, 2], outcome="relative")
     files = [tmp_path / name for name in ("norms", "stream", "design", "crossproducts")]
     counts = crossproducts.of_norms(*files, Formula(terms, {}), halves=False)
     ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
-    expected, _ = build(norms_table(lengths, ratios), design_settings((1, 2)))
+    expected, _ = build(norms_table(documents, ratios), design_settings((1, 2)))
     found = pq.read_table(files[2]).to_pandas()
     pd.testing.assert_frame_equal(found, expected.to_pandas(), rtol=1e-6, atol=1e-6)
     assert found.filter(like=".y").isna().sum().tolist() == [6, 7]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import pytest
 import statsmodels.api as sm
 from designs import (
     columns_of,
@@ -23,11 +22,15 @@ GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}
 SETTINGS = regression_settings(alpha=0.1, adjust="none", covariance="cluster-crv1")
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
+def by_group(table, group_of=GROUP_OF, settings=SETTINGS):
+    """Return the coefficients of each group of a design of two shards."""
+    layers = joined_of(map(moments_of, pieces_of(table, 13)))
+    return groups.coefficients_by_group(layers, group_of, settings)
+
+
+def test_the_regression_of_a_group_equals_statsmodels_on_its_rows():
     table = design_table(LENGTHS, layers=2, missing=0.05)
-    pieces = [table] if parts == 1 else pieces_of(table, 13)
-    found = groups.coefficients_by_group(joined_of(map(moments_of, pieces)), GROUP_OF, SETTINGS)
+    found = by_group(table)
     assert list(found["subset"].unique()) == ["prose", "verse", "code"]
     documents = table["document"].to_pandas().astype(str)
     for (group, layer), rows in found.groupby(["subset", "layer"], sort=False):
@@ -44,12 +47,11 @@ def test_the_regression_of_a_group_equals_statsmodels_on_its_rows(parts):
 def test_a_group_of_too_few_documents_to_cluster_by_is_not_fitted_and_is_named():
     table = design_table(LENGTHS)
     few = {name: "rare" if name in ("d0", "d1") else "prose" for name in GROUP_OF}
-    found = groups.coefficients_by_group(moments_of(table), few, SETTINGS)
+    found = by_group(table, few)
     unfitted = {"rare": "2 documents: too few to cluster by"}
     assert groups.fitted_groups(found) == (["prose"], unfitted)
     # Classical errors need no six documents.
-    classical = regression_settings(covariance="nonrobust")
-    found = groups.coefficients_by_group(moments_of(table), few, classical)
+    found = by_group(table, few, regression_settings(covariance="nonrobust"))
     assert groups.fitted_groups(found) == (["rare", "prose"], {})
     y, x, _ = columns_of(pieces_of(table, 2)[0], 0)
     rows = found[(found["subset"] == "rare") & (found["layer"] == 0)]
@@ -61,8 +63,7 @@ def test_dummies_of_groups_are_dropped_within_a_group():
     table = design_table(LENGTHS)
     verse = table["document"].to_pandas().astype(str).map(GROUP_OF) == "verse"
     with_dummy = table.append_column("group_verse", pa.array(verse.astype(float)))
-    plain = groups.coefficients_by_group(moments_of(table), GROUP_OF, SETTINGS)
-    found = groups.coefficients_by_group(moments_of(with_dummy), GROUP_OF, SETTINGS)
+    plain, found = by_group(table), by_group(with_dummy)
     assert list(found["term"].unique()) == ["intercept", "lag_1", "lag_2"]
     assert_allclose(found["estimate"], plain["estimate"], rtol=1e-9)
 
@@ -79,7 +80,7 @@ def test_a_group_without_rows_has_no_dummies_and_no_coefficients(tokens):
     table = design_of_tokens(tokens, lags=(1,), covariates=("upos",))
     documents = table["document"].to_pandas().astype(str).unique()
     group_of = {name: "long" for name in documents} | {f"short {i}": "short" for i in range(8)}
-    found = groups.coefficients_by_group(moments_of(table), group_of, regression_settings())
+    found = by_group(table, group_of)
     fitted, without = groups.fitted_groups(found)
     assert fitted == ["long"]
     assert without == {"short": "0 rows for 2 terms"}
