@@ -95,13 +95,10 @@ def test_the_median_over_layers_has_an_interval_that_contains_both_of_its_draws(
 
 
 def test_medians_are_over_the_layers_that_are_fitted():
-    constant = {f"layer_{layer:02d}.y": np.full(160, 2.5) for layer in range(3)}
-    for flat, draws_used in ((["layer_01.y"], 20), (list(constant), 0)):
-        rows = changed(design_table([20] * 8, 3), {name: constant[name] for name in flat})
-        layers = layers_of(rows)
-        fits = fits_of(layers)
-        draws = drawn(layers, 20, 0)
-        found = bootstrap.medians_over_layers(fits, draws, 0.05)
+    for flat, draws_used in (([1], 20), ([0, 1, 2], 0)):
+        constant = {f"layer_0{layer}.y": np.full(160, 2.5) for layer in flat}
+        layers = layers_of(changed(design_table([20] * 8, 3), constant))
+        found = bootstrap.medians_over_layers(fits_of(layers), drawn(layers, 20, 0), 0.05)
         assert (found["draws"] == draws_used).all()
         assert found["median"].isna().all() == (draws_used == 0)
 

@@ -26,19 +26,18 @@ from attnlag.storage import tables
 LEADS = ["lead_1", "lead_3"]
 
 
-def written(tokens, folder, number, dead=False):
+def written(tokens, folder, number):
     """Write the design and the properties of a shard; return both, and the rows of each layer.
 
     The first token of a sequence gives a row, and has none before it. A norm of the second layer is
-    zero, and so are all of the third one, if it is ``dead``.
+    zero, and so are all of the last one.
     """
     own = pc.is_in(tokens[0]["document"], pa.array([f"d{5 * number + i}" for i in range(5)]))
     table = tokens[0].filter(own).unify_dictionaries().combine_chunks().select([*KEYS, "upos"])
     frame = table.to_pandas().astype({"document": str}).rename(columns={"token_id": "token"})
     level, random = frame["token"] / 9 + (frame["upos"] == "VERB"), np.random.default_rng(number)
-    norms = np.exp(level.to_numpy() + random.normal(size=(3, len(frame))))
-    norms[1, 30] = 0
-    norms[2] *= not dead
+    norms = np.exp(level.to_numpy() + random.normal(size=(4, len(frame))))
+    norms[1, 30] = norms[3] = 0
     paths = [folder / f"{kind}_{number}.parquet" for kind in ("design", "properties")]
     of_layers = {f"layer_{layer:02d}": values for layer, values in enumerate(norms)}
     settings = design_settings(leads=(1, 3), drop_first=0)
@@ -118,14 +117,14 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
     assert Effects([one, two]).residuals(values) == pytest.approx(left, abs=1e-8)
 
 
-def test_effects_of_tokens_are_removed_over_all_shards(shards, monkeypatch):
+def test_effects_of_tokens_are_removed_over_all_shards_in_layers_with_rows(shards, monkeypatch):
     """The whole computation from files, against the regression with all dummies."""
     designs, properties, frames = shards
     found, _ = decomposition.decomposed(designs, properties, 0.05)
     assert found["layer"].is_monotonic_increasing
     order = found.loc[(found["layer"] == 1) & (found["term"] == "lead_3"), "step"]
     assert order.tolist() == [POOLED, *EFFECTS]
-    for layer, rows in enumerate(frames):
+    for layer, rows in enumerate(frames[:3]):
         for entered in (1, 3, 5):
             names = EFFECTS[:entered]
             x = np.hstack([rows[LEADS], *(dummies_of(rows[name].astype(str)) for name in names)])
@@ -135,6 +134,10 @@ def test_effects_of_tokens_are_removed_over_all_shards(shards, monkeypatch):
             assert_allclose(own.loc[LEADS, "estimate"], coefficients[:2], atol=1e-8)
             assert_allclose(own["r_squared"], r_squared, atol=1e-8)
             assert (own[["n_obs", "n_documents"]] == [len(rows), 10]).all(axis=None)
+    dead = found[found["layer"] == 3]
+    assert found.groupby("layer")["estimate"].count().tolist() == [12, 12, 12, 0]
+    assert (dead[decomposition.STEP_COUNTS] == 0).all(axis=None)
+    assert len(dead) == 12
     # However many layers are in memory at once.
     monkeypatch.setattr(decomposition, "VARIABLES_BYTES", 1)
     one, _ = decomposition.decomposed(designs, properties, 0.05)
@@ -175,22 +178,13 @@ def test_documents_without_parts_of_speech_are_left_out(shards):
     pooled = smf.ols("y ~ lead_1 + lead_3", rows).fit().params
     own = found[(found["layer"] == 0) & (found["step"] == POOLED)]
     assert_allclose(own["estimate"], pooled[LEADS])
-    assert set(found["n_documents"]) == {8}
+    assert set(found["n_documents"]) == {8, 0}
     # Without any parts of speech, all documents stay.
     for path in properties:
         table = pq.read_table(path)
         pq.write_table(changed(table, {"upos": ["none"] * len(table)}), path)
     found, _ = decomposition.decomposed(designs, properties, 0.05)
-    assert set(found["n_documents"]) == {10}
-
-
-def test_a_layer_without_rows_has_no_coefficients(tokens, tmp_path):
-    design_file, properties, _ = written(tokens, tmp_path, 0, dead=True)
-    found, _ = decomposition.decomposed([design_file], [properties], 0.05)
-    assert found.groupby("layer")["estimate"].count().tolist() == [12, 12, 0]
-    dead = found[found["layer"] == 2]
-    assert len(dead) == 12
-    assert (dead[decomposition.STEP_COUNTS] == 0).all(axis=None)
+    assert set(found["n_documents"]) == {10, 0}
 
 
 def test_without_more_rows_than_effects_there_are_no_coefficients():

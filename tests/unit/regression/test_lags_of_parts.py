@@ -22,6 +22,7 @@ LENGTHS = (30, 24, 41, 19, 33, 27, 38, 22, 29)
 THREE = ["0", "1", "2"]
 PARTS = [*THREE, WHOLE, ABOVE]
 SINKS = ["sink0", "sink1", "sink2"]
+CONTROLS = ["random_weights", "trained"]
 
 
 def drawn(random, lengths):
@@ -106,11 +107,16 @@ def test_heads_are_regressed_like_layers(files):
         # The control has all documents of the trained model, and no part above the floor.
         expected = np.transpose([control.params[rows.index], estimates])
         expected = expected * (np.nan if part == ABOVE else 1)
-        assert_allclose(rows[["random_weights", "trained"]], expected, rtol=1e-6)
+        assert_allclose(rows[CONTROLS], expected, rtol=1e-6)
     # One family of tests: all layers and parts of a term.
     of_lag = table[table["term"] == "lag_1"]
     smallest = of_lag["p_value"].min()
     assert of_lag["p_adjusted"].min() == pytest.approx(min(1, 10 * smallest))
+    # The correction of bias is not that of the control.
+    halves = HEADS.changed(halves=True)
+    corrected = lags_of_parts.of_heads(sources(paths), halves, random=untrained)
+    assert_allclose(corrected[CONTROLS], table[CONTROLS])
+    assert not np.isclose(corrected["estimate"], table["estimate"], atol=1e-4).any()
 
 
 def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
@@ -118,20 +124,9 @@ def test_heads_use_clustered_errors_and_no_controls_if_none_are_set(files):
     paths, _, _ = files
     settings = HEADS.changed(covariance="hac", halves=True)
     table = lags_of_parts.of_heads(sources(paths), settings)
-    assert table[["random_weights", "trained"]].isna().all(axis=None)
+    assert table[CONTROLS].isna().all(axis=None)
     assert set(table["vcov_type"]) == {"cluster"}
     assert table["p_adjusted"].notna().all()
-
-
-def test_random_weights_are_compared_without_correction_of_bias(files):
-    paths, layers, random = files
-    (untrained,) = sources(paths, [2])
-    table = lags_of_parts.of_heads(sources(paths), HEADS.changed(halves=True), random=untrained)
-    found = table[table["term"] == "lag_1"].set_index(["layer", "part"])
-    for rows, column in ((random, "random_weights"), (layers, "trained")):
-        plain = fit_within(rows[1], "0")[0].params["lag_1"]
-        assert found.loc[(1, "0"), column] == pytest.approx(plain, rel=1e-6)
-    assert abs(found.loc[(1, "0"), "estimate"] - plain) > 1e-3
 
 
 def test_shares_floors_and_sinks_equal_those_of_pandas(files):

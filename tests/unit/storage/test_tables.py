@@ -71,9 +71,7 @@ def test_whole_documents_are_combined_into_batches(rows, sizes, tmp_path):
 @pytest.mark.parametrize("rows", [[], [0], [2, 3], [7], [0, 4, 8, 9, 19]])
 def test_values_of_rows_are_found_across_row_groups_and_files(rows, tmp_path):
     paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
-    written = [
-        write_groups(path, sizes) for path, sizes in zip(paths, ([3, 5], [8, 4]), strict=True)
-    ]
+    written = write_groups(paths[0], [3, 5]), write_groups(paths[1], [8, 4])
     x = np.concatenate([table["x"].to_numpy() for table in written])
     assert tables.row_count(paths) == 20
     assert tables.values_at(paths, "x", np.array(rows, int)).tolist() == x[rows].tolist()
