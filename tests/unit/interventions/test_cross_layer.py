@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from designs import norms_table
+from designs import effects_table, norms_table
 from oracles import cr2, ols
+from stage_settings import ELASTICITIES
 
-from attnlag.interventions import cross_layer
+from attnlag.interventions import cross_layer, effect_tables
 from attnlag.storage import tables
 
 LAYERS, LAGS = 3, 2
@@ -83,6 +84,17 @@ def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
         _, windows = next(cross_layer.documents_in(paths, 1, tokens))
         for part, whole, used in zip(windows, documents[0][: len(lengths)], lengths, strict=True):
             np.testing.assert_allclose(part, whole[:, :used], rtol=1e-4)
+    # Effects in all documents are predicted by their first tokens; those in five, by too few.
+    names = [name for name, _ in cross_layer.documents_in(paths, 1)]
+    predicted = []
+    for used in (names, names[1:]):
+        rows = [(name, source, 2, 1, 5, 0.1) for name in used for source in (0, 1)]
+        effects = effects_table(rows).assign(upos=None)
+        made = effect_tables.tables_of(effects, 15, {"attention": paths}, {}, ELASTICITIES)
+        predicted += made["total_effects"]["predicted"].tolist()
+    beginnings = [(windows, windows) for _, windows in cross_layer.documents_in(paths, 1, 15)]
+    expected = cross_layer.together(beginnings, 2, 1)[0]
+    assert predicted == pytest.approx([expected, np.nan], nan_ok=True)
 
 
 def test_all_layers_before_a_target_predict_it_together():
