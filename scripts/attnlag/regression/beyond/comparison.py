@@ -177,10 +177,9 @@ def differences(
     it is shown to be within (`results.equivalence_test`, corrected over the layers). A layer may be
     in neither number, but not in both.
 
-    Each layer of the deeper model is compared with the nearest layer of the other. The error of the
-    difference comes from what each document, which both models share, adds to either coefficient
-    (CR2), and t has the smaller of their degrees of freedom. Layers that were not fitted are not
-    compared.
+    The error of the difference comes from what each document, which both models share, adds to
+    either coefficient (CR2), and t has the smaller of their degrees of freedom. Layers without a
+    fit are not compared.
     """
     points = max(len(first.estimate), len(second.estimate))
     at = [

@@ -157,9 +157,8 @@ def of_norms(
     The files are written to ``path`` and ``made``. ``stream`` has the norms of the residual stream,
     for relative norms, and ``halves`` keeps the two halves of a document apart.
 
-    All columns of a design are compressed but the logs of norms: these are all different, and
-    compressed they would take a tenth less space, but four times as long to write and three times
-    as long to read in the next stage.
+    Logs of norms, which are all different, stay uncompressed: compression would save a tenth of the
+    space, and take four times as long to write and three times as long to read.
     """
     counts = design.Counts()
     schema = formula.schema(list(formula.outcome.columns(pq.read_schema(norms).names)))

@@ -28,10 +28,9 @@ from attnlag.regression.terms import is_lag
 LEAST_VARIATION = 1e-12
 
 # Log norms whose standard deviation is below this are regarded as equal, as are other outcomes
-# whose standard deviation is below this times their root mean square. The value is the rounding
-# error of bfloat16, the coarsest precision in which models run and vectors are stored. If a
-# normalisation without trained weights follows the sublayer, all norms equal the square root of
-# the width, up to a tenth of this because of the normalisation's epsilon. Layers of trained models
+# below this times their root mean square: the rounding error of bfloat16, the coarsest precision of
+# models and stored vectors. After a normalisation without trained weights, all norms equal the
+# square root of the width, up to a tenth of this because of its epsilon. Layers of trained models
 # vary ten times as much or more.
 LEAST_SPREAD = 2**-8
 
