@@ -66,21 +66,15 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
     gpt2_in_double, ids, forward_mode, sign_draws
 ):
     """With as many sign_draws as tokens, each sign meets itself alone: the estimate is exact."""
-    signs = sampling.signs(0, "doc", 0, TOKENS)
+    signs, tokens = sampling.signs(0, "doc", 0, TOKENS), np.arange(TOKENS)
+    meeting = (tokens[:, None] - tokens) % sign_draws == 0
+    met = np.where(meeting, np.outer(signs, signs), 0)
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(sign_draws=sign_draws)).items():
         for lag in range(4):
-            targets = np.arange(1 + lag, TOKENS)
-            expected = [
-                sum(
-                    signs[t] * signs[u] * forward_mode[m, u, layer, t - lag]
-                    for t in targets
-                    for u in range(1, TOKENS)
-                    if (u - t) % sign_draws == 0
-                )
-                for layer in range(m)
-            ]
+            slopes = forward_mode[m, 1:, :m, 1 : TOKENS - lag]
+            expected = np.einsum("tu,ult->l", met[1 + lag :, 1:], slopes)
             np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-13)
-            assert sums.positions[lag] == len(targets)
+            assert sums.positions[lag] == TOKENS - 1 - lag
 
 
 @pytest.mark.parametrize("site", ["attention", "mlp", "block"])

@@ -40,7 +40,7 @@ def predicted(model, of):
     return dict(zip(surprisal.PREDICTED, found.T, strict=True))
 
 
-OF_TYPES = {
+KINDS = {
     "llama": {},
     "gemma2": {"final_logit_softcapping": 20.0, "head_dim": 8},
     "granite": {"logits_scaling": 4.0},
@@ -51,9 +51,9 @@ OF_TYPES = {
 }
 
 
-@pytest.mark.parametrize("kind", OF_TYPES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_predictions_equal_those_of_the_models_own_logits(kind):
-    model, of = tiny(kind, **OF_TYPES[kind]), sequences()
+    model, of = tiny(kind, **KINDS[kind]), sequences()
     found = predicted(model, of)
     ends = np.cumsum(LENGTHS)
     for sequence, start, end in zip(of, ends - LENGTHS, ends, strict=True):

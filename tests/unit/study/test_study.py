@@ -163,7 +163,7 @@ def test_the_pictures_of_the_post_show_tokens_bins_and_crosses(measured):
     assert f"Of 2 layers, p < 0.05 for lag 1 in {one}, lag 2 in {two} (" in title
 
 
-OF_FITS = [
+MISTAKES_IN_FITS = [
     # what is asked for beside lag 1, and part of the answer
     (dict(fixed_effect="document"), "did you mean 'fixed_effects'?"),
     (dict(site="attn"), "did you mean 'attention'?"),
@@ -183,7 +183,7 @@ OF_FITS = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "message"), OF_FITS)
+@pytest.mark.parametrize(("asked", "message"), MISTAKES_IN_FITS)
 def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, asked, message):
     (line,) = refused(attnlag.fit, measured, **{"lags": [1], **asked})
     assert message in line
@@ -191,7 +191,7 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, asked, message):
 
 
 TWICE = pd.Series(["a", "b"], index=["x", "x"])
-OF_MEASUREMENTS = [
+MISTAKES_IN_MEASUREMENTS = [
     (dict(texts="one text"), "found one text, expected a list"),
     (dict(texts=[]), "found none"),
     (dict(texts=["a", ""]), "texts, '1': the text is empty; expected words"),
@@ -215,7 +215,7 @@ OF_MEASUREMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), OF_MEASUREMENTS)
+@pytest.mark.parametrize(("given", "message"), MISTAKES_IN_MEASUREMENTS)
 def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, given, message):
     (line,) = refused(attnlag.measure, model, tokenizer, **{"texts": ["some text"], **given})
     assert message in line
