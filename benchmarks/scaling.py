@@ -4,10 +4,10 @@
     python benchmarks/scaling.py --parts dry-run  # or growth, default, dry-run
 
 **growth**: the real workflow over generated corpora of 10⁵ and 10⁶ tokens with parts of speech,
-with a tiny model with random weights. Beside the peak, which each program notes as the kernel has
-it, stands the memory that the job asks for. Time is that at the end of a job's log. A rule's work
-is its CPU time without that of imports; it grows by 10 where it is linear in tokens. The rules that
-take longest come first.
+with a tiny model with random weights. Time and the peak of memory are those at the end of a job's
+log; beside the peak stands the memory that the job asks for. A rule's work is its time without that
+of its program's start, which is measured without a job; it grows by 10 where it is linear in
+tokens. The rules that take longest come first.
 
 **default**: the default run, from the corpus to the figures, its model fetched before; then a rerun
 after a change of ``inference``.
@@ -16,9 +16,12 @@ after a change of ``inference``.
 """
 
 import argparse
+import functools
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,7 +38,6 @@ import yaml
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 ROOT = SUPPORT.parents[1]
-OBSERVER = Path(__file__).with_name("observer")
 sys.path.insert(0, str(SUPPORT))
 
 from projects import Project, copy_of_project, new_project  # noqa: E402
@@ -49,7 +51,7 @@ MEDIAN_WORDS, SPREAD, MOST_WORDS = 150, 0.9, 3000
 
 # Bounds on the growth of memory and time.
 MOST_MEMORY, MOST_TIME = 1.30, 11
-# CPU seconds that a rule works at the largest size, if the growth of its work is to be told.
+# Seconds that a rule works at the largest size, if the growth of its work is to be told.
 LEAST_WORK = 0.3
 
 # Draws of permutations and of the bootstrap of pairs of models.
@@ -129,8 +131,7 @@ class Run:
     cpu: float  # CPU seconds of all its processes
     idle: float  # seconds that the cores of the machine were idle meanwhile, added up
     others: float  # CPU seconds of other processes on the machine
-    # A row for each: rule, seconds, peak and asked (MB of memory), cpu and importing (CPU seconds).
-    jobs: pd.DataFrame
+    jobs: pd.DataFrame  # as `jobs_of` returns them
 
 
 def processor_times() -> tuple[float, float]:
@@ -144,14 +145,12 @@ def processor_times() -> tuple[float, float]:
 def observed(project: Project, *arguments: str) -> Run:
     """Run snakemake in a project, and return what it and its jobs used."""
     shutil.rmtree(project.folder / "logs", ignore_errors=True)
-    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile() as messages:
-        environment = os.environ | {"PYTHONPATH": str(OBSERVER), "ATTNLAG_OBSERVED": name}
+    with tempfile.TemporaryFile() as messages:
         busy, idle = processor_times()
         begun = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=project.folder,
-            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=messages,
             stderr=messages,
@@ -163,28 +162,49 @@ def observed(project: Project, *arguments: str) -> Run:
         messages.seek(0)
         if status:
             sys.exit(f"{messages.read().decode(errors='replace')}\nsnakemake failed")
-        now_busy, now_idle = processor_times()
-        cpu = usage.ru_utime + usage.ru_stime
-        jobs = jobs_of(project, Path(name))
-    return Run(wall, cpu, now_idle - idle, max(now_busy - busy - cpu, 0), jobs)
+    now_busy, now_idle = processor_times()
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(wall, cpu, now_idle - idle, max(now_busy - busy - cpu, 0), jobs_of(project))
 
 
-def jobs_of(project: Project, notes: Path) -> pd.DataFrame:
-    """Return what each job used, from the ends of the logs and the programs' own notes."""
+def jobs_of(project: Project) -> pd.DataFrame:
+    """Return a row for each job of the last run, from the plan of all jobs and the ends of logs.
+
+    Columns are ``rule``, ``seconds``, ``start``, which its program takes without a job, ``peak``
+    and ``asked``, in MB of memory.
+    """
     rows = []
-    for path in sorted((project.folder / "logs").rglob("*.log")):
-        log = path.relative_to(project.folder / "logs")
-        note = json.loads((notes / f"logs|{str(log).replace('/', '|')}.json").read_text())
-        seconds = re.findall(r"\((\d+\.\d) s, ", path.read_text(encoding="utf-8"))[-1]
+    plan = project.snakemake("--cores", "1", "-n", "--forceall", "--printshellcmds").stdout
+    for command in re.findall(r"^Shell command: (.* --log .*)", plan, re.M):
+        words = shlex.split(command)
+        given = dict(itertools.pairwise(words))
+        log, job = project.folder / given["--log"], given["--job"]
+        if not log.exists():
+            continue
+        text = job if job.startswith("{") else (project.folder / job).read_text("utf-8")
+        ends = re.findall(r"\((\d+\.\d) s, (\S+) ([MG]B)\)$", log.read_text("utf-8"), re.M)
+        seconds, amount, unit = ends[-1]
         rows.append(
             {
-                "rule": note["program"],
-                "log": str(log),
+                "rule": json.loads(text)["stage"],
                 "seconds": float(seconds),
-                **{key: note[key] for key in ("peak", "asked", "cpu", "importing")},
+                "start": seconds_to_start(Path(given["python"]).name),
+                "peak": float(amount.replace(",", "")) * {"MB": 1, "GB": 1000}[unit],
+                "asked": int(given["--memory"]),
             }
         )
     return pd.DataFrame(rows)
+
+
+@functools.cache
+def seconds_to_start(program: str) -> float:
+    """Return the seconds that a program takes to say what it needs, after all its imports."""
+    command, taken = [sys.executable, ROOT / "scripts" / program], []
+    for _ in range(3):
+        begun = time.monotonic()
+        subprocess.run(command, capture_output=True, check=False)
+        taken.append(time.monotonic() - begun)
+    return min(taken)
 
 
 # --- growth --------------------------------------------------------------------------------
@@ -226,7 +246,6 @@ def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
         print(f"  {rows:,} tokens", flush=True)
     jobs = pd.concat(found)
     jobs = jobs[jobs["rule"] != "fetch_model"]
-    jobs["memory"] = jobs["peak"]
     # If a rule has several jobs, the longest and the largest count.
     jobs = jobs.groupby(["rule", "size"], sort=False).max(numeric_only=True).reset_index()
     longest = jobs.groupby("rule")["seconds"].max().sort_values(ascending=False).index
@@ -235,12 +254,12 @@ def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
 
 def print_growth(jobs: pd.DataFrame) -> None:
     """Print time and memory by rule and size, how they grow last, and the memory asked for."""
-    jobs = jobs.assign(work=jobs["cpu"] - jobs["importing"])
-    wide = jobs.pivot(index="rule", columns="size", values=["seconds", "work", "memory", "asked"])
+    jobs = jobs.assign(work=jobs["seconds"] - jobs["start"])
+    wide = jobs.pivot(index="rule", columns="size", values=["seconds", "work", "peak", "asked"])
     print(f"{'rule':<26}{'seconds':>24}{'growth':>8}{'work':>6}{'peak MB':>24}{'growth':>8}  asked")
     for rule in jobs["rule"].unique():
         seconds, work, memory, asked = (
-            wide.loc[rule][name] for name in ("seconds", "work", "memory", "asked")
+            wide.loc[rule][name] for name in ("seconds", "work", "peak", "asked")
         )
         before, after = seconds.index[-2:]
         longer, larger = seconds[after] / seconds[before], memory[after] / memory[before]
@@ -262,7 +281,7 @@ def print_growth(jobs: pd.DataFrame) -> None:
 def print_run(title: str, run: Run) -> None:
     print(
         f"{title}: {run.wall:.1f} s, {run.cpu:.1f} CPU s in {len(run.jobs)} jobs on "
-        f"{os.cpu_count()} cores, of which imports {run.jobs['importing'].sum():.1f} s; idle "
+        f"{os.cpu_count()} cores, of which programs start in {run.jobs['start'].sum():.1f} s; idle "
         f"{run.idle:.1f} core s; other processes took {run.others:.1f} CPU s meanwhile",
         flush=True,
     )
