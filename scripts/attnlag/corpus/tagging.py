@@ -150,13 +150,13 @@ def pipeline_of(package: str, version: str | None, sha256: str | None) -> Any:
     Raise UserError if spaCy or the package is not installed, its version is another one, or the
     digest of its files, see `pipeline_digest`.
     """
-    installed = installed_version(package)
-    if installed is None or installed_version("spacy") is None:
-        lacks = package if installed is None else "spacy"
+    try:
+        installed, _ = metadata.version(package), metadata.version("spacy")
+    except metadata.PackageNotFoundError as missing:
         raise UserError(
-            f"the tagger {package} {version}: found no package '{lacks}'; expected it "
+            f"the tagger {package} {version}: found no package '{missing.name}'; expected it "
             "(pip install 'attnlag[tagger]' installs the default one), or tagger: none"
-        )
+        ) from None
     if installed != version:
         raise UserError(
             f"the tagger {package}: found version {installed}, expected {version}, as "
@@ -201,14 +201,6 @@ def parts_of(text: str) -> Iterator[tuple[int, str]]:
         yield start, text[start:stop]
         start = stop
     yield start, text[start:]
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of a package, or None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def pipeline_folder(package: str) -> Path:

@@ -1,6 +1,7 @@
 """Each token gets its bytes, its word and its part of speech, for any text and tokenizer."""
 
 import json
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -240,7 +241,7 @@ def test_the_digest_of_a_pipeline_is_over_names_sizes_and_contents(tmp_path):
 )
 def test_a_tagger_that_is_not_the_stated_one_is_refused(package, version, sha256, said):
     pytest.importorskip("spacy")
-    version = version or tagging.installed_version(package)
+    version = version or metadata.version(package)
     (line,) = refused(tagging.pipeline_of, package, version, sha256)
     assert said in line
 
