@@ -141,13 +141,10 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
     """
     text = "".join(tokens).translate(LINE_ENDS)
     owners = np.repeat(np.arange(len(tokens)), [len(token) for token in tokens])
-    kind: dict[str, Any] = {
-        "expand_tabs": False,
-        "replace_whitespace": False,
-        "break_on_hyphens": False,
-    }
-    wrap = textwrap.TextWrapper(width, **kind).wrap
-    wrapped_lines = (wrap(one) for one in re.findall(r"[^\s⏎][^⏎]*⏎?", text))
+    wrapper = textwrap.TextWrapper(
+        width, expand_tabs=False, replace_whitespace=False, break_on_hyphens=False
+    )
+    wrapped_lines = map(wrapper.wrap, re.findall(r"[^\s⏎][^⏎]*⏎?", text))
     parts, end = [], 0
     for line, content in enumerate(itertools.islice(itertools.chain(*wrapped_lines), lines)):
         start = text.index(content, end)
