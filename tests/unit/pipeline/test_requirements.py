@@ -17,21 +17,19 @@ def by_name(lines):
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
-def exact():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return by_name(line for line in lines if line and not line.startswith("#"))
+LINES = (ROOT / "requirements.txt").read_text().splitlines()
+PINNED = by_name(line for line in LINES if line and not line.startswith("#"))
 
 
 def test_exact_versions_are_within_the_ranges():
-    pinned = exact()
     extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
     for name, requirement in by_name([*PROJECT["dependencies"], *extras]).items():
         if name == "torch":
             # A build for CPU that is at hand will do.
-            assert name not in pinned
+            assert name not in PINNED
             assert requirement.specifier.contains("2.13.0")
         else:
-            (pin,) = pinned[name].specifier
+            (pin,) = PINNED[name].specifier
             assert pin.operator == "=="
             assert requirement.specifier.contains(pin.version)
 
@@ -40,8 +38,8 @@ def test_the_conda_environment_has_every_requirement():
     environment = yaml.safe_load((ROOT / "workflow/envs/attnlag.yaml").read_text())
     (listed,) = [item["pip"] for item in environment["dependencies"] if isinstance(item, dict)]
     default_run = PROJECT["optional-dependencies"]["tagger"]
-    needed, pinned = by_name([*PROJECT["dependencies"], *default_run]), exact()
-    expected = [pinned.get(name, requirement) for name, requirement in sorted(needed.items())]
+    needed = by_name([*PROJECT["dependencies"], *default_run])
+    expected = [PINNED.get(name, requirement) for name, requirement in sorted(needed.items())]
     assert listed == [str(requirement) for requirement in expected]
 
 
