@@ -44,31 +44,24 @@ def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: 
             assert text_for("line", line) == line
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("a\x1b[2J.txt", "cannot be printed"),
-        ("a\n.txt", "cannot be printed"),
-        ("{corpus}.txt", "brackets"),
-        ("<results>.txt", "brackets"),
-        (b"\xff.txt".decode(errors="surrogateescape"), "cannot be printed"),
-    ],
-)
-def test_names_that_no_job_can_be_given_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
-) -> None:
+NO_TEXT = b"\xff.txt".decode(errors="surrogateescape")
+NAMES = {
+    **dict.fromkeys(["a\x1b[2J.txt", "a\n.txt", NO_TEXT], "cannot be printed"),
+    **dict.fromkeys(["{corpus}.txt", "<results>.txt"], "brackets"),
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), NAMES.items())
+def test_names_that_no_job_can_be_given_are_refused(tmp_path, monkeypatch, name, reason) -> None:
     """The problem is found even if a glob matches the name."""
     monkeypatch.chdir(tmp_path)
     Path("texts", name).parent.mkdir()
     Path("texts", name).write_text("words")
     Path("models", name).mkdir(parents=True)
     Path("models", name, "config.json").write_text("{}")
-    raw = {
-        "models": {"mine": {"source": "path", "path": f"models/{name}"}},
-        "corpora": {"a": {"files": ["texts/*.txt"]}},
-    }
-    if "\udcff" in name:
-        del raw["models"]["mine"]["path"]  # no text that YAML can hold
+    # YAML cannot hold what is no text, so that the path of the model is missing.
+    path = {} if name == NO_TEXT else {"path": f"models/{name}"}
+    raw = {"models": {"mine": {"source": "path", **path}}, "corpora": {"a": {"files": "texts/*"}}}
     _, problems = check(raw)
     assert len(problems) == 2
-    assert sum(reason in problem for problem in problems) == 2 - ("\udcff" in name)
+    assert sum(reason in problem for problem in problems) == 2 - (name == NO_TEXT)
