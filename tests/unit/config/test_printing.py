@@ -15,7 +15,7 @@ from attnlag.escaping import text_for
 HOSTILE = "\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
 
 
-def test_control_characters_are_escaped_and_other_text_is_kept() -> None:
+def test_control_characters_are_escaped_and_other_text_is_kept():
     # The same, escaped.
     assert text_for("line", HOSTILE) == (
         r"\x1b[2J\x9b31m\r\nerror: all is well\x07 \u202eevil\u2028\u200e\u200f\u061c\uffff \udc80"
@@ -24,7 +24,7 @@ def test_control_characters_are_escaped_and_other_text_is_kept() -> None:
         assert text_for("line", text) == text
 
 
-def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path: Path) -> None:
+def test_each_problem_of_a_corpus_is_one_line_whatever_the_text_holds(tmp_path):
     """The message quotes a repeated id, a key and the name of the file."""
     row = json.dumps({"id": HOSTILE[:-1], "text": "words"}, ensure_ascii=False)
     file = tmp_path / "a\x1b[2J\n.jsonl"
@@ -52,7 +52,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("name", "reason"), NAMES.items())
-def test_names_that_no_job_can_be_given_are_refused(tmp_path, monkeypatch, name, reason) -> None:
+def test_names_that_no_job_can_be_given_are_refused(tmp_path, monkeypatch, name, reason):
     """The problem is found even if a glob matches the name."""
     monkeypatch.chdir(tmp_path)
     Path("texts", name).parent.mkdir()

@@ -3,11 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from textwrap import indent
-from typing import Any
 
 import jsonschema
 import pytest
@@ -41,7 +39,7 @@ MODELS = {
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     """A working folder with one text and one model."""
     monkeypatch.chdir(tmp_path)
     Path("words.txt").write_text("some words")
@@ -59,28 +57,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def problems_of(text: str, **changes: Any) -> list[str]:
+def problems_of(text, **changes):
     """Return the problems of a file with ``text``, its sections replaced on the command line."""
     Path(FILE).write_text(text)
     raw = {**(yaml.safe_load(text) or {}), **changes}
     return check(raw, [FILE], reserved_names())[1]
 
 
-def sound(raw: Any, *files: Path) -> Config:
+def sound(raw, *files):
     """Return a configuration that has no problems."""
     config, problems = check(raw, files)
     assert (config is not None, problems) == (True, [])
     return config
 
 
-def checked(**sections: Any) -> Config:
+def checked(**sections):
     return sound({**yaml.safe_load(LEAST), **sections})
 
 
 MAPPING = "expected a mapping, as in {key: value}"
 
 
-def one_of(names: Iterable[str]) -> str:
+def one_of(names):
     *names, last = names
     return f"{', '.join(names)} or {last}"
 
@@ -353,7 +351,7 @@ figures: {layers: [5, 8]}
 
 
 @pytest.mark.parametrize("case", Template(CASES).substitute(SHARED_WORDS).split("\n\n"))
-def test_each_mistake_is_one_exact_line(case: str) -> None:
+def test_each_mistake_is_one_exact_line(case):
     lines, expected = [], []
     for line in case.replace("\n#  ", " ").splitlines():
         stated, _, problem = line.partition("#> ")
@@ -365,7 +363,7 @@ def test_each_mistake_is_one_exact_line(case: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [None, {}, {"models": None}, {"corpora": "null"}])
-def test_an_empty_configuration_lacks_corpora(raw: Any) -> None:
+def test_an_empty_configuration_lacks_corpora(raw):
     Path(FILE).write_text("")
     config, (problem,) = check(raw, [FILE])
     assert config is None
@@ -375,7 +373,7 @@ def test_an_empty_configuration_lacks_corpora(raw: Any) -> None:
     ]
 
 
-def test_three_lines_are_a_configuration_with_the_model_of_the_default_run() -> None:
+def test_three_lines_are_a_configuration_with_the_model_of_the_default_run():
     model = checked(models=None).models["smollm2-135m-instruct"]
     default = null_named(read_yaml(ROOT / "config/config.yaml").values)
     (expected,) = Config.model_validate(default).models.values()
@@ -383,7 +381,7 @@ def test_three_lines_are_a_configuration_with_the_model_of_the_default_run() -> 
 
 
 @pytest.mark.parametrize("raw", [[], ["models"], "models", 3])
-def test_a_configuration_that_is_not_a_mapping_is_refused(raw: Any) -> None:
+def test_a_configuration_that_is_not_a_mapping_is_refused(raw):
     Path(FILE).write_text(json.dumps(raw))
     assert check(raw, [FILE]) == (None, [f"{FILE}: found {json.dumps(raw)}, {MAPPING}"])
 
@@ -417,19 +415,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "problem"), BROKEN.items(), ids=lambda value: value[:20])
-def test_a_file_that_cannot_be_read_is_one_exact_line(content: bytes, problem: str) -> None:
+def test_a_file_that_cannot_be_read_is_one_exact_line(content, problem):
     Path(FILE).write_bytes(content)
     assert reading_problems(FILE) == [f"{FILE}{problem}"]
 
 
 @pytest.mark.parametrize("content", [LEAST, f"\ufeff{LEAST}", LEAST.replace("\n", "\r\n")])
-def test_an_unusual_but_valid_file_is_accepted(content: str) -> None:
+def test_an_unusual_but_valid_file_is_accepted(content):
     Path(FILE).write_bytes(content.encode())
     assert reading_problems(FILE) == []
     assert check(yaml.safe_load(LEAST), [FILE])[1] == []
 
 
-def test_a_path_that_is_not_a_file_is_refused() -> None:
+def test_a_path_that_is_not_a_file_is_refused():
     assert reading_problems("pipe") == ["pipe: is a pipe, expected a file"]
     assert reading_problems("texts") == ["texts: is a folder, expected a file"]
     assert reading_problems("word.txt") == ["word.txt: no such file; did you mean 'words.txt'?"]
@@ -438,7 +436,7 @@ def test_a_path_that_is_not_a_file_is_refused() -> None:
 # --- the command line, several files ---------------------------------------------------------
 
 
-def test_values_from_the_command_line_have_no_line() -> None:
+def test_values_from_the_command_line_have_no_line():
     text = f"{LEAST}inference:\n  alpha: 0.05\n"
     models = {**yaml.safe_load(TINY)["models"], "more": {"source": "hub", "repository": "a/b"}}
     inference = {"alpha": "2", "folds": "x", "fold": "5"}
@@ -454,7 +452,7 @@ def test_values_from_the_command_line_have_no_line() -> None:
     ]
 
 
-def test_a_problem_names_its_line_in_the_right_one_of_two_files() -> None:
+def test_a_problem_names_its_line_in_the_right_one_of_two_files():
     """The second is JSON with tabs, which YAML refuses; Snakemake tries to read JSON first."""
     Path("first.yaml").write_text(f"{LEAST}norms: {{drop_first: -1}}\ninference: {{folds: 1}}\n")
     second = {"inference": {"folds": 0}}
@@ -475,7 +473,7 @@ def test_a_problem_in_a_section_of_a_file_has_its_line_and_whole_key():
     whole_file = yaml.safe_load(text)
     Path("other.yaml").write_text("mine: 1")
 
-    def keys_of(raw: Any, *files: str) -> list[str]:
+    def keys_of(raw, *files):
         return [": ".join(problem.split(": ")[:2]) for problem in check(raw, files)[1]]
 
     assert keys_of(whole_file["ours"]["deep"], "other.yaml", FILE) == [
@@ -493,7 +491,7 @@ def test_a_problem_in_a_section_of_a_file_has_its_line_and_whole_key():
 @pytest.mark.parametrize(
     "value", ["off", "yes", "0o17", "017", "1e3", "1_0", "1:30", "y", "2026-01-01", "~", "'5'"]
 )
-def test_the_values_checked_are_those_that_snakemake_reads(value: str) -> None:
+def test_the_values_checked_are_those_that_snakemake_reads(value):
     """Snakemake reads YAML 1.1 with PyYAML. Each mistake has its line in the file."""
     Path(FILE).write_text(f"{LEAST}figures:\n  layers: {value}\n")
     in_force = load_configfile(FILE)
@@ -505,9 +503,7 @@ def test_the_values_checked_are_those_that_snakemake_reads(value: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), [("y", 5), ("'yes'", 5), ("no", 3), ("12", 5)])
-def test_a_problem_has_the_line_of_its_name_even_if_yaml_reads_a_number(
-    name: str, line: int
-) -> None:
+def test_a_problem_has_the_line_of_its_name_even_if_yaml_reads_a_number(name, line):
     """A name that ruamel.yaml reads differently, by YAML 1.2, has the line of its section."""
     text = f"{LEAST}regressions:\n  a: {{lags: [1]}}\n  {name}: {{lags: [0]}}\n"
     problems = problems_of(text)
@@ -542,12 +538,12 @@ SPELLED += [("".join(f"{name}: null\n" for name in OPTIONAL), "{}")]
 
 
 @pytest.mark.parametrize(("written", "meant"), SPELLED)
-def test_a_configuration_means_the_same_written_otherwise(written: str, meant: str) -> None:
+def test_a_configuration_means_the_same_written_otherwise(written, meant):
     assert checked(**yaml.safe_load(written)) == checked(**yaml.safe_load(meant))
 
 
 @pytest.mark.parametrize("null", [None, "null"])
-def test_null_turns_a_part_off_and_an_omitted_one_stays_on(null: str | None) -> None:
+def test_null_turns_a_part_off_and_an_omitted_one_stays_on(null):
     assert checked(causal=null).causal is None
     assert checked(causal=null).sites_changed() == []
     assert checked().sites_changed() == ["attention"]
@@ -558,12 +554,12 @@ def test_null_turns_a_part_off_and_an_omitted_one_stays_on(null: str | None) -> 
     assert checked().controls.permutation.draws == 200
 
 
-def test_defaults_are_not_shared() -> None:
+def test_defaults_are_not_shared():
     checked().extraction.sites.append("attention")
     assert checked().extraction.sites == ["attention"]
 
 
-def test_files_of_expands_globs_in_order_and_once(folder: Path) -> None:
+def test_files_of_expands_globs_in_order_and_once(folder):
     Path("odd[1].txt").write_text("its name looks like a glob")
     files = ["texts/b.txt", "texts/*.txt", "./texts/a.md", "texts/**/*.txt", "odd[1].txt"]
     config = checked(corpora={"words": {"files": files}})
@@ -576,16 +572,16 @@ def test_files_of_expands_globs_in_order_and_once(folder: Path) -> None:
 # --- the files of the project --------------------------------------------------------------
 
 
-def load(name: str) -> Any:
+def load(name):
     return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def in_project(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_project(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def test_the_default_file_states_every_default(in_project: None) -> None:
+def test_the_default_file_states_every_default(in_project):
     stated = load("config.yaml")
     config = sound(stated)
     defaults = Config(models=config.models, corpora=config.corpora)
@@ -598,7 +594,7 @@ def test_the_default_file_states_every_default(in_project: None) -> None:
         assert set(stated[section]) == set(getattr(config, section).model_dump()), section
 
 
-def test_the_regressions_in_comments_of_the_default_file_have_no_problems(in_project) -> None:
+def test_the_regressions_in_comments_of_the_default_file_have_no_problems(in_project):
     text = Path("config/config.yaml").read_text(encoding="utf-8")
     before, regressions, after = re.split(r"(?s)(\nregressions:\n.*?)(?=\ninference:\n)", text)
     regressions = re.sub(r"^  # (  )?(\w+:)", r"  \1\2", regressions, flags=re.M)
@@ -615,7 +611,7 @@ FAMILY = {
 }
 
 
-def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomment() -> None:
+def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomment():
     # In a folder of its own: a user's text may lie in the project's.
     file = ROOT / "config/gpt2.yaml"
     text, stated = file.read_text(encoding="utf-8"), load(file.name)
@@ -634,7 +630,7 @@ def test_the_gpt2_file_lacks_a_text_and_lists_the_gpt2_family_in_lines_to_uncomm
 
 
 @pytest.mark.parametrize("page", ["corpora", "families", "gpu", "models", "questions", "tutorial"])
-def test_the_examples_of_a_page_are_well_formed(page: str) -> None:
+def test_the_examples_of_a_page_are_well_formed(page):
     text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert examples
@@ -642,13 +638,13 @@ def test_the_examples_of_a_page_are_well_formed(page: str) -> None:
         Config.model_validate({**yaml.safe_load(LEAST), **yaml.safe_load(example)})
 
 
-def test_the_study_asks_for_effects_between_all_pairs_of_layers(in_project: None) -> None:
+def test_the_study_asks_for_effects_between_all_pairs_of_layers(in_project):
     causal = sound(load("study.yaml")).causal
     assert (causal.targets, causal.documents) == ("all", "all")
     assert causal.sign_draws > causal.lags
 
 
-def test_the_models_ask_for_nothing_but_the_terms_of_one(in_project: None) -> None:
+def test_the_models_ask_for_nothing_but_the_terms_of_one(in_project):
     values = load("models.yaml")
     _, (problem,) = check(values, ["config/models.yaml"])
     assert "models.gemma-3-270m.accept_terms: found false, expected true" in problem
@@ -657,7 +653,7 @@ def test_the_models_ask_for_nothing_but_the_terms_of_one(in_project: None) -> No
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "gpt2.yaml", "models.yaml", "study.yaml"])
-def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name: str) -> None:
+def test_the_schema_accepts_the_shipped_files_and_rejects_mistakes(name):
     schema = load("../workflow/schemas/config.schema.yaml")
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

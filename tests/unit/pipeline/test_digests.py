@@ -51,7 +51,7 @@ print(json.dumps([found, sorted(readers & set(sys.modules))]))
 
 
 @pytest.fixture(scope="module")
-def imported() -> tuple[dict[str, list[str]], list[str]]:
+def imported():
     """Return the modules of the library that Python imports for each program, and some others."""
     command = [sys.executable, "-c", LISTING, *sorted(SCRIPTS.glob("*.py"))]
     clean = {"PYTHONPATH": str(SCRIPTS), "PATH": ""}
@@ -92,12 +92,12 @@ def copy(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def unedited() -> dict[str, str]:
+def unedited():
     """Return the digest of each stage's code before any edit."""
     return digests.code_digests(SCRIPTS)
 
 
-def changed_in(copy: Path, unedited: dict[str, str]) -> set[str]:
+def changed_in(copy, unedited):
     return {name for name, digest in digests.code_digests(copy).items() if digest != unedited[name]}
 
 

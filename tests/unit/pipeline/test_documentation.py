@@ -3,9 +3,7 @@
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import check_numbers
 import generate
@@ -26,7 +24,7 @@ from attnlag.regression.design.covariates import CATALOGUE
 GALLERY = ROOT / "docs" / "gallery"
 
 
-def test_files_and_columns_without_a_description_are_named(tmp_path: Path) -> None:
+def test_files_and_columns_without_a_description_are_named(tmp_path):
     folder = tmp_path / "results/model/corpus/attention/notebook"
     (folder / "design").mkdir(parents=True)
     pd.DataFrame({"layer": [0], "estimat": [0.1]}).to_csv(folder / "coefficients.csv")
@@ -47,12 +45,12 @@ def test_files_and_columns_without_a_description_are_named(tmp_path: Path) -> No
     ]
 
 
-def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_pages_are_up_to_date(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
     generate.main()
 
 
-def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_page_is_named_and_written(tmp_path, monkeypatch):
     pages = ["docs/outputs.md", "docs/notebook.ipynb", "docs/exercises.ipynb", "docs/reruns.md"]
     pages += ["docs/house.svg", "workflow/schemas/config.schema.yaml", "tests/workflow/reruns.txt"]
     for name in pages:
@@ -71,9 +69,7 @@ def test_a_stale_page_is_named_and_written(tmp_path: Path, monkeypatch: pytest.M
     assert page.read_text() == text
 
 
-def test_every_key_and_column_is_printed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_key_and_column_is_printed(monkeypatch, capsys):
     printed = {}
     for page in ("keys", "columns"):
         monkeypatch.setattr(sys, "argv", ["generate.py", page])
@@ -90,14 +86,14 @@ def test_every_key_and_column_is_printed(
     assert [name for name in columns if f"`{name}`" not in printed["columns"]] == []
 
 
-def listed_in(properties: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def listed_in(properties, before=""):
     """Yield each key below some properties with its description, as the catalog lists them."""
     for name, key in properties.items():
         yield f"{before}{name}", key.get("description", "")
         yield from listed_in(key.get("properties", {}), f"{before}{name}.")
 
 
-def test_the_schema_lists_every_key_without_references() -> None:
+def test_the_schema_lists_every_key_without_references():
     """The Snakemake workflow catalog reads a file of this name and follows no references."""
     text = (ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     listed = dict(listed_in(yaml.safe_load(text)["properties"]))
@@ -112,7 +108,7 @@ def test_the_schema_lists_every_key_without_references() -> None:
     ]
 
 
-def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
+def test_the_gallery_shows_every_figure_and_none_is_large():
     assert sorted(shown()) == sorted(path.stem for path in GALLERY.iterdir())
     known = figures_of_default_run() | OF_MODELS
     assert {*shown()} <= {*known}
@@ -124,7 +120,7 @@ def test_the_gallery_shows_every_figure_and_none_is_large() -> None:
     assert max(path.stat().st_size for path in GALLERY.iterdir()) <= LIMIT
 
 
-def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission() -> None:
+def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission():
     rules = {
         rule: text
         for path in (ROOT / "workflow/rules").glob("*.smk")
@@ -140,7 +136,7 @@ def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission
     (line,) = re.findall(r"--set-threads ((?:\w+=4 ?)+)", page)
     assert set(re.findall(r"(\w+)=4", line)) == several
 
-    def named(beginning: str) -> set[str]:
+    def named(beginning):
         """Return the rules that an item of the list names."""
         item = page.split(f"- **{beginning}.**")[1].split("\n- **")[0]
         return set(re.findall(r"`([a-z]+_\w+)`", item))
@@ -151,13 +147,13 @@ def test_the_page_on_clusters_names_the_rules_with_threads_gpus_or_no_submission
     assert set(re.findall(r"^#   (\w+): \{slurm_partition", profile, re.M)) == on_gpus
 
 
-def test_every_link_of_the_readme_leads_to_a_file() -> None:
+def test_every_link_of_the_readme_leads_to_a_file():
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert len(links) > 20
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path: Path) -> None:
+def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path):
     """The same figure gives the same bytes, and transparent pixels become white."""
     figure = tmp_path / "figure.png"
     Image.new("RGBA", (2800, 1400), (0, 0, 0, 0)).save(figure)
@@ -168,7 +164,7 @@ def test_a_figure_of_the_gallery_is_reduced_to_1400_pixels(tmp_path: Path) -> No
     assert shrunk(figure) == (tmp_path / "small.png").read_bytes()
 
 
-def test_numbers_in_a_page_are_compared_with_results_and_written(tmp_path: Path) -> None:
+def test_numbers_in_a_page_are_compared_with_results_and_written(tmp_path):
     page, text = tmp_path / "page.md", "Lag 1 is 0.25 (−0.10\nto 1,024) in 9 of 30 layers: 0.25."
     page.write_text(text)
     statements = [

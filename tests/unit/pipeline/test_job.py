@@ -16,7 +16,7 @@ from attnlag.regression.settings import GeometrySettings
 SETTINGS = json.dumps({"alpha": 0.1, "drop_first": 2})
 
 
-def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
+def test_a_job_has_no_markup_and_names_settings_and_options():
     names = {"corpus": "</script><script>alert(1)</script>", "site": "ü"}
     given = {"norms": ["x/0000.parquet"], "none": []}
     text = job.text_of("s", given, {"table": "a.parquet"}, names, SETTINGS, {"device": "cpu"})
@@ -32,7 +32,7 @@ def test_a_job_has_no_markup_and_names_settings_and_options() -> None:
         _ = read.input.design
 
 
-def test_a_long_job_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_job_goes_through_a_file(tmp_path, monkeypatch):
     """All tables of 20 models, 5 corpora, 5 regressions and 3 sites, as the last job has them."""
     monkeypatch.chdir(tmp_path)
     fits = [f"results/model-{n:02d}/corpus-name/attention/within/fits.parquet" for n in range(1500)]
@@ -53,12 +53,12 @@ def test_a_long_job_goes_through_a_file(tmp_path: Path, monkeypatch: pytest.Monk
         (job.text_of("s", {}, {}, {}, '{"alpha": 7}'), "job: settings: found 7 at 'alpha'"),
     ],
 )
-def test_what_is_no_job_is_refused_in_a_line(given: str, message: str) -> None:
+def test_what_is_no_job_is_refused_in_a_line(given, message):
     (line,) = refused(job.read, given, GeometrySettings)
     assert line.startswith(message)
 
 
-def test_a_program_without_a_job_says_what_it_needs() -> None:
+def test_a_program_without_a_job_says_what_it_needs():
     command = [python(), ROOT / "scripts/fit_regression.py"]
     lines = ran(command, status=1).stderr.splitlines()
     assert lines[0].startswith("Fit one regression in every layer")
@@ -69,7 +69,7 @@ def test_a_program_without_a_job_says_what_it_needs() -> None:
     assert needed["  alpha"] == "Significance level; intervals cover 1 - alpha"
 
 
-def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path: Path) -> None:
+def test_the_log_of_a_failed_job_ends_with_a_command_that_repeats_it(tmp_path):
     (tmp_path / "it's").mkdir()
     given, made = {"files": ["it's/x.jsonl"]}, {"corpus": "made.parquet"}
     settings = '{"id": "id", "text": "text", "group": null, "split": "none"}'

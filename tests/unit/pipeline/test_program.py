@@ -12,10 +12,10 @@ from projects import ROOT, environment_of_a_user, ran
 # Each limit is reached where a library is loaded. Where it is reached while Python itself handles
 # an exception, CPython 3.11 may go round in circles.
 @pytest.mark.parametrize("megabytes", [400, 700])
-def test_imports_that_lack_memory_end_in_a_line(megabytes: int) -> None:
+def test_imports_that_lack_memory_end_in_a_line(megabytes):
     """The program is not called yet, so its job does not matter."""
 
-    def limit() -> None:
+    def limit():
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
@@ -39,7 +39,7 @@ def test_no_compiled_module_is_cut_off(tmp_path):
         marshal.loads(path.read_bytes()[16:])
 
 
-def test_a_traceback_keeps_its_lines() -> None:
+def test_a_traceback_keeps_its_lines():
     """Control characters in it are escaped."""
     code = (
         "from attnlag.pipeline import program\n"

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import pytest
 from pydantic import TypeAdapter
@@ -19,7 +19,7 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("stage", FUNCTIONS)
-def test_a_program_reads_the_settings_that_the_workflow_states(stage: str) -> None:
+def test_a_program_reads_the_settings_that_the_workflow_states(stage):
     text = settings_text(stage)
     kind = get_type_hints(getattr(stages, stage))["return"]
     assert stages.canonical(TypeAdapter(kind).validate_json(text)) == text
@@ -38,12 +38,12 @@ EQUAL = [
 
 
 @pytest.mark.parametrize(("stage", "sections", "others"), EQUAL)
-def test_equivalent_settings_have_equal_text(stage: str, sections: Any, others: Any) -> None:
+def test_equivalent_settings_have_equal_text(stage, sections, others):
     text = settings_text(stage, **sections)
     assert text == settings_text(stage, **others) != settings_text(stage)
 
 
 @pytest.mark.parametrize("by", ["entropy_before", "token_characters"])
-def test_surprisal_is_measured_if_slopes_depend_on_it(by: str) -> None:
+def test_surprisal_is_measured_if_slopes_depend_on_it(by):
     text = settings_text("extract_activations", regression={"slopes_by": {by: "lag"}})
     assert ("surprisal" in json.loads(text)["quantities"]) == (by == "entropy_before")
