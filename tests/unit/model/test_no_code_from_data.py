@@ -15,6 +15,9 @@ RULES = sorted((ROOT / "workflow").rglob("*.smk"))
 NUMBERS = {"threads", "resources.mem_mb", "resources.layers", "resources.width"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "runpy.run_path"}
 RUNS_PICKLES = {"torch.load", "pandas.read_pickle", "pd.read_pickle"}
+RUNS_TAGS = {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+# What is to be false where it is stated.
+TRUSTING = {"shell": "a shell", "allow_pickle": "pickles", "trust_remote_code": "trust"}
 PICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -58,20 +61,16 @@ def dangers(source):
             continue
         called = ast.unparse(node.func)
         stated = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-        if called in RUNS_TEXT | RUNS_PICKLES or called.startswith(("os.exec", "os.spawn")):
+        runs = RUNS_TEXT | RUNS_PICKLES | RUNS_TAGS
+        if called in runs or called.startswith(("os.exec", "os.spawn")):
             yield called
-        if stated.get("shell", "False") != "False":
-            yield f"{called} with a shell"
-        if stated.get("allow_pickle", "False") != "False":
-            yield f"{called} with pickles"
-        if stated.get("trust_remote_code", "False") != "False":
-            yield f"{called} with trust"
+        for option, words in TRUSTING.items():
+            if stated.get(option, "False") != "False":
+                yield f"{called} with {words}"
         # The default of transformers asks at the terminal. A mapping that is drawn in may state it.
         automatic = called.startswith(("Auto", "transformers.Auto"))
         if automatic and not {"trust_remote_code", None} & stated.keys():
             yield f"{called} without trust_remote_code=False"
-        if called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load"):
-            yield called
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -82,18 +81,12 @@ def test_no_program_runs_what_it_reads(path):
 @pytest.mark.parametrize(
     "source",
     [
-        "os.system(command)",
-        "subprocess.run(command, shell=True)",
-        "subprocess.run(command, shell=shell)",
-        "eval(text)",
-        "torch.load(path)",
-        "import pickle",
-        "from pickle import loads",
-        "np.load(path, allow_pickle=True)",
+        *("os.system(command)", "eval(text)", "torch.load(path)", "yaml.load(text)"),
+        *("subprocess.run(command, shell=True)", "subprocess.run(command, shell=shell)"),
+        *("import pickle", "from pickle import loads", "np.load(path, allow_pickle=True)"),
         "AutoModel.from_pretrained(folder)",
         "AutoModel.from_pretrained(folder, trust_remote_code=True)",
         "transformers.AutoConfig.from_pretrained(folder)",
-        "yaml.load(text)",
     ],
 )
 def test_the_check_finds_each_dangerous_call(source):
