@@ -172,10 +172,7 @@ MISTAKES_IN_FITS = [
     (dict(outcome="angle"), "outcome: found 'angle' of a measurement without"),
     (dict(drop_first=-1), "drop_first: found -1, expected at least 0"),
     (dict(covariates=["upos"]), "covariates: found upos, but the measurement has no tagger"),
-    (
-        dict(slopes_by={"upos": "outcome"}),
-        "slopes_by: found upos, but the measurement has no tagger",
-    ),
+    (dict(slopes_by={"upos": "outcome"}), "slopes_by: found upos, but the measurement has no tag"),
     (dict(covariates=["surprisal"]), "expected measure(…, quantities=['surprisal'])"),
     (dict(controls={"permute": {}}), "controls.permute: unknown key"),
     (dict(controls={"permutation": {"within": "upos"}}), "controls.permutation.within: found upos"),
