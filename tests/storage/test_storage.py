@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
-from projects import new_project
+from projects import SNAKEMAKES_OWN, new_project
 
 BUCKET, PREFIX = "studies", "first"
 KEYS = {"ACCESS_KEY": "some", "SECRET_KEY": "thing"}
@@ -33,7 +33,11 @@ def stored(bucket):
     """Return the results in the bucket by path, as Project.results does."""
     results = f"{PREFIX}/results/"
     found = bucket.objects.filter(Prefix=results)
-    return {item.key.removeprefix(results): item.get()["Body"].read() for item in found}
+    return {
+        item.key.removeprefix(results): item.get()["Body"].read()
+        for item in found
+        if not item.key.endswith(SNAKEMAKES_OWN)
+    }
 
 
 def run_in(bucket, project, *arguments):

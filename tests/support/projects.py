@@ -27,6 +27,8 @@ PARTS = (
     "data/prompts.jsonl",
 )
 
+# What Snakemake leaves in a folder that is an output.
+SNAKEMAKES_OWN = ".snakemake_timestamp"
 WORDS = (
     "the river ran low that summer and nobody in town could say when rain had last come so they "
     "dug new wells behind the mill and counted every bucket twice before supper"
@@ -175,8 +177,12 @@ class Project:
 
     def results(self, pattern: str = "**/*") -> dict[str, bytes]:
         base = self.folder / "results"
-        paths = sorted(path for path in base.glob(pattern) if path.is_file())
-        return {str(path.relative_to(base)): path.read_bytes() for path in paths}
+        files = (path for path in sorted(base.glob(pattern)) if path.is_file())
+        return {
+            str(path.relative_to(base)): path.read_bytes()
+            for path in files
+            if path.name != SNAKEMAKES_OWN
+        }
 
 
 def save_model(folder: Path, kind: str, seed: int = 0, **settings: Any) -> None:

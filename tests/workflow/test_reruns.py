@@ -4,25 +4,16 @@
 list: delete it, run this file, read the difference. The page is generated from the list.
 """
 
-import copy
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 from planning import plan, rules_of
-from projects import REGRESSIONS, ROOT, SMALL, Project, without_figures
-
-from attnlag.config.schema import Config
-from attnlag.pipeline import stages
+from projects import REGRESSIONS, SMALL, without_figures
 
 STORED = Path(__file__).with_name("reruns.txt")
-FLOW = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-# No regression of the project has classes, and no paper is asked for.
-UNUSED = {"cut_into_thirds", "accumulate_classes", "fit_classes", "decompose_lags", "write_paper"}
-RULES = {*re.findall(r"^ *use rule \w+ as (\w+) with:", FLOW, re.M)} - UNUSED
 
 
 def change(**sections):
@@ -99,7 +90,6 @@ def delete_vectors_and_change_lags(project):
     notebook(lags=[1, 3])(project)
 
 
-NAMES = stages.Names("tiny", "small", "attention", "notebook", "attention")
 OPTIONAL = ["geometry", "heads", "surprisal"]
 PATHS = {"blocks": "h", "attention": "attn", "mlp": "mlp"}
 
@@ -220,36 +210,18 @@ def test_the_list_has_each_row():
     assert list(stored()) == list(ROWS)
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_a_change_runs_the_documented_jobs(to_plan, tmp_path, row):
-    """The further changes of a row change settings of the same stages, which run the same jobs."""
-    if stored().get(row) == "nothing":
-        # All together, in another test.
-        return
-    first, *others = ROWS[row] if row in stored() else ROWS[row][:1]
-    changed = [stages_changed(to_plan, change, tmp_path) for change in (first, *others) if others]
-    assert changed == changed[:1] * len(changed)
-    assert set() not in changed
-    first(to_plan)
+@pytest.mark.parametrize(
+    ("row", "apply"),
+    # Changes that run nothing are all made together, in another test.
+    [(row, apply) for row in ROWS if stored().get(row) != "nothing" for apply in ROWS[row]],
+)
+def test_a_change_runs_the_documented_jobs(to_plan, row, apply):
+    apply(to_plan)
     jobs = planned(to_plan)
     if row not in stored():
         with STORED.open("a", encoding="utf-8") as file:
             file.write(f"{row}\n  {jobs}\n")
     assert stored()[row] == jobs
-
-
-def stages_changed(project, change, tmp_path):
-    """Return the stages of a finished project whose settings a change changes."""
-    changed = Project(tmp_path, copy.deepcopy(project.config))
-    (tmp_path / "config").mkdir(exist_ok=True)
-    change(changed)
-    before, after = (Config.model_validate(each.config) for each in (project, changed))
-    return {
-        stage
-        for stage in RULES
-        if (settings := stages.settings_of(stage, before))
-        and settings(NAMES) != stages.settings_of(stage, after)(NAMES)
-    }
 
 
 def test_changes_that_run_nothing_run_nothing_together(to_plan):
