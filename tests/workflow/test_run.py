@@ -71,10 +71,9 @@ def test_each_figure_of_the_catalogue_is_drawn_from_a_run(finished_once):
 def test_figures_are_made_in_the_chosen_sizes(finished):
     before = finished.results()
     finished.write_config(figures={"sizes": ["column", "page"]})
-    # One job makes all figures of the norms, in all sizes.
+    # One job makes all figures of the adjustments, in all sizes.
     finished.run("results/tiny/small/attention/figures/norms_by_layer_column.png")
-    of_norms = ("layer", "position")
-    names = (*(f"norms_by_{kind}" for kind in of_norms), "text_by_token")
+    names = ("cosines_by_distance", "norms_by_layer", "norms_by_position", "text_by_token")
     new = {f"tiny/small/attention/figures/{name}_column.png" for name in names}
     after = finished.results()
     assert set(after) - set(before) == new
@@ -113,8 +112,9 @@ def test_the_run_prints_a_line_for_each_job(finished_once):
     for noise in ("Reason:", "rule ", "SNAKEMAKE"):
         assert noise not in printed
     jobs = len(list((project.folder / "logs").rglob("*.log")))
-    # Two of them have two lines: where files come from, and what the disk has room for.
-    assert len(timed) == jobs + 2
+    # Three of them have two lines: where files come from, what the disk has room for, and figures
+    # of norms beside those of cosines.
+    assert len(timed) == jobs + 3
     assert f"[{jobs + 1} of {jobs + 1}]" in printed
 
 
