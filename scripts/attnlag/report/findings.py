@@ -95,11 +95,11 @@ def fitted_layers(fits: pd.DataFrame) -> str:
 def unfitted_layers(fits: pd.DataFrame) -> list[str]:
     """Return a line for each reason why layers were not fitted, except a missing layer before."""
     unfitted = fits[~fits["status"].isin(["ok", NO_LAYER_BEFORE])]
-    reasons = [_reason(row) for row in unfitted.itertuples()]
+    unfitted = unfitted.assign(reason=[_reason(row) for row in unfitted.itertuples()])
     return [
         f"{_study(fits)}: {spans(layers.tolist(), 'layer')} {'were' if len(layers) > 1 else 'was'} "
         f"not fitted: {reason}"
-        for reason, layers in unfitted.groupby(reasons, sort=False)["layer"]
+        for reason, layers in unfitted.groupby("reason", sort=False)["layer"]
     ]
 
 
