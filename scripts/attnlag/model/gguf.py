@@ -35,7 +35,7 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
 
     file = path.name
     with as_user_error(f"transformers cannot convert {file}"):
-        header = gguf.GGUFReader(path)
+        header = _header(path)
         _check(header, file)
         architecture = header.fields["general.architecture"].contents()
     if architecture not in ARCHITECTURES:
@@ -85,6 +85,34 @@ def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:
         return {}
     # The first number in a name such as Q4_1, IQ2_XS or MXFP4.
     return {"quantization": stored, "bits": int(re.findall(r"\d+", stored)[0])}
+
+
+def _header(path: Path) -> Any:
+    """Return a reader of a GGUF file that knows of an array of texts only its length.
+
+    The library would parse the vocabulary token by token, which takes seconds, and an array that
+    states more numbers than the file has without an end. It has no public way to prevent either.
+    """
+    from gguf import GGUFReader, GGUFValueType
+
+    class Header(GGUFReader):
+        def _get_field_parts(self, start: int, kind: int) -> Any:
+            if kind != GGUFValueType.ARRAY:
+                return super()._get_field_parts(start, kind)
+            data: Any = self.data
+            element, count = struct.unpack_from("<IQ", data, start)
+            end = start + 12
+            types = [kind, GGUFValueType(element)]
+            if element in self.gguf_scalar_to_np:
+                numbers = np.frombuffer(data, self.gguf_scalar_to_np[element], count, end)
+                return 12 + numbers.nbytes, [numbers], [0], types
+            if element != GGUFValueType.STRING:
+                raise ValueError(f"an array of values of type {element}")
+            for _ in range(count):
+                end += 8 + struct.unpack_from("<Q", data, end)[0]
+            return end - start, [np.array([count])], [], types
+
+    return Header(path)
 
 
 def _check(header: Any, file: str) -> None:

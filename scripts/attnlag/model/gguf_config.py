@@ -129,7 +129,7 @@ def config_of(header: Any, architecture: str, file: str) -> Any:
     config = kind.from_dict(values)
     if f"{architecture}.vocab_size" not in keys:
         # Most files do not state the size of the vocabulary.
-        config.vocab_size = len(keys["tokenizer.ggml.tokens"])
+        config.vocab_size = int(header.fields["tokenizer.ggml.tokens"].parts[-1][0])
     config.tie_word_embeddings = "output.weight" not in tensors
     # If some biases are there, transformers has those of all matrices.
     for setting, part in (("attention_bias", "attn"), ("mlp_bias", "ffn")):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType
+from gguf import GGMLQuantizationType, GGUFValueType
 from gguf_files import PIECES, WIDTH, as_gguf, small_model
 from models import measured
 from refusals import refused
@@ -151,6 +151,15 @@ def test_a_truncated_file_is_refused(tmp_path):
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match=r"cannot convert tiny\.gguf"):
             gguf.convert_gguf(path, tmp_path)
+
+
+def test_an_array_of_more_numbers_than_the_file_has_is_refused(tmp_path):
+    """A header of one array of 2**60 numbers, through which a reader would step one by one."""
+    path = tmp_path / "endless.gguf"
+    array = struct.pack("<QcIIQ", 1, b"a", GGUFValueType.ARRAY, GGUFValueType.UINT32, 2**60)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + array + bytes(64))
+    with pytest.raises(UserError, match=r"cannot convert endless\.gguf"):
+        gguf.convert_gguf(path, tmp_path)
 
 
 # A model is written as llama.cpp's converter would, converted, and compared with itself.
