@@ -1,5 +1,8 @@
 """The report in a browser, from the disk, without a network.
 
+Ids, groups and texts of its corpus are commands, which act in none of its pages. The ids are
+parameters of jobs, which the report shows beside a figure.
+
 Screenshots of every category are left in ``screenshots/`` of pytest's temporary folder; with
 ``ATTNLAG_SCREENSHOTS=FOLDER`` they are kept there.
 """
@@ -10,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hostile import SCRIPT, write_hostile_corpus
 from playwright.sync_api import expect
 from projects import Project, new_project
 
@@ -17,7 +21,6 @@ CATEGORIES = [
     "0 Explorer",
     *("1 Norms", "2 Coefficients", "3 Diagnostics", "4 Interventions", "5 Comparison"),
 ]
-STUDY = "results/tiny/small/attention/notebook"
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +28,12 @@ def project(gpt2: Path, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
     """Return a project after a run of two models, with controls, and its report."""
     project = new_project(tmp_path_factory.mktemp("report") / "project", gpt2)
     shutil.copytree(llama, project.folder / "llama")
+    write_hostile_corpus(project)
     project.write_config(
         models={"llama": {"source": "path", "path": "llama"}},
         controls={"permutation": {"draws": 19}, "random_weights": {"documents": 4}},
-        figures={"formats": ["svg", "png"], "also": ["diagnostics"]},
-        causal={},
+        figures={"formats": ["svg", "png"]},
+        causal={"documents": 6},
     )
     project.run()
     result = project.snakemake("--report", "results/report.zip")
@@ -47,7 +51,8 @@ def unpacked(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path
     return page
 
 
-def test_every_item_of_every_category_is_shown(project, unpacked, page, shots):
+def test_every_item_of_every_category_is_shown(unpacked, page, shots):
+    assert SCRIPT not in unpacked.read_text(encoding="utf-8")
     page.goto(f"file://{unpacked}")
     expect(page.get_by_text("How large are the attention adjustments")).to_be_visible()
     page.screenshot(path=shots / "start.png")
@@ -76,11 +81,12 @@ def test_every_item_of_every_category_is_shown(project, unpacked, page, shots):
         "0 Explorer": 1,
         # For each model: norms by layer and position, and the text.
         "1 Norms": 2 * 3,
-        # For each model: the coefficients and the groups.
-        "2 Coefficients": 2 * 2,
-        "3 Diagnostics": 2,
-        "4 Interventions": 2,
-        "5 Comparison": 1,
+        # For each model: four of each regression, and both regressions in one.
+        "2 Coefficients": 2 * (2 * 4 + 1),
+        "3 Diagnostics": 2 * 2,
+        "4 Interventions": 2 * 3,
+        # For each regression.
+        "5 Comparison": 2,
     }
 
 
@@ -104,7 +110,15 @@ def test_every_figure_and_page_of_the_report_loads(unpacked, page, shots):
         if path.endswith(".html"):
             page.locator("td, #text span").nth(5).wait_for(state="attached")
         else:
-            assert page.evaluate("document.querySelectorAll('svg text').length") > 3
+            # A figure without panels has its title and what it was drawn from.
+            assert page.evaluate("document.querySelectorAll('svg text').length") >= 2
             size = page.evaluate("document.documentElement.getBoundingClientRect().width")
             assert size > 300
         page.screenshot(path=shots / f"item {number:02d} {Path(path).stem}.png")
+
+
+def test_no_text_of_the_corpus_runs_in_the_explorer(project, page):
+    page.goto(f"file://{project.folder / 'results/explorer.html'}#tab=text")
+    for place in range(page.locator("#document option").count()):
+        page.locator("#document").select_option(index=place)
+        page.wait_for_timeout(50)
