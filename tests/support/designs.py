@@ -69,6 +69,11 @@ def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
     return pa.table(columns)
 
 
+def sequences_of(documents):
+    """Return the lengths of sequences by document and window, given the windows of each."""
+    return {(f"d{i}", w): n for i, windows in enumerate(documents) for w, n in enumerate(windows)}
+
+
 def norms_table(lengths, values=(), token_ids=None):
     """Return the keys of tokens of sequences and norms of them, (layers, tokens).
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from designs import RARE, SLOPES, changed, norms_table
+from designs import RARE, SLOPES, changed, norms_table, sequences_of
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
     """Return norms of two sequences in each document, and the file of their properties."""
     random = np.random.default_rng(3)
-    lengths = {(f"d{i}", window): n for i in range(30) for window, n in enumerate((40 + i, 20))}
+    lengths = sequences_of([40 + i, 20] for i in range(30))
     tokens = sum(lengths.values())
     table = norms_table(lengths, token_ids=random.integers(0, 9, tokens))
     window, position = table["window"].to_numpy(), table["position"].to_numpy()

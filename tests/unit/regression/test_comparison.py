@@ -227,9 +227,8 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(study_of):
 @pytest.mark.parametrize("others", [NAMES[:5], NAMES[5:]], ids=["few", "none"])
 def test_layers_are_not_compared_over_few_or_no_common_documents(study_of, others):
     designs = [design_of(bump(4), documents) for documents in (NAMES[:5], others)]
-    table = pairs_of(
-        *(study_of(*each, covariance="nonrobust") for each in zip("ab", designs, strict=True))
-    )
+    named = zip("ab", designs, strict=True)
+    table = pairs_of(*(study_of(*each, covariance="nonrobust") for each in named))
     assert (table["documents"] == len(set(NAMES[:5]) & set(others))).all()
     assert (table["layers_compared"] == 0).all()
     assert table["median_difference"].isna().all()
@@ -243,9 +242,8 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
     studies = [study_of(*model, *scope) for model, scope in product(models.items(), scopes)]
     table = pairs_of(*studies)
     found = table.groupby(["model_a", "model_b", "corpus", "site"]).size()
-    assert sorted(found.index) == [
-        (*pair, *scope) for pair in ("ab", "ac", "bc") for scope in scopes
-    ]
+    pairs = product(("ab", "ac", "bc"), scopes)
+    assert sorted(found.index) == [(*pair, *scope) for pair, scope in pairs]
     assert (found == 2).all()
     # A pair does not depend on what else is compared.
     alone = pairs_of(studies[0], studies[4])

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import batches_of, design_settings
+from designs import batches_of, design_settings, sequences_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import lags_of, spline
@@ -27,10 +27,8 @@ KNOTS = (1, 3, 5, 9)
 
 def norms_table(documents, values):
     """Return norms, (tokens, layers), of documents, given the lengths of the windows of each."""
-    windows = ((f"d{i}", own) for i, own in enumerate(documents))
-    lengths = {(name, w): n for name, own in windows for w, n in enumerate(own)}
     token_ids = np.random.default_rng(0).integers(0, 7, len(values))
-    return designs.norms_table(lengths, values.T.astype(np.float32), token_ids)
+    return designs.norms_table(sequences_of(documents), values.T.astype(np.float32), token_ids)
 
 
 def facts_of(folder, table):
@@ -82,7 +80,7 @@ def by_definition(table, spec, facts):
     return found[around.notna().all(axis=1)].reset_index(drop=True)
 
 
-DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(lambda d: tuple(sorted(d)))
+DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(sorted)
 
 
 @given(

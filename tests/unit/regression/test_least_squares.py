@@ -237,14 +237,14 @@ def test_the_correction_hardly_worsens_a_fit_of_short_documents(last):
     knots = {"position_knots": (4, 16, last)}
     settings = design_settings(lags=(1, 2), covariates=("position",), **knots)
     table = design_of(corpus_of(dynamics=(0.3, 0.0), documents=20, tokens=63), settings)
-    plain, corrected_for_bias = (fitted(table, halves=each, effects=True) for each in (False, True))
-    for without, with_it in zip(plain, corrected_for_bias, strict=True):
+    fits = (fitted(table, halves=each, effects=True) for each in (False, True))
+    for without, with_it in zip(*fits, strict=True):
         assert with_it.status == "ok"
         assert 0 < without.goodness["r_squared"] - with_it.goodness["r_squared"] < 0.01
 
 
 BY_DOCUMENT = np.repeat(np.arange(8.0), 20)
-WITHIN = "lag_2 is constant within documents", {"fixed_effects": True}
+WITHIN = "lag_2 is constant within documents", {"effects": True}
 ALONE = "without d3 the regressors are collinear: no jackknife", {"covariance": "cluster-jackknife"}
 
 
@@ -266,8 +266,7 @@ def test_a_layer_that_cannot_be_fitted_has_a_reason_and_others_are_fitted(
     table = design_table([20] * 8, 2)
     values = 2 * table["layer_01.lag_1"].to_numpy() - 7 if values is None else values
     broken = changed(table, {f"layer_01.{term}": values.astype(float)})
-    covariance, effects = options.get("covariance", "cluster"), options.get("fixed_effects", False)
-    alone, fits = (fitted(each, covariance, effects=effects) for each in (table, broken))
+    alone, fits = (fitted(each, **options) for each in (table, broken))
     assert [fit.status for fit in fits] == ["ok", status]
     tidy = results.coefficients_table(fits, Errors())
     expected = results.coefficients_table(alone[:1], Errors())

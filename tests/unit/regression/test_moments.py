@@ -14,6 +14,7 @@ from designs import (
     pieces_of,
     regressed,
     regression_settings,
+    sequences_of,
     stored_of,
 )
 from hypothesis import given
@@ -99,10 +100,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
     """
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
     generator = np.random.default_rng(0)
-    windows = {"a": [9, 20], "b": [2], "c": [31], "d": [3], "e": [5, 1, 6], "f": [1]}
-    sequences = {
-        (name, window): n for name, lengths in windows.items() for window, n in enumerate(lengths)
-    }
+    sequences = sequences_of([[9, 20], [2], [31], [3], [5, 1, 6], [1]])
     lengths = list(sequences.values())
     tokens = sum(lengths)
     norms = generator.lognormal(3, 1, size=(2, tokens))
@@ -120,7 +118,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
     assert len(frame) + counts.incomplete_rows == sum(max(0, n - 3) for n in lengths)
     assert counts.incomplete_rows > 3
     stored = crossproducts.Stored(files[2:])
-    assert stored[0].clusters == list(frame["document"].unique()) == ["a", "c", "e"]
+    assert stored[0].clusters == list(frame["document"].unique()) == ["d0", "d2", "d4"]
     first = first_halves(frame["document"].astype(str))
     for layer, own in enumerate(stored):
         names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]

@@ -16,8 +16,10 @@ from designs import (
     columns_of,
     design_table,
     moments_of,
+    norms_table,
     pieces_of,
     regressed,
+    sequences_of,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,10 +46,9 @@ RAGGED = [[40], [3, 30], [1], [25, 1, 12], [7], [55], [2, 2], [90]]
 def design(documents, layers=2, missing=0.0):
     """Return a design of documents of windows, with a covariate that all layers share."""
     table = design_table(list(map(sum, documents)), layers, mean=5.0, missing=missing)
-    places = [(w, t) for windows in documents for w, n in enumerate(windows) for t in range(n)]
-    window, position = np.array(places, np.int32).T
-    shared = np.random.default_rng(1).normal(size=len(table))
-    return changed(table, {"window": window, "position": position, "log_frequency": shared})
+    keys = norms_table(sequences_of(documents))
+    shared = {"log_frequency": np.random.default_rng(1).normal(size=len(table))}
+    return changed(table, {name: keys[name] for name in ("window", "position")} | shared)
 
 
 def frame_of(table, layer, effects):
