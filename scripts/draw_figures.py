@@ -21,7 +21,7 @@ INPUTS = {
 
 
 def main(job):
-    drawn_from = {}
+    drawn_from: dict = {}
     # Those of a paper have captions in place of titles.
     ((kind, paths),) = vars(job.output).items()
     for path in paths:

@@ -23,6 +23,9 @@ class Inputs(SimpleNamespace):
     the number of tokens, rows or documents. ``settings`` are those of the stage that is given.
     """
 
+    settings: Any
+    alpha: Any
+
     def __init__(self, made: Path, name: str, extent: str = "", stage: str = "", **parts: Any):
         self.record = tables.read_provenance(made)
         self.name, self.extent = name, extent
@@ -112,7 +115,11 @@ def read_sites(files: Any, names: Any, settings: Any) -> Inputs:
         read_coefficients(path, names, fits=pd.read_parquet(fits))
         for path, fits in zip(files.coefficients, files.fits, strict=True)
     ]
-    of_sites = {"norms": list(norms.values()), "sites": list(norms), "studies": studies}
+    of_sites: dict[str, Any] = {
+        "norms": list(norms.values()),
+        "sites": list(norms),
+        "studies": studies,
+    }
     # All sites have the same tokens.
     return Inputs(files.coefficients[0], joined(names), studies[0].extent, **of_sites)
 

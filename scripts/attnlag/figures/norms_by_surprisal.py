@@ -69,8 +69,8 @@ def figure(inputs: Inputs) -> Sheet:
         if layer in layers_with_bins:
             sums = (RatioSums.of_rows(y[bin_of == n], documents[bin_of == n]) for n in range(BINS))
             means = pd.DataFrame([of_bin.columns(1 - CONFIDENCE) for of_bin in sums])
-            ends = (means[end] for end in BOUNDS)
-            bins.append(Line(means["mean"], f"layer {layer}", colour, *ends))
+            low, high = (means[end] for end in BOUNDS)
+            bins.append(Line(means["mean"], f"layer {layer}", colour, low, high))
         alone = slope_of(y, x[None], documents)
         given_frequency = slope_of(y, np.stack([x, frequencies]), documents)
         x = order[:, finite] - order[:, finite].mean(axis=1, keepdims=True)
