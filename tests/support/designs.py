@@ -117,9 +117,11 @@ def effects_table(rows):
 def changed(table, columns):
     """Return a table with columns replaced or added."""
     for name, values in columns.items():
-        place = table.schema.get_field_index(name)
-        table = table.drop_columns(name) if place >= 0 else table
-        table = table.add_column(place % (table.num_columns + 1), name, pa.array(values))
+        place, column = table.schema.get_field_index(name), pa.array(values)
+        if place >= 0:
+            table = table.set_column(place, name, column)
+        else:
+            table = table.append_column(name, column)
     return table
 
 

@@ -257,7 +257,10 @@ def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
 
 
 def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = 0) -> Iterator[pa.RecordBatch]:
-    """Yield consecutive rows in batches of whole documents, with so many rows but for the last."""
+    """Yield consecutive rows in batches of whole documents, of ``rows`` or more but for the last.
+
+    A document that is longer than all batches is in memory whole.
+    """
     waiting: list[pa.RecordBatch] = []
     last = None
     for batch in batches:

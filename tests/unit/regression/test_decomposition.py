@@ -167,6 +167,19 @@ def test_beyond_a_number_of_rows_a_sample_of_whole_documents_is_decomposed(
     )
 
 
+def test_documents_are_sampled_without_reading_a_column_whole(tmp_path):
+    names, rows = pa.array([f"d{i}" for i in range(100)]), 400_000
+    codes = np.repeat(np.arange(100, dtype=np.int32), rows // 100)
+    table = pa.table({"document": pa.DictionaryArray.from_arrays(codes, names)})
+    pq.write_table(table, tmp_path / "0000.parquet", row_group_size=rows // 4)
+    pool, default = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    sample = samples.Sample([tmp_path / "0000.parquet"], most=rows * 6 // 10)
+    pa.set_memory_pool(default)
+    assert (len(sample.documents), len(sample.rows)) == (60, rows * 6 // 10)
+    assert 0 < pool.max_memory() < codes.nbytes
+
+
 def test_documents_without_parts_of_speech_are_left_out(shards):
     designs, properties, frames = shards
     whole = pq.read_table(properties[1])

@@ -43,8 +43,8 @@ def classes_of(name: str) -> tuple[str, ...]:
 class Property:
     """A property of the tokens of some documents.
 
-    ``starts`` has the first row of each sequence, by document and window, and ``values``, (rows,),
-    numbers or indices into `CLASSES`, NaN if unknown.
+    ``starts`` has the first row of each sequence, by document and window, and ``values``, (rows,)
+    float64, numbers or indices into `CLASSES`, NaN if unknown.
     """
 
     def __init__(self, name: str, starts: dict[tuple[str, int], int], values: np.ndarray) -> None:

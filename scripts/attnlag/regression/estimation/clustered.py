@@ -128,7 +128,7 @@ class ClusterSums:
     of freedom are those of the regression on all rows, also if halves correct it.
     """
 
-    # What some covariances need, and have: the estimates without each cluster, and the middle of a
+    # Given to covariances that need them: the estimates without each cluster, and the middle of a
     # covariance of centred coefficients, (K, K), from the residuals.
     left_out: "Jackknife"
     robust_meat: np.ndarray

@@ -50,11 +50,11 @@ class Cells:
     def of(self, batch: pa.RecordBatch, sizes: np.ndarray) -> np.ndarray:
         """Return the cell of each row of whole documents of some sizes; NaN if in no class."""
         cell = np.zeros(len(batch)) if self.class_of is None else self.class_of(batch)
-        if self.halves:
-            # The first half takes the odd row.
-            sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
-            cell += self.classes * np.repeat(np.arange(len(sizes_of_halves)) % 2, sizes_of_halves)
-        return cell
+        if not self.halves:
+            return cell
+        # The first half takes the odd row.
+        sizes_of_halves = np.stack([(sizes + 1) // 2, sizes // 2], axis=1).ravel()
+        return cell + self.classes * np.repeat(np.arange(2 * len(sizes)) % 2, sizes_of_halves)
 
 
 def summed(
@@ -238,11 +238,11 @@ def _table(names: Sequence[str], sums: np.ndarray, layers: Sequence[int]) -> pa.
 
 
 class Stored(Sequence[Moments]):
-    """The layers of shards in files, in order, each of which is read on use.
+    """The layers of a design, in order, each of which is read on use from the files of all shards.
 
-    If the documents need more than the budget, in bytes for all layers, they share as many bins as
-    fit, whatever the shards. With ``keep``, layers that were read are kept if all take less than
-    `KEPT_BYTES`.
+    A document is in one shard. If the documents need more than the budget, in bytes for all layers,
+    they share as many bins as fit, whatever the shards. With ``keep``, layers that were read are
+    kept if all take less than `KEPT_BYTES`.
     """
 
     def __init__(

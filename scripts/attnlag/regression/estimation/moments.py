@@ -169,7 +169,10 @@ class Moments:
         effects: bool,
         group_of: Mapping[str, str] | None = None,
     ) -> "Moments":
-        """Return what a regression, perhaps on other terms or with effects, is solved from."""
+        """Return the moments that a regression is solved from: centred, perhaps of other terms.
+
+        They are without effects of documents, and clustered by groups, if that is asked for.
+        """
         moments = self if sums is None else self.with_terms(sums)
         moments = moments.centred().with_total()
         moments = moments.demeaned() if effects else moments

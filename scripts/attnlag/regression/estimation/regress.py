@@ -44,14 +44,14 @@ class LayerFit:
         # ``"ok"``, or the reason why the layer could not be fitted; the numbers are then NaN.
         self.status = obstacle_of(solution, kind, left_out)
         self.layer, self.names, self.n_obs = moments.layer, moments.names, solution.n_obs
-        # Clusters with rows are documents even if these share bins.
+        # Numbers of those with rows. Documents count as clusters even if they share bins.
         self.n_documents, self.clusters = moments.documents, moments.count
         self.parameters = k + solution.absorbed
         self.left_out = left_out if self.status == "ok" else None
         # estimate, uncorrected, df, (K,) arrays: on the scale of the data, corrected for bias or
-        # not, and the degrees of freedom of the t statistics.
+        # not, and the degrees of freedom of the t statistics, which the covariance says.
         self.estimate, self.uncorrected, self.df = np.full((3, k), np.nan)
-        # Covariance of the estimates.
+        # (K, K) array: covariance of the estimates.
         v = self.covariance = np.full((k, k), np.nan)
         # The joint tests that were asked for, and that all slopes are zero.
         self.joint = [NO_TEST._replace(df=len(contrasts)) for contrasts in tested]

@@ -161,8 +161,8 @@ def sum_residuals(
 ) -> ResidualSums:
     """Sum over the residuals of a design in a single pass, batch by batch.
 
-    No lags of the Newey-West errors allow for heteroskedasticity alone. A model with document
-    effects needs the means of these documents (`means_of`).
+    With 0 lags, Newey-West errors allow for heteroskedasticity alone. A model with document effects
+    needs the means of these documents (`means_of`).
     """
     reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
@@ -217,7 +217,7 @@ def _of_layer(
     slots: np.ndarray,
     end: int,
 ) -> dict[str, Any]:
-    """Return the sums over the rows of a batch that one layer keeps, given their slots of some.
+    """Return the sums over the rows of a batch that one layer keeps, in slots before an end.
 
     ``x`` has y, then the centred regressors.
     """

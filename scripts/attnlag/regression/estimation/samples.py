@@ -8,6 +8,7 @@ shards.
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,12 +26,19 @@ FEWEST_SAMPLED = 50
 
 
 class Sample:
-    """All documents of tables with a row per token, or some of them with at most so many rows."""
+    """The rows of all documents of tables with a row per token, or of some with ``most`` or fewer.
+
+    A sample has at least `FEWEST_SAMPLED` documents, however long.
+    """
 
     def __init__(self, paths: Sequence[Path], most: int = MOST_ROWS) -> None:
-        columns = [pq.read_table(path, columns=["document"]) for path in paths]
-        counted = pa.concat_tables(columns).unify_dictionaries()["document"].value_counts()
-        sizes = {run["values"]: run["counts"] for run in counted.to_pylist()}
+        sizes: Counter[str] = Counter()
+        for path in paths:
+            # One batch is in memory at a time.
+            file = pq.ParquetFile(path, pre_buffer=False)
+            for batch in file.iter_batches(columns=["document"], use_threads=False):
+                names, counted = batch["document"].value_counts().flatten()
+                sizes.update(dict(zip(names.to_pylist(), counted.to_pylist(), strict=True)))
         # Hash before which those of the documents lie; "" if these are all documents.
         self.end, taken = "", 0
         for number, (place, name) in enumerate(sorted((_hash(name), name) for name in sizes)):

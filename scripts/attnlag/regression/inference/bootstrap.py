@@ -24,7 +24,10 @@ NUMBERS_KEPT = 2**24
 
 
 def weights_of_draws(documents: int, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each draw takes each document, whatever the block: (block, documents)."""
+    """Yield how often each draw takes each document: (block, documents) float64 arrays.
+
+    The draws do not depend on the size of the blocks.
+    """
     random = np.random.default_rng(seed)
     block = max(1, NUMBERS_AT_ONCE // max(documents, 1))
     for start in range(0, draws, block):

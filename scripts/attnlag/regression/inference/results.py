@@ -14,7 +14,7 @@ from attnlag.regression.terms import is_lag
 # Number of influential documents that are kept for each layer and term.
 INFLUENTIAL = 100
 
-
+# Columns of the table of coefficients.
 COLUMNS = ["subset", "layer", "term", "estimate", "std_error", "statistic", "df", "p_value"]
 COLUMNS += ["p_adjusted", "conf_low", "conf_high", "equivalence", "vcov_type", "uncorrected"]
 
