@@ -56,7 +56,7 @@ def test_the_default_extraction_of_each_kind_says_what_it_cannot_measure(kind, p
 
 
 def test_layers_without_attention_are_named_and_marked(project):
-    """No family is declared: the modules are found by detect_modules, for the interventions too."""
+    """No family is declared: the modules are detected, for the interventions too."""
     results = project.folder / "results" / "jamba" / "small"
     mixers = {"0": "JambaMambaMixer", "2": "JambaMambaMixer"}
     for path in ("attention/norms/0000.parquet", "causal/effects/0000.parquet"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from models import EXPERTS, MODELS, gpt2_of_large_weights, outputs_of, small_model
+from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
 from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -65,7 +65,7 @@ def effects_of(model, ids, chosen):
 def test_reverse_mode_equals_forward_mode_with_the_same_signs(
     gpt2_in_double, ids, forward_mode, sign_draws
 ):
-    """With as many sign_draws as tokens, each sign meets itself alone: the estimate is exact."""
+    """With as many draws as tokens, each sign meets itself alone: the estimate is exact."""
     signs, tokens = sampling.signs(0, "doc", 0, TOKENS), np.arange(TOKENS)
     meeting = (tokens[:, None] - tokens) % sign_draws == 0
     met = np.where(meeting, np.outer(signs, signs), 0)
@@ -75,6 +75,28 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
             expected = np.einsum("tu,ult->l", met[1 + lag :, 1:], slopes)
             np.testing.assert_allclose(sums.effects[:m, lag], expected, atol=1e-13)
             assert sums.positions[lag] == TOKENS - 1 - lag
+
+
+@pytest.mark.parametrize("site", ["attention", "block"])
+def test_slopes_are_those_of_the_model_in_which_a_plain_hook_scales_a_vector(ids, site):
+    model, step = gpt2_of_large_weights(), 1e-5
+    decoder, block = decoder_of(model.base_model), model.transformer.h[1]
+    opened = derivative.opened_gates(decoder, [site], (1, TOKENS))
+    logs = derivative.log_norms(decoder, ids, sorted({"attention", site}), opened)
+    (slopes,) = torch.autograd.grad(logs["attention", 3][0, 5], opened[site][1])
+
+    def log_norm(factor):
+        def scale(_, args, output):
+            if site == "attention":
+                output[0][0, 4] *= factor
+            else:
+                output[0, 4] += (factor - 1) * (output - args[0])[0, 4]
+
+        with (block.attn if site == "attention" else block).register_forward_hook(scale):
+            return adjustments(model, ids[0])[0][3, 5].norm().log()
+
+    difference = (log_norm(np.exp(step)) - log_norm(np.exp(-step))) / (2 * step)
+    assert slopes[0, 4] == pytest.approx(float(difference), rel=1e-6)
 
 
 @pytest.mark.parametrize("site", ["attention", "mlp", "block"])

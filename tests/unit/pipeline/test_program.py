@@ -52,7 +52,7 @@ def test_a_traceback_keeps_its_lines():
     assert lines[-1] == r"RuntimeError: \x1b[2J"
 
 
-def test_the_memory_of_a_program_is_not_that_of_what_started_it() -> None:
+def test_the_memory_of_a_program_is_not_that_of_what_started_it():
     printed = "from attnlag.pipeline import program; print(program._peak())"
     starts = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {printed!r}])"
     done = ran([sys.executable, "-c", f"large = bytearray(500_000_000); {starts}"])

@@ -218,6 +218,10 @@ def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, give
     assert message in line
 
 
+def test_a_folder_without_results_is_reported_in_one_line(tmp_path):
+    assert "found no results" in refused(attnlag.read, tmp_path)[0]
+
+
 def test_a_series_keeps_its_index_and_one_site_may_be_a_word(model, tokenizer):
     texts = pd.Series(["The river ran low", "that summer"], index=["a", 7])
     measured = attnlag.measure(model, tokenizer, texts, sites="mlp", progress=False)
