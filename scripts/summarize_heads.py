@@ -3,45 +3,21 @@
 In a large corpus, all but the attention to first tokens is that of a sample of documents.
 """
 
-import tempfile
-from pathlib import Path
-
 import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
 
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.quantities import head_shares
 from attnlag.quantities.columns import HEADS_KEY, TRACED_KEY, layers_in
 from attnlag.regression.beyond import lags_of_parts
-from attnlag.regression.estimation import samples
 from attnlag.regression.settings import HeadsSettings
 from attnlag.storage import tables
 
 
 def main(job):
-    settings, sample = job.settings, samples.Sample(job.input.heads)
-    documents = sample.documents if sample.end else None
-    group_of = group_by_document(job.input.corpus) if settings.cluster == "group" else None
-    lags = lags_of_parts.NO_LAGS.copy()
-    with tempfile.TemporaryDirectory() as folder:
-        of_heads, norms, with_sinks = job.input.heads, job.input.norms, job.input.heads
-        if documents is not None:
-            in_sinks: set[str] = set()
-            for path in job.input.sinks:
-                in_sinks.update(pq.read_table(path, columns=["document"])["document"].to_pylist())
-            of_heads = samples.copied(job.input.heads, documents, Path(folder, "heads"))
-            norms = samples.copied(job.input.norms, documents, Path(folder, "norms"))
-            with_sinks = samples.copied(job.input.heads, sorted(in_sinks), Path(folder, "sinks"))
-        table = head_shares.table(
-            of_heads, norms, job.input.sinks, with_sinks, drop_first=settings.drop_first
-        )
-        if settings.design is not None:
-            lags = lags_of_parts.of_files(
-                of_heads, norms, vars(job.input), documents, settings, group_of=group_of
-            )
-    table["sampled"] = documents is not None
+    group_of = group_by_document(job.input.corpus) if job.settings.cluster == "group" else None
+    table, lags, sample = lags_of_parts.shares_and_lags(vars(job.input), job.settings, group_of)
     shared = tables.of_all_shards(job.input.heads)
     proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
     traced = None
@@ -50,15 +26,15 @@ def main(job):
     record = tables.provenance(
         shared,
         "heads_table",
-        settings,
+        job.settings,
         "numpy",
         "scipy",
         sample_end=sample.end,
-        sampled=len(documents or ()),
+        sampled=len(sample.documents) if sample.end else 0,
         proof=proof,
         traced=traced,
     )
-    names = {"site": "attention", "regression": settings.regression}
+    names = {"site": "attention", "regression": job.settings.regression}
     tables.write_results({job.output.head_coefficients: lags}, record, **names)
     name = tables.write_results({job.output.heads: table}, record, site="attention")
     layers = len(layers_in(pq.read_schema(job.input.heads[0])))

@@ -5,6 +5,7 @@ regression of its own, as each layer has in other regressions, and one row in th
 also has their sum, the adjustment; with heads also that of the tokens above the floor.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attnlag.corpus.catalogue import FILES as SHARDED
+from attnlag.quantities import head_shares
 from attnlag.quantities.columns import KEYS, layer_name, layer_number, layers_in
 from attnlag.quantities.head_shares import ABOVE, WHOLE, at_floor, norms_of_heads
 from attnlag.quantities.traced_tables import WRITTEN
 from attnlag.regression.design.design import Formula
-from attnlag.regression.estimation import merging, moments
+from attnlag.regression.estimation import merging, moments, samples
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.regress import LayerFit
@@ -143,13 +145,40 @@ def norms_of_parts(source: HeadNorms, name: str, first: int) -> pa.Table:
     return pa.table([*keys.columns, *map(pa.array, values)], names=[*KEYS, *names])
 
 
+def shares_and_lags(
+    files: Mapping[str, Any], settings: HeadsSettings, group_of: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, samples.Sample]:
+    """Return the shares and the coefficients of all heads, and the sample of documents they are of.
+
+    ``files`` are those of all shards by name: ``heads``, ``norms``, ``sinks``, and others as for
+    `of_files`. Shares of attention are of all documents of the sinks. Without
+    a design, there are no coefficients.
+    """
+    sample, lags = samples.Sample(files["heads"]), NO_LAGS.copy()
+    documents = sample.documents if sample.end else None
+    heads, norms, with_sinks = files["heads"], files["norms"], files["heads"]
+    with tempfile.TemporaryDirectory() as folder:
+        if documents is not None:
+            in_sinks: set[str] = set()
+            for path in files["sinks"]:
+                in_sinks.update(pq.read_table(path, columns=["document"])["document"].to_pylist())
+            heads = samples.copied(heads, documents, Path(folder, "heads"))
+            norms = samples.copied(norms, documents, Path(folder, "norms"))
+            with_sinks = samples.copied(with_sinks, sorted(in_sinks), Path(folder, "sinks"))
+        shares = head_shares.table(
+            heads, norms, files["sinks"], with_sinks, drop_first=settings.drop_first
+        )
+        if settings.design is not None:
+            lags = of_files(heads, norms, files, documents, settings, group_of)
+    return shares.assign(sampled=documents is not None), lags, sample
+
+
 def of_files(
     heads: Sequence[Path],
     norms: Sequence[Path],
     files: Mapping[str, Any],
     documents: Sequence[str] | None,
     settings: HeadsSettings,
-    *,
     group_of: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Return the coefficients of all heads, as `of_heads` does, from the files of all shards.
