@@ -90,6 +90,7 @@ def save(figure: Figure, paths: Sequence[Path], size: Size = PAGE) -> None:
                 metadata=METADATA[path.suffix],
                 **dots,
             )
+            # A PDF is scaled by the document that includes it.
             if path.suffix == ".svg" and size.magnification != 1:
                 _magnify(temporary, size.magnification)
 

@@ -48,7 +48,7 @@ class Figures(PanelsSettings, Shading):
     sizes: Annotated[list[Literal["page", "column"]], Distinct] = Field(
         default=["page"],
         min_length=1,
-        description="Sizes of every figure: 10 and 3.5 inches wide",
+        description="Sizes of every figure: 10 and 3.5 inches wide (PDF: 10 and 4.5)",
     )
     documents: dict[Name, Annotated[list[Text], Field(min_length=1), Distinct]] | None = Field(
         default=None,
