@@ -108,8 +108,8 @@ def beside_predictions(
 ) -> pd.DataFrame:
     """Return sums over sources beside what two regressions predict.
 
-    One regression, `cross_layer.together`, has what is intervened on, all preceding
-    layers of the same tokens. The other, of the target layer on itself over all documents, is by
+    One regression, that of `cross_layer.together`, has what is intervened on, all preceding layers
+    of the same tokens. The other, of the target layer on itself over all documents, is by
     target site: the ``share`` is the effect divided by its coefficient. Its error is that of the
     delta method, with the two regarded as independent, because the effects come from few of the
     documents. NaN if the coefficient's interval has zero.

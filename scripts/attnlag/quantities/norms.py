@@ -73,7 +73,7 @@ def outcome_values(outcome: Outcome, numbers: np.ndarray) -> np.ndarray:
 def in_batches(
     outcome: Outcome, path: Path, stream: Path | None, rows: int, progress: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the numbers of an outcome in whole documents, at least so many rows: keys, then layers.
+    """Yield the numbers of an outcome, keys and layers, in whole documents of ``rows`` or more.
 
     The file of relative norms has the norms of adjustments. If the norms of the stream at the same
     tokens and blocks are given, relative norms are divided by them; other outcomes are NaN at

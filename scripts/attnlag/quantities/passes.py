@@ -77,18 +77,18 @@ def groups(
     """Yield indices of sequences of similar length with at most ``batch_tokens`` when padded.
 
     The longest sequences come first, so that a batch that is too large for memory fails at once. A
-    sequence longer than the budget is a batch by itself. If rope_groups are given, the sequences of
-    a batch share one; see `Rotary`.
+    sequence longer than the budget is a batch by itself. If ``rope_groups`` are given, those of
+    `Rotary`, the sequences of a batch have the same.
     """
     order = np.argsort(-lengths, kind="stable")
     descending = lengths[order]
-    stretched = np.zeros_like(lengths) if rope_groups is None else rope_groups[order]
+    sharing = np.zeros_like(lengths) if rope_groups is None else rope_groups[order]
     first = 0
     while first < len(order):
         longest = int(descending[first])
         most = first + max(1, batch_tokens // longest)
         alike = int(np.searchsorted(-descending, -LIKE_LENGTH * longest, side="right"))
-        same = int(np.searchsorted(-stretched, -stretched[first], side="right"))
+        same = int(np.searchsorted(-sharing, -sharing[first], side="right"))
         stop = min(most, alike, same)
         yield order[first:stop]
         first = stop

@@ -138,9 +138,11 @@ class Measurement:
             for number, columns in groupby(layers_in(rows.schema), layer_number):
                 of_layer: dict[str, np.ndarray] = {}
                 for column in columns:
-                    values, value = array_of(rows[column]), column.partition(".")[2] or quantity
-                    heads = {f"head_{head}": norms for head, norms in enumerate(values.T)}
-                    of_layer |= heads if values.ndim > 1 else {value: values}
+                    values = array_of(rows[column])
+                    if values.ndim > 1:
+                        of_layer |= {f"head_{head}": norms for head, norms in enumerate(values.T)}
+                    else:
+                        of_layer[column.partition(".")[2] or quantity] = values
                 if name == "norms":
                     relative = relative_norms(of_layer["norms"], self.stream[number])
                     of_layer = {"norm": of_layer["norms"], "relative": relative}
