@@ -5,9 +5,7 @@ The norm itself is stored, not its logarithm. The design counts norms of zero an
 
 import attnlag.pipeline.program as program
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from attnlag.errors import counted
 from attnlag.quantities import centred, columns, norms
@@ -23,13 +21,8 @@ def main(job):
     sums = centred.VectorSums.empty(len(layers), width)
     schema = columns.schema(len(layers)).with_metadata(tables.metadata(record))
     with tables.parquet_writer(job.output.norms, schema, compression="zstd") as writer:
-        # Row groups of vectors are smaller; as many row groups of norms would take memory to open.
-        held: list[pa.Table] = []
-        for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
-            held.append(norms.norms_of_row_group(file, group, sums.add))
-            if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
-                writer.write_table(pa.concat_tables(held).unify_dictionaries())
-                held = []
+        for rows in norms.norms_in(file, sums.add):
+            writer.write_table(rows)
     tables.write_table(sums.table(), job.output.sums, record)
     tokens = counted(file.metadata.num_rows, "token")
     program.log.info(f"{record.names}: norms of {tokens}")

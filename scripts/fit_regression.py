@@ -6,11 +6,8 @@ errors are those of `attnlag.regression.covariances`.
 
 import attnlag.pipeline.program as program
 
-import pyarrow.parquet as pq
-
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import counted
-from attnlag.regression.design.design import Formula
 from attnlag.regression.inference import controls, fitting, groups, permutation
 from attnlag.regression.settings import RegressionSettings
 from attnlag.storage import tables
@@ -22,12 +19,9 @@ def main(job):
     group_of = group_by_document(job.input.corpus)
     untrained = []
     if job.input.random_weights:
-        # A few documents of all shards.
-        keys = pq.read_table(job.input.random_weights[0], columns=["document"])
-        documents = set(keys["document"].to_pylist())
-        formula = Formula.read(job.settings.control_design, vars(job.input), documents)
-        files = job.input.random_weights, job.input.random_weights_stream
-        untrained = controls.untrained(formula, *files)
+        norms, stream = job.input.random_weights, job.input.random_weights_stream
+        formula = controls.formula_of(job.settings.control_design, vars(job.input), norms[0])
+        untrained = controls.untrained(formula, norms, stream)
     fitted = fitting.fit_regression(
         job.input.crossproducts,
         job.input.design,

@@ -1,5 +1,7 @@
 """Take the means of where adjustments point, by layer."""
 
+from functools import partial
+
 import attnlag.pipeline.program as program
 
 import pyarrow.parquet as pq
@@ -11,25 +13,14 @@ from attnlag.storage import tables
 
 
 def main(job):
-    def sums_of(geometry, stream, distances, documents=None, centred=()):
-        sums = [
-            geometry_means.sums_of_shard(*paths, job.settings.drop_first, documents)
-            for paths in zip(geometry, stream, strict=True)
-        ]
-        sums += map(geometry_means.sums_by_distance, distances)
-        sums += [
-            geometry_means.sums_of_neighbours(path, job.settings.drop_first, documents)
-            for path in centred
-        ]
-        return geometry_means.over_shards(sums)
-
     untrained = trained = None
+    sums_of = partial(geometry_means.sums_of_shards, drop_first=job.settings.drop_first)
     if job.input.random_weights:
         keys = pq.read_table(job.input.random_weights[0], columns=["document"])
         documents = set(keys["document"].to_pylist())
         # By distance, a shard has only the sums over all of its documents.
         trained = sums_of(
-            job.input.geometry, job.input.stream, [], documents, centred=job.input.centred
+            job.input.geometry, job.input.stream, neighbours=job.input.centred, documents=documents
         )
         untrained = sums_of(
             job.input.random_weights,

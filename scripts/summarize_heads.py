@@ -17,7 +17,8 @@ from attnlag.storage import tables
 
 def main(job):
     group_of = group_by_document(job.input.corpus) if job.settings.cluster == "group" else None
-    table, lags, sample = lags_of_parts.shares_and_lags(vars(job.input), job.settings, group_of)
+    files = job.input.heads, job.input.norms, job.input.sinks, vars(job.input)
+    table, lags, sample = lags_of_parts.shares_and_lags(*files, job.settings, group_of)
     shared = tables.of_all_shards(job.input.heads)
     proof = pq.read_metadata(job.input.heads[0]).metadata[HEADS_KEY].decode()
     traced = None

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import attnlag.pipeline.program as program
 
-import pyarrow.parquet as pq
-
 from attnlag.corpus import tokens
 from attnlag.corpus.documents import shards_problem, stored_batches
 from attnlag.corpus.settings import TokensSettings
@@ -26,12 +24,7 @@ def main(job):
     name, documents = record["corpus"]["name"], record["corpus"]["documents"]
     if problem := shards_problem(name, settings.shards, documents):
         raise UserError(problem)
-    start, stop = 0, documents
-    if settings.shards > 1:
-        # Texts are counted where they are read: a shard does not look at those of other shards.
-        sizes = pq.read_table(job.input.corpus, columns=["about_tokens"])["about_tokens"].to_numpy()
-        bounds = tokens.shard_bounds(sizes, settings.shards)
-        start, stop = bounds[int(job.names.shard) :][:2]
+    start, stop = tokens.documents_of_shard(job.input.corpus, int(job.names.shard), settings.shards)
     limits = [settings.max_length, source["context_length"]]
     counts: dict[str, int] = {}
     sequences = tokens.tokenize(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.folder import SOURCE_RECORD
@@ -72,6 +73,16 @@ def within_vocabulary(
                 "belong together"
             )
         yield table
+
+
+def documents_of_shard(corpus: Path, shard: int, shards: int) -> tuple[int, int]:
+    """Return the first document of a shard of a stored corpus, and the first after it.
+
+    Texts are counted where they are read: a shard does not look at those of other shards.
+    """
+    sizes = pq.read_table(corpus, columns=["about_tokens"])["about_tokens"].to_numpy()
+    start, stop = shard_bounds(sizes, shards)[shard:][:2]
+    return int(start), int(stop)
 
 
 def shard_bounds(sizes: np.ndarray, shards: int) -> np.ndarray:

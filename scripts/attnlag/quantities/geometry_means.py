@@ -101,6 +101,27 @@ def over_shards(sums: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(sums).groupby(CELL, sort=False).sum()
 
 
+def sums_of_shards(
+    geometry: Iterable[Path],
+    stream: Iterable[Path],
+    distances: Iterable[Path] = (),
+    neighbours: Iterable[Path] = (),
+    *,
+    drop_first: int,
+    documents: Container[str] | None = None,
+) -> pd.DataFrame:
+    """Return the sums over all shards of directions and of centred cosines.
+
+    Centred cosines are by distance, of all documents, or of neighbours in the given ``documents``.
+    """
+    sums = [
+        sums_of_shard(*paths, drop_first, documents) for paths in zip(geometry, stream, strict=True)
+    ]
+    sums += map(sums_by_distance, distances)
+    sums += [sums_of_neighbours(path, drop_first, documents or ()) for path in neighbours]
+    return over_shards(sums)
+
+
 def random_pairs(paths: Sequence[Path], quantities: Sequence[str]) -> dict[Hashable, float]:
     """Return the mean over random pairs by layer and quantity, over all shards."""
     shards = [json.loads(pq.read_metadata(path).metadata[PAIRS_KEY]) for path in paths]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from attnlag.quantities import columns
 from attnlag.quantities.catalogue import Outcome
@@ -46,6 +47,21 @@ def norms_of_row_group(
         add(number, vectors, position)
         rows = rows.append_column(layer, pa.array(l2_norms(vectors)))
     return rows.cast(columns.schema(len(layers)))
+
+
+def norms_in(
+    file: pq.ParquetFile, add: Callable[[int, np.ndarray, np.ndarray], object]
+) -> Iterator[pa.Table]:
+    """Yield the norms of an activations file, as `norms_of_row_group` returns them.
+
+    Row groups of vectors are smaller than those of norms, of which as many take memory to open.
+    """
+    held: list[pa.Table] = []
+    for group in tqdm(range(file.num_row_groups), desc="norms", unit="row group", delay=2):
+        held.append(norms_of_row_group(file, group, add))
+        if sum(map(len, held)) >= tables.ROWS_AT_ONCE or group == file.num_row_groups - 1:
+            yield pa.concat_tables(held).unify_dictionaries()
+            held = []
 
 
 def log_norms(norms: np.ndarray) -> np.ndarray:

@@ -146,28 +146,29 @@ def norms_of_parts(source: HeadNorms, name: str, first: int) -> pa.Table:
 
 
 def shares_and_lags(
-    files: Mapping[str, Any], settings: HeadsSettings, group_of: Mapping[str, str] | None = None
+    heads: Sequence[Path],
+    norms: Sequence[Path],
+    sinks: Sequence[Path],
+    files: Mapping[str, Any],
+    settings: HeadsSettings,
+    group_of: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, samples.Sample]:
     """Return the shares and the coefficients of all heads, and the sample of documents they are of.
 
-    ``files`` are those of all shards by name: ``heads``, ``norms``, ``sinks``, and others as for
-    `of_files`. Shares of attention are of all documents of the sinks. Without
-    a design, there are no coefficients.
+    They are from the files of all shards; other ``files`` are as in `of_files`. Shares of attention
+    are of all documents of the sinks. Without a design, there are no coefficients.
     """
-    sample, lags = samples.Sample(files["heads"]), NO_LAGS.copy()
-    documents = sample.documents if sample.end else None
-    heads, norms, with_sinks = files["heads"], files["norms"], files["heads"]
+    sample, lags = samples.Sample(heads), NO_LAGS.copy()
+    documents, with_sinks = sample.documents if sample.end else None, heads
     with tempfile.TemporaryDirectory() as folder:
         if documents is not None:
             in_sinks: set[str] = set()
-            for path in files["sinks"]:
+            for path in sinks:
                 in_sinks.update(pq.read_table(path, columns=["document"])["document"].to_pylist())
             heads = samples.copied(heads, documents, Path(folder, "heads"))
             norms = samples.copied(norms, documents, Path(folder, "norms"))
             with_sinks = samples.copied(with_sinks, sorted(in_sinks), Path(folder, "sinks"))
-        shares = head_shares.table(
-            heads, norms, files["sinks"], with_sinks, drop_first=settings.drop_first
-        )
+        shares = head_shares.table(heads, norms, sinks, with_sinks, drop_first=settings.drop_first)
         if settings.design is not None:
             lags = of_files(heads, norms, files, documents, settings, group_of)
     return shares.assign(sampled=documents is not None), lags, sample
@@ -197,8 +198,7 @@ def of_files(
         shards.append(HeadNorms(*paths, formula))
     random = None
     if files["random_weights"]:
-        table = pq.read_table(files["random_weights"], columns=["document"])
-        formula = Formula.read(settings.design, files, set(table["document"].to_pylist()))
+        formula = controls.formula_of(settings.design, files, files["random_weights"])
         random = HeadNorms(files["random_weights"], files["random_weights_norms"], formula)
     return of_heads(shards, settings, random=random, group_of=group_of)
 

@@ -28,9 +28,18 @@ from attnlag.regression.estimation.least_squares import Solution, solve
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.inference import bootstrap
 from attnlag.regression.limits import FEWEST_DOCUMENTS
-from attnlag.regression.settings import HeadsSettings, RegressionSettings
+from attnlag.regression.settings import DesignSettings, HeadsSettings, RegressionSettings
 from attnlag.regression.terms import is_lag, is_lead
 from attnlag.storage import tables
+
+
+def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) -> Formula:
+    """Return the formula of a control, given its norms: a few documents of all shards.
+
+    ``files`` are what covariates need, as in `Formula.read`.
+    """
+    documents = pq.read_table(norms, columns=["document"])["document"].to_pylist()
+    return Formula.read(design, files, set(documents))
 
 
 def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> list[Moments]:
