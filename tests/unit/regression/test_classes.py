@@ -57,7 +57,8 @@ def by_class(
     values = values.of(changed(table, {"position": frame["position"] + offset}))
     known = ~np.isnan(values)
     kinds = values[known].astype(int) if cuts is None else np.digitize(values[known], cuts, True)
-    kinds = pd.Series(np.array(names)[kinds]).replace({RARE: "other"})
+    kinds = pd.Series(np.array(names)[kinds])
+    kinds = kinds.where(kinds.map(kinds.value_counts()) >= least_rows, "other")
     renamed = {f"layer_01.{name}": name for name in ("y", "lag_1", "lag_2")}
     return *found, frame[known].assign(kind=kinds.to_numpy()).rename(columns=renamed)
 
@@ -77,7 +78,8 @@ NUMBER = {"of": "entropy_before", "least_rows": 30}
     ("options", "held"),
     [
         ({}, []),
-        ({"offset": -1}, []),
+        # Several classes are merged.
+        ({"offset": -1, "least_rows": 350}, []),
         # Covariates are common to all classes. Dummies of the same token are dropped beside levels,
         (
             {

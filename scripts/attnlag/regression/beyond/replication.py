@@ -59,9 +59,9 @@ def of_study(
     """Return the verdict on each claim in one study, a row each.
 
     A claim holds if the interval of its value is above zero, fails if it is below, and is undecided
-    if the interval has zero. Claims about lags or controls that the study lacks have no
-    row, nor have those about an untrained model whose norms do not vary. ``before`` is the
-    comparison with random weights, with intervals of the same level.
+    if the interval has zero. Claims about lags or controls that the study lacks have no row, nor
+    have those about an untrained model whose norms do not vary. ``before`` is the comparison with
+    random weights, with intervals of the same level.
     """
     rows = []
     if {"lag_1", "lag_2"} <= set(profile.terms):
