@@ -160,7 +160,8 @@ def as_initialised(model_type, settings, spread):
 MINICPM3 = {**LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 4}
 
 
-@pytest.mark.parametrize("modules", [None, PATHS, {**PATHS, "scale": 0.7}])
+# A configuration states each key; a factor of null is found too.
+@pytest.mark.parametrize("modules", [None, *({**PATHS, "scale": scale} for scale in (None, 0.7))])
 @pytest.mark.parametrize(
     ("dtype", "spread"),
     [(torch.float32, 0.002), (torch.bfloat16, 0.002), (torch.bfloat16, 0.0002)],
