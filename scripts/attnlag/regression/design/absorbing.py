@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import cg
+from scipy.sparse.linalg import LinearOperator, cg
 
 from attnlag.errors import UserError
 
@@ -67,18 +67,21 @@ class Effects:
         """
         counts = np.maximum(self.dummies.sum(axis=0), 1)
         scaled = self.dummies @ sparse.diags_array(1 / np.sqrt(counts))
-        products = (scaled.T @ scaled).tocsr()
-        result = np.empty_like(values)
-        for place, column in enumerate(values.T):
-            target = scaled.T @ column
-            effects, steps = cg(products, target, rtol=TOLERANCE, maxiter=MOST_STEPS)
-            if steps:
-                size = np.linalg.norm(target)
-                off_by = np.linalg.norm(products @ effects - target) / size
-                raise UserError(
-                    f"the effects of {len(self.codes)} factors ({len(target):,} levels) did not "
-                    f"converge: after {steps:,} steps their equations are off by {off_by:.1g}, "
-                    f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
-                )
-            result[:, place] = column - scaled @ effects
-        return result
+        products, target = (scaled.T @ scaled).tocsr(), scaled.T @ values
+        # Variables of one size are solved as one, in a fifth of the time of one after another.
+        sizes = np.linalg.norm(target, axis=0)
+        target /= np.where(sizes > 0, sizes, 1)
+        together = LinearOperator(
+            (target.size, target.size), lambda x: (products @ x.reshape(target.shape)).ravel()
+        )
+        close = TOLERANCE / np.sqrt(len(sizes))
+        found, steps = cg(together, target.ravel(), rtol=close, maxiter=MOST_STEPS)
+        effects = found.reshape(target.shape)
+        if steps:
+            off_by = np.linalg.norm(products @ effects - target, axis=0).max()
+            raise UserError(
+                f"the effects of {len(self.codes)} factors ({len(target):,} levels) did not "
+                f"converge: after {steps:,} steps their equations are off by {off_by:.1g}, "
+                f"expected {TOLERANCE:g}; hold fewer effects fixed, or give more text"
+            )
+        return values - scaled @ (effects * sizes)
