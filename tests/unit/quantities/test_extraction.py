@@ -50,16 +50,21 @@ def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep
 def test_norms_of_stored_vectors_are_those_of_the_pass(models, name, tmp_path, monkeypatch):
     """To the last bit, or in half precision within its rounding.
 
-    The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel.
+    The bounds hold for a width of 32. In wider vectors the errors of more numbers cancel. The
+    metadata of a file are those of its quantity, such as the means over random pairs.
     """
     monkeypatch.setattr(extraction, "ROWS_OF_VECTORS", 20)
-    tokens, *files = (tmp_path / kind for kind in ("tokens", "vectors", "norms"))
+    tokens, *files = (tmp_path / kind for kind in ("tokens", "vectors", "norms", "geometry"))
     sequences = {(f"d{i}", 0): ids for i, ids in enumerate(ragged([5, 30, 17]))}
     pq.write_table(tokens_table(sequences), tokens)
-    adjustments = extractor(models[name], "vectors", "norms")
+    adjustments = extractor(models[name], "vectors", "norms", "geometry")
+    directions = adjustments.computations["geometry", "attention"]
     paths = {(path.name, "attention"): path for path in files}
     for stored, bound in (("float32", 1e-6), ("bfloat16", 2e-3), ("float16", 3e-4)):
+        directions.expect(len(sequences))
         extraction.record(tokens, adjustments, paths, lambda *key: {}, stored)
+        (pairs,) = directions.metadata().items()
+        assert pairs in pq.read_metadata(files[2]).metadata.items()
         file, norms = pq.ParquetFile(files[0]), pq.read_table(files[1])
         assert file.num_row_groups == 3
         layers = columns.layers_in(norms.schema)
