@@ -1,7 +1,7 @@
 """Build the design of one shard, and sum its cross-products per document and layer.
 
-The cross-products are all that the regression needs from the rows: a few numbers per document,
-which add up over shards.
+The cross-products are all that estimates and their errors need from the rows: a few numbers per
+document, which add up over shards.
 """
 
 import attnlag.pipeline.program as program

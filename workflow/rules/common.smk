@@ -61,8 +61,7 @@ SCALES = ["", *(f"_{scale}" for scale in CONFIG.further_scales())]
 PERMUTED, COMPARED = CONFIG.controls.permutation, len(CONFIG.models) * len(CONFIG.corpora) > 1
 
 # The files of rules add to these. Lists: targets of a run, one file of each job, figures of a paper.
-# By name, with paths that name a model and a corpus: tables that findings are written from, further
-# ones that the explorer shows, and findings.
+# By name: tables that findings are written from, further ones that the explorer shows, and findings.
 TARGETS, AWAITED, OF_PAPER, TOLD, SHOWN, FINDINGS = [], [], [], {}, {}, {}
 
 ON_GPU = int(CONFIG.extraction.device.startswith("cuda"))

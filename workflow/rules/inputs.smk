@@ -64,8 +64,8 @@ def of_study(pattern, condition=True):
 def wanted(files, condition=True):
     """Return outputs of a rule, which a run makes where a condition holds, whoever needs them.
 
-    It adds them to the targets, and one to what the last jobs wait for.
-    Who waits for every job waits for one file of each, because a plan takes time for each file.
+    It adds them to the targets, and one of them to what the last job waits for: a plan takes time for
+    each file.
     """
     groups = files.values() if isinstance(files, dict) else [files]
     paths = [path for group in groups for path in ([group] if isinstance(group, str) else group)]

@@ -1,10 +1,10 @@
 """The sections of the configuration that each stage sees.
 
-For each stage that has settings, one function below fills the class of its settings, which stands
-in ``settings.py`` of the stage's package, from the sections that it sees; a setting on which
-several sections bear is stated by name. The parameters of the stage's rule are this class as one
-JSON text, so a stage runs again when these settings change and not when others do. Its program
-reads the same text.
+For each stage that has settings, one function below, or an entry of ``OF_SECTIONS``, fills the
+class of its settings, which stands in ``settings.py`` of the stage's package, from the sections
+that it sees; a setting on which several sections bear is stated by name. The parameters of the
+stage's rule are this class as one JSON text, so a stage runs again when these settings change and
+not when others do. Its program reads the same text.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Least squares from cross-products per document: estimates, standard errors, fit.
+"""Least squares from cross-products per document: estimates, without their errors.
 
 Notation: for document g, A_g = X_g'X_g, b_g = X_g'y_g, c_g = y_g'y_g with X = [1, regressors];
 A, b, c are their sums over documents; N, K and G are the numbers of rows, columns of X and
@@ -8,7 +8,7 @@ and y.
 The half-panel jackknife combines three regressions, on all rows and on either half of every
 document: 2 b̂_all - (b̂_first + b̂_second) / 2 (Dhaene and Jochmans 2015; Chudik, Pesaran and Yang
 2018). It corrects what is biased in short documents, the lags and leads. The other terms, such as
-the spline of position, are solved anew given these, from all rows: b_c = A_cc⁻¹ (b_c - A_cl b_l). A
+the spline of position, are solved anew given these, from all rows: b̂_c = A_cc⁻¹ (b_c - A_cl b̂_l). A
 half need not identify them.
 """
 
