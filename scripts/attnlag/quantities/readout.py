@@ -21,11 +21,8 @@ from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import HEAD, PROJECTED, NotGiven
 from attnlag.quantities.computation import observed
 from attnlag.quantities.passes import batch_of
-from attnlag.quantities.surprisal import outputs_of, rows_at_once
+from attnlag.quantities.surprisal import PART, outputs_in_parts
 from attnlag.quantities.traced_tables import TARGETS
-
-# Number of tokens of the vocabulary whose rows are in memory at once.
-PART = 8192
 
 # Bound on the error of the sum of all effects, relative to the size of the centred logits.
 LOGITS_BOUND = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -138,8 +135,13 @@ class Readout:
 
     def top1(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the word with the largest logit for each input of the head, (tokens,)."""
-        parts = hidden.split(rows_at_once(self.head))
-        return torch.cat([outputs_of(self.head, part).argmax(-1) for part in parts])
+        best = torch.full((len(hidden),), -torch.inf, device=hidden.device)
+        word = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+        for start, logits in outputs_in_parts(self.head, hidden):
+            high, place = logits.max(-1)
+            word = torch.where(high > best, place + start, word)
+            best = torch.maximum(best, high)
+        return word
 
     @torch.inference_mode()
     def effects(
