@@ -23,7 +23,8 @@ def equals(printed: str, stated: str) -> bool:
 
 def problems(printed: str) -> list[str]:
     """Return the lines that name problems: those of jobs, or all those of the check."""
-    lines = [line for line in printed.splitlines() if line.startswith("error: ")]
+    # A line may follow the progress bar of another job.
+    lines = re.findall(r"(?:^|\])(error: .*)$", printed, re.M)
     # Snakemake repeats the log of a job on the terminal and prints what it reads.
     return list(dict.fromkeys(lines)) or [
         line

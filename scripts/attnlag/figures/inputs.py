@@ -197,10 +197,12 @@ def read_effects(files: Any, names: Any, settings: Any) -> Inputs:
     """Return the effects of interventions on the pair of sites that are changed and observed."""
     effects = tables_in(files, "elasticities", "total_effects", "prediction_vs_effect")
     pair = " to ".join(dict.fromkeys((settings["source"], settings["target"])))
+    # All tokens may be dropped.
+    documents = effects["elasticities"]["documents"].max() if len(effects["elasticities"]) else 0
     return Inputs(
         files.elasticities,
         joined(names, pair=pair),
-        counted(int(effects["elasticities"]["documents"].max()), "document"),
+        counted(int(documents), "document"),
         "elasticities",
         **effects,
         **settings,

@@ -44,7 +44,8 @@ def figure(inputs: Inputs) -> Sheet:
     logs = sample.log_norms - sample.log_norms[sample.position >= drop_first].mean()
     names = pd.Series(tables.values_at(inputs.norms, "document", sample.rows))
     documents = names.groupby(row).nunique()
-    enough = documents[documents >= min(FEW_DOCUMENTS, -(-documents.max() // 2))]
+    fewest = min(FEW_DOCUMENTS, -(-documents.max() // 2))
+    enough = documents[documents >= fewest]
     values = logs.groupby(row).mean().reindex(range(enough.index[-1] + 1)).to_numpy(dtype=float)
     edges = edges[: len(values) + 1]
     dropped = int(np.searchsorted(edges, drop_first))
@@ -74,7 +75,7 @@ def figure(inputs: Inputs) -> Sheet:
             )
         ],
         f"Natural logarithm of the norm of the {label}. From position {SINGLE} on, a row holds "
-        f"several positions; positions of fewer than {FEW_DOCUMENTS} documents are left out. "
+        f"several positions; positions of fewer than {fewest} documents are left out. "
         f"Hatched: dropped from the regressions. {sample_shown(sample.tokens, 'tokens')}",
     )
 

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from attnlag.claims.numbers import number, significant
 from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import group_by_document
-from attnlag.errors import UserError, nearest
+from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
 from attnlag.figures import sizes
 from attnlag.figures.drawing import SHADES, TAIL, chosen_layers, framed
@@ -77,8 +77,8 @@ def chosen_documents(
         return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
     if absent := [name for name in requested if name not in group_of]:
         raise UserError(
-            f"documents to shade: found '{name}', expected a document of "
-            f"{corpus}{nearest(name, group_of)}"
+            f"figures.documents.{corpus}: found '{name}', expected one of its "
+            f"{counted(len(group_of), 'document')}{nearest(name, group_of)}"
             for name in absent
         )
     return list(requested)

@@ -190,7 +190,10 @@ def together(
     """
     a, b, rows = [], [], 0
     for sources, outcomes in documents:
-        x = np.concatenate([window[:target, : window.shape[1] - lag] for window in sources], axis=1)
+        # A window may be shorter than the lag.
+        ends = [max(window.shape[1] - lag, 0) for window in sources]
+        before = [window[:target, :end] for window, end in zip(sources, ends, strict=True)]
+        x = np.concatenate(before, axis=1)
         y = np.concatenate([window[target, lag:] for window in outcomes])
         usable = np.isfinite(x).all(axis=0) & np.isfinite(y)
         x, y = x[:, usable], y[usable]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -502,6 +503,8 @@ def _documents(
 
 def _without_adapters_wrapper(model: Any) -> Any:
     """Return the model in a wrapper of PEFT, which holds the adapters in its modules."""
+    if isinstance(model, str | Path):
+        raise UserError("model: found a path or name, expected a model, as from_pretrained returns")
     if not hasattr(model, "get_base_model"):
         return model
     if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):

@@ -27,10 +27,9 @@ def test_the_first_document_of_each_group_is_shown_by_default():
 def test_an_unknown_document_is_named_with_the_nearest():
     asked = ["news-1", "poem1", "x"]
     first, second = refused(text_by_token.chosen_documents, asked, GROUP_OF, "prompts")
-    assert first == (
-        "documents to shade: found 'poem1', expected a document of prompts; did you mean 'poem-1'?"
-    )
-    assert second.startswith("documents to shade: found 'x'")
+    expected = "figures.documents.prompts: found 'poem1', expected one of its 3 documents; did you "
+    assert first == f"{expected}mean 'poem-1'?"
+    assert second.startswith("figures.documents.prompts: found 'x'")
 
 
 def test_the_scale_of_shades_covers_the_central_tokens():

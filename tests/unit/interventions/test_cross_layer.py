@@ -114,6 +114,9 @@ def test_all_layers_before_a_target_predict_it_together():
     # No layer comes before the first, and few documents have no error.
     for pairs, target in ((documents, 0), (documents[:5], 3)):
         assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2)).all()
+    # Windows that are shorter than the lag give no rows.
+    short = [[window[:, :2] for window in windows] for windows in documents]
+    assert np.isnan(cross_layer.together(((d, d) for d in short), 3, 3)).all()
 
 
 def test_what_does_not_vary_predicts_nothing_and_what_is_too_short_gives_no_rows():

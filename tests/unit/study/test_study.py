@@ -190,6 +190,7 @@ def test_a_mistake_in_a_fit_is_reported_in_one_line(measured, asked, message):
 TWICE = pd.Series(["a", "b"], index=["x", "x"])
 MISTAKES_IN_MEASUREMENTS = [
     (dict(texts="one text"), "found one text, expected a list"),
+    (dict(model="gpt2"), "model: found a path or name, expected a model"),
     (dict(texts=[]), "found none"),
     (dict(texts=["a", ""]), "texts, '1': the text is empty; expected words"),
     (dict(texts=["a", 5]), "texts, '1': the text is 5; expected a string"),
@@ -214,7 +215,8 @@ MISTAKES_IN_MEASUREMENTS = [
 
 @pytest.mark.parametrize(("given", "message"), MISTAKES_IN_MEASUREMENTS)
 def test_a_mistake_in_an_argument_is_reported_in_one_line(model, tokenizer, given, message):
-    (line,) = refused(attnlag.measure, model, tokenizer, **{"texts": ["some text"], **given})
+    arguments = {"model": model, "tokenizer": tokenizer, "texts": ["some text"], **given}
+    (line,) = refused(attnlag.measure, **arguments)
     assert message in line
 
 

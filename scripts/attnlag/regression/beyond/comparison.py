@@ -87,6 +87,7 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
     """Return the settings of the regressions, which must be the same in all studies.
 
     A UserError says if intervals or corrections differ: significance then has different meanings.
+    Covariances may differ, as those of few documents do; differences of models have their own.
     """
     first, expected = studies[0], studies[0].record.settings("regression")
     problems = [
@@ -94,7 +95,7 @@ def common_inference(studies: Sequence[ComparedStudy]) -> dict[str, Any]:
         f"{first.record.names}; fit the regressions with equal settings"
         for study in studies
         for settings in [study.record.settings("regression")]
-        for key in ("alpha", "adjust", "covariance", "cluster", "equivalence_bound")
+        for key in ("alpha", "adjust", "equivalence_bound")
         if settings[key] != expected[key]
     ]
     if problems:
