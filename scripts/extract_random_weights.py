@@ -111,7 +111,7 @@ def main(job):
                 tables.write_table(distances, output.distances[number], of_site)
     program.log.info(
         f"{name}: {counted(total, 'token')} of {counted(len(documents), 'document')} x "
-        f"{counted(layers, 'layer')}, at the {'scales' if further else 'scale'} "
+        f"{counted(layers, 'layer')}, at the {'scales' if made_at[1:] else 'scale'} "
         f"{', '.join(made_at)}"
     )
 

@@ -5,6 +5,7 @@ import attnlag.pipeline.program as program
 import pyarrow.parquet as pq
 
 from attnlag.corpus import tokens
+from attnlag.errors import counted
 from attnlag.storage import tables
 
 
@@ -26,8 +27,8 @@ def main(job):
     tables.write_table(counts, job.output.counts, record_of_counts)
     total = summary.iloc[0]
     program.log.info(
-        f"{record.names}: {total.characters:,} characters, {total.tokens:,} tokens, "
-        f"{total.characters_per_token:.2f} characters per token, {counts.num_rows} different ones"
+        f"{record.names}: {total.characters:,} characters, {counted(int(total.tokens), 'token')}, "
+        f"{total.characters_per_token:.2f} characters per token, {counts.num_rows:,} different"
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from attnlag.config.reading import KeyPath, values_by_path
@@ -60,6 +60,13 @@ def _section_at(path: KeyPath) -> type[Section]:
     return kind
 
 
+def _may_be_null(path: KeyPath) -> bool:
+    """Return whether a section may be null, which leaves out what it is about."""
+    *above, name = path or [""]
+    fields = getattr(_section_at(tuple(above)), "model_fields", {})
+    return name in fields and NoneType in get_args(fields[name].annotation)
+
+
 def sentence_of(error: Mapping[str, Any]) -> str:
     """Return the found and the expected value, in words, for one of pydantic's errors."""
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
@@ -96,6 +103,8 @@ def sentence_of(error: Mapping[str, Any]) -> str:
         expected = "text that is not empty"
     elif (word := kind.partition("_")[0]) in EXPECTED:
         expected = EXPECTED[word]
+        if word == "model" and _may_be_null(error["loc"]):
+            expected += ", or null"
     else:
         return f"found {shown(value)}: {error['msg']}"
     alike = nearest(str(value), valid) if valid else ""

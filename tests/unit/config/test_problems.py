@@ -102,6 +102,7 @@ CASES = """\
 tokenz: {}  #> tokenz: unknown key, expected one of $SECTIONS; did you mean 'tokens'?
 1: {}  #> [1]: unknown key, expected one of $SECTIONS
 tokens: [1]  #> tokens: found [1], expected a mapping, as in {key: value}
+sources: off  #> sources: found false, expected a mapping, as in {key: value}, or null
 regressions: [1, 2]
 #> regressions: found [1, 2], expected a mapping, as in {name: {key: value}}
 norms: {drop_first: one}  #> norms.drop_first: found "one", expected a whole number
