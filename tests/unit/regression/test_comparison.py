@@ -288,3 +288,6 @@ def test_regressions_with_different_settings_are_not_compared(study_of):
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "
         "equal settings"
     )
+    # Few documents have another covariance.
+    few = study_of("few", design_of(bump(3)), covariance="cluster-crv1")
+    assert comparison.common_inference([a, few])["covariance"] == "cluster"
