@@ -27,6 +27,7 @@ from attnlag.figures import (
     specifications_by_layer,
     wording,
 )
+from attnlag.figures.inputs import read_effects
 from attnlag.figures.sampling import read_norms, shares_between
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Sheet
@@ -195,6 +196,19 @@ def test_each_position_is_in_exactly_one_row(longest):
     assert edges[-2] <= longest < edges[-1]
     assert (np.diff(edges) > 0).all()
     assert (np.diff(edges)[:8] == 1).all()
+
+
+def test_effects_of_no_document_are_read(tmp_path):
+    """All tokens that are intervened on may be dropped."""
+    files, columns = {}, ["source_site", "target_site", "documents"]
+    record = {"stages": {"elasticities": {"alpha": 0.05}}}
+    for name in ("elasticities", "total_effects", "prediction_vs_effect"):
+        files[name] = tmp_path / f"{name}.parquet"
+        empty = pa.Table.from_pandas(pd.DataFrame(columns=columns, dtype=float))
+        tables.write_table(empty, files[name], record)
+    settings = {"source": "attention", "target": "attention"}
+    names = SimpleNamespace(model="tiny", corpus="small", pair="attention")
+    assert read_effects(SimpleNamespace(**files), names, settings).extent == "0 documents"
 
 
 def test_norms_by_position_are_means_of_the_rows(norms):
