@@ -4,8 +4,6 @@ from functools import partial
 
 import attnlag.pipeline.program as program
 
-import pyarrow.parquet as pq
-
 from attnlag.quantities import geometry_means
 from attnlag.quantities.catalogue import OF_A_PASS, RELATIVE
 from attnlag.regression.settings import GeometrySettings
@@ -16,8 +14,7 @@ def main(job):
     untrained = trained = None
     sums_of = partial(geometry_means.sums_of_shards, drop_first=job.settings.drop_first)
     if job.input.random_weights:
-        keys = pq.read_table(job.input.random_weights[0], columns=["document"])
-        documents = set(keys["document"].to_pylist())
+        documents = tables.document_names(job.input.random_weights[0])
         # By distance, a shard has only the sums over all of its documents.
         trained = sums_of(
             job.input.geometry, job.input.stream, neighbours=job.input.centred, documents=documents

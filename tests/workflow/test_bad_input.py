@@ -149,7 +149,7 @@ def test_each_mistake_is_named_once_and_in_the_log_of_its_job(study):
     assert sorted(found) == sorted(problems(logs))
     assert not list(project.folder.rglob("*.tmp"))
     assert set(STATED["study"]) == set(TARGETS) - {"long"}
-    # What is no mistake is told: documents too short for a row, or too long for the model.
+    # Logs also count what is no mistake: documents too short for a row or too long for the model.
     for words in (
         r"^tiny, few: \d+ rows from 12 sequences \(6 too short\) \(",
         r"^tiny, long: 12 documents, .* sequences \(12 documents split, 0 truncated\) \(",

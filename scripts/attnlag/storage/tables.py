@@ -248,6 +248,11 @@ def row_count(paths: Iterable[str | Path]) -> int:
     return sum(pq.read_metadata(path).num_rows for path in paths)
 
 
+def document_names(path: Path) -> set[str]:
+    """Return the documents of a table with a row per token."""
+    return set(pq.read_table(path, columns=["document"])["document"].to_pylist())
+
+
 def runs(batch: pa.RecordBatch) -> tuple[list[str], np.ndarray]:
     """Return the documents of a batch, in order, and the first row of each."""
     column = batch.column("document")

@@ -207,7 +207,7 @@ def test_effects_are_those_on_the_logits(run, tracer, ids):
 
 
 def test_other_sequences_change_nothing_and_proofs_are_told(run, tracer, ids):
-    """Nor do other windows of a document: each is a sequence with its own first token."""
+    """Other windows of a document change nothing either: each has a first token of its own."""
     alone = tracing.Tracer(decoder_of(run.model), ["attention"])
     alone.trace({("a", 1): ids[::-1][:5].copy()})
     for layer in run.layers:

@@ -27,6 +27,7 @@ from attnlag.regression.estimation.moments import Moments, TermSums
 from attnlag.regression.estimation.regress import LayerFit
 from attnlag.regression.inference import controls, results
 from attnlag.regression.settings import HeadsSettings
+from attnlag.storage import tables
 
 CONTROLS_OF_HEADS = ["random_weights", "trained"]
 TEXTS = ["subset", "part", "term", "equivalence", "vcov_type"]
@@ -162,9 +163,7 @@ def shares_and_lags(
     documents, with_sinks = sample.documents if sample.end else None, heads
     with tempfile.TemporaryDirectory() as folder:
         if documents is not None:
-            in_sinks: set[str] = set()
-            for path in sinks:
-                in_sinks.update(pq.read_table(path, columns=["document"])["document"].to_pylist())
+            in_sinks = set[str]().union(*map(tables.document_names, sinks))
             heads = samples.copied(heads, documents, Path(folder, "heads"))
             norms = samples.copied(norms, documents, Path(folder, "norms"))
             with_sinks = samples.copied(with_sinks, sorted(in_sinks), Path(folder, "sinks"))

@@ -38,8 +38,7 @@ def formula_of(design: DesignSettings, files: Mapping[str, Any], norms: Path) ->
 
     ``files`` are what covariates need, as in `Formula.read`.
     """
-    documents = pq.read_table(norms, columns=["document"])["document"].to_pylist()
-    return Formula.read(design, files, set(documents))
+    return Formula.read(design, files, tables.document_names(norms))
 
 
 def moments_of(norms: Path, formula: Formula, stream: Path | None = None) -> list[Moments]:
