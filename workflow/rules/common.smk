@@ -30,8 +30,10 @@ if workflow.is_main_process:
     from attnlag.pipeline import records, texts
 
     problems = problems or texts.problems(CONFIG)
-    for line in [] if problems else [*records.changed_settings(CONFIG), *CONFIG.left_out()]:
-        print(line, file=sys.stderr)
+    if not problems:
+        changes = [*records.changed_settings(CONFIG), *records.changed_models(CONFIG)]
+        for line in [*changes, *CONFIG.left_out()]:
+            print(line, file=sys.stderr)
 if problems and (CONFIG is None or workflow.is_main_process):
     sys.exit("\n".join(problems))
 

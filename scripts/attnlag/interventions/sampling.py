@@ -22,14 +22,15 @@ from attnlag.storage.sequences import TokenSequence, keys_of, stored_sequences
 def selected_layers(selection: int | Sequence[int] | Literal["all"], layers: int) -> list[int]:
     """Return layers of a model: a list, all, or a number of layers spread over depth.
 
-    A given number of layers includes the last layer and divides the depth evenly. Raise UserError
-    if the model lacks a listed layer.
+    A given number of layers includes the last layer and divides the depth evenly. It excludes the
+    first layer, which no layer precedes, unless it is the only layer. Raise UserError if the model
+    lacks a listed layer.
     """
     if selection == "all":
         return list(range(layers))
     if isinstance(selection, int):
-        parts = min(selection, layers)
-        return [layers * (part + 1) // parts - 1 for part in range(parts)]
+        parts = max(1, min(selection, layers - 1))
+        return [(layers - 1) * part // parts for part in range(1, parts + 1)]
     if absent := [layer for layer in selection if layer >= layers]:
         raise UserError(
             f"layers to intervene on or to observe: found {layer}, expected layers of this model: "
@@ -45,9 +46,10 @@ def selected_sources(selection: int | Sequence[int] | Literal["all"], layers: in
     A given number of layers divides the depth evenly and excludes the last layer, which no layer
     follows, unless it is the only layer.
     """
-    if not isinstance(selection, int) or selection >= layers:
+    if not isinstance(selection, int):
         return selected_layers(selection, layers)
-    return [(layers - 1) * (part + 1) // (selection + 1) for part in range(selection)]
+    parts = max(1, min(selection, layers - 1))
+    return [(layers - 1) * part // (parts + 1) for part in range(1, parts + 1)]
 
 
 def beginnings(

@@ -31,8 +31,8 @@ class Interventions(Section):
 
     targets: Layers = Field(
         default=3,
-        description="Layers that are observed: a number spread over depth (the last included), a "
-        "list, or all",
+        description="Layers that are observed: a number spread over depth (the last included, the "
+        "first not), a list, or all",
     )
     lags: Positive = Field(
         default=4, description="Largest distance in tokens from a changed token to another"

@@ -19,7 +19,13 @@ from typing import Any
 
 from attnlag.errors import UserError, as_user_error, counted
 from attnlag.model.checks import check_weights, checked_config, context_length, tokenizer_is_in_json
-from attnlag.model.folder import SOURCE_RECORD, digest_of, stored_tensors, take_files
+from attnlag.model.folder import (
+    IDENTIFYING,
+    SOURCE_RECORD,
+    digest_of,
+    stored_tensors,
+    take_files,
+)
 from attnlag.model.gguf import convert_gguf
 from attnlag.model.hub import from_hub
 from attnlag.model.language_models import RANGES, hollow_model, initial_range
@@ -31,9 +37,6 @@ from attnlag.storage.writing import replaced_whole
 log = logging.getLogger("attnlag")
 
 ARCHITECTURE = "architecture.txt"
-
-# The settings that identify a model. A path does not, because it is specific to a machine.
-IDENTIFYING = ("source", "repository", "package", "version", "file", "parts")
 
 
 def fetch_model(

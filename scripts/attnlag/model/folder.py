@@ -22,6 +22,9 @@ WEIGHTS = "model.safetensors"
 
 SOURCE_RECORD = "source.json"
 
+# The settings that identify a model. A path does not, because it is specific to a machine.
+IDENTIFYING = ("source", "repository", "package", "version", "file", "parts")
+
 CONVERSION_ADVICE = (
     "pickles (.bin, .pt) run code when they are loaded, and are not read: if you trust one, "
     "convert it with transformers, "

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from attnlag.config.schema import Config
 from attnlag.errors import counted, shown
+from attnlag.model.folder import IDENTIFYING, SOURCE_RECORD
 from attnlag.storage.contents import digests, remembered
 from attnlag.storage.tables import METADATA_KEY
 from attnlag.storage.writing import write_text
@@ -91,6 +92,24 @@ def changed_settings(config: Config) -> list[str]:
     except ValidationError:  # There is none, or it is that of another version.
         return []
     return list(_changes(before.model_dump(mode="json"), config.model_dump(mode="json")))
+
+
+def changed_models(config: Config) -> list[str]:
+    """Return in what folders of models differ from the entries of the configuration.
+
+    Snakemake knows no job of a folder that was copied here, and does not make it anew by itself.
+    """
+    lines: list[str] = []
+    for name, source in config.models.items():
+        path = Path("data/models", name, SOURCE_RECORD)
+        if path.exists():
+            made, stated = json.loads(path.read_text(encoding="utf-8")), source.origin()
+            weights, key = made.get("initial_weights", {}), "initializer_range"
+            if weights.get("from") == "stated" or stated[key] is not None:
+                made[key] = weights.get(key)
+            before, now = ({k: d.get(k) for k in (*IDENTIFYING, key)} for d in (made, stated))
+            lines += _changes(before, now, f"{path}: ")
+    return [f"{line}; --forcerun fetch_model makes it anew" for line in lines]
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:

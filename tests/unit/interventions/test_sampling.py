@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from designs import tokens_table
 
 from attnlag.interventions import sampling
@@ -34,9 +35,16 @@ def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
 
 def test_layers_are_spread_over_depth():
     assert sampling.selected_layers(3, 30) == [9, 19, 29]
-    assert sampling.selected_layers(99, 4) == [0, 1, 2, 3] == sampling.selected_layers("all", 4)
+    assert sampling.selected_layers("all", 4) == [0, 1, 2, 3]
     assert sampling.selected_sources(1, 2) == [0]
     assert sampling.selected_sources(2, 30) == [9, 19]
+
+
+@pytest.mark.parametrize("number", [3, 99])
+def test_a_number_of_targets_have_a_layer_before_them_and_sources_one_after_them(number):
+    assert sampling.selected_layers(number, 4) == [1, 2, 3]
+    assert sampling.selected_sources(number, 4) == [0, 1, 2]
+    assert sampling.selected_layers(number, 1) == [0] == sampling.selected_sources(number, 1)
 
 
 def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):

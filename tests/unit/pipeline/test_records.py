@@ -7,6 +7,8 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from gguf_files import as_gguf
+from local_models import from_path
 
 from attnlag.config.schema import Config
 from attnlag.pipeline import records
@@ -93,3 +95,27 @@ def test_the_settings_that_changed_since_everything_was_made_are_named(folder):
         "regressions.b: removed",
         "inference.alpha: 0.05 → 0.01",
     ]
+
+
+def test_a_folder_of_a_model_that_was_made_from_another_entry_is_named(folder):
+    """It may be a copy, of which Snakemake knows no job, so nothing would make it anew."""
+    file, record = as_gguf(folder / "tiny.gguf", "llama"), "data/models/m/source.json"
+
+    def named(source="path", **entry):
+        where = {"path": str(file)} if source == "path" else {"repository": "a/b", "revision": "c"}
+        models = {"m": {"source": source, **where, **entry}}
+        config = {"models": models, "corpora": {"c": {"files": "x"}}}
+        return records.changed_models(Config.model_validate(config))
+
+    def line(change):
+        return [f"{record}: {change}; --forcerun fetch_model makes it anew"]
+
+    assert named() == []
+    from_path(file, folder / record.rpartition("/")[0], 0.05)
+    assert named(initializer_range=0.05) == []
+    assert named() == line("initializer_range: 0.05 → null")
+    assert named(initializer_range=0.04) == line("initializer_range: 0.05 → 0.04")
+    assert named("hub", initializer_range=0.05)[0] == line('source: "path" → "hub"')[0]
+    # What is assumed where an entry states nothing is none of it.
+    from_path(file, folder / record.rpartition("/")[0])
+    assert named() == []
