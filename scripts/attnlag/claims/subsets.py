@@ -7,6 +7,7 @@ import pandas as pd
 from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import interval, number
 from attnlag.corpus.catalogue import NONE
+from attnlag.errors import counted
 from attnlag.regression.beyond.classes import ALL
 from attnlag.regression.design.properties import OTHER
 from attnlag.regression.inference.results import extremes
@@ -27,13 +28,12 @@ def by_group(rows: pd.DataFrame, shown: Callable[[str], str] = str) -> Claim:
     if len(medians) > 2 * positive:
         sign, count = "negative", len(medians) - positive
     where = "every group" if count == len(medians) else f"{count} of {len(medians)} groups"
-    low, high = (
-        f"{number(size)} ({shown(str(group))})"
-        for group, size in medians.sort_values(kind="stable").iloc[[0, -1]].items()
-    )
+    where = "the one fitted group" if len(medians) == 1 else where
+    ends = medians.sort_values(kind="stable").iloc[[0, -1]].items()
+    sizes = dict.fromkeys(f"{number(size)} ({shown(str(group))})" for group, size in ends)
     return Claim(
-        f"{named(rows['term'].iloc[0]).capitalize()} is {sign} in {where} of documents: {low} to "
-        f"{high} in the median layer",
+        f"{named(rows['term'].iloc[0]).capitalize()} is {sign} in {where} of documents: "
+        f"{' to '.join(sizes)} in the median layer",
     )
 
 
@@ -43,8 +43,11 @@ def by_class(slopes: pd.DataFrame, tests: pd.DataFrame, trait: str, alpha: float
     The extremes of noisy medians are named only if their intervals do not meet.
     """
     lag, p_values = named(tests["term"].iloc[0]).capitalize(), tests["p_adjusted"].dropna()
+    if p_values.empty:
+        return Claim(f"It could not be tested whether {lag.lower()} differs by {trait}")
     rejected = int((p_values < alpha).sum())
-    where = "every layer" if rejected == len(p_values) else f"{rejected} of {len(p_values)} layers"
+    layers = counted(len(p_values), "layer")
+    where = "every layer" if rejected == len(p_values) else f"{rejected} of {layers}"
     ends = extremes(slopes[~slopes["subset"].isin([ALL, OTHER, NONE])])
     if not ends or not ends[2]:
         return Claim(f"{lag} differs by {trait} in {where}")

@@ -48,8 +48,10 @@ def figure(inputs: Inputs) -> Sheet:
             "effects on the next token"
         )
     of_target = dict(list(pairs.groupby(pairs["target_layer"].astype(int))))
-    reach = 1.3 * pairs[[*PANELS, *BOUNDS]].abs().max()
-    limits = float(reach[list(PANELS)].max()), float(reach[list(BOUNDS)].max())
+    # A single document gives effects without intervals.
+    across, up = (
+        1.3 * float(pairs[names].abs().max().max()) for names in ([*PANELS], ["estimate", *BOUNDS])
+    )
     panels = []
     for column, (prediction, title) in PANELS.items():
         lines = []
@@ -68,7 +70,7 @@ def figure(inputs: Inputs) -> Sheet:
                 np.empty(0),
                 "predicted: coefficient (log norm per log norm)",
                 height=3.6,
-                extra=functools.partial(finish, unclear=unclear, trial=trial, limits=limits),
+                extra=functools.partial(finish, unclear=unclear, trial=trial, limits=(across, up)),
             )
         )
     documents = counted(int(inputs.elasticities["documents"].max()), "document")
@@ -101,6 +103,8 @@ def finish(
         axes.fill_between([0, sign * across], 0, sign * up, color="0.93", linewidth=0, zorder=0)
     if trial is not None:
         text = f"{trial['same_sign']:.0f} of {trial['clear']:.0f} clear effects have its sign"
-        text += f" (by chance {trial['by_chance']:.1f})"
-        text += f"\nrank correlation of sizes {number(trial['rank_correlation'])}"
+        if trial["clear"]:
+            text += f" (by chance {trial['by_chance']:.1f})"
+        if np.isfinite(trial["rank_correlation"]):
+            text += f"\nrank correlation of sizes {number(trial['rank_correlation'])}"
         axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, color=GREY)

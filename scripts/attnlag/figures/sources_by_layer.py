@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from attnlag.claims import sources
 from attnlag.figures.inputs import Inputs
 from attnlag.figures.legends import GREY, PALETTE
@@ -45,8 +43,7 @@ def figure(inputs: Inputs) -> Sheet:
     lines = []
     for label, rows in sources.shares(table).items():
         share, low, high = 100 * rows.reindex(layers).to_numpy(dtype=float).T
-        ends: dict[str, Any] = {"low": low, "high": high} if np.isfinite(low).any() else {}
-        lines.append(Line(share, label, **ends, **STYLES[label]))
+        lines.append(Line(share, label, low=low, high=high, **STYLES[label]))
     title = "who writes an adjustment (mean over tokens)"
     panels = [Lines(lines, "share of the adjustment (%)", title, height=3.0)]
     lags, note = inputs.lags, ""

@@ -59,6 +59,11 @@ class Line:
     x: Any = None  # None: that of the panel
     interval: bool = True  # False where the band is no confidence interval
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether the ends of an interval are known; too few documents give none."""
+        return self.low is not None and bool(np.isfinite(np.asarray(self.low, float)).any())
+
 
 @dataclass
 class Lines:
@@ -260,7 +265,7 @@ def legend_of(sheet: Sheet) -> dict[str, Any]:
         label = shown_within(sheet.equivalence_bound)
         entries[label] = Line2D([], [], marker="o", markerfacecolor="w", **mark)
     banded = [line for line in every if line.interval and line.linewidth > 0 and not line.bars]
-    if any(line.low is not None for line in banded):
+    if any(line.has_interval for line in banded):
         label = f"{100 * (1 - sheet.alpha):g}% confidence band"
         entries[label] = Patch(color=GREY, alpha=0.25, linewidth=0)
     if any(len(panel.missing) for panel in panels):
@@ -315,7 +320,7 @@ def _draw_line(axes: Axes, x: np.ndarray, line: Line, size: float) -> None:
     y = np.asarray(line.y, dtype=float)
     order = 1.5 if line.behind else 2
     plain: dict[str, Any] = {"color": line.color, "linestyle": "none", "zorder": order + 1}
-    if line.low is not None:
+    if line.has_interval or line.bars:
         low, high = (np.asarray(end, dtype=float) for end in (line.low, line.high))
         if line.bars:
             reach = np.nan_to_num(np.stack([y - low, high - y]))

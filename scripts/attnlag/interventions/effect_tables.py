@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
+from scipy import special
 
 from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
 from attnlag.regression.settings import ElasticitiesSettings
@@ -46,8 +47,12 @@ def tables_of(
     summed = elasticities.over_sources(effects, settings)
     trials = prediction_vs_effect.of_pairs(effects, caused, settings)
     same_layer = prediction_vs_effect.of_the_same_layer(coefficients, settings.alpha)
+    times = special.stdtrit(caused.pop("predictive_df").to_numpy(float), 1 - settings.alpha / 2)
+    reach = times * caused["predictive_std_error"]
+    caused["predictive_conf_low"] = caused["predictive"] - reach
+    caused["predictive_conf_high"] = caused["predictive"] + reach
     return {
-        "elasticities": caused.drop(columns="predictive_df"),
+        "elasticities": caused,
         "by_part_of_speech": elasticities.by_part_of_speech(effects, settings),
         "total_effects": elasticities.beside_predictions(
             summed, predicted, coefficients, settings.alpha

@@ -42,11 +42,13 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     """Return the answers for one site from its regressions.
 
     The first regression of norms with effects of documents answers, in the order of the
-    configuration, or else the first of norms. The first without effects stands beside it.
+    configuration, or else the first of norms; one without a fitted layer leaves it to the next.
+    The first without effects stands beside one with them.
     """
     of_norms = [regression for regression in fitted if regression.is_of_norms and regression.terms]
     within = [regression for regression in of_norms if regression.has_effects]
-    main = (within or of_norms or fitted)[0]
+    first = (within or of_norms or fitted)[0]
+    main = next((one for one in (*within, *of_norms) if len(one.fitted)), first)
     outcome = main.settings["outcome"]
     pooled = [
         regression
@@ -61,7 +63,9 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
         f"{counted(corpus['documents'], 'document')}, {counted(tokens, 'token')} · "
         f"{main.site}, {counted(main.coefficients['layer'].nunique(), 'layer')}"
     )
-    lines = [*_regressed(main, pooled[:1] if within else [])] if of_norms else []
+    lines = [*_regressed(main, pooled[:1] if main.has_effects else [])] if of_norms else []
+    if main is not first:
+        lines.insert(1, Answer("regression", f"{main.name}; no layer of {first.name} was fitted"))
     lines += _causes(main.files.table("total_effects", main.of_corpus), main.site)
     if of_norms and len(main.fitted):
         lines.append(Answer("Check", _doubts(main), False))

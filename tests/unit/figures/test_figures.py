@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
-from pictures import grid, synthetic_controls, synthetic_tables, texts_of, with_interval
+from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 from attnlag.figures import (
     coefficients_by_depth,
@@ -22,6 +22,7 @@ from attnlag.figures import (
     norms_by_position,
     norms_by_surprisal,
     readout_by_layer,
+    signs_of_effects,
     slopes_by_class,
     sources_by_layer,
     specifications_by_layer,
@@ -128,6 +129,10 @@ def test_groups_are_rows_of_a_map():
     )
     mixed = of_groups(prose=0.2, verse=0.4, law=-0.1)
     assert mixed.claim.startswith("Lag 1 is positive in 2 of 3 groups of documents: −0.10 (law) to")
+    alone = of_groups(prose=0.2, rare=np.nan)
+    assert alone.claim == (
+        "Lag 1 is positive in the one fitted group of documents: 0.20 (prose) in the median layer"
+    )
     assert not of_groups(prose=0.2).panels
 
 
@@ -322,6 +327,8 @@ def test_classes_are_rows_and_the_extremes_are_named():
     )
     near = of_classes("upos", 0.01, sizes, apart=0.5)
     assert near.claim == "Lag 1 differs by part of speech in every layer"
+    untested = of_classes("upos", np.nan, sizes, apart=0.5)
+    assert untested.claim == "It could not be tested whether lag 1 differs by part of speech"
     assert cells.rows == ["white space (500)", "punctuation (300)"]
     np.testing.assert_allclose(cells.values[:, 0], [0.15, -0.14])
     assert cells.weak[0].tolist() == [True, False, True, True]
@@ -387,6 +394,8 @@ def effects():
         intervention="derivative",
         estimate=lambda t: 0.01 * t["source_layer"] + t["lag"] / 100,
         predictive=lambda t: 0.1 * t["target_layer"],
+        predictive_conf_low=0.2,
+        predictive_conf_high=0.4,
     )
     kinds = {"intervention": ("scale", "zero"), "lag": (0, 1)}
     finite = grid(target_layer=(1, 2, 3), **kinds)
@@ -419,6 +428,7 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     np.testing.assert_allclose(caused.y[:3], [0.01, 0.02, 0.03])
     np.testing.assert_allclose(caused.high[:3], [0.11, 0.12, 0.13])
     np.testing.assert_allclose(predicted.y[:3], 0.3)
+    np.testing.assert_allclose([predicted.low[:3], predicted.high[:3]], [[0.2] * 3, [0.4] * 3])
     assert np.isnan(first.lines[1].y[1:]).all()
     # One scale, on which effects are as large as they are.
     assert first.share == last.share == "effects"
@@ -434,6 +444,31 @@ def test_predictions_and_effects_are_lines_for_each_target_layer():
     nothing.elasticities = nothing.elasticities.iloc[:0]
     assert not elasticities_by_layer.figure(nothing).panels
     assert not finite_effects_by_distance.figure(nothing).panels
+
+
+def test_signs_are_compared_with_and_without_intervals():
+    inputs = effects()
+    inputs.elasticities["predictive_given"] = -0.2
+    sites = {"source_site": "attention", "target_site": "attention", "lag": 1}
+    trial = {"clear": 4, "same_sign": 3, "by_chance": 2.5, "rank_correlation": 0.3}
+    inputs.prediction_vs_effect = pd.DataFrame([sites | trial]).assign(prediction="alone")
+    sheet = signs_of_effects.figure(inputs)
+    assert sheet.claim == "Prediction has the sign of 3 of 4 clear effects on the next token"
+    said = "3 of 4 clear effects have its sign (by chance 2.5) rank correlation of sizes 0.30"
+    figure = sheet.draw(TITLE, PAGE)
+    assert said in texts_of(figure)
+    ends = figure.axes[0].get_ylim()[1]
+    # The effects of one document have no intervals, and none is clear.
+    inputs.elasticities[["conf_low", "conf_high"]] = np.nan
+    nothing = {"clear": 0, "same_sign": 0, "by_chance": 0.0, "rank_correlation": np.nan}
+    inputs.prediction_vs_effect = inputs.prediction_vs_effect.assign(**nothing)
+    sheet = signs_of_effects.figure(inputs)
+    assert sheet.claim == "No effect on a next token is clear of zero"
+    figure = sheet.draw(TITLE, PAGE)
+    assert 0.02 < figure.axes[0].get_ylim()[1] < ends
+    assert "0 of 0 clear effects have its sign" in texts_of(figure)
+    assert "chance 0" not in texts_of(figure)
+    assert "nan" not in texts_of(figure)
 
 
 def test_finite_effects_are_lines_by_distance():
@@ -503,7 +538,7 @@ def test_shares_are_lines_of_means_and_so_is_the_title():
     np.testing.assert_allclose(of_label["the token before"].y, [20, 50, 10])
     np.testing.assert_allclose(of_label["the token before"].high, [30, 60, 20])
     np.testing.assert_allclose(of_label["2 to 4 tokens before"].y, [30, 15, 36])
-    assert of_label["2 to 4 tokens before"].low is None
+    assert not of_label["2 to 4 tokens before"].has_interval
     assert sheet.claim == (
         "The token before writes on average 50% of the adjustment in layer 1 and 20% in the median "
         "layer"

@@ -110,6 +110,11 @@ def test_a_line_shows_its_values_its_interval_and_its_marks():
         "not fitted",
     ]
     assert "shown" not in " ".join(legend_of(lines_sheet().draw(TITLE, PAGE)))
+    # Too few documents give no interval, so that no band is drawn or named.
+    unknown = Line([0.1, 0.2], "lag 1", low=np.full(2, np.nan), high=np.full(2, np.nan))
+    figure = drawn(Lines([unknown], "coefficient"), layers=[0, 1])
+    assert legend_of(figure) == ["lag 1"]
+    assert not figure.axes[0].collections
 
 
 def test_panels_share_limits_labels_and_the_legend():

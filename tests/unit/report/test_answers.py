@@ -142,6 +142,19 @@ def test_relative_norms_and_an_assumed_scale_are_answered_for_as_such(base):
     assert "ignoring differences between documents" not in texts
 
 
+def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base):
+    of_both = regressions_in(base, "within", "pooled")
+    within, pooled = of_both
+    within.fits["status"] = "too few rows"
+    lines = answers.of_site(of_both).lines
+    assert lines[0].text.startswith("Yes: 10% longer → 2.2% longer (median layer 0.23, ")
+    assert lines[1] == ("regression", "pooled; no layer of within was fitted", True)
+    # It does not stand beside itself.
+    assert lines[-2].label == "before training"
+    pooled.fits["status"] = "too few rows"
+    assert answers.of_site(of_both).lines[0].text == "no layer was fitted"
+
+
 def test_regressions_of_directions_alone_have_no_answers(base):
     regression(base / "attention" / "within", 0.2, "document", {}, outcome="angle")
     assert answers.of_run(regressions_in(base, "within")).splitlines() == [

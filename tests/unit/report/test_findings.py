@@ -290,15 +290,25 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("held", "change"),
-    [(0.2, "moves lag 1 from 0.31 to 0.20"), (0.313, "leaves lag 1 at 0.31")],
+    ("held", "tags", "fixed", "change", "documents"),
+    [
+        (
+            0.2,
+            5,
+            "documents, parts of speech and tokens",
+            "moves lag 1 from 0.31 to 0.20",
+            "9 documents with parts of speech",
+        ),
+        # Without a tagger, no part of speech is held fixed.
+        (0.313, 0, "documents and tokens", "leaves lag 1 at 0.31", "9 documents"),
+    ],
 )
-def test_what_is_held_fixed_moves_or_leaves_the_nearest_lag(held, change):
-    steps = pd.DataFrame({"step": [POOLED, EFFECTS[-1]], "estimate": [0.31, held]})
+def test_what_is_held_fixed_moves_or_leaves_the_nearest_lag(held, tags, fixed, change, documents):
+    steps = pd.DataFrame({"step": [POOLED, *EFFECTS], "estimate": [0.31, 0.3, 0.3, 0.3, 0.3, held]})
+    steps["effects"] = [1, 9, *(9 + tags + more for more in (0, tags, 40, 80))]
     steps = steps.assign(term="lag_1", layer=0, sampled=False, n_documents=9)
     assert findings.decomposition_findings(steps) == [
-        f"holding documents, parts of speech and tokens fixed {change} (mean over the layers; 9 "
-        "documents with parts of speech)"
+        f"holding {fixed} fixed {change} (mean over the layers; {documents})"
     ]
 
 

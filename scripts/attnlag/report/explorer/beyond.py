@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy import special
 
 from attnlag.claims import causes as claims_on_causes
 from attnlag.claims import heads as claims_on_heads
@@ -192,12 +191,7 @@ def causes(regression: RegressionTables) -> dict[str, Any] | None:
         return None
     single = regression.files.table("elasticities", regression.of_corpus)
     single = single[(single["intervention"] == "derivative") & (single["lag"] > 0)]
-    single = single[single["source_layer"] < single["target_layer"]].copy()
-    reach = single["predictive_std_error"] * special.stdtrit(
-        regression.fits["n_documents"].max() - 1, 1 - regression.settings["alpha"] / 2
-    )
-    single["predictive_conf_low"] = single["predictive"] - reach
-    single["predictive_conf_high"] = single["predictive"] + reach
+    single = single[single["source_layer"] < single["target_layer"]]
     names = ("source_site", "target_site", "target_layer", "lag", *INTERVAL)
     alone, coefficient, together = (
         [f"{name}{end}" for end in ("", "_conf_low", "_conf_high")]
