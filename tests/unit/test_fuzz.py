@@ -4,6 +4,7 @@
 """
 
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -81,19 +82,6 @@ def assert_lines(problems):
         assert "Traceback" not in problem
 
 
-def assert_read(path):
-    """Hold a corpus to give documents, or lines of what is wrong with it."""
-    for fields in (FIELDS, BLOCKS):
-        try:
-            documents = list(read_documents([path], fields))
-        except UserError as error:
-            # As a program prints them.
-            assert_lines([text_for("line", problem) for problem in error.problems])
-        else:
-            assert documents
-            assert all(isinstance(one, Document) and one.text.strip() for one in documents)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
@@ -108,15 +96,6 @@ def test_a_file_that_others_change_holds_the_texts_in_any_format(suffix, packing
     assert [document.text for document in found] == TEXTS
 
 
-@patiently
-@given(file=corpus_files())
-def test_any_corpus_is_read_or_refused_in_plain_lines(file, folder):
-    name, content = file
-    path = folder / f"x{name}"
-    path.write_bytes(content)
-    assert_read(path)
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -125,21 +104,14 @@ json_values = st.recursive(
     max_leaves=8,
 )
 keys = st.sampled_from(["id", "text", "group"]) | st.text(max_size=5)
-
-
-@patiently
-@given(rows=st.lists(st.dictionaries(keys, json_values, max_size=5) | json_values, max_size=4))
-def test_any_json_lines_are_read_or_refused_in_plain_lines(rows, folder):
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert_read(path)
-
-
+rows = st.lists(st.dictionaries(keys, json_values, max_size=5) | json_values, max_size=4)
+utf_8 = st.text(st.characters(codec="utf-8"), max_size=5)
 KINDS = [
-    (pa.string(), st.text(st.characters(codec="utf-8"), max_size=5) | st.none()),
-    (pa.large_string(), st.text(st.characters(codec="utf-8"), max_size=5)),
+    (pa.string(), utf_8 | st.none()),
+    (pa.large_string(), utf_8),
     (pa.int64(), st.integers(-(2**63), 2**63 - 1) | st.none()),
     (pa.binary(), st.binary(max_size=5)),
+    (pa.float32(), st.floats(width=32)),
     (pa.float64(), st.floats()),
     (pa.list_(pa.string()), st.just(["a"])),
     (pa.null(), st.none()),
@@ -147,17 +119,42 @@ KINDS = [
 ]
 
 
+@st.composite
+def parquet_files(draw):
+    """Return a Parquet file of columns of any kinds."""
+    columns, length = {}, draw(st.integers(0, 4))
+    for name in draw(st.lists(keys.filter(str.isalnum), max_size=4, unique=True)):
+        kind, value = draw(st.sampled_from(KINDS))
+        columns[name] = pa.array(draw(st.lists(value, min_size=length, max_size=length)), kind)
+    file = io.BytesIO()
+    pq.write_table(pa.table(columns), file)
+    return PARQUET, file.getvalue()
+
+
+FILES = {
+    "changed": corpus_files(),
+    "rows": rows.map(lambda rows: (".jsonl", "\n".join(map(json.dumps, rows)).encode())),
+    "columns": parquet_files(),
+}
+
+
+@pytest.mark.parametrize("files", FILES.values(), ids=FILES.keys())
 @patiently
-@given(data=st.data(), rows=st.integers(0, 4))
-def test_any_parquet_columns_are_read_or_refused_in_plain_lines(data, rows, folder):
-    columns = {}
-    for name in data.draw(st.lists(keys.filter(str.isalnum), max_size=4, unique=True)):
-        kind, value = data.draw(st.sampled_from(KINDS))
-        values = data.draw(st.lists(value, min_size=rows, max_size=rows))
-        columns[name] = pa.array(values, kind)
-    path = folder / "columns.parquet"
-    pq.write_table(pa.table(columns), path)
-    assert_read(path)
+@given(data=st.data())
+def test_any_corpus_is_read_or_refused_in_plain_lines(files, data, folder):
+    """A corpus gives documents, or lines of what is wrong with it."""
+    name, content = data.draw(files)
+    path = folder / f"x{name}"
+    path.write_bytes(content)
+    for fields in (FIELDS, BLOCKS):
+        try:
+            documents = list(read_documents([path], fields))
+        except UserError as error:
+            # As a program prints them.
+            assert_lines([text_for("line", problem) for problem in error.problems])
+        else:
+            assert documents
+            assert all(isinstance(one, Document) and one.text.strip() for one in documents)
 
 
 CONFIGS = [

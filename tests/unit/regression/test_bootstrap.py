@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
-from designs import changed, columns_of, design_table, drawn, fits_of, layers_of
+from designs import changed, design_table, drawn, fits_of, fitted, layers_of
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -39,21 +38,13 @@ def test_draws_equal_fits_to_the_redrawn_rows(mean, effects, monkeypatch):
     # Three blocks of two draws.
     monkeypatch.setattr(bootstrap, "NUMBERS_AT_ONCE", 14)
     table = design_table(LENGTHS, 2, mean=mean, missing=0.1)
-    layers = layers_of(table, effects=effects)
-    weights = np.concatenate(list(bootstrap.weights_of_draws(7, 6, 3))).astype(int)
-    found = drawn(layers, 6, 3)
-    for layer in range(2):
-        y, x, codes = columns_of(table, layer)
-        if effects:
-            # The means of documents are taken out; the level of all of them stays as a constant.
-            means = [[part[codes == code].mean(axis=0) for code in codes] for part in (y, x)]
-            y, x = y - means[0], np.column_stack([x[:, 0], (x - means[1])[:, 1:]])
-        for draw, weight in enumerate(weights):
-            # A document that is drawn twice is there twice.
-            rows = np.repeat(np.arange(len(codes)), weight[codes])
-            oracle = sm.OLS(y[rows], x[rows]).fit()
-            terms = slice(1 if effects else 0, None)
-            assert_allclose(found[draw, layer], oracle.params[terms])
+    found = drawn(layers_of(table, effects=effects), 6, 3)
+    codes = table["document"].to_pandas().cat.codes
+    for draw, weight in enumerate(np.concatenate(list(bootstrap.weights_of_draws(7, 6, 3)))):
+        # A document that is drawn twice is there twice.
+        rows = table.take(np.repeat(np.arange(len(table)), weight.astype(int)[codes]))
+        oracle = fitted(rows, "nonrobust", effects=effects)
+        assert_allclose(found[draw], [fit.estimate for fit in oracle])
 
 
 def test_a_draw_that_cannot_be_fitted_has_no_estimates():

@@ -64,6 +64,19 @@ def test_cr2_and_its_degrees_of_freedom_equal_the_direct_formulas(effects, scale
             assert fit.wald.statistic == pytest.approx(fit.joint[1].statistic)
 
 
+def test_an_estimate_that_one_document_determines_alone_has_no_error():
+    """The other estimate has its own, which does not depend on that document."""
+    table, own = design_table([20] * 8, 1), np.repeat(np.arange(8) == 3, 20)
+    lags = [table[f"layer_00.lag_{lag}"].to_numpy() for lag in (1, 2)]
+    told = {"layer_00.lag_1": np.where(own, 1, lags[0]), "layer_00.lag_2": lags[1] * own}
+    (fit,) = fitted(changed(table, told), effects=True)
+    assert np.isfinite(fit.estimate).all()
+    y, x, codes = columns_of(table.filter(~own), 0)
+    v, (df,) = cr2(y, with_effects(x[:, :2], codes), codes, [np.eye(8)[0]])
+    assert_allclose(fit.df, [df, np.nan])
+    assert_allclose(fit.covariance, [[v[0, 0], np.nan], [np.nan, np.nan]])
+
+
 def test_the_root_for_small_leverages_is_precise_to_rounding():
     leverages = np.full((1, 2, 2), 0.49 * clustered.SMALL)
     (root,) = clustered.cr2_adjustment(leverages)

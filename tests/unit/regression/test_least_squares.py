@@ -2,6 +2,7 @@
 
 import warnings
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ LENGTHS = {
     "ragged": [40, 3, 1, 25, 12, 7, 55, 2],
     "many": np.random.default_rng(5).integers(1, 40, 80).tolist(),
 }
+METHODS = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
 SEVEN = [30, 12, 25, 8, 14, 40, 9]
 # The codes of documents count them in this order.
 GENRES = {f"d{i}": f"genre {i % 8}" for i in range(80)}
@@ -103,7 +105,10 @@ def test_estimates_errors_and_fits_equal_those_of_statsmodels(lengths, effects, 
         )
         if not effects:
             assert_goodness(fit, rel=1e-7, condition_number=oracle.condition_number)
-        assert (fit.n_obs, fit.n_documents) == (oracle.nobs, len(np.unique(codes)))
+        documents = len(np.unique(codes))
+        assert (fit.n_obs, fit.n_documents) == (oracle.nobs, documents)
+        # One document tells nothing of those left out.
+        assert np.isnan(fit.goodness["loo_r_squared"]) == (documents == 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             test = oracle.f_test(np.eye(x.shape[1])[:2])
@@ -299,7 +304,7 @@ def test_corrected_p_values_equal_those_of_statsmodels(count):
     random = np.random.default_rng(count)
     p = random.choice([*random.random(20) ** 4, 0.0, 1.0, 0.01, 0.01], count)
     with_nan = pd.Series([np.nan, *p, np.nan])
-    for adjust, method in (("holm", "holm"), ("benjamini-hochberg", "fdr_bh")):
+    for adjust, method in METHODS.items():
         found = results.adjusted_p_values(with_nan, adjust)
         assert_array_equal(found, [np.nan, *multipletests(p, method)[1], np.nan])
     assert_array_equal(results.adjusted_p_values(with_nan, "none"), with_nan)
@@ -337,46 +342,34 @@ def test_a_matrix_is_singular_by_its_eigenvalues_at_any_scale(k):
             assert least_squares.is_singular(a[None])[0] == expected, (ratio, scale)
 
 
-@pytest.mark.parametrize(("alpha", "adjust"), [(0.05, "none"), (0.2, "holm")])
-def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(alpha, adjust):
+@pytest.mark.parametrize("adjust", ["none", "holm", "benjamini-hochberg"])
+def test_findings_agree_with_tests_at_the_bound_corrected_over_the_layers(adjust):
     """The oracle has the estimates, errors and corrections of statsmodels."""
-    table, seen = design_table(LENGTHS["many"], 4), set()
-    fits = fitted(table, "nonrobust")
+    table = design_table(LENGTHS["many"], 5)
+    fits = fitted(changed(table, {"layer_04.y": np.full(len(table), 2.5)}), "nonrobust")
     oracles = [sm.OLS(*columns_of(table, layer)[:2]).fit() for layer in range(4)]
     b, s = np.array([(oracle.params, oracle.bse) for oracle in oracles]).swapaxes(0, 1)
-    of_t = stats.t(oracles[0].df_resid)
-    for bound in (0.02, 0.05, 0.1, 0.2, 0.4):
+    of_t, seen = stats.t(oracles[0].df_resid), set()
+
+    def rejected(p):
+        """Return where the p-values of a term, corrected over the layers, are below alpha."""
+        return p < alpha if adjust == "none" else multipletests(p, METHODS[adjust])[1] < alpha
+
+    for alpha, bound in product((0.05, 0.2), (0.02, 0.05, 0.1, 0.2, 0.4)):
         errors = Errors(covariance="nonrobust", alpha=alpha, adjust=adjust, equivalence_bound=bound)
         tidy = results.coefficients_table(fits, errors)
         ends = np.stack([of_t.cdf((b - bound) / s), of_t.sf((b + bound) / s)])
-        # The size of the estimate is as far from either bound, if that were the truth.
-        p_values = {"present": 1 - ends.max(axis=0) + ends.min(axis=0)}
-        p_values["absent"] = ends.max(axis=0)
-        expected = np.full((4, 3), "undecided", dtype=object)
-        for verdict, p in p_values.items():
-            for term in (1, 2):
-                own = p[:, term]
-                own = own if adjust == "none" else multipletests(own, "holm")[1]
-                expected[own < alpha, term] = verdict
+        expected = np.full((5, 3), "undecided", dtype=object)
+        for term in (1, 2):
+            low, high = np.sort(ends[:, :, term], axis=0)
+            # The size of the estimate is as far from either bound, if that were the truth.
+            expected[:4][rejected(1 - high + low), term] = "present"
+            expected[:4][rejected(high), term] = "absent"
         # An intercept is in no unit that the bound is in.
         expected[:, 0] = None
-        found = tidy["equivalence"].to_numpy().reshape(4, 3)
+        found = tidy["equivalence"].to_numpy().reshape(5, 3)
         assert_array_equal(found, expected)
-        seen |= set(found[:, 1:].ravel())
+        seen |= set(found[:4, 1:].ravel())
+        # What is beyond a bound is beyond zero.
+        assert (tidy.loc[tidy["equivalence"] == "present", "p_adjusted"] < alpha).all()
     assert seen == {"absent", "present", "undecided"}
-
-
-def test_what_is_present_is_significant_and_without_an_estimate_all_is_undecided():
-    """The p-value of a coefficient beyond a bound is never below that of one beyond zero."""
-    random = np.random.default_rng(0)
-    b, s = random.normal(scale=0.3, size=300), random.uniform(0.01, 0.2, size=300)
-    b[-1] = s[-1] = np.nan
-    p = pd.Series(2 * stats.t.sf(np.abs(b) / s, 9))
-    for adjust in ("none", "holm", "benjamini-hochberg"):
-        significant = results.adjusted_p_values(p, adjust) < 0.05
-        for bound in (0.01, 0.05, 0.2):
-            settings = Errors(equivalence_bound=bound, adjust=adjust)
-            found = results.equivalence_test(b, s, 9, settings)
-            assert (found == "present").any()
-            assert not ((found == "present") & ~significant).any()
-            assert found[-1] == "undecided"

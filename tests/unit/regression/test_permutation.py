@@ -168,26 +168,38 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     assert_allclose(of_layers["order_p_adjusted"], adjusted)
 
 
+TWO = {("a", 0): 30, ("b", 0): 25}
+
+
+def by_hand(table, known, draws):
+    """Yield the order of tokens in each draw, and the table in this order; keys stay in place."""
+    document = np.array(table["document"].to_pylist())
+    for draw in range(draws):
+        order = np.arange(table.num_rows)
+        for name in "ab":
+            own = document == name
+            keys = permutation.keys_of_draws(name, own.sum(), draws, 0)[draw]
+            order[own & known] = np.flatnonzero(own & known)[np.argsort(keys[known[own]])]
+        yield order, changed(table.take(order), {key: table[key] for key in KEYS[:3]})
+
+
 def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
-    table = norms_table({("a", 0): 14, ("b", 0): 11})
-    surprisal = np.random.default_rng(2).random(25)
-    surprisal[[0, 6, 14, 20]] = np.nan
-    facts = {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 14}, surprisal)}
+    table, surprisal = norms_table(TWO), np.random.default_rng(2).random(55)
+    surprisal[[0, 6, 30, 36]] = np.nan
+
+    def facts_in(order):
+        return {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 30}, surprisal[order])}
+
     settings = design_settings(lags=(1,), covariates=("surprisal",), drop_first=0)
-    sums = sums_of(table, settings, facts)
-    logs = np.log(table["layer_01"].to_numpy())
-    known = np.isfinite(surprisal)
-    for draw in range(3):
-        own, seen = logs.copy(), surprisal.copy()
-        for name, start, length in (("a", 0, 14), ("b", 14, 11)):
-            keys = permutation.keys_of_draws(name, length, 3, 0)[draw]
-            places = start + np.flatnonzero(known[start : start + length])
-            order = places[np.argsort(keys[places - start])]
-            own[places], seen[places] = logs[order], surprisal[order]
-        t = np.array([t for t in range(1, 25) if known[t] and known[t - 1] and t != 14])
-        w = np.stack([np.ones(len(t)), own[t], own[t - 1], seen[t]])
-        w -= sums.centre[1][:, None]
-        assert_allclose(sums.s[1, 1 + draw], w @ w.T, atol=1e-10)
+    sums, known = sums_of(table, settings, facts_in(slice(None))), np.isfinite(surprisal)
+    # A norm of zero is no outcome and no lag.
+    silent = changed(table, {"layer_01": np.where(known, table["layer_01"], 0.0)})
+    for draw, (order, permuted) in enumerate(by_hand(silent, known, 3)):
+        built = design_of(permuted, settings, facts_in(order))
+        rows = built.select(["layer_01.y", "layer_01.lag_1", "surprisal"]).to_pandas().dropna()
+        w = np.insert(rows.to_numpy(), 0, 1, axis=1) - sums.centre[1]
+        assert len(w) == 55 - 2 * 4
+        assert_allclose(sums.s[1, 1 + draw], w.T @ w, atol=1e-10)
 
 
 def set_toy(monkeypatch, columns, moves=True):
@@ -206,7 +218,7 @@ def set_toy(monkeypatch, columns, moves=True):
 
 def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
     """The terms are dummies of classes that are merged."""
-    table = norms_table({("a", 0): 30, ("b", 0): 25})
+    table = norms_table(TWO)
     settings = design_settings(lags=(1,), covariates=("toy",))
 
     def dummies_of(**columns):
@@ -234,20 +246,14 @@ def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
     set_toy(monkeypatch, {"toy_1": np.sqrt, "toy_2": lambda ids: ids == 2}, moves)
     names = ("previous_layer", "log_frequency", "toy")
     settings = design_settings(lags=(1,), covariates=names)
-    table = norms_table({("a", 0): 30, ("b", 0): 25})
-    draws = 5
-    sums = sums_of(table, settings, draws=draws, fixed_effects=fixed_effects)
+    table = norms_table(TWO)
+    sums = sums_of(table, settings, draws=5, fixed_effects=fixed_effects)
     of_layers = ["y", "lag_1", "previous_layer", "previous_layer_lag_1"]
     assert sums.terms == [*of_layers, "log_frequency", "toy_1", "toy_2"]
     # The first layer has no layer before it.
     assert (sums.s[0] == 0).all()
-    for draw in range(draws):
-        order = np.arange(table.num_rows)
-        for name, start, length in (("a", 0, 30), ("b", 30, 25)):
-            keys = permutation.keys_of_draws(name, length, draws, 0)[draw]
-            order[start + 1 : start + length] = start + 1 + np.argsort(keys[1:])
-        by_hand = changed(table.take(order), {key: table[key] for key in KEYS[:3]})
-        built = design_of(by_hand, settings)
+    for draw, (_, permuted) in enumerate(by_hand(table, table["position"].to_numpy() > 0, 5)):
+        built = design_of(permuted, settings)
         if not moves:
             real = design_of(table, settings)
             built = changed(built, {name: real[name] for name in ("toy_1", "toy_2")})

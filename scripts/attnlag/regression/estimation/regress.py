@@ -80,10 +80,9 @@ class LayerFit:
             v[unknown], v[:, unknown] = np.nan, np.nan
             self.goodness = {"effective_documents": sums.effective, **goodness(solution)}
             if folds is not None and left_out is not None:
-                few = len(left_out.places) < 2
                 self.goodness |= {
                     "cv_r_squared": 1 - cross_validated_sse(solution, folds) / solution.tss,
-                    "loo_r_squared": np.nan if few else 1 - left_out.sse / solution.tss,
+                    "loo_r_squared": 1 - left_out.sse / solution.tss,
                     "condition_number": condition_number(moments),
                 }
         self.wald = self.joint.pop() if folds is not None else NO_TEST
