@@ -22,7 +22,7 @@ from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model import hooks
+from attnlag.model import hooks, identity
 from attnlag.model.detect_modules import Decoder
 from attnlag.quantities.passes import Batch, Passes
 from attnlag.storage.memory import amount
@@ -211,7 +211,7 @@ def effects(
     with (
         passes.first(),
         torch.inference_mode(),
-        hooks.residual_identity(blocks, short[1]) as evidence,
+        identity.residual_identity(blocks, short[1]) as evidence,
     ):
         hooks.forward(model, short[0])
     decoder.check_identity(evidence)

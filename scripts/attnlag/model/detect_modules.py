@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, hooks
+from attnlag.model import architectures, hooks, identity
 from attnlag.model.architectures import BlockModules
 
 # Number of tokens in the pass that tries a layout.
@@ -62,15 +62,15 @@ class Decoder:
         )
         return "; ".join(filter(None, [self.layout, *others]))
 
-    def check_identity(self, evidence: list[hooks.Evidence]) -> float:
+    def check_identity(self, evidence: list[identity.Evidence]) -> float:
         """Return the largest error of `residual_identity`; raise UserError if the proof fails."""
-        hooks.check_finite(evidence, self.model, self.name)
-        if problems := hooks.problems_of(evidence, self.blocks):
+        identity.check_finite(evidence, self.model, self.name)
+        if problems := identity.problems_of(evidence, self.blocks):
             more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
             raise UserError(
                 f"{self.called}, fails the proof of its sites: block input + attention adjustment "
                 "+ MLP adjustment is not shown to be the block's output "
-                f"({', '.join(problems[:3])}{more}; expected at most {hooks.IDENTITY_BOUND:.0e}, "
+                f"({', '.join(problems[:3])}{more}; expected at most {identity.BOUND:.0e}, "
                 f"relative); tried {self.blocks[0].paths}; nothing was stored; other modules can "
                 "be declared, but a block that normalises the sum itself has none"
             )
@@ -119,7 +119,7 @@ def tried(
     # The second pass is with the factors that the first one finds.
     for _ in range(2):
         try:
-            with torch.no_grad(), hooks.residual_identity(blocks, mask) as evidence:
+            with torch.no_grad(), identity.residual_identity(blocks, mask) as evidence:
                 hooks.forward(model, ids)
         except hooks.NotGiven as reason:
             return blocks, f"found {reason}"
@@ -127,8 +127,8 @@ def tried(
         except hooks.FAILURES as error:
             message = str(error).strip().partition("\n")[0]
             return blocks, f"fails on a sequence of tokens with {type(error).__name__}: {message}"
-        hooks.check_finite(evidence, model, name)
-        problems = hooks.problems_of(evidence, blocks)
+        identity.check_finite(evidence, model, name)
+        problems = identity.problems_of(evidence, blocks)
         scales = [observation.scale for observation in evidence]
         if len(scales) != len(blocks) or not any(scales):
             break

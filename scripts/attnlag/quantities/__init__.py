@@ -1,0 +1,12 @@
+"""What is measured of each token, from the norms of adjustments to what these say.
+
+A norm comes out of a model in five modules. The program ``extract_activations`` loads the model and
+names the files; ``model.detect_modules`` finds the modules whose outputs are adjustments;
+``model.hooks`` taps them in a pass; ``computation`` has what a pass gives of a layer (`Seen`), the
+classes that reduce it (`Norms` and others) and the rows of files; ``extraction`` runs the passes.
+
+``catalogue`` lists sites and quantities: an entry names the class that computes it, and heads,
+``geometry`` and ``surprisal`` have a module each. ``passes`` chooses which sequences run together,
+and ``proofs`` says what must hold before anything is stored; neither makes a number. ``tracing``
+runs single sequences, for ``sources`` and ``readout``. All else reads files.
+"""

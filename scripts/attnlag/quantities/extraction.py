@@ -79,7 +79,7 @@ class Extractor:
         # The points that passes are to give, and the modules of those beside blocks.
         every = list(self.computations.values())
         self.points = {point for each in every for point in each.points}
-        self.points_of = {place: module for each in every for place, module in each.modules.items()}
+        self.modules = {place: module for each in every for place, module in each.modules.items()}
         self.passes = Passes(self.decoder.model, self.batch_tokens, self.threads)
         # Error from the proof of the sites, after the first pass.
         self.identity_error: float | None = None
@@ -109,13 +109,11 @@ class Extractor:
 
         The float32 arrays, of each layer that has values, are (tokens,) or have further dimensions.
         """
-        lengths = np.array([len(sequence) for sequence in sequences], int)
-        first = self.identity_error is None and bool(len(sequences))
-        if first:
-            longest = int(lengths.argmax())
-            shown = self._begin(sequences[longest])
+        shown = None
+        if self.identity_error is None and len(sequences):
+            shown = self._begin(max(sequences, key=len))
         batches = self.passes.batches(sequences)
-        values = self._room(lengths.sum(), self.computations)
+        values = self._room(sum(map(len, sequences)), self.computations)
 
         def done(batch: Batch) -> None:
             self.tokens += len(batch.rows)
@@ -125,28 +123,9 @@ class Extractor:
         # A sequence may exceed the share of a pass, but all passes together stay in the budget.
         most = max(1, self.batch_tokens // max((batch.real.size for batch in batches), default=1))
         self.passes.run(batches, lambda batch: self.forward(batch, values), done, most)
-        # A batch of one sequence is repeated only if earlier passes may affect it.
-        limits = self.passes.rotary.limits
-        shared = [i for batch in batches if len(batch.places) > 1 or limits for i in batch.places]
-        # The batches are in the order of length.
-        for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]) if first else ():
-            rows = slice(lengths[:index].sum(), lengths[: index + 1].sum())
-            beside = {key: [array[rows] for array in values[key]] for key in self.compared}
-            measured = index == longest and not limits
-            alone = self._values_of(shown) if measured else self._alone(sequences[index])
-            bound = proofs.LEAK[self.decoder.dtype]
-            if measured and proofs.differences(beside, alone).max() > bound:
-                proofs.no_token_sees_later_ones(self, proofs.short_pass(self, shown.batch))
-            if index in shared:
-                proofs.batch_invariance(self, beside, alone)
+        if shown:
+            self._compare(sequences, batches, values, shown)
         return values
-
-    def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
-        """Return empty arrays with the given number of rows, as `measure` fills them."""
-        return {
-            key: [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
-            for key, each in computations.items()
-        }
 
     def forward(self, batch: Batch, values: Values) -> None:
         """Run one batch and store the values of its tokens at their rows of ``values[key][.]``.
@@ -178,9 +157,62 @@ class Extractor:
                 raise hooks.AllSeen
 
         points = {point for each in computations.values() for point in each.points}
-        with observed(self.decoder.blocks, batch, points, self.points_of, then) as layers:
+        with observed(self.decoder.blocks, batch, points, self.modules, then) as layers:
             self.run(batch.ids)
         copies.flush()
+
+    def _room(self, rows: int, computations: Mapping[Key, Computation]) -> Values:
+        """Return empty arrays with the given number of rows, as `measure` fills them."""
+        return {
+            key: [np.empty((rows, *each.shape), np.float32) for _ in each.layers]
+            for key, each in computations.items()
+        }
+
+    def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:
+        """Run the proofs on the first tokens of a sequence, and choose the fast path."""
+        decoder, batch = self.decoder, batch_of(sequence[: proofs.TOKENS])
+        with self.passes.first():
+            shown = self._short_pass(batch)
+        if len(sequence) == len(batch.rows) or self.passes.rotary.limits:
+            # There are no numbers of the first tokens beside later ones to compare with.
+            proofs.no_token_sees_later_ones(decoder, shown, self._short_pass)
+        self.identity_error = decoder.check_identity(shown.evidence)
+        for each in self.computations.values():
+            each.prove(shown.seen, shown.output)
+        self.fast, self.computed_by = onednn.accelerate(decoder, batch.ids[0], self.fast)
+        return shown
+
+    def _compare(
+        self,
+        sequences: Sequence[np.ndarray],
+        batches: Sequence[Batch],
+        values: Values,
+        shown: proofs.ShortPass,
+    ) -> None:
+        """Compare the values of some sequences with those of their first tokens alone.
+
+        The short pass has shown those of the longest sequence. A batch of one sequence is repeated
+        only if earlier passes may affect it.
+        """
+        limits = self.passes.rotary.limits
+        shared = [i for batch in batches if len(batch.places) > 1 or limits for i in batch.places]
+        ends = np.cumsum([len(sequence) for sequence in sequences])
+        # The batches are in the order of length.
+        longest = batches[0].places[0]
+        for index in dict.fromkeys([longest, *shared[:1], *shared[-1:]]):
+            rows = slice(ends[index] - len(sequences[index]), ends[index])
+            beside = {key: [array[rows] for array in values[key]] for key in self.compared}
+            measured = index == longest and not limits
+            alone = self._values_of(shown) if measured else self._alone(sequences[index])
+            bound = proofs.LEAK[self.decoder.dtype]
+            if measured and proofs.differences(beside, alone).max() > bound:
+                again = self._short_pass(shown.batch)
+                proofs.no_token_sees_later_ones(self.decoder, again, self._short_pass)
+            if index in shared:
+                proofs.batch_invariance(self.decoder, beside, alone)
+
+    def _short_pass(self, batch: Batch) -> proofs.ShortPass:
+        return proofs.short_pass(self.decoder, batch, self.run, self.points, self.modules)
 
     def _alone(self, sequence: np.ndarray) -> Values:
         """Return the values to compare for the first tokens of a sequence by itself.
@@ -196,20 +228,6 @@ class Extractor:
         values = self._room(len(sequence), self.compared)
         self.forward(batch_of(sequence), values)
         return values
-
-    def _begin(self, sequence: np.ndarray) -> proofs.ShortPass:
-        """Run the proofs on the first tokens of a sequence, and choose the fast path."""
-        decoder, batch = self.decoder, batch_of(sequence[: proofs.TOKENS])
-        with self.passes.first():
-            shown = proofs.short_pass(self, batch)
-        if len(sequence) == len(batch.rows) or self.passes.rotary.limits:
-            # There are no numbers of the first tokens beside later ones to compare with.
-            proofs.no_token_sees_later_ones(self, shown)
-        self.identity_error = decoder.check_identity(shown.evidence)
-        for each in self.computations.values():
-            each.prove(shown.seen, shown.output)
-        self.fast, self.computed_by = onednn.accelerate(decoder, batch.ids[0], self.fast)
-        return shown
 
     def _values_of(self, shown: proofs.ShortPass) -> Values:
         """Return the values to compare of a short pass."""

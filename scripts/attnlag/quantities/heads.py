@@ -17,7 +17,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import counted
-from attnlag.model import hooks
+from attnlag.model import identity
 from attnlag.model.architectures import BlockModules
 from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import HEADS, PROJECTED, NotGiven
@@ -195,7 +195,7 @@ class Heads(Computation):
 
     def __init__(self, quantity: Quantity, site: str, decoder: Decoder):
         super().__init__(quantity, site, decoder)
-        self.bound = hooks.TOLERANCE[decoder.dtype]
+        self.bound = identity.TOLERANCE[decoder.dtype]
         # By layer, and why other layers have none.
         self.heads, self.without = located(decoder.blocks, decoder.config)
         self.error = 0.0  # the largest, of the sum of heads

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from attnlag.model import hooks
 from attnlag.storage.sequences import TokenSequence
 
 # Largest number of parallel passes on CPU, each with a share of the batch's tokens. They are faster
@@ -20,6 +19,8 @@ PASSES = 8
 # tokens, and a small batch is hardly slower per token than a large one.
 LIKE_LENGTH = 0.9
 
+# Attributes of every module, which hold its parameters and hooks.
+OF_TORCH = frozenset(vars(torch.nn.Module()))
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -162,7 +163,7 @@ class Passes:
     def first(self) -> Iterator[None]:
         """Observe a first pass: where it writes to the model, passes run one by one."""
         self.rotary.reset()
-        with hooks.written(self.model) as names:
+        with written(self.model) as names:
             yield
         if names:
             self.parallel, self.pass_tokens = 1, self.batch_tokens
@@ -197,3 +198,34 @@ class Passes:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return results
+
+
+@contextmanager
+def written(model: torch.nn.Module) -> Iterator[list[str]]:
+    """Yield the attributes and buffers of modules that passes within the context write to.
+
+    The list is complete when the context is left. Parallel passes of a model that keeps state on
+    its modules would change each other's numbers.
+    """
+    before, names = _state(model), list[str]()
+    yield names
+    after = _state(model)
+    names += [name for name in before | after if before.get(name) != after.get(name)]
+
+
+def _state(model: torch.nn.Module) -> dict[str, tuple[Any, int | None, Any]]:
+    """Return the attributes and buffers of modules in a form that shows a change when compared."""
+    state: dict[str, tuple[Any, int | None, Any]] = {}
+    for path, module in model.named_modules():
+        for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
+            if name in OF_TORCH:
+                continue
+            items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+            items = enumerate(value) if isinstance(value, list | tuple) else items
+            for place, item in (("", value), *((f"[{key}]", item) for key, item in items)):
+                # Numbers and texts may be made anew. Of others, the identity and the version
+                # count; the object itself is kept, or another might get its identity.
+                same = item if isinstance(item, int | float | str) else id(item)
+                counts = isinstance(item, torch.Tensor) and not item.is_inference()
+                state[f"{path}.{name}{place}"] = same, item._version if counts else None, item
+    return state

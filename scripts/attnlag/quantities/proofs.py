@@ -10,19 +10,18 @@ A run begins with these proofs, in this order:
 3. Those of another sequence, run alone, show that other sequences in a batch have no influence.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from attnlag.errors import UserError, counted
-from attnlag.model import hooks
+from attnlag.model import hooks, identity
 from attnlag.model.architectures import SUBLAYERS
+from attnlag.model.detect_modules import Decoder
 from attnlag.quantities.computation import Seen, Values, observed
 from attnlag.quantities.passes import Batch, batch_of
-
-if TYPE_CHECKING:
-    from attnlag.quantities.extraction import Extractor
 
 # Number of tokens of a short pass.
 TOKENS = 64
@@ -42,7 +41,7 @@ class ShortPass(NamedTuple):
     """What one pass over the beginning of a sequence has shown."""
 
     batch: Batch
-    evidence: list[hooks.Evidence]  # on the sublayers of every block
+    evidence: list[identity.Evidence]  # of the sums of all blocks
     seen: dict[int, Seen]  # what it has given, by layer
     output: Any  # of the model
 
@@ -53,15 +52,20 @@ class ShortPass(NamedTuple):
         return [rows.float().cpu() for point, rows in given if point in SUBLAYERS]
 
 
-def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
-    """Run a model over the tokens of one sequence, with all that its quantities need."""
-    decoder = model.decoder
+def short_pass(
+    decoder: Decoder,
+    batch: Batch,
+    run: Callable[[torch.Tensor], Any],
+    points: Collection[str],
+    modules: hooks.Modules,
+) -> ShortPass:
+    """Run a model over the tokens of one sequence, and give the points that quantities need."""
     try:
         with (
-            hooks.residual_identity(decoder.blocks, torch.from_numpy(batch.real)) as evidence,
-            observed(decoder.blocks, batch, {*SUBLAYERS, *model.points}, model.points_of) as seen,
+            identity.residual_identity(decoder.blocks, torch.from_numpy(batch.real)) as evidence,
+            observed(decoder.blocks, batch, {*SUBLAYERS, *points}, modules) as seen,
         ):
-            output = model.run(batch.ids)
+            output = run(batch.ids)
     except hooks.NotGiven as found:
         raise UserError(
             f"{decoder.called}, fails the proof of its sites: found {found}; expected one vector "
@@ -71,7 +75,9 @@ def short_pass(model: "Extractor", batch: Batch) -> ShortPass:
     return ShortPass(batch, evidence, seen, output)
 
 
-def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:
+def no_token_sees_later_ones(
+    decoder: Decoder, shown: ShortPass, again: Callable[[Batch], ShortPass]
+) -> None:
     """Raise UserError if the model is not a decoder, whose tokens see no later ones.
 
     All tokens in the second half of a sequence are replaced. A decoder gives the first half the
@@ -86,24 +92,24 @@ def no_token_sees_later_ones(model: "Extractor", shown: ShortPass) -> None:
     other = different[0] if len(different) else (ids[0] == 0).to(ids.dtype)
     exchanged = torch.where(ids == ids[0], other, ids[0])
     exchanged[:half] = ids[:half]
-    changed = short_pass(model, batch_of(exchanged.numpy()))
+    changed = again(batch_of(exchanged.numpy()))
     pairs = zip(changed.vectors, shown.vectors, strict=True)
     gaps = (relative_differences(*(rows[:half].numpy() for rows in pair)).max() for pair in pairs)
-    if (worst := max(gaps, default=0.0)) > LEAK[model.decoder.dtype]:
+    if (worst := max(gaps, default=0.0)) > LEAK[decoder.dtype]:
         raise UserError(
-            f"{model.decoder.called}, lets a token see the tokens after it: other ones there "
+            f"{decoder.called}, lets a token see the tokens after it: other ones there "
             f"change its adjustments by up to {worst:.0%}; expected a decoder"
         )
 
 
-def batch_invariance(model: "Extractor", beside: Values, alone: Values) -> None:
+def batch_invariance(decoder: Decoder, beside: Values, alone: Values) -> None:
     """Raise UserError if a sequence in its batch has other results than its beginning alone."""
     gaps = differences(beside, alone)
     usual, high = np.quantile(gaps, [0.5, 0.99])
-    if not (usual <= hooks.TOLERANCE[model.decoder.dtype] and high <= COMPANY[model.decoder.dtype]):
+    if not (usual <= identity.TOLERANCE[decoder.dtype] and high <= COMPANY[decoder.dtype]):
         tokens = len(next(iter(alone.values()))[0])
         raise UserError(
-            f"{model.decoder.called}, gives a sequence other adjustments beside others than alone "
+            f"{decoder.called}, gives a sequence other adjustments beside others than alone "
             f"(a document of {counted(tokens, 'token')}: they differ by {gaps.max():.0%} at most, "
             f"{usual:.1e} at half of its tokens and layers); expected numbers that do not "
             "depend on what else is in a batch; nothing was stored"

@@ -19,7 +19,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from attnlag.model import hooks
+from attnlag.model import hooks, identity
 from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import NotGiven
 from attnlag.model.language_models import quiet_transformers
@@ -66,7 +66,7 @@ def traced(
         entering = entering.reshape(own.shape)
         if proved:
             gap = float((entering - own).float().norm() / own.float().norm())
-            layer.gated = not gap <= hooks.TOLERANCE[own.dtype]
+            layer.gated = not gap <= identity.TOLERANCE[own.dtype]
         # The quotient is as exact as numbers of this precision, however small they are.
         gate = torch.where(own == 0, 0, entering / own) if layer.gated else None
         numbers[number] = written_by_token(layer, values, weights, gate, proved)
@@ -104,7 +104,7 @@ def gates_proved(
         before = entering[number]
         expected = before * factors[number].reshape(before.shape)
         gap = (changed.reshape(before.shape) - expected).float().norm()
-        if float(gap / expected.float().norm()) <= hooks.TOLERANCE[before.dtype]:
+        if float(gap / expected.float().norm()) <= identity.TOLERANCE[before.dtype]:
             proved.add(number)
         return before.reshape(changed.shape)
 
@@ -175,7 +175,7 @@ def _checked(
             f"projection are not {layer.count} times as many"
         )
     weights, out = weights[0], out.reshape(tokens, layer.count, -1).transpose(0, 1)
-    summed, bound = weights @ values, hooks.TOLERANCE[out.dtype] * out.float().norm()
+    summed, bound = weights @ values, identity.TOLERANCE[out.dtype] * out.float().norm()
     if not (summed - out).float().norm() <= bound:
         factor = (summed * out).float().sum(-1) / summed.float().square().sum(-1)
         weights = weights * factor[..., None].to(weights.dtype)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 
 from attnlag.errors import counted
-from attnlag.model import hooks
+from attnlag.model import hooks, identity
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.model.detect_modules import Decoder
 from attnlag.model.hooks import HEAD, NotGiven
@@ -182,7 +182,7 @@ class Tracer:
             scale = (added * sums).sum(-1, keepdim=True) / sums.square().sum(-1, keepdim=True)
         size = added.norm(dim=-1)
         gap = float(((scale * sums - added).norm(dim=-1) / size.clamp_min(size.median())).max())
-        bound = hooks.TOLERANCE[self.decoder.dtype]
+        bound = identity.TOLERANCE[self.decoder.dtype]
         error = float(numbers.pop("error"))
         if not (gap <= bound and error <= SHARES_BOUND):
             raise NotGiven(

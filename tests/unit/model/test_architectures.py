@@ -23,7 +23,7 @@ from refusals import refused
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from attnlag.errors import UserError
-from attnlag.model import architectures, hooks, loading
+from attnlag.model import architectures, hooks, identity, loading
 from attnlag.model.architectures import SUBLAYERS
 from attnlag.model.detect_modules import decoder_of
 from attnlag.quantities.catalogue import SITES
@@ -82,7 +82,7 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
 
     # What the proof sees is changed before it reaches the block.
     with (
-        hooks.residual_identity(blocks, mask) as evidence,
+        identity.residual_identity(blocks, mask) as evidence,
         hooks.tap(blocks, {sublayer}, doubled_at_the_end),
         torch.inference_mode(),
     ):
@@ -304,7 +304,7 @@ def test_what_has_no_proof_is_refused_in_a_line(model_type, settings, modules, w
 def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
     decoder = decoder_of(small_model("gpt2", GPT))
     good, other_order, twice, lacking = (
-        hooks.Evidence(tuple(seen.split()), 0.0)
+        identity.Evidence(tuple(seen.split()), 0.0)
         for seen in ("attention mlp", "mlp attention", "attention mlp mlp", "mlp")
     )
     for evidence in ([good] * 3, [other_order] * 3):
@@ -314,7 +314,7 @@ def test_a_sublayer_seen_twice_or_a_block_that_did_not_run_fails_the_proof():
         ([good] * 2, "2 of 3 blocks ran"),
         ([good, twice, good], "layer 1"),
         ([good, good, lacking], "layer 2: mlp seen"),
-        ([good, good, hooks.Evidence(SUBLAYERS, float("nan"))], "finite ones: first in layer 2"),
+        ([good, good, identity.Evidence(SUBLAYERS, float("nan"))], "finite ones: first in layer 2"),
     ):
         assert said in refused(decoder.check_identity, evidence)[0]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models import LLAMA, dynamic, extractor, hidden_states, measured, ragged, small_model
 from refusals import refused
 
-from attnlag.model import hooks, loading
+from attnlag.model import loading
 from attnlag.quantities import columns, computation, extraction, passes
 from attnlag.quantities.norms import norms_of_row_group
 from attnlag.storage.sequences import TokenSequence, stored_sequences
@@ -326,6 +326,6 @@ def test_private_state_of_a_module_is_seen(kept):
     module._kept, module._list, module._dictionary = None, [None], {}
     module._in_place, module._length = torch.zeros(4), 4.0
     module.register_forward_pre_hook(lambda module, args: WRITES[kept](module, args[0]))
-    with hooks.written(torch.nn.Sequential(torch.nn.Linear(4, 4), module)) as names:
+    with passes.written(torch.nn.Sequential(torch.nn.Linear(4, 4), module)) as names:
         module(torch.ones(4))
     assert bool(names) == bool(kept)

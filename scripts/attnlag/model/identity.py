@@ -1,0 +1,171 @@
+"""The proof that a block adds to the stream what its sublayers give, and nothing else."""
+
+import copy
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch.utils import _pytree
+
+from attnlag.errors import UserError
+from attnlag.model.architectures import SUBLAYERS, BlockModules
+from attnlag.model.hooks import FAILURES, OUTPUT, STREAM, NotGiven, attached, watched
+
+# Bound of the proof on |input + attention + MLP - output| / |output| per token in float32. Rounding
+# leaves a few units in the last place.
+BOUND = 1e-5
+
+# In these precisions, rounding would hide a wrong module, so an order of the additions must give
+# the output of a block bit for bit.
+HALF = (torch.bfloat16, torch.float16)
+
+# The factor of adjustments is a number that the block holds, if one is this close to the estimate.
+NEAR = 0.05
+
+# Bounds on relative differences between other sums that are computed in two ways.
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+
+
+@dataclass
+class Evidence:
+    """Observations of one layer's block in a forward pass."""
+
+    sublayers: tuple[str, ...]  # those observed between the block's input and its output
+    # The largest ||input + adjustments - output|| / ||output|| over the tokens; NaN if values are
+    # not finite. In half precision it is 0 if these, added in one order, give the output bit for
+    # bit, and otherwise the error of the block run again in float32.
+    error: float
+    # Factor of the adjustments with which the identity holds, if it holds with none but this.
+    scale: float | None = None
+
+
+@contextmanager
+def residual_identity(blocks: list[BlockModules], mask: torch.Tensor) -> Iterator[list[Evidence]]:
+    """Measure the error of the residual identity of each block in one forward pass.
+
+    The evidence, an entry per layer, is complete when the context is left.
+    """
+    evidence: list[Evidence] = []
+    given: list[tuple[str, torch.Tensor]] = []  # by the block that runs, its input first
+    arguments: list[Any] = []
+    doubtful: dict[int, Any] = {}
+
+    def receive(layer: int, point: str, vectors: torch.Tensor) -> None:
+        if point == STREAM:
+            given.clear()
+        if point != OUTPUT:
+            given.append((point, vectors))
+            return
+        for name, each in given[1:]:
+            if each.shape != vectors.shape:
+                raise NotGiven(
+                    f"vectors of {each.shape[1]} from {name} in a stream of {vectors.shape[1]}"
+                )
+        stream, *added = (each.to(vectors.device) for _, each in given)
+        found = Evidence(tuple(name for name, _ in given[1:]), _error(stream, added, vectors))
+        if found.error > BOUND:
+            found.scale = _factor(blocks[layer].block, stream, added, vectors)
+            if found.scale is None and vectors.dtype in HALF:
+                doubtful[len(evidence)] = arguments[0]
+        evidence.append(found)
+
+    def keep(_: torch.nn.Module, *inputs: Any) -> None:
+        arguments[:] = [_pytree.tree_map(_in_float32, inputs)]
+
+    before = [(b.block.register_forward_pre_hook, keep, {"with_kwargs": True}) for b in blocks]
+    with attached(before), watched(blocks, mask, receive, (STREAM, *SUBLAYERS, OUTPUT)):
+        yield evidence
+    for layer, (args, kwargs) in doubtful.items():
+        twin = copy.deepcopy(blocks[layer])
+        twin.block.float()
+        try:
+            with residual_identity([twin], mask) as in_float32, torch.inference_mode():
+                twin.block(*args, **kwargs)
+        except FAILURES:
+            in_float32 = []
+        evidence[layer : layer + 1] = in_float32 or [evidence[layer]]
+        if not evidence[layer].error <= BOUND and evidence[layer].scale is None:
+            # The model is refused, whatever the other blocks would give.
+            break
+
+
+def _in_float32(value: Any) -> Any:
+    """Return a copy of floating-point numbers in float32, and anything else as it is."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        # A block may write into what it is given.
+        return value.to(torch.float32, copy=True)
+    return value
+
+
+def _error(stream: torch.Tensor, added: Sequence[torch.Tensor], result: torch.Tensor) -> float:
+    """Return the error of the identity, as in `Evidence`; vectors are (tokens, width)."""
+    # Relative to the larger of both streams, because a block may cancel most of its input. A zero
+    # vector to which nothing is added has no error.
+    gap = reduce(operator.add, (each.float() for each in added), stream.float() - result.float())
+    size = torch.maximum(stream.float().norm(dim=-1), result.float().norm(dim=-1))
+    error = float((gap.norm(dim=-1) / size.clamp_min(torch.finfo(size.dtype).tiny)).max())
+    if result.dtype not in HALF or math.isnan(error) or not added:
+        return error
+    orders = (
+        reduce(operator.add, added, stream),
+        stream + reduce(operator.add, added),
+        reduce(operator.add, added[::-1], stream),
+    )
+    return 0.0 if any(torch.equal(total.to(result.dtype), result) for total in orders) else error
+
+
+def _factor(
+    block: torch.nn.Module,
+    stream: torch.Tensor,
+    added: Sequence[torch.Tensor],
+    result: torch.Tensor,
+) -> float | None:
+    """Return the factor of what is added with which the identity holds; None if there is none."""
+    if not added:
+        return None
+    total = reduce(operator.add, (each.double() for each in added))
+    estimate = float((total * (result.double() - stream.double())).sum() / total.square().sum())
+    near = [
+        value
+        for value in vars(block).values()
+        if isinstance(value, float) and abs(value - estimate) <= NEAR * abs(estimate)
+    ]
+    for scale in (*near, float(f"{estimate:.7g}")):
+        if _error(stream, [each * scale for each in added], result) <= BOUND:
+            return scale
+    return None
+
+
+def check_finite(evidence: list[Evidence], model: Any, name: str) -> None:
+    """Raise UserError if values in a pass are not finite."""
+    for layer, observation in enumerate(evidence):
+        if math.isnan(observation.error):
+            half = next(model.parameters()).dtype == torch.float16
+            advice = "; float32 and bfloat16 have the range for more" * half
+            raise UserError(
+                f"model {name}: found numbers that are infinite or not a number, expected finite "
+                f"ones: first in layer {layer}{advice}"
+            )
+
+
+def problems_of(evidence: list[Evidence], blocks: list[BlockModules]) -> list[str]:
+    """Return why the observations of a pass are not a proof, in a few words per layer.
+
+    Every block must have run once, and each sublayer once within it.
+    """
+    problems = []
+    if len(evidence) != len(blocks):
+        problems.append(f"{len(evidence)} of {len(blocks)} blocks ran")
+    for layer, observation in enumerate(evidence):
+        expected = blocks[layer].sublayers if layer < len(blocks) else SUBLAYERS
+        if sorted(observation.sublayers) != sorted(expected):
+            seen = " and ".join(observation.sublayers) or "neither of them"
+            problems.append(f"layer {layer}: {seen} seen, not {' and '.join(expected)} once each")
+        elif not observation.error <= BOUND:
+            problems.append(f"layer {layer}: {observation.error:.1e}")
+    return problems
