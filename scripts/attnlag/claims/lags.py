@@ -22,26 +22,25 @@ def size(
     coefficients: pd.DataFrame,
     term: str,
     median: Mapping[str, float],
-    fits: pd.DataFrame,
     equivalence_bound: float,
+    layers: int,
+    texts: int,
 ) -> Claim:
     """Return how large a lag or lead is in the median layer, and whether it is beyond a bound.
 
-    ``median`` has the ``median`` over the layers and its interval, NaN with too few documents. If
-    the fits have fewer documents than `FEWEST_DOCUMENTS`, the verdict is about these documents
-    alone. The sentence counts the layers in which the coefficient is shown to be larger than the
-    bound and, of other lags than the nearest, smaller in size.
+    ``median`` has the ``median`` over the ``layers`` that were fitted and its interval, NaN with
+    too few documents. With fewer different ``texts`` than `FEWEST_DOCUMENTS`, be there copies or
+    not, there is no interval, and the verdict is about these texts alone. The sentence counts the
+    layers in which the coefficient is shown to be larger than the bound and, of other lags than the
+    nearest, smaller in size.
     """
     nearest = term == nearest_lag(coefficients["term"])
-    sentence = layers_beyond(coefficients, term, len(fits), equivalence_bound, smaller=not nearest)
+    sentence = layers_beyond(coefficients, term, layers, equivalence_bound, smaller=not nearest)
     value, low, high = (float(median[name]) for name in ("median", "conf_low", "conf_high"))
-    return Claim(
-        sentence,
-        value=value,
-        low=low,
-        high=high,
-        verdict=_verdict(value, low, high, equivalence_bound, int(fits["n_documents"].max())),
-    )
+    if texts < FEWEST_DOCUMENTS:
+        low = high = np.nan
+    verdict = _verdict(value, low, high, equivalence_bound, texts)
+    return Claim(sentence, value=value, low=low, high=high, verdict=verdict)
 
 
 def layers_beyond(
@@ -63,7 +62,7 @@ def layers_beyond(
     )
 
 
-def _verdict(value: float, low: float, high: float, bound: float, documents: int) -> str:
+def _verdict(value: float, low: float, high: float, bound: float, texts: int) -> str:
     """Return whether large ones follow large ones, by the interval or else by the value."""
     if np.isnan(low):
         low = high = value
@@ -74,9 +73,9 @@ def _verdict(value: float, low: float, high: float, bound: float, documents: int
         verdict = "No, a small one"
     elif -bound < low and high < bound:
         verdict = "No"
-    if documents < FEWEST_DOCUMENTS:
+    if texts < FEWEST_DOCUMENTS:
         # Too few to draw from: it is said of these texts alone.
-        verdict += " in this text" if documents == 1 else f" in these {documents} texts"
+        verdict += " in this text" if texts == 1 else f" in these {texts} texts"
     return verdict
 
 

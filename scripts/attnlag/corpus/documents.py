@@ -148,7 +148,7 @@ def write_corpus(
     schema, tally = pa.schema([*SCHEMA, *tags]), Tally()
 
     def record() -> dict[str, Any]:
-        facts = {"digest": tally.digest, "documents": tally.documents}
+        facts = {"digest": tally.digest, "documents": tally.documents, "texts": tally.texts}
         corpus = {"name": name, **facts, "characters": tally.characters}
         return tables.provenance({}, "corpus", settings, "pyarrow", corpus=corpus)
 
@@ -245,6 +245,11 @@ class Tally:
             yield document
         if self.empty and not self.documents:
             raise UserError("found only documents without words, expected words in one at least")
+
+    @property
+    def texts(self) -> int:
+        """The number of different texts."""
+        return self.documents - len(self.repeated)
 
     @property
     def notice(self) -> str | None:

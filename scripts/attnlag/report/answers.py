@@ -58,15 +58,18 @@ def of_site(fitted: Sequence[RegressionTables]) -> SiteAnswers:
     model, corpus = main.record["model"], main.record["corpus"]
     weights = f" ({model['bits']}-bit)" if "bits" in model else ""
     tokens = tables.row_count(main.files.all_of("norms", main.of_site))
+    copies = corpus["documents"] - corpus["texts"]
+    of_copies = f", {copies} with the text of an earlier one" * bool(copies)
     title = (
         f"{model['name']}{weights} · {corpus['name']}: "
-        f"{counted(corpus['documents'], 'document')}, {counted(tokens, 'token')} · "
+        f"{counted(corpus['documents'], 'document')}{of_copies}, {counted(tokens, 'token')} · "
         f"{main.site}, {counted(main.coefficients['layer'].nunique(), 'layer')}"
     )
     lines = [*_regressed(main, pooled[:1] if main.has_effects else [])] if of_norms else []
     if main is not first:
         lines.insert(1, Answer("regression", f"{main.name}; no layer of {first.name} was fitted"))
-    lines += _causes(main.files.table("total_effects", main.of_corpus), main.site)
+    effects = main.files.table("total_effects", main.of_corpus)
+    lines += _causes(effects, main.site, corpus["texts"])
     if of_norms and len(main.fitted):
         lines.append(Answer("Check", _doubts(main), False))
     return SiteAnswers(title, lines, main.name)
@@ -112,11 +115,13 @@ def _regressed(main: RegressionTables, pooled: Sequence[RegressionTables]) -> It
             yield Answer("ignoring differences between documents", number(median))
 
 
-def _causes(table: pd.DataFrame, site: str) -> Iterator[Answer]:
+def _causes(table: pd.DataFrame, site: str, texts: int) -> Iterator[Answer]:
     """Yield the effects on the next token by layer, beside the lags of these layers."""
     if len(table):
         table = table.query("source_site == target_site == @site and lag == 1")
     if len(table):
+        # A copy of a document tells nothing more.
+        table = table.assign(documents=table["documents"].clip(upper=texts))
         claim = causes.on_a_later_token(table, MOST_LAYERS_NAMED)
         yield Answer("Does one cause the next?", claim.answer, False)
         beside = causes.associations(table, MOST_LAYERS_NAMED, claim.verdict)

@@ -123,8 +123,9 @@ class RegressionTables:
     def size_of(self, term: str) -> Claim:
         """Return the claim about the size of a lag or lead."""
         medians: dict[Any, Any] = self.medians.set_index("term").to_dict("index")
-        bound = self.settings["equivalence_bound"]
-        return lags.size(self.coefficients, term, medians[term], self.fitted, bound)
+        bound, layers = self.settings["equivalence_bound"], len(self.fitted)
+        texts = min(int(self.fitted["n_documents"].max()), self.record["corpus"]["texts"])
+        return lags.size(self.coefficients, term, medians[term], bound, layers, texts)
 
     def in_random_order(self, term: str) -> float:
         """Return the median of a lag or lead with the tokens in random order; NaN if unknown."""

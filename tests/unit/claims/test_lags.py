@@ -6,8 +6,6 @@ import pytest
 
 from attnlag.claims import causes, lags
 
-FITS = pd.DataFrame({"layer": range(4), "n_documents": 20})
-
 
 def table(**terms):
     rows = [
@@ -29,15 +27,15 @@ def median(value, low=np.nan, high=np.nan):
 
 
 def test_the_size_of_a_lag_counts_layers_beyond_the_bound():
-    first = lags.size(COEFFICIENTS, "lag_1", median(0.2, 0.1, 0.3), FITS, 0.05)
+    first = lags.size(COEFFICIENTS, "lag_1", median(0.2, 0.1, 0.3), 0.05, 4, 20)
     assert first.sentence == "above 0.05 in 2 of 4 layers, below −0.05 in 1"
     assert first.interval == "0.10 to 0.30"
-    second = lags.size(COEFFICIENTS, "lag_2", median(0.03), FITS.assign(n_documents=3), 0.05)
+    second = lags.size(COEFFICIENTS, "lag_2", median(0.03, 0.02, 0.06), 0.05, 4, 3)
     assert second.sentence == "above 0.05 in 1 of 4 layers, shown to be smaller in size in 2"
+    # Few texts speak for themselves alone, of however many documents they are.
     assert second.interval == ""
-    # Few documents speak for themselves alone.
     assert second.verdict == "No in these 3 texts"
-    alone = lags.size(COEFFICIENTS, "lag_1", median(0.2), FITS.assign(n_documents=1), 0.05)
+    alone = lags.size(COEFFICIENTS, "lag_1", median(0.2), 0.05, 4, 1)
     assert alone.verdict == "Yes in this text"
 
 

@@ -81,9 +81,9 @@ def test_json_lines_come_back_exactly_and_in_order(rows, ascii_only, line_end, t
     target = tmp_path / "corpus.parquet"
     tally = write_corpus(found, FIELDS, "x", target)
     record = tables.read_provenance(target)
-    characters = sum(len(text) for _, text, _ in rows)
-    expected = {"name": "x", "digest": tally.digest, "documents": len(rows)}
-    assert record["corpus"] == {**expected, "characters": characters}
+    texts = [text for _, text, _ in rows]
+    counts = {"documents": len(rows), "texts": len({*texts}), "characters": sum(map(len, texts))}
+    assert record["corpus"] == {"name": "x", "digest": tally.digest, **counts}
     assert record["stages"] == {"corpus": FIELDS.model_dump()}
     stored = pq.read_table(target, columns=["document", "text", "group"]).to_pylist()
     assert [tuple(document.values()) for document in stored] == rows
@@ -488,6 +488,7 @@ def test_only_the_groups_with_most_documents_are_kept_if_there_are_too_many(monk
 def test_texts_that_occur_again_are_counted():
     tally = tally_of([Document(id, "g", text) for id, text in zip("abcd", "xyxx", strict=True)])
     assert tally.notice.startswith("2 documents, 'c' the first, with the text of an earlier one")
+    assert (tally.documents, tally.texts) == (4, 2)
 
 
 def test_documents_without_words_are_left_out_on_request(tmp_path):

@@ -11,7 +11,7 @@ from attnlag.storage import tables
 
 RECORD = {
     "model": {"name": "tiny", "bits": 4, "source": "path"},
-    "corpus": {"name": "small", "documents": 20},
+    "corpus": {"name": "small", "documents": 20, "texts": 20},
     "stages": {"tokens": {"shards": 1}, "design": {"covariates": ["position"]}},
 }
 
@@ -140,6 +140,15 @@ def test_relative_norms_and_an_assumed_scale_are_answered_for_as_such(base):
     assert texts["before training"].endswith("; its own scale is not stated, 0.02 assumed")
     # The pooled regression has another outcome.
     assert "ignoring differences between documents" not in texts
+
+
+def test_copies_of_few_texts_tell_of_these_texts_alone(base):
+    (within,) = regressions_in(base, "within")
+    within.record["corpus"]["texts"] = 5
+    found = answers.of_site([within])
+    assert ": 20 documents, 15 with the text of an earlier one, 1,234 tokens · " in found.title
+    assert found.lines[0].text.startswith("Yes in these 5 texts: 10% longer")
+    assert "interval" not in found.lines[0].text
 
 
 def test_a_regression_without_a_fitted_layer_leaves_the_answer_to_the_next(base):
