@@ -25,6 +25,7 @@ from attnlag.regression.settings import (
     PermutationsSettings,
     RegressionSettings,
 )
+from attnlag.storage import tables
 
 TERMS = ["y", "lag_1", "lag_2"]
 
@@ -89,11 +90,11 @@ def norms_table(lengths, values=(), token_ids=None):
 
 
 def batches_of(table, rows):
-    """Return a table in batches with a dictionary each, as a Parquet file gives them."""
-    return [
+    """Yield a table in batches of whole documents, as of a file that has a dictionary in each."""
+    return tables.whole_documents(
         changed(batch, {"document": batch["document"].cast(pa.string()).dictionary_encode()})
         for batch in table.to_batches(rows)
-    ]
+    )
 
 
 def tokens_table(sequences):
@@ -208,7 +209,7 @@ def one_alive(monkeypatch, module, name):
 
     def observed(*arguments):
         gc.collect()
-        assert sum(result() is not None for result in results) <= 1
+        assert not any(result() is not None for result in results)
         result = function(*arguments)
         results.append(weakref.ref(result))
         return result

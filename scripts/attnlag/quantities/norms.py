@@ -1,6 +1,7 @@
 """Norms of stored vectors, and what is regressed: logarithms, and sizes relative to the stream."""
 
 from collections.abc import Callable, Iterator
+from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,8 @@ def in_batches(
     names = outcome.columns(pq.read_schema(path).names)
     batches = tables.batches(path, rows, progress, [*columns.KEYS, *names.values()])
     batches = tables.whole_documents(batches, rows)
-    batches = (batch.rename_columns([*columns.KEYS, *names]) for batch in batches)
+    renamed = methodcaller("rename_columns", [*columns.KEYS, *names])
+    batches = map(renamed, batches)
     if stream is None:
         yield from batches
         return

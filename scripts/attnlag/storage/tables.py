@@ -274,10 +274,9 @@ def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = 0) -> Iterato
         begun = starts[1:] if names[:1] == [last] else starts
         ends = begun[begun >= rows - sum(map(len, waiting))]
         if waiting and len(ends):
-            yield _as_one([*waiting, batch.slice(0, ends[0])])
-            waiting, batch = [], batch.slice(ends[0])
-            # Arrow would otherwise keep the memory of one batch while the next is read.
-            pa.default_memory_pool().release_unused()
+            waiting.append(batch.slice(0, ends[0]))
+            yield _as_one(waiting)
+            batch = batch.slice(ends[0])
         waiting.append(batch)
         last = names[-1] if names else last
     if waiting:
@@ -285,11 +284,16 @@ def whole_documents(batches: Iterable[pa.RecordBatch], rows: int = 0) -> Iterato
 
 
 def _as_one(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """Return consecutive batches as one, with one dictionary per column."""
-    batches = [*filter(len, batches)] or batches[:1]
-    if len(batches) == 1:
-        return batches[0]
-    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]
+    """Return the batches of a list as one, with one dictionary per column, and empty the list."""
+    parts = [*filter(len, batches)] or batches[:1]
+    batches.clear()
+    if len(parts) == 1:
+        return parts[0]
+    whole = pa.Table.from_batches(parts).unify_dictionaries().combine_chunks().to_batches()[0]
+    parts.clear()
+    # Arrow would otherwise keep the memory of the parts.
+    pa.default_memory_pool().release_unused()
+    return whole
 
 
 def batches(

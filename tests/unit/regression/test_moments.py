@@ -11,6 +11,7 @@ from designs import (
     layers_of,
     moments_of,
     norms_table,
+    one_alive,
     pieces_of,
     regressed,
     regression_settings,
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from oracles import first_halves
 
+from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
 from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts
@@ -96,9 +98,11 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, effects):
 def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_path, monkeypatch):
     """Batches end within documents, which may have windows, no rows, or tokens without surprisal.
 
-    The cross-products are worked out again from the rows of the design, document by document.
+    The cross-products are worked out again from the rows of the design, document by document. One
+    batch of these is in memory at a time.
     """
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
+    made = one_alive(monkeypatch, design, "_design_of")
     generator = np.random.default_rng(0)
     sequences = sequences_of([[9, 20], [2], [31], [3], [5, 1, 6], [1]])
     lengths = list(sequences.values())
@@ -112,7 +116,7 @@ def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_p
     facts = {"surprisal": Property("surprisal", first_rows, surprisal)}
     formula = Formula(DesignSettings(lags=[1, 2], covariates=["surprisal"]), facts)
     counts = crossproducts.of_norms(files[0], None, *files[1:], formula, halves=halves)
-    assert (counts.sequences, counts.short_sequences) == (len(lengths), 4)
+    assert (counts.sequences, counts.short_sequences, len(made)) == (len(lengths), 4, 4)
 
     frame = pq.read_table(files[1]).to_pandas()
     assert len(frame) + counts.incomplete_rows == sum(max(0, n - 3) for n in lengths)

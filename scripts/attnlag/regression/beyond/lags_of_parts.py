@@ -106,7 +106,8 @@ def of_heads(
 def _moments(norms: pa.Table, formula: Formula, halves: bool = False) -> list[Moments]:
     """Return the moments of a table of norms: the keys, then a column for each part."""
     layers = layers_in(norms.schema)
-    return controls.moments_of_batches(norms.to_batches(), layers, formula, halves)
+    batches = tables.whole_documents(norms.to_batches())
+    return controls.moments_of_batches(batches, layers, formula, halves)
 
 
 def _fitted(

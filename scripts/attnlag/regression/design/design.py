@@ -6,6 +6,7 @@ the covariates of ``covariates.CATALOGUE``.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from attnlag.quantities.norms import outcome_values
 from attnlag.regression.design.covariates import CATALOGUE, Covariate, layer_places
 from attnlag.regression.settings import DesignSettings
 from attnlag.regression.terms import Place
-from attnlag.storage import tables
 
 
 class Formula:
@@ -116,14 +116,9 @@ class Formula:
             tokens = rows + offset
             for layer in range(back, layers):
                 values[layer - back].take(tokens, out=term[layer], mode="clip")
-        unusable = np.isnan(values)
-        if unusable.any():
-            dropped = np.zeros((layers, len(rows)), bool)
-            for back, offset in self.places.values():
-                # The first layer has no preceding layer that could lack a value.
-                dropped[back:] |= unusable[: layers - back, rows + offset]
-            terms[:, dropped] = np.nan
         terms[:, : self.above] = np.nan
+        if np.isnan(values).any():
+            terms[:, np.isnan(terms).any(axis=0)] = np.nan
         return terms
 
     def shared_values(self, keys: pa.Table) -> np.ndarray:
@@ -233,36 +228,39 @@ def _add(counts: dict[str, int], layer: str, number: np.integer | int) -> None:
 def designs(
     batches: Iterable[pa.RecordBatch], formula: Formula, counts: Counts
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the design of consecutive batches of norms or of another outcome, in whole documents.
+    """Yield the design of batches of norms or of another outcome, each of whole documents.
 
     A zero or non-finite norm empties the cells of the rows that use it, in its layer and in the
     next layer if that uses it: they are null. ``counts`` is filled on the way.
     """
-    for batch in tables.whole_documents(batches):
-        layers = layers_in(batch.schema)
-        keys = pa.Table.from_batches([batch.select(KEYS)])
-        values = np.empty((len(layers), batch.num_rows))
-        for index, layer in enumerate(layers):
-            norms = batch[layer].to_numpy(zero_copy_only=False)
-            values[index] = outcome_values(formula.outcome, norms)
-            counts.add_norms(layer, norms, values[index], keys, formula.outcome)
-        rows, shared, incomplete = formula.complete(keys)
-        terms = formula.layer_terms(values, rows)
+    return map(partial(_design_of, formula, counts), batches)
 
-        lengths = sequence_lengths(keys["position"].to_numpy())
-        counts.sequences += len(lengths)
-        counts.fewest_tokens = formula.before + 1 + formula.after
-        counts.short_sequences += int((lengths < counts.fewest_tokens).sum())
-        counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
-        counts.incomplete_rows += incomplete
-        dropped = np.isnan(terms[0]).sum(axis=1)
-        for place in range(formula.above, len(layers)):
-            _add(counts.dropped_rows, layers[place], dropped[place])
 
-        columns = batch.select(KEYS).take(pa.array(rows)).columns
-        for index in range(len(layers)):
-            empty = np.isnan(terms[0, index])
-            mask = empty if empty.any() else None
-            columns += [pa.array(term[index], mask=mask) for term in terms]
-        columns += map(pa.array, shared)
-        yield pa.record_batch(columns, schema=formula.schema(layers))
+def _design_of(formula: Formula, counts: Counts, batch: pa.RecordBatch) -> pa.RecordBatch:
+    layers = layers_in(batch.schema)
+    keys = pa.Table.from_batches([batch.select(KEYS)])
+    values = np.empty((len(layers), batch.num_rows))
+    for index, layer in enumerate(layers):
+        norms = batch[layer].to_numpy(zero_copy_only=False)
+        values[index] = outcome_values(formula.outcome, norms)
+        counts.add_norms(layer, norms, values[index], keys, formula.outcome)
+    rows, shared, incomplete = formula.complete(keys)
+    terms = formula.layer_terms(values, rows)
+
+    lengths = sequence_lengths(keys["position"].to_numpy())
+    counts.sequences += len(lengths)
+    counts.fewest_tokens = formula.before + 1 + formula.after
+    counts.short_sequences += int((lengths < counts.fewest_tokens).sum())
+    counts.longest_sequence = max(counts.longest_sequence, int(lengths.max()))
+    counts.incomplete_rows += incomplete
+    dropped = np.isnan(terms[0]).sum(axis=1)
+    for place in range(formula.above, len(layers)):
+        _add(counts.dropped_rows, layers[place], dropped[place])
+
+    columns = batch.select(KEYS).take(pa.array(rows)).columns
+    for index in range(len(layers)):
+        empty = np.isnan(terms[0, index])
+        mask = empty if empty.any() else None
+        columns += [pa.array(term[index], mask=mask) for term in terms]
+    columns += map(pa.array, shared)
+    return pa.record_batch(columns, schema=formula.schema(layers))

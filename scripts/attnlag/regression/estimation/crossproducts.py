@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, combinations_with_replacement, islice
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,11 @@ def summed(
 ) -> tuple[np.ndarray, Iterator[Block]]:
     """Return a centre, (layers, p), and an iterator over the moments of documents about it.
 
-    The centre has the means of the first documents, and 0 for the leading 1. These are close enough
-    to the overall means for the sums to stay precise, and are known before the rest is read.
+    The rows are in batches of whole documents. The centre has the means of the first batch, and 0
+    for the leading 1. These are close enough to the overall means for the sums to stay precise, and
+    are known before the rest is read.
     """
-    documents = tables.whole_documents(filter(len, rows))
+    documents = filter(len, rows)
     centre, first = np.zeros((len(layers), 1 + len(terms))), list(islice(documents, 1))
     for batch in first:
         for place, layer in enumerate(layers):
@@ -73,8 +75,9 @@ def summed(
             values = values[:, ~np.isnan(values[0])]
             if values.size:
                 centre[place, 1:] = values.mean(axis=1)
-    batches = chain(first, documents)
-    return centre, (_of_documents(batch, layers, terms, centre, cells) for batch in batches)
+    sums_of = partial(_of_documents, layers=layers, terms=terms, centre=centre, cells=cells)
+    # A generator, or the list itself, would hold a batch while the next is made.
+    return centre, map(sums_of, chain(iter(first), documents))
 
 
 def _of_documents(
@@ -172,14 +175,14 @@ def of_norms(
         write_statistics=False,
     ) as writer:
 
-        def written() -> Iterator[pa.RecordBatch]:
-            batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
-            for rows in design.designs(batches, formula, counts):
-                writer.write_batch(rows)
-                yield rows
+        def written(rows: pa.RecordBatch) -> pa.RecordBatch:
+            writer.write_batch(rows)
+            return rows
 
+        batches = in_batches(formula.outcome, norms, stream, tables.ROWS_AT_ONCE, "design")
+        rows = map(written, design.designs(batches, formula, counts))
         record = tables.provenance(record, "crossproducts", {"halves": halves}, "numpy")
-        write(written(), schema, made, record, Cells(halves))
+        write(rows, schema, made, record, Cells(halves))
         # The counts are known only after the schema is written.
         writer.add_key_value_metadata({tables.COUNTS_KEY: json.dumps(counts.numbers())})
     return counts

@@ -171,7 +171,7 @@ def sum_residuals(
     of_no_rows = [_of_layer(model, place, hac_lags, *nothing) for place in places]
     total = _of_layers(model, hac_lags, of_no_rows)
     begun = 0  # number of documents begun
-    for batch in tables.whole_documents(filter(len, batches)):
+    for batch in filter(len, batches):
         names, starts = tables.runs(batch)
         sizes = np.diff(starts, append=len(batch))
         document = begun + np.repeat(np.arange(len(names)), sizes)

@@ -37,7 +37,7 @@ from attnlag.regression.inference import results
 from attnlag.regression.settings import Errors, PermutationsSettings
 from attnlag.regression.terms import is_lag
 from attnlag.storage.sums import Sums
-from attnlag.storage.tables import read_provenance, runs, whole_documents
+from attnlag.storage.tables import read_provenance, runs
 
 # Rows in memory at a time; each token has a number in each draw.
 ROWS = 4096
@@ -121,12 +121,12 @@ def permuted(
     settings: PermutationsSettings,
     classes: Property | None = None,
 ) -> PermutedMoments:
-    """Sum the moments of documents whose tokens are permuted, within classes if given."""
+    """Sum the moments of whole documents whose tokens are permuted, within classes if given."""
     with_token = np.array([entry.permuted_with_token for entry in formula.shared.values()], bool)
     terms = [*formula.places, *formula.shared]
     p = 1 + len(terms)
     sums: PermutedMoments | None = None
-    for batch in whole_documents(batches):
+    for batch in batches:
         layers = columns.layers_in(batch.schema)
         if sums is None:
             sums = PermutedMoments(
