@@ -1,7 +1,7 @@
 """Fit one regression in every layer, to all documents and to each group of them.
 
-The cross-products of all shards are read first, and then the designs, for what needs residuals. The
-errors are those of `attnlag.regression.covariances`.
+The cross-products of all shards are read first, and then the designs, for what needs residuals.
+Where errors are computed: `attnlag.regression.covariances`.
 """
 
 import attnlag.pipeline.program as program

@@ -5,7 +5,7 @@ moments (``moments``, ``crossproducts``) and solves these (``least_squares``); `
 the tables and controls of a regression (``fitting``); ``beyond`` has classes, heads, sources, and
 several models.
 
-A clustered standard error takes three modules of it: ``estimation.clustered`` adjusts the scores of
-clusters (CR2), ``covariances`` makes a covariance of them, and ``estimation.regress`` puts it on
-the scale of the data. The errors that need residuals come from ``estimation.residuals``.
+A clustered standard error takes two modules of it: ``covariances``, the table of sandwiches, and
+``estimation.clustered``, the sums over clusters that these are made of. The errors that need
+residuals come from ``estimation.residuals``.
 """

@@ -4,20 +4,18 @@ A covariance is one entry of `CATALOGUE`. The allowed values of ``inference.cova
 of a fit, its degrees of freedom, and the words for them in figures, summaries and the methods of a
 paper derive from it.
 
-The workflow imports this module whenever it starts, so it imports no numpy. The functions work on
-the arrays of a `clustered.ClusterSums`.
+`attnlag.regression.estimation.clustered` has the sums over clusters that they are made of (scores,
+their adjustment, degrees of freedom), and puts them on the scale of the data. It and this module
+are the whole computation of a clustered error. The workflow imports this module whenever it starts,
+so it imports no numpy.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from attnlag.regression.estimation.clustered import ClusterSums
+# Sums over the clusters of a layer: a `clustered.ClusterSums`, whose module imports numpy.
+Sums = Any
 
 
 @dataclass(frozen=True)
@@ -30,9 +28,9 @@ class Covariance:
     method: str
     # Returns the covariance, (K, K), in coordinates in which X'X is I. There Σ ψ_g ψ_g' of the
     # scores of clusters is a whole sandwich.
-    of: Callable[[ClusterSums], np.ndarray]
+    of: Callable[[Sums], Any]
     # Returns the degrees of freedom of t: those of each coefficient, or one number for all.
-    df: Callable[[ClusterSums], Any]
+    df: Callable[[Sums], Any]
     # Whether errors may depend on each other within clusters.
     clustered: bool = False
     # Whether its degrees of freedom are Satterthwaite's, which joint tests have of their own (AHT).
@@ -43,11 +41,11 @@ class Covariance:
     residuals: bool = False
 
 
-def _cr2(sums: ClusterSums) -> np.ndarray:
+def _cr2(sums: Sums) -> Any:
     return sums.adjusted.T @ sums.adjusted
 
 
-def _crv1(sums: ClusterSums) -> np.ndarray:
+def _crv1(sums: Sums) -> Any:
     """Return G/(G-1) (N-1)/(N-K) Σ ψ_g ψ_g'.
 
     Effects of documents are nested in the clusters: they cost one degree of freedom, for their
@@ -59,17 +57,17 @@ def _crv1(sums: ClusterSums) -> np.ndarray:
     return factor * sums.plain.T @ sums.plain
 
 
-def _crv3(sums: ClusterSums) -> np.ndarray:
+def _crv3(sums: Sums) -> Any:
     """Return (G-1)/G times the squared changes of the estimates without each cluster."""
     change = sums.left_out.thetas - sums.solution.theta
     return (len(change) - 1) / len(change) * change.T @ change
 
 
-def _hac(sums: ClusterSums) -> np.ndarray:
+def _hac(sums: Sums) -> Any:
     return sums.solution.back.T @ sums.robust_meat @ sums.solution.back
 
 
-def _independent(sums: ClusterSums) -> np.ndarray:
+def _independent(sums: Sums) -> Any:
     import numpy as np
 
     return sums.solution.ssr / sums.solution.df_resid * np.eye(sums.solution.k)

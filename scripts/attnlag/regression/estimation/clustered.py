@@ -10,7 +10,8 @@ s_g = X_g'(y_g - X_g θ). Three covariances of θ are built from these:
   estimates has the approximate Hotelling distribution (AHT) of Pustejovsky and Tipton (2018);
 - CRV3, which leaves out each cluster in turn (`Jackknife`), with G - 1.
 
-`ClusterSums` has what they need, and the functions of `attnlag.regression.covariances` give them.
+`ClusterSums.errors` makes one of them from sums over the clusters, by the function that it has in
+`attnlag.regression.covariances`, and puts it on the scale of the data.
 
 Γ has a row and a column per cluster, but its trace and norm need only K x K sums over the clusters:
 with Z_g = A_g (I - A_g)^(-1/2) and M_g = w'A_g w, Γ_gg = M_g and Γ_gh = -(Z_g w)'(Z_h w). A joint
@@ -32,6 +33,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from attnlag.regression.covariances import Covariance
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -51,6 +53,107 @@ SMALL = 0.01
 # Numbers in the products of different clusters of a joint test, at most. Beyond it they are left
 # out; their share is about the number of terms over that of clusters.
 MOST_PRODUCTS = 2e10
+
+
+class ClusterSums:
+    """What the covariances of a solved layer are computed from: sums over its clusters.
+
+    Documents are read block by block, so the sums are exact even if documents share bins. Degrees
+    of freedom are those of the regression on all rows, also if halves correct it.
+    """
+
+    def __init__(
+        self,
+        solution: Solution,
+        joint: Sequence[np.ndarray] = (),
+        left_out: "Jackknife | None" = None,
+        robust_meat: np.ndarray | None = None,
+    ) -> None:
+        self.solution, moments, to_terms = solution, solution.moments, solution.to_terms
+        # For covariances that need them: the estimates without each cluster, and the middle of a
+        # covariance of centred coefficients, (K, K), from the residuals.
+        self.left_out, self.robust_meat = left_out, robust_meat
+        # Combinations of coefficients, (q, K), that are tested to be zero together.
+        self.contrasts = joint
+        # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
+        self.tests, self.joint = (
+            [SatterthwaiteSums(each @ to_terms, moments.count) for each in contrasts]
+            for contrasts in (np.eye(solution.k)[:, None], joint)
+        )
+        first_slope = solution.back[0 if moments.within else 1]
+        numbers = []
+        for a, b, _ in solution.by_cluster(moments.by_document()):
+            of_rows = AdjustedScores(a[0], b[0] - a[0] @ solution.pieces[0].theta)
+            gamma = (a[0] @ first_slope) @ first_slope
+            numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
+            for test in (*self.tests, *self.joint):
+                test.add(of_rows)
+        # plain, adjusted, (clusters, K) arrays: the scores ψ_g of CRV1 and of CR2. gamma,
+        # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
+        self.plain, self.adjusted, self.gamma = map(np.concatenate, zip(*numbers, strict=True))
+
+    def errors(self, kind: Covariance) -> tuple[np.ndarray, np.ndarray, list["Wald"]]:
+        """Return the covariance of the coefficients, (K, K), and their degrees of freedom, (K,).
+
+        They are on the scale of the data. Further results are the joint tests.
+        """
+        to_terms, estimate = self.solution.to_terms, self.solution.estimate
+        v, of_t = to_terms @ kind.of(self) @ to_terms.T, kind.df(self)
+        tests = []
+        for rows, sums in zip(self.contrasts, self.joint, strict=True):
+            df = sums.df() if kind.satterthwaite else of_t
+            tests.append(wald(rows @ estimate, rows @ v @ rows.T, df, aht=kind.satterthwaite))
+        dfs = np.full(self.solution.k, of_t, dtype=float)
+        unknown = np.isnan(dfs)
+        v[unknown], v[:, unknown] = np.nan, np.nan
+        return v, dfs, tests
+
+    @property
+    def df(self) -> np.ndarray:
+        """Degrees of freedom of CR2 for each coefficient, (K,)."""
+        return np.array([test.df() for test in self.tests])
+
+    @property
+    def effective(self) -> float:
+        """Effective number of clusters for the first slope.
+
+        It is G* = G / (1 + CV²(γ)): G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
+        MacKinnon, Nielsen and Webb (2023).
+        """
+        squares = self.gamma @ self.gamma
+        return float(self.gamma.sum() ** 2 / squares) if squares > 0 else np.nan
+
+
+def cluster_scores(
+    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: "AdjustedScores"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
+
+    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the cluster's weight. For
+    CR2 the scores of each part are those that CR2 gives its own regression; ``of_rows`` is the
+    adjustment of all rows.
+    """
+    plain, adjusted = np.zeros((2, a.shape[1], solution.k))
+    roots = {0: of_rows.root}
+    for part, gain, theta, inverse in solution.pieces:
+        scores = b[part] - a[part] @ theta
+        plain += scores @ gain.T
+        if part not in roots:
+            to, back = coordinates_of_half(inverse)
+            roots[part] = back @ cr2_adjustment(to.T @ a[part] @ to) @ to.T
+        adjusted += (roots[part] @ scores[..., None])[..., 0] @ gain.T
+    return plain, adjusted
+
+
+def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps to coordinates in which X'X of a half is I, and back, given its inverse.
+
+    They leave out what the half does not identify.
+    """
+    values, vectors = np.linalg.eigh(inverse)
+    identified = values > 0.5  # A half is a summand of I.
+    root, vectors = np.sqrt(values[identified]), vectors[:, identified]
+    return vectors * root, vectors / root
 
 
 def cr2_adjustment(a: np.ndarray) -> np.ndarray:
@@ -119,85 +222,6 @@ class SatterthwaiteSums:
         # An estimate that a single cluster determines has no error to be seen.
         seen = self.trace > LEAST_REST * (self.w**2).sum()
         return float((q + 1) / q * self.trace**2 / total) if seen else np.nan
-
-
-class ClusterSums:
-    """What the covariances of a solved layer are computed from: sums over its clusters.
-
-    Documents are read block by block, so the sums are exact even if documents share bins. Degrees
-    of freedom are those of the regression on all rows, also if halves correct it.
-    """
-
-    # Given to covariances that need them: the estimates without each cluster, and the middle of a
-    # covariance of centred coefficients, (K, K), from the residuals.
-    left_out: "Jackknife"
-    robust_meat: np.ndarray
-
-    def __init__(self, solution: Solution, joint: Sequence[np.ndarray] = ()) -> None:
-        self.solution, moments, to_terms = solution, solution.moments, solution.to_terms
-        # What degrees of freedom of CR2 come from: of each coefficient, and of each joint test.
-        self.tests, self.joint = (
-            [SatterthwaiteSums(each @ to_terms, moments.count) for each in contrasts]
-            for contrasts in (np.eye(solution.k)[:, None], joint)
-        )
-        first_slope = solution.back[0 if moments.within else 1]
-        numbers = []
-        for a, b, _ in solution.by_cluster(moments.by_document()):
-            of_rows = AdjustedScores(a[0], b[0] - a[0] @ solution.pieces[0].theta)
-            gamma = (a[0] @ first_slope) @ first_slope
-            numbers.append((*cluster_scores(solution, a, b, of_rows), gamma))
-            for test in (*self.tests, *self.joint):
-                test.add(of_rows)
-        # plain, adjusted, (clusters, K) arrays: the scores ψ_g of CRV1 and of CR2. gamma,
-        # (clusters,) array: γ_g = e'A⁻¹ A_g A⁻¹ e of the first slope.
-        self.plain, self.adjusted, self.gamma = map(np.concatenate, zip(*numbers, strict=True))
-
-    @property
-    def df(self) -> np.ndarray:
-        """Degrees of freedom of CR2 for each coefficient, (K,)."""
-        return np.array([test.df() for test in self.tests])
-
-    @property
-    def effective(self) -> float:
-        """Effective number of clusters for the first slope.
-
-        It is G* = G / (1 + CV²(γ)): G*(0) of Carter, Schnepel and Steigerwald (2017) as given by
-        MacKinnon, Nielsen and Webb (2023).
-        """
-        squares = self.gamma @ self.gamma
-        return float(self.gamma.sum() ** 2 / squares) if squares > 0 else np.nan
-
-
-def cluster_scores(
-    solution: Solution, a: np.ndarray, b: np.ndarray, of_rows: AdjustedScores
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores ψ_g of clusters, (clusters, K), for CRV1 and for CR2.
-
-    ψ_g = Σ R (b_mg - A_mg θ_m) is the change of the estimate per unit of the cluster's weight. For
-    CR2 the scores of each part are those that CR2 gives its own regression; ``of_rows`` is the
-    adjustment of all rows.
-    """
-    plain, adjusted = np.zeros((2, a.shape[1], solution.k))
-    roots = {0: of_rows.root}
-    for part, gain, theta, inverse in solution.pieces:
-        scores = b[part] - a[part] @ theta
-        plain += scores @ gain.T
-        if part not in roots:
-            to, back = coordinates_of_half(inverse)
-            roots[part] = back @ cr2_adjustment(to.T @ a[part] @ to) @ to.T
-        adjusted += (roots[part] @ scores[..., None])[..., 0] @ gain.T
-    return plain, adjusted
-
-
-def coordinates_of_half(inverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the maps to coordinates in which X'X of a half is I, and back, given its inverse.
-
-    They leave out what the half does not identify.
-    """
-    values, vectors = np.linalg.eigh(inverse)
-    identified = values > 0.5  # A half is a summand of I.
-    root, vectors = np.sqrt(values[identified]), vectors[:, identified]
-    return vectors * root, vectors / root
 
 
 class Jackknife:

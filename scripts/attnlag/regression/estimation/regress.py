@@ -7,7 +7,7 @@ import numpy as np
 
 from attnlag.errors import counted
 from attnlag.regression.covariances import CATALOGUE, Covariance
-from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, Jackknife, wald
+from attnlag.regression.estimation.clustered import NO_TEST, ClusterSums, Jackknife
 from attnlag.regression.estimation.least_squares import Solution
 from attnlag.regression.estimation.moments import Moments, product
 from attnlag.regression.limits import FEWEST_DOCUMENTS
@@ -48,36 +48,22 @@ class LayerFit:
         self.n_documents, self.clusters = moments.documents, moments.count
         self.parameters = k + solution.absorbed
         self.left_out = left_out if self.status == "ok" else None
-        # estimate, uncorrected, df, (K,) arrays: on the scale of the data, corrected for bias or
-        # not, and the degrees of freedom of the t statistics, which the covariance says.
-        self.estimate, self.uncorrected, self.df = np.full((3, k), np.nan)
-        # (K, K) array: covariance of the estimates.
-        v = self.covariance = np.full((k, k), np.nan)
-        # The joint tests that were asked for, and that all slopes are zero.
+        # estimate, uncorrected, (K,) arrays: on the scale of the data, corrected for bias or not.
+        self.estimate, self.uncorrected = np.full((2, k), np.nan)
+        # (K, K) covariance of the estimates, (K,) degrees of freedom of the t statistics, and the
+        # joint tests that were asked for, then that all slopes are zero.
+        self.covariance, self.df = np.full((k, k), np.nan), np.full(k, np.nan)
         self.joint = [NO_TEST._replace(df=len(contrasts)) for contrasts in tested]
         # Test that the halves of documents have equal lags and leads (`clustered.equal_halves`).
         self.halves = NO_TEST
         # Columns of the table of fits: R² and the like.
         self.goodness: dict[str, float] = {}
         if self.status == "ok":
-            sums = ClusterSums(solution, tested)
-            if left_out is not None:
-                sums.left_out = left_out
-            if robust_meat is not None:
-                sums.robust_meat = robust_meat
-            self.estimate[:] = solution.estimate
+            self.estimate = solution.estimate
             # The first piece is the regression of all rows.
-            self.uncorrected[:] = solution.coefficients(solution.pieces[0].theta)
-            df, aht = kind.df(sums), kind.satterthwaite
-            v[:] = solution.to_terms @ kind.of(sums) @ solution.to_terms.T
-            degrees = [test.df() for test in sums.joint] if aht else [df] * len(tested)
-            self.joint = [
-                wald(contrasts @ self.estimate, contrasts @ v @ contrasts.T, eta, aht=aht)
-                for contrasts, eta in zip(tested, degrees, strict=True)
-            ]
-            self.df[:] = df
-            unknown = np.isnan(self.df)
-            v[unknown], v[:, unknown] = np.nan, np.nan
+            self.uncorrected = solution.coefficients(solution.pieces[0].theta)
+            sums = ClusterSums(solution, tested, left_out, robust_meat)
+            self.covariance, self.df, self.joint = sums.errors(kind)
             self.goodness = {"effective_documents": sums.effective, **goodness(solution)}
             if folds is not None and left_out is not None:
                 self.goodness |= {
