@@ -23,10 +23,8 @@ from designs import (
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, clustered, cr2, half_panel, jackknifed
 
-from attnlag.errors import UserError
 from attnlag.regression.beyond import classes
 from attnlag.regression.design import properties
-from attnlag.regression.design.design import Counts
 from attnlag.regression.estimation import crossproducts, merging
 from attnlag.regression.settings import ClassesSettings
 
@@ -238,37 +236,3 @@ def test_classes_without_rows_are_dropped(tokens):
     layers = moments_of(design_of_tokens(tokens, lags=(1,), covariates=names))
     assert not layers[0].s.any()
     assert [term for term in merging.kept_terms(layers[0].terms, layers) if term in own] == own
-
-
-def test_covariates_have_the_values_of_the_table(tokens):
-    table, _ = tokens
-    names = ("upos", "upos_previous", "word_initial", "pieces", "surprisal")
-    found = design_of_tokens(tokens, rows=70, lags=(1,), covariates=names).to_pandas()
-    frame = table.to_pandas()
-    frame["previous"] = frame.groupby(["document", "window"], observed=True)["upos"].shift()
-    rows = found.merge(frame, on=["document", "window", "position"], suffixes=("", "_told"))
-    assert len(rows) == len(found) == (frame["position"] >= 2).sum()
-    assert (rows["upos_NOUN"] == (rows["upos"] == "NOUN")).all()
-    assert (rows["upos_previous_DET"] == (rows["previous"] == "DET")).all()
-    assert (rows["word_initial"] == rows["word_initial_told"]).all()
-
-
-def test_rows_that_lack_a_covariate_are_dropped_and_counted(tokens):
-    options = {"leads": (1,), "drop_first": 0}
-    rows, left_out = [], []
-    for names in ((), ("surprisal",), ("upos_previous",)):
-        counts = Counts()
-        table = design_of_tokens(tokens, counts=counts, **options, covariates=names)
-        rows.append(table.num_rows)
-        left_out.append(counts.incomplete_rows)
-    # No token is before the first one of a sequence, of which each document has two.
-    assert left_out == [0, 30, 60]
-    assert [rows[0] - n for n in rows] == left_out
-
-
-def test_a_token_that_the_table_lacks_is_an_error(tokens, tmp_path):
-    table, _ = tokens
-    path = tmp_path / "0000.parquet"
-    pq.write_table(table.slice(0, 30), path)
-    with pytest.raises(UserError, match="found no upos of the document 'd0', window 0, position 3"):
-        design_of_tokens((table, Path(path)), lags=(1,), covariates=("upos",))

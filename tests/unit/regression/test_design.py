@@ -8,11 +8,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import batches_of, design_settings, sequences_of
+from designs import batches_of, changed, design_settings, sequences_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import lags_of, spline
 
+from attnlag.corpus.catalogue import FILES, TAGS
 from attnlag.errors import UserError
 from attnlag.quantities import columns
 from attnlag.regression.design import design
@@ -22,6 +23,8 @@ from attnlag.regression.settings import DesignSettings
 from attnlag.storage import tables
 
 GROUPS = ["prose", "code", "letters"]
+COVARIATES = ("position", "log_frequency", "group", "upos", "upos_previous", "word_initial")
+COVARIATES += ("surprisal", "previous_layer")
 KNOTS = (1, 3, 5, 9)
 
 
@@ -37,10 +40,22 @@ def facts_of(folder, table):
     # The corpus may be larger than the shard, in another order than its groups.
     documents = [*dict.fromkeys(table["document"].to_pylist()), "elsewhere"]
     groups = [GROUPS[place % 3] for place in range(len(documents))]
-    files = {name: folder / f"{name}.parquet" for name in ("token_counts", "corpus")}
-    pq.write_table(pa.table({"token_id": ids, "count": numbers}), files["token_counts"])
-    pq.write_table(pa.table({"document": documents, "group": groups}), files["corpus"])
-    return Formula.read(design_settings(covariates=("log_frequency", "group")), files).lookups
+    tables = {
+        "token_counts": pa.table({"token_id": ids, "count": numbers}),
+        "corpus": pa.table({"document": documents, "group": groups}),
+        **dict.fromkeys(FILES, changed(table, properties_of(table["token_id"].to_numpy()))),
+    }
+    files = {name: folder / f"{name}.parquet" for name in tables}
+    for name, path in files.items():
+        pq.write_table(tables[name], path)
+    return Formula.read(design_settings(covariates=COVARIATES), files).lookups
+
+
+def properties_of(token_ids):
+    """Return properties of tokens, of which some have no surprisal."""
+    upos = np.array(TAGS)[token_ids]
+    surprisal = np.where(token_ids == 3, np.nan, token_ids / 4)
+    return {"upos": upos, "word_initial": token_ids % 2 == 0, "surprisal": surprisal}
 
 
 def build(table, settings, rows=1000, facts=()):
@@ -70,13 +85,22 @@ def by_definition(table, spec, facts):
         found, before = found.join(terms.add_prefix(f"{name}.")), logs
     if "position" in spec.covariates:
         found = found.assign(**spline(position, spec.position_knots))
+    token, own = frame["token_id"], properties_of(frame["token_id"].to_numpy())
     if "log_frequency" in spec.covariates:
-        shares = frame["token_id"].value_counts(normalize=True)
-        found["log_frequency"] = np.log(frame["token_id"].map(shares))
+        found["log_frequency"] = np.log(token.map(token.value_counts(normalize=True)))
     if "group" in spec.covariates:
         group = np.array(GROUPS)[document.str[1:].astype(int) % 3]
         for other in sorted(set(facts["group"].values()))[1:]:
             found[f"group_{other}"] = (group == other).astype(float)
+    before = lags_of(token, sequence, (1,))["lag_1"]
+    for name, of_token in (("upos", token), ("upos_previous", before)):
+        if name in spec.covariates:
+            dummies = {f"{name}_{tag}": of_token == number for number, tag in enumerate(TAGS)}
+            found = found.assign(**dummies).astype(dict.fromkeys(dummies, float))
+            found.loc[of_token.isna(), [*dummies]] = np.nan
+    for name in ("word_initial", "surprisal"):
+        if name in spec.covariates:
+            found[name] = own[name].astype(float)
     return found[around.notna().all(axis=1)].reset_index(drop=True)
 
 
@@ -87,7 +111,7 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(sorted)
     documents=st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=3), max_size=6),
     lags=DISTANCES,
     leads=DISTANCES,
-    covariates=st.sets(st.sampled_from(["position", "log_frequency", "group", "previous_layer"])),
+    covariates=st.sets(st.sampled_from(COVARIATES)),
     drop_first=st.integers(0, 2),
     rows=st.integers(1, 40),
     spoiled=st.lists(
@@ -108,11 +132,15 @@ def test_the_design_equals_its_literal_definition(
     with tempfile.TemporaryDirectory() as folder:
         facts = facts_of(Path(folder), table)
     found, counts = build(table, spec, rows, facts)
-    expected = by_definition(table, spec, facts)
+    whole = by_definition(table, spec, facts)
+    # Rows that lack a covariate are left out.
+    shared = [name for name in whole if not name.startswith("layer_")]
+    expected = whole.dropna(subset=shared).reset_index(drop=True)
     close = {"rtol": 1e-13, "atol": 1e-14, "check_dtype": False, "check_categorical": False}
     pd.testing.assert_frame_equal(found.to_pandas(), expected, **close)
     assert [column.null_count for column in found.columns] == expected.isna().sum().tolist()
-    with_rows = len(expected[["document", "window"]].drop_duplicates())
+    assert counts.incomplete_rows == len(whole) - len(expected)
+    with_rows = len(whole[["document", "window"]].drop_duplicates())
     first = 1 if "previous_layer" in covariates else 0
     fewest = 1 + drop_first + max([*lags, first]) + max([*leads, 0])
     found = counts.sequences, counts.short_sequences, counts.longest_sequence, counts.fewest_tokens
@@ -127,18 +155,20 @@ def test_the_design_equals_its_literal_definition(
     assert sum(counts.nonfinite_norms.values()) == (~np.isfinite(values)).sum()
 
 
-def test_an_unknown_token_or_document_is_refused(tmp_path):
-    table = norms_table([[8], [8]], np.ones((16, 2)))
-    facts = facts_of(tmp_path, table)
-    few = facts_of(tmp_path, table.slice(0, 2))
-    for covariate, problem in (
+@pytest.mark.parametrize(
+    ("covariate", "problem"),
+    [
         ("log_frequency", "which the token counts lack"),
         ("group", "found the document 'd1', which the corpus lacks"),
-    ):
-        spec = design_settings((1,), covariates=(covariate,))
-        build(table, spec, facts=facts)
-        with pytest.raises(UserError, match=problem):
-            build(table, spec, facts=few)
+        ("upos", "found no upos of the document 'd0', window 0, position 3"),
+    ],
+)
+def test_a_token_or_document_that_a_file_lacks_is_refused(covariate, problem, tmp_path):
+    table = norms_table([[8], [8]], np.ones((16, 2)))
+    spec = design_settings((1,), covariates=(covariate,))
+    build(table, spec, facts=facts_of(tmp_path, table))
+    with pytest.raises(UserError, match=problem):
+        build(table, spec, facts=facts_of(tmp_path, table.slice(0, 3)))
 
 
 def test_a_relative_design_is_that_of_the_ratios(tmp_path):
