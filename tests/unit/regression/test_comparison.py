@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from designs import (
-    TERMS,
     assert_alike,
     changed,
     columns_of,
+    design_table,
     fits_of,
     pieces_of,
     profile_of_documents,
@@ -30,33 +30,19 @@ from attnlag.regression.settings import Errors
 from attnlag.report.comparison import comparison_findings
 from attnlag.storage import tables
 
-NAMES = [f"d{number}" for number in range(12)]
 NONE = pd.DataFrame()
 
 
-def bump(layers, place=0.5):
-    """Return a slope of lag 1 for each layer, largest at a relative depth."""
-    depth = np.arange(layers) / max(layers - 1, 1)
-    return 0.6 - 1.5 * (depth - place) ** 2
+def documents_of(layers, seed=0):
+    """Return a design of twelve documents of equal length."""
+    return design_table([25] * 12, layers, seed)
 
 
-def design_of(first, documents=NAMES, length=25, seed=0):
-    """Return a design of documents with effects of their own.
-
-    ``first`` holds the slope of lag 1 of each layer; that of lag 2 is its half.
-    """
-    random = np.random.default_rng(seed)
-    codes = np.repeat(np.arange(len(documents)), length)
-    # The slopes of documents differ, or a bootstrap by document had little to do.
-    spread = 1 + 0.3 * random.normal(size=(len(documents), 1))[codes]
-    x = random.normal(size=(len(codes), 2, len(first)))
-    noise = random.normal(size=(len(codes), len(first)))
-    y = spread * (x[:, 0] * first + x[:, 1] * first / 2) + noise
-    columns = {"document": pa.array(np.array(documents)[codes]).dictionary_encode()}
-    for term, of_layers in zip(TERMS, (y, x[:, 0], x[:, 1]), strict=True):
-        for layer, values in enumerate(of_layers.T):
-            columns[f"layer_{layer:02d}.{term}"] = values + 3
-    return pa.table(columns)
+def steeper(design, more, layers):
+    """Return a design with a larger slope of lag 1 in its first layers."""
+    columns = {name: design[name].to_numpy() for name in design.column_names}
+    names = [f"layer_{layer:02d}." for layer in range(layers)]
+    return changed(design, {f"{n}y": columns[f"{n}y"] + more * columns[f"{n}lag_1"] for n in names})
 
 
 def without(table, *documents):
@@ -142,12 +128,10 @@ def test_each_layer_of_the_deeper_model_is_compared_with_the_nearest():
 
 def test_differences_use_the_correlation_over_shared_documents(study_of):
     """Effects of a text that all models share are no difference between them."""
-    random, design = np.random.default_rng(3), design_of(bump(4))
-    columns = {name: design[name].to_numpy() for name in design.column_names[1:]}
-    moved = {name: own + random.normal(scale=0.05, size=300) for name, own in columns.items()}
-    for layer in range(4):
-        moved[f"layer_{layer:02d}.y"] += 0.08 * columns[f"layer_{layer:02d}.lag_1"]
-    a, b = study_of("a", design), study_of("b", changed(design, moved))
+    random, design = np.random.default_rng(3), documents_of(4)
+    names = design.column_names[1:]
+    moved = {name: design[name] + random.normal(scale=0.05, size=300) for name in names}
+    a, b = study_of("a", design), study_of("b", steeper(changed(design, moved), 0.08, 4))
     table = pairs_of(a, b, equivalence_bound=0.01).set_index("term")
     assert table.loc["lag_1", "layers_differing"] == 4
     assert table.loc["lag_2", "layers_differing"] == 0
@@ -165,7 +149,7 @@ def test_models_without_fitted_layers_have_no_comparison():
 
 
 def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(study_of):
-    small, large = design_of(bump(6), seed=1), design_of(bump(12, 0.4), seed=2)
+    small, large = documents_of(6, seed=1), documents_of(12, seed=2)
     a, b = study_of("small", small, cuts=(4, 8)), study_of("large", large, cuts=(6,))
     table = pairs_of(a, b, alpha=0.1)
     assert list(table.columns) == list(comparison.PAIR_COLUMNS)
@@ -187,7 +171,7 @@ def test_a_pair_of_6_and_12_layers_is_that_of_least_squares_in_either_order(stud
 
 def test_halves_count_only_where_they_corrected_the_regression(study_of):
     """With few documents a regression is not corrected, although their halves are summed apart."""
-    design = design_of(bump(3))
+    design = documents_of(3)
     plain = study_of("plain", design)
     apart = study_of("apart", design, halves=True)
     assert_alike(apart.moments(), plain.moments(), "s", rtol=1e-7, atol=1e-9)
@@ -197,7 +181,7 @@ def test_halves_count_only_where_they_corrected_the_regression(study_of):
 
 
 def test_identical_models_differ_nowhere(study_of):
-    design = design_of(bump(7))
+    design = documents_of(7)
     table = pairs_of(*(study_of(model, design) for model in "ab"))
     assert (table["layers_compared"] == 7).all()
     assert (table["layers_alike"] == 7).all()
@@ -205,7 +189,7 @@ def test_identical_models_differ_nowhere(study_of):
 
 
 def test_documents_that_one_model_lacks_are_dropped_and_counted(study_of):
-    few, many = design_of(bump(4), seed=1), design_of(bump(4), seed=2)
+    few, many = documents_of(4, seed=1), documents_of(4, seed=2)
     lost = np.isin(few["document"].to_pylist(), ["d3", "d11"])  # no rows are left of these
     few = changed(few, {name: np.where(lost, np.nan, few[name]) for name in few.column_names[1:]})
 
@@ -224,20 +208,21 @@ def test_documents_that_one_model_lacks_are_dropped_and_counted(study_of):
     assert line.endswith("in the median layer; 4 documents with rows in one model only left out")
 
 
-@pytest.mark.parametrize("others", [NAMES[:5], NAMES[5:]], ids=["few", "none"])
-def test_layers_are_not_compared_over_few_or_no_common_documents(study_of, others):
-    designs = [design_of(bump(4), documents) for documents in (NAMES[:5], others)]
-    named = zip("ab", designs, strict=True)
+@pytest.mark.parametrize("shared", [5, 0])
+def test_layers_are_not_compared_over_few_or_no_common_documents(study_of, shared):
+    design = documents_of(4)
+    five, others = design.slice(0, 125), design.slice(25 * (5 - shared), 125)
+    named = {"a": five, "b": others}.items()
     table = pairs_of(*(study_of(*each, covariance="nonrobust") for each in named))
-    assert (table["documents"] == len(set(NAMES[:5]) & set(others))).all()
+    assert (table["documents"] == shared).all()
     assert (table["layers_compared"] == 0).all()
     assert table["median_difference"].isna().all()
-    assert (table[["median_a", "median_b"]].isna() == (others != NAMES[:5])).all(axis=None)
+    assert (table[["median_a", "median_b"]].isna() == (shared == 0)).all(axis=None)
     assert "differ by more" not in comparison_findings(table, 0.05)
 
 
 def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
-    models = {model: design_of(bump(3), seed=seed) for seed, model in enumerate("abc")}
+    models = {model: documents_of(3, seed) for seed, model in enumerate("abc")}
     scopes = [*product(("novels", "prompts"), ("attention", "mlp"))]
     studies = [study_of(*model, *scope) for model, scope in product(models.items(), scopes)]
     table = pairs_of(*studies)
@@ -258,7 +243,7 @@ def test_models_are_compared_in_pairs_within_a_corpus_and_site(study_of):
 
 def test_the_table_of_all_studies_states_depth(study_of):
     depths = {"a": [0, 0.5, 1], "deep": [0, 0.25, 0.5, 0.75, 1], "single": [0]}
-    studies = [study_of(name, design_of(bump(len(of)))) for name, of in depths.items()]
+    studies = [study_of(name, documents_of(len(of))) for name, of in depths.items()]
     table = comparison.combined_coefficients(studies)
     assert len(table) == 3 * (3 + 5 + 1)
     found = table[table["term"] == "lag_1"].groupby("model", sort=False)["depth"].agg(list)
@@ -268,26 +253,25 @@ def test_the_table_of_all_studies_states_depth(study_of):
 
 
 def test_findings_have_a_line_for_each_pair(study_of):
-    a = study_of("a", design_of(bump(6), seed=1))
-    b = study_of("b", design_of(bump(6, 0.3) / 2, seed=2))
-    table = pairs_of(a, b, alpha=0.1)
+    design = documents_of(6)
+    table = pairs_of(study_of("a", design), study_of("b", steeper(design, 0.3, 4)), alpha=0.1)
     lines = comparison_findings(table, 0.05).splitlines()
     assert lines[0] == "comparison of models over relative depth, notebook:"
     assert lines[1] == (
-        "  lag 1, attention, prompts: median 0.49 in a, 0.23 in b; they are shown to differ by "
-        "more than 0.05 in 4 of 6 layers and by less in 0, +0.28 in the median layer"
+        "  lag 1, attention, prompts: median 0.34 in a, 0.54 in b; they are shown to differ by "
+        "more than 0.05 in 4 of 6 layers and by less in 2, −0.30 in the median layer"
     )
     assert len(lines) == 3
 
 
 def test_regressions_with_different_settings_are_not_compared(study_of):
-    a = study_of("a", design_of(bump(3)))
-    b = study_of("b", design_of(bump(3)), alpha=0.01, adjust="none")
+    a = study_of("a", documents_of(3))
+    b = study_of("b", documents_of(3), alpha=0.01, adjust="none")
     first, _ = refused(comparison.common_inference, [a, b])
     assert first == (
         "b, prompts: found alpha 0.01, expected 0.05 as in a, prompts; fit the regressions with "
         "equal settings"
     )
     # Few documents have another covariance.
-    few = study_of("few", design_of(bump(3)), covariance="cluster-crv1")
+    few = study_of("few", documents_of(3), covariance="cluster-crv1")
     assert comparison.common_inference([a, few])["covariance"] == "cluster"
