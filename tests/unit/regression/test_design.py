@@ -8,10 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from designs import batches_of, changed, design_settings, sequences_of
+from designs import TERMS, batches_of, changed, design_settings, one_alive, sequences_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import lags_of, spline
+from numpy.testing import assert_allclose
+from oracles import first_halves, lags_of, spline
 
 from attnlag.corpus.catalogue import FILES, TAGS
 from attnlag.errors import UserError
@@ -171,26 +172,58 @@ def test_a_token_or_document_that_a_file_lacks_is_refused(covariate, problem, tm
         build(table, spec, facts=facts_of(tmp_path, table.slice(0, 3)))
 
 
-def test_a_relative_design_is_that_of_the_ratios(tmp_path):
-    """Both files hold numbers that have no logarithm, and are cut at other rows."""
-    documents, random = [[30], [4, 17], [9]], np.random.default_rng(1)
-    norms, stream = random.lognormal(size=(2, 60, 2)).astype(np.float32)
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("outcome", ["norm", "relative"])
+def test_one_pass_over_norms_gives_a_design_and_its_cross_products(
+    outcome, halves, tmp_path, monkeypatch
+):
+    """A relative design is that of the ratios.
+
+    Batches end within documents, which may have windows, no rows, or tokens without surprisal. One
+    batch of rows is in memory at a time. Both files of norms hold numbers that have no logarithm,
+    and are cut at other rows.
+    """
+    documents, random = [[9, 20], [2], [31], [3], [5, 1, 6], [1]], np.random.default_rng(1)
+    norms, stream = random.lognormal(size=(2, 78, 2)).astype(np.float32)
     norms[12, 0], norms[41, 1] = 0, np.inf
     stream[20, 0], stream[21, 1], stream[52, 1] = 0, np.inf, np.nan
-    for name, values, rows in (("norms", norms, 60), ("stream", stream, 7)):
+    for name, values, rows in (("norms", norms, 78), ("stream", stream, 11)):
         table = norms_table(documents, values)
         table = table.replace_schema_metadata(tables.metadata({"stages": {}}))
         pq.write_table(table, tmp_path / name, row_group_size=rows)
-    terms = DesignSettings(lags=[1, 2], outcome="relative")
+    terms = DesignSettings(lags=[1, 2], outcome=outcome, covariates=["surprisal"])
+    facts = facts_of(tmp_path, table)
     files = [tmp_path / name for name in ("norms", "stream", "design", "crossproducts")]
-    counts = crossproducts.of_norms(*files, Formula(terms, {}), halves=False)
-    ratios = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
-    expected, _ = build(norms_table(documents, ratios), design_settings((1, 2)))
-    found = pq.read_table(files[2]).to_pandas()
-    pd.testing.assert_frame_equal(found, expected.to_pandas(), rtol=1e-6, atol=1e-6)
-    assert found.filter(like=".y").isna().sum().tolist() == [6, 7]
+    if outcome == "relative":
+        norms = np.where(np.isfinite(stream) & (stream > 0), norms / np.where(stream, stream, 1), 0)
+    else:
+        files[1] = None
+    plain = design_settings((1, 2), covariates=["surprisal"])
+    expected, counted = build(norms_table(documents, norms), plain, facts=facts)
+
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
+    made = one_alive(monkeypatch, design, "_design_of")
+    counts = crossproducts.of_norms(*files, Formula(terms, facts), halves=halves)
+    assert len(made) == 4
+    frame = pq.read_table(files[2]).to_pandas()
+    pd.testing.assert_frame_equal(frame, expected.to_pandas(), rtol=1e-6, atol=1e-6)
+    assert counts.incomplete_rows == counted.incomplete_rows > 3
+    assert counts.dropped_rows == counted.dropped_rows
     assert counts.zero_norms == {"layer_00": 1}
-    assert counts.nonfinite_norms == {"layer_00": 1, "layer_01": 3}
+    without = {"layer_01": 1} if outcome == "norm" else {"layer_00": 1, "layer_01": 3}
+    assert counts.nonfinite_norms == without
+
+    stored = crossproducts.Stored(files[3:])
+    assert stored[0].clusters == list(frame["document"].unique()) == ["d0", "d2", "d4"]
+    first = first_halves(frame["document"].astype(str))
+    for layer, own in enumerate(stored):
+        names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
+        for cell, half in enumerate([first, ~first] if halves else [first | True]):
+            for name, s in zip(own.clusters, own.s[cell], strict=True):
+                values = frame.loc[half & (frame["document"] == name), names].dropna().to_numpy()
+                w = np.column_stack([np.ones(len(values)), values - own.centre[1:]])
+                assert_allclose(s, w.T @ w, atol=1e-12)
+
     # Logarithms of norms are stored as they are, what repeats in a packed form.
     group = pq.read_metadata(files[2]).row_group(0)
     for column in map(group.column, range(group.num_columns)):

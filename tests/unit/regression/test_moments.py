@@ -11,21 +11,16 @@ from designs import (
     layers_of,
     moments_of,
     norms_table,
-    one_alive,
     pieces_of,
     regressed,
     regression_settings,
-    sequences_of,
     stored_of,
 )
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from oracles import first_halves
 
-from attnlag.regression.design import design
 from attnlag.regression.design.design import Formula
-from attnlag.regression.design.properties import Property
 from attnlag.regression.estimation import crossproducts
 from attnlag.regression.inference import fitting
 from attnlag.regression.settings import DesignSettings
@@ -92,45 +87,6 @@ def test_every_document_is_in_exactly_one_bin(monkeypatch, tmp_path, effects):
             assert_allclose(grouped.s, expected.s, atol=1e-10)
             every = np.concatenate([block.s for block in one.by_document()], axis=1)
             assert_allclose(every, other.s, atol=1e-10)
-
-
-@pytest.mark.parametrize("halves", [False, True])
-def test_one_pass_over_norms_gives_a_design_and_its_cross_products(halves, tmp_path, monkeypatch):
-    """Batches end within documents, which may have windows, no rows, or tokens without surprisal.
-
-    The cross-products are worked out again from the rows of the design, document by document. One
-    batch of these is in memory at a time.
-    """
-    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 7)
-    made = one_alive(monkeypatch, design, "_design_of")
-    generator = np.random.default_rng(0)
-    sequences = sequences_of([[9, 20], [2], [31], [3], [5, 1, 6], [1]])
-    lengths = list(sequences.values())
-    tokens = sum(lengths)
-    norms = generator.lognormal(3, 1, size=(2, tokens))
-    norms[1, 40] = 0
-    files = [tmp_path / f"{name}.parquet" for name in ("norms", "design", "products")]
-    tables.write_table(norms_table(sequences, norms.astype(np.float32)), files[0], {"stages": {}})
-    surprisal = np.where(generator.random(tokens) < 0.2, np.nan, generator.random(tokens))
-    first_rows = dict(zip(sequences, np.cumsum([0, *lengths]), strict=False))
-    facts = {"surprisal": Property("surprisal", first_rows, surprisal)}
-    formula = Formula(DesignSettings(lags=[1, 2], covariates=["surprisal"]), facts)
-    counts = crossproducts.of_norms(files[0], None, *files[1:], formula, halves=halves)
-    assert (counts.sequences, counts.short_sequences, len(made)) == (len(lengths), 4, 4)
-
-    frame = pq.read_table(files[1]).to_pandas()
-    assert len(frame) + counts.incomplete_rows == sum(max(0, n - 3) for n in lengths)
-    assert counts.incomplete_rows > 3
-    stored = crossproducts.Stored(files[2:])
-    assert stored[0].clusters == list(frame["document"].unique()) == ["d0", "d2", "d4"]
-    first = first_halves(frame["document"].astype(str))
-    for layer, own in enumerate(stored):
-        names = [f"layer_0{layer}.{term}" for term in TERMS] + ["surprisal"]
-        for cell, half in enumerate([first, ~first] if halves else [first | True]):
-            for name, s in zip(own.clusters, own.s[cell], strict=True):
-                values = frame.loc[half & (frame["document"] == name), names].dropna().to_numpy()
-                w = np.column_stack([np.ones(len(values)), values - own.centre[1:]])
-                assert_allclose(s, w.T @ w, atol=1e-12)
 
 
 def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
