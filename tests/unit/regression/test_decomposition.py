@@ -60,23 +60,24 @@ def shards(tokens, tmp_path):
     return *paths, [pd.concat(parts, ignore_index=True) for parts in zip(*rows, strict=True)]
 
 
-@pytest.fixture
-def data(shards):
-    """Return the rows of the first layer, whose tokens before tell their parts of speech."""
-    frame = shards[2][0]
-    codes = {name: pd.factorize(frame[name])[0] for name in EFFECTS}
-    return frame.assign(**codes | {"upos_previous": codes["token_previous"] % 4})
+def by_step(rows, layer=0):
+    """Return the coefficients of each step in some rows of a layer."""
+    factors = {name: pd.factorize(rows[name])[0] for name in EFFECTS}
+    values = rows[["y", *LEADS]].to_numpy().T
+    return decomposition.coefficients_by_step(values[None], factors, [layer], LEADS, 0.05)
 
 
 @pytest.mark.parametrize("entered", range(len(EFFECTS) + 1))
-def test_each_step_is_the_regression_with_dummies(data, entered):
+def test_each_step_is_the_regression_with_dummies(shards, entered):
+    """The tokens before tell their parts of speech."""
+    data = shards[2][0]
+    data["upos_previous"] = pd.factorize(data["token_previous"])[0] % 4
     names = EFFECTS[:entered]
     # The dummies of the parts of speech before are sums of those of the tokens before.
     told = [name for name in names if not (name == "upos_previous" and entered == 5)]
     formula = " + ".join(["y ~ lead_1 + lead_3", *(f"C({name})" for name in told)])
     plain = smf.ols(formula, data).fit()
-    values, factors = data[["y", *LEADS]].to_numpy().T, {n: data[n].to_numpy() for n in EFFECTS}
-    found = decomposition.coefficients_by_step(values[None], factors, [7], LEADS, 0.05)
+    found = by_step(data)
     rows = found[found["step"] == (names[-1] if names else POOLED)].set_index("term")
     assert_allclose(rows.loc[LEADS, "estimate"], plain.params[LEADS], atol=1e-8)
     assert_allclose(rows["r_squared"], plain.rsquared, atol=1e-9)
@@ -118,22 +119,16 @@ def test_a_disconnected_graph_of_levels_has_the_rank_of_its_dummies():
 
 
 def test_effects_of_tokens_are_removed_over_all_shards_in_layers_with_rows(shards, monkeypatch):
-    """The whole computation from files, against the regression with all dummies."""
+    """The whole computation from files, against that of the rows of each layer."""
     designs, properties, frames = shards
     found, _ = decomposition.decomposed(designs, properties, 0.05)
     assert found["layer"].is_monotonic_increasing
-    order = found.loc[(found["layer"] == 1) & (found["term"] == "lead_3"), "step"]
-    assert order.tolist() == [POOLED, *EFFECTS]
+    whole = found.set_index(["layer", "step", "term"])
     for layer, rows in enumerate(frames[:3]):
-        for entered in (1, 3, 5):
-            names = EFFECTS[:entered]
-            x = np.hstack([rows[LEADS], *(dummies_of(rows[name].astype(str)) for name in names)])
-            coefficients = ols(rows["y"], x)
-            r_squared = 1 - np.var(rows["y"] - x @ coefficients) / np.var(rows["y"])
-            own = found[(found["layer"] == layer) & (found["step"] == names[-1])].set_index("term")
-            assert_allclose(own.loc[LEADS, "estimate"], coefficients[:2], atol=1e-8)
-            assert_allclose(own["r_squared"], r_squared, atol=1e-8)
-            assert (own[["n_obs", "n_documents"]] == [len(rows), 10]).all(axis=None)
+        expected = by_step(rows, layer).set_index(["layer", "step", "term"])
+        assert whole.loc[[layer]].index.equals(expected.index)
+        pd.testing.assert_frame_equal(whole.loc[[layer], expected.columns], expected, rtol=1e-8)
+        assert (expected[["n_obs", "n_documents"]] == [len(rows), 10]).all(axis=None)
     dead = found[found["layer"] == 3]
     assert found.groupby("layer")["estimate"].count().tolist() == [12, 12, 12, 0]
     assert (dead[decomposition.STEP_COUNTS] == 0).all(axis=None)
@@ -188,9 +183,8 @@ def test_documents_without_parts_of_speech_are_left_out(shards):
     pq.write_table(changed(whole, {"upos": tags}), properties[1])
     found, _ = decomposition.decomposed(designs, properties, 0.05)
     rows = frames[0][~frames[0]["document"].isin(["d6", "d8"])]
-    pooled = smf.ols("y ~ lead_1 + lead_3", rows).fit().params
-    own = found[(found["layer"] == 0) & (found["step"] == POOLED)]
-    assert_allclose(own["estimate"], pooled[LEADS])
+    own, expected = found[found["layer"] == 0], by_step(rows)
+    pd.testing.assert_frame_equal(own[expected.columns], expected, rtol=1e-8)
     assert set(found["n_documents"]) == {8, 0}
     # Without any parts of speech, all documents stay.
     for path in properties:
