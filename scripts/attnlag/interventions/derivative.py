@@ -22,9 +22,10 @@ from attnlag.errors import counted
 from attnlag.interventions import edits, sampling
 from attnlag.interventions.edits import Effect, SequenceKey
 from attnlag.interventions.settings import EffectsSettings
-from attnlag.model import hooks, identity
+from attnlag.model import hooks
 from attnlag.model.detect_modules import Decoder
-from attnlag.quantities.passes import Batch, Passes
+from attnlag.quantities import proofs
+from attnlag.quantities.passes import Batch, Passes, batch_of
 from attnlag.storage.memory import amount
 
 DERIVATIVE = "derivative"
@@ -201,27 +202,23 @@ def effects(
     has a token, and as in `edits.edited`. Raise MemoryError if the graph of a single pass does not
     fit, and UserError if the model fails the proof of its sites.
     """
-    model, blocks, name = decoder.model, decoder.blocks, decoder.name
-    targets = sampling.selected_layers(settings.targets, len(blocks))
+    model = decoder.model
+    targets = sampling.selected_layers(settings.targets, len(decoder.blocks))
     model.requires_grad_(False)
     keys = list(sequences)
     passes = Passes(model, batch_tokens, threads)
     groups = passes.batches(list(sequences.values()))
-    short = groups[0].ids[:1, :PROBE_TOKENS], torch.from_numpy(groups[0].real[:1, :PROBE_TOKENS])
-    with (
-        passes.first(),
-        torch.inference_mode(),
-        identity.residual_identity(blocks, short[1]) as evidence,
-    ):
-        hooks.forward(model, short[0])
-    decoder.check_identity(evidence)
-    longest = max(groups, key=lambda batch: batch.real.shape[1])
-    size = per_token(decoder, longest, settings)
+    first = batch_of(sequences[keys[groups[0].places[0]]][:PROBE_TOKENS])
+    with passes.first():
+        shown = proofs.short_pass(decoder, first, partial(hooks.forward, model), (), {})
+    decoder.check_identity(shown.evidence)
+    # The longest sequences come first.
+    size = per_token(decoder, groups[0], settings)
     widest = max(batch.real.size for batch in groups)
     if size * widest > free:
         raise MemoryError(
-            f"model {name}: the graph for a backward pass over {counted(widest, 'token')} needs "
-            f"about {amount(size * widest)}, but {amount(free)} of memory are free"
+            f"model {decoder.name}: the graph for a backward pass over {counted(widest, 'token')} "
+            f"needs about {amount(size * widest)}, but {amount(free)} of memory are free"
         )
 
     def effects_of(batch: Batch) -> list[tuple[SequenceKey, Effect]]:

@@ -30,7 +30,7 @@ PAIRED_TOKENS = 256
 
 def schema(layers: int) -> pa.Schema:
     """Return the schema of a file of centred cosines: the keys, then a column per layer."""
-    return columns.schema_of_values(range(layers), [QUANTITY])
+    return columns.schema(layers, values=[QUANTITY])
 
 
 @dataclass

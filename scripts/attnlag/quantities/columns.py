@@ -43,25 +43,23 @@ def array_of(column: pa.ChunkedArray) -> Any:
 
 
 def schema(
-    layers: int | Iterable[int], width: int | None = None, stored: str = "float32"
+    layers: int | Iterable[int],
+    width: int | None = None,
+    stored: str = "float32",
+    values: Sequence[str] = (),
 ) -> pa.Schema:
-    """Return the schema of activations (vectors of ``width``) or of norms (no width).
+    """Return the schema of vectors of ``width``, or without a width of numbers of each layer.
 
-    ``layers`` is their number, or those that have columns.
-    ``position`` counts from 0 within the sequence that the model saw, including a begin-of-sequence
-    token. Vectors are declared as not null, which saves Parquet a level for each number.
+    ``layers`` is their number, or those that have columns; with ``values`` a column for each, as
+    ``layer_00.parallel``. ``position`` counts from 0 within the sequence that the model saw,
+    including a begin-of-sequence token. Vectors are declared as not null, which saves Parquet a
+    level for each number.
     """
-    names = map(layer_name, range(layers) if isinstance(layers, int) else layers)
-    if width is None:
-        fields = [pa.field(name, pa.float32()) for name in names]
-    else:
-        number = pa.float16() if stored == "float16" else pa.float32()
-        vector = pa.list_(pa.field("element", number, nullable=False), width)
-        fields = [pa.field(name, vector, nullable=False) for name in names]
-    return pa.schema([*KEY_FIELDS, *fields])
-
-
-def schema_of_values(layers: Iterable[int], values: Sequence[str]) -> pa.Schema:
-    """Return the schema of several numbers of each layer: ``layer_00.parallel`` and so on."""
-    names = (f"{layer_name(layer)}.{value}" for layer in layers for value in values)
-    return pa.schema([*KEY_FIELDS, *(pa.field(name, pa.float32()) for name in names)])
+    names = list(map(layer_name, range(layers) if isinstance(layers, int) else layers))
+    if values:
+        names = [f"{name}.{value}" for name in names for value in values]
+    kind: pa.DataType = pa.float32()
+    if width is not None:
+        number = pa.float16() if stored == "float16" else kind
+        kind = pa.list_(pa.field("element", number, nullable=False), width)
+    return pa.schema([*KEY_FIELDS, *(pa.field(n, kind, nullable=width is None) for n in names)])

@@ -126,10 +126,9 @@ class Computation:
 
     def schema(self) -> pa.Schema:
         """Return the schema of its file: the keys, then the columns of each layer."""
-        if not self.quantity.values:
-            width = self.shape[0] if self.shape else None
-            return columns.schema(self.layers, width, self.stored)
-        return columns.schema_of_values(self.layers, self.quantity.values)
+        values = self.quantity.values
+        width = self.shape[0] if self.shape and not values else None
+        return columns.schema(self.layers, width, self.stored, values)
 
     def rows(self, run: Sequence[TokenSequence], values: Sequence[np.ndarray]) -> pa.Table:
         """Return the rows of its file, given the array of each layer."""

@@ -180,7 +180,7 @@ def geometry_of_shard(folder, number):
     pairs = {name: [0.5 + number, None if number else 2.0] for name in (*OF_A_PASS, *RELATIVE)}
     pairs = {columns.PAIRS_KEY: json.dumps({"pairs": 10 + 20 * number, **pairs}).encode()}
     of_layers = [pa.array(column) for of_layer in values for column in of_layer.T]
-    schema = columns.schema_of_values(range(2), OF_A_PASS).with_metadata(pairs)
+    schema = columns.schema(2, values=OF_A_PASS).with_metadata(pairs)
     pq.write_table(pa.Table.from_arrays([*keys.columns, *of_layers], schema=schema), paths[0])
     pq.write_table(norms_table(lengths, stream.T), paths[1])
     frame = frame.set_index(["document", "position"])[[]]
