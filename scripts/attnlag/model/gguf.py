@@ -15,11 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from attnlag.errors import UserError, as_user_error, counted
+from attnlag.model.checks import FLOATS
 from attnlag.model.folder import WEIGHTS
 from attnlag.model.gguf_config import ARCHITECTURES, FACTORS, config_of
 from attnlag.model.language_models import hollow_model, quiet_transformers
-
-FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def convert_gguf(path: Path, folder: Path) -> dict[str, Any]:

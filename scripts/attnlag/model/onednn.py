@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from attnlag.errors import UserError
 from attnlag.model.detect_modules import Decoder
-from attnlag.model.hooks import forward, watched
+from attnlag.model.hooks import Hook, attached, forward, watched
 
 # Smaller matrices are not packed, because the call costs more than the product.
 SMALLEST = 2**16
@@ -148,12 +148,11 @@ def following(modules: Sequence[torch.nn.Module]) -> Iterator[dict[Linear, torch
         if args and args[0] is latest[1]:
             activations[latest[0]] = module
 
-    with ExitStack() as hooks:
-        for module in modules:
-            if isinstance(module, Linear):
-                hooks.callback(module.register_forward_hook(note).remove)
-            elif type(module).__name__ in FUSED:
-                hooks.callback(module.register_forward_pre_hook(compare).remove)
+    linears = [module for module in modules if isinstance(module, Linear)]
+    fusable = [module for module in modules if type(module).__name__ in FUSED]
+    hooks: list[Hook] = [(linear.register_forward_hook, note, {}) for linear in linears]
+    hooks += [(module.register_forward_pre_hook, compare, {}) for module in fusable]
+    with attached(hooks):
         yield activations
     for linear in [linear for linear, module in activations.items() if calls[module] > 1]:
         del activations[linear]
@@ -182,8 +181,7 @@ def seconds_of(linear: Linear, activation: torch.nn.Module | None) -> dict[str, 
     x = torch.randn(MEASURED_ROWS, width).to(linear.weight.dtype)
     after: Callable[[torch.Tensor], torch.Tensor] = activation or (lambda values: values)
     fused = fused_gelu if type(activation).__name__ in SPELLED_OUT else after
-    post = FUSED[type(activation).__name__] if activation else ("none", "")
-    packed = partial(product, weight=packed_weight(linear), bias=linear.bias, post=post)
+    packed = packed_product(linear, activation)
     ways: dict[str, Callable[[], object]] = {
         "off": lambda: after(linear.forward(x)),
         "packed": lambda: packed(x),
@@ -233,22 +231,25 @@ class Differentiable(torch.autograd.Function):
         return product(gradients[0].contiguous(), weight=ctx.transposed, bias=None), None, None
 
 
+def packed_product(linear: Linear, activation: torch.nn.Module | None) -> "partial[torch.Tensor]":
+    """Return the product of a linear map with packed weights, and the activation that follows."""
+    post = FUSED[type(activation).__name__] if activation else ("none", "")
+    return partial(product, weight=packed_weight(linear), bias=linear.bias, post=post)
+
+
 def pack(
     linear: Linear, activation: torch.nn.Module | None, undo: ExitStack, backward: bool
 ) -> None:
     """Let a linear map use packed weights and apply the activation that follows it, if any."""
-    weight = packed_weight(linear)
+    packed = packed_product(linear, activation)
 
     def restore() -> None:
-        dense = weight.to_dense()
+        dense = packed.keywords["weight"].to_dense()
         dense = dense.t().contiguous() if isinstance(linear, Conv1D) else dense
         linear.weight = torch.nn.Parameter(dense, requires_grad=False)
 
-    post = ("none", "")
     if activation is not None:
-        post = FUSED[type(activation).__name__]
         replace(activation, lambda x: x, undo)
-    packed = partial(product, weight=weight, bias=linear.bias, post=post)
     if backward:
         transposed = packed_weight(linear, transposed=True)
         replace(linear, lambda x: Differentiable.apply(x, packed, transposed), undo)
