@@ -1,16 +1,30 @@
-"""Models made to do harm: their contents are read as data or refused in one line."""
+"""Models and wheels that are damaged, false or made to do harm: read as data or refused in a line.
 
+A line of each problem, and nothing half-written.
+"""
+
+import io
 import json
 import os
 import pickle
+import re
 import shutil
+import stat
 import struct
+import tarfile
+import zipfile
 
 import pytest
-from local_models import from_path, problem_of, rewrite
+import torch
+from local_models import from_package, from_path, problem_of, rewrite
+from refusals import refused
+from safetensors.torch import load_file, save_file
+from wheels import make_wheel
 
 from attnlag.corpus import tokens
-from attnlag.model import loading
+from attnlag.model import loading, wheel
+
+WEIGHTS, TOKENIZER = "model.safetensors", ("tokenizer.json", "vocab.json")
 
 
 class Pickled:
@@ -42,11 +56,9 @@ def test_pickles_are_never_read(mine, target, ran):
     from_path(mine, target)
     assert not set(names) & {path.name for path in target.iterdir()}
     load(target)
-    # Neither where they stand for the weights, or have their name.
-    (mine / "model.safetensors").unlink()
+    # Neither where they stand for the weights.
+    (mine / WEIGHTS).unlink()
     assert "has no model.safetensors" in problem_of(mine, target)
-    (mine / "model.safetensors").write_bytes(hostile)
-    assert "model.safetensors is no readable safetensors file" in problem_of(mine, target)
     assert not ran.exists()
 
 
@@ -73,43 +85,90 @@ def test_code_of_a_model_is_never_run(mine, target, ran):
     assert not ran.exists()
 
 
-def with_header(size, header=b"", rest=64):
-    return struct.pack("<Q", size) + header + bytes(rest)
+# Changes of a folder.
 
 
-def with_tensor(offsets, shape):
-    tensor = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
-    header = json.dumps({"wte.weight": tensor}).encode()
-    return with_header(len(header), header)
+def config(**changes):
+    return lambda folder: rewrite(folder / "config.json", **changes)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(with_header(2**63), with_header(10**12), with_header(0), b""),
-        *(with_tensor([0, 2**60], [2**58]), with_tensor([0, 64], [2**62, 2**62])),
-        *(with_tensor([-64, 64], [16]), with_tensor([2**60, 2**60 + 64], [16])),
-    ],
-)
-def test_safetensors_with_false_headers_are_refused(mine, target, content):
-    (mine / "model.safetensors").write_bytes(content)
-    assert "model.safetensors is no readable safetensors file" in problem_of(mine, target)
+def written(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "name", ["../x.safetensors", "/etc/x.safetensors", "a/x.safetensors", "x.bin", "..", 3, None]
-)
-def test_an_index_that_leads_elsewhere_is_refused(mine, target, name):
-    (mine.parent / "x.safetensors").write_bytes(b"elsewhere")
+def without(*names):
+    return lambda folder: [(folder / name).unlink(missing_ok=True) for name in names]
+
+
+def indexed(name):
     index = {"weight_map": {"wte.weight": name}}
-    (mine / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert "expected a plain name that ends in .safetensors" in problem_of(mine, target)
+    return written("model.safetensors.index.json", json.dumps(index).encode())
 
 
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 200, b"\x80\x04." * 99])
-def test_an_invalid_gguf_file_is_refused(tmp_path, target, content):
-    (tmp_path / "mine.gguf").write_bytes(content)
-    assert "cannot convert mine.gguf" in problem_of(tmp_path / "mine.gguf", target)
+def cast(name, kind):
+    def change(folder):
+        tensors = load_file(folder / WEIGHTS)
+        save_file(tensors | {name: tensors[name].to(kind)}, folder / WEIGHTS, {"format": "pt"})
+
+    return change
+
+
+def weights(header, size=None):
+    """Write weights with a header, whose size may be stated falsely."""
+    content = json.dumps(header).encode() if header else b""
+    size = struct.pack("<Q", len(content) if size is None else size)
+    return written(WEIGHTS, size + content + bytes(64))
+
+
+def one_tensor(offsets, shape):
+    return {"wte.weight": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}
+
+
+FALSE = [
+    *(weights(None, size) for size in (2**63, 10**12, 0)),
+    *(weights(one_tensor([0, 2**60], [2**58])), weights(one_tensor([0, 64], [2**62, 2**62]))),
+    *(weights(one_tensor([-64, 64], [16])), weights(one_tensor([2**60, 2**60 + 64], [16]))),
+    *(written(WEIGHTS, b""), written(WEIGHTS, pickle.dumps(Pickled("ran")))),
+]
+# The file of the second name exists beside the folder.
+ELSEWHERE = ["/etc/x.safetensors", "../x.safetensors", "a/x.safetensors", "x.bin", "..", 3, None]
+NO_FLOATS = "the weights hold 1 tensor as {}, {} the first; expected F32"
+KERNEL = "'someone/kernel', code of a repository"
+REFUSED = [
+    (config(model_type="gpt9"), "model_type 'gpt9'"),
+    (config(model_type="t5"), "no causal language model for t5"),
+    (config(model_type="vit"), "no causal language model for vit"),
+    (config(n_layer=0), "config.json states 0 for num_hidden_layers, expected at least 1"),
+    # transformers would create the layers one by one before it reads the weights.
+    (config(n_layer=10**9), "states 1,000,000,000 layers (n_layer), but the weights are"),
+    (config(attn_implementation="someone/kernel"), f"has attn_implementation {KERNEL}"),
+    (config(_attn_implementation={"": "eager", "text_config": "someone/kernel"}), KERNEL),
+    (written("config.json", b"[]"), "config.json is not a JSON object"),
+    (without("config.json", *TOKENIZER), "has no config.json\nhas no tokenizer files"),
+    # transformers would cast them, eight bits without their scale.
+    *(
+        (cast(name, kind), NO_FLOATS.format(short, name))
+        for name, kind, short in (
+            ("transformer.ln_f.bias", torch.bool, "BOOL"),
+            ("transformer.h.1.mlp.c_fc.weight", torch.int64, "I64"),
+            ("transformer.wpe.weight", torch.float8_e4m3fn, "F8_E4M3"),
+        )
+    ),
+    *((false, "model.safetensors is no readable safetensors file") for false in FALSE),
+    *((indexed(name), "expected a plain name that ends in .safetensors") for name in ELSEWHERE),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED)
+def test_a_folder_that_is_no_whole_model_is_refused(mine, target, monkeypatch, change, said):
+    monkeypatch.chdir(mine.parent)
+    (mine.parent / "x.safetensors").write_bytes(b"elsewhere")
+    change(mine)
+    found = problem_of(mine, target).splitlines()
+    for line, words in zip(found, said.splitlines(), strict=True):
+        assert line.startswith("model 'mine': ")
+        assert words in line
+    assert not (mine.parent / "ran").exists()
 
 
 def test_links_are_replaced_by_copies(mine, target):
@@ -128,6 +187,127 @@ def test_links_are_replaced_by_copies(mine, target):
     assert not any(path.is_symlink() for path in target.iterdir())
     shutil.rmtree(elsewhere)
     load(target)
-    (mine / "model.safetensors").unlink()
-    os.mkfifo(mine / "model.safetensors")
+    (mine / WEIGHTS).unlink()
+    os.mkfifo(mine / WEIGHTS)
     assert "has no model.safetensors" in problem_of(mine, target)
+
+
+# Wheels.
+
+MEMBER = "tiny_model/tiny.gguf"
+CONTENT = b"GGUF" + bytes(3_000_000)  # more than is read at a time
+
+
+def archive_of(path, entry, content, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        archive.writestr(entry, content)
+    return path
+
+
+def changed(offset, number):
+    """Return a change of an archive with one member: another number in both of its headers."""
+
+    def damage(content):
+        content = bytearray(content)
+        # The second header states two bytes more before.
+        for place in (content.index(b"PK\x03\x04"), content.index(b"PK\x01\x02") + 2):
+            struct.pack_into("<I", content, place + offset, number)
+        return content
+
+    return damage
+
+
+# Offsets of the flags, beside the method, and of the unpacked size.
+ENCRYPTED = changed(6, 1)
+
+
+def stating(size):
+    return changed(22, size)
+
+
+def extract(archive, target):
+    with wheel.opened_wheel(archive) as opened:
+        wheel.extract(opened, MEMBER, target)
+
+
+def test_extraction_takes_the_content_without_its_mode(tmp_path):
+    entry = zipfile.ZipInfo(MEMBER)
+    entry.create_system = 3  # Unix
+    entry.external_attr = (stat.S_IFREG | stat.S_ISUID | 0o777) << 16
+    extract(archive_of(tmp_path / "a.whl", entry, CONTENT), tmp_path / "taken")
+    assert (tmp_path / "taken").read_bytes() == CONTENT
+    assert not (tmp_path / "taken").stat().st_mode & (stat.S_ISUID | 0o111)
+
+
+@pytest.mark.parametrize(
+    ("compression", "damage", "most", "message"),
+    [
+        ("STORED", lambda content: content[:2000], 0, "a.whl is no readable wheel"),
+        ("STORED", lambda c: c.replace(b"GGUF", b"GGUG"), 3_000_004, "is damaged .*CRC-32"),
+        ("STORED", ENCRYPTED, 0, "tiny.gguf is damaged .*encrypted"),
+        ("BZIP2", bytes, 0, "expected it stored or deflated"),
+        ("LZMA", bytes, 0, "expected it stored or deflated"),
+        ("DEFLATED", stating(2**32 - 2), 0, "has 4.3 GB, but only 1.0 GB of the disk are free"),
+        # An archive bomb states less than it holds. No more than the stated size is written.
+        *(
+            (compression, stating(size), size, "tiny.gguf is damaged")
+            for compression in ("STORED", "DEFLATED")
+            for size in (100, 2_500_000, 3_500_000)
+        ),
+    ],
+)
+def test_a_false_or_unusual_archive_is_refused_in_one_line(
+    tmp_path, monkeypatch, compression, damage, most, message
+):
+    kind = getattr(zipfile, f"ZIP_{compression}")
+    archive = archive_of(tmp_path / "a.whl", MEMBER, CONTENT, compression=kind)
+    archive.write_bytes(damage(archive.read_bytes()))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+    taken = tmp_path / "taken"
+    (line,) = refused(extract, archive, taken)
+    assert re.search(message, line)
+    assert not taken.exists() or taken.stat().st_size <= most
+
+
+def test_oversized_metadata_is_not_read(tmp_path):
+    metadata = "tiny_model-1.0.dist-info/METADATA"
+    for stated, licence in ((b"M\xffT\n", "M\ufffdT"), (b"MIT\n" + bytes(2**21), None)):
+        archive = archive_of(tmp_path / "a.whl", metadata, b"License: " + stated)
+        with zipfile.ZipFile(archive) as opened:
+            assert wheel.wheel_license(opened) == licence
+
+
+def problem_of_package(index, target, file):
+    """Return why a package is refused; nothing is left beside the index."""
+    (problem,) = refused(from_package, target, file, "0" * 64)
+    assert [path.name for path in index.parent.iterdir() if any(path.iterdir())] == ["index"]
+    return problem
+
+
+def test_members_whose_paths_lead_elsewhere_are_not_written(index, target):
+    outside = "../" * 8 + str(target.parents[1])[1:]
+    names = f"{outside}/taken.gguf", f"{target.parents[1]}/absolute.gguf"
+    make_wheel(index, dict.fromkeys([*names, f"{outside}/startup.pth"], CONTENT))
+    for name in names:
+        assert "has SHA-256" in problem_of_package(index, target, name)
+
+
+def test_a_source_package_is_not_run(index, target, ran):
+    """A source package is built by code of its author."""
+    files = {
+        "pyproject.toml": "[build-system]\nrequires = []\n"
+        "build-backend = 'build'\nbackend-path = ['.']\n",
+        "build.py": f"open({str(ran)!r}, 'w')",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
+        MEMBER: "GGUF",
+    }
+    index.mkdir()
+    with tarfile.open(index / "tiny_model-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"tiny_model-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    problem = problem_of_package(index, target, MEMBER)
+    assert problem.startswith("model 'mine': pip cannot download tiny-model==1.0: ")
+    assert not ran.exists()
