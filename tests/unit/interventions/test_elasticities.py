@@ -1,16 +1,21 @@
-"""Ratios of document sums and their intervals, on effects whose truth is known."""
+"""Tables of effects whose truth is known, and of predictions, which statsmodels makes anew."""
+
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-from designs import effects_table
-from oracles import mean_of
+import statsmodels.api as sm
+from designs import effects_table, norms_table
+from oracles import cr2, mean_of, multipletests, ols
+from scipy import stats
 from stage_settings import ELASTICITIES as SETTINGS
 
-from attnlag.interventions import cross_layer, elasticities, prediction_vs_effect
+from attnlag.interventions import cross_layer, effect_tables, elasticities, prediction_vs_effect
 from attnlag.interventions.edits import Effect
 from attnlag.interventions.effects import EFFECTS_SCHEMA, table
 from attnlag.report.causal import causal_findings
+from attnlag.storage import tables
 
 NO_PREDICTIONS = pd.DataFrame(columns=cross_layer.PREDICTION)
 NO_TRIALS = pd.DataFrame(columns=[*prediction_vs_effect.TRIAL_KEYS, *prediction_vs_effect.COUNTS])
@@ -167,3 +172,185 @@ def test_one_document_or_none_gives_no_interval_and_no_error(documents):
     text = causal_findings(beside, NO_TRIALS, name="tiny, small", alpha=0.05)
     told = "changes the next by 0.03% in layer 1; 1 document\n"
     assert (told if documents else "no document has a token") in text
+
+
+# Predictions across layers.
+
+LAYERS, LAGS = 3, 2
+
+
+@pytest.fixture(scope="module")
+def documents():
+    """Log norms of six documents in windows of unequal lengths, related to those before."""
+    rng = np.random.default_rng(4)
+    found = []
+    for size in (30, 12, 50, 2, 21, 40):
+        noise = rng.normal(size=(LAYERS, size)) + rng.normal(size=(LAYERS, 1))
+        noise[1:, 1:] += 0.6 * noise[:-1, :-1]
+        found.append(np.split(noise + 5, [size // 3], axis=1))
+    # A norm of zero: its rows are left out.
+    found[0][1][1, 4] = np.nan
+    return found
+
+
+def rows_of(documents):
+    """Return log norms by document, window and token, a column for each layer, and their shift."""
+    windows = {
+        (d, w): pd.DataFrame(a.T) for d, ws in enumerate(documents) for w, a in enumerate(ws)
+    }
+    rows = pd.concat(windows, names=["document", "window"])
+    return rows, rows.groupby(["document", "window"]).shift
+
+
+def found_in(documents, targets, lags=LAGS):
+    return cross_layer.cross_layer(lambda: (("", d, d) for d in documents), targets, lags)
+
+
+def test_coefficients_and_errors_equal_those_of_statsmodels(documents):
+    rows, shifted = rows_of(documents)
+    usable = pd.concat([shifted(lag) for lag in range(LAGS + 1)], axis=1).notna().all(axis=1)
+    table = found_in(documents, [0, 2]).set_index(["target_layer", "source_layer", "lag"])
+    for (target, source, lag), row in table.iterrows():
+        both = {"x": shifted(lag)[source], "own": rows[source]}
+        x, y = pd.DataFrame(both)[usable], rows.loc[usable, target]
+        for name, terms in (("predictive", ["x"]), ("predictive_given", ["x", "own"])):
+            if (lag == 0 and name == "predictive_given") or (target == source and lag == 0):
+                continue
+            fit = sm.OLS(y, sm.add_constant(x[terms])).fit()
+            assert row[name] == pytest.approx(fit.params["x"], rel=1e-9)
+            v, _ = cr2(fit.model.endog, fit.model.exog, y.index.get_level_values("document"))
+            assert row[f"{name}_std_error"] == pytest.approx(np.sqrt(v[1, 1]), rel=1e-9)
+    assert np.isnan(table.loc[(2, 0, 0), "predictive_given"])
+    assert table.loc[(2, 2, 0), "predictive"] == pytest.approx(1)
+    # The shortest document gives no row.
+    assert (table["predictive_df"] == 4).all()
+
+
+def test_the_norms_are_read_from_the_files_of_all_shards(documents, tmp_path):
+    paths = [tmp_path / name for name in ("0000.parquet", "0001.parquet")]
+    for path, part in zip(paths, (documents[:2], documents[2:]), strict=True):
+        # The first token of each sequence is dropped.
+        sequences = {
+            (f"{path.stem} {number}", window): np.pad(logs, [(0, 0), (1, 0)])
+            for number, windows in enumerate(part)
+            for window, logs in enumerate(windows)
+        }
+        lengths = {sequence: logs.shape[1] for sequence, logs in sequences.items()}
+        norms = np.nan_to_num(np.exp(np.hstack(list(sequences.values()))))
+        record = {"stages": {"tokens": {"shards": 2}}}
+        tables.write_table(norms_table(lengths, norms), path, record)
+    read = partial(cross_layer.pairs_in, {"attention": paths}, "attention", "attention", 1)
+    found = cross_layer.cross_layer(read, [2], LAGS)
+    pd.testing.assert_frame_equal(found, found_in(documents, [2]), rtol=1e-4, atol=1e-12)
+    # Of 15 tokens of a document, 11 are of its first window; one of each window is dropped.
+    for tokens, lengths in ((15, [10, 3]), (5, [4])):
+        _, windows = next(cross_layer.documents_in(paths, 1, tokens))
+        for part, whole, used in zip(windows, documents[0][: len(lengths)], lengths, strict=True):
+            np.testing.assert_allclose(part, whole[:, :used], rtol=1e-4)
+    # Effects in all documents are predicted by their first tokens; those in five, by too few.
+    names = [name for name, _ in cross_layer.documents_in(paths, 1)]
+    predicted = []
+    for used in (names, names[1:]):
+        rows = [(name, source, 2, 1, 5, 0.1) for name in used for source in (0, 1)]
+        effects = effects_table(rows).assign(upos=None)
+        made = effect_tables.tables_of(effects, 15, {"attention": paths}, {}, SETTINGS)
+        predicted += made["total_effects"]["predicted"].tolist()
+    beginnings = [(windows, windows) for _, windows in cross_layer.documents_in(paths, 1, 15)]
+    expected = cross_layer.together(beginnings, 2, 1)[0]
+    assert predicted == pytest.approx([expected, np.nan], nan_ok=True)
+
+
+def test_all_layers_before_a_target_predict_it_together():
+    """The sum of their coefficients, its CR2 error and degrees of freedom, by direct matrices."""
+    rng = np.random.default_rng(1)
+    documents = [[rng.normal(size=(4, size)) + rng.normal()] for size in (12, 20, 9, 30, 16, 25, 8)]
+    documents[3] = np.split(documents[3][0], [11], axis=1)
+    documents[1][0][2, 5] = np.nan
+    rows, shifted = rows_of(documents)
+    both = shifted(2)[[0, 1, 2]].assign(y=rows[3]).dropna()
+    within = (both - both.groupby("document").transform("mean")).to_numpy()
+    x, y = within[:, :3], within[:, 3]
+    covariance, (df,) = cr2(y, x, both.index.get_level_values("document"), [np.ones(3)])
+    expected = ols(y, x).sum(), np.sqrt(covariance.sum()), df
+    found = cross_layer.together(((d, d) for d in documents), 3, 2)
+    assert found == pytest.approx(expected, rel=1e-10)
+    # No layer comes before the first, and few documents have no error.
+    for pairs, target in ((documents, 0), (documents[:5], 3)):
+        assert np.isnan(cross_layer.together(((d, d) for d in pairs), target, 2)).all()
+    # Windows that are shorter than the lag give no rows.
+    short = [[window[:, :2] for window in windows] for windows in documents]
+    assert np.isnan(cross_layer.together(((d, d) for d in short), 3, 3)).all()
+
+
+def test_what_does_not_vary_predicts_nothing_and_what_is_too_short_gives_no_rows():
+    rng = np.random.default_rng(0)
+    documents = [[np.stack([np.full(20, 2.0), rng.normal(size=20)])] for _ in range(3)]
+    assert found_in(documents, [1], 1)["predictive"].isna().tolist() == [True, True, False, False]
+    assert found_in([[np.ones((2, 2))]], [1], 4).empty
+
+
+# Predictions beside effects.
+
+PAIR = ("attention", "attention")
+TARGET = 60
+
+
+def effects_of(values):
+    """Return sums of documents of 40 tokens each, given effects (documents, sources)."""
+    return effects_table(
+        (f"d{document}", source, TARGET, 1, 40, 40 * effect)
+        for (document, source), effect in np.ndenumerate(values)
+    )
+
+
+def beside_predictions(effects, coefficients, target=TARGET):
+    """Return elasticities beside a regression whose coefficients at lag 1 are given, by source."""
+    columns = dict.fromkeys(elasticities.PREDICTIVE, np.nan)
+    columns |= {"predictive": coefficients, "predictive_std_error": 0.01}
+    sources = range(len(coefficients))
+    prediction = pd.DataFrame({"source_layer": sources, "target_layer": target, "lag": 1} | columns)
+    table = elasticities.table(effects, SETTINGS)
+    return elasticities.with_predictive(table, {PAIR: prediction.assign(predictive_df=99)})
+
+
+def test_counts_are_those_by_hand_after_holms_correction():
+    random = np.random.default_rng(1)
+    means = np.array([0.3, -0.2, 0.02, 0.0, 0.1, 0.0])
+    values = means + random.normal(0, 0.01, (12, 6))
+    # One effect is clear by itself and not after the correction.
+    apart = values[:, 5] - values[:, 5].mean()
+    values[:, 5] = apart + stats.t.isf(0.02, 11) * stats.sem(apart)
+    coefficients = np.array([0.5, 0.3, -0.2, 0.4, 0.25, 0.001])
+    rows = effects_of(values)
+    table = beside_predictions(rows, coefficients)
+    found = prediction_vs_effect.of_pairs(rows, table, SETTINGS)
+    row = found.set_index("prediction").loc["alone"]
+    p = stats.ttest_1samp(values, 0).pvalue
+    clear = multipletests(p, method="holm")[0]
+    assert (p < 0.05).sum() == clear.sum() + 1 == 5
+    same = np.sign(values.mean(axis=0)) == np.sign(coefficients)
+    assert (row["pairs"], row["clear"]) == (6, 4)
+    assert row["same_sign"] == (clear & same).sum() == 2
+    # Three of four coefficients are positive, and so are three of four effects.
+    assert row["by_chance"] == pytest.approx(4 * (9 / 16 + 1 / 16))
+    sizes = stats.spearmanr(np.abs(table["estimate"]), np.abs(coefficients)).statistic
+    assert row["rank_correlation"] == pytest.approx(sizes)
+    # All but the last coefficient exceed their interval.
+    assert row["significant"] == 5
+
+
+def test_pairs_of_layers_are_those_whose_target_comes_later():
+    values = np.random.default_rng(0).normal(0.1, 0.05, (12, 5))
+    rows = effects_of(values).assign(target_layer=3)
+    table = beside_predictions(rows, np.full(5, 0.2), target=3)
+    found = prediction_vs_effect.of_pairs(rows, table, SETTINGS)
+    assert found["pairs"].tolist() == [3]
+
+
+def test_a_layer_has_no_effect_on_itself():
+    table = pd.DataFrame(
+        {"layer": [0, 1, 2], "term": "lag_1", "p_adjusted": [0.001, 0.2, 0.03], "subset": "all"}
+    )
+    row = prediction_vs_effect.of_the_same_layer({"attention": table}, 0.05).iloc[0]
+    assert (row["prediction"], row["pairs"]) == ("same layer", 3)
+    assert row["significant"] == 2

@@ -122,11 +122,6 @@ def test_a_fast_path_that_fails_late_is_undone(monkeypatch):
     assert "Fusion behavior undefined" in said_of(model)
 
 
-def test_a_slower_path_is_not_used(monkeypatch):
-    monkeypatch.setattr(onednn, "GAIN", float("inf"))
-    assert said_of(small_model(*MODELS["llama"])) == "plain torch"
-
-
 @pytest.mark.parametrize(
     ("off", "fused", "packed", "way"),
     # The third gains a tenth; in the last, nothing is to be fused.
@@ -138,7 +133,10 @@ def test_the_fastest_path_is_used_and_packing_only_if_it_gains_enough(
     took = {"off": off, "fused": fused, "packed": packed}
     monkeypatch.setattr(onednn, "GAIN", 1.1)
     monkeypatch.setattr(onednn, "seconds_of", lambda *_: took)
-    assert accelerated(small_model(*MODELS["gpt2"]))[0] == way
+    model = small_model(*MODELS["gpt2"])
+    if way == "off":
+        assert said_of(model) == "plain torch"
+    assert accelerated(model)[0] == way
 
 
 def test_the_path_that_was_measured_can_be_set_and_gives_equal_bytes(monkeypatch):

@@ -1,17 +1,24 @@
-"""The library in a notebook, against plain transformers and plain statsmodels."""
+"""The library in a notebook: against plain transformers, statsmodels, R and the programs of a run.
+
+The models of its quantities exist in memory alone.
+"""
 
 import copy
 import doctest
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 
+import clubsandwich
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
 import torch
+from designs import tokens_table
 from matplotlib.text import Text
-from models import outputs_of
+from models import adjustments, extractor, outputs_of
 from projects import WORDS
 from refusals import refused
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -19,7 +26,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import attnlag
 from attnlag.corpus.tokens import load_tokenizer
 from attnlag.errors import UserError
-from attnlag.quantities.catalogue import QUANTITIES
+from attnlag.interventions import sampling
+from attnlag.model.detect_modules import decoder_of
+from attnlag.quantities import catalogue, extraction, traced_tables, tracing
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +140,13 @@ def test_coefficients_equal_those_of_statsmodels(measured):
     assert "attention" in measured._repr_html_()
 
 
+def test_errors_and_tests_equal_those_that_clubsandwich_printed(gpt2, tmp_path):
+    """`make test-r` prints them anew."""
+    printed = pd.read_csv(Path(__file__).with_name("clubsandwich.csv"))
+    found = clubsandwich.fits_of(clubsandwich.simulated(gpt2, tmp_path / "tags.csv"), [0])
+    clubsandwich.assert_equal(found, printed, rtol=1e-11)
+
+
 def test_few_texts_are_fitted_with_errors_within_them(model, tokenizer, measured):
     """Two to five documents are too few to cluster by: the correction is switched off."""
     few = dict(list(measured.texts.items())[:3])
@@ -170,6 +186,7 @@ MISTAKES_IN_FITS = [
     (dict(inference={"covariance": "hat"}), "inference.covariance: found"),
     (dict(lags=[80]), "no sequence long enough"),
     (dict(outcome="angle"), "outcome: found 'angle' of a measurement without"),
+    (dict(outcome="angle"), "expected measure(…, quantities=['geometry'])"),
     (dict(drop_first=-1), "drop_first: found -1, expected at least 0"),
     (dict(covariates=["upos"]), "covariates: found upos, but the measurement has no tagger"),
     (dict(slopes_by={"upos": "outcome"}), "slopes_by: found upos, but the measurement has no tag"),
@@ -199,7 +216,7 @@ MISTAKES_IN_MEASUREMENTS = [
     (dict(texts=pd.DataFrame({"text": ["a"]})), "found a data frame, expected one column"),
     (dict(texts=TWICE), "found the id 'x' twice"),
     (dict(sites="attn"), 'sites[0]: found "attn", expected attention, mlp or block'),
-    (dict(quantities="angle"), f"found 'angle', expected {', '.join(list(QUANTITIES)[:2])}"),
+    (dict(quantities="angle"), "found 'angle', expected " + ", ".join([*catalogue.QUANTITIES][:2])),
     (dict(sites=[]), "sites: found [], expected at least one entry"),
     (dict(max_length=0), "max_length: found 0, expected at least 2"),
     (dict(max_length=65), "max_length: found 65, expected at most 64, the context length"),
@@ -268,3 +285,170 @@ def test_examples_in_the_documentation_give_the_stated_output(module, tokenizer,
         optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
     )
     assert found.failed == 0
+
+
+# Every quantity.
+
+FORWARD = ["vectors", "norms", *catalogue.OPTIONAL]
+EVERY = [*FORWARD, "sources", "readout"]
+SITES = ["attention", "mlp"]
+
+
+class LowRank(torch.nn.Module):
+    """A projection with a product of low rank added, as adapters have it."""
+
+    def __init__(self, projection, rank=2):
+        super().__init__()
+        inputs, width = projection.weight.shape
+        self.projection = projection
+        self.down = torch.nn.Parameter(torch.randn(inputs, rank))
+        self.up = torch.nn.Parameter(torch.randn(rank, width))
+
+    def forward(self, x):
+        return self.projection(x) + x @ self.down @ self.up
+
+
+def edited(kind):
+    """Return a small model, with adapters or with one layer that adds three times as much."""
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=32, n_head=2, n_positions=64)).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.copy_(0.3 * torch.randn(weights.shape) + (weights.ndim == 1))
+        if kind == "edited":
+            model.transformer.h[1].attn.c_proj.weight *= 3
+    if kind == "adapted":
+        for block in model.transformer.h:
+            block.mlp.c_fc = LowRank(block.mlp.c_fc)
+    return model
+
+
+TEXTS = {
+    f"text {i}": " ".join(f"word {j} of {i * j} rivers" for j in range(4 + i)) for i in range(8)
+}
+
+
+@pytest.mark.parametrize("kind", ["adapted", "edited"])
+def test_every_quantity_of_a_model_in_memory_equals_that_of_the_programs(kind, tokenizer, tmp_path):
+    model = edited(kind)
+    measured = attnlag.measure(
+        model, tokenizer, TEXTS, sites=SITES, quantities=EVERY, progress=False
+    )
+    rows = measured.tokens.groupby(["document", "window"], sort=False)["token_id"].agg(list)
+    pq.write_table(tokens_table(rows.to_dict()), tmp_path / "tokens.parquet")
+    programs = extractor(model, *FORWARD, sites=SITES)
+    files = {key: tmp_path / f"{'_'.join(key)}.parquet" for key in programs.computations}
+    directions = [programs.computations["geometry", site] for site in SITES]
+    for of_site in directions:
+        of_site.expect(len(TEXTS))
+    extraction.record(tmp_path / "tokens.parquet", programs, files, lambda *key: {}, "float16")
+    assert {name for name, _ in files} == {*FORWARD, "stream"}
+    for (name, site), path in files.items():
+        stored = pq.read_table(path)
+        found, expected = (
+            np.column_stack([np.stack(column.to_list()) for _, column in rows.items()])
+            for table in (measured.tables[name, site], stored)
+            for rows in [table.to_pandas().iloc[:, 4:]]
+        )
+        # Vectors alone are stored in half precision.
+        assert ("halffloat" in str(stored.schema[4].type)) == (name == "vectors")
+        bound = 1e-3 if name == "vectors" else 1e-5
+        np.testing.assert_allclose(found, expected, rtol=max(bound, 1e-4), atol=bound)
+    pairs = [of_site.metadata() for of_site in directions]
+    assert pairs[0] != pairs[1]
+    for site, of_site in zip(SITES, pairs, strict=True):
+        assert of_site.items() <= pq.read_metadata(files["geometry", site]).metadata.items()
+    norms = measured.table("norms").query("site == 'mlp' and layer == 1")
+    np.testing.assert_allclose(norms["relative"], norms["norm"] / measured.stream[1])
+    tracer = tracing.Tracer(decoder_of(model), SITES)
+    tracer.trace({key: np.array(ids) for key, ids in rows.items()})
+    for name, site in (("sources", "attention"), ("readout", "attention"), ("readout", "mlp")):
+        pd.testing.assert_frame_equal(
+            measured.tables[name, site].to_pandas(), tracer.tables()[name, site].to_pandas()
+        )
+    table = measured.table("sources")
+    assert table["token"].notna().all()
+    assert len(table) == 2 * len(measured.tokens)
+    assert set(measured.remarks) == {"heads", "sources", "readout"}
+
+
+@pytest.mark.parametrize("kind", ["adapted", "edited"])
+def test_interventions_equal_the_model_run_with_other_vectors(kind, tokenizer):
+    """One token of one layer is set to zero, as a hook of our own does it."""
+    model = edited(kind).train()
+    options = {"lags": 1, "sign_draws": 2, "targets": 2, "interventions": ["zero"]}
+    options |= {"document_tokens": 20, "progress": False}
+    found = attnlag.intervene(model, tokenizer, TEXTS, **options)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert model.training
+    table = found.elasticities
+    own = table.query("intervention == 'derivative' and source_layer == target_layer and lag == 0")
+    np.testing.assert_allclose(own["estimate"], 1, rtol=1e-5)
+    model.eval()
+    rows = found.effects.query("intervention == 'zero' and document == 'text 3' and lag == 1")
+    ids = torch.tensor(tokenizer(TEXTS["text 3"])["input_ids"][:20])
+    place = sampling.positions(0, "text 3", 0, 1, 1, 1, ["none"] * len(ids))[0]
+    before, logs = adjustments(model, ids)
+    after, moved = adjustments(model, ids, {(0, place): 0})
+    growth = (after[1, place + 1].norm() / before[1, place + 1].norm()).log()
+    later = place + 1, ids[place + 2]
+    for target, expected in (
+        ("target_site == 'attention' and target_layer == 1", growth),
+        ("target_site == 'surprisal'", logs[later] - moved[later]),
+    ):
+        found = rows.query(target)["effect_sum"].item()
+        assert found == pytest.approx(float(expected), rel=1e-4, abs=1e-6)
+
+
+NOT_HEADS = [name for name in catalogue.OPTIONAL if name != "heads"]
+
+
+@pytest.fixture(scope="module")
+def everything(tokenizer):
+    quantities, model = ["vectors", "sources", *NOT_HEADS], edited("edited")
+    return attnlag.measure(model, tokenizer, TEXTS, quantities=quantities, progress=False)
+
+
+@pytest.mark.parametrize("outcome", catalogue.OUTCOMES)
+def test_whatever_is_an_outcome_is_regressed(everything, outcome):
+    controls = {"random_weights": {"documents": 7, "scales": ["own"]}}
+    fit = attnlag.fit(everything, lags=[1], outcome=outcome, controls=controls, inference=PLAIN)
+    frame = values_of(everything, outcome)
+    for layer, rows in frame.groupby("layer"):
+        rows = rows.assign(lag=rows.groupby("document")["value"].shift())
+        # No lag is the first token's or, as that of a cosine, one with the first token.
+        rows = rows[rows["position"] > 1 + catalogue.OUTCOMES[outcome].first_position]
+        rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["lag"])]
+        slope = np.polyfit(rows["lag"], rows["value"], 1)[0]
+        found = fit.coefficients.query("term == 'lag_1'").set_index("layer")["estimate"]
+        assert found[layer] == pytest.approx(slope, rel=1e-4, abs=1e-6)
+    assert fit.controls["random_weights"].notna().any()
+
+
+PLAIN = {"covariance": "nonrobust"}
+
+
+def values_of(everything, outcome):
+    """Return the regressed values of an outcome, by layer."""
+    known = catalogue.OUTCOMES[outcome]
+    if known.quantity == "centred_cosines":
+        cosines, used = [], everything.tokens["position"] > 0
+        for vectors in everything.vectors["attention"]:
+            centred = vectors - vectors[used].astype(float).mean(axis=0)
+            centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+            of_layer = pd.Series((centred[1:] * centred[:-1]).sum(axis=1), used.index[1:])
+            cosines.append(of_layer.reindex(used.index).where(used))
+        return everything.table("norms").assign(value=np.concatenate(cosines))
+    if known.quantity == "source_parts":
+        frame = everything.table("sources").sort_values(["layer"], kind="stable")
+        frame = frame.assign(value=frame[traced_tables.WRITTEN[outcome]])
+    else:
+        frame = everything.table(known.quantity)
+        frame = frame.assign(value=frame[outcome])
+    with np.errstate(divide="ignore"):
+        return frame.assign(value=np.log(frame["value"])) if known.logarithm else frame
+
+
+def test_what_was_not_measured_is_named(everything):
+    (line,) = refused(everything.table, "heads")
+    assert line.startswith("quantity: found 'heads', expected norms or ")

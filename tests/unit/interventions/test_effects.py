@@ -1,20 +1,108 @@
-"""Reverse mode against forward mode, finite changes and identities that hold exactly."""
+"""Effects of interventions: where they are made, their derivatives, and finite changes.
+
+Reverse mode is held against forward mode, finite changes and identities that hold exactly; finite
+interventions against the model run with replaced vectors.
+"""
 
 import copy
+import operator
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from designs import tokens_table
 from models import EXPERTS, MODELS, adjustments, gpt2_of_large_weights, outputs_of, small_model
 from stage_settings import effects_settings as settings
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from attnlag.interventions import derivative, edits, sampling
+from attnlag.interventions import derivative, edits, finite, sampling
 from attnlag.model.detect_modules import decoder_of
+from attnlag.quantities import catalogue
 from attnlag.quantities.passes import batch_of
 
 TOKENS = 11
+
+
+def test_documents_are_taken_from_the_groups_in_turn(tmp_path):
+    names = ["a1", "a2", "a3", "b1", "c1", "c2"]
+    corpus, tokens = tmp_path / "corpus.parquet", tmp_path / "tokens.parquet"
+    groups = pa.array([name[0] for name in names]).dictionary_encode()
+    pq.write_table(pa.table({"document": names, "group": groups}), corpus)
+    windows = {(name, window): [1, 2, 3] for name in names for window in range(3)}
+    pq.write_table(tokens_table(windows), tokens)
+
+    def chosen(wanted):
+        """Return the documents whose first five tokens, in two windows, are taken."""
+        found = sampling.beginnings(tokens, corpus, wanted, 5)
+        documents = list(dict.fromkeys(document for document, _ in found))
+        assert {key: ids.tolist() for key, ids in found.items()} == {
+            (document, window): [1, 2, 3][: 3 - window]
+            for document in documents
+            for window in range(2)
+        }
+        return documents
+
+    assert chosen(3) == ["a1", "b1", "c1"]
+    assert chosen(5) == ["a1", "a2", "b1", "c1", "c2"]
+    assert chosen("all") == chosen(99) == names
+
+
+def test_a_site_can_be_changed_if_it_is_a_part_of_a_block_or_the_sum_of_its_parts(monkeypatch):
+    for site in (
+        catalogue.Site("difference", ("attention", "mlp"), "less", "a difference", operator.sub),
+        catalogue.Site("twice", ("mlp",), "twice", "the double", lambda a: 2 * a),
+    ):
+        monkeypatch.setitem(catalogue.SITES, site.name, site)
+    names = ["block", "difference", "twice", "mlp"]
+    assert catalogue.changeable(names) == ["block", "twice", "mlp"]
+
+
+def test_layers_are_spread_over_depth():
+    assert sampling.selected_layers(3, 30) == [9, 19, 29]
+    assert sampling.selected_layers("all", 4) == [0, 1, 2, 3]
+    assert sampling.selected_sources(1, 2) == [0]
+    assert sampling.selected_sources(2, 30) == [9, 19]
+
+
+@pytest.mark.parametrize("number", [3, 99])
+def test_a_number_of_targets_have_a_layer_before_them_and_sources_one_after_them(number):
+    assert sampling.selected_layers(number, 4) == [1, 2, 3]
+    assert sampling.selected_sources(number, 4) == [0, 1, 2]
+    assert sampling.selected_layers(number, 1) == [0] == sampling.selected_sources(number, 1)
+
+
+def test_parts_of_speech_are_those_of_the_first_tokens_of_each_window(tmp_path):
+    keys = {"document": list("aaabb"), "window": [0, 0, 1, 0, 0], "position": [0, 1, 0, 0, 1]}
+    path = tmp_path / "token_properties.parquet"
+    table = pa.table(keys | {"upos": ["NOUN", "VERB", "DET", "ADJ", "PUNCT"]})
+    documents = table["document"].dictionary_encode()
+    pq.write_table(table.set_column(0, "document", documents), path)
+    sequences = {("a", 1): np.array([5]), ("b", 0): np.array([7])}
+    assert sampling.tags_of(path, sequences) == {("a", 1): ["DET"], ("b", 0): ["ADJ"]}
+
+
+def test_parts_of_speech_are_drawn_in_proportion():
+    tags = ["NOUN"] * 12 + ["VERB"] * 6 + ["DET", "NOUN"] * 3
+    drawn = np.zeros(len(tags))
+    for seed in range(3000):
+        places = sampling.positions(seed, "d0", 0, 1, 0, 6, tags)
+        assert len(set(places)) == 6
+        drawn[places] += 1
+        # 6 of 23 tokens are drawn, which have 14, 6 and 3 of each tag.
+        counts = Counter(tags[place] for place in places)
+        for tag, expected in (("NOUN", 84 / 23), ("VERB", 36 / 23), ("DET", 18 / 23)):
+            assert abs(counts[tag] - expected) < 1
+    assert drawn[0] == 0
+    # Five standard errors of a share of 3,000 draws.
+    assert drawn[1:] / 3000 == pytest.approx(6 / 23, abs=0.04)
+    assert sampling.positions(0, "d0", 0, 1, 0, 99, tags) == list(range(1, len(tags)))
+
+
+# Derivatives.
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +158,8 @@ def test_reverse_mode_equals_forward_mode_with_the_same_signs(
     meeting = (tokens[:, None] - tokens) % sign_draws == 0
     met = np.where(meeting, np.outer(signs, signs), 0)
     for (_, _, m), sums in effects_of(gpt2_in_double, ids, settings(sign_draws=sign_draws)).items():
+        # A layer makes all that it adds itself, and nothing of what it adds to other tokens.
+        np.testing.assert_allclose(sums.effects[m], [TOKENS - 1, 0, 0, 0], atol=1e-12)
         for lag in range(4):
             slopes = forward_mode[m, 1:, :m, 1 : TOKENS - lag]
             expected = np.einsum("tu,ult->l", met[1 + lag :, 1:], slopes)
@@ -97,14 +187,6 @@ def test_slopes_are_those_of_the_model_in_which_a_plain_hook_scales_a_vector(ids
 
     difference = (log_norm(np.exp(step)) - log_norm(np.exp(-step))) / (2 * step)
     assert slopes[0, 4] == pytest.approx(float(difference), rel=1e-6)
-
-
-@pytest.mark.parametrize("site", ["attention", "mlp", "block"])
-def test_each_site_has_unit_effect_on_itself(gpt2_in_double, ids, site):
-    chosen = settings(source_sites=(site,), target_sites=(site,))
-    for (_, _, m), sums in effects_of(gpt2_in_double, ids, chosen).items():
-        np.testing.assert_allclose(sums.effects[m, 0], TOKENS - 1, atol=1e-12)
-        assert (sums.effects[m, 1:] == 0).all()
 
 
 def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_double, ids):
@@ -213,3 +295,78 @@ def test_the_derivative_agrees_with_a_finite_change_in_every_family(name):
             found.append(float(moved[site, last][0, 5]))
         difference = (found[0] - found[1]) / (2 * step)
         assert slope[0, 4] == pytest.approx(difference, rel=0.05, abs=1e-3)
+
+
+# Finite interventions.
+
+LAYER, TOKEN = 1, 4
+CHOSEN = settings(interventions=("scale", "zero", "mean", "resample"), scales=(0.9, 2.0), lags=2)
+SEQUENCES = {
+    (f"d{i}", 0): np.random.default_rng(i).integers(0, 100, n) for i, n in enumerate((9, 12, 7))
+}
+
+
+def collecting(sequences):
+    """Return what is to collect the adjustments of a layer, of tokens of one part of speech."""
+    tags = {key: ["none"] * len(ids) for key, ids in sequences.items()}
+    return finite.Replacements(sequences, CHOSEN, [LAYER], tags)
+
+
+def replacements(model, sequences):
+    """Return what replaces adjustments of a layer, collected in the pass of the derivative."""
+    decoder, vectors = decoder_of(model), collecting(sequences)
+    options = {"batch_tokens": 192, "threads": 1, "free": 10**10}
+    options["receive"] = vectors.receive
+    derivative.effects(decoder, sequences, CHOSEN, **options)
+    return decoder, vectors
+
+
+def test_each_intervention_equals_the_model_run_with_the_replaced_vector(monkeypatch):
+    monkeypatch.setattr(sampling, "positions", lambda *_: [TOKEN])
+    model = gpt2_of_large_weights()
+    decoder, vectors = replacements(model, SEQUENCES)
+    found = finite.effects(decoder, SEQUENCES, CHOSEN, vectors)
+
+    plain = {key: adjustments(model, ids) for key, ids in SEQUENCES.items()}
+    tokens = torch.cat([added[LAYER, 1:] for added, _ in plain.values()])
+    key, after = ("d0", 0), ("d1", 0)
+    base, logs = plain[key]
+    own = base[LAYER, TOKEN]
+    put = {
+        ("scale", 0.9): 0.9 * own,
+        ("scale", 2.0): 2 * own,
+        ("zero", None): 0 * own,
+        ("mean", None): tokens.mean(0),
+        ("resample", None): plain[after][0][LAYER, TOKEN],
+    }
+    names = [(e.intervention, None if np.isnan(e.alpha) else e.alpha) for e in found[key]]
+    assert set(names) == set(put)
+    for effect, name in zip(found[key], names, strict=True):
+        assert (effect.source_site, effect.source_layer) == ("attention", LAYER)
+        changed, moved = adjustments(model, SEQUENCES[key], {(LAYER, TOKEN): put[name]})
+        near = slice(TOKEN, TOKEN + 3)
+        if effect.target_site == "attention":
+            norms = [a[effect.target_layer, near].norm(dim=-1) for a in (base, changed)]
+            expected = (norms[1] / norms[0]).log()
+            expected[~expected.isfinite()] = torch.nan
+        else:
+            away = logs[near] - moved[near]
+            expected = (logs[near].exp() * away).sum(-1)
+            if effect.target_site == "surprisal":
+                following = torch.from_numpy(SEQUENCES[key][TOKEN + 1 : TOKEN + 4])[:, None]
+                expected = away.gather(1, following)[:, 0]
+        np.testing.assert_allclose(effect.effects, expected, atol=1e-12)
+
+
+def test_positions_leave_room_for_lags_and_depend_only_on_the_document():
+    places = collecting(SEQUENCES).places
+    for key, (place,) in places.items():
+        assert 1 <= place < len(SEQUENCES[key]) - 2
+    alone = collecting({("d2", 0): SEQUENCES["d2", 0]}).places
+    assert alone["d2", 0] == places["d2", 0]
+
+
+def test_a_single_document_has_no_resampling():
+    _, vectors = replacements(gpt2_of_large_weights(), {("d0", 0): SEQUENCES["d0", 0]})
+    kinds = [kind for kind, *_ in finite.variants(vectors, "attention", LAYER, ("d0", 0))]
+    assert kinds == ["scale", "scale", "zero", "mean"]
