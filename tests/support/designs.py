@@ -1,4 +1,4 @@
-"""Designs with known structure, and their cross-products, for the tests of the regression."""
+"""Norms and designs with known structure, for the tests of the regression."""
 
 import gc
 import weakref
@@ -7,24 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import statsmodels.api as sm
-from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.corpus import tokens
 from attnlag.corpus.catalogue import FILES
 from attnlag.quantities.columns import KEYS, layer_name
 from attnlag.regression.beyond.comparison import Profile
 from attnlag.regression.design.design import Counts, Formula, designs
-from attnlag.regression.estimation import crossproducts, moments
-from attnlag.regression.estimation.least_squares import solve
-from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.inference import bootstrap, permutation
-from attnlag.regression.settings import (
-    DesignSettings,
-    HeadsSettings,
-    PermutationsSettings,
-    RegressionSettings,
-)
+from attnlag.regression.settings import DesignSettings, HeadsSettings
 from attnlag.storage import tables
 
 TERMS = ["y", "lag_1", "lag_2"]
@@ -38,12 +27,6 @@ def design_settings(lags=(), leads=(), covariates=(), **stated):
     """Return the settings of a design, stated in part, with any covariates."""
     terms = {"lags": lags, "leads": leads, "covariates": list(covariates)}
     return DesignSettings.model_construct(**terms, **stated)
-
-
-def regression_settings(**changes):
-    """Return the settings of a regression, stated in part and not checked."""
-    stated = {"fixed_effects": "none", "bias_correction": "none", "bootstrap": 0, "stack_mb": 2000}
-    return RegressionSettings.model_construct(**stated | changes)
 
 
 def design_table(lengths, layers=2, seed=0, mean=1.0, missing=0.0):
@@ -133,76 +116,6 @@ def pieces_of(table, *documents):
     return [piece.unify_dictionaries().combine_chunks() for piece in pieces]
 
 
-def moments_of(table, rows=10**6, halves=False, **fields):
-    """Return the moments of each layer of a design, read in batches."""
-    batches = batches_of(table, rows)
-    cells = crossproducts.Cells(halves, **fields)
-    return crossproducts.of_rows(batches, table.schema, cells)
-
-
-def regressed(layers, effects=False, group_of=None):
-    """Return the moments that the regressions of some layers are solved from."""
-    return [layer.prepared(effects=effects, group_of=group_of) for layer in layers]
-
-
-def layers_of(table, rows=10**6, halves=False, **options):
-    """Return the moments that the regressions of a design are solved from."""
-    return regressed(moments_of(table, rows, halves), **options)
-
-
-def fits_of(layers, covariance="cluster", folds=5, **options):
-    """Return the fit of each layer."""
-    return [LayerFit(solve(layer), covariance, folds, **options) for layer in layers]
-
-
-def fitted(table, covariance="cluster", folds=5, **options):
-    """Return the fit of each layer of a design."""
-    return fits_of(layers_of(table, **options), covariance, folds)
-
-
-def drawn(layers, draws, seed):
-    """Return the estimates in draws of the bootstrap, (draws, layers, K)."""
-    weights = bootstrap.Draws(len(layers[0].clusters), draws, seed)
-    return np.stack([bootstrap.weighted(solve(layer), weights) for layer in layers], axis=1)
-
-
-def joined_of(shards):
-    """Return the moments of each layer of several shards."""
-    return [moments.joined(parts) for parts in zip(*shards, strict=True)]
-
-
-def stored_of(designs, folder, budget=np.inf, outcome="norm", rows=10**6, halves=False, **fields):
-    """Return the moments of each layer of designs, written to files and read back."""
-    folder.mkdir(parents=True)
-    paths = [folder / f"{place:04d}.parquet" for place in range(len(designs))]
-    record = {"stages": {"design": {"outcome": outcome}}}
-    for table, path in zip(designs, paths, strict=True):
-        batches = batches_of(table, rows)
-        cells = crossproducts.Cells(halves, **fields)
-        crossproducts.write(batches, table.schema, path, record, cells)
-    return crossproducts.Stored(paths, budget)
-
-
-def columns_of(table, layer, shared=()):
-    """Return the rows for statsmodels: y, X with a constant, document codes."""
-    names = [*(f"layer_{layer:02d}.{term}" for term in TERMS), *shared]
-    frame = table.to_pandas().dropna(subset=names)
-    x = sm.add_constant(frame[names[1:]].to_numpy())
-    return frame[names[0]].to_numpy(), x, frame["document"].cat.codes.to_numpy(int)
-
-
-def assert_alike(found, expected, *names, rtol=0.0, atol=0.0):
-    """Hold fields of pairs to be equal, all if none are named, and floats to a tolerance."""
-    for one, other in zip(found, expected, strict=True):
-        for name in names or vars(other):
-            own, value = getattr(one, name), getattr(other, name)
-            if isinstance(value, np.ndarray) and value.dtype == np.float64:
-                largest = np.abs(value[np.isfinite(value)]).max(initial=1)
-                assert_allclose(own, value, rtol, atol * largest, err_msg=name)
-            else:
-                assert_array_equal(own, value, err_msg=name)
-
-
 def one_alive(monkeypatch, module, name):
     """Hold one result of a function to be alive at a time; return weak references to all."""
     function, results = getattr(module, name), []
@@ -227,25 +140,6 @@ def profile_of_documents(values, terms):
 
 FREQUENCY = np.log([0.1, 0.4, 0.2, 0.3])
 FACTS = {"log_frequency": FREQUENCY}
-
-
-def sums_of(table, settings, facts=FACTS, rows=10**6, classes=None, **changes):
-    """Return the moments of a table of norms in permuted orders."""
-    stated = {"draws": 3, "seed": 0, "fixed_effects": "none", **changes}
-    exchanged = PermutationsSettings.model_construct(**stated)
-    return permutation.permuted(
-        batches_of(table, rows), Formula(settings, facts), exchanged, classes
-    )
-
-
-def orders_of(*arguments, **options):
-    """Return the moments of each layer of a table of norms in permuted orders."""
-    return orders_joined([sums_of(*arguments, **options)])
-
-
-def orders_joined(shards):
-    """Return the moments of each layer of shards in permuted orders."""
-    return permutation.orders_by_layer(shards, {term: [term] for term in shards[0].terms})
 
 
 def corpus_of(level=0.0, dynamics=(0.0, 0.0), documents=30, tokens=40, seed=1):

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from described import undescribed
-from designs import orders_joined
+from fits import orders_joined
 from in_memory import assert_equal_tables, measured_again
 from projects import SEVERAL
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from designs import changed, design_table, drawn, fits_of, fitted, layers_of
+from designs import changed, design_table
+from fits import drawn, fits_of, fitted, layers_of
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal

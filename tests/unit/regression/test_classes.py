@@ -9,17 +9,8 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.formula.api as smf
-from designs import (
-    RARE,
-    SLOPES,
-    changed,
-    design_of_tokens,
-    design_table,
-    moments_of,
-    norms_table,
-    regression_settings,
-    stored_of,
-)
+from designs import RARE, SLOPES, changed, design_of_tokens, design_table, norms_table
+from fits import fit_settings, moments_of, stored_of
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import aht, clustered, cr2, half_panel, jackknifed
 
@@ -48,7 +39,7 @@ def by_class(
     layers = moments_of(table, 500, halves, **cells)
     if folder:
         layers = stored_of([table], folder, budget=1, **cells)
-    regression = regression_settings(**{"covariance": "cluster-crv1"} | changes)
+    regression = fit_settings(**{"covariance": "cluster-crv1"} | changes)
     settings = {"property": of, "offset": offset, "least_rows": least_rows}
     found = classes.slopes_by_class(layers, ClassesSettings(regression=regression, **settings))
     frame = table.to_pandas()

@@ -3,17 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from designs import (
-    assert_alike,
-    changed,
-    columns_of,
-    design_table,
-    fits_of,
-    fitted,
-    layers_of,
-    regressed,
-    stored_of,
-)
+from designs import changed, design_table
+from fits import assert_alike, columns_of, fits_of, fitted, layers_of, regressed, stored_of
 from numpy.testing import assert_allclose
 from oracles import aht, cr2, cr2_scores, first_halves, half_panel, ols, with_effects
 

@@ -7,18 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from designs import (
-    assert_alike,
-    changed,
-    columns_of,
-    design_table,
-    fits_of,
-    pieces_of,
-    profile_of_documents,
-    regressed,
-    regression_settings,
-    stored_of,
-)
+from designs import changed, design_table, pieces_of, profile_of_documents
+from fits import assert_alike, columns_of, fit_settings, fits_of, regressed, stored_of
 from numpy.testing import assert_allclose
 from oracles import multipletests, ols
 from refusals import refused
@@ -55,7 +45,7 @@ def study_of(tmp_path_factory):
 
     def study(model, design, corpus="prompts", site="attention", cuts=(), halves=False, **options):
         keys = {"model": model, "corpus": corpus, "site": site, "regression": "notebook"}
-        settings = regression_settings(**options)
+        settings = fit_settings(**options)
         record = {"stages": {"regression": settings.model_dump()}}
         record |= {"model": {"name": model}, "corpus": {"name": corpus}}
         folder = tmp_path_factory.mktemp(model) / "crossproducts"

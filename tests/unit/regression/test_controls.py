@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from designs import FACTS, changed, corpus_of, design_of, fitted, regression_settings, sums_of
+from designs import FACTS, changed, corpus_of, design_of
+from fits import fit_settings, fitted, sums_of
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -39,7 +40,7 @@ def controlled(paths, trained, **settings):
     """Return the coefficients of the files of scales, and the comparison of scales."""
     trained = trained if isinstance(trained, list) else controls.moments_of(trained, FORMULA)
     untrained = controls.untrained(FORMULA, paths)
-    return controls.random_weights(untrained, regression_settings(**settings), trained)
+    return controls.random_weights(untrained, fit_settings(**settings), trained)
 
 
 def fits_of(norms, documents, **options):
@@ -140,7 +141,7 @@ def test_the_table_lists_each_lag_beside_its_controls(norms, tmp_path):
     fitted = fitting.fit_regression(
         *files,
         {f"d{i}": "one" for i in range(12)},
-        regression_settings(),
+        fit_settings(),
         orders=[sums_of(pq.read_table(norms), FORMULA.settings, draws=19)],
         untrained=controls.untrained(FORMULA, [norms]),
     )

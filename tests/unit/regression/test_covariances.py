@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from designs import design_table, fits_of, layers_of
+from designs import design_table
+from fits import fits_of, layers_of
 from projects import ROOT
 
 from attnlag.regression.covariances import CATALOGUE, label_of

@@ -4,7 +4,8 @@ import designs
 import numpy as np
 import pytest
 import torch
-from designs import design_settings, fitted, norms_table
+from designs import design_settings, norms_table
+from fits import fitted
 from models import LLAMA
 from transformers import AutoConfig, AutoModel
 

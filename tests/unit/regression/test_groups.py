@@ -5,16 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from designs import (
-    changed,
-    design_of_tokens,
-    design_table,
-    fitted,
-    joined_of,
-    moments_of,
-    pieces_of,
-    regression_settings,
-)
+from designs import changed, design_of_tokens, design_table, pieces_of
+from fits import fit_settings, fitted, joined_of, moments_of
 
 from attnlag.regression.inference import groups, results
 
@@ -25,7 +17,7 @@ GROUP_OF = {f"d{i}": ["prose", "verse", "code"][i % 3] for i in range(30)}
 def by_group(table, group_of=GROUP_OF, covariance="cluster", **settings):
     """Return the coefficients of each group of a design of two shards."""
     layers = joined_of(map(moments_of, pieces_of(table, 13)))
-    settings = regression_settings(covariance=covariance, **settings)
+    settings = fit_settings(covariance=covariance, **settings)
     return groups.coefficients_by_group(layers, group_of, settings)
 
 
@@ -48,7 +40,7 @@ def test_the_regression_of_a_group_is_that_of_its_rows(covariance, effects):
     for group, rows in found.groupby("subset"):
         own = table.filter(in_group(table, group))
         fits = fitted(own, covariance, effects=effects == "document")
-        table_of_rows = results.coefficients_table(fits, regression_settings(**stated))
+        table_of_rows = results.coefficients_table(fits, fit_settings(**stated))
         expected = table_of_rows.assign(subset=group).set_index(rows.index)
         pd.testing.assert_frame_equal(rows[expected.columns], expected, rtol=1e-9)
         counts = rows[["n_obs", "n_documents", "status"]].drop_duplicates()

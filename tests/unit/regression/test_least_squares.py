@@ -9,17 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
-from designs import (
-    changed,
-    columns_of,
-    corpus_of,
-    design_of,
-    design_settings,
-    design_table,
-    fits_of,
-    fitted,
-    layers_of,
-)
+from designs import changed, corpus_of, design_of, design_settings, design_table
+from fits import columns_of, fits_of, fitted, layers_of
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles import (
     clustered,

@@ -3,19 +3,8 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from designs import (
-    TERMS,
-    assert_alike,
-    design_table,
-    joined_of,
-    layers_of,
-    moments_of,
-    norms_table,
-    pieces_of,
-    regressed,
-    regression_settings,
-    stored_of,
-)
+from designs import TERMS, design_table, norms_table, pieces_of
+from fits import assert_alike, fit_settings, joined_of, layers_of, moments_of, regressed, stored_of
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -104,7 +93,7 @@ def test_rows_dropped_for_a_bad_norm_are_counted_over_all_shards(tmp_path):
         files.append(paths[1:])
     designs, products = zip(*files, strict=True)
     group_of = {f"{shard}{letter}": "one" for shard in range(2) for letter in "abcd"}
-    fitted = fitting.fit_regression(products, designs, group_of, regression_settings())
+    fitted = fitting.fit_regression(products, designs, group_of, fit_settings())
     assert fitted.goodness["n_dropped"].tolist() == [6]
     assert fitted.goodness["n_obs"].tolist() == [2 * 4 * 18 - 6]
 

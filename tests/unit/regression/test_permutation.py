@@ -5,16 +5,8 @@ from functools import partial
 import designs
 import numpy as np
 import pytest
-from designs import (
-    assert_alike,
-    changed,
-    corpus_of,
-    design_of,
-    design_settings,
-    orders_joined,
-    orders_of,
-    sums_of,
-)
+from designs import changed, corpus_of, design_of, design_settings
+from fits import assert_alike, orders_joined, orders_of, sums_of
 from numpy.testing import assert_allclose
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control

@@ -9,18 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import statsmodels.api as sm
-from designs import (
-    assert_alike,
-    batches_of,
-    changed,
-    columns_of,
-    design_table,
-    moments_of,
-    norms_table,
-    pieces_of,
-    regressed,
-    sequences_of,
-)
+from designs import batches_of, changed, design_table, norms_table, pieces_of, sequences_of
+from fits import assert_alike, columns_of, moments_of, regressed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal

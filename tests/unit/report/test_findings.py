@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from designs import columns_of, design_table, fits_of, layers_of, regression_settings
+from designs import design_table
+from fits import columns_of, fit_settings, fits_of, layers_of
 
 from attnlag.claims import training
 from attnlag.regression import labels
@@ -40,7 +41,7 @@ def fitted_of(results, **changes):
     fits, tidy, goodness, _ = results
     medians = bootstrap.medians_over_layers(fits, np.empty((0, 3, 3)), 0.05)
     parts = {"coefficients": tidy, "goodness": goodness, "medians": medians}
-    parts |= {"settings": regression_settings(covariance="nonrobust"), "layers": [0, 1, 2]}
+    parts |= {"settings": fit_settings(covariance="nonrobust"), "layers": [0, 1, 2]}
     return SimpleNamespace(**{**parts, "bins": None, "residual_sums": None, **changes})
 
 
@@ -64,7 +65,7 @@ def test_the_layer_summary_has_the_numbers_of_statsmodels(results):
 
 
 def test_the_summary_says_what_was_corrected_and_what_is_unknown(results):
-    settings = regression_settings(fixed_effects="document", bias_correction="half-panel")
+    settings = fit_settings(fixed_effects="document", bias_correction="half-panel")
     goodness = results[2].assign(log_likelihood=np.nan)
     text = summaries.layer_summary(fitted_of(results, goodness=goodness, settings=settings), 1, "")
     assert "Lags and leads are corrected by the half-panel jackknife" in text
@@ -144,7 +145,7 @@ def test_findings_state_sizes_with_the_interval_of_the_median():
 
 
 def test_the_finding_on_order_covers_all_lags_together():
-    settings = regression_settings()
+    settings = fit_settings()
     assert findings.order_findings(CONTROLS, settings) == [
         "lags 1 and 2 depend on the order of tokens in 1 of 2 layers (tokens permuted within "
         "their documents 99 times, one joint test per layer, p < 0.05, max over the layers)",
@@ -188,7 +189,7 @@ def test_the_findings_name_layers_whose_halves_differ():
     fits = pd.DataFrame({"layer": [0, 1, 2], "halves_p_adjusted": [0.001, 0.2, 0.03]})
     rows = pd.DataFrame({"layer": [0, 1, 2], "term": "lag_1", "estimate": [0.4, 0.3, 0.2]})
     rows["uncorrected"] = rows["estimate"] - 0.05
-    settings = regression_settings(bias_correction="half-panel")
+    settings = fit_settings(bias_correction="half-panel")
     fitted = SimpleNamespace(coefficients=rows, goodness=fits, settings=settings)
     assert findings.halves_findings(fitted) == [
         "first and second halves of texts differ in 2 of 3 layers; the correction is doubtful "
@@ -220,7 +221,7 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
     position = rows.assign(term=rows["term"].replace("lag_2", "position_1"))
     last = findings.counts(fitted_of(results, coefficients=position))[-1]
     assert last.startswith(f"R² of the lags, given the other terms, is {partial:.2f} in the ")
-    within = regression_settings(covariance="nonrobust", fixed_effects="document")
+    within = fit_settings(covariance="nonrobust", fixed_effects="document")
     given = "R² in unseen documents, their means being given, is "
     fitted = fitted_of(results, coefficients=rows, settings=within)
     assert findings.counts(fitted)[3].startswith(given)
@@ -229,7 +230,7 @@ def test_the_findings_count_layers_with_effects_that_matter(results):
 
 
 def finding_of(results, goodness):
-    tidy, settings = results[1], regression_settings(covariance="hac", adjust="none")
+    tidy, settings = results[1], fit_settings(covariance="hac", adjust="none")
     tables = {"groups": tidy.assign(subset="one", status="ok"), "controls": tidy[["layer", "term"]]}
     tables["goodness"] = goodness.assign(breusch_godfrey_p_value=np.nan)
     fitted = fitted_of(results, settings=settings, before_training=None, **tables)
@@ -276,7 +277,7 @@ def test_findings_on_residuals_state_the_size_beside_the_test(monkeypatch):
     fits = pd.DataFrame({"status": "ok", "breusch_godfrey_p_value": [0.001, 0.03, 0.9]})
     remaining = pd.Series([0.1, 0.16, 0.3])
     monkeypatch.setattr(findings, "order_left", lambda sums: ([3, 4, 5], remaining))
-    settings = regression_settings()
+    settings = fit_settings()
     fitted = SimpleNamespace(goodness=fits, residual_sums=None, settings=settings)
     assert findings.residual_findings(fitted) == [
         "the lags are too few in 1 of 3 layers (autocorrelation of residuals: Breusch-Godfrey, "
@@ -344,7 +345,7 @@ def test_a_warning_is_given_where_intervals_may_cover_too_little():
         return findings.few_clusters(
             SimpleNamespace(
                 goodness=pd.DataFrame(columns),
-                settings=regression_settings(**settings),
+                settings=fit_settings(**settings),
                 medians=pd.DataFrame({"clusters": [13]}),
             )
         )
