@@ -56,14 +56,12 @@ def frame_of(table, layer, effects):
 
 
 def model_of(table, effects=False):
-    """Return the fit of a design and, with effects, the means of its documents."""
-    layers = moments_of(table)
-    model = residuals.ResidualModel(map(solve, regressed(layers, effects)))
-    return model, residuals.means_of(layers) if effects else None
+    """Return what the pass over the residuals of a design needs."""
+    return residuals.ResidualModel(map(solve, regressed(moments_of(table), effects)))
 
 
-def sums_of(table, model, means, hac_lags=4, rows=10**6):
-    return residuals.sum_residuals(batches_of(table, rows), model, hac_lags, means)
+def sums_of(table, model, hac_lags=4, rows=10**6):
+    return residuals.sum_residuals(batches_of(table, rows), model, hac_lags)
 
 
 def lagged(values, sequence, position, lag):
@@ -82,8 +80,8 @@ def breusch_godfrey(x, e, sequence, position, lags):
 
 def fitted(table, effects=False, **options):
     """Return the fit of a design and the sums over its residuals."""
-    model, means = model_of(table, effects)
-    return model, sums_of(table, model, means, **options)
+    model = model_of(table, effects)
+    return model, sums_of(table, model, **options)
 
 
 def robust_covariance(sums, model):
@@ -201,9 +199,9 @@ def test_quantiles_equal_those_of_numpy(documents):
 
 def test_residuals_beyond_the_grid_lie_between_its_end_and_the_extremes():
     table = design([[4000]], 1)
-    model, _ = model_of(table)
+    model = model_of(table)
     model.sigma /= 40
-    sums = sums_of(table, model, None)
+    sums = sums_of(table, model)
     e = frame_of(table, 0, False)[2]
     end = 10 * model.sigma[0]
     assert sums.histogram[0, [0, -1]].tolist() == [(e < -end).sum(), (e >= end).sum()]
@@ -247,21 +245,18 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
         documents = [[length + 1 for length in windows] for windows in documents]
     documents = [[40], [30, 8], *documents]
     table = design(documents, missing=0.0 if effects else 0.1)
-    model, means = model_of(table, effects)
-    whole = sums_of(table, model, means, hac_lags)
+    model = model_of(table, effects)
+    whole = sums_of(table, model, hac_lags)
     close = {"rtol": 1e-9, "atol": 1e-9}
-    assert_alike([sums_of(table, model, means, hac_lags, rows)], [whole], **close)
+    assert_alike([sums_of(table, model, hac_lags, rows)], [whole], **close)
     parts = pieces_of(table, *cuts)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(tables, "ROWS_AT_ONCE", rows)
         paths = [Path(folder, f"{shard}.parquet") for shard in range(len(parts))]
         for part, path in zip(parts, paths, strict=True):
             pq.write_table(part, path)
-        # A dictionary of its own for each shard: codes mean nothing across shards.
-        shards = [moments_of(pq.read_table(path).combine_chunks()) for path in paths]
         found, again = (
-            residuals.sums_of_shards(paths, shards, model, hac_lags, threads, ALONE)
-            for threads in (1, 3)
+            residuals.sums_of_shards(paths, model, hac_lags, threads, ALONE) for threads in (1, 3)
         )
     assert_alike([found], [whole], **close)
     assert_alike([again], [found])
@@ -269,11 +264,11 @@ def test_shards_and_batches_change_nothing(documents, rows, cuts, effects, hac_l
 
 def test_an_error_in_one_shard_stops_the_reading_of_the_others(tmp_path):
     table = design(RAGGED)
-    model, _ = model_of(table)
+    model = model_of(table)
     pq.write_table(table, tmp_path / "good.parquet")
     paths = [tmp_path / "missing.parquet", *[tmp_path / "good.parquet"] * 20]
     with pytest.raises(FileNotFoundError):
-        residuals.sums_of_shards(paths, [moments_of(table)] * 21, model, 4, 2, ALONE)
+        residuals.sums_of_shards(paths, model, 4, 2, ALONE)
 
 
 def test_sums_are_read_back_as_they_were_written(tmp_path):
@@ -307,10 +302,10 @@ def test_a_perfect_fit_or_no_rows_give_no_warnings():
     exact = changed(table, {"layer_00.y": 2 * table["layer_00.lag_1"].to_numpy()})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model, _ = model_of(exact)
+        model = model_of(exact)
         model.slopes[:], model.sigma[:], model.level[:] = [[2, 0, 0]], 0, 2 * model.means[:, 1]
-        sums = sums_of(exact, model, None)
+        sums = sums_of(exact, model)
         assert diagnostics.table(sums, model)["residual_p50"][0] == pytest.approx(0, abs=1e-12)
-        empty = sums_of(exact.slice(0, 0), model, None)
+        empty = sums_of(exact.slice(0, 0), model)
         assert diagnostics.table(empty, model).drop(columns="layer").isna().all(axis=None)
     assert empty.n.tolist() == [0]

@@ -126,6 +126,17 @@ class Solution:
             result[..., 0] += self.moments.centre[1]
         return result
 
+    def estimates(self, s: np.ndarray) -> np.ndarray:
+        """Return coefficients as `estimate` from other sums than over all rows, (…, K).
+
+        ``s`` has moments, (cells, …, p, p), of some of the documents, or weighted. The coefficients
+        are NaN if `solved` finds none, or if all rows have no fit.
+        """
+        if self.status != "ok":
+            return np.full((*s.shape[1:-2], self.k), np.nan)
+        a, b, _ = self.equations(s)
+        return self.coefficients(self.solved(a, b)[0])
+
     def equations(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return A (…, K, K), b (…, K) and c (…) of moments, (…, p, p)."""
         k, s = self.to.shape[1] - 1, product(s, self.to)

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from attnlag.regression.design.design import values_of
 from attnlag.regression.estimation.least_squares import Solution
-from attnlag.regression.estimation.moments import Moments, TermSums
+from attnlag.regression.estimation.moments import TermSums
 from attnlag.storage import tables
 from attnlag.storage.sums import Sums
 
@@ -74,27 +74,13 @@ class ResidualModel:
         self.inverse, self.sigma, self.fitted_sd = numbers[4:]
 
 
-def means_of(layers: Iterable[Moments]) -> np.ndarray:
-    """Return what document effects remove, given the moments of all layers.
-
-    These are the means of y and the regressors over the rows of each document that a layer keeps,
-    (documents, layers, 1 + K), NaN without such rows.
-    """
-    means = []
-    for moments in layers:
-        sums = np.concatenate([each.s[..., 0, :].sum(axis=0) for each in moments.by_document()])
-        n = np.rint(sums[:, :1])
-        means.append(moments.centre[1:] + sums[:, 1:] / np.where(n > 0, n, np.nan))
-    return np.stack(means, axis=1)
-
-
 @dataclass
 class ResidualSums(Sums):
     """Sums over the rows of each layer. All sums are 0 for a layer that is not fitted.
 
-    x is [1, regressors], centred as in ``ResidualModel`` or by `means_of`, and q its length
-    K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous P = ``BREUSCH_GODFREY_LAGS``
-    tokens. A = ``AUTOCORRELATION_LAGS``.
+    x is [1, regressors], centred as in ``ResidualModel`` or, under document effects, by the means
+    of documents, and q its length K + 1. z is [x, e₋₁, …, e₋ₚ] with the residuals of the previous
+    P = ``BREUSCH_GODFREY_LAGS`` tokens. A = ``AUTOCORRELATION_LAGS``.
     """
 
     # The K regressors.
@@ -156,13 +142,11 @@ def sum_residuals(
     batches: Iterable[pa.RecordBatch],
     model: ResidualModel,
     hac_lags: int,
-    document_means: np.ndarray | None = None,
     kept: TermSums = MappingProxyType({}),
 ) -> ResidualSums:
-    """Sum over the residuals of a design in a single pass, batch by batch.
+    """Sum over the residuals of a design in a single pass, in batches of whole documents.
 
-    With 0 lags, Newey-West errors allow for heteroskedasticity alone. A model with document effects
-    needs the means of these documents (`means_of`).
+    With 0 lags, Newey-West errors allow for heteroskedasticity alone.
     """
     reach, q = max(AUTOCORRELATION_LAGS, hac_lags), 1 + len(model.terms)
     fitted = np.flatnonzero(np.isfinite(model.slopes).all(axis=1)).tolist()
@@ -184,14 +168,16 @@ def sum_residuals(
             x = np.stack([each.sum(axis=0) for each in values])
             usable = np.flatnonzero(~np.isnan(x[0]))
             x = x.take(usable, axis=1)
-            if document_means is None:
-                x[1:] -= model.means[place, 1:, None]
+            effects = 0
+            if model.document_effects:
+                starts = np.flatnonzero(np.diff(document[usable], prepend=-1))
+                sizes, effects = np.diff(starts, append=len(usable)), len(starts)
+                x -= np.repeat(np.add.reduceat(x, starts, axis=1) / sizes, sizes, axis=1)
             else:
-                x -= document_means[document[usable], place].T
-            sums[place] = _of_layer(model, place, hac_lags, x, slots[usable], 1 + slots[-1])
+                x[1:] -= model.means[place, 1:, None]
+            own = _of_layer(model, place, hac_lags, x, slots[usable], 1 + slots[-1])
+            sums[place] = own | {"effects": effects}
         total += _of_layers(model, hac_lags, sums)
-    if document_means is not None:
-        total.effects[fitted] = (~np.isnan(document_means[:, fitted, 0])).sum(axis=0)
     return total
 
 
@@ -271,28 +257,18 @@ def _bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def sums_of_shards(
-    designs: Sequence[Path],
-    shards: Sequence[Sequence[Moments]],
-    model: ResidualModel,
-    hac_lags: int,
-    threads: int,
-    kept: TermSums,
+    designs: Sequence[Path], model: ResidualModel, hac_lags: int, threads: int, kept: TermSums
 ) -> ResidualSums:
     """Return the sums over the designs of all shards, reading several shards concurrently.
 
-    Each thread has one batch in memory. The sums do not depend on the number of threads. The
-    moments of the designs, layer by layer, give the means of documents.
+    Each thread has one batch in memory. The sums do not depend on the number of threads.
     """
 
-    def sums_of(place: int) -> ResidualSums:
-        batches = tables.documents(designs[place], "residuals")
-        means = None
-        if model.document_effects:
-            means = means_of(each.with_terms(kept) for each in shards[place])
-        return sum_residuals(batches, model, hac_lags, means, kept)
+    def sums_of(design: Path) -> ResidualSums:
+        return sum_residuals(tables.documents(design, "residuals"), model, hac_lags, kept)
 
     with ThreadPoolExecutor(threads) as pool:
-        return reduce(add, pool.map(sums_of, range(len(designs))))
+        return reduce(add, pool.map(sums_of, designs))
 
 
 def read_sums(path: str | Path) -> ResidualSums:

@@ -5,7 +5,6 @@ all layers, which depend on each other, and so gives the distribution of medians
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -53,22 +52,12 @@ class Draws:
 def weighted(solution: Solution, draws: Iterable[np.ndarray]) -> np.ndarray:
     """Return regressions with weighted clusters, (draws, K), given blocks of (draws, clusters).
 
-    They come from Σ ω_g A_mg and Σ ω_g b_mg, and are NaN if a draw cannot be fitted.
+    They come from the sums Σ ω_g S_g of moments, and are NaN if a draw cannot be fitted.
     """
-    k = len(solution.moments.names)
-    found = [np.empty((0, k))]
-    if solution.status != "ok":
-        return np.concatenate([*found, *(np.full((len(block), k), np.nan) for block in draws)])
-    a, b, _ = map(
-        partial(np.concatenate, axis=1), zip(*solution.by_cluster([solution.moments]), strict=True)
-    )
-    parts, clusters = b.shape[:2]
-    flat = np.concatenate([a.reshape(parts, clusters, -1), b], axis=2)
-    for weights in draws:
-        sums = weights @ flat
-        theta, _ = solution.solved(sums[..., :-k].reshape(parts, -1, k, k), sums[..., -k:])
-        found.append(solution.coefficients(theta))
-    return np.concatenate(found)
+    s, p = solution.moments.s, solution.moments.p
+    flat = s.reshape(*s.shape[:2], p * p)
+    sums = ((weights @ flat).reshape(len(s), len(weights), p, p) for weights in draws)
+    return np.concatenate([np.empty((0, solution.k)), *map(solution.estimates, sums)])
 
 
 def median_interval(

@@ -102,8 +102,7 @@ def fit_regression(
     hac_lags = settings.hac_lags
     if hac_lags is None:
         hac_lags = residuals.default_hac_lags(model.rows.max() / sequences)
-    shards = [Stored([path]) for path in products]
-    sums = residuals.sums_of_shards(designs, shards, model, hac_lags, threads, kept)
+    sums = residuals.sums_of_shards(designs, model, hac_lags, threads, kept)
     robust: Iterable[np.ndarray | None] = repeat(None)
     if CATALOGUE[settings.covariance].residuals:
         robust = residuals.robust_meat(sums, model)

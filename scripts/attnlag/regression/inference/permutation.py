@@ -309,10 +309,7 @@ def estimates_of_orders(layers: Sequence[Moments]) -> tuple[list[str], np.ndarra
     estimates = np.full((len(layers[0].clusters), len(layers), len(names)), np.nan)
     for place, moments in enumerate(layers):
         # Each order is a cluster by itself, and each regression uses one of them.
-        solution = solve(_observed(moments))
-        if solution.status == "ok":
-            a, b, _ = solution.equations(moments.s)
-            estimates[:, place] = solution.coefficients(solution.solved(a, b)[0])
+        estimates[:, place] = solve(_observed(moments)).estimates(moments.s)
     return names, estimates
 
 
