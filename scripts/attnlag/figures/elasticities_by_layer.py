@@ -36,10 +36,10 @@ def figure(inputs: Inputs) -> Sheet:
     unit, panels = UNITS["norm"], []
     for target in evenly_chosen(targets, MOST_TARGETS):
         rows = pairs[pairs["target_layer"] == target].rename(columns={"source_layer": "layer"})
-        predicted = rows.set_index("layer").reindex(layers)
-        ends = (predicted[f"predictive_{end}"] for end in BOUNDS)
+        names = ["predictive", *(f"predictive_{end}" for end in BOUNDS)]
+        predicted, low, high = rows.set_index("layer").reindex(layers)[names].to_numpy(float).T
         lines = [
-            Line(predicted["predictive"], "predicted by one earlier layer", PREDICTED, *ends),
+            Line(predicted, "predicted by one earlier layer", PREDICTED, low, high),
             profile(rows, layers, CAUSED, label="caused by it"),
         ]
         title = f"on layer {target}"

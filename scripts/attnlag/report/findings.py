@@ -386,10 +386,8 @@ def decomposition_findings(steps: pd.DataFrame) -> list[str]:
     """Return the mean over layers of the nearest lag, pooled and with everything held fixed."""
     term = nearest_lag(steps["term"])
     rows = steps[steps["term"] == term]
-    by_step = rows.pivot(index="layer", columns="step", values=["estimate", "effects"])
-    # Where no token has a part of speech, these effects are none.
-    tagged = (by_step["effects"]["upos"] > by_step["effects"]["document"]).any()
-    by_step = by_step["estimate"][[POOLED, EFFECTS[-1]]].dropna()
+    by_step = rows.pivot(index="layer", columns="step", values="estimate")
+    by_step = by_step[[POOLED, EFFECTS[-1]]].dropna()
     if by_step.empty:
         return []
     pooled, within = map(number, by_step.mean())
@@ -398,6 +396,9 @@ def decomposition_findings(steps: pd.DataFrame) -> list[str]:
         change = f"leaves {named(term)} at {within}"
     documents = "a sample of " * bool(rows["sampled"].any())
     documents += counted(int(rows["n_documents"].max()), "document")
+    # Where no token has a part of speech, these add no effects.
+    effects = rows.groupby("step")["effects"].max()
+    tagged = effects["upos"] > effects["document"]
     held = "documents, parts of speech and tokens" if tagged else "documents and tokens"
     with_tags = " with parts of speech" * bool(tagged)
     return [f"holding {held} fixed {change} (mean over the layers; {documents}{with_tags})"]
