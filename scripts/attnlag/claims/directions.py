@@ -27,7 +27,7 @@ def neighbours(means: pd.DataFrame) -> Claim:
     sentence = f"Neighbours are {hardly}pushed the same way ({name} {number(size)}, median layer)"
     rows = means[means["quantity"] == CENTRED]
     fallen = rows.astype({"distance": int}).groupby("distance")["mean"].median()
-    if len(fallen) and not hardly:
+    if len(fallen) > 1 and not hardly:
         half, last = fallen.index[fallen <= size / 2], fallen.index[-1]
         if len(half):
             sentence += f"; the likeness halves within {half[0]} tokens"

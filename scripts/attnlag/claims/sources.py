@@ -7,7 +7,7 @@ from attnlag.claims.claim import Claim
 from attnlag.claims.numbers import percent
 from attnlag.errors import counted
 from attnlag.quantities.catalogue import SITES
-from attnlag.quantities.traced_means import next_ahead
+from attnlag.quantities.traced_means import NEXT_LESS_OWN
 
 # Sources whose shares are shown, or summed, with what they are called.
 WRITERS = {
@@ -38,13 +38,18 @@ def shares(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def next_token(effects: pd.DataFrame) -> Claim:
-    """Return in how many layers the next token is raised more than the token itself, or less."""
+    """Return in how many layers the next token is raised more than the token itself, or less.
+
+    Intervals decide, which a single document does not give.
+    """
     label = SITES[effects["site"].iloc[0]].label
-    ahead, behind, layers = next_ahead(effects)
-    return Claim(
-        f"The {label} raises the next token more than the token itself in {ahead} of "
-        f"{counted(layers, 'layer')}, less in {behind}",
-    )
+    rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
+    raised = f"the {label} raises the next token more than the token itself"
+    if rows["conf_low"].isna().all():
+        return Claim(f"Too few documents to tell whether {raised}")
+    ahead, behind = int((rows["conf_low"] > 0).sum()), int((rows["conf_high"] < 0).sum())
+    layers = counted(len(rows), "layer")
+    return Claim(f"{raised.capitalize()} in {ahead} of {layers}, less in {behind}")
 
 
 def previous_token(table: pd.DataFrame) -> Claim:

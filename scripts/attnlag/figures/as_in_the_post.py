@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
+from attnlag.errors import counted
 from attnlag.figures.drawing import evenly_chosen, framed, label_layers
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.legends import PALETTE
+from attnlag.figures.legends import lag_colours
 from attnlag.figures.sampling import sampled_rows
 from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
@@ -57,8 +58,8 @@ def claim_of(coefficients: pd.DataFrame, alpha: float) -> str:
     layers = coefficients.groupby("term")["p_value"].agg(lambda p: (p < alpha).sum())
     lags = lags_among(coefficients["term"])
     found = ", ".join(f"{named(lag)} in {layers[lag]}" for lag in lags)
-    of = coefficients["layer"].nunique()
-    return f"Of {of} layers, p < {alpha:g} for {found} (not corrected over the layers)"
+    of = counted(coefficients["layer"].nunique(), "layer")
+    return f"Of {of}, p < {alpha:g} for {found} (not corrected over the layers)"
 
 
 @style()
@@ -115,7 +116,7 @@ def _draw_histograms(figure: SubFigure, outcomes: pd.DataFrame, label: str) -> N
 def _draw_coefficients(figure: SubFigure, coefficients: pd.DataFrame, alpha: float) -> None:
     """Draw the coefficients of lags by layer, with a cross where they are not significant."""
     axes = figure.subplots()
-    for term, colour in zip(lags_among(coefficients["term"]), PALETTE, strict=False):
+    for term, colour in lag_colours(lags_among(coefficients["term"])).items():
         rows = coefficients[coefficients["term"] == term].sort_values("layer")
         x, y = rows["layer"].to_numpy(), rows["estimate"].to_numpy()
         axes.plot(x, y, marker="o", color=colour, label=named(term))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from attnlag.claims.numbers import with_minus_signs
+from attnlag.claims.numbers import interval, number
 from attnlag.errors import counted
 from attnlag.figures.drawing import mark_no_attention
 from attnlag.figures.inputs import Inputs
@@ -102,7 +102,7 @@ def claim_of(rows: pd.DataFrame) -> str:
         return "Coefficients by relative depth"
     if len(sizes) > MOST_SIZES:
         of_sizes = sizes["median"].sort_values(kind="stable").iloc[[0, -1]]
-        ends = " to ".join(f"{median:.2f} ({fit})" for fit, median in of_sizes.items())
-        return with_minus_signs(f"{lag}, median over the layers: {ends}")
-    texts = (f"{fit} {m:.2f} ({low:.2f} to {high:.2f})" for fit, m, low, high in sizes.itertuples())
-    return with_minus_signs(f"{lag}, median (range) over the layers: {', '.join(texts)}")
+        ends = " to ".join(f"{number(median)} ({fit})" for fit, median in of_sizes.items())
+        return f"{lag}, median over the layers: {ends}"
+    texts = (f"{fit} {number(m)} ({interval(*ends)})" for fit, m, *ends in sizes.itertuples())
+    return f"{lag}, median (range) over the layers: {', '.join(texts)}"

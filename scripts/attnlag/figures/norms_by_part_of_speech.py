@@ -38,15 +38,16 @@ def figure(inputs: Inputs) -> Sheet:
     )
     tags = upos.astype(str)
     tagged = tags != NONE
-    if not tagged.any():
-        return Sheet("No token has a part of speech")
-    shares = shares_between(logs[tagged], tags[tagged])
-    by_chance = (len(set(tags[tagged])) - 1) / max(int(tagged.sum()) - 1, 1)
     shown = pd.Series(tags).map(UPOS)
     shown[(word.astype(int) >= 0) & ~initial.astype(bool)] = CONTINUATIONS
     shown[~tagged] = None
     counts = shown.value_counts()
     counts = counts[counts >= FEWEST_TOKENS]
+    if counts.empty:
+        too_few = f"No part of speech has {FEWEST_TOKENS} tokens"
+        return Sheet(too_few if tagged.any() else "No token has a part of speech")
+    shares = shares_between(logs[tagged], tags[tagged])
+    by_chance = (len(set(tags[tagged])) - 1) / (int(tagged.sum()) - 1)
     means = (logs - logs.mean()).groupby(shown).mean().reindex(counts.index)
     means = means.loc[means.mean(axis=1).sort_values(ascending=False).index]
     return Sheet(

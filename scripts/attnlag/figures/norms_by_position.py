@@ -45,6 +45,7 @@ def figure(inputs: Inputs) -> Sheet:
     names = pd.Series(tables.values_at(inputs.norms, "document", sample.rows))
     documents = names.groupby(row).nunique()
     fewest = min(FEW_DOCUMENTS, -(-documents.max() // 2))
+    rare = f"; positions of fewer than {fewest} documents are left out" if fewest > 1 else ""
     enough = documents[documents >= fewest]
     values = logs.groupby(row).mean().reindex(range(enough.index[-1] + 1)).to_numpy(dtype=float)
     edges = edges[: len(values) + 1]
@@ -75,7 +76,7 @@ def figure(inputs: Inputs) -> Sheet:
             )
         ],
         f"Natural logarithm of the norm of the {label}. From position {SINGLE} on, a row holds "
-        f"several positions; positions of fewer than {fewest} documents are left out. "
+        f"several positions{rare}. "
         f"Hatched: dropped from the regressions. {sample_shown(sample.tokens, 'tokens')}",
     )
 
@@ -86,6 +87,6 @@ def claim_of(values: np.ndarray, positions: np.ndarray, layers: list[int]) -> st
         return "Norms along the text"
     drift = pd.Series(np.expm1(values[-1] - values[0]), layers).dropna()
     extremes = drift.sort_values(kind="stable").iloc[[0, -1]].items()
-    ends = (f"{change:+.0%} (layer {layer})" for layer, change in extremes)
+    ends = dict.fromkeys(f"{change:+.0%} (layer {layer})" for layer, change in extremes)
     span = f"From position {positions[0]} to {positions[-1]}"
     return with_minus_signs(f"{span}, the mean norm of a layer changes by {' to '.join(ends)}")

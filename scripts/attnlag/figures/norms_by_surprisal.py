@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from attnlag.claims.numbers import with_minus_signs
 from attnlag.errors import counted
 from attnlag.figures.drawing import NORMS, evenly_chosen
 from attnlag.figures.inputs import Inputs
@@ -85,10 +86,12 @@ def figure(inputs: Inputs) -> Sheet:
         )
     ]
     places = int(alone.argmin()), int(alone.argmax())
-    least, most = (f"{np.expm1(alone[n]):+.1%} (layer {sample.layers[n]})" for n in places)
+    ends = dict.fromkeys(f"{np.expm1(alone[n]):+.1%} (layer {sample.layers[n]})" for n in places)
     return Sheet(
-        f"One more nat of surprisal changes the norm by {least} to {most}; in random order, by "
-        f"{np.expm1(low.min()):+.1%} to {np.expm1(high.max()):+.1%}",
+        with_minus_signs(
+            f"One more nat of surprisal changes the norm by {' to '.join(ends)}; in random order, "
+            f"by {np.expm1(low.min()):+.1%} to {np.expm1(high.max()):+.1%}"
+        ),
         sample.layers,
         [
             Lines(bins, "mean log norm,\nminus the layer's mean", "", centres, "surprisal (nats)"),

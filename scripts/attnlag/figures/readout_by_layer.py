@@ -65,11 +65,14 @@ def panel_of(lines: list[Line], title: str, layers: list[int]) -> Lines:
     place, floor = int(lowest[0]), FAR * min(float(lows[lowest[-1]]), -0.1)
     cut: dict[str, Any] = {}
     if len(lows) > 1 and lows[place] <= floor:
-        least = min(float(line.y[place]) for line in lines if line.low is not None)
+        least = np.nanmin([line.y[place] for line in lines if line.low is not None])
+        # Beside the layer, on the side that has room.
+        left = place < len(layers) / 2
 
         def name_value_below(axes: Axes) -> None:
             text = f"layer {layers[place]} ↓ {number(least)}"
-            axes.text(place + 1.8, 0.95 * floor, text, va="bottom", fontsize=8, color=GREY)
+            kind: dict[str, Any] = {"fontsize": 8, "color": GREY, "ha": "left" if left else "right"}
+            axes.text(place + (1.8 if left else -0.8), 0.95 * floor, text, va="bottom", **kind)
 
         cut = {"ylim": (floor, None), "extra": name_value_below}
     return Lines(lines, "effect (SD over the vocabulary)", title, height=3.0, **cut)

@@ -60,7 +60,7 @@ def figure(inputs: Inputs) -> Sheet:
         ):
             x, y, low, high = (rows[name].to_numpy(float) for name in (column, "estimate", *BOUNDS))
             lines.append(Line(y, f"target layer {layer}", colour, low, high, bars=True, x=x))
-        unclear = pairs[pairs["conf_low"] * pairs["conf_high"] <= 0][[column, "estimate"]]
+        unclear = pairs[~(pairs["conf_low"] * pairs["conf_high"] > 0)][[column, "estimate"]]
         trial = trials.get(prediction)
         panels.append(
             Lines(
@@ -102,8 +102,9 @@ def finish(
     for sign in (-1, 1):
         axes.fill_between([0, sign * across], 0, sign * up, color="0.93", linewidth=0, zorder=0)
     if trial is not None:
-        text = f"{trial['same_sign']:.0f} of {trial['clear']:.0f} clear effects have its sign"
+        text = "no effect is clear of zero"
         if trial["clear"]:
+            text = f"{trial['same_sign']:.0f} of {trial['clear']:.0f} clear effects have its sign"
             text += f" (by chance {trial['by_chance']:.1f})"
         if np.isfinite(trial["rank_correlation"]):
             text += f"\nrank correlation of sizes {number(trial['rank_correlation'])}"

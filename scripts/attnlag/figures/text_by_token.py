@@ -4,7 +4,7 @@ import functools
 import itertools
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,10 @@ from attnlag.corpus.alignment import token_texts
 from attnlag.corpus.documents import group_by_document
 from attnlag.errors import UserError, counted, nearest
 from attnlag.escaping import text_for
-from attnlag.figures import sizes
 from attnlag.figures.drawing import SHADES, TAIL, chosen_layers, framed
 from attnlag.figures.files import style
 from attnlag.figures.inputs import Inputs
-from attnlag.figures.sizes import Size
+from attnlag.figures.sizes import PAGE, Size
 from attnlag.figures.templates import CustomFigure
 from attnlag.figures.wording import shortened
 from attnlag.quantities import columns
@@ -40,27 +39,20 @@ METHOD = (
     "Tokens are shaded by their norm in one layer, on the scale of the central 99% of the corpus."
 )
 
-# Number of groups whose first document is shown by default.
-MOST_DOCUMENTS = 20
-
-# Number of tokens read per document, which exceeds the room of a figure.
-MOST_TOKENS = 2000
+# Number of groups whose first document is shown by default, and of tokens read per document, which
+# exceeds the room of a figure.
+MOST_DOCUMENTS, MOST_TOKENS = 20, 2000
 
 # Number of lines of a figure, shared by its documents, and the smallest number for one document.
-MOST_LINES = {"page": 40, "column": 30}
-FEWEST_LINES = 3
+MOST_LINES, FEWEST_LINES = {"page": 40, "column": 30}, 3
 
 # Sizes in inches. The width of the font is 0.602 of its size.
 FONT, SIZE = "DejaVu Sans Mono", 8.0
-LINE = 0.185
-CHARACTER = 0.602 * SIZE / 72
-BESIDE = 1.25
-LONGEST_NAME = 16
+LINE, CHARACTER = 0.185, 0.602 * SIZE / 72
+BESIDE, LONGEST_NAME = 1.25, 16
 
-# Line ends as they are shown.
-LINE_ENDS = str.maketrans("\n\r", "⏎⏎")
-
-NO_GLYPH = "▯"
+# Line ends as they are shown, and the mark of a character that the font lacks.
+LINE_ENDS, NO_GLYPH = str.maketrans("\n\r", "⏎⏎"), "▯"
 
 # A correlation of neighbours below this is called weak.
 WEAK = 0.1
@@ -69,10 +61,7 @@ WEAK = 0.1
 def chosen_documents(
     requested: Sequence[str] | None, group_of: Mapping[str, str], corpus: str
 ) -> list[str]:
-    """Return the documents to show: those requested, or the first one of each group.
-
-    Documents that are not in the corpus are a UserError.
-    """
+    """Return the requested documents, or the first of each group; unknown ones are a UserError."""
     if requested is None:
         return list(pd.Series(group_of).drop_duplicates().index[:MOST_DOCUMENTS])
     if absent := [name for name in requested if name not in group_of]:
@@ -108,9 +97,9 @@ def figure(inputs: Inputs) -> CustomFigure:
         places = sequences.get_group(name)[["char_start", "char_end"]].to_numpy()
         tokens = [token for ends in places for token in token_texts(text, *ends)]
         rows = norms.get_group(name).iloc[:MOST_TOKENS]
-        dropped = rows["position"].to_numpy() < settings.drop_first
-        logs = log_norms(rows[columns.layer_name(layer)].to_numpy())
-        shown = pd.DataFrame({"token": tokens[: len(rows)], "dropped": dropped, "log": logs})
+        shown = pd.DataFrame({"token": tokens[: len(rows)]})
+        shown["dropped"] = rows["position"].to_numpy() < settings.drop_first
+        shown["log"] = log_norms(rows[columns.layer_name(layer)].to_numpy())
         documents.append((group_of[name], shown))
     limits = limits_of(sample.from_position(settings.drop_first).log_norms[layer])
     label = f"norm of the {SITES[inputs.site].label} in layer {layer}"
@@ -144,15 +133,15 @@ def wrapped(tokens: Sequence[str], width: int, lines: int) -> list[tuple[int, in
     wrapper = textwrap.TextWrapper(
         width, expand_tabs=False, replace_whitespace=False, break_on_hyphens=False
     )
-    wrapped_lines = map(wrapper.wrap, re.findall(r"[^\s⏎][^⏎]*⏎?", text))
+    contents = itertools.chain(*map(wrapper.wrap, re.findall(r"[^\s⏎][^⏎]*⏎?", text)))
     parts, end = [], 0
-    for line, content in enumerate(itertools.islice(itertools.chain(*wrapped_lines), lines)):
+    for line, content in enumerate(itertools.islice(contents, lines)):
         start = text.index(content, end)
         end = start + len(content)
         for token, run in itertools.groupby(range(start, end), owners.__getitem__):
-            first, *_, last = 2 * list(run)
-            shown = text[first : last + 1].replace("\t", "→")
-            parts.append((int(token), line, first - start, shown))
+            places = list(run)
+            shown = text[places[0] : places[-1] + 1].replace("\t", "→")
+            parts.append((int(token), line, places[0] - start, shown))
     return parts
 
 
@@ -162,41 +151,42 @@ def draw(
     limits: tuple[float, float],
     label: str,
     title: str,
-    size: Size = sizes.PAGE,
+    size: Size = PAGE,
 ) -> Figure:
     """Draw the beginnings of documents, each token shaded by its norm.
 
     If there is no room for all documents, the first ones are shown. In a narrow figure their groups
     stand above them instead of beside them.
     """
-    shown = documents[: None if size is sizes.PAGE else MOST_LINES[size.name] // FEWEST_LINES]
+    shown = documents[: None if size is PAGE else MOST_LINES[size.name] // FEWEST_LINES]
     most = max(FEWEST_LINES, MOST_LINES[size.name] // len(shown) - size.narrow)
     beside, over = (0.0, LINE) if size.narrow else (BESIDE, 0.0)
     width = int((size.canvas - beside - 0.2) / CHARACTER)
     parts_of = [wrapped(list(table["token"]), width, most) for _, table in shown]
-    heights = [LINE * (1.45 + parts[-1][1]) + over for parts in parts_of]
-    cut = [parts[-1][0] + 1 < len(of) for (_, of), parts in zip(shown, parts_of, strict=True)]
+    tops, cut, lacking = [0.0], False, False
+    for (_, table), parts in zip(shown, parts_of, strict=True):
+        # What is nothing but white space has no parts.
+        last, line = parts[-1][:2] if parts else (-1, 0)
+        tops.append(tops[-1] + (LINE * (1.45 + line) + over))
+        cut |= any(table["token"][last + 1 :].str.strip())
+        lacking |= any(visible(text) != text for *_, text in parts)
     notes = {
         "Dashed: first tokens, which the regressions leave out. Shades: the central 99% of the "
         "corpus. ⏎: a line end.": True,
-        "Only the beginnings of the documents are shown.": any(cut),
+        "Only the beginnings of the documents are shown.": cut,
         "Only the first documents are shown.": len(shown) < len(documents),
-        f"{NO_GLYPH}: a character that the font lacks.": any(
-            visible(text) != text for parts in parts_of for *_, text in parts
-        ),
+        f"{NO_GLYPH}: a character that the font lacks.": lacking,
     }
     note = " ".join(text for text, needed in notes.items() if needed)
-    figure, canvas = framed(title, note, size, sum(heights) + 0.8)
+    figure, canvas = framed(title, note, size, tops[-1] + 0.8)
     axes = canvas.subplots()
-    axes.set(xlim=(0, size.canvas - 0.2), ylim=(sum(heights), 0))
+    axes.set(xlim=(0, size.canvas - 0.2), ylim=(tops[-1], 0))
     axes.axis("off")
     low, high = limits
     # The last tenth of the colours is too dark for text.
     scale = Normalize(low, low + (high - low) / 0.9)
-    top = 0.0
-    for (group, table), parts, height in zip(shown, parts_of, heights, strict=True):
-        name = shortened(group, LONGEST_NAME)
-        axes.text(0, top + 0.13, name, weight="bold", fontsize=8.5)
+    for (group, table), parts, top in zip(shown, parts_of, tops[:-1], strict=True):
+        axes.text(0, top + 0.13, shortened(group, LONGEST_NAME), weight="bold", fontsize=8.5)
         shades = np.nan_to_num(scale(np.clip(table["log"].to_numpy(), low, high)))
         for token, line, column, text in parts:
             left, above = beside + column * CHARACTER, top + over + line * LINE
@@ -211,7 +201,6 @@ def draw(
                 kind: dict[str, Any] = {"family": FONT, "fontsize": SIZE}
                 kind["color"] = "w" if shade > 0.45 else "k"
                 axes.text(start, above + 0.135, text_for("figure", visible(text).strip()), **kind)
-        top += height
     canvas.colorbar(
         ScalarMappable(scale, SHADES),
         ax=axes,
@@ -229,14 +218,11 @@ def draw(
 
 
 @functools.cache
-def glyphs() -> FT2Font:
-    """Return the font of the tokens."""
-    return FT2Font(findfont(FontProperties(family=FONT)))
+def glyphs() -> Collection[int]:
+    """Return the code points of the characters that the font of the tokens has."""
+    return FT2Font(findfont(FontProperties(family=FONT))).get_charmap()
 
 
 def visible(text: str) -> str:
     """Return a text with a mark in place of each character that the font lacks."""
-    return "".join(
-        c if glyphs().get_char_index(ord(c)) and text_for("line", c) == c else NO_GLYPH
-        for c in text
-    )
+    return "".join(c if ord(c) in glyphs() and text_for("line", c) == c else NO_GLYPH for c in text)

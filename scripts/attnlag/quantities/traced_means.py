@@ -106,12 +106,3 @@ def readout(
     order = ["mean", "control", "difference", "std_error", "conf_low", "conf_high"]
     order += ["random_weights", "tokens", "documents"]
     return _rows_by_layer(table[order], "target")
-
-
-def next_ahead(effects: pd.DataFrame) -> tuple[int, int, int]:
-    """Return in how many layers the next token is raised more than the token itself, by intervals.
-
-    The second number is of the layers in which it is raised less, the third of all.
-    """
-    rows = effects[effects["target"] == NEXT_LESS_OWN].dropna(subset="difference")
-    return int((rows["conf_low"] > 0).sum()), int((rows["conf_high"] < 0).sum()), len(rows)

@@ -65,11 +65,15 @@ def _trial(row: Any) -> str:
         )
     held = "" if row.prediction == ALONE else ", the source layer at that token held fixed,"
     text = (
-        f"{sites}: prediction from one layer{held} is right about the sign in "
-        f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')}"
+        f"{sites}: no effect is clear of zero, so that the sign predicted from one layer{held} is "
+        "not checked"
     )
     if row.clear:
-        text += f" (by chance {row.by_chance:.1f})"
+        text = (
+            f"{sites}: prediction from one layer{held} is right about the sign in "
+            f"{int(row.same_sign)} of {counted(row.clear, 'clear effect')} (by chance "
+            f"{row.by_chance:.1f})"
+        )
     if np.isfinite(row.rank_correlation):
         text += f"; rank correlation of sizes {number(row.rank_correlation)}"
     return text

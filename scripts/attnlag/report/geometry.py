@@ -12,9 +12,9 @@ from attnlag.report.wording import in_common, titled
 
 # What stands beside a mean cosine, by its column.
 BESIDE = {
-    "random_pairs": "; random pairs {:.2f}",
-    "random_weights": "; before training (first scale) {:.2f}",
-    "trained": ", after it, on the same texts, {:.2f}",
+    "random_pairs": "; random pairs {}",
+    "random_weights": "; before training (first scale) {}",
+    "trained": ", after it, on the same texts, {}",
 }
 
 
@@ -72,7 +72,9 @@ def _cosines(table: pd.DataFrame) -> Iterator[str]:
         if rows["mean"].notna().any():
             medians = in_common(rows, ["mean", *BESIDE]).median()
             beside = [
-                words.format(medians[name]) for name, words in BESIDE.items() if name in medians
+                words.format(number(medians[name]))
+                for name, words in BESIDE.items()
+                if name in medians
             ]
             low, high = (rows["mean"].agg(end) for end in ("min", "max"))
             yield (

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from attnlag.claims import sources as claims
-from attnlag.claims.numbers import percent
+from attnlag.claims.numbers import number, percent
 from attnlag.quantities.head_shares import WHOLE
 from attnlag.regression.terms import named, nearest_lag
 from attnlag.report.wording import titled
@@ -46,9 +46,9 @@ def sources_findings(shares: pd.DataFrame, lags: pd.DataFrame, name: str, proof:
     if len(of_term):
         by_part = of_term.groupby("part")["estimate"].median()
         lines.append(
-            f"{named(term)} of what a token writes to itself is {by_part['from_itself']:.2f} in "
-            f"the median layer, of what earlier tokens write {by_part['from_earlier']:.2f}, of "
-            f"both together {by_part[WHOLE]:.2f}"
+            f"{named(term)} of what a token writes to itself is {number(by_part['from_itself'])} "
+            f"in the median layer, of what earlier tokens write {number(by_part['from_earlier'])}, "
+            f"of both together {number(by_part[WHOLE])}"
         )
     return titled(title, lines)
 
@@ -60,7 +60,7 @@ def readout_findings(table: pd.DataFrame, name: str, proof: str) -> str:
         return titled(title, [proof])
     by_target = table.pivot(index="layer", columns="target", values="difference")
     peaks = ", ".join(
-        f"{words} by {by_target[target].max():.2f} SD in layer {by_target[target].idxmax()}"
+        f"{words} by {number(by_target[target].max())} SD in layer {by_target[target].idxmax()}"
         for target, words in TARGETS_IN_WORDS.items()
     )
     return titled(

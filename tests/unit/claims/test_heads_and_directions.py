@@ -49,6 +49,8 @@ def test_the_likeness_of_neighbours_falls_with_distance():
     )
     slow = table.assign(mean=[0.6, 0.55, 0.5, 0.9])
     assert directions.neighbours(slow).sentence.endswith("; at 3 tokens it is still 0.50")
+    near = table[table["distance"] == 1]
+    assert directions.neighbours(near).sentence.endswith("(centred cosine 0.60, median layer)")
     plain = directions.neighbours(table[3:].assign(mean=-0.2)).sentence
     assert plain == "Neighbours are hardly pushed the same way (cosine −0.20, median layer)"
     assert directions.neighbours(table.assign(mean=np.nan)).sentence.startswith("No two")

@@ -7,8 +7,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
-from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
+from pictures import (
+    TITLE,
+    grid,
+    synthetic_controls,
+    synthetic_tables,
+    texts_of,
+    with_interval,
+)
 
+from attnlag.claims.sources import next_token
 from attnlag.figures import (
     coefficients_by_depth,
     coefficients_by_layer,
@@ -29,9 +37,10 @@ from attnlag.figures import (
     wording,
 )
 from attnlag.figures.inputs import read_effects
-from attnlag.figures.sampling import read_norms, shares_between
+from attnlag.figures.sampling import NormsSample, read_norms, shares_between
 from attnlag.figures.sizes import PAGE
 from attnlag.figures.templates import Sheet
+from attnlag.quantities import traced_means
 from attnlag.quantities.head_shares import ABOVE, WHOLE
 from attnlag.storage import tables
 
@@ -164,6 +173,12 @@ def norms(tmp_path_factory):
     return inputs, frame
 
 
+def sampled(sample, kept):
+    """Return some of the tokens of a sample."""
+    logs = sample.log_norms[kept].reset_index(drop=True)
+    return NormsSample(sample.tokens, sample.rows[kept], sample.position[kept], logs)
+
+
 def test_norms_by_layer_are_quantiles_without_first_tokens(norms):
     inputs, frame = norms
     absolute, relative = norms_by_layer.figure(inputs).panels
@@ -235,6 +250,11 @@ def test_norms_by_position_are_means_of_the_rows(norms):
         f"From position 1 to 27, the mean norm of a layer changes by {drift[low]:+.0%} (layer "
         f"{low}) to {drift[high]:+.0%} (layer {high})"
     ).replace("-", "−")
+    assert "; positions of fewer than 20 documents are left out. Hatched" in sheet.note
+    alone = frame["document"] == "d00"
+    one = SimpleNamespace(**vars(inputs))
+    one.norms, one.sample = [inputs.norms[0]], sampled(inputs.sample, alone)
+    assert "left out" not in norms_by_position.figure(one).note
     # Few documents, or none, may have tokens that are not dropped.
     for rows in (0, 1):
         claim = norms_by_position.claim_of(np.zeros((rows, 4)), np.arange(rows), LAYERS)
@@ -259,6 +279,9 @@ def test_shares_of_variance_stand_beside_what_chance_gives(norms):
     assert cells.values[place, 2] == pytest.approx(noun, abs=1e-6)
     most = smf.ols("y ~ C(upos)", rest.loc[tagged.index]).fit().rsquared
     assert f"to {most:.0%} of the variance" in speech.claim
+    few = SimpleNamespace(**vars(inputs))
+    few.sample = sampled(inputs.sample, frame.index < 10)
+    assert norms_by_part_of_speech.figure(few).claim == "No part of speech has 20 tokens"
 
 
 def test_surprisal_is_permuted_only_within_documents():
@@ -466,9 +489,12 @@ def test_signs_are_compared_with_and_without_intervals():
     assert sheet.claim == "No effect on a next token is clear of zero"
     figure = sheet.draw(TITLE, PAGE)
     assert 0.02 < figure.axes[0].get_ylim()[1] < ends
-    assert "0 of 0 clear effects have its sign" in texts_of(figure)
-    assert "chance 0" not in texts_of(figure)
+    assert "no effect is clear of zero predicted" in texts_of(figure)
     assert "nan" not in texts_of(figure)
+    # White points are of effects that may be zero.
+    points = inputs.elasticities.query("intervention == 'derivative' and lag == 1")
+    (white,) = (line for line in figure.axes[0].lines if str(line.get_markerfacecolor()) == "w")
+    assert len(white.get_xdata()) == (points["source_layer"] < points["target_layer"]).sum()
 
 
 def test_finite_effects_are_lines_by_distance():
@@ -564,3 +590,30 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     labels = [line.label for line in panel.lines if line.label]
     assert labels.count("before training, first scale") == 1
     assert panel_of(table.assign(conf_low=-0.3)).ylim == (None, None)
+    # Beside the last layer, there is room on the left.
+    panel = panel_of(table.assign(layer=3 - table["layer"]))
+    (axes,) = Sheet("c", LAYERS, [panel]).draw("", PAGE).axes
+    axes.figure.draw_without_rendering()
+    (name,) = axes.texts
+    assert name.get_window_extent().x1 < axes.get_window_extent().x1
+
+
+def test_intervals_decide_which_token_is_raised():
+    table = grid(target=("own", "next", traced_means.NEXT_LESS_OWN), layer=LAYERS)
+    table = table.assign(site="attention", difference=0.5)
+    for low, high, said in (
+        (
+            [0.1, 0.1, -0.1, -0.2],
+            [1, 1, 1, -0.1],
+            "The attention adjustment raises the next token "
+            "more than the token itself in 2 of 4 layers, less in 1",
+        ),
+        (
+            np.nan,
+            np.nan,
+            "Too few documents to tell whether the attention adjustment raises the "
+            "next token more than the token itself",
+        ),
+    ):
+        ends = pd.DataFrame({"layer": LAYERS, "conf_low": low, "conf_high": high})
+        assert next_token(table.merge(ends)).sentence == said

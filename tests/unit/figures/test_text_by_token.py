@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.patches import Rectangle
-from pictures import overlaps
+from pictures import overlaps, texts_of
 from refusals import refused
 
 from attnlag.figures import text_by_token
@@ -83,6 +83,13 @@ def test_the_claim_says_how_neighbours_correlate_within_documents():
     assert float(found[len(start) : -len(end)]) == pytest.approx(np.mean(each), abs=0.03)
     assert claim_of([0.0, 1.0] * 100, [0.0, 1.0] * 9).startswith("Large and small norms alternate")
     assert claim_of([1.0] * 200) == "Norms along the text in layer 6"
+
+
+def test_white_space_that_is_not_shown_cuts_off_nothing():
+    blank, ended = document([" ", "\n\n"]), document(["one", "\n", "\n", " "])
+    for documents, cut in (([blank, ended], False), ([document([" word"] * 2000)], True)):
+        drawn = text_by_token.draw(documents, (0.0, 1.0), "norm in layer 6", "T\ns")
+        assert ("Only the beginnings of the documents are shown." in texts_of(drawn)) == cut
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=lambda size: size.name)
