@@ -17,7 +17,8 @@ half-panel intervals if documents differ in slope (SD 0.1) and noise (log SD 0.5
 often equal halves of documents are rejected, with two lags. ``medians``: the coverage of intervals
 of the median over layers. ``classes``: that of slopes by class of tokens, and how often equal
 slopes are rejected if they are equal and if they are not. ``order``: how often the permutation test
-rejects, by what the order of tokens means, from a fifth of the replications.
+rejects, by what the order of tokens means, from a fifth of the replications. ``training``: the
+coverage of the difference before minus after training, from a fifth of the replications.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from attnlag.regression.estimation import clustered
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.moments import Moments, full
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.inference import bootstrap, permutation
+from attnlag.regression.inference import bootstrap, controls, permutation
 from attnlag.regression.settings import (
     ClassesSettings,
     DesignSettings,
@@ -319,6 +320,32 @@ def order(replications: int, draws: int, random: np.random.Generator) -> None:
         show(documents, *cells)
 
 
+def training(replications: int, draws: int, random: np.random.Generator) -> None:
+    """The models before and after training share a part of each document's slope, in 6 layers.
+
+    The bias of `within` is the same in all replications, so the target is the mean of the
+    estimates. The last column is the mean standard error over the estimates' own.
+    """
+    header("documents", "covers", "wrongly above", "wrongly below", "error / spread")
+    errors = RegressionSettings(outcome="norm", fixed_effects="document", bias_correction="none")
+    draw = {"scale": "own", "initializer_range": None, "origin": "config"}
+    for documents in (13, 20, 40, 100):
+        rows, found = rows_of(documents, 150, "lognormal"), []
+        for _ in range(replications // 5):
+            shared = 0.07 * random.normal(size=(documents, 6))
+            models = []
+            for mean in (0.5, 0.2):
+                slopes = mean + shared + 0.07 * random.normal(size=shared.shape)
+                products = products_of(rows, *simulated(rows, 6, random, slopes))
+                models.append(moments_of(products, ["y", "lag_1"]))
+            _, compared = controls.random_weights([(draw, models[0])], errors, models[1])
+            found.append(compared.set_index("quantity").loc["lag_1"])
+        table = pd.DataFrame(found)
+        truth, width = table["difference"].mean(), table["std_error"].mean()
+        above, below = (table["conf_low"] > truth).mean(), (table["conf_high"] < truth).mean()
+        show(documents, 1 - above - below, above, below, width / table["difference"].std())
+
+
 SIZES = ((13, 20, 100), ("equal", "lognormal"))
 TABLES = {
     "single": single,
@@ -327,6 +354,7 @@ TABLES = {
     "medians": medians,
     "classes": by_class,
     "order": order,
+    "training": training,
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What errors as large as those of 4-bit weights change in the default model's coefficients.
 
 In Q4_1, 32 neighbouring weights share a step, a fifteenth of their range. An error that is uniform
@@ -9,7 +8,6 @@ within a step is added to each such weight, as if it had been rounded once more.
 Needs the model of the default run in data/models/, and takes a minute of two cores.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +18,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import attnlag
 
 ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "data/models/smollm2-135m-instruct"
 BLOCK, LEVELS = 32, 16
-
-parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-)
-parser.add_argument("--model", type=Path, default=ROOT / "data/models/smollm2-135m-instruct")
-parser.add_argument("--documents", type=int, default=26, help="taken from the genres in turn")
-parser.add_argument("--seed", type=int, default=0)
+# Taken from the genres in turn.
+DOCUMENTS = 26
 
 
 @torch.no_grad()
-def round_once_more(model: torch.nn.Module, seed: int) -> float:
+def round_once_more(model: torch.nn.Module) -> float:
     """Add the errors to the weights in 4 bits, and return their size relative to the weights."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     size = of_errors = 0.0
     for name, weights in model.named_parameters():
         if weights.ndim == 2 and "embed" not in name:
@@ -47,12 +41,11 @@ def round_once_more(model: torch.nn.Module, seed: int) -> float:
 
 
 def main() -> None:
-    args = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     rows = pd.read_json(ROOT / "data/prompts.jsonl", lines=True)
     turn = rows.groupby("genre", sort=False).cumcount().sort_values(kind="stable").index
-    texts = rows.loc[turn[: args.documents]].set_index("id")["text"]
+    texts = rows.loc[turn[:DOCUMENTS]].set_index("id")["text"]
 
     def measured() -> tuple[np.ndarray, dict[str, np.ndarray]]:
         found = attnlag.measure(model, tokenizer, texts, progress=False)
@@ -68,7 +61,7 @@ def main() -> None:
         return np.log(found.sizes["attention"][:, own]), {n: v.to_numpy() for n, v in by_term}
 
     norms, before = measured()
-    print(f"size of the errors: {round_once_more(model, args.seed):.4f} of the weights")
+    print(f"size of the errors: {round_once_more(model):.4f} of the weights")
     others, after = measured()
     print(f"change of a log norm: {np.median(np.abs(others - norms)):.3f} (median)")
     for lag in ("lag_1", "lag_2"):

@@ -27,9 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,6 +39,7 @@ SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 ROOT = SUPPORT.parents[1]
 sys.path.insert(0, str(SUPPORT))
 
+import projects  # noqa: E402
 from projects import Project, copy_of_project, new_project  # noqa: E402
 
 from attnlag.corpus.catalogue import UPOS  # noqa: E402
@@ -66,30 +66,30 @@ SHARDS = 498
 
 def save_model(folder: Path) -> None:
     """Write a random GPT-2 of 2 layers and width 32, with a tokenizer of 2,000 tokens."""
-    import torch
     from tokenizers import ByteLevelBPETokenizer
-    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+    from transformers import GPT2TokenizerFast
 
     folder.mkdir()
     trained = ByteLevelBPETokenizer()
     trained.train(str(ROOT / "data" / "prompts.jsonl"), 2000, special_tokens=["<|endoftext|>"])
     trained.save_model(str(folder))
     GPT2TokenizerFast.from_pretrained(folder).save_pretrained(folder)
-    torch.manual_seed(0)
-    shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": 256}
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
-    GPT2LMHeadModel(GPT2Config(vocab_size=2000, **shape, **ends)).save_pretrained(folder)
+    ends = {"vocab_size": 2000, "bos_token_id": 0, "eos_token_id": 0}
+    projects.save_model(folder, "gpt2", n_layer=2, n_embd=32, n_head=2, n_positions=256, **ends)
 
 
-def write_corpus(tokens: int, tokens_per_word: float, path: Path) -> None:
-    """Write documents of words of the bundled corpus, about so many tokens in all."""
+def write_corpus(tokens: int, model: Path, path: Path) -> None:
+    """Write documents of words of the bundled corpus, about so many tokens of a model in all."""
+    from attnlag.corpus.tokens import load_tokenizer
+
     lines = (ROOT / "data" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
     words = np.array(" ".join(json.loads(line)["text"] for line in lines).split())
     random = np.random.default_rng(0)
     tag_of = {word: UPOS[place % len(UPOS)] for place, word in enumerate(sorted(set(words)))}
-    left = round(tokens / tokens_per_word)
+    sample = random.choice(words, 10_000)
+    per_word = len(load_tokenizer(model)(" ".join(sample), verbose=False)["input_ids"]) / 10_000
+    left, number = round(tokens / per_word), 0
     with path.open("w", encoding="utf-8") as file:
-        number = 0
         while left > 0:
             length = int(random.lognormal(np.log(MEDIAN_WORDS), SPREAD))
             length = min(max(length, 8), MOST_WORDS, max(left, 8))
@@ -104,18 +104,6 @@ def write_corpus(tokens: int, tokens_per_word: float, path: Path) -> None:
             left, number = left - length, number + 1
 
 
-def tokens_per_word(model: Path) -> float:
-    """Return how many tokens a word of the generated corpora has."""
-    from attnlag.corpus.tokens import load_tokenizer
-
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "sample.jsonl"
-        write_corpus(50_000, 1.0, path)
-        texts = [json.loads(line)["text"] for line in path.read_text("utf-8").splitlines()]
-    found = sum(map(len, load_tokenizer(model)(texts, verbose=False)["input_ids"]))
-    return found / sum(len(text.split()) for text in texts)
-
-
 def default_config() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
 
@@ -123,30 +111,18 @@ def default_config() -> dict[str, Any]:
 # --- a run, observed -----------------------------------------------------------------------
 
 
-@dataclass
-class Run:
+class Run(NamedTuple):
     """One call of Snakemake."""
 
     wall: float  # seconds
     cpu: float  # CPU seconds of all its processes
-    idle: float  # seconds that the cores of the machine were idle meanwhile, added up
-    others: float  # CPU seconds of other processes on the machine
     jobs: pd.DataFrame  # as `jobs_of` returns them
-
-
-def processor_times() -> tuple[float, float]:
-    """Return the seconds that the machine's cores were busy and idle since it was started."""
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    ticks = np.array(fields, dtype=float) / os.sysconf("SC_CLK_TCK")
-    idle = ticks[3] + ticks[4]
-    return ticks.sum() - idle, idle
 
 
 def observed(project: Project, *arguments: str) -> Run:
     """Run snakemake in a project, and return what it and its jobs used."""
     shutil.rmtree(project.folder / "logs", ignore_errors=True)
     with tempfile.TemporaryFile() as messages:
-        busy, idle = processor_times()
         begun = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
@@ -162,9 +138,7 @@ def observed(project: Project, *arguments: str) -> Run:
         messages.seek(0)
         if status:
             sys.exit(f"{messages.read().decode(errors='replace')}\nsnakemake failed")
-    now_busy, now_idle = processor_times()
-    cpu = usage.ru_utime + usage.ru_stime
-    return Run(wall, cpu, now_idle - idle, max(now_busy - busy - cpu, 0), jobs_of(project))
+    return Run(wall, usage.ru_utime + usage.ru_stime, jobs_of(project))
 
 
 def jobs_of(project: Project) -> pd.DataFrame:
@@ -232,11 +206,11 @@ def growth(folder: Path, sizes: list[int]) -> pd.DataFrame:
     """Run the study over a corpus of each size; return a row per rule and size."""
     folder.mkdir()
     save_model(folder / "model")
-    rate, found = tokens_per_word(folder / "model"), []
+    found = []
     project = new_project(folder / "study", folder / "model")
     for size in sizes:
         name = f"tokens-{size}"
-        write_corpus(size, rate, project.folder / "data" / f"{name}.jsonl")
+        write_corpus(size, folder / "model", project.folder / "data" / f"{name}.jsonl")
         project.config = studied(name)
         project.write_config()
         found.append(observed(project, "--cores", "1").jobs.assign(size=size))
@@ -281,16 +255,16 @@ def print_growth(jobs: pd.DataFrame) -> None:
 def print_run(title: str, run: Run) -> None:
     print(
         f"{title}: {run.wall:.1f} s, {run.cpu:.1f} CPU s in {len(run.jobs)} jobs on "
-        f"{os.cpu_count()} cores, of which programs start in {run.jobs['start'].sum():.1f} s; idle "
-        f"{run.idle:.1f} core s; other processes took {run.others:.1f} CPU s meanwhile",
+        f"{os.cpu_count()} cores, of which programs start in {run.jobs['start'].sum():.1f} s",
         flush=True,
     )
 
 
-def default_run(folder: Path, models: Path) -> None:
+def default_run(folder: Path) -> None:
     """Run the default configuration, then again with another inference."""
     project = copy_of_project(folder, default_config())
-    if models.is_dir():
+    # If it was fetched before.
+    if (models := ROOT / "data" / "models").is_dir():
         shutil.copytree(models, project.folder / "data" / "models", copy_function=os.link)
     name = next(iter(project.config["models"]))
     project.run(f"data/models/{name}/source.json")
@@ -328,7 +302,7 @@ def main(arguments: argparse.Namespace, folder: Path) -> None:
         jobs.to_csv(folder / "growth.csv", index=False)
         print_growth(jobs)
     if "default" in arguments.parts:
-        default_run(folder / "default", arguments.models)
+        default_run(folder / "default")
     if "dry-run" in arguments.parts:
         dry_run(folder / "dry-run")
 
@@ -339,13 +313,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**5, 10**6], metavar="TOKENS")
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=ROOT / "data" / "models",
-        metavar="FOLDER",
-        help="where the default model is, if it was fetched before",
-    )
     parser.add_argument("--folder", type=Path, help="keep the projects here (default: a temporary)")
     given = parser.parse_args()
     if len(given.sizes) < 2:

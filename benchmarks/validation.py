@@ -136,8 +136,7 @@ def main() -> None:
         f"the first token has more attention than share of the adjustment in {(gap > 0).sum()} of "
         f"{len(gap)} layers; in layer {gap.idxmax()}, {attention:.0%} and {share:.0%}"
     )
-    found = sizes(folder)
-    print(found.round(3).to_string())
+    print(sizes(folder).round(3).to_string())
     for lag, layers in one_text_at_a_time(folder).items():
         print(f"one text: {lag} in {layers.median():.0f} layers, {layers.min()} to {layers.max()}")
     print("pooled coefficients equal those of notebook within 1e-10")
