@@ -7,14 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.formula.api as smf
-from pictures import (
-    TITLE,
-    grid,
-    synthetic_controls,
-    synthetic_tables,
-    texts_of,
-    with_interval,
-)
+from pictures import TITLE, grid, synthetic_controls, synthetic_tables, texts_of, with_interval
 
 from attnlag.claims.sources import next_token
 from attnlag.figures import (
@@ -592,8 +585,9 @@ def test_one_layer_far_below_the_others_does_not_set_the_scale_of_readout():
     assert panel_of(table.assign(conf_low=-0.3)).ylim == (None, None)
     # Beside the last layer, there is room on the left.
     panel = panel_of(table.assign(layer=3 - table["layer"]))
-    (axes,) = Sheet("c", LAYERS, [panel]).draw("", PAGE).axes
-    axes.figure.draw_without_rendering()
+    figure = Sheet("c", LAYERS, [panel]).draw("", PAGE)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
     (name,) = axes.texts
     assert name.get_window_extent().x1 < axes.get_window_extent().x1
 
