@@ -4,29 +4,23 @@ import math
 
 import pytest
 import torch
+from models import MODELS
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attnlag.errors import UserError
 from attnlag.model import random_weights
 
-SIZES = {
-    **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "vocab_size": 64},
-    **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64},
-    **{"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 64, "num_local_experts": 4},
-    **{"num_experts": 4, "moe_intermediate_size": 32, "ffn_dim": 128, "word_embed_proj_dim": 64},
-    **{"d_model": 64, "n_heads": 4, "n_layers": 3, "pad_token_id": 0},
-}
 
-
-def drawn(kind, scales=("own", "default", "by-depth"), **changes):
-    config = AutoConfig.for_model(kind, **SIZES | changes)
+def drawn(name, scales=("own", "default", "by-depth"), **changes):
+    kind, settings = MODELS[name]
+    config = AutoConfig.for_model(kind, **settings | changes)
     return {draw.scale: draw for draw in random_weights.draws(config, scales, seed=3)}
 
 
 # The matrices whose outputs a block adds, by hand.
 OUTPUTS = {
     "llama": ["self_attn.o_proj.weight", "mlp.down_proj.weight"],
-    "gpt_neox": ["attention.dense.weight", "mlp.dense_4h_to_h.weight"],
+    "gpt_neox parallel": ["attention.dense.weight", "mlp.dense_4h_to_h.weight"],
     "opt": ["self_attn.out_proj.weight", "fc2.weight"],
     "bloom": ["self_attention.dense.weight", "mlp.dense_4h_to_h.weight"],
     "mpt": ["attn.out_proj.weight", "ffn.down_proj.weight"],
@@ -45,7 +39,7 @@ def test_weights_are_those_that_transformers_gives_a_new_model_under_the_seed(ki
     found = drawn(kind, ["own"])["own"].model.state_dict()
     assert torch.equal(before, torch.random.get_rng_state())
     torch.manual_seed(3)
-    config = AutoConfig.for_model(kind, **SIZES)
+    config = AutoConfig.for_model(kind, **MODELS[kind][1])
     expected = AutoModelForCausalLM.from_config(config, dtype=torch.float32).state_dict()
     assert found.keys() == expected.keys()
     for name, weights in found.items():
@@ -92,7 +86,7 @@ def test_a_scale_that_is_anothers_is_left_out():
 
 
 def test_what_is_normalised_before_it_is_added_has_no_scale_by_depth():
-    found = drawn("gemma2", head_dim=16)
+    found = drawn("gemma2")
     assert found["by-depth"].left_out == "Gemma2RMSNorm normalises what attention adds in layer 0"
     with pytest.raises(UserError, match="normalises what attention adds"):
-        drawn("gemma2", ["by-depth"], head_dim=16)
+        drawn("gemma2", ["by-depth"])
