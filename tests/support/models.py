@@ -32,18 +32,18 @@ NEO |= {"attention_types": [[["global", "local"], 1]], "window_size": 8}
 NEO |= {"max_position_embeddings": 64}
 
 
-# What makes models of some types small, the output projection of attention, the module whose output
-# is added, and what that is multiplied by: Conv1D with a bias, grouped queries, a bias, heads wider
-# than the stream before a norm, a scale, and a projection that is the site itself.
+# Of some types the output projection of attention, the module whose output is added, and what that
+# is multiplied by: Conv1D with a bias, grouped queries, a bias, heads before a norm, a scale, and a
+# projection that is the site itself.
 PROJECTION = "self_attn.o_proj"
 WRITTEN_BY = {
-    "gpt2": (GPT, "attn.c_proj", "attn.c_proj", 1.0),
-    "llama": (LLAMA, PROJECTION, PROJECTION, 1.0),
-    "starcoder2": (LLAMA, PROJECTION, PROJECTION, 1.0),
-    "gemma2": ({**LLAMA, "head_dim": 16}, PROJECTION, "post_attention_layernorm", 1.0),
-    "olmo2": (LLAMA, PROJECTION, "post_attention_layernorm", 1.0),
-    "granite": ({**LLAMA, "residual_multiplier": 0.22}, PROJECTION, "self_attn", 0.22),
-    "bloom": (BLOOM, "self_attention.dense", "self_attention.dense", 1.0),
+    "gpt2": ("attn.c_proj", "attn.c_proj", 1.0),
+    "llama": (PROJECTION, PROJECTION, 1.0),
+    "starcoder2": (PROJECTION, PROJECTION, 1.0),
+    "gemma2": (PROJECTION, "post_attention_layernorm", 1.0),
+    "olmo2": (PROJECTION, "post_attention_layernorm", 1.0),
+    "granite": (PROJECTION, "self_attn", 0.22),
+    "bloom": ("self_attention.dense", "self_attention.dense", 1.0),
 }
 
 

@@ -60,7 +60,6 @@ def tokenizers(gpt2_tokenizer):
 
 
 def described(tokenizer, text, words=None, *, size=1_000, bos=0):
-    """Return the rows of a text as a table of columns."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     windows = list(tokens.windows(len(ids), size, "split"))
     first = [tokenizer.bos_token_id] * bos

@@ -197,7 +197,6 @@ def test_attention_changes_the_mlp_of_its_layer_and_not_the_reverse(gpt2_in_doub
 
 
 def effects_in(model, sequences, tokens, free=10**10):
-    """Return the effects in some sequences, in batches of so many tokens."""
     options = {"batch_tokens": tokens, "threads": 2, "free": free}
     return derivative.effects(decoder_of(model), sequences, settings(), **options)
 

@@ -96,7 +96,6 @@ def test_a_site_perturbed_at_one_token_fails_the_proof(model, sublayer):
 
 
 def test_padding_changes_no_number(model, found):
-    """Sequences in one padded batch are compared with each sequence alone."""
     alone = [measured(model, sequences=[ids], batch_tokens=256)[1] for ids in ragged()]
     for site, vectors in found[1].items():
         close(vectors, np.concatenate([of_one[site] for of_one in alone], axis=1))
@@ -136,7 +135,6 @@ WITH_BOTH = [
 
 @pytest.mark.parametrize("name", WITH_BOTH)
 def test_sdpa_and_eager_give_the_same_numbers(name, tmp_path):
-    """Both load one checkpoint as a run does and read it in padded batches."""
     small_model(*MODELS[name]).save_pretrained(tmp_path)
     found = {}
     for attention in ("sdpa", "eager"):

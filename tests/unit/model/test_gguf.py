@@ -48,7 +48,6 @@ def converted(path, folder):
 
 
 def files_of_transformers(path, folder):
-    """Return the files that transformers' own loader gives."""
     source: Any = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
     loaded = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)

@@ -49,7 +49,6 @@ def run(model, sequences, quantity="vectors", **options):
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_norms_of_the_stream_equal_those_of_the_hidden_states(models, name, keep):
-    """What a block receives is what transformers returns as the hidden state before it."""
     model = models[name]
     sequences = ragged([40, 7, 38, 21])
     counted = []
@@ -230,15 +229,6 @@ def test_a_pass_may_end_while_others_change_the_hooks(models):
     both = adjustments, extractor(models["gpt2"])
     found, expected = (each.measure(ragged([9, 5]))["norms", "attention"] for each in both)
     np.testing.assert_array_equal(found, expected)
-
-
-def test_a_batch_is_padded_on_the_right_and_numbers_its_tokens_among_those_of_all():
-    sequences = ragged([3, 10, 9, 4])
-    (batch,) = passes.batched(sequences, [np.array([1, 2])])
-    assert batch.rows.tolist() == list(range(3, 22))
-    assert batch.starts.tolist() == [0, 10]
-    assert batch.real.tolist() == [[True] * 10, [True] * 9 + [False]]
-    np.testing.assert_array_equal(batch.ids.numpy()[batch.real], np.concatenate(sequences[1:3]))
 
 
 @given(st.lists(st.integers(1, 500), max_size=50), st.integers(1, 1000))

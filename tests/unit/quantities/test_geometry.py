@@ -27,8 +27,8 @@ def sequences():
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "granite"])
 @pytest.mark.parametrize("keep", ["vectors", "norms"])
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
-    sizes, _, path, scale = models.WRITTEN_BY[name]
-    model = models.small_model(name, sizes)
+    _, path, scale = models.WRITTEN_BY[name]
+    model = models.small_model(*models.MODELS[name])
     measured = models.extractor(model, keep, "geometry", batch_tokens=256).measure(sequences())
     ends = np.cumsum(list(map(len, sequences())))[:-1]
     each = np.split(np.stack(measured["geometry", "attention"]), ends, axis=1)
@@ -63,7 +63,7 @@ def test_what_a_model_adds_in_half_precision_is_added_and_multiplied_in_float32(
     np.testing.assert_allclose(np.hypot(parallel, orthogonal), norms, rtol=1e-5)
 
 
-def test_the_parts_add_up_and_are_invariant_under_rotation():
+def test_the_parts_add_up_and_what_is_zero_has_no_direction():
     added, stream = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 40, 24)))
     # One along the stream, one that takes it away, one of zero.
     added[1], added[2], added[3] = 0.3 * stream[1], -stream[2], 0
@@ -74,10 +74,6 @@ def test_the_parts_add_up_and_are_invariant_under_rotation():
     np.testing.assert_allclose(growth[1], np.log(1.3), rtol=1e-6)
     assert (growth[2], angle[3], parallel[3]) == (-np.inf, 0, 0)
     assert list(np.flatnonzero(np.isnan(before))) == [0, 3, 4, 17]
-    rotation = torch.linalg.qr(torch.randn(24, 24, dtype=torch.float64)).Q
-    turned = geometry.of_batch(added @ rotation, stream @ rotation, starts).numpy()
-    rest = np.arange(4, 40)
-    np.testing.assert_allclose(turned[rest], found[rest], rtol=1e-4, atol=1e-6)
 
 
 def test_random_pairs_come_from_two_documents():

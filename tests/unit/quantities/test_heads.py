@@ -6,7 +6,7 @@ import models
 import numpy as np
 import pytest
 import torch
-from models import LLAMA, WRITTEN_BY
+from models import EXPERTS, LLAMA, MODELS, WRITTEN_BY
 from models import ragged as sequences
 
 from attnlag.model.detect_modules import decoder_of
@@ -15,7 +15,7 @@ from attnlag.quantities import heads
 
 
 def small_model(name):
-    return models.small_model(name, WRITTEN_BY[name][0], attn_implementation="eager")
+    return models.small_model(*MODELS[name], attn_implementation="eager")
 
 
 def outright(name, model, sequence):
@@ -23,7 +23,7 @@ def outright(name, model, sequence):
 
     A norm after it is frozen: what it divides by comes from the whole.
     """
-    _, path, added, scale = WRITTEN_BY[name]
+    path, added, scale = WRITTEN_BY[name]
     norms = []
     # Heads one by one: (heads, heads, 1), the second axis being what is kept of each.
     alone = torch.eye(4, dtype=torch.float64)[..., None]
@@ -113,9 +113,7 @@ def test_a_projection_that_is_not_called_takes_the_heads_of_its_layer_alone():
     np.testing.assert_array_equal(found, whole[[0, 2]])
 
 
-WIDTH = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-WIDTH |= {"num_key_value_heads": 2, "intermediate_size": 64}
-EXPERTS = {"num_local_experts": 2, "num_experts_per_tok": 1, "kv_channels": 8}
+JETMOE = {**EXPERTS, "kv_channels": 8}
 MAMBA = {"mamba_num_heads": 4, "mamba_head_dim": 16, "n_groups": 1, "ssm_state_size": 8}
 MAMBA |= {"layers_block_type": ["mamba", "mamba", "mlp"], "head_dim": 16}
 
@@ -123,13 +121,13 @@ MAMBA |= {"layers_block_type": ["mamba", "mamba", "mlp"], "head_dim": 16}
 @pytest.mark.parametrize(
     ("kind", "settings", "found"),
     [
-        ("jetmoe", EXPERTS, "no heads: layer 0 has no output projection of a known name"),
+        ("jetmoe", JETMOE, "no heads: layer 0 has no output projection of a known name"),
         ("nemotron_h", MAMBA, "no heads: layer 0 has NemotronHMamba2Mixer in place of attention"),
         ("modernbert-decoder", {"pad_token_id": 0}, "heads + bias = adjustment within"),
     ],
 )
 def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
-    model = models.small_model(kind, WIDTH | settings)
+    model = models.small_model(kind, LLAMA | settings)
     remark, norms = measured(model)
     assert remark.startswith(found)
     assert bool(norms.size) == found.startswith("heads")
@@ -137,7 +135,7 @@ def test_models_without_heads_that_can_be_told_say_why(kind, settings, found):
 
 def test_layers_of_another_mixer_leave_the_heads_of_the_others():
     layers = {"layers_block_type": ["mamba", "attention", "mlp"]}
-    model = models.small_model("nemotron_h", WIDTH | MAMBA | layers)
+    model = models.small_model("nemotron_h", LLAMA | MAMBA | layers)
     adjustments = models.extractor(model, "norms", "heads", batch_tokens=256)
     results = adjustments.measure(sequences())
     found = adjustments.computations["heads", "attention"]
@@ -146,7 +144,7 @@ def test_layers_of_another_mixer_leave_the_heads_of_the_others():
     assert found.remark.endswith(f"; 2 layers without, as {mixer}")
     (of_heads,) = results["heads", "attention"]
     norms = results["norms", "attention"][1]
-    assert of_heads.shape == (47, 2)
+    assert of_heads.shape == (47, 4)
     # The vector of the layer is the sum of those of its heads.
     assert (norms <= of_heads.sum(axis=1) * (1 + 1e-5)).all()
     assert (norms > 0).all()

@@ -19,7 +19,6 @@ from attnlag.quantities.catalogue import OUTCOMES
     )
 )
 def test_a_norm_is_the_root_of_the_sum_of_squares_also_if_it_is_not_finite(vectors):
-    """The square root of the sum of the squares, term by term and exactly rounded."""
     expected = [math.sqrt(math.fsum(float(x) ** 2 for x in row)) for row in vectors]
     # Below the normal numbers of float32, its digits become fewer.
     least = float(np.finfo(np.float32).smallest_subnormal)

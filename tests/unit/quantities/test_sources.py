@@ -115,7 +115,6 @@ def tracer(run, ids):
 
 
 def rows(tracer, layer, quantity="sources", place=0):
-    """Return what a sequence has of a layer."""
     frame = tracer.rows[quantity, "attention"][place].to_pandas()
     return frame[frame["layer"] == layer]
 

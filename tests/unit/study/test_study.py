@@ -429,7 +429,6 @@ PLAIN = {"covariance": "nonrobust"}
 
 
 def values_of(everything, outcome):
-    """Return the regressed values of an outcome, by layer."""
     known = catalogue.OUTCOMES[outcome]
     if known.quantity == "centred_cosines":
         cosines, used = [], everything.tokens["position"] > 0
