@@ -21,7 +21,8 @@ from attnlag.storage.sequences import TokenSequence
 
 
 def sequences():
-    return models.ragged((20, 13, 9, 1))
+    """Return sequences of which the first two share a batch."""
+    return models.ragged((20, 19, 9, 1))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "granite"])
@@ -29,7 +30,7 @@ def sequences():
 def test_directions_equal_those_of_vectors_from_plain_hooks(name, keep):
     _, path, scale = models.WRITTEN_BY[name]
     model = models.small_model(*models.MODELS[name])
-    measured = models.extractor(model, keep, "geometry", batch_tokens=256).measure(sequences())
+    measured = models.extractor(model, keep, "geometry", batch_tokens=512).measure(sequences())
     ends = np.cumsum(list(map(len, sequences())))[:-1]
     each = np.split(np.stack(measured["geometry", "attention"]), ends, axis=1)
     blocks = model.h if name == "gpt2" else model.layers
@@ -100,7 +101,7 @@ def test_random_pairs_come_from_two_documents():
     np.testing.assert_allclose(found["parallel_relative"], along.mean(axis=1), rtol=1e-6)
     # What is kept is what the pass gave, and in another run of the same sequences the same.
     everything = np.stack(adjustments.measure(runs[0])["vectors", "attention"])
-    gaps = np.abs(everything[:, 33:42] - a[:, [2]]).max(axis=(0, 2))
+    gaps = np.abs(everything[:, 39:48] - a[:, [2]]).max(axis=(0, 2))
     assert gaps.min() < 1e-5
     assert gaps.argmin() > 0
     # Two tokens of each of 20 sequences: the second is chosen, the first one never.
