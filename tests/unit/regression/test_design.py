@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from designs import TERMS, batches_of, changed, design_settings, one_alive, sequences_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from oracles import first_halves, lags_of, spline
@@ -119,6 +119,7 @@ DISTANCES = st.lists(st.integers(1, 4), max_size=3, unique=True).map(sorted)
         st.tuples(st.integers(0, 10**6), st.sampled_from([0, np.inf, np.nan])), max_size=6
     ),
 )
+@example([[9, 4], [5]], [], [1], {"upos_previous", "surprisal"}, 0, 5, [])
 @settings(max_examples=40)
 def test_the_design_equals_its_literal_definition(
     documents, lags, leads, covariates, drop_first, rows, spoiled
