@@ -2,14 +2,14 @@
 
 import numpy as np
 import statsmodels.api as sm
-from designs import FACTS, TERMS, batches_of
+from designs import FACTS, HEADS, TERMS, batches_of, design_of, norms_table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from attnlag.regression.design.design import Formula
 from attnlag.regression.estimation import crossproducts, moments
 from attnlag.regression.estimation.least_squares import solve
 from attnlag.regression.estimation.regress import LayerFit
-from attnlag.regression.inference import bootstrap, permutation
+from attnlag.regression.inference import bootstrap, permutation, results
 from attnlag.regression.settings import PermutationsSettings, RegressionSettings
 
 
@@ -44,6 +44,15 @@ def fits_of(layers, covariance="cluster", folds=5, **options):
 def fitted(table, covariance="cluster", folds=5, **options):
     """Return the fit of each layer of a design."""
     return fits_of(layers_of(table, **options), covariance, folds)
+
+
+def lags_of_norms(document, norms, settings=HEADS):
+    """Return the coefficients of two lags within documents, of norms, (layers, tokens)."""
+    lengths = document.groupby(document, sort=False, observed=True).size()
+    table = norms_table({(name, 0): n for name, n in lengths.items()}, norms)
+    fits = fitted(design_of(table, settings.design), settings.covariance, effects=True)
+    rows = np.repeat([fit.n_obs for fit in fits], 2)
+    return results.coefficients_table(fits, settings).assign(rows=rows)
 
 
 def drawn(layers, draws, seed):

@@ -123,17 +123,6 @@ def aht(estimate, covariance, contrast, eta):
     return statistic, q, df, stats.f.sf(statistic, q, df)
 
 
-def fit_within(frame, norm):
-    """Return the fit of log norms within documents on two lags, and a factor for its errors."""
-    y = np.log(frame[norm].astype(float).where(frame["position"] >= 1))
-    rows = lags_of(y, frame["document"], (1, 2)).assign(document=frame["document"]).dropna()
-    dummies = pd.get_dummies(rows["document"], dtype=float)
-    model = sm.OLS(rows["y"], rows[["lag_1", "lag_2"]].join(dummies))
-    fit = model.fit(**clustered(pd.factorize(rows["document"])[0]))
-    # statsmodels counts the effects of documents among the terms of its factor; they are nested.
-    return fit, np.sqrt(fit.df_resid / (fit.df_resid + dummies.shape[1]))
-
-
 def mean_of(values, document, alpha):
     """Return a mean clustered by document: itself, its error and interval, with G* documents.
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from designs import HEADS, one_alive
+from fits import lags_of_norms
 from numpy.testing import assert_allclose
-from oracles import fit_within
 
 from attnlag.claims.numbers import number
 from attnlag.corpus.catalogue import FILES
@@ -90,28 +90,24 @@ def sources(paths, shards=(0, 1)):
     return [lags_of_parts.HeadNorms(paths["heads"][i], paths["norms"][i], formula) for i in shards]
 
 
+def like_layers(layers, settings=HEADS):
+    """Return the coefficients of parts as if each were a layer: all are one family of tests."""
+    norms = np.concatenate([layer[PARTS].to_numpy().T for layer in layers])
+    return lags_of_norms(layers[0]["document"], norms, settings).drop(columns="layer")
+
+
 def test_heads_are_regressed_like_layers(files):
     """Both shards are used together, with random weights as a control."""
     paths, layers, random = files
     (untrained,) = sources(paths, [2])
     table = lags_of_parts.of_heads(sources(paths), HEADS, random=untrained)
     assert table["part"].tolist() == list(np.repeat(PARTS, 2)) * 2
-    for (layer, part), rows in table.set_index("term").groupby(["layer", "part"]):
-        fit, factor = fit_within(layers[layer], part)
-        estimates = fit.params[rows.index]
-        assert (rows["rows"] == fit.nobs).all()
-        assert_allclose(rows["estimate"], estimates, rtol=1e-6)
-        assert_allclose(rows["std_error"], fit.bse[rows.index] * factor, rtol=0.02)
-        assert rows["estimate"].between(rows["conf_low"], rows["conf_high"]).all()
-        control, _ = fit_within(random[layer], part)
-        # The control has all documents of the trained model, and no part above the floor.
-        expected = np.transpose([control.params[rows.index], estimates])
-        expected = expected * (np.nan if part == ABOVE else 1)
-        assert_allclose(rows[CONTROLS], expected, rtol=1e-6)
-    # One family of tests: all layers and parts of a term.
-    of_lag = table[table["term"] == "lag_1"]
-    smallest = of_lag["p_value"].min()
-    assert of_lag["p_adjusted"].min() == pytest.approx(min(1, 10 * smallest))
+    expected = like_layers(layers)
+    pd.testing.assert_frame_equal(table[expected.columns], expected, rtol=1e-6)
+    # The control has all documents of the trained model, and no part above the floor.
+    alone = {"random_weights": like_layers(random)["estimate"], "trained": table["estimate"]}
+    controls = pd.DataFrame(alone).where(table["part"] != ABOVE)
+    pd.testing.assert_frame_equal(table[CONTROLS], controls, rtol=1e-6)
     # The correction of bias is not that of the control.
     halves = HEADS.changed(halves=True)
     corrected = lags_of_parts.of_heads(sources(paths), halves, random=untrained)
@@ -188,11 +184,8 @@ def test_a_sample_of_documents_stands_for_a_large_corpus(files, tmp_path):
     shares = found.set_index(["layer", "part"]).loc[1, "share"][:3]
     assert_allclose(shares, squares.sum() / squares.sum().sum())
     table = lags_of_parts.of_files(of_heads, norms, given | others, documents, settings)
-    lags = table.query("layer == 1 and term == 'lag_1'").set_index("part")
-    for part in PARTS:
-        fit, _ = fit_within(some, part)
-        assert lags.loc[part, "rows"] == fit.nobs
-        assert_allclose(lags.loc[part, "estimate"], fit.params["lag_1"], rtol=1e-6)
+    numbers, expected = ["rows", "estimate", "std_error"], like_layers([some], settings)
+    assert_allclose(table.loc[table["layer"] == 1, numbers], expected[numbers], rtol=1e-6)
 
 
 def test_a_model_without_heads_has_an_empty_table(tmp_path):
