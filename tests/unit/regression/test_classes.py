@@ -63,6 +63,11 @@ EFFECTS = {"fixed_effects": "document"}
 NUMBER = {"of": "entropy_before", "least_rows": 30}
 
 
+SPLINE = {"covariates": ("position", "upos"), "position_knots": (2, 8, 20)}
+BEFORE = {"offset": -1, "terms": {"covariates": ("upos", "upos_previous")}}
+SURPRISAL = {"of": "surprisal", "terms": {"covariates": ("surprisal",)}}
+
+
 @pytest.mark.parametrize(
     ("options", "held"),
     [
@@ -70,26 +75,14 @@ NUMBER = {"of": "entropy_before", "least_rows": 30}
         # Several classes are merged.
         ({"offset": -1, "least_rows": 350}, []),
         # Covariates are common to all classes. Dummies of the same token are dropped beside levels,
-        (
-            {
-                "terms": {"covariates": ("position", "upos"), "position_knots": (2, 8, 20)},
-                **EFFECTS,
-            },
-            ["position_1", "position_2"],
-        ),
+        (EFFECTS | {"terms": SPLINE}, ["position_1", "position_2"]),
         # but those of the outcome stay beside the classes of the token before.
-        (
-            {"offset": -1, "terms": {"covariates": ("upos", "upos_previous")}},
-            [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)],
-        ),
+        (BEFORE, [f"upos_{name}" for name in ("VERB", "DET", "ADJ", RARE)]),
         (EFFECTS | {"bias_correction": "half-panel"}, []),
         (NUMBER, []),
         (NUMBER | {"offset": -1}, []),
         # Thirds of a number do not replace it.
-        (
-            NUMBER | {"of": "surprisal", "terms": {"covariates": ("surprisal",)}, **EFFECTS},
-            ["surprisal"],
-        ),
+        (EFFECTS | NUMBER | SURPRISAL, ["surprisal"]),
         # The name of a group may hold the separator of terms and classes.
         ({"group": "group_vers|e"}, ["group_vers|e"]),
     ],
@@ -177,12 +170,13 @@ def test_the_common_slope_is_estimated_if_one_class_has_none(tokens):
     assert found.loc[told & (found["subset"] != "all"), "difference_std_error"].notna().all()
 
 
-def test_thirds_of_equal_numbers_are_one():
+def test_thirds_of_equal_numbers_are_one_and_no_token_is_before_the_first():
     table = norms_table({("a", 0): 4})
     for numbers, thirds in (([0.5, np.nan, 0.5, 0.5], [0, np.nan, 0, 0]), ([np.nan] * 4,) * 2):
         number = properties.Property("zipf", {("a", 0): 0}, np.array(numbers))
-        found = classes.codes_of(number, 0, number.cuts())(table)
-        assert_array_equal(found, thirds)
+        own, before = (classes.codes_of(number, n, number.cuts())(table) for n in (0, -1))
+        assert_array_equal(own, thirds)
+        assert_array_equal(before, [np.nan, *thirds[:-1]])
 
 
 def test_a_single_class_has_no_test_of_equal_slopes(tokens):
