@@ -1,25 +1,26 @@
 """The permutation control against literal permutations, and the test of no effect of order."""
 
-from functools import partial
-
 import designs
 import numpy as np
+import pandas as pd
 import pytest
-from designs import changed, corpus_of, design_of, design_settings
+from designs import FACTS, changed, corpus_of, design_of, design_settings, pieces_of, sequences_of
 from fits import assert_alike, orders_joined, orders_of, sums_of
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.spatial import distance
 from scipy.stats import false_discovery_control
 
 from attnlag.quantities.columns import KEYS
-from attnlag.regression.design import covariates
 from attnlag.regression.design.properties import Property
 from attnlag.regression.inference import permutation
 from attnlag.regression.settings import Errors
 from attnlag.storage import tables
 
 LAGS = design_settings(lags=(1, 2))
-EFFECTS = pytest.mark.parametrize("fixed_effects", ["none", "document"])
+COVARIATES = ("position", "log_frequency", "surprisal", "previous_layer")
+TWO = {("a", 0): 30, ("b", 0): 25}
 
 
 def norms_table(lengths):
@@ -34,46 +35,100 @@ def order_test(orders, **settings):
     return permutation.order_test(orders, Errors(**settings))
 
 
-def test_within_classes_tokens_keep_the_order_of_the_classes():
-    """If norms depend on the class alone, permutations within classes change nothing."""
-    table = norms_table({("a", 0): 30, ("a", 1): 12, ("b", 0): 25})
-    classes = np.random.default_rng(1).integers(0, 3, table.num_rows)
-    table = changed(table, {"layer_00": np.exp(classes), "layer_01": np.exp(2.0 * classes)})
-    starts = {("a", 0): 0, ("a", 1): 30, ("b", 0): 42}
-    kinds = Property("upos", starts, classes.astype(float))
-    sums = sums_of(table, LAGS, rows=20, draws=5, classes=kinds)
-    assert sums.within == "upos"
-    observed, *drawn = sums.s.swapaxes(0, 1)
-    assert all(np.allclose(one, observed, atol=1e-9) for one in drawn)
-    free = sums_of(table, LAGS, rows=20, draws=5)
-    observed, *drawn = free.s.swapaxes(0, 1)
-    assert not any(np.allclose(one, observed, atol=1e-3) for one in drawn)
+def by_hand(table, known, classes, draws):
+    """Yield the order of tokens as it is and in each draw, and the table, whose keys stay."""
+    document = np.array(table["document"].to_pylist())
+    for draw in range(-1, draws):
+        order = np.arange(table.num_rows)
+        for name in np.unique(document) if draw >= 0 else ():
+            keys = np.zeros(table.num_rows)
+            own = document == name
+            keys[own] = permutation.keys_of_draws(name, own.sum(), draws, 0)[draw]
+            for kind in np.unique(classes):
+                places = np.flatnonzero(own & known & (classes == kind))
+                order[places] = places[np.argsort(keys[places], kind="stable")]
+        yield order, changed(table.take(order), {key: table[key] for key in KEYS[:3]})
 
 
-@EFFECTS
-@pytest.mark.parametrize("rows", [1, 1000])
-def test_batches_and_shards_change_nothing(rows, fixed_effects):
-    lengths = {("a", 0): 9, ("a", 1): 6, ("b", 0): 12, ("c", 0): 2, ("d", 0): 8}
-    table = norms_table(lengths)
-    options = {"fixed_effects": fixed_effects, "draws": 20}
-    alone = sums_of(table, LAGS, **options)
-    _, whole = permutation.estimates_of_orders(orders_joined([alone]))
-    parts = [table.slice(0, 15), table.slice(15)]
-    shards = [sums_of(part, LAGS, rows=rows, **options) for part in parts]
-    orders = orders_joined(shards)
-    _, found = permutation.estimates_of_orders(orders)
-    assert_allclose(found, whole, rtol=1e-8)
-    assert [layer.documents for layer in orders] == [3, 3]
-    for layer in orders:
-        # They are about the means of the observed order over all shards.
-        assert_allclose(layer.s[0, 0, 0, 1:], 0, atol=1e-12)
-    # A first shard of documents too short for a row has no means.
-    behind = orders_joined([sums_of(table.slice(27, 2), LAGS, **options), *shards])
-    assert_alike(behind, orders, "s")
-    for one, two in zip(orders_joined([alone]), orders_joined([alone, alone]), strict=True):
-        assert_allclose(two.s, 2 * one.s, atol=1e-10)
-        if fixed_effects == "document":
-            assert_allclose(two.squares, 2 * one.squares)
+@given(
+    documents=st.lists(
+        st.lists(st.integers(1, 12), min_size=1, max_size=2), min_size=1, max_size=4
+    ),
+    covariates=st.sets(st.sampled_from(COVARIATES)),
+    drop_first=st.integers(0, 2),
+    spoiled=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 1)), max_size=3),
+    silent_first=st.booleans(),
+    within=st.booleans(),
+    effects=st.booleans(),
+    grid=st.sampled_from([4, 2**24]),
+    rows=st.integers(1, 30),
+    cuts=st.lists(st.integers(0, 4), max_size=2),
+)
+@example([[2], [9, 6]], set(), 1, [], False, False, False, 4, 30, [1])
+@settings(max_examples=40)
+def test_orders_are_those_of_tokens_permuted_by_hand(
+    documents, covariates, drop_first, spoiled, silent_first, within, effects, grid, rows, cuts
+):
+    """Batches and shards change nothing, and keys that are equal do not mix documents.
+
+    Covariates move with their token if the catalogue says so. A token without a norm in one of the
+    layers, or without a covariate, stays in its place, and no row has it.
+    """
+    lengths = sequences_of(documents)
+    table, tokens = norms_table(lengths), sum(lengths.values())
+    norms = np.stack([table[name].to_numpy() for name in ("layer_00", "layer_01")])
+    for place, layer in spoiled:
+        norms[layer, place % tokens] = 0
+    norms[0, : sum(documents[0]) * silent_first] = 0
+    table = changed(table, dict(zip(("layer_00", "layer_01"), norms, strict=True)))
+    starts = dict(zip(lengths, np.cumsum([0, *lengths.values()]), strict=False))
+    surprisal = np.random.default_rng(2).random(tokens)
+    surprisal[::5] = np.nan
+    classes = np.arange(tokens) % 3 * within
+    design = design_settings(
+        (1, 2), (), covariates, position_knots=(1, 3, 5), drop_first=drop_first
+    )
+
+    def facts_in(order):
+        return FACTS | {"surprisal": Property("surprisal", starts, surprisal[order])}
+
+    # A layer without any norm in a document is ignored there.
+    frame = pd.DataFrame({"document": table["document"].to_pylist(), 0: norms[0], 1: norms[1]})
+    dead = (frame.groupby("document").transform("max") == 0).to_numpy().T
+    known = ((norms > 0) | dead).all(axis=0) & (table["position"].to_numpy() >= drop_first)
+    known &= ~np.isnan(surprisal) | ("surprisal" not in covariates)
+    # A norm of zero is no outcome and no lag.
+    silent = changed(table, {f"layer_0{n}": np.where(known, own, 0) for n, own in enumerate(norms)})
+    with pytest.MonkeyPatch.context() as patch:
+        keys_of = permutation.keys_of_draws
+        patch.setattr(
+            permutation, "keys_of_draws", lambda *of: np.floor(grid * keys_of(*of)) / grid
+        )
+        kinds = Property("upos", starts, classes.astype(float)) if within else None
+        options = design, facts_in(slice(None)), rows, kinds
+        fixed_effects = "document" if effects else "none"
+        parts = filter(len, pieces_of(table, *cuts))
+        shards = [sums_of(part, *options, fixed_effects=fixed_effects) for part in parts]
+        orders = orders_joined(shards)
+        permuted = list(by_hand(silent, known, classes, 3))
+    assert {shard.within for shard in shards} == {"upos" if within else "document"}
+    for number, (order, by_order) in enumerate(permuted):
+        built = design_of(by_order, design, facts_in(order)).to_pandas()
+        for layer, own in enumerate(orders):
+            names = [f"layer_0{layer}.{term}" for term in own.terms]
+            names = [name if name in built else name[9:] for name in names]
+            kept = built.dropna(subset=names)
+            w = kept[names] - own.centre[1:]
+            if effects:
+                w -= w.groupby(kept["document"].astype(str)).transform("mean")
+            w = np.insert(w.to_numpy(), 0, 1, axis=1)
+            assert_allclose(own.s[0, number], w.T @ w, atol=1e-8)
+            if number == 0:
+                assert own.documents == kept["document"].nunique()
+                # The size of terms is that before the means of documents are removed.
+                assert not effects or (own.squares >= np.diag(own.s[0, 0]) - 1e-8).all()
+                # They are about the means of the observed order over all shards.
+                assert_allclose(own.s[0, 0, 0, 1:], 0, atol=1e-8)
 
 
 def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
@@ -86,28 +141,9 @@ def test_moments_of_orders_are_read_back_as_they_were_written(tmp_path):
     assert not again.of_layer(1).of_logs
 
 
-def test_tokens_with_equal_keys_stay_in_their_document(monkeypatch):
-    drawn = permutation.keys_of_draws
-    monkeypatch.setattr(
-        permutation, "keys_of_draws", lambda *arguments: np.floor(20 * drawn(*arguments)) / 20
-    )
-    table = norms_table({(name, 0): 90 for name in "abcdef"})
-    _, whole = permutation.estimates_of_orders(orders_of(table, LAGS, draws=20))
-    parts = [sums_of(table.slice(start, 90), LAGS, draws=20) for start in range(0, 540, 90)]
-    _, alone = permutation.estimates_of_orders(orders_joined(parts))
-    assert_allclose(alone, whole, rtol=1e-8)
-
-
-def test_tokens_without_a_norm_are_excluded_in_all_layers():
-    table = norms_table({("a", 0): 12, ("b", 0): 9})
-    broken = np.where(np.arange(21) == 5, 0, table["layer_00"].to_numpy())
-    table = changed(table, {"layer_00": broken})
-    sums = sums_of(table, LAGS)
-    # Positions 3 to 11 less the outcomes 5, 6 and 7; and 3 to 8.
-    assert sums.s[:, :, 0, 0].tolist() == [[12] * 4] * 2
-    sums = sums_of(changed(table, {"layer_00": np.zeros(21)}), LAGS)
-    assert sums.s[:, 0, 0, 0].tolist() == [0, 15]
-    test = order_test(orders_joined([sums]))
+def test_a_layer_without_norms_has_no_test():
+    table = changed(norms_table(TWO), {"layer_00": np.zeros(55)})
+    test = order_test(orders_of(table, LAGS))
     for column in ("order_p_value", "permuted_low"):
         assert test[column].isna().tolist() == [True] * 3 + [False] * 3
 
@@ -160,99 +196,20 @@ def test_the_statistic_is_the_mahalanobis_distance_over_all_orders():
     assert_allclose(of_layers["order_p_adjusted"], adjusted)
 
 
-TWO = {("a", 0): 30, ("b", 0): 25}
+def test_products_of_merged_terms_equal_those_of_one_term():
+    """The terms are dummies of classes that are merged: the first and the third."""
+    codes, settings = np.arange(55.0) % 4, design_settings(lags=(1,), covariates=("upos",))
 
+    def merged(codes, *names):
+        facts = {"upos": Property("upos", {("a", 0): 0, ("b", 0): 30}, codes)}
+        sums = sums_of(norms_table(TWO), settings, facts, fixed_effects="document")
+        parts = {name: [name] for name in ("y", "lag_1", "upos_ADP", "upos_AUX")}
+        return permutation.orders_by_layer([sums], parts | {"upos_other": names})
 
-def by_hand(table, known, draws):
-    """Yield the order of tokens in each draw, and the table in this order; keys stay in place."""
-    document = np.array(table["document"].to_pylist())
-    for draw in range(draws):
-        order = np.arange(table.num_rows)
-        for name in "ab":
-            own = document == name
-            keys = permutation.keys_of_draws(name, own.sum(), draws, 0)[draw]
-            order[own & known] = np.flatnonzero(own & known)[np.argsort(keys[known[own]])]
-        yield order, changed(table.take(order), {key: table[key] for key in KEYS[:3]})
-
-
-def test_tokens_that_lack_a_covariate_are_neither_permuted_nor_used():
-    table, surprisal = norms_table(TWO), np.random.default_rng(2).random(55)
-    surprisal[[0, 6, 30, 36]] = np.nan
-
-    def facts_in(order):
-        return {"surprisal": Property("surprisal", {("a", 0): 0, ("b", 0): 30}, surprisal[order])}
-
-    settings = design_settings(lags=(1,), covariates=("surprisal",), drop_first=0)
-    sums, known = sums_of(table, settings, facts_in(slice(None))), np.isfinite(surprisal)
-    # A norm of zero is no outcome and no lag.
-    silent = changed(table, {"layer_01": np.where(known, table["layer_01"], 0.0)})
-    for draw, (order, permuted) in enumerate(by_hand(silent, known, 3)):
-        built = design_of(permuted, settings, facts_in(order))
-        rows = built.select(["layer_01.y", "layer_01.lag_1", "surprisal"]).to_pandas().dropna()
-        w = np.insert(rows.to_numpy(), 0, 1, axis=1) - sums.centre[1]
-        assert len(w) == 55 - 2 * 4
-        assert_allclose(sums.s[1, 1 + draw], w.T @ w, atol=1e-10)
-
-
-def set_toy(monkeypatch, columns, moves=True):
-    """Add a covariate whose columns are functions of the numbers of tokens."""
-    toy = covariates.Covariate(
-        description="a toy",
-        terms=("toy_N",),
-        permuted_with_token=moves,
-        columns=lambda lookup: list(columns),
-        values=lambda keys, lookup: np.stack(
-            [of_ids(keys["token_id"].to_numpy()) for of_ids in columns.values()]
-        ).astype(float),
-    )
-    monkeypatch.setitem(covariates.CATALOGUE, "toy", toy)
-
-
-def test_products_of_merged_terms_equal_those_of_one_term(monkeypatch):
-    """The terms are dummies of classes that are merged."""
-    table = norms_table(TWO)
-    settings = design_settings(lags=(1,), covariates=("toy",))
-
-    def dummies_of(**columns):
-        parts = {name: partial(np.isin, test_elements=ids) for name, ids in columns.items()}
-        set_toy(monkeypatch, parts)
-        return sums_of(table, settings, fixed_effects="document")
-
-    apart = dummies_of(toy_1=[1], toy_2=[2], toy_3=[3])
-    expected = dummies_of(toy_2=[2], toy_other=[1, 3])
-    parts = {"y": ["y"], "lag_1": ["lag_1"], "toy_2": ["toy_2"], "toy_other": ["toy_1", "toy_3"]}
-    merged, of_one = permutation.orders_by_layer([apart], parts), orders_joined([expected])
-    assert_alike(merged, of_one, "terms", "s", "centre", rtol=1e-7, atol=1e-10)
-    for one, other in zip(merged, of_one, strict=True):
+    found = merged(codes, "upos_ADJ", "upos_ADV")
+    of_one = merged(np.where(codes == 2, 0, codes), "upos_ADJ")
+    assert_alike(found, of_one, "terms", "s", "centre", rtol=1e-7, atol=1e-10)
+    for one, other in zip(found, of_one, strict=True):
         # The size of a sum of disjoint dummies is about that of its parts together.
-        assert_allclose(one.squares[:4], other.squares[:4])
-        assert_allclose(one.squares[4], other.squares[4], rtol=1)
-
-
-@EFFECTS
-@pytest.mark.parametrize("moves", [True, False])
-def test_a_covariate_moves_with_its_token_if_the_catalogue_says_so(
-    monkeypatch, moves, fixed_effects
-):
-    """The oracle is the design of a corpus whose tokens are permuted by hand."""
-    set_toy(monkeypatch, {"toy_1": np.sqrt, "toy_2": lambda ids: ids == 2}, moves)
-    names = ("previous_layer", "log_frequency", "toy")
-    settings = design_settings(lags=(1,), covariates=names)
-    table = norms_table(TWO)
-    sums = sums_of(table, settings, draws=5, fixed_effects=fixed_effects)
-    of_layers = ["y", "lag_1", "previous_layer", "previous_layer_lag_1"]
-    assert sums.terms == [*of_layers, "log_frequency", "toy_1", "toy_2"]
-    # The first layer has no layer before it.
-    assert (sums.s[0] == 0).all()
-    for draw, (_, permuted) in enumerate(by_hand(table, table["position"].to_numpy() > 0, 5)):
-        built = design_of(permuted, settings)
-        if not moves:
-            real = design_of(table, settings)
-            built = changed(built, {name: real[name] for name in ("toy_1", "toy_2")})
-        rows = built.select([*(f"layer_01.{term}" for term in of_layers), *sums.terms[4:]])
-        rows = rows.to_pandas()
-        if fixed_effects == "document":
-            rows -= rows.groupby(built["document"].to_pandas()).transform("mean")
-        else:
-            rows -= sums.centre[1, 1:]
-        assert_allclose(sums.s[1, 1 + draw][1:, 1:], rows.T @ rows, atol=1e-9)
+        assert_allclose(one.squares[:5], other.squares[:5])
+        assert_allclose(one.squares[5], other.squares[5], rtol=1)
